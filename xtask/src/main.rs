@@ -1,0 +1,2 @@
+//! Apium's own commands.
+fn main() {}
