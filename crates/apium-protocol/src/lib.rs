@@ -1,1 +1,13 @@
-//! apium-protocol.
+//! Celery's words and bytes: messages, results, signatures, states, serializers and compression. No I/O, no clock, no
+//! environment, no tokio. See `spec` notes in each module for the Celery behaviour it follows.
+
+pub mod body;
+pub mod error;
+pub mod headers;
+pub mod id;
+pub mod json;
+pub mod message;
+pub mod properties;
+pub mod record;
+pub mod signature;
+pub mod state;

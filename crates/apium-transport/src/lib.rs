@@ -1,1 +1,17 @@
-//! apium-transport.
+//! The seams between Apium and the systems that carry its messages and results: [`broker`], [`consumer`], [`backend`],
+//! [`dead`], [`driver`]. Beside the contracts live the [`memory`] driver and, behind the feature `conformance`, the suite
+//! that every driver runs.
+
+pub mod address;
+pub mod backend;
+pub mod broker;
+pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod consumer;
+pub mod dead;
+pub mod driver;
+pub mod error;
+pub mod memory;
+pub mod outgoing;
+pub mod topology;

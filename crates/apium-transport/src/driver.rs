@@ -1,0 +1,47 @@
+//! A driver makes brokers and result backends from addresses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::address::Address;
+use crate::backend::SharedBackend;
+use crate::broker::SharedBroker;
+use crate::clock::Clock;
+use crate::error::Result;
+
+/// What the settings say to every driver.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DriverOptions {
+    /// The clock.
+    pub clock: Clock,
+    /// How long opening and one operation may take (`broker_connection_timeout`, default 4 s; publish 5 s).
+    pub connect_timeout: Duration,
+    /// `broker_transport_options` or `result_backend_transport_options`, as texts.
+    pub extra: BTreeMap<String, String>,
+}
+
+impl DriverOptions {
+    /// Celery's defaults with the given clock.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, connect_timeout: Duration::from_secs(4), extra: BTreeMap::new() }
+    }
+}
+
+/// Makes brokers and result backends. Opening the same store for both may share it.
+pub trait Driver: Send + Sync + 'static {
+    /// The URL schemes it answers to.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// Opens a broker.
+    fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>>;
+
+    /// Opens a result backend.
+    fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>>;
+}
+
+/// A shared driver.
+pub type SharedDriver = Arc<dyn Driver>;

@@ -1,0 +1,84 @@
+//! The one error type of brokers and result backends: a kind, context words and the boxed cause.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// A result of a broker or result backend operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a caller may want to act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The address cannot be understood, or names no known driver.
+    Address,
+    /// The broker or store cannot be reached, or the connection broke.
+    Connection,
+    /// An operation did not finish before its deadline.
+    Timeout,
+    /// A receipt is no longer ours: its lease ran out and the message was given to another consumer.
+    LeaseLost,
+    /// The store refused: full, read-only, no permission.
+    Refused,
+    /// The store's own data is damaged or of an unknown version.
+    Corrupt,
+    /// The thing named does not exist.
+    NotFound,
+    /// The handle was closed.
+    Closed,
+    /// Anything else.
+    Other,
+}
+
+/// An error of a broker or result backend. Its text is lower case and reads after "could not …".
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    context: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; `context` says what was attempted, on what, and what to do about it.
+    pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the broker or store could not be reached or did not answer in time.
+    pub fn is_connection(&self) -> bool {
+        matches!(self.kind, ErrorKind::Connection | ErrorKind::Timeout)
+    }
+
+    /// Whether the same operation may succeed when it is tried again.
+    pub fn is_retryable(&self) -> bool {
+        self.is_connection()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+    }
+}
