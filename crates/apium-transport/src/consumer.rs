@@ -67,7 +67,10 @@ pub struct Delivery {
 
 /// What a delivery holds.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "the large variant is the one that every delivery but the broken ones is")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the one that every delivery but the broken ones is"
+)]
 pub enum Content {
     /// A message whose headers and properties could be read. Its body is still encoded.
     Message(Message),
