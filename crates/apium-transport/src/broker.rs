@@ -48,14 +48,19 @@ pub trait Broker: Send + Sync + 'static {
     /// Where it is; printing it never shows a secret.
     fn address(&self) -> &Address;
 
-    /// Makes the queues (and exchanges, and bindings) of `topology` exist. Idempotent.
+    /// Makes the queues (and exchanges, and bindings) of `topology` exist. Idempotent; bindings add up. An exchange that exists
+    /// with another type is [`Refused`](crate::error::ErrorKind::Refused).
     fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>>;
 
     /// Publishes all of `batch` or none; returns when the messages are as safe as this broker makes them.
     /// Cancelling the future leaves it open whether the batch was published.
+    ///
+    /// The default exchange makes the queue named by the routing key when it is missing. An exchange that does not exist, and a
+    /// direct exchange without a queue bound by that key, are errors of [`NotFound`](crate::error::ErrorKind::NotFound), so that
+    /// no task gets lost by a wrong name; a topic or fanout exchange with nobody listening drops the message, as in AMQP.
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>>;
 
-    /// Starts to consume.
+    /// Starts to consume; makes queues that are missing.
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>>;
 
     /// Counting, peeking, purging and deleting of queues, where the broker has it.
@@ -86,7 +91,7 @@ pub struct QueueStats {
     pub consumers: u64,
 }
 
-/// Administration of queues.
+/// Administration of queues. A queue that is missing counts as an empty one.
 pub trait QueueAdmin: Send + Sync {
     /// The known queues with their counts, sorted by name.
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>>;

@@ -1,5 +1,6 @@
 //! The consuming half of the broker seam: deliveries are data, only an [`Acker`] settles them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use crate::address::Address;
 use crate::backend::ResultRecord;
 use crate::dead::DeadReason;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::outgoing::Outgoing;
 
 /// What to consume, and as whom.
@@ -46,6 +47,28 @@ pub enum Tag {
     Number(u64),
     /// A text (Redis).
     Text(Arc<str>),
+}
+
+impl fmt::Display for Receipt {
+    /// `tag/fence`, for logs and errors.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tag {
+            Tag::Number(tag) => write!(f, "{tag}/{}", self.fence),
+            Tag::Text(tag) => write!(f, "{tag}/{}", self.fence),
+        }
+    }
+}
+
+/// The error of an operation on deliveries that were settled before or given to another consumer: names each of `lost`,
+/// out of `all` that the batch held. `what` is the verb.
+pub fn lease_lost(what: &str, lost: &[Receipt], all: usize) -> Error {
+    use fmt::Write as _;
+    let mut text = format!("{what} {} of {all} deliveries, already settled or given to another consumer:", lost.len());
+    for receipt in lost {
+        // Writing to a text cannot fail.
+        let _ = write!(text, " {receipt}");
+    }
+    Error::new(ErrorKind::LeaseLost, text)
 }
 
 /// A message handed to a consumer.
@@ -117,8 +140,10 @@ pub enum Disposition {
     Dead(DeadReason),
 }
 
-/// Settles deliveries. Cheap to share. Settling a receipt twice, or one whose lease was lost, is an error of kind
-/// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) that names it; the other receipts of the batch are settled all the same.
+/// Settles deliveries. Cheap to share; lives on after its consumer, whose close or death makes every receipt a lost one.
+/// Settling a receipt twice, or one whose lease was lost, is an error of kind
+/// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) that names it (see [`lease_lost`]); the other receipts of the batch are
+/// settled all the same.
 pub trait Acker: Send + Sync + 'static {
     /// The messages are done with.
     fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>>;

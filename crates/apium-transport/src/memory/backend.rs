@@ -1,0 +1,176 @@
+//! The result backend of the memory driver.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use apium_protocol::id::TaskId;
+use apium_protocol::record::{GroupDocument, ResultDocument};
+use futures_core::Stream;
+use futures_util::future::BoxFuture;
+
+use crate::address::Address;
+use crate::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use crate::error::Result;
+use crate::memory::broker::closed;
+use crate::memory::results::{Group, News};
+use crate::memory::store::{Later, Store};
+
+/// A result backend in this process.
+#[derive(Debug)]
+pub struct MemoryBackend {
+    store: Arc<Store>,
+    closed: Arc<AtomicBool>,
+    address: Address,
+}
+
+impl MemoryBackend {
+    pub(super) fn new(store: Arc<Store>, address: Address) -> Self {
+        Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
+    }
+
+    fn check_open(&self, what: &str) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(closed(what)),
+            false => Ok(()),
+        }
+    }
+
+    /// [`ResultBackend::store`], called directly.
+    pub fn store_batch(&self, records: Vec<ResultRecord>) -> Result<Vec<Stored>> {
+        self.check_open("store results")?;
+        let (now, mut later) = (self.store.clock.now(), Later::default());
+        let stored = {
+            let mut world = self.store.lock();
+            records.into_iter().map(|record| world.results.store(record, now, &mut later)).collect()
+        };
+        later.run();
+        Ok(stored)
+    }
+
+    /// [`ResultBackend::fetch`], called directly.
+    pub fn fetch_batch(&self, ids: &[TaskId]) -> Result<Vec<Option<ResultDocument>>> {
+        self.check_open("read results")?;
+        let now = self.store.clock.now();
+        let found: Vec<Option<Arc<ResultDocument>>> = {
+            let world = self.store.lock();
+            ids.iter().map(|id| world.results.fetch(id, now)).collect()
+        };
+        Ok(found.into_iter().map(|document| document.map(Arc::unwrap_or_clone)).collect())
+    }
+}
+
+impl ResultBackend for MemoryBackend {
+    fn capabilities(&self) -> BackendCapabilities {
+        BackendCapabilities { durable: false, multi_process: false, every_state: true }
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+        Box::pin(async move { self.store_batch(records) })
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move { self.fetch_batch(ids) })
+    }
+
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
+        Box::pin(async move {
+            self.check_open("watch results")?;
+            let now = self.store.clock.now();
+            let id = self.store.lock().results.watch(ids, now);
+            Ok(Box::pin(Watching { store: self.store.clone(), id }) as ResultStream)
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.check_open("forget results")?;
+            let forgotten = self.store.lock().results.forget(&ids);
+            drop(forgotten);
+            Ok(())
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            self.check_open("purge expired results")?;
+            let now = self.store.clock.now();
+            Ok(self.store.lock().results.purge_expired(now))
+        })
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            Ok(())
+        })
+    }
+}
+
+impl GroupStore for MemoryBackend {
+    fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.check_open("save the group")?;
+            let now = self.store.clock.now();
+            let expires = ttl.map(|ttl| now.saturating_add(ttl).unwrap_or(jiff::Timestamp::MAX));
+            self.store.lock().results.groups.insert(id.to_owned(), Group { document: group, expires });
+            Ok(())
+        })
+    }
+
+    fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
+        Box::pin(async move {
+            self.check_open("read the group")?;
+            let now = self.store.clock.now();
+            Ok(self.store.lock().results.group(id, now))
+        })
+    }
+
+    fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.check_open("delete the group")?;
+            self.store.lock().results.groups.remove(id);
+            Ok(())
+        })
+    }
+}
+
+/// The stream of states of some tasks.
+struct Watching {
+    store: Arc<Store>,
+    id: u64,
+}
+
+impl Watching {
+    fn poll(&self, waker: &Waker) -> News {
+        self.store.lock().results.poll(self.id, waker)
+    }
+}
+
+impl Stream for Watching {
+    type Item = Result<ResultDocument>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.poll(cx.waker()) {
+            News::State(document) => Poll::Ready(Some(Ok(Arc::unwrap_or_clone(document)))),
+            News::Wait => Poll::Pending,
+            News::End => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.store.lock().results.unwatch(self.id);
+    }
+}

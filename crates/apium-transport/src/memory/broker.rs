@@ -1,0 +1,139 @@
+//! Publishing and declaring on the memory driver, and opening consumers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::BoxFuture;
+
+use crate::address::Address;
+use crate::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use crate::consumer::{ConsumeSpec, Consumer};
+use crate::dead::DeadSet;
+use crate::error::{Error, ErrorKind, Result};
+use crate::memory::consumer::MemoryConsumer;
+use crate::memory::seat::Seat;
+use crate::memory::store::{Later, Posting, Store};
+use crate::outgoing::Outgoing;
+use crate::topology::Topology;
+
+/// A broker in this process. Beside the [`Broker`] trait it has the same operations without boxes.
+#[derive(Debug)]
+pub struct MemoryBroker {
+    pub(super) store: Arc<Store>,
+    pub(super) closed: Arc<AtomicBool>,
+    address: Address,
+}
+
+/// The error of an operation on a closed handle.
+pub(super) fn closed(what: &str) -> Error {
+    Error::new(ErrorKind::Closed, format!("{what}: this handle of the memory driver was closed"))
+}
+
+impl MemoryBroker {
+    pub(super) fn new(store: Arc<Store>, address: Address) -> Self {
+        Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
+    }
+
+    pub(super) fn check_open(&self, what: &str) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(closed(what)),
+            false => Ok(()),
+        }
+    }
+
+    /// [`Broker::publish`], called directly.
+    pub fn publish_batch(&self, batch: Vec<Outgoing>) -> Result<()> {
+        self.check_open("publish")?;
+        let postings: Vec<Posting> = batch.into_iter().map(Posting::from).collect();
+        let (now, mut later) = (self.store.clock.now(), Later::default());
+        {
+            let mut world = self.store.lock();
+            world.check_routes(postings.iter())?;
+            world.publish(postings, now, &mut later)?;
+        }
+        later.run();
+        Ok(())
+    }
+
+    /// [`Broker::consume`], called directly.
+    pub fn open_consumer(&self, spec: &ConsumeSpec) -> Result<MemoryConsumer> {
+        self.check_open("consume")?;
+        let mut queues: Vec<Arc<str>> = Vec::with_capacity(spec.queues.len());
+        for name in &spec.queues {
+            if !queues.iter().any(|queue| **queue == **name) {
+                queues.push(name.as_str().into());
+            }
+        }
+        let seat = Seat::new(spec, queues, self.closed.clone());
+        let wake = seat.wake.clone();
+        let id = {
+            let mut world = self.store.lock();
+            for queue in &seat.queues {
+                world.queues.entry(queue.clone()).or_default();
+            }
+            let id = world.number();
+            world.seats.insert(id, seat);
+            id
+        };
+        Ok(MemoryConsumer::new(self.store.clone(), self.closed.clone(), id, wake))
+    }
+
+    fn declare_all(&self, topology: &Topology) -> Result<()> {
+        self.check_open("declare queues")?;
+        let mut world = self.store.lock();
+        for queue in &topology.queues {
+            world.exchanges.check(queue)?;
+        }
+        for queue in &topology.queues {
+            let name: Arc<str> = queue.name.as_str().into();
+            world.queues.entry(name.clone()).or_default().max_priority = queue.max_priority;
+            world.exchanges.bind(queue, name);
+        }
+        Ok(())
+    }
+}
+
+impl Broker for MemoryBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        BrokerCapabilities {
+            parks_eta: true,
+            durable: false,
+            multi_process: false,
+            priority_order: PriorityOrder::LargerFirst,
+        }
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.declare_all(topology) })
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.publish_batch(batch) })
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async move { Ok(Box::new(self.open_consumer(&spec)?) as Box<dyn Consumer>) })
+    }
+
+    fn queues(&self) -> Option<&dyn QueueAdmin> {
+        Some(self)
+    }
+
+    fn dead(&self) -> Option<&dyn DeadSet> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            let mut later = Later::default();
+            self.store.lock().wake_where(|seat| Arc::ptr_eq(&seat.closed, &self.closed), &mut later);
+            later.run();
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Consuming from the memory driver: take what is there, or wait for a wake or for the next due time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::consumer::{Acker, Consumer, Delivery};
+use crate::error::Result;
+use crate::memory::acker::MemoryAcker;
+use crate::memory::broker::closed;
+use crate::memory::store::{Later, Store, Taken};
+
+/// A consumer in this process. Dropping it without [`close`](Consumer::close) is taken for the death of its worker: what it
+/// holds is delivered again, and runs that had begun count a crash.
+#[derive(Debug)]
+pub struct MemoryConsumer {
+    store: Arc<Store>,
+    closed: Arc<AtomicBool>,
+    id: u64,
+    wake: Arc<Notify>,
+    acker: Arc<MemoryAcker>,
+    left: bool,
+}
+
+/// A wait that may be given up at any await point.
+struct Wait<'a> {
+    store: &'a Store,
+    id: u64,
+    over: bool,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut later = Later::default();
+            self.store.lock().stop_waiting(self.id, &mut later);
+            later.run();
+        }
+    }
+}
+
+impl MemoryConsumer {
+    pub(super) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64, wake: Arc<Notify>) -> Self {
+        let acker = Arc::new(MemoryAcker::new(store.clone(), closed.clone(), id));
+        Self { store, closed, id, wake, acker, left: false }
+    }
+
+    /// [`Consumer::next`], called directly.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
+        let max = max.max(1);
+        loop {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(closed("wait for messages"));
+            }
+            let (now, mut later) = (self.store.clock.now(), Later::default());
+            let (taken, due) = {
+                let mut world = self.store.lock();
+                let taken = world.take(self.id, max, now);
+                match taken.is_empty() {
+                    true => (taken, world.start_waiting(self.id)),
+                    false => {
+                        world.pass_on(self.id, &mut later);
+                        (taken, None)
+                    }
+                }
+            };
+            later.run();
+            if !taken.is_empty() {
+                return Ok(taken.into_iter().map(Delivery::from).collect());
+            }
+            let mut wait = Wait { store: &self.store, id: self.id, over: false };
+            match due {
+                None => self.wake.notified().await,
+                Some(due) => tokio::select! {
+                    biased;
+                    () = self.wake.notified() => {}
+                    () = self.store.clock.sleep_until(due) => {}
+                },
+            }
+            wait.over = true;
+        }
+    }
+
+    /// What settles its deliveries, without the box.
+    pub fn memory_acker(&self) -> Arc<MemoryAcker> {
+        self.acker.clone()
+    }
+
+    fn leave(&mut self, died: bool) {
+        if !std::mem::replace(&mut self.left, true) {
+            let (now, mut later) = (self.store.clock.now(), Later::default());
+            self.store.lock().leave(self.id, died, now, &mut later);
+            later.run();
+        }
+    }
+}
+
+impl From<Taken> for Delivery {
+    fn from(taken: Taken) -> Self {
+        Self {
+            receipt: taken.receipt,
+            queue: taken.queue,
+            exchange: taken.letter.exchange.clone(),
+            routing_key: taken.letter.routing_key.clone(),
+            redelivered: taken.redelivered,
+            content: taken.letter.content.clone(),
+        }
+    }
+}
+
+impl Drop for MemoryConsumer {
+    fn drop(&mut self) {
+        self.leave(true);
+    }
+}
+
+impl Consumer for MemoryConsumer {
+    fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        Box::pin(self.next_batch(max))
+    }
+
+    fn acker(&self) -> Arc<dyn Acker> {
+        self.acker.clone()
+    }
+
+    fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            if let Some(seat) = self.store.lock().seats.get_mut(&self.id) {
+                seat.prefetch = prefetch;
+            }
+            Ok(())
+        })
+    }
+
+    fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(closed("subscribe to a queue"));
+            }
+            let mut world = self.store.lock();
+            let name: Arc<str> = queue.into();
+            world.queues.entry(name.clone()).or_default();
+            if let Some(seat) = world.seats.get_mut(&self.id)
+                && !seat.reads(queue)
+            {
+                seat.queues.push(name);
+            }
+            Ok(())
+        })
+    }
+
+    fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if let Some(seat) = self.store.lock().seats.get_mut(&self.id) {
+                seat.queues.retain(|name| &**name != queue);
+            }
+            Ok(())
+        })
+    }
+
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            self.leave(false);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The memory driver: makes brokers and result backends that share one store per address.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::address::Address;
+use crate::backend::SharedBackend;
+use crate::broker::SharedBroker;
+use crate::driver::{Driver, DriverOptions};
+use crate::error::Result;
+use crate::memory::backend::MemoryBackend;
+use crate::memory::broker::MemoryBroker;
+use crate::memory::store::{Later, Store};
+
+/// The scheme of the memory driver's addresses.
+pub(super) const SCHEME: &str = "memory";
+
+/// What names a store: all behind `memory://`, without the query.
+pub(super) fn namespace(address: &Address) -> &str {
+    address.rest()
+}
+
+/// Keeps everything in this process, under the scheme `memory`.
+///
+/// `memory://` and `memory://name` are namespaces. Within one driver, brokers and result backends of the same namespace share
+/// one store, which lives as long as the driver; another driver is another world. The clock of a store is the one it was first
+/// opened with.
+#[derive(Debug, Default)]
+pub struct MemoryDriver {
+    stores: Mutex<HashMap<String, Arc<Store>>>,
+}
+
+impl MemoryDriver {
+    /// A driver with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn store(&self, address: &Address, options: &DriverOptions) -> Arc<Store> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = namespace(address);
+        let new = || Arc::new(Store::new(name.to_owned(), options.clock.clone()));
+        stores.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// [`Driver::broker`] without boxes.
+    pub fn open_broker(&self, address: Address, options: &DriverOptions) -> MemoryBroker {
+        MemoryBroker::new(self.store(&address, options), address)
+    }
+
+    /// [`Driver::backend`] without boxes.
+    pub fn open_backend(&self, address: Address, options: &DriverOptions) -> MemoryBackend {
+        MemoryBackend::new(self.store(&address, options), address)
+    }
+
+    /// Puts bytes that are no message on a queue, as another program might on a broker outside. For tests.
+    pub fn plant_unreadable(&self, address: &Address, options: &DriverOptions, queue: &str, raw: Bytes, reason: &str) {
+        let store = self.store(address, options);
+        let (now, mut later) = (store.clock.now(), Later::default());
+        store.lock().plant(queue, raw, reason, now, &mut later);
+        later.run();
+    }
+}
+
+impl Driver for MemoryDriver {
+    fn schemes(&self) -> &'static [&'static str] {
+        &[SCHEME]
+    }
+
+    fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
+        Box::pin(async move { Ok(Arc::new(self.open_broker(address, &options)) as SharedBroker) })
+    }
+
+    fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+        Box::pin(async move { Ok(Arc::new(self.open_backend(address, &options)) as SharedBackend) })
+    }
+}

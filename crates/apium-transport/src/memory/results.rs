@@ -1,0 +1,169 @@
+//! Results, saved groups and those who watch results, of one namespace.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use apium_protocol::id::TaskId;
+use apium_protocol::record::{GroupDocument, ResultDocument};
+use jiff::Timestamp;
+
+use crate::backend::{ResultRecord, RunMark, Stored, may_replace};
+use crate::memory::store::Later;
+
+/// How many states a watcher that does not look may fall behind before the oldest that are not ready are left out.
+const LAG: usize = 1024;
+
+/// The results of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    rows: HashMap<TaskId, Row>,
+    pub(super) groups: HashMap<String, Group>,
+    watches: HashMap<u64, Watch>,
+    /// Which watches wait for a task.
+    watched: HashMap<TaskId, Vec<u64>>,
+    last_watch: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    document: Arc<ResultDocument>,
+    run: Option<RunMark>,
+    expires: Option<Timestamp>,
+}
+
+/// A saved group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) document: GroupDocument,
+    pub(super) expires: Option<Timestamp>,
+}
+
+/// One stream of states.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Tasks that are not ready yet.
+    open: usize,
+    /// What the stream has not yielded yet.
+    news: VecDeque<Arc<ResultDocument>>,
+    waker: Option<Waker>,
+}
+
+/// What a watch has to say.
+pub(super) enum News {
+    State(Arc<ResultDocument>),
+    Wait,
+    End,
+}
+
+fn alive(expires: Option<Timestamp>, now: Timestamp) -> bool {
+    expires.is_none_or(|expires| now < expires)
+}
+
+impl Results {
+    /// Writes a record under the overwrite rule and tells who watches.
+    pub(super) fn store(&mut self, record: ResultRecord, now: Timestamp, later: &mut Later) -> Stored {
+        let ResultRecord { document, run, ttl } = record;
+        if let Some(old) = self.rows.get(&document.task_id)
+            && alive(old.expires, now)
+            && !may_replace((&old.document.state, old.run), (&document.state, run))
+        {
+            return Stored::Kept;
+        }
+        let expires = ttl.map(|ttl| now.saturating_add(ttl).unwrap_or(Timestamp::MAX));
+        let document = Arc::new(document);
+        self.tell(&document, later);
+        self.rows.insert(document.task_id.clone(), Row { document, run, expires });
+        Stored::Written
+    }
+
+    fn tell(&mut self, document: &Arc<ResultDocument>, later: &mut Later) {
+        if self.watched.is_empty() {
+            return;
+        }
+        let ready = document.state.is_ready();
+        let watchers = match ready {
+            true => self.watched.remove(&document.task_id),
+            false => self.watched.get(&document.task_id).cloned(),
+        };
+        for id in watchers.unwrap_or_default() {
+            let Some(watch) = self.watches.get_mut(&id) else { continue };
+            watch.open -= usize::from(ready);
+            if watch.news.len() >= LAG
+                && let Some(oldest) = watch.news.iter().position(|old| !old.state.is_ready())
+            {
+                watch.news.remove(oldest);
+            }
+            watch.news.push_back(document.clone());
+            later.wakers.extend(watch.waker.take());
+        }
+    }
+
+    /// Reads a document that is not past its time.
+    pub(super) fn fetch(&self, id: &TaskId, now: Timestamp) -> Option<Arc<ResultDocument>> {
+        self.rows.get(id).filter(|row| alive(row.expires, now)).map(|row| row.document.clone())
+    }
+
+    /// Deletes results; returns the documents to be dropped without the lock.
+    pub(super) fn forget(&mut self, ids: &[TaskId]) -> Vec<Arc<ResultDocument>> {
+        ids.iter().filter_map(|id| self.rows.remove(id)).map(|row| row.document).collect()
+    }
+
+    /// Deletes results and groups that are past their time.
+    pub(super) fn purge_expired(&mut self, now: Timestamp) -> u64 {
+        let before = self.rows.len() + self.groups.len();
+        self.rows.retain(|_, row| alive(row.expires, now));
+        self.groups.retain(|_, group| alive(group.expires, now));
+        (before - self.rows.len() - self.groups.len()) as u64
+    }
+
+    /// Reads a saved group that is not past its time.
+    pub(super) fn group(&self, id: &str, now: Timestamp) -> Option<GroupDocument> {
+        self.groups.get(id).filter(|group| alive(group.expires, now)).map(|group| group.document.clone())
+    }
+
+    /// Begins to watch: what is stored now is the first news, and no later write is missed, being behind the same lock.
+    pub(super) fn watch(&mut self, mut ids: Vec<TaskId>, now: Timestamp) -> u64 {
+        let mut seen = std::collections::HashSet::with_capacity(ids.len());
+        ids.retain(|id| seen.insert(id.clone()));
+        self.last_watch += 1;
+        let number = self.last_watch;
+        let mut watch = Watch::default();
+        for id in ids {
+            let stored = self.fetch(&id, now);
+            let ready = stored.as_ref().is_some_and(|document| document.state.is_ready());
+            watch.news.extend(stored);
+            if !ready {
+                watch.open += 1;
+                self.watched.entry(id).or_default().push(number);
+            }
+        }
+        self.watches.insert(number, watch);
+        number
+    }
+
+    /// The next news of a watch; keeps the waker when there are none yet.
+    pub(super) fn poll(&mut self, watch: u64, waker: &Waker) -> News {
+        match self.watches.get_mut(&watch) {
+            None => News::End,
+            Some(watch) => match watch.news.pop_front() {
+                Some(document) => News::State(document),
+                None if watch.open == 0 => News::End,
+                None => {
+                    watch.waker = Some(waker.clone());
+                    News::Wait
+                }
+            },
+        }
+    }
+
+    /// Ends a watch.
+    pub(super) fn unwatch(&mut self, watch: u64) {
+        if self.watches.remove(&watch).is_some_and(|watch| watch.open > 0) {
+            self.watched.retain(|_, watchers| {
+                watchers.retain(|id| *id != watch);
+                !watchers.is_empty()
+            });
+        }
+    }
+}

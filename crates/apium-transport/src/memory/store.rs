@@ -1,0 +1,396 @@
+//! One namespace: everything behind its one lock, and what happens under it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::consumer::{Content, Disposition, Receipt, Settle, Tag};
+use crate::error::Result;
+use crate::memory::dead::Graveyard;
+use crate::memory::queue::{Entry, Letter, Queue};
+use crate::memory::results::Results;
+use crate::memory::routing::Exchanges;
+use crate::memory::seat::{Held, Seat};
+use crate::outgoing::Outgoing;
+
+/// A namespace of the memory driver.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// What stands behind `memory://`.
+    pub(super) name: String,
+    pub(super) clock: Clock,
+    world: Mutex<World>,
+}
+
+impl Store {
+    pub(super) fn new(name: String, clock: Clock) -> Self {
+        Self { name, clock, world: Mutex::new(World::default()) }
+    }
+
+    /// Takes the lock. No code under it can leave the world half changed by a panic, so a poisoned lock is used on.
+    pub(super) fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is done after the lock was given up.
+#[derive(Debug, Default)]
+pub(super) struct Later {
+    wakes: Vec<Arc<Notify>>,
+    /// Kept to be dropped outside.
+    pub(super) dropped: Vec<Entry>,
+    /// Of watchers of results.
+    pub(super) wakers: Vec<std::task::Waker>,
+}
+
+impl Later {
+    /// Wakes whom it says. Call it without the lock.
+    pub(super) fn run(self) {
+        for wake in self.wakes {
+            wake.notify_one();
+        }
+        for waker in self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+/// A message that a consumer took, to be made into a delivery outside the lock.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) receipt: Receipt,
+    pub(super) redelivered: bool,
+    pub(super) queue: Arc<str>,
+    pub(super) letter: Arc<Letter>,
+}
+
+/// The content of a namespace.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) queues: HashMap<Arc<str>, Queue>,
+    pub(super) exchanges: Exchanges,
+    pub(super) seats: BTreeMap<u64, Seat>,
+    /// How many seats wait.
+    waiting: usize,
+    /// The seat that was woken last, so that the next one is another.
+    last_woken: u64,
+    pub(super) dead: Graveyard,
+    pub(super) results: Results,
+    /// Counts messages, places and seats.
+    next: u64,
+}
+
+/// A message with its route, made before the lock is taken.
+#[derive(Debug)]
+pub(super) struct Posting {
+    letter: Arc<Letter>,
+    priority: u8,
+    eta: Option<Timestamp>,
+}
+
+impl From<Outgoing> for Posting {
+    fn from(out: Outgoing) -> Self {
+        Self {
+            priority: out.message.properties.priority.unwrap_or(0),
+            eta: out.eta,
+            letter: Arc::new(Letter {
+                exchange: out.exchange,
+                routing_key: out.routing_key,
+                content: Content::Message(out.message),
+            }),
+        }
+    }
+}
+
+impl World {
+    /// A number never given before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Checks that every message has a place to go, so that a batch is published whole or not at all.
+    pub(super) fn check_routes<'a>(&self, mut postings: impl Iterator<Item = &'a Posting>) -> Result<()> {
+        postings.try_for_each(|posting| match &*posting.letter.exchange {
+            "" => Ok(()),
+            exchange => self.exchanges.route(exchange, &posting.letter.routing_key).map(drop),
+        })
+    }
+
+    /// Publishes what [`check_routes`](Self::check_routes) let through.
+    pub(super) fn publish(&mut self, postings: Vec<Posting>, now: Timestamp, later: &mut Later) -> Result<()> {
+        let mut postings = postings.into_iter().peekable();
+        while let Some(first) = postings.next() {
+            if !first.letter.exchange.is_empty() {
+                for queue in self.exchanges.route(&first.letter.exchange, &first.letter.routing_key)? {
+                    self.post(&queue, [&first].into_iter(), now, later);
+                }
+                continue;
+            }
+            let mut run = vec![first];
+            let key = run[0].letter.routing_key.clone();
+            while let Some(next) =
+                postings.next_if(|next| next.letter.exchange.is_empty() && next.letter.routing_key == key)
+            {
+                run.push(next);
+            }
+            self.post(&key, run.iter(), now, later);
+        }
+        Ok(())
+    }
+
+    /// Adds messages to one queue, which is made when missing.
+    fn post<'a>(
+        &mut self,
+        name: &Arc<str>,
+        postings: impl Iterator<Item = &'a Posting>,
+        now: Timestamp,
+        later: &mut Later,
+    ) {
+        let queue = self.queues.entry(name.clone()).or_default();
+        let (before, mut new_first) = (queue.ready(), false);
+        for Posting { letter, priority, eta } in postings {
+            self.next += 1;
+            let entry = Entry {
+                id: self.next,
+                order: self.next,
+                fence: 0,
+                priority: (*priority).min(queue.max_priority.unwrap_or(u8::MAX)),
+                redelivered: false,
+                crashes: 0,
+                queue: name.clone(),
+                letter: letter.clone(),
+            };
+            match *eta {
+                Some(due) if due > now => new_first |= queue.park(due, entry),
+                _ => queue.push(entry),
+            }
+        }
+        let new = queue.ready() - before;
+        self.wake(name, if new_first { usize::MAX } else { new }, later);
+    }
+
+    /// Adds bytes that are no message to a queue.
+    pub(super) fn plant(&mut self, queue: &str, raw: Bytes, reason: &str, now: Timestamp, later: &mut Later) {
+        let name: Arc<str> = queue.into();
+        let content = Content::Unreadable { raw, reason: reason.to_owned() };
+        let letter = Arc::new(Letter { exchange: "".into(), routing_key: name.clone(), content });
+        self.post(&name, [Posting { letter, priority: 0, eta: None }].iter(), now, later);
+    }
+
+    /// Makes ready what is due, in every queue.
+    pub(super) fn ripen_all(&mut self, now: Timestamp) {
+        for queue in self.queues.values_mut() {
+            queue.ripen(now, &mut self.next);
+        }
+    }
+
+    /// Puts a message (back) at its place, or keeps it until `due`.
+    pub(super) fn put(&mut self, entry: Entry, due: Option<Timestamp>, now: Timestamp, later: &mut Later) {
+        let name = entry.queue.clone();
+        let queue = self.queues.entry(name.clone()).or_default();
+        let wanted = match due {
+            Some(due) if due > now => match queue.park(due, entry) {
+                true => usize::MAX,
+                false => 0,
+            },
+            _ => {
+                queue.push(entry);
+                1
+            }
+        };
+        self.wake(&name, wanted, later);
+    }
+
+    /// Wakes up to `wanted` consumers of `queue` that wait and have room, in turn.
+    fn wake(&mut self, queue: &str, mut wanted: usize, later: &mut Later) {
+        if self.waiting == 0 {
+            return;
+        }
+        let start = self.last_woken + 1;
+        for range in [start..u64::MAX, 0..start] {
+            for (id, seat) in self.seats.range_mut(range) {
+                if wanted == 0 || self.waiting == 0 {
+                    return;
+                }
+                if seat.waiting && seat.room() > 0 && seat.reads(queue) {
+                    seat.waiting = false;
+                    self.waiting -= 1;
+                    self.last_woken = *id;
+                    wanted -= 1;
+                    later.wakes.push(seat.wake.clone());
+                }
+            }
+        }
+    }
+
+    /// Wakes others for what is left in the queues of the seat `id`.
+    pub(super) fn pass_on(&mut self, id: u64, later: &mut Later) {
+        if self.waiting == 0 {
+            return;
+        }
+        let queues = self.seats.get(&id).map(|seat| seat.queues.clone()).unwrap_or_default();
+        for name in queues {
+            if let Some(ready) = self.queues.get(&name).map(Queue::ready).filter(|ready| *ready > 0) {
+                self.wake(&name, ready, later);
+            }
+        }
+    }
+
+    /// Hands up to `max` messages to the seat `id`, its queues in turn.
+    pub(super) fn take(&mut self, id: u64, max: usize, now: Timestamp) -> Vec<Taken> {
+        let Some(seat) = self.seats.get_mut(&id) else { return Vec::new() };
+        if seat.waiting {
+            seat.waiting = false;
+            self.waiting -= 1;
+        }
+        let mut ready = 0;
+        for name in &seat.queues {
+            if let Some(queue) = self.queues.get_mut(name) {
+                queue.ripen(now, &mut self.next);
+                ready += queue.ready();
+            }
+        }
+        let room = seat.room().min(max).min(ready);
+        let mut taken = Vec::with_capacity(room);
+        if let [only] = &*seat.queues
+            && let Some(queue) = self.queues.get_mut(only)
+        {
+            taken.extend(std::iter::from_fn(|| queue.pop()).take(room).map(|entry| hold(&mut seat.held, entry)));
+            return taken;
+        }
+        while taken.len() < room {
+            seat.turn = (seat.turn + 1) % seat.queues.len();
+            if let Some(entry) = self.queues.get_mut(&seat.queues[seat.turn]).and_then(Queue::pop) {
+                taken.push(hold(&mut seat.held, entry));
+            }
+        }
+        taken
+    }
+
+    /// Notes that the seat waits, and says until when at most. A seat without room waits for a settlement alone.
+    pub(super) fn start_waiting(&mut self, id: u64) -> Option<Timestamp> {
+        let seat = self.seats.get_mut(&id)?;
+        seat.waiting = true;
+        self.waiting += 1;
+        if seat.room() == 0 {
+            return None;
+        }
+        seat.queues.iter().filter_map(|name| self.queues.get(name)?.earliest()).min()
+    }
+
+    /// Ends a wait that was given up. A wake that was promised to it goes to another.
+    pub(super) fn stop_waiting(&mut self, id: u64, later: &mut Later) {
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        if seat.waiting {
+            seat.waiting = false;
+            self.waiting -= 1;
+        } else {
+            self.pass_on(id, later);
+        }
+    }
+
+    /// Wakes the seat `id` when it waits, since it has room again.
+    pub(super) fn has_room_again(&mut self, id: u64, later: &mut Later) {
+        if let Some(seat) = self.seats.get_mut(&id)
+            && seat.waiting
+            && seat.room() > 0
+            && seat.queues.iter().filter_map(|name| self.queues.get(name)).any(|q| q.ready() > 0 || q.parked() > 0)
+        {
+            seat.waiting = false;
+            self.waiting -= 1;
+            later.wakes.push(seat.wake.clone());
+        }
+    }
+
+    /// Wakes every seat for which `which` holds.
+    pub(super) fn wake_where(&mut self, which: impl Fn(&Seat) -> bool, later: &mut Later) {
+        for seat in self.seats.values_mut().filter(|seat| seat.waiting && which(seat)) {
+            seat.waiting = false;
+            self.waiting -= 1;
+            later.wakes.push(seat.wake.clone());
+        }
+    }
+
+    /// Whether `receipt` is held by the seat `id`.
+    pub(super) fn holds(&self, id: u64, receipt: &Receipt) -> bool {
+        self.seats.get(&id).is_some_and(|seat| held(seat, receipt).is_some())
+    }
+
+    /// Settles one delivery of the seat `id`; says whether the seat held it.
+    pub(super) fn settle(
+        &mut self,
+        id: u64,
+        receipt: &Receipt,
+        how: Settle,
+        now: Timestamp,
+        later: &mut Later,
+    ) -> bool {
+        let Some(seat) = self.seats.get_mut(&id) else { return false };
+        let Some(number) = held(seat, receipt) else { return false };
+        let Some(Held { mut entry, .. }) = seat.held.remove(&number) else { return false };
+        match how {
+            Settle::Ack | Settle::Reject(Disposition::Discard) => later.dropped.push(entry),
+            Settle::Reject(Disposition::Requeue) => {
+                entry.redelivered = true;
+                self.put(entry, None, now, later);
+            }
+            Settle::Reject(Disposition::Park(due)) => self.put(entry, Some(due), now, later),
+            Settle::Reject(Disposition::Dead(reason)) => self.dead.bury(entry, reason, now),
+        }
+        true
+    }
+
+    /// Notes that a run of this delivery begins; says whether the seat holds it.
+    pub(super) fn begin(&mut self, id: u64, receipt: &Receipt) -> bool {
+        let Some(seat) = self.seats.get_mut(&id) else { return false };
+        let number = held(seat, receipt);
+        match number.and_then(|number| seat.held.get_mut(&number)) {
+            Some(held) => {
+                held.begun = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Removes a seat and gives back what it holds. Where the consumer `died`, each run that had begun counts a crash.
+    pub(super) fn leave(&mut self, id: u64, died: bool, now: Timestamp, later: &mut Later) {
+        let Some(seat) = self.seats.remove(&id) else { return };
+        if seat.waiting {
+            self.waiting -= 1;
+        }
+        for Held { mut entry, begun } in seat.held.into_values() {
+            entry.redelivered = true;
+            if died && begun {
+                entry.crashes += 1;
+                if seat.max_crashes > 0 && entry.crashes >= seat.max_crashes {
+                    self.dead.bury_crashed(entry, now);
+                    continue;
+                }
+            }
+            self.put(entry, None, now, later);
+        }
+    }
+}
+
+fn held(seat: &Seat, receipt: &Receipt) -> Option<u64> {
+    let Tag::Number(number) = receipt.tag else { return None };
+    seat.held.get(&number).filter(|held| held.entry.fence == receipt.fence).map(|_| number)
+}
+
+fn hold<S: std::hash::BuildHasher>(all: &mut HashMap<u64, Held, S>, mut entry: Entry) -> Taken {
+    entry.fence += 1;
+    let taken = Taken {
+        receipt: Receipt { tag: Tag::Number(entry.id), fence: entry.fence },
+        redelivered: entry.redelivered,
+        queue: entry.queue.clone(),
+        letter: entry.letter.clone(),
+    };
+    all.insert(entry.id, Held { entry, begun: false });
+    taken
+}
