@@ -1,2 +1,63 @@
-//! Apium's own commands.
-fn main() {}
+//! Apium's own commands, run as `cargo xtask <command>` (the alias stands in `.cargo/config.toml`).
+//!
+//! One file a command, `commands.rs` is the list of them, and only `output.rs` prints.
+
+use std::process::ExitCode;
+
+use crate::commands::Answer;
+
+mod ci;
+mod commands;
+mod docs;
+mod files;
+mod libtest;
+mod output;
+mod process;
+mod test;
+mod tidy;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = args.collect();
+    let answer = match command(&name) {
+        Some(run) => run(&rest),
+        None => Err(format!("find the command {name:?}: `cargo xtask help` lists them")),
+    };
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What runs the command called `name`.
+fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
+    Some(match name {
+        "test" => test::run,
+        "ci" => ci::run,
+        "tidy" => tidy::check::run,
+        "docs" => docs::pages::run,
+        "help" | "-h" | "--help" => help,
+        _ => return None,
+    })
+}
+
+fn help(_args: &[String]) -> Answer {
+    commands::help().iter().for_each(|line| output::line(line));
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_command_is_run_and_no_other() {
+        assert!(commands::COMMANDS.iter().all(|listed| command(listed.name).is_some()));
+        assert!(command("tset").is_none());
+    }
+}

@@ -1,0 +1,13 @@
+//! `cargo xtask ci`: all that must hold before a change lands, quickest first. `.ci/run` does the same from a shell.
+
+use crate::commands::Answer;
+use crate::{process, test};
+
+/// Runs every check and stops at the first that fails.
+pub(crate) fn run(_args: &[String]) -> Answer {
+    let format = process::cargo(&["fmt", "--all", "--check"])?;
+    let clippy = process::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    let mut docs = process::cargo(&["doc", "--workspace", "--no-deps"])?;
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    Ok(process::passes(format)? && process::passes(clippy)? && process::passes(docs)? && test::run(&[])?)
+}

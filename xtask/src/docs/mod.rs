@@ -1,0 +1,5 @@
+//! `cargo xtask docs`: the pages under `docs/` that are made from code and tests.
+
+pub(crate) mod coverage;
+pub(crate) mod guide;
+pub(crate) mod pages;

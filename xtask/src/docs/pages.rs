@@ -1,0 +1,97 @@
+//! The generated pages: which there are, and whether those in the repository are as they would be made now.
+
+use std::fs;
+use std::path::Path;
+
+use crate::commands::Answer;
+use crate::docs::coverage::{self, Covered};
+use crate::docs::guide;
+use crate::files::{self, File};
+use crate::tidy::rust::Source;
+use crate::{output, process};
+
+/// A page made by this program.
+struct Page {
+    path: &'static str,
+    text: String,
+}
+
+/// Prints the coverage table and writes the pages; with `--check`, says what is out of date or missing instead.
+pub(crate) fn run(args: &[String]) -> Answer {
+    let root = process::root()?;
+    let files = files::all(&root)?;
+    if args.iter().any(|arg| arg == "--check") {
+        let mut wrong = gaps(&files)?;
+        wrong.extend(stale(&root, &pages(&files)?));
+        wrong.iter().for_each(|line| output::line(line));
+        return Ok(wrong.is_empty());
+    }
+    let rows = guide_rows(&files)?;
+    output::line(&coverage::table(&coverage::join(&rows, &tests(&files)), true));
+    for page in pages(&files)? {
+        fs::write(root.join(page.path), &page.text).map_err(|e| format!("write {}: {e}", page.path))?;
+        output::step(&format!("wrote {}", page.path));
+    }
+    let gaps = gaps(&files)?;
+    gaps.iter().for_each(|line| output::line(line));
+    Ok(gaps.is_empty())
+}
+
+/// Every page, as it would be made now.
+fn pages(files: &[File]) -> Result<Vec<Page>, String> {
+    let rows = guide_rows(files)?;
+    let table = coverage::table(&coverage::join(&rows, &tests(files)), false);
+    let coverage = format!(
+        "# What shows each promise of the task guide\n\nMade by `cargo xtask docs` from `docs/guide-rows.toml` and the names of \
+         the tests; that command also prints the line of each test.\n\n{table}"
+    );
+    Ok(vec![Page { path: "docs/COVERAGE.md", text: coverage }])
+}
+
+/// Rows without a test, and tests without a row.
+fn gaps(files: &[File]) -> Result<Vec<String>, String> {
+    let rows = guide_rows(files)?;
+    let tests = tests(files);
+    let mut gaps: Vec<String> = coverage::join(&rows, &tests).iter().filter_map(Covered::gap).collect();
+    gaps.extend(coverage::strays(&rows, &tests));
+    Ok(gaps)
+}
+
+/// Pages that are not as they would be made now.
+fn stale(root: &Path, pages: &[Page]) -> Vec<String> {
+    let old = pages.iter().filter(|page| fs::read_to_string(root.join(page.path)).ok().as_ref() != Some(&page.text));
+    old.map(|page| format!("{} is out of date: run `cargo xtask docs`", page.path)).collect()
+}
+
+fn guide_rows(files: &[File]) -> Result<Vec<guide::Row>, String> {
+    let file = files.iter().find(|file| file.path == "docs/guide-rows.toml").ok_or("find docs/guide-rows.toml")?;
+    guide::rows(&file.text)
+}
+
+fn tests(files: &[File]) -> Vec<coverage::Shown> {
+    // This crate's own tests hold examples of such names, in texts only; they are blanked like every text.
+    let sources: Vec<Source> = files.iter().filter(|file| file.has_ending("rs")).map(Source::new).collect();
+    coverage::tests(&sources)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_has_95_rows() {
+        let files = files::all(&process::root().unwrap()).unwrap();
+        let numbers: Vec<String> = guide_rows(&files).unwrap().into_iter().map(|row| row.number).collect();
+        let expected: Vec<String> = (1..=95).map(|n| format!("0.{n:02}")).collect();
+        assert_eq!(numbers, expected);
+    }
+
+    #[test]
+    fn a_page_that_differs_is_stale() {
+        let page = |text: &str| Page { path: "Cargo.toml", text: text.to_owned() };
+        let root = process::root().unwrap();
+        let now = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+        assert!(stale(&root, &[page(&now)]).is_empty());
+        assert_eq!(stale(&root, &[page("old")]).len(), 1);
+    }
+}

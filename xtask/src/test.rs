@@ -1,0 +1,34 @@
+//! `cargo xtask test`: every test of the workspace, and their total as the last line.
+//!
+//! It needs nothing but the clone and cargo. `cargo test --workspace` builds and runs unit tests, integration tests and doc
+//! tests, and builds the examples, which tests find beside themselves in the target directory (`CARGO_TARGET_DIR` is
+//! honoured because cargo honours it). The rules of `cargo xtask tidy` and the check of the generated pages are tests of
+//! this crate, so they are counted too.
+
+use std::time::Instant;
+
+use crate::commands::Answer;
+use crate::libtest::Total;
+use crate::{output, process};
+
+/// Runs the tests; `args` go to `cargo test` as they are, so a name filters and `-p` chooses a crate.
+pub(crate) fn run(args: &[String]) -> Answer {
+    let started = Instant::now();
+    let mut command = process::cargo(&["test", "--no-fail-fast"])?;
+    let chooses = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
+    if !args.iter().any(chooses) {
+        command.arg("--workspace");
+    }
+    command.args(args);
+
+    let mut total = Total::default();
+    let passed = process::stream(command, &mut |line| {
+        output::line(line);
+        total.see(line);
+    })?;
+    output::line("");
+    for line in total.finish(started.elapsed()) {
+        output::line(&line);
+    }
+    Ok(passed && total.is_good())
+}

@@ -1,0 +1,174 @@
+//! Imports within a crate: no knot of more than two files, nothing through a root, and an error type that knows nobody.
+
+use std::collections::BTreeMap;
+
+use crate::tidy::finding::Finding;
+use crate::tidy::graph::{Graph, knots};
+use crate::tidy::paths::{Mention, mentions};
+use crate::tidy::rust::Source;
+
+/// The largest group of files that may import each other.
+const KNOT: usize = 2;
+
+/// Checks every crate of the workspace.
+pub(crate) fn check(sources: &[Source]) -> Vec<Finding> {
+    let mut crates: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
+    for source in sources {
+        if let Some((root, inside)) = source.path().split_once("/src/")
+            && !inside.starts_with("bin/")
+        {
+            crates.entry(root).or_default().push(source);
+        }
+    }
+    crates.values().flat_map(|sources| check_crate(sources)).collect()
+}
+
+/// The files of one crate by their module paths.
+type Modules<'s> = BTreeMap<Vec<String>, &'s str>;
+
+fn check_crate(sources: &[&Source]) -> Vec<Finding> {
+    let modules: Modules = sources.iter().map(|source| (module(source.path()), source.path())).collect();
+    let mut graph = Graph::new();
+    let mut findings = Vec::new();
+    for source in sources {
+        let own = module(source.path());
+        for mention in mentions(source.shipped()) {
+            let Some((target, rest)) = resolve(&modules, &own, &mention) else { continue };
+            if target != source.path() {
+                graph.entry(source.path().to_owned()).or_default().insert(target.to_owned());
+                findings.extend(through_root(source, &mention, target, &rest));
+            }
+        }
+        findings.extend(error_imports(source));
+    }
+    for knot in knots(&graph).into_iter().filter(|knot| knot.len() > KNOT) {
+        let text = format!("{} files import each other in a ring: {}", knot.len(), knot.join(", "));
+        findings.push(Finding::of(&knot[0], text));
+    }
+    findings
+}
+
+/// The module path of a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`, `src/lib.rs` is the root.
+fn module(path: &str) -> Vec<String> {
+    let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside).trim_end_matches(".rs");
+    let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
+    if parts.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
+        parts.pop();
+    }
+    parts
+}
+
+/// The file that a path leads to, and the segments behind it; nothing for a path to another crate.
+fn resolve<'s>(modules: &Modules<'s>, own: &[String], mention: &Mention) -> Option<(&'s str, Vec<String>)> {
+    let mut segments = mention.segments.as_slice();
+    let mut base: Vec<String> = own.iter().chain(&mention.inside).cloned().collect();
+    match segments.first()?.as_str() {
+        "crate" => {
+            base.clear();
+            segments = &segments[1..];
+        }
+        "self" => segments = &segments[1..],
+        "super" => {
+            while segments.first().is_some_and(|first| first == "super") {
+                base.pop();
+                segments = &segments[1..];
+            }
+        }
+        // A bare name is a child of this module, or another crate.
+        child => {
+            base.push(child.to_owned());
+            modules.get(&base)?;
+            segments = &segments[1..];
+        }
+    }
+    let mut rest = segments;
+    let mut found = (1..=base.len()).rev().find_map(|n| modules.get(&base[..n])).or_else(|| modules.get(&Vec::new()));
+    let mut path = base;
+    for (i, segment) in segments.iter().enumerate() {
+        path.push(segment.clone());
+        if let Some(file) = modules.get(&path) {
+            found = Some(file);
+            rest = &segments[i + 1..];
+        }
+    }
+    found.map(|file| (*file, rest.to_vec()))
+}
+
+/// A type taken from a root that only passes it on, instead of from the module that defines it.
+fn through_root(source: &Source, mention: &Mention, target: &str, rest: &[String]) -> Option<Finding> {
+    let is_root = target.ends_with("/mod.rs") || target.ends_with("/lib.rs");
+    let name = rest.first()?;
+    let is_type = name.chars().next().is_some_and(char::is_uppercase);
+    (is_root && is_type).then(|| {
+        let text = format!(
+            "{} comes through {target}: import it from the module that defines it",
+            mention.segments.join("::")
+        );
+        Finding::at(source.path(), mention.line, text)
+    })
+}
+
+/// `error.rs` knows the ground floor only, so that every other file of its crate can use it.
+fn error_imports(source: &Source) -> Vec<Finding> {
+    if !source.path().ends_with("/src/error.rs") {
+        return Vec::new();
+    }
+    let foreign = mentions(source.shipped()).into_iter().filter(|mention| {
+        let first = mention.segments.first().map_or("", String::as_str);
+        matches!(first, "crate" | "super") || (first.starts_with("apium_") && first != "apium_protocol")
+    });
+    let text = |mention: Mention| format!("error.rs must not import {}", mention.segments.join("::"));
+    foreign.map(|mention| Finding::at(source.path(), mention.line, text(mention))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::File;
+
+    fn findings(files: &[(&str, &str)]) -> Vec<String> {
+        let file =
+            |(path, text): &(&str, &str)| File { path: format!("crates/x/src/{path}"), text: (*text).to_owned() };
+        let files: Vec<File> = files.iter().map(file).collect();
+        let sources: Vec<Source> = files.iter().map(Source::new).collect();
+        check(&sources).into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_ring_of_three_is_found_and_one_of_two_is_not() {
+        let (a, b) = (("a.rs", "use crate::b::B;"), ("b.rs", "fn f() { crate::a::g() }"));
+        assert!(findings(&[a, b]).is_empty());
+        let ring = findings(&[a, ("b.rs", "use super::c::{D, E};"), ("c.rs", "use crate::a::A;")]);
+        assert!(ring[0].starts_with("3 files import each other"), "{ring:?}");
+    }
+
+    #[test]
+    fn tests_do_not_make_a_ring() {
+        let test = "#[cfg(test)]\nmod tests { use crate::a::A; }";
+        assert!(findings(&[("a.rs", "use crate::b::B;"), ("b.rs", "use crate::c::C;"), ("c.rs", test)]).is_empty());
+    }
+
+    #[test]
+    fn a_ring_through_a_folder_is_found() {
+        let ring = findings(&[
+            ("a/mod.rs", "pub mod b;\npub use b::B;"),
+            ("a/b.rs", "use crate::c::f;"),
+            ("c.rs", "use crate::a::g;"),
+        ]);
+        assert_eq!(ring.len(), 1, "{ring:?}");
+    }
+
+    #[test]
+    fn types_come_from_where_they_are_defined() {
+        let found = findings(&[("lib.rs", "mod a;\npub use a::A;"), ("a.rs", ""), ("b.rs", "use crate::A;")]);
+        assert!(found[0].contains("crate::A comes through crates/x/src/lib.rs"), "{found:?}");
+        assert!(findings(&[("lib.rs", "mod a;"), ("a.rs", ""), ("b.rs", "use crate::a::A;")]).is_empty());
+    }
+
+    #[test]
+    fn the_error_type_knows_nobody() {
+        assert_eq!(findings(&[("error.rs", "use crate::app::App;")]), ["error.rs must not import crate::app::App"]);
+        assert_eq!(findings(&[("error.rs", "use apium_transport::error::Error;")]).len(), 1);
+        assert!(findings(&[("error.rs", "use apium_protocol::id::TaskId;\nuse std::fmt;")]).is_empty());
+    }
+}
