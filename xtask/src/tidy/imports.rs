@@ -42,10 +42,18 @@ fn check_crate(sources: &[&Source]) -> Vec<Finding> {
         findings.extend(error_imports(source));
     }
     for knot in knots(&graph).into_iter().filter(|knot| knot.len() > KNOT) {
-        let text = format!("{} files import each other in a ring: {}", knot.len(), knot.join(", "));
+        let text =
+            format!("{} files import each other in a ring: {}", knot.len(), inner_edges(&graph, &knot).join(", "));
         findings.push(Finding::of(&knot[0], text));
     }
     findings
+}
+
+/// Who imports whom inside a knot, by file names.
+fn inner_edges(graph: &Graph, knot: &[String]) -> Vec<String> {
+    let short = |path: &String| path.split_once("/src/").map_or(path.clone(), |(_, inside)| inside.to_owned());
+    let edges = knot.iter().flat_map(|from| graph.get(from).into_iter().flatten().map(move |to| (from, to)));
+    edges.filter(|(_, to)| knot.contains(to)).map(|(from, to)| format!("{} > {}", short(from), short(to))).collect()
 }
 
 /// The module path of a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`, `src/lib.rs` is the root.
