@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use crate::address::Address;
 use crate::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
 use crate::error::Result;
-use crate::memory::broker::closed;
-use crate::memory::driver::{SCHEME, namespace};
-use crate::memory::store::{Later, Posting, Store, World};
+use crate::memory::later::Later;
+use crate::memory::name::closed;
+use crate::memory::name::{SCHEME, namespace};
+use crate::memory::store::{Posting, Store, World};
 
 /// Settles the deliveries of one [`MemoryConsumer`](crate::memory::MemoryConsumer).
 #[derive(Debug)]

@@ -14,9 +14,10 @@ use futures_util::future::BoxFuture;
 use crate::address::Address;
 use crate::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
 use crate::error::Result;
-use crate::memory::broker::closed;
+use crate::memory::later::Later;
+use crate::memory::name::closed;
 use crate::memory::results::{Group, News};
-use crate::memory::store::{Later, Store};
+use crate::memory::store::Store;
 
 /// A result backend in this process.
 #[derive(Debug)]

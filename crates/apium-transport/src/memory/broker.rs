@@ -9,10 +9,12 @@ use crate::address::Address;
 use crate::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
 use crate::consumer::{ConsumeSpec, Consumer};
 use crate::dead::DeadSet;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::memory::consumer::MemoryConsumer;
+use crate::memory::later::Later;
+use crate::memory::name::closed;
 use crate::memory::seat::Seat;
-use crate::memory::store::{Later, Posting, Store};
+use crate::memory::store::{Posting, Store};
 use crate::outgoing::Outgoing;
 use crate::topology::Topology;
 
@@ -22,11 +24,6 @@ pub struct MemoryBroker {
     pub(super) store: Arc<Store>,
     pub(super) closed: Arc<AtomicBool>,
     address: Address,
-}
-
-/// The error of an operation on a closed handle.
-pub(super) fn closed(what: &str) -> Error {
-    Error::new(ErrorKind::Closed, format!("{what}: this handle of the memory driver was closed"))
 }
 
 impl MemoryBroker {

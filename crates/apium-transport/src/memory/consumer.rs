@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use crate::consumer::{Acker, Consumer, Delivery};
 use crate::error::Result;
 use crate::memory::acker::MemoryAcker;
-use crate::memory::broker::closed;
-use crate::memory::store::{Later, Store, Taken};
+use crate::memory::later::Later;
+use crate::memory::name::closed;
+use crate::memory::store::{Store, Taken};
 
 /// A consumer in this process. Dropping it without [`close`](Consumer::close) is taken for the death of its worker: what it
 /// holds is delivered again, and runs that had begun count a crash.

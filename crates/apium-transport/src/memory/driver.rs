@@ -13,15 +13,9 @@ use crate::driver::{Driver, DriverOptions};
 use crate::error::Result;
 use crate::memory::backend::MemoryBackend;
 use crate::memory::broker::MemoryBroker;
-use crate::memory::store::{Later, Store};
-
-/// The scheme of the memory driver's addresses.
-pub(super) const SCHEME: &str = "memory";
-
-/// What names a store: all behind `memory://`, without the query.
-pub(super) fn namespace(address: &Address) -> &str {
-    address.rest()
-}
+use crate::memory::later::Later;
+use crate::memory::name::{SCHEME, namespace};
+use crate::memory::store::Store;
 
 /// Keeps everything in this process, under the scheme `memory`.
 ///

@@ -9,7 +9,7 @@ use apium_protocol::record::{GroupDocument, ResultDocument};
 use jiff::Timestamp;
 
 use crate::backend::{ResultRecord, RunMark, Stored, may_replace};
-use crate::memory::store::Later;
+use crate::memory::later::Later;
 
 /// How many states a watcher that does not look may fall behind before the oldest that are not ready are left out.
 const LAG: usize = 1024;

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::consumer::{Content, Disposition, Receipt, Settle, Tag};
 use crate::error::Result;
-use crate::memory::dead::Graveyard;
+use crate::memory::graveyard::Graveyard;
+use crate::memory::later::Later;
 use crate::memory::queue::{Entry, Letter, Queue};
 use crate::memory::results::Results;
 use crate::memory::routing::Exchanges;
@@ -34,28 +34,6 @@ impl Store {
     /// Takes the lock. No code under it can leave the world half changed by a panic, so a poisoned lock is used on.
     pub(super) fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is done after the lock was given up.
-#[derive(Debug, Default)]
-pub(super) struct Later {
-    wakes: Vec<Arc<Notify>>,
-    /// Kept to be dropped outside.
-    pub(super) dropped: Vec<Entry>,
-    /// Of watchers of results.
-    pub(super) wakers: Vec<std::task::Waker>,
-}
-
-impl Later {
-    /// Wakes whom it says. Call it without the lock.
-    pub(super) fn run(self) {
-        for wake in self.wakes {
-            wake.notify_one();
-        }
-        for waker in self.wakers {
-            waker.wake();
-        }
     }
 }
 
