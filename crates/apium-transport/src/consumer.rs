@@ -60,16 +60,33 @@ impl fmt::Display for Receipt {
 }
 
 /// The error of an operation on deliveries that were settled before or given to another consumer: names each of `lost`,
-/// out of `all` that the batch held. `what` is the verb.
+/// out of `all` that the batch held. `what` is the verb. [`lost_receipts`] reads them back.
 pub fn lease_lost(what: &str, lost: &[Receipt], all: usize) -> Error {
-    use fmt::Write as _;
-    let mut text = format!("{what} {} of {all} deliveries, already settled or given to another consumer:", lost.len());
-    for receipt in lost {
-        // Writing to a text cannot fail.
-        let _ = write!(text, " {receipt}");
-    }
-    Error::new(ErrorKind::LeaseLost, text)
+    let text = format!("{what} {} of {all} deliveries, already settled or given to another consumer", lost.len());
+    Error::new(ErrorKind::LeaseLost, text).with_source(Lost(lost.to_vec()))
 }
+
+/// The receipts that an error made by [`lease_lost`] names; none for any other error.
+pub fn lost_receipts(error: &Error) -> &[Receipt] {
+    let source = std::error::Error::source(error);
+    source.and_then(|source| source.downcast_ref::<Lost>()).map_or(&[], |lost| &lost.0)
+}
+
+/// Receipts whose lease was lost, as the cause of an error.
+#[derive(Debug)]
+struct Lost(Vec<Receipt>);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, receipt) in self.0.iter().enumerate() {
+            let gap = if place == 0 { "" } else { " " };
+            write!(f, "{gap}{receipt}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Lost {}
 
 /// A message handed to a consumer.
 #[derive(Debug, Clone)]
