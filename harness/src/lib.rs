@@ -1,1 +1,5 @@
-//! apium-harness.
+//! Bench and torture programs of Apium: what its speed and its promises are measured with. `cargo xtask bench` and
+//! `cargo xtask torture` run the programs in `src/bin` and make tables of what they print.
+
+pub mod report;
+pub mod seam;

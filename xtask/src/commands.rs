@@ -19,6 +19,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command { name: "ci", usage: "", about: "format, clippy, docs and every test: what .ci/run does" },
     Command { name: "tidy", usage: "", about: "check the rules of layout, floors and names" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
+    Command { name: "bench", usage: "[NAME] [--runs N]", about: "measure, and write the tables under docs/" },
     Command { name: "help", usage: "", about: "this list" },
 ];
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::commands::Answer;
 
+mod bench;
 mod ci;
 mod commands;
 mod docs;
@@ -40,6 +41,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "test" => test::run,
         "ci" => ci::run,
         "tidy" => tidy::check::run,
+        "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
         "help" | "-h" | "--help" => help,
         _ => return None,

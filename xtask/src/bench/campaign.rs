@@ -1,0 +1,81 @@
+//! Runs plans and writes their pages.
+
+use std::fs;
+
+use crate::bench::figures::Figures;
+use crate::bench::plan::{PLANS, Plan};
+use crate::bench::{machine, table};
+use crate::commands::Answer;
+use crate::{output, process};
+
+/// Runs the plans named in `args`, or all; `--runs N` changes how often.
+pub(crate) fn run(args: &[String]) -> Answer {
+    let mut runs = None;
+    let mut chosen: Vec<&Plan> = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--runs" {
+            let number = args.next().and_then(|number| number.parse::<usize>().ok()).filter(|&number| number > 0);
+            runs = Some(number.ok_or("read --runs: it takes a number above zero")?);
+        } else {
+            let known = PLANS.iter().find(|plan| plan.name == arg);
+            chosen.push(known.ok_or_else(|| format!("find the bench {arg:?}: there are {}", names()))?);
+        }
+    }
+    if chosen.is_empty() {
+        chosen.extend(PLANS);
+    }
+    let mut met = true;
+    for plan in chosen {
+        met &= execute(plan, runs.unwrap_or(plan.runs))?;
+    }
+    Ok(met)
+}
+
+fn names() -> String {
+    PLANS.iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ")
+}
+
+fn execute(plan: &Plan, runs: usize) -> Answer {
+    let build = ["build", "--release", "--package", "apium-harness", "--bin", plan.binary];
+    if !process::passes(process::cargo(&build)?)? {
+        return Ok(false);
+    }
+    let mut figures = Figures::default();
+    // Round by round, so that a noisy minute does not hit one measure alone.
+    for round in 1..=runs {
+        for measure in plan.measures {
+            output::step(&format!("{} {measure}, run {round} of {runs}", plan.binary));
+            let program =
+                ["run", "--quiet", "--release", "--package", "apium-harness", "--bin", plan.binary, "--", measure];
+            let lines = process::read(process::cargo(&program)?)?;
+            output::line(lines.trim_end());
+            figures.read(&lines);
+        }
+    }
+    let (table, met) = table::render(plan.goals, &figures);
+    let page = format!(
+        "# Measured: {}\n\n{}\n\nMade by `cargo xtask bench {}` on {}. Medians, with the least and the most of the runs behind them.\n\n{table}",
+        plan.name,
+        plan.about,
+        plan.name,
+        machine::facts()
+    );
+    output::line(&page);
+    let path = process::root()?.join(plan.page);
+    fs::write(&path, page).map_err(|e| format!("write {}: {e}", plan.page))?;
+    output::step(&format!("wrote {}", plan.page));
+    Ok(met)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_bench_is_refused_with_the_list() {
+        let error = run(&["nothing".to_owned()]).unwrap_err();
+        assert!(error.contains("seam"), "{error}");
+        assert!(run(&["--runs".to_owned(), "0".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! A figure's goal, and when it is met.
+
+use crate::bench::figures::Summary;
+
+/// A figure with its goal.
+pub(crate) struct Goal {
+    /// The name under which the program prints it.
+    pub(crate) name: &'static str,
+    /// What it is, for the table.
+    pub(crate) title: &'static str,
+    /// What it should come to; nothing for a figure that only explains another.
+    pub(crate) bound: Option<Bound>,
+    /// The unit.
+    pub(crate) unit: &'static str,
+}
+
+/// Which side of a number a figure should be on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bound {
+    /// That much or more.
+    AtLeast(f64),
+    /// Less than that.
+    Below(f64),
+    /// Exactly that, in every run.
+    Always(f64),
+}
+
+impl Bound {
+    /// Whether the runs are on the right side: their median, or every one of them.
+    pub(crate) fn holds(self, runs: Summary) -> bool {
+        match self {
+            Self::AtLeast(least) => runs.median >= least,
+            Self::Below(most) => runs.median < most,
+            Self::Always(wanted) => runs.least.to_bits() == wanted.to_bits() && runs.most.to_bits() == wanted.to_bits(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(least: f64, median: f64, most: f64) -> Summary {
+        Summary { median, least, most, runs: 3 }
+    }
+
+    #[test]
+    fn bounds_hold_on_their_side() {
+        let two = summary(1.0, 2.0, 3.0);
+        assert!(Bound::AtLeast(2.0).holds(two) && !Bound::AtLeast(2.1).holds(two));
+        assert!(Bound::Below(2.1).holds(two) && !Bound::Below(2.0).holds(two));
+    }
+
+    #[test]
+    fn what_must_be_exact_must_be_so_in_every_run() {
+        assert!(Bound::Always(0.0).holds(summary(0.0, 0.0, 0.0)));
+        assert!(!Bound::Always(0.0).holds(summary(0.0, 0.0, 1.0)));
+    }
+}

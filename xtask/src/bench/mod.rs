@@ -1,0 +1,8 @@
+//! `cargo xtask bench`: runs the programs of `harness/`, takes medians and writes the tables under `docs/`.
+
+pub(crate) mod campaign;
+pub(crate) mod figures;
+pub(crate) mod goal;
+pub(crate) mod machine;
+pub(crate) mod plan;
+pub(crate) mod table;
