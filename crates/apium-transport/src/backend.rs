@@ -113,7 +113,8 @@ pub trait ResultBackend: Send + Sync + 'static {
     /// Saved groups, where the backend has them.
     fn groups(&self) -> Option<&dyn GroupStore>;
 
-    /// Closes connections. Idempotent.
+    /// Closes connections. Idempotent; later calls of other methods, and watches that wait, return
+    /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }
 

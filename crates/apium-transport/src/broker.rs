@@ -69,7 +69,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Messages that could not be handled and are kept, where the broker has such a place.
     fn dead(&self) -> Option<&dyn DeadSet>;
 
-    /// Closes connections. Idempotent; later calls of other methods return [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
+    /// Closes connections. Idempotent; later calls of other methods, and consumers that wait, return
+    /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed). Close consumers first.
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }
 

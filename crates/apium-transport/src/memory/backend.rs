@@ -85,7 +85,7 @@ impl ResultBackend for MemoryBackend {
             self.check_open("watch results")?;
             let now = self.store.clock.now();
             let id = self.store.lock().results.watch(ids, now);
-            Ok(Box::pin(Watching { store: self.store.clone(), id }) as ResultStream)
+            Ok(Box::pin(Watching { store: self.store.clone(), closed: self.closed.clone(), id }) as ResultStream)
         })
     }
 
@@ -113,6 +113,9 @@ impl ResultBackend for MemoryBackend {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
+            let mut later = Later::default();
+            self.store.lock().results.wake_all(&mut later);
+            later.run();
             Ok(())
         })
     }
@@ -149,6 +152,7 @@ impl GroupStore for MemoryBackend {
 /// The stream of states of some tasks.
 struct Watching {
     store: Arc<Store>,
+    closed: Arc<AtomicBool>,
     id: u64,
 }
 
@@ -164,6 +168,8 @@ impl Stream for Watching {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.poll(cx.waker()) {
             News::State(document) => Poll::Ready(Some(Ok(Arc::unwrap_or_clone(document)))),
+            // The waker is kept already, so a close after this look wakes the stream.
+            News::Wait if self.closed.load(Ordering::Acquire) => Poll::Ready(Some(Err(closed("watch results")))),
             News::Wait => Poll::Pending,
             News::End => Poll::Ready(None),
         }

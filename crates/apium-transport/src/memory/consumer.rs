@@ -52,12 +52,13 @@ impl MemoryConsumer {
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
         let max = max.max(1);
         loop {
-            if self.closed.load(Ordering::Acquire) {
-                return Err(closed("wait for messages"));
-            }
             let (now, mut later) = (self.store.clock.now(), Later::default());
             let (taken, due) = {
                 let mut world = self.store.lock();
+                // Looked at under the lock: who closes the broker wakes those who wait by then.
+                if self.closed.load(Ordering::Acquire) {
+                    return Err(closed("wait for messages"));
+                }
                 let taken = world.take(self.id, max, now);
                 match taken.is_empty() {
                     true => (taken, world.start_waiting(self.id)),

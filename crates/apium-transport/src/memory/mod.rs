@@ -1,7 +1,7 @@
 //! The memory driver (`memory://`): broker, result backend and dead set inside one process.
 //!
-//! All of a namespace lies behind one lock, in [`store`]; a batch takes the lock once and nothing waits while it holds it.
-//! What a message passes on its way: [`broker`] (publish) → [`routing`] → [`queue`] → [`consumer`] (next) → [`acker`].
+//! All of a namespace lies behind one lock, in `store`; a batch takes the lock once and nothing waits while it holds it.
+//! What a message passes on its way: `broker` (publish) → `routing` → `queue` → `consumer` (next) → `acker`.
 //! Nothing runs in the background: a waiting consumer itself sleeps until the next parked message is due.
 
 mod acker;

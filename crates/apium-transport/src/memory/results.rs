@@ -157,6 +157,11 @@ impl Results {
         }
     }
 
+    /// Has every watch look again.
+    pub(super) fn wake_all(&mut self, later: &mut Later) {
+        later.wakers.extend(self.watches.values_mut().filter_map(|watch| watch.waker.take()));
+    }
+
     /// Ends a watch.
     pub(super) fn unwatch(&mut self, watch: u64) {
         if self.watches.remove(&watch).is_some_and(|watch| watch.open > 0) {

@@ -1,0 +1,96 @@
+//! Administration of queues.
+
+use crate::broker::QueueStats;
+use crate::conformance::fixture::Fixture;
+use crate::conformance::kit::{
+    ack, assert_counts, names, nothing_else, numbered, send, stats, take, to, with_priority,
+};
+use crate::topology::{Queue, Topology};
+
+/// Counts are right and sorted by name.
+pub async fn stats_count_everything(f: Fixture) {
+    let Some(admin) = f.broker.queues() else { return };
+    send(&f.broker, "b", &numbered("m", 5)).await;
+    send(&f.broker, "a", &["m"]).await;
+    let mut consumer = f.consumer(&["b", "c"]).await;
+    let got = take(&mut consumer, 3).await;
+    ack(&*consumer, &got[..1]).await;
+    let mut wanted = vec![
+        QueueStats { queue: "a".to_owned(), ready: 1, ..QueueStats::default() },
+        QueueStats { queue: "b".to_owned(), ready: 2, unacked: 2, parked: 0, consumers: 1 },
+        QueueStats { queue: "c".to_owned(), consumers: 1, ..QueueStats::default() },
+    ];
+    assert_eq!(admin.stats().await.expect("could not count"), wanted);
+    if f.broker.capabilities().parks_eta {
+        let eta = Some(f.after(f.tick()));
+        f.broker.publish(vec![to("a", "parked").at(eta)]).await.expect("could not publish");
+        wanted[0].parked = 1;
+        assert_eq!(admin.stats().await.expect("could not count"), wanted);
+        f.pass(f.tick()).await;
+        assert_eq!((stats(&f, "a").await.ready, stats(&f, "a").await.parked), (2, 0));
+    }
+    consumer.close().await.expect("could not close");
+    assert_eq!(stats(&f, "b").await, QueueStats { queue: "b".to_owned(), ready: 4, ..QueueStats::default() });
+}
+
+/// Peeking shows the next messages in order of delivery and leaves them where they are.
+pub async fn peek_leaves_everything(f: Fixture) {
+    let Some(admin) = f.broker.queues() else { return };
+    f.broker.publish(vec![with_priority("q", "a", 1), with_priority("q", "b", 1)]).await.expect("could not publish");
+    for limit in [0, 1, 2, 10] {
+        let seen = admin.peek("q", limit).await.expect("could not peek");
+        let seen: Vec<_> = seen.iter().map(|out| &*out.message.body).collect();
+        assert_eq!(seen, [b"a", b"b"][..limit.min(2)]);
+    }
+    let seen = admin.peek("q", 1).await.expect("could not peek");
+    assert_eq!((&*seen[0].exchange, &*seen[0].routing_key), ("", "q"));
+    assert_eq!(seen[0].message, with_priority("q", "a", 1).message);
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 2).await;
+    assert_eq!(names(&got), ["a", "b"]);
+    assert!(!got[0].redelivered);
+    assert!(admin.peek("q", 10).await.expect("could not peek").is_empty(), "peek shows what is delivered");
+}
+
+/// Purging deletes what waits and what is parked, and leaves what is delivered.
+pub async fn purge_leaves_what_is_delivered(f: Fixture) {
+    let Some(admin) = f.broker.queues() else { return };
+    send(&f.broker, "q", &numbered("m", 5)).await;
+    send(&f.broker, "other", &["stays"]).await;
+    let mut purged = 3;
+    if f.broker.capabilities().parks_eta {
+        let eta = Some(f.after(f.tick()));
+        f.broker.publish(vec![to("q", "parked").at(eta)]).await.expect("could not publish");
+        purged += 1;
+    }
+    let mut consumer = f.limited("q", 2).await;
+    let held = take(&mut consumer, 2).await;
+    assert_eq!(admin.purge("q").await.expect("could not purge"), purged);
+    assert_counts(&f, "q", (0, 2, 0)).await;
+    assert_counts(&f, "other", (1, 0, 0)).await;
+    ack(&*consumer, &held).await;
+    f.pass(f.tick()).await;
+    nothing_else(&f.broker, "q", &mut consumer).await;
+}
+
+/// A deleted queue is gone with its messages and its bindings, and can be made again.
+pub async fn delete_removes_the_queue(f: Fixture) {
+    let Some(admin) = f.broker.queues() else { return };
+    f.broker.declare(&Topology { queues: vec![Queue::new("q")] }).await.expect("could not declare");
+    send(&f.broker, "q", &numbered("m", 5)).await;
+    admin.delete("q").await.expect("could not delete");
+    assert!(admin.stats().await.expect("could not count").is_empty());
+    send(&f.broker, "q", &["new"]).await;
+    assert_counts(&f, "q", (1, 0, 0)).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    assert_eq!(names(&take(&mut consumer, 1).await), ["new"]);
+}
+
+/// A missing queue counts as an empty one.
+pub async fn a_missing_queue_is_empty(f: Fixture) {
+    let Some(admin) = f.broker.queues() else { return };
+    assert!(admin.peek("missing", 10).await.expect("could not peek").is_empty());
+    assert_eq!(admin.purge("missing").await.expect("could not purge"), 0);
+    admin.delete("missing").await.expect("could not delete");
+    assert!(admin.stats().await.expect("could not count").is_empty());
+}

@@ -1,0 +1,35 @@
+//! The memory driver under the conformance suite.
+
+use std::sync::Arc;
+
+use apium_transport::address::Address;
+use apium_transport::clock::Clock;
+use apium_transport::conformance::{Fixture, Handles};
+use apium_transport::driver::DriverOptions;
+use apium_transport::memory::MemoryDriver;
+
+async fn memory() -> Fixture {
+    let driver = Arc::new(MemoryDriver::new());
+    let address = Address::parse("memory://case").unwrap();
+    let clock = Clock::manual(Fixture::start());
+    let options = DriverOptions::new(clock.clone());
+    let open = {
+        let (driver, address, options) = (driver.clone(), address.clone(), options.clone());
+        move || Handles {
+            broker: Arc::new(driver.open_broker(address.clone(), &options)),
+            backend: Arc::new(driver.open_backend(address.clone(), &options)),
+        }
+    };
+    let Handles { broker, backend } = open();
+    Fixture::new(broker, backend, clock)
+        .reopening(move || {
+            let handles = open();
+            Box::pin(async move { handles })
+        })
+        .planting(move |queue, raw, reason| {
+            driver.plant_unreadable(&address, &options, &queue, raw, &reason);
+            Box::pin(async {})
+        })
+}
+
+apium_transport::conformance_tests!(crate::conformance::memory);

@@ -1,0 +1,3 @@
+//! Integration tests of the seams: the memory driver under the conformance suite.
+
+mod conformance;
