@@ -57,6 +57,11 @@ impl Error {
         Self::new(ErrorKind::Decode, "decode the value").with_source(source)
     }
 
+    /// Says where it happened, and of what kind that makes it.
+    pub(crate) fn within(self, kind: ErrorKind, place: &str) -> Self {
+        Self::new(kind, format!("read {place}")).with_source(self)
+    }
+
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -4,7 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::error::{ErrorKind, Result};
 use crate::json::Json;
+use crate::scan::{Reader, utf8};
+use crate::wire::lenient;
+use crate::wire::map::MapWriter;
+use crate::wire::serde_by_json;
+
+/// What `content_type` usually is.
+const CONTENT_TYPES: [&str; 3] = ["application/json", "application/x-msgpack", "application/x-yaml"];
+
+/// What `content_encoding` usually is.
+const CONTENT_ENCODINGS: [&str; 2] = ["utf-8", "binary"];
 
 /// Message properties. What belongs to one transport's envelope (delivery tag, delivery info, body encoding) is not here.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,3 +37,59 @@ pub struct Properties {
     /// Whatever else was given (`message_id`, `app_id`, `type`, …).
     pub extra: BTreeMap<String, Json>,
 }
+
+impl Properties {
+    /// The properties that are set as a JSON map, by their names here, `extra` last.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let mut map = MapWriter::new(&mut out, &self.extra);
+        map.text_if("content_type", self.content_type.as_deref());
+        map.text_if("content_encoding", self.content_encoding.as_deref());
+        map.text_if("correlation_id", self.correlation_id.as_deref());
+        map.text_if("reply_to", self.reply_to.as_deref());
+        if let Some(mode) = self.delivery_mode {
+            map.int("delivery_mode", Some(mode.into()));
+        }
+        if let Some(priority) = self.priority {
+            map.int("priority", Some(priority.into()));
+        }
+        map.text_if("expiration", self.expiration.as_deref());
+        map.extra();
+        map.end();
+        out
+    }
+
+    /// Reads a JSON map of properties. Null reads as missing, numbers may come as floats or texts; unknown ones go to `extra`.
+    ///
+    /// # Errors
+    /// When the bytes are not a JSON map, or the priority or delivery mode is not a number.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut properties = Self::default();
+        let mut reader = Reader::new(utf8(bytes)?);
+        reader.object(|key, reader| {
+            properties
+                .read_field(&key, reader)
+                .map_err(|e| e.within(ErrorKind::Decode, &format!("the property `{key}`")))
+        })?;
+        reader.end()?;
+        Ok(properties)
+    }
+
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        match key {
+            "content_type" => self.content_type = lenient::known(reader, &CONTENT_TYPES)?,
+            "content_encoding" => self.content_encoding = lenient::known(reader, &CONTENT_ENCODINGS)?,
+            "correlation_id" => self.correlation_id = lenient::owned(reader)?,
+            "reply_to" => self.reply_to = lenient::owned(reader)?,
+            "delivery_mode" => self.delivery_mode = lenient::octet(reader)?,
+            "priority" => self.priority = lenient::octet(reader)?,
+            "expiration" => self.expiration = lenient::owned(reader)?,
+            _ => {
+                self.extra.insert(key.to_owned(), reader.json()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+serde_by_json! { Properties }

@@ -1,0 +1,393 @@
+//! A reader over JSON text that hands out slices: it checks the grammar (Python's: `NaN`, `Infinity`, `-Infinity` too) and
+//! builds no tree.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::Json;
+
+/// How deep lists and maps may nest in a text that is passed on.
+const MAX_DEPTH: usize = 1024;
+
+/// A place in a JSON text.
+pub(crate) struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    owner: Option<&'a Bytes>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a text; values taken out of it are copies.
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, at: 0, owner: None }
+    }
+
+    /// Reads shared bytes; values taken out of them are slices of the same memory.
+    pub(crate) fn of(owner: &'a Bytes) -> Result<Self> {
+        Ok(Self { text: utf8(owner)?, at: 0, owner: Some(owner) })
+    }
+
+    /// An error at this place.
+    pub(crate) fn fail<T>(&self, what: &str) -> Result<T> {
+        Err(Error::new(ErrorKind::Decode, format!("read JSON at byte {}: {what}", self.at)))
+    }
+
+    /// The next byte that is not blank, not consumed. At the end it is 0, which begins nothing.
+    pub(crate) fn peek(&mut self) -> u8 {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(&byte) => return byte,
+                None => return 0,
+            }
+        }
+    }
+
+    /// Refuses anything but blanks up to the end.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.peek();
+        if self.at == self.text.len() { Ok(()) } else { self.fail("something follows the value") }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<()> {
+        if self.peek() == byte {
+            self.at += 1;
+            return Ok(());
+        }
+        self.fail(&format!("`{}` is missing", char::from(byte)))
+    }
+
+    /// Consumes a `null` if it is next.
+    pub(crate) fn null(&mut self) -> bool {
+        let found = self.peek() == b'n' && self.text.as_bytes()[self.at..].starts_with(b"null");
+        if found {
+            self.at += 4;
+        }
+        found
+    }
+
+    /// The text of the next value.
+    pub(crate) fn raw(&mut self) -> Result<&'a str> {
+        self.peek();
+        let start = self.at;
+        self.skip()?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// The next value, a slice of the owner where there is one.
+    pub(crate) fn json(&mut self) -> Result<Json> {
+        let raw = self.raw()?;
+        Ok(match self.owner {
+            Some(owner) => Json::from_checked(owner.slice_ref(raw.as_bytes())),
+            None => Json::from_checked(Bytes::copy_from_slice(raw.as_bytes())),
+        })
+    }
+
+    /// Reads a list; `each` must consume one value.
+    pub(crate) fn array(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        self.expect(b'[')?;
+        if self.peek() == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            each(self)?;
+            match self.peek() {
+                b',' => self.at += 1,
+                b']' => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.fail("`,` or `]` is missing"),
+            }
+        }
+    }
+
+    /// Reads a map; `each` gets the key and must consume one value.
+    pub(crate) fn object(&mut self, mut each: impl FnMut(Cow<'a, str>, &mut Self) -> Result<()>) -> Result<()> {
+        self.expect(b'{')?;
+        if self.peek() == b'}' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let key = self.string()?;
+            self.expect(b':')?;
+            each(key, self)?;
+            match self.peek() {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.fail("`,` or `}` is missing"),
+            }
+        }
+    }
+
+    /// Reads a string.
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
+        if self.peek() != b'"' {
+            return self.fail("a string is missing");
+        }
+        let start = self.at + 1;
+        let escaped = self.skip_string()?;
+        let inside = &self.text[start..self.at - 1];
+        if escaped { self.unescape(inside).map(Cow::Owned) } else { Ok(Cow::Borrowed(inside)) }
+    }
+
+    /// Consumes one value, which is in order when this returns.
+    pub(crate) fn skip(&mut self) -> Result<()> {
+        match self.peek() {
+            b'[' | b'{' => self.skip_nested(),
+            _ => self.skip_scalar(),
+        }
+    }
+
+    /// Without recursion, since a message may nest as it likes.
+    fn skip_nested(&mut self) -> Result<()> {
+        let mut maps = [0u64; MAX_DEPTH / 64];
+        let mut depth = 0usize;
+        'value: loop {
+            match self.peek() {
+                open @ (b'[' | b'{') => {
+                    if depth == MAX_DEPTH {
+                        return self.fail("the value nests too deep");
+                    }
+                    self.at += 1;
+                    let bit = 1u64 << (depth % 64);
+                    let is_map = open == b'{';
+                    if is_map {
+                        maps[depth / 64] |= bit;
+                    } else {
+                        maps[depth / 64] &= !bit;
+                    }
+                    depth += 1;
+                    let next = self.peek();
+                    if next != open + 2 {
+                        if is_map {
+                            self.skip_key()?;
+                        }
+                        continue 'value;
+                    }
+                }
+                _ => self.skip_scalar()?,
+            }
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                let is_map = maps[(depth - 1) / 64] & (1 << ((depth - 1) % 64)) != 0;
+                match self.peek() {
+                    b',' => {
+                        self.at += 1;
+                        if is_map {
+                            self.skip_key()?;
+                        }
+                        continue 'value;
+                    }
+                    b'}' if is_map => depth -= 1,
+                    b']' if !is_map => depth -= 1,
+                    _ => return self.fail("the list or map is not closed"),
+                }
+                self.at += 1;
+            }
+        }
+    }
+
+    fn skip_key(&mut self) -> Result<()> {
+        if self.peek() != b'"' {
+            return self.fail("a key is missing");
+        }
+        self.skip_string()?;
+        self.expect(b':')
+    }
+
+    fn skip_scalar(&mut self) -> Result<()> {
+        match self.peek() {
+            b'"' => self.skip_string().map(|_| ()),
+            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b'n' => self.word("null"),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'N' => self.word("NaN"),
+            b'I' => self.word("Infinity"),
+            _ => self.fail("a value is missing"),
+        }
+    }
+
+    /// Consumes exactly this word.
+    pub(crate) fn word(&mut self, word: &str) -> Result<()> {
+        if !self.text[self.at..].starts_with(word) {
+            return self.fail("a value is missing");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Consumes a number and says whether it is an integer.
+    pub(crate) fn number(&mut self) -> Result<(&'a str, bool)> {
+        self.peek();
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        if bytes.get(self.at) == Some(&b'-') {
+            self.at += 1;
+            if bytes.get(self.at) == Some(&b'I') {
+                self.word("Infinity")?;
+                return Ok((&self.text[start..self.at], false));
+            }
+        }
+        let whole = self.at;
+        self.digits()?;
+        if bytes[whole] == b'0' && self.at > whole + 1 {
+            return self.fail("a number begins with 0");
+        }
+        let mut integer = true;
+        if bytes.get(self.at) == Some(&b'.') {
+            integer = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(bytes.get(self.at), Some(b'e' | b'E')) {
+            integer = false;
+            self.at += 1;
+            if matches!(bytes.get(self.at), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok((&self.text[start..self.at], integer))
+    }
+
+    fn digits(&mut self) -> Result<()> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let count = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+        if count == 0 {
+            return self.fail("a digit is missing");
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    /// Consumes a string, standing at its opening quote, and says whether it has escapes.
+    fn skip_string(&mut self) -> Result<bool> {
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            let rest = &bytes[self.at..];
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                return self.fail("a string is not closed");
+            };
+            if rest[..found].iter().fold(u8::MAX, |least, &b| least.min(b)) < 0x20 {
+                return self.fail("a string holds a control character");
+            }
+            self.at += found + 1;
+            if rest[found] == b'"' {
+                return Ok(escaped);
+            }
+            escaped = true;
+            match bytes.get(self.at) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+                Some(b'u') if hex4(&bytes[self.at + 1..]).is_some() => self.at += 5,
+                _ => return self.fail("an escape is broken"),
+            }
+        }
+    }
+
+    /// The inside of a string that `skip_string` has passed.
+    fn unescape(&self, inside: &str) -> Result<String> {
+        let mut out = String::with_capacity(inside.len());
+        let mut rest = inside;
+        while let Some(found) = memchr::memchr(b'\\', rest.as_bytes()) {
+            out.push_str(&rest[..found]);
+            let escape = &rest.as_bytes()[found + 1..];
+            let mut length = 2;
+            out.push(match escape.first() {
+                Some(b'b') => '\u{8}',
+                Some(b'f') => '\u{c}',
+                Some(b'n') => '\n',
+                Some(b'r') => '\r',
+                Some(b't') => '\t',
+                Some(b'u') => {
+                    let first = hex4(&escape[1..]).unwrap_or_default();
+                    let second = escape.get(5..7).filter(|s| s == b"\\u").and_then(|_| hex4(&escape[7..]));
+                    let units = [first, second.unwrap_or_default()];
+                    match (char::decode_utf16(units).next(), first) {
+                        (Some(Ok(c)), 0xd800..=0xdbff) => {
+                            length = 12;
+                            c
+                        }
+                        (Some(Ok(c)), _) => {
+                            length = 6;
+                            c
+                        }
+                        _ => return self.fail("a string holds half a surrogate pair, which is no Unicode text"),
+                    }
+                }
+                Some(&other) => char::from(other),
+                None => return self.fail("an escape is broken"),
+            });
+            rest = &rest[found + length..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+}
+
+fn hex4(bytes: &[u8]) -> Option<u16> {
+    bytes.get(..4)?.iter().try_fold(0u16, |unit, &b| Some(unit << 4 | char::from(b).to_digit(16)? as u16))
+}
+
+/// Bytes as text.
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|e| Error::new(ErrorKind::Decode, "read the text as UTF-8").with_source(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(text: &str) -> bool {
+        let mut reader = Reader::new(text);
+        reader.skip().and_then(|()| reader.end()).is_ok()
+    }
+
+    #[test]
+    fn takes_pythons_json() {
+        for text in [
+            "null", " true ", "-0", "-0.0", "1e5", "1.5E-3", "NaN", "-Infinity", "[]", "{}", "[[], {}, 1]",
+            r#"{"a": [1, {"b": null}], "c": "\u00e9\n"}"#, r#""\ud800""#, "123456789012345678901234567890",
+        ] {
+            assert!(ok(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_json() {
+        for text in [
+            "", " ", "nul", "01", "1.", ".5", "-", "+1", "1e", "[1,]", "[1 2]", "{a: 1}", "{\"a\" 1}", "{\"a\": 1,}", "[", "]",
+            "[}", "{\"a\": ]", "\"", "\"\\x\"", "\"\\u12\"", "\"\n\"", "nan", "1 2", "--1", "'a'",
+        ] {
+            assert!(!ok(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_without_recursion() {
+        assert!(ok(&("[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH))));
+        assert!(!ok(&"[".repeat(MAX_DEPTH + 1)));
+        assert!(!ok(&"[{\"a\":".repeat(1_000_000)));
+    }
+
+    #[test]
+    fn strings_are_unescaped() {
+        let text = r#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00z""#;
+        assert_eq!(Reader::new(text).string().unwrap(), "a\"\\/\u{8}\u{c}\n\r\té😀z");
+        assert!(Reader::new(r#""\ud800x""#).string().is_err());
+        assert!(Reader::new(r#""\ude00\ud83d""#).string().is_err());
+    }
+}

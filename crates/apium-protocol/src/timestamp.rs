@@ -1,0 +1,234 @@
+//! Instants as text: what Python's `isoformat` writes and dateutil's ISO parser reads.
+
+use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Span, Timestamp};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads an instant.
+///
+/// ISO 8601 in its extended and basic forms, with `T` or a blank before the time: `2030-01-02T03:04:05.678901+01:00`,
+/// `20300102T030405Z`, `2030-01-02`, week dates and days of the year too. Fractions of a second have any length, offsets are
+/// `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS`. Without an offset it is UTC, as Celery's default timezone.
+///
+/// # Errors
+/// When the text is not such an instant, or lies outside the years -9999 to 9999.
+pub fn parse(text: &str) -> Result<Timestamp> {
+    parse_in(text, &TimeZone::UTC)
+}
+
+/// Reads an instant like [`parse`]; without an offset it is local to `zone`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Timestamp> {
+    let fail = || Error::new(ErrorKind::Time, format!("read `{}` as a time in ISO 8601", shortened(text)));
+    let (local, offset) = split(text).ok_or_else(fail)?;
+    let instant = match offset {
+        Some(offset) => offset.to_timestamp(local),
+        None => local.to_zoned(zone.clone()).map(|zoned| zoned.timestamp()),
+    };
+    instant.map_err(|_| fail())
+}
+
+/// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits, or is left out when zero.
+pub fn format(instant: Timestamp) -> String {
+    write(Offset::UTC.to_datetime(instant), Offset::UTC)
+}
+
+/// Writes an instant as the clocks of `zone` show it, with their offset.
+pub fn format_in(instant: Timestamp, zone: &TimeZone) -> String {
+    let offset = zone.to_offset(instant);
+    write(offset.to_datetime(instant), offset)
+}
+
+/// The local time and the offset in a text, for whoever shows them apart.
+pub(crate) fn split(text: &str) -> Option<(DateTime, Option<Offset>)> {
+    let text = text.trim();
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (text.get(..at)?, Some(text.get(at + 1..)?)),
+        None => (text, None),
+    };
+    let date = read_date(date)?;
+    let Some(time) = time else { return Some((date.at(0, 0, 0, 0), None)) };
+    let (clock, offset) = match time.find(['Z', 'z', '+', '-']) {
+        Some(at) => (&time[..at], Some(read_offset(&time[at..])?)),
+        None => (time, None),
+    };
+    let clock = clock.trim_end();
+    // Midnight at the end of a day.
+    if matches!(clock, "24" | "24:00" | "2400" | "24:00:00" | "240000") {
+        return Some((date.tomorrow().ok()?.at(0, 0, 0, 0), offset));
+    }
+    Some((date.to_datetime(read_time(clock)?), offset))
+}
+
+fn read_date(text: &str) -> Option<Date> {
+    let year = number(text.get(..4)?)?;
+    let rest = &text[4..];
+    let (extended, rest) = match rest.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    if let Some(week) = rest.strip_prefix('W') {
+        let number_of_week = number(week.get(..2)?)?;
+        let day = &week[2..];
+        let day = if extended && !day.is_empty() { day.strip_prefix('-')? } else { day };
+        let day = if day.is_empty() { 1 } else { number(day)? };
+        let weekday = Weekday::from_monday_one_offset(day.try_into().ok()?).ok()?;
+        return ISOWeekDate::new(year, number_of_week.try_into().ok()?, weekday).ok().map(|date| date.date());
+    }
+    let (month, day) = match (extended, rest.len()) {
+        (false, 0) => (1, 1),
+        (true, 2) => (number(rest)?, 1),
+        (true, 5) => (number(&rest[..2])?, number(rest[2..].strip_prefix('-')?)?),
+        (false, 4) => (number(&rest[..2])?, number(&rest[2..])?),
+        (_, 3) => {
+            let days = number(rest)?.checked_sub(1).filter(|days| *days >= 0)?;
+            let date = Date::new(year, 1, 1).ok()?.checked_add(Span::new().try_days(days).ok()?).ok()?;
+            return (date.year() == year).then_some(date);
+        }
+        _ => return None,
+    };
+    Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()
+}
+
+/// Reads `HH[:MM[:SS[.f]]]`, or the same without colons.
+pub(crate) fn read_time(text: &str) -> Option<Time> {
+    let (whole, fraction) = match text.find(['.', ',']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let extended = whole.contains(':');
+    let mut fields = [0i8; 3];
+    let mut rest = whole;
+    let mut given = 0;
+    for field in &mut fields {
+        if rest.is_empty() {
+            break;
+        }
+        if given > 0 && extended {
+            rest = rest.strip_prefix(':')?;
+        }
+        *field = number(rest.get(..2)?)?.try_into().ok()?;
+        rest = &rest[2..];
+        given += 1;
+    }
+    let nanos = match fraction {
+        None => 0,
+        Some(digits) if given == 3 && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            let digits = &digits[..digits.len().min(9)];
+            digits.parse::<i32>().ok()? * 10i32.pow(9 - digits.len() as u32)
+        }
+        Some(_) => return None,
+    };
+    if !rest.is_empty() || given == 0 {
+        return None;
+    }
+    Time::new(fields[0], fields[1], fields[2], nanos).ok()
+}
+
+/// Reads `Z` or `±HH[[:]MM[[:]SS]]`.
+pub(crate) fn read_offset(text: &str) -> Option<Offset> {
+    let (sign, rest) = match text.as_bytes().first()? {
+        b'Z' | b'z' => return (text.len() == 1).then_some(Offset::UTC),
+        b'-' => (-1, &text[1..]),
+        _ => (1, &text[1..]),
+    };
+    let time = read_time(rest.split(['.', ',']).next()?)?;
+    let seconds = i32::from(time.hour()) * 3600 + i32::from(time.minute()) * 60 + i32::from(time.second());
+    Offset::from_seconds(sign * seconds).ok()
+}
+
+fn number(digits: &str) -> Option<i16> {
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}
+
+fn write(local: DateTime, offset: Offset) -> String {
+    use std::fmt::Write;
+    let (date, time) = (local.date(), local.time());
+    let mut out = String::with_capacity(32);
+    // Writing into a String does not fail.
+    let _ = write!(
+        out,
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    );
+    let micros = time.subsec_nanosecond() / 1000;
+    if micros != 0 {
+        let _ = write!(out, ".{micros:06}");
+    }
+    let seconds = offset.seconds();
+    let size = seconds.unsigned_abs();
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let _ = write!(out, "{sign}{:02}:{:02}", size / 3600, size / 60 % 60);
+    if size % 60 != 0 {
+        let _ = write!(out, ":{:02}", size % 60);
+    }
+    out
+}
+
+fn shortened(text: &str) -> &str {
+    match text.char_indices().nth(64) {
+        Some((at, _)) => &text[..at],
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_python_and_others_write() {
+        let cases = [
+            ("2030-01-02T03:04:05.678901+00:00", "2030-01-02T03:04:05.678901+00:00"),
+            ("2030-01-02T03:04:05", "2030-01-02T03:04:05+00:00"),
+            ("2030-01-02 03:04:05.5Z", "2030-01-02T03:04:05.500000+00:00"),
+            ("2030-01-02T03:04:05.678901234+01:00", "2030-01-02T02:04:05.678901+00:00"),
+            ("20300102T030405-0330", "2030-01-02T06:34:05+00:00"),
+            ("2030-01-02T03:04", "2030-01-02T03:04:00+00:00"),
+            ("2030-01-02T03+02", "2030-01-02T01:00:00+00:00"),
+            ("2030-01-02", "2030-01-02T00:00:00+00:00"),
+            ("2030-02", "2030-02-01T00:00:00+00:00"),
+            ("2030", "2030-01-01T00:00:00+00:00"),
+            ("2030-W01-3", "2030-01-02T00:00:00+00:00"),
+            ("2030-032", "2030-02-01T00:00:00+00:00"),
+            ("2030-01-02T24:00", "2030-01-03T00:00:00+00:00"),
+            ("2030-01-02T03:04:05,25+01:02:03", "2030-01-02T02:02:02.250000+00:00"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(format(parse(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_time() {
+        for text in [
+            "", "not-a-date", "2030-13-01", "2030-02-30", "2030-01-02T", "2030-01-02T25:00", "2030-01-02T03:04:05.", "2030-366",
+            "2030-01-02T03:04:05+", "2030-01-02T03:04:05+99:00", "12", "2030-01-02T03:0", "éééé", "2030-01-02T03:04:05Zx", "5",
+        ] {
+            assert_eq!(parse(text).unwrap_err().kind(), ErrorKind::Time, "{text}");
+        }
+    }
+
+    #[test]
+    fn zones() {
+        let paris = TimeZone::get("Europe/Paris").unwrap();
+        let instant = parse("2030-07-01T12:00:00Z").unwrap();
+        assert_eq!(format_in(instant, &paris), "2030-07-01T14:00:00+02:00");
+        assert_eq!(parse_in("2030-07-01T14:00:00", &paris).unwrap(), instant);
+        assert_eq!(parse_in("2030-07-01T14:00:00+00:00", &paris).unwrap(), parse("2030-07-01T14:00:00").unwrap());
+        let odd = TimeZone::fixed(Offset::from_seconds(-(3600 + 61)).unwrap());
+        assert_eq!(format_in(instant, &odd), "2030-07-01T10:58:59-01:01:01");
+    }
+}
