@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The address of a broker or result backend: a URL whose user info and query values are not printed.
+/// The address of a broker or result backend: a URL. Printing it shows the scheme, the user's name, the hosts and the path,
+/// and hides the password, the query and whatever could be a part of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     text: String,
@@ -49,20 +50,117 @@ impl Address {
     }
 }
 
+/// What may be printed of the text behind `scheme://`.
+fn printable(text: &str) -> String {
+    // A path needs no host before it and has no user info; an at sign in it is a plain letter.
+    let path_only = text.starts_with('/');
+    let (before, query) = text.split_once('?').map_or((text, ""), |(before, query)| (before, query));
+    if !path_only && query.contains('@') {
+        // A question mark inside a password, or an at sign inside the query: nobody can tell, so nothing is shown.
+        return "**".to_owned();
+    }
+    match before.rsplit_once('@') {
+        // The last at sign ends the user info, since a password may have anything in it. A list of URLs shows its last host.
+        Some((user_info, host)) if !path_only => match user_info.split_once(':') {
+            Some((user, _)) => format!("{user}:**@{host}"),
+            None => format!("**@{host}"),
+        },
+        _ => before.to_owned(),
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = self.rest();
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let host = authority.rsplit_once('@').map(|(user, host)| (user.split(':').next().unwrap_or(""), host));
-        match host {
-            Some((user, host)) => write!(f, "{}://{user}:**@{host}{path}", self.scheme),
-            None => write!(f, "{}://{authority}{path}", self.scheme),
-        }
+        write!(f, "{}://{}", self.scheme, printable(&self.text[self.scheme.len() + 3..]))
     }
 }
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Address;
+
+    fn parsed(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    #[test]
+    fn parts_are_read() {
+        let address = parsed(" SQLite:///var/q.db?a=b&c=/d?e \n");
+        assert_eq!(address.scheme(), "sqlite");
+        assert_eq!(address.rest(), "/var/q.db");
+        assert_eq!(address.query(), Some("a=b&c=/d?e"));
+        assert_eq!(address.secret_text(), "sqlite:///var/q.db?a=b&c=/d?e");
+        assert_eq!(parsed("redis://h").query(), None);
+    }
+
+    #[test]
+    fn bare_schemes_are_whole_addresses() {
+        for text in ["memory", "memory://", "MEMORY"] {
+            assert_eq!(parsed(text), parsed("memory://"));
+            assert_eq!(parsed(text).rest(), "");
+        }
+    }
+
+    #[test]
+    fn odd_texts_are_refused_without_repeating_them() {
+        for text in
+            ["", "   ", "://secret", "user:secret@host", "/secret/path", "se cret://x", "sécret://x", "a_b://secret"]
+        {
+            let error = Address::parse(text).unwrap_err();
+            assert_eq!(error.kind(), crate::error::ErrorKind::Address);
+            assert!(!error.to_string().contains("cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn printing_hides_secrets_and_shows_the_rest() {
+        for (text, printed) in [
+            ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+            ("redis://user:secret@host/0", "redis://user:**@host/0"),
+            ("redis://:secret@host/0", "redis://:**@host/0"),
+            ("redis://secret@host/0", "redis://**@host/0"),
+            ("amqp://u:sec/ret@host//", "amqp://u:**@host//"),
+            ("amqp://u:sec@ret@host//", "amqp://u:**@host//"),
+            ("amqp://u:sec:ret@host:5672/v", "amqp://u:**@host:5672/v"),
+            ("amqp://u:sec#ret@host/v", "amqp://u:**@host/v"),
+            ("amqp://u:sec?ret@host/v", "amqp://**"),
+            ("amqp://u:p@x?secret@host", "amqp://**"),
+            ("redis://host/0?password=secret", "redis://host/0"),
+            ("redis://host/0?password=secret@x", "redis://**"),
+            ("sentinel://:secret@a:1;sentinel://:secret@b:2", "sentinel://:**@b:2"),
+            ("rediss://u:secret@[::1]:6379/0", "rediss://u:**@[::1]:6379/0"),
+            ("sqlite:///home/me@home/q.db", "sqlite:///home/me@home/q.db"),
+            ("sqlite:///q.db?key=secret@x", "sqlite:///q.db"),
+            ("memory://", "memory://"),
+        ] {
+            let address = parsed(text);
+            assert_eq!(address.to_string(), printed);
+            assert_eq!(format!("{address:?}"), format!("Address({printed})"));
+        }
+    }
+
+    #[test]
+    fn no_text_panics_and_no_password_is_printed() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let pieces =
+            ["@", ":", "/", "?", "#", "//", "://", "redis", "u", "ü", " ", "%40", ";", ",", "[", "]", "\0", ""];
+        for _ in 0..20_000 {
+            let mut piece = |most: usize| -> String {
+                (0..random.usize(..=most)).map(|_| pieces[random.usize(..pieces.len())]).collect()
+            };
+            if let Ok(address) = Address::parse(&piece(12)) {
+                let _ = (address.to_string(), address.rest(), address.query(), address.secret_text());
+            }
+            // Whatever the password is made of, the part that gives it away is not printed.
+            let text = format!("redis://user:{}SECRET{}@host/{}", piece(3), piece(3), piece(2));
+            let printed = Address::parse(&text).unwrap().to_string();
+            assert!(!printed.contains("SECRET"), "{text:?} prints as {printed:?}");
+        }
     }
 }

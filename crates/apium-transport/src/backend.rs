@@ -132,3 +132,74 @@ pub trait GroupStore: Send + Sync {
     /// Deletes a saved group; a missing one is not an error.
     fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 }
+
+#[cfg(test)]
+mod tests {
+    use apium_protocol::state::State;
+
+    use super::{RunMark, may_replace};
+
+    fn run(retries: u32, delivery: u64) -> Option<RunMark> {
+        Some(RunMark { retries, delivery })
+    }
+
+    fn check(old: (&str, Option<RunMark>), new: (&str, Option<RunMark>)) -> bool {
+        may_replace((&State::from(old.0), old.1), (&State::from(new.0), new.1))
+    }
+
+    #[test]
+    fn the_table_of_one_run() {
+        // Rows: what is stored; columns: what comes. From the same run of the same delivery.
+        let states = ["STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED"];
+        for (old, row) in [
+            ("PENDING", [true, true, true, true, true, true]),
+            ("STARTED", [true, true, true, true, true, true]),
+            ("PROGRESS", [true, true, true, true, true, true]),
+            ("RETRY", [true, true, true, true, true, true]),
+            ("SUCCESS", [false, false, false, false, false, false]),
+            ("FAILURE", [false, false, false, true, true, true]),
+            ("REVOKED", [false, false, false, true, true, true]),
+        ] {
+            for (new, wanted) in states.iter().zip(row) {
+                assert_eq!(check((old, run(1, 1)), (new, run(1, 1))), wanted, "{old} then {new}");
+                assert_eq!(check((old, None), (new, None)), wanted, "{old} then {new}, from outside a run");
+                assert_eq!(check((old, run(1, 1)), (new, None)), wanted, "{old} of a run, then {new} from outside");
+                assert_eq!(check((old, None), (new, run(1, 1))), wanted, "{old} from outside, then {new} of a run");
+            }
+        }
+    }
+
+    #[test]
+    fn success_is_final() {
+        for new in ["STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "ABORTED"] {
+            for mark in [None, run(0, 1), run(1, 2), run(u32::MAX, u64::MAX)] {
+                assert!(!check(("SUCCESS", run(0, 1)), (new, mark)), "{new} of {mark:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_with_more_retries_replaces_an_end() {
+        for old in ["FAILURE", "REVOKED", "RETRY", "STARTED"] {
+            assert!(check((old, run(1, 5)), ("STARTED", run(2, 1))), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_run_with_fewer_retries_only_brings_an_end() {
+        for old in ["FAILURE", "REVOKED", "RETRY", "STARTED", "PROGRESS"] {
+            for new in ["STARTED", "PROGRESS", "RETRY"] {
+                assert!(!check((old, run(2, 1)), (new, run(1, 9))), "{old} then {new}");
+            }
+            assert!(check((old, run(2, 1)), ("SUCCESS", run(1, 9))), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_new_delivery_replaces_an_end() {
+        for old in ["FAILURE", "REVOKED"] {
+            assert!(check((old, run(1, 1)), ("STARTED", run(1, 2))), "{old}");
+            assert!(!check((old, run(1, 1)), ("STARTED", run(1, 1))), "{old}");
+        }
+    }
+}

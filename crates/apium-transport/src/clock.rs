@@ -78,3 +78,85 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use jiff::Timestamp;
+
+    use super::Clock;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_manual_clock_stands_until_it_is_turned() {
+        let clock = Clock::manual(at(100));
+        let shared = clock.clone();
+        assert!(clock.is_manual());
+        assert_eq!(clock.now(), at(100));
+        shared.advance(Duration::from_millis(1500));
+        assert_eq!(clock.now().as_millisecond(), 101_500);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_manual_sleep_ends_at_its_instant_and_not_before() {
+        let clock = Clock::manual(at(100));
+        let mut until = Box::pin(clock.sleep_until(at(110)));
+        let mut span = Box::pin(clock.sleep(Duration::from_secs(10)));
+        for _ in 0..2 {
+            assert!((&mut until).now_or_never().is_none());
+            assert!((&mut span).now_or_never().is_none());
+            clock.advance(Duration::from_millis(4_999));
+        }
+        clock.advance(Duration::from_millis(1));
+        assert!((&mut until).now_or_never().is_none());
+        clock.advance(Duration::from_millis(1));
+        assert!(until.now_or_never().is_some());
+        assert!(span.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_sleep_until_a_past_instant_is_over() {
+        let clock = Clock::manual(at(100));
+        assert!(clock.sleep_until(at(100)).now_or_never().is_some());
+        assert!(clock.sleep_until(at(-5)).now_or_never().is_some());
+        assert!(Clock::system().sleep_until(at(0)).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn turning_a_manual_clock_wakes_every_sleeper() {
+        let clock = Clock::manual(at(0));
+        let sleepers = (1..=20).map(|second| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep_until(at(second)).await;
+                assert!(clock.now() >= at(second));
+            }
+        });
+        let turn = async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+                clock.advance(Duration::from_secs(1));
+            }
+        };
+        futures_util::future::join(futures_util::future::join_all(sleepers), turn).await;
+    }
+
+    #[tokio::test]
+    async fn the_machines_clock_goes_by_itself() {
+        let clock = Clock::system();
+        let start = clock.now();
+        clock.advance(Duration::from_secs(1_000_000));
+        let due = start.saturating_add(Duration::from_millis(5)).unwrap();
+        clock.sleep_until(due).await;
+        assert!(clock.now() >= due);
+        assert!(clock.now() < start.saturating_add(Duration::from_secs(1_000)).unwrap());
+        assert!(!clock.is_manual());
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! A driver runs all of them by one line in its integration tests, which makes one test of each case:
 //!
-//! ```ignore
+//! ```text
 //! async fn fixture() -> apium_transport::conformance::Fixture { … }
 //! apium_transport::conformance_tests!(crate::conformance::fixture);
 //! ```
