@@ -42,7 +42,9 @@ pub(super) struct Group {
 /// One stream of states.
 #[derive(Debug, Default)]
 struct Watch {
-    /// Tasks that are not ready yet.
+    /// The tasks that were not ready when it began.
+    tasks: Vec<TaskId>,
+    /// How many of them are not ready yet.
     open: usize,
     /// What the stream has not yielded yet.
     news: VecDeque<Arc<ResultDocument>>,
@@ -135,7 +137,8 @@ impl Results {
             watch.news.extend(stored);
             if !ready {
                 watch.open += 1;
-                self.watched.entry(id).or_default().push(number);
+                self.watched.entry(id.clone()).or_default().push(number);
+                watch.tasks.push(id);
             }
         }
         self.watches.insert(number, watch);
@@ -164,11 +167,80 @@ impl Results {
 
     /// Ends a watch.
     pub(super) fn unwatch(&mut self, watch: u64) {
-        if self.watches.remove(&watch).is_some_and(|watch| watch.open > 0) {
-            self.watched.retain(|_, watchers| {
+        let Some(ended) = self.watches.remove(&watch).filter(|watch| watch.open > 0) else { return };
+        for task in ended.tasks {
+            if let Some(watchers) = self.watched.get_mut(&task) {
                 watchers.retain(|id| *id != watch);
-                !watchers.is_empty()
-            });
+                if watchers.is_empty() {
+                    self.watched.remove(&task);
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use apium_protocol::json::Json;
+    use apium_protocol::state::State;
+
+    use super::*;
+
+    fn record(id: &str, state: State) -> ResultRecord {
+        let document = ResultDocument {
+            task_id: TaskId::from(id),
+            state,
+            result: Json::NULL,
+            traceback: None,
+            children: None,
+            date_done: None,
+            group_id: None,
+            parent_id: None,
+            extended: None,
+            extra: BTreeMap::new(),
+        };
+        ResultRecord { document, run: None, ttl: None }
+    }
+
+    fn drain(results: &mut Results, watch: u64) -> Vec<State> {
+        std::iter::from_fn(|| match results.poll(watch, Waker::noop()) {
+            News::State(document) => Some(document.state.clone()),
+            News::Wait | News::End => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_watcher_that_does_not_look_holds_a_bounded_number_of_states() {
+        let (mut results, mut later) = (Results::default(), Later::default());
+        let now = Timestamp::UNIX_EPOCH;
+        let watch = results.watch(vec![TaskId::from("done"), TaskId::from("busy")], now);
+        results.store(record("done", State::Success), now, &mut later);
+        for n in 0..LAG * 2 {
+            results.store(record("busy", State::Custom(n.to_string().into())), now, &mut later);
+        }
+        results.store(record("busy", State::Failure), now, &mut later);
+        let seen = drain(&mut results, watch);
+        assert_eq!(seen.len(), LAG);
+        assert_eq!(seen[0], State::Success, "a ready state is never left out");
+        assert_eq!(seen[LAG - 2], State::Custom((LAG * 2 - 1).to_string().into()));
+        assert_eq!(seen[LAG - 1], State::Failure);
+        assert!(matches!(results.poll(watch, Waker::noop()), News::End));
+    }
+
+    #[test]
+    fn an_ended_watch_leaves_nothing_behind() {
+        let (mut results, mut later) = (Results::default(), Later::default());
+        let now = Timestamp::UNIX_EPOCH;
+        let ids = || vec![TaskId::from("a"), TaskId::from("b"), TaskId::from("b")];
+        let (first, second) = (results.watch(ids(), now), results.watch(ids(), now));
+        results.store(record("a", State::Success), now, &mut later);
+        results.unwatch(first);
+        assert_eq!(results.watched.len(), 1);
+        assert_eq!(drain(&mut results, second), [State::Success]);
+        results.unwatch(second);
+        assert!(results.watched.is_empty() && results.watches.is_empty());
     }
 }

@@ -372,3 +372,111 @@ fn hold<S: std::hash::BuildHasher>(all: &mut HashMap<u64, Held, S>, mut entry: E
     all.insert(entry.id, Held { entry, begun: false });
     taken
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use apium_protocol::message::Message;
+
+    use super::*;
+    use crate::consumer::ConsumeSpec;
+
+    fn seats(world: &mut World, count: usize, prefetch: usize) -> Vec<u64> {
+        let spec = ConsumeSpec {
+            queues: vec!["q".to_owned()],
+            node: "n".to_owned(),
+            prefetch,
+            lease: Duration::from_secs(30),
+            max_crashes: 0,
+        };
+        let sit = |_| {
+            let id = world.number();
+            world.seats.insert(id, Seat::new(&spec, vec!["q".into()], Arc::default()));
+            id
+        };
+        (0..count).map(sit).collect()
+    }
+
+    fn post(world: &mut World, count: usize, eta: Option<Timestamp>) -> usize {
+        let out = || Outgoing::to_queue("q", Message::default()).at(eta);
+        let mut later = Later::default();
+        let postings = (0..count).map(|_| Posting::from(out())).collect();
+        world.publish(postings, Timestamp::UNIX_EPOCH, &mut later).unwrap();
+        later.wakes.len()
+    }
+
+    #[test]
+    fn one_message_wakes_one_consumer_and_each_in_turn() {
+        let mut world = World::default();
+        let ids = seats(&mut world, 5, 0);
+        for id in &ids {
+            world.start_waiting(*id);
+        }
+        assert_eq!(post(&mut world, 1, None), 1);
+        let first = world.last_woken;
+        assert_eq!(world.waiting, 4);
+        assert_eq!(post(&mut world, 2, None), 2);
+        assert_eq!(post(&mut world, 100, None), 2, "all the others");
+        assert_eq!(post(&mut world, 1, None), 0, "nobody waits");
+        assert_eq!(world.take(first, 200, Timestamp::UNIX_EPOCH).len(), 104);
+        for id in &ids {
+            world.start_waiting(*id);
+        }
+        post(&mut world, 1, None);
+        assert_ne!(world.last_woken, ids[4], "the last one woken comes last in the next turn");
+    }
+
+    #[test]
+    fn a_full_consumer_is_not_woken_for_others_messages() {
+        let mut world = World::default();
+        let ids = seats(&mut world, 2, 1);
+        post(&mut world, 1, None);
+        assert_eq!(world.take(ids[0], 10, Timestamp::UNIX_EPOCH).len(), 1);
+        assert_eq!(world.start_waiting(ids[0]), None);
+        world.start_waiting(ids[1]);
+        assert_eq!(post(&mut world, 2, None), 1);
+        assert_eq!(world.last_woken, ids[1]);
+    }
+
+    #[test]
+    fn a_wait_that_is_given_up_after_its_wake_passes_the_wake_on() {
+        let mut world = World::default();
+        let ids = seats(&mut world, 2, 0);
+        for id in &ids {
+            world.start_waiting(*id);
+        }
+        post(&mut world, 1, None);
+        let (woken, mut later) = (world.last_woken, Later::default());
+        world.stop_waiting(woken, &mut later);
+        assert_eq!(later.wakes.len(), 1);
+        assert_ne!(world.last_woken, woken);
+        assert_eq!(world.waiting, 0);
+    }
+
+    #[test]
+    fn only_an_eta_before_all_others_wakes_those_who_wait() {
+        let mut world = World::default();
+        let ids = seats(&mut world, 2, 0);
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        assert_eq!(post(&mut world, 1, at(100)), 0);
+        for id in &ids {
+            assert_eq!(world.start_waiting(*id), at(100));
+        }
+        assert_eq!(post(&mut world, 3, at(200)), 0);
+        assert_eq!(post(&mut world, 3, at(50)), 2);
+        assert_eq!(world.start_waiting(ids[0]), at(50));
+    }
+
+    #[test]
+    fn nobody_waits_after_everybody_left() {
+        let mut world = World::default();
+        let ids = seats(&mut world, 3, 0);
+        let mut later = Later::default();
+        for id in &ids {
+            world.start_waiting(*id);
+            world.leave(*id, true, Timestamp::UNIX_EPOCH, &mut later);
+        }
+        assert_eq!((world.waiting, world.seats.len()), (0, 0));
+    }
+}
