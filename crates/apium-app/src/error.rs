@@ -1,0 +1,117 @@
+//! The error type of building an app, calling tasks and reading results.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::failure::Failure;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a caller may want to act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting, a route, a registration is wrong; found when the app is built.
+    Config,
+    /// The message could not be published (Celery: `OperationalError`).
+    Publish,
+    /// The result backend could not be reached or refused.
+    Backend,
+    /// No result backend is configured (Celery: `NotImplementedError` from `get`).
+    NoBackend,
+    /// A value could not be encoded or decoded.
+    Codec,
+    /// No task of that name is registered here.
+    NotRegistered,
+    /// Neither an explicit app, nor the worker's, nor an installed one.
+    NoCurrentApp,
+    /// The result did not come before the timeout; the task goes on.
+    Timeout,
+    /// `get` was called inside a task.
+    GetInTask,
+    /// The task failed; [`Error::failure`] has the failure.
+    TaskFailed,
+    /// The task was revoked or expired; [`Error::failure`] has the reason.
+    TaskRevoked,
+    /// An argument of the call is impossible (soft limit above hard, a countdown out of range, …).
+    Call,
+}
+
+/// An error of building an app, calling a task or reading a result. Its text is lower case and reads after "could not …".
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    context: String,
+    failure: Option<Box<Failure>>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`; `context` says what was attempted, on what, and what to do about it.
+    pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), failure: None, source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds the task's failure.
+    #[must_use]
+    pub fn with_failure(mut self, failure: Failure) -> Self {
+        self.failure = Some(Box::new(failure));
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The failure of the task, for [`ErrorKind::TaskFailed`] and [`ErrorKind::TaskRevoked`].
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_deref()
+    }
+
+    /// Whether the broker or backend could not be reached.
+    pub fn is_connection(&self) -> bool {
+        let transport = self.source.as_ref().and_then(|e| e.downcast_ref::<apium_transport::error::Error>());
+        transport.is_some_and(apium_transport::error::Error::is_connection)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+    }
+}
+
+impl From<apium_transport::error::Error> for Error {
+    fn from(error: apium_transport::error::Error) -> Self {
+        let kind = match error.kind() {
+            apium_transport::error::ErrorKind::Address => ErrorKind::Config,
+            _ => ErrorKind::Backend,
+        };
+        Self::new(kind, "use the broker or result backend").with_source(error)
+    }
+}
+
+impl From<apium_protocol::error::Error> for Error {
+    fn from(error: apium_protocol::error::Error) -> Self {
+        Self::new(ErrorKind::Codec, "encode or decode").with_source(error)
+    }
+}

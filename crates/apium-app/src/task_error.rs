@@ -1,0 +1,97 @@
+//! How a task ends when it does not return a value: a vocabulary, not an error type.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::failure::Failure;
+use crate::request::RetryRequest;
+
+/// What a task function returns.
+pub type TaskResult<T> = Result<T, TaskError>;
+
+/// How a task ends when it does not return a value.
+///
+/// It does not implement [`std::error::Error`], so that `?` turns any such error into a failure that keeps its type for
+/// `autoretry_for` and `throws`. What is only `Into<Box<dyn Error + Send + Sync>>` (anyhow, boxed errors) comes by
+/// [`OrFail::or_fail`].
+pub struct TaskError(Box<Ending>);
+
+/// The four ways to end without a value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The task failed.
+    Failure(Failure),
+    /// The task is to be run again (Celery: `raise self.retry(…)`).
+    Retry(RetryRequest),
+    /// The message is to be rejected (Celery: `raise Reject`); it has an effect with late ack only.
+    Reject {
+        /// Why.
+        reason: String,
+        /// Back to the queue rather than away.
+        requeue: bool,
+    },
+    /// Nothing is stored and no hook is called (Celery: `raise Ignore`).
+    Ignore,
+}
+
+impl TaskError {
+    /// Ends the task in a given way.
+    pub fn new(ending: Ending) -> Self {
+        Self(Box::new(ending))
+    }
+
+    /// A failure with a message and no type of its own (`exc_type` "TaskError").
+    pub fn failure(message: impl Into<String>) -> Self {
+        Self::new(Ending::Failure(Failure::message(message)))
+    }
+
+    /// Rejects the message; back to the queue when `requeue`.
+    pub fn reject(requeue: bool) -> Self {
+        Self::new(Ending::Reject { reason: "rejected by the task".into(), requeue })
+    }
+
+    /// Rejects the message with a reason.
+    pub fn reject_because(reason: impl Into<String>, requeue: bool) -> Self {
+        Self::new(Ending::Reject { reason: reason.into(), requeue })
+    }
+
+    /// Leaves the state as it is and acks the message.
+    pub fn ignore() -> Self {
+        Self::new(Ending::Ignore)
+    }
+
+    /// How the task ends.
+    pub fn ending(&self) -> &Ending {
+        &self.0
+    }
+
+    /// How the task ends, by value.
+    pub fn into_ending(self) -> Ending {
+        *self.0
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        Self::new(Ending::Failure(Failure::from_error(error)))
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Turns what is only convertible to a boxed error into a task's failure.
+pub trait OrFail<T> {
+    /// The value, or a failure made of the boxed error.
+    fn or_fail(self) -> TaskResult<T>;
+}
+
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T> for Result<T, E> {
+    fn or_fail(self) -> TaskResult<T> {
+        self.map_err(|error| TaskError::new(Ending::Failure(Failure::from_boxed(error.into()))))
+    }
+}
