@@ -1,6 +1,11 @@
-//! A task's parameters, and how wire arguments are bound to them as Python binds them.
+//! A task's parameters, and the arguments of one call.
+
+use std::ops::Deref;
 
 use apium_protocol::json::Json;
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// One wire parameter of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,22 +16,162 @@ pub struct Parameter {
     pub optional: bool,
 }
 
+impl Parameter {
+    /// A parameter that every call gives.
+    pub const fn required(name: &'static str) -> Self {
+        Self { name, optional: false }
+    }
+
+    /// A parameter that a call may leave out.
+    pub const fn optional(name: &'static str) -> Self {
+        Self { name, optional: true }
+    }
+}
+
 /// The wire parameters of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParameterList {
+    /// The function's name as errors about its arguments print it (`add` in `add() missing 1 required …`).
+    pub function: &'static str,
     /// Named parameters in order; positional or keyword.
     pub named: &'static [Parameter],
-    /// Whether further positional arguments are taken (`*args`).
+    /// Whether further positional arguments are taken (a parameter of type [`Args`], Python's `*args`).
     pub var_args: bool,
-    /// Whether further keyword arguments are taken (`**kwargs`).
+    /// Whether further keyword arguments are taken (a parameter of type [`Kwargs`], Python's `**kwargs`).
     pub var_kwargs: bool,
 }
 
-/// The arguments of one call.
+/// The arguments of one call. Each is JSON text; those of one message or one call share its buffer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Arguments {
     /// Positional.
     pub args: Vec<Json>,
     /// Keyword.
     pub kwargs: Vec<(String, Json)>,
+}
+
+/// The positional arguments that no named parameter took: Python's `*args`. A task takes them by a parameter of this type,
+/// after every named one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Args(pub Vec<Json>);
+
+/// The keyword arguments that no named parameter took: Python's `**kwargs`, in the order given. A task takes them by a
+/// parameter of this type, the last one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Kwargs(pub Vec<(String, Json)>);
+
+impl Deref for Args {
+    type Target = [Json];
+
+    fn deref(&self) -> &[Json] {
+        &self.0
+    }
+}
+
+impl FromIterator<Json> for Args {
+    fn from_iter<I: IntoIterator<Item = Json>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl Deref for Kwargs {
+    type Target = [(String, Json)];
+
+    fn deref(&self) -> &[(String, Json)] {
+        &self.0
+    }
+}
+
+impl Kwargs {
+    /// The value of a keyword argument.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+impl<K: Into<String>> FromIterator<(K, Json)> for Kwargs {
+    fn from_iter<I: IntoIterator<Item = (K, Json)>>(values: I) -> Self {
+        Self(values.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+}
+
+/// Encodes the arguments of a call, in order. The first value that cannot be encoded makes [`finish`](Self::finish) fail, and
+/// names itself there.
+#[derive(Debug)]
+pub struct ArgumentWriter {
+    arguments: Arguments,
+    failed: Option<Error>,
+}
+
+impl ArgumentWriter {
+    /// A writer with room for `count` positional arguments.
+    pub fn new(count: usize) -> Self {
+        Self { arguments: Arguments { args: Vec::with_capacity(count), kwargs: Vec::new() }, failed: None }
+    }
+
+    /// Adds a positional argument.
+    #[must_use]
+    pub fn arg<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        if self.failed.is_none() {
+            match Json::from_serialize(value) {
+                Ok(json) => self.arguments.args.push(json),
+                Err(error) => {
+                    let position = self.arguments.args.len() + 1;
+                    let context = format!("encode positional argument {position} of the call");
+                    self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
+                }
+            }
+        }
+        self
+    }
+
+    /// Adds the positional arguments collected in `rest`.
+    #[must_use]
+    pub fn rest(mut self, rest: Args) -> Self {
+        self.arguments.args.extend(rest.0);
+        self
+    }
+
+    /// Adds keyword arguments.
+    #[must_use]
+    pub fn keywords(mut self, rest: Kwargs) -> Self {
+        self.arguments.kwargs.extend(rest.0);
+        self
+    }
+
+    /// The arguments, or why one could not be encoded.
+    pub fn finish(self) -> Result<Arguments> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => Ok(self.arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{Args, ArgumentWriter, Kwargs};
+    use apium_protocol::json::Json;
+
+    fn json<T: serde::Serialize>(value: T) -> Json {
+        Json::from_serialize(&value).unwrap()
+    }
+
+    #[test]
+    fn arguments_are_written_in_order() {
+        let rest = Args::from_iter([json(3)]);
+        let keywords = Kwargs::from_iter([("k", json("v"))]);
+        let arguments = ArgumentWriter::new(2).arg(&1).arg("two").rest(rest).keywords(keywords).finish().unwrap();
+        assert_eq!(arguments.args, [json(1), json("two"), json(3)]);
+        assert_eq!(arguments.kwargs, [("k".to_owned(), json("v"))]);
+    }
+
+    #[test]
+    fn an_argument_that_cannot_be_encoded_is_named_by_its_position() {
+        let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
+        let error = ArgumentWriter::new(2).arg(&1).arg(&bad).arg(&2).finish().unwrap_err();
+        assert!(error.to_string().contains("positional argument 2"), "{error}");
+    }
 }

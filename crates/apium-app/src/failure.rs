@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
 
 /// A task's failure. Cheap to clone.
 #[derive(Clone)]
@@ -16,7 +15,7 @@ pub struct Failure(Arc<Inner>);
 struct Inner {
     exception: ExceptionInfo,
     traceback: Option<String>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// Maps a Rust error type to the Python class that stands for it on the wire (`#[wire_error(py = "builtins.ValueError")]`).
@@ -40,7 +39,7 @@ fn mapped(id: TypeId) -> Option<&'static str> {
 impl Failure {
     /// A failure with a message only.
     pub fn message(message: impl Into<String>) -> Self {
-        Self::from_exception(exception("apium.TaskError", &message.into()))
+        Self::from_exception(ExceptionInfo::from_path("apium.TaskError", message.into()))
     }
 
     /// A failure that stands for a given exception.
@@ -54,25 +53,39 @@ impl Failure {
             Some(py) => py.to_owned(),
             None => plain_path(std::any::type_name::<E>()),
         };
-        Self::of(&path, Box::new(error))
+        Self::of(&path, Arc::new(error))
     }
 
     /// A failure of a boxed error, whose type is not known.
     pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
-        Self::of("apium.Error", error)
+        Self::of("apium.Error", error.into())
     }
 
-    fn of(path: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
-        let exception = exception(path, &error.to_string());
+    fn of(path: &str, error: Arc<dyn StdError + Send + Sync>) -> Self {
+        let exception = ExceptionInfo::from_path(path, error.to_string());
         let traceback = chain_text(path, &*error);
         Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error) }))
+    }
+
+    /// A failure of a Python class given as `module.Class`, with one argument: the message.
+    pub fn of_class(path: &str, message: &str) -> Self {
+        Self::from_exception(ExceptionInfo::from_path(path, message))
+    }
+
+    /// The soft time limit has passed.
+    pub fn soft_time_limit() -> Self {
+        Self::from_exception(ExceptionInfo::soft_time_limit_exceeded())
+    }
+
+    /// The hard time limit of so many seconds has passed.
+    pub fn time_limit(seconds: f64) -> Self {
+        Self::from_exception(ExceptionInfo::time_limit_exceeded(seconds))
     }
 
     /// The same failure with this traceback text.
     #[must_use]
     pub fn with_traceback(self, traceback: impl Into<String>) -> Self {
-        let exception = self.0.exception.clone();
-        let source = Arc::into_inner(self.0).and_then(|inner| inner.source);
+        let (exception, source) = (self.0.exception.clone(), self.0.source.clone());
         Self(Arc::new(Inner { exception, traceback: Some(traceback.into()), source }))
     }
 
@@ -93,16 +106,14 @@ impl Failure {
 
     /// Whether the error or one of its sources satisfies `test` (how `autoretry_for` and `throws` look).
     pub fn any_source(&self, test: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
-        std::iter::successors(self.source(), |error| error.source()).any(test)
-    }
-}
-
-fn exception(path: &str, message: &str) -> ExceptionInfo {
-    let (module, name) = path.rsplit_once('.').unwrap_or(("builtins", path));
-    ExceptionInfo {
-        exc_type: name.to_owned(),
-        exc_message: vec![Json::from_serialize(message).unwrap_or_default()],
-        exc_module: Some(module.to_owned()),
+        let mut next = self.source();
+        while let Some(error) = next {
+            if test(error) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 }
 
@@ -131,5 +142,42 @@ impl fmt::Debug for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.exception.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use apium_protocol::json::Json;
+
+    #[test]
+    fn an_error_keeps_its_type_its_text_and_its_sources() {
+        let failure = Failure::from_error("x".parse::<u8>().unwrap_err());
+        let exception = failure.exception();
+        assert_eq!(exception.exc_type, "ParseIntError");
+        assert_eq!(exception.exc_module.as_deref(), Some("core.num.error"));
+        assert_eq!(exception.exc_message, [Json::from_serialize("invalid digit found in string").unwrap()]);
+        assert!(failure.any_source(|error| error.is::<std::num::ParseIntError>()));
+        let traceback = failure.traceback().unwrap();
+        assert!(traceback.contains("ParseIntError: invalid digit"), "{traceback}");
+    }
+
+    #[test]
+    fn another_traceback_keeps_the_source_even_when_shared() {
+        let failure = Failure::from_error(std::fmt::Error);
+        let shared = failure.clone();
+        let with = failure.with_traceback("told by the test");
+        assert_eq!(with.traceback(), Some("told by the test"));
+        assert!(with.source().is_some() && shared.source().is_some());
+    }
+
+    #[test]
+    fn limits_look_as_celery_stores_them() {
+        let soft = Failure::soft_time_limit();
+        assert_eq!(soft.exception().exc_type, "SoftTimeLimitExceeded");
+        assert_eq!(soft.exception().exc_module.as_deref(), Some("billiard.exceptions"));
+        assert!(soft.exception().exc_message.is_empty());
+        assert_eq!(Failure::time_limit(1.0).exception().exc_message[0].as_str(), "1");
+        assert_eq!(Failure::time_limit(1.5).exception().exc_message[0].as_str(), "1.5");
     }
 }

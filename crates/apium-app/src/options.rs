@@ -1,26 +1,45 @@
-//! Options of a task: as declared (all optional), and in effect (settings and annotations applied).
+//! Options of a task as declared; all optional. [`effective`](crate::effective) says what they come to.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use crate::failure::Failure;
+
 /// Tells whether an error is of a certain type; made by the macro from a type's name.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorMatcher {
-    /// The type as written, for listings.
-    pub name: &'static str,
-    /// Whether the error is of that type.
-    pub matches: fn(&(dyn StdError + 'static)) -> bool,
+    name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Any,
+    Type(fn(&(dyn StdError + 'static)) -> bool),
 }
 
 impl ErrorMatcher {
-    /// Matches errors of type `E`.
+    /// Matches failures that come from an error of type `E`, or from an error that has one as its source.
     pub const fn of<E: StdError + 'static>(name: &'static str) -> Self {
-        Self { name, matches: |error| error.is::<E>() }
+        Self { name, kind: Kind::Type(|error| error.is::<E>()) }
     }
 
-    /// Matches every failure, also one without a Rust error behind it.
-    pub const ANY: Self = Self { name: "any", matches: |_| true };
+    /// Matches every failure, also one without a Rust error behind it (Celery: `(Exception,)`).
+    pub const ANY: Self = Self { name: "any", kind: Kind::Any };
+
+    /// The type as written, for listings.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether the failure is of that type.
+    pub fn matches(&self, failure: &Failure) -> bool {
+        match self.kind {
+            Kind::Any => true,
+            Kind::Type(is) => failure.any_source(is),
+        }
+    }
 }
 
 /// How automatic retries are spaced.
@@ -30,13 +49,6 @@ pub enum Backoff {
     Off,
     /// `factor · 2^retries` seconds.
     Exponential(u32),
-}
-
-/// How often a task may start, per worker.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RateLimit {
-    /// Starts per second; never zero or less.
-    pub per_second: f64,
 }
 
 /// Options of a task as declared. `None` leaves it to the settings, then to Celery's default.
@@ -133,48 +145,96 @@ impl TaskOptions {
         resultrepr_maxsize: None,
         trail: None,
     };
+
+    /// These options with those that `other` gives laid over (`task_annotations` over the attribute). A list replaces a list.
+    #[must_use]
+    pub fn overlay(self, other: Self) -> Self {
+        Self {
+            acks_late: other.acks_late.or(self.acks_late),
+            acks_on_failure: other.acks_on_failure.or(self.acks_on_failure),
+            acks_on_timeout: other.acks_on_timeout.or(self.acks_on_timeout),
+            reject_on_worker_lost: other.reject_on_worker_lost.or(self.reject_on_worker_lost),
+            track_started: other.track_started.or(self.track_started),
+            ignore_result: other.ignore_result.or(self.ignore_result),
+            store_errors_even_if_ignored: other.store_errors_even_if_ignored.or(self.store_errors_even_if_ignored),
+            serializer: other.serializer.or(self.serializer),
+            compression: other.compression.or(self.compression),
+            rate_limit: other.rate_limit.or(self.rate_limit),
+            time_limit: other.time_limit.or(self.time_limit),
+            soft_time_limit: other.soft_time_limit.or(self.soft_time_limit),
+            expires: other.expires.or(self.expires),
+            priority: other.priority.or(self.priority),
+            queue: other.queue.or(self.queue),
+            backend: other.backend.or(self.backend),
+            max_retries: other.max_retries.or(self.max_retries),
+            default_retry_delay: other.default_retry_delay.or(self.default_retry_delay),
+            autoretry_for: if other.autoretry_for.is_empty() { self.autoretry_for } else { other.autoretry_for },
+            dont_autoretry_for: if other.dont_autoretry_for.is_empty() {
+                self.dont_autoretry_for
+            } else {
+                other.dont_autoretry_for
+            },
+            retry_kwargs_max_retries: other.retry_kwargs_max_retries.or(self.retry_kwargs_max_retries),
+            retry_kwargs_countdown: other.retry_kwargs_countdown.or(self.retry_kwargs_countdown),
+            retry_backoff: other.retry_backoff.or(self.retry_backoff),
+            retry_backoff_max: other.retry_backoff_max.or(self.retry_backoff_max),
+            retry_jitter: other.retry_jitter.or(self.retry_jitter),
+            throws: if other.throws.is_empty() { self.throws } else { other.throws },
+            resultrepr_maxsize: other.resultrepr_maxsize.or(self.resultrepr_maxsize),
+            trail: other.trail.or(self.trail),
+        }
+    }
 }
 
-/// Options of a task in effect: call excepted, everything is decided.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Effective {
-    /// Ack after the run.
-    pub acks_late: bool,
-    /// Ack a failed run (late ack).
-    pub acks_on_failure: bool,
-    /// Ack a timed-out run (late ack).
-    pub acks_on_timeout: bool,
-    /// Requeue a run whose process died (late ack).
-    pub reject_on_worker_lost: bool,
-    /// Store STARTED.
-    pub track_started: bool,
-    /// Store no result.
-    pub ignore_result: bool,
-    /// Store errors even so.
-    pub store_errors_even_if_ignored: bool,
-    /// Rate limit.
-    pub rate_limit: Option<RateLimit>,
-    /// Hard limit.
-    pub time_limit: Option<Duration>,
-    /// Soft limit.
-    pub soft_time_limit: Option<Duration>,
-    /// How many retries; `None` is without limit.
-    pub max_retries: Option<u32>,
-    /// Wait before a retry by hand that names none.
-    pub default_retry_delay: Duration,
-    /// Wait before an automatic retry without backoff.
-    pub autoretry_delay: Duration,
-    /// `max_retries` of automatic retries.
-    pub autoretry_max_retries: Option<u32>,
-    /// Backoff of automatic retries.
-    pub retry_backoff: Backoff,
-    /// Its largest value.
-    pub retry_backoff_max: Duration,
-    /// Full jitter.
-    pub retry_jitter: bool,
-    /// Characters of a result in logs.
-    pub resultrepr_maxsize: usize,
-    /// Record children.
-    pub trail: bool,
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self::NEW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::{ErrorMatcher, TaskOptions};
+    use crate::failure::Failure;
+
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_matcher_looks_at_the_error_and_its_sources() {
+        let failure = Failure::from_error(Outer("x".parse::<u8>().unwrap_err()));
+        assert!(ErrorMatcher::of::<Outer>("Outer").matches(&failure));
+        assert!(ErrorMatcher::of::<std::num::ParseIntError>("ParseIntError").matches(&failure));
+        assert!(!ErrorMatcher::of::<fmt::Error>("fmt::Error").matches(&failure));
+        assert!(ErrorMatcher::ANY.matches(&failure));
+    }
+
+    #[test]
+    fn a_failure_without_an_error_is_matched_by_any_alone() {
+        let failure = Failure::message("no type");
+        assert!(ErrorMatcher::ANY.matches(&failure));
+        assert!(!ErrorMatcher::of::<fmt::Error>("fmt::Error").matches(&failure));
+    }
+
+    #[test]
+    fn what_is_laid_over_wins_and_the_rest_stays() {
+        let below = TaskOptions { acks_late: Some(true), priority: Some(3), ..TaskOptions::NEW };
+        let above = TaskOptions { priority: Some(6), max_retries: Some(None), ..TaskOptions::NEW };
+        let both = below.overlay(above);
+        assert_eq!((both.acks_late, both.priority, both.max_retries), (Some(true), Some(6), Some(None)));
+    }
 }

@@ -1,14 +1,12 @@
-//! A task as the registry holds it: name, parameters, options, hooks and the erased function.
+//! A task as `#[task]` defines it: name, parameters, options, hooks and the erased function.
 
 use std::any::TypeId;
-use std::borrow::Cow;
-use std::sync::Arc;
 
 use apium_protocol::json::Json;
 use apium_protocol::state::State;
 use futures_util::future::BoxFuture;
 
-use crate::arguments::{Arguments, ParameterList};
+use crate::arguments::ParameterList;
 use crate::context::Ctx;
 use crate::failure::Failure;
 use crate::options::TaskOptions;
@@ -22,16 +20,29 @@ pub struct TaskDef {
     pub aliases: &'static [&'static str],
     /// Its wire parameters.
     pub parameters: ParameterList,
-    /// Its options.
-    pub options: TaskOptions,
+    /// Its options. Called once per app, when the registry is made.
+    pub options: fn() -> TaskOptions,
     /// Its hooks.
     pub hooks: Hooks,
-    /// The types of state it takes.
-    pub needs: &'static [StateNeed],
+    /// The types of state it takes; `None` for an injected parameter that takes none.
+    pub needs: &'static [Option<StateNeed>],
     /// Whether the function takes `&Ctx`.
     pub takes_ctx: bool,
     /// The function.
     pub run: TaskFn,
+    /// Where it was defined, as `file:line`.
+    pub location: &'static str,
+}
+
+/// The type that `#[task]` leaves beside the function, under the function's name. `app.register::<add>()` takes it.
+pub trait TaskType: 'static {
+    /// What the task returns.
+    type Output;
+    /// Its wire parameters, as a tuple.
+    type Args;
+
+    /// The task's definition.
+    fn def() -> &'static TaskDef;
 }
 
 /// An `inventory` entry: how `#[task]` functions are found without being named (feature `autodiscover`).
@@ -42,28 +53,35 @@ inventory::collect!(TaskEntry);
 /// A type of state that a task takes; the worker refuses to start without it.
 #[derive(Debug, Clone, Copy)]
 pub struct StateNeed {
-    /// The type's name, for the error.
-    pub name: &'static str,
-    /// The type.
-    pub type_id: fn() -> TypeId,
+    name: fn() -> &'static str,
+    type_id: fn() -> TypeId,
 }
 
-/// An erased task function of a static definition.
+impl StateNeed {
+    /// State of type `T`.
+    pub const fn of<T: 'static>() -> Self {
+        Self { name: std::any::type_name::<T>, type_id: TypeId::of::<T> }
+    }
+
+    /// The type's name, for the error.
+    pub fn name(&self) -> &'static str {
+        (self.name)()
+    }
+
+    /// The type.
+    pub fn type_id(&self) -> TypeId {
+        (self.type_id)()
+    }
+}
+
+/// An erased task function of a static definition. It binds the arguments of the context's request, runs the body and encodes
+/// what it returns.
 #[derive(Clone, Copy)]
 pub enum TaskFn {
     /// Runs on tokio.
-    Async(fn(Ctx, Arguments) -> BoxFuture<'static, TaskResult<Json>>),
+    Async(fn(Ctx) -> BoxFuture<'static, TaskResult<Json>>),
     /// Runs on the worker's own threads.
-    Blocking(fn(Ctx, Arguments) -> TaskResult<Json>),
-}
-
-/// An erased task body as the registry holds it.
-#[derive(Clone)]
-pub enum Runner {
-    /// Runs on tokio.
-    Async(Arc<dyn Fn(Ctx, Arguments) -> BoxFuture<'static, TaskResult<Json>> + Send + Sync>),
-    /// Runs on the worker's own threads.
-    Blocking(Arc<dyn Fn(Ctx, Arguments) -> TaskResult<Json> + Send + Sync>),
+    Blocking(fn(Ctx) -> TaskResult<Json>),
 }
 
 /// A hook of a task: called with the context and what happened, awaited by the worker; only `before_start` can end the task.
@@ -99,4 +117,10 @@ pub struct Returned {
     pub result: Option<Json>,
     /// The failure, when there is one (the guide's `einfo`).
     pub failure: Option<Failure>,
+}
+
+impl std::fmt::Debug for TaskDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TaskDef({} at {})", self.name, self.location)
+    }
 }

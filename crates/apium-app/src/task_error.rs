@@ -46,6 +46,11 @@ impl TaskError {
         Self::new(Ending::Failure(Failure::message(message)))
     }
 
+    /// A failure of a Python class, given as `module.Class`, with one argument: the message.
+    pub fn of_class(path: &str, message: &str) -> Self {
+        Failure::of_class(path, message).into()
+    }
+
     /// Rejects the message; back to the queue when `requeue`.
     pub fn reject(requeue: bool) -> Self {
         Self::new(Ending::Reject { reason: "rejected by the task".into(), requeue })
@@ -75,6 +80,18 @@ impl TaskError {
 impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
     fn from(error: E) -> Self {
         Self::new(Ending::Failure(Failure::from_error(error)))
+    }
+}
+
+impl From<Failure> for TaskError {
+    fn from(failure: Failure) -> Self {
+        Self::new(Ending::Failure(failure))
+    }
+}
+
+impl From<RetryRequest> for TaskError {
+    fn from(retry: RetryRequest) -> Self {
+        Self::new(Ending::Retry(retry))
     }
 }
 

@@ -1,0 +1,188 @@
+//! The context of one run: what Celery gives a bound task as `self`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apium_protocol::id::TaskId;
+use apium_protocol::record::ResultTuple;
+use apium_transport::backend::{RunMark, SharedBackend};
+use tokio::runtime::Handle;
+
+use crate::failure::Failure;
+use crate::limits::LimitSignal;
+use crate::registered_task::RegisteredTask;
+use crate::request::Request;
+use crate::retry_builder::RetryBuilder;
+use crate::state_map::StateMap;
+use crate::task_error::{Ending, TaskError, TaskResult};
+
+/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same run.
+#[derive(Clone)]
+pub struct Ctx(Arc<Inner>);
+
+struct Inner {
+    request: Arc<Request>,
+    task: Option<Arc<RegisteredTask>>,
+    backend: Option<SharedBackend>,
+    states: StateMap,
+    limits: LimitSignal,
+    run: Option<RunMark>,
+    runtime: Option<Handle>,
+    children: Mutex<Vec<ResultTuple>>,
+    aborted: AtomicBool,
+}
+
+/// What a context is made of.
+pub struct CtxParts {
+    /// The request.
+    pub request: Arc<Request>,
+    /// The task that runs.
+    pub task: Arc<RegisteredTask>,
+    /// Where its states are stored.
+    pub backend: Option<SharedBackend>,
+    /// The app's state.
+    pub states: StateMap,
+    /// By which it learns that its time is up.
+    pub limits: LimitSignal,
+    /// Marks what this run stores.
+    pub run: Option<RunMark>,
+}
+
+impl Ctx {
+    /// The context of a run by a worker or in eager mode. Called where the runtime is entered, so that plain task functions can
+    /// wait for what the context does.
+    pub fn new(parts: CtxParts) -> Self {
+        Self(Arc::new(Inner {
+            request: parts.request,
+            task: Some(parts.task),
+            backend: parts.backend,
+            states: parts.states,
+            limits: parts.limits,
+            run: parts.run,
+            runtime: Handle::try_current().ok(),
+            children: Mutex::default(),
+            aborted: AtomicBool::new(false),
+        }))
+    }
+
+    /// The context of a function that is called without a message: `request().called_directly` is true, there is no id, no
+    /// broker and no backend.
+    pub fn direct() -> Self {
+        Self::direct_with(StateMap::new())
+    }
+
+    /// As [`direct`](Self::direct), with state for the function to take.
+    pub fn direct_with(states: StateMap) -> Self {
+        Self(Arc::new(Inner {
+            request: Arc::new(Request::direct()),
+            task: None,
+            backend: None,
+            states,
+            limits: LimitSignal::never(),
+            run: None,
+            runtime: Handle::try_current().ok(),
+            children: Mutex::default(),
+            aborted: AtomicBool::new(false),
+        }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_request(request: Request) -> Self {
+        let mut ctx = Self::direct();
+        Arc::get_mut(&mut ctx.0).unwrap().request = Arc::new(request);
+        ctx
+    }
+
+    /// What the message said about this run.
+    pub fn request(&self) -> &Request {
+        &self.0.request
+    }
+
+    /// The request, shared.
+    pub fn shared_request(&self) -> &Arc<Request> {
+        &self.0.request
+    }
+
+    /// The task's registered name; empty when called directly.
+    pub fn task_name(&self) -> &str {
+        self.0.task.as_ref().map_or("", |task| &task.name)
+    }
+
+    /// The task as it is registered; `None` when called directly.
+    pub fn task(&self) -> Option<&Arc<RegisteredTask>> {
+        self.0.task.as_ref()
+    }
+
+    /// The node name of the worker, or the host when eager.
+    pub fn hostname(&self) -> &str {
+        &self.0.request.hostname
+    }
+
+    /// The app's state.
+    pub fn states(&self) -> &StateMap {
+        &self.0.states
+    }
+
+    /// The app's state of one type.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.states.get()
+    }
+
+    /// Marks what this run stores; `None` outside a worker.
+    pub fn run_mark(&self) -> Option<RunMark> {
+        self.0.run
+    }
+
+    /// Asks for another run; return it as the error, or send it.
+    pub fn retry(&self) -> RetryBuilder {
+        RetryBuilder::new(self.clone())
+    }
+
+    /// Tells when the soft time limit passes.
+    pub fn soft_limit(&self) -> &LimitSignal {
+        &self.0.limits
+    }
+
+    /// For plain code, now and then: an error once the run should stop. Passed time limits end the task as
+    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is.
+    ///
+    /// # Errors
+    /// As said; return it with `?`.
+    pub fn check(&self) -> TaskResult<()> {
+        if self.0.limits.given_up() {
+            let limit = self.task().and_then(|task| task.effective.time_limit).unwrap_or_default();
+            return Err(Failure::time_limit(limit.as_secs_f64()).into());
+        }
+        if self.0.limits.reached() {
+            return Err(Failure::soft_time_limit().into());
+        }
+        match self.0.aborted.load(Ordering::Relaxed) {
+            true => Err(TaskError::new(Ending::Ignore)),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes a task that this run sent, for the `children` of its result; not when the task's option `trail` is off.
+    pub fn add_child(&self, id: TaskId) {
+        self.add_children(ResultTuple { id, parent: None, children: None });
+    }
+
+    /// Notes a result, or a group of results, that this run sent.
+    pub fn add_children(&self, result: ResultTuple) {
+        if self.task().is_none_or(|task| task.effective.trail) {
+            self.0.children.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+        }
+    }
+
+    /// What this run has sent so far.
+    pub fn children(&self) -> Vec<ResultTuple> {
+        self.0.children.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = self.request().id().map_or("none", |id| id.as_str());
+        f.debug_struct("Ctx").field("task", &self.task_name()).field("id", &id).finish_non_exhaustive()
+    }
+}
