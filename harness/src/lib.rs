@@ -1,5 +1,9 @@
 //! Bench and torture programs of Apium: what its speed and its promises are measured with. `cargo xtask bench` and
 //! `cargo xtask torture` run the programs in `src/bin` and make tables of what they print.
 
+pub mod child;
+pub mod counter;
+pub mod marks;
+pub mod place;
 pub mod report;
 pub mod seam;

@@ -1,0 +1,82 @@
+//! Other processes of a program: itself, started again in another role, and what the kernel says about it.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+use std::{fs, io};
+
+/// This program, running once more in a role of its own. It ends when its standard input does, so it cannot outlive us.
+#[derive(Debug)]
+pub struct Role {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Role {
+    /// Starts this program with `args`.
+    pub fn start(args: &[&str]) -> io::Result<Self> {
+        let mut child =
+            Command::new(std::env::current_exe()?).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let missing = || io::Error::other("the child has no pipe");
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
+        Ok(Self { child, input: Some(input), output })
+    }
+
+    /// The next line it prints; an error when it ends instead.
+    pub fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line)? {
+            0 => Err(io::Error::other("the child ended without a word")),
+            _ => Ok(line.trim_end().to_owned()),
+        }
+    }
+
+    /// Kills it as `kill -9` does and waits for its end.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Tells it to end and waits; whether it ended well.
+    pub fn stop(mut self) -> io::Result<bool> {
+        drop(self.input.take());
+        Ok(self.child.wait()?.success())
+    }
+
+    /// Waits for it to end by itself; whether it ended well.
+    pub fn join(mut self) -> io::Result<bool> {
+        Ok(self.child.wait()?.success())
+    }
+
+    /// Memory that is its own, in megabytes: shared pages are counted in proportion (PSS).
+    pub fn memory(&self) -> io::Result<f64> {
+        let path = PathBuf::from(format!("/proc/{}/smaps_rollup", self.child.id()));
+        let text = fs::read_to_string(path)?;
+        let kibibytes =
+            text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<f64>().ok());
+        kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("the kernel tells no PSS"))
+    }
+
+    /// Processor time used so far, user and system.
+    pub fn processor(&self) -> io::Result<Duration> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The second field is the name in brackets and may hold anything.
+        let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        match (ticks(11), ticks(12)) {
+            // The kernel shows hundredths of a second to every program.
+            (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
+            _ => Err(io::Error::other("the kernel tells no processor time")),
+        }
+    }
+}
+
+/// Waits until standard input ends: whoever started us wants us to stop, or is gone.
+pub async fn told_to_end() {
+    let mut input = tokio::io::stdin();
+    // A broken pipe is an end too.
+    let _ = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+}
