@@ -1,0 +1,11 @@
+//! Settings: one table ([`table`]) with Celery's lower-case names, read in two stages. [`Settings`](settings::Settings) are as
+//! given, each with its [`Origin`](value::Origin); [`Config`](table::Config) is checked, typed and immutable.
+
+pub mod annotations;
+pub mod read;
+pub mod reference;
+pub mod retry_policy;
+pub mod settings;
+pub mod table;
+pub mod topology;
+pub mod value;

@@ -1,0 +1,37 @@
+//! The reference page of the settings, made from the table.
+
+use crate::config::table::SETTINGS;
+
+/// Every setting as Markdown: one section for each part of Apium, one row for each setting.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Settings\n\n\
+         Names are Celery's, in lower case. A setting is given by the builder of the app, in `apium.toml`, as a variable\n\
+         `APIUM_` and the name in upper case, or by a flag; a later one of these wins. Lists are comma lists in variables.\n",
+    );
+    let mut group = "";
+    for setting in SETTINGS {
+        if setting.group != group {
+            group = setting.group;
+            page.push_str(&format!("\n## {group}\n\n| setting | default | allowed | meaning |\n|---|---|---|---|\n"));
+        }
+        let cell = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let row = [setting.default, setting.kind, setting.doc].map(cell).join(" | ");
+        page.push_str(&format!("| `{}` | {row} |\n", setting.name));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_row() {
+        let page = markdown();
+        for setting in SETTINGS {
+            assert!(page.contains(&format!("| `{}` | ", setting.name)), "{} is missing", setting.name);
+        }
+        assert_eq!(page.matches("\n## ").count(), 6, "each part has one section");
+    }
+}

@@ -1,0 +1,348 @@
+//! Settings as given, each with the place it came from, before they are checked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use apium_transport::address::Address;
+
+use crate::config::read::{FromValue, Wrong, nearest};
+use crate::config::table::{Config, Given, SETTINGS, Setting};
+use crate::config::value::{Origin, Value};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Settings as given. A flag wins over a variable, that over a file, that over the builder, that over the default; the order
+/// in which they are added does not matter between these, and within one of them the last wins.
+#[derive(Clone, Default)]
+pub struct Settings {
+    given: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Settings {
+    /// No settings: all defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The file `apium.toml` of the current folder, where there is one, and the variables `APIUM_*` of this process.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown name.
+    pub fn load() -> Result<Self> {
+        let mut settings = Self::new();
+        let file = Path::new("apium.toml");
+        if file.is_file() {
+            settings.load_file(file)?;
+        }
+        settings.load_env()?;
+        Ok(settings)
+    }
+
+    /// Adds the variables `APIUM_*` of this process.
+    ///
+    /// # Errors
+    /// See [`add_env`](Self::add_env).
+    pub fn load_env(&mut self) -> Result<()> {
+        self.add_env(std::env::vars_os())
+    }
+
+    /// Adds a setting as the builder gives it.
+    ///
+    /// # Errors
+    /// An unknown name, with the nearest that exists. Values are checked by [`check`](Self::check).
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) -> Result<()> {
+        self.add(name, value.into(), Origin::Builder)
+    }
+
+    /// Adds a setting of a command line flag; `flag` is the flag as typed.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn set_flag(&mut self, name: &str, text: impl Into<String>, flag: &str) -> Result<()> {
+        self.add(name, Value::Text(text.into()), Origin::Flag(flag.into()))
+    }
+
+    /// Adds the settings of a TOML text; `path` is its name in errors.
+    ///
+    /// # Errors
+    /// A text that is no TOML, an unknown name.
+    pub fn add_toml(&mut self, text: &str, path: &str) -> Result<()> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| {
+            // The error's own text would show the line, and with it perhaps a secret.
+            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            Error::new(ErrorKind::Config, format!("read the file {path}: line {line}: {}", error.message()))
+        })?;
+        for (name, value) in table {
+            self.add(&name, value.into(), Origin::File(path.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the settings of a TOML file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no TOML, an unknown name.
+    pub fn load_file(&mut self, path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(ErrorKind::Config, format!("read the file {}", path.display())).with_source(error)
+        })?;
+        self.add_toml(&text, &path.display().to_string())
+    }
+
+    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. Other variables are
+    /// left alone, and so is `APIUM_CONFIG`, which names the file.
+    ///
+    /// # Errors
+    /// A variable that begins with `APIUM_` and names no setting, or is no Unicode text.
+    pub fn add_env<K, V>(&mut self, variables: impl IntoIterator<Item = (K, V)>) -> Result<()>
+    where
+        K: Into<std::ffi::OsString>,
+        V: Into<std::ffi::OsString>,
+    {
+        for (variable, value) in variables {
+            let Ok(variable) = variable.into().into_string() else { continue };
+            let Some(name) = variable.strip_prefix("APIUM_") else { continue };
+            if variable == "APIUM_CONFIG" {
+                continue;
+            }
+            let value = value.into().into_string().map_err(|_| {
+                Error::new(ErrorKind::Config, format!("read the environment variable {variable}: it is no Unicode text"))
+            })?;
+            self.add(&name.to_ascii_lowercase(), Value::Text(value), Origin::Variable(variable.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds all of `other`; what wins is decided by where each came from, and for the same place `other` wins.
+    pub fn merge(&mut self, other: Self) {
+        for (name, (value, origin)) in other.given {
+            self.put(name, value, origin);
+        }
+    }
+
+    fn add(&mut self, name: &str, value: Value, origin: Origin) -> Result<()> {
+        let Some(setting) = find(name) else {
+            let near = nearest(name, SETTINGS.iter().map(|setting| setting.name));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("use the setting {name} of {origin}: there is none of that name{hint}"),
+            ));
+        };
+        self.put(setting.name, value, origin);
+        Ok(())
+    }
+
+    fn put(&mut self, name: &'static str, value: Value, origin: Origin) {
+        match self.given.get(name) {
+            Some((_, present)) if present.rank() > origin.rank() => {}
+            _ => {
+                self.given.insert(name, (value, origin));
+            }
+        }
+    }
+
+    /// The settings that are given, as they may be printed.
+    pub(crate) fn shown(&self) -> Vec<Given> {
+        let shown = |(name, (value, origin)): (&&'static str, &(Value, Origin))| Given {
+            name,
+            shown: without_secrets(name, value),
+            origin: origin.to_string(),
+        };
+        self.given.iter().map(shown).collect()
+    }
+
+    /// Where a setting came from; `None` when it has its default.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.given.get(name).map(|(_, origin)| origin)
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first value that does not fit, with the setting, its origin, the value and what is allowed.
+    pub fn check(&self) -> Result<Config> {
+        Config::read(self)
+    }
+
+    pub(crate) fn read<T: FromValue>(&self, name: &'static str) -> Result<Option<T>> {
+        let Some((value, origin)) = self.given.get(name) else { return Ok(None) };
+        let read = match value {
+            Value::Text(text) if origin.is_text() => T::from_text(text),
+            other => T::from_value(other),
+        };
+        read.map(Some).map_err(|wrong| describe(name, origin, &wrong))
+    }
+
+    /// An error about a value that has the right type but is not allowed.
+    pub(crate) fn wrong(&self, name: &'static str, allowed: &str) -> Error {
+        match self.given.get(name) {
+            Some((value, origin)) => describe(name, origin, &Wrong::new(value, allowed)),
+            None => Error::new(ErrorKind::Config, format!("use the default of the setting {name}: allowed is {allowed}")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    /// Names and origins only: values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.given.iter().map(|(name, (_, origin))| (name, origin.to_string()))).finish()
+    }
+}
+
+/// A value as it may be printed: addresses without passwords, options of drivers by name alone.
+fn without_secrets(name: &str, value: &Value) -> String {
+    match value {
+        Value::Text(text) if matches!(name, "broker_url" | "result_backend") => {
+            Address::parse(text).map_or_else(|_| "not an address".to_owned(), |address| address.to_string())
+        }
+        Value::Text(_) if name.ends_with("transport_options") => "(not shown)".to_owned(),
+        Value::Table(entries) => entries.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", "),
+        Value::List(items) => items.iter().map(Value::shown).collect::<Vec<_>>().join(", "),
+        Value::Text(text) => text.clone(),
+        other => other.shown(),
+    }
+}
+
+/// The row of a setting.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+fn describe(name: &str, origin: &Origin, wrong: &Wrong) -> Error {
+    let key = match (&*wrong.path, origin) {
+        ("", _) => name.to_owned(),
+        (path, _) => format!("{name}.{path}"),
+    };
+    let found = wrong.found.as_ref().map_or_else(String::new, |found| format!("it is {found}, "));
+    Error::new(
+        ErrorKind::Config,
+        format!("use the setting {key} of {origin}: {found}allowed is {}", wrong.allowed),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn error(settings: &Settings) -> String {
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_setting_names_the_nearest() {
+        let mut settings = Settings::new();
+        let error = settings.set("task_serialiser", "json").unwrap_err().to_string();
+        assert!(error.contains("did you mean task_serializer?"), "{error}");
+        let error = settings.add_toml("worker_prefetch_multiplyer = 1", "apium.toml").unwrap_err().to_string();
+        assert!(error.contains("worker_prefetch_multiplier") && error.contains("the file apium.toml"), "{error}");
+        let error = settings.add_env([("APIUM_BROKER_UR", "x")]).unwrap_err().to_string();
+        assert!(error.contains("APIUM_BROKER_UR") && error.contains("did you mean broker_url?"), "{error}");
+        settings.add_env([("APIUM_CONFIG", "x"), ("HOME", "y")]).unwrap();
+    }
+
+    #[test]
+    fn a_bad_value_names_setting_origin_value_and_what_is_allowed() {
+        let mut settings = Settings::new();
+        settings.add_toml("worker_concurrency = \"many\"", "etc/apium.toml").unwrap();
+        assert_eq!(
+            error(&settings),
+            "use the setting worker_concurrency of the file etc/apium.toml: it is \"many\", allowed is a whole number, 0 or more"
+        );
+        let mut settings = Settings::new();
+        settings.add_env([("APIUM_TASK_ACKS_LATE", "perhaps")]).unwrap();
+        assert!(error(&settings).contains("the environment variable APIUM_TASK_ACKS_LATE: it is \"perhaps\""));
+    }
+
+    #[test]
+    fn precedence_is_builder_file_variable_flag_whatever_the_order() {
+        let mut settings = Settings::new();
+        settings.set_flag("task_default_queue", "flag", "-q").unwrap();
+        settings.add_env([("APIUM_TASK_DEFAULT_QUEUE", "env"), ("APIUM_WORKER_CONCURRENCY", "3")]).unwrap();
+        settings.add_toml("task_default_queue = 'file'\nworker_concurrency = 2\nresult_expires = '1h'", "f").unwrap();
+        settings.set("task_default_queue", "builder").unwrap();
+        settings.set("result_expires", Duration::from_secs(5)).unwrap();
+        settings.set("task_acks_late", true).unwrap();
+        let config = settings.check().unwrap();
+        assert_eq!(config.task_default_queue, "flag");
+        assert_eq!(config.worker_concurrency, Some(3));
+        assert_eq!(config.result_expires, Some(Duration::from_secs(3600)));
+        assert!(config.task_acks_late);
+        assert_eq!(config.worker_prefetch_multiplier, 4);
+    }
+
+    #[test]
+    fn lists_are_comma_lists_in_variables() {
+        let mut settings = Settings::new();
+        settings.add_env([("APIUM_ACCEPT_CONTENT", "json,msgpack,yaml")]).unwrap();
+        assert_eq!(settings.check().unwrap().accept_content, ["json", "msgpack", "yaml"]);
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let mut settings = Settings::new();
+        settings.set("broker_url", "redis//user:hunter2@host").unwrap();
+        assert!(!error(&settings).contains("hunter2"));
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        settings.set("broker_url", "redis://user:hunter2@host").unwrap();
+        assert!(!format!("{:?}", settings.check().unwrap()).contains("hunter2"));
+        let broken = settings.add_toml("broker_url = \"redis://user:hunter2@host", "f").unwrap_err().to_string();
+        let given = settings.check().unwrap().given().next().unwrap().clone();
+        assert_eq!((&*given.shown, &*given.origin), ("redis://user:**@host", "the app's builder"));
+        assert!(!broken.contains("hunter2") && broken.contains("line 1"), "{broken}");
+    }
+
+    #[test]
+    fn defaults_are_read_back_by_their_own_types() {
+        let mut settings = Settings::new();
+        for setting in SETTINGS {
+            if setting.default != "none" {
+                settings.set_flag(setting.name, setting.default, "default").unwrap();
+            }
+        }
+        settings.given.remove("task_publish_retry_policy");
+        let (read, default) = (settings.check().unwrap(), Config::default());
+        // What was given is the one difference.
+        let without = |config: &Config| format!("{config:?}").split(", given: ").next().map(str::to_owned);
+        assert_eq!(without(&read), without(&default));
+    }
+
+    #[test]
+    fn what_types_cannot_say_is_checked_too() {
+        for (name, value, word) in [
+            ("task_serializer", Value::from("pickle"), "pickle"),
+            ("accept_content", Value::from(["json", "pickle"]), "accept_content"),
+            ("worker_concurrency", Value::Int(0), "1 or more"),
+            ("task_default_delivery_mode", Value::Int(3), "1 or 2"),
+        ] {
+            let mut settings = Settings::new();
+            settings.set(name, value).unwrap();
+            assert!(error(&settings).contains(word), "{name}: {}", error(&settings));
+        }
+        let mut settings = Settings::new();
+        settings.set("task_time_limit", 10).unwrap();
+        settings.set("task_soft_time_limit", 11).unwrap();
+        assert!(error(&settings).contains("at most task_time_limit, which is 10 s"));
+    }
+
+    #[test]
+    fn guide_0_20_default_retry_delay_is_a_setting_of_the_whole_app() {
+        let mut settings = Settings::new();
+        assert_eq!(settings.check().unwrap().task_defaults().default_retry_delay, None);
+        settings.set("task_default_retry_delay", 180).unwrap();
+        let config = settings.check().unwrap();
+        assert_eq!(config.task_defaults().default_retry_delay, Some(Duration::from_secs(180)));
+    }
+
+    #[test]
+    fn routes_keep_their_order_in_toml() {
+        let mut settings = Settings::new();
+        let text = "[task_routes]\n'z.*' = 'first'\n'z.a*' = { queue = 'second', priority = 3 }\n'z.ab' = 'exact'";
+        settings.add_toml(text, "f").unwrap();
+        let config = settings.check().unwrap();
+        let queue = |task: &str| config.task_routes[0].find(task).and_then(|options| options.queue.clone());
+        assert_eq!(queue("z.ax").as_deref(), Some("first"));
+        assert_eq!(queue("z.ab").as_deref(), Some("exact"));
+    }
+}

@@ -1,0 +1,268 @@
+//! The table of settings: Celery's lower-case names with type, default and meaning. [`Config`], the reference page, the
+//! variables `APIUM_*` and the nearest-name errors all come from it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apium_transport::address::Address;
+use apium_transport::topology::{ExchangeType, Queue};
+use jiff::tz::TimeZone;
+
+use crate::config::annotations::Annotations;
+use crate::config::read::FromValue;
+use crate::config::retry_policy::RetryPolicy;
+use crate::config::settings::Settings;
+use crate::effective::TaskDefaults;
+use crate::error::Result;
+use crate::rate_limit::RateLimit;
+use crate::routing::RouteTable;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name: Celery's where Celery has it.
+    pub name: &'static str,
+    /// The part of Apium it belongs to.
+    pub group: &'static str,
+    /// What is allowed, in words.
+    pub kind: &'static str,
+    /// The default, as it would be written.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// A setting that does not have its default, as it may be printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, without secrets.
+    pub shown: String,
+    /// Where it came from.
+    pub origin: String,
+}
+
+macro_rules! settings {
+    ($($group:literal { $( $(#[doc = $doc:literal])+ $name:ident: $ty:ty = $default:expr, $shown:literal; )+ })+) => {
+        /// The settings in effect: checked, typed, immutable. Each field is one row of [`SETTINGS`].
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($( $(#[doc = $doc])+ pub $name: $ty, )+)+
+            given: Vec<Given>,
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($( $name: $default, )+)+ given: Vec::new() }
+            }
+        }
+
+        impl Config {
+            /// Reads every setting; the first that does not fit is the error.
+            pub(crate) fn read(given: &Settings) -> Result<Self> {
+                let config = Self {
+                    $($( $name: given.read(stringify!($name))?.unwrap_or_else(|| $default), )+)+
+                    given: given.shown(),
+                };
+                config.check(given)?;
+                Ok(config)
+            }
+        }
+
+        /// Every setting there is.
+        pub static SETTINGS: &[Setting] = &[$($(
+            Setting {
+                name: stringify!($name),
+                group: $group,
+                kind: <$ty as FromValue>::KIND,
+                default: $shown,
+                doc: concat!($($doc, "\n"),+),
+            },
+        )+)+];
+    };
+}
+
+settings! {
+    "general" {
+        /// Serializers (names or content types) whose messages and results are decoded.
+        accept_content: Vec<String> = vec!["json".into()], "json";
+        /// Whether `request.utc` is true, and times are written in UTC when `timezone` names none.
+        enable_utc: bool = true, "true";
+        /// The time zone in which countdowns, expiries and dates of results are written; none is UTC.
+        timezone: Option<TimeZone> = None, "none";
+    }
+    "task" {
+        /// Options of tasks by task name (`"*"` for all): rate_limit, time_limit, queue, max_retries, …
+        task_annotations: Annotations = Annotations::default(), "none";
+        /// The serializer of messages.
+        task_serializer: String = "json".into(), "json";
+        /// The compression of messages.
+        task_compression: Option<String> = None, "none";
+        /// Whether publishing is tried again when the broker cannot be reached.
+        task_publish_retry: bool = true, "true";
+        /// How publishing is tried again.
+        task_publish_retry_policy: RetryPolicy = RetryPolicy::publish(), "max_retries=3, interval_start=0, interval_step=0.2, interval_max=0.2";
+        /// Run calls in the caller's process, at once.
+        task_always_eager: bool = false, "false";
+        /// Whether a failing eager call is an error of the call itself.
+        task_eager_propagates: bool = false, "false";
+        /// Whether results of eager calls are stored in the result backend.
+        task_store_eager_result: bool = false, "false";
+        /// How deep nested values are shown in `argsrepr` and `kwargsrepr`.
+        task_repr_maxlevels: usize = 3, "3";
+        /// Store no results, unless the task or the call says otherwise.
+        task_ignore_result: bool = false, "false";
+        /// Store errors even so.
+        task_store_errors_even_if_ignored: bool = false, "false";
+        /// Store STARTED with pid and host name.
+        task_track_started: bool = false, "false";
+        /// Hard time limit of tasks that have none.
+        task_time_limit: Option<Duration> = None, "none";
+        /// Soft time limit of tasks that have none.
+        task_soft_time_limit: Option<Duration> = None, "none";
+        /// Ack messages after the run rather than before.
+        task_acks_late: bool = false, "false";
+        /// With late ack: whether a failed run is acked.
+        task_acks_on_failure: bool = true, "true";
+        /// With late ack: whether a run that hit its hard limit is acked.
+        task_acks_on_timeout: bool = true, "true";
+        /// With late ack: whether a run whose process died goes back to the queue.
+        task_reject_on_worker_lost: bool = false, "false";
+        /// Rate limit of tasks that have none.
+        task_default_rate_limit: Option<RateLimit> = None, "none";
+        /// Wait before a retry that names none, for the whole app (Apium's own; without it 1800 s by hand and none for automatic
+        /// retries).
+        task_default_retry_delay: Option<Duration> = None, "none";
+        /// Whether a call from inside a task takes the priority of that task.
+        task_inherit_parent_priority: bool = false, "false";
+        /// The priority of calls that have none.
+        task_default_priority: Option<u8> = None, "none";
+    }
+    "routing" {
+        /// The queues; with them given, the default queue is not added by itself.
+        task_queues: Option<Vec<Queue>> = None, "none";
+        /// Which tasks go to which queue, and with which options.
+        task_routes: Vec<RouteTable> = Vec::new(), "none";
+        /// The largest priority of queues that name none.
+        task_queue_max_priority: Option<u8> = None, "none";
+        /// Whether a queue that nothing declares is made when it is first named.
+        task_create_missing_queues: bool = true, "true";
+        /// The exchange type of such queues; none is the default one.
+        task_create_missing_queue_exchange_type: Option<ExchangeType> = None, "none";
+        /// The queue of calls that nothing routes.
+        task_default_queue: String = "celery".into(), "celery";
+        /// The exchange of the default queue; none is the queue's name.
+        task_default_exchange: Option<String> = None, "none";
+        /// The exchange type of the default queue.
+        task_default_exchange_type: ExchangeType = ExchangeType::Direct, "direct";
+        /// The routing key of the default queue; none is the queue's name.
+        task_default_routing_key: Option<String> = None, "none";
+        /// 2: messages outlive the broker's restart; 1: they need not.
+        task_default_delivery_mode: u8 = 2, "2";
+    }
+    "broker" {
+        /// Where messages are published to and consumed from.
+        broker_url: Option<Address> = None, "none";
+        /// How many producers (`app.producer()`) may be held at once; none or 0 is without limit. Calls without one share the
+        /// broker's own connection and are not limited.
+        broker_pool_limit: Option<usize> = Some(10), "10";
+        /// How long to wait for a producer; none is as long as it takes.
+        broker_pool_acquire_timeout: Option<Duration> = None, "none";
+        /// How long opening the broker or the result backend may take.
+        broker_connection_timeout: Duration = Duration::from_secs(4), "4";
+        /// How long publishing may take in all, retries included (Apium's own). With a policy without limit: each try.
+        broker_publish_timeout: Duration = Duration::from_secs(5), "5";
+        /// Options of the broker's driver.
+        broker_transport_options: BTreeMap<String, String> = BTreeMap::new(), "none";
+    }
+    "result" {
+        /// Where results are stored; none stores none.
+        result_backend: Option<Address> = None, "none";
+        /// Options of the result backend's driver.
+        result_backend_transport_options: BTreeMap<String, String> = BTreeMap::new(), "none";
+        /// How long results are kept; none or 0 is for ever.
+        result_expires: Option<Duration> = Some(Duration::from_secs(86_400)), "1d";
+        /// Store name, arguments, worker, retries and queue too.
+        result_extended: bool = false, "false";
+    }
+    "worker" {
+        /// How many tasks run at once; none is the number of processors.
+        worker_concurrency: Option<usize> = None, "none";
+        /// How many messages per slot are fetched ahead; 0 is without limit.
+        worker_prefetch_multiplier: u32 = 4, "4";
+        /// Whether rate limits are left out.
+        worker_disable_rate_limits: bool = false, "false";
+        /// How often a message may kill its worker before it goes to the dead set; 0 is never (Apium's own).
+        worker_max_crashes: u32 = 3, "3";
+        /// How long a message of a worker that shows no life stays reserved for it (Apium's own).
+        worker_lease: Duration = Duration::from_secs(30), "30";
+    }
+}
+
+impl Config {
+    /// What the types alone cannot say.
+    fn check(&self, given: &Settings) -> Result<()> {
+        if let (Some(hard), Some(soft)) = (self.task_time_limit, self.task_soft_time_limit)
+            && soft > hard
+        {
+            let allowed = format!("at most task_time_limit, which is {} s", hard.as_secs_f64());
+            return Err(given.wrong("task_soft_time_limit", &allowed));
+        }
+        if !matches!(self.task_default_delivery_mode, 1 | 2) {
+            return Err(given.wrong("task_default_delivery_mode", "1 or 2"));
+        }
+        if self.worker_concurrency == Some(0) {
+            return Err(given.wrong("worker_concurrency", "1 or more"));
+        }
+        if self.worker_lease < Duration::from_millis(100) {
+            return Err(given.wrong("worker_lease", "0.1 s or more"));
+        }
+        if self.broker_publish_timeout.is_zero() {
+            return Err(given.wrong("broker_publish_timeout", "more than zero"));
+        }
+        for name in std::iter::once(&self.task_serializer).chain(&self.accept_content) {
+            if name.contains("pickle") {
+                let setting = if *name == self.task_serializer { "task_serializer" } else { "accept_content" };
+                return Err(given.wrong(setting, "any serializer but pickle, whose decoding runs code of the sender"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings that do not have their default, by name, as they may be printed.
+    pub fn given(&self) -> impl Iterator<Item = &Given> {
+        self.given.iter()
+    }
+
+    /// The names of the queues of the settings: `task_queues`, or the default queue alone.
+    pub fn queue_names(&self) -> Vec<String> {
+        match &self.task_queues {
+            Some(queues) => queues.iter().map(|queue| queue.name.clone()).collect(),
+            None => vec![self.task_default_queue.clone()],
+        }
+    }
+
+    /// What the settings say to every task that says nothing itself.
+    pub fn task_defaults(&self) -> TaskDefaults {
+        let mut defaults = TaskDefaults::default();
+        defaults.acks_late = self.task_acks_late;
+        defaults.acks_on_failure = self.task_acks_on_failure;
+        defaults.acks_on_timeout = self.task_acks_on_timeout;
+        defaults.reject_on_worker_lost = self.task_reject_on_worker_lost;
+        defaults.track_started = self.task_track_started;
+        defaults.ignore_result = self.task_ignore_result;
+        defaults.store_errors_even_if_ignored = self.task_store_errors_even_if_ignored;
+        defaults.rate_limit = self.task_default_rate_limit;
+        defaults.time_limit = self.task_time_limit;
+        defaults.soft_time_limit = self.task_soft_time_limit;
+        defaults.default_retry_delay = self.task_default_retry_delay;
+        defaults
+    }
+
+    /// How long results are kept: `result_expires`, where 0 is for ever.
+    pub fn result_ttl(&self) -> Option<Duration> {
+        self.result_expires.filter(|ttl| !ttl.is_zero())
+    }
+}
