@@ -17,6 +17,11 @@ impl TaskId {
         Self(Arc::from(&*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text)))
     }
 
+    /// The id's text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0

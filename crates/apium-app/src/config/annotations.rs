@@ -12,9 +12,9 @@ use crate::options::TaskOptions;
 pub struct Annotations(BTreeMap<String, TaskOptions>);
 
 impl Annotations {
-    /// What applies to a task, the more special first: its own name, then `"*"`.
-    pub fn of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a TaskOptions> + 'a {
-        [task, "*"].into_iter().filter_map(|name| self.0.get(name))
+    /// What applies to a task: its own entry laid over that of `"*"`.
+    pub fn of(&self, task: &str) -> TaskOptions {
+        ["*", task].into_iter().filter_map(|name| self.0.get(name)).cloned().fold(TaskOptions::NEW, TaskOptions::overlay)
     }
 
     /// The names that are annotated, without `"*"`.
@@ -111,9 +111,7 @@ mod tests {
             all.extend(own);
         }
         let annotations = Annotations::from_value(&all).unwrap();
-        let priorities: Vec<_> = annotations.of("mail").map(|options| options.priority).collect();
-        assert_eq!(priorities, [Some(9), Some(1)]);
-        assert_eq!(annotations.of("other").count(), 1);
+        assert_eq!((annotations.of("mail").priority, annotations.of("other").priority), (Some(9), Some(1)));
         assert_eq!(annotations.names().collect::<Vec<_>>(), ["mail"]);
     }
 

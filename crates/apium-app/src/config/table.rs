@@ -15,6 +15,7 @@ use crate::config::settings::Settings;
 use crate::effective::TaskDefaults;
 use crate::error::Result;
 use crate::rate_limit::RateLimit;
+use crate::record::RecordRules;
 use crate::routing::RouteTable;
 
 /// One row of the table.
@@ -110,8 +111,6 @@ settings! {
         task_eager_propagates: bool = false, "false";
         /// Whether results of eager calls are stored in the result backend.
         task_store_eager_result: bool = false, "false";
-        /// How deep nested values are shown in `argsrepr` and `kwargsrepr`.
-        task_repr_maxlevels: usize = 3, "3";
         /// Store no results, unless the task or the call says otherwise.
         task_ignore_result: bool = false, "false";
         /// Store errors even so.
@@ -259,6 +258,20 @@ impl Config {
         defaults.soft_time_limit = self.task_soft_time_limit;
         defaults.default_retry_delay = self.task_default_retry_delay;
         defaults
+    }
+
+    /// What the settings say about stored results.
+    pub fn record_rules(&self) -> RecordRules {
+        RecordRules { ttl: self.result_ttl(), extended: self.result_extended, zone: self.zone() }
+    }
+
+    /// The zone in which times are written: `timezone`, else UTC, or the machine's own where `enable_utc` is off.
+    pub fn zone(&self) -> TimeZone {
+        match &self.timezone {
+            Some(zone) => zone.clone(),
+            None if self.enable_utc => TimeZone::UTC,
+            None => TimeZone::system(),
+        }
     }
 
     /// How long results are kept: `result_expires`, where 0 is for ever.
