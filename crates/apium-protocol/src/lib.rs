@@ -3,6 +3,7 @@
 
 pub mod base64;
 pub mod body;
+pub mod codecs;
 pub mod error;
 pub mod exception;
 pub mod headers;

@@ -34,13 +34,13 @@ pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Timestamp> {
 
 /// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits, or is left out when zero.
 pub fn format(instant: Timestamp) -> String {
-    write(Offset::UTC.to_datetime(instant), Offset::UTC)
+    isoformat(Offset::UTC.to_datetime(instant), Some(Offset::UTC))
 }
 
 /// Writes an instant as the clocks of `zone` show it, with their offset.
 pub fn format_in(instant: Timestamp, zone: &TimeZone) -> String {
     let offset = zone.to_offset(instant);
-    write(offset.to_datetime(instant), offset)
+    isoformat(offset.to_datetime(instant), Some(offset))
 }
 
 /// The local time and the offset in a text, for whoever shows them apart.
@@ -148,7 +148,8 @@ fn number(digits: &str) -> Option<i16> {
     digits.parse().ok()
 }
 
-fn write(local: DateTime, offset: Offset) -> String {
+/// Python's `isoformat` of a local time, with its offset when it has one.
+pub(crate) fn isoformat(local: DateTime, offset: Option<Offset>) -> String {
     use std::fmt::Write;
     let (date, time) = (local.date(), local.time());
     let mut out = String::with_capacity(32);
@@ -167,6 +168,7 @@ fn write(local: DateTime, offset: Offset) -> String {
     if micros != 0 {
         let _ = write!(out, ".{micros:06}");
     }
+    let Some(offset) = offset else { return out };
     let seconds = offset.seconds();
     let size = seconds.unsigned_abs();
     let sign = if seconds < 0 { '-' } else { '+' };

@@ -8,6 +8,8 @@ mod ser;
 mod write;
 
 pub use de::ValueError;
+#[cfg(feature = "yaml")]
+pub(crate) use parse::{key_text, without_doubles};
 pub(crate) use ser::{RAW, Taken, serialize_raw, take};
 pub(crate) use write::write_bytes;
 

@@ -84,7 +84,8 @@ pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Result<Value> {
     }
 }
 
-fn without_doubles(entries: Vec<(String, Value)>) -> Vec<(String, Value)> {
+/// The entries with the last value of each key, at its first place.
+pub(crate) fn without_doubles(entries: Vec<(String, Value)>) -> Vec<(String, Value)> {
     let doubled = if entries.len() < LARGE_MAP {
         entries.iter().enumerate().any(|(i, (key, _))| entries[..i].iter().any(|(earlier, _)| earlier == key))
     } else {

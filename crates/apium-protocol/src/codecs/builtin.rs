@@ -1,0 +1,183 @@
+//! The serializers and compressions that come with the crate.
+
+use std::sync::Arc;
+
+use super::compression::Compression;
+use super::serializer::Serializer;
+use crate::error::Result;
+use crate::value::Value;
+
+/// The serializers of this build.
+pub(super) fn serializers() -> Vec<Arc<dyn Serializer>> {
+    vec![
+        Arc::new(JsonSerializer),
+        #[cfg(feature = "msgpack")]
+        Arc::new(super::msgpack::Msgpack),
+        #[cfg(feature = "yaml")]
+        Arc::new(super::yaml::Yaml),
+    ]
+}
+
+/// JSON, for those who ask for it by name; messages do not take this way.
+struct JsonSerializer;
+
+impl Serializer for JsonSerializer {
+    fn name(&self) -> &str {
+        "json"
+    }
+
+    fn content_type(&self) -> &str {
+        super::JSON
+    }
+
+    fn content_encoding(&self) -> &str {
+        "utf-8"
+    }
+
+    fn encode(&self, value: &Value) -> Result<Vec<u8>> {
+        Ok(value.to_json_bytes())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Value> {
+        Value::parse(crate::scan::utf8(bytes)?)
+    }
+}
+
+#[cfg(not(feature = "compression"))]
+pub(super) fn compressions() -> Vec<Arc<dyn Compression>> {
+    Vec::new()
+}
+
+#[cfg(feature = "compression")]
+pub(super) use compressed::compressions;
+
+#[cfg(feature = "compression")]
+mod compressed {
+    use std::io::{self, Read, Write};
+
+    use super::{Arc, Compression, Result};
+    use crate::error::{Error, ErrorKind};
+
+    /// The compressions, by their names in kombu.
+    pub(in super::super) fn compressions() -> Vec<Arc<dyn Compression>> {
+        let all: [Builtin; 5] = [
+            Builtin { names: &["gzip", "zlib"], mime: "application/x-gzip", compress: gzip, decompress: gunzip },
+            Builtin { names: &["bzip2", "bzip"], mime: "application/x-bz2", compress: bzip2, decompress: bunzip2 },
+            Builtin { names: &["lzma", "xz"], mime: "application/x-lzma", compress: lzma, decompress: unlzma },
+            Builtin { names: &["brotli"], mime: "application/x-brotli", compress: brotli, decompress: unbrotli },
+            Builtin { names: &["zstd", "zstandard"], mime: "application/zstd", compress: zstd, decompress: unzstd },
+        ];
+        all.into_iter().map(|one| Arc::new(one) as Arc<dyn Compression>).collect()
+    }
+
+    /// One of kombu's compressions.
+    struct Builtin {
+        names: &'static [&'static str],
+        mime: &'static str,
+        compress: fn(&[u8]) -> io::Result<Vec<u8>>,
+        decompress: fn(&[u8], &mut Bounded) -> io::Result<()>,
+    }
+
+    impl Compression for Builtin {
+        fn names(&self) -> &[&str] {
+            self.names
+        }
+
+        fn mime(&self) -> &str {
+            self.mime
+        }
+
+        fn compress(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+            (self.compress)(bytes).map_err(|e| {
+                Error::new(ErrorKind::Encode, format!("compress the body with {}", self.names[0])).with_source(e)
+            })
+        }
+
+        fn decompress(&self, bytes: &[u8], limit: usize) -> Result<Vec<u8>> {
+            let mut out = Bounded { bytes: Vec::new(), limit };
+            (self.decompress)(bytes, &mut out).map_err(|e| {
+                Error::new(ErrorKind::Decompress, format!("decompress the body with {}", self.names[0])).with_source(e)
+            })?;
+            Ok(out.bytes)
+        }
+    }
+
+    /// Takes bytes up to a limit, so that a small message cannot fill the memory.
+    struct Bounded {
+        bytes: Vec<u8>,
+        limit: usize,
+    }
+
+    impl Write for Bounded {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if bytes.len() > self.limit - self.bytes.len() {
+                return Err(io::Error::other(format!("it becomes more than {} bytes, which is the limit", self.limit)));
+            }
+            self.bytes.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn copy(mut reader: impl Read, out: &mut Bounded) -> io::Result<()> {
+        io::copy(&mut reader, out).map(|_| ())
+    }
+
+    /// zlib's framing, as Python's `zlib.compress`.
+    fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    }
+
+    /// zlib's framing, and gzip's from those who took the name at its word.
+    fn gunzip(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
+        if bytes.starts_with(b"\x1f\x8b") {
+            copy(flate2::read::MultiGzDecoder::new(bytes), out)
+        } else {
+            copy(flate2::read::ZlibDecoder::new(bytes), out)
+        }
+    }
+
+    fn bzip2(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    }
+
+    fn bunzip2(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
+        copy(bzip2::read::MultiBzDecoder::new(bytes), out)
+    }
+
+    fn lzma(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+        encoder.write_all(bytes)?;
+        encoder.finish()
+    }
+
+    fn unlzma(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
+        copy(liblzma::read::XzDecoder::new_multi_decoder(bytes), out)
+    }
+
+    fn brotli(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut input = bytes;
+        brotli::BrotliCompress(&mut input, &mut out, &brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() })?;
+        Ok(out)
+    }
+
+    fn unbrotli(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
+        copy(brotli::Decompressor::new(bytes, 4096), out)
+    }
+
+    fn zstd(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        zstd::bulk::compress(bytes, zstd::DEFAULT_COMPRESSION_LEVEL)
+    }
+
+    fn unzstd(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
+        copy(zstd::Decoder::with_buffer(bytes)?, out)
+    }
+}

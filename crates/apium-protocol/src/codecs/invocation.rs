@@ -1,0 +1,152 @@
+//! A decoded message: the call that it asks for.
+
+use bytes::Bytes;
+
+use crate::body::Body;
+use crate::error::{Error, ErrorKind, Result};
+use crate::headers::{Headers, TimeLimit};
+use crate::id::TaskId;
+use crate::repr::{args_repr, kwargs_repr};
+use crate::scan::Reader;
+use crate::wire::lenient;
+
+/// A decoded message: the call that it asks for. `headers.task` and `headers.id` are there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// The headers, filled from the body where that is of protocol 1.
+    pub headers: Headers,
+    /// The arguments and what follows.
+    pub body: Body,
+    /// Protocol 1's `utc`: whether its eta is in UTC; false means local to the worker's timezone.
+    pub utc: Option<bool>,
+    /// The protocol of the body: 2, or 1 (also when the headers are of protocol 2).
+    pub protocol: u8,
+}
+
+impl Invocation {
+    /// The task's name.
+    pub fn task(&self) -> &str {
+        self.headers.task.as_deref().unwrap_or_default()
+    }
+
+    /// The task's id.
+    pub fn id(&self) -> &str {
+        self.headers.id.as_ref().map_or("", TaskId::as_str)
+    }
+
+    /// Reads a body by the rule of Celery's workers: with a header `task` it is of protocol 2, unless it is a map with
+    /// `args`; without one it is of protocol 1 if it is a map with `task`.
+    pub(crate) fn read(headers: &Headers, body: &Bytes) -> Result<Self> {
+        let is_map = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let invocation = match (&headers.task, is_map) {
+            (Some(_), false) => {
+                Self { headers: headers.clone(), body: Body::from_json(body)?, utc: None, protocol: 2 }
+            }
+            (_, true) => Self::read_map(headers, body)?,
+            (None, false) => {
+                crate::json::Json::from_bytes(body.clone())?;
+                return not_a_task("find a task in the message: no header `task`, and its body is not a map");
+            }
+        };
+        if invocation.headers.id.is_none() {
+            return not_a_task(format!("find the id of the task `{}`", invocation.task()));
+        }
+        Ok(invocation)
+    }
+
+    /// Reads a body of protocol 1.
+    fn read_map(headers: &Headers, bytes: &Bytes) -> Result<Self> {
+        let mut map = Protocol1::default();
+        let mut reader = Reader::of(bytes)?;
+        let read = reader.object(|key, reader| map.read_field(&key, reader)).and_then(|()| reader.end());
+        read.or_else(|e| {
+            // What is not JSON at all is told apart from what is no task.
+            crate::json::Json::from_bytes(bytes.clone())?;
+            Err(e.within(ErrorKind::NotATask, "the body of protocol 1"))
+        })?;
+        let Protocol1 { headers: mut own, body, taskset, utc, has_args } = map;
+        own.group = taskset.or(own.group);
+        let headers = if headers.task.is_some() {
+            if !has_args {
+                return not_a_task("find `args` in the body, which is a map");
+            }
+            first_of(headers.clone(), own)
+        } else {
+            if own.task.is_none() {
+                return not_a_task("find a task in the message: no header `task`, and none in its body");
+            }
+            first_of(own, headers.clone())
+        };
+        let headers = Headers {
+            argsrepr: headers.argsrepr.or_else(|| Some(args_repr(&body.args))),
+            kwargsrepr: headers.kwargsrepr.or_else(|| Some(kwargs_repr(&body.kwargs))),
+            ..headers
+        };
+        Ok(Self { headers, body, utc: Some(utc.unwrap_or(true)), protocol: 1 })
+    }
+}
+
+fn not_a_task<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::new(ErrorKind::NotATask, what))
+}
+
+/// A map of protocol 1 that is being read.
+#[derive(Default)]
+struct Protocol1 {
+    headers: Headers,
+    body: Body,
+    taskset: Option<String>,
+    utc: Option<bool>,
+    has_args: bool,
+}
+
+impl Protocol1 {
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        let part = |e: Error| e.within(ErrorKind::NotATask, &format!("`{key}`"));
+        match key {
+            "args" => {
+                self.has_args = true;
+                self.body.args = lenient::jsons(reader).map_err(part)?;
+            }
+            "kwargs" => self.body.kwargs = lenient::entries(reader).map_err(part)?,
+            "utc" => self.utc = lenient::bool(reader).map_err(part)?,
+            "taskset" => self.taskset = lenient::owned(reader).map_err(part)?,
+            "lang" | "task" | "id" | "shadow" | "eta" | "expires" | "group" | "group_index" | "retries" | "timelimit" | "root_id"
+            | "parent_id" | "argsrepr" | "kwargsrepr" | "origin" | "ignore_result" | "stamped_headers" | "stamps" => {
+                self.headers.read_field(key, reader)?;
+            }
+            _ => self.body.embed.read_field(key, reader).map_err(part)?,
+        }
+        Ok(())
+    }
+}
+
+/// Each header of the first where it is set, else of the second.
+fn first_of(first: Headers, second: Headers) -> Headers {
+    let mut extra = second.extra;
+    extra.extend(first.extra);
+    let set = |limits: TimeLimit| limits != TimeLimit::default();
+    Headers {
+        lang: first.lang.or(second.lang),
+        task: first.task.or(second.task),
+        id: first.id.or(second.id),
+        shadow: first.shadow.or(second.shadow),
+        eta: first.eta.or(second.eta),
+        expires: first.expires.or(second.expires),
+        group: first.group.or(second.group),
+        group_index: first.group_index.or(second.group_index),
+        retries: if first.retries > 0 { first.retries } else { second.retries },
+        timelimit: if set(first.timelimit) { first.timelimit } else { second.timelimit },
+        root_id: first.root_id.or(second.root_id),
+        parent_id: first.parent_id.or(second.parent_id),
+        argsrepr: first.argsrepr.or(second.argsrepr),
+        kwargsrepr: first.kwargsrepr.or(second.kwargsrepr),
+        origin: first.origin.or(second.origin),
+        ignore_result: first.ignore_result.or(second.ignore_result),
+        replaced_task_nesting: first.replaced_task_nesting.max(second.replaced_task_nesting),
+        stamped_headers: first.stamped_headers.or(second.stamped_headers),
+        stamps: if first.stamps.is_empty() { second.stamps } else { first.stamps },
+        compression: first.compression.or(second.compression),
+        extra,
+    }
+}

@@ -1,0 +1,31 @@
+//! What a serializer is.
+
+use crate::error::Result;
+use crate::value::Value;
+
+/// Writes values as bytes and reads them back. Registered by name in [`Codecs`](super::Codecs); JSON is built in and does
+/// not come this way.
+pub trait Serializer: Send + Sync {
+    /// The name in settings and calls: `msgpack`.
+    fn name(&self) -> &str;
+
+    /// The MIME type in messages: `application/x-msgpack`.
+    fn content_type(&self) -> &str;
+
+    /// The encoding in messages: `utf-8` when the bytes are text, else `binary`.
+    fn content_encoding(&self) -> &str {
+        "binary"
+    }
+
+    /// Writes a value.
+    ///
+    /// # Errors
+    /// When the format has no form for it.
+    fn encode(&self, value: &Value) -> Result<Vec<u8>>;
+
+    /// Reads a value. Bytes of any origin may come; it must neither panic nor allocate without bound.
+    ///
+    /// # Errors
+    /// When the bytes are not of this format.
+    fn decode(&self, bytes: &[u8]) -> Result<Value>;
+}

@@ -1,0 +1,197 @@
+//! Values built from YAML's events.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+
+use super::{fail, scalar};
+use crate::base64;
+use crate::error::Result;
+use crate::value::{Value, key_text, without_doubles};
+
+/// How deep a value may nest.
+const MAX_DEPTH: usize = 256;
+
+/// How many values a text may stand for, aliases unfolded: a small text can stand for billions.
+const MAX_VALUES: usize = 1 << 20;
+
+/// The handle of YAML's own tags.
+const CORE: &str = "tag:yaml.org,2002:";
+
+/// Reads one document.
+pub(super) fn read(text: &str) -> Result<Value> {
+    let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
+    let value = match builder.next_in_stream()? {
+        Event::StreamEnd => Value::Null,
+        Event::DocumentStart(..) => {
+            let first = builder.next()?;
+            builder.value(first, MAX_DEPTH)?
+        }
+        _ => return fail("a document is missing"),
+    };
+    match builder.next_in_stream()? {
+        Event::StreamEnd => Ok(value),
+        _ => fail("there is more than one document"),
+    }
+}
+
+struct Builder<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    anchors: HashMap<usize, (Value, usize)>,
+    values: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn next(&mut self) -> Result<Event<'a>> {
+        match self.parser.next_event() {
+            Some(Ok((event, _))) => Ok(event),
+            Some(Err(e)) => fail(e),
+            None => Ok(Event::StreamEnd),
+        }
+    }
+
+    /// The next event between documents that matters.
+    fn next_in_stream(&mut self) -> Result<Event<'a>> {
+        loop {
+            match self.next()? {
+                Event::StreamStart | Event::DocumentEnd => {}
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// Counts values, so that aliases cannot unfold without bound.
+    fn count(&mut self, values: usize) -> Result<()> {
+        self.values += values;
+        if self.values > MAX_VALUES { fail("it stands for too many values") } else { Ok(()) }
+    }
+
+    fn value(&mut self, event: Event<'a>, depth: usize) -> Result<Value> {
+        let before = self.values;
+        self.count(1)?;
+        let (value, anchor) = match event {
+            Event::Alias(anchor) => {
+                let Some((_, size)) = self.anchors.get(&anchor) else {
+                    return fail("an alias stands inside its own anchor");
+                };
+                self.count(*size)?;
+                return Ok(self.anchors[&anchor].0.clone());
+            }
+            Event::Scalar(text, style, anchor, tag) => (scalar_value(&text, style, tag.as_deref())?, anchor),
+            Event::SequenceStart(_, anchor, tag) => (self.list(tag.as_deref(), depth)?, anchor),
+            Event::MappingStart(_, anchor, tag) => (self.map(tag.as_deref(), depth)?, anchor),
+            _ => return fail("a value is missing"),
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, (value.clone(), self.values - before));
+        }
+        Ok(value)
+    }
+
+    fn list(&mut self, tag: Option<&Tag>, depth: usize) -> Result<Value> {
+        if depth == 0 {
+            return fail("the value nests too deep to be decoded");
+        }
+        if !matches!(core(tag)?, None | Some("seq")) {
+            return refuse(tag);
+        }
+        let mut list = Vec::new();
+        loop {
+            match self.next()? {
+                Event::SequenceEnd => return Ok(Value::List(list)),
+                event => list.push(self.value(event, depth - 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, tag: Option<&Tag>, depth: usize) -> Result<Value> {
+        if depth == 0 {
+            return fail("the value nests too deep to be decoded");
+        }
+        let kind = core(tag)?;
+        if !matches!(kind, None | Some("map" | "set")) {
+            return refuse(tag);
+        }
+        let (mut merged, mut entries) = (Vec::new(), Vec::new());
+        loop {
+            let event = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
+            let key = self.value(event, depth - 1)?;
+            let event = self.next()?;
+            let value = self.value(event, depth - 1)?;
+            if merges {
+                merge(&mut merged, value)?;
+                continue;
+            }
+            let kind = key.kind();
+            match key_text(key) {
+                Some(key) => entries.push((key, value)),
+                None => return fail(format_args!("{kind} stands as a key")),
+            }
+        }
+        if kind == Some("set") {
+            return Ok(Value::List(entries.into_iter().map(|(key, _)| Value::Str(key)).collect()));
+        }
+        Ok(Value::Map(with_merged(without_doubles(entries), merged)))
+    }
+}
+
+/// A map's own entries and those merged in under keys that it does not have; of several merged the first counts.
+fn with_merged(mut entries: Vec<(String, Value)>, mut merged: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    if !merged.is_empty() {
+        merged.reverse();
+        let own: Vec<String> = entries.iter().map(|(key, _)| key.clone()).collect();
+        entries.extend(without_doubles(merged).into_iter().rev().filter(|(key, _)| !own.contains(key)));
+    }
+    entries
+}
+
+/// Collects what `<<` merges in.
+fn merge(merged: &mut Vec<(String, Value)>, value: Value) -> Result<()> {
+    match value {
+        Value::Map(entries) => merged.extend(entries),
+        Value::List(maps) => {
+            for map in maps {
+                merge(merged, map)?;
+            }
+        }
+        _ => return fail("`<<` merges what is not a map"),
+    }
+    Ok(())
+}
+
+/// The name of one of YAML's own tags; any other is refused.
+fn core(tag: Option<&Tag>) -> Result<Option<&str>> {
+    let Some(tag) = tag else { return Ok(None) };
+    match (tag.handle(), tag.suffix()) {
+        (CORE, name) => Ok(Some(name)),
+        ("", "!") | ("!", "") => Ok(Some("str")),
+        _ => refuse(Some(tag)),
+    }
+}
+
+fn refuse<T>(tag: Option<&Tag>) -> Result<T> {
+    let tag = tag.map(|tag| format!("{}{}", tag.handle(), tag.suffix())).unwrap_or_default();
+    fail(format_args!("the tag `{tag}` is not of the safe subset"))
+}
+
+fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value> {
+    let value = match core(tag)? {
+        None if style == ScalarStyle::Plain => return Ok(scalar::plain(text)),
+        None | Some("str") => return Ok(Value::Str(text.to_owned())),
+        Some("null") => scalar::null(text),
+        Some("bool") => scalar::boolean(text),
+        Some("int") => scalar::int(text),
+        Some("float") => scalar::float(text).or_else(|| scalar::int(text)?.as_f64().map(Value::Float)),
+        Some("timestamp") => scalar::instant(text),
+        Some("binary") => base64::decode(text).map(Value::Bytes),
+        Some(_) => return refuse(tag),
+    };
+    match value {
+        Some(value) => Ok(value),
+        None => fail(format_args!("`{text}` is not what its tag says")),
+    }
+}
