@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
@@ -13,6 +13,7 @@ pub struct LimitSignal(Option<Arc<Shared>>);
 #[derive(Debug)]
 struct Shared {
     level: AtomicU8,
+    observed: AtomicBool,
     changed: Notify,
 }
 
@@ -22,7 +23,8 @@ const HARD: u8 = 2;
 impl LimitSignal {
     /// A signal that may be raised.
     pub fn new() -> Self {
-        Self(Some(Arc::new(Shared { level: AtomicU8::new(0), changed: Notify::new() })))
+        let (level, observed) = (AtomicU8::new(0), AtomicBool::new(false));
+        Self(Some(Arc::new(Shared { level, observed, changed: Notify::new() })))
     }
 
     /// A signal that is never raised: for a run without limits. It costs no allocation.
@@ -48,17 +50,31 @@ impl LimitSignal {
         }
     }
 
+    /// Whether the task looked at the signal, or waits for it: then what to do at the soft limit is its own affair. An `async fn`
+    /// that never looked is stopped there by its worker.
+    pub fn is_observed(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.observed.load(Ordering::Acquire))
+    }
+
+    fn observe(&self) {
+        if let Some(shared) = &self.0 {
+            shared.observed.store(true, Ordering::Release);
+        }
+    }
+
     fn level(&self) -> u8 {
         self.0.as_ref().map_or(0, |shared| shared.level.load(Ordering::Acquire))
     }
 
     /// Whether the soft limit has passed.
     pub fn reached(&self) -> bool {
+        self.observe();
         self.level() >= SOFT
     }
 
     /// Whether the hard limit has passed too.
     pub fn given_up(&self) -> bool {
+        self.observe();
         self.level() >= HARD
     }
 
@@ -71,6 +87,7 @@ impl LimitSignal {
     /// }
     /// ```
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.observe();
         let shared = self.0.clone();
         async move {
             let Some(shared) = shared else { return std::future::pending().await };
@@ -106,6 +123,16 @@ mod tests {
         assert!(signal.reached() && signal.given_up());
         signal.raise_soft();
         assert!(signal.given_up(), "the level never falls");
+    }
+
+    #[test]
+    fn it_is_known_whether_the_task_looks() {
+        let signal = LimitSignal::new();
+        signal.raise_soft();
+        assert!(!signal.is_observed(), "raising is not looking");
+        drop(signal.wait());
+        assert!(signal.is_observed());
+        assert!(!LimitSignal::never().is_observed());
     }
 
     #[test]

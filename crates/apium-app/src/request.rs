@@ -128,6 +128,20 @@ impl Request {
         self
     }
 
+    /// The request of a message as a worker took it from its queue.
+    pub fn received(headers: Headers, properties: Properties, body: Body, from: DeliveryInfo, hostname: Arc<str>) -> Self {
+        Self {
+            headers,
+            properties,
+            body,
+            delivery_info: from,
+            hostname,
+            is_eager: false,
+            called_directly: false,
+            utc: true,
+        }
+    }
+
     /// The task's id; `None` when called directly.
     pub fn id(&self) -> Option<&TaskId> {
         self.headers.id.as_ref()
