@@ -1,1 +1,37 @@
-//! apium-sqlite.
+//! Apium's embedded driver: broker, result backend, eta store and dead set in one SQLite file (`sqlite:///var/q.db`). Several
+//! processes of one machine may share the file.
+//!
+//! A message's way: [`broker`] (publish) → `publish` → `claim` → [`consumer`] (next) → `acker` → `settle`. Everything that writes
+//! is a request to the one writer thread (`store::writer`), which serves all that wait in one transaction.
+//! `schema.sql` says what lies in the file; `wake` how others learn of it; `lease` and `mark` what becomes of the dead.
+
+mod acker;
+mod admin;
+pub mod backend;
+pub mod broker;
+mod claim;
+pub mod consumer;
+mod dead;
+pub mod driver;
+mod errors;
+mod handle;
+mod lease;
+mod letter;
+mod mark;
+mod options;
+mod publish;
+mod rank;
+mod record;
+mod results;
+mod schema;
+mod seat;
+mod settle;
+mod store;
+mod topology;
+mod wake;
+mod watch;
+
+pub use backend::SqliteBackend;
+pub use broker::SqliteBroker;
+pub use consumer::SqliteConsumer;
+pub use driver::SqliteDriver;

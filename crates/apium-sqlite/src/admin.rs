@@ -1,0 +1,136 @@
+//! Counting, peeking, purging and deleting of queues.
+
+use apium_transport::broker::{QueueAdmin, QueueStats};
+use apium_transport::consumer::Content;
+use apium_transport::error::Result;
+use apium_transport::outgoing::Outgoing;
+use futures_util::future::BoxFuture;
+use rusqlite::{Connection, params};
+
+use crate::broker::SqliteBroker;
+use crate::claim::{packed, text};
+use crate::store::Weight;
+use crate::store::transaction::{Done, Tx};
+use crate::topology::hide;
+
+/// Counts in one look, so that the numbers belong together; what is due counts as ready.
+fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
+    let mut select = conn.prepare_cached(
+        "WITH due AS (SELECT queue, sum(run_at <= ?1) AS due, sum(run_at > ?1) AS later FROM parked GROUP BY queue) \
+         SELECT name, (SELECT count(*) FROM ready WHERE queue = q.id) + coalesce(due.due, 0), \
+                (SELECT count(*) FROM claimed WHERE queue = q.id), coalesce(due.later, 0), \
+                (SELECT count(*) FROM subscription s JOIN consumer c ON c.id = s.consumer \
+                 WHERE s.queue = q.id AND c.lease_until > ?1) \
+         FROM queue q LEFT JOIN due ON due.queue = q.id WHERE hidden = 0 ORDER BY name",
+    )?;
+    let count = |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
+    select
+        .query_map([now], |row| {
+            Ok(QueueStats {
+                queue: row.get(0)?,
+                ready: count(row, 1)?,
+                unacked: count(row, 2)?,
+                parked: count(row, 3)?,
+                consumers: count(row, 4)?,
+            })
+        })?
+        .collect()
+}
+
+/// The waiting messages in order of delivery; those that are due and still parked stand at their place.
+fn peek(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Result<Vec<Outgoing>> {
+    let mut select = conn.prepare_cached(
+        "WITH q AS (SELECT id FROM queue WHERE name = ?1) \
+         SELECT m.exchange, m.routing_key, m.headers, m.properties, m.body FROM ( \
+             SELECT rank, message FROM (SELECT rank, message FROM ready WHERE queue = (SELECT id FROM q) ORDER BY rank LIMIT ?2) \
+             UNION ALL SELECT rank, message FROM parked WHERE run_at <= ?3 AND queue = (SELECT id FROM q) \
+         ) r CROSS JOIN message m ON m.id = r.message ORDER BY r.rank LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![queue, i64::try_from(limit).unwrap_or(i64::MAX), now])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Content::Message(message) = packed(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?).content() {
+            found.push(Outgoing {
+                exchange: text(row.get_ref(0)?).unwrap_or_default(),
+                routing_key: text(row.get_ref(1)?).unwrap_or_else(|| queue.into()),
+                message,
+                eta: None,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Rows deleted in one step of a purge, so that others get their turn.
+const STEP: i64 = 10_000;
+
+/// Deletes some waiting and parked messages; returns how many.
+fn purge_step(tx: &mut Tx<'_>, queue: &str) -> Done<u64> {
+    let Some(id) = tx.known.by_name(queue).map(|queue| queue.id) else { return Ok(0) };
+    let mut gone = 0;
+    for (messages, rows) in [
+        (
+            "DELETE FROM message WHERE id IN \
+             (SELECT message FROM ready WHERE queue = ?1 ORDER BY rank LIMIT ?2)",
+            "DELETE FROM ready WHERE queue = ?1 AND rank IN \
+             (SELECT rank FROM ready WHERE queue = ?1 ORDER BY rank LIMIT ?2)",
+        ),
+        (
+            "DELETE FROM message WHERE id IN \
+             (SELECT message FROM parked WHERE queue = ?1 ORDER BY run_at, rank LIMIT ?2)",
+            "DELETE FROM parked WHERE (run_at, rank) IN \
+             (SELECT run_at, rank FROM parked WHERE queue = ?1 ORDER BY run_at, rank LIMIT ?2)",
+        ),
+    ] {
+        tx.conn.prepare_cached(messages)?.execute([id, STEP])?;
+        gone += tx.conn.prepare_cached(rows)?.execute([id, STEP])? as u64;
+    }
+    Ok(gone)
+}
+
+impl SqliteBroker {
+    async fn purge_all(&self, what: &'static str, queue: &str) -> Result<u64> {
+        let mut purged = 0;
+        loop {
+            let name = queue.to_owned();
+            let step = move |tx: &mut Tx<'_>| purge_step(tx, &name);
+            match self.handle().writing(what, Weight::durable(STEP as usize), step).await? {
+                0 => return Ok(purged),
+                gone => purged += gone,
+            }
+        }
+    }
+}
+
+impl QueueAdmin for SqliteBroker {
+    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
+        Box::pin(self.handle().reading("count the queues", stats))
+    }
+
+    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let name = queue.to_owned();
+            let read = move |conn: &Connection, now| peek(conn, &name, limit, now);
+            self.handle().reading("look into the queue", read).await
+        })
+    }
+
+    fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(self.purge_all("purge the queue", queue))
+    }
+
+    fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.purge_all("delete the queue", queue).await?;
+            let name = queue.to_owned();
+            let work = move |tx: &mut Tx<'_>| {
+                while purge_step(tx, &name)? > 0 {}
+                match tx.known.by_name(&name).cloned() {
+                    Some(queue) => hide(tx, &queue),
+                    None => Ok(()),
+                }
+            };
+            self.handle().writing("delete the queue", Weight::durable(1), work).await
+        })
+    }
+}

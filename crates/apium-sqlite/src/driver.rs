@@ -1,0 +1,67 @@
+//! Opening brokers and result backends by address. Those of one file share one store.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use apium_transport::address::Address;
+use apium_transport::backend::SharedBackend;
+use apium_transport::broker::SharedBroker;
+use apium_transport::clock::Clock;
+use apium_transport::driver::{Driver, DriverOptions};
+use apium_transport::error::Result;
+use futures_util::future::BoxFuture;
+
+use crate::backend::SqliteBackend;
+use crate::broker::SqliteBroker;
+use crate::handle::Handle;
+use crate::options::Options;
+use crate::store::Opened;
+
+/// The scheme of the addresses.
+pub(crate) const SCHEME: &str = "sqlite";
+
+/// Opens `sqlite:///` + absolute path. Brokers and backends of one file that are opened by the same driver share one store in
+/// memory; those of different drivers and processes share the file.
+#[derive(Debug, Default)]
+pub struct SqliteDriver {
+    open: Mutex<HashMap<PathBuf, Weak<Opened>>>,
+}
+
+impl SqliteDriver {
+    /// A driver with nothing open.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn open(&self, address: Address, options: &DriverOptions) -> Result<Handle> {
+        let clock: Clock = options.clock.clone();
+        let options = Options::read(&address, options)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, opened| opened.strong_count() > 0);
+        let opened = match open.get(&options.path).and_then(Weak::upgrade) {
+            Some(opened) => opened,
+            None => {
+                let path = options.path.clone();
+                let opened = Opened::open(options, clock)?;
+                open.insert(path, Arc::downgrade(&opened));
+                opened
+            }
+        };
+        Ok(Handle::new(opened, address))
+    }
+}
+
+impl Driver for SqliteDriver {
+    fn schemes(&self) -> &'static [&'static str] {
+        &[SCHEME]
+    }
+
+    fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
+        Box::pin(async move { Ok(Arc::new(SqliteBroker::new(self.open(address, &options)?)) as SharedBroker) })
+    }
+
+    fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+        Box::pin(async move { Ok(Arc::new(SqliteBackend::new(self.open(address, &options)?)) as SharedBackend) })
+    }
+}

@@ -1,0 +1,57 @@
+//! From SQLite's errors to ours: which kind, on which file, and what to do about it.
+
+use std::path::Path;
+
+use apium_transport::error::{Error, ErrorKind};
+use rusqlite::ErrorCode;
+
+/// Says what could not be done on `path` and why.
+pub(crate) fn explain(path: &Path, doing: &str, error: rusqlite::Error) -> Error {
+    let (kind, advice) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (ErrorKind::Timeout, "another process holds its lock for too long; try again")
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            (ErrorKind::Corrupt, "the file is damaged; move it away, or save what `sqlite3 FILE .recover` finds")
+        }
+        Some(ErrorCode::NotADatabase) => (ErrorKind::Corrupt, "the file is no SQLite database; name another path"),
+        Some(ErrorCode::DiskFull) => (ErrorKind::Refused, "the disk is full; make room and try again"),
+        Some(ErrorCode::ReadOnly) => {
+            (ErrorKind::Refused, "the file or its folder is read-only; make both writable for this user")
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+            (ErrorKind::Refused, "it cannot be opened; check that the folder exists and that this user may write in it")
+        }
+        Some(ErrorCode::SystemIoFailure) => (ErrorKind::Other, "reading or writing the file failed; check the disk"),
+        Some(ErrorCode::TooBig) => (ErrorKind::Refused, "the message is larger than SQLite can keep (1 GB)"),
+        _ => (ErrorKind::Other, "an unexpected error of SQLite"),
+    };
+    Error::new(kind, format!("{doing} in {}: {advice}", path.display())).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use apium_transport::error::ErrorKind;
+
+    use super::explain;
+
+    #[test]
+    fn each_code_has_its_kind_and_names_the_file() {
+        for (code, kind, word) in [
+            (rusqlite::ffi::SQLITE_FULL, ErrorKind::Refused, "full"),
+            (rusqlite::ffi::SQLITE_READONLY, ErrorKind::Refused, "read-only"),
+            (rusqlite::ffi::SQLITE_CORRUPT, ErrorKind::Corrupt, "damaged"),
+            (rusqlite::ffi::SQLITE_NOTADB, ErrorKind::Corrupt, "no SQLite database"),
+            (rusqlite::ffi::SQLITE_BUSY, ErrorKind::Timeout, "another process"),
+            (rusqlite::ffi::SQLITE_IOERR, ErrorKind::Other, "disk"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            let error = explain(Path::new("/var/q.db"), "publish", error);
+            assert_eq!(error.kind(), kind);
+            assert!(error.to_string().starts_with("publish in /var/q.db: "), "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a `sqlite:///path?option=value` address says.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use apium_transport::address::Address;
+use apium_transport::driver::DriverOptions;
+use apium_transport::error::{Error, ErrorKind, Result};
+
+/// When a commit is written through to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synchronous {
+    /// At every commit that publishes, settles or stores (the default): nothing is lost when the power fails.
+    Full,
+    /// Now and then: the last commits may be lost when the power fails, never when a process dies.
+    Normal,
+}
+
+/// A store as its address and the settings describe it.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The database file, with symbolic links resolved as far as it exists.
+    pub(crate) path: PathBuf,
+    pub(crate) synchronous: Synchronous,
+    /// How long to wait for another process's transaction.
+    pub(crate) patience: Duration,
+}
+
+impl Options {
+    /// Reads the address; `synchronous` may also stand in the transport options.
+    pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
+        let path = path_of(address)?;
+        let mut found =
+            Self { path: resolve(&path), synchronous: Synchronous::Full, patience: options.connect_timeout };
+        if let Some(value) = options.extra.get("synchronous") {
+            found.synchronous = synchronous(address, value)?;
+        }
+        for option in address.query().unwrap_or_default().split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            match name {
+                "synchronous" => found.synchronous = synchronous(address, value)?,
+                _ => {
+                    return Err(wrong(
+                        address,
+                        &format!("it has no option {name:?}; the only one is synchronous=full|normal"),
+                    ));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn wrong(address: &Address, why: &str) -> Error {
+    Error::new(ErrorKind::Address, format!("read the address {address}: {why}"))
+}
+
+fn synchronous(address: &Address, value: &str) -> Result<Synchronous> {
+    match value.to_ascii_lowercase().as_str() {
+        "full" => Ok(Synchronous::Full),
+        "normal" => Ok(Synchronous::Normal),
+        _ => Err(wrong(address, &format!("synchronous is full or normal, not {value:?}"))),
+    }
+}
+
+fn path_of(address: &Address) -> Result<PathBuf> {
+    let text = percent_decoded(address.rest());
+    let text = if cfg!(windows) { text.trim_start_matches('/') } else { text.as_str() };
+    let path = Path::new(text);
+    let names_file = path.file_name().is_some() && !text.ends_with('/');
+    if !path.is_absolute() || !names_file {
+        return Err(wrong(
+            address,
+            "write sqlite:/// and the absolute path of a file: sqlite:///var/lib/app/queue.db is /var/lib/app/queue.db",
+        ));
+    }
+    if path.components().any(|part| part == Component::ParentDir) && text.contains('\0') {
+        return Err(wrong(address, "the path holds a zero byte"));
+    }
+    Ok(path.to_owned())
+}
+
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
+/// The path by which two processes agree that it is the same file.
+fn resolve(path: &Path) -> PathBuf {
+    if let Ok(found) = path.canonicalize() {
+        return found;
+    }
+    match (path.parent().and_then(|parent| parent.canonicalize().ok()), path.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use apium_transport::address::Address;
+    use apium_transport::clock::Clock;
+    use apium_transport::driver::DriverOptions;
+    use apium_transport::error::ErrorKind;
+
+    use super::{Options, Synchronous};
+
+    fn read(address: &str) -> Result<Options, apium_transport::error::Error> {
+        Options::read(&Address::parse(address).unwrap(), &DriverOptions::new(Clock::system()))
+    }
+
+    #[test]
+    fn three_slashes_and_an_absolute_path() {
+        let options = read("sqlite:///nowhere/q%20r.db").unwrap();
+        assert_eq!(options.path.to_str(), Some("/nowhere/q r.db"));
+        assert_eq!(options.synchronous, Synchronous::Full);
+        assert_eq!(options.patience, Duration::from_secs(4));
+        assert_eq!(read("sqlite:///q.db?synchronous=normal").unwrap().synchronous, Synchronous::Normal);
+    }
+
+    #[test]
+    fn what_is_no_absolute_path_or_option_is_refused_by_name() {
+        for address in ["sqlite://", "sqlite", "sqlite://q.db", "sqlite:///", "sqlite:///var/"] {
+            let error = read(address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Address, "{address}");
+            assert!(error.to_string().contains("absolute path"), "{error}");
+        }
+        let error = read("sqlite:///q.db?mode=ro").unwrap_err();
+        assert!(error.to_string().contains("\"mode\""), "{error}");
+        assert!(read("sqlite:///q.db?synchronous=off").is_err());
+    }
+}

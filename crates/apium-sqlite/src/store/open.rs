@@ -1,0 +1,85 @@
+//! Opening connections: write-ahead log, little memory, and patience with other processes.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use apium_transport::error::{Error, ErrorKind, Result};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::errors::explain;
+use crate::options::Options;
+use crate::schema;
+
+/// Pages of 4 KiB in the write-ahead log after which a commit moves them into the file.
+const CHECKPOINT_PAGES: u32 = 4000;
+
+/// Opens the file for the writer, making it and its tables when they are missing.
+pub(crate) fn writer(options: &Options) -> Result<Connection> {
+    let path = &options.path;
+    check_place(path)?;
+    let mut conn = open(path, OpenFlags::SQLITE_OPEN_CREATE, options.patience)?;
+    let set = |conn: &Connection| -> rusqlite::Result<bool> {
+        let mode: String = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))?;
+        conn.pragma_update(None, "synchronous", "NORMAL")?;
+        conn.pragma_update(None, "cache_size", -4096)?;
+        let _: i64 =
+            conn.query_row(&format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"), [], |row| row.get(0))?;
+        let _: i64 = conn.query_row("PRAGMA journal_size_limit = 67108864", [], |row| row.get(0))?;
+        Ok(mode.eq_ignore_ascii_case("wal"))
+    };
+    if !set(&conn).map_err(|error| explain(path, "open the store", error))? {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "open the store {}: its file system cannot keep a write-ahead log; put it on a local disk",
+                path.display()
+            ),
+        ));
+    }
+    schema::prepare(&mut conn, path)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+/// Opens the file, which exists, for reading.
+pub(crate) fn reader(options: &Options) -> Result<Connection> {
+    let path = &options.path;
+    let conn = open(path, OpenFlags::empty(), options.patience)?;
+    let set = |conn: &Connection| -> rusqlite::Result<()> {
+        conn.pragma_update(None, "query_only", true)?;
+        conn.pragma_update(None, "cache_size", -256)
+    };
+    set(&conn).map_err(|error| explain(path, "open the store", error))?;
+    Ok(conn)
+}
+
+fn open(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| explain(path, "open the store", error))?;
+    let mut since = Instant::now();
+    let handler = move |attempt: i32| {
+        if attempt == 0 {
+            since = Instant::now();
+        }
+        // Transactions are short: look again soon, and less often when it lasts.
+        let pause = Duration::from_micros(if attempt < 20 { 100 } else { 1000 });
+        thread::park_timeout(pause);
+        since.elapsed() < patience
+    };
+    conn.busy_handler(Some(handler)).map_err(|error| explain(path, "open the store", error))?;
+    Ok(conn)
+}
+
+fn check_place(path: &Path) -> Result<()> {
+    let refuse = |kind, why: String| Err(Error::new(kind, format!("open the store {}: {why}", path.display())));
+    if path.is_dir() {
+        return refuse(ErrorKind::Refused, "it is a folder; name a file in it".to_owned());
+    }
+    match path.parent() {
+        Some(folder) if !folder.is_dir() => {
+            refuse(ErrorKind::NotFound, format!("the folder {} does not exist; make it first", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,105 @@
+//! Who is woken after a commit: consumers and watchers of this process at once, other processes by their doorbells.
+
+pub(crate) mod bell;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+use crate::seat::Seat;
+use crate::store::transaction::Effects;
+use crate::watch::Hub;
+
+/// How often something woke this process, by cause; for tests and for the curious.
+#[derive(Debug, Default)]
+pub(crate) struct Causes {
+    /// A doorbell rang.
+    pub(crate) bell: AtomicU64,
+    /// Polling found that another process had committed.
+    pub(crate) poll: AtomicU64,
+}
+
+/// The consumers and watchers of this process.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    seats: Mutex<Vec<Weak<Seat>>>,
+    pub(crate) hub: Hub,
+    own_bell: Mutex<Option<Arc<Path>>>,
+    pub(crate) causes: Causes,
+    stopped: AtomicBool,
+    /// Wakes the attendant: something it minds has changed.
+    pub(crate) attendant: Notify,
+}
+
+impl Wake {
+    pub(crate) fn new() -> Self {
+        Self {
+            seats: Mutex::default(),
+            hub: Hub::default(),
+            own_bell: Mutex::default(),
+            causes: Causes::default(),
+            stopped: AtomicBool::new(false),
+            attendant: Notify::new(),
+        }
+    }
+
+    /// Adds a consumer of this process.
+    pub(crate) fn seat(&self, seat: &Arc<Seat>) {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.retain(|seat| seat.strong_count() > 0);
+        seats.push(Arc::downgrade(seat));
+        drop(seats);
+        self.attendant.notify_one();
+    }
+
+    /// The consumers of this process that are not closed.
+    pub(crate) fn seats(&self) -> Vec<Arc<Seat>> {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.iter().filter_map(Weak::upgrade).filter(|seat| !seat.has_left()).collect()
+    }
+
+    /// Wakes those whom a commit of this process concerns.
+    pub(crate) fn told(&self, effects: Effects) {
+        if effects.earlier || !effects.ready.is_empty() {
+            for seat in self.seats() {
+                if effects.earlier || seat.reads_any(&effects.ready) {
+                    seat.notify.notify_one();
+                }
+            }
+        }
+        if !effects.results.is_empty() {
+            self.hub.tell(&effects.results);
+        }
+    }
+
+    /// Wakes every consumer: another process may have committed something for it.
+    pub(crate) fn all_seats(&self) {
+        for seat in self.seats() {
+            seat.notify.notify_one();
+        }
+    }
+
+    /// Where this process listens.
+    pub(crate) fn own_bell(&self) -> Option<Arc<Path>> {
+        self.own_bell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes where this process listens.
+    pub(crate) fn set_own_bell(&self, path: &Path) {
+        *self.own_bell.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+    }
+
+    /// Ends the attendant and the streams of watchers.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.hub.close();
+        self.attendant.notify_one();
+    }
+
+    /// Whether the store is being closed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
