@@ -40,7 +40,8 @@ impl Blocking {
             return Ok(runtime);
         }
         let made = Builder::new_multi_thread().worker_threads(1).thread_name("apium-blocking").enable_all().build();
-        let made = made.map_err(|error| Error::new(ErrorKind::Call, "start a runtime for blocking calls").with_source(error))?;
+        let made =
+            made.map_err(|error| Error::new(ErrorKind::Call, "start a runtime for blocking calls").with_source(error))?;
         if let Err(second) = self.runtime.set(made) {
             second.shutdown_background();
         }

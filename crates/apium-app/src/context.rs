@@ -4,12 +4,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use apium_protocol::id::TaskId;
+use apium_protocol::json::Json;
 use apium_protocol::record::ResultTuple;
-use apium_transport::backend::{RunMark, SharedBackend};
+use apium_protocol::signature::Signature;
+use apium_protocol::state::State;
+use apium_transport::backend::{ResultRecord, RunMark, SharedBackend};
+use serde::Serialize;
 use tokio::runtime::Handle;
 
+use crate::deferred::Deferred;
+use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 use crate::limits::LimitSignal;
+use crate::publisher::Publisher;
+use crate::record::{Told, document, foreign_document};
 use crate::registered_task::RegisteredTask;
 use crate::request::Request;
 use crate::retry_builder::RetryBuilder;
@@ -23,6 +31,7 @@ pub struct Ctx(Arc<Inner>);
 struct Inner {
     request: Arc<Request>,
     task: Option<Arc<RegisteredTask>>,
+    publisher: Option<Publisher>,
     backend: Option<SharedBackend>,
     states: StateMap,
     limits: LimitSignal,
@@ -32,12 +41,17 @@ struct Inner {
     aborted: AtomicBool,
 }
 
+/// The state of a task that was asked to stop (Celery's `contrib.abortable`).
+pub const ABORTED: &str = "ABORTED";
+
 /// What a context is made of.
 pub struct CtxParts {
     /// The request.
     pub request: Arc<Request>,
     /// The task that runs.
     pub task: Arc<RegisteredTask>,
+    /// By which it sends messages.
+    pub publisher: Publisher,
     /// Where its states are stored.
     pub backend: Option<SharedBackend>,
     /// The app's state.
@@ -55,6 +69,7 @@ impl Ctx {
         Self(Arc::new(Inner {
             request: parts.request,
             task: Some(parts.task),
+            publisher: Some(parts.publisher),
             backend: parts.backend,
             states: parts.states,
             limits: parts.limits,
@@ -68,14 +83,15 @@ impl Ctx {
     /// The context of a function that is called without a message: `request().called_directly` is true, there is no id, no
     /// broker and no backend.
     pub fn direct() -> Self {
-        Self::direct_with(StateMap::new())
+        Self::direct_with(StateMap::new(), None)
     }
 
-    /// As [`direct`](Self::direct), with state for the function to take.
-    pub fn direct_with(states: StateMap) -> Self {
+    /// As [`direct`](Self::direct), with state for the function to take, and what its calls are sent through.
+    pub fn direct_with(states: StateMap, publisher: Option<Publisher>) -> Self {
         Self(Arc::new(Inner {
             request: Arc::new(Request::direct()),
             task: None,
+            publisher,
             backend: None,
             states,
             limits: LimitSignal::never(),
@@ -128,6 +144,16 @@ impl Ctx {
         self.0.states.get()
     }
 
+    /// What it sends messages through; `None` when called directly without an app.
+    pub fn publisher(&self) -> Option<&Publisher> {
+        self.0.publisher.as_ref()
+    }
+
+    /// Where its states are stored, if anywhere.
+    pub fn backend(&self) -> Option<&SharedBackend> {
+        self.0.backend.as_ref()
+    }
+
     /// Marks what this run stores; `None` outside a worker.
     pub fn run_mark(&self) -> Option<RunMark> {
         self.0.run
@@ -160,6 +186,107 @@ impl Ctx {
             true => Err(TaskError::new(Ending::Ignore)),
             false => Ok(()),
         }
+    }
+
+    /// Stores a state of the task's own, with meta that callers see while they wait: `ctx.update_state("PROGRESS", json!(…))`.
+    /// It is written at once, also where results are ignored. Await it, or call `wait()` in a plain function.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Call`] when called directly, [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Codec`] for
+    /// meta that has no JSON form, [`ErrorKind::Backend`] when the backend fails.
+    pub fn update_state(&self, state: impl Into<State>, meta: impl Serialize) -> Deferred<()> {
+        let (state, meta) = (state.into(), Json::from_serialize(&meta));
+        let ctx = self.clone();
+        self.deferred(async move {
+            let Some(id) = ctx.request().id().cloned() else {
+                let text = format!("store the state {state}: the function was called directly and has no task id");
+                return Err(Error::new(ErrorKind::Call, text));
+            };
+            let told = Told { state, result: meta?, traceback: None };
+            let record = ctx.record(id, told, ctx.children())?;
+            ctx.store(record).await
+        })
+    }
+
+    /// Stores a state of another task, by its id.
+    ///
+    /// # Errors
+    /// As [`update_state`](Self::update_state), except that it works when called directly too.
+    pub fn update_state_of(&self, id: TaskId, state: impl Into<State>, meta: impl Serialize) -> Deferred<()> {
+        let (state, meta) = (state.into(), Json::from_serialize(&meta));
+        let ctx = self.clone();
+        self.deferred(async move {
+            let publisher = ctx.needed_publisher()?;
+            let rules = publisher.config().record_rules();
+            let told = Told { state, result: meta?, traceback: None };
+            let document = foreign_document(id, told, &rules, publisher.clock().now());
+            ctx.store(ResultRecord { document, run: None, ttl: rules.ttl }).await
+        })
+    }
+
+    /// Whether the task was aborted (`AsyncResult::abort`): a task that runs long asks now and then, and returns. Once it was,
+    /// [`check`](Self::check) ends the task too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Backend`] when the backend fails.
+    pub fn aborted(&self) -> Deferred<bool> {
+        let ctx = self.clone();
+        self.deferred(async move {
+            let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
+            let documents = ctx.needed_backend()?.fetch(&[id]).await?;
+            let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
+            if aborted {
+                ctx.0.aborted.store(true, Ordering::Relaxed);
+            }
+            Ok(aborted)
+        })
+    }
+
+    /// The signature that would send this request again (Celery: `signature_from_request`), without its id.
+    pub fn to_signature(&self) -> Signature {
+        let Request { headers, body, .. } = self.request();
+        Signature {
+            task: headers.task.clone().unwrap_or_else(|| self.task_name().into()),
+            args: body.args.clone(),
+            kwargs: body.kwargs.clone(),
+            options: Default::default(),
+            subtask_type: None,
+            immutable: false,
+            extra: Default::default(),
+        }
+    }
+
+    /// The record of this run in a given state, with this run's mark.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Call`] when called directly without an app.
+    pub fn record(&self, id: TaskId, told: Told, children: Vec<ResultTuple>) -> Result<ResultRecord> {
+        let publisher = self.needed_publisher()?;
+        let rules = publisher.config().record_rules();
+        let document = document(self.request(), id, told, children, &rules, publisher.clock().now());
+        Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl })
+    }
+
+    async fn store(&self, record: ResultRecord) -> Result<()> {
+        self.needed_backend()?.store(vec![record]).await?;
+        Ok(())
+    }
+
+    pub(crate) fn deferred<T, E: From<Error>>(
+        &self,
+        future: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Deferred<T, E> {
+        Deferred::new(self.0.runtime.clone(), future)
+    }
+
+    pub(crate) fn needed_publisher(&self) -> Result<&Publisher> {
+        let text = "send or store anything: the function was called directly, without an app";
+        self.publisher().ok_or_else(|| Error::new(ErrorKind::Call, text))
+    }
+
+    fn needed_backend(&self) -> Result<&SharedBackend> {
+        let text = "reach the result of the task: no result backend is configured (set result_backend)";
+        self.backend().ok_or_else(|| Error::new(ErrorKind::NoBackend, text))
     }
 
     /// Notes a task that this run sent, for the `children` of its result; not when the task's option `trail` is off.

@@ -103,7 +103,11 @@ impl Publisher {
             group_index: rare.group_index,
             retries: rare.retries.unwrap_or_default(),
             timelimit,
-            root_id: rare.root_id.take().or_else(|| parent.as_ref().map(|p| p.root_id.clone())).or_else(|| Some(id.clone())),
+            root_id: rare
+                .root_id
+                .take()
+                .or_else(|| parent.as_ref().map(|p| p.root_id.clone()))
+                .or_else(|| Some(id.clone())),
             parent_id: rare.parent_id.take().or_else(|| parent.map(|parent| parent.id)),
             argsrepr: Some(rare.argsrepr.take().unwrap_or_else(|| args_repr(&arguments.args))),
             kwargsrepr: Some(rare.kwargsrepr.take().unwrap_or_else(|| kwargs_repr(&arguments.kwargs))),
@@ -132,15 +136,11 @@ impl Publisher {
             embed: embed(rare),
         };
         let mut message = Message { properties, headers, body: bytes::Bytes::new() };
-        self.encode(&body, options.serializer.as_deref(), options.compression.as_deref(), &mut message).map_err(|error| {
-            Error::new(ErrorKind::Codec, format!("encode the message of {task}[{id}]")).with_source(error)
-        })?;
-        let outgoing = Outgoing {
-            exchange: destination.exchange,
-            routing_key: destination.routing_key,
-            message,
-            eta: times.eta,
-        };
+        self.encode(&body, options.serializer.as_deref(), options.compression.as_deref(), &mut message).map_err(
+            |error| Error::new(ErrorKind::Codec, format!("encode the message of {task}[{id}]")).with_source(error),
+        )?;
+        let outgoing =
+            Outgoing { exchange: destination.exchange, routing_key: destination.routing_key, message, eta: times.eta };
         Ok(Prepared { id, outgoing, ignored, add_to_parent, policy })
     }
 }
@@ -183,7 +183,9 @@ fn limits(task: &str, options: &CallOptions) -> Result<TimeLimit> {
     match (limit.hard, limit.soft) {
         (Some(hard), Some(soft)) if soft > hard => Err(Error::new(
             ErrorKind::Call,
-            format!("call {task} with a soft time limit of {soft} s above its hard one of {hard} s: the soft one must come first"),
+            format!(
+                "call {task} with a soft time limit of {soft} s above its hard one of {hard} s: the soft one must come first"
+            ),
         )),
         _ => Ok(limit),
     }
@@ -202,7 +204,8 @@ impl Times {
     fn of(task: &str, options: &CallOptions, now: Timestamp, zone: &TimeZone) -> Result<Self> {
         let after = |what: &str, span: Duration| {
             now.checked_add(span).map(When::from).map_err(|_| {
-                let text = format!("call {task} with {what} {} s from now: that is beyond the year 9999", span.as_secs_f64());
+                let text =
+                    format!("call {task} with {what} {} s from now: that is beyond the year 9999", span.as_secs_f64());
                 Error::new(ErrorKind::Call, text)
             })
         };
@@ -211,7 +214,8 @@ impl Times {
             Some(_) => None,
             None => options.eta,
         };
-        let mut times = Self { eta: eta.map(|eta| eta.at), eta_text: eta.map(|eta| text(eta, zone)), ..Self::default() };
+        let mut times =
+            Self { eta: eta.map(|eta| eta.at), eta_text: eta.map(|eta| text(eta, zone)), ..Self::default() };
         let (at, left) = match options.expires {
             None => return Ok(times),
             Some(Expires::In(span)) => (after("an expiry", span)?, span.as_millis()),

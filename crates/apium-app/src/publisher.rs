@@ -174,7 +174,8 @@ impl Publisher {
         let outcome = if forever { tries.await } else { within(policy.timeout, tries).await };
         outcome.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
-            Error::new(ErrorKind::Publish, format!("publish {messages} to {}", self.broker().address())).with_source(error)
+            Error::new(ErrorKind::Publish, format!("publish {messages} to {}", self.broker().address()))
+                .with_source(error)
         })
     }
 

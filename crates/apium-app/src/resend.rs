@@ -57,9 +57,8 @@ impl Publisher {
         let serializer = options.and_then(|options| options.serializer.as_deref());
         let compression = options.and_then(|options| options.compression.as_deref());
         let mut message = Message { properties, headers, body: Bytes::new() };
-        self.encode(&body, serializer, compression, &mut message).map_err(|error| {
-            Error::new(ErrorKind::Codec, format!("encode the retry of {task}")).with_source(error)
-        })?;
+        self.encode(&body, serializer, compression, &mut message)
+            .map_err(|error| Error::new(ErrorKind::Codec, format!("encode the retry of {task}")).with_source(error))?;
         let (exchange, routing_key) = self.retry_place(request, next)?;
         Ok(Outgoing { exchange, routing_key, message, eta: next.eta })
     }

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::arguments::ArgumentWriter;
 use crate::context::Ctx;
+use crate::deferred::Deferred;
 use crate::error::{Error, ErrorKind};
 use crate::failure::Failure;
 use crate::request::RetryRequest;
+use crate::retry::{RetryPlan, plan};
 use crate::task_error::{Ending, TaskError, TaskResult};
 use crate::wire_args::IntoArguments;
 
@@ -125,6 +127,35 @@ impl RetryBuilder {
             self.retry.headers.insert(name.into(), json);
         }
         self
+    }
+
+    /// Sends the next run now and lets this one go on (Celery: `throw=False`). What this run then returns is stored as SUCCESS,
+    /// and SUCCESS is final: the next run cannot change it. In a plain function call `wait()` on what it returns.
+    ///
+    /// # Errors
+    /// The failure of the task once no retry is left: its cause, or `MaxRetriesExceededError`. A rejection of the message when
+    /// the broker cannot be reached, as Celery does.
+    pub fn send(self) -> Deferred<(), TaskError> {
+        let ctx = self.ctx.clone();
+        ctx.deferred(async move {
+            let (ctx, retry) = self.decided()?;
+            let publisher = ctx.needed_publisher()?;
+            let request = ctx.request();
+            let (Some(id), Some(task)) = (request.id(), ctx.task()) else {
+                return Err(TaskError::failure("the task cannot be run again: it was called directly"));
+            };
+            let now = publisher.clock().now();
+            match plan(request, &task.name, &task.effective, &retry, now, &mut fastrand::Rng::new()) {
+                RetryPlan::Exceeded(failure) => Err(failure.into()),
+                RetryPlan::Again(next) => {
+                    let message = publisher.retry_message(request, &next)?;
+                    let rejected = |error| TaskError::reject_because(format!("could not {error}"), false);
+                    publisher.publish(vec![message]).await.map_err(rejected)?;
+                    ctx.add_child(id.clone());
+                    Ok(())
+                }
+            }
+        })
     }
 
     fn encoded(&mut self, value: &impl Serialize) -> Option<Json> {

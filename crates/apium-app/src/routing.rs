@@ -56,7 +56,10 @@ impl RouteTable {
 
     /// Every queue that a route names.
     fn queues(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.exact.values().chain(self.patterns.iter().map(|(_, options)| options)).filter_map(|options| options.queue.as_ref())
+        self.exact
+            .values()
+            .chain(self.patterns.iter().map(|(_, options)| options))
+            .filter_map(|options| options.queue.as_ref())
     }
 }
 
@@ -90,7 +93,8 @@ fn glob(pattern: &str) -> String {
 }
 
 impl FromValue for RouteTable {
-    const KIND: &'static str = "a table from task names, globs or regular expressions to queue names or tables of options";
+    const KIND: &'static str =
+        "a table from task names, globs or regular expressions to queue names or tables of options";
 
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         let Value::Table(entries) = value else { return Err(Wrong::new(value, Self::KIND)) };
@@ -282,9 +286,7 @@ impl Router {
     /// The queue behind a place that messages are published to, for a message that was not routed here (a retry).
     pub fn queue_behind(&self, exchange: &str, routing_key: &str) -> Option<Arc<Queue>> {
         let known = self.declared.values().filter_map(|known| known.queue.as_ref());
-        let by_exchange = || {
-            known.clone().find(|queue| !exchange.is_empty() && queue.exchange == exchange).cloned()
-        };
+        let by_exchange = || known.clone().find(|queue| !exchange.is_empty() && queue.exchange == exchange).cloned();
         match self.declared.get(routing_key) {
             Some(known) if exchange.is_empty() => known.queue.clone(),
             _ if exchange.is_empty() => Some(Arc::new(self.missing_queue(routing_key))),
@@ -341,7 +343,9 @@ fn key_of(destination: &Destination) -> Arc<str> {
 fn no_queue(name: &str, whose: &str) -> Error {
     Error::new(
         ErrorKind::Config,
-        format!("use the queue {name} of {whose}: task_queues has none of that name and task_create_missing_queues is off"),
+        format!(
+            "use the queue {name} of {whose}: task_queues has none of that name and task_create_missing_queues is off"
+        ),
     )
 }
 
@@ -415,7 +419,9 @@ mod tests {
         let strict = router("task_create_missing_queues = false\ntask_default_queue = 'a'\ntask_queues = ['a']");
         let error = strict.destination(&"b".into()).unwrap_err().to_string();
         assert!(error.contains("queue b") && error.contains("task_create_missing_queues"), "{error}");
-        let config = config("task_create_missing_queues = false\ntask_queues = ['a']\ntask_default_queue = 'a'\n[task_routes]\nt = 'b'");
+        let config = config(
+            "task_create_missing_queues = false\ntask_queues = ['a']\ntask_default_queue = 'a'\n[task_routes]\nt = 'b'",
+        );
         assert!(Router::new(&config, Vec::new(), Vec::new()).is_err());
     }
 
@@ -439,7 +445,8 @@ mod tests {
         assert_eq!(route(&router, "t", options), ("celery".into(), "k".into(), None));
         let options = CallOptions { exchange: Some("e".into()), ..CallOptions::default() };
         assert_eq!(route(&router, "t", options), ("e".into(), "celery".into(), None));
-        let options = CallOptions { exchange: Some("e".into()), routing_key: Some("k".into()), ..CallOptions::default() };
+        let options =
+            CallOptions { exchange: Some("e".into()), routing_key: Some("k".into()), ..CallOptions::default() };
         assert_eq!(route(&router, "t", options), ("e".into(), "k".into(), None));
     }
 }

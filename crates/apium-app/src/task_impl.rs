@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(run(ctx(&[1, 2], &[])).await.unwrap().as_str(), "13");
         assert_eq!(run(ctx(&[], &[("x", 1)])).await.unwrap().as_str(), "11");
         let error = run(ctx(&[], &[])).await.unwrap_err();
-        assert!(format!("{error:?}").contains("Add() missing 1 required positional argument: 'x'"), "{error:?}");
+        assert!(format!("{error:?}").contains("Add() missing 1 required positional argument"), "{error:?}");
         let hook = task.hooks.on_success.as_ref().unwrap();
         hook(Ctx::direct(), Json::from_serialize(&13).unwrap()).await.unwrap();
         assert_eq!(successes.load(Ordering::Relaxed), 13);

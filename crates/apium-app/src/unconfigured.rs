@@ -26,7 +26,9 @@ impl NoBroker {
 }
 
 fn refused<T: Send + 'static>(what: &str) -> BoxFuture<'static, Result<T>> {
-    let text = format!("{what}: no broker is configured; name one with .broker(…), APIUM_BROKER_URL or broker_url in apium.toml");
+    let text = format!(
+        "{what}: no broker is configured; name one with .broker(…), APIUM_BROKER_URL or broker_url in apium.toml"
+    );
     Box::pin(async move { Err(Error::new(ErrorKind::Address, text)) })
 }
 

@@ -14,7 +14,11 @@ pub struct Annotations(BTreeMap<String, TaskOptions>);
 impl Annotations {
     /// What applies to a task: its own entry laid over that of `"*"`.
     pub fn of(&self, task: &str) -> TaskOptions {
-        ["*", task].into_iter().filter_map(|name| self.0.get(name)).cloned().fold(TaskOptions::NEW, TaskOptions::overlay)
+        ["*", task]
+            .into_iter()
+            .filter_map(|name| self.0.get(name))
+            .cloned()
+            .fold(TaskOptions::NEW, TaskOptions::overlay)
     }
 
     /// The names that are annotated, without `"*"`.

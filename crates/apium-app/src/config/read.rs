@@ -146,7 +146,8 @@ fn seconds_of(text: &str) -> Option<f64> {
 }
 
 impl FromValue for RateLimit {
-    const KIND: &'static str = "a number per second (2.5) or a text such as \"10/s\", \"100/m\", \"5/h\"; 0 is no limit";
+    const KIND: &'static str =
+        "a number per second (2.5) or a text such as \"10/s\", \"100/m\", \"5/h\"; 0 is no limit";
 
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         let text = rate_text(value)?;

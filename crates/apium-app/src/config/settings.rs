@@ -105,7 +105,10 @@ impl Settings {
                 continue;
             }
             let value = value.into().into_string().map_err(|_| {
-                Error::new(ErrorKind::Config, format!("read the environment variable {variable}: it is no Unicode text"))
+                Error::new(
+                    ErrorKind::Config,
+                    format!("read the environment variable {variable}: it is no Unicode text"),
+                )
             })?;
             self.add(&name.to_ascii_lowercase(), Value::Text(value), Origin::Variable(variable.clone()))?;
         }
@@ -177,7 +180,9 @@ impl Settings {
     pub(crate) fn wrong(&self, name: &'static str, allowed: &str) -> Error {
         match self.given.get(name) {
             Some((value, origin)) => describe(name, origin, &Wrong::new(value, allowed)),
-            None => Error::new(ErrorKind::Config, format!("use the default of the setting {name}: allowed is {allowed}")),
+            None => {
+                Error::new(ErrorKind::Config, format!("use the default of the setting {name}: allowed is {allowed}"))
+            }
         }
     }
 }
@@ -214,10 +219,7 @@ fn describe(name: &str, origin: &Origin, wrong: &Wrong) -> Error {
         (path, _) => format!("{name}.{path}"),
     };
     let found = wrong.found.as_ref().map_or_else(String::new, |found| format!("it is {found}, "));
-    Error::new(
-        ErrorKind::Config,
-        format!("use the setting {key} of {origin}: {found}allowed is {}", wrong.allowed),
-    )
+    Error::new(ErrorKind::Config, format!("use the setting {key} of {origin}: {found}allowed is {}", wrong.allowed))
 }
 
 #[cfg(test)]

@@ -41,15 +41,14 @@ fn queue(name: &str, value: &Value) -> Result<Queue, Wrong> {
 
 /// Queues in the order given: names, or tables of options by name.
 impl FromValue for Vec<Queue> {
-    const KIND: &'static str = "a list of queue names, or tables (exchange, exchange_type, routing_key, max_priority) by name";
+    const KIND: &'static str =
+        "a list of queue names, or tables (exchange, exchange_type, routing_key, max_priority) by name";
 
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         match value {
             Value::List(names) => names.iter().map(|name| Ok(Queue::new(String::from_value(name)?))).collect(),
             Value::Table(queues) => {
-                let read = |(name, options): &(String, Value)| {
-                    queue(name, options).map_err(|wrong| wrong.inside(name))
-                };
+                let read = |(name, options): &(String, Value)| queue(name, options).map_err(|wrong| wrong.inside(name));
                 queues.iter().map(read).collect()
             }
             other => Err(Wrong::new(other, Self::KIND)),
@@ -64,8 +63,7 @@ impl FromValue for Vec<Queue> {
 
 /// One table, or a list of tables that are tried in order.
 impl FromValue for Vec<RouteTable> {
-    const KIND: &'static str =
-        "a table from task names, globs (\"mail.*\") or regular expressions (\"re:^mail\\.\") to queue names or tables of \
+    const KIND: &'static str = "a table from task names, globs (\"mail.*\") or regular expressions (\"re:^mail\\.\") to queue names or tables of \
          options; or a list of such tables";
 
     fn from_value(value: &Value) -> Result<Self, Wrong> {
@@ -100,7 +98,8 @@ mod tests {
             ("max_priority".into(), Value::Int(10)),
         ]);
         let queues = Vec::<Queue>::from_value(&Value::Table(vec![("media".into(), options)])).unwrap();
-        let expected = Queue::new("media").exchange("media", ExchangeType::Topic).routing_key("media.#").max_priority(10);
+        let expected =
+            Queue::new("media").exchange("media", ExchangeType::Topic).routing_key("media.#").max_priority(10);
         assert_eq!(queues, [expected]);
         let bad = Value::Table(vec![("q".into(), Value::Table(vec![("exchange_type".into(), "ring".into())]))]);
         assert_eq!(Vec::<Queue>::from_value(&bad).unwrap_err().path, "q.exchange_type");
