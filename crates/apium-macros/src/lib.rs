@@ -1,1 +1,62 @@
-//! apium-macros.
+//! The attributes that make tasks out of functions. They are documented where users meet them: in the crate `apium`.
+
+mod error_type;
+mod expand;
+mod function;
+mod hint;
+mod module;
+mod options;
+mod value;
+
+use proc_macro::TokenStream;
+
+/// Makes a task out of a function.
+///
+/// The function stays callable as it is. Beside it stands a type of the same name, so that one `use` brings both:
+///
+/// - `add(2, 2)` calls the function here and now, without a message;
+/// - `add::s(2, 2)` is a signature, `add::delay(2, 2)` a call that is sent when awaited, `add::batch([(1, 1), (2, 2)])` many
+///   calls at once, and `add::NAME` the registered name.
+///
+/// An `async fn` runs on tokio, a plain `fn` on the worker's own threads. It returns `TaskResult<T>`, any `Result<T, E>` whose
+/// error is a `std::error::Error`, or a plain value.
+///
+/// # Parameters
+/// - `&Ctx`, at any place, is the context of the run (Celery: `bind=True`).
+/// - `State(x): State<T>` is a value that the app was given, `#[inject] x: T` anything that implements `FromContext`.
+/// - Every other parameter travels: its name is the keyword argument on the wire. `#[default]` lets the caller leave it out
+///   (`Default::default()` then), `#[default(expr)]` says what it is then.
+/// - A parameter of type `Args` takes the further positional arguments (Python's `*args`), one of type `Kwargs` the further keyword
+///   arguments (`**kwargs`).
+///
+/// # Options
+/// `name`, `namespace`, `aliases`, `queue`, `priority`, `serializer`, `compression`, `backend`, `expires`;
+/// `acks_late`, `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`; `track_started`, `ignore_result`,
+/// `store_errors_even_if_ignored`, `resultrepr_maxsize`, `trail`; `rate_limit`, `time_limit`, `soft_time_limit`;
+/// `max_retries`, `default_retry_delay`, `autoretry_for(…)`, `dont_autoretry_for(…)`, `retry_kwargs(max_retries = …, countdown = …)`,
+/// `retry_backoff`, `retry_backoff_max`, `retry_jitter`, `throws(…)`; and the hooks `before_start`, `on_success`, `on_failure`,
+/// `on_retry`, `after_return`, each an async function. They mean what Celery's mean. A flag stands alone or is `= true` or
+/// `= false`; a time is a number of seconds or a text like `"90s"`, `"10m"`, `"1h30m"`, `"250ms"`.
+///
+/// Without `name`, the name is the module path with dots and the function's name, as in Python; it is the contract between the
+/// caller and the worker, so name tasks that others call.
+///
+/// The attribute stands above all others of the function, as Celery's decorator does.
+#[proc_macro_attribute]
+pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::task(options.into(), item.into()).into()
+}
+
+/// Gives the tasks of a module a prefix: `#[task_module(namespace = "proj.tasks")] mod tasks { … }` names its task `add`
+/// `proj.tasks.add`. A task with a `name` of its own keeps it.
+#[proc_macro_attribute]
+pub fn task_module(options: TokenStream, item: TokenStream) -> TokenStream {
+    module::task_module(options.into(), item.into()).into()
+}
+
+/// Names the Python class that stands for an error type on the wire: with `#[wire_error(py = "builtins.ValueError")]` a caller in
+/// Python catches it by `except ValueError`.
+#[proc_macro_attribute]
+pub fn wire_error(options: TokenStream, item: TokenStream) -> TokenStream {
+    error_type::wire_error(options.into(), item.into()).into()
+}

@@ -1,0 +1,393 @@
+//! What `#[task]` leaves behind: the function as it was, a type of its name, a static definition.
+//!
+//! The expansion is small on purpose: no type per task beside the marker, no serde derive; the erased function reads one argument
+//! after the other by index.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Ident, ItemFn, LitStr, Result, Type};
+
+use crate::function::{Default, Function, Kind, Output, Parameter};
+use crate::options::{self, Options};
+
+/// Expands `#[task(options)] item`. After an error the function stays, so that one mistake is one message.
+pub(crate) fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    let function: ItemFn = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(_) => {
+            let text = "`#[task]` stands on a function; for a type of your own write `impl Task for …`";
+            let error = Error::new(item.clone().into_iter().next().map_or_else(Span::call_site, |t| t.span()), text);
+            let error = error.into_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    let bare = without_our_attributes(function.clone());
+    match expand(options, function) {
+        Ok(expanded) => expanded,
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#error #bare)
+        }
+    }
+}
+
+fn without_our_attributes(mut function: ItemFn) -> ItemFn {
+    for arg in &mut function.sig.inputs {
+        if let syn::FnArg::Typed(arg) = arg {
+            arg.attrs.retain(|attr| !attr.path().is_ident("default") && !attr.path().is_ident("inject"));
+        }
+    }
+    function
+}
+
+fn expand(options: TokenStream, function: ItemFn) -> Result<TokenStream> {
+    let options = options::parse(options)?;
+    let function = Function::parse(function)?;
+    let expansion = Expansion { options, function };
+    let item = &expansion.function.item;
+    let marker = expansion.marker();
+    let hidden = expansion.hidden();
+    Ok(quote! {
+        #item
+        #marker
+        #hidden
+    })
+}
+
+struct Expansion {
+    options: Options,
+    function: Function,
+}
+
+impl Expansion {
+    fn ident(&self) -> &Ident {
+        &self.function.item.sig.ident
+    }
+
+    /// `#[cfg]`s of the function hold for all that belongs to it.
+    fn cfgs(&self) -> Vec<&Attribute> {
+        self.function.item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect()
+    }
+
+    fn wire(&self) -> impl Iterator<Item = &Parameter> {
+        self.function.parameters.iter().filter(|parameter| matches!(parameter.kind, Kind::Wire { .. }))
+    }
+
+    /// What a caller gives: the wire parameters and the collecting ones.
+    fn given(&self) -> impl Iterator<Item = &Parameter> {
+        let travels = |parameter: &&Parameter| !matches!(parameter.kind, Kind::Context { .. } | Kind::Injected);
+        self.function.parameters.iter().filter(travels)
+    }
+
+    fn output(&self) -> TokenStream {
+        match &self.function.output {
+            Output::Plain(None) => quote!(()),
+            Output::Plain(Some(ty)) | Output::Result(ty) => ty.to_token_stream(),
+        }
+    }
+
+    /// The type in the type namespace; braced, so that it takes no place in the value namespace.
+    fn marker(&self) -> TokenStream {
+        let (ident, vis, cfgs) = (self.ident(), &self.function.item.vis, self.cfgs());
+        let doc = format!("The task of the function [`{ident}`](fn@{ident}): how it is called through a queue.");
+        quote! {
+            #(#cfgs)*
+            #[doc = #doc]
+            #[allow(non_camel_case_types, clippy::allow_attributes)]
+            #vis struct #ident {}
+        }
+    }
+
+    fn hidden(&self) -> TokenStream {
+        let cfgs = self.cfgs();
+        let (definition, run, calls, task_type) = (self.definition(), self.run(), self.calls(), self.task_type());
+        quote! {
+            #(#cfgs)*
+            #[allow(clippy::allow_attributes, clippy::large_futures)]
+            const _: () = {
+                #definition
+                #run
+                #calls
+                #task_type
+                ::apium::__private::inventory::submit! { ::apium::__private::TaskEntry(&__APIUM_DEFINITION) }
+            };
+        }
+    }
+
+    /// The consts that make up the task's name, and the expression for it.
+    fn name(&self) -> (TokenStream, TokenStream) {
+        let ident = self.ident().to_string();
+        let ident = ident.strip_prefix("r#").unwrap_or(&ident);
+        if let Some(name) = &self.options.name {
+            return (quote!(), quote!(#name));
+        }
+        if let Some(namespace) = &self.options.namespace {
+            let name = LitStr::new(&format!("{}.{ident}", namespace.value()), namespace.span());
+            return (quote!(), quote!(#name));
+        }
+        let consts = quote! {
+            const __APIUM_PATH: &str = ::core::concat!(::core::module_path!(), "::", #ident);
+            const __APIUM_NAME: [u8; ::apium::__private::dotted_length(__APIUM_PATH)] =
+                ::apium::__private::dotted(__APIUM_PATH);
+        };
+        (consts, quote!(::apium::__private::text(&__APIUM_NAME)))
+    }
+
+    fn definition(&self) -> TokenStream {
+        let (name_consts, name) = self.name();
+        let Options { aliases, assignments, .. } = &self.options;
+        let parameters = self.parameter_list();
+        let hooks = self.hooks();
+        let needs = self.function.parameters.iter().filter(|p| matches!(p.kind, Kind::Injected)).map(|parameter| {
+            let ty = &parameter.ty;
+            quote_spanned!(ty.span()=> <#ty as ::apium::__private::FromContext>::NEED)
+        });
+        let takes_ctx = self.function.parameters.iter().any(|p| matches!(p.kind, Kind::Context { .. }));
+        let kind = match self.is_async() {
+            true => quote!(Async),
+            false => quote!(Blocking),
+        };
+        let options = match assignments.is_empty() {
+            true => quote!(|| ::apium::__private::TaskOptions::NEW),
+            false => quote!(|| {
+                let mut options = ::apium::__private::TaskOptions::NEW;
+                #(#assignments)*
+                options
+            }),
+        };
+        quote! {
+            #name_consts
+            const __APIUM_TASK: &str = #name;
+            static __APIUM_PARAMETERS: ::apium::__private::ParameterList = #parameters;
+            static __APIUM_DEFINITION: ::apium::__private::TaskDef = ::apium::__private::TaskDef {
+                name: __APIUM_TASK,
+                aliases: &[#(#aliases),*],
+                parameters: __APIUM_PARAMETERS,
+                options: #options,
+                hooks: #hooks,
+                needs: &[#(#needs),*],
+                takes_ctx: #takes_ctx,
+                run: ::apium::__private::TaskFn::#kind(__apium_run),
+                location: ::core::concat!(::core::file!(), ":", ::core::line!()),
+            };
+        }
+    }
+
+    fn parameter_list(&self) -> TokenStream {
+        let function = self.ident().to_string();
+        let named = self.wire().map(|parameter| match &parameter.kind {
+            Kind::Wire { name, default: None } => quote!(::apium::__private::Parameter::required(#name)),
+            Kind::Wire { name, .. } => quote!(::apium::__private::Parameter::optional(#name)),
+            _ => quote!(),
+        });
+        let has = |test: fn(&Kind) -> bool| self.function.parameters.iter().any(|parameter| test(&parameter.kind));
+        let var_args = has(|kind| matches!(kind, Kind::Rest));
+        let var_kwargs = has(|kind| matches!(kind, Kind::Keywords));
+        quote! {
+            ::apium::__private::ParameterList {
+                function: #function,
+                named: &[#(#named),*],
+                var_args: #var_args,
+                var_kwargs: #var_kwargs,
+            }
+        }
+    }
+
+    fn hooks(&self) -> TokenStream {
+        if self.options.hooks.is_empty() {
+            return quote!(::apium::__private::Hooks::NONE);
+        }
+        let fields = self.options.hooks.iter().map(|(hook, path)| {
+            let argument = match hook.to_string().as_str() {
+                "before_start" => quote!(),
+                "on_retry" => quote!(what.as_ref()),
+                _ => quote!(&what),
+            };
+            quote_spanned! {path.span()=>
+                #hook: ::core::option::Option::Some(|ctx, what| {
+                    let _ = &what;
+                    ::std::boxed::Box::pin(async move {
+                        ::apium::__private::IntoHookResult::into_hook_result(#path(&ctx, #argument).await)
+                    })
+                })
+            }
+        });
+        quote!(::apium::__private::Hooks { #(#fields,)* ..::apium::__private::Hooks::NONE })
+    }
+
+    fn is_async(&self) -> bool {
+        self.function.item.sig.asyncness.is_some()
+    }
+
+    /// The erased function: binds, calls, encodes.
+    fn run(&self) -> TokenStream {
+        let ident = self.ident();
+        let read = self.read();
+        let injected = self.function.parameters.iter().filter(|p| matches!(p.kind, Kind::Injected)).map(|parameter| {
+            let Parameter { variable, ty, .. } = parameter;
+            quote_spanned! {ty.span()=>
+                let #variable = <#ty as ::apium::__private::FromContext>::from_context(&__ctx)?;
+            }
+        });
+        let passed = self.function.parameters.iter().map(|parameter| match &parameter.kind {
+            Kind::Context { by_reference: true } => quote!(&__ctx),
+            Kind::Context { by_reference: false } => quote!(::core::clone::Clone::clone(&__ctx)),
+            _ => parameter.variable.to_token_stream(),
+        });
+        let wait = self.is_async().then(|| quote!(.await));
+        let fallible = matches!(self.function.output, Output::Result(_)).then(|| quote!(?));
+        let span = self.function.item.sig.output.span();
+        let call = quote_spanned!(span=> #ident(#(#passed),*) #wait #fallible);
+        let body = quote! {
+            #read
+            #(#injected)*
+            let __value = #call;
+        };
+        let encode = quote_spanned!(span=> ::apium::__private::encode(__value));
+        match self.is_async() {
+            true => quote! {
+                fn __apium_run(
+                    __ctx: ::apium::__private::Ctx,
+                ) -> ::apium::__private::BoxFuture<'static, ::apium::__private::TaskResult<::apium::__private::Json>> {
+                    ::std::boxed::Box::pin(async move {
+                        #body
+                        #encode
+                    })
+                }
+            },
+            false => quote! {
+                fn __apium_run(
+                    __ctx: ::apium::__private::Ctx,
+                ) -> ::apium::__private::TaskResult<::apium::__private::Json> {
+                    #body
+                    #encode
+                }
+            },
+        }
+    }
+
+    /// `let (a, b) = { bind; (read a, read b) };`: what is bound borrows from the context only inside.
+    fn read(&self) -> TokenStream {
+        let count = self.wire().count();
+        let mut index = 0_usize;
+        let (mut variables, mut values) = (Vec::new(), Vec::new());
+        for Parameter { variable, ty, kind } in self.given() {
+            let span = ty.span();
+            values.push(match kind {
+                Kind::Rest => quote_spanned!(span=> __bound.rest()),
+                Kind::Keywords => quote_spanned!(span=> __bound.keywords()),
+                Kind::Wire { default, .. } => {
+                    let at = index;
+                    index += 1;
+                    match default {
+                        None => quote_spanned!(span=> __bound.required::<#ty>(#at)?),
+                        Some(Default::OfType) => quote_spanned! {span=>
+                            __bound.optional::<#ty>(#at, ::core::default::Default::default)?
+                        },
+                        Some(Default::Value(value)) => quote_spanned! {span=>
+                            __bound.optional::<#ty>(#at, || #value)?
+                        },
+                    }
+                }
+                Kind::Context { .. } | Kind::Injected => continue,
+            });
+            variables.push(variable);
+        }
+        quote! {
+            let (#(#variables,)*) = {
+                let __bound = ::apium::__private::Bound::<'_, #count>::of(&__APIUM_PARAMETERS, &__ctx)?;
+                let _ = &__bound;
+                (#(#values,)*)
+            };
+        }
+    }
+
+    /// `NAME`, `s`, `delay`, `batch`.
+    fn calls(&self) -> TokenStream {
+        let (ident, vis, output) = (self.ident(), &self.function.item.vis, self.output());
+        let (mut names, mut types, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+        for Parameter { variable, ty, kind } in self.given() {
+            let name = match kind {
+                Kind::Wire { name, .. } => syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}")),
+                Kind::Rest => format_ident!("args"),
+                _ => format_ident!("kwargs"),
+            };
+            writes.push(match kind {
+                Kind::Wire { .. } => quote_spanned!(ty.span()=> .arg(&#variable)),
+                Kind::Rest => quote!(.rest(#variable)),
+                _ => quote!(.keywords(#variable)),
+            });
+            names.push(name);
+            types.push(ty);
+        }
+        let variables: Vec<&Ident> = self.given().map(|parameter| &parameter.variable).collect();
+        let count = self.wire().count();
+        let docs = Docs::of(&ident.to_string());
+        let Docs { name, s, delay, batch } = &docs;
+        quote! {
+            #[allow(dead_code, clippy::too_many_arguments)]
+            impl #ident {
+                #[doc = #name]
+                #vis const NAME: &'static str = __APIUM_TASK;
+
+                #[doc = #s]
+                #vis fn s(#(#names: #types),*) -> ::apium::__private::Signature<#output> {
+                    let (#(#variables,)*) = (#(#names,)*);
+                    ::apium::__private::Signature::of_def(
+                        &__APIUM_DEFINITION,
+                        ::apium::__private::ArgumentWriter::new(#count)#(#writes)*.finish(),
+                    )
+                }
+
+                #[doc = #delay]
+                #vis fn delay(#(#names: #types),*) -> ::apium::__private::Call<#output> {
+                    ::apium::__private::Call::of(Self::s(#(#names),*))
+                }
+
+                #[doc = #batch]
+                #vis fn batch(
+                    calls: impl ::core::iter::IntoIterator<Item = (#(#types,)*)>,
+                ) -> ::apium::__private::Batch<#output> {
+                    ::apium::__private::Batch::of(
+                        ::core::iter::IntoIterator::into_iter(calls).map(|(#(#variables,)*)| Self::s(#(#variables),*)),
+                    )
+                }
+            }
+        }
+    }
+
+    fn task_type(&self) -> TokenStream {
+        let (ident, output) = (self.ident(), self.output());
+        let types: Vec<&Type> = self.given().map(|parameter| &parameter.ty).collect();
+        quote! {
+            impl ::apium::__private::TaskType for #ident {
+                type Output = #output;
+                type Args = (#(#types,)*);
+
+                fn def() -> &'static ::apium::__private::TaskDef {
+                    &__APIUM_DEFINITION
+                }
+            }
+        }
+    }
+}
+
+/// The texts of the generated items' docs.
+struct Docs {
+    name: String,
+    s: String,
+    delay: String,
+    batch: String,
+}
+
+impl Docs {
+    fn of(ident: &str) -> Self {
+        Self {
+            name: format!("The registered name of the task `{ident}`."),
+            s: format!("A signature of `{ident}` with these arguments: a call to be sent, grouped or linked later."),
+            delay: format!("A call of `{ident}` with these arguments. Options are chained; awaiting it sends it."),
+            batch: format!("Many calls of `{ident}`, published together; each item is a tuple of arguments."),
+        }
+    }
+}

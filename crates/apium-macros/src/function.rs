@@ -1,0 +1,291 @@
+//! The function under `#[task]`: which of its parameters travel, and what cannot be a task.
+
+use proc_macro2::Span;
+use quote::format_ident;
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Error, Expr, FnArg, GenericArgument, Ident, ItemFn, Meta, Pat, PatType, Path, PathArguments, Result,
+    ReturnType, Type,
+};
+
+/// A function that can be a task.
+pub(crate) struct Function {
+    /// As written, without the attributes of its parameters that are ours.
+    pub(crate) item: ItemFn,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) output: Output,
+}
+
+/// A parameter, with the variable that holds its value in the expansion.
+pub(crate) struct Parameter {
+    pub(crate) variable: Ident,
+    pub(crate) ty: Type,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    /// `&Ctx`, or `Ctx`.
+    Context { by_reference: bool },
+    /// `State<T>` or `#[inject]`.
+    Injected,
+    /// On the wire, under this name.
+    Wire { name: String, default: Option<Default> },
+    /// `Args`.
+    Rest,
+    /// `Kwargs`.
+    Keywords,
+}
+
+pub(crate) enum Default {
+    /// `#[default]`
+    OfType,
+    /// `#[default(expr)]`
+    Value(Expr),
+}
+
+/// What the function returns.
+pub(crate) enum Output {
+    /// A plain value; `None` for nothing.
+    Plain(Option<Type>),
+    /// `Result<T, E>` or `TaskResult<T>`, by the last word of the path.
+    Result(Type),
+}
+
+impl Function {
+    pub(crate) fn parse(mut item: ItemFn) -> Result<Self> {
+        check_signature(&item)?;
+        let mut errors: Option<Error> = None;
+        let mut parameters = Vec::new();
+        for (index, arg) in item.sig.inputs.iter_mut().enumerate() {
+            match parameter(arg, index) {
+                Ok(parameter) => parameters.push(parameter),
+                Err(error) => match &mut errors {
+                    Some(all) => all.combine(error),
+                    None => errors = Some(error),
+                },
+            }
+        }
+        if let Some(errors) = errors {
+            return Err(errors);
+        }
+        check_order(&parameters)?;
+        let output = output(&item.sig.output);
+        Ok(Self { item, parameters, output })
+    }
+}
+
+fn check_signature(item: &ItemFn) -> Result<()> {
+    let sig = &item.sig;
+    if let Some(param) = sig.generics.params.first() {
+        let text =
+            "a task cannot be generic: its name on the wire stands for one function; write one task for each type";
+        return Err(Error::new(param.span(), text));
+    }
+    let refused: [(Option<Span>, &str); 4] = [
+        (not_safe(&sig.safety), "a task cannot be `unsafe`: the worker calls it with whatever comes"),
+        (sig.constness.as_ref().map(Spanned::span), "a task cannot be `const`"),
+        (sig.abi.as_ref().map(Spanned::span), "a task cannot have another ABI than Rust's"),
+        (sig.variadic.as_ref().map(Spanned::span), "a task takes further arguments by a parameter of type `Args`"),
+    ];
+    match refused.into_iter().find_map(|(span, text)| span.map(|span| Error::new(span, text))) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn not_safe(safety: &syn::Safety) -> Option<Span> {
+    (!matches!(safety, syn::Safety::Default)).then(|| safety.span())
+}
+
+fn parameter(arg: &mut FnArg, index: usize) -> Result<Parameter> {
+    let arg = match arg {
+        FnArg::Typed(arg) => arg,
+        FnArg::Receiver(receiver) => {
+            let text =
+                "a task is a free function, without `self`; for a task with fields of its own write `impl Task for …`";
+            return Err(Error::new(receiver.span(), text));
+        }
+    };
+    let ours = ours(&mut arg.attrs)?;
+    let variable = format_ident!("__arg{index}");
+    let kind = kind(arg, ours)?;
+    Ok(Parameter { variable, ty: (*arg.ty).clone(), kind })
+}
+
+fn kind(arg: &PatType, ours: Ours) -> Result<Kind> {
+    let Ours { inject, default } = ours;
+    let plain = || match (&inject, &default) {
+        (Some(span), _) | (_, Some((span, _))) => {
+            Err(Error::new(*span, "this attribute has no effect on a parameter that does not come from the caller"))
+        }
+        _ => Ok(()),
+    };
+    if let Some((ty, by_reference)) = context(&arg.ty) {
+        plain()?;
+        return match ty {
+            Mutable::No => Ok(Kind::Context { by_reference }),
+            Mutable::Yes => Err(Error::new(arg.ty.span(), "the context is shared: take it as `&Ctx`")),
+        };
+    }
+    if last_word(&arg.ty).is_some_and(|word| word == "State") {
+        plain()?;
+        return Ok(Kind::Injected);
+    }
+    owned(&arg.ty)?;
+    if let Some(span) = inject {
+        if default.is_some() {
+            return Err(Error::new(span, "an injected parameter does not come from the caller: it has no default"));
+        }
+        return Ok(Kind::Injected);
+    }
+    match last_word(&arg.ty) {
+        Some(word) if word == "Args" => plain().map(|()| Kind::Rest),
+        Some(word) if word == "Kwargs" => plain().map(|()| Kind::Keywords),
+        _ => Ok(Kind::Wire { name: wire_name(&arg.pat)?, default: default.map(|(_, default)| default) }),
+    }
+}
+
+/// The parameter's name is its keyword argument on the wire.
+fn wire_name(pat: &Pat) -> Result<String> {
+    use syn::ext::IdentExt;
+    match pat {
+        Pat::Ident(pat) if pat.subpat.is_none() && pat.by_ref.is_none() => Ok(pat.ident.unraw().to_string()),
+        _ => {
+            let text = "a task's parameter needs a name, since its name is the keyword argument on the wire; take it apart in the body";
+            Err(Error::new(pat.span(), text))
+        }
+    }
+}
+
+enum Mutable {
+    Yes,
+    No,
+}
+
+/// `&Ctx`, `&mut Ctx` or `Ctx`; whether by reference.
+fn context(ty: &Type) -> Option<(Mutable, bool)> {
+    let is_ctx = |ty: &Type| last_word(ty).is_some_and(|word| word == "Ctx");
+    match ty {
+        Type::Reference(reference) if is_ctx(&reference.elem) => {
+            Some((if reference.mutability.is_some() { Mutable::Yes } else { Mutable::No }, true))
+        }
+        _ if is_ctx(ty) => Some((Mutable::No, false)),
+        _ => None,
+    }
+}
+
+fn last_word(ty: &Type) -> Option<&Ident> {
+    last_segment(ty).map(|segment| &segment.ident)
+}
+
+fn last_segment(ty: &Type) -> Option<&syn::PathSegment> {
+    match ty {
+        Type::Path(path) if path.qself.is_none() => path.path.segments.last(),
+        Type::Paren(inner) => last_segment(&inner.elem),
+        Type::Group(inner) => last_segment(&inner.elem),
+        _ => None,
+    }
+}
+
+/// Refuses what cannot come out of a message: references, `impl Trait`, `_`.
+fn owned(ty: &Type) -> Result<()> {
+    match ty {
+        Type::Reference(reference) => {
+            let hint = match &*reference.elem {
+                elem if last_word(elem).is_some_and(|word| word == "str") => "take a `String`",
+                Type::Slice(_) => "take a `Vec`",
+                _ => "take it by value",
+            };
+            Err(Error::new(ty.span(), format!("a task owns its arguments, since they come out of a message: {hint}")))
+        }
+        Type::ImplTrait(_) => {
+            Err(Error::new(ty.span(), "a task cannot be generic: name the type that its argument is read as"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_order(parameters: &[Parameter]) -> Result<()> {
+    let mut rest: Option<&str> = None;
+    let mut optional = false;
+    for Parameter { ty, kind, .. } in parameters {
+        match kind {
+            Kind::Wire { .. } if rest.is_some() => {
+                let text = "`Args` and `Kwargs` take what is left: put them behind the other parameters";
+                return Err(Error::new(ty.span(), text));
+            }
+            Kind::Wire { default: Some(_), .. } => optional = true,
+            Kind::Wire { default: None, .. } if optional => {
+                let text = "a parameter without a default cannot stand behind one that has a default";
+                return Err(Error::new(ty.span(), text));
+            }
+            Kind::Rest if rest.is_some() => return Err(Error::new(ty.span(), "`Args` comes once, before `Kwargs`")),
+            Kind::Keywords if rest == Some("Kwargs") => return Err(Error::new(ty.span(), "`Kwargs` comes once")),
+            Kind::Rest => rest = Some("Args"),
+            Kind::Keywords => rest = Some("Kwargs"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The attributes of a parameter that are ours.
+struct Ours {
+    inject: Option<Span>,
+    default: Option<(Span, Default)>,
+}
+
+/// Takes our attributes out; the others stay on the function.
+fn ours(attrs: &mut Vec<Attribute>) -> Result<Ours> {
+    let mut ours = Ours { inject: None, default: None };
+    let mut failed = None;
+    attrs.retain(|attr| match &attr.meta {
+        meta if meta.path().is_ident("inject") => {
+            ours.inject = Some(attr.span());
+            false
+        }
+        meta if meta.path().is_ident("default") => {
+            match default(meta) {
+                Ok(default) => ours.default = Some((attr.span(), default)),
+                Err(error) => failed = Some(error),
+            }
+            false
+        }
+        _ => true,
+    });
+    failed.map_or(Ok(ours), Err)
+}
+
+fn default(meta: &Meta) -> Result<Default> {
+    match meta {
+        Meta::Path(_) => Ok(Default::OfType),
+        Meta::List(list) => list.parse_args().map(Default::Value),
+        Meta::NameValue(pair) => Ok(Default::Value(pair.value.clone())),
+    }
+}
+
+fn output(output: &ReturnType) -> Output {
+    let ReturnType::Type(_, ty) = output else { return Output::Plain(None) };
+    match last_segment(ty) {
+        Some(segment) if segment.ident == "Result" || segment.ident == "TaskResult" => {
+            Output::Result(first_type(&segment.arguments).unwrap_or_else(|| syn::parse_quote!(())))
+        }
+        _ => Output::Plain(Some((**ty).clone())),
+    }
+}
+
+fn first_type(arguments: &PathArguments) -> Option<Type> {
+    let PathArguments::AngleBracketed(arguments) = arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty.clone()),
+        _ => None,
+    })
+}
+
+/// Whether an attribute is the given one of ours: `task` or `apium::task`.
+pub(crate) fn is_ours(path: &Path, name: &str) -> bool {
+    path.is_ident(name)
+        || (path.segments.len() == 2
+            && path.segments.first().is_some_and(|segment| segment.ident == "apium")
+            && path.segments.last().is_some_and(|segment| segment.ident == name))
+}
