@@ -103,6 +103,6 @@ pub trait QueueAdmin: Send + Sync {
     /// Deletes every waiting and parked message of `queue` (not the delivered ones) and returns their number.
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>>;
 
-    /// Deletes the queue with its waiting messages. A missing queue is not an error.
+    /// Deletes the queue with its waiting messages and its bindings. A missing queue is not an error.
     fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>>;
 }

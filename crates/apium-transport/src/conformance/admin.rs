@@ -3,8 +3,9 @@
 use crate::broker::QueueStats;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    ack, assert_counts, names, nothing_else, numbered, send, stats, take, to, with_priority,
+    ack, assert_counts, names, nothing_else, numbered, send, stats, take, through, to, with_priority,
 };
+use crate::error::ErrorKind;
 use crate::topology::{Queue, Topology};
 
 /// Counts are right and sorted by name.
@@ -80,6 +81,8 @@ pub async fn delete_removes_the_queue(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 5)).await;
     admin.delete("q").await.expect("could not delete");
     assert!(admin.stats().await.expect("could not count").is_empty());
+    let error = f.broker.publish(vec![through("q", "q", "m")]).await.expect_err("the binding is still there");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     send(&f.broker, "q", &["new"]).await;
     assert_counts(&f, "q", (1, 0, 0)).await;
     let mut consumer = f.consumer(&["q"]).await;

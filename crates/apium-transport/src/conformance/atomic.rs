@@ -5,7 +5,8 @@ use apium_protocol::state::State;
 use crate::address::Address;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    assert_counts, assert_lost, mark, names, numbered, reason, receipts, record, send, state_of, take, through, to,
+    assert_counts, assert_lost, join, mark, names, numbered, reason, receipts, record, send, state_of, take, through,
+    to,
 };
 use crate::consumer::{Consumer, Disposition, Receipt, Settle, Settlement};
 use crate::error::{ErrorKind, Result};
@@ -119,9 +120,7 @@ pub async fn a_settlement_wakes_who_waits(f: Fixture) {
     let mut batch = vec![part(0, Some((got[0].clone(), Settle::Ack)))];
     batch[0].publish.push(to("next", "later").at(Some(f.after(f.tick()))));
     let work = settle(&f, &*consumer, batch);
-    let ((woken, seen), settled) =
-        futures_util::future::join(futures_util::future::join(take(&mut follow, 2), watch.collect::<Vec<_>>()), work)
-            .await;
+    let ((woken, seen), settled) = join(join(take(&mut follow, 2), watch.collect::<Vec<_>>()), work).await;
     settled.expect("the backend is another store").expect("could not settle");
     assert_eq!(names(&woken), ["f0", "g0"]);
     assert_eq!(seen.len(), 1);

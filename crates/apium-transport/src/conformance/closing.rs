@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 
 use apium_protocol::state::State;
-use futures_util::future::join;
 
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{record, soon, to};
+use crate::conformance::kit::{join, record, soon, to};
 use crate::error::{ErrorKind, Result};
 use crate::topology::{Queue, Topology};
 

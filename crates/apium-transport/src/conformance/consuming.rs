@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::join;
 
 use crate::broker::SharedBroker;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    ack, assert_counts, names, next, nothing_else, numbered, send, soon, stats, take, with_priority,
+    ack, assert_counts, join, names, next, nothing_else, numbered, send, soon, stats, take, with_priority,
 };
 use crate::consumer::Consumer;
 
@@ -149,7 +148,8 @@ pub async fn a_dropped_next_does_not_hold_up_others(f: Fixture) {
         match got {
             Some(batch) => ack(&*steady, &batch).await,
             None => {
-                // The dropped call had the message already: then it must come from the next call.
+                // The dropped call had the message already: then it is not ready any more and comes from the next call.
+                assert_eq!(stats(&f, "q").await.ready, 0, "a message is ready, and who waits for it was not woken");
                 let batch = next(&mut fickle, 1).await;
                 ack(&*fickle, &batch).await;
             }

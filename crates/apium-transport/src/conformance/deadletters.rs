@@ -2,7 +2,8 @@
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    ack, assert_counts, content, message, names, next, nothing_else, numbered, reason, receipts, reject, send, take,
+    ack, assert_counts, content, join, message, names, next, nothing_else, numbered, reason, receipts, reject, send,
+    take,
 };
 use crate::consumer::{Content, Disposition};
 use crate::dead::{DeadReason, DeadSet};
@@ -77,7 +78,7 @@ pub async fn replay_wakes_who_waits(f: Fixture) {
     bury(&f, 1).await;
     let keys = keys(dead).await;
     let mut consumer = f.consumer(&["q"]).await;
-    let (got, replayed) = futures_util::future::join(next(&mut consumer, 1), async {
+    let (got, replayed) = join(next(&mut consumer, 1), async {
         tokio::task::yield_now().await;
         dead.replay(keys).await
     })

@@ -2,10 +2,11 @@
 
 use apium_protocol::state::State;
 use futures_util::StreamExt;
-use futures_util::future::join;
 
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{ack, assert_counts, names, next, numbered, record, send, soon, state_of, take, to};
+use crate::conformance::kit::{
+    ack, assert_counts, join, names, next, numbered, record, send, soon, state_of, take, to,
+};
 
 /// What one handle publishes, another consumes.
 pub async fn handles_share_queues(f: Fixture) {

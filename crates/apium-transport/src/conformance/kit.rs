@@ -1,13 +1,16 @@
 //! The words that cases are written in: messages by name, taking a number of them, bounded waits.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
 use apium_protocol::message::Message;
 use apium_protocol::record::ResultDocument;
 use apium_protocol::state::State;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 
 use crate::backend::{ResultRecord, RunMark};
 use crate::broker::{QueueStats, SharedBroker};
@@ -19,7 +22,26 @@ use crate::outgoing::Outgoing;
 
 /// Waits for something that has to happen soon.
 pub(super) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), happens).await.unwrap_or_else(|_| panic!("{what}: not within 30 s"))
+    const BOUND: Duration = Duration::from_secs(20);
+    let started = Instant::now();
+    let happened = tokio::time::timeout(BOUND, happens).await;
+    // The end of the bound looks once more; what only that look found was never woken.
+    assert!(happened.is_ok() && started.elapsed() < BOUND, "{what}: not within {BOUND:?}");
+    happened.expect("looked at above")
+}
+
+/// Runs two futures together. Each is polled only when it was itself woken, so that a wake that is missing shows.
+pub(super) async fn join<'a, A: 'a, B: 'a>(
+    first: impl Future<Output = A> + 'a,
+    second: impl Future<Output = B> + 'a,
+) -> (A, B) {
+    let (mut left, mut right) = (None, None);
+    let (to_left, to_right) = (&mut left, &mut right);
+    let both = FuturesUnordered::<LocalBoxFuture<'_, ()>>::new();
+    both.push(Box::pin(async move { *to_left = Some(first.await) }));
+    both.push(Box::pin(async move { *to_right = Some(second.await) }));
+    both.collect::<()>().await;
+    (left.expect("it ended"), right.expect("it ended"))
 }
 
 /// A task message whose id and body are `name`.

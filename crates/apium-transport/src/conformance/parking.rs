@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
-
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{ack, assert_counts, names, next, nothing_else, numbered, send, take, to};
+use crate::conformance::kit::{ack, assert_counts, join, names, next, nothing_else, numbered, send, take, to};
 
 async fn park(f: &Fixture, name: &str, after: Duration) {
     f.broker.publish(vec![to("q", name).at(Some(f.after(after)))]).await.expect("could not publish");

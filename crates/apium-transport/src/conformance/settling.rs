@@ -2,7 +2,7 @@
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    ack, assert_counts, assert_lost, names, next, nothing_else, numbered, reason, receipts, reject, send, take,
+    ack, assert_counts, assert_lost, join, names, next, nothing_else, numbered, reason, receipts, reject, send, take,
 };
 use crate::consumer::Disposition;
 
@@ -47,7 +47,7 @@ pub async fn requeue_wakes_another(f: Fixture) {
         tokio::task::yield_now().await;
         reject(&*first, &held, &Disposition::Requeue).await;
     };
-    let (got, ()) = futures_util::future::join(next(&mut second, 1), requeue).await;
+    let (got, ()) = join(next(&mut second, 1), requeue).await;
     assert_eq!(names(&got), ["m"]);
 }
 

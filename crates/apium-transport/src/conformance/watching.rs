@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use apium_protocol::id::TaskId;
 use apium_protocol::record::ResultDocument;
 use apium_protocol::state::State;
-use futures_util::future::join;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::backend::ResultStream;
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{mark, numbered, record, soon};
+use crate::conformance::kit::{join, mark, numbered, record, soon};
 
 async fn watch(f: &Fixture, ids: &[&str]) -> ResultStream {
     let ids = ids.iter().copied().map(TaskId::from).collect();
