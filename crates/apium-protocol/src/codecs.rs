@@ -220,10 +220,14 @@ impl Codecs {
     pub fn decode(&self, message: &Message, accept: &Accept) -> Result<Invocation> {
         let properties = &message.properties;
         let Some(content_type) = properties.content_type.as_deref() else {
-            return Err(Error::new(ErrorKind::NotATask, "tell how to decode the body: the message has no content type"));
+            return Err(Error::new(
+                ErrorKind::NotATask,
+                "tell how to decode the body: the message has no content type",
+            ));
         };
         let compression = message.headers.compression.as_deref();
-        let bytes = self.to_json(&message.body, compression, content_type, properties.content_encoding.as_deref(), accept)?;
+        let bytes =
+            self.to_json(&message.body, compression, content_type, properties.content_encoding.as_deref(), accept)?;
         Invocation::read(&message.headers, &bytes)
     }
 

@@ -190,7 +190,10 @@ mod tests {
     fn reads_what_others_write() {
         let read = |text: &str| ExceptionInfo::from_json(&Json::from_text(text).unwrap());
         assert_eq!(read(r#"{"exc_type": "A.B", "exc_message": "oh"}"#).to_string(), "B('oh')");
-        assert_eq!(read(r#"{"exc_type": "E", "exc_message": ["a", 1, null], "exc_module": null}"#).to_string(), "E('a', 1, None)");
+        assert_eq!(
+            read(r#"{"exc_type": "E", "exc_message": ["a", 1, null], "exc_module": null}"#).to_string(),
+            "E('a', 1, None)"
+        );
         assert_eq!(read("\"just text\"").to_string(), "Exception('just text')");
         assert_eq!(read("null").to_string(), "Exception()");
         assert_eq!(read("{\"a\": 1}").to_string(), "Exception({'a': 1})");

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::scan::Reader;
-use crate::value::{Taken, Value, serialize_raw, take};
+use crate::value::Value;
+use crate::value::ser::{Taken, serialize_raw, take};
 
 mod key;
 mod ser;
@@ -193,6 +194,13 @@ impl TryFrom<&Json> for Value {
 
     fn try_from(json: &Json) -> Result<Self> {
         json.to_value()
+    }
+}
+
+impl Reader<'_> {
+    /// The next value.
+    pub(crate) fn json(&mut self) -> Result<Json> {
+        self.raw_bytes().map(Json::from_checked)
     }
 }
 

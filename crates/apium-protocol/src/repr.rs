@@ -217,11 +217,11 @@ impl Repr {
     fn typed(&mut self, raw: &str) -> bool {
         let text = match Value::parse(raw) {
             Ok(Value::DateTime(text)) => timestamp::split(&text).map(|(local, offset)| python_datetime(local, offset)),
-            Ok(Value::Date(text)) => timestamp::split(&text).map(|(local, _)| {
-                format!("datetime.date({}, {}, {})", local.year(), local.month(), local.day())
-            }),
-            Ok(Value::Time(text)) => timestamp::read_time(&text)
-                .map(|time| format!("datetime.time({})", python_time(time))),
+            Ok(Value::Date(text)) => timestamp::split(&text)
+                .map(|(local, _)| format!("datetime.date({}, {}, {})", local.year(), local.month(), local.day())),
+            Ok(Value::Time(text)) => {
+                timestamp::read_time(&text).map(|time| format!("datetime.time({})", python_time(time)))
+            }
             Ok(Value::Decimal(text)) => Some(format!("Decimal('{text}')")),
             Ok(Value::Uuid(uuid)) => Some(format!("UUID('{uuid}')")),
             Ok(Value::Bytes(bytes)) => Some(match std::str::from_utf8(&bytes) {
@@ -311,7 +311,10 @@ mod tests {
         assert_eq!(args(&["2", "3"]), "(2, 3)");
         assert_eq!(args(&["null", "true", "1.50", "NaN", "-Infinity"]), "(None, True, 1.50, nan, -inf)");
         assert_eq!(args(&[r#""it's\n\u00e9""#]), "('it\\'s\né',)");
-        assert_eq!(args(&["[[[1]]]", "{\"a\": {\"b\": [1, {}]}}", "[[[]]]"]), "([[[...]]], {'a': {'b': [...]}}, [[[]]])");
+        assert_eq!(
+            args(&["[[[1]]]", "{\"a\": {\"b\": [1, {}]}}", "[[[]]]"]),
+            "([[[...]]], {'a': {'b': [...]}}, [[[]]])"
+        );
     }
 
     #[test]

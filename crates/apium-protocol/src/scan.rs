@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::Json;
 
 /// How deep lists and maps may nest in a text that is passed on.
 const MAX_DEPTH: usize = 1024;
@@ -77,13 +76,10 @@ impl<'a> Reader<'a> {
         Ok(&self.text[start..self.at])
     }
 
-    /// The next value, a slice of the owner where there is one.
-    pub(crate) fn json(&mut self) -> Result<Json> {
-        let raw = self.raw()?;
-        Ok(match self.owner {
-            Some(owner) => Json::from_checked(owner.slice_ref(raw.as_bytes())),
-            None => Json::from_checked(Bytes::copy_from_slice(raw.as_bytes())),
-        })
+    /// The bytes of the next value, a slice of the owner where there is one.
+    pub(crate) fn raw_bytes(&mut self) -> Result<Bytes> {
+        let raw = self.raw()?.as_bytes();
+        Ok(self.owner.map_or_else(|| Bytes::copy_from_slice(raw), |owner| owner.slice_ref(raw)))
     }
 
     /// Reads a list; `each` must consume one value.
@@ -359,8 +355,20 @@ mod tests {
     #[test]
     fn takes_pythons_json() {
         for text in [
-            "null", " true ", "-0", "-0.0", "1e5", "1.5E-3", "NaN", "-Infinity", "[]", "{}", "[[], {}, 1]",
-            r#"{"a": [1, {"b": null}], "c": "\u00e9\n"}"#, r#""\ud800""#, "123456789012345678901234567890",
+            "null",
+            " true ",
+            "-0",
+            "-0.0",
+            "1e5",
+            "1.5E-3",
+            "NaN",
+            "-Infinity",
+            "[]",
+            "{}",
+            "[[], {}, 1]",
+            r#"{"a": [1, {"b": null}], "c": "\u00e9\n"}"#,
+            r#""\ud800""#,
+            "123456789012345678901234567890",
         ] {
             assert!(ok(text), "{text}");
         }
@@ -369,8 +377,32 @@ mod tests {
     #[test]
     fn refuses_what_is_not_json() {
         for text in [
-            "", " ", "nul", "01", "1.", ".5", "-", "+1", "1e", "[1,]", "[1 2]", "{a: 1}", "{\"a\" 1}", "{\"a\": 1,}", "[", "]",
-            "[}", "{\"a\": ]", "\"", "\"\\x\"", "\"\\u12\"", "\"\n\"", "nan", "1 2", "--1", "'a'",
+            "",
+            " ",
+            "nul",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "+1",
+            "1e",
+            "[1,]",
+            "[1 2]",
+            "{a: 1}",
+            "{\"a\" 1}",
+            "{\"a\": 1,}",
+            "[",
+            "]",
+            "[}",
+            "{\"a\": ]",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\n\"",
+            "nan",
+            "1 2",
+            "--1",
+            "'a'",
         ] {
             assert!(!ok(text), "{text}");
         }

@@ -2,16 +2,10 @@
 
 use std::fmt;
 
-mod de;
-mod parse;
-mod ser;
-mod write;
-
-pub use de::ValueError;
-#[cfg(feature = "yaml")]
-pub(crate) use parse::{key_text, without_doubles};
-pub(crate) use ser::{RAW, Taken, serialize_raw, take};
-pub(crate) use write::write_bytes;
+pub mod de;
+pub(crate) mod parse;
+pub(crate) mod ser;
+pub(crate) mod write;
 
 /// A value as Python has it.
 ///
@@ -104,7 +98,9 @@ impl Value {
     /// The text, also of a time, a date or a decimal.
     pub fn as_str(&self) -> Option<&str> {
         match self {
-            Self::Str(text) | Self::DateTime(text) | Self::Date(text) | Self::Time(text) | Self::Decimal(text) => Some(text),
+            Self::Str(text) | Self::DateTime(text) | Self::Date(text) | Self::Time(text) | Self::Decimal(text) => {
+                Some(text)
+            }
             _ => None,
         }
     }

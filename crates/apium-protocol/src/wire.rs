@@ -9,7 +9,7 @@ macro_rules! serde_by_json {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let text = String::from_utf8(self.to_json()).map_err(serde::ser::Error::custom)?;
-                crate::value::serialize_raw(&text, serializer)
+                crate::value::ser::serialize_raw(&text, serializer)
             }
         }
 

@@ -14,9 +14,8 @@ impl Accept {
     /// These names.
     pub fn names<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
         let names: Arc<[String]> = names.into_iter().map(Into::into).collect();
-        let json = names.iter().any(|name| {
-            name.eq_ignore_ascii_case("json") || name.eq_ignore_ascii_case("application/json")
-        });
+        let json =
+            names.iter().any(|name| name.eq_ignore_ascii_case("json") || name.eq_ignore_ascii_case("application/json"));
         Self { names, json }
     }
 

@@ -165,7 +165,11 @@ mod compressed {
     fn brotli(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
         let mut input = bytes;
-        brotli::BrotliCompress(&mut input, &mut out, &brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() })?;
+        brotli::BrotliCompress(
+            &mut input,
+            &mut out,
+            &brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() },
+        )?;
         Ok(out)
     }
 

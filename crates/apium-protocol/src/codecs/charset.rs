@@ -11,6 +11,9 @@ pub(super) fn to_utf8(bytes: Bytes, encoding: Option<&str>) -> Result<Bytes> {
         "" | "utf8" | "utf_8" | "ascii" | "us-ascii" | "binary" | "ascii-8bit" => Ok(bytes),
         "latin-1" | "latin1" | "iso-8859-1" => Ok(bytes.iter().map(|&b| char::from(b)).collect::<String>().into()),
         "utf-8-sig" => Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(|rest| bytes.slice_ref(rest)).unwrap_or(bytes)),
-        _ => Err(Error::new(ErrorKind::Decode, format!("read text in the content encoding `{encoding}`: utf-8 is expected"))),
+        _ => Err(Error::new(
+            ErrorKind::Decode,
+            format!("read text in the content encoding `{encoding}`: utf-8 is expected"),
+        )),
     }
 }

@@ -39,9 +39,7 @@ impl Invocation {
     pub(crate) fn read(headers: &Headers, body: &Bytes) -> Result<Self> {
         let is_map = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let invocation = match (&headers.task, is_map) {
-            (Some(_), false) => {
-                Self { headers: headers.clone(), body: Body::from_json(body)?, utc: None, protocol: 2 }
-            }
+            (Some(_), false) => Self { headers: headers.clone(), body: Body::from_json(body)?, utc: None, protocol: 2 },
             (_, true) => Self::read_map(headers, body)?,
             (None, false) => {
                 crate::json::Json::from_bytes(body.clone())?;
@@ -111,8 +109,9 @@ impl Protocol1 {
             "kwargs" => self.body.kwargs = lenient::entries(reader).map_err(part)?,
             "utc" => self.utc = lenient::bool(reader).map_err(part)?,
             "taskset" => self.taskset = lenient::owned(reader).map_err(part)?,
-            "lang" | "task" | "id" | "shadow" | "eta" | "expires" | "group" | "group_index" | "retries" | "timelimit" | "root_id"
-            | "parent_id" | "argsrepr" | "kwargsrepr" | "origin" | "ignore_result" | "stamped_headers" | "stamps" => {
+            "lang" | "task" | "id" | "shadow" | "eta" | "expires" | "group" | "group_index" | "retries"
+            | "timelimit" | "root_id" | "parent_id" | "argsrepr" | "kwargsrepr" | "origin" | "ignore_result"
+            | "stamped_headers" | "stamps" => {
                 self.headers.read_field(key, reader)?;
             }
             _ => self.body.embed.read_field(key, reader).map_err(part)?,

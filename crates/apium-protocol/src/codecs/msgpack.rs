@@ -53,7 +53,9 @@ impl Serialize for Native<'_> {
             Value::Int(value) => serializer.serialize_i64(*value),
             Value::BigInt(digits) => match digits.parse() {
                 Ok(value) => serializer.serialize_u64(value),
-                Err(_) => Err(S::Error::custom(format_args!("the integer {digits} does not fit 64 bits, the most that msgpack has"))),
+                Err(_) => Err(S::Error::custom(format_args!(
+                    "the integer {digits} does not fit 64 bits, the most that msgpack has"
+                ))),
             },
             Value::Float(value) => serializer.serialize_f64(*value),
             Value::Str(text) | Value::DateTime(text) | Value::Date(text) | Value::Time(text) | Value::Decimal(text) => {

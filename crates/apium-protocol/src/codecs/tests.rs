@@ -65,7 +65,8 @@ fn a_bomb_is_refused() {
     let big = Body { args: vec![Json::from_serialize(&"x".repeat(2000)).unwrap()], ..Body::default() };
     for name in ["gzip", "bzip2", "lzma", "brotli", "zstd"] {
         let headers = Headers { task: Some("t".into()), id: Some(TaskId::from("i")), ..Headers::default() };
-        let message = codecs.encode_body(&big, "json", Some(name)).unwrap().into_message(headers, Properties::default());
+        let message =
+            codecs.encode_body(&big, "json", Some(name)).unwrap().into_message(headers, Properties::default());
         let error = codecs.decode(&message, &Accept::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decompress);
         assert!(error.to_string().contains("more than 1000 bytes"), "{error}");

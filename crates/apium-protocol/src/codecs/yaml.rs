@@ -60,11 +60,30 @@ mod tests {
     #[test]
     fn scalars_have_pythons_types() {
         let cases = [
-            ("1_000", "1000"), ("0x1F", "31"), ("0b11", "3"), ("017", "15"), ("-5", "-5"), ("190:20:30", "685230"), ("1e5", "\"1e5\""),
-            ("1.0e+5", "100000.0"), (".inf", "Infinity"), ("-.INF", "-Infinity"), (".nan", "NaN"), ("~", "null"), ("Null", "null"),
-            ("no", "false"), ("y", "\"y\""), ("08", "\"08\""), ("123456789012345678901234567890", "123456789012345678901234567890"),
-            ("!!str 12", "\"12\""), ("! 12", "\"12\""), ("\"12\"", "\"12\""), ("!!float 3", "3.0"), ("!!int '7'", "7"),
-            ("!!set {a, b}", r#"["a", "b"]"#), ("{1: a, null: b, true: c}", r#"{"1": "a", "null": "b", "true": "c"}"#),
+            ("1_000", "1000"),
+            ("0x1F", "31"),
+            ("0b11", "3"),
+            ("017", "15"),
+            ("-5", "-5"),
+            ("190:20:30", "685230"),
+            ("1e5", "\"1e5\""),
+            ("1.0e+5", "100000.0"),
+            (".inf", "Infinity"),
+            ("-.INF", "-Infinity"),
+            (".nan", "NaN"),
+            ("~", "null"),
+            ("Null", "null"),
+            ("no", "false"),
+            ("y", "\"y\""),
+            ("08", "\"08\""),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("!!str 12", "\"12\""),
+            ("! 12", "\"12\""),
+            ("\"12\"", "\"12\""),
+            ("!!float 3", "3.0"),
+            ("!!int '7'", "7"),
+            ("!!set {a, b}", r#"["a", "b"]"#),
+            ("{1: a, null: b, true: c}", r#"{"1": "a", "null": "b", "true": "c"}"#),
         ];
         for (text, json) in cases {
             assert_eq!(read(text).to_string(), json, "{text}");
@@ -74,7 +93,10 @@ mod tests {
     #[test]
     fn anchors_and_merges() {
         assert_eq!(read("- &a [1, 2]\n- *a\n").to_string(), "[[1, 2], [1, 2]]");
-        assert_eq!(read("x: &a {p: 1, q: 2}\ny:\n  <<: *a\n  q: 3\n").to_string(), r#"{"x": {"p": 1, "q": 2}, "y": {"q": 3, "p": 1}}"#);
+        assert_eq!(
+            read("x: &a {p: 1, q: 2}\ny:\n  <<: *a\n  q: 3\n").to_string(),
+            r#"{"x": {"p": 1, "q": 2}, "y": {"q": 3, "p": 1}}"#
+        );
     }
 
     #[test]
@@ -86,10 +108,25 @@ mod tests {
         }
         let deep = "[".repeat(5000);
         for text in [
-            "!!python/object/apply:os.system ['id']", "!!python/name:os.system", "&a [*a]", "*a", "a: b: c", "[1, 2", "1\n---\n2\n",
-            "{[1]: 2}", "!!int x", "!!binary '%'", &bomb, &deep,
+            "!!python/object/apply:os.system ['id']",
+            "!!python/name:os.system",
+            "&a [*a]",
+            "*a",
+            "a: b: c",
+            "[1, 2",
+            "1\n---\n2\n",
+            "{[1]: 2}",
+            "!!int x",
+            "!!binary '%'",
+            &bomb,
+            &deep,
         ] {
-            assert_eq!(Yaml.decode(text.as_bytes()).unwrap_err().kind(), ErrorKind::Decode, "{}", &text[..text.len().min(60)]);
+            assert_eq!(
+                Yaml.decode(text.as_bytes()).unwrap_err().kind(),
+                ErrorKind::Decode,
+                "{}",
+                &text[..text.len().min(60)]
+            );
         }
     }
 

@@ -4,7 +4,8 @@ use serde::ser::{self, Serialize};
 
 use super::key::{KeySerializer, Words};
 use crate::text::{write_display, write_f32, write_f64, write_int, write_str};
-use crate::value::{RAW, write_bytes};
+use crate::value::ser::RAW;
+use crate::value::write::write_bytes;
 
 /// Why a value cannot be written as JSON.
 #[derive(Debug)]

@@ -36,7 +36,10 @@ fn types_are_written_as_python_writes_them() {
     assert_eq!(text(&Shape::Line(1, 2)), r#"{"Line": [1, 2]}"#);
     assert_eq!(text(&BTreeMap::from([(1, ()), (2, ())])), r#"{"1": null, "2": null}"#);
     assert_eq!(text(&BTreeMap::from([(true, 'x')])), r#"{"true": "x"}"#);
-    assert_eq!(text(&(f64::NAN, f64::NEG_INFINITY, 0.1f32, u128::MAX)), format!("[NaN, -Infinity, 0.1, {}]", u128::MAX));
+    assert_eq!(
+        text(&(f64::NAN, f64::NEG_INFINITY, 0.1f32, u128::MAX)),
+        format!("[NaN, -Infinity, 0.1, {}]", u128::MAX)
+    );
     assert!(Json::from_serialize(&BTreeMap::from([(vec![1], 1)])).is_err());
     let back: Sample = Json::from_text(json).unwrap().decode().unwrap();
     assert_eq!(back, sample);

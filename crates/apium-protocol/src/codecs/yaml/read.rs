@@ -7,7 +7,8 @@ use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 use super::{fail, scalar};
 use crate::base64;
 use crate::error::Result;
-use crate::value::{Value, key_text, without_doubles};
+use crate::value::Value;
+use crate::value::parse::{key_text, without_doubles};
 
 /// How deep a value may nest.
 const MAX_DEPTH: usize = 256;

@@ -96,8 +96,8 @@ pub(super) fn float(text: &str) -> Option<Value> {
     let figures = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     let begins = digits.starts_with(|c: char| c.is_ascii_digit())
         || whole.is_empty() && fraction.starts_with(|c: char| c.is_ascii_digit());
-    let exponent_is_sound =
-        exponent.is_none_or(|e| e.strip_prefix(['+', '-']).is_some_and(|figures| !figures.is_empty() && all_digits(figures)));
+    let exponent_is_sound = exponent
+        .is_none_or(|e| e.strip_prefix(['+', '-']).is_some_and(|figures| !figures.is_empty() && all_digits(figures)));
     if !begins || !figures(whole) || !figures(fraction) || !exponent_is_sound {
         return None;
     }
