@@ -20,7 +20,6 @@ use crate::publisher::Publisher;
 use crate::record::{Told, document, foreign_document};
 use crate::registered_task::RegisteredTask;
 use crate::request::Request;
-use crate::retry_builder::RetryBuilder;
 use crate::state_map::StateMap;
 use crate::task_error::{Ending, TaskError, TaskResult};
 
@@ -157,11 +156,6 @@ impl Ctx {
     /// Marks what this run stores; `None` outside a worker.
     pub fn run_mark(&self) -> Option<RunMark> {
         self.0.run
-    }
-
-    /// Asks for another run; return it as the error, or send it.
-    pub fn retry(&self) -> RetryBuilder {
-        RetryBuilder::new(self.clone())
     }
 
     /// Tells when the soft time limit passes.

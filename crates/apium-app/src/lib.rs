@@ -26,6 +26,7 @@ pub mod request;
 pub mod resend;
 pub mod retry;
 pub mod retry_builder;
+pub mod route_table;
 pub mod routing;
 pub mod state_map;
 pub mod task;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use apium_protocol::json::Json;
+use apium_protocol::state::State;
 use futures_util::future::BoxFuture;
 
 use crate::arguments::ParameterList;
@@ -12,7 +13,7 @@ use crate::effective::{Effective, TaskDefaults};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 use crate::options::TaskOptions;
-use crate::task::{Hooks, Returned, StateNeed, TaskDef, TaskFn};
+use crate::state_map::StateNeed;
 use crate::task_error::TaskResult;
 
 /// A task as an app holds it.
@@ -51,7 +52,7 @@ pub enum Runner {
 /// An erased hook.
 pub type HookFn<T> = Arc<dyn Fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>> + Send + Sync>;
 
-/// The hooks of a registered task; see [`Hooks`] for when each is called.
+/// The hooks of a registered task; see [`Hooks`](crate::task::Hooks) for when each is called.
 #[derive(Clone, Default)]
 pub struct HookSet {
     /// Before the body; an error here fails or retries the task.
@@ -66,6 +67,17 @@ pub struct HookSet {
     pub after_return: Option<HookFn<Returned>>,
 }
 
+/// What `after_return` is told.
+#[derive(Debug, Clone)]
+pub struct Returned {
+    /// SUCCESS or FAILURE.
+    pub state: State,
+    /// The return value, on success.
+    pub result: Option<Json>,
+    /// The failure, when there is one (the guide's `einfo`).
+    pub failure: Option<Failure>,
+}
+
 impl HookSet {
     /// Whether there is no hook at all.
     pub fn is_empty(&self) -> bool {
@@ -77,47 +89,7 @@ impl HookSet {
     }
 }
 
-impl From<Hooks> for HookSet {
-    fn from(hooks: Hooks) -> Self {
-        fn erased<T: 'static>(hook: crate::task::Hook<T>) -> HookFn<T> {
-            Arc::new(hook)
-        }
-        Self {
-            before_start: hooks.before_start.map(erased),
-            on_success: hooks.on_success.map(erased),
-            on_failure: hooks.on_failure.map(erased),
-            on_retry: hooks.on_retry.map(erased),
-            after_return: hooks.after_return.map(erased),
-        }
-    }
-}
-
-impl From<TaskFn> for Runner {
-    fn from(run: TaskFn) -> Self {
-        match run {
-            TaskFn::Async(run) => Self::Async(Arc::new(run)),
-            TaskFn::Blocking(run) => Self::Blocking(Arc::new(run)),
-        }
-    }
-}
-
 impl RegisteredTask {
-    /// A `#[task]` function, with the options not yet decided.
-    pub(crate) fn from_def(def: &'static TaskDef) -> Self {
-        Self {
-            name: def.name.into(),
-            aliases: def.aliases.iter().copied().map(Arc::from).collect(),
-            parameters: def.parameters,
-            options: (def.options)(),
-            effective: Effective::default(),
-            hooks: def.hooks.into(),
-            needs: def.needs.iter().copied().flatten().collect(),
-            takes_ctx: def.takes_ctx,
-            runner: def.run.into(),
-            location: def.location.to_owned(),
-        }
-    }
-
     /// The same task with `annotation` laid over its options, all of them decided.
     pub(crate) fn decided(mut self, annotation: TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
         self.options = self.options.overlay(annotation);

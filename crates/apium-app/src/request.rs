@@ -129,7 +129,13 @@ impl Request {
     }
 
     /// The request of a message as a worker took it from its queue.
-    pub fn received(headers: Headers, properties: Properties, body: Body, from: DeliveryInfo, hostname: Arc<str>) -> Self {
+    pub fn received(
+        headers: Headers,
+        properties: Properties,
+        body: Body,
+        from: DeliveryInfo,
+        hostname: Arc<str>,
+    ) -> Self {
         Self {
             headers,
             properties,

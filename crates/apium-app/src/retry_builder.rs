@@ -27,8 +27,15 @@ pub struct RetryBuilder {
     failed: Option<TaskError>,
 }
 
+impl Ctx {
+    /// Asks for another run; return it as the error, or send it.
+    pub fn retry(&self) -> RetryBuilder {
+        RetryBuilder::new(self.clone())
+    }
+}
+
 impl RetryBuilder {
-    pub(crate) fn new(ctx: Ctx) -> Self {
+    fn new(ctx: Ctx) -> Self {
         Self { ctx, retry: RetryRequest::default(), failed: None }
     }
 

@@ -39,6 +39,30 @@ impl fmt::Debug for StateMap {
     }
 }
 
+/// A type of state that a task takes; the worker refuses to start without it.
+#[derive(Debug, Clone, Copy)]
+pub struct StateNeed {
+    name: fn() -> &'static str,
+    type_id: fn() -> TypeId,
+}
+
+impl StateNeed {
+    /// State of type `T`.
+    pub const fn of<T: 'static>() -> Self {
+        Self { name: std::any::type_name::<T>, type_id: TypeId::of::<T> }
+    }
+
+    /// The type's name, for the error.
+    pub fn name(&self) -> &'static str {
+        (self.name)()
+    }
+
+    /// The type.
+    pub fn type_id(&self) -> TypeId {
+        (self.type_id)()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::StateMap;

@@ -1,15 +1,18 @@
 //! A task as `#[task]` defines it: name, parameters, options, hooks and the erased function.
 
-use std::any::TypeId;
+use std::sync::Arc;
 
 use apium_protocol::json::Json;
-use apium_protocol::state::State;
 use futures_util::future::BoxFuture;
 
 use crate::arguments::ParameterList;
 use crate::context::Ctx;
+use crate::effective::Effective;
 use crate::failure::Failure;
 use crate::options::TaskOptions;
+pub use crate::registered_task::Returned;
+use crate::registered_task::{HookFn, HookSet, RegisteredTask, Runner};
+pub use crate::state_map::StateNeed;
 use crate::task_error::TaskResult;
 
 /// What `#[task]` leaves behind for one function.
@@ -50,30 +53,6 @@ pub struct TaskEntry(pub &'static TaskDef);
 
 inventory::collect!(TaskEntry);
 
-/// A type of state that a task takes; the worker refuses to start without it.
-#[derive(Debug, Clone, Copy)]
-pub struct StateNeed {
-    name: fn() -> &'static str,
-    type_id: fn() -> TypeId,
-}
-
-impl StateNeed {
-    /// State of type `T`.
-    pub const fn of<T: 'static>() -> Self {
-        Self { name: std::any::type_name::<T>, type_id: TypeId::of::<T> }
-    }
-
-    /// The type's name, for the error.
-    pub fn name(&self) -> &'static str {
-        (self.name)()
-    }
-
-    /// The type.
-    pub fn type_id(&self) -> TypeId {
-        (self.type_id)()
-    }
-}
-
 /// An erased task function of a static definition. It binds the arguments of the context's request, runs the body and encodes
 /// what it returns.
 #[derive(Clone, Copy)]
@@ -108,19 +87,50 @@ impl Hooks {
         Self { before_start: None, on_success: None, on_failure: None, on_retry: None, after_return: None };
 }
 
-/// What `after_return` is told.
-#[derive(Debug, Clone)]
-pub struct Returned {
-    /// SUCCESS or FAILURE.
-    pub state: State,
-    /// The return value, on success.
-    pub result: Option<Json>,
-    /// The failure, when there is one (the guide's `einfo`).
-    pub failure: Option<Failure>,
-}
-
 impl std::fmt::Debug for TaskDef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TaskDef({} at {})", self.name, self.location)
+    }
+}
+
+impl From<Hooks> for HookSet {
+    fn from(hooks: Hooks) -> Self {
+        fn erased<T: 'static>(hook: Hook<T>) -> HookFn<T> {
+            Arc::new(hook)
+        }
+        Self {
+            before_start: hooks.before_start.map(erased),
+            on_success: hooks.on_success.map(erased),
+            on_failure: hooks.on_failure.map(erased),
+            on_retry: hooks.on_retry.map(erased),
+            after_return: hooks.after_return.map(erased),
+        }
+    }
+}
+
+impl From<TaskFn> for Runner {
+    fn from(run: TaskFn) -> Self {
+        match run {
+            TaskFn::Async(run) => Self::Async(Arc::new(run)),
+            TaskFn::Blocking(run) => Self::Blocking(Arc::new(run)),
+        }
+    }
+}
+
+impl RegisteredTask {
+    /// A `#[task]` function, with the options not yet decided.
+    pub(crate) fn from_def(def: &'static TaskDef) -> Self {
+        Self {
+            name: def.name.into(),
+            aliases: def.aliases.iter().copied().map(Arc::from).collect(),
+            parameters: def.parameters,
+            options: (def.options)(),
+            effective: Effective::default(),
+            hooks: def.hooks.into(),
+            needs: def.needs.iter().copied().flatten().collect(),
+            takes_ctx: def.takes_ctx,
+            runner: def.run.into(),
+            location: def.location.to_owned(),
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::effective::TaskDefaults;
 use crate::error::Result;
 use crate::rate_limit::RateLimit;
 use crate::record::RecordRules;
-use crate::routing::RouteTable;
+use crate::route_table::RouteTable;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

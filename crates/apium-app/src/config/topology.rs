@@ -4,7 +4,7 @@ use apium_transport::topology::{ExchangeType, Queue};
 
 use crate::config::read::{FromValue, Wrong};
 use crate::config::value::Value;
-use crate::routing::RouteTable;
+use crate::route_table::RouteTable;
 
 /// The type of an exchange, by its AMQP name.
 impl FromValue for ExchangeType {
