@@ -39,7 +39,9 @@ fn check_crate(sources: &[&Source]) -> Vec<Finding> {
                 findings.extend(through_root(source, &mention, target, &rest));
             }
         }
-        findings.extend(error_imports(source));
+    }
+    for source in sources.iter().filter(|source| source.path().ends_with("/src/error.rs")) {
+        findings.extend(error_imports(source, &modules, &graph));
     }
     for knot in knots(&graph).into_iter().filter(|knot| knot.len() > KNOT) {
         let text =
@@ -116,14 +118,15 @@ fn through_root(source: &Source, mention: &Mention, target: &str, rest: &[String
     })
 }
 
-/// `error.rs` knows the ground floor only, so that every other file of its crate can use it.
-fn error_imports(source: &Source) -> Vec<Finding> {
-    if !source.path().ends_with("/src/error.rs") {
-        return Vec::new();
-    }
+/// `error.rs` knows the ground floor, and such files of its crate as know no other, so that every file can use it.
+fn error_imports(source: &Source, modules: &Modules, graph: &Graph) -> Vec<Finding> {
+    let own = module(source.path());
     let foreign = mentions(source.shipped()).into_iter().filter(|mention| {
         let first = mention.segments.first().map_or("", String::as_str);
-        matches!(first, "crate" | "super") || (first.starts_with("apium_") && first != "apium_protocol")
+        match resolve(modules, &own, mention) {
+            Some((target, _)) => target != source.path() && graph.contains_key(target),
+            None => first.starts_with("apium_") && first != "apium_protocol",
+        }
     });
     let text = |mention: Mention| format!("error.rs must not import {}", mention.segments.join("::"));
     foreign.map(|mention| Finding::at(source.path(), mention.line, text(mention))).collect()
@@ -174,9 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn the_error_type_knows_nobody() {
-        assert_eq!(findings(&[("error.rs", "use crate::app::App;")]), ["error.rs must not import crate::app::App"]);
-        assert_eq!(findings(&[("error.rs", "use apium_transport::error::Error;")]).len(), 1);
-        assert!(findings(&[("error.rs", "use apium_protocol::id::TaskId;\nuse std::fmt;")]).is_empty());
+    fn the_error_type_knows_only_files_that_know_no_other() {
+        let app = ("app.rs", "use crate::leaf::Leaf;");
+        let leaf = ("leaf.rs", "use apium_protocol::id::TaskId;");
+        let error = |text| ("error.rs", text);
+        assert_eq!(findings(&[error("use crate::app::App;"), app, leaf]), ["error.rs must not import crate::app::App"]);
+        assert_eq!(findings(&[error("use apium_transport::error::Error;")]).len(), 1);
+        assert!(findings(&[error("use apium_protocol::id::TaskId;\nuse crate::leaf::Leaf;"), leaf]).is_empty());
     }
 }
