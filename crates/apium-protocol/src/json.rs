@@ -72,12 +72,14 @@ impl Json {
         Self(bytes)
     }
 
-    /// Decodes to a type. Typed envelopes read as text (bytes as bytes), so that a `String` takes a Python datetime.
+    /// Decodes to a type. A typed envelope reads into a text as its text and into bytes as its bytes, so that a `String` takes
+    /// a Python datetime; into a map it reads as the map that it is. Integers are exact or an error.
     ///
     /// # Errors
     /// When the value does not fit the type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        if !needs_care(&self.0)
+        // `serde_json` would round integers beyond 64 bits; what it refuses (typed envelopes, `NaN`) gets a second chance.
+        if !has_long_number(&self.0)
             && let Ok(value) = serde_json::from_slice(&self.0)
         {
             return Ok(value);
@@ -119,25 +121,24 @@ impl Json {
     }
 }
 
-/// Whether `serde_json` would lose something of the text: typed envelopes, or integers that may not fit 64 bits.
-/// (`NaN` and `Infinity` it refuses, which leads to the careful way too.)
-fn needs_care(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"__type__").is_some() || has_long_number(text)
-}
-
 /// The fewest digits of an integer that may not fit 64 bits.
 const LONG: usize = 19;
 
-/// Whether `LONG` digits stand in a row. Every such row covers a place that is a multiple of `LONG`, so few bytes are looked at.
+/// Whether digits stand in a row that are no integer of 64 bits. Every row of `LONG` covers a place that is a multiple of
+/// `LONG`, so few bytes are looked at.
 fn has_long_number(text: &[u8]) -> bool {
     let mut at = LONG - 1;
     while at < text.len() {
         if text[at].is_ascii_digit() {
             let before = text[..at].iter().rev().take_while(|b| b.is_ascii_digit()).count();
-            let after = text[at..].iter().take(LONG).take_while(|b| b.is_ascii_digit()).count();
-            if before + after >= LONG {
+            let end = at + text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+            let digits = std::str::from_utf8(&text[at - before..end]).unwrap_or_default();
+            let negative = text[..at - before].ends_with(b"-");
+            let fits = digits.len() < LONG || digits.parse::<u64>().is_ok_and(|n| !negative || n <= i64::MIN.unsigned_abs());
+            if !fits {
                 return true;
             }
+            at = end;
         }
         at += LONG;
     }

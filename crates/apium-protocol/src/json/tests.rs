@@ -49,9 +49,9 @@ fn types_are_written_as_python_writes_them() {
 fn the_careful_way_reads_the_same_types() {
     for shape in [Shape::Dot, Shape::Circle(-0.0), Shape::Line(1, -2), Shape::Box { w: 9 }] {
         let sample = Sample { n: i64::MIN, f: -0.0, name: None, pair: (255, false), shape };
-        let json = Json::from_serialize(&(&sample, 1)).unwrap();
-        assert!(needs_care(json.as_bytes()));
-        let (back, _): (Sample, u8) = json.decode().unwrap();
+        let json = Json::from_serialize(&(&sample, i128::MIN)).unwrap();
+        assert!(has_long_number(json.as_bytes()));
+        let (back, _): (Sample, i128) = json.decode().unwrap();
         assert_eq!(back, sample);
         assert!(back.f.is_sign_negative());
     }
@@ -123,15 +123,23 @@ fn typed_envelopes_read_as_text_and_bytes() {
     )
     .unwrap();
     assert_eq!(json.decode::<(String, Vec<u8>)>().unwrap(), ("2020-01-02T03:04:05".into(), vec![0xff, 0xfe, 0]));
+    let tree: serde_json::Value = json.decode().unwrap();
+    assert_eq!(Json::from(tree), json);
 }
 
 #[test]
 fn long_numbers_are_found_wherever_they_stand() {
-    for before in 0..40 {
-        let short = format!("{}{}x", "a".repeat(before), "7".repeat(18));
-        let long = format!("{}{}x", "a".repeat(before), "7".repeat(19));
-        assert!(!has_long_number(short.as_bytes()), "{before}");
-        assert!(has_long_number(long.as_bytes()), "{before}");
+    let fitting = ["18446744073709551615", "-9223372036854775808", "777777777777777777"];
+    let long = ["18446744073709551616", "-9223372036854775809", "100000000000000000000000"];
+    for before in 0..60 {
+        for (numbers, expected) in [(fitting, false), (long, true)] {
+            for number in numbers {
+                let text = format!("{}{number}, 1, {number}", "a".repeat(before));
+                assert_eq!(has_long_number(text.as_bytes()), expected, "{text}");
+                let shifted = format!("[1234567890, {}{number}]", " ".repeat(before));
+                assert_eq!(has_long_number(shifted.as_bytes()), expected, "{shifted}");
+            }
+        }
     }
 }
 

@@ -36,16 +36,17 @@ pub(crate) fn known(reader: &mut Reader<'_>, usual: &[&'static str]) -> Result<O
     }))
 }
 
-/// A number, also one in quotes.
+/// A number, also one in quotes; it is finite.
 pub(crate) fn float(reader: &mut Reader<'_>) -> Result<Option<f64>> {
+    let finite = |text: &str| text.parse().ok().filter(|value: &f64| value.is_finite());
     match reader.peek() {
-        b'"' => match reader.string()?.trim().parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => reader.fail("a text stands where a number belongs"),
+        b'"' => match finite(reader.string()?.trim()) {
+            None => reader.fail("a text stands where a number belongs"),
+            value => Ok(value),
         },
-        b'-' | b'0'..=b'9' => match reader.number()?.0.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => reader.fail("a number cannot be read"),
+        b'-' | b'0'..=b'9' => match finite(reader.number()?.0) {
+            None => reader.fail("a number is not finite"),
+            value => Ok(value),
         },
         _ if reader.null() => Ok(None),
         _ => reader.fail("a number is missing"),

@@ -1,0 +1,10 @@
+//! The protocol against captures of real Celery, and against random input.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bad_messages;
+mod messages;
+mod random;
+mod results;
+mod same;
+mod vectors;

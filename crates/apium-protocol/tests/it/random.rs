@@ -1,0 +1,236 @@
+//! Random messages, values and bytes.
+
+use std::collections::BTreeMap;
+
+use apium_protocol::body::{Body, Embed};
+use apium_protocol::codecs::Codecs;
+use apium_protocol::codecs::accept::Accept;
+use apium_protocol::headers::{Headers, TimeLimit};
+use apium_protocol::id::TaskId;
+use apium_protocol::json::Json;
+use apium_protocol::message::Message;
+use apium_protocol::properties::Properties;
+use apium_protocol::record::ResultDocument;
+use apium_protocol::repr::{args_repr, repr_value};
+use apium_protocol::signature::Signature;
+use apium_protocol::timestamp;
+use apium_protocol::value::Value;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
+use crate::same::same;
+
+/// Values that every serializer keeps.
+fn common() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        any::<f64>().prop_map(Value::Float),
+        prop::sample::select(vec![3.0, -0.0, 1e16, 1e-5, f64::INFINITY]).prop_map(Value::Float),
+        any::<String>().prop_map(Value::Str),
+        vec(any::<u8>(), 0..20).prop_map(Value::Bytes),
+    ];
+    nested(leaf)
+}
+
+/// Values that JSON keeps.
+fn every() -> impl Strategy<Value = Value> {
+    let typed = prop_oneof![
+        "-?[1-9][0-9]{19,60}".prop_map(Value::BigInt),
+        any::<u128>().prop_map(|n| Value::Uuid(uuid::Uuid::from_u128(n))),
+        "20[0-9]{2}-0[1-9]-1[0-9]T0[0-9]:1[0-9]:00".prop_map(Value::DateTime),
+        "20[0-9]{2}-0[1-9]-1[0-9]".prop_map(Value::Date),
+        "0[0-9]:1[0-9]:5[0-9]".prop_map(Value::Time),
+        "[0-9]{1,5}\\.[0-9]{1,5}".prop_map(Value::Decimal),
+    ];
+    nested(prop_oneof![typed, common()])
+}
+
+fn nested(leaf: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
+    leaf.prop_recursive(4, 24, 5, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::List),
+            btree_map(any::<String>(), inner, 0..5).prop_map(|map| Value::Map(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn jsons(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Json>> {
+    vec(value.prop_map(Json::from), 0..4)
+}
+
+fn signature() -> impl Strategy<Value = Signature> {
+    ("[a-z.]{1,12}", jsons(common()), btree_map("[a-z]{1,6}", common().prop_map(Json::from), 0..3), any::<bool>()).prop_map(
+        |(task, args, options, immutable)| Signature { args, options, immutable, ..Signature::new(task) },
+    )
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let kwargs = btree_map(any::<String>(), common().prop_map(Json::from), 0..4);
+    let list = || prop::option::of(vec(signature(), 0..3));
+    (jsons(common()), kwargs, list(), list(), prop::option::of(signature())).prop_map(
+        |(args, kwargs, callbacks, chain, chord)| Body {
+            args,
+            kwargs: kwargs.into_iter().collect(),
+            embed: Embed { callbacks, chain, chord: chord.map(Box::new), ..Embed::default() },
+        },
+    )
+}
+
+fn headers() -> impl Strategy<Value = Headers> {
+    let text = || prop::option::of(any::<String>());
+    let limit = || prop::option::of(prop_oneof![(1u32..9000).prop_map(f64::from), 0.1f64..1e6]);
+    let extra = btree_map("x-[a-z]{1,6}", every().prop_map(Json::from), 0..3);
+    let stamps = btree_map(any::<String>(), common().prop_map(Json::from), 0..3);
+    (
+        (any::<String>(), any::<String>(), text(), text(), text()),
+        (prop::option::of(any::<i64>()), any::<u32>(), limit(), limit(), prop::option::of(any::<bool>())),
+        (prop::option::of(vec(any::<String>(), 0..3)), stamps, extra, text()),
+    )
+        .prop_map(|((task, id, shadow, eta, group), (group_index, retries, hard, soft, ignore_result), rest)| {
+            let (stamped_headers, stamps, extra, argsrepr) = rest;
+            Headers {
+                lang: Some("rust".into()),
+                task: Some(task.into()),
+                id: Some(TaskId::from(id.clone())),
+                root_id: Some(TaskId::from(id)),
+                shadow,
+                eta,
+                group,
+                group_index,
+                retries,
+                timelimit: TimeLimit { hard, soft },
+                ignore_result,
+                stamped_headers,
+                stamps,
+                extra,
+                argsrepr,
+                ..Headers::default()
+            }
+        })
+}
+
+proptest! {
+    #[test]
+    fn messages_round_trip_through_every_serializer_and_compression(body in body(), headers in headers()) {
+        let codecs = Codecs::standard();
+        for serializer in ["json", "msgpack", "yaml"] {
+            let expected = Json::from_bytes(body.to_json().into()).unwrap().to_value().unwrap();
+            for compression in [None, Some("gzip"), Some("bzip2"), Some("lzma"), Some("brotli"), Some("zstd")] {
+                let encoded = codecs.encode_body(&body, serializer, compression).unwrap();
+                let message = encoded.into_message(headers.clone(), Properties::default());
+                let message = Message {
+                    headers: Headers::from_json(&message.headers.to_json()).unwrap(),
+                    properties: Properties::from_json(&message.properties.to_json()).unwrap(),
+                    body: message.body,
+                };
+                let call = codecs.decode(&message, &Accept::names([serializer])).unwrap();
+                let back = Json::from_bytes(call.body.to_json().into()).unwrap().to_value().unwrap();
+                prop_assert!(same(&back, &expected), "{serializer}: {back} is not {expected}");
+                let compression = message.headers.compression.clone();
+                prop_assert_eq!(call.headers, Headers { compression, ..headers.clone() });
+            }
+        }
+    }
+
+    #[test]
+    fn json_keeps_every_value(value in every()) {
+        let text = value.to_string();
+        prop_assert!(text.is_ascii());
+        prop_assert!(same(&Value::parse(&text).unwrap(), &value), "{text}");
+        let json = Json::from_text(&text).unwrap();
+        prop_assert!(same(&Json::from_serialize(&value).unwrap().to_value().unwrap(), &value));
+        prop_assert!(same(&json.decode::<Value>().unwrap(), &value));
+        prop_assert!(same(&Value::parse(&json.to_utf8()).unwrap(), &value));
+        prop_assert!(same(&json.decode::<Vec<Value>>().map(Value::List).unwrap_or_else(|_| value.clone()), &value));
+        repr_value(&json);
+    }
+
+    #[test]
+    fn integers_of_any_size_survive(digits in "-?[1-9][0-9]{0,80}") {
+        let json = Json::from_text(&format!("[{digits}]")).unwrap();
+        prop_assert_eq!(json.to_value().unwrap().to_string(), format!("[{digits}]"));
+        let again = Json::from_serialize(&json.decode::<Vec<Value>>().unwrap()).unwrap();
+        prop_assert_eq!(again.as_str(), format!("[{digits}]"));
+        if let Ok(number) = digits.parse::<i128>() {
+            prop_assert_eq!(json.decode::<(i128,)>().unwrap().0, number);
+        }
+    }
+
+    #[test]
+    fn json_is_what_serde_json_reads_too(value in common()) {
+        // serde_json has neither NaN nor typed values.
+        if let Ok(tree) = serde_json::from_str::<serde_json::Value>(&value.to_string()) {
+            prop_assert_eq!(Json::from(tree.clone()).decode::<serde_json::Value>().unwrap(), tree);
+        }
+    }
+
+    #[test]
+    fn reprs_stay_short(args in jsons(every())) {
+        prop_assert!(args_repr(&args).chars().count() < 2100);
+    }
+
+    #[test]
+    fn result_documents_round_trip(result in every(), extra in btree_map("stamp-[a-z]{1,4}", every().prop_map(Json::from), 0..3)) {
+        let document = ResultDocument { extra, ..ResultDocument::new("id", "MINE".into(), result.into()) };
+        prop_assert_eq!(ResultDocument::from_json(&document.to_json()).unwrap(), document);
+    }
+
+    #[test]
+    fn instants_round_trip(micros in -60_000_000_000_000_000i64..250_000_000_000_000_000, minutes in -720i32..720) {
+        let instant = jiff::Timestamp::from_microsecond(micros).unwrap();
+        prop_assert_eq!(timestamp::parse(&timestamp::format(instant)).unwrap(), instant);
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::Offset::from_seconds(minutes * 60).unwrap());
+        prop_assert_eq!(timestamp::parse(&timestamp::format_in(instant, &zone)).unwrap(), instant);
+    }
+
+    #[test]
+    fn random_texts_never_panic(text in any::<String>(), time in "[0-9TWZ:+ .-]{0,30}") {
+        let _ = timestamp::parse(&text);
+        let _ = timestamp::parse(&time);
+        let _ = Value::parse(&text);
+        let _ = Json::from_text(&text);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), serializer in 0usize..3, compression in 0usize..6) {
+        decode_anything(&bytes, serializer, compression);
+    }
+
+    #[test]
+    fn broken_messages_never_panic(body in body(), place in any::<prop::sample::Index>(), byte in any::<u8>(), serializer in 0usize..3) {
+        let name = ["json", "msgpack", "yaml"][serializer];
+        let mut bytes = Codecs::standard().encode_body(&body, name, None).unwrap().bytes.to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        decode_anything(&bytes, serializer, 0);
+        decode_anything(&bytes[..place], serializer, 0);
+    }
+}
+
+fn decode_anything(bytes: &[u8], serializer: usize, compression: usize) {
+    let content_type = ["application/json", "application/x-msgpack", "application/x-yaml"][serializer];
+    let compression = [None, Some("gzip"), Some("bzip2"), Some("lzma"), Some("brotli"), Some("zstd")][compression];
+    for task in [None, Some("t")] {
+        let message = Message {
+            properties: Properties { content_type: Some(content_type.into()), ..Properties::default() },
+            headers: Headers {
+                task: task.map(Into::into),
+                id: Some(TaskId::from("i")),
+                compression: compression.map(Into::into),
+                ..Headers::default()
+            },
+            body: bytes.to_vec().into(),
+        };
+        let accept = Accept::names(["json", "msgpack", "yaml"]);
+        if let Ok(call) = Codecs::standard().with_decompressed_limit(1 << 20).decode(&message, &accept) {
+            assert!(!call.id().is_empty());
+            call.body.to_json();
+        }
+    }
+    let _ = Headers::from_json(bytes);
+    let _ = Properties::from_json(bytes);
+    let _ = ResultDocument::from_json(bytes);
+    let _: Result<BTreeMap<String, Value>, _> = Json::from_bytes(bytes.to_vec().into()).and_then(|json| json.decode());
+}
