@@ -1,1 +1,34 @@
-//! apium-worker.
+//! The worker: it takes messages from a broker, runs their tasks and settles them.
+//!
+//! [`process`] is the spine; a delivery's four stops are [`intake`], [`executor`], [`settle`] and [`completer`]. Around it stand
+//! [`consume`], which owns the fetching loop, [`ready`], which lines up what was fetched, the [`pool`], and [`worker`], which
+//! stops everything in order.
+
+// pub mod builder;
+mod checks;
+mod cold;
+mod completer;
+mod consume;
+mod eta;
+mod executor;
+mod finish;
+pub mod handle;
+mod hooks;
+mod intake;
+mod launch;
+pub mod layer;
+mod log;
+pub mod node;
+pub mod outcome;
+pub mod part;
+pub mod pool;
+mod process;
+mod rate_limit;
+mod ready;
+mod settle;
+pub mod shutdown;
+mod time_limit;
+mod verdict;
+mod watchdog;
+mod work;
+mod worker;

@@ -1,0 +1,329 @@
+//! The fourth stop: what was decided is done. The two laws stand here and nowhere else.
+//!
+//! (a) The order is *store the result → publish what follows → settle the delivery*: a crash repeats work and never loses it.
+//! Where broker and backend are one store, all three are one step.
+//! (b) Early ack settles the delivery before the run and changes nothing else: it comes here as an end of its own that holds
+//! nothing but the ack.
+//!
+//! Ends are handled in batches without lingering: whatever came while the last batch was on its way makes the next one. What
+//! cannot reach its store waits and is tried again; it is never dropped for that.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use apium_protocol::id::TaskId;
+use apium_transport::backend::SharedBackend;
+use apium_transport::broker::SharedBroker;
+use apium_transport::consumer::{Acker, Disposition, Receipt, Settle, Settlement, lost_receipts};
+use apium_transport::dead::DeadReason;
+use apium_transport::error::{Error, ErrorKind, Result};
+use tokio::sync::{Notify, oneshot};
+
+use crate::part::{Part, Stopping};
+use crate::work::Source;
+
+/// How many ends may wait before runs wait for them: with early ack nothing else bounds them.
+const BACKLOG: usize = 4096;
+/// How many ends go into one batch.
+const BATCH: usize = 1024;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// Names a task in logs and errors, as far as it could be read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Label {
+    pub(crate) id: Option<TaskId>,
+    pub(crate) task: Option<Arc<str>>,
+}
+
+/// The end of a delivery or run, to be stored, published and settled.
+pub(crate) struct Finish {
+    pub(crate) label: Label,
+    pub(crate) source: Arc<Source>,
+    pub(crate) settlement: Settlement,
+    /// The backend of the record where it is not the app's own.
+    pub(crate) backend: Option<SharedBackend>,
+    /// Who waits for it.
+    pub(crate) done: Option<oneshot::Sender<Done>>,
+}
+
+/// What became of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Stored, published and settled.
+    Settled,
+    /// The delivery was given to another consumer meanwhile.
+    Lost,
+    /// It could not be done; the reason was logged.
+    Failed,
+}
+
+/// Takes ends and does what they say.
+#[derive(Clone)]
+pub(crate) struct Completer(Arc<Shared>);
+
+struct Shared {
+    pending: Mutex<VecDeque<Finish>>,
+    wake: Notify,
+    room: Notify,
+    /// Told after each batch; for who waits until nothing is left.
+    settled: Notify,
+    open: AtomicUsize,
+    hurry: AtomicBool,
+    broker: SharedBroker,
+    backend: Option<SharedBackend>,
+}
+
+impl Completer {
+    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>) -> Self {
+        Self(Arc::new(Shared {
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            room: Notify::new(),
+            settled: Notify::new(),
+            open: AtomicUsize::new(0),
+            hurry: AtomicBool::new(false),
+            broker,
+            backend,
+        }))
+    }
+
+    /// Starts the part that does the work.
+    pub(crate) fn start(&self) -> Part {
+        let completer = self.clone();
+        Part::start("completer", |stopping| async move { completer.serve(stopping).await })
+    }
+
+    /// Hands over an end; waits while too many are pending.
+    pub(crate) async fn submit(&self, finish: Finish) {
+        while self.0.open.load(Ordering::Acquire) >= BACKLOG {
+            let room = self.0.room.notified();
+            if self.0.open.load(Ordering::Acquire) < BACKLOG {
+                break;
+            }
+            room.await;
+        }
+        self.submit_all([finish]);
+    }
+
+    /// Hands over ends that take no room of others: what the intake turns away.
+    pub(crate) fn submit_all(&self, finishes: impl IntoIterator<Item = Finish>) {
+        let mut pending = self.lock();
+        let before = pending.len();
+        pending.extend(finishes);
+        let added = pending.len() - before;
+        self.0.open.fetch_add(added, Ordering::AcqRel);
+        drop(pending);
+        if before == 0 && added > 0 {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Hands over an end and waits until it is done.
+    pub(crate) async fn settled(&self, mut finish: Finish) -> Done {
+        let (done, wait) = oneshot::channel();
+        finish.done = Some(done);
+        self.submit(finish).await;
+        wait.await.unwrap_or(Done::Failed)
+    }
+
+    /// How many ends are not done yet.
+    pub(crate) fn open(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Waits until the next batch is done.
+    pub(crate) fn batch_done(&self) -> impl Future<Output = ()> + '_ {
+        self.0.settled.notified()
+    }
+
+    /// From now on nothing is tried again: the process is about to end, and what is not settled will be delivered again.
+    pub(crate) fn hurry(&self) {
+        self.0.hurry.store(true, Ordering::Release);
+        self.0.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Finish>> {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve(&self, mut stopping: Stopping) {
+        loop {
+            let batch: Vec<Finish> = {
+                let mut pending = self.lock();
+                let count = pending.len().min(BATCH);
+                pending.drain(..count).collect()
+            };
+            if batch.is_empty() {
+                if stopping.is_set() {
+                    return;
+                }
+                tokio::select! {
+                    () = self.0.wake.notified() => {}
+                    () = stopping.wait() => {}
+                }
+                continue;
+            }
+            let count = batch.len();
+            self.complete(batch).await;
+            self.0.open.fetch_sub(count, Ordering::AcqRel);
+            self.0.room.notify_waiters();
+            self.0.settled.notify_waiters();
+        }
+    }
+
+    /// Does a batch: runs of ends that can go in one step go together, in the order in which they came.
+    async fn complete(&self, batch: Vec<Finish>) {
+        let mut group: Vec<Finish> = Vec::with_capacity(batch.len());
+        for finish in batch {
+            if group.last().is_some_and(|last| !last.goes_with(&finish)) {
+                self.group(std::mem::replace(&mut group, Vec::with_capacity(1))).await;
+            }
+            group.push(finish);
+        }
+        self.group(group).await;
+    }
+
+    /// Ends of one source and one way of storing.
+    async fn group(&self, mut group: Vec<Finish>) {
+        let Some(first) = group.first() else { return };
+        let source = first.source.clone();
+        let backend = first.backend.clone().or_else(|| self.0.backend.clone());
+        let mut wait = FIRST_RETRY;
+        loop {
+            let error = match self.attempt(&source, backend.as_ref(), &group).await {
+                Ok(()) => return finished(group, &HashSet::new()),
+                Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                    let lost = lost_receipts(&error).iter().cloned().collect();
+                    return finished(group, &lost);
+                }
+                Err(error) => error,
+            };
+            if error.is_retryable() && !self.0.hurry.load(Ordering::Acquire) {
+                tracing::warn!(%error, ends = group.len(), "could not settle; trying again in {wait:?}");
+                self.pause(wait).await;
+                wait = (wait * 2).min(LONGEST_RETRY);
+            } else if group.len() > 1 {
+                // One of them spoils the batch: each alone.
+                for finish in group {
+                    Box::pin(self.group(vec![finish])).await;
+                }
+                return;
+            } else {
+                for finish in group.drain(..) {
+                    self.give_up(finish, &error).await;
+                }
+                return;
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        let pause = tokio::time::timeout(wait, async {
+            while !self.0.hurry.load(Ordering::Acquire) {
+                self.0.wake.notified().await;
+            }
+        });
+        // Time is up or the stop is near: both end the pause.
+        let _ = pause.await;
+    }
+
+    /// The laws. One attempt; doing it again after an error repeats writes and loses none.
+    async fn attempt(&self, source: &Source, backend: Option<&SharedBackend>, group: &[Finish]) -> Result<()> {
+        let own = group.first().is_some_and(|first| first.backend.is_some());
+        if let Some(atomic) = source.acker.atomic().filter(|_| source.one_store && !own) {
+            return atomic.settle(group.iter().map(|finish| finish.settlement.clone()).collect()).await;
+        }
+        let records: Vec<_> = group.iter().filter_map(|finish| finish.settlement.record.clone()).collect();
+        if let Some(backend) = backend.filter(|_| !records.is_empty()) {
+            backend.store(records).await?;
+        }
+        let follow_ups: Vec<_> = group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
+        if !follow_ups.is_empty() {
+            self.0.broker.publish(follow_ups).await?;
+        }
+        settle_deliveries(&*source.acker, group).await
+    }
+
+    /// The end cannot be done. Its message is kept in the dead set rather than run again and again.
+    async fn give_up(&self, finish: Finish, error: &Error) {
+        let Label { id, task } = &finish.label;
+        let id = id.as_ref().map_or("?", |id| id.as_str());
+        let task = task.as_deref().unwrap_or("?");
+        tracing::error!(id, task, %error, "could not finish task {task}[{id}]");
+        if let Some((receipt, _)) = finish.settlement.delivery
+            && !error.is_retryable()
+            && error.kind() != ErrorKind::Closed
+        {
+            let text = format!("its end could not be stored, published or settled: {error}");
+            let dead = Disposition::Dead(DeadReason { code: "rejected", text });
+            if let Err(error) = finish.source.acker.reject(vec![(receipt, dead)]).await {
+                tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
+            }
+        }
+        tell(finish.done, Done::Failed);
+    }
+}
+
+impl Finish {
+    /// Whether both can go in one batch.
+    fn goes_with(&self, other: &Self) -> bool {
+        let same_backend = match (&self.backend, &other.backend) {
+            (None, None) => true,
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        };
+        same_backend && Arc::ptr_eq(&self.source, &other.source)
+    }
+}
+
+async fn settle_deliveries(acker: &dyn Acker, group: &[Finish]) -> Result<()> {
+    let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
+    for finish in group {
+        match &finish.settlement.delivery {
+            Some((receipt, Settle::Ack)) => acks.push(receipt.clone()),
+            Some((receipt, Settle::Reject(how))) => rejects.push((receipt.clone(), how.clone())),
+            None => {}
+        }
+    }
+    let acked = match acks.is_empty() {
+        true => Ok(()),
+        false => acker.ack(acks).await,
+    };
+    // A lost lease of one is no reason to leave the others.
+    if let Err(error) = &acked
+        && error.kind() != ErrorKind::LeaseLost
+    {
+        return acked;
+    }
+    match rejects.is_empty() {
+        true => acked,
+        false => acked.and(acker.reject(rejects).await),
+    }
+}
+
+/// Tells who waits, and the log about what was lost.
+fn finished(group: Vec<Finish>, lost: &HashSet<Receipt>) {
+    for finish in group {
+        let is_lost = !lost.is_empty() && finish.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
+        if is_lost {
+            let id = finish.label.id.as_ref().map_or("?", |id| id.as_str());
+            let task = finish.label.task.as_deref().unwrap_or("?");
+            tracing::warn!(
+                id,
+                task,
+                "task {task}[{id}] was given to another worker before this one was done with it: its lease ran out"
+            );
+        }
+        tell(finish.done, if is_lost { Done::Lost } else { Done::Settled });
+    }
+}
+
+fn tell(waiter: Option<oneshot::Sender<Done>>, done: Done) {
+    if let Some(waiter) = waiter {
+        // Who waited may have been cancelled.
+        let _ = waiter.send(done);
+    }
+}

@@ -1,0 +1,98 @@
+//! From a verdict to what the completer can do: the result document, the message of the retry, the settled delivery.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use apium_app::publisher::Publisher;
+use apium_app::record::{RecordRules, Told, document};
+use apium_protocol::json::Json;
+use apium_protocol::record::ResultTuple;
+use apium_protocol::state::State;
+use apium_transport::backend::{ResultRecord, SharedBackend};
+use apium_transport::consumer::{Settle, Settlement};
+use apium_transport::outgoing::Outgoing;
+use jiff::Timestamp;
+
+use crate::completer::Finish;
+use crate::intake::label;
+use crate::outcome::Outcome;
+use crate::settle::{Run, settle};
+use crate::verdict::Verdict;
+use crate::work::Work;
+
+/// Makes ends of works.
+pub(crate) struct Finisher {
+    pub(crate) publisher: Publisher,
+    pub(crate) rules: RecordRules,
+    /// Whether the app has a result backend.
+    pub(crate) stores: bool,
+    /// The backends of tasks that have one of their own, by task name.
+    pub(crate) backends: HashMap<Arc<str>, SharedBackend>,
+}
+
+impl Finisher {
+    /// The end of a run, and the verdict behind it. When the message of a retry cannot be made, the task is rejected instead,
+    /// as Celery does it.
+    pub(crate) fn finish(&self, work: &Work, verdict: Verdict, children: Vec<ResultTuple>, now: Timestamp) -> (Finish, Verdict) {
+        let (publish, verdict, children) = match self.next_run(work, &verdict) {
+            None => (Vec::new(), verdict, children),
+            Some(Ok(outgoing)) => {
+                let mut children = children;
+                // The retry is a child of the run that sent it.
+                children.extend(work.request.id().map(|id| ResultTuple { id: id.clone(), parent: None, children: None }));
+                (vec![outgoing], verdict, children)
+            }
+            Some(Err(reason)) => {
+                let run = Run { request: &work.request, task: &work.task, now };
+                let outcome = Outcome::Reject { reason, requeue: false };
+                (Vec::new(), settle(run, outcome, &mut fastrand::Rng::new()), children)
+            }
+        };
+        let mut verdict = verdict;
+        let record = verdict.store.take().and_then(|told| self.record(work, told, children, now));
+        // With early ack the delivery is gone already.
+        let delivery = work.is_late().then(|| (work.receipt.clone(), std::mem::replace(&mut verdict.settle, Settle::Ack)));
+        let settlement = Settlement { record, publish, delivery };
+        (self.end(work, settlement), verdict)
+    }
+
+    fn next_run(&self, work: &Work, verdict: &Verdict) -> Option<Result<Outgoing, String>> {
+        let next = verdict.again.as_ref()?;
+        let made = self.publisher.retry_message(&work.request, next);
+        Some(made.map_err(|error| format!("the message of its retry cannot be made: {error}")))
+    }
+
+    /// What is settled before the run: the ack, with early ack, and STARTED, where it is tracked. `None` when there is nothing.
+    pub(crate) fn start(&self, work: &Work, now: Timestamp) -> Option<Finish> {
+        let ignores = work.request.headers.ignore_result.unwrap_or(work.task.effective.ignore_result);
+        let tracked = work.task.effective.track_started && !ignores;
+        let record = tracked.then(|| self.started(work, now)).flatten();
+        let delivery = (!work.is_late()).then(|| (work.receipt.clone(), Settle::Ack));
+        let settlement = Settlement { record, publish: Vec::new(), delivery };
+        (settlement.record.is_some() || settlement.delivery.is_some()).then(|| self.end(work, settlement))
+    }
+
+    fn started(&self, work: &Work, now: Timestamp) -> Option<ResultRecord> {
+        let who = serde_json::json!({"pid": std::process::id(), "hostname": &*work.request.hostname});
+        let result = Json::from_serialize(&who).unwrap_or(Json::NULL);
+        let told = Told { state: State::Started, result, traceback: None };
+        self.record(work, told, Vec::new(), now)
+    }
+
+    fn record(&self, work: &Work, told: Told, children: Vec<ResultTuple>, now: Timestamp) -> Option<ResultRecord> {
+        if !self.stores && !self.backends.contains_key(&work.task.name) {
+            return None;
+        }
+        let id = work.request.id()?.clone();
+        let document = document(&work.request, id, told, children, &self.rules, now);
+        Some(ResultRecord { document, run: Some(work.mark()), ttl: self.rules.ttl })
+    }
+
+    fn end(&self, work: &Work, settlement: Settlement) -> Finish {
+        let backend = match self.backends.is_empty() {
+            true => None,
+            false => self.backends.get(&work.task.name).cloned(),
+        };
+        Finish { label: label(&work.request), source: work.source.clone(), settlement, backend, done: None }
+    }
+}

@@ -1,0 +1,87 @@
+//! A handle on a worker that runs in the background.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::part::Part;
+use crate::process::Process;
+use crate::shutdown::{Asked, StopCause, StopKind, StopReport, StopSwitch};
+use crate::worker::Running;
+
+/// A worker that runs in the background. Dropping the handle stops it at once, as a crash would.
+pub struct WorkerHandle {
+    node: Arc<str>,
+    switch: StopSwitch,
+    process: Arc<Process>,
+    report: oneshot::Receiver<StopReport>,
+    part: Part,
+}
+
+impl WorkerHandle {
+    pub(crate) fn new(node: Arc<str>, running: Running) -> Self {
+        let (switch, process) = (running.switch.clone(), running.process.clone());
+        let (sender, report) = oneshot::channel();
+        let part = Part::start("worker", move |_| async move {
+            let report = running.serve().await;
+            // Who held the handle may be gone.
+            let _ = sender.send(report);
+        });
+        Self { node, switch, process, report, part }
+    }
+
+    /// The node name, expanded.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Asks for a stop; a later, harder one overtakes it. Returns at once.
+    pub fn ask(&self, kind: StopKind) {
+        self.switch.ask(kind);
+    }
+
+    /// Asks for a stop and waits for it.
+    pub async fn stop(self, kind: StopKind) -> StopReport {
+        self.ask(kind);
+        self.stopped().await
+    }
+
+    /// Waits until somebody asked for a stop. Cancel-safe.
+    pub async fn stopping(&self) {
+        let Asked { .. } = self.switch.asked(StopKind::Warm).await;
+    }
+
+    /// Waits until the worker has stopped.
+    pub async fn stopped(mut self) -> StopReport {
+        let report = (&mut self.report).await;
+        self.part.join(None).await;
+        report.unwrap_or_else(|_| {
+            tracing::error!("the worker ended without a report");
+            StopReport {
+                how: StopKind::Now,
+                cause: StopCause::Program,
+                finished: 0,
+                finished_while_stopping: 0,
+                given_back: 0,
+                cancelled: 0,
+                leaked_threads: 0,
+                unsettled: self.process.completer.open(),
+            }
+        })
+    }
+
+    pub(crate) fn switch(&self) -> StopSwitch {
+        self.switch.clone()
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerHandle").field("node", &self.node).finish_non_exhaustive()
+    }
+}

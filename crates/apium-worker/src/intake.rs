@@ -1,0 +1,149 @@
+//! The first stop: a delivery is decoded and it is decided what becomes of it. Pure; it talks to nobody.
+//!
+//! Nothing is ever acked away because it could not be read: it goes to the dead set with the reason and its bytes (P12). The
+//! state of its task is stored as Celery does it: FAILURE `NotRegistered` for an unknown task, nothing for the others.
+
+use std::sync::Arc;
+
+use apium_app::record::{RecordRules, Told, document};
+use apium_app::registry::Registry;
+use apium_app::request::{DeliveryInfo, Request};
+use apium_protocol::codecs::Codecs;
+use apium_protocol::codecs::accept::Accept;
+use apium_protocol::codecs::invocation::Invocation;
+use apium_protocol::error::{Error, ErrorKind};
+use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::message::Message;
+use apium_protocol::state::State;
+use apium_protocol::timestamp;
+use apium_transport::backend::{ResultRecord, RunMark};
+use apium_transport::consumer::{Content, Delivery, Disposition, Receipt, Settle, Settlement};
+use apium_transport::dead::DeadReason;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::completer::{Finish, Label};
+use crate::work::{Source, Work, delivery_mark};
+
+/// What the intake must know to decide.
+pub(crate) struct Intake {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) codecs: Codecs,
+    pub(crate) accept: Accept,
+    pub(crate) rules: RecordRules,
+    pub(crate) hostname: Arc<str>,
+    /// `enable_utc`.
+    pub(crate) utc: bool,
+    /// Whether the broker keeps what is not due (P7), or this worker must.
+    pub(crate) parks: bool,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It runs when a slot is free.
+    Run(Work),
+    /// It waits here until then.
+    Wait(Timestamp, Work),
+    /// It does not run.
+    End(Turned),
+}
+
+/// A delivery that does not run, and why.
+#[derive(Debug)]
+pub(crate) struct Turned {
+    pub(crate) label: Label,
+    pub(crate) receipt: Receipt,
+    pub(crate) how: Disposition,
+    pub(crate) record: Option<ResultRecord>,
+}
+
+impl Turned {
+    /// What the completer does about it.
+    pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
+        let delivery = Some((self.receipt, Settle::Reject(self.how)));
+        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery };
+        Finish { label: self.label, source: source.clone(), settlement, backend: None, done: None }
+    }
+}
+
+impl Intake {
+    /// Decides what becomes of a delivery.
+    pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<Source>, now: Timestamp) -> Step {
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, content } = delivery;
+        let message = match content {
+            Content::Message(message) => message,
+            Content::Unreadable { reason, .. } => return dead(Label::default(), receipt, "undecodable", reason),
+        };
+        let Invocation { headers, body, utc, .. } = match self.codecs.decode(&message, &self.accept) {
+            Ok(invocation) => invocation,
+            Err(error) => return undecodable(&message, receipt, &error),
+        };
+        let priority = message.properties.priority;
+        let from = DeliveryInfo { exchange, routing_key, priority, redelivered, queue };
+        let mut request = Request::received(headers, message.properties, body, from, self.hostname.clone());
+        request.utc = utc.unwrap_or(self.utc);
+        let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
+            return self.unknown(&request, receipt, now);
+        };
+        let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.rules.zone };
+        let (eta, expires) = match times(&request, zone) {
+            Ok(times) => times,
+            Err(error) => return dead(label(&request), receipt, "bad-eta", format!("could not {error}")),
+        };
+        if request.body.embed.has_follow_ups() {
+            let text = "it has callbacks, errbacks, a chain or a chord, which this version does not run".to_owned();
+            return dead(label(&request), receipt, "follow-ups", text);
+        }
+        let eta = eta.filter(|eta| *eta > now);
+        if let Some(eta) = eta.filter(|_| self.parks) {
+            return Step::End(Turned { label: label(&request), receipt, how: Disposition::Park(eta), record: None });
+        }
+        let work =
+            Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires };
+        match eta {
+            Some(eta) => Step::Wait(eta, work),
+            None => Step::Run(work),
+        }
+    }
+
+    fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Step {
+        let label = label(request);
+        let name = label.task.as_deref().unwrap_or_default();
+        let record = label.id.clone().map(|id| {
+            let result = ExceptionInfo::not_registered(name).to_json();
+            let told = Told { state: State::Failure, result, traceback: None };
+            let mut document = document(request, id, told, Vec::new(), &self.rules, now);
+            // Celery has these keys as null then.
+            document.extended = self.rules.extended.then(Box::default);
+            let run = RunMark { retries: request.retries(), delivery: delivery_mark(&receipt) };
+            ResultRecord { document, run: Some(run), ttl: self.rules.ttl }
+        });
+        let text = format!("no task of the name \"{name}\" is registered with this worker");
+        let how = Disposition::Dead(DeadReason { code: "unknown-task", text });
+        Step::End(Turned { label, receipt, how, record })
+    }
+}
+
+/// The eta and the expiry of a message.
+fn times(request: &Request, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
+    let read = |text: &Option<String>| text.as_deref().map(|text| timestamp::parse_in(text, zone)).transpose();
+    Ok((read(&request.headers.eta)?, read(&request.headers.expires)?))
+}
+
+pub(crate) fn label(request: &Request) -> Label {
+    Label { id: request.headers.id.clone(), task: request.headers.task.clone() }
+}
+
+fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Step {
+    let label = Label { id: message.headers.id.clone(), task: message.headers.task.clone() };
+    let code = match error.kind() {
+        ErrorKind::NotAccepted | ErrorKind::UnknownSerializer => "content-type",
+        _ => "undecodable",
+    };
+    dead(label, receipt, code, format!("could not {error}"))
+}
+
+fn dead(label: Label, receipt: Receipt, code: &'static str, text: String) -> Step {
+    Step::End(Turned { label, receipt, how: Disposition::Dead(DeadReason { code, text }), record: None })
+}

@@ -1,0 +1,154 @@
+//! From an app's parts and a worker's options to a worker that runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_app::error::{Error, ErrorKind, Result};
+use apium_app::publisher::Publisher;
+use apium_app::registry::Registry;
+use apium_app::state_map::StateMap;
+use apium_protocol::codecs::Codecs;
+use apium_protocol::codecs::accept::Accept;
+use apium_transport::backend::SharedBackend;
+use apium_transport::consumer::ConsumeSpec;
+use apium_transport::topology::Topology;
+use tokio::sync::watch;
+
+use crate::checks;
+use crate::cold::ColdSwitch;
+use crate::completer::Completer;
+use crate::consume::{Consume, Phase};
+use crate::executor::Executor;
+use crate::finish::Finisher;
+use crate::intake::Intake;
+use crate::layer::WorkLayer;
+use crate::part::Part;
+use crate::pool::async_tasks::Slots;
+use crate::pool::kind::PoolKind;
+use crate::pool::threads::Threads;
+use crate::process::{Counts, Process};
+use crate::ready::Ready;
+use crate::shutdown::StopSwitch;
+use crate::watchdog::Watchdog;
+use crate::worker::Running;
+
+/// What a worker takes from its app.
+pub(crate) struct AppParts {
+    pub(crate) publisher: Publisher,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) states: StateMap,
+    pub(crate) codecs: Codecs,
+    pub(crate) accept: Accept,
+    pub(crate) backend: Option<SharedBackend>,
+    /// Backends of tasks that have one of their own, by task name.
+    pub(crate) backends: HashMap<Arc<str>, SharedBackend>,
+}
+
+/// What a worker is told.
+pub(crate) struct Options {
+    pub(crate) node: Arc<str>,
+    pub(crate) queues: Vec<String>,
+    pub(crate) pool: PoolKind,
+    pub(crate) concurrency: usize,
+    pub(crate) multiplier: usize,
+    pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
+    pub(crate) soft_stop: Duration,
+    pub(crate) watched: bool,
+}
+
+/// Checks, connects and starts everything.
+///
+/// # Errors
+/// What [`checks`] refuses; a broker address that cannot work. A broker that cannot be reached is waited for.
+pub(crate) async fn launch(app: AppParts, options: Options) -> Result<Running> {
+    checks::check(&app.registry, &app.states)?;
+    let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
+    let (cold_switch, cold) = ColdSwitch::new();
+    let topology = topology(&app.publisher, &options.queues)?;
+    let config = app.publisher.config().clone();
+    let spec = ConsumeSpec {
+        queues: options.queues.clone(),
+        node: options.node.to_string(),
+        prefetch: slots.saturating_mul(options.multiplier),
+        lease: config.worker_lease,
+        max_crashes: config.worker_max_crashes,
+    };
+    let clock = app.publisher.clock().clone();
+    let broker = app.publisher.broker().clone();
+    let ready = Arc::new(Ready::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
+    let completer = Completer::new(broker.clone(), app.backend.clone());
+    let process = Arc::new(Process {
+        intake: Intake {
+            registry: app.registry.clone(),
+            codecs: app.codecs,
+            accept: app.accept,
+            rules: config.record_rules(),
+            hostname: options.node.clone(),
+            utc: config.enable_utc,
+            parks: broker.capabilities().parks_eta,
+        },
+        ready: ready.clone(),
+        executor: Executor {
+            pool: options.pool,
+            threads: Threads::new(slots, tokio::runtime::Handle::current()),
+            clock: clock.clone(),
+            layers: options.layers.clone(),
+            cold,
+        },
+        finisher: Finisher {
+            publisher: app.publisher.clone(),
+            rules: config.record_rules(),
+            stores: app.backend.is_some(),
+            backends: app.backends,
+        },
+        completer: completer.clone(),
+        states: app.states,
+        backend: app.backend.clone(),
+        clock,
+        counts: Counts::default(),
+    });
+    let results = app.backend.as_ref().map(|backend| backend.address().clone());
+    let consume = Consume { broker, spec, topology, results, process: process.clone() };
+    let consumer = consume.connect().await.map_err(|error| {
+        let context = format!("start the worker {} on {}", options.node, app.publisher.broker().address());
+        Error::new(ErrorKind::Config, context).with_source(error)
+    })?;
+    announce(&app.registry, &options, slots);
+    let (phase, phases) = watch::channel(Phase::Fetch);
+    let (watchdog, beats) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
+    Ok(Running {
+        slots: Slots::start(&process, slots, beats.unwrap_or_default()),
+        completer: completer.start(),
+        timer: Part::start("timer", move |mut stopping| async move {
+            tokio::select! {
+                () = ready.keep_time() => {}
+                () = stopping.wait() => {}
+            }
+        }),
+        consume: Part::start("consume", move |_| consume.serve(consumer, phases)),
+        phase,
+        cold: cold_switch,
+        watchdog,
+        switch: StopSwitch::new(),
+        soft_stop: options.soft_stop,
+        process,
+    })
+}
+
+/// The queues as the settings declare them.
+fn topology(publisher: &Publisher, queues: &[String]) -> Result<Topology> {
+    let mut topology = Topology::default();
+    for name in queues {
+        topology.queues.push(publisher.router().consumed(name)?);
+    }
+    Ok(topology)
+}
+
+fn announce(registry: &Registry, options: &Options, slots: usize) {
+    let (node, queues, pool) = (&*options.node, options.queues.join(", "), options.pool);
+    tracing::info!(node, concurrency = slots, %pool, queues, "worker {node} is ready");
+    for task in registry.iter() {
+        tracing::info!(task = &*task.name, "  . {}", task.name);
+    }
+}

@@ -1,0 +1,60 @@
+//! How a run ended, before anything is decided about it.
+
+use std::any::Any;
+use std::time::Duration;
+
+use apium_app::failure::Failure;
+use apium_app::request::RetryRequest;
+use apium_app::task_error::{Ending, TaskResult};
+use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::json::Json;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It returned this value, encoded.
+    Success(Json),
+    /// It failed; a panic and a passed soft limit are failures too.
+    Failure(Failure),
+    /// It wants to be run again.
+    Retry(RetryRequest),
+    /// It wants its message rejected.
+    Reject {
+        /// Why.
+        reason: String,
+        /// Back to the queue rather than away.
+        requeue: bool,
+    },
+    /// Nothing is to be stored.
+    Ignore,
+    /// Its hard limit passed and it was given up.
+    TimedOut(Duration),
+    /// Its `expires` had passed before it could begin.
+    Expired,
+    /// The worker stops at once and gave it up.
+    Cancelled,
+}
+
+impl From<TaskResult<Json>> for Outcome {
+    fn from(result: TaskResult<Json>) -> Self {
+        match result {
+            Ok(value) => Self::Success(value),
+            Err(error) => match error.into_ending() {
+                Ending::Failure(failure) => Self::Failure(failure),
+                Ending::Retry(retry) => Self::Retry(retry),
+                Ending::Reject { reason, requeue } => Self::Reject { reason, requeue },
+                // An ending that this version does not know leaves everything as it is.
+                _ => Self::Ignore,
+            },
+        }
+    }
+}
+
+impl Outcome {
+    /// What a caught panic comes to: a FAILURE with `exc_type` "Panic".
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Failure(Failure::from_exception(ExceptionInfo::new("apium", "Panic", text.unwrap_or("a panic without text"))))
+    }
+}

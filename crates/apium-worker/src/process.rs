@@ -1,0 +1,139 @@
+//! The spine: a delivery's four stops, and nothing else.
+//!
+//! [`intake`](crate::intake) ► [`executor`](crate::executor) ► [`settle`](crate::settle) ►
+//! [`completer`](crate::completer).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use apium_app::context::{Ctx, CtxParts};
+use apium_app::limits::LimitSignal;
+use apium_app::state_map::StateMap;
+use apium_transport::backend::SharedBackend;
+use apium_transport::clock::Clock;
+use apium_transport::consumer::Delivery;
+use tracing::Instrument as _;
+
+use crate::completer::{Completer, Done};
+use crate::executor::Executor;
+use crate::finish::Finisher;
+use crate::hooks;
+use crate::intake::{Intake, Step};
+use crate::log;
+use crate::outcome::Outcome;
+use crate::ready::Ready;
+use crate::settle::{Run, settle};
+use crate::time_limit::Limits;
+use crate::verdict::Ended;
+use crate::watchdog::Beat;
+use crate::work::{Source, Work};
+
+/// What the four stops share.
+pub(crate) struct Process {
+    pub(crate) intake: Intake,
+    pub(crate) ready: Arc<Ready>,
+    pub(crate) executor: Executor,
+    pub(crate) finisher: Finisher,
+    pub(crate) completer: Completer,
+    pub(crate) states: StateMap,
+    pub(crate) backend: Option<SharedBackend>,
+    pub(crate) clock: Clock,
+    pub(crate) counts: Counts,
+}
+
+/// What a worker did since it started.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Runs that ended, whatever their state.
+    pub(crate) finished: AtomicU64,
+    /// Runs that a cold stop gave up.
+    pub(crate) cancelled: AtomicU64,
+}
+
+impl Process {
+    /// The first stop, for a batch: what may run is lined up, what may not is settled.
+    pub(crate) fn take_in(&self, deliveries: Vec<Delivery>, source: &Arc<Source>) {
+        let now = self.clock.now();
+        let mut works = Vec::with_capacity(deliveries.len());
+        let mut ends = Vec::new();
+        for delivery in deliveries {
+            match self.intake.decide(delivery, source, now) {
+                Step::Run(work) => {
+                    log::received(&work);
+                    works.push(work);
+                }
+                // What comes after the stop stays unsettled, and goes back when the consumer is closed.
+                Step::Wait(due, work) => drop(self.ready.push_eta(due, work)),
+                Step::End(turned) => {
+                    log::turned(&turned);
+                    ends.push(turned.finish(source));
+                }
+            }
+        }
+        self.completer.submit_all(ends);
+        drop(self.ready.push(works));
+    }
+
+    /// The other three stops, for one task in its slot.
+    pub(crate) async fn run(&self, work: Work, beat: Option<&Beat>) {
+        if !self.accept(&work).await {
+            return;
+        }
+        let limits = Limits::of(work.request.headers.timelimit, &work.task.effective);
+        let ctx = self.context(&work, limits);
+        if let Some(beat) = beat {
+            beat.works_on(&work.task.name, work.request.id());
+        }
+        let began = Instant::now();
+        let span = log::span(&work.task.name, &work.request);
+        let outcome = match work.expires {
+            Some(expires) if expires <= self.clock.now() => Outcome::Expired,
+            _ => self.executor.execute(&ctx, limits, beat).instrument(span.clone()).await,
+        };
+        let now = self.clock.now();
+        let run = Run { request: &work.request, task: &work.task, now };
+        let verdict = settle(run, outcome, &mut fastrand::Rng::new());
+        let (finish, verdict) = self.finisher.finish(&work, verdict, ctx.children(), now);
+        self.count(&verdict.ending);
+        log::ended(&work.task.name, &work.request, &verdict.ending, began.elapsed(), work.task.effective.resultrepr_maxsize);
+        if hooks::wanted(&work.task.hooks, &verdict.ending) {
+            // Hooks see the state stored, and hold their slot as the body did.
+            self.completer.settled(finish).await;
+            hooks::after(&work.task.hooks, &ctx, verdict.ending).instrument(span).await;
+        } else {
+            self.completer.submit(finish).await;
+        }
+    }
+
+    /// A slot accepts a work: with early ack it is settled now (law (b)), where it is tracked STARTED is stored. False when the
+    /// message is another worker's meanwhile, or nobody knows: then it must not run here.
+    async fn accept(&self, work: &Work) -> bool {
+        match self.finisher.start(work, self.clock.now()) {
+            None => true,
+            Some(start) => self.completer.settled(start).await == Done::Settled || work.is_late(),
+        }
+    }
+
+    fn context(&self, work: &Work, limits: Limits) -> Ctx {
+        let own = self.finisher.backends.get(&work.task.name);
+        Ctx::new(CtxParts {
+            request: work.request.clone(),
+            task: work.task.clone(),
+            publisher: self.finisher.publisher.clone(),
+            backend: own.or(self.backend.as_ref()).cloned(),
+            states: self.states.clone(),
+            // A cold stop tells plain functions through the same signal.
+            limits: if limits.is_none() && !work.task.is_blocking() { LimitSignal::never() } else { LimitSignal::new() },
+            run: Some(work.mark()),
+        })
+    }
+
+    fn count(&self, ended: &Ended) {
+        let counter = match ended {
+            Ended::Cancelled { .. } => &self.counts.cancelled,
+            _ => &self.counts.finished,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,307 @@
+//! What was taken in and not yet accepted by a slot: in order, by rate limit, or waiting for an eta.
+//!
+//! A late-ack run is noted at the broker before it begins (P4: a run whose worker dies counts a crash). One note per run would
+//! cost a round trip per task, so that a slot that finds none noted notes several at once: as many as slots wait, or as many as
+//! were taken since the last note when runs are short. A redelivered message is never noted before its own turn: it may be the
+//! one that kills workers, and its neighbours must not be counted with it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use apium_transport::clock::Clock;
+use apium_transport::consumer::Receipt;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::eta::Waiting;
+use crate::rate_limit::Limited;
+use crate::work::Work;
+
+/// At most so many runs are noted ahead.
+const LONGEST_NOTE: usize = 64;
+
+/// What was taken in and not yet accepted by a slot.
+pub(crate) struct Ready {
+    state: Mutex<State>,
+    wake: Notify,
+    /// Wakes who waits for the next due time.
+    due: Notify,
+    clock: Clock,
+    /// Whether runs are noted (`worker_max_crashes` above 0).
+    notes: bool,
+    /// Whether some may be noted ahead of their turn: not where one wrong count would matter.
+    ahead: bool,
+    /// Whether rate limits are kept (`worker_disable_rate_limits`).
+    limits: bool,
+}
+
+#[derive(Default)]
+struct State {
+    fresh: VecDeque<Work>,
+    noted: VecDeque<Work>,
+    limited: Limited<Work>,
+    waiting: Waiting<Work>,
+    noting: bool,
+    /// Handed out since the last note.
+    taken: usize,
+    /// Handed out in all.
+    handed_out: u64,
+    /// Handed out and not done.
+    running: usize,
+    /// Slots that wait.
+    idle: usize,
+    closed: bool,
+}
+
+enum Next {
+    Run(Work),
+    /// To be noted, then run.
+    Note(Vec<Work>),
+    Wait,
+    Closed,
+}
+
+impl Ready {
+    pub(crate) fn new(clock: Clock, max_crashes: u32, limits: bool) -> Self {
+        let (wake, due) = (Notify::new(), Notify::new());
+        Self { state: Mutex::default(), wake, due, clock, notes: max_crashes > 0, ahead: max_crashes > 2, limits }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes works in, in order. Gives them back when no more are accepted.
+    pub(crate) fn push(&self, works: Vec<Work>) -> Vec<Work> {
+        let mut state = self.lock();
+        if state.closed {
+            return works;
+        }
+        let count = works.len();
+        let limited = state.limited.len();
+        for work in works {
+            self.sort_in(&mut state, work);
+        }
+        let (idle, more_limited) = (state.idle, state.limited.len() > limited);
+        drop(state);
+        self.wake_slots(count.min(idle));
+        if more_limited {
+            self.due.notify_one();
+        }
+        Vec::new()
+    }
+
+    fn sort_in(&self, state: &mut State, work: Work) {
+        match work.task.effective.rate_limit.filter(|_| self.limits) {
+            Some(limit) => state.limited.push(&work.task.name.clone(), limit, work),
+            None => state.fresh.push_back(work),
+        }
+    }
+
+    /// Takes in a work that waits here for its eta.
+    pub(crate) fn push_eta(&self, due: Timestamp, work: Work) -> Option<Work> {
+        let mut state = self.lock();
+        if state.closed {
+            return Some(work);
+        }
+        state.waiting.push(due, work);
+        drop(state);
+        self.due.notify_one();
+        None
+    }
+
+    /// How many wait for an eta; each raises the prefetch by one, as Celery does.
+    pub(crate) fn etas(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// How many wait for a later time, by eta or rate limit, at `now`.
+    pub(crate) fn not_due(&self, now: Timestamp) -> usize {
+        let state = self.lock();
+        let limited = if state.limited.next_start().is_some_and(|next| next > now) { state.limited.len() } else { 0 };
+        let waiting = if state.waiting.next_due().is_some_and(|due| due > now) { state.waiting.len() } else { 0 };
+        limited + waiting
+    }
+
+    /// The next instant at which something that waits may start.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        [state.limited.next_start(), state.waiting.next_due()].into_iter().flatten().min()
+    }
+
+    fn wake_slots(&self, count: usize) {
+        for _ in 0..count {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The next work for a slot, which says [`done`](Self::done) after it; `None` once nothing more is accepted.
+    pub(crate) async fn next(&self) -> Option<Work> {
+        loop {
+            let next = match self.take() {
+                Next::Wait => self.wait().await,
+                next => next,
+            };
+            match next {
+                Next::Run(work) => return Some(work),
+                Next::Note(works) => self.note(works).await,
+                Next::Closed => return None,
+                Next::Wait => {}
+            }
+        }
+    }
+
+    /// Waits to be woken, unless there is something to take.
+    async fn wait(&self) -> Next {
+        let woken = self.wake.notified();
+        tokio::pin!(woken);
+        // From here on a wake is this slot's; what came before is found by the second look.
+        woken.as_mut().enable();
+        self.lock().idle += 1;
+        let next = self.take();
+        if matches!(next, Next::Wait) {
+            woken.await;
+        }
+        self.lock().idle -= 1;
+        next
+    }
+
+    /// A slot is done with a work that it got.
+    pub(crate) fn done(&self) {
+        self.lock().running -= 1;
+    }
+
+    /// How many works were handed out in all, when none runs and none is due; `None` while there is something to do.
+    pub(crate) fn quiet(&self) -> Option<u64> {
+        let now = self.clock.now();
+        let state = self.lock();
+        let due = |next: Option<Timestamp>| next.is_some_and(|next| next <= now);
+        let waits = state.running == 0 && state.fresh.is_empty() && state.noted.is_empty() && !state.noting;
+        let quiet = waits && !due(state.limited.next_start()) && !due(state.waiting.next_due());
+        quiet.then_some(state.handed_out)
+    }
+
+    fn take(&self) -> Next {
+        let mut state = self.lock();
+        if state.closed {
+            return Next::Closed;
+        }
+        if let Some(work) = state.noted.pop_front() {
+            return state.hand_out(work);
+        }
+        if state.limited.len() > 0
+            && !state.noting
+            && let Some(work) = state.limited.pop(self.clock.now())
+        {
+            // The next one of its task waits from now on.
+            self.due.notify_one();
+            return match self.notes && work.is_late() {
+                true => {
+                    state.noting = true;
+                    Next::Note(vec![work])
+                }
+                false => state.hand_out(work),
+            };
+        }
+        let Some(first) = state.fresh.front() else { return Next::Wait };
+        if !self.notes || !first.is_late() {
+            return match state.fresh.pop_front() {
+                Some(work) => state.hand_out(work),
+                None => Next::Wait,
+            };
+        }
+        if state.noting {
+            return Next::Wait;
+        }
+        Next::Note(state.batch_to_note(self.ahead))
+    }
+
+    /// Notes at the broker that these runs begin, then lets the slots have them.
+    async fn note(&self, works: Vec<Work>) {
+        for group in works.chunk_by(|a, b| std::sync::Arc::ptr_eq(&a.source, &b.source)) {
+            let receipts: Vec<Receipt> = group.iter().map(|work| work.receipt.clone()).collect();
+            let Some(first) = group.first() else { continue };
+            if let Err(error) = first.source.acker.begin(&receipts).await {
+                // The runs go on: at worst a crash is not counted, or the lease is lost and the end says so.
+                tracing::debug!(%error, "could not note that runs begin");
+            }
+        }
+        let mut state = self.lock();
+        state.noting = false;
+        let count = works.len().min(state.idle);
+        state.noted.extend(works);
+        drop(state);
+        self.wake_slots(count);
+    }
+
+    /// Puts what is due where the slots find it. The part that waits for times calls it.
+    fn ripen(&self) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        while let Some(work) = state.waiting.pop(now) {
+            self.sort_in(&mut state, work);
+        }
+        let idle = state.idle;
+        drop(state);
+        self.wake_slots(idle);
+    }
+
+    /// Waits for times, one after the other. Runs as a part; ends never.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let changed = self.due.notified();
+            match self.next_due() {
+                None => changed.await,
+                Some(due) => {
+                    if due > self.clock.now() {
+                        tokio::select! {
+                            () = self.clock.sleep_until(due) => self.ripen(),
+                            () = changed => {}
+                        }
+                    } else {
+                        self.ripen();
+                        // What is due and still here waits for a slot, not for a time.
+                        changed.await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Accepts and hands out nothing any more, and gives back everything that no slot has.
+    pub(crate) fn close(&self) -> Vec<Work> {
+        let mut state = self.lock();
+        state.closed = true;
+        let mut left: Vec<Work> = state.noted.drain(..).collect();
+        left.extend(state.fresh.drain(..));
+        left.extend(state.limited.drain());
+        left.extend(state.waiting.drain());
+        let idle = state.idle;
+        drop(state);
+        self.wake_slots(idle);
+        left
+    }
+}
+
+impl State {
+    fn hand_out(&mut self, work: Work) -> Next {
+        self.taken += 1;
+        self.handed_out += 1;
+        self.running += 1;
+        Next::Run(work)
+    }
+
+    fn batch_to_note(&mut self, ahead: bool) -> Vec<Work> {
+        self.noting = true;
+        // The slot that asks, those that wait, and as many as the slots took while the last note was under way.
+        let turns = self.idle + 1;
+        let wanted = if ahead { turns.max(self.taken.min(LONGEST_NOTE)) } else { turns };
+        self.taken = 0;
+        let fits = |(place, work): &(usize, &Work)| {
+            let in_turn = *place < turns || !work.request.delivery_info.redelivered;
+            *place < wanted && work.is_late() && in_turn
+        };
+        let count = self.fresh.iter().enumerate().take_while(fits).count();
+        self.fresh.drain(..count).collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! A worker that runs, and the order in which its parts stop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use apium_transport::consumer::{Disposition, Settle, Settlement};
+use tokio::sync::watch;
+
+use crate::cold::ColdSwitch;
+use crate::completer::Finish;
+use crate::consume::Phase;
+use crate::intake::label;
+use crate::part::Part;
+use crate::pool::async_tasks::Slots;
+use crate::process::Process;
+use crate::shutdown::{Asked, StopKind, StopReport, StopSwitch};
+use crate::watchdog::Watchdog;
+use crate::work::Work;
+
+/// How long a cold stop waits for its writes before it leaves the messages to come back by themselves.
+const COLD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A worker that runs.
+pub(crate) struct Running {
+    pub(crate) process: Arc<Process>,
+    pub(crate) slots: Slots,
+    pub(crate) completer: Part,
+    pub(crate) timer: Part,
+    pub(crate) consume: Part,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) cold: ColdSwitch,
+    pub(crate) watchdog: Option<Watchdog>,
+    pub(crate) switch: StopSwitch,
+    /// `worker_soft_shutdown_timeout`: how long a cold stop lets runs go on first.
+    pub(crate) soft_stop: Duration,
+}
+
+impl Running {
+    /// Runs until a stop is asked for, then stops.
+    pub(crate) async fn serve(mut self) -> StopReport {
+        let Asked { kind, cause } = self.switch.asked(StopKind::Warm).await;
+        tracing::info!(?kind, ?cause, "the worker stops");
+        let counts = &self.process.counts;
+        let before = counts.finished.load(Ordering::Relaxed);
+        let switch = self.switch.clone();
+        let stopped = {
+            let stopping = self.stop();
+            tokio::select! {
+                biased;
+                _ = switch.asked(StopKind::Now) => None,
+                given_back = stopping => Some(given_back),
+            }
+        };
+        if stopped.is_none() {
+            self.slots.abort();
+        }
+        let asked = switch.asked(StopKind::Warm).await;
+        let counts = &self.process.counts;
+        let finished = counts.finished.load(Ordering::Relaxed);
+        let report = StopReport {
+            how: asked.kind,
+            cause,
+            finished,
+            finished_while_stopping: finished - before,
+            given_back: stopped.unwrap_or_default(),
+            cancelled: counts.cancelled.load(Ordering::Relaxed),
+            leaked_threads: self.process.executor.threads.leaked(),
+            unsettled: self.process.completer.open(),
+        };
+        self.end(report.how).await;
+        tracing::info!("{report}");
+        report
+    }
+
+    /// The stop in order; tells how many messages were given back. Dropped when the worker is to leave at once.
+    async fn stop(&mut self) -> u64 {
+        self.phase.send_replace(Phase::Hold);
+        let mut given_back = self.give_back();
+        let switch = self.switch.clone();
+        tokio::select! {
+            biased;
+            () = self.slots.join() => {}
+            _ = switch.asked(StopKind::Cold) => self.stop_cold().await,
+        }
+        // What was on its way to the slots when they ended.
+        given_back += self.give_back();
+        let settled = self.completer.ask_and_join();
+        tokio::pin!(settled);
+        tokio::select! {
+            biased;
+            () = &mut settled => {}
+            () = async { switch.asked(StopKind::Cold).await; tokio::time::sleep(COLD_PATIENCE).await } => {
+                self.process.completer.hurry();
+                settled.await;
+            }
+        }
+        self.phase.send_replace(Phase::Close);
+        self.consume.join(None).await;
+        given_back
+    }
+
+    /// Gives up what runs, after the time that is left to it.
+    async fn stop_cold(&mut self) {
+        if !self.soft_stop.is_zero() {
+            tracing::info!(seconds = self.soft_stop.as_secs_f64(), "runs have some time left before they are given up");
+            let clock = self.process.clock.clone();
+            tokio::select! {
+                biased;
+                () = self.slots.join() => return,
+                () = clock.sleep(self.soft_stop) => {}
+            }
+        }
+        self.cold.set();
+        self.slots.join().await;
+    }
+
+    /// Gives back what no slot has: it is in its queue again before the runs end (P13).
+    fn give_back(&self) -> u64 {
+        let left = self.process.ready.close();
+        let count = left.len() as u64;
+        self.process.completer.submit_all(left.into_iter().map(given_back));
+        count
+    }
+
+    /// Ends what is left: nothing of it can take long.
+    async fn end(self, how: StopKind) {
+        self.timer.stop(None).await;
+        if how == StopKind::Now {
+            // Dropping the parts aborts them.
+            return;
+        }
+        if let Some(watchdog) = self.watchdog {
+            watchdog.stop();
+        }
+        let threads = self.process.executor.threads.clone();
+        // Its threads are idle; the ones that were given up are not waited for.
+        let closed = tokio::task::spawn_blocking(move || threads.close(Duration::from_secs(1))).await;
+        if closed.is_err() {
+            tracing::warn!("could not close the threads of the worker");
+        }
+    }
+}
+
+fn given_back(work: Work) -> Finish {
+    let delivery = Some((work.receipt, Settle::Reject(Disposition::Requeue)));
+    Finish {
+        label: label(&work.request),
+        source: work.source,
+        settlement: Settlement { record: None, publish: Vec::new(), delivery },
+        backend: None,
+        done: None,
+    }
+}
