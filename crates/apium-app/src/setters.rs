@@ -1,0 +1,230 @@
+//! The options of a call as methods, the same on everything that can be called.
+
+use apium_protocol::signature::Signature as WireSignature;
+
+use crate::error::Result;
+
+/// What can stand in `link` and `link_error`: a signature of either kind.
+pub trait IntoWireSignature {
+    /// The signature as it travels.
+    ///
+    /// # Errors
+    /// When its arguments cannot be encoded.
+    fn into_wire(self) -> Result<WireSignature>;
+}
+
+impl IntoWireSignature for WireSignature {
+    fn into_wire(self) -> Result<WireSignature> {
+        Ok(self)
+    }
+}
+
+/// The option methods of a type with `fn options_mut(&mut self) -> &mut CallOptions` and `fn fail(&mut self, Error)`.
+macro_rules! call_options {
+    ($($generic:ident)?, $type:ty) => {
+        impl$(<$generic>)? $type {
+            /// The id, any text (default: a random UUID). A stored SUCCESS of an id that was used before stays as it is.
+            pub fn task_id(mut self, id: impl Into<apium_protocol::id::TaskId>) -> Self {
+                self.options_mut().task_id = Some(id.into());
+                self
+            }
+
+            /// Not before this long from now; zero is at once. It beats an eta.
+            pub fn countdown(mut self, wait: std::time::Duration) -> Self {
+                self.options_mut().countdown = Some(wait);
+                self
+            }
+
+            /// Not before this instant; one that is past is at once.
+            pub fn eta(mut self, at: impl Into<crate::call_options::When>) -> Self {
+                self.options_mut().eta = Some(at.into());
+                self
+            }
+
+            /// Not to be started after this instant: the task is REVOKED then.
+            pub fn expires(mut self, at: impl Into<crate::call_options::When>) -> Self {
+                self.options_mut().expires = Some(crate::call_options::Expires::At(at.into()));
+                self
+            }
+
+            /// Not to be started later than this long from now.
+            pub fn expires_in(mut self, span: std::time::Duration) -> Self {
+                self.options_mut().expires = Some(crate::call_options::Expires::In(span));
+                self
+            }
+
+            /// The queue; beats `task_routes` and the task's own.
+            pub fn queue(mut self, name: impl AsRef<str>) -> Self {
+                self.options_mut().queue = Some(name.as_ref().into());
+                self
+            }
+
+            /// The exchange.
+            pub fn exchange(mut self, name: impl AsRef<str>) -> Self {
+                self.options_mut().exchange = Some(name.as_ref().into());
+                self
+            }
+
+            /// The routing key.
+            pub fn routing_key(mut self, key: impl AsRef<str>) -> Self {
+                self.options_mut().routing_key = Some(key.as_ref().into());
+                self
+            }
+
+            /// The priority. Memory, sqlite and RabbitMQ deliver larger ones first, Redis smaller ones.
+            pub fn priority(mut self, priority: u8) -> Self {
+                self.options_mut().priority = Some(priority);
+                self
+            }
+
+            /// The serializer, by name. Workers must have it in `accept_content`.
+            pub fn serializer(mut self, name: impl Into<String>) -> Self {
+                self.options_mut().serializer = Some(name.into().into());
+                self
+            }
+
+            /// The compression, by name; an empty text is none.
+            pub fn compression(mut self, name: impl Into<String>) -> Self {
+                self.options_mut().compression = Some(name.into().into());
+                self
+            }
+
+            /// Hard time limit; zero leaves it to the task.
+            pub fn time_limit(mut self, limit: std::time::Duration) -> Self {
+                self.options_mut().time_limit = Some(limit.as_secs_f64());
+                self
+            }
+
+            /// Soft time limit; zero leaves it to the task.
+            pub fn soft_time_limit(mut self, limit: std::time::Duration) -> Self {
+                self.options_mut().soft_time_limit = Some(limit.as_secs_f64());
+                self
+            }
+
+            /// Whether no result is stored; `get` returns at once then.
+            pub fn ignore_result(mut self, ignore: bool) -> Self {
+                self.options_mut().ignore_result = Some(ignore);
+                self
+            }
+
+            /// Whether the message outlives the broker's restart (default true; Celery: `delivery_mode` 2 and 1).
+            pub fn persistent(mut self, persistent: bool) -> Self {
+                self.options_mut().delivery_mode = Some(if persistent { 2 } else { 1 });
+                self
+            }
+
+            /// Whether publishing is tried again when the broker cannot be reached.
+            pub fn retry(mut self, retry: bool) -> Self {
+                self.options_mut().retry = Some(retry);
+                self
+            }
+
+            /// How publishing is tried again.
+            pub fn retry_policy(mut self, policy: crate::config::retry_policy::RetryPolicy) -> Self {
+                self.options_mut().retry_policy = Some(policy);
+                self
+            }
+
+            /// How long publishing may take in all (default 5 s).
+            pub fn publish_timeout(mut self, limit: std::time::Duration) -> Self {
+                self.options_mut().publish_timeout = Some(limit);
+                self
+            }
+
+            /// A header of one's own; the task sees it in its request. One of Celery's names replaces that.
+            pub fn header(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
+                match apium_protocol::json::Json::from_serialize(&value) {
+                    Ok(json) => {
+                        self.options_mut().rare_mut().headers.insert(name.into(), json);
+                    }
+                    Err(error) => self.fail(error.into()),
+                }
+                self
+            }
+
+            /// A stamp: a header that follow-ups of the task inherit.
+            pub fn stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
+                match apium_protocol::json::Json::from_serialize(&value) {
+                    Ok(json) => {
+                        self.options_mut().rare_mut().stamps.insert(name.into(), json);
+                    }
+                    Err(error) => self.fail(error.into()),
+                }
+                self
+            }
+
+            /// A message property (`message_id`, `app_id`, …).
+            pub fn property(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
+                match apium_protocol::json::Json::from_serialize(&value) {
+                    Ok(json) => {
+                        self.options_mut().rare_mut().properties.insert(name.into(), json);
+                    }
+                    Err(error) => self.fail(error.into()),
+                }
+                self
+            }
+
+            /// Another name for logs and monitors; what runs is the task all the same.
+            pub fn shadow(mut self, name: impl Into<String>) -> Self {
+                self.options_mut().rare_mut().shadow = Some(name.into());
+                self
+            }
+
+            /// A task to run on success, with the result as its first argument. Called again, one more.
+            pub fn link(mut self, callback: impl crate::setters::IntoWireSignature) -> Self {
+                match callback.into_wire() {
+                    Ok(callback) => self.options_mut().rare_mut().link.push(callback),
+                    Err(error) => self.fail(error),
+                }
+                self
+            }
+
+            /// A task to run on failure. Called again, one more.
+            pub fn link_error(mut self, callback: impl crate::setters::IntoWireSignature) -> Self {
+                match callback.into_wire() {
+                    Ok(callback) => self.options_mut().rare_mut().link_error.push(callback),
+                    Err(error) => self.fail(error),
+                }
+                self
+            }
+
+            /// Where an RPC reply goes (default: an id of the app's own).
+            pub fn reply_to(mut self, queue: impl AsRef<str>) -> Self {
+                self.options_mut().rare_mut().reply_to = Some(queue.as_ref().into());
+                self
+            }
+
+            /// The first task of the workflow (default: that of the running task, else the own id).
+            pub fn root_id(mut self, id: impl Into<apium_protocol::id::TaskId>) -> Self {
+                self.options_mut().rare_mut().root_id = Some(id.into());
+                self
+            }
+
+            /// The task that sends this one (default: the running task).
+            pub fn parent_id(mut self, id: impl Into<apium_protocol::id::TaskId>) -> Self {
+                self.options_mut().rare_mut().parent_id = Some(id.into());
+                self
+            }
+
+            /// What logs show instead of the positional arguments (secrets, for one).
+            pub fn argsrepr(mut self, text: impl Into<String>) -> Self {
+                self.options_mut().rare_mut().argsrepr = Some(text.into());
+                self
+            }
+
+            /// What logs show instead of the keyword arguments.
+            pub fn kwargsrepr(mut self, text: impl Into<String>) -> Self {
+                self.options_mut().rare_mut().kwargsrepr = Some(text.into());
+                self
+            }
+
+            /// Whether the call is one of the children of the running task (default true).
+            pub fn add_to_parent(mut self, add: bool) -> Self {
+                self.options_mut().rare_mut().add_to_parent = Some(add);
+                self
+            }
+        }
+    };
+}
+
+pub(crate) use call_options;
