@@ -24,7 +24,7 @@ pub struct Batch<T> {
 
 impl<T> Batch<T> {
     /// A batch of these calls.
-    pub fn new(calls: impl IntoIterator<Item = Signature<T>>) -> Self {
+    pub fn of(calls: impl IntoIterator<Item = Signature<T>>) -> Self {
         Self { calls: calls.into_iter().collect(), options: CallOptions::default(), failed: None }
     }
 

@@ -27,7 +27,7 @@ pub struct Call<T> {
 
 impl<T> Call<T> {
     /// A call of a signature.
-    pub fn new(signature: Signature<T>) -> Self {
+    pub fn of(signature: Signature<T>) -> Self {
         Self { signature, publisher: None }
     }
 
@@ -108,7 +108,7 @@ call_options!(T, Call<T>);
 impl<T> Signature<T> {
     /// The call of this signature.
     pub fn call(self) -> Call<T> {
-        Call::new(self)
+        Call::of(self)
     }
 
     /// Sends it; see [`Call::send`].

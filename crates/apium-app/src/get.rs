@@ -57,7 +57,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// Refuses to wait inside a task, where every slot of a worker could come to wait for another.
-    pub(crate) fn check(&self, what: &dyn std::fmt::Display) -> Result<()> {
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
         if self.allow_in_task || current::may_join() {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl Waiting {
     }
 
     /// Waits at most the timeout.
-    pub(crate) async fn limited<F: Future>(timeout: Option<Duration>, what: &dyn std::fmt::Display, work: F) -> Result<F::Output> {
+    pub(crate) async fn limited<F: Future>(timeout: Option<Duration>, what: &str, work: F) -> Result<F::Output> {
         match timeout {
             None => Ok(work.await),
             Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| late(what, limit)),
@@ -79,7 +79,7 @@ impl Waiting {
     }
 }
 
-pub(crate) fn late(what: &dyn std::fmt::Display, limit: Duration) -> Error {
+pub(crate) fn late(what: &str, limit: Duration) -> Error {
     let text = format!("get the result of {what} within {} s; it may still come", limit.as_secs_f64());
     Error::new(ErrorKind::Timeout, text)
 }
@@ -218,7 +218,7 @@ impl<T: DeserializeOwned + Send + 'static> Get<T> {
         if self.result.ignored() {
             return Ok(());
         }
-        self.waiting.check(&format_args!("task {}", self.result.id()))
+        self.waiting.check(&format!("task {}", self.result.id()))
     }
 
     /// What became of the task; its failure is no error (Celery: `propagate=False`).

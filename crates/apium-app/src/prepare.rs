@@ -21,6 +21,7 @@ use crate::config::retry_policy::RetryPolicy;
 use crate::current;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publisher::{PublishPolicy, Publisher, SendDefaults};
+use crate::task::TaskDef;
 
 /// A call that is to become a message.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct CallSpec {
     pub arguments: Arguments,
     /// The options of the call itself.
     pub options: CallOptions,
+    /// The task's definition, where it was called through its type: its attributes count although it is not registered.
+    pub def: Option<&'static TaskDef>,
     /// Whether the task was named rather than called through its type (Celery: `send_task`).
     pub by_name: bool,
 }
@@ -73,8 +76,12 @@ impl Publisher {
     /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
     /// cannot be encoded as asked.
     pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
-        let CallSpec { task, mut arguments, mut options, by_name } = call;
-        let defaults = self.defaults(&task);
+        let CallSpec { task, mut arguments, mut options, def, by_name } = call;
+        let unregistered = match (self.defaults(&task), def) {
+            (None, Some(def)) => Some(self.defaults_of(def)),
+            _ => None,
+        };
+        let defaults = self.defaults(&task).or(unregistered.as_ref());
         if let Some(defaults) = defaults {
             options.fill_from(&defaults.options);
         }
@@ -142,6 +149,15 @@ impl Publisher {
         let outgoing =
             Outgoing { exchange: destination.exchange, routing_key: destination.routing_key, message, eta: times.eta };
         Ok(Prepared { id, outgoing, ignored, add_to_parent, policy })
+    }
+}
+
+impl Publisher {
+    /// What calls take from a task that is not registered here, but known by its definition.
+    fn defaults_of(&self, def: &'static TaskDef) -> SendDefaults {
+        let config = self.config();
+        let options = (def.options)().overlay(config.task_annotations.of(def.name));
+        SendDefaults::of(def.name.into(), &options, config.task_ignore_result)
     }
 }
 

@@ -7,19 +7,20 @@ use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use apium_protocol::codecs::Codecs;
 use apium_transport::broker::SharedBroker;
 use apium_transport::clock::Clock;
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
 use apium_transport::outgoing::Outgoing;
 use apium_transport::topology::Topology;
 
-use crate::call_options::CallOptions;
+use crate::call_options::{CallOptions, Expires};
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::table::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::middleware::{PublishNext, SharedPublishLayer};
+use crate::options::TaskOptions;
 use crate::routing::Router;
-use crate::wire_body::Codecs;
 
 /// What calls of one task take from the task itself.
 #[derive(Debug, Clone)]
@@ -32,12 +33,29 @@ pub struct SendDefaults {
     pub ignore_result: bool,
 }
 
+impl SendDefaults {
+    /// What calls take from a task with these options; `ignore_result` is what the settings say.
+    pub fn of(name: Arc<str>, options: &TaskOptions, ignore_result: bool) -> Self {
+        let attributes = CallOptions {
+            queue: options.queue.as_deref().map(Arc::from),
+            priority: options.priority,
+            serializer: options.serializer.clone(),
+            compression: options.compression.clone(),
+            expires: options.expires.map(Expires::In),
+            time_limit: options.time_limit.map(|limit| limit.as_secs_f64()),
+            soft_time_limit: options.soft_time_limit.map(|limit| limit.as_secs_f64()),
+            ..CallOptions::default()
+        };
+        Self { name, options: attributes, ignore_result: options.ignore_result.unwrap_or(ignore_result) }
+    }
+}
+
 /// What a publisher is made of.
 pub struct PublisherParts {
     /// The settings.
     pub config: Arc<Config>,
     /// Serializers and compressions.
-    pub codecs: Arc<Codecs>,
+    pub codecs: Codecs,
     /// The clock.
     pub clock: Clock,
     /// The broker.
@@ -101,7 +119,7 @@ impl Publisher {
     }
 
     /// Serializers and compressions.
-    pub fn codecs(&self) -> &Arc<Codecs> {
+    pub fn codecs(&self) -> &Codecs {
         &self.0.parts.codecs
     }
 

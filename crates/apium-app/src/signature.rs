@@ -12,6 +12,7 @@ use crate::call_options::CallOptions;
 use crate::error::{Error, Result};
 use crate::prepare::CallSpec;
 use crate::setters::{IntoWireSignature, call_options};
+use crate::task::TaskDef;
 use crate::wire_options::wire_options;
 
 /// A task with arguments and options, not sent yet. `T` is what the task returns. A value that could not be encoded is an
@@ -22,13 +23,14 @@ pub struct Signature<T> {
     arguments: Arguments,
     options: CallOptions,
     immutable: bool,
+    def: Option<&'static TaskDef>,
     by_name: bool,
     failed: Option<Arc<Error>>,
     output: PhantomData<fn() -> T>,
 }
 
 impl<T> Signature<T> {
-    /// A signature of a task of this program; `#[task]` makes them.
+    /// A signature of a task of this program.
     pub fn new(task: impl Into<Cow<'static, str>>, arguments: Result<Arguments>) -> Self {
         let (arguments, failed) = match arguments {
             Ok(arguments) => (arguments, None),
@@ -39,10 +41,16 @@ impl<T> Signature<T> {
             arguments,
             options: CallOptions::default(),
             immutable: false,
+            def: None,
             by_name: false,
             failed,
             output: PhantomData,
         }
+    }
+
+    /// A signature of a `#[task]` function; the attribute makes them.
+    pub fn of_def(def: &'static TaskDef, arguments: Result<Arguments>) -> Self {
+        Self { def: Some(def), ..Self::new(def.name, arguments) }
     }
 
     /// A signature of a task that may live elsewhere (Celery: `send_task`, `signature("name")`).
@@ -57,6 +65,7 @@ impl<T> Signature<T> {
             arguments: self.arguments,
             options: self.options,
             immutable: self.immutable,
+            def: self.def,
             by_name: self.by_name,
             failed: self.failed,
             output: PhantomData,
@@ -107,7 +116,8 @@ impl<T> Signature<T> {
 
     pub(crate) fn into_spec(self) -> Result<CallSpec> {
         self.check()?;
-        Ok(CallSpec { task: self.task, arguments: self.arguments, options: self.options, by_name: self.by_name })
+        let Self { task, arguments, options, def, by_name, .. } = self;
+        Ok(CallSpec { task, arguments, options, def, by_name })
     }
 
     /// The signature as it travels in messages.
@@ -143,6 +153,7 @@ impl<T> Clone for Signature<T> {
             arguments: self.arguments.clone(),
             options: self.options.clone(),
             immutable: self.immutable,
+            def: self.def,
             by_name: self.by_name,
             failed: self.failed.clone(),
             output: PhantomData,
