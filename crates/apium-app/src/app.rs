@@ -155,12 +155,17 @@ impl App {
         for backend in self.backends() {
             outcome = outcome.and(backend.close().await);
         }
-        outcome.map_err(|error| Error::new(ErrorKind::Backend, format!("close the app {}", self.name())).with_source(error))
+        outcome.map_err(|error| {
+            Error::new(ErrorKind::Backend, format!("close the app {}", self.name())).with_source(error)
+        })
     }
 }
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("name", &self.name()).field("broker", self.broker().address()).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("name", &self.name())
+            .field("broker", self.broker().address())
+            .finish_non_exhaustive()
     }
 }

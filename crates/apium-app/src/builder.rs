@@ -26,7 +26,8 @@ use crate::middleware::{PublishLayer, SharedPublishLayer};
 use crate::producer::ProducerPool;
 use crate::publisher::{Publisher, PublisherParts, SendDefaults};
 use crate::registry::{Registry, RegistryBuilder};
-use crate::routing::{Route, RouteQuery, RouteTable, Router};
+use crate::route_table::RouteTable;
+use crate::routing::{Route, RouteQuery, Router};
 use crate::state_map::StateMap;
 use crate::task::TaskType;
 use crate::task_impl::Task;
@@ -147,9 +148,9 @@ impl AppBuilder {
             self.routes.push(Route::Table(RouteTable::new()));
         }
         if let Some(Route::Table(table)) = self.routes.last_mut() {
-            let outcome = table.add(pattern, options).map_err(|error| {
-                Error::new(ErrorKind::Config, format!("use the route \"{pattern}\": {error}"))
-            });
+            let outcome = table
+                .add(pattern, options)
+                .map_err(|error| Error::new(ErrorKind::Config, format!("use the route \"{pattern}\": {error}")));
             self.fail(outcome);
         }
         self
@@ -329,7 +330,8 @@ impl Drivers<'_> {
         let found = self.drivers.iter().find(|driver| driver.schemes().contains(&address.scheme()));
         found.ok_or_else(|| {
             let known: Vec<&str> = self.drivers.iter().flat_map(|driver| driver.schemes()).copied().collect();
-            let text = format!("open the {what} {address}: no driver knows this scheme; there are {}", known.join(", "));
+            let text =
+                format!("open the {what} {address}: no driver knows this scheme; there are {}", known.join(", "));
             Error::new(ErrorKind::Config, text)
         })
     }

@@ -62,7 +62,9 @@ impl<T> Call<T> {
         if app.config().task_always_eager {
             match app.registry().get(&spec.task) {
                 Some(_) if !spec.by_name => return apply(app, spec).await,
-                _ => tracing::warn!(task = %spec.task, "task_always_eager does not apply to a call by name: it is sent"),
+                _ => {
+                    tracing::warn!(task = %spec.task, "task_always_eager does not apply to a call by name: it is sent")
+                }
             }
         }
         let publisher = publisher.as_ref().unwrap_or(app.publisher());

@@ -164,7 +164,8 @@ async fn follow<T>(result: &AsyncResult<T>, mut on_message: Option<OnMessage>) -
             return Err(raised(&document));
         }
     }
-    let text = format!("get the result of task {} from {}: the backend stopped telling", result.id(), backend.address());
+    let text =
+        format!("get the result of task {} from {}: the backend stopped telling", result.id(), backend.address());
     Err(Error::new(ErrorKind::Backend, text))
 }
 

@@ -53,7 +53,8 @@ impl<T> Group<T> {
         if let Some(error) = &self.failed {
             return Err(Error::new(error.kind(), format!("call a group: {error}")));
         }
-        let linked = self.options.rare.as_ref().is_some_and(|rare| !rare.link.is_empty() || !rare.link_error.is_empty());
+        let linked =
+            self.options.rare.as_ref().is_some_and(|rare| !rare.link.is_empty() || !rare.link_error.is_empty());
         if linked {
             let text = "link a callback to a group: link it to its members (a task after all of them is a chord)";
             return Err(Error::new(ErrorKind::Call, text));

@@ -46,15 +46,7 @@ impl<T> AsyncResult<T> {
     }
 
     pub(crate) fn sent(app: &App, id: TaskId, backend: Option<SharedBackend>, ignored: bool) -> Self {
-        Self {
-            id,
-            app: app.clone(),
-            backend,
-            ignored,
-            parent: None,
-            ready: Arc::default(),
-            value: PhantomData,
-        }
+        Self { id, app: app.clone(), backend, ignored, parent: None, ready: Arc::default(), value: PhantomData }
     }
 
     /// The result of a run in this process, which is over.
@@ -311,7 +303,8 @@ pub(crate) fn raised(document: &ResultDocument) -> Error {
         State::Revoked => (ErrorKind::TaskRevoked, "was revoked"),
         _ => (ErrorKind::TaskFailed, "failed"),
     };
-    Error::new(kind, format!("get the value of task {}, which {how}: {failure}", document.task_id)).with_failure(failure)
+    Error::new(kind, format!("get the value of task {}, which {how}: {failure}", document.task_id))
+        .with_failure(failure)
 }
 
 impl<T> Clone for AsyncResult<T> {
