@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use crate::broker::SqliteBroker;
 use crate::claim::{packed, text};
+use crate::mark::{Life, look};
 use crate::store::Weight;
 use crate::store::transaction::{Done, Tx};
 use crate::topology::hide;
@@ -19,8 +20,7 @@ fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
         "WITH due AS (SELECT queue, sum(run_at <= ?1) AS due, sum(run_at > ?1) AS later FROM parked GROUP BY queue) \
          SELECT name, (SELECT count(*) FROM ready WHERE queue = q.id) + coalesce(due.due, 0), \
                 (SELECT count(*) FROM claimed WHERE queue = q.id), coalesce(due.later, 0), \
-                (SELECT count(*) FROM subscription s JOIN consumer c ON c.id = s.consumer \
-                 WHERE s.queue = q.id AND c.lease_until > ?1) \
+                (SELECT count(*) FROM subscription s WHERE s.queue = q.id) \
          FROM queue q LEFT JOIN due ON due.queue = q.id WHERE hidden = 0 ORDER BY name",
     )?;
     let count = |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
@@ -117,6 +117,20 @@ impl QueueAdmin for SqliteBroker {
 
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(self.purge_all("purge the queue", queue))
+    }
+
+    fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let name = node.to_owned();
+            let read = move |conn: &Connection, _| {
+                let mut select = conn.prepare_cached("SELECT id FROM consumer WHERE node = ?1")?;
+                select.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
+            };
+            let named = self.handle().reading("count the consumers", read).await?;
+            let folder = self.handle().opened.store.live_folder();
+            // The name of one that was killed can be taken at once, though its row still stands.
+            Ok(named.into_iter().filter(|id| !matches!(look(&folder, *id), Life::Dead(_))).count() as u64)
+        })
     }
 
     fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {

@@ -105,4 +105,8 @@ pub trait QueueAdmin: Send + Sync {
 
     /// Deletes the queue with its waiting messages and its bindings. A missing queue is not an error.
     fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// How many consumers of this node name live, in this process and in others. A worker that finds more than its own warns
+    /// of a second worker with its name; those of a worker that was killed do not count.
+    fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>>;
 }

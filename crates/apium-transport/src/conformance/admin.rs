@@ -3,8 +3,9 @@
 use crate::broker::QueueStats;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    ack, assert_counts, names, nothing_else, numbered, send, stats, take, through, to, with_priority,
+    ack, assert_counts, names, nothing_else, numbered, send, soon, stats, take, through, to, with_priority,
 };
+use crate::consumer::ConsumeSpec;
 use crate::error::ErrorKind;
 use crate::topology::{Queue, Topology};
 
@@ -96,4 +97,32 @@ pub async fn a_missing_queue_is_empty(f: Fixture) {
     assert_eq!(admin.purge("missing").await.expect("could not purge"), 0);
     admin.delete("missing").await.expect("could not delete");
     assert!(admin.stats().await.expect("could not count").is_empty());
+}
+
+/// Live consumers are counted by the node name they gave, through any handle; closed and dead ones do not count.
+pub async fn consumers_are_counted_by_node(f: Fixture) {
+    let Some(admin) = f.broker.queues() else { return };
+    let named = async |node: &str| admin.consumers_named(node).await.expect("could not count the consumers");
+    assert_eq!(named("a@h").await, 0);
+    let open = async |node: &str| {
+        let spec = ConsumeSpec { node: node.to_owned(), ..f.spec(&["q"]) };
+        f.broker.consume(spec).await.expect("could not consume")
+    };
+    let (first, second, other) = (open("a@h").await, open("a@h").await, open("b@h").await);
+    assert_eq!((named("a@h").await, named("b@h").await), (2, 1));
+    if let Some(again) = f.reopen().await {
+        let admin = again.broker.queues().expect("queues of the same driver");
+        assert_eq!(admin.consumers_named("a@h").await.expect("could not count the consumers"), 2);
+    }
+    first.close().await.expect("could not close");
+    assert_eq!(named("a@h").await, 1);
+    f.kill(second).await;
+    soon("the dead consumer counts no more", async {
+        while named("a@h").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(named("b@h").await, 1);
+    other.close().await.expect("could not close");
 }

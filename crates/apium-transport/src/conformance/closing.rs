@@ -30,6 +30,7 @@ pub async fn a_closed_broker_says_so(f: Fixture) {
         assert_closed("peek", admin.peek("q", 1).await);
         assert_closed("purge", admin.purge("q").await);
         assert_closed("delete", admin.delete("q").await);
+        assert_closed("consumers_named", admin.consumers_named("n").await);
     }
     if let Some(dead) = broker.dead() {
         assert_closed("list", dead.list(0, 1).await);

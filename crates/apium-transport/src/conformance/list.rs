@@ -95,6 +95,7 @@ macro_rules! conformance_tests {
             purge_leaves_what_is_delivered
             delete_removes_the_queue
             a_missing_queue_is_empty
+            consumers_are_counted_by_node
         }
         $crate::conformance_tests! { @cases $make, deadletters:
             a_letter_says_everything

@@ -61,6 +61,13 @@ impl QueueAdmin for MemoryBroker {
             Ok(())
         })
     }
+
+    fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            self.check_open("count the consumers")?;
+            Ok(self.store.lock().seats.values().filter(|seat| seat.node == node).count() as u64)
+        })
+    }
 }
 
 fn count(world: &World, name: &str, queue: &Queue) -> QueueStats {

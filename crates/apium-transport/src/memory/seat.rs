@@ -13,6 +13,7 @@ use crate::memory::queue::Entry;
 /// A consumer's place in the store.
 #[derive(Debug)]
 pub(super) struct Seat {
+    pub(super) node: String,
     pub(super) queues: Vec<Arc<str>>,
     /// Whose turn among `queues` it is.
     pub(super) turn: usize,
@@ -38,6 +39,7 @@ pub(super) struct Held {
 impl Seat {
     pub(super) fn new(spec: &ConsumeSpec, queues: Vec<Arc<str>>, closed: Arc<AtomicBool>) -> Self {
         Self {
+            node: spec.node.clone(),
             queues,
             turn: 0,
             prefetch: spec.prefetch,
