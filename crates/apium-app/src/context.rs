@@ -87,8 +87,18 @@ impl Ctx {
 
     /// As [`direct`](Self::direct), with state for the function to take, and what its calls are sent through.
     pub fn direct_with(states: StateMap, publisher: Option<Publisher>) -> Self {
+        Self::without_task(Request::direct(), states, publisher)
+    }
+
+    /// As [`direct`](Self::direct), around a request of one's own: for unit tests of tasks that look at it (Celery:
+    /// `push_request`).
+    pub fn for_request(request: Request) -> Self {
+        Self::without_task(request, StateMap::new(), None)
+    }
+
+    fn without_task(request: Request, states: StateMap, publisher: Option<Publisher>) -> Self {
         Self(Arc::new(Inner {
-            request: Arc::new(Request::direct()),
+            request: Arc::new(request),
             task: None,
             publisher,
             backend: None,
@@ -99,13 +109,6 @@ impl Ctx {
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
         }))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_request(request: Request) -> Self {
-        let mut ctx = Self::direct();
-        Arc::get_mut(&mut ctx.0).unwrap().request = Arc::new(request);
-        ctx
     }
 
     /// What the message said about this run.

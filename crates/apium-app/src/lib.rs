@@ -16,6 +16,7 @@ mod current_app;
 pub mod deferred;
 pub mod effective;
 pub mod error;
+pub mod expansion;
 pub mod failure;
 pub mod get;
 pub mod group;

@@ -30,7 +30,7 @@ impl RateLimit {
             }
         };
         match count.trim().parse::<f64>() {
-            Ok(count) if count == 0.0 => Ok(None),
+            Ok(0.0) => Ok(None),
             Ok(count) if count.is_finite() && count > 0.0 => Ok(Some(Self { per_second: count / seconds })),
             _ => Err(Error::new(
                 ErrorKind::Config,

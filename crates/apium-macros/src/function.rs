@@ -79,7 +79,7 @@ fn check_signature(item: &ItemFn) -> Result<()> {
     if let Some(param) = sig.generics.params.first() {
         let text =
             "a task cannot be generic: its name on the wire stands for one function; write one task for each type";
-        return Err(Error::new(param.span(), text));
+        return Err(Error::new_spanned(param, text));
     }
     let refused: [(Option<Span>, &str); 4] = [
         (not_safe(&sig.safety), "a task cannot be `unsafe`: the worker calls it with whatever comes"),
@@ -103,7 +103,7 @@ fn parameter(arg: &mut FnArg, index: usize) -> Result<Parameter> {
         FnArg::Receiver(receiver) => {
             let text =
                 "a task is a free function, without `self`; for a task with fields of its own write `impl Task for …`";
-            return Err(Error::new(receiver.span(), text));
+            return Err(Error::new_spanned(receiver, text));
         }
     };
     let ours = ours(&mut arg.attrs)?;
@@ -124,7 +124,7 @@ fn kind(arg: &PatType, ours: Ours) -> Result<Kind> {
         plain()?;
         return match ty {
             Mutable::No => Ok(Kind::Context { by_reference }),
-            Mutable::Yes => Err(Error::new(arg.ty.span(), "the context is shared: take it as `&Ctx`")),
+            Mutable::Yes => Err(Error::new_spanned(&arg.ty, "the context is shared: take it as `&Ctx`")),
         };
     }
     if last_word(&arg.ty).is_some_and(|word| word == "State") {
@@ -152,7 +152,7 @@ fn wire_name(pat: &Pat) -> Result<String> {
         Pat::Ident(pat) if pat.subpat.is_none() && pat.by_ref.is_none() => Ok(pat.ident.unraw().to_string()),
         _ => {
             let text = "a task's parameter needs a name, since its name is the keyword argument on the wire; take it apart in the body";
-            Err(Error::new(pat.span(), text))
+            Err(Error::new_spanned(pat, text))
         }
     }
 }
@@ -196,10 +196,10 @@ fn owned(ty: &Type) -> Result<()> {
                 Type::Slice(_) => "take a `Vec`",
                 _ => "take it by value",
             };
-            Err(Error::new(ty.span(), format!("a task owns its arguments, since they come out of a message: {hint}")))
+            Err(Error::new_spanned(ty, format!("a task owns its arguments, since they come out of a message: {hint}")))
         }
         Type::ImplTrait(_) => {
-            Err(Error::new(ty.span(), "a task cannot be generic: name the type that its argument is read as"))
+            Err(Error::new_spanned(ty, "a task cannot be generic: name the type that its argument is read as"))
         }
         _ => Ok(()),
     }
@@ -212,15 +212,15 @@ fn check_order(parameters: &[Parameter]) -> Result<()> {
         match kind {
             Kind::Wire { .. } if rest.is_some() => {
                 let text = "`Args` and `Kwargs` take what is left: put them behind the other parameters";
-                return Err(Error::new(ty.span(), text));
+                return Err(Error::new_spanned(ty, text));
             }
             Kind::Wire { default: Some(_), .. } => optional = true,
             Kind::Wire { default: None, .. } if optional => {
                 let text = "a parameter without a default cannot stand behind one that has a default";
-                return Err(Error::new(ty.span(), text));
+                return Err(Error::new_spanned(ty, text));
             }
-            Kind::Rest if rest.is_some() => return Err(Error::new(ty.span(), "`Args` comes once, before `Kwargs`")),
-            Kind::Keywords if rest == Some("Kwargs") => return Err(Error::new(ty.span(), "`Kwargs` comes once")),
+            Kind::Rest if rest.is_some() => return Err(Error::new_spanned(ty, "`Args` comes once, before `Kwargs`")),
+            Kind::Keywords if rest == Some("Kwargs") => return Err(Error::new_spanned(ty, "`Kwargs` comes once")),
             Kind::Rest => rest = Some("Args"),
             Kind::Keywords => rest = Some("Kwargs"),
             _ => {}

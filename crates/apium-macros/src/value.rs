@@ -136,7 +136,8 @@ pub(crate) fn number_or_none(input: ParseStream<'_>) -> Result<Option<u32>> {
         input.parse::<syn::Ident>()?;
         return Ok(None);
     }
-    number(input, u32::MAX).map(Some)
+    let wrong = |e: Error| Error::new(e.span(), "write a whole number here, or `none` for no limit");
+    number(input, u32::MAX).map(Some).map_err(wrong)
 }
 
 #[cfg(test)]
