@@ -114,6 +114,7 @@ impl WorkerBuilder {
             layers: self.layers,
             soft_stop: self.soft_stop.unwrap_or_default(),
             watched: true,
+            buckets: HashMap::new(),
         };
         let node = options.node.clone();
         let running = launch(parts(&self.app), options).await?;

@@ -28,6 +28,7 @@ use crate::pool::async_tasks::Slots;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
 use crate::process::{Counts, Process};
+use crate::rate_limit::Bucket;
 use crate::ready::Ready;
 use crate::shutdown::StopSwitch;
 use crate::watchdog::Watchdog;
@@ -54,14 +55,17 @@ pub(crate) struct Options {
     pub(crate) multiplier: usize,
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) soft_stop: Duration,
+    /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
+    /// Rate limits of a worker before this one, for tests.
+    pub(crate) buckets: HashMap<Arc<str>, Bucket>,
 }
 
 /// Checks, connects and starts everything.
 ///
 /// # Errors
 /// What [`checks`] refuses; a broker address that cannot work. A broker that cannot be reached is waited for.
-pub(crate) async fn launch(app: AppParts, options: Options) -> Result<Running> {
+pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Running> {
     checks::check(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
     let (cold_switch, cold) = ColdSwitch::new();
@@ -77,6 +81,7 @@ pub(crate) async fn launch(app: AppParts, options: Options) -> Result<Running> {
     let clock = app.publisher.clock().clone();
     let broker = app.publisher.broker().clone();
     let ready = Arc::new(Ready::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
+    ready.remember(std::mem::take(&mut options.buckets));
     let completer = Completer::new(broker.clone(), app.backend.clone());
     let process = Arc::new(Process {
         intake: Intake {

@@ -4,7 +4,7 @@
 //! [`consume`], which owns the fetching loop, [`ready`], which lines up what was fetched, the [`pool`], and [`worker`], which
 //! stops everything in order.
 
-// pub mod builder;
+pub mod builder;
 mod checks;
 mod cold;
 mod completer;
@@ -17,6 +17,7 @@ mod hooks;
 mod intake;
 mod launch;
 pub mod layer;
+pub mod local;
 mod log;
 pub mod node;
 pub mod outcome;
@@ -27,6 +28,7 @@ mod rate_limit;
 mod ready;
 mod settle;
 pub mod shutdown;
+pub mod testing;
 mod time_limit;
 mod verdict;
 mod watchdog;

@@ -87,6 +87,17 @@ impl<W> Limited<W> {
         waiting.map(|task| task.bucket.next_start().unwrap_or(Timestamp::MIN)).min()
     }
 
+    /// The state of every limit.
+    pub(crate) fn buckets(&self) -> HashMap<Arc<str>, Bucket> {
+        self.tasks.iter().map(|(name, task)| (name.clone(), task.bucket)).collect()
+    }
+
+    /// Takes over the state of limits.
+    pub(crate) fn remember(&mut self, buckets: HashMap<Arc<str>, Bucket>) {
+        let line = |(name, bucket)| (name, Line { bucket, line: VecDeque::new() });
+        self.tasks.extend(buckets.into_iter().map(line));
+    }
+
     /// Takes everything that waits.
     pub(crate) fn drain(&mut self) -> Vec<W> {
         self.waiting = 0;

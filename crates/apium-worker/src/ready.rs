@@ -5,8 +5,8 @@
 //! were taken since the last note when runs are short. A redelivered message is never noted before its own turn: it may be the
 //! one that kills workers, and its neighbours must not be counted with it.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apium_transport::clock::Clock;
 use apium_transport::consumer::Receipt;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::eta::Waiting;
-use crate::rate_limit::Limited;
+use crate::rate_limit::{Bucket, Limited};
 use crate::work::Work;
 
 /// At most so many runs are noted ahead.
@@ -218,7 +218,7 @@ impl Ready {
 
     /// Notes at the broker that these runs begin, then lets the slots have them.
     async fn note(&self, works: Vec<Work>) {
-        for group in works.chunk_by(|a, b| std::sync::Arc::ptr_eq(&a.source, &b.source)) {
+        for group in works.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
             let receipts: Vec<Receipt> = group.iter().map(|work| work.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
             if let Err(error) = first.source.acker.begin(&receipts).await {
@@ -244,6 +244,16 @@ impl Ready {
         let idle = state.idle;
         drop(state);
         self.wake_slots(idle);
+    }
+
+    /// The rate limits' state, for a worker after this one.
+    pub(crate) fn buckets(&self) -> HashMap<Arc<str>, Bucket> {
+        self.lock().limited.buckets()
+    }
+
+    /// Takes over the rate limits' state of a worker before this one.
+    pub(crate) fn remember(&self, buckets: HashMap<Arc<str>, Bucket>) {
+        self.lock().limited.remember(buckets);
     }
 
     /// Waits for times, one after the other. Runs as a part; ends never.

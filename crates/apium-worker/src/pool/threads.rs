@@ -105,6 +105,12 @@ impl Threads {
         self.lock().leaked
     }
 
+    /// Lets the threads end when they are idle, without waiting for them.
+    pub(crate) fn release(&self) {
+        self.lock().closed = true;
+        self.0.wake.notify_all();
+    }
+
     /// Ends the idle threads and waits up to `deadline` for the others; abandoned ones are not waited for.
     pub(crate) fn close(&self, deadline: Duration) {
         let mut state = self.lock();

@@ -1,0 +1,128 @@
+//! Running a task in the caller's process (`task_always_eager`, `apply`): the same executor and the same verdicts as in a worker,
+//! without queue, limits and countdown.
+
+use std::sync::Arc;
+
+use apium_app::app::App;
+use apium_app::context::{Ctx, CtxParts};
+use apium_app::error::Result;
+use apium_app::failure::Failure;
+use apium_app::limits::LimitSignal;
+use apium_app::local::{LocalRun, LocalRunner};
+use apium_app::record::{Told, document};
+use apium_app::request::{DeliveryInfo, Request};
+use apium_app::retry::NextRun;
+use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::json::Json;
+use apium_protocol::record::ResultDocument;
+use apium_protocol::state::State;
+use apium_transport::backend::ResultRecord;
+use futures_util::future::BoxFuture;
+use tracing::Instrument as _;
+
+use crate::cold::Cold;
+use crate::executor::Executor;
+use crate::pool::kind::PoolKind;
+use crate::pool::threads::Threads;
+use crate::settle::{Run, settle};
+use crate::time_limit::Limits;
+use crate::verdict::Ended;
+use crate::{hooks, log, node};
+
+/// Runs eager calls. `AppBuilder::local_runner` takes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Local;
+
+impl LocalRunner for Local {
+    fn run(&self, app: App, run: LocalRun) -> BoxFuture<'static, Result<ResultDocument>> {
+        Box::pin(eager(app, run))
+    }
+}
+
+async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
+    let LocalRun { task, message, throws, .. } = run;
+    let invocation = app.codecs().decode(&message, app.accept())?;
+    let from = DeliveryInfo { priority: message.properties.priority, ..DeliveryInfo::default() };
+    let host: Arc<str> = node::host().into();
+    let mut request = Request::received(invocation.headers, message.properties, invocation.body, from, host);
+    request.is_eager = true;
+    request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
+    let executor = Executor {
+        pool: PoolKind::Async,
+        threads: Threads::new(1, tokio::runtime::Handle::current()),
+        clock: app.clock().clone(),
+        layers: Vec::new(),
+        cold: Cold::never(),
+    };
+    let document = loop {
+        let ctx = Ctx::new(CtxParts {
+            request: Arc::new(request.clone()),
+            task: task.clone(),
+            publisher: app.publisher().clone(),
+            backend: app.backend_for(&task).cloned(),
+            states: app.states().clone(),
+            limits: LimitSignal::never(),
+            run: None,
+        });
+        let span = log::span(&task.name, &request);
+        let began = std::time::Instant::now();
+        let outcome = executor.execute(&ctx, Limits::NONE, None).instrument(span.clone()).await;
+        let now = app.clock().now();
+        let verdict = settle(Run { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
+        log::ended(&task.name, &request, &verdict.ending, began.elapsed(), task.effective.resultrepr_maxsize);
+        // Who is told of a failure at once needs no hook for it.
+        let is_raised = throws && matches!(verdict.ending, Ended::Failure { .. });
+        let told = told(&verdict.ending);
+        if !is_raised && hooks::wanted(&task.hooks, &verdict.ending) {
+            hooks::after(&task.hooks, &ctx, verdict.ending).instrument(span).await;
+        }
+        match verdict.again {
+            // A retry runs again at once.
+            Some(next) => apply(&mut request, next),
+            None => {
+                let id = request.headers.id.clone().unwrap_or_else(|| "".into());
+                break document(&request, id, told, ctx.children(), &app.config().record_rules(), now);
+            }
+        }
+    };
+    executor.threads.release();
+    let ignored = request.headers.ignore_result.unwrap_or(task.effective.ignore_result);
+    if let Some(backend) = app.backend_for(&task).filter(|_| app.config().task_store_eager_result && !ignored)
+        && document.state.is_ready()
+    {
+        let record = ResultRecord { document: document.clone(), run: None, ttl: app.config().result_ttl() };
+        backend.store(vec![record]).await?;
+    }
+    Ok(document)
+}
+
+/// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
+fn told(ended: &Ended) -> Told {
+    let of = |state, failure: &Failure| Told {
+        state,
+        result: failure.exception().to_json(),
+        traceback: failure.traceback().map(str::to_owned),
+    };
+    match ended {
+        Ended::Success(value) => Told { state: State::Success, result: value.clone(), traceback: None },
+        Ended::Failure { failure, .. } => of(State::Failure, failure),
+        Ended::Rejected { reason, requeue } => {
+            of(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
+        }
+        Ended::Revoked(reason) => of(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason))),
+        Ended::Retry(_) => Told { state: State::Retry, result: Json::NULL, traceback: None },
+        Ended::Ignored | Ended::Cancelled { .. } => Told { state: State::Ignored, result: Json::NULL, traceback: None },
+    }
+}
+
+/// The request of the next run.
+fn apply(request: &mut Request, next: NextRun) {
+    request.headers.retries = next.retries;
+    request.headers.extra.extend(next.headers);
+    if let Some(args) = next.args {
+        request.body.args = args;
+    }
+    if let Some(kwargs) = next.kwargs {
+        request.body.kwargs = kwargs;
+    }
+}

@@ -1,0 +1,178 @@
+//! The app of a test: it runs what is due when it is told to, and knows what was sent.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use apium_app::app::App;
+use apium_app::error::{Error, ErrorKind, Result};
+use apium_transport::broker::QueueStats;
+use apium_transport::clock::Clock;
+use apium_transport::outgoing::Outgoing;
+use jiff::Timestamp;
+
+use crate::builder::parts;
+use crate::handle::WorkerHandle;
+use crate::launch::{Options, launch};
+use crate::pool::kind::PoolKind;
+use crate::rate_limit::Bucket;
+use crate::shutdown::StopKind;
+use crate::testing::recorder::Recorder;
+
+/// How long a drain waits for a task that does not end, on the machine's clock.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The app of a test. It is an [`App`] with a clock that the test turns and without a worker of its own: tasks run inside
+/// [`drain`](Self::drain) and [`advance`](Self::advance), one after the other, in the caller's process.
+pub struct TestApp {
+    app: App,
+    clock: Clock,
+    recorder: Arc<Recorder>,
+    concurrency: usize,
+    memory: Mutex<Memory>,
+}
+
+/// What one drain leaves to the next.
+#[derive(Default)]
+struct Memory {
+    buckets: HashMap<Arc<str>, Bucket>,
+    next_due: Option<Timestamp>,
+}
+
+impl Deref for TestApp {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl TestApp {
+    pub(super) fn new(app: App, clock: Clock, recorder: Arc<Recorder>, concurrency: usize) -> Self {
+        Self { app, clock, recorder, concurrency, memory: Mutex::default() }
+    }
+
+    /// The clock, which stands still until [`advance`](Self::advance) turns it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The messages that were published for a task so far, its retries included, in order.
+    pub fn sent(&self, task: &str) -> Vec<Outgoing> {
+        self.recorder.sent(task)
+    }
+
+    /// Runs everything that is due, and what that sends, until nothing is due or running. Tells how many tasks ran.
+    ///
+    /// # Panics
+    /// When the worker cannot start (missing state, say), or a task does not end within half a minute.
+    pub async fn drain(&self) -> u64 {
+        match self.try_drain().await {
+            Ok(ran) => ran,
+            Err(error) => panic!("could not {error}"),
+        }
+    }
+
+    /// Turns the clock by `span`, stopping at each instant at which something becomes due (a countdown, a retry, a rate limit)
+    /// to run it. Tells how many tasks ran.
+    ///
+    /// # Panics
+    /// As [`drain`](Self::drain).
+    pub async fn advance(&self, span: Duration) -> u64 {
+        let end = self.now().saturating_add(span).unwrap_or(Timestamp::MAX);
+        let mut ran = self.drain().await;
+        loop {
+            let now = self.now();
+            let held = self.memory.lock().unwrap_or_else(PoisonError::into_inner).next_due;
+            let next = [self.recorder.next_due(now), held.filter(|due| *due > now)].into_iter().flatten().min();
+            let next = next.filter(|next| *next < end).unwrap_or(end);
+            self.clock.advance(Duration::try_from(next.duration_since(now)).unwrap_or_default());
+            ran += self.drain().await;
+            if next >= end {
+                return ran;
+            }
+        }
+    }
+
+    /// As [`drain`](Self::drain), with what goes wrong as an error.
+    ///
+    /// # Errors
+    /// When the worker cannot start, or a task does not end within half a minute.
+    pub async fn try_drain(&self) -> Result<u64> {
+        let mut ran = 0;
+        let mut queues = self.app.config().queue_names();
+        loop {
+            queues.extend(self.stats().await?.into_iter().map(|queue| queue.queue));
+            queues.sort();
+            queues.dedup();
+            ran += self.drain_queues(queues.clone()).await?;
+            let left = self.stats().await?;
+            if left.iter().all(|queue| queue.ready == 0 || queues.contains(&queue.queue)) {
+                return Ok(ran);
+            }
+        }
+    }
+
+    async fn drain_queues(&self, queues: Vec<String>) -> Result<u64> {
+        let buckets = std::mem::take(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner).buckets);
+        let options = Options {
+            node: "test@localhost".into(),
+            queues,
+            pool: PoolKind::Async,
+            concurrency: self.concurrency,
+            multiplier: 4,
+            layers: Vec::new(),
+            soft_stop: Duration::ZERO,
+            watched: false,
+            buckets,
+        };
+        let node = options.node.clone();
+        let worker = WorkerHandle::new(node, launch(parts(&self.app), options).await?);
+        let quiet = self.until_quiet(&worker).await;
+        let process = worker.process();
+        let memory = Memory { buckets: process.ready.buckets(), next_due: process.ready.next_due() };
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
+        let kind = if quiet.is_ok() { StopKind::Warm } else { StopKind::Cold };
+        let report = worker.stop(kind).await;
+        quiet.map(|()| report.finished)
+    }
+
+    /// Waits until nothing is ready, fetched, running or being settled.
+    async fn until_quiet(&self, worker: &WorkerHandle) -> Result<()> {
+        let process = worker.process();
+        let began = Instant::now();
+        let mut looks = 0_u32;
+        loop {
+            let before = process.ready.quiet().filter(|_| process.completer.open() == 0);
+            if before.is_some() {
+                let stats = self.stats().await?;
+                let waiting = process.ready.not_due(self.now()) as u64;
+                let ready: u64 = stats.iter().map(|queue| queue.ready).sum();
+                let unacked: u64 = stats.iter().map(|queue| queue.unacked).sum();
+                let still = process.ready.quiet().filter(|_| process.completer.open() == 0) == before;
+                if still && ready == 0 && unacked <= waiting {
+                    return Ok(());
+                }
+            }
+            if began.elapsed() > PATIENCE {
+                let context = "drain the queues within 30 s: a task waits for something that does not come, perhaps for \
+                               the clock, which stands still meanwhile";
+                return Err(Error::new(ErrorKind::Timeout, context));
+            }
+            looks += 1;
+            match looks % 64 {
+                // Tasks on threads and other processes need real time.
+                0 => tokio::time::sleep(Duration::from_millis(1)).await,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    async fn stats(&self) -> Result<Vec<QueueStats>> {
+        match self.app.broker().queues() {
+            Some(queues) => Ok(queues.stats().await?),
+            None => Err(Error::new(ErrorKind::Config, "drain the queues: this broker does not count its messages")),
+        }
+    }
+}

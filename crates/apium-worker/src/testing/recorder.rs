@@ -1,0 +1,48 @@
+//! What was sent, and when it becomes due.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use apium_transport::outgoing::Outgoing;
+use jiff::Timestamp;
+
+/// Notes everything that was published.
+#[derive(Debug, Default)]
+pub(super) struct Recorder(Mutex<Notes>);
+
+#[derive(Debug, Default)]
+struct Notes {
+    sent: Vec<Outgoing>,
+    dues: BTreeSet<Timestamp>,
+}
+
+impl Recorder {
+    fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
+        let mut notes = self.lock();
+        for outgoing in batch {
+            notes.dues.extend(outgoing.eta);
+            notes.sent.push(outgoing.clone());
+        }
+    }
+
+    pub(super) fn note_due(&self, due: Timestamp) {
+        self.lock().dues.insert(due);
+    }
+
+    /// The next instant after `now` at which something becomes due.
+    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut notes = self.lock();
+        // What is past was seen.
+        notes.dues = notes.dues.split_off(&now);
+        notes.dues.iter().find(|due| **due > now).copied()
+    }
+
+    pub(super) fn sent(&self, task: &str) -> Vec<Outgoing> {
+        let of_task = |outgoing: &&Outgoing| outgoing.message.headers.task.as_deref() == Some(task);
+        self.lock().sent.iter().filter(of_task).cloned().collect()
+    }
+}
