@@ -27,10 +27,6 @@ impl Cold {
         Self(watch::channel(false).1)
     }
 
-    pub(crate) fn is_set(&self) -> bool {
-        *self.0.borrow()
-    }
-
     /// Waits for the signal; for ever when the switch is gone. Cancel-safe.
     pub(crate) async fn wait(&self) {
         let mut seen = self.0.clone();

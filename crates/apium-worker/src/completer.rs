@@ -68,8 +68,6 @@ struct Shared {
     pending: Mutex<VecDeque<Finish>>,
     wake: Notify,
     room: Notify,
-    /// Told after each batch; for who waits until nothing is left.
-    settled: Notify,
     open: AtomicUsize,
     hurry: AtomicBool,
     broker: SharedBroker,
@@ -82,7 +80,6 @@ impl Completer {
             pending: Mutex::default(),
             wake: Notify::new(),
             room: Notify::new(),
-            settled: Notify::new(),
             open: AtomicUsize::new(0),
             hurry: AtomicBool::new(false),
             broker,
@@ -134,11 +131,6 @@ impl Completer {
         self.0.open.load(Ordering::Acquire)
     }
 
-    /// Waits until the next batch is done.
-    pub(crate) fn batch_done(&self) -> impl Future<Output = ()> + '_ {
-        self.0.settled.notified()
-    }
-
     /// From now on nothing is tried again: the process is about to end, and what is not settled will be delivered again.
     pub(crate) fn hurry(&self) {
         self.0.hurry.store(true, Ordering::Release);
@@ -170,7 +162,6 @@ impl Completer {
             self.complete(batch).await;
             self.0.open.fetch_sub(count, Ordering::AcqRel);
             self.0.room.notify_waiters();
-            self.0.settled.notify_waiters();
         }
     }
 

@@ -80,6 +80,7 @@ impl Watchdog {
     }
 
     /// How many blocking polls were told about.
+    #[cfg(test)]
     pub(crate) fn blocked(&self) -> u64 {
         self.shared.blocked.load(Ordering::Relaxed)
     }
