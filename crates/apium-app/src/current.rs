@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 
 use crate::context::Ctx;
+use crate::plain_code::PlainCode;
 
 tokio::task_local! {
     static RUNNING: Ctx;
@@ -30,6 +31,7 @@ pub fn enter<R>(ctx: Ctx, run: impl FnOnce() -> R) -> R {
     }
     ENTERED.with_borrow_mut(|stack| stack.push(ctx));
     let _leave = Leave;
+    let _plain = PlainCode::enter();
     run()
 }
 
@@ -40,7 +42,7 @@ pub fn get() -> Option<Ctx> {
 
 /// Whether a plain task function runs on this thread, where blocking is allowed.
 pub fn is_blocking() -> bool {
-    ENTERED.with_borrow(|stack| !stack.is_empty())
+    PlainCode::is_running()
 }
 
 /// Allows `get()` of results inside a task, while `future` runs (Celery's `allow_join_result`). Mind the deadlock that the

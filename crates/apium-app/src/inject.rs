@@ -8,7 +8,7 @@ use crate::task_error::{TaskError, TaskResult};
 
 /// Makes a parameter out of the context; a parameter marked `#[inject]` is of such a type.
 ///
-/// ```ignore
+/// ```text
 /// impl FromContext for Smtp {
 ///     const NEED: Option<StateNeed> = Some(StateNeed::of::<SmtpPool>());
 ///     fn from_context(ctx: &Ctx) -> TaskResult<Self> { ctx.state::<SmtpPool>()?.checkout().or_fail() }

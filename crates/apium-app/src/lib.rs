@@ -27,6 +27,7 @@ pub mod local;
 pub mod middleware;
 pub mod named;
 pub mod options;
+mod plain_code;
 pub mod prepare;
 pub mod producer;
 pub mod publisher;

@@ -80,7 +80,7 @@ impl LimitSignal {
 
     /// Waits until the soft limit has passed; for ever when there is none. Cancel-safe.
     ///
-    /// ```ignore
+    /// ```text
     /// tokio::select! {
     ///     page = fetch(url) => page?,
     ///     () = ctx.soft_limit().wait() => return Err(ctx.retry().into()),

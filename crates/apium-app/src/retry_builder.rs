@@ -210,7 +210,7 @@ impl fmt::Debug for RetryBuilder {
 pub trait OrRetry<T> {
     /// The value, or a retry; `shape` says which one.
     ///
-    /// ```ignore
+    /// ```text
     /// let page = fetch(url).await.or_retry(ctx, |r| r.backoff().max_retries(3))?;
     /// ```
     ///

@@ -19,7 +19,7 @@ use crate::wire_args::{FromArguments, IntoArguments};
 
 /// A task class. Register an instance with `AppBuilder::register_task`; every run borrows that one instance.
 ///
-/// ```ignore
+/// ```text
 /// struct Add { bonus: i64 }
 ///
 /// impl Task for Add {

@@ -1,0 +1,28 @@
+//! Whether this thread runs a plain task function, which may block it.
+
+use std::cell::Cell;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Marks the thread as one that runs plain code, until it is dropped.
+pub(crate) struct PlainCode;
+
+impl PlainCode {
+    pub(crate) fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self
+    }
+
+    /// Whether a plain task function runs on this thread.
+    pub(crate) fn is_running() -> bool {
+        DEPTH.get() > 0
+    }
+}
+
+impl Drop for PlainCode {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
