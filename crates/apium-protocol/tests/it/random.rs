@@ -16,7 +16,7 @@ use apium_protocol::signature::Signature;
 use apium_protocol::timestamp;
 use apium_protocol::value::Value;
 use proptest::collection::{btree_map, vec};
-use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use crate::same::same;
 
@@ -112,6 +112,8 @@ fn headers() -> impl Strategy<Value = Headers> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn messages_round_trip_through_every_serializer_and_compression(body in body(), headers in headers()) {
         let codecs = Codecs::standard();
