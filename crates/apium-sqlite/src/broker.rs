@@ -21,6 +21,7 @@ use crate::seat::Seat;
 use crate::store::Weight;
 use crate::store::transaction::Tx;
 use crate::topology::{declare, ensure_queue};
+use crate::wake::WakeCauses;
 
 /// A broker in one SQLite file. Several processes of one machine may open the same file.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ pub struct SqliteBroker {
 impl SqliteBroker {
     pub(crate) fn new(handle: Handle) -> Self {
         Self { handle }
+    }
+
+    /// How often something of another process woke this one, since the store was opened.
+    pub fn wake_causes(&self) -> WakeCauses {
+        self.handle.opened.store.wake.causes()
     }
 
     pub(crate) fn handle(&self) -> &Handle {

@@ -34,6 +34,16 @@ impl SqliteDriver {
         Self::default()
     }
 
+    /// Opens a broker, by its own type: for what only this driver has.
+    pub fn open_broker(&self, address: Address, options: &DriverOptions) -> Result<SqliteBroker> {
+        self.open(address, options).map(SqliteBroker::new)
+    }
+
+    /// Opens a result backend, by its own type.
+    pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<SqliteBackend> {
+        self.open(address, options).map(SqliteBackend::new)
+    }
+
     fn open(&self, address: Address, options: &DriverOptions) -> Result<Handle> {
         let clock: Clock = options.clock.clone();
         let options = Options::read(&address, options)?;
@@ -58,10 +68,10 @@ impl Driver for SqliteDriver {
     }
 
     fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
-        Box::pin(async move { Ok(Arc::new(SqliteBroker::new(self.open(address, &options)?)) as SharedBroker) })
+        Box::pin(async move { Ok(Arc::new(self.open_broker(address, &options)?) as SharedBroker) })
     }
 
     fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
-        Box::pin(async move { Ok(Arc::new(SqliteBackend::new(self.open(address, &options)?)) as SharedBackend) })
+        Box::pin(async move { Ok(Arc::new(self.open_backend(address, &options)?) as SharedBackend) })
     }
 }

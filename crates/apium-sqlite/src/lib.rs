@@ -35,3 +35,4 @@ pub use backend::SqliteBackend;
 pub use broker::SqliteBroker;
 pub use consumer::SqliteConsumer;
 pub use driver::SqliteDriver;
+pub use wake::WakeCauses;

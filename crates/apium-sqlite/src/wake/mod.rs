@@ -12,13 +12,23 @@ use crate::seat::Seat;
 use crate::store::transaction::Effects;
 use crate::watch::Hub;
 
-/// How often something woke this process, by cause; for tests and for the curious.
+/// Counts of [`WakeCauses`].
 #[derive(Debug, Default)]
 pub(crate) struct Causes {
     /// A doorbell rang.
     pub(crate) bell: AtomicU64,
     /// Polling found that another process had committed.
     pub(crate) poll: AtomicU64,
+}
+
+/// How often something of another process woke this one, by cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WakeCauses {
+    /// Its doorbell rang.
+    pub doorbell: u64,
+    /// Polling found that another process had committed.
+    pub poll: u64,
 }
 
 /// The consumers and watchers of this process.
@@ -42,6 +52,14 @@ impl Wake {
             causes: Causes::default(),
             stopped: AtomicBool::new(false),
             attendant: Notify::new(),
+        }
+    }
+
+    /// How often something of another process woke this one.
+    pub(crate) fn causes(&self) -> WakeCauses {
+        WakeCauses {
+            doorbell: self.causes.bell.load(Ordering::Relaxed),
+            poll: self.causes.poll.load(Ordering::Relaxed),
         }
     }
 

@@ -1,1 +1,304 @@
-//! Several processes on one file.
+//! Several processes on one file. The test binary runs itself as the other process: `child` is its entry point.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use apium_protocol::json::Json;
+use apium_protocol::record::ResultDocument;
+use apium_protocol::state::State;
+use apium_sqlite::SqliteDriver;
+use apium_transport::backend::ResultRecord;
+use apium_transport::broker::Broker as _;
+use apium_transport::clock::Clock;
+use apium_transport::conformance::Handles;
+use apium_transport::consumer::{ConsumeSpec, Receipt, Settle, Settlement};
+use apium_transport::driver::DriverOptions;
+use futures_util::StreamExt;
+use rusqlite::Connection;
+
+use crate::kit::{address, id_of, open, receipts, soon, spec, to};
+
+const ROLE: &str = "APIUM_SQLITE_TEST_ROLE";
+const FILE: &str = "APIUM_SQLITE_TEST_FILE";
+
+/// Another process with a role on a file. It is killed when it goes out of scope.
+struct Other {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Other {
+    fn start(role: &str, path: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::child", "--ignored", "--nocapture", "--quiet"])
+            .env(ROLE, role)
+            .env(FILE, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, input, output }
+    }
+
+    /// Waits for a line that begins with `word`, and returns the rest of it.
+    fn says(&mut self, word: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the other process ended before it said {word}");
+            if let Some(rest) = line.trim_end().strip_prefix(word) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").unwrap();
+    out.flush().unwrap();
+}
+
+/// The entry point of the other process.
+#[test]
+#[ignore = "run by the other tests, in a process of its own"]
+fn child() {
+    let (Ok(role), Ok(file)) = (std::env::var(ROLE), std::env::var(FILE)) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let handles = open(Path::new(&file), &Clock::system()).await;
+        match role.as_str() {
+            "publish" => publish_on_demand(handles).await,
+            "hold" => hold(handles, false).await,
+            "begin" => hold(handles, true).await,
+            "work" => work(handles).await,
+            "produce" => produce(handles).await,
+            other => panic!("no role {other}"),
+        }
+    });
+}
+
+/// Publishes a message for each line, and stores a result for it.
+async fn publish_on_demand(handles: Handles) {
+    say("ready");
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        match line.split_once(' ').unwrap() {
+            ("publish", id) => handles.broker.publish(vec![to("q", id)]).await.unwrap(),
+            ("succeed", id) => drop(handles.backend.store(vec![success(id)]).await.unwrap()),
+            other => panic!("no order {other:?}"),
+        }
+        say("done");
+    }
+}
+
+/// Takes what there is and keeps it.
+async fn hold(handles: Handles, begin: bool) {
+    let mut consumer = handles.broker.consume(ConsumeSpec { max_crashes: 2, ..spec("q", "w@h", 0) }).await.unwrap();
+    let got = consumer.next(100).await.unwrap();
+    if begin {
+        consumer.acker().begin(&receipts(&got)[..1]).await.unwrap();
+    }
+    say(&format!("holding {}", got.len()));
+    std::future::pending().await
+}
+
+fn success(id: &str) -> ResultRecord {
+    ResultRecord { document: ResultDocument::new(id, State::Success, Json::NULL), run: None, ttl: None }
+}
+
+/// Works for ever: each message's result is stored with its ack.
+async fn work(handles: Handles) {
+    let mut consumer = handles.broker.consume(spec("q", "w@h", 64)).await.unwrap();
+    let acker = consumer.acker();
+    say("ready");
+    loop {
+        let got = consumer.next(16).await.unwrap();
+        let settle = |(receipt, id): (Receipt, String)| Settlement {
+            record: Some(success(&id)),
+            publish: Vec::new(),
+            delivery: Some((receipt, Settle::Ack)),
+        };
+        let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settle).collect();
+        acker.begin(&receipts(&got)).await.unwrap();
+        acker.atomic().unwrap().settle(all).await.unwrap();
+        say(&format!("settled {}", got.len()));
+    }
+}
+
+/// Publishes for ever, and says what was published after it was.
+async fn produce(handles: Handles) {
+    for n in 0_u64.. {
+        let ids: Vec<String> = (0..1 + n % 7).map(|m| format!("{}-{n}-{m}", std::process::id())).collect();
+        handles.broker.publish(ids.iter().map(|id| to("q", id)).collect()).await.unwrap();
+        say(&format!("published {}", ids.join(" ")));
+    }
+}
+
+async fn all_received(handles: &Handles, count: usize) -> BTreeSet<String> {
+    let mut consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
+    let mut ids = BTreeSet::new();
+    while ids.len() < count {
+        let got = soon("messages of the dead", consumer.next(100)).await.unwrap();
+        ids.extend(got.iter().map(id_of));
+        assert!(got.iter().all(|delivery| delivery.redelivered), "not marked as redelivered");
+        consumer.acker().ack(receipts(&got)).await.unwrap();
+    }
+    consumer.close().await.unwrap();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_consumer_is_woken_by_the_doorbell() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let options = DriverOptions::new(Clock::system());
+    let broker = SqliteDriver::new().open_broker(address(&path), &options).unwrap();
+    let mut consumer = broker.consume(spec("q", "n@h", 0)).await.unwrap();
+    let mut other = Other::start("publish", &path);
+    other.says("ready");
+    // A poll may come first now and then, since its time has come; not each time.
+    let mut rang = 0;
+    for n in 0..20 {
+        let before = broker.wake_causes();
+        other.tell(&format!("publish m{n}"));
+        let got = soon("the message of another process", consumer.next(10)).await.unwrap();
+        rang += u64::from(broker.wake_causes().doorbell > before.doorbell);
+        consumer.acker().ack(receipts(&got)).await.unwrap();
+        other.says("done");
+    }
+    assert!(rang >= 15, "the doorbell rang for {rang} of 20 messages");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_learns_of_the_results_of_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let handles = open(&path, &Clock::system()).await;
+    let mut other = Other::start("publish", &path);
+    other.says("ready");
+    // More ids than are looked up one by one, too.
+    for count in [1_usize, 100] {
+        let ids: Vec<_> = (0..count).map(|n| format!("{count}-{n}")).collect();
+        let mut stream = handles.backend.watch(ids.iter().map(|id| id.as_str().into()).collect()).await.unwrap();
+        for id in &ids {
+            other.tell(&format!("succeed {id}"));
+            other.says("done");
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(document) = soon("the result of another process", stream.next()).await {
+            seen.insert(document.unwrap().task_id.to_string());
+        }
+        assert_eq!(seen, ids.into_iter().collect());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_worker_held_comes_back_long_before_its_lease_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    // The clock stands still: no lease ever ends.
+    let handles = open(&path, &Clock::manual(Clock::system().now())).await;
+    handles.broker.publish((0..50).map(|n| to("q", &format!("m{n}"))).collect()).await.unwrap();
+    let mut other = Other::start("hold", &path);
+    assert_eq!(other.says("holding"), "50");
+    assert_eq!(handles.broker.queues().unwrap().consumers_named("w@h").await.unwrap(), 1);
+    other.kill();
+    assert_eq!(handles.broker.queues().unwrap().consumers_named("w@h").await.unwrap(), 0, "its name is not free");
+    assert_eq!(all_received(&handles, 50).await.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_its_worker_ends_in_the_dead_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let handles = open(&path, &Clock::system()).await;
+    handles.broker.publish(vec![to("q", "killer"), to("q", "bystander")]).await.unwrap();
+    for _ in 0..2 {
+        let mut other = Other::start("begin", &path);
+        assert_eq!(other.says("holding"), "2");
+        other.kill();
+    }
+    assert_eq!(all_received(&handles, 1).await, BTreeSet::from(["bystander".to_owned()]));
+    let letters = handles.broker.dead().unwrap().list(0, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].code.as_str(), letters[0].task_id.as_deref()), ("crash-loop", Some("killer")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_workers_and_producers_are_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let handles = open(&path, &Clock::system()).await;
+    let mut published: BTreeSet<String> = BTreeSet::new();
+    for round in 0..12_usize {
+        let mut producer = Other::start("produce", &path);
+        let mut worker = Other::start("work", &path);
+        worker.says("ready");
+        // The moments differ: after so many signs of life of the one or the other.
+        for _ in 0..3 + round * 7 % 11 {
+            published.extend(producer.says("published").split(' ').map(str::to_owned));
+        }
+        for _ in 0..round % 4 {
+            worker.says("settled");
+        }
+        let (first, second) = if round % 2 == 0 { (&mut worker, &mut producer) } else { (&mut producer, &mut worker) };
+        first.kill();
+        second.kill();
+        // What it said before it died counts as well.
+        for line in BufRead::lines(&mut producer.output) {
+            if let Some(ids) = line.unwrap().strip_prefix("published ") {
+                published.extend(ids.split(' ').map(str::to_owned));
+            }
+        }
+    }
+    let mut last = Other::start("work", &path);
+    let ids: Vec<_> = published.iter().map(|id| id.as_str().into()).collect();
+    let mut stream = handles.backend.watch(ids).await.unwrap();
+    let mut settled = BTreeSet::new();
+    while let Some(document) = soon("all results", stream.next()).await {
+        settled.insert(document.unwrap().task_id.to_string());
+    }
+    assert_eq!(settled, published);
+    last.kill();
+    let conn = Connection::open(&path).unwrap();
+    let check: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let count = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let placed = "SELECT (SELECT count(*) FROM ready) + (SELECT count(*) FROM claimed) + (SELECT count(*) FROM parked)";
+    assert_eq!(count("SELECT count(*) FROM message"), count(placed), "messages without a place, or places without one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_store_leaves_no_files_but_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let handles = open(&path, &Clock::system()).await;
+    let consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
+    let live = folder.path().join("q.db-live");
+    assert_eq!(std::fs::read_dir(&live).unwrap().count(), 2, "one mark of life, one doorbell");
+    consumer.close().await.unwrap();
+    drop(handles);
+    assert_eq!(std::fs::read_dir(&live).unwrap().count(), 0);
+    assert!(!folder.path().join("q.db-wal").exists(), "the log was not written back");
+}
