@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
@@ -16,6 +17,7 @@ use crate::deferred::Deferred;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 use crate::limits::LimitSignal;
+use crate::plain_code::PlainCode;
 use crate::publisher::Publisher;
 use crate::record::{Told, document, foreign_document};
 use crate::registered_task::RegisteredTask;
@@ -38,10 +40,14 @@ struct Inner {
     runtime: Option<Handle>,
     children: Mutex<Vec<ResultTuple>>,
     aborted: AtomicBool,
+    asked: Mutex<Option<Instant>>,
 }
 
 /// The state of a task that was asked to stop (Celery's `contrib.abortable`).
 pub const ABORTED: &str = "ABORTED";
+
+/// How often a plain function that checks itself asks whether it was aborted.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a context is made of.
 pub struct CtxParts {
@@ -76,6 +82,7 @@ impl Ctx {
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
+            asked: Mutex::default(),
         }))
     }
 
@@ -108,6 +115,7 @@ impl Ctx {
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
+            asked: Mutex::default(),
         }))
     }
 
@@ -167,7 +175,8 @@ impl Ctx {
     }
 
     /// For plain code, now and then: an error once the run should stop. Passed time limits end the task as
-    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is.
+    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is. In a plain function it asks
+    /// the result backend for an abort itself, at most once a second; async code asks by [`aborted`](Self::aborted).
     ///
     /// # Errors
     /// As said; return it with `?`.
@@ -179,10 +188,27 @@ impl Ctx {
         if self.0.limits.reached() {
             return Err(Failure::soft_time_limit().into());
         }
+        if self.is_time_to_ask()
+            && let Err(error) = self.aborted().wait()
+        {
+            tracing::debug!(task = self.task_name(), %error, "whether the task was aborted is not known");
+        }
         match self.0.aborted.load(Ordering::Relaxed) {
             true => Err(TaskError::new(Ending::Ignore)),
             false => Ok(()),
         }
+    }
+
+    fn is_time_to_ask(&self) -> bool {
+        if !PlainCode::is_running() || self.backend().is_none() || self.request().id().is_none() {
+            return false;
+        }
+        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = asked.is_none_or(|last| last.elapsed() >= ASK_EVERY);
+        if due {
+            *asked = Some(Instant::now());
+        }
+        due
     }
 
     /// Stores a state of the task's own, with meta that callers see while they wait: `ctx.update_state("PROGRESS", json!(…))`.

@@ -1,0 +1,173 @@
+//! The context of a run, over the memory driver: states, aborts and retries reach the backend and the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_app::app::App;
+use apium_app::arguments::ParameterList;
+use apium_app::builder::AppBuilder;
+use apium_app::context::{ABORTED, Ctx, CtxParts};
+use apium_app::current;
+use apium_app::failure::Failure;
+use apium_app::limits::LimitSignal;
+use apium_app::options::TaskOptions;
+use apium_app::request::{DeliveryInfo, Request};
+use apium_app::task::{Hooks, TaskDef, TaskFn, TaskType};
+use apium_app::task_error::Ending;
+use apium_protocol::id::TaskId;
+use apium_protocol::json::Json;
+use apium_protocol::record::ResultDocument;
+use apium_transport::clock::Clock;
+use apium_transport::memory::MemoryDriver;
+use apium_transport::outgoing::Outgoing;
+use jiff::Timestamp;
+
+struct Noop;
+
+static NOOP: TaskDef = TaskDef {
+    name: "proj.noop",
+    aliases: &[],
+    parameters: ParameterList { function: "noop", named: &[], var_args: false, var_kwargs: false },
+    options: || {
+        let mut options = TaskOptions::NEW;
+        options.ignore_result = Some(true);
+        options.max_retries = Some(Some(1));
+        options
+    },
+    hooks: Hooks::NONE,
+    needs: &[],
+    takes_ctx: true,
+    run: TaskFn::Blocking(|_| Ok(Json::NULL)),
+    location: "here:1",
+};
+
+impl TaskType for Noop {
+    type Output = ();
+    type Args = ();
+
+    fn def() -> &'static TaskDef {
+        &NOOP
+    }
+}
+
+async fn app() -> App {
+    let builder = AppBuilder::new("proj", vec![Arc::new(MemoryDriver::new())]);
+    let builder = builder.broker("memory://").backend("memory://").clock(Clock::manual(Timestamp::UNIX_EPOCH));
+    builder.autodiscover(false).register::<Noop>().build().await.unwrap()
+}
+
+fn run_of(app: &App, id: &str, retries: u32) -> Ctx {
+    let mut request = Request::direct();
+    request.called_directly = false;
+    request.headers.id = Some(id.into());
+    request.headers.task = Some("proj.noop".into());
+    request.headers.retries = retries;
+    request.delivery_info = DeliveryInfo { routing_key: "celery".into(), ..DeliveryInfo::default() };
+    let task = app.registry().get("proj.noop").unwrap().clone();
+    Ctx::new(CtxParts {
+        request: Arc::new(request),
+        task,
+        publisher: app.publisher().clone(),
+        backend: app.backend().cloned(),
+        states: app.states().clone(),
+        limits: LimitSignal::new(),
+        run: None,
+    })
+}
+
+async fn stored(app: &App, id: &str) -> Option<ResultDocument> {
+    app.backend().unwrap().fetch(&[id.into()]).await.unwrap().pop().unwrap()
+}
+
+#[tokio::test]
+async fn a_state_is_written_at_once_even_where_results_are_ignored() {
+    let app = app().await;
+    run_of(&app, "a", 0).update_state("PROGRESS", [1, 2]).await.unwrap();
+    let document = stored(&app, "a").await.unwrap();
+    assert_eq!((document.state.as_str(), document.result.as_str()), ("PROGRESS", "[1, 2]"));
+    assert_eq!((document.date_done, document.children), (None, Some(Vec::new())));
+}
+
+#[tokio::test]
+async fn the_state_of_another_task_is_written_without_this_runs_children() {
+    let app = app().await;
+    let ctx = run_of(&app, "a", 0);
+    ctx.add_child("child".into());
+    ctx.update_state_of("other".into(), "PROGRESS", 1).await.unwrap();
+    assert_eq!(stored(&app, "other").await.unwrap().children, None);
+    assert!(stored(&app, "a").await.is_none());
+}
+
+#[tokio::test]
+async fn a_direct_call_has_no_state_to_write() {
+    let error = Ctx::direct().update_state("PROGRESS", 1).await.unwrap_err().to_string();
+    assert!(error.contains("called directly"), "{error}");
+}
+
+#[tokio::test]
+async fn an_abort_is_seen_and_ends_the_check() {
+    let app = app().await;
+    let ctx = run_of(&app, "a", 0);
+    assert!(!ctx.aborted().await.unwrap());
+    ctx.update_state(ABORTED, Json::NULL).await.unwrap();
+    assert!(ctx.check().is_ok(), "async code learns of it by asking");
+    assert!(ctx.aborted().await.unwrap());
+    assert!(matches!(ctx.check().unwrap_err().ending(), Ending::Ignore));
+}
+
+#[tokio::test]
+async fn a_plain_function_finds_an_abort_by_checking() {
+    let app = app().await;
+    let ctx = run_of(&app, "a", 0);
+    ctx.update_state(ABORTED, Json::NULL).await.unwrap();
+    let plain = move || current::enter(ctx.clone(), || ctx.check().unwrap_err());
+    let error = tokio::task::spawn_blocking(plain).await.unwrap();
+    assert!(matches!(error.ending(), Ending::Ignore));
+}
+
+#[tokio::test]
+async fn a_plain_function_writes_states_by_waiting() {
+    let app = app().await;
+    let ctx = run_of(&app, "a", 0);
+    let plain = move || current::enter(ctx.clone(), || ctx.update_state("PROGRESS", 1).wait());
+    tokio::task::spawn_blocking(plain).await.unwrap().unwrap();
+    assert_eq!(stored(&app, "a").await.unwrap().state.as_str(), "PROGRESS");
+}
+
+#[test]
+fn passed_limits_end_the_check() {
+    let ctx = Ctx::direct();
+    assert!(ctx.check().is_ok());
+    let exc_type = |ctx: &Ctx| match ctx.check().unwrap_err().into_ending() {
+        Ending::Failure(failure) => failure.exception().exc_type.clone(),
+        other => panic!("not a failure: {other:?}"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let app = runtime.block_on(app());
+    let ctx = run_of(&app, "a", 0);
+    ctx.soft_limit().raise_soft();
+    assert_eq!(exc_type(&ctx), "SoftTimeLimitExceeded");
+    ctx.soft_limit().raise_hard();
+    assert_eq!(exc_type(&ctx), "TimeLimitExceeded");
+}
+
+#[tokio::test]
+async fn a_sent_retry_is_a_message_of_the_same_id_and_a_child() {
+    let app = app().await;
+    let ctx = run_of(&app, "a", 0);
+    ctx.retry().countdown(Duration::ZERO).args((7,)).send().await.unwrap();
+    let outgoing = app.broker().queues().unwrap().peek("celery", 2).await.unwrap();
+    let [Outgoing { message, .. }] = &outgoing[..] else { panic!("one message was sent") };
+    assert_eq!((message.headers.id.as_ref(), message.headers.retries), (Some(&"a".into()), 1));
+    assert_eq!((message.headers.eta.as_deref(), message.headers.argsrepr.as_deref()), (None, Some("(7,)")));
+    assert_eq!(ctx.children().len(), 1);
+    assert_eq!(ctx.children()[0].id, TaskId::from("a"));
+}
+
+#[tokio::test]
+async fn a_sent_retry_beyond_the_limit_is_the_failure() {
+    let app = app().await;
+    let cause = Failure::of_class("builtins.KeyError", "k");
+    let error = run_of(&app, "a", 1).retry().cause(cause).send().await.unwrap_err();
+    assert!(matches!(error.ending(), Ending::Failure(failure) if failure.exception().exc_type == "KeyError"));
+}

@@ -1,0 +1,3 @@
+//! Tests of the app over the memory driver.
+
+mod context;
