@@ -8,11 +8,20 @@ use crate::task_error::{TaskError, TaskResult};
 
 /// Makes a parameter out of the context; a parameter marked `#[inject]` is of such a type.
 ///
-/// ```text
-/// impl FromContext for Smtp {
-///     const NEED: Option<StateNeed> = Some(StateNeed::of::<SmtpPool>());
-///     fn from_context(ctx: &Ctx) -> TaskResult<Self> { ctx.state::<SmtpPool>()?.checkout().or_fail() }
+/// ```
+/// # use apium_app::{context::Ctx, inject::FromContext, state_map::StateNeed, task_error::TaskResult};
+/// struct Greeting(String);
+/// struct Language(&'static str);
+///
+/// impl FromContext for Greeting {
+///     const NEED: Option<StateNeed> = Some(StateNeed::of::<Language>());
+///
+///     fn from_context(ctx: &Ctx) -> TaskResult<Self> {
+///         let language = ctx.state::<Language>().map_or("en", |language| language.0);
+///         Ok(Self(if language == "fr" { "salut".into() } else { "hello".into() }))
+///     }
 /// }
+/// # assert_eq!(Greeting::from_context(&Ctx::direct()).unwrap_or(Greeting(String::new())).0, "hello");
 /// ```
 pub trait FromContext: Sized {
     /// The state that it takes, if any: without it the worker refuses to start, and names the task.

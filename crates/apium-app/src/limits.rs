@@ -80,10 +80,14 @@ impl LimitSignal {
 
     /// Waits until the soft limit has passed; for ever when there is none. Cancel-safe.
     ///
-    /// ```text
-    /// tokio::select! {
-    ///     page = fetch(url) => page?,
-    ///     () = ctx.soft_limit().wait() => return Err(ctx.retry().into()),
+    /// ```
+    /// # use apium_app::{context::Ctx, task_error::TaskResult};
+    /// # async fn fetch() -> std::io::Result<String> { Ok("page".into()) }
+    /// async fn page(ctx: &Ctx) -> TaskResult<String> {
+    ///     tokio::select! {
+    ///         page = fetch() => Ok(page?),
+    ///         () = ctx.soft_limit().wait() => Err(ctx.retry().into()),
+    ///     }
     /// }
     /// ```
     pub fn wait(&self) -> impl Future<Output = ()> + Send + 'static {

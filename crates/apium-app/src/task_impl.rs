@@ -19,7 +19,8 @@ use crate::wire_args::{FromArguments, IntoArguments};
 
 /// A task class. Register an instance with `AppBuilder::register_task`; every run borrows that one instance.
 ///
-/// ```text
+/// ```
+/// # use apium_app::{arguments::Parameter, context::Ctx, task_error::TaskResult, task_impl::Task};
 /// struct Add { bonus: i64 }
 ///
 /// impl Task for Add {
