@@ -1,3 +1,12 @@
-//! Tests of the app over the memory driver.
+//! Calling, publishing, results and contexts, through the public API and the memory driver.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
+
+mod building;
+mod calling;
 mod context;
+mod groups;
+mod kit;
+mod publishing;
+mod results;
+mod vectors;

@@ -1,0 +1,199 @@
+//! Publishing has a deadline, is tried again as the policy says, and its errors name the broker.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apium_app::app::App;
+use apium_app::builder::AppBuilder;
+use apium_app::config::retry_policy::RetryPolicy;
+use apium_app::config::value::Value;
+use apium_app::error::{Error, ErrorKind};
+use apium_transport::address::Address;
+use apium_transport::backend::SharedBackend;
+use apium_transport::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::consumer::{ConsumeSpec, Consumer};
+use apium_transport::dead::DeadSet;
+use apium_transport::driver::{Driver, DriverOptions};
+use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind, Result};
+use apium_transport::outgoing::Outgoing;
+use apium_transport::topology::Topology;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use crate::kit::{self, Add};
+
+/// What the broker does with one publish.
+#[derive(Clone, Copy)]
+enum Answer {
+    Refuse,
+    Full,
+    Never,
+}
+
+/// A broker that answers as told, and takes everything afterwards.
+struct Scripted {
+    address: Address,
+    answers: Mutex<VecDeque<Answer>>,
+    always: Option<Answer>,
+    tries: AtomicUsize,
+}
+
+impl Broker for Scripted {
+    fn capabilities(&self) -> BrokerCapabilities {
+        BrokerCapabilities::NONE
+    }
+    fn address(&self) -> &Address {
+        &self.address
+    }
+    fn declare<'a>(&'a self, _topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn publish(&self, _batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answers.lock().unwrap().pop_front().or(self.always);
+        Box::pin(async move {
+            match answer {
+                None => Ok(()),
+                Some(Answer::Refuse) => Err(TransportError::new(TransportKind::Connection, "connect: refused")),
+                Some(Answer::Full) => Err(TransportError::new(TransportKind::Refused, "write: the store is full")),
+                Some(Answer::Never) => std::future::pending().await,
+            }
+        })
+    }
+    fn consume(&self, _spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async { Err(TransportError::new(TransportKind::Other, "consume")) })
+    }
+    fn queues(&self) -> Option<&dyn QueueAdmin> {
+        None
+    }
+    fn dead(&self) -> Option<&dyn DeadSet> {
+        None
+    }
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct ScriptedDriver(Arc<Scripted>);
+
+impl Driver for ScriptedDriver {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["scripted"]
+    }
+    fn broker(&self, _address: Address, _options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
+        let broker: SharedBroker = self.0.clone();
+        Box::pin(async { Ok(broker) })
+    }
+    fn backend(&self, _address: Address, _options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+        Box::pin(async { Err(TransportError::new(TransportKind::Other, "open")) })
+    }
+}
+
+async fn scripted(
+    answers: &[Answer],
+    always: Option<Answer>,
+    shape: impl FnOnce(AppBuilder) -> AppBuilder,
+) -> (App, Arc<Scripted>) {
+    let address = "scripted://user:hunter2@nowhere";
+    let broker = Arc::new(Scripted {
+        address: Address::parse(address).unwrap(),
+        answers: Mutex::new(answers.iter().copied().collect()),
+        always,
+        tries: AtomicUsize::new(0),
+    });
+    let builder = AppBuilder::new("proj", vec![Arc::new(ScriptedDriver(broker.clone()))]).autodiscover(false);
+    (shape(builder.broker(address)).register::<Add>().build().await.unwrap(), broker)
+}
+
+fn refused(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Publish);
+    assert!(error.is_connection(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("scripted://") && text.contains("@nowhere") && !text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_5_a_silent_broker_is_given_up_after_five_seconds() {
+    let (app, broker) = scripted(&[], Some(Answer::Never), |builder| builder).await;
+    let start = Instant::now();
+    let error = Add::s(1, 2).send(&app).await.unwrap_err();
+    refused(&error);
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 1);
+    let start = Instant::now();
+    let call = Add::s(1, 2).publish_timeout(Duration::from_secs(1));
+    refused(&call.send(&app).await.unwrap_err());
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn guide_0_77_to_0_83_publishing_is_tried_again_three_times_in_0_4_s() {
+    let (app, broker) = scripted(&[], Some(Answer::Refuse), |builder| builder).await;
+    let start = Instant::now();
+    refused(&Add::s(1, 2).send(&app).await.unwrap_err());
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 4);
+    assert_eq!(start.elapsed(), Duration::from_millis(400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn guide_0_82_a_call_has_its_own_policy() {
+    let (app, broker) = scripted(&[], Some(Answer::Refuse), |builder| builder).await;
+    refused(&Add::s(1, 2).retry(false).send(&app).await.unwrap_err());
+    assert_eq!(broker.tries.swap(0, Ordering::SeqCst), 1);
+    let policy = RetryPolicy::publish().max_retries(5).interval_start(Duration::from_millis(100));
+    let start = Instant::now();
+    refused(&Add::s(1, 2).retry_policy(policy).send(&app).await.unwrap_err());
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 6);
+    assert_eq!(start.elapsed(), Duration::from_millis(100 + 4 * 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_the_settings_and_a_broker_that_comes_back() {
+    let policy = Value::Table(vec![("max_retries".into(), Value::None), ("interval_max".into(), Value::Float(0.5))]);
+    let shape = |builder: AppBuilder| builder.setting("task_publish_retry_policy", policy);
+    // Without limit each try has the deadline.
+    let answers = [Answer::Refuse, Answer::Never, Answer::Refuse, Answer::Refuse, Answer::Refuse];
+    let (app, broker) = scripted(&answers, None, shape).await;
+    let start = Instant::now();
+    Add::s(1, 2).send(&app).await.unwrap();
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 6);
+    assert_eq!(start.elapsed(), Duration::from_millis(5_000 + 200 + 400 + 500 + 500));
+    let (app, broker) = scripted(&[Answer::Refuse], None, |builder| builder.setting("task_publish_retry", false)).await;
+    refused(&Add::s(1, 2).send(&app).await.unwrap_err());
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_will_not_work_is_not_tried_again() {
+    let (app, broker) = scripted(&[], Some(Answer::Full), |builder| builder).await;
+    let error = Add::s(1, 2).send(&app).await.unwrap_err();
+    assert!(!error.is_connection() && error.to_string().contains("the store is full"), "{error}");
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn guide_0_93_producers_come_from_a_pool_of_broker_pool_limit() {
+    let builder = kit::builder().setting("broker_pool_limit", 1).setting("broker_pool_acquire_timeout", 0.01);
+    let (app, sent) = kit::app_of(builder).await;
+    let producer = app.producer().await.unwrap();
+    Add::s(1, 2).call().producer(&producer).send(&app).await.unwrap();
+    // A call without a producer is not held up.
+    Add::s(1, 2).send(&app).await.unwrap();
+    assert_eq!(sent.take().len(), 2);
+    let error = app.producer().await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Publish && error.to_string().contains("broker_pool_limit"), "{error}");
+    drop(producer);
+    app.producer().await.unwrap().publish(Vec::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn guide_0_94_without_a_limit_there_are_as_many_as_wanted() {
+    let (app, _) = kit::app_of(kit::builder().setting("broker_pool_limit", Value::None)).await;
+    let mut held = Vec::new();
+    for _ in 0..32 {
+        held.push(app.producer().await.unwrap());
+    }
+    assert_eq!(held.len(), 32);
+}
