@@ -245,19 +245,19 @@ impl Config {
 
     /// What the settings say to every task that says nothing itself.
     pub fn task_defaults(&self) -> TaskDefaults {
-        let mut defaults = TaskDefaults::default();
-        defaults.acks_late = self.task_acks_late;
-        defaults.acks_on_failure = self.task_acks_on_failure;
-        defaults.acks_on_timeout = self.task_acks_on_timeout;
-        defaults.reject_on_worker_lost = self.task_reject_on_worker_lost;
-        defaults.track_started = self.task_track_started;
-        defaults.ignore_result = self.task_ignore_result;
-        defaults.store_errors_even_if_ignored = self.task_store_errors_even_if_ignored;
-        defaults.rate_limit = self.task_default_rate_limit;
-        defaults.time_limit = self.task_time_limit;
-        defaults.soft_time_limit = self.task_soft_time_limit;
-        defaults.default_retry_delay = self.task_default_retry_delay;
-        defaults
+        TaskDefaults {
+            acks_late: self.task_acks_late,
+            acks_on_failure: self.task_acks_on_failure,
+            acks_on_timeout: self.task_acks_on_timeout,
+            reject_on_worker_lost: self.task_reject_on_worker_lost,
+            track_started: self.task_track_started,
+            ignore_result: self.task_ignore_result,
+            store_errors_even_if_ignored: self.task_store_errors_even_if_ignored,
+            rate_limit: self.task_default_rate_limit,
+            time_limit: self.task_time_limit,
+            soft_time_limit: self.task_soft_time_limit,
+            default_retry_delay: self.task_default_retry_delay,
+        }
     }
 
     /// What the settings say about stored results.

@@ -90,10 +90,11 @@ fn plain_code_builds_and_calls_without_a_runtime() {
     let result = Add::s(1, 2).send_blocking(&app).unwrap();
     let late = result.get().timeout(Duration::from_millis(1)).wait().unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout);
-    app.blocking().run({
-        let (app, id) = (app.clone(), result.id().clone());
-        async move { kit::store(&app, &id, "SUCCESS", "3").await }
-    })
-    .unwrap();
+    app.blocking()
+        .run({
+            let (app, id) = (app.clone(), result.id().clone());
+            async move { kit::store(&app, &id, "SUCCESS", "3").await }
+        })
+        .unwrap();
     assert_eq!(result.get_blocking().unwrap(), 3);
 }

@@ -28,7 +28,8 @@ fn annotated(entries: Vec<(&str, Value)>) -> Value {
 #[tokio::test]
 async fn feature_6_09_the_call_beats_the_task_and_the_task_beats_the_route() {
     let attributes = annotated(vec![("queue", "of-task".into()), ("expires", 60.into())]);
-    let options = CallOptions { priority: Some(7), ..CallOptions::from("of-route") };
+    let mut options = CallOptions::from("of-route");
+    options.priority = Some(7);
     let builder = kit::builder().setting("task_annotations", attributes).route("tasks.*", options);
     let (app, sent) = kit::app_of(builder).await;
     Add::s(1, 2).send(&app).await.unwrap();
@@ -61,7 +62,8 @@ async fn impossible_options_are_refused_and_named() {
         assert_eq!(error.kind(), ErrorKind::Call);
         assert!(error.to_string().contains("tasks.add") && error.to_string().contains(word), "{error}");
     }
-    let error = Add::s(1, 2).header("x", std::collections::BTreeMap::from([(vec![1], 1)])).send(&app).await.unwrap_err();
+    let error =
+        Add::s(1, 2).header("x", std::collections::BTreeMap::from([(vec![1], 1)])).send(&app).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
     assert!(sent.take().is_empty());
 }

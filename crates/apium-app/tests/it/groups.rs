@@ -56,7 +56,7 @@ async fn scenario_15_errors_and_counts_of_a_group() {
 async fn an_empty_group_is_an_empty_list() {
     let (app, sent) = kit::app().await;
     let result = group::<i64>([]).send(&app).await.unwrap();
-    assert_eq!(result.get().await.unwrap(), []);
+    assert_eq!(result.get().await.unwrap(), Vec::<i64>::new());
     assert!(sent.take().is_empty());
 }
 

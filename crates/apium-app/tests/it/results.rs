@@ -87,7 +87,8 @@ async fn guide_0_88_on_message_sees_every_state_as_its_document() {
     let keep = seen.clone();
     let get = result.get().on_message(move |body| keep.lock().unwrap().push(body.decode::<Value>().unwrap()));
     let task = async {
-        for (state, meta) in [("PROGRESS", "{\"progress\": 50}"), ("PROGRESS", "{\"progress\": 90}"), ("SUCCESS", "10")] {
+        for (state, meta) in [("PROGRESS", "{\"progress\": 50}"), ("PROGRESS", "{\"progress\": 90}"), ("SUCCESS", "10")]
+        {
             kit::store(&app, result.id(), state, meta).await;
         }
     };
