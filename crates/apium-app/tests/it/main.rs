@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
-
 mod building;
 mod calling;
 mod context;
