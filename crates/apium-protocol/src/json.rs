@@ -12,8 +12,11 @@ use crate::value::Value;
 use crate::value::ser::{Taken, serialize_raw, take};
 
 mod key;
+mod list;
 mod ser;
 mod utf8;
+
+pub use list::JsonList;
 
 /// One JSON value as text (Python's JSON: `NaN` and `Infinity` are allowed, integers have any size, kombu's typed envelopes
 /// stand for datetime, date, time, Decimal, UUID and bytes). Cheap to clone; usually a slice of a message's body.
@@ -134,7 +137,8 @@ fn has_long_number(text: &[u8]) -> bool {
             let end = at + text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
             let digits = std::str::from_utf8(&text[at - before..end]).unwrap_or_default();
             let negative = text[..at - before].ends_with(b"-");
-            let fits = digits.len() < LONG || digits.parse::<u64>().is_ok_and(|n| !negative || n <= i64::MIN.unsigned_abs());
+            let fits =
+                digits.len() < LONG || digits.parse::<u64>().is_ok_and(|n| !negative || n <= i64::MIN.unsigned_abs());
             if !fits {
                 return true;
             }

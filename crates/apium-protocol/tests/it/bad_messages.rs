@@ -78,7 +78,9 @@ fn each_captured_bad_message_is_an_error_or_a_call() {
     for name in ["eta_naive", "eta_z_suffix"] {
         assert!(timestamp::parse(call(name).headers.eta.as_deref().unwrap()).is_ok());
     }
-    for (name, protocol) in [("hybrid_headers_and_dict_body", 1), ("v1_minimal", 1), ("v1_no_kwargs", 1), ("minimal_v2_headers", 2)] {
+    for (name, protocol) in
+        [("hybrid_headers_and_dict_body", 1), ("v1_minimal", 1), ("v1_no_kwargs", 1), ("minimal_v2_headers", 2)]
+    {
         let call = call(name);
         assert_eq!((call.task(), call.protocol, call.body.args.len()), ("tasks.add", protocol, 2), "{name}");
         assert!(call.id().starts_with("cafe0000"), "{name}");
@@ -119,7 +121,9 @@ fn bodies_of_the_wrong_shape_say_what_is_wrong() {
         assert_eq!(error.kind(), kind, "{body}: {error}");
         assert!(error.to_string().contains(words), "{body}: {error}");
     }
-    assert!(Headers::from_json(br#"{"retries": []}"#).unwrap_err().to_string().starts_with("read the header `retries`"));
+    assert!(
+        Headers::from_json(br#"{"retries": []}"#).unwrap_err().to_string().starts_with("read the header `retries`")
+    );
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn check_headers(headers: &Headers, captured: &Value, at: &str) {
     }
     for (name, value) in captured.as_map().unwrap() {
         if name == "stamps" {
-            let stamps: Value = headers.stamps.iter().map(|(key, json)| (key.clone(), json.to_value().unwrap())).collect();
+            let stamps: Value =
+                headers.stamps.iter().map(|(key, json)| (key.clone(), json.to_value().unwrap())).collect();
             assert!(same(&stamps, value), "{at}: stamps");
         } else if !fields.iter().any(|(field, _)| field == name) {
             assert!(same(&headers.extra[name].to_value().unwrap(), value), "{at}: header {name}");
@@ -89,7 +90,8 @@ fn signature(signature: &Signature) -> Value {
 }
 
 fn embed(embed: &Embed) -> Value {
-    let list = |list: &Option<Vec<Signature>>| opt(list.as_ref().map(|list| list.iter().map(signature).collect::<Value>()));
+    let list =
+        |list: &Option<Vec<Signature>>| opt(list.as_ref().map(|list| list.iter().map(signature).collect::<Value>()));
     assert!(embed.extra.is_empty());
     Value::from_iter([
         ("callbacks", list(&embed.callbacks)),
@@ -110,7 +112,8 @@ fn check(captured: &Captured, at: &str) -> Invocation {
     let message = &captured.message;
     let call = codecs.decode(message, &accept()).unwrap_or_else(|e| panic!("{at}: {e}"));
     check_headers(&message.headers, &captured.headers, at);
-    let json = message.properties.content_type.as_deref() == Some("application/json") && message.headers.compression.is_none();
+    let json =
+        message.properties.content_type.as_deref() == Some("application/json") && message.headers.compression.is_none();
     if json && call.protocol == 2 {
         let expected = Value::parse(std::str::from_utf8(&message.body).unwrap()).unwrap();
         assert!(same(&body(&call.body), &expected), "{at}: {} is not {expected}", body(&call.body));
@@ -147,7 +150,8 @@ fn check_encoding(codecs: &Codecs, message: &Message, call: &Invocation, capture
         assert!(same(&body(&back.body), &body(&call.body)), "{at}");
         assert_eq!(&back.headers, &call.headers, "{at}");
     }
-    let written = Json::from_text(std::str::from_utf8(&message.headers.to_json()).unwrap()).unwrap().to_value().unwrap();
+    let written =
+        Json::from_text(std::str::from_utf8(&message.headers.to_json()).unwrap()).unwrap().to_value().unwrap();
     for (name, expected) in captured.headers.as_map().unwrap() {
         let value = written.get(name).unwrap_or_else(|| panic!("{at}: header {name} is lost"));
         assert!(same_numbers(value, expected), "{at}: header {name} is written as {value}, captured {expected}");
@@ -172,8 +176,11 @@ fn every_captured_task_message_round_trips() {
         for (i, captured) in tasks.iter().enumerate() {
             let at = format!("{} {i}", vector.name);
             if vector.name.contains("pickle") || vector.name.contains("auth") {
-                let error = Codecs::standard().decode(&captured.message, &Accept::names(["json", "pickle", "auth"])).unwrap_err();
-                let kind = if vector.name.contains("auth") { ErrorKind::UnknownSerializer } else { ErrorKind::NotAccepted };
+                let error = Codecs::standard()
+                    .decode(&captured.message, &Accept::names(["json", "pickle", "auth"]))
+                    .unwrap_err();
+                let kind =
+                    if vector.name.contains("auth") { ErrorKind::UnknownSerializer } else { ErrorKind::NotAccepted };
                 assert_eq!(error.kind(), kind, "{at}");
                 refused.push(vector.name.clone());
             } else {
@@ -205,8 +212,22 @@ fn special_types_keep_their_types() {
     let body = check(&vectors::messages(&vectors::one("json_special_types"))[0], "json_special_types").body;
     let kinds: Vec<&str> = body.args.iter().map(|json| json.to_value().unwrap().kind()).collect();
     let expected = [
-        "a datetime", "a datetime", "a datetime", "a date", "a time", "a time", "a decimal", "a decimal", "a decimal", "a UUID",
-        "bytes", "bytes", "a map", "a list", "a float", "a float",
+        "a datetime",
+        "a datetime",
+        "a datetime",
+        "a date",
+        "a time",
+        "a time",
+        "a decimal",
+        "a decimal",
+        "a decimal",
+        "a UUID",
+        "bytes",
+        "bytes",
+        "a map",
+        "a list",
+        "a float",
+        "a float",
     ];
     assert_eq!(kinds, expected);
 }
@@ -229,8 +250,18 @@ fn reprs_are_celerys() {
             let Ok(call) = Codecs::standard().decode(&captured.message, &accept()) else { continue };
             if call.protocol == 2 {
                 let captured = |repr: &Option<String>| without_tuples(repr.as_deref().unwrap());
-                assert_eq!(without_tuples(&args_repr(&call.body.args)), captured(&call.headers.argsrepr), "{}", vector.name);
-                assert_eq!(without_tuples(&kwargs_repr(&call.body.kwargs)), captured(&call.headers.kwargsrepr), "{}", vector.name);
+                assert_eq!(
+                    without_tuples(&args_repr(&call.body.args)),
+                    captured(&call.headers.argsrepr),
+                    "{}",
+                    vector.name
+                );
+                assert_eq!(
+                    without_tuples(&kwargs_repr(&call.body.kwargs)),
+                    captured(&call.headers.kwargsrepr),
+                    "{}",
+                    vector.name
+                );
                 checked += 1;
             }
         }

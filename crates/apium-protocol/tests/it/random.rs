@@ -61,9 +61,8 @@ fn jsons(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Json>
 }
 
 fn signature() -> impl Strategy<Value = Signature> {
-    ("[a-z.]{1,12}", jsons(common()), btree_map("[a-z]{1,6}", common().prop_map(Json::from), 0..3), any::<bool>()).prop_map(
-        |(task, args, options, immutable)| Signature { args, options, immutable, ..Signature::new(task) },
-    )
+    ("[a-z.]{1,12}", jsons(common()), btree_map("[a-z]{1,6}", common().prop_map(Json::from), 0..3), any::<bool>())
+        .prop_map(|(task, args, options, immutable)| Signature { args, options, immutable, ..Signature::new(task) })
 }
 
 fn body() -> impl Strategy<Value = Body> {

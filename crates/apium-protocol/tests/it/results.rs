@@ -23,7 +23,8 @@ fn every_captured_result_document_round_trips() {
         walk(&vector.value, &mut |value| {
             let Value::Str(text) = value else { return };
             if text.starts_with("{\"status\": ") && text.contains("\"task_id\"") {
-                let document = ResultDocument::from_json(text.as_bytes()).unwrap_or_else(|e| panic!("{}: {e}", vector.name));
+                let document =
+                    ResultDocument::from_json(text.as_bytes()).unwrap_or_else(|e| panic!("{}: {e}", vector.name));
                 let written = String::from_utf8(document.to_json()).unwrap();
                 if document.extra.is_empty() {
                     assert_eq!(&written, text, "{}", vector.name);
@@ -59,7 +60,10 @@ fn a_document_has_its_fields() {
     let extended = document.extended.unwrap();
     assert_eq!(extended.name.as_deref(), Some("tasks.spawn"));
     assert_eq!(extended.args.unwrap().as_str(), "[2]");
-    assert_eq!((extended.worker.as_deref(), extended.retries, extended.queue.as_deref()), (Some("w1@wirespec"), Some(0), Some("celery")));
+    assert_eq!(
+        (extended.worker.as_deref(), extended.retries, extended.queue.as_deref()),
+        (Some("w1@wirespec"), Some(0), Some("celery"))
+    );
 }
 
 #[test]
@@ -94,7 +98,9 @@ fn other_serializers_and_compressed_results() {
         assert!(same(&back.to_value().unwrap(), &failure.to_value().unwrap()));
     }
     let pickled = bytes("result_serializer_pickle", "success_b64");
-    assert!(codecs.decode_value(&pickled, "pickle", &Accept::names(["pickle"])).unwrap_err().to_string().contains("pickle"));
+    assert!(
+        codecs.decode_value(&pickled, "pickle", &Accept::names(["pickle"])).unwrap_err().to_string().contains("pickle")
+    );
     let packed = bytes("result_compressed_gzip", "raw_b64");
     let document = ResultDocument::from_json(&codecs.open_result(&packed).unwrap()).unwrap();
     assert_eq!(document.result.decode::<String>().unwrap(), "A".repeat(300));
