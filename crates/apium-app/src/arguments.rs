@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use apium_protocol::json::Json;
+use apium_protocol::json::{Json, JsonList};
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -99,28 +99,26 @@ impl<K: Into<String>> FromIterator<(K, Json)> for Kwargs {
 /// names itself there.
 #[derive(Debug)]
 pub struct ArgumentWriter {
-    arguments: Arguments,
+    list: JsonList,
+    rest: Vec<Json>,
+    kwargs: Vec<(String, Json)>,
     failed: Option<Error>,
 }
 
 impl ArgumentWriter {
     /// A writer with room for `count` positional arguments.
     pub fn new(count: usize) -> Self {
-        Self { arguments: Arguments { args: Vec::with_capacity(count), kwargs: Vec::new() }, failed: None }
+        Self { list: JsonList::new(count), rest: Vec::new(), kwargs: Vec::new(), failed: None }
     }
 
-    /// Adds a positional argument.
+    /// Adds a positional argument. All of them come before [`rest`](Self::rest).
     #[must_use]
     pub fn arg<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        if self.failed.is_none() {
-            match Json::from_serialize(value) {
-                Ok(json) => self.arguments.args.push(json),
-                Err(error) => {
-                    let position = self.arguments.args.len() + 1;
-                    let context = format!("encode positional argument {position} of the call");
-                    self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
-                }
-            }
+        if self.failed.is_none()
+            && let Err(error) = self.list.push(value)
+        {
+            let context = format!("encode positional argument {} of the call", self.list.len() + 1);
+            self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
         }
         self
     }
@@ -128,23 +126,28 @@ impl ArgumentWriter {
     /// Adds the positional arguments collected in `rest`.
     #[must_use]
     pub fn rest(mut self, rest: Args) -> Self {
-        self.arguments.args.extend(rest.0);
+        self.rest.extend(rest.0);
         self
     }
 
     /// Adds keyword arguments.
     #[must_use]
     pub fn keywords(mut self, rest: Kwargs) -> Self {
-        self.arguments.kwargs.extend(rest.0);
+        self.kwargs.extend(rest.0);
         self
     }
 
     /// The arguments, or why one could not be encoded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Codec`] with the position of the argument.
     pub fn finish(self) -> Result<Arguments> {
-        match self.failed {
-            Some(error) => Err(error),
-            None => Ok(self.arguments),
+        if let Some(error) = self.failed {
+            return Err(error);
         }
+        let mut args = self.list.finish();
+        args.extend(self.rest);
+        Ok(Arguments { args, kwargs: self.kwargs })
     }
 }
 
