@@ -33,13 +33,23 @@ pub(crate) struct Finisher {
 impl Finisher {
     /// The end of a run, and the verdict behind it. When the message of a retry cannot be made, the task is rejected instead,
     /// as Celery does it.
-    pub(crate) fn finish(&self, work: &Work, verdict: Verdict, children: Vec<ResultTuple>, now: Timestamp) -> (Finish, Verdict) {
+    pub(crate) fn finish(
+        &self,
+        work: &Work,
+        verdict: Verdict,
+        children: Vec<ResultTuple>,
+        now: Timestamp,
+    ) -> (Finish, Verdict) {
         let (publish, verdict, children) = match self.next_run(work, &verdict) {
             None => (Vec::new(), verdict, children),
             Some(Ok(outgoing)) => {
                 let mut children = children;
                 // The retry is a child of the run that sent it.
-                children.extend(work.request.id().map(|id| ResultTuple { id: id.clone(), parent: None, children: None }));
+                children.extend(work.request.id().map(|id| ResultTuple {
+                    id: id.clone(),
+                    parent: None,
+                    children: None,
+                }));
                 (vec![outgoing], verdict, children)
             }
             Some(Err(reason)) => {
@@ -51,7 +61,8 @@ impl Finisher {
         let mut verdict = verdict;
         let record = verdict.store.take().and_then(|told| self.record(work, told, children, now));
         // With early ack the delivery is gone already.
-        let delivery = work.is_late().then(|| (work.receipt.clone(), std::mem::replace(&mut verdict.settle, Settle::Ack)));
+        let delivery =
+            work.is_late().then(|| (work.receipt.clone(), std::mem::replace(&mut verdict.settle, Settle::Ack)));
         let settlement = Settlement { record, publish, delivery };
         (self.end(work, settlement), verdict)
     }

@@ -99,8 +99,7 @@ impl Intake {
         if let Some(eta) = eta.filter(|_| self.parks) {
             return Step::End(Turned { label: label(&request), receipt, how: Disposition::Park(eta), record: None });
         }
-        let work =
-            Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires };
+        let work = Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires };
         match eta {
             Some(eta) => Step::Wait(eta, work),
             None => Step::Run(work),

@@ -67,10 +67,18 @@ pub(crate) fn ended(task: &Arc<str>, request: &Request, ended: &Ended, took: Dur
         Ended::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
         Ended::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
         Ended::Cancelled { requeued: true } => {
-            tracing::warn!(task, id, "task {task}[{id}] was cancelled by the stop of its worker and is back in its queue");
+            tracing::warn!(
+                task,
+                id,
+                "task {task}[{id}] was cancelled by the stop of its worker and is back in its queue"
+            );
         }
         Ended::Cancelled { requeued: false } => {
-            tracing::warn!(task, id, "task {task}[{id}] was cancelled by the stop of its worker; its message was acked before");
+            tracing::warn!(
+                task,
+                id,
+                "task {task}[{id}] was cancelled by the stop of its worker; its message was acked before"
+            );
         }
     }
 }

@@ -55,6 +55,10 @@ impl Outcome {
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self::Failure(Failure::from_exception(ExceptionInfo::new("apium", "Panic", text.unwrap_or("a panic without text"))))
+        Self::Failure(Failure::from_exception(ExceptionInfo::new(
+            "apium",
+            "Panic",
+            text.unwrap_or("a panic without text"),
+        )))
     }
 }

@@ -96,7 +96,13 @@ impl Process {
         let verdict = settle(run, outcome, &mut fastrand::Rng::new());
         let (finish, verdict) = self.finisher.finish(&work, verdict, ctx.children(), now);
         self.count(&verdict.ending);
-        log::ended(&work.task.name, &work.request, &verdict.ending, began.elapsed(), work.task.effective.resultrepr_maxsize);
+        log::ended(
+            &work.task.name,
+            &work.request,
+            &verdict.ending,
+            began.elapsed(),
+            work.task.effective.resultrepr_maxsize,
+        );
         if hooks::wanted(&work.task.hooks, &verdict.ending) {
             // Hooks see the state stored, and hold their slot as the body did.
             self.completer.settled(finish).await;
@@ -124,7 +130,11 @@ impl Process {
             backend: own.or(self.backend.as_ref()).cloned(),
             states: self.states.clone(),
             // A cold stop tells plain functions through the same signal.
-            limits: if limits.is_none() && !work.task.is_blocking() { LimitSignal::never() } else { LimitSignal::new() },
+            limits: if limits.is_none() && !work.task.is_blocking() {
+                LimitSignal::never()
+            } else {
+                LimitSignal::new()
+            },
             run: Some(work.mark()),
         })
     }

@@ -57,12 +57,7 @@ impl Run<'_> {
 
     fn success(self, value: Json) -> Verdict {
         let stored = || Told { state: State::Success, result: value.clone(), traceback: None };
-        Verdict {
-            store: self.stores().then(stored),
-            again: None,
-            settle: Settle::Ack,
-            ending: Ended::Success(value),
-        }
+        Verdict { store: self.stores().then(stored), again: None, settle: Settle::Ack, ending: Ended::Success(value) }
     }
 
     fn failed(&self, failure: &Failure) -> Option<Told> {

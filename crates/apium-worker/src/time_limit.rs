@@ -81,12 +81,16 @@ mod tests {
 
     #[test]
     fn the_call_wins_over_the_task() {
-        let options = TaskOptions { time_limit: Some(S(60)), soft_time_limit: Some(S(50)), ..TaskOptions::NEW };
+        let mut options = TaskOptions::NEW;
+        (options.time_limit, options.soft_time_limit) = (Some(S(60)), Some(S(50)));
         let task = Effective::resolve(&options, &TaskDefaults::default()).unwrap();
         let call = |hard, soft| Limits::of(TimeLimit { hard, soft }, &task);
         assert_eq!(call(None, None), Limits { hard: Some(S(60)), soft: Some(S(50)) });
         assert_eq!(call(Some(0.0), None), Limits { hard: Some(S(60)), soft: Some(S(50)) });
-        assert_eq!(call(Some(30.0), Some(20.5)), Limits { hard: Some(S(30)), soft: Some(Duration::from_millis(20_500)) });
+        assert_eq!(
+            call(Some(30.0), Some(20.5)),
+            Limits { hard: Some(S(30)), soft: Some(Duration::from_millis(20_500)) }
+        );
     }
 
     #[tokio::test]

@@ -34,16 +34,11 @@ pub(crate) enum Ended {
     /// It runs again; with the error behind it.
     Retry(Option<Failure>),
     /// The task rejected its message.
-    Rejected {
-        reason: String,
-        requeue: bool,
-    },
+    Rejected { reason: String, requeue: bool },
     /// Nothing was stored.
     Ignored,
     /// It did not run: `expired`.
     Revoked(&'static str),
     /// The worker stopped while it ran; `requeued` when the message is back in its queue.
-    Cancelled {
-        requeued: bool,
-    },
+    Cancelled { requeued: bool },
 }

@@ -70,11 +70,8 @@ impl Watchdog {
         let watched = shared.clone();
         let spawned = std::thread::Builder::new().name("apium-watchdog".to_owned()).spawn(move || watched.watch());
         let thread = spawned.map_err(|error| tracing::warn!(%error, "could not start the watchdog")).ok()?;
-        let beat = |pulse: &Arc<Pulse>| Beat {
-            pulse: pulse.clone(),
-            shared: shared.clone(),
-            thread: thread.thread().clone(),
-        };
+        let beat =
+            |pulse: &Arc<Pulse>| Beat { pulse: pulse.clone(), shared: shared.clone(), thread: thread.thread().clone() };
         let beats = shared.pulses.iter().map(beat).collect();
         Some((Self { shared, thread: Some(thread) }, beats))
     }

@@ -50,9 +50,9 @@ pub(crate) fn delivery_mark(receipt: &Receipt) -> u64 {
     let tag = match &receipt.tag {
         Tag::Number(number) => *number,
         // FNV-1a: equal on every machine and in every version, unlike the standard hasher.
-        Tag::Text(text) => text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        }),
+        Tag::Text(text) => text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)),
     };
     (tag.rotate_left(17) ^ receipt.fence).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

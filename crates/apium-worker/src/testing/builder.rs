@@ -111,9 +111,8 @@ impl TestBuilder {
     /// As [`AppBuilder::build`].
     pub async fn build(self) -> Result<TestApp> {
         let recorder = Arc::new(Recorder::default());
-        let record = |inner: SharedDriver| -> SharedDriver {
-            Arc::new(RecordingDriver { inner, recorder: recorder.clone() })
-        };
+        let record =
+            |inner: SharedDriver| -> SharedDriver { Arc::new(RecordingDriver { inner, recorder: recorder.clone() }) };
         let own = format!("memory://test-{}", uuid::Uuid::new_v4().simple());
         let builder = AppBuilder::new("test", self.drivers.into_iter().map(record).collect())
             .broker(self.broker.unwrap_or_else(|| own.clone()))

@@ -1,0 +1,127 @@
+//! What cannot or must not run: nothing of it is lost (P12, scenario 23).
+
+use std::time::Duration;
+
+use apium_app::app::App;
+use apium_app::task_error::TaskError;
+use apium_protocol::message::Message;
+use apium_transport::outgoing::Outgoing;
+use apium_worker::testing::app::TestApp;
+use apium_worker::testing::builder::AppTest as _;
+
+use crate::rig::{Notes, counts, dead, exception, json, send, state};
+use crate::task;
+
+task!(Add = "add", [], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("ran");
+    match ctx.request().body.args.len() {
+        0 => Err(TaskError::failure("no arguments")),
+        count => Ok(json(count)),
+    }
+});
+
+async fn app(notes: &Notes) -> TestApp {
+    let builder = App::test().with(|app| app.autodiscover(false)).state(notes.clone());
+    builder.register::<Add>().build().await.unwrap()
+}
+
+/// Publishes the message of `add(1)` as `change` leaves it.
+async fn send_changed(app: &TestApp, id: &str, change: impl FnOnce(&mut Message)) {
+    let mut message = Message::default();
+    message.properties.content_type = Some("application/json".into());
+    message.properties.content_encoding = Some("utf-8".into());
+    message.headers.task = Some("add".into());
+    message.headers.id = Some(id.into());
+    message.body = r#"[[1], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]"#.into();
+    change(&mut message);
+    app.publisher().publish(vec![Outgoing::to_queue("celery", message)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_as_celery_s() {
+    type Change = fn(&mut Message);
+    let table: [(&str, Change, &str, &str); 8] = [
+        ("sound", |_| {}, "", "SUCCESS"),
+        ("unknown", |m| m.headers.task = Some("no.such".into()), "unknown-task", "FAILURE"),
+        (
+            "pickle",
+            |m| m.properties.content_type = Some("application/x-python-serialize".into()),
+            "content-type",
+            "PENDING",
+        ),
+        ("yaml", |m| m.properties.content_type = Some("application/x-yaml".into()), "content-type", "PENDING"),
+        ("odd", |m| m.properties.content_type = Some("application/odd".into()), "content-type", "PENDING"),
+        ("cut", |m| m.body = m.body.slice(..20), "undecodable", "PENDING"),
+        ("bad-eta", |m| m.headers.eta = Some("tomorrow".into()), "bad-eta", "PENDING"),
+        (
+            "linked",
+            |m| {
+                m.body = r#"[[1], {}, {"callbacks": [{"task": "add", "args": [], "kwargs": {}, "options": {}, "subtask_type": null, "immutable": false}]}]"#.into()
+            },
+            "follow-ups",
+            "PENDING",
+        ),
+    ];
+    for (id, change, code, wanted) in table {
+        let notes = Notes::default();
+        let app = app(&notes).await;
+        send_changed(&app, id, change).await;
+        app.drain().await;
+        let codes: Vec<String> = dead(&app).await.into_iter().map(|(code, _)| code).collect();
+        let expected: Vec<String> = Some(code).filter(|code| !code.is_empty()).map(str::to_owned).into_iter().collect();
+        assert_eq!(codes, expected, "{id}: {:?}", dead(&app).await);
+        assert_eq!(state(&app, id).await, wanted, "{id}");
+        let left = counts(&app, "celery").await;
+        assert_eq!((left.ready, left.unacked), (0, 0), "{id}");
+        assert_eq!(notes.all().len(), usize::from(id == "sound"), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_task_is_not_registered_and_its_message_can_be_replayed() {
+    let notes = Notes::default();
+    let app = app(&notes).await;
+    send(&app, "no.such", "id").await;
+    app.drain().await;
+    assert_eq!(exception(&app, "id").await, ("NotRegistered".into(), serde_json::json!(["no.such"])));
+    let set = app.broker().dead().unwrap();
+    let letter = set.list(0, 1).await.unwrap().remove(0);
+    assert_eq!(letter.message.unwrap().headers.task.as_deref(), Some("no.such"));
+    assert_eq!(set.replay(vec![letter.key]).await.unwrap(), 1);
+    assert_eq!(counts(&app, "celery").await.ready, 1);
+}
+
+#[tokio::test]
+async fn an_eta_is_the_earliest_start() {
+    let notes = Notes::default();
+    let app = app(&notes).await;
+    app.sig("add").args((1,)).call().task_id("id").countdown(Duration::from_secs(3)).send(&app).await.unwrap();
+    assert_eq!(app.drain().await, 0);
+    assert_eq!(app.advance(Duration::from_millis(2_999)).await, 0);
+    assert_eq!(app.advance(Duration::from_millis(1)).await, 1);
+    assert_eq!(state(&app, "id").await, "SUCCESS");
+}
+
+#[tokio::test]
+async fn an_eta_that_the_broker_did_not_park_is_parked_by_the_worker() {
+    let notes = Notes::default();
+    let app = app(&notes).await;
+    let eta = apium_protocol::timestamp::format(app.now() + Duration::from_secs(5));
+    send_changed(&app, "id", |message| message.headers.eta = Some(eta)).await;
+    assert_eq!(app.drain().await, 0);
+    let parked = counts(&app, "celery").await;
+    assert_eq!((parked.ready, parked.unacked, parked.parked), (0, 0, 1), "no worker holds it (P7)");
+    assert_eq!(app.advance(Duration::from_secs(5)).await, 1);
+}
+
+#[tokio::test]
+async fn an_expired_task_is_revoked_and_never_runs() {
+    let notes = Notes::default();
+    let app = app(&notes).await;
+    let call = app.sig("add").args((1,)).call().task_id("id").countdown(Duration::from_millis(1_500));
+    call.expires_in(Duration::from_millis(500)).send(&app).await.unwrap();
+    app.advance(Duration::from_secs(2)).await;
+    assert_eq!(exception(&app, "id").await, ("TaskRevokedError".into(), serde_json::json!(["expired"])));
+    assert_eq!(state(&app, "id").await, "REVOKED");
+    assert!(notes.all().is_empty());
+}

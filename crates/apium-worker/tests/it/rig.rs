@@ -1,0 +1,180 @@
+//! Tasks, gates and looks that the tests share.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use apium_app::app::App;
+use apium_protocol::json::Json;
+use apium_protocol::record::ResultDocument;
+use apium_transport::broker::QueueStats;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+/// Defines a task by its erased parts, as `#[task]` does.
+#[macro_export]
+macro_rules! task {
+    ($type:ident = $name:literal, [$($option:ident: $value:expr),*], async |$ctx:ident| $body:expr) => {
+        $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::Hooks::NONE,
+            ::apium_app::task::TaskFn::Async(|$ctx| ::std::boxed::Box::pin(async move { $body })));
+    };
+    ($type:ident = $name:literal, [$($option:ident: $value:expr),*], hooks $hooks:expr, async |$ctx:ident| $body:expr) => {
+        $crate::task!(@ $type, $name, [$($option: $value),*], true, $hooks,
+            ::apium_app::task::TaskFn::Async(|$ctx| ::std::boxed::Box::pin(async move { $body })));
+    };
+    ($type:ident = $name:literal, [$($option:ident: $value:expr),*], fn |$ctx:ident| $body:expr) => {
+        $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::Hooks::NONE,
+            ::apium_app::task::TaskFn::Blocking(|$ctx| $body));
+    };
+    ($type:ident = $name:literal, [$($option:ident: $value:expr),*], fn deaf |$ctx:ident| $body:expr) => {
+        $crate::task!(@ $type, $name, [$($option: $value),*], false, ::apium_app::task::Hooks::NONE,
+            ::apium_app::task::TaskFn::Blocking(|$ctx| $body));
+    };
+    (@ $type:ident, $name:literal, [$($option:ident: $value:expr),*], $takes_ctx:literal, $hooks:expr, $run:expr) => {
+        struct $type;
+        impl ::apium_app::task::TaskType for $type {
+            type Output = ::apium_protocol::json::Json;
+            type Args = ();
+            fn def() -> &'static ::apium_app::task::TaskDef {
+                use ::apium_app::options::TaskOptions;
+                static DEF: ::apium_app::task::TaskDef = ::apium_app::task::TaskDef {
+                    name: $name,
+                    aliases: &[],
+                    parameters: ::apium_app::arguments::ParameterList {
+                        function: $name,
+                        named: &[],
+                        var_args: true,
+                        var_kwargs: true,
+                    },
+                    options: || {
+                        let set: &[fn(&mut TaskOptions)] = &[$(|options| options.$option = $value),*];
+                        let mut options = TaskOptions::NEW;
+                        set.iter().for_each(|set| set(&mut options));
+                        options
+                    },
+                    hooks: $hooks,
+                    needs: &[],
+                    takes_ctx: $takes_ctx,
+                    run: $run,
+                    location: concat!(file!(), ":", line!()),
+                };
+                &DEF
+            }
+        }
+    };
+}
+
+/// A value as a task's result.
+pub(crate) fn json(value: impl serde::Serialize) -> Json {
+    Json::from_serialize(&value).unwrap()
+}
+
+/// Where tasks tell that they began, and wait to be let go.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<(Semaphore, Semaphore)>);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
+    }
+
+    /// For tasks: begins, then waits.
+    pub(crate) async fn pass(&self) {
+        self.0.0.add_permits(1);
+        self.0.1.acquire().await.unwrap().forget();
+    }
+
+    /// Waits until `count` more tasks have begun.
+    pub(crate) async fn begun(&self, count: u32) {
+        let begun = tokio::time::timeout(Duration::from_secs(20), self.0.0.acquire_many(count)).await;
+        begun.expect("tasks begin").unwrap().forget();
+    }
+
+    /// How many began and were not waited for.
+    pub(crate) fn more(&self) -> usize {
+        self.0.0.available_permits()
+    }
+
+    /// Lets `count` tasks go.
+    pub(crate) fn open(&self, count: usize) {
+        self.0.1.add_permits(count);
+    }
+}
+
+/// A list that tasks write to.
+#[derive(Clone, Default)]
+pub(crate) struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Notes {
+    pub(crate) fn add(&self, note: impl Into<String>) {
+        self.0.lock().unwrap().push(note.into());
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Waits until `seen` holds; gives up after a while.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut seen: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !seen().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The counts of one queue; zeros where there is none.
+pub(crate) async fn counts(app: &App, queue: &str) -> QueueStats {
+    let stats = app.broker().queues().unwrap().stats().await.unwrap();
+    stats.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()
+}
+
+/// Waits until the default queue holds so many ready and unsettled messages.
+pub(crate) async fn until_counts(app: &App, ready: u64, unacked: u64) {
+    let began = Instant::now();
+    loop {
+        let seen = counts(app, "celery").await;
+        if (seen.ready, seen.unacked) == (ready, unacked) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "wanted {ready} ready and {unacked} unacked: {seen:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The stored document of a task.
+pub(crate) async fn stored(app: &App, id: &str) -> Option<ResultDocument> {
+    app.backend().unwrap().fetch(&[id.into()]).await.unwrap().remove(0)
+}
+
+/// The stored state, or PENDING.
+pub(crate) async fn state(app: &App, id: &str) -> String {
+    stored(app, id).await.map_or_else(|| "PENDING".into(), |document| document.state.to_string())
+}
+
+/// Waits until a task has a state.
+pub(crate) async fn until_state(app: &App, id: &str, wanted: &str) {
+    let began = Instant::now();
+    while state(app, id).await != wanted {
+        let seen = stored(app, id).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "wanted {wanted} for {id}: {seen:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// `exc_type` and `exc_message` of a stored failure.
+pub(crate) async fn exception(app: &App, id: &str) -> (String, Value) {
+    let result: Value = stored(app, id).await.unwrap().result.decode().unwrap();
+    (result["exc_type"].as_str().unwrap().to_owned(), result["exc_message"].clone())
+}
+
+/// Code and text of each letter in the dead set.
+pub(crate) async fn dead(app: &App) -> Vec<(String, String)> {
+    let letters = app.broker().dead().unwrap().list(0, 100).await.unwrap();
+    letters.into_iter().map(|letter| (letter.code, letter.reason)).collect()
+}
+
+/// Sends a task by name under an id.
+pub(crate) async fn send(app: &App, task: &str, id: &str) {
+    app.sig(task).call().task_id(id).send(app).await.unwrap();
+}

@@ -1,0 +1,135 @@
+//! Warm and cold stops by their counts (scenarios 6 and 7).
+
+use std::time::Duration;
+
+use apium_app::app::App;
+use apium_app::context::Ctx;
+use apium_app::task_error::TaskResult;
+use apium_protocol::json::Json;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::shutdown::StopKind;
+use apium_worker::testing::app::TestApp;
+use apium_worker::testing::builder::AppTest as _;
+
+use crate::rig::{Gate, counts, dead, exception, json, send, state, until_counts};
+use crate::task;
+
+task!(Early = "early", [], async |ctx| pass(&ctx).await);
+task!(Late = "late", [acks_late: Some(true)], async |ctx| pass(&ctx).await);
+task!(Plain = "plain", [acks_late: Some(true)], fn |ctx| {
+    let gate = ctx.state::<Gate>().unwrap();
+    tokio::runtime::Handle::current().block_on(gate.pass());
+    Ok(json(2))
+});
+
+async fn pass(ctx: &Ctx) -> TaskResult<Json> {
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+}
+
+async fn app(gate: &Gate) -> TestApp {
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
+    builder.register::<Early>().register::<Late>().register::<Plain>().build().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_warm_stop_finishes_what_runs_and_gives_back_the_rest_at_once() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    for n in 0..30 {
+        send(&app, "late", &format!("l{n}")).await;
+    }
+    let worker = app.worker().concurrency(3).start().await.unwrap();
+    gate.begun(3).await;
+    until_counts(&app, 18, 12).await;
+    worker.ask(StopKind::Warm);
+    // What was prefetched is back while the three still run.
+    until_counts(&app, 27, 3).await;
+    gate.open(3);
+    let report = worker.stopped().await;
+    assert_eq!((report.how, report.finished, report.finished_while_stopping), (StopKind::Warm, 3, 3));
+    assert_eq!((report.given_back, report.cancelled, report.unsettled), (9, 0, 0));
+    let left = counts(&app, "celery").await;
+    assert_eq!((left.ready, left.unacked, left.consumers), (27, 0, 0));
+    assert_eq!(gate.more(), 0);
+    let mut done = 0;
+    for n in 0..30 {
+        done += usize::from(state(&app, &format!("l{n}")).await == "SUCCESS");
+    }
+    assert_eq!(done, 3);
+    assert_eq!(dead(&app).await, []);
+}
+
+#[tokio::test]
+async fn a_cold_stop_puts_late_ack_back_and_revokes_early_ack() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "late", "l").await;
+    send(&app, "early", "e").await;
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(2).await;
+    let report = worker.stop(StopKind::Cold).await;
+    assert_eq!((report.how, report.cancelled, report.finished), (StopKind::Cold, 2, 0));
+    let left = counts(&app, "celery").await;
+    assert_eq!((left.ready, left.unacked), (1, 0), "the late-ack one is back");
+    assert_eq!(state(&app, "l").await, "PENDING");
+    assert_eq!(exception(&app, "e").await, ("TaskRevokedError".into(), serde_json::json!(["terminated"])));
+    assert_eq!(state(&app, "e").await, "REVOKED");
+    gate.open(1);
+    assert_eq!(app.drain().await, 1);
+    assert_eq!(state(&app, "l").await, "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_cold_stop_overtakes_a_warm_one_and_leaks_only_plain_functions() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "plain", "p").await;
+    send(&app, "late", "l").await;
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(2).await;
+    worker.ask(StopKind::Warm);
+    worker.ask(StopKind::Cold);
+    let report = worker.stopped().await;
+    assert_eq!((report.how, report.cancelled, report.leaked_threads), (StopKind::Cold, 2, 1));
+    until_counts(&app, 2, 0).await;
+    gate.open(1);
+}
+
+#[tokio::test]
+async fn a_soft_stop_leaves_runs_some_time() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "late", "l").await;
+    let builder = app.worker().concurrency(1).soft_shutdown_timeout(Duration::from_secs(60));
+    let worker = builder.start().await.unwrap();
+    gate.begun(1).await;
+    worker.ask(StopKind::Cold);
+    gate.open(1);
+    let report = worker.stopped().await;
+    assert_eq!((report.finished, report.cancelled), (1, 0));
+    assert_eq!(state(&app, "l").await, "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_stop_at_once_settles_nothing() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "late", "l").await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    gate.begun(1).await;
+    let report = worker.stop(StopKind::Now).await;
+    assert_eq!((report.how, report.exit_code()), (StopKind::Now, 1));
+    assert_eq!(state(&app, "l").await, "PENDING");
+    until_counts(&app, 1, 0).await;
+}
+
+#[tokio::test]
+async fn run_until_ends_when_it_is_told() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "early", "e").await;
+    gate.open(1);
+    let report = app.worker().concurrency(1).run_until(gate.begun(1)).await.unwrap();
+    assert_eq!((report.finished, report.exit_code()), (1, 0));
+}
