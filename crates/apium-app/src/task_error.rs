@@ -101,6 +101,21 @@ impl fmt::Debug for TaskError {
     }
 }
 
+/// So that `?` outside a task takes what a task's function returned when it was called directly.
+impl From<TaskError> for Box<dyn StdError + Send + Sync> {
+    fn from(error: TaskError) -> Self {
+        match error.into_ending() {
+            Ending::Failure(failure) => failure.to_string().into(),
+            Ending::Retry(retry) => match retry.cause {
+                Some(cause) => cause.to_string().into(),
+                None => "the task asked to be run again".into(),
+            },
+            Ending::Reject { reason, .. } => format!("the task rejected its message: {reason}").into(),
+            Ending::Ignore => "the task ended without a result".into(),
+        }
+    }
+}
+
 /// Turns what is only convertible to a boxed error into a task's failure.
 pub trait OrFail<T> {
     /// The value, or a failure made of the boxed error.
