@@ -1,1 +1,27 @@
-//! apium-cli.
+//! The command line of Apium, over an [`App`](apium_app::app::App): a program gets it by one line in its `main`.
+//!
+//! ```ignore
+//! fn main() -> std::process::ExitCode {
+//!     apium::cli::main(app)
+//! }
+//! ```
+//!
+//! Results and lists go to stdout, logs and errors to stderr. An expected error is one line, a hint and an exit code. Names no
+//! driver: brokers and result backends come with the app.
+
+mod args;
+mod command;
+mod document;
+mod entry;
+mod exit;
+mod json_text;
+mod letter;
+mod logging;
+mod moment;
+mod output;
+mod progress;
+mod session;
+mod sources;
+mod waiting;
+
+pub use entry::{main, main_without_tasks};

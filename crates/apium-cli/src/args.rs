@@ -1,0 +1,115 @@
+//! The command line: global options and one subcommand. Each subcommand's options stand in its own file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::command;
+use crate::exit;
+
+/// Options before the subcommand, and the subcommand.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "Tasks on a queue that Celery shares",
+    long_about = "Send tasks, run them, read their results and look after the queues. Messages and results are Celery's.\n\n\
+                  Settings have Celery's lower-case names. What the program sets is beaten by apium.toml, that by the \
+                  environment (APIUM_ and the name), that by options.",
+    after_help = exit::HELP,
+    propagate_version = true,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every subcommand takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Where the broker is: sqlite:///var/lib/app/queue.db, memory://, … [env: APIUM_BROKER_URL]
+    #[arg(short, long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub(crate) broker: Option<String>,
+    /// Where results are stored [env: APIUM_RESULT_BACKEND]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub(crate) result_backend: Option<String>,
+    /// The settings file [env: APIUM_CONFIG] [default: apium.toml, where there is one]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+    /// A setting by Celery's name; may be given several times
+    #[arg(long = "set", global = true, value_name = "NAME=VALUE", help_heading = "Global options")]
+    pub(crate) settings: Vec<String>,
+    /// What is logged to stderr: error, warning, info, debug, trace, off, or a filter such as apium_worker=debug,info
+    /// [default: info for a worker, warning otherwise]
+    #[arg(short, long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    pub(crate) loglevel: Option<String>,
+    /// How a line of the log is written
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Global options")]
+    pub(crate) log_format: LogFormat,
+    /// Print JSON on stdout
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a worker until it is stopped
+    Worker(command::worker::Args),
+    /// Send a task by name, whether it is registered here or not
+    Call(command::call::Args),
+    /// Show the state and result of a task
+    Result(command::result::Args),
+    /// Delete the waiting messages of queues
+    Purge(command::purge::Args),
+    /// List the queues with their counts
+    Queues(command::queues::Args),
+    /// Look after messages that could not be handled
+    Dead(command::dead::Args),
+    /// List the tasks of this program
+    Registered(command::registered::Args),
+    /// Show versions, addresses and settings, without secrets
+    Report(command::report::Args),
+    /// Print the reference of the settings as Markdown
+    #[command(hide = true)]
+    Settings(command::settings::Args),
+}
+
+impl Command {
+    /// Whether it needs the code of tasks, which the stand-alone binary does not have.
+    pub(crate) fn needs_tasks(&self) -> bool {
+        matches!(self, Self::Worker(_) | Self::Registered(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_subcommand() {
+        for line in [["x", "-b", "memory://", "queues"], ["x", "queues", "-b", "memory://"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.global.broker.as_deref(), Some("memory://"));
+        }
+    }
+}

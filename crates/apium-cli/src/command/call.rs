@@ -1,0 +1,126 @@
+//! `call`: sends a task by name, and may wait for it.
+
+use std::time::Duration;
+
+use apium_protocol::id::TaskId;
+use apium_protocol::json::Json;
+
+use crate::exit::{Result, Stop};
+use crate::moment::{Moment, parse_seconds};
+use crate::session::Session;
+use crate::{json_text, output, waiting};
+
+/// Options of `call`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  call tasks.add --args '[2, 2]' --wait
+  call mail.send --kwargs '{\"to\": \"a@b.c\"}' --queue mail --priority 9
+  call report.nightly --countdown 90 --expires 2026-12-01T08:00:00Z
+  call tasks.add --args '[2, 2]' --wait --json | jq .result
+
+Without --wait the id of the task is printed. With --wait its return value is printed as JSON, and with --json the whole \
+result document as Celery stores it, also when the task failed or was revoked; the exit code is 1 then.")]
+pub(crate) struct Args {
+    /// The task's name, registered or not
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Positional arguments, a JSON array
+    #[arg(short, long, default_value = "[]", value_name = "JSON", allow_hyphen_values = true)]
+    args: String,
+    /// Keyword arguments, a JSON object
+    #[arg(short, long, default_value = "{}", value_name = "JSON", allow_hyphen_values = true)]
+    kwargs: String,
+    /// The id, any text [default: a random UUID]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    task_id: Option<String>,
+    /// Run it so many seconds from now (fractions allowed), or at an instant, at the earliest
+    #[arg(long, value_name = "SECONDS", value_parser = Moment::parse, allow_hyphen_values = true, conflicts_with = "eta")]
+    countdown: Option<Moment>,
+    /// Run it at this instant at the earliest; without offset it is UTC
+    #[arg(long, value_name = "INSTANT", value_parser = Moment::parse_instant)]
+    eta: Option<Moment>,
+    /// Do not run it later than so many seconds from now (fractions allowed), or than an instant
+    #[arg(long, value_name = "SECONDS", value_parser = Moment::parse, allow_hyphen_values = true)]
+    expires: Option<Moment>,
+    /// The queue
+    #[arg(short = 'Q', long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// The priority, 0 to 255; what comes first depends on the broker (`report` says which)
+    #[arg(long, value_name = "N")]
+    priority: Option<u8>,
+    /// The serializer: json, msgpack, yaml
+    #[arg(long, value_name = "NAME")]
+    serializer: Option<String>,
+    /// The compression: gzip, bzip2, lzma, brotli, zstd
+    #[arg(long, value_name = "NAME")]
+    compression: Option<String>,
+    /// The hard time limit in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    time_limit: Option<Duration>,
+    /// The soft time limit in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    soft_time_limit: Option<Duration>,
+    /// Wait for the task, and print what became of it
+    #[arg(short, long)]
+    wait: bool,
+    /// Wait no longer than this, in seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "wait")]
+    timeout: Option<Duration>,
+}
+
+/// Sends the task.
+pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
+    let positional = json_text::array(&args.args).map_err(|reason| {
+        Stop::usage(format!("read --args as a JSON array: {reason}")).hint("write it as --args '[2, \"text\"]'")
+    })?;
+    let keyword = json_text::object(&args.kwargs).map_err(|reason| {
+        Stop::usage(format!("read --kwargs as a JSON object: {reason}")).hint("write it as --kwargs '{\"x\": 2}'")
+    })?;
+    let id = args.task_id.as_deref().map_or_else(TaskId::random, TaskId::from);
+    // Subscribed before the task is sent, so that no state is missed.
+    let backend = if args.wait { Some(session.backend_of(&args.name)?) } else { None };
+    send(session, &args, id.clone(), positional, keyword).await?;
+    match backend {
+        Some(backend) => waiting::to_the_end(session, &*backend, id, args.timeout, waiting::Show::End).await,
+        None if session.json => output::json(&serde_json::json!({ "task_id": id.as_str() })),
+        None => output::line(id.as_str()),
+    }
+}
+
+async fn send(
+    session: &Session,
+    args: &Args,
+    id: TaskId,
+    positional: Vec<Json>,
+    keyword: Vec<(String, Json)>,
+) -> Result<()> {
+    let now = session.app.clock().now();
+    let mut call = session.app.sig(&args.name).raw_args(positional).raw_kwargs(keyword).call().task_id(id);
+    // Celery: a countdown of zero, or a past one, is none.
+    if let Some(moment) = args.countdown.filter(|moment| !moment.is_over()).or(args.eta) {
+        call = call.eta(moment.from(now));
+    }
+    if let Some(moment) = args.expires {
+        call = call.expires(moment.from(now));
+    }
+    if let Some(queue) = &args.queue {
+        call = call.queue(queue);
+    }
+    if let Some(priority) = args.priority {
+        call = call.priority(priority);
+    }
+    if let Some(serializer) = &args.serializer {
+        call = call.serializer(serializer);
+    }
+    if let Some(compression) = &args.compression {
+        call = call.compression(compression);
+    }
+    if let Some(limit) = args.time_limit {
+        call = call.time_limit(limit);
+    }
+    if let Some(limit) = args.soft_time_limit {
+        call = call.soft_time_limit(limit);
+    }
+    call.send(&session.app).await?;
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! `dead list|show|replay|drop`: looks after messages that could not be handled.
+
+use apium_transport::dead::{DeadLetter, DeadSet};
+use clap::Subcommand;
+
+use super::purge::confirm;
+use crate::exit::{Result, Stop};
+use crate::session::Session;
+use crate::{letter, output, progress};
+
+/// How many letters are read, replayed or dropped at a time.
+const BATCH: usize = 500;
+
+/// Options of `dead`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A message that cannot be decoded, names an unknown task, has a content type that is not accepted or keeps \
+killing its worker is kept in the dead set with the reason and its bytes. Put the cause right, then replay it."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the dead messages with their reasons
+    List {
+        /// No more than this
+        #[arg(short = 'N', long, default_value_t = 100, value_name = "COUNT")]
+        limit: usize,
+        /// Only keys above this one
+        #[arg(long, default_value_t = 0, value_name = "KEY")]
+        after: u64,
+    },
+    /// Show one dead message, its headers and its bytes
+    Show {
+        /// Its key
+        key: u64,
+    },
+    /// Put dead messages back on the queues they came from
+    Replay(Chosen),
+    /// Delete dead messages
+    Drop {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Do not ask before all are dropped
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Chosen {
+    /// The keys
+    #[arg(value_name = "KEY")]
+    keys: Vec<u64>,
+    /// Every dead message
+    #[arg(long)]
+    all: bool,
+}
+
+/// Lists, shows, replays or drops.
+pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
+    let dead = session.app.broker().dead().ok_or_else(|| {
+        Stop::usage(format!("look at the dead set: the broker {} has none", session.app.broker().address()))
+    })?;
+    match args.action {
+        Action::List { limit, after } => list(session, dead, after, limit).await,
+        Action::Show { key } => show(session, dead, key).await,
+        Action::Replay(chosen) => {
+            let keys = keys_of(dead, &chosen).await?;
+            settle(session, dead, keys, Settle::Replay).await
+        }
+        Action::Drop { chosen, force } => {
+            if chosen.all && !force {
+                confirm(&format!(
+                    "Drop all {} dead messages at {}?",
+                    dead.count().await?,
+                    session.app.broker().address()
+                ))?;
+            }
+            let keys = keys_of(dead, &chosen).await?;
+            settle(session, dead, keys, Settle::Drop).await
+        }
+    }
+}
+
+async fn list(session: &Session, dead: &dyn DeadSet, after: u64, limit: usize) -> Result<()> {
+    let letters = dead.list(after, limit).await?;
+    if session.json {
+        let list: Vec<_> = letters.iter().map(letter::summary).collect();
+        return output::json(&list.into());
+    }
+    let rows: Vec<Vec<String>> = letters.iter().map(row).collect();
+    output::table(&["key", "at", "queue", "task", "id", "reason"], &[0], &rows)?;
+    let count = dead.count().await?;
+    if count > letters.len() as u64 {
+        output::line(&format!("{} of {count} shown; --limit and --after show others", letters.len()))?;
+    }
+    Ok(())
+}
+
+fn row(letter: &DeadLetter) -> Vec<String> {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    vec![
+        letter.key.to_string(),
+        format!("{:.0}", letter.at),
+        letter.queue.clone(),
+        or_dash(&letter.task),
+        or_dash(&letter.task_id),
+        format!("{}: {}", letter.code, letter.reason),
+    ]
+}
+
+async fn show(session: &Session, dead: &dyn DeadSet, key: u64) -> Result<()> {
+    let found = dead.get(key).await?.ok_or_else(|| no_letter(key))?;
+    if session.json {
+        output::json(&letter::whole(&found))
+    } else {
+        letter::describe(&found).iter().try_for_each(|line| output::line(line))
+    }
+}
+
+fn no_letter(key: u64) -> Stop {
+    Stop::not_found(format!("find dead message {key}")).hint("`dead list` shows the keys there are")
+}
+
+#[derive(Clone, Copy)]
+enum Settle {
+    Replay,
+    Drop,
+}
+
+async fn settle(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, how: Settle) -> Result<()> {
+    let bar = progress::bar(keys.len(), "messages");
+    let mut done = 0;
+    for batch in keys.chunks(BATCH) {
+        done += match how {
+            Settle::Replay => dead.replay(batch.to_vec()).await?,
+            Settle::Drop => dead.remove(batch.to_vec()).await?,
+        };
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    let word = match how {
+        Settle::Replay => "replayed",
+        Settle::Drop => "dropped",
+    };
+    if session.json {
+        output::json(&serde_json::json!({ word: done }))
+    } else {
+        output::line(&format!("{done} {word}"))
+    }
+}
+
+/// The keys that were named, each of which must be there, or all.
+async fn keys_of(dead: &dyn DeadSet, chosen: &Chosen) -> Result<Vec<u64>> {
+    if !chosen.all {
+        for &key in &chosen.keys {
+            dead.get(key).await?.ok_or_else(|| no_letter(key))?;
+        }
+        return Ok(chosen.keys.clone());
+    }
+    let mut keys: Vec<u64> = Vec::new();
+    loop {
+        let after = keys.last().copied().unwrap_or(0);
+        let batch = dead.list(after, BATCH).await?;
+        if batch.is_empty() {
+            return Ok(keys);
+        }
+        keys.extend(batch.iter().map(|letter| letter.key));
+    }
+}

@@ -1,0 +1,28 @@
+//! `registered`: lists the tasks of this program.
+
+use crate::exit::Result;
+use crate::output;
+use crate::session::Session;
+
+/// Options of `registered`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A task of a library crate that nothing in the program mentions is not linked and so not listed; \
+mention it once, or register it by hand."
+)]
+pub(crate) struct Args {}
+
+/// Lists.
+pub(crate) fn run(session: &Session, Args {}: &Args) -> Result<()> {
+    let tasks = session.registered();
+    if session.json {
+        let list: Vec<_> = tasks
+            .iter()
+            .map(|task| serde_json::json!({ "name": task.name, "signature": task.signature, "aliases": task.aliases }))
+            .collect();
+        return output::json(&list.into());
+    }
+    let rows: Vec<Vec<String>> =
+        tasks.into_iter().map(|task| vec![task.name, task.signature, task.aliases.join(", ")]).collect();
+    output::table(&["task", "arguments", "aliases"], &[], &rows)
+}

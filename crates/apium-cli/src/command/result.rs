@@ -1,0 +1,47 @@
+//! `result`: shows the state and result of a task, once or until it is over.
+
+use std::time::Duration;
+
+use apium_protocol::id::TaskId;
+use apium_protocol::record::ResultDocument;
+
+use crate::exit::Result;
+use crate::moment::parse_seconds;
+use crate::session::Session;
+use crate::{document, waiting};
+
+/// Options of `result`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  result 3f1d0f0e-4a52-4f0f-9a52-0d6f5b6b6a10
+  result 3f1d0f0e-4a52-4f0f-9a52-0d6f5b6b6a10 --watch
+  result 3f1d0f0e-4a52-4f0f-9a52-0d6f5b6b6a10 --json | jq -r .status
+
+The result of an id that is not known is PENDING, as in Celery. With --watch every change is one line, and the exit code \
+is 1 when the task failed or was revoked.")]
+pub(crate) struct Args {
+    /// The task's id
+    #[arg(value_name = "ID", allow_hyphen_values = true)]
+    id: String,
+    /// Follow the task until it is over, one line for each state
+    #[arg(short, long)]
+    watch: bool,
+    /// Follow it no longer than this, in seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "watch")]
+    timeout: Option<Duration>,
+    /// Show the traceback too
+    #[arg(long)]
+    traceback: bool,
+}
+
+/// Shows the result.
+pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
+    let backend = session.backend()?;
+    let id = TaskId::from(&*args.id);
+    if args.watch {
+        return waiting::to_the_end(session, &*backend, id, args.timeout, waiting::Show::Changes).await;
+    }
+    let stored = backend.fetch(std::slice::from_ref(&id)).await?.pop().flatten();
+    let found = stored.unwrap_or_else(|| ResultDocument::pending(id));
+    document::print(session, &found, args.traceback)
+}

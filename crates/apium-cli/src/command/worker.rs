@@ -1,0 +1,109 @@
+//! `worker`: consumes queues and runs tasks until it is stopped.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use apium_app::config::settings::Settings;
+use apium_worker::builder::AppWorker;
+use apium_worker::pool::kind::PoolKind;
+
+use crate::exit::{Result, Stop};
+use crate::session::Session;
+
+/// Options of `worker`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  worker                        every queue of the settings, one slot for each processor
+  worker -c 16 -Q mail,celery -n mailer@%h
+  worker -l debug --prefetch-multiplier 1
+
+Stopping: SIGTERM or the first ctrl-c lets running tasks end and gives back what waits (warm). A second ctrl-c, or SIGQUIT, \
+stops at once; what had late ack is run again (cold). The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
+pub(crate) struct Args {
+    /// How many tasks run at a time, or `auto` [default: the number of processors]
+    #[arg(short, long, value_name = "N")]
+    concurrency: Option<String>,
+    /// Only these queues, with commas between [default: every queue of the settings]
+    #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',')]
+    queues: Vec<String>,
+    /// Not these queues
+    #[arg(short = 'X', long, value_name = "QUEUES", value_delimiter = ',')]
+    exclude_queues: Vec<String>,
+    /// The node name; %h is the host, %n the part before the @, %d the domain [default: celery@%h]
+    #[arg(short = 'n', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Where tasks run: async (async functions on the reactor, plain ones on threads), threads (every task on a thread), solo (one
+    /// task at a time) [default: async]
+    #[arg(short = 'P', long, value_parser = PoolKind::from_str, value_name = "POOL")]
+    pool: Option<PoolKind>,
+    /// Send task events
+    #[arg(short = 'E', long)]
+    task_events: bool,
+    /// Messages held in advance for each slot; 0 is no limit [default: 4]
+    #[arg(long, value_name = "N")]
+    prefetch_multiplier: Option<u32>,
+    /// The hard time limit of tasks that have none, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<f64>,
+    /// The soft time limit of tasks that have none, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    soft_time_limit: Option<f64>,
+    /// Delete every waiting message of the queues before the start
+    #[arg(long, alias = "discard")]
+    purge: bool,
+}
+
+impl Args {
+    /// The options that are settings.
+    pub(crate) fn settings(&self, settings: &mut Settings) -> Result<()> {
+        let mut flag = |name: &str, value: Option<String>, option: &str| match value {
+            Some(value) => settings.set_flag(name, value, option),
+            None => Ok(()),
+        };
+        let concurrency = self.concurrency.as_deref().map(|given| if given == "auto" { "none" } else { given });
+        flag("worker_concurrency", concurrency.map(str::to_owned), "--concurrency")?;
+        flag("worker_prefetch_multiplier", self.prefetch_multiplier.map(|n| n.to_string()), "--prefetch-multiplier")?;
+        flag("task_time_limit", self.time_limit.map(|n| n.to_string()), "--time-limit")?;
+        flag("task_soft_time_limit", self.soft_time_limit.map(|n| n.to_string()), "--soft-time-limit")?;
+        Ok(())
+    }
+}
+
+/// Runs the worker.
+pub(crate) async fn run(session: &Session, args: Args) -> Result<ExitCode> {
+    let queues = chosen_queues(session, &args)?;
+    if args.purge {
+        let admin = session.queue_admin()?;
+        for queue in &queues {
+            let count = admin.purge(queue).await?;
+            tracing::info!(%queue, count, "waiting messages deleted before the start");
+        }
+    }
+    let mut worker = session.app.worker().queues(queues);
+    if let Some(name) = args.hostname {
+        worker = worker.hostname(name);
+    }
+    if let Some(pool) = args.pool {
+        worker = worker.pool(pool);
+    }
+    if args.task_events {
+        tracing::warn!("-E has no effect yet: this worker sends no task events");
+    }
+    let report = worker.run().await?;
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// `-Q`, or the queues of the settings without those of `-X`, each of which must be there.
+fn chosen_queues(session: &Session, args: &Args) -> Result<Vec<String>> {
+    let mut queues = if args.queues.is_empty() { session.configured_queues() } else { args.queues.clone() };
+    for excluded in &args.exclude_queues {
+        let at = queues.iter().position(|queue| queue == excluded).ok_or_else(|| {
+            Stop::usage(format!("leave out queue {excluded}: it is not one of {}", queues.join(", ")))
+        })?;
+        queues.remove(at);
+    }
+    if queues.is_empty() {
+        return Err(Stop::usage("start the worker: no queue is left to consume"));
+    }
+    Ok(queues)
+}

@@ -1,0 +1,172 @@
+//! Exit codes, and the one line with a hint that an expected error becomes.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use apium_app::error::{Error as AppError, ErrorKind as AppKind};
+use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
+
+/// A result of a command.
+pub(crate) type Result<T, E = Stop> = std::result::Result<T, E>;
+
+/// How the process ends. The numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Done.
+    Ok = 0,
+    /// The task that was waited for failed or was revoked.
+    TaskFailed = 1,
+    /// Something on the command line or in the settings is wrong.
+    Usage = 2,
+    /// The broker or result backend cannot be reached, or refused.
+    Unreachable = 3,
+    /// What was waited for did not come before `--timeout`.
+    Timeout = 4,
+    /// There is nothing of that name.
+    NotFound = 5,
+    /// None of these.
+    Other = 70,
+}
+
+/// The table of exit codes, as `--help` shows it.
+pub(crate) const HELP: &str = "Exit codes:
+  0   done
+  1   the task that was waited for failed or was revoked
+  2   something on the command line or in the settings is wrong
+  3   the broker or result backend cannot be reached, or refused
+  4   what was waited for did not come before --timeout
+  5   there is nothing of that name
+  70  anything else
+A worker exits with 0 after SIGTERM.";
+
+/// Why a command stopped: a line, a hint and an exit code.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    /// How the process ends.
+    pub(crate) code: Code,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Stop {
+    /// Stops with `code`; `text` reads after "could not".
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), hint: None }
+    }
+
+    /// Something on the command line is wrong.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::new(Code::Usage, text)
+    }
+
+    /// There is nothing of that name.
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, text)
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The stop that an error of the user's app function becomes.
+    pub(crate) fn from_build(error: Box<dyn StdError + Send + Sync>) -> Self {
+        match error.downcast::<AppError>() {
+            Ok(error) => (*error).into(),
+            Err(error) => match error.downcast::<TransportError>() {
+                Ok(error) => (*error).into(),
+                Err(error) => Self::usage(format!("build the app: {}", one_line(&error.to_string()))),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: could not {}", one_line(&self.text))?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+impl From<TransportError> for Stop {
+    fn from(error: TransportError) -> Self {
+        let (code, hint) = match error.kind() {
+            TransportKind::Address => (
+                Code::Usage,
+                "give an address with -b, APIUM_BROKER_URL or apium.toml, for example sqlite:///var/lib/app/queue.db",
+            ),
+            TransportKind::Corrupt => {
+                (Code::Unreachable, "the store is damaged: restore it, or move it away to begin with an empty one")
+            }
+            TransportKind::Refused => (Code::Unreachable, "see that the store exists, is writable and has room"),
+            TransportKind::NotFound => (Code::NotFound, "see what there is with `queues` or `dead list`"),
+            TransportKind::Timeout | TransportKind::Connection => (
+                Code::Unreachable,
+                "see that the broker and the result backend run and that their addresses are right (`report` shows them)",
+            ),
+            _ => (Code::Unreachable, "`report` shows the addresses and settings in use"),
+        };
+        Self::new(code, error.to_string()).hint(hint)
+    }
+}
+
+impl From<AppError> for Stop {
+    fn from(error: AppError) -> Self {
+        let text = error.to_string();
+        let (code, hint) = match error.kind() {
+            AppKind::Config => (Code::Usage, Some("`report` shows the settings in use and where each comes from")),
+            AppKind::NoBackend => {
+                (Code::Usage, Some("name a result backend with --result-backend, APIUM_RESULT_BACKEND or apium.toml"))
+            }
+            AppKind::Publish | AppKind::Backend => (
+                Code::Unreachable,
+                Some("see that the broker and the result backend run (`report` shows their addresses)"),
+            ),
+            AppKind::Codec | AppKind::Call => (Code::Usage, None),
+            AppKind::NotRegistered => (Code::NotFound, Some("`registered` lists the tasks of this program")),
+            AppKind::Timeout => (Code::Timeout, Some("the task goes on; look again with `result`")),
+            AppKind::TaskFailed | AppKind::TaskRevoked => (Code::TaskFailed, None),
+            _ if error.is_connection() => (Code::Unreachable, None),
+            _ => (Code::Other, None),
+        };
+        let stop = Self::new(code, text);
+        match hint {
+            Some(hint) => stop.hint(hint),
+            None => stop,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_one_line_and_a_hint() {
+        let stop = Stop::usage("read --args\n  as JSON").hint("quote it");
+        assert_eq!(stop.to_string(), "error: could not read --args as JSON\nhint: quote it");
+    }
+
+    #[test]
+    fn a_broken_connection_is_unreachable_also_behind_the_app_function() {
+        let error = TransportError::new(TransportKind::Connection, "reach redis://cache");
+        let stop = Stop::from_build(Box::new(error));
+        assert_eq!(stop.code, Code::Unreachable);
+        assert!(stop.to_string().contains("reach redis://cache"), "{stop}");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_a_usage_error() {
+        let stop: Stop = AppError::new(AppKind::Config, "read the settings: unknown setting task_serialiser").into();
+        assert_eq!(stop.code, Code::Usage);
+    }
+}

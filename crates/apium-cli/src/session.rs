@@ -1,0 +1,85 @@
+//! What a subcommand works with: the app, and how to print.
+
+use apium_app::app::App;
+use apium_app::arguments::ParameterList;
+use apium_app::error::ErrorKind;
+use apium_transport::backend::SharedBackend;
+use apium_transport::broker::QueueAdmin;
+
+use crate::exit::{Result, Stop};
+
+/// The app of this run, and how to print.
+pub(crate) struct Session {
+    /// The app, built by the program's own function.
+    pub(crate) app: App,
+    /// Whether stdout gets JSON.
+    pub(crate) json: bool,
+}
+
+/// A task of this program.
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its wire parameters, as Python writes them.
+    pub(crate) signature: String,
+    /// Other names it answers to.
+    pub(crate) aliases: Vec<String>,
+}
+
+impl Session {
+    /// The result backend, or an error that says how to name one.
+    pub(crate) fn backend(&self) -> Result<SharedBackend> {
+        Self::named(self.app.backend())
+    }
+
+    /// The result backend of a task, or an error that says how to name one.
+    pub(crate) fn backend_of(&self, task: &str) -> Result<SharedBackend> {
+        Self::named(self.app.backend_of(task))
+    }
+
+    fn named(backend: Option<&SharedBackend>) -> Result<SharedBackend> {
+        let none =
+            || apium_app::error::Error::new(ErrorKind::NoBackend, "read results: no result backend is configured");
+        Ok(backend.cloned().ok_or_else(none)?)
+    }
+
+    /// Counting and purging of queues.
+    pub(crate) fn queue_admin(&self) -> Result<&dyn QueueAdmin> {
+        let broker = self.app.broker();
+        broker
+            .queues()
+            .ok_or_else(|| Stop::usage(format!("look at queues: the broker {} cannot list them", broker.address())))
+    }
+
+    /// The names of the queues of the settings.
+    pub(crate) fn configured_queues(&self) -> Vec<String> {
+        self.app.config().queue_names()
+    }
+
+    /// The tasks of this program, sorted by name.
+    pub(crate) fn registered(&self) -> Vec<Listed> {
+        let mut tasks: Vec<Listed> = self
+            .app
+            .registry()
+            .iter()
+            .map(|task| Listed {
+                name: task.name.to_string(),
+                signature: signature(&task.parameters),
+                aliases: task.aliases.iter().map(ToString::to_string).collect(),
+            })
+            .collect();
+        tasks.sort_by(|a, b| a.name.cmp(&b.name));
+        tasks
+    }
+}
+
+/// Parameters as Python writes them; `=…` marks one that may be left out.
+fn signature(parameters: &ParameterList) -> String {
+    let named = parameters.named.iter().map(|parameter| match parameter.optional {
+        true => format!("{}=…", parameter.name),
+        false => parameter.name.to_owned(),
+    });
+    let rest = [(parameters.var_args, "*args"), (parameters.var_kwargs, "**kwargs")];
+    let rest = rest.into_iter().filter(|(taken, _)| *taken).map(|(_, name)| name.to_owned());
+    named.chain(rest).collect::<Vec<_>>().join(", ")
+}
