@@ -1,0 +1,25 @@
+//! Testing tasks: a memory broker, virtual time, and what was sent.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use apium::prelude::*;
+//!
+//! #[task(name = "mail.send")]
+//! async fn send_mail(user: i64) -> TaskResult<i64> {
+//!     Ok(user)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let app = App::test().build().await?;
+//! let sent = send_mail::delay(7).countdown(Duration::from_secs(60)).send(&app).await?;
+//! assert_eq!(app.sent("mail.send").len(), 1);
+//! app.advance(Duration::from_secs(60)).await;    // the minute passes at once
+//! assert_eq!(sent.get().await?, 7);
+//! # Ok(())
+//! # }
+//! ```
+
+pub use apium_worker::testing::app::TestApp;
+pub use apium_worker::testing::builder::TestBuilder;
