@@ -1,0 +1,41 @@
+//! Calling: delay, every option of apply_async, by name, in a batch, as a function, from a program without a runtime.
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
+use apium::prelude::*;
+
+#[task(name = "guide.add")]
+async fn add(x: i64, y: i64) -> TaskResult<i64> {
+    Ok(x + y)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let app = App::test().build().await?;
+
+    let plain = add::delay(2, 2).send(&app).await?;
+    let chosen = add::delay(4, 6).task_id("guide-4-6").priority(9).compression("gzip").send(&app).await?;
+    let signature = add::s(8, 8).send(&app).await?;
+    let by_name = app.sig("guide.add").args((16, 16)).send().await?;
+    let by_keyword = app.sig("guide.add").kwarg("x", 1).kwarg("y", 2).send().await?;
+    let many = add::batch([(1, 1), (2, 2), (3, 3)]).send_all(&app).await?;
+    app.drain().await;
+
+    assert_eq!(plain.get().await?, 4);
+    assert_eq!((chosen.id().as_str(), chosen.get().await?), ("guide-4-6", 10));
+    assert_eq!(signature.get().await?, 16);
+    assert_eq!(by_name.get().await?.decode::<i64>()?, 32);
+    assert_eq!(by_keyword.get().await?.decode::<i64>()?, 3);
+    for (result, expected) in many.iter().zip([2, 4, 6]) {
+        assert_eq!(result.get().await?, expected);
+    }
+
+    // An installed app is the current one: no need to name it.
+    app.install();
+    let sent = add::delay(5, 5).await?;
+    app.drain().await;
+    println!("5 + 5 = {}", sent.get().await?);
+
+    // As a function: no message, no worker.
+    assert_eq!(add(2, 2).await?, 4);
+    Ok(())
+}

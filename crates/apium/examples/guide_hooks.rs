@@ -1,0 +1,74 @@
+//! Hooks: before_start, on_success, on_failure, on_retry, after_return, in the order in which they are called.
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apium::prelude::*;
+
+/// What was called.
+#[derive(Clone, Default)]
+struct Diary(Arc<Mutex<Vec<String>>>);
+
+impl Diary {
+    fn note(ctx: &Ctx, line: String) {
+        if let Some(diary) = ctx.state::<Self>() {
+            diary.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn before(ctx: &Ctx) {
+    Diary::note(ctx, "before_start".to_owned());
+}
+
+async fn succeeded(ctx: &Ctx, value: &Json) {
+    Diary::note(ctx, format!("on_success {}", value.as_str()));
+}
+
+async fn failed(ctx: &Ctx, failure: &Failure) {
+    Diary::note(ctx, format!("on_failure {failure}"));
+}
+
+async fn retried(ctx: &Ctx, cause: Option<&Failure>) {
+    Diary::note(ctx, format!("on_retry {}", cause.map(ToString::to_string).unwrap_or_default()));
+}
+
+async fn returned(ctx: &Ctx, returned: &Returned) {
+    Diary::note(ctx, format!("after_return {}", returned.state));
+}
+
+#[task(
+    name = "guide.divide", max_retries = 1,
+    before_start = before, on_success = succeeded, on_failure = failed, on_retry = retried, after_return = returned,
+)]
+async fn divide(ctx: &Ctx, x: i64, y: i64) -> TaskResult<i64> {
+    match x.checked_div(y) {
+        Some(quotient) => Ok(quotient),
+        None => Err(ctx.retry().countdown(Duration::ZERO).cause(TaskError::failure("division by zero")).into()),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let diary = Diary::default();
+    let app = App::test().state(diary.clone()).build().await?;
+
+    divide::delay(6, 3).send(&app).await?;
+    app.drain().await;
+    assert_eq!(diary.take(), ["before_start", "on_success 2", "after_return SUCCESS"]);
+
+    divide::delay(6, 0).send(&app).await?;
+    app.drain().await;
+    let lines = diary.take();
+    println!("{}", lines.join("\n"));
+    assert_eq!(lines.len(), 5);
+    assert!(lines[1].starts_with("on_retry") && lines[1].contains("division by zero"));
+    assert_eq!((&*lines[0], &*lines[2], &*lines[4]), ("before_start", "before_start", "after_return FAILURE"));
+    assert!(lines[3].starts_with("on_failure"));
+    Ok(())
+}

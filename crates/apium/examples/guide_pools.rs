@@ -1,0 +1,31 @@
+//! Producers from the pool: automatic for every call, or held by hand for many.
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
+use apium::prelude::*;
+
+#[task(name = "guide.add")]
+async fn add(x: i64, y: i64) -> TaskResult<i64> {
+    Ok(x + y)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let app = App::test().setting("broker_pool_limit", 2).build().await?;
+
+    // By hand: one producer for ten calls, back in the pool when it is dropped.
+    let producer = app.producer().await?;
+    let mut sent = Vec::new();
+    for i in 0..10 {
+        sent.push(add::delay(i, i).producer(&producer).send(&app).await?);
+    }
+    drop(producer);
+
+    app.drain().await;
+    let mut sum = 0;
+    for result in sent {
+        sum += result.get().await?;
+    }
+    println!("the sum of ten sums is {sum}");
+    assert_eq!(sum, 90);
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Retries: by hand with a cause and a countdown, by themselves for some errors, and what stands at the end.
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
+use std::fmt;
+use std::time::Duration;
+
+use apium::prelude::*;
+
+/// The service cannot be reached just now.
+#[derive(Debug)]
+struct FailWhale;
+
+impl fmt::Display for FailWhale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("over capacity")
+    }
+}
+
+impl std::error::Error for FailWhale {}
+
+/// By hand: the same id again, ten seconds later, with the cause in the state RETRY.
+#[task(name = "guide.tweet", max_retries = 3)]
+async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
+    let retries = ctx.request().retries();
+    if retries < fails {
+        return Err(ctx.retry().countdown(Duration::from_secs(10)).cause(FailWhale).into());
+    }
+    Ok(retries)
+}
+
+/// By themselves: one, two, four seconds later, five times at most.
+#[task(
+    name = "guide.refresh_timeline",
+    autoretry_for(FailWhale),
+    retry_kwargs(max_retries = 5),
+    retry_backoff = 1,
+    retry_jitter = false
+)]
+async fn refresh_timeline(ctx: &Ctx) -> TaskResult<u32> {
+    match ctx.request().retries() {
+        retries @ 0..3 => Err(FailWhale).map_err(TaskError::from).inspect_err(|_| println!("try {retries} failed")),
+        retries => Ok(retries),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let app = App::test().build().await?;
+
+    let sent = tweet::delay(1).send(&app).await?;
+    app.drain().await;
+    assert_eq!(sent.state().await?, TaskState::Retry);
+    app.advance(Duration::from_secs(10)).await;
+    assert_eq!(sent.get().await?, 1);
+
+    // Past the limit the cause is the error.
+    let hopeless = tweet::delay(99).send(&app).await?;
+    for _ in 0..4 {
+        app.drain().await;
+        app.advance(Duration::from_secs(10)).await;
+    }
+    let failure = hopeless.get().await.err().ok_or("it must fail")?;
+    println!("{failure}");
+    assert_eq!(failure.failure().map(|failure| &*failure.exception().exc_type), Some("FailWhale"));
+
+    let timeline = refresh_timeline::delay().send(&app).await?;
+    app.drain().await;
+    for wait in [1, 2, 4] {
+        assert_eq!(timeline.state().await?, TaskState::Retry);
+        app.advance(Duration::from_secs(wait)).await;
+    }
+    assert_eq!(timeline.get().await?, 3);
+    Ok(())
+}

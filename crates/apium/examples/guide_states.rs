@@ -1,0 +1,43 @@
+//! States: PENDING, STARTED, states of one's own with what they say, SUCCESS, FAILURE.
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
+use apium::prelude::*;
+
+/// Tells how far it is, unless it is called as a function.
+#[task(name = "guide.upload_files", track_started)]
+async fn upload_files(ctx: &Ctx, filenames: Vec<String>) -> TaskResult<usize> {
+    for (i, name) in filenames.iter().enumerate() {
+        if !ctx.request().called_directly {
+            ctx.update_state("PROGRESS", json!({ "current": i, "total": filenames.len(), "file": name })).await?;
+        }
+    }
+    Ok(filenames.len())
+}
+
+#[task(name = "guide.fails")]
+async fn fails() -> TaskResult<u8> {
+    Ok("three hundred".parse::<u8>()?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let app = App::test().build().await?;
+
+    // An id that nobody knows is PENDING.
+    assert_eq!(app.result::<u8>("unknown").state().await?, TaskState::Pending);
+
+    let uploaded = upload_files::delay(vec!["a.txt".to_owned(), "b.txt".to_owned()]).send(&app).await?;
+    assert_eq!(uploaded.state().await?, TaskState::Pending);
+    app.drain().await;
+    assert_eq!(uploaded.state().await?, TaskState::Success);
+    assert_eq!(uploaded.get().await?, 2);
+
+    let failed = fails::delay().send(&app).await?;
+    app.drain().await;
+    assert_eq!(failed.state().await?, TaskState::Failure);
+    assert!(failed.failed().await? && failed.ready().await? && !failed.successful().await?);
+    let traceback = failed.traceback().await?.ok_or("a failure has a traceback")?;
+    println!("{traceback}");
+    assert!(traceback.contains("invalid digit"));
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Testing: memory broker, virtual time, what was sent; and eager calls, which need no worker at all.
+#![expect(clippy::print_stdout, reason = "an example talks to people")]
+
+use std::time::Duration;
+
+use apium::prelude::*;
+
+#[task(name = "guide.send_mail", ignore_result)]
+async fn send_mail(user: i64) -> TaskResult<()> {
+    match user {
+        ..=0 => Err(TaskError::failure("no such user")),
+        _ => Ok(()),
+    }
+}
+
+#[task(name = "guide.sign_up")]
+async fn sign_up(user: i64) -> TaskResult<i64> {
+    send_mail::delay(user).countdown(Duration::from_secs(3600)).await?;
+    Ok(user)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let app = App::test().build().await?;
+    let signed_up = sign_up::delay(7).send(&app).await?;
+    app.drain().await;
+    assert_eq!(signed_up.get().await?, 7);
+    assert_eq!(app.sent("guide.send_mail").len(), 1);
+    app.advance(Duration::from_secs(3600)).await;
+    println!("one mail was sent");
+
+    // Eager: the call itself runs the task.
+    let eager = App::test().setting("task_always_eager", true).build().await?;
+    let result = sign_up::delay(8).send(&eager).await?;
+    assert_eq!(result.get().await?, 8);
+    Ok(())
+}

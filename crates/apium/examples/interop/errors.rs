@@ -1,0 +1,37 @@
+//! Errors that stand for Python classes on the wire.
+
+use std::fmt;
+
+use apium::prelude::*;
+
+/// Python's `ValueError`.
+#[wire_error(py = "builtins.ValueError")]
+#[derive(Debug)]
+pub(crate) struct ValueError(pub(crate) String);
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+/// Python's `KeyError`.
+#[wire_error(py = "builtins.KeyError")]
+#[derive(Debug)]
+pub(crate) struct KeyError(pub(crate) String);
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// A failure of the peer's own class with its two constructor arguments.
+pub(crate) fn peer_error(code: &Value, text: &Value) -> Failure {
+    let arguments = [code, text].map(Json::from_value);
+    Failure::from_exception(ExceptionInfo::with_args("tasks", "PeerError", arguments.into()))
+}

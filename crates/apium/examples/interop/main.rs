@@ -1,0 +1,23 @@
+//! A worker with the tasks that interoperability tests call, from Python and from Rust: the wire names and the behaviour of
+//! a Celery program of the same tasks.
+//!
+//! ```text
+//! interop worker -c 4 -Q celery
+//! interop call tasks.add --args '[2, 2]' --wait
+//! ```
+
+mod errors;
+mod tasks;
+mod values;
+
+use std::process::ExitCode;
+
+use apium::prelude::*;
+
+fn main() -> ExitCode {
+    apium::cli::main(app)
+}
+
+async fn app(settings: Settings) -> Result<App, BoxError> {
+    Ok(App::builder("peer").config(settings).build().await?)
+}

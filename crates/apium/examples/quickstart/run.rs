@@ -1,0 +1,100 @@
+//! The state of a run, kept beside the queue, so that a run that was stopped is found again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use apium::prelude::BoxError;
+use serde::{Deserialize, Serialize};
+
+/// A run as `run.json` keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// Its name; the queue and the results lie in a folder of that name.
+    pub(crate) id: String,
+    /// The folder that is indexed.
+    pub(crate) folder: PathBuf,
+    /// How far it is.
+    pub(crate) phase: Phase,
+    /// The files, relative to the folder.
+    pub(crate) files: Vec<PathBuf>,
+    /// The id of the group of their tasks.
+    pub(crate) group: String,
+    /// The single tasks: what each shows, and its id.
+    pub(crate) singles: Vec<(String, String)>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Its tasks are being sent: it is not known which are.
+    Sending,
+    /// All tasks are sent.
+    Running,
+    /// Every task is over.
+    Finished,
+}
+
+/// The data folder, taken by this process alone.
+pub(crate) struct Data {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Data {
+    /// Takes the folder, which is made when it is not there.
+    pub(crate) fn open(folder: &Path) -> Result<Self, BoxError> {
+        let failed = |error: io::Error| format!("could not use the data folder {}: {error}", folder.display());
+        fs::create_dir_all(folder).map_err(failed)?;
+        let lock = File::create(folder.join("lock")).map_err(failed)?;
+        lock.try_lock()
+            .map_err(|_| format!("another quickstart runs in {}; name another folder with --data", folder.display()))?;
+        Ok(Self { folder: folder.canonicalize().map_err(failed)?, _lock: lock })
+    }
+
+    /// The last run, if there was one that can be read.
+    pub(crate) fn last_run(&self) -> Option<Run> {
+        serde_json::from_slice(&fs::read(self.folder.join("run.json")).ok()?).ok()
+    }
+
+    /// Keeps the state of a run: whole, or not at all.
+    pub(crate) fn save(&self, run: &Run) -> Result<(), BoxError> {
+        let written = self.folder.join("run.json.new");
+        let mut file = File::create(&written)?;
+        file.write_all(&serde_json::to_vec_pretty(run)?)?;
+        file.sync_all()?;
+        fs::rename(written, self.folder.join("run.json"))?;
+        Ok(())
+    }
+
+    /// A new run with an empty queue; what earlier runs left is deleted.
+    pub(crate) fn fresh_run(&self, id: String, folder: &Path, files: Vec<PathBuf>) -> Result<Run, BoxError> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() && entry.file_name().to_string_lossy().starts_with("run-") {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let run = Run {
+            id,
+            folder: folder.to_path_buf(),
+            phase: Phase::Sending,
+            files,
+            group: String::new(),
+            singles: Vec::new(),
+        };
+        fs::create_dir_all(self.run_folder(&run))?;
+        self.save(&run)?;
+        Ok(run)
+    }
+
+    /// The address of the queue and the results of a run.
+    pub(crate) fn address(&self, run: &Run) -> String {
+        format!("sqlite://{}", self.run_folder(run).join("queue.db").display())
+    }
+
+    fn run_folder(&self, run: &Run) -> PathBuf {
+        self.folder.join(format!("run-{}", run.id))
+    }
+}

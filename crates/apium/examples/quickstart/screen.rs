@@ -1,0 +1,185 @@
+//! What is shown while tasks run: bars on a terminal, otherwise one line for each change of state.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+
+use apium::prelude::*;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// A change of a task's state, as `on_message` tells it.
+pub(crate) struct Change {
+    /// The task's id.
+    pub(crate) id: String,
+    /// Its state.
+    pub(crate) state: TaskState,
+    /// What the state says: the progress, the value, the error.
+    pub(crate) detail: serde_json::Value,
+}
+
+impl Change {
+    /// Reads a result document.
+    pub(crate) fn read(message: &Json) -> Option<Self> {
+        let document = ResultDocument::from_json(message.as_bytes()).ok()?;
+        let detail = document.result.decode().unwrap_or_default();
+        Some(Self { id: document.task_id.to_string(), state: document.state, detail })
+    }
+}
+
+/// Shows the tasks of a run.
+pub(crate) struct Screen {
+    /// What each task shows, by its id; files have an index.
+    labels: HashMap<String, Label>,
+    files: usize,
+    counted: usize,
+    bars: Option<Bars>,
+}
+
+struct Label {
+    text: String,
+    is_file: bool,
+    over: bool,
+}
+
+struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    running: HashMap<String, ProgressBar>,
+}
+
+impl Screen {
+    /// A screen for these files and single tasks (ids with what they show).
+    pub(crate) fn new(files: Vec<(String, String)>, singles: &[(String, String)]) -> Self {
+        let label = |text: String, is_file| Label { text, is_file, over: false };
+        let count = files.len();
+        let mut labels: HashMap<_, _> = files.into_iter().map(|(id, text)| (id, label(text, true))).collect();
+        labels.extend(singles.iter().map(|(text, id)| (id.clone(), label(text.clone(), false))));
+        let bars = std::io::stdout().is_terminal().then(|| Bars::new(count));
+        Self { labels, files: count, counted: 0, bars }
+    }
+
+    /// Prints a line above the bars.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars.all.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    /// Shows a change.
+    pub(crate) fn show(&mut self, change: &Change) {
+        let Some(label) = self.labels.get_mut(&change.id) else { return };
+        if label.over {
+            return;
+        }
+        label.over = change.state.is_ready();
+        let line = format!("{:<8}  {}  {}", change.state.as_str(), label.text, detail(change));
+        let file_is_over = label.is_file && label.over;
+        match &mut self.bars {
+            Some(bars) => bars.show(change, label, &line),
+            None => say(line.trim_end()),
+        }
+        if file_is_over {
+            self.counted += 1;
+            if self.counted == self.files.div_ceil(2) && self.counted < self.files {
+                self.say(&format!("half-way: {} of {} files are counted", self.counted, self.files));
+            }
+        }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn close(&mut self) {
+        if let Some(bars) = self.bars.take() {
+            bars.total.finish_and_clear();
+            for bar in bars.running.into_values() {
+                bar.finish_and_clear();
+            }
+        }
+    }
+}
+
+impl Bars {
+    fn new(files: usize) -> Self {
+        let all = MultiProgress::new();
+        let total =
+            all.add(ProgressBar::new(files as u64).with_style(style("{bar:40.green/dim} {pos}/{len} files {msg}")));
+        Self { all, total, running: HashMap::new() }
+    }
+
+    fn show(&mut self, change: &Change, label: &Label, line: &str) {
+        if !label.is_file {
+            self.single(change, label, line);
+            return;
+        }
+        if label.over {
+            self.total.inc(1);
+            if let Some(bar) = self.running.remove(&change.id) {
+                bar.finish_and_clear();
+            }
+            return;
+        }
+        let bar = self.running.entry(change.id.clone()).or_insert_with(|| {
+            let style = style("{bar:40.cyan/dim} {pos:>5}/{len:<5} lines of {msg}");
+            self.all.insert_before(&self.total, ProgressBar::new(1).with_style(style).with_message(label.text.clone()))
+        });
+        if let (Some(current), Some(total)) = (change.detail["current"].as_u64(), change.detail["total"].as_u64()) {
+            bar.set_length(total);
+            bar.set_position(current);
+        }
+    }
+
+    /// A single task has a turning sign until it is over, then a line.
+    fn single(&mut self, change: &Change, label: &Label, line: &str) {
+        if label.over {
+            if let Some(sign) = self.running.remove(&change.id) {
+                sign.finish_and_clear();
+            }
+            self.all.suspend(|| say(line));
+            return;
+        }
+        let sign = self.running.entry(change.id.clone()).or_insert_with(|| {
+            let sign =
+                self.all.insert_before(&self.total, ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
+            sign.enable_steady_tick(std::time::Duration::from_millis(100));
+            sign
+        });
+        sign.set_message(line.trim_end().to_owned());
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What a state says, in few words.
+fn detail(change: &Change) -> String {
+    let value = &change.detail;
+    match &change.state {
+        TaskState::Custom(_) => format!("{} of {} lines", value["current"], value["total"]),
+        TaskState::Success => match value {
+            serde_json::Value::Object(words) => format!("{} different words", words.len()),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        },
+        state if state.is_exception() => error_text(value),
+        _ => String::new(),
+    }
+}
+
+/// A stored error as `Type: message`.
+pub(crate) fn error_text(value: &serde_json::Value) -> String {
+    let message = match &value["exc_message"] {
+        serde_json::Value::Array(parts) => parts.first().cloned().unwrap_or_default(),
+        other => other.clone(),
+    };
+    let name = value["exc_type"].as_str().unwrap_or("error");
+    match message.as_str() {
+        Some(text) => format!("{name}: {text}"),
+        None => name.to_owned(),
+    }
+}
+
+/// Prints a line at once, also into a pipe. A reader that went away does not stop the work.
+pub(crate) fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

@@ -1,0 +1,87 @@
+//! The tasks. All have late acknowledgement: a task whose worker is killed is run again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apium::prelude::*;
+
+/// How often each word occurs.
+pub(crate) type Words = BTreeMap<String, u64>;
+
+/// Into how many pieces a file is cut at most; after each its progress is told.
+const PIECES: usize = 8;
+/// No piece has fewer lines than this.
+const LINES: usize = 50;
+
+/// Counts the words of a file.
+#[task(name = "quickstart.count_words", acks_late, track_started)]
+pub(crate) async fn count_words(ctx: &Ctx, path: String, pace_ms: u64) -> TaskResult<Words> {
+    let bytes = std::fs::read(&path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut words = Words::new();
+    let mut done = 0;
+    for piece in lines.chunks((lines.len() / PIECES).max(LINES)) {
+        for word in piece.iter().copied().flat_map(words_of) {
+            *words.entry(word).or_default() += 1;
+        }
+        done += piece.len();
+        ctx.update_state("PROGRESS", json!({ "current": done, "total": lines.len() })).await?;
+        tokio::time::sleep(Duration::from_millis(pace_ms)).await;
+    }
+    Ok(words)
+}
+
+/// The words of a line: what stands between signs and blanks and has a letter, in lower case.
+fn words_of(line: &str) -> impl Iterator<Item = String> {
+    let words = line.split(|c: char| !c.is_alphanumeric());
+    words.filter(|word| word.chars().any(char::is_alphabetic)).map(str::to_lowercase)
+}
+
+/// The weather report that cannot be had at once.
+#[derive(Debug)]
+pub(crate) struct ServiceBusy;
+
+impl std::fmt::Display for ServiceBusy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the service is busy (provoked)")
+    }
+}
+
+impl std::error::Error for ServiceBusy {}
+
+/// Fails twice, and is retried by itself after one second, then two.
+#[task(
+    name = "quickstart.retried",
+    acks_late,
+    track_started,
+    autoretry_for(ServiceBusy),
+    retry_backoff = 1,
+    retry_jitter = false,
+    max_retries = 5
+)]
+pub(crate) async fn retried(ctx: &Ctx) -> TaskResult<String> {
+    let retries = ctx.request().retries();
+    if retries < 2 {
+        return Err(ServiceBusy.into());
+    }
+    Ok(format!("done at the third try, {retries} retries"))
+}
+
+/// Is called with a countdown.
+#[task(name = "quickstart.later", acks_late, track_started)]
+pub(crate) async fn later() -> TaskResult<String> {
+    Ok("ran when its time had come".to_owned())
+}
+
+/// Is called with a countdown longer than its expiry, so it never runs.
+#[task(name = "quickstart.too_late", acks_late, track_started)]
+pub(crate) async fn too_late() -> TaskResult<String> {
+    Ok("this is never seen".to_owned())
+}
+
+/// Fails.
+#[task(name = "quickstart.fails", acks_late, track_started)]
+pub(crate) async fn fails() -> TaskResult<i64> {
+    Ok("forty-two".parse::<i64>()?)
+}
