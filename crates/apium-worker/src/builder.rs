@@ -79,7 +79,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Where tasks run (Celery: `-P`).
+    /// Where tasks run (Celery: `-P`, `worker_pool`).
     pub fn pool(mut self, pool: PoolKind) -> Self {
         self.pool = Some(pool);
         self
@@ -108,11 +108,11 @@ impl WorkerBuilder {
         let options = Options {
             node: node::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node::host()).into(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
-            pool: self.pool.unwrap_or_default(),
+            pool: self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?,
             concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(processors),
             multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier as usize),
             layers: self.layers,
-            soft_stop: self.soft_stop.unwrap_or_default(),
+            soft_stop: self.soft_stop.unwrap_or(config.worker_soft_shutdown_timeout),
             watched: true,
             buckets: HashMap::new(),
         };

@@ -65,7 +65,7 @@ impl Executor {
                 () = self.cold.wait() => Outcome::Cancelled,
             };
         }
-        let mut deadlines = limits.from_now(&self.clock);
+        let mut deadlines = limits.deadlines(&self.clock);
         loop {
             let passed = tokio::select! {
                 biased;
@@ -99,7 +99,7 @@ impl Executor {
             Ok(run) => run,
             Err(error) => return Outcome::Failure(Failure::from_error(error)),
         };
-        let mut deadlines = limits.from_now(&self.clock);
+        let mut deadlines = limits.deadlines(&self.clock);
         let outcome = loop {
             let passed = tokio::select! {
                 biased;

@@ -40,6 +40,7 @@ pub(crate) struct Intake {
 
 /// What becomes of a delivery.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a step is taken apart at once, and what does not run is rare")]
 pub(crate) enum Step {
     /// It runs when a slot is free.
     Run(Work),

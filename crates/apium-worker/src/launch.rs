@@ -23,6 +23,7 @@ use crate::executor::Executor;
 use crate::finish::Finisher;
 use crate::intake::Intake;
 use crate::layer::WorkLayer;
+use crate::namesake;
 use crate::part::Part;
 use crate::pool::async_tasks::Slots;
 use crate::pool::kind::PoolKind;
@@ -121,6 +122,8 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
     })?;
     announce(&app.registry, &options, slots);
     let (phase, phases) = watch::channel(Phase::Fetch);
+    let (watched, node) = (app.publisher.broker().clone(), options.node.clone());
+    let clock = app.publisher.clock().clone();
     let (watchdog, beats) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
     Ok(Running {
         slots: Slots::start(&process, slots, beats.unwrap_or_default()),
@@ -131,6 +134,7 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
                 () = stopping.wait() => {}
             }
         }),
+        namesake: Part::start("namesake", move |_| namesake::watch(watched, node, clock, config.worker_lease)),
         consume: Part::start("consume", move |_| consume.serve(consumer, phases)),
         phase,
         cold: cold_switch,

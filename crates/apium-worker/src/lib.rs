@@ -19,6 +19,7 @@ mod launch;
 pub mod layer;
 pub mod local;
 mod log;
+mod namesake;
 pub mod node;
 pub mod outcome;
 pub mod part;

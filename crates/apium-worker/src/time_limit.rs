@@ -30,7 +30,7 @@ impl Limits {
     }
 
     /// The instants at which they pass for a run that begins now.
-    pub(crate) fn from_now(self, clock: &Clock) -> Deadlines {
+    pub(crate) fn deadlines(self, clock: &Clock) -> Deadlines {
         let now = clock.now();
         let at = |limit: Option<Duration>| limit.map(|limit| now.saturating_add(limit).unwrap_or(Timestamp::MAX));
         Deadlines { soft: at(self.soft), hard: at(self.hard) }
@@ -96,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn the_soft_limit_passes_first_and_once() {
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.from_now(&clock);
+        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&clock);
         clock.advance(S(5));
         assert_eq!(deadlines.next(&clock).await, Passed::Soft);
         assert_eq!(deadlines.next(&clock).await, Passed::Hard);

@@ -27,6 +27,8 @@ pub(crate) struct Running {
     pub(crate) slots: Slots,
     pub(crate) completer: Part,
     pub(crate) timer: Part,
+    /// Watches for another worker of this name; it ends when it is dropped.
+    pub(crate) namesake: Part,
     pub(crate) consume: Part,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) cold: ColdSwitch,
@@ -126,6 +128,7 @@ impl Running {
     /// Ends what is left: nothing of it can take long.
     async fn end(self, how: StopKind) {
         self.timer.stop(None).await;
+        self.namesake.stop(Some(Duration::ZERO)).await;
         if how == StopKind::Now {
             // Dropping the parts aborts them.
             return;

@@ -191,6 +191,11 @@ settings! {
         worker_concurrency: Option<usize> = None, "none";
         /// How many messages per slot are fetched ahead; 0 is without limit.
         worker_prefetch_multiplier: u32 = 4, "4";
+        /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread), solo (one task at
+        /// a time).
+        worker_pool: String = "async".into(), "async";
+        /// How long a cold stop lets running tasks go on before it gives them up.
+        worker_soft_shutdown_timeout: Duration = Duration::ZERO, "0";
         /// Whether rate limits are left out.
         worker_disable_rate_limits: bool = false, "false";
         /// How often a message may kill its worker before it goes to the dead set; 0 is never (Apium's own).

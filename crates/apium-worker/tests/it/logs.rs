@@ -1,0 +1,98 @@
+//! What a worker writes into its log.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apium_app::app::App;
+use apium_app::task_error::TaskError;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::shutdown::StopKind;
+use apium_worker::testing::builder::AppTest as _;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::rig::{json, send, until};
+use crate::task;
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Collects what this thread logs from now on.
+    fn collect(&self) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::fmt().with_writer(self.clone()).with_ansi(false).finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+task!(Good = "good", [], async |_ctx| {
+    tracing::info!("from inside");
+    Ok(json(vec![1, 2]))
+});
+task!(Bad = "bad", [], async |_ctx| Err(TaskError::failure("no luck")));
+task!(Rejects = "rejects", [acks_late: Some(true)], async |_ctx| Err(TaskError::reject_because("not mine", false)));
+task!(Ignores = "ignores", [], async |_ctx| Err(TaskError::ignore()));
+
+#[tokio::test]
+async fn each_end_has_its_line_with_name_and_id() {
+    let log = Log::default();
+    let _collecting = log.collect();
+    let builder = App::test().with(|app| app.autodiscover(false)).register::<Good>().register::<Bad>();
+    let app = builder.register::<Rejects>().register::<Ignores>().build().await.unwrap();
+    for task in ["good", "bad", "rejects", "ignores"] {
+        send(&app, task, &format!("id-{task}")).await;
+    }
+    app.drain().await;
+    let text = log.text();
+    for line in [
+        "task good[id-good] received",
+        "name=\"good\" id=\"id-good\"}: it::logs: from inside",
+        "task good[id-good] succeeded in ",
+        ": [1, 2]",
+        "task bad[id-bad] raised unexpected: TaskError('no luck')",
+        "task rejects[id-rejects] rejected: not mine",
+        "task ignores[id-ignores] ignored",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_worker_of_one_name_is_a_warning_in_both_logs() {
+    let log = Log::default();
+    let _collecting = log.collect();
+    let app = App::test().with(|app| app.autodiscover(false)).register::<Good>().build().await.unwrap();
+    let worker = || app.worker().hostname("w1@here").concurrency(1);
+    let warnings = || log.text().matches("another live worker is named w1@here too").count();
+    let first = worker().start().await.unwrap();
+    let second = worker().start().await.unwrap();
+    until("the second worker's warning", async || warnings() > 0).await;
+    app.clock().advance(Duration::from_secs(30));
+    until("the first worker's warning", async || warnings() == 2).await;
+    second.stop(StopKind::Warm).await;
+    first.stop(StopKind::Warm).await;
+}
