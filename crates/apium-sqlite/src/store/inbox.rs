@@ -13,6 +13,7 @@ const BOUND: usize = 4096;
 pub(crate) struct Inbox<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
+    emptied: Condvar,
     room: Semaphore,
 }
 
@@ -28,7 +29,7 @@ struct State<T> {
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
         let state = State { waiting: VecDeque::new(), placed: 0, asleep: false, closed: false };
-        Self { state: Mutex::new(state), filled: Condvar::new(), room: Semaphore::new(BOUND) }
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), room: Semaphore::new(BOUND) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -46,6 +47,16 @@ impl<T> Inbox<T> {
 
     /// Adds a request without waiting for room: for the few that must not wait.
     pub(crate) fn send_now(&self, request: T) -> Result<(), T> {
+        self.push(request, 0)
+    }
+
+    /// Adds a request; blocks this thread while `limit` of them wait.
+    pub(crate) fn send_below(&self, request: T, limit: usize) -> Result<(), T> {
+        let mut state = self.lock();
+        while state.waiting.len() >= limit && !state.closed {
+            state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
         self.push(request, 0)
     }
 
@@ -82,7 +93,14 @@ impl<T> Inbox<T> {
         let taken = std::mem::take(&mut state.waiting);
         drop(state);
         self.room.add_permits(placed);
+        self.emptied.notify_all();
         Some(taken)
+    }
+
+    /// Held by a thread that serves or feeds this inbox: when it ends, however it ends, the inbox is closed. Where it served,
+    /// nothing waits any more but after a panic; then those who sent learn that nobody answers.
+    pub(crate) fn serving(&self) -> Serving<'_, T> {
+        Serving(self)
     }
 
     /// Takes no more requests; what waits is still served.
@@ -90,6 +108,20 @@ impl<T> Inbox<T> {
         self.lock().closed = true;
         self.room.close();
         self.filled.notify_all();
+        self.emptied.notify_all();
+    }
+}
+
+/// Closes an inbox when it is dropped.
+pub(crate) struct Serving<'i, T>(&'i Inbox<T>);
+
+impl<T> Drop for Serving<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+        if std::thread::panicking() {
+            let abandoned = std::mem::take(&mut self.0.lock().waiting);
+            drop(abandoned);
+        }
     }
 }
 

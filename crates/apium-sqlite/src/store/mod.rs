@@ -1,7 +1,8 @@
-//! One open file in one process: the thread that writes, the thread that reads, and the thread that attends to leases,
-//! doorbells and due times. Brokers and backends of the same file share it.
+//! One open file in one process: the threads that write and flush, the thread that reads, and the thread that attends to
+//! leases, doorbells and due times. Brokers and backends of the same file share it.
 
 pub(crate) mod attendant;
+mod flusher;
 mod inbox;
 mod job;
 mod open;
@@ -21,11 +22,13 @@ use tokio::sync::{OnceCell, oneshot};
 
 use crate::errors::explain;
 use crate::options::Options;
+use crate::store::flusher::Committed;
 use crate::store::inbox::Inbox;
 use crate::store::job::{Job, Write};
 use crate::store::reader::ReadJob;
-use crate::store::transaction::{Done, Tx};
+use crate::store::transaction::{Done, Effects, Tx};
 use crate::wake::Wake;
+use crate::wake::bell::Ringer;
 
 pub(crate) use crate::store::job::Weight;
 
@@ -40,6 +43,7 @@ pub(crate) struct Store {
     pub(crate) wake: Wake,
     writes: Inbox<Box<dyn Job>>,
     reads: Inbox<ReadJob>,
+    flushes: Inbox<Committed>,
 }
 
 impl fmt::Debug for Store {
@@ -111,6 +115,14 @@ impl Store {
         self.answered(what, answer).await
     }
 
+    /// Tells this process and the others what is new.
+    fn tell(&self, ringer: &mut Ringer, effects: Effects) {
+        for path in ringer.ring(&effects, &self.wake) {
+            self.forget_doorbell(path);
+        }
+        self.wake.told(effects);
+    }
+
     /// The instant in microseconds.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now().as_microsecond()
@@ -147,9 +159,11 @@ impl Opened {
     pub(crate) fn open(options: Options, clock: Clock) -> Result<Arc<Self>> {
         let conn = open::writer(&options)?;
         let wake = Wake::new();
-        let store = Arc::new(Store { options, clock, wake, writes: Inbox::new(), reads: Inbox::new() });
+        let store =
+            Arc::new(Store { options, clock, wake, writes: Inbox::new(), reads: Inbox::new(), flushes: Inbox::new() });
         let opened =
             Arc::new(Self { store, threads: Mutex::default(), reading: OnceLock::new(), attending: OnceCell::new() });
+        opened.start("apium-sqlite-f", |store| flusher::run(&store))?;
         opened.start("apium-sqlite-w", move |store| writer::run(&store, conn))?;
         Ok(opened)
     }

@@ -10,6 +10,7 @@ pub(crate) type ReadJob = Box<dyn FnOnce(Result<&Connection, &Error>) + Send>;
 
 /// Serves requests until the store is closed.
 pub(crate) fn run(store: &Store) {
+    let _serving = store.reads.serving();
     let conn = store.open_reader();
     while let Some(waiting) = store.reads.take() {
         for job in waiting {

@@ -1,5 +1,5 @@
-//! The thread that writes. All requests that wait share one transaction, are committed with one flush of the disk, and are
-//! answered after it (group commit). While that commit is under way the next requests gather.
+//! The thread that writes. All requests that wait share one transaction (group commit); those that must be durable are
+//! answered after the flush behind it (see `flusher`).
 
 use std::collections::VecDeque;
 
@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use crate::errors::explain;
 use crate::options::Synchronous;
 use crate::store::Store;
+use crate::store::flusher::{AHEAD, Committed};
 use crate::store::job::Job;
 use crate::store::transaction::{Effects, Tx};
 use crate::topology::Known;
@@ -23,6 +24,8 @@ struct Writer<'s> {
     /// Whether commits flush the disk, as SQLite was told last.
     flushes: bool,
     ringer: Ringer,
+    /// Whether SQLite has flushed the log once.
+    log_is_sure: bool,
 }
 
 /// Why a transaction was not made.
@@ -35,7 +38,9 @@ enum Failed {
 
 /// Serves requests until the store is closed.
 pub(crate) fn run(store: &Store, conn: Connection) {
-    let mut writer = Writer { store, conn, known: Known::default(), flushes: false, ringer: Ringer::new() };
+    let _serving = (store.writes.serving(), store.flushes.serving());
+    let mut writer =
+        Writer { store, conn, known: Known::default(), flushes: false, ringer: Ringer::new(), log_is_sure: false };
     while let Some(waiting) = store.writes.take() {
         writer.serve(waiting);
     }
@@ -62,12 +67,7 @@ impl Writer<'_> {
 
     fn serve_batch(&mut self, mut batch: Vec<Box<dyn Job>>) {
         match self.transaction(&mut batch) {
-            Ok((effects, listeners)) => {
-                for job in batch {
-                    job.finish(None);
-                }
-                self.tell(effects, listeners);
-            }
+            Ok(effects) => self.committed(batch, effects),
             // One request may have spoilt it for the others.
             Err(Failed::Within(_)) if batch.len() > 1 => {
                 for job in batch {
@@ -83,11 +83,33 @@ impl Writer<'_> {
         }
     }
 
-    fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(Effects, i64), Failed> {
+    /// Answers what need not be durable, and leaves the rest to the flusher.
+    fn committed(&mut self, batch: Vec<Box<dyn Job>>, mut effects: Effects) {
+        let full = self.store.options.synchronous == Synchronous::Full;
+        let (durable, passing): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| full && job.weight().durable);
+        for job in passing {
+            job.finish(None);
+        }
+        if durable.is_empty() {
+            return self.store.tell(&mut self.ringer, effects);
+        }
+        // Messages are told of at once: they may be claimed while their publisher still waits for the disk.
+        let later = Effects { results: std::mem::take(&mut effects.results), ..Effects::default() };
+        self.store.tell(&mut self.ringer, effects);
+        let committed = Committed { jobs: durable, effects: later };
+        if self.store.flushes.send_below(committed, AHEAD).is_err() {
+            tracing::error!(path = %self.store.options.path.display(), "the flusher has ended before the writer");
+        }
+    }
+
+    fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Effects, Failed> {
         let durable = batch.iter().any(|job| job.weight().durable);
-        self.set_flushing(durable && self.store.options.synchronous == Synchronous::Full).map_err(Failed::Begin)?;
+        // The first one is flushed by SQLite, which also makes sure of the log's place in its folder.
+        let first = durable && !self.log_is_sure && self.store.options.synchronous == Synchronous::Full;
+        self.set_flushing(first).map_err(Failed::Begin)?;
         execute(&self.conn, "BEGIN IMMEDIATE").map_err(Failed::Begin)?;
         let done = self.within(batch);
+        self.log_is_sure |= first && done.is_ok();
         if done.is_err() {
             self.known.forget();
             if !self.conn.is_autocommit()
@@ -99,14 +121,17 @@ impl Writer<'_> {
         done.map_err(Failed::Within)
     }
 
-    fn within(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<(Effects, i64)> {
+    fn within(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Effects> {
         let mut tx = Tx::begin(&self.conn, &mut self.known, self.store.now())?;
         for job in batch {
             job.run(&mut tx)?;
         }
-        let told = tx.end()?;
+        let (effects, listeners) = tx.end()?;
         execute(&self.conn, "COMMIT")?;
-        Ok(told)
+        if let Err(error) = self.store.wake.learn_bells(&self.conn, listeners) {
+            tracing::debug!(%error, "the doorbells of other processes could not be read");
+        }
+        Ok(effects)
     }
 
     fn set_flushing(&mut self, flush: bool) -> rusqlite::Result<()> {
@@ -115,18 +140,6 @@ impl Writer<'_> {
             self.flushes = flush;
         }
         Ok(())
-    }
-
-    /// Tells this process and the others what is new.
-    fn tell(&mut self, effects: Effects, listeners: i64) {
-        if let Err(error) = self.ringer.learn(&self.conn, listeners) {
-            tracing::debug!(%error, "the doorbells of other processes could not be read");
-        }
-        let gone = self.ringer.ring(&effects, self.store.wake.own_bell().as_deref());
-        for path in gone {
-            self.store.forget_doorbell(path);
-        }
-        self.store.wake.told(effects);
     }
 }
 

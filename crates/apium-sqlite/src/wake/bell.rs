@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-
 use crate::store::Store;
 use crate::store::Weight;
 use crate::store::transaction::{Effects, Tx};
+use crate::wake::Wake;
 
 /// In the byte: there are messages.
 pub(crate) const MESSAGES: u8 = 1;
@@ -17,9 +16,6 @@ pub(crate) const RESULTS: u8 = 2;
 /// Rings the doorbells of other processes.
 #[derive(Debug)]
 pub(crate) struct Ringer {
-    /// The counter of `listener` at which `paths` were read.
-    version: Option<i64>,
-    paths: Vec<PathBuf>,
     #[cfg(unix)]
     socket: Option<std::os::unix::net::UnixDatagram>,
 }
@@ -27,8 +23,6 @@ pub(crate) struct Ringer {
 impl Ringer {
     pub(crate) fn new() -> Self {
         Self {
-            version: None,
-            paths: Vec::new(),
             #[cfg(unix)]
             socket: std::os::unix::net::UnixDatagram::unbound()
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
@@ -36,27 +30,13 @@ impl Ringer {
         }
     }
 
-    /// Reads who listens, when that has changed.
-    pub(crate) fn learn(&mut self, conn: &Connection, version: i64) -> rusqlite::Result<()> {
-        if self.version != Some(version) {
-            let mut select = conn.prepare_cached("SELECT path FROM listener")?;
-            self.paths = select
-                .query_map([], |row| row.get::<_, String>(0))?
-                .map(|path| path.map(PathBuf::from))
-                .collect::<rusqlite::Result<_>>()?;
-            self.version = Some(version);
-        }
-        Ok(())
-    }
-
     /// Rings for what was committed; returns the doorbells that nobody hears any more.
-    pub(crate) fn ring(&mut self, effects: &Effects, own: Option<&Path>) -> Vec<PathBuf> {
+    pub(crate) fn ring(&mut self, effects: &Effects, wake: &Wake) -> Vec<PathBuf> {
         let messages = if effects.earlier || !effects.ready.is_empty() { MESSAGES } else { 0 };
         let results = if effects.results.is_empty() { 0 } else { RESULTS };
-        let others = self.paths.iter().filter(|path| Some(path.as_path()) != own);
         match messages | results {
             0 => Vec::new(),
-            byte => others.filter(|path| !self.send(path, byte)).cloned().collect(),
+            byte => wake.other_bells().iter().filter(|path| !self.send(path, byte)).cloned().collect(),
         }
     }
 

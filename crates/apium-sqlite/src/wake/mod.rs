@@ -2,10 +2,11 @@
 
 pub(crate) mod bell;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use crate::seat::Seat;
@@ -31,12 +32,21 @@ pub struct WakeCauses {
     pub poll: u64,
 }
 
+/// Doorbells.
+#[derive(Debug, Default)]
+struct Bells {
+    own: Option<PathBuf>,
+    /// The counter of `listener` at which `others` were read.
+    version: Option<i64>,
+    others: Arc<Vec<PathBuf>>,
+}
+
 /// The consumers and watchers of this process.
 #[derive(Debug)]
 pub(crate) struct Wake {
     seats: Mutex<Vec<Weak<Seat>>>,
     pub(crate) hub: Hub,
-    own_bell: Mutex<Option<Arc<Path>>>,
+    bells: Mutex<Bells>,
     pub(crate) causes: Causes,
     stopped: AtomicBool,
     /// Wakes the attendant: something it minds has changed.
@@ -48,7 +58,7 @@ impl Wake {
         Self {
             seats: Mutex::default(),
             hub: Hub::default(),
-            own_bell: Mutex::default(),
+            bells: Mutex::default(),
             causes: Causes::default(),
             stopped: AtomicBool::new(false),
             attendant: Notify::new(),
@@ -99,14 +109,31 @@ impl Wake {
         }
     }
 
-    /// Where this process listens.
-    pub(crate) fn own_bell(&self) -> Option<Arc<Path>> {
-        self.own_bell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn bells(&self) -> MutexGuard<'_, Bells> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The doorbells of other processes.
+    pub(crate) fn other_bells(&self) -> Arc<Vec<PathBuf>> {
+        self.bells().others.clone()
+    }
+
+    /// Reads the doorbells of other processes, when they have changed.
+    pub(crate) fn learn_bells(&self, conn: &Connection, version: i64) -> rusqlite::Result<()> {
+        let mut bells = self.bells();
+        if bells.version != Some(version) {
+            let mut select = conn.prepare_cached("SELECT path FROM listener")?;
+            let paths: Vec<String> = select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let others = paths.into_iter().map(PathBuf::from).filter(|path| Some(path) != bells.own.as_ref()).collect();
+            bells.others = Arc::new(others);
+            bells.version = Some(version);
+        }
+        Ok(())
     }
 
     /// Notes where this process listens.
     pub(crate) fn set_own_bell(&self, path: &Path) {
-        *self.own_bell.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+        self.bells().own = Some(path.to_owned());
     }
 
     /// Ends the attendant and the streams of watchers.
