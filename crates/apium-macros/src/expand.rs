@@ -104,7 +104,7 @@ impl Expansion {
         let (definition, run, calls, task_type) = (self.definition(), self.run(), self.calls(), self.task_type());
         quote! {
             #(#cfgs)*
-            #[allow(clippy::allow_attributes, clippy::large_futures)]
+            #[allow(clippy::allow_attributes, clippy::all)]
             const _: () = {
                 #definition
                 #run
@@ -198,22 +198,28 @@ impl Expansion {
         if self.options.hooks.is_empty() {
             return quote!(::apium::__private::Hooks::NONE);
         }
-        let fields = self.options.hooks.iter().map(|(hook, path)| {
-            let argument = match hook.to_string().as_str() {
+        let hook = |name: &str| {
+            let Some((hook, path)) = self.options.hooks.iter().find(|(hook, _)| hook == name) else {
+                let hook = format_ident!("{name}");
+                return quote!(#hook: ::core::option::Option::None);
+            };
+            let argument = match name {
                 "before_start" => quote!(),
                 "on_retry" => quote!(what.as_ref()),
                 _ => quote!(&what),
             };
+            let unused = (name == "before_start").then(|| quote!(let () = what;));
             quote_spanned! {path.span()=>
                 #hook: ::core::option::Option::Some(|ctx, what| {
-                    let _ = &what;
+                    #unused
                     ::std::boxed::Box::pin(async move {
                         ::apium::__private::IntoHookResult::into_hook_result(#path(&ctx, #argument).await)
                     })
                 })
             }
-        });
-        quote!(::apium::__private::Hooks { #(#fields,)* ..::apium::__private::Hooks::NONE })
+        };
+        let fields = options::HOOKS.iter().map(|name| hook(name));
+        quote!(::apium::__private::Hooks { #(#fields),* })
     }
 
     fn is_async(&self) -> bool {
@@ -294,10 +300,14 @@ impl Expansion {
             });
             variables.push(variable);
         }
+        if values.is_empty() {
+            return quote! {
+                ::apium::__private::Bound::<'_, 0>::of(&__APIUM_PARAMETERS, &__ctx)?;
+            };
+        }
         quote! {
             let (#(#variables,)*) = {
                 let __bound = ::apium::__private::Bound::<'_, #count>::of(&__APIUM_PARAMETERS, &__ctx)?;
-                let _ = &__bound;
                 (#(#values,)*)
             };
         }

@@ -38,7 +38,7 @@ const FLAGS: [&str; 9] = [
 const TEXTS: [&str; 4] = ["serializer", "compression", "queue", "backend"];
 const TIMES: [&str; 5] = ["time_limit", "soft_time_limit", "expires", "default_retry_delay", "retry_backoff_max"];
 const ERRORS: [&str; 3] = ["autoretry_for", "dont_autoretry_for", "throws"];
-const HOOKS: [&str; 5] = ["before_start", "on_success", "on_failure", "on_retry", "after_return"];
+pub(crate) const HOOKS: [&str; 5] = ["before_start", "on_success", "on_failure", "on_retry", "after_return"];
 const OTHERS: [&str; 9] = [
     "name",
     "namespace",
