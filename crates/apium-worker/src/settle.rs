@@ -149,3 +149,155 @@ fn error(state: State, failure: &Failure) -> Told {
 fn dead(code: &'static str, text: String) -> Settle {
     Settle::Reject(Disposition::Dead(DeadReason { code, text }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use apium_app::arguments::ParameterList;
+    use apium_app::effective::TaskDefaults;
+    use apium_app::options::{ErrorMatcher, TaskOptions};
+    use apium_app::registry::RegistryBuilder;
+    use apium_app::task::{Hooks, TaskDef, TaskFn};
+
+    use super::*;
+
+    static DEF: TaskDef = TaskDef {
+        name: "t",
+        aliases: &[],
+        parameters: ParameterList { function: "t", named: &[], var_args: true, var_kwargs: true },
+        options: || TaskOptions::NEW,
+        hooks: Hooks::NONE,
+        needs: &[],
+        takes_ctx: true,
+        run: TaskFn::Blocking(|_| Ok(Json::NULL)),
+        location: "here",
+    };
+
+    type Set = fn(&mut TaskOptions);
+
+    fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: Outcome) -> Verdict {
+        let mut builder = RegistryBuilder::new();
+        builder.def(&DEF);
+        let annotation = |_: &str| {
+            let mut options = TaskOptions::NEW;
+            options.acks_late = Some(true);
+            set(&mut options);
+            options
+        };
+        let registry = builder.build(&TaskDefaults::default(), annotation).unwrap();
+        let mut request = Request::direct();
+        request.headers.id = Some("id".into());
+        request.headers.ignore_result = ignore;
+        request.headers.retries = retries;
+        let run = Run { request: &request, task: registry.get("t").unwrap(), now: Timestamp::UNIX_EPOCH };
+        settle(run, outcome, &mut Rng::with_seed(1))
+    }
+
+    /// What is stored, whether it runs again, and what becomes of the delivery.
+    fn told(verdict: &Verdict) -> (Option<&str>, bool, &'static str) {
+        let delivery = match &verdict.settle {
+            Settle::Ack => "ack",
+            Settle::Reject(Disposition::Requeue) => "requeue",
+            Settle::Reject(Disposition::Dead(_)) => "dead",
+            Settle::Reject(_) => "other",
+        };
+        (verdict.store.as_ref().map(|told| told.state.as_str()), verdict.again.is_some(), delivery)
+    }
+
+    fn failure() -> Outcome {
+        Outcome::Failure(Failure::message("no"))
+    }
+
+    #[test]
+    fn every_end_by_the_options_of_the_task() {
+        let plain: Set = |_| {};
+        let reject = |requeue| Outcome::Reject { reason: "r".into(), requeue };
+        let late = Outcome::TimedOut(Duration::from_secs(1));
+        let table: Vec<(&str, Set, Outcome, (Option<&str>, bool, &str))> = vec![
+            ("success", plain, Outcome::Success(Json::NULL), (Some("SUCCESS"), false, "ack")),
+            ("success ignored", |o| o.ignore_result = Some(true), Outcome::Success(Json::NULL), (None, false, "ack")),
+            ("failure", plain, failure(), (Some("FAILURE"), false, "ack")),
+            ("failure ignored", |o| o.ignore_result = Some(true), failure(), (None, false, "ack")),
+            (
+                "failure ignored but stored",
+                |o| (o.ignore_result, o.store_errors_even_if_ignored) = (Some(true), Some(true)),
+                failure(),
+                (Some("FAILURE"), false, "ack"),
+            ),
+            ("failure not acked", |o| o.acks_on_failure = Some(false), failure(), (Some("FAILURE"), false, "dead")),
+            (
+                "automatic retry",
+                |o| o.autoretry_for = vec![ErrorMatcher::ANY].into(),
+                failure(),
+                (Some("RETRY"), true, "ack"),
+            ),
+            (
+                "no automatic retry left",
+                |o| (o.autoretry_for, o.max_retries) = (vec![ErrorMatcher::ANY].into(), Some(Some(0))),
+                failure(),
+                (Some("FAILURE"), false, "ack"),
+            ),
+            (
+                "excepted from automatic retry",
+                |o| {
+                    o.autoretry_for = vec![ErrorMatcher::ANY].into();
+                    o.dont_autoretry_for = vec![ErrorMatcher::ANY].into();
+                },
+                failure(),
+                (Some("FAILURE"), false, "ack"),
+            ),
+            ("retry", plain, Outcome::Retry(RetryRequest::default()), (Some("RETRY"), true, "ack")),
+            (
+                "retry ignored",
+                |o| o.ignore_result = Some(true),
+                Outcome::Retry(RetryRequest::default()),
+                (None, true, "ack"),
+            ),
+            ("reject away", plain, reject(false), (Some("FAILURE"), false, "dead")),
+            ("reject back", plain, reject(true), (None, false, "requeue")),
+            ("ignore", plain, Outcome::Ignore, (None, false, "ack")),
+            ("timed out", plain, late, (Some("FAILURE"), false, "ack")),
+            (
+                "timed out, not acked, never retried",
+                |o| (o.acks_on_timeout, o.autoretry_for) = (Some(false), vec![ErrorMatcher::ANY].into()),
+                Outcome::TimedOut(Duration::from_secs(1)),
+                (Some("FAILURE"), false, "requeue"),
+            ),
+            ("expired", plain, Outcome::Expired, (Some("REVOKED"), false, "ack")),
+            ("expired ignored", |o| o.ignore_result = Some(true), Outcome::Expired, (None, false, "ack")),
+            ("cancelled late", plain, Outcome::Cancelled, (None, false, "requeue")),
+            ("cancelled early", |o| o.acks_late = Some(false), Outcome::Cancelled, (Some("REVOKED"), false, "ack")),
+        ];
+        for (name, set, outcome, wanted) in table {
+            assert_eq!(told(&judge(set, None, 0, outcome)), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_call_s_wish_about_the_result_wins() {
+        let ignoring: Set = |options| options.ignore_result = Some(true);
+        let keeps = judge(ignoring, Some(false), 0, Outcome::Success(Json::NULL));
+        assert_eq!(told(&keeps).0, Some("SUCCESS"));
+        let drops = judge(|_| {}, Some(true), 0, Outcome::Success(Json::NULL));
+        assert_eq!(told(&drops).0, None);
+    }
+
+    #[test]
+    fn a_retry_past_its_limit_fails_with_its_cause() {
+        let retry = RetryRequest::default;
+        let verdict = judge(|options| options.max_retries = Some(Some(2)), None, 2, Outcome::Retry(retry()));
+        assert_eq!(told(&verdict), (Some("FAILURE"), false, "ack"));
+        assert!(verdict.store.unwrap().result.as_str().contains("MaxRetriesExceededError"));
+    }
+
+    #[test]
+    fn expected_errors_are_told_apart_and_stored_all_the_same() {
+        let expected: Set = |options| options.throws = vec![ErrorMatcher::ANY].into();
+        for (set, wanted) in [(expected, true), ((|_: &mut TaskOptions| {}) as Set, false)] {
+            let verdict = judge(set, None, 0, failure());
+            assert_eq!(told(&verdict).0, Some("FAILURE"));
+            assert!(matches!(verdict.ending, Ended::Failure { expected, .. } if expected == wanted));
+        }
+    }
+}

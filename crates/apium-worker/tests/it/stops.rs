@@ -133,3 +133,26 @@ async fn run_until_ends_when_it_is_told() {
     let report = app.worker().concurrency(1).run_until(gate.begun(1)).await.unwrap();
     assert_eq!((report.finished, report.exit_code()), (1, 0));
 }
+
+#[tokio::test]
+async fn a_task_whose_worker_dies_with_it_is_quarantined_and_its_neighbours_are_not() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "late", "killer").await;
+    for n in 0..3 {
+        send(&app, "late", &format!("n{n}")).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(dead(&app).await, []);
+        let worker = app.worker().concurrency(1).start().await.unwrap();
+        gate.begun(1).await;
+        until_counts(&app, 0, 4).await;
+        // Nothing is settled: for the broker the worker died.
+        worker.stop(StopKind::Now).await;
+    }
+    let codes: Vec<String> = dead(&app).await.into_iter().map(|(code, _)| code).collect();
+    assert_eq!(codes, ["crash-loop"]);
+    gate.open(3);
+    assert_eq!(app.drain().await, 3, "the others flow on");
+    assert_eq!(state(&app, "killer").await, "PENDING");
+}
