@@ -1,7 +1,7 @@
 //! The worker: it takes messages from a broker, runs their tasks and settles them.
 //!
-//! [`process`] is the spine; a delivery's four stops are [`intake`], [`executor`], [`settle`] and [`completer`]. Around it stand
-//! [`consume`], which owns the fetching loop, [`ready`], which lines up what was fetched, the [`pool`], and [`worker`], which
+//! `process` is the spine; a delivery's four stops are `intake`, `executor`, `settle` and `completer`. Around it stand
+//! `consume`, which owns the fetching loop, `ready`, which lines up what was fetched, the [`pool`], and `worker`, which
 //! stops everything in order.
 
 pub mod builder;

@@ -1,5 +1,5 @@
 //! Background work with a name, that can be asked to stop and that somebody joins. Nothing else in the worker starts tasks,
-//! apart from the [`pool`](crate::pool).
+//! apart from the `pool`.
 
 use std::borrow::Cow;
 use std::fmt;

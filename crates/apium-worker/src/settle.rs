@@ -175,6 +175,7 @@ mod tests {
     };
 
     type Set = fn(&mut TaskOptions);
+    type Row = (&'static str, Set, Outcome, (Option<&'static str>, bool, &'static str));
 
     fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: Outcome) -> Verdict {
         let mut builder = RegistryBuilder::new();
@@ -214,7 +215,7 @@ mod tests {
         let plain: Set = |_| {};
         let reject = |requeue| Outcome::Reject { reason: "r".into(), requeue };
         let late = Outcome::TimedOut(Duration::from_secs(1));
-        let table: Vec<(&str, Set, Outcome, (Option<&str>, bool, &str))> = vec![
+        let table: Vec<Row> = vec![
             ("success", plain, Outcome::Success(Json::NULL), (Some("SUCCESS"), false, "ack")),
             ("success ignored", |o| o.ignore_result = Some(true), Outcome::Success(Json::NULL), (None, false, "ack")),
             ("failure", plain, failure(), (Some("FAILURE"), false, "ack")),
