@@ -8,14 +8,13 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
-use crate::driver::SCHEME;
 use crate::handle::Handle;
 use crate::letter::Letter;
-use crate::options::Options;
+use crate::options::{Options, SCHEME};
 use crate::record::Record;
 use crate::seat::Seat;
 use crate::settle::{self, Part};
-use crate::store::Weight;
+use crate::store::job::Weight;
 use crate::store::transaction::Tx;
 
 /// Settles the deliveries of one consumer.

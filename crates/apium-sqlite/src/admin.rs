@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use crate::broker::SqliteBroker;
 use crate::claim::{packed, text};
 use crate::mark::{Life, look};
-use crate::store::Weight;
+use crate::store::job::Weight;
 use crate::store::transaction::{Done, Tx};
 use crate::topology::hide;
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::handle::Handle;
 use crate::record::{Id, Record};
 use crate::results;
-use crate::store::Weight;
+use crate::store::job::Weight;
 use crate::store::transaction::Tx;
 use crate::watch::Watching;
 

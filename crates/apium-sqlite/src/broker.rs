@@ -18,10 +18,10 @@ use crate::letter::Letter;
 use crate::mark::Mark;
 use crate::publish;
 use crate::seat::Seat;
-use crate::store::Weight;
+use crate::store::job::Weight;
 use crate::store::transaction::Tx;
 use crate::topology::{declare, ensure_queue};
-use crate::wake::WakeCauses;
+use crate::wake::signals::WakeCauses;
 
 /// A broker in one SQLite file. Several processes of one machine may open the same file.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::handle::Handle;
 use crate::lease::{ensure_registered, remove, subscribe, unsubscribe};
 use crate::letter::{Stored, instant};
 use crate::seat::Seat;
-use crate::store::Weight;
+use crate::store::job::Weight;
 use crate::store::transaction::Tx;
 use crate::topology::ensure_queue;
 

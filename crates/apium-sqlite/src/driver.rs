@@ -15,11 +15,8 @@ use futures_util::future::BoxFuture;
 use crate::backend::SqliteBackend;
 use crate::broker::SqliteBroker;
 use crate::handle::Handle;
-use crate::options::Options;
-use crate::store::Opened;
-
-/// The scheme of the addresses.
-pub(crate) const SCHEME: &str = "sqlite";
+use crate::options::{Options, SCHEME};
+use crate::store::opened::Opened;
 
 /// Opens `sqlite:///` + absolute path. Brokers and backends of one file that are opened by the same driver share one store in
 /// memory; those of different drivers and processes share the file.

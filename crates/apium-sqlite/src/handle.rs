@@ -7,8 +7,9 @@ use apium_transport::address::Address;
 use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
+use crate::store::job::Weight;
+use crate::store::opened::Opened;
 use crate::store::transaction::{Done, Tx};
-use crate::store::{Opened, Weight};
 
 /// A handle on an open store.
 #[derive(Debug, Clone)]

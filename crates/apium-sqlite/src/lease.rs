@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use crate::dead::bury;
+use crate::bury::bury;
 use crate::publish::{Place, make_ready};
 use crate::seat::Seat;
 use crate::store::transaction::{Done, Tx};

@@ -7,6 +7,9 @@ use apium_transport::address::Address;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 
+/// The scheme of the addresses.
+pub(crate) const SCHEME: &str = "sqlite";
+
 /// When a commit is written through to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Synchronous {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apium_transport::consumer::{Disposition, Receipt, Settle, Tag};
 use rusqlite::OptionalExtension;
 
-use crate::dead::bury;
+use crate::bury::bury;
 use crate::letter::{Letter, micros_up};
 use crate::publish::{self, Place, Routes, make_ready, park};
 use crate::record::Record;

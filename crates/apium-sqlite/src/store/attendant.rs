@@ -13,9 +13,11 @@ use crate::lease;
 use crate::mark::{Life, listed, look};
 use crate::results;
 use crate::seat::Seat;
+use crate::store::doorbell::Doorbell;
+use crate::store::job::Weight;
+use crate::store::shared::Store;
 use crate::store::transaction::Tx;
-use crate::store::{Store, Weight};
-use crate::wake::bell::{Doorbell, MESSAGES, RESULTS};
+use crate::wake::bell::{MESSAGES, RESULTS};
 
 /// How often the commits of others are looked for where doorbells ring.
 const SLOW_POLL: Duration = Duration::from_millis(250);

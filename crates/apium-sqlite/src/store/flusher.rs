@@ -9,21 +9,12 @@ use std::path::{Path, PathBuf};
 
 use apium_transport::error::{Error, ErrorKind};
 
-use crate::store::Store;
-use crate::store::job::Job;
-use crate::store::transaction::Effects;
+use crate::store::job::Committed;
+use crate::store::shared::Store;
 use crate::wake::bell::Ringer;
 
 /// Commits that may wait for a flush before the writer waits itself.
 pub(crate) const AHEAD: usize = 64;
-
-/// A commit that is not flushed.
-pub(crate) struct Committed {
-    /// The requests that are answered after the flush.
-    pub(crate) jobs: Vec<Box<dyn Job>>,
-    /// What is told after the flush.
-    pub(crate) effects: Effects,
-}
 
 /// Flushes and answers until the writer has ended.
 pub(crate) fn run(store: &Store) {

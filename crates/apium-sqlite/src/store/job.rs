@@ -1,9 +1,10 @@
-//! Requests to the writer: they run inside a transaction that others share, and answer after its commit.
+//! Requests to the threads. Those to the writer run inside a transaction that others share, and answer after its commit.
 
 use apium_transport::error::{Error, Result};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::store::transaction::{Done, Fault, Tx};
+use crate::store::transaction::{Done, Effects, Fault, Tx};
 
 /// How much a request writes, and whether it must be on the disk before it is answered.
 #[derive(Debug, Clone, Copy)]
@@ -85,3 +86,14 @@ impl<T: Send, F: FnMut(&mut Tx<'_>) -> Done<T> + Send> Job for Write<T, F> {
         }
     }
 }
+
+/// A commit that is not flushed.
+pub(crate) struct Committed {
+    /// The requests that are answered after the flush.
+    pub(crate) jobs: Vec<Box<dyn Job>>,
+    /// What is told after the flush.
+    pub(crate) effects: Effects,
+}
+
+/// A request to the thread that reads.
+pub(crate) type ReadJob = Box<dyn FnOnce(Result<&Connection, &Error>) + Send>;

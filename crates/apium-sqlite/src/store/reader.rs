@@ -1,12 +1,6 @@
 //! The thread that reads: looks that may take long never hold up the writer.
 
-use apium_transport::error::Error;
-use rusqlite::Connection;
-
-use crate::store::Store;
-
-/// A request to the thread that reads.
-pub(crate) type ReadJob = Box<dyn FnOnce(Result<&Connection, &Error>) + Send>;
+use crate::store::shared::Store;
 
 /// Serves requests until the store is closed.
 pub(crate) fn run(store: &Store) {

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 
 use crate::errors::explain;
 use crate::options::Synchronous;
-use crate::store::Store;
-use crate::store::flusher::{AHEAD, Committed};
-use crate::store::job::Job;
+use crate::store::flusher::AHEAD;
+use crate::store::job::{Committed, Job};
+use crate::store::shared::Store;
 use crate::store::transaction::{Effects, Tx};
 use crate::topology::Known;
 use crate::wake::bell::Ringer;

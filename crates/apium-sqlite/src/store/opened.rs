@@ -1,0 +1,92 @@
+//! Opening a file, and ending its threads with the last handle.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use apium_transport::clock::Clock;
+use apium_transport::error::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+use tokio::sync::OnceCell;
+
+use crate::options::Options;
+use crate::store::shared::Store;
+use crate::store::{attendant, flusher, open, reader, writer};
+
+/// Stack of each thread; SQLite needs little.
+const STACK: usize = 512 << 10;
+
+/// An open store. Dropping the last handle writes what was asked for, and ends the threads.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Arc<Store>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    reading: OnceLock<()>,
+    attending: OnceCell<()>,
+}
+
+impl Opened {
+    /// Opens the file, making it when it is missing. Blocks for some milliseconds.
+    pub(crate) fn open(options: Options, clock: Clock) -> Result<Arc<Self>> {
+        let conn = open::writer(&options)?;
+        let store = Arc::new(Store::new(options, clock));
+        let opened =
+            Arc::new(Self { store, threads: Mutex::default(), reading: OnceLock::new(), attending: OnceCell::new() });
+        opened.start("apium-sqlite-f", |store| flusher::run(&store))?;
+        opened.start("apium-sqlite-w", move |store| writer::run(&store, conn))?;
+        Ok(opened)
+    }
+
+    /// Runs `work` on the thread that reads, which is started by the first such request.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.begin_reading()?;
+        self.store.read(what, work).await
+    }
+
+    /// Starts the thread that reads, once.
+    pub(crate) fn begin_reading(&self) -> Result<()> {
+        if self.reading.set(()).is_ok() {
+            self.start("apium-sqlite-r", |store| reader::run(&store))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the attendant, once: it is needed as soon as somebody consumes or watches.
+    pub(crate) async fn attend(&self) -> Result<()> {
+        let begin = || async {
+            self.begin_reading()?;
+            let doorbell = self.store.hang_doorbell().await;
+            self.start("apium-sqlite-a", move |store| attendant::run(&store, doorbell))
+        };
+        self.attending.get_or_try_init(begin).await.copied()
+    }
+
+    fn start(&self, name: &str, work: impl FnOnce(Arc<Store>) + Send + 'static) -> Result<()> {
+        let store = self.store.clone();
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || work(store));
+        let thread = thread.map_err(|error| {
+            Error::new(ErrorKind::Other, format!("start a thread for {}", self.store.options.path.display()))
+                .with_source(error)
+        })?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.store.wake.stop();
+        self.store.reads.close();
+        self.store.writes.close();
+        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // A thread never holds this handle, so it never waits for itself.
+            if thread.join().is_err() {
+                tracing::error!(path = %self.store.options.path.display(), "a thread of the store had panicked");
+            }
+        }
+    }
+}
