@@ -3,7 +3,9 @@
 
 pub mod child;
 pub mod counter;
+pub mod embedded;
 pub mod marks;
 pub mod place;
 pub mod report;
 pub mod seam;
+pub mod torture;

@@ -16,6 +16,7 @@ mod output;
 mod process;
 mod test;
 mod tidy;
+mod torture;
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -43,6 +44,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "tidy" => tidy::check::run,
         "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
+        "torture" => torture::run,
         "help" | "-h" | "--help" => help,
         _ => return None,
     })

@@ -1,0 +1,46 @@
+//! How fast a worker gets calls done, from the first execution to the last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium::prelude::*;
+
+use crate::child::Role;
+use crate::counter::Counter;
+use crate::embedded::load::{app, count_into, fill};
+use crate::place::Place;
+use crate::report;
+
+/// How long nothing may happen before what is missing counts as lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A queue that was filled before.
+pub async fn filled(name: &str, count: u64, results: bool) -> Result<(), BoxError> {
+    let place = Place::new()?;
+    let app = app(&place.address()).await?;
+    fill(&app, count, results).await?;
+    drain(name, app, count, None).await
+}
+
+/// A queue that another process fills at the same time.
+pub async fn live(name: &str, count: u64, results: bool) -> Result<(), BoxError> {
+    let place = Place::new()?;
+    let app = app(&place.address()).await?;
+    let kind = if results { "kept" } else { "noop" };
+    let producer = Role::start(&["produce", &place.address(), &count.to_string(), kind])?;
+    drain(name, app, count, Some(producer)).await
+}
+
+async fn drain(name: &str, app: App, count: u64, producer: Option<Role>) -> Result<(), BoxError> {
+    let counter = Arc::new(Counter::new(usize::try_from(count)?));
+    count_into(counter.clone());
+    let worker = app.worker();
+    worker.run_until(async { counter.wait(PATIENCE).await }).await?;
+    report::figure(name, counter.rate(), "/s");
+    report::figure("lost", counter.lost() as f64, "tasks");
+    report::figure("repeated", counter.repeated() as f64, "tasks");
+    if producer.map(Role::join).transpose()? == Some(false) {
+        return Err("the producer failed".into());
+    }
+    Ok(app.close().await?)
+}

@@ -1,0 +1,8 @@
+//! The measures of the embedded driver. Each is one run of `bench_embedded`, which starts itself again for other processes.
+
+pub mod drain;
+pub mod enqueue;
+pub mod footprint;
+pub mod load;
+pub mod round_trip;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! Runs the programs of this crate as other programs would.
+
+mod torture;
