@@ -19,6 +19,9 @@ use crate::report;
 /// How many workers run at a time.
 const WORKERS: usize = 3;
 
+/// How many tasks are called at a time: some one by one and together, the rest in a batch.
+const ROUND: u64 = 60;
+
 /// How long a dead worker's tasks stay reserved for it.
 const LEASE: Duration = Duration::from_secs(1);
 
@@ -138,24 +141,23 @@ pub async fn torture(kills: usize) -> Result<Verdict, BoxError> {
     Ok(verdict)
 }
 
-/// Calls tasks, a few at a time, until it is told to end; the numbers whose calls returned.
+/// Calls tasks until it is told to end; the numbers whose calls returned.
 async fn call_until(app: &App, mut over: tokio::sync::watch::Receiver<bool>) -> Result<BTreeSet<u64>, BoxError> {
     let mut published = BTreeSet::new();
     let mut next = 0_u64;
     while !*over.borrow_and_update() {
-        let numbers: Vec<u64> = (next..next + 20).collect();
-        next += 20;
-        for &number in &numbers[..10] {
-            let mut call = mark::delay(number).task_id(id(number));
-            if number % 10 == 5 {
-                call = call.countdown(Duration::from_millis(50));
-            }
-            call.send(app).await?;
-        }
-        let rest = numbers[10..].iter().map(|&number| mark::s(number).task_id(id(number)));
-        apium::batch::Batch::of(rest).send_all(app).await?;
+        let numbers = next..next + ROUND;
+        next += ROUND;
+        let (single, batch): (Vec<u64>, Vec<u64>) = numbers.clone().partition(|number| number % 4 == 1);
+        let singles = single.into_iter().map(|number| async move {
+            let call = mark::delay(number).task_id(id(number));
+            let call = if number % 10 == 5 { call.countdown(Duration::from_millis(50)) } else { call };
+            call.send(app).await
+        });
+        futures_util::future::try_join_all(singles).await?;
+        Batch::of(batch.into_iter().map(|number| mark::s(number).task_id(id(number)))).send_all(app).await?;
         published.extend(numbers);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(published)
 }

@@ -11,6 +11,9 @@ use crate::embedded::load::{app, count_into, fill};
 use crate::place::Place;
 use crate::report;
 
+/// Tasks that a worker runs at a time; it holds four times as many messages (Celery's `worker_prefetch_multiplier`).
+const SLOTS: usize = 128;
+
 /// How long nothing may happen before what is missing counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,7 +37,7 @@ pub async fn live(name: &str, count: u64, results: bool) -> Result<(), BoxError>
 async fn drain(name: &str, app: App, count: u64, producer: Option<Role>) -> Result<(), BoxError> {
     let counter = Arc::new(Counter::new(usize::try_from(count)?));
     count_into(counter.clone());
-    let worker = app.worker();
+    let worker = app.worker().concurrency(SLOTS);
     worker.run_until(async { counter.wait(PATIENCE).await }).await?;
     report::figure(name, counter.rate(), "/s");
     report::figure("lost", counter.lost() as f64, "tasks");
