@@ -1,1 +1,11 @@
 //! Tests of the facade as a user sees it: command line, examples, bad input, compile-time errors.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a helper of a test fails the test")]
+
+#[macro_use]
+mod ground;
+
+mod flaky;
+mod gate;
+mod guide;
+mod recorded_log;

@@ -1,0 +1,281 @@
+//! Rows 0.30–0.50: what a task knows about its run.
+
+use std::time::Duration;
+
+use apium::prelude::*;
+use apium::protocol::json::Json;
+use apium::protocol::message::Message;
+use apium::protocol::signature::Signature as WireSignature;
+use apium::protocol::value::Value;
+use apium::request::{DeliveryInfo, Request};
+use apium::testing::TestApp;
+use apium_app::retry::NextRun;
+
+use crate::ground::only;
+
+/// Everything about the run, as one map.
+#[task(name = "guide.whoami")]
+pub(crate) async fn whoami(ctx: &Ctx, #[default] x: Option<i64>, #[default] y: Option<i64>) -> TaskResult<Value> {
+    let (r, _) = (ctx.request(), (x, y));
+    let h = &r.headers;
+    let text = |text: Option<&str>| text.map_or(Value::Null, Value::from);
+    let number = |number: Option<f64>| number.map_or(Value::Null, Value::from);
+    let list = |values: &[Json]| Value::List(values.iter().map(|v| v.to_value().unwrap()).collect());
+    let map = |values: &[(String, Json)]| {
+        Value::Map(values.iter().map(|(name, v)| (name.clone(), v.to_value().unwrap())).collect())
+    };
+    let names = |all: &Option<Vec<WireSignature>>| {
+        Value::List(all.iter().flatten().map(|signature| Value::from(&*signature.task)).collect())
+    };
+    let custom = h.extra.iter().map(|(name, v)| (name.clone(), v.to_value().unwrap())).collect();
+    Ok(Value::Map(vec![
+        ("id".into(), text(h.id.as_ref().map(|id| id.as_str()))),
+        ("group".into(), text(h.group.as_deref())),
+        ("group_index".into(), h.group_index.map_or(Value::Null, Value::from)),
+        ("correlation_id".into(), text(r.properties.correlation_id.as_deref())),
+        ("args".into(), list(&r.body.args)),
+        ("kwargs".into(), map(&r.body.kwargs)),
+        ("origin".into(), text(h.origin.as_deref())),
+        ("retries".into(), Value::from(i64::from(h.retries))),
+        ("is_eager".into(), Value::from(r.is_eager)),
+        ("called_directly".into(), Value::from(r.called_directly)),
+        ("expires".into(), text(h.expires.as_deref())),
+        ("hostname".into(), text(Some(&r.hostname))),
+        ("routing_key".into(), text(Some(&r.delivery_info.routing_key))),
+        ("exchange".into(), text(Some(&r.delivery_info.exchange))),
+        ("priority".into(), r.delivery_info.priority.map_or(Value::Null, |p| Value::from(i64::from(p)))),
+        ("redelivered".into(), Value::from(r.delivery_info.redelivered)),
+        ("reply_to".into(), text(r.properties.reply_to.as_deref())),
+        ("hard".into(), number(h.timelimit.hard)),
+        ("soft".into(), number(h.timelimit.soft)),
+        ("callbacks".into(), names(&r.body.embed.callbacks)),
+        ("errbacks".into(), names(&r.body.embed.errbacks)),
+        ("chain".into(), names(&r.body.embed.chain)),
+        ("utc".into(), Value::from(r.utc)),
+        ("headers".into(), Value::Map(custom)),
+        ("root_id".into(), text(h.root_id.as_ref().map(|id| id.as_str()))),
+        ("parent_id".into(), text(h.parent_id.as_ref().map(|id| id.as_str()))),
+    ]))
+}
+
+#[task(name = "guide.parent")]
+async fn parent(ctx: &Ctx) -> TaskResult<()> {
+    let _ = ctx;
+    whoami::delay(None, None).task_id("the-child").await?;
+    Ok(())
+}
+
+#[task(name = "guide.retry_once")]
+async fn retry_once(ctx: &Ctx) -> TaskResult<(u32, bool, Vec<String>)> {
+    let embed = &ctx.request().body.embed;
+    if ctx.request().retries() == 0 {
+        return Err(ctx.retry().countdown(Duration::ZERO).into());
+    }
+    let chain = embed.chain.iter().flatten().map(|signature| signature.task.to_string()).collect();
+    Ok((ctx.request().retries(), ctx.request().delivery_info.redelivered, chain))
+}
+
+/// What a call of [`whoami`] saw.
+async fn seen(app: &TestApp, call: Call<Value>) -> Value {
+    let result = call.send(app).await.unwrap();
+    app.drain().await;
+    result.get().await.unwrap()
+}
+
+/// The request of the one waiting message, and that of its retry.
+async fn read_and_echoed(app: &TestApp) -> [Request; 2] {
+    let read = |message: Message| {
+        let invocation = app.codecs().decode(&message, app.accept()).unwrap();
+        Request::from_message(invocation.headers, message.properties, invocation.body, DeliveryInfo::default())
+    };
+    let request = read(only(app).await);
+    let mut next = NextRun::default();
+    next.retries = 1;
+    let retried = app.publisher().retry_message(&request, &next).unwrap();
+    [request, read(retried.message)]
+}
+
+fn names(signatures: &[WireSignature]) -> Vec<&str> {
+    signatures.iter().map(|signature| &*signature.task).collect()
+}
+
+fn text<'a>(seen: &'a Value, key: &str) -> Option<&'a str> {
+    seen.get(key).and_then(Value::as_str)
+}
+
+on_every_driver! {
+    async fn guide_0_30_id(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        assert_eq!(text(&seen(&app, whoami::delay(None, None).task_id("my id/1")).await, "id"), Some("my id/1"));
+        let random = seen(&app, whoami::delay(None, None)).await;
+        assert_eq!(text(&random, "id").unwrap().len(), 36);
+    }
+
+    async fn guide_0_31_group(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let sent = group([whoami::s(None, None), whoami::s(None, None)]).send(&app).await.unwrap();
+        app.drain().await;
+        let all = sent.get().await.unwrap();
+        assert_eq!(text(&all[0], "group"), Some(sent.id().as_str()));
+        assert_eq!(text(&all[1], "group"), Some(sent.id().as_str()));
+        assert_eq!(all[1].get("group_index").and_then(Value::as_i64), Some(1));
+        assert_eq!(text(&seen(&app, whoami::delay(None, None)).await, "group"), None);
+    }
+
+    async fn guide_0_33_correlation_id(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        assert_eq!(text(&seen(&app, whoami::delay(None, None).task_id("c-1")).await, "correlation_id"), Some("c-1"));
+    }
+
+    async fn guide_0_34_args_and_kwargs(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let call = app.sig("guide.whoami").args((1,)).kwarg("y", 2);
+        let result = call.send().await.unwrap();
+        app.drain().await;
+        let seen = result.get().await.unwrap().to_value().unwrap();
+        assert_eq!(seen.get("args").unwrap().to_string(), "[1]");
+        assert_eq!(seen.get("kwargs").unwrap().to_string(), r#"{"y": 2}"#);
+    }
+
+    async fn guide_0_35_origin(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let seen = seen(&app, whoami::delay(None, None)).await;
+        assert!(text(&seen, "origin").unwrap().starts_with(&format!("gen{}@", std::process::id())));
+    }
+
+    async fn guide_0_36_retries_count_from_zero(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        assert_eq!(seen(&app, whoami::delay(None, None)).await.get("retries").and_then(Value::as_i64), Some(0));
+        let result = retry_once::delay().send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(result.get().await.unwrap().0, 1);
+    }
+
+    async fn guide_0_37_is_eager(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let flag = |seen: &Value| seen.get("is_eager").and_then(Value::as_bool);
+        assert_eq!(flag(&seen(&app, whoami::delay(None, None)).await), Some(false));
+        let eager = whoami::delay(None, None).apply(&app).await.unwrap().get().await.unwrap();
+        assert_eq!(flag(&eager), Some(true));
+        let always = ground.app(&[("task_always_eager", "true")]).await;
+        let result = whoami::delay(None, None).send(&always).await.unwrap();
+        assert_eq!(flag(&result.get().await.unwrap()), Some(true));
+    }
+
+    async fn guide_0_38_expires(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let seen = seen(&app, whoami::delay(None, None).expires_in(Duration::from_secs(60))).await;
+        let at = apium::protocol::timestamp::parse(text(&seen, "expires").unwrap()).unwrap();
+        let left = at.duration_since(app.clock().now()).as_secs();
+        assert!((59..=60).contains(&left), "{left}");
+    }
+
+    async fn guide_0_39_hostname(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        assert!(text(&seen(&app, whoami::delay(None, None)).await, "hostname").unwrap().contains('@'));
+    }
+
+    async fn guide_0_40_delivery_info(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = whoami::delay(None, None).queue("side").priority(7).send(&app).await.unwrap();
+        app.drain().await;
+        let seen = result.get().await.unwrap();
+        assert_eq!((text(&seen, "exchange"), text(&seen, "routing_key")), (Some(""), Some("side")));
+        assert_eq!(seen.get("priority").and_then(Value::as_i64), Some(7));
+        assert_eq!(seen.get("redelivered").and_then(Value::as_bool), Some(false));
+    }
+
+    async fn guide_0_41_reply_to(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        assert_eq!(text(&seen(&app, whoami::delay(None, None)).await, "reply_to").unwrap().len(), 36);
+        let own = whoami::delay(None, None).reply_to("my-replies");
+        assert_eq!(text(&seen(&app, own).await, "reply_to"), Some("my-replies"));
+    }
+
+    async fn guide_0_42_called_directly(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let flag = |seen: &Value| seen.get("called_directly").and_then(Value::as_bool);
+        assert_eq!(flag(&seen(&app, whoami::delay(None, None)).await), Some(false));
+        assert_eq!(flag(&whoami(&Ctx::direct(), None, None).await.unwrap()), Some(true));
+        let eager = whoami::delay(None, None).apply(&app).await.unwrap().get().await.unwrap();
+        assert_eq!(flag(&eager), Some(false));
+    }
+
+    async fn guide_0_43_timelimit_is_two_named_fields(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let limited = || {
+            whoami::delay(None, None).time_limit(Duration::from_secs(30)).soft_time_limit(Duration::from_secs(20))
+        };
+        let seen = seen(&app, limited()).await;
+        assert_eq!(seen.get("hard").and_then(Value::as_f64), Some(30.0));
+        assert_eq!(seen.get("soft").and_then(Value::as_f64), Some(20.0));
+        limited().send(&app).await.unwrap();
+        let headers: serde_json::Value = serde_json::from_slice(&only(&app).await.headers.to_json()).unwrap();
+        assert_eq!(headers["timelimit"].to_string(), "[30,20]", "hard first on the wire");
+    }
+
+    async fn guide_0_44_callbacks_are_read_and_echoed(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let call = whoami::delay(None, None).link(app.sig("other.callback").signature());
+        call.send(&app).await.unwrap();
+        for request in read_and_echoed(&app).await {
+            assert_eq!(names(request.callbacks()), ["other.callback"]);
+        }
+    }
+
+    async fn guide_0_45_errbacks_are_read_and_echoed(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let errbacks = ["other.one", "other.two"].map(|name| app.sig(name).signature());
+        let call = errbacks.into_iter().fold(whoami::delay(None, None), |call, errback| call.link_error(errback));
+        call.send(&app).await.unwrap();
+        for request in read_and_echoed(&app).await {
+            assert_eq!(names(request.errbacks()), ["other.one", "other.two"]);
+        }
+    }
+
+    async fn guide_0_46_utc(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        assert_eq!(seen(&app, whoami::delay(None, None)).await.get("utc").and_then(Value::as_bool), Some(true));
+        let local = ground.app(&[("enable_utc", "false")]).await;
+        assert_eq!(seen(&local, whoami::delay(None, None)).await.get("utc").and_then(Value::as_bool), Some(false));
+    }
+
+    async fn guide_0_47_headers_are_the_callers_own(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let with = seen(&app, whoami::delay(None, None).header("tenant", "blue")).await;
+        assert_eq!(with.get("headers").unwrap().to_string(), r#"{"tenant": "blue"}"#);
+        assert_eq!(seen(&app, whoami::delay(None, None)).await.get("headers").unwrap().to_string(), "{}");
+    }
+
+    async fn guide_0_48_root_and_parent(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let alone = seen(&app, whoami::delay(None, None).task_id("alone")).await;
+        assert_eq!((text(&alone, "root_id"), text(&alone, "parent_id")), (Some("alone"), None));
+        parent::delay().task_id("the-parent").send(&app).await.unwrap();
+        app.drain().await;
+        let child = app.result::<Value>("the-child").get().await.unwrap();
+        assert_eq!((text(&child, "root_id"), text(&child, "parent_id")), (Some("the-parent"), Some("the-parent")));
+        let children = app.result::<()>("the-parent").children().await.unwrap().unwrap();
+        assert_eq!(children.len(), 1);
+        assert_eq!(children[0].id.as_str(), "the-child");
+    }
+
+    async fn guide_0_49_chain_is_reversed_and_echoed(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let rest = ["the.last", "the.next"].map(|name| app.sig(name).signature().to_wire().unwrap());
+        let mut first = whoami::s(None, None);
+        first.options_mut().rare_mut().chain = Some(rest.to_vec());
+        first.send(&app).await.unwrap();
+        for request in read_and_echoed(&app).await {
+            assert_eq!(names(request.chain()), ["the.last", "the.next"], "the next step stands last");
+        }
+    }
+
+    async fn guide_0_50_a_task_dumps_its_context(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let seen = seen(&app, whoami::delay(Some(1), Some(2)).task_id("dump")).await;
+        assert_eq!(text(&seen, "id"), Some("dump"));
+        assert_eq!(seen.get("args").unwrap().to_string(), "[1, 2]");
+        assert_eq!(seen.get("kwargs").unwrap().to_string(), "{}");
+    }
+}

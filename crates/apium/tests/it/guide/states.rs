@@ -1,0 +1,208 @@
+//! Rows 0.55–0.63: states, states of one's own, abortable tasks and task classes.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apium::arguments::Parameter;
+use apium::error::ErrorKind;
+use apium::prelude::*;
+use apium::protocol::record::ResultDocument;
+use apium::protocol::value::Value;
+use apium::testing::TestApp;
+
+use crate::ground::{Notes, notes};
+
+/// Every state that a watcher of `result` sees while everything due is run, the ready one last.
+pub(crate) async fn states_of<T: serde::de::DeserializeOwned + Send + 'static>(
+    result: &AsyncResult<T>,
+    app: &TestApp,
+) -> Vec<ResultDocument> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = seen.clone();
+    let watching = result.get().on_message(move |body| sink.lock().unwrap().push(document(body))).outcome();
+    let (outcome, _) = tokio::join!(watching, app.drain());
+    outcome.unwrap();
+    let seen = seen.lock().unwrap();
+    seen.clone()
+}
+
+fn document(body: &Json) -> ResultDocument {
+    ResultDocument::from_json(body.as_bytes()).unwrap()
+}
+
+#[derive(Debug)]
+struct Broken(&'static str);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+#[task(name = "guide.ok", track_started)]
+async fn ok() -> TaskResult<i64> {
+    Ok(42)
+}
+
+#[task(name = "guide.fails")]
+async fn fails() -> TaskResult<i64> {
+    Err(Broken("it broke"))?
+}
+
+#[task(name = "guide.retries_once")]
+async fn retries_once(ctx: &Ctx) -> TaskResult<i64> {
+    match ctx.request().retries() {
+        0 => Err(ctx.retry().cause(Broken("not yet")).countdown(Duration::ZERO).into()),
+        _ => Ok(1),
+    }
+}
+
+#[task(name = "guide.upload_files")]
+async fn upload_files(ctx: &Ctx, names: Vec<String>) -> TaskResult<usize> {
+    for (i, name) in names.iter().enumerate() {
+        if !ctx.request().called_directly {
+            ctx.update_state("PROGRESS", (i, names.len(), name)).await?;
+        }
+    }
+    Ok(names.len())
+}
+
+#[task(name = "guide.abortable")]
+async fn abortable(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
+    notes.add("running");
+    if ctx.aborted().await? {
+        notes.add("aborted");
+        return Err(TaskError::ignore());
+    }
+    notes.add("finished");
+    Ok(())
+}
+
+/// A task class with state of its own.
+struct AddBonus {
+    bonus: i64,
+    notes: Notes,
+}
+
+impl Task for AddBonus {
+    const NAME: &'static str = "guide.AddBonus";
+    const PARAMETERS: &'static [Parameter] = &[Parameter::required("x"), Parameter::required("y")];
+    type Args = (i64, i64);
+    type Output = i64;
+
+    async fn run(&self, _ctx: &Ctx, (x, y): (i64, i64)) -> TaskResult<i64> {
+        Ok(x + y + self.bonus)
+    }
+
+    async fn on_success(&self, _ctx: &Ctx, result: &Json) -> TaskResult<()> {
+        self.notes.add(format!("success {result}"));
+        Ok(())
+    }
+}
+
+on_every_driver! {
+    async fn guide_0_55_an_unknown_id_is_pending(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let unknown = app.result::<i64>("nobody ever sent this");
+        assert_eq!(unknown.state().await.unwrap(), TaskState::Pending);
+        assert!(!unknown.ready().await.unwrap() && !unknown.exists().await.unwrap());
+        assert!(unknown.info().await.unwrap().is_null());
+        let waiting = ok::delay().send(&app).await.unwrap();
+        assert_eq!(waiting.state().await.unwrap(), TaskState::Pending);
+    }
+
+    async fn guide_0_56_started_has_process_and_host(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = ok::delay().send(&app).await.unwrap();
+        let states = states_of(&result, &app).await;
+        assert_eq!(states[0].state, TaskState::Started);
+        assert_eq!(
+            states[0].result.to_value().unwrap().get("pid").and_then(Value::as_i64),
+            Some(i64::from(std::process::id()))
+        );
+    }
+
+    async fn guide_0_57_success_holds_the_value(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = ok::delay().send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(result.state().await.unwrap(), TaskState::Success);
+        assert!(result.ready().await.unwrap() && result.successful().await.unwrap() && !result.failed().await.unwrap());
+        assert_eq!(result.info().await.unwrap().as_str(), "42");
+        assert_eq!(result.get().await.unwrap(), 42);
+    }
+
+    async fn guide_0_58_failure_holds_error_and_traceback_and_is_raised(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = fails::delay().send(&app).await.unwrap();
+        app.drain().await;
+        assert!(result.ready().await.unwrap() && result.failed().await.unwrap());
+        let error = result.get().await.unwrap_err();
+        let failure = error.failure().unwrap();
+        assert_eq!(failure.exception().exc_type, "Broken");
+        assert!(failure.to_string().contains("it broke"));
+        assert!(result.traceback().await.unwrap().unwrap().contains("it broke"));
+        let outcome = result.get().outcome().await.unwrap();
+        assert!(outcome.failure().is_some(), "`propagate=False` hands the failure over as a value");
+    }
+
+    async fn guide_0_59_retry_holds_the_cause_and_is_not_raised(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = retries_once::delay().send(&app).await.unwrap();
+        let states = states_of(&result, &app).await;
+        let names: Vec<_> = states.iter().map(|document| document.state.as_str().to_owned()).collect();
+        assert_eq!(names, ["RETRY", "SUCCESS"]);
+        assert!(states[0].result.as_str().contains("not yet"));
+        assert!(states[0].traceback.is_some());
+        assert_eq!(result.get().await.unwrap(), 1);
+    }
+
+    async fn guide_0_60_revoked_is_raised(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = ok::delay().expires_in(Duration::from_secs(1)).send(&app).await.unwrap();
+        app.clock().advance(Duration::from_secs(2));
+        app.drain().await;
+        assert_eq!(result.state().await.unwrap(), TaskState::Revoked);
+        assert!(result.ready().await.unwrap() && !result.failed().await.unwrap() && !result.successful().await.unwrap());
+        let error = result.get().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TaskRevoked);
+        assert_eq!(error.failure().unwrap().exception().exc_type, "TaskRevokedError");
+    }
+
+    async fn guide_0_61_states_of_ones_own(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        let result = upload_files::delay(names.clone()).send(&app).await.unwrap();
+        let states = states_of(&result, &app).await;
+        let seen: Vec<_> = states.iter().map(|d| (d.state.as_str().to_owned(), d.result.to_string())).collect();
+        let progress = |text: &str| ("PROGRESS".to_owned(), text.to_owned());
+        assert_eq!(seen, [progress(r#"[0, 2, "a"]"#), progress(r#"[1, 2, "b"]"#), ("SUCCESS".into(), "2".into())]);
+        assert_eq!(upload_files(&Ctx::direct(), names).await.unwrap(), 2, "called directly it stores nothing");
+    }
+
+    async fn guide_0_62_a_task_can_be_aborted(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = abortable::delay().send(&app).await.unwrap();
+        result.abort().await.unwrap();
+        assert_eq!(result.state().await.unwrap(), TaskState::from("ABORTED"));
+        app.drain().await;
+        assert_eq!(notes(&app), ["running", "aborted"]);
+        assert!(result.is_aborted().await.unwrap());
+        abortable::delay().send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(notes(&app), ["running", "finished"]);
+    }
+
+    async fn guide_0_63_a_task_class(ground: &Ground) {
+        let noted = Notes::default();
+        let task = AddBonus { bonus: 100, notes: noted.clone() };
+        let app = ground.builder().register_task(task).build().await.unwrap();
+        let result = AddBonus::s((1, 2)).send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(result.get().await.unwrap(), 103);
+        assert_eq!(noted.take(), ["success 103"]);
+        assert_eq!(&*app.registry().get("guide.AddBonus").unwrap().name, AddBonus::NAME);
+    }
+}

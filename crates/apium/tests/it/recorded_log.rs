@@ -1,0 +1,64 @@
+//! Records what is logged while a future runs on this thread.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+/// One line: its level, and message and fields as text, those of the spans around it included.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) level: String,
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<Line>>>);
+
+struct SpanText(String);
+
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _ = write!(self.0, " {}={value}", field.name());
+    }
+}
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_new_span(&self, attrs: &tracing::span::Attributes<'_>, id: &tracing::span::Id, ctx: Context<'_, S>) {
+        let mut text = String::new();
+        attrs.record(&mut Text(&mut text));
+        if let Some(span) = ctx.span(id) {
+            span.extensions_mut().insert(SpanText(text));
+        }
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, ctx: Context<'_, S>) {
+        let mut text = String::new();
+        event.record(&mut Text(&mut text));
+        for span in ctx.event_scope(event).into_iter().flatten() {
+            if let Some(SpanText(more)) = span.extensions().get::<SpanText>() {
+                text.push_str(more);
+            }
+        }
+        self.0.lock().unwrap().push(Line { level: event.metadata().level().to_string(), text });
+    }
+}
+
+/// Runs a future and returns what was logged on this thread meanwhile.
+pub(crate) async fn record(running: impl Future<Output = ()>) -> Vec<Line> {
+    let recorder = Recorder::default();
+    let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    running.await;
+    drop(guard);
+    let lines = recorder.0.lock().unwrap();
+    lines.clone()
+}
