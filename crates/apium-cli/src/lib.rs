@@ -1,6 +1,6 @@
 //! The command line of Apium, over an [`App`](apium_app::app::App): a program gets it by one line in its `main`.
 //!
-//! ```ignore
+//! ```text
 //! fn main() -> std::process::ExitCode {
 //!     apium::cli::main(app)
 //! }

@@ -87,6 +87,15 @@ mod tests {
     }
 
     #[test]
+    fn every_row_is_shown_and_every_page_is_up_to_date() {
+        let root = process::root().unwrap();
+        let files = files::all(&root).unwrap();
+        let mut wrong = gaps(&files).unwrap();
+        wrong.extend(stale(&root, &pages(&files).unwrap()));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
     fn a_page_that_differs_is_stale() {
         let page = |text: &str| Page { path: "Cargo.toml", text: text.to_owned() };
         let root = process::root().unwrap();
