@@ -5,7 +5,13 @@
 #[macro_use]
 mod ground;
 
+mod bad_input;
+mod command_line;
+mod examples;
 mod flaky;
 mod gate;
 mod guide;
+mod interop;
+mod program;
+mod quickstart;
 mod recorded_log;

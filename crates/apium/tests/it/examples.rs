@@ -1,0 +1,56 @@
+//! Every example runs, and its own checks hold.
+
+use std::fs;
+use std::path::Path;
+
+use crate::program::{Place, example, run};
+
+/// Runs an example without arguments, and returns what it printed.
+fn output(name: &str) -> String {
+    let place = Place::new();
+    let mut command = place.command(&example(name), &[]);
+    command.env_remove("APIUM_BROKER_URL").env_remove("APIUM_RESULT_BACKEND");
+    run(command).with_code(0).out
+}
+
+macro_rules! examples {
+    ($($name:ident: $part:literal;)+) => {
+        /// The examples that are run here.
+        const RUN_HERE: &[&str] = &[$(stringify!($name)),+];
+
+        $(
+            #[test]
+            fn $name() {
+                let out = output(stringify!($name));
+                assert!(out.contains($part), "{out}");
+            }
+        )+
+    };
+}
+
+examples! {
+    guide_calling: "5 + 5 = 10";
+    guide_class_task: "2 + 2 + 1 = 5";
+    guide_defining: "hello you";
+    guide_eta_expires: "expired";
+    guide_groups: "[4, 8, 16, 32]";
+    guide_hooks: "after_return FAILURE";
+    guide_on_message: "SUCCESS";
+    guide_pools: "90";
+    guide_request: "guide-1";
+    guide_retry: "over capacity";
+    guide_states: "invalid digit";
+    guide_testing: "one mail was sent";
+    walk: "completer";
+}
+
+#[test]
+fn no_example_is_forgotten() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let elsewhere = ["interop", "quickstart"];
+        assert!(RUN_HERE.contains(&&*name) || elsewhere.contains(&&*name), "no test runs the example {name}");
+    }
+}

@@ -1,0 +1,137 @@
+//! The quickstart: run whole, stopped half-way by kill -9 and by ctrl-c, and gone on with.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::program::{Place, Running, Stream, example};
+
+/// How many files the text of these tests has.
+const FILES: usize = 24;
+
+/// A folder with text whose words are known: file `n` has `n + 1` times "apple", and the others below.
+fn text(place: &Place) -> std::path::PathBuf {
+    let folder = place.path().join("text");
+    fs::create_dir_all(folder.join("deep")).unwrap();
+    for n in 0..FILES {
+        let line = "Apple ".repeat(n + 1) + "pear, PEAR; (plum)\n";
+        let name = if n % 2 == 0 { format!("{n}.md") } else { format!("deep/{n}.txt") };
+        fs::write(folder.join(name), line + &"\n".repeat(120)).unwrap();
+    }
+    folder
+}
+
+fn start(place: &Place, text: &Path, pace: &str) -> Running {
+    let args = [text.to_str().unwrap(), "--data", "data", "--pace", pace];
+    Running::start(place.command(&example("quickstart"), &args), Stream::Out)
+}
+
+/// The lines from the total of words on: words and states.
+fn totals(lines: &[String]) -> Vec<String> {
+    let from = lines.iter().position(|line| line.contains("different ones")).unwrap_or_else(|| panic!("{lines:#?}"));
+    lines[from..].iter().filter(|line| !line.contains("kept in")).cloned().collect()
+}
+
+/// The totals that the text must have.
+fn assert_totals(lines: &[String]) {
+    let totals = totals(lines).join("\n");
+    let apples = FILES * (FILES + 1) / 2;
+    for part in [
+        format!("{} words, 3 different ones", apples + 3 * FILES),
+        format!("{apples:>8}  apple"),
+        format!("{:>8}  pear", 2 * FILES),
+        format!("{FILES:>8}  plum"),
+        "SUCCESS        26".to_owned(),
+        "FAILURE         1".to_owned(),
+        "REVOKED         1".to_owned(),
+    ] {
+        assert!(totals.contains(&part), "{part:?} is missing in:\n{}", lines.join("\n"));
+    }
+}
+
+#[test]
+fn it_indexes_text_and_shows_every_state() {
+    let place = Place::new();
+    let (code, lines) = start(&place, &text(&place), "5").end();
+    assert_eq!(code, 0, "{lines:#?}");
+    assert_totals(&lines);
+    let states: BTreeSet<&str> = lines.iter().filter_map(|line| line.split_whitespace().next()).collect();
+    for state in ["PROGRESS", "SUCCESS", "RETRY", "FAILURE", "REVOKED"] {
+        assert!(states.contains(state), "{state} is missing in {lines:#?}");
+    }
+    let has = |parts: [&str; 3]| lines.iter().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(has(["RETRY", "retried", "busy"]), "{lines:#?}");
+    assert!(has(["FAILURE", "fails", "invalid digit"]), "{lines:#?}");
+    assert!(has(["REVOKED", "too_late", "expired"]), "{lines:#?}");
+    assert!(has(["SUCCESS", "later", "its time"]), "{lines:#?}");
+}
+
+#[test]
+fn killed_half_way_it_goes_on_and_ends_with_the_same_totals() {
+    let place = Place::new();
+    let folder = text(&place);
+    let mut first = start(&place, &folder, "60");
+    first.wait_for("half-way");
+    let before = first.kill();
+    assert!(!before.iter().any(|line| line.contains("different ones")), "it had ended: {before:#?}");
+
+    let (code, lines) = start(&place, &folder, "60").end();
+    assert_eq!(code, 0, "{lines:#?}");
+    let resumed = lines.iter().find(|line| line.starts_with("resuming run")).unwrap_or_else(|| panic!("{lines:#?}"));
+    let counted: usize = resumed.split(": ").nth(1).and_then(|text| text.split(' ').next()).unwrap().parse().unwrap();
+    assert!((FILES / 2..FILES).contains(&counted), "{resumed}");
+    assert_totals(&lines);
+
+    // What was counted before is not counted again.
+    let is_file = |line: &&String| line.starts_with("STARTED") && (line.contains(".md") || line.contains(".txt"));
+    let run_again: BTreeSet<&String> = lines.iter().filter(is_file).collect();
+    assert!(run_again.len() <= FILES - counted, "{lines:#?}");
+}
+
+#[test]
+fn stopped_by_ctrl_c_it_goes_on_and_a_finished_run_starts_afresh() {
+    let place = Place::new();
+    let folder = text(&place);
+    let mut first = start(&place, &folder, "60");
+    first.wait_for("half-way");
+    let (code, lines) = first.stop("INT");
+    assert_eq!(code, 130, "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("start the quickstart again")), "{lines:#?}");
+
+    let (code, lines) = start(&place, &folder, "1").end();
+    assert_eq!(code, 0, "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("resuming run")), "{lines:#?}");
+    assert_totals(&lines);
+
+    let (code, lines) = start(&place, &folder, "1").end();
+    assert_eq!(code, 0);
+    assert!(lines[0].starts_with("run ") && !lines.iter().any(|line| line.starts_with("resuming")), "{lines:#?}");
+    assert_totals(&lines);
+}
+
+#[test]
+fn its_data_lies_in_the_platforms_data_folder() {
+    let place = Place::new();
+    let folder = place.path().join("small");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.txt"), "one two two").unwrap();
+    let mut command = place.command(&example("quickstart"), &[folder.to_str().unwrap(), "--pace", "0"]);
+    command.env("XDG_DATA_HOME", place.path().join("data-home")).env("HOME", place.path());
+    command.env("LOCALAPPDATA", place.path().join("data-home"));
+    let ended = crate::program::run(command).with_code(0);
+    assert!(ended.out.contains("3 words, 2 different ones"), "{ended:?}");
+    let data = if cfg!(target_os = "macos") { "Library/Application Support" } else { "data-home" };
+    assert!(place.path().join(data).join("apium-quickstart/run.json").is_file());
+}
+
+#[test]
+fn a_second_quickstart_on_the_same_data_is_refused() {
+    let place = Place::new();
+    let folder = text(&place);
+    let mut first = start(&place, &folder, "60");
+    first.wait_for("STARTED");
+    let args = [folder.to_str().unwrap(), "--data", "data"];
+    let second = crate::program::run(place.command(&example("quickstart"), &args)).with_code(1);
+    assert!(second.err.contains("another quickstart runs in"), "{second:?}");
+    first.kill();
+}
