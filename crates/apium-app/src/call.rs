@@ -58,7 +58,7 @@ impl<T> Call<T> {
     /// Cancelling it leaves open whether the message was sent.
     pub async fn send(self, app: &App) -> Result<AsyncResult<T>> {
         let Self { signature, publisher } = self;
-        let spec = signature.into_spec()?;
+        let spec = tracing::trace_span!(target: "apium::walk", "call").in_scope(|| signature.into_spec())?;
         if app.config().task_always_eager {
             match app.registry().get(&spec.task) {
                 Some(_) if !spec.by_name => return apply(app, spec).await,

@@ -9,6 +9,7 @@ use apium_protocol::state::State;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
+use tracing::Instrument as _;
 
 use crate::current;
 use crate::error::{Error, ErrorKind, Result};
@@ -144,7 +145,8 @@ impl<T> Get<T> {
             return Ok(found);
         }
         let Waiting { timeout, on_message, .. } = self.waiting;
-        Waiting::limited(timeout, &what, follow(&self.result, on_message)).await?
+        let stop = tracing::trace_span!(target: "apium::walk", "result", task = %self.result.id());
+        Waiting::limited(timeout, &what, follow(&self.result, on_message).instrument(stop)).await?
     }
 }
 

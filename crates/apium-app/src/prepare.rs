@@ -76,6 +76,7 @@ impl Publisher {
     /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
     /// cannot be encoded as asked.
     pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
+        let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
         let unregistered = match (self.defaults(&task), def) {
             (None, Some(def)) => Some(self.defaults_of(def)),

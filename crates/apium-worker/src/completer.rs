@@ -20,6 +20,7 @@ use apium_transport::consumer::{Acker, Disposition, Receipt, Settle, Settlement,
 use apium_transport::dead::DeadReason;
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
+use tracing::Instrument as _;
 
 use crate::part::{Part, Stopping};
 use crate::work::Source;
@@ -184,7 +185,8 @@ impl Completer {
         let backend = first.backend.clone().or_else(|| self.0.backend.clone());
         let mut wait = FIRST_RETRY;
         loop {
-            let error = match self.attempt(&source, backend.as_ref(), &group).await {
+            let stop = tracing::trace_span!(target: "apium::walk", "completer", ends = group.len());
+            let error = match self.attempt(&source, backend.as_ref(), &group).instrument(stop).await {
                 Ok(()) => return finished(group, &HashSet::new()),
                 Err(error) if error.kind() == ErrorKind::LeaseLost => {
                     let lost = lost_receipts(&error).iter().cloned().collect();

@@ -71,6 +71,7 @@ impl Turned {
 impl Intake {
     /// Decides what becomes of a delivery.
     pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<Source>, now: Timestamp) -> Step {
+        let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
         let Delivery { receipt, queue, exchange, routing_key, redelivered, content } = delivery;
         let message = match content {
             Content::Message(message) => message,

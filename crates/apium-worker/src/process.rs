@@ -54,6 +54,7 @@ pub(crate) struct Counts {
 impl Process {
     /// The first stop, for a batch: what may run is lined up, what may not is settled.
     pub(crate) fn take_in(&self, deliveries: Vec<Delivery>, source: &Arc<Source>) {
+        let _stop = tracing::trace_span!(target: "apium::walk", "process", deliveries = deliveries.len()).entered();
         let now = self.clock.now();
         let mut works = Vec::with_capacity(deliveries.len());
         let mut ends = Vec::new();
@@ -89,7 +90,10 @@ impl Process {
         let span = log::span(&work.task.name, &work.request);
         let outcome = match work.expires {
             Some(expires) if expires <= self.clock.now() => Outcome::Expired,
-            _ => self.executor.execute(&ctx, limits, beat).instrument(span.clone()).await,
+            _ => {
+                let stop = tracing::trace_span!(target: "apium::walk", "executor");
+                self.executor.execute(&ctx, limits, beat).instrument(stop).instrument(span.clone()).await
+            }
         };
         let now = self.clock.now();
         let run = Run { request: &work.request, task: &work.task, now };

@@ -29,6 +29,7 @@ pub(crate) struct Run<'a> {
 
 /// Decides what is stored, published and settled after `outcome`.
 pub(crate) fn settle(run: Run<'_>, outcome: Outcome, dice: &mut Rng) -> Verdict {
+    let _stop = tracing::trace_span!(target: "apium::walk", "settle").entered();
     match outcome {
         Outcome::Success(value) => run.success(value),
         Outcome::Failure(failure) => match automatic_retry(run.task, &failure) {

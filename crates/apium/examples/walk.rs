@@ -41,7 +41,8 @@ impl<S: tracing::Subscriber> Layer<S> for Stops {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let _one_at_a_time = self.output.lock();
         // A reader that went away does not stop the walk.
-        let _ = writeln!(std::io::stdout(), "{number:>2}. {:<14} {place:<40}{}", about.name(), fields.0);
+        let line = format!("{number:>2}. {:<14} {place:<36}{}", about.name(), fields.0);
+        let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
     }
 }
 

@@ -45,6 +45,17 @@ examples! {
 }
 
 #[test]
+fn the_walk_passes_every_stop_in_order() {
+    let out = output("walk");
+    let stops: Vec<&str> = out.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let worker = ["process", "intake", "executor", "your", "settle", "completer"];
+    let in_worker: Vec<&str> = stops.iter().copied().filter(|stop| worker.contains(stop)).collect();
+    assert_eq!(in_worker, worker, "{out}");
+    assert_eq!(stops[..2], ["call", "publisher"], "{out}");
+    assert!(stops.contains(&"result"), "{out}");
+}
+
+#[test]
 fn no_example_is_forgotten() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in fs::read_dir(folder).unwrap() {
