@@ -17,15 +17,27 @@ use crate::program::{Place, Running};
 /// Puts a message on the queue `celery`, as a foreign producer that may write anything does.
 fn publish(place: &Place, id: &str, change: impl FnOnce(&mut Message)) {
     let mut message = Message {
-        properties: Properties { content_type: Some("application/json".into()), content_encoding: Some("utf-8".into()), ..Properties::default() },
-        headers: Headers { task: Some("tasks.add".into()), id: Some(id.into()), lang: Some("py".into()), ..Headers::default() },
-        body: Bytes::from_static(br#"[[2, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]"#),
+        properties: Properties {
+            content_type: Some("application/json".into()),
+            content_encoding: Some("utf-8".into()),
+            ..Properties::default()
+        },
+        headers: Headers {
+            task: Some("tasks.add".into()),
+            id: Some(id.into()),
+            lang: Some("py".into()),
+            ..Headers::default()
+        },
+        body: Bytes::from_static(
+            br#"[[2, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]"#,
+        ),
     };
     change(&mut message);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let driver = apium_sqlite::SqliteDriver::new();
-        let broker = driver.broker(Address::parse(&place.url()).unwrap(), DriverOptions::new(Clock::system())).await.unwrap();
+        let broker =
+            driver.broker(Address::parse(&place.url()).unwrap(), DriverOptions::new(Clock::system())).await.unwrap();
         broker.declare(&apium_transport::topology::Topology { queues: vec!["celery".into()] }).await.unwrap();
         broker.publish(vec![Outgoing::to_queue("celery", message)]).await.unwrap();
         broker.close().await.unwrap();
@@ -53,7 +65,10 @@ fn bad_input_wrong_arguments_fail_as_in_python() {
     ] {
         let (document, code) = place.call(&["tasks.add", "-a", args, "-k", kwargs]);
         assert_eq!((code, &document["status"]), (1, &json!("FAILURE")), "{document}");
-        assert_eq!(document["result"], json!({ "exc_type": "TypeError", "exc_message": [text], "exc_module": "builtins" }));
+        assert_eq!(
+            document["result"],
+            json!({ "exc_type": "TypeError", "exc_message": [text], "exc_module": "builtins" })
+        );
     }
 }
 

@@ -14,7 +14,10 @@ fn call_waits_and_prints_the_value_or_the_document() {
     assert_eq!(ended.out, "4\n");
     let (document, code) = place.call(&["tasks.add", "-a", "[2]", "-k", "{\"y\": 5}", "--task-id", "any text: ü"]);
     assert_eq!(code, 0);
-    assert_eq!((&document["status"], &document["result"], &document["task_id"]), (&json!("SUCCESS"), &json!(7), &json!("any text: ü")));
+    assert_eq!(
+        (&document["status"], &document["result"], &document["task_id"]),
+        (&json!("SUCCESS"), &json!(7), &json!("any text: ü"))
+    );
     for key in ["traceback", "children", "date_done"] {
         assert!(document.get(key).is_some(), "{document}");
     }
@@ -26,7 +29,10 @@ fn a_failed_task_is_a_document_too_with_exit_code_1() {
     let _worker = place.worker(&[]);
     let (document, code) = place.call(&["tasks.fail", "--args", "[\"naïve 任务\"]"]);
     assert_eq!((code, &document["status"]), (1, &json!("FAILURE")));
-    assert_eq!(document["result"], json!({ "exc_type": "ValueError", "exc_message": ["naïve 任务"], "exc_module": "builtins" }));
+    assert_eq!(
+        document["result"],
+        json!({ "exc_type": "ValueError", "exc_message": ["naïve 任务"], "exc_module": "builtins" })
+    );
     let ended = place.interop(&["call", "tasks.fail", "--wait"]).with_code(1);
     assert!(ended.out.is_empty() && ended.err.contains("ValueError"), "{ended:?}");
 }
@@ -44,7 +50,8 @@ fn an_expired_task_is_revoked_with_exit_code_1() {
 fn json_is_utf8_on_stdout() {
     let place = Place::new();
     let _worker = place.worker(&[]);
-    let ended = place.interop(&["call", "tasks.identity", "--args", "[\"h\\u00e9 😀\"]", "--wait", "--json"]).with_code(0);
+    let ended =
+        place.interop(&["call", "tasks.identity", "--args", "[\"h\\u00e9 😀\"]", "--wait", "--json"]).with_code(0);
     assert!(ended.out.contains("\"hé 😀\""), "{ended:?}");
     assert_eq!(ended.out.lines().count(), 1);
 }
@@ -113,7 +120,10 @@ fn queues_shows_what_waits_and_purge_deletes_it() {
     }
     place.apium(&["call", "tasks.noop", "--countdown", "3600"]).with_code(0);
     let queues = place.apium(&["queues", "--json"]).with_code(0).json();
-    assert_eq!((&queues[0]["queue"], &queues[0]["ready"], &queues[0]["parked"]), (&json!("celery"), &json!(3), &json!(1)));
+    assert_eq!(
+        (&queues[0]["queue"], &queues[0]["ready"], &queues[0]["parked"]),
+        (&json!("celery"), &json!(3), &json!(1))
+    );
     let table = place.apium(&["queues"]).with_code(0).out;
     assert!(table.starts_with("queue") && table.contains("celery"), "{table}");
 
@@ -138,14 +148,20 @@ fn dead_messages_are_listed_shown_replayed_and_dropped() {
     let list = place.apium(&["dead", "list", "--json"]).with_code(0).json();
     assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
     let first = list.as_array().unwrap().iter().find(|letter| letter["task_id"] == "d-1").unwrap();
-    assert_eq!((&first["code"], &first["task"], &first["queue"]), (&json!("unknown-task"), &json!("nobody.knows"), &json!("celery")));
+    assert_eq!(
+        (&first["code"], &first["task"], &first["queue"]),
+        (&json!("unknown-task"), &json!("nobody.knows"), &json!("celery"))
+    );
     let key = first["key"].to_string();
     let shown = place.apium(&["dead", "show", &key]).with_code(0).out;
     assert!(shown.contains("unknown-task") && shown.contains("[[1]"), "{shown}");
 
     assert_eq!(place.apium(&["dead", "replay", &key]).with_code(0).out, "1 replayed\n");
     assert_eq!(place.apium(&["queues", "--json"]).json()[0]["ready"], 1);
-    assert_eq!(place.apium(&["dead", "drop", "--all", "--force", "--json"]).with_code(0).json(), json!({ "dropped": 1 }));
+    assert_eq!(
+        place.apium(&["dead", "drop", "--all", "--force", "--json"]).with_code(0).json(),
+        json!({ "dropped": 1 })
+    );
     assert_eq!(place.apium(&["dead", "list", "--json"]).with_code(0).json(), json!([]));
     let missing = place.apium(&["dead", "show", "999"]).with_code(5);
     assert!(missing.err.contains("dead message 999"), "{missing:?}");

@@ -36,7 +36,10 @@ fn values_come_back_as_python_makes_them() {
 fn failures_name_python_classes() {
     let place = Place::new();
     let _worker = place.worker(&[]);
-    assert_eq!(failure(&place, &["tasks.fail"]), json!({ "exc_type": "ValueError", "exc_message": ["boom"], "exc_module": "builtins" }));
+    assert_eq!(
+        failure(&place, &["tasks.fail"]),
+        json!({ "exc_type": "ValueError", "exc_message": ["boom"], "exc_module": "builtins" })
+    );
     assert_eq!(
         failure(&place, &["tasks.fail_custom"]),
         json!({ "exc_type": "PeerError", "exc_message": [7, "custom"], "exc_module": "tasks" })
@@ -62,7 +65,10 @@ fn sleeping_tasks_stop_at_their_soft_limit() {
     assert_eq!(value(&place, &["tasks.late_sleep", "-a", "[0.01]"]), json!(0.01));
     let began = Instant::now();
     assert_eq!(failure(&place, &["tasks.soft", "-a", "[60]"])["exc_type"], "SoftTimeLimitExceeded");
-    assert_eq!(failure(&place, &["tasks.sleep", "-a", "[60]", "--soft-time-limit", "0.3"])["exc_type"], "SoftTimeLimitExceeded");
+    assert_eq!(
+        failure(&place, &["tasks.sleep", "-a", "[60]", "--soft-time-limit", "0.3"])["exc_type"],
+        "SoftTimeLimitExceeded"
+    );
     assert_eq!(failure(&place, &["tasks.sleep", "-a", "[60]", "--time-limit", "0.3"])["exc_type"], "TimeLimitExceeded");
     assert!(began.elapsed() < Duration::from_secs(50));
 }
@@ -71,11 +77,20 @@ fn sleeping_tasks_stop_at_their_soft_limit() {
 fn whoami_reports_what_the_message_says() {
     let place = Place::new();
     let _worker = place.worker(&[]);
-    let who = value(&place, &["tasks.whoami", "--task-id", "w-1", "--priority", "5", "--time-limit", "30", "--soft-time-limit", "20"]);
+    let who = value(
+        &place,
+        &["tasks.whoami", "--task-id", "w-1", "--priority", "5", "--time-limit", "30", "--soft-time-limit", "20"],
+    );
     assert_eq!((&who["id"], &who["root_id"], &who["correlation_id"]), (&json!("w-1"), &json!("w-1"), &json!("w-1")));
     assert_eq!((&who["parent_id"], &who["retries"], &who["headers"]), (&json!(null), &json!(0), &json!(null)));
-    assert_eq!(who["timelimit"].as_array().map(|limits| limits.iter().filter_map(Value::as_f64).collect()), Some(vec![30.0, 20.0]));
-    assert_eq!(who["delivery_info"], json!({ "exchange": "", "routing_key": "celery", "priority": 5, "redelivered": false }));
+    assert_eq!(
+        who["timelimit"].as_array().map(|limits| limits.iter().filter_map(Value::as_f64).collect()),
+        Some(vec![30.0, 20.0])
+    );
+    assert_eq!(
+        who["delivery_info"],
+        json!({ "exchange": "", "routing_key": "celery", "priority": 5, "redelivered": false })
+    );
     assert!(who["origin"].as_str().unwrap().starts_with("gen"));
     assert_eq!(who.as_object().map(serde_json::Map::len), Some(20));
 }

@@ -14,7 +14,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 /// The path of an example. `cargo test` builds them beside the tests.
 pub(crate) fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let path = tests
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
     assert!(path.is_file(), "{} is missing; `cargo build -p apium --examples` builds it", path.display());
     path
 }
@@ -55,7 +61,10 @@ impl Place {
                 command.env_remove(&*name);
             }
         }
-        command.env("APIUM_BROKER_URL", self.url()).env("APIUM_RESULT_BACKEND", self.url()).env("APIUM_WORKER_LEASE", "1");
+        command
+            .env("APIUM_BROKER_URL", self.url())
+            .env("APIUM_RESULT_BACKEND", self.url())
+            .env("APIUM_WORKER_LEASE", "1");
         command
     }
 
@@ -71,7 +80,8 @@ impl Place {
 
     /// `interop call … --wait --json`: the document and the exit code.
     pub(crate) fn call(&self, args: &[&str]) -> (serde_json::Value, i32) {
-        let all: Vec<&str> = ["call"].iter().chain(args).chain(&["--wait", "--json", "--timeout", "60"]).copied().collect();
+        let all: Vec<&str> =
+            ["call"].iter().chain(args).chain(&["--wait", "--json", "--timeout", "60"]).copied().collect();
         let ended = self.interop(&all);
         (ended.json(), ended.code)
     }
