@@ -38,7 +38,7 @@ async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
 )]
 async fn refresh_timeline(ctx: &Ctx) -> TaskResult<u32> {
     match ctx.request().retries() {
-        retries @ 0..3 => Err(FailWhale).map_err(TaskError::from).inspect_err(|_| println!("try {retries} failed")),
+        retries @ 0..3 => Err(TaskError::from(FailWhale)).inspect_err(|_| println!("try {retries} failed")),
         retries => Ok(retries),
     }
 }
