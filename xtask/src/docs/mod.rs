@@ -3,3 +3,4 @@
 pub(crate) mod coverage;
 pub(crate) mod guide;
 pub(crate) mod pages;
+pub(crate) mod program;

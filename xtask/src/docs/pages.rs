@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::commands::Answer;
 use crate::docs::coverage::{self, Covered};
-use crate::docs::guide;
+use crate::docs::{guide, program};
 use crate::files::{self, File};
 use crate::tidy::rust::Source;
 use crate::{output, process};
@@ -22,13 +22,14 @@ pub(crate) fn run(args: &[String]) -> Answer {
     let files = files::all(&root)?;
     if args.iter().any(|arg| arg == "--check") {
         let mut wrong = gaps(&files)?;
-        wrong.extend(stale(&root, &pages(&files)?));
+        wrong.extend(stale(&root, &[coverage_page(&files)?]));
+        wrong.extend(stale(&root, &program_pages()?));
         wrong.iter().for_each(|line| output::line(line));
         return Ok(wrong.is_empty());
     }
     let rows = guide_rows(&files)?;
     output::line(&coverage::table(&coverage::join(&rows, &tests(&files)), true));
-    for page in pages(&files)? {
+    for page in [coverage_page(&files)?].into_iter().chain(program_pages()?) {
         fs::write(root.join(page.path), &page.text).map_err(|e| format!("write {}: {e}", page.path))?;
         output::step(&format!("wrote {}", page.path));
     }
@@ -37,15 +38,21 @@ pub(crate) fn run(args: &[String]) -> Answer {
     Ok(gaps.is_empty())
 }
 
-/// Every page, as it would be made now.
-fn pages(files: &[File]) -> Result<Vec<Page>, String> {
+/// The pages that the program prints. The tests of the facade hold those in the repository against its binary.
+fn program_pages() -> Result<Vec<Page>, String> {
+    let settings = Page { path: "docs/SETTINGS.md", text: program::settings()? };
+    Ok(vec![settings, Page { path: "docs/COMMAND-LINE.md", text: program::command_line()? }])
+}
+
+/// The coverage table, without the lines of the tests, which move with every change.
+fn coverage_page(files: &[File]) -> Result<Page, String> {
     let rows = guide_rows(files)?;
     let table = coverage::table(&coverage::join(&rows, &tests(files)), false);
     let coverage = format!(
         "# What shows each promise of the task guide\n\nMade by `cargo xtask docs` from `docs/guide-rows.toml` and the names of \
          the tests; that command also prints the line of each test.\n\n{table}"
     );
-    Ok(vec![Page { path: "docs/COVERAGE.md", text: coverage }])
+    Ok(Page { path: "docs/COVERAGE.md", text: coverage })
 }
 
 /// Rows without a test, and tests without a row.
@@ -87,11 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_shown_and_every_page_is_up_to_date() {
+    fn every_row_is_shown_and_the_table_is_up_to_date() {
         let root = process::root().unwrap();
         let files = files::all(&root).unwrap();
         let mut wrong = gaps(&files).unwrap();
-        wrong.extend(stale(&root, &pages(&files).unwrap()));
+        wrong.extend(stale(&root, &[coverage_page(&files).unwrap()]));
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 

@@ -12,6 +12,7 @@ mod flaky;
 mod gate;
 mod guide;
 mod interop;
+mod pages;
 mod program;
 mod quickstart;
 mod recorded_log;

@@ -1,0 +1,34 @@
+//! The reference pages under `docs/` say what the program prints now. `cargo xtask docs` makes them.
+
+use std::process::Command;
+
+fn printed(args: &[&str]) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_apium")).args(args).env_remove("COLUMNS").output().unwrap();
+    assert!(out.status.success(), "apium {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// Without the blanks at the ends of lines.
+fn trimmed(text: &str) -> String {
+    text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_page_of_the_settings_is_what_the_program_prints() {
+    let page = include_str!("../../../../docs/SETTINGS.md");
+    assert_eq!(page.trim_end(), printed(&["settings"]).trim_end(), "run `cargo xtask docs`");
+}
+
+#[test]
+fn the_page_of_the_command_line_has_the_help_of_every_command() {
+    let page = include_str!("../../../../docs/COMMAND-LINE.md");
+    let whole = printed(&["--help"]);
+    assert!(page.contains(&trimmed(&whole)), "the help as a whole differs: run `cargo xtask docs`");
+    let list = whole.split_once("\nCommands:\n").expect("the help lists the commands").1;
+    let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    for name in names.chain(["worker", "registered"]).filter(|name| *name != "help") {
+        let help = printed(&[name, "--help"]);
+        let own = help.split("\nGlobal options:").next().unwrap_or_default();
+        assert!(page.contains(&trimmed(own)), "the help of {name} differs: run `cargo xtask docs`");
+    }
+}
