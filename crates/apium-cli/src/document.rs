@@ -40,7 +40,9 @@ pub(crate) fn summary(document: &ResultDocument) -> String {
 
 /// The stored exception as `Type: message`.
 pub(crate) fn exception(document: &ResultDocument) -> String {
-    ExceptionInfo::from_json(&document.result).to_string()
+    let exception = ExceptionInfo::from_json(&document.result);
+    let message = exception.message();
+    if message.is_empty() { exception.exc_type } else { format!("{}: {message}", exception.exc_type) }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn a_failed_task_is_a_document_too_with_exit_code_1() {
         json!({ "exc_type": "ValueError", "exc_message": ["naïve 任务"], "exc_module": "builtins" })
     );
     let ended = place.interop(&["call", "tasks.fail", "--wait"]).with_code(1);
-    assert!(ended.out.is_empty() && ended.err.contains("ValueError"), "{ended:?}");
+    assert!(ended.out.is_empty() && ended.err.contains("ValueError: boom"), "{ended:?}");
 }
 
 #[test]
