@@ -5,6 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apium_app::context::Ctx;
 use apium_app::current;
@@ -32,6 +33,9 @@ pub(crate) struct Executor {
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) cold: Cold,
 }
+
+/// How long a thread may take to drop an `async fn` before it is taken for blocked and replaced.
+const LAST_AWAIT: Duration = Duration::from_millis(100);
 
 type Ended = std::thread::Result<TaskResult<Json>>;
 
@@ -94,12 +98,13 @@ impl Executor {
         if let Some(ended) = self.before_on_thread(ctx, task).await {
             return ended;
         }
+        // From before the thread begins, so that no moment of the run is left out.
+        let mut deadlines = limits.deadlines(&self.clock);
         let (give_up, given_up) = oneshot::channel();
         let mut run = match self.start_on_thread(ctx, task, given_up) {
             Ok(run) => run,
             Err(error) => return Outcome::Failure(Failure::from_error(error)),
         };
-        let mut deadlines = limits.deadlines(&self.clock);
         let outcome = loop {
             let passed = tokio::select! {
                 biased;
@@ -119,9 +124,11 @@ impl Executor {
             }
         };
         ctx.soft_limit().raise_hard();
-        run.abandon();
         // An `async fn` is dropped at its next await point; a plain `fn` goes on until it looks at its context or ends.
-        let _ = give_up.send(());
+        let dropped = give_up.send(()).is_ok() && !task.is_blocking();
+        if !dropped || tokio::time::timeout(LAST_AWAIT, run.wait()).await.is_err() {
+            run.abandon();
+        }
         outcome
     }
 

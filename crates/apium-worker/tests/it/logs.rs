@@ -1,7 +1,8 @@
 //! What a worker writes into its log.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 
 use apium_app::app::App;
@@ -9,30 +10,22 @@ use apium_app::task_error::TaskError;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::shutdown::StopKind;
 use apium_worker::testing::builder::AppTest as _;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::rig::{json, send, until};
 use crate::task;
 
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// Collects what this thread logs from now on.
-    fn collect(&self) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt().with_writer(self.clone()).with_ansi(false).finish();
-        tracing::subscriber::set_default(subscriber)
-    }
+thread_local! {
+    /// What this thread's test has logged, where it asked for it.
+    static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-impl Write for Log {
+/// Writes each line to the test of the thread that logs it. One subscriber serves the whole program: interest in a line is
+/// remembered for all threads.
+struct ByThread;
+
+impl Write for ByThread {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -41,12 +34,15 @@ impl Write for Log {
     }
 }
 
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
+/// Collects what this thread logs from now on.
+fn collect() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing_subscriber::fmt().with_writer(|| ByThread).with_ansi(false).init());
+    LINES.set(Some(Vec::new()));
+}
 
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
+fn logged() -> String {
+    LINES.with_borrow(|lines| String::from_utf8(lines.clone().unwrap_or_default()).unwrap())
 }
 
 task!(Good = "good", [], async |_ctx| {
@@ -59,15 +55,14 @@ task!(Ignores = "ignores", [], async |_ctx| Err(TaskError::ignore()));
 
 #[tokio::test]
 async fn each_end_has_its_line_with_name_and_id() {
-    let log = Log::default();
-    let _collecting = log.collect();
+    collect();
     let builder = App::test().with(|app| app.autodiscover(false)).register::<Good>().register::<Bad>();
     let app = builder.register::<Rejects>().register::<Ignores>().build().await.unwrap();
     for task in ["good", "bad", "rejects", "ignores"] {
         send(&app, task, &format!("id-{task}")).await;
     }
     app.drain().await;
-    let text = log.text();
+    let text = logged();
     for line in [
         "task good[id-good] received",
         "name=\"good\" id=\"id-good\"}: it::logs: from inside",
@@ -83,11 +78,10 @@ async fn each_end_has_its_line_with_name_and_id() {
 
 #[tokio::test]
 async fn a_second_worker_of_one_name_is_a_warning_in_both_logs() {
-    let log = Log::default();
-    let _collecting = log.collect();
+    collect();
     let app = App::test().with(|app| app.autodiscover(false)).register::<Good>().build().await.unwrap();
     let worker = || app.worker().hostname("w1@here").concurrency(1);
-    let warnings = || log.text().matches("another live worker is named w1@here too").count();
+    let warnings = || logged().matches("another live worker is named w1@here too").count();
     let first = worker().start().await.unwrap();
     let second = worker().start().await.unwrap();
     until("the second worker's warning", async || warnings() > 0).await;
