@@ -14,6 +14,9 @@ pub const CALLERS: u64 = 64;
 /// How many calls go in one batch.
 pub const BATCH: u64 = 1_000;
 
+/// How many callers send batches: while one batch is being written, the next is made.
+pub const SENDERS: u64 = 2;
+
 static COUNTER: OnceLock<Arc<Counter>> = OnceLock::new();
 
 /// Makes the tasks of this process count into `counter`.
@@ -61,15 +64,26 @@ pub async fn app(address: &str) -> Result<App, BoxError> {
     Ok(App::builder("bench").broker(address).backend(address).build().await?)
 }
 
-/// Calls the task for the numbers below `count`, in batches.
+/// Calls the task for the numbers below `count`, in batches from [`SENDERS`] callers.
 pub async fn fill(app: &App, count: u64, results: bool) -> Result<(), BoxError> {
-    for start in (0..count).step_by(usize::try_from(BATCH)?) {
-        let numbers = start..(start + BATCH).min(count);
-        if results {
-            kept::batch(numbers.map(|number| (number, padding()))).send_all(app).await?;
-        } else {
-            noop::batch(numbers.map(|number| (number, padding()))).send_all(app).await?;
-        }
+    let mut senders = tokio::task::JoinSet::new();
+    for sender in 0..SENDERS {
+        let app = app.clone();
+        senders.spawn(async move {
+            let step = usize::try_from(BATCH * SENDERS)?;
+            for start in (sender * BATCH..count).step_by(step) {
+                let numbers = start..(start + BATCH).min(count);
+                if results {
+                    kept::batch(numbers.map(|number| (number, padding()))).send_all(&app).await?;
+                } else {
+                    noop::batch(numbers.map(|number| (number, padding()))).send_all(&app).await?;
+                }
+            }
+            Ok::<_, BoxError>(())
+        });
+    }
+    while let Some(sender) = senders.join_next().await {
+        sender??;
     }
     Ok(())
 }
