@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use apium_protocol::exception::ExceptionInfo;
+
 use crate::failure::Failure;
 
 /// A result of this crate.
@@ -75,6 +77,17 @@ impl Error {
     /// The failure of the task, for [`ErrorKind::TaskFailed`] and [`ErrorKind::TaskRevoked`].
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_deref()
+    }
+
+    /// The exception that Celery raises here, where a task that lets it through fails with it: that of the task whose result was
+    /// wanted, `RuntimeError` for a wait that is refused, `TimeoutError` for one that was too long.
+    pub(crate) fn exception(&self) -> Option<ExceptionInfo> {
+        match self.kind {
+            ErrorKind::TaskFailed | ErrorKind::TaskRevoked => Some(self.failure()?.exception().clone()),
+            ErrorKind::GetInTask => Some(ExceptionInfo::new("builtins", "RuntimeError", self.to_string())),
+            ErrorKind::Timeout => Some(ExceptionInfo::new("celery.exceptions", "TimeoutError", self.to_string())),
+            _ => None,
+        }
     }
 
     /// Whether the broker or backend could not be reached.

@@ -56,6 +56,12 @@ impl Failure {
         Self::of(&path, Arc::new(error))
     }
 
+    /// A failure of a Rust error that stands for a given exception.
+    pub(crate) fn of_exception<E: StdError + Send + Sync + 'static>(exception: ExceptionInfo, error: E) -> Self {
+        let traceback = chain_text(&exception.exc_type, &error);
+        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(Arc::new(error)) }))
+    }
+
     /// A failure of a boxed error, whose type is not known.
     pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
         Self::of("apium.Error", error.into())

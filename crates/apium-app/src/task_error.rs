@@ -1,8 +1,10 @@
 //! How a task ends when it does not return a value: a vocabulary, not an error type.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::error::Error;
 use crate::failure::Failure;
 use crate::request::RetryRequest;
 
@@ -79,7 +81,12 @@ impl TaskError {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
     fn from(error: E) -> Self {
-        Self::new(Ending::Failure(Failure::from_error(error)))
+        let own: &dyn Any = &error;
+        let failure = match own.downcast_ref::<Error>().and_then(Error::exception) {
+            Some(exception) => Failure::of_exception(exception, error),
+            None => Failure::from_error(error),
+        };
+        Self::new(Ending::Failure(failure))
     }
 }
 
@@ -125,5 +132,35 @@ pub trait OrFail<T> {
 impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T> for Result<T, E> {
     fn or_fail(self) -> TaskResult<T> {
         self.map_err(|error| TaskError::new(Ending::Failure(Failure::from_boxed(error.into()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, TaskError};
+    use crate::error::{Error, ErrorKind};
+    use crate::failure::Failure;
+
+    fn failure(error: Error) -> Failure {
+        match TaskError::from(error).into_ending() {
+            Ending::Failure(failure) => failure,
+            other => panic!("not a failure: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_had_fails_the_task_as_in_celery() {
+        let cause = Failure::of_class("builtins.ValueError", "boom");
+        for (kind, class, message) in [
+            (ErrorKind::TaskFailed, "builtins.ValueError", "boom"),
+            (ErrorKind::GetInTask, "builtins.RuntimeError", "get it"),
+            (ErrorKind::Timeout, "celery.exceptions.TimeoutError", "get it"),
+        ] {
+            let failed = failure(Error::new(kind, "get it").with_failure(cause.clone()));
+            assert!(failed.exception().is(class) && failed.exception().message() == message, "{failed:?}");
+            assert!(failed.any_source(|error| error.is::<Error>()), "{kind:?} keeps the error for autoretry_for");
+        }
+        let other = failure(Error::new(ErrorKind::Codec, "read it"));
+        assert_eq!(other.exception().exc_type, "Error");
     }
 }
