@@ -56,6 +56,27 @@ fn the_walk_passes_every_stop_in_order() {
 }
 
 #[test]
+fn the_architecture_names_the_files_of_the_walk_in_order() {
+    let page = include_str!("../../../../ARCHITECTURE.md");
+    let out = output("walk");
+    let files = out.lines().filter_map(|line| line.split_whitespace().find(|word| word.ends_with(".rs")));
+    // The caller waits for its result while the worker works, so that stop has no place in the order.
+    let crates = files.filter(|file| !file.starts_with("apium/") && !file.ends_with("/get.rs"));
+    let mut rest = page;
+    let mut seen = Vec::new();
+    for file in crates.map(|file| format!("(crates/{file})")) {
+        // The spine comes back between its stops.
+        if !seen.contains(&file) {
+            let at = rest.find(&file).unwrap_or_else(|| panic!("ARCHITECTURE.md has no {file} in the walk's order"));
+            rest = &rest[at..];
+            seen.push(file);
+        }
+    }
+    assert!(seen.len() > 5, "{seen:?}");
+    assert!(page.contains("(crates/apium-app/src/get.rs)"));
+}
+
+#[test]
 fn no_example_is_forgotten() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in fs::read_dir(folder).unwrap() {
