@@ -71,6 +71,8 @@
 
 mod entry;
 pub mod prelude;
+#[cfg(doctest)]
+mod readme;
 
 #[cfg(feature = "cli")]
 pub mod cli;
