@@ -13,7 +13,7 @@ use crate::gate::Gate;
 use crate::ground::{Ground, Notes};
 
 /// Nothing that these tests wait for takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long between two looks at what has no signal of its own.
 const LOOK: Duration = Duration::from_millis(2);
 
