@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::error::Error as _;
-use std::fmt::Write as _;
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
 
+use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -129,8 +130,26 @@ fn without_place(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |at| &message[..at])
 }
 
+/// The arguments of a call do not fit the task, so that its body never began. No retry heals it.
+#[derive(Debug)]
+struct Misfit(String);
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Misfit {}
+
+/// Whether a failure says that the arguments of a call do not fit the task.
+pub fn is_misfit(failure: &Failure) -> bool {
+    failure.source().is_some_and(|error| error.is::<Misfit>())
+}
+
 fn type_error(text: &str) -> TaskError {
-    TaskError::new(Ending::Failure(Failure::of_class("builtins.TypeError", text)))
+    let exception = ExceptionInfo::from_path("builtins.TypeError", text);
+    TaskError::new(Ending::Failure(Failure::of_exception(exception, Misfit(text.to_owned()))))
 }
 
 fn position(list: &ParameterList, name: &str) -> Option<usize> {

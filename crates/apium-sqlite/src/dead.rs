@@ -1,18 +1,21 @@
 //! The dead set: messages that could not be handled, with the reason and their bytes.
 
 use apium_transport::consumer::Content;
-use apium_transport::dead::{DeadLetter, DeadSet};
+use apium_transport::dead::{DeadLetter, DeadReason, DeadSet, Kept};
 use apium_transport::error::Result;
+use apium_transport::outgoing::Outgoing;
 use futures_util::future::BoxFuture;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::broker::SqliteBroker;
+use crate::bury::bury;
 use crate::claim::packed;
-use crate::letter::instant;
+use crate::letter::{Letter, Text, instant};
 use crate::publish::{Place, make_ready};
 use crate::rank::rank;
 use crate::store::job::Weight;
 use crate::store::transaction::{Done, Tx};
+use crate::topology::ensure_queue;
 
 const COLUMNS: &str = "SELECT d.key, d.code, d.reason, d.at, q.name, d.task_id, d.task, d.headers, d.properties, d.body \
                        FROM dead d LEFT JOIN queue q ON q.id = d.queue";
@@ -40,6 +43,17 @@ fn list(conn: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<Dea
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut select = conn.prepare_cached(&format!("{COLUMNS} WHERE d.key > ?1 ORDER BY d.key LIMIT ?2"))?;
     select.query_map([after, limit], letter)?.collect()
+}
+
+/// Keeps a message that stands in no queue.
+fn keep(tx: &mut Tx<'_>, letter: &Letter, reason: &DeadReason) -> Done<()> {
+    let queue = ensure_queue(tx, &letter.routing_key)?.id;
+    let id = tx.next_message();
+    tx.conn
+        .prepare_cached("INSERT INTO message (id, headers, properties, body) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![id, Text(&letter.headers), Text(&letter.properties), &*letter.body])?;
+    let place = Place { queue, rank: rank(id, letter.priority), message: id, ..Place::default() };
+    bury(tx, place, reason.code, &reason.text)
 }
 
 /// Puts one letter back on its queue, behind what is there.
@@ -76,6 +90,19 @@ impl DeadSet for SqliteBroker {
                 select.query_row([key.cast_signed()], letter).optional()
             };
             self.handle().reading("read the dead set", read).await
+        })
+    }
+
+    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let weight = Weight::durable(messages.len());
+            let (letters, reasons): (Vec<_>, Vec<_>) =
+                messages.into_iter().map(|kept| (Outgoing::to_queue(kept.queue, kept.message), kept.reason)).unzip();
+            let letters = Letter::encode_all(letters);
+            let work = move |tx: &mut Tx<'_>| {
+                letters.iter().zip(&reasons).try_for_each(|(letter, reason)| keep(tx, letter, reason))
+            };
+            self.handle().writing("keep messages in the dead set", weight, work).await
         })
     }
 

@@ -1,5 +1,7 @@
 //! The dead set: messages that could not be handled, kept with the reason and their bytes (P12, P4).
 
+use std::sync::Arc;
+
 use apium_protocol::message::Message;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -10,7 +12,8 @@ use crate::error::Result;
 /// Why a message lies in the dead set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadReason {
-    /// A short stable word: `undecodable`, `content-type`, `unknown-task`, `crash-loop`, `bad-eta`, `rejected`, `follow-ups`.
+    /// A short stable word: `undecodable`, `content-type`, `unknown-task`, `crash-loop`, `bad-eta`, `rejected`, `follow-ups`,
+    /// `arguments`.
     pub code: &'static str,
     /// The whole sentence, with names and values.
     pub text: String,
@@ -39,6 +42,17 @@ pub struct DeadLetter {
     pub raw: Option<Bytes>,
 }
 
+/// A message to keep, and why.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The queue it was taken from, to which a replay returns it.
+    pub queue: Arc<str>,
+    /// The message.
+    pub message: Message,
+    /// Why.
+    pub reason: DeadReason,
+}
+
 /// Listing, replaying and dropping of dead messages.
 pub trait DeadSet: Send + Sync {
     /// Up to `limit` letters with a key above `after`, in order of key.
@@ -46,6 +60,9 @@ pub trait DeadSet: Send + Sync {
 
     /// One letter.
     fn get(&self, key: u64) -> BoxFuture<'_, Result<Option<DeadLetter>>>;
+
+    /// Keeps messages that are no delivery any more: acked before their run, which then showed that nobody could have run them.
+    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>>;
 
     /// Puts messages back on the queues they came from, with their crash count at zero; returns how many there were. Bytes that
     /// are no message are delivered as such again.

@@ -17,7 +17,7 @@ use apium_protocol::id::TaskId;
 use apium_transport::backend::SharedBackend;
 use apium_transport::broker::SharedBroker;
 use apium_transport::consumer::{Acker, Disposition, Receipt, Settle, Settlement, lost_receipts};
-use apium_transport::dead::DeadReason;
+use apium_transport::dead::{DeadReason, Kept};
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
@@ -46,6 +46,8 @@ pub(crate) struct Finish {
     pub(crate) settlement: Settlement,
     /// The backend of the record where it is not the app's own.
     pub(crate) backend: Option<SharedBackend>,
+    /// A message to put into the dead set that is no delivery any more, since it was acked before its run.
+    pub(crate) keep: Option<Kept>,
     /// Who waits for it.
     pub(crate) done: Option<oneshot::Sender<Done>>,
 }
@@ -225,6 +227,10 @@ impl Completer {
 
     /// The laws. One attempt; doing it again after an error repeats writes and loses none.
     async fn attempt(&self, source: &Source, backend: Option<&SharedBackend>, group: &[Finish]) -> Result<()> {
+        let kept: Vec<_> = group.iter().filter_map(|finish| finish.keep.clone()).collect();
+        if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
+            dead.keep(kept).await?;
+        }
         let own = group.first().is_some_and(|first| first.backend.is_some());
         if let Some(atomic) = source.acker.atomic().filter(|_| source.one_store && !own) {
             return atomic.settle(group.iter().map(|finish| finish.settlement.clone()).collect()).await;

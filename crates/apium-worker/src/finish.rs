@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use apium_app::publisher::Publisher;
 use apium_app::record::{RecordRules, Told, document};
+use apium_app::request::Request;
 use apium_protocol::json::Json;
 use apium_protocol::record::ResultTuple;
 use apium_protocol::state::State;
 use apium_transport::backend::{ResultRecord, SharedBackend};
-use apium_transport::consumer::{Settle, Settlement};
+use apium_transport::consumer::{Disposition, Settle, Settlement};
+use apium_transport::dead::{DeadReason, Kept};
 use apium_transport::outgoing::Outgoing;
 use jiff::Timestamp;
 
@@ -60,11 +62,29 @@ impl Finisher {
         };
         let mut verdict = verdict;
         let record = verdict.store.take().and_then(|told| self.record(work, told, children, now));
-        // With early ack the delivery is gone already.
-        let delivery =
-            work.is_late().then(|| (work.receipt.clone(), std::mem::replace(&mut verdict.settle, Settle::Ack)));
+        let settle = std::mem::replace(&mut verdict.settle, Settle::Ack);
+        // With early ack the delivery is gone already; a message that did not fit its task is kept all the same.
+        let (delivery, keep) = match (work.is_late(), settle) {
+            (true, settle) => (Some((work.receipt.clone(), settle)), None),
+            (false, Settle::Reject(Disposition::Dead(reason))) if reason.code == "arguments" => {
+                (None, self.kept(work, reason))
+            }
+            (false, _) => (None, None),
+        };
         let settlement = Settlement { record, publish, delivery };
-        (self.end(work, settlement), verdict)
+        (Finish { keep, ..self.end(work, settlement) }, verdict)
+    }
+
+    /// The message of a run, made again from its request.
+    fn kept(&self, work: &Work, reason: DeadReason) -> Option<Kept> {
+        let Request { headers, properties, body, delivery_info, .. } = &*work.request;
+        let serializer = properties.content_type.as_deref().unwrap_or("json");
+        let encoded = self.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
+        let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
+        if let Err(error) = &message {
+            tracing::error!(task = &*work.task.name, %error, "could not keep the message of a call that does not fit its task");
+        }
+        Some(Kept { queue: delivery_info.queue.clone(), message: message.ok()?, reason })
     }
 
     fn next_run(&self, work: &Work, verdict: &Verdict) -> Option<Result<Outgoing, String>> {
@@ -104,6 +124,6 @@ impl Finisher {
             true => None,
             false => self.backends.get(&work.task.name).cloned(),
         };
-        Finish { label: label(&work.request), source: work.source.clone(), settlement, backend, done: None }
+        Finish { label: label(&work.request), source: work.source.clone(), settlement, backend, keep: None, done: None }
     }
 }

@@ -64,7 +64,7 @@ impl Turned {
     pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
         let delivery = Some((self.receipt, Settle::Reject(self.how)));
         let settlement = Settlement { record: self.record, publish: Vec::new(), delivery };
-        Finish { label: self.label, source: source.clone(), settlement, backend: None, done: None }
+        Finish { label: self.label, source: source.clone(), settlement, backend: None, keep: None, done: None }
     }
 }
 

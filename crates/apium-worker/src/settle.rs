@@ -3,6 +3,7 @@
 //! With early ack the delivery is gone before the run, so that `settle` of a [`Verdict`] says nothing then; everything else is
 //! the same for both (law (b)).
 
+use apium_app::binding::is_misfit;
 use apium_app::failure::Failure;
 use apium_app::record::Told;
 use apium_app::registered_task::RegisteredTask;
@@ -32,6 +33,7 @@ pub(crate) fn settle(run: Run<'_>, outcome: Outcome, dice: &mut Rng) -> Verdict 
     let _stop = tracing::trace_span!(target: "apium::walk", "settle").entered();
     match outcome {
         Outcome::Success(value) => run.success(value),
+        Outcome::Failure(failure) if is_misfit(&failure) => run.misfit(failure),
         Outcome::Failure(failure) => match automatic_retry(run.task, &failure) {
             Some(retry) => run.retry(&retry, dice),
             None => run.failure(failure),
@@ -72,6 +74,18 @@ impl Run<'_> {
         };
         let expected = self.task.is_expected(&failure);
         Verdict { store: self.failed(&failure), again: None, settle, ending: Ended::Failure { failure, expected } }
+    }
+
+    /// Arguments that do not fit fail the task, and its message is kept: a fixed task can take it again.
+    fn misfit(self, failure: Failure) -> Verdict {
+        let words = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
+        let settle = dead("arguments", format!("its arguments do not fit the task: {words}"));
+        Verdict {
+            store: self.failed(&failure),
+            again: None,
+            settle,
+            ending: Ended::Failure { failure, expected: false },
+        }
     }
 
     fn timed_out(self, failure: Failure) -> Verdict {

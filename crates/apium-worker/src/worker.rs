@@ -152,6 +152,7 @@ fn given_back(work: Work) -> Finish {
         source: work.source,
         settlement: Settlement { record: None, publish: Vec::new(), delivery },
         backend: None,
+        keep: None,
         done: None,
     }
 }

@@ -6,7 +6,7 @@ use crate::conformance::kit::{
     take,
 };
 use crate::consumer::{Content, Disposition};
-use crate::dead::{DeadReason, DeadSet};
+use crate::dead::{DeadReason, DeadSet, Kept};
 
 async fn bury(f: &Fixture, count: usize) {
     send(&f.broker, "q", &numbered("m", count)).await;
@@ -37,6 +37,23 @@ pub async fn a_letter_says_everything(f: Fixture) {
         assert_eq!(letter.raw, None);
         assert!(!f.clock.is_manual() || letter.at == f.clock.now());
     }
+}
+
+/// What is no delivery any more can be kept too, and comes back on its queue when replayed.
+pub async fn what_was_acked_can_be_kept(f: Fixture) {
+    let Some(dead) = f.broker.dead() else { return };
+    let reason = DeadReason { code: "arguments", text: "does not fit".to_owned() };
+    let kept = Kept { queue: "q".into(), message: message("m0"), reason };
+    dead.keep(vec![kept]).await.expect("could not keep");
+    let letters = dead.list(0, 10).await.expect("could not list");
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].code.as_str(), letters[0].reason.as_str()), ("arguments", "does not fit"));
+    assert_eq!((letters[0].queue.as_str(), letters[0].task_id.as_deref()), ("q", Some("m0")));
+    assert_eq!(letters[0].message, Some(message("m0")));
+    assert_eq!(dead.replay(vec![letters[0].key]).await.expect("could not replay"), 1);
+    let mut consumer = f.consumer(&["q"]).await;
+    assert_eq!(names(&take(&mut consumer, 1).await), ["m0"]);
+    consumer.close().await.expect("could not close");
 }
 
 /// Listing goes by key, page by page.

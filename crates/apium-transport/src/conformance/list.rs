@@ -99,6 +99,7 @@ macro_rules! conformance_tests {
         }
         $crate::conformance_tests! { @cases $make, deadletters:
             a_letter_says_everything
+            what_was_acked_can_be_kept
             letters_are_listed_by_page
             replay_puts_messages_back
             replay_wakes_who_waits

@@ -1,12 +1,16 @@
 //! Listing, replaying and dropping of a namespace's dead messages.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
-use crate::dead::{DeadLetter, DeadSet};
+use crate::consumer::Content;
+use crate::dead::{DeadLetter, DeadSet, Kept};
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
 use crate::memory::graveyard::{Dead, Found};
 use crate::memory::later::Later;
+use crate::memory::queue::{Entry, Letter};
 
 impl DeadSet for MemoryBroker {
     fn list(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
@@ -30,6 +34,23 @@ impl DeadSet for MemoryBroker {
                 world.dead.letters.get(&key).map(|dead| world.dead.find(key, dead))
             };
             Ok(found.map(DeadLetter::from))
+        })
+    }
+
+    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.check_open("keep messages in the dead set")?;
+            let now = self.store.clock.now();
+            let mut world = self.store.lock();
+            for Kept { queue, message, reason } in messages {
+                let (id, order) = (world.number(), world.number());
+                let priority = message.properties.priority.unwrap_or(0);
+                let content = Content::Message(message);
+                let letter = Arc::new(Letter { exchange: "".into(), routing_key: queue.clone(), content });
+                let entry = Entry { id, order, fence: 0, priority, redelivered: false, crashes: 0, queue, letter };
+                world.dead.bury(entry, reason, now);
+            }
+            Ok(())
         })
     }
 

@@ -69,7 +69,26 @@ fn bad_input_wrong_arguments_fail_as_in_python() {
             document["result"],
             json!({ "exc_type": "TypeError", "exc_message": [text], "exc_module": "builtins" })
         );
+        assert_kept(&place, &document, text);
     }
+}
+
+/// The message of a failed call lies in the dead set, with the reason.
+fn assert_kept(place: &Place, document: &serde_json::Value, text: &str) {
+    let list = place.apium(&["dead", "list", "--json"]).with_code(0).json();
+    let letter = list.as_array().unwrap().iter().find(|letter| letter["task_id"] == document["task_id"]);
+    let letter = letter.unwrap_or_else(|| panic!("{document} is not in {list}"));
+    assert_eq!(letter["code"], "arguments");
+    assert!(letter["reason"].as_str().unwrap().contains(text), "{letter}");
+}
+
+#[test]
+fn bad_input_wrong_arguments_are_kept_with_late_ack_too() {
+    let place = Place::new();
+    let _worker = place.worker(&[]);
+    let (document, code) = place.call(&["tasks.late_sleep", "-a", "[1, 2]"]);
+    assert_eq!((code, &document["result"]["exc_type"]), (1, &json!("TypeError")), "{document}");
+    assert_kept(&place, &document, "late_sleep() takes from 0 to 1 positional arguments but 2 were given");
 }
 
 #[test]
@@ -79,6 +98,7 @@ fn bad_input_an_argument_of_the_wrong_type_is_named() {
     let (document, code) = place.call(&["tasks.xsum", "-a", "[\"no list\"]"]);
     assert_eq!((code, &document["result"]["exc_type"]), (1, &json!("TypeError")), "{document}");
     assert!(document["result"]["exc_message"][0].as_str().unwrap().contains("numbers"), "{document}");
+    assert_kept(&place, &document, "numbers");
 }
 
 #[test]
