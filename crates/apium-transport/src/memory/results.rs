@@ -14,11 +14,16 @@ use crate::memory::later::Later;
 /// How many states a watcher that does not look may fall behind before the oldest that are not ready are left out.
 const LAG: usize = 1024;
 
+/// With fewer rows than this none is looked at for being past its time.
+const FIRST_PURGE: usize = 1024;
+
 /// The results of a namespace.
 #[derive(Debug, Default)]
 pub(super) struct Results {
     rows: HashMap<TaskId, Row>,
     pub(super) groups: HashMap<String, Group>,
+    /// At so many rows what is past its time is looked for: nobody else does it here.
+    purge_at: usize,
     watches: HashMap<u64, Watch>,
     /// Which watches wait for a task.
     watched: HashMap<TaskId, Vec<u64>>,
@@ -76,6 +81,11 @@ impl Results {
         let document = Arc::new(document);
         self.tell(&document, later);
         self.rows.insert(document.task_id.clone(), Row { document, run, expires });
+        if self.rows.len() >= self.purge_at.max(FIRST_PURGE) {
+            self.purge_expired(now);
+            // The next look is as far away as there are rows, so that looking costs each write a constant.
+            self.purge_at = self.rows.len() * 2;
+        }
         Stored::Written
     }
 
@@ -187,6 +197,18 @@ mod tests {
     use apium_protocol::state::State;
 
     use super::*;
+
+    #[test]
+    fn what_is_past_its_time_does_not_pile_up() {
+        let (mut results, mut later) = (Results::default(), Later::default());
+        for second in 0..100_000 {
+            let now = Timestamp::from_second(second).unwrap();
+            let mut record = record(&second.to_string(), State::Success);
+            record.ttl = Some(std::time::Duration::from_secs(100));
+            results.store(record, now, &mut later);
+            assert!(results.rows.len() <= FIRST_PURGE);
+        }
+    }
 
     fn record(id: &str, state: State) -> ResultRecord {
         let document = ResultDocument {
