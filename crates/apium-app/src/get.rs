@@ -134,9 +134,8 @@ impl<T> Get<T> {
     async fn document(mut self) -> Result<ResultDocument> {
         let what = format!("task {}", self.result.id());
         if let Some(known) = self.result.known() {
-            let known = known.clone();
             tell(&mut self.waiting.on_message, &known)?;
-            return Ok(known);
+            return Ok((*known).clone());
         }
         if self.waiting.timeout == Some(Duration::ZERO) {
             let found = self.result.document().await?.filter(|document| document.state.is_ready());

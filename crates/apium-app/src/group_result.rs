@@ -154,7 +154,7 @@ impl<T> GroupResult<T> {
     /// As [`AsyncResult::forget`].
     pub async fn forget(&self) -> Result<()> {
         for result in &self.results {
-            result.clone().forget().await?;
+            result.forget().await?;
         }
         Ok(())
     }
@@ -269,9 +269,9 @@ async fn follow<T>(
     let mut ready = HashMap::with_capacity(group.results.len());
     for known in group.results.iter().filter_map(AsyncResult::known) {
         if propagate && known.state.propagates() {
-            return Err(raised(known));
+            return Err(raised(&known));
         }
-        ready.insert(known.task_id.clone(), known.clone());
+        ready.insert(known.task_id.clone(), (*known).clone());
     }
     let mut streams = futures_util::stream::SelectAll::new();
     for (backend, places) in group.unknown()? {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::id::TaskId;
@@ -27,8 +27,8 @@ pub struct AsyncResult<T> {
     backend: Option<SharedBackend>,
     ignored: bool,
     parent: Option<Arc<AsyncResult<Json>>>,
-    /// The document of a ready state: it is not asked for again.
-    ready: Arc<OnceLock<ResultDocument>>,
+    /// The document of a ready state: it is not asked for again, unless it is forgotten.
+    ready: Arc<RwLock<Option<Arc<ResultDocument>>>>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -52,8 +52,7 @@ impl<T> AsyncResult<T> {
     /// The result of a run in this process, which is over.
     pub(crate) fn eager(app: &App, id: TaskId, backend: Option<SharedBackend>, document: ResultDocument) -> Self {
         let result = Self::sent(app, id, backend, false);
-        // The cell is new, so it takes the document.
-        let _ = result.ready.set(document);
+        result.set_known(Some(document));
         result
     }
 
@@ -123,14 +122,18 @@ impl<T> AsyncResult<T> {
         })
     }
 
-    pub(crate) fn known(&self) -> Option<&ResultDocument> {
-        self.ready.get()
+    pub(crate) fn known(&self) -> Option<Arc<ResultDocument>> {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_known(&self, document: Option<ResultDocument>) {
+        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = document.map(Arc::new);
     }
 
     /// Keeps the document of a ready state.
     pub(crate) fn keep(&self, document: &ResultDocument) {
-        if document.state.is_ready() {
-            self.ready.get_or_init(|| document.clone());
+        if document.state.is_ready() && self.known().is_none() {
+            self.set_known(Some(document.clone()));
         }
     }
 
@@ -140,7 +143,7 @@ impl<T> AsyncResult<T> {
     /// [`ErrorKind::NoBackend`], or [`ErrorKind::Backend`] when the backend cannot be reached; so with every method that reads.
     pub async fn document(&self) -> Result<Option<ResultDocument>> {
         if let Some(known) = self.known() {
-            return Ok(Some(known.clone()));
+            return Ok(Some((*known).clone()));
         }
         let backend = self.backend()?;
         let read = backend.fetch(std::slice::from_ref(&self.id)).await;
@@ -221,16 +224,20 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await? == State::Failure)
     }
 
-    /// Deletes the result and those of the tasks before; afterwards it is PENDING.
+    /// Deletes the result and those of the tasks before; afterwards it is PENDING, for this value and its clones too.
     ///
     /// # Errors
     /// As [`document`](Self::document).
-    pub async fn forget(self) -> Result<()> {
+    pub async fn forget(&self) -> Result<()> {
         let backend = self.backend()?;
         backend.forget(self.lineage()).await.map_err(|error| {
             let text = format!("forget the result of task {} at {}", self.id, backend.address());
             Error::new(ErrorKind::Backend, text).with_source(error)
-        })
+        })?;
+        self.set_known(None);
+        let parents = std::iter::successors(self.parent(), |parent| parent.parent());
+        parents.for_each(|parent| parent.set_known(None));
+        Ok(())
     }
 
     /// Asks the task to stop: stores the state ABORTED, which a task sees by `ctx.aborted()`. One that is over stays as it is,
@@ -281,7 +288,7 @@ impl<T> AsyncResult<T> {
     /// The task's failure as an error, when it is known to have failed or to be revoked.
     pub(crate) fn raise_if_failed(&self) -> Result<()> {
         match self.known() {
-            Some(document) if document.state.propagates() => Err(raised(document)),
+            Some(document) if document.state.propagates() => Err(raised(&document)),
             _ => Ok(()),
         }
     }

@@ -48,6 +48,7 @@ async fn scenario_15_errors_and_counts_of_a_group() {
     assert!(result.ready().await.unwrap() && result.failed().await.unwrap() && !result.successful().await.unwrap());
     assert_eq!(result.completed_count().await.unwrap(), 2);
     result.forget().await.unwrap();
+    assert_eq!(result.completed_count().await.unwrap(), 0, "what was known is forgotten too");
     let again = GroupResult::<i64>::new(&app, "g", result.iter().map(|one| app.result(one.id().clone())).collect());
     assert!(again.waiting().await.unwrap());
 }

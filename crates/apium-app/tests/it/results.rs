@@ -154,6 +154,18 @@ async fn feature_4_1_05_the_failure_of_a_parent_is_raised_while_waiting() {
 }
 
 #[tokio::test]
+async fn feature_4_1_22_a_ready_state_is_asked_for_once_and_feature_4_1_17_until_it_is_forgotten() {
+    let (app, result) = sent().await;
+    kit::store(&app, result.id(), "SUCCESS", "4").await;
+    let clone = result.clone();
+    assert_eq!(result.get().await.unwrap(), 4);
+    app.backend().unwrap().forget(vec![result.id().clone()]).await.unwrap();
+    assert_eq!(clone.state().await.unwrap(), State::Success, "kept where it was seen");
+    clone.forget().await.unwrap();
+    assert_eq!((result.state().await.unwrap(), clone.state().await.unwrap()), (State::Pending, State::Pending));
+}
+
+#[tokio::test]
 async fn guide_0_62_abort_stores_the_state_aborted_and_success_stays() {
     let (app, result) = sent().await;
     result.abort().await.unwrap();
