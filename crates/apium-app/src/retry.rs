@@ -9,6 +9,7 @@ use apium_protocol::repr::{args_repr, kwargs_repr};
 use fastrand::Rng;
 use jiff::Timestamp;
 
+use crate::arguments::ParameterList;
 use crate::effective::Effective;
 use crate::failure::Failure;
 use crate::options::Backoff;
@@ -32,9 +33,9 @@ pub struct NextRun {
     pub retries: u32,
     /// Not before this instant; `None` is at once (there is no eta on the wire then).
     pub eta: Option<Timestamp>,
-    /// Other positional arguments.
+    /// Other positional arguments, with what stays of the old ones where only keyword arguments are new.
     pub args: Option<Vec<Json>>,
-    /// Other keyword arguments.
+    /// Other keyword arguments, with what stays of the old ones where only positional arguments are new.
     pub kwargs: Option<Vec<(String, Json)>>,
     /// Another queue.
     pub queue: Option<String>,
@@ -50,6 +51,37 @@ pub struct NextRun {
     pub headers: BTreeMap<String, Json>,
     /// The error behind it, for the RETRY state.
     pub cause: Option<Failure>,
+}
+
+impl NextRun {
+    /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two values.
+    /// The new one counts, every other argument stays.
+    #[must_use]
+    pub fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
+        let names = parameters.named.iter().map(|parameter| parameter.name);
+        let (args, kwargs) = (&request.body.args, &request.body.kwargs);
+        match (&self.args, &self.kwargs) {
+            (Some(args), None) => {
+                let taken: Vec<&str> = names.take(args.len()).collect();
+                if kwargs.iter().any(|(name, _)| taken.contains(&name.as_str())) {
+                    let stay = kwargs.iter().filter(|(name, _)| !taken.contains(&name.as_str()));
+                    self.kwargs = Some(stay.cloned().collect());
+                }
+            }
+            (None, Some(new)) => {
+                let is_new = |name: &str| new.iter().any(|(own, _)| own == name);
+                if let Some(first) = names.clone().take(args.len()).position(is_new) {
+                    // What stands behind the first new one can only stay by its name.
+                    let behind = names.zip(args).skip(first).filter(|(name, _)| !is_new(name));
+                    let named: Vec<_> = behind.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+                    self.args = Some(args.iter().take(first).cloned().collect());
+                    self.kwargs.get_or_insert_default().extend(named);
+                }
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 /// Whether a failure retries by itself, by the task's `autoretry_for`. `dont_autoretry_for` is looked at first.
@@ -155,6 +187,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::{NextRun, RetryPlan, backoff_delay, plan};
+    use crate::arguments::{Parameter, ParameterList};
     use crate::effective::{Effective, TaskDefaults};
     use crate::failure::Failure;
     use crate::options::{Backoff, TaskOptions};
@@ -326,5 +359,42 @@ mod tests {
         assert_eq!(next.args.unwrap(), [Json::NULL]);
         assert!(next.kwargs.is_none());
         assert_eq!((next.queue.as_deref(), next.priority, next.time_limit), (Some("slow"), Some(3), Some(9.0)));
+    }
+
+    #[test]
+    fn where_only_some_arguments_are_new_the_new_one_counts_and_the_others_stay() {
+        static LIST: ParameterList = ParameterList {
+            function: "t",
+            named: &[
+                Parameter { name: "x", optional: false },
+                Parameter { name: "y", optional: false },
+                Parameter { name: "z", optional: true },
+            ],
+            var_args: false,
+            var_kwargs: true,
+        };
+        type Kwargs = &'static [(&'static str, i64)];
+        let number = |n: &i64| Json::from_serialize(n).unwrap();
+        let args = |args: &[i64]| args.iter().map(number).collect::<Vec<_>>();
+        let kwargs = |kwargs: Kwargs| kwargs.iter().map(|(k, n)| ((*k).to_owned(), number(n))).collect::<Vec<_>>();
+        // (inherited, new, what is sent)
+        type Both = (&'static [i64], Kwargs);
+        let table: [(Both, (Option<&'static [i64]>, Option<Kwargs>), Both); 7] = [
+            ((&[1], &[("y", 2)]), (Some(&[7, 8]), None), (&[7, 8], &[])),
+            ((&[1], &[("y", 2), ("z", 3)]), (Some(&[7, 8]), None), (&[7, 8], &[("z", 3)])),
+            ((&[1, 2], &[]), (Some(&[7]), None), (&[7], &[])),
+            ((&[1, 2, 3], &[]), (None, Some(&[("x", 7)])), (&[], &[("x", 7), ("y", 2), ("z", 3)])),
+            ((&[1, 2, 3], &[]), (None, Some(&[("y", 7)])), (&[1], &[("y", 7), ("z", 3)])),
+            ((&[1, 2], &[]), (None, Some(&[("z", 7), ("other", 8)])), (&[1, 2], &[("z", 7), ("other", 8)])),
+            ((&[1], &[("y", 2)]), (Some(&[7]), Some(&[("y", 8)])), (&[7], &[("y", 8)])),
+        ];
+        for (inherited, new, wanted) in table {
+            let mut request = run(0);
+            (request.body.args, request.body.kwargs) = (args(inherited.0), kwargs(inherited.1));
+            let next = NextRun { args: new.0.map(args), kwargs: new.1.map(kwargs), ..NextRun::default() };
+            let next = next.for_parameters(&LIST, &request);
+            let sent = (next.args.unwrap_or(request.body.args), next.kwargs.unwrap_or(request.body.kwargs));
+            assert_eq!(sent, (args(wanted.0), kwargs(wanted.1)), "{inherited:?} then {new:?}");
+        }
     }
 }

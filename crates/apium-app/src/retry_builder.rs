@@ -155,6 +155,7 @@ impl RetryBuilder {
             match plan(request, &task.name, &task.effective, &retry, now, &mut fastrand::Rng::new()) {
                 RetryPlan::Exceeded(failure) => Err(failure.into()),
                 RetryPlan::Again(next) => {
+                    let next = next.for_parameters(&task.parameters, request);
                     let message = publisher.retry_message(request, &next)?;
                     let rejected = |error| TaskError::reject_because(format!("could not {error}"), false);
                     publisher.publish(vec![message]).await.map_err(rejected)?;

@@ -103,7 +103,7 @@ impl Run<'_> {
 
     fn retry(self, retry: &RetryRequest, dice: &mut Rng) -> Verdict {
         match plan(self.request, &self.task.name, &self.task.effective, retry, self.now, dice) {
-            RetryPlan::Again(next) => self.again(next),
+            RetryPlan::Again(next) => self.again(next.for_parameters(&self.task.parameters, self.request)),
             RetryPlan::Exceeded(failure) => self.failure(failure),
         }
     }
