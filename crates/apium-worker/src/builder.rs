@@ -13,7 +13,7 @@ use crate::launch::{AppParts, Options, launch};
 use crate::layer::WorkLayer;
 use crate::node;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::{StopKind, StopReport, listen};
+use crate::shutdown::{Signals, StopKind, StopReport, listen};
 
 /// Gives apps their workers.
 pub trait AppWorker: sealed::Sealed {
@@ -141,11 +141,17 @@ impl WorkerBuilder {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn run(self) -> Result<StopReport> {
-        let handle = self.start().await?;
+        // Before it starts: who sees it ready may stop it at once.
+        let mut signals = Signals::catch();
+        let handle = tokio::select! {
+            biased;
+            cause = signals.next() => return Ok(StopReport::before_start(cause)),
+            started = self.start() => started?,
+        };
         let switch = handle.switch();
         tokio::select! {
             report = handle.stopped() => Ok(report),
-            () = listen(switch) => std::future::pending().await,
+            () = listen(signals, switch) => std::future::pending().await,
         }
     }
 }

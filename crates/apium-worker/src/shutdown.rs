@@ -70,6 +70,22 @@ impl StopReport {
     }
 }
 
+impl StopReport {
+    /// The report of a worker that a signal stopped before it had started.
+    pub(crate) fn before_start(cause: StopCause) -> Self {
+        Self {
+            how: escalated(None, cause),
+            cause,
+            finished: 0,
+            finished_while_stopping: 0,
+            given_back: 0,
+            cancelled: 0,
+            leaked_threads: 0,
+            unsettled: 0,
+        }
+    }
+}
+
 impl fmt::Display for StopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.how {
@@ -147,27 +163,55 @@ impl StopSwitch {
     }
 }
 
-/// Turns this process's signals into stops until it is dropped.
-pub(crate) async fn listen(switch: StopSwitch) {
+/// This process's signals, caught from the moment on at which this was made: one that comes before somebody listens is kept.
+pub(crate) struct Signals {
     #[cfg(unix)]
-    {
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    quit: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    pub(crate) fn catch() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let of = |kind| signal(kind).inspect_err(|error| tracing::warn!(%error, "could not listen to a signal")).ok();
-        let mut terminate = of(SignalKind::terminate());
-        let mut interrupt = of(SignalKind::interrupt());
-        let mut quit = of(SignalKind::quit());
-        loop {
-            let cause = tokio::select! {
-                () = next(&mut terminate) => StopCause::Terminate,
-                () = next(&mut interrupt) => StopCause::Interrupt,
-                () = next(&mut quit) => StopCause::Quit,
-            };
-            switch.signal(cause);
+        let (terminate, interrupt) = (of(SignalKind::terminate()), of(SignalKind::interrupt()));
+        Self { terminate, interrupt, quit: of(SignalKind::quit()) }
+    }
+
+    /// The next one. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> StopCause {
+        tokio::select! {
+            () = next(&mut self.terminate) => StopCause::Terminate,
+            () = next(&mut self.interrupt) => StopCause::Interrupt,
+            () = next(&mut self.quit) => StopCause::Quit,
         }
     }
-    #[cfg(not(unix))]
-    while tokio::signal::ctrl_c().await.is_ok() {
-        switch.signal(StopCause::Interrupt);
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    pub(crate) fn catch() -> Self {
+        Self {}
+    }
+
+    /// The next one. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> StopCause {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "could not listen to ctrl-c");
+            return std::future::pending().await;
+        }
+        StopCause::Interrupt
+    }
+}
+
+/// Turns this process's signals into stops until it is dropped.
+pub(crate) async fn listen(mut signals: Signals, switch: StopSwitch) {
+    loop {
+        switch.signal(signals.next().await);
     }
 }
 
@@ -206,6 +250,18 @@ mod tests {
             let asked = switch.0.borrow().unwrap();
             assert_eq!((asked.kind, asked.cause), (kind, signals[0]), "{signals:?}");
         }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_signal_that_comes_before_somebody_listens_is_kept() {
+        let mut signals = Signals::catch();
+        let kill = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(signals.next().await, StopCause::Terminate);
+        let report = StopReport::before_start(StopCause::Terminate);
+        assert_eq!((report.how, report.exit_code()), (StopKind::Warm, 0));
+        assert_eq!(StopReport::before_start(StopCause::Interrupt).exit_code(), 1);
     }
 
     #[test]

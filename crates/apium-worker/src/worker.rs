@@ -114,7 +114,15 @@ impl Running {
             }
         }
         self.cold.set();
-        self.slots.join().await;
+        if tokio::time::timeout(COLD_PATIENCE, self.slots.join()).await.is_ok() {
+            return;
+        }
+        // They wait for writes that do not succeed, or for a hook that does not end.
+        self.process.completer.hurry();
+        if tokio::time::timeout(COLD_PATIENCE, self.slots.join()).await.is_err() {
+            tracing::warn!("some runs did not end within {COLD_PATIENCE:?} of being given up; they are left");
+            self.slots.abort();
+        }
     }
 
     /// Gives back what no slot has: it is in its queue again before the runs end (P13).

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apium_app::app::App;
 use apium_app::context::Ctx;
+use apium_app::task::Hooks;
 use apium_app::task_error::TaskResult;
 use apium_protocol::json::Json;
 use apium_worker::builder::AppWorker as _;
@@ -109,6 +110,31 @@ async fn a_soft_stop_leaves_runs_some_time() {
     let report = worker.stopped().await;
     assert_eq!((report.finished, report.cancelled), (1, 0));
     assert_eq!(state(&app, "l").await, "SUCCESS");
+}
+
+const ENDLESS: Hooks = Hooks {
+    on_success: Some(|ctx: Ctx, _| {
+        Box::pin(async move {
+            ctx.state::<Gate>().unwrap().pass().await;
+            std::future::pending().await
+        })
+    }),
+    ..Hooks::NONE
+};
+task!(Hooked = "hooked", [acks_late: Some(true)], hooks ENDLESS, async |_ctx| Ok(json(1)));
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_stop_does_not_wait_for_a_hook_that_does_not_end() {
+    let gate = Gate::new();
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
+    let app = builder.register::<Hooked>().build().await.unwrap();
+    send(&app, "hooked", "h").await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    gate.begun(1).await;
+    gate.open(1);
+    let report = worker.stop(StopKind::Cold).await;
+    assert_eq!((report.how, report.finished, report.unsettled), (StopKind::Cold, 1, 0));
+    assert_eq!(state(&app, "h").await, "SUCCESS");
 }
 
 #[tokio::test]
