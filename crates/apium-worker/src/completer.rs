@@ -173,27 +173,23 @@ impl Completer {
         let mut group: Vec<Finish> = Vec::with_capacity(batch.len());
         for finish in batch {
             if group.last().is_some_and(|last| !last.goes_with(&finish)) {
-                self.group(std::mem::replace(&mut group, Vec::with_capacity(1))).await;
+                self.group(std::mem::replace(&mut group, Vec::with_capacity(1)), Progress::default()).await;
             }
             group.push(finish);
         }
-        self.group(group).await;
+        self.group(group, Progress::default()).await;
     }
 
-    /// Ends of one source and one way of storing.
-    async fn group(&self, mut group: Vec<Finish>) {
+    /// Ends of one source and one way of storing, of which `progress` was made before.
+    async fn group(&self, mut group: Vec<Finish>, mut progress: Progress) {
         let Some(first) = group.first() else { return };
         let source = first.source.clone();
         let backend = first.backend.clone().or_else(|| self.0.backend.clone());
         let mut wait = FIRST_RETRY;
         loop {
             let stop = tracing::trace_span!(target: "apium::walk", "completer", ends = group.len());
-            let error = match self.attempt(&source, backend.as_ref(), &group).instrument(stop).await {
-                Ok(()) => return finished(group, &HashSet::new()),
-                Err(error) if error.kind() == ErrorKind::LeaseLost => {
-                    let lost = lost_receipts(&error).iter().cloned().collect();
-                    return finished(group, &lost);
-                }
+            let error = match self.attempt(&source, backend.as_ref(), &group, &mut progress).instrument(stop).await {
+                Ok(()) => return finished(group, &progress.lost),
                 Err(error) => error,
             };
             if error.is_retryable() && !self.0.hurry.load(Ordering::Acquire) {
@@ -203,7 +199,7 @@ impl Completer {
             } else if group.len() > 1 {
                 // One of them spoils the batch: each alone.
                 for finish in group {
-                    Box::pin(self.group(vec![finish])).await;
+                    Box::pin(self.group(vec![finish], progress.clone())).await;
                 }
                 return;
             } else {
@@ -225,25 +221,43 @@ impl Completer {
         let _ = pause.await;
     }
 
-    /// The laws. One attempt; doing it again after an error repeats writes and loses none.
-    async fn attempt(&self, source: &Source, backend: Option<&SharedBackend>, group: &[Finish]) -> Result<()> {
-        let kept: Vec<_> = group.iter().filter_map(|finish| finish.keep.clone()).collect();
-        if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
-            dead.keep(kept).await?;
+    /// The laws. One attempt, which goes on where the one before it failed: what is published is not published again because
+    /// the ack found no connection.
+    async fn attempt(
+        &self,
+        source: &Source,
+        backend: Option<&SharedBackend>,
+        group: &[Finish],
+        progress: &mut Progress,
+    ) -> Result<()> {
+        if progress.step < Step::Kept {
+            let kept: Vec<_> = group.iter().filter_map(|finish| finish.keep.clone()).collect();
+            if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
+                dead.keep(kept).await?;
+            }
+            progress.step = Step::Kept;
         }
         let own = group.first().is_some_and(|first| first.backend.is_some());
         if let Some(atomic) = source.acker.atomic().filter(|_| source.one_store && !own) {
-            return atomic.settle(group.iter().map(|finish| finish.settlement.clone()).collect()).await;
+            let settled = atomic.settle(group.iter().map(|finish| finish.settlement.clone()).collect()).await;
+            return progress.note_lost(settled);
         }
-        let records: Vec<_> = group.iter().filter_map(|finish| finish.settlement.record.clone()).collect();
-        if let Some(backend) = backend.filter(|_| !records.is_empty()) {
-            backend.store(records).await?;
+        if progress.step < Step::Stored {
+            let records: Vec<_> = group.iter().filter_map(|finish| finish.settlement.record.clone()).collect();
+            if let Some(backend) = backend.filter(|_| !records.is_empty()) {
+                backend.store(records).await?;
+            }
+            progress.step = Step::Stored;
         }
-        let follow_ups: Vec<_> = group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
-        if !follow_ups.is_empty() {
-            self.0.broker.publish(follow_ups).await?;
+        if progress.step < Step::Published {
+            let follow_ups: Vec<_> =
+                group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
+            if !follow_ups.is_empty() {
+                self.0.broker.publish(follow_ups).await?;
+            }
+            progress.step = Step::Published;
         }
-        settle_deliveries(&*source.acker, group).await
+        settle_deliveries(&*source.acker, group, progress).await
     }
 
     /// The end cannot be done. Its message is kept in the dead set rather than run again and again.
@@ -278,7 +292,40 @@ impl Finish {
     }
 }
 
-async fn settle_deliveries(acker: &dyn Acker, group: &[Finish]) -> Result<()> {
+/// What is done of a group of ends.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    step: Step,
+    /// Deliveries that turned out to be another consumer's.
+    lost: HashSet<Receipt>,
+}
+
+/// The last step of the laws that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Step {
+    #[default]
+    Nothing,
+    /// What goes to the dead set without being a delivery is there.
+    Kept,
+    Stored,
+    Published,
+    Acked,
+}
+
+impl Progress {
+    /// A lost lease of some is no reason to leave the others: it is noted.
+    fn note_lost(&mut self, settled: Result<()>) -> Result<()> {
+        match settled {
+            Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                self.lost.extend(lost_receipts(&error).iter().cloned());
+                Ok(())
+            }
+            settled => settled,
+        }
+    }
+}
+
+async fn settle_deliveries(acker: &dyn Acker, group: &[Finish], progress: &mut Progress) -> Result<()> {
     let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
     for finish in group {
         match &finish.settlement.delivery {
@@ -287,19 +334,15 @@ async fn settle_deliveries(acker: &dyn Acker, group: &[Finish]) -> Result<()> {
             None => {}
         }
     }
-    let acked = match acks.is_empty() {
-        true => Ok(()),
-        false => acker.ack(acks).await,
-    };
-    // A lost lease of one is no reason to leave the others.
-    if let Err(error) = &acked
-        && error.kind() != ErrorKind::LeaseLost
-    {
-        return acked;
+    if progress.step < Step::Acked {
+        if !acks.is_empty() {
+            progress.note_lost(acker.ack(acks).await)?;
+        }
+        progress.step = Step::Acked;
     }
     match rejects.is_empty() {
-        true => acked,
-        false => acked.and(acker.reject(rejects).await),
+        true => Ok(()),
+        false => progress.note_lost(acker.reject(rejects).await),
     }
 }
 
@@ -324,5 +367,120 @@ fn tell(waiter: Option<oneshot::Sender<Done>>, done: Done) {
     if let Some(waiter) = waiter {
         // Who waited may have been cancelled.
         let _ = waiter.send(done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use apium_protocol::message::Message;
+    use apium_transport::address::Address;
+    use apium_transport::clock::Clock;
+    use apium_transport::consumer::{AtomicSettle, Settlement, Tag, lease_lost};
+    use apium_transport::driver::{Driver as _, DriverOptions};
+    use apium_transport::memory::MemoryDriver;
+    use apium_transport::outgoing::Outgoing;
+    use futures_util::future::BoxFuture;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// An acker whose first `refusals` acks and rejects find no connection, and to which fence 9 is somebody else's.
+    #[derive(Default)]
+    struct Refusing {
+        refusals: AtomicUsize,
+        acked: Mutex<Vec<Receipt>>,
+        rejected: Mutex<Vec<Receipt>>,
+    }
+
+    impl Refusing {
+        fn settle(&self, list: &Mutex<Vec<Receipt>>, receipts: Vec<Receipt>) -> Result<()> {
+            let refused = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if refused.is_ok() {
+                return Err(Error::new(ErrorKind::Connection, "reach the broker"));
+            }
+            let lost: Vec<Receipt> = receipts.iter().filter(|receipt| receipt.fence == 9).cloned().collect();
+            let all = receipts.len();
+            list.lock().unwrap().extend(receipts);
+            if lost.is_empty() { Ok(()) } else { Err(lease_lost("settle", &lost, all)) }
+        }
+    }
+
+    impl Acker for Refusing {
+        fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async move { self.settle(&self.acked, receipts) })
+        }
+
+        fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
+            let receipts = receipts.into_iter().map(|(receipt, _)| receipt).collect();
+            Box::pin(async move { self.settle(&self.rejected, receipts) })
+        }
+
+        fn begin<'a>(&'a self, _: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn atomic(&self) -> Option<&dyn AtomicSettle> {
+            None
+        }
+    }
+
+    fn receipt(number: u64, fence: u64) -> Receipt {
+        Receipt { tag: Tag::Number(number), fence }
+    }
+
+    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Settle) -> Finish {
+        let source = Arc::new(Source { acker: acker.clone(), one_store: false });
+        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)) };
+        Finish { label: Label::default(), source, settlement, backend: None, keep: None, done: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_published_is_not_published_again_when_the_ack_finds_no_connection() {
+        let address = Address::parse("memory://").unwrap();
+        let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let broker = MemoryDriver::new().broker(address, options).await.unwrap();
+        let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
+        let completer = Completer::new(broker.clone(), None);
+        let next_run = Outgoing::to_queue("celery", Message::default());
+        completer.group(vec![end(&acker, vec![next_run], receipt(1, 1), Settle::Ack)], Progress::default()).await;
+        let stats = broker.queues().unwrap().stats().await.unwrap();
+        assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
+        assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_ack_leaves_no_reject_undone_and_is_told_to_its_own_waiter_only() {
+        let address = Address::parse("memory://").unwrap();
+        let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let broker = MemoryDriver::new().broker(address, options).await.unwrap();
+        let acker = Arc::new(Refusing::default());
+        let mut ends = vec![
+            end(&acker, Vec::new(), receipt(1, 9), Settle::Ack),
+            end(&acker, Vec::new(), receipt(2, 1), Settle::Ack),
+            end(&acker, Vec::new(), receipt(3, 1), Settle::Reject(Disposition::Requeue)),
+            end(&acker, Vec::new(), receipt(4, 9), Settle::Reject(Disposition::Requeue)),
+        ];
+        let source = ends[0].source.clone();
+        let mut told = Vec::new();
+        for end in &mut ends {
+            let (done, wait) = oneshot::channel();
+            (end.source, end.done) = (source.clone(), Some(done));
+            told.push(wait);
+        }
+        // The acks go through, the rejects find no connection at first.
+        let completer = Completer::new(broker, None);
+        let mut progress = Progress::default();
+        settle_deliveries(&*acker, &ends[..2], &mut progress).await.unwrap();
+        acker.refusals.store(2, Ordering::SeqCst);
+        completer.group(ends, progress).await;
+        let mut seen = Vec::new();
+        for wait in told {
+            seen.push(wait.await.unwrap());
+        }
+        assert_eq!(seen, [Done::Lost, Done::Settled, Done::Settled, Done::Lost]);
+        assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 9), receipt(2, 1)], "once");
+        assert_eq!(*acker.rejected.lock().unwrap(), [receipt(3, 1), receipt(4, 9)]);
     }
 }
