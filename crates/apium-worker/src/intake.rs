@@ -3,6 +3,7 @@
 //! Nothing is ever acked away because it could not be read: it goes to the dead set with the reason and its bytes (P12). The
 //! state of its task is stored as Celery does it: FAILURE `NotRegistered` for an unknown task, nothing for the others.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use apium_app::record::{RecordRules, Told, document};
@@ -46,6 +47,8 @@ pub(crate) enum Step {
     Run(Work),
     /// It waits here until then.
     Wait(Timestamp, Work),
+    /// It came too late to run.
+    Expired(Work),
     /// It does not run.
     End(Turned),
 }
@@ -77,9 +80,12 @@ impl Intake {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(Label::default(), receipt, "undecodable", reason),
         };
-        let Invocation { headers, body, utc, .. } = match self.codecs.decode(&message, &self.accept) {
-            Ok(invocation) => invocation,
-            Err(error) => return undecodable(&message, receipt, &error),
+        // A serializer of the app's own may panic: then it is this message that cannot be read, not the worker that goes deaf.
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.codecs.decode(&message, &self.accept)));
+        let Invocation { headers, body, utc, .. } = match decoded {
+            Ok(Ok(invocation)) => invocation,
+            Ok(Err(error)) => return undecodable(&message, receipt, &error),
+            Err(_) => return dead(label_of(&message), receipt, "undecodable", "its serializer panicked".to_owned()),
         };
         let priority = message.properties.priority;
         let from = DeliveryInfo { exchange, routing_key, priority, redelivered, queue };
@@ -98,11 +104,13 @@ impl Intake {
             return dead(label(&request), receipt, "follow-ups", text);
         }
         let eta = eta.filter(|eta| *eta > now);
-        if let Some(eta) = eta.filter(|_| self.parks) {
+        let expired = expires.is_some_and(|expires| expires <= now);
+        if let Some(eta) = eta.filter(|_| self.parks && !expired) {
             return Step::End(Turned { label: label(&request), receipt, how: Disposition::Park(eta), record: None });
         }
         let work = Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires };
         match eta {
+            _ if expired => Step::Expired(work),
             Some(eta) => Step::Wait(eta, work),
             None => Step::Run(work),
         }
@@ -136,13 +144,16 @@ pub(crate) fn label(request: &Request) -> Label {
     Label { id: request.headers.id.clone(), task: request.headers.task.clone() }
 }
 
+fn label_of(message: &Message) -> Label {
+    Label { id: message.headers.id.clone(), task: message.headers.task.clone() }
+}
+
 fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Step {
-    let label = Label { id: message.headers.id.clone(), task: message.headers.task.clone() };
     let code = match error.kind() {
         ErrorKind::NotAccepted | ErrorKind::UnknownSerializer => "content-type",
         _ => "undecodable",
     };
-    dead(label, receipt, code, format!("could not {error}"))
+    dead(label_of(message), receipt, code, format!("could not {error}"))
 }
 
 fn dead(label: Label, receipt: Receipt, code: &'static str, text: String) -> Step {

@@ -29,6 +29,12 @@ pub(crate) fn received(work: &Work) {
     }
 }
 
+/// A work was given to another worker before it began here.
+pub(crate) fn lost(work: &Work) {
+    let (task, id) = (&*work.task.name, id(&work.request));
+    tracing::warn!(task, id, "task {task}[{id}] is left to another worker: its lease ran out before it began");
+}
+
 /// A delivery does not run.
 pub(crate) fn turned(turned: &Turned) {
     let task = turned.label.task.as_deref().unwrap_or("?");

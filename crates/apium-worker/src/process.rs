@@ -5,17 +5,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apium_app::context::{Ctx, CtxParts};
 use apium_app::limits::LimitSignal;
 use apium_app::state_map::StateMap;
 use apium_transport::backend::SharedBackend;
 use apium_transport::clock::Clock;
-use apium_transport::consumer::Delivery;
+use apium_transport::consumer::{Delivery, Settle};
+use jiff::Timestamp;
 use tracing::Instrument as _;
 
-use crate::completer::{Completer, Done};
+use crate::completer::{Completer, Done, Finish};
 use crate::executor::Executor;
 use crate::finish::Finisher;
 use crate::hooks;
@@ -66,6 +67,7 @@ impl Process {
                 }
                 // What comes after the stop stays unsettled, and goes back when the consumer is closed.
                 Step::Wait(due, work) => drop(self.ready.push_eta(due, work)),
+                Step::Expired(work) => ends.push(self.expired(&work, now)),
                 Step::End(turned) => {
                     log::turned(&turned);
                     ends.push(turned.finish(source));
@@ -78,6 +80,10 @@ impl Process {
 
     /// The other three stops, for one task in its slot.
     pub(crate) async fn run(&self, work: Work, beat: Option<&Beat>) {
+        let now = self.clock.now();
+        if work.expires.is_some_and(|expires| expires <= now) {
+            return self.completer.submit(self.expired(&work, now)).await;
+        }
         if !self.accept(&work).await {
             return;
         }
@@ -88,13 +94,8 @@ impl Process {
         }
         let began = Instant::now();
         let span = log::span(&work.task.name, &work.request);
-        let outcome = match work.expires {
-            Some(expires) if expires <= self.clock.now() => Outcome::Expired,
-            _ => {
-                let stop = tracing::trace_span!(target: "apium::walk", "executor");
-                self.executor.execute(&ctx, limits, beat).instrument(stop).instrument(span.clone()).await
-            }
-        };
+        let stop = tracing::trace_span!(target: "apium::walk", "executor");
+        let outcome = self.executor.execute(&ctx, limits, beat).instrument(stop).instrument(span.clone()).await;
         let now = self.clock.now();
         let run = Run { request: &work.request, task: &work.task, now };
         let verdict = settle(run, outcome, &mut fastrand::Rng::new());
@@ -114,6 +115,18 @@ impl Process {
         } else {
             self.completer.submit(finish).await;
         }
+    }
+
+    /// The end of a work that came too late: REVOKED, and no trace of a run. Its delivery is still out, with early ack too.
+    fn expired(&self, work: &Work, now: Timestamp) -> Finish {
+        let run = Run { request: &work.request, task: &work.task, now };
+        let verdict = settle(run, Outcome::Expired, &mut fastrand::Rng::new());
+        let (mut finish, verdict) = self.finisher.finish(work, verdict, Vec::new(), now);
+        finish.settlement.delivery = Some((work.receipt.clone(), Settle::Ack));
+        self.count(&verdict.ending);
+        let longest = work.task.effective.resultrepr_maxsize;
+        log::ended(&work.task.name, &work.request, &verdict.ending, Duration::ZERO, longest);
+        finish
     }
 
     /// A slot accepts a work: with early ack it is settled now (law (b)), where it is tracked STARTED is stored. False when the

@@ -9,11 +9,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apium_transport::clock::Clock;
-use apium_transport::consumer::Receipt;
+use apium_transport::consumer::{Receipt, lost_receipts};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::eta::Waiting;
+use crate::log;
 use crate::rate_limit::{Bucket, Limited};
 use crate::work::Work;
 
@@ -216,16 +217,26 @@ impl Ready {
         Next::Note(state.batch_to_note(self.ahead))
     }
 
-    /// Notes at the broker that these runs begin, then lets the slots have them.
-    async fn note(&self, works: Vec<Work>) {
+    /// Notes at the broker that these runs begin, then lets the slots have them. What another worker has meanwhile is left to
+    /// it: it would run twice (P2).
+    async fn note(&self, mut works: Vec<Work>) {
+        let mut lost: Vec<Receipt> = Vec::new();
         for group in works.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
             let receipts: Vec<Receipt> = group.iter().map(|work| work.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
             if let Err(error) = first.source.acker.begin(&receipts).await {
-                // The runs go on: at worst a crash is not counted, or the lease is lost and the end says so.
+                // The others run: at worst a crash is not counted.
                 tracing::debug!(%error, "could not note that runs begin");
+                lost.extend_from_slice(lost_receipts(&error));
             }
         }
+        works.retain(|work| {
+            let mine = !lost.contains(&work.receipt);
+            if !mine {
+                log::lost(work);
+            }
+            mine
+        });
         let mut state = self.lock();
         state.noting = false;
         let count = works.len().min(state.idle);
@@ -313,5 +324,83 @@ impl State {
         };
         let count = self.fresh.iter().enumerate().take_while(fits).count();
         self.fresh.drain(..count).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_app::arguments::ParameterList;
+    use apium_app::effective::TaskDefaults;
+    use apium_app::options::TaskOptions;
+    use apium_app::registry::RegistryBuilder;
+    use apium_app::request::Request;
+    use apium_app::task::{Hooks, TaskDef, TaskFn};
+    use apium_protocol::json::Json;
+    use apium_transport::consumer::{Acker, AtomicSettle, Disposition, Tag, lease_lost};
+    use apium_transport::error::Result;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::work::Source;
+
+    static DEF: TaskDef = TaskDef {
+        name: "t",
+        aliases: &[],
+        parameters: ParameterList { function: "t", named: &[], var_args: true, var_kwargs: true },
+        options: || {
+            let mut options = TaskOptions::NEW;
+            options.acks_late = Some(true);
+            options
+        },
+        hooks: Hooks::NONE,
+        needs: &[],
+        takes_ctx: true,
+        run: TaskFn::Blocking(|_| Ok(Json::NULL)),
+        location: "here",
+    };
+
+    /// An acker to which every odd receipt is somebody else's.
+    struct Odd;
+
+    impl Acker for Odd {
+        fn ack(&self, _: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn reject(&self, _: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+            let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
+            let lost: Vec<Receipt> = receipts.iter().filter(odd).cloned().collect();
+            Box::pin(async move { Err(lease_lost("begin", &lost, receipts.len())) })
+        }
+
+        fn atomic(&self) -> Option<&dyn AtomicSettle> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_work_whose_lease_is_lost_does_not_begin() {
+        let mut builder = RegistryBuilder::new();
+        builder.def(&DEF);
+        let registry = builder.build(&TaskDefaults::default(), |_| TaskOptions::NEW).unwrap();
+        let source = Arc::new(Source { acker: Arc::new(Odd), one_store: false });
+        let work = |number| Work {
+            request: Arc::new(Request::direct()),
+            task: registry.get("t").unwrap().clone(),
+            receipt: Receipt { tag: Tag::Number(number), fence: 1 },
+            source: source.clone(),
+            expires: None,
+        };
+        let ready = Ready::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true);
+        assert!(ready.push((1..=6).map(work).collect()).is_empty());
+        for number in [2, 4, 6] {
+            assert_eq!(ready.next().await.unwrap().receipt.tag, Tag::Number(number));
+            ready.done();
+        }
+        assert_eq!(ready.quiet(), Some(3), "nothing else is left");
     }
 }

@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use apium_app::app::App;
 use apium_app::task_error::TaskError;
+use apium_protocol::codecs::serializer::Serializer;
+use apium_protocol::error::Result as ProtocolResult;
 use apium_protocol::message::Message;
+use apium_protocol::value::Value;
 use apium_transport::outgoing::Outgoing;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
-use crate::rig::{Notes, counts, dead, exception, json, send, state};
+use futures_util::StreamExt as _;
+
+use crate::rig::{Gate, Notes, counts, dead, exception, json, send, state, until_counts, until_state};
 use crate::task;
 
 task!(Add = "add", [], async |ctx| {
@@ -112,6 +119,91 @@ async fn an_eta_that_the_broker_did_not_park_is_parked_by_the_worker() {
     let parked = counts(&app, "celery").await;
     assert_eq!((parked.ready, parked.unacked, parked.parked), (0, 0, 1), "no worker holds it (P7)");
     assert_eq!(app.advance(Duration::from_secs(5)).await, 1);
+}
+
+task!(Holds = "holds", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+});
+task!(Watched = "watched", [track_started: Some(true)], async |_ctx| Ok(json(1)));
+
+#[tokio::test]
+async fn an_expired_task_is_revoked_on_receipt_although_every_slot_is_busy() {
+    let gate = Gate::new();
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
+    let app = builder.register::<Holds>().register::<Watched>().build().await.unwrap();
+    send(&app, "holds", "first").await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    gate.begun(1).await;
+    app.sig("watched").call().task_id("id").expires_in(Duration::ZERO).send(&app).await.unwrap();
+    // Expired, and its eta is still to come.
+    let past = apium_protocol::timestamp::format(app.now() - Duration::from_secs(1));
+    let ahead = apium_protocol::timestamp::format(app.now() + Duration::from_secs(60));
+    send_changed(&app, "both", |message| {
+        message.headers.task = Some("watched".into());
+        (message.headers.eta, message.headers.expires) = (Some(ahead), Some(past));
+    })
+    .await;
+    until_state(&app, "id", "REVOKED").await;
+    until_state(&app, "both", "REVOKED").await;
+    until_counts(&app, 0, 1).await;
+    gate.open(1);
+    assert_eq!(worker.stop(StopKind::Warm).await.finished, 3);
+}
+
+#[tokio::test]
+async fn a_task_that_expires_while_it_waits_for_a_slot_is_never_started() {
+    let gate = Gate::new();
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
+    let app = builder.register::<Holds>().register::<Watched>().build().await.unwrap();
+    send(&app, "holds", "first").await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    gate.begun(1).await;
+    let call = app.sig("watched").call().task_id("id").expires_in(Duration::from_secs(5));
+    let result = call.send(&app).await.unwrap();
+    let mut states = std::pin::pin!(result.watch().await.unwrap());
+    until_counts(&app, 0, 2).await;
+    app.clock().advance(Duration::from_secs(5));
+    gate.open(1);
+    // The first state that anybody sees is the last.
+    let first = states.next().await.unwrap().unwrap();
+    assert_eq!(first.state.as_str(), "REVOKED");
+    until_counts(&app, 0, 0).await;
+    worker.stop(StopKind::Warm).await;
+}
+
+/// A serializer that cannot bear what it gets.
+struct Touchy;
+
+impl Serializer for Touchy {
+    fn name(&self) -> &str {
+        "touchy"
+    }
+
+    fn content_type(&self) -> &str {
+        "application/x-touchy"
+    }
+
+    fn encode(&self, _: &Value) -> ProtocolResult<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn decode(&self, _: &[u8]) -> ProtocolResult<Value> {
+        panic!("touched")
+    }
+}
+
+#[tokio::test]
+async fn a_serializer_that_panics_costs_its_message_and_not_the_worker() {
+    let notes = Notes::default();
+    let builder = App::test().with(|app| app.autodiscover(false).serializer(Touchy)).state(notes.clone());
+    let builder = builder.setting("accept_content", vec!["json", "touchy"]);
+    let app = builder.register::<Add>().build().await.unwrap();
+    send_changed(&app, "bad", |message| message.properties.content_type = Some("application/x-touchy".into())).await;
+    send_changed(&app, "good", |_| {}).await;
+    app.drain().await;
+    assert_eq!(dead(&app).await, [("undecodable".to_owned(), "its serializer panicked".to_owned())]);
+    assert_eq!(state(&app, "good").await, "SUCCESS");
 }
 
 #[tokio::test]
