@@ -12,6 +12,9 @@ use apium::transport::memory::MemoryDriver;
 
 use crate::gate::Gate;
 
+/// How long a test waits for a result that must come: without it a feature that is off would hang rather than fail.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// One driver with a fresh namespace.
 pub(crate) enum Ground {
     Memory,

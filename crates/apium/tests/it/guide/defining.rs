@@ -8,8 +8,8 @@ use apium::protocol::codecs::serializer::Serializer;
 use apium::protocol::value::Value;
 use apium::worker::shutdown::StopKind;
 
-use crate::gate::Gate;
-use crate::ground::{Notes, given, notes, only};
+use crate::gate::{Gate, gated};
+use crate::ground::{Notes, PATIENCE, given, notes, only};
 
 #[task]
 async fn create_user(username: String, password: String) -> TaskResult<String> {
@@ -45,7 +45,8 @@ async fn late(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
 }
 
 #[task(name = "guide.tracked", track_started)]
-async fn tracked() -> TaskResult<i64> {
+pub(crate) async fn tracked(State(gate): State<Gate>) -> TaskResult<i64> {
+    gate.pass().await;
     Ok(1)
 }
 
@@ -220,7 +221,7 @@ on_every_driver! {
         let app = ground.app(&[]).await;
         let result = kept_elsewhere::delay(7).send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(result.get().await.unwrap(), 7);
+        assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 7);
         let ids = [result.id().clone()];
         assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
     }
@@ -238,16 +239,21 @@ on_every_driver! {
     }
 
     async fn guide_0_08_track_started_stores_process_and_host(ground: &Ground) {
-        let app = ground.app(&[]).await;
+        let gate = Gate::default();
+        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let worker = app.worker().concurrency(2).start().await.unwrap();
         let result = tracked::delay().send(&app).await.unwrap();
-        let untracked = named::delay(1).send(&app).await.unwrap();
-        let states = crate::guide::states::states_of(&result, &app).await;
-        let started = states.iter().find(|document| document.state == TaskState::Started).expect("STARTED is stored");
+        let untracked = gated::delay(1).send(&app).await.unwrap();
+        gate.entered(2).await;
+        let started = result.document().await.unwrap().expect("STARTED is stored before the run");
+        assert_eq!(started.state, TaskState::Started);
         let info = started.result.to_value().unwrap();
         assert_eq!(info.get("pid").and_then(Value::as_i64), Some(i64::from(std::process::id())));
         assert!(info.get("hostname").and_then(Value::as_str).is_some_and(|name| name.contains('@')));
-        let states = crate::guide::states::states_of(&untracked, &app).await;
-        assert!(states.iter().all(|document| document.state != TaskState::Started));
+        assert_eq!(untracked.document().await.unwrap(), None);
+        gate.open(2);
+        assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 1);
+        worker.stop(StopKind::Warm).await;
     }
 
     async fn guide_0_09_rate_limit_spaces_starts(ground: &Ground) {
@@ -326,7 +332,7 @@ on_every_driver! {
         app.clock().advance(Duration::from_millis(1900));
         assert_eq!(result.state().await.unwrap(), TaskState::Pending);
         app.clock().advance(Duration::from_millis(200));
-        let error = result.get().await.unwrap_err();
+        let error = result.get().timeout(PATIENCE).await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "TimeLimitExceeded");
         worker.stop(StopKind::Warm).await;
     }
@@ -341,8 +347,8 @@ on_every_driver! {
         app.clock().advance(Duration::from_millis(1900));
         assert_eq!(caught.state().await.unwrap(), TaskState::Pending);
         app.clock().advance(Duration::from_millis(200));
-        assert_eq!(caught.get().await.unwrap(), "cleaned up");
-        let error = uncaught.get().await.unwrap_err();
+        assert_eq!(caught.get().timeout(PATIENCE).await.unwrap(), "cleaned up");
+        let error = uncaught.get().timeout(PATIENCE).await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "SoftTimeLimitExceeded");
         worker.stop(StopKind::Warm).await;
     }

@@ -11,7 +11,17 @@ use apium::request::{DeliveryInfo, Request};
 use apium::testing::TestApp;
 use apium_app::retry::NextRun;
 
-use crate::ground::only;
+use crate::ground::{Notes, PATIENCE, only};
+
+/// Sends its message back once, then tells whether it knows.
+#[task(name = "guide.sent_back", acks_late)]
+async fn sent_back(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<bool> {
+    if notes.take().is_empty() {
+        notes.add("first");
+        return Err(TaskError::reject(true));
+    }
+    Ok(ctx.request().delivery_info.redelivered)
+}
 
 /// Everything about the run, as one map.
 #[task(name = "guide.whoami")]
@@ -183,6 +193,9 @@ on_every_driver! {
         assert_eq!((text(&seen, "exchange"), text(&seen, "routing_key")), (Some(""), Some("side")));
         assert_eq!(seen.get("priority").and_then(Value::as_i64), Some(7));
         assert_eq!(seen.get("redelivered").and_then(Value::as_bool), Some(false));
+        let again = sent_back::delay().send(&app).await.unwrap();
+        app.drain().await;
+        assert!(again.get().timeout(PATIENCE).await.unwrap(), "the second delivery says so");
     }
 
     async fn guide_0_41_reply_to(ground: &Ground) {

@@ -9,8 +9,11 @@ use apium::prelude::*;
 use apium::protocol::record::ResultDocument;
 use apium::protocol::value::Value;
 use apium::testing::TestApp;
+use apium::worker::shutdown::StopKind;
 
+use crate::gate::Gate;
 use crate::ground::{Notes, notes};
+use crate::guide::defining::tracked;
 
 /// Every state that a watcher of `result` sees while everything due is run, the ready one last.
 pub(crate) async fn states_of<T: serde::de::DeserializeOwned + Send + 'static>(
@@ -114,14 +117,17 @@ on_every_driver! {
     }
 
     async fn guide_0_56_started_has_process_and_host(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let result = ok::delay().send(&app).await.unwrap();
-        let states = states_of(&result, &app).await;
-        assert_eq!(states[0].state, TaskState::Started);
-        assert_eq!(
-            states[0].result.to_value().unwrap().get("pid").and_then(Value::as_i64),
-            Some(i64::from(std::process::id()))
-        );
+        let gate = Gate::default();
+        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let worker = app.worker().concurrency(1).hostname("w1@here").start().await.unwrap();
+        let result = tracked::delay().send(&app).await.unwrap();
+        gate.entered(1).await;
+        assert_eq!(result.state().await.unwrap(), TaskState::Started);
+        let info = result.info().await.unwrap().to_value().unwrap();
+        assert_eq!(info.get("pid").and_then(Value::as_i64), Some(i64::from(std::process::id())));
+        assert_eq!(info.get("hostname").and_then(Value::as_str), Some("w1@here"));
+        gate.open(1);
+        worker.stop(StopKind::Warm).await;
     }
 
     async fn guide_0_57_success_holds_the_value(ground: &Ground) {
