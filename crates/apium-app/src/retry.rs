@@ -379,7 +379,8 @@ mod tests {
         let kwargs = |kwargs: Kwargs| kwargs.iter().map(|(k, n)| ((*k).to_owned(), number(n))).collect::<Vec<_>>();
         // (inherited, new, what is sent)
         type Both = (&'static [i64], Kwargs);
-        let table: [(Both, (Option<&'static [i64]>, Option<Kwargs>), Both); 7] = [
+        type New = (Option<&'static [i64]>, Option<Kwargs>);
+        let table: [(Both, New, Both); 7] = [
             ((&[1], &[("y", 2)]), (Some(&[7, 8]), None), (&[7, 8], &[])),
             ((&[1], &[("y", 2), ("z", 3)]), (Some(&[7, 8]), None), (&[7, 8], &[("z", 3)])),
             ((&[1, 2], &[]), (Some(&[7]), None), (&[7], &[])),
