@@ -1,8 +1,8 @@
-//! Records what is logged while a future runs on this thread.
+//! Records what is logged while a future runs.
 
 use std::fmt::Write as _;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -53,12 +53,16 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
     }
 }
 
-/// Runs a future and returns what was logged on this thread meanwhile.
+/// Runs a future and returns what was logged meanwhile, by other tests too: look for your own ids. One subscriber serves the
+/// whole program, because one for each thread would race with others for what `tracing` remembers of a place in the code.
 pub(crate) async fn record(running: impl Future<Output = ()>) -> Vec<Line> {
-    let recorder = Recorder::default();
-    let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    static RECORDER: OnceLock<Recorder> = OnceLock::new();
+    let recorder = RECORDER.get_or_init(|| {
+        let recorder = Recorder::default();
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(recorder.clone())).unwrap();
+        recorder
+    });
+    let before = recorder.0.lock().unwrap().len();
     running.await;
-    drop(guard);
-    let lines = recorder.0.lock().unwrap();
-    lines.clone()
+    recorder.0.lock().unwrap()[before..].to_vec()
 }

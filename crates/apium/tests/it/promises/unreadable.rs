@@ -103,6 +103,7 @@ const DEAD: &[(&str, &str, &str)] = &[
     ("no_task_header_not_dict", "undecodable", "task"),
     ("no_task_header_dict_without_task", "undecodable", "task"),
     ("bad_eta", "bad-eta", "not-a-date"),
+    ("wrong_arity", "arguments", "missing 1 required positional argument"),
     ("body_two_elements", "undecodable", "three elements"),
     ("missing_content_type", "undecodable", "content type"),
     ("missing_id_header", "undecodable", "id of the task"),
@@ -211,9 +212,13 @@ on_every_driver! {
             assert_eq!(letter.code, *code, "{case}: {}", letter.reason);
             assert!(letter.reason.contains(word), "{case}: {}", letter.reason);
             assert_kept(&letter, message, case);
-            if let Some(id) = &message.headers.id {
-                let stored = app.result::<Json>(id.clone()).state().await.unwrap();
-                assert_eq!(stored.as_str(), state.as_deref().unwrap_or("PENDING"), "{case}");
+            match (state, &message.headers.id) {
+                (Some(state), _) => assert_eq!(state_of(&app, message).await.as_str(), state, "{case}"),
+                (None, Some(id)) => {
+                    let stored = app.result::<Json>(id.clone()).state().await.unwrap();
+                    assert_eq!(stored, TaskState::Pending, "{case}");
+                }
+                (None, None) => {}
             }
         }
         stop(running, StopKind::Warm).await;
