@@ -5,13 +5,15 @@
 //! counts what runs (it is not settled), and early ack does not (it is).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use apium_transport::address::Address;
 use apium_transport::broker::SharedBroker;
-use apium_transport::consumer::{ConsumeSpec, Consumer};
+use apium_transport::consumer::{ConsumeSpec, Consumer, Disposition, Receipt};
 use apium_transport::error::{Error, Result};
 use apium_transport::topology::Topology;
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use crate::process::Process;
@@ -69,7 +71,14 @@ impl Consume {
         let mut wait = FIRST_WAIT;
         loop {
             let source = self.source(&*consumer);
-            let Err(error) = self.fetch(&mut consumer, &source, &mut phase, &mut wait).await else { break };
+            let Err(error) = self.fetch(&mut consumer, &source, &mut phase, &mut wait).await else {
+                tokio::select! {
+                    biased;
+                    _ = phase.wait_for(|phase| *phase == Phase::Close) => {}
+                    () = self.let_go(&mut *consumer, &source) => {}
+                }
+                break;
+            };
             tracing::warn!(%error, broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
             let resting = async {
                 tokio::time::sleep(wait).await;
@@ -111,12 +120,41 @@ impl Consume {
                 consumer.set_prefetch(wanted).await?;
                 prefetch = wanted;
             }
-            tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                batch = consumer.next(BATCH) => self.process.take_in(batch?, source),
-            }
+                batch = consumer.next(BATCH) => batch?,
+            };
+            let late = self.process.take_in(batch, source);
+            self.give_back(source, late.into_iter().map(|work| work.receipt).collect()).await;
             *wait = FIRST_WAIT;
+        }
+    }
+
+    /// Reads the queues no longer, and gives back at once what was on its way from them (P13): runs may last long.
+    async fn let_go(&self, consumer: &mut dyn Consumer, source: &Source) {
+        for queue in &self.spec.queues {
+            if let Err(error) = consumer.unsubscribe(queue).await {
+                tracing::debug!(%error, queue, "could not leave a queue");
+                // What it gave back would come again.
+                return;
+            }
+        }
+        while let Some(Ok(batch)) = consumer.next(BATCH).now_or_never() {
+            self.give_back(source, batch.into_iter().map(|delivery| delivery.receipt).collect()).await;
+        }
+    }
+
+    /// Gives back what came after the stop. What cannot be given back now is when the consumer is closed.
+    async fn give_back(&self, source: &Source, late: Vec<Receipt>) {
+        if late.is_empty() {
+            return;
+        }
+        let count = late.len() as u64;
+        let requeued = source.acker.reject(late.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
+        match requeued.await {
+            Ok(()) => _ = self.process.counts.given_back.fetch_add(count, Ordering::Relaxed),
+            Err(error) => tracing::debug!(%error, "could not give back what came after the stop"),
         }
     }
 

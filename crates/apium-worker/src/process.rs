@@ -50,23 +50,25 @@ pub(crate) struct Counts {
     pub(crate) finished: AtomicU64,
     /// Runs that a cold stop gave up.
     pub(crate) cancelled: AtomicU64,
+    /// Messages given back that were fetched and not begun.
+    pub(crate) given_back: AtomicU64,
 }
 
 impl Process {
-    /// The first stop, for a batch: what may run is lined up, what may not is settled.
-    pub(crate) fn take_in(&self, deliveries: Vec<Delivery>, source: &Arc<Source>) {
+    /// The first stop, for a batch: what may run is lined up, what may not is settled. Gives back what comes after the stop.
+    #[must_use = "what comes after the stop is to be given back"]
+    pub(crate) fn take_in(&self, deliveries: Vec<Delivery>, source: &Arc<Source>) -> Vec<Work> {
         let _stop = tracing::trace_span!(target: "apium::walk", "process", deliveries = deliveries.len()).entered();
         let now = self.clock.now();
         let mut works = Vec::with_capacity(deliveries.len());
-        let mut ends = Vec::new();
+        let (mut ends, mut late) = (Vec::new(), Vec::new());
         for delivery in deliveries {
             match self.intake.decide(delivery, source, now) {
                 Step::Run(work) => {
                     log::received(&work);
                     works.push(work);
                 }
-                // What comes after the stop stays unsettled, and goes back when the consumer is closed.
-                Step::Wait(due, work) => drop(self.ready.push_eta(due, work)),
+                Step::Wait(due, work) => late.extend(self.ready.push_eta(due, work)),
                 Step::Expired(work) => ends.push(self.expired(&work, now)),
                 Step::End(turned) => {
                     log::turned(&turned);
@@ -75,7 +77,8 @@ impl Process {
             }
         }
         self.completer.submit_all(ends);
-        drop(self.ready.push(works));
+        late.extend(self.ready.push(works));
+        late
     }
 
     /// The other three stops, for one task in its slot.

@@ -51,7 +51,7 @@ impl Running {
             tokio::select! {
                 biased;
                 _ = switch.asked(StopKind::Now) => None,
-                given_back = stopping => Some(given_back),
+                () = stopping => Some(()),
             }
         };
         if stopped.is_none() {
@@ -65,7 +65,7 @@ impl Running {
             cause,
             finished,
             finished_while_stopping: finished - before,
-            given_back: stopped.unwrap_or_default(),
+            given_back: counts.given_back.load(Ordering::Relaxed),
             cancelled: counts.cancelled.load(Ordering::Relaxed),
             leaked_threads: self.process.executor.threads.leaked(),
             unsettled: self.process.completer.open(),
@@ -75,10 +75,10 @@ impl Running {
         report
     }
 
-    /// The stop in order; tells how many messages were given back. Dropped when the worker is to leave at once.
-    async fn stop(&mut self) -> u64 {
+    /// The stop in order. Dropped when the worker is to leave at once.
+    async fn stop(&mut self) {
         self.phase.send_replace(Phase::Hold);
-        let mut given_back = self.give_back();
+        self.give_back();
         let switch = self.switch.clone();
         tokio::select! {
             biased;
@@ -86,7 +86,7 @@ impl Running {
             _ = switch.asked(StopKind::Cold) => self.stop_cold().await,
         }
         // What was on its way to the slots when they ended.
-        given_back += self.give_back();
+        self.give_back();
         let settled = self.completer.ask_and_join();
         tokio::pin!(settled);
         tokio::select! {
@@ -99,7 +99,6 @@ impl Running {
         }
         self.phase.send_replace(Phase::Close);
         self.consume.join(None).await;
-        given_back
     }
 
     /// Gives up what runs, after the time that is left to it.
@@ -126,11 +125,10 @@ impl Running {
     }
 
     /// Gives back what no slot has: it is in its queue again before the runs end (P13).
-    fn give_back(&self) -> u64 {
+    fn give_back(&self) {
         let left = self.process.ready.close();
-        let count = left.len() as u64;
+        self.process.counts.given_back.fetch_add(left.len() as u64, Ordering::Relaxed);
         self.process.completer.submit_all(left.into_iter().map(given_back));
-        count
     }
 
     /// Ends what is left: nothing of it can take long.
