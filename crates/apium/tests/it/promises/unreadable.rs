@@ -103,7 +103,7 @@ const DEAD: &[(&str, &str, &str)] = &[
     ("no_task_header_not_dict", "undecodable", "task"),
     ("no_task_header_dict_without_task", "undecodable", "task"),
     ("bad_eta", "bad-eta", "not-a-date"),
-    ("wrong_arity", "arguments", "missing 1 required positional argument"),
+    ("wrong_arity", "arguments", "missing 1 required positional argument: 'y'"),
     ("body_two_elements", "undecodable", "three elements"),
     ("missing_content_type", "undecodable", "content type"),
     ("missing_id_header", "undecodable", "id of the task"),
@@ -199,11 +199,6 @@ on_every_driver! {
                 let stored = state_of(&app, message).await;
                 let expected = if case == "kwargs_not_mapping" { "SUCCESS" } else { state.as_deref().unwrap() };
                 assert_eq!(stored.as_str(), expected, "{case}");
-                // What fails because its arguments fit no call is kept too, before its FAILURE is stored.
-                let kept = letters(&app).await.split_off(usize::try_from(count).unwrap());
-                assert!(kept.iter().all(|letter| letter.code == "arguments"), "{case}: {kept:?}");
-                assert!(kept.len() <= usize::from(stored == TaskState::Failure), "{case}: {kept:?}");
-                count += kept.len() as u64;
                 continue;
             };
             count += 1;
@@ -212,13 +207,9 @@ on_every_driver! {
             assert_eq!(letter.code, *code, "{case}: {}", letter.reason);
             assert!(letter.reason.contains(word), "{case}: {}", letter.reason);
             assert_kept(&letter, message, case);
-            match (state, &message.headers.id) {
-                (Some(state), _) => assert_eq!(state_of(&app, message).await.as_str(), state, "{case}"),
-                (None, Some(id)) => {
-                    let stored = app.result::<Json>(id.clone()).state().await.unwrap();
-                    assert_eq!(stored, TaskState::Pending, "{case}");
-                }
-                (None, None) => {}
+            if let Some(id) = &message.headers.id {
+                let stored = app.result::<Json>(id.clone()).state().await.unwrap();
+                assert_eq!(stored.as_str(), state.as_deref().unwrap_or("PENDING"), "{case}");
             }
         }
         stop(running, StopKind::Warm).await;
@@ -232,13 +223,10 @@ on_every_driver! {
         until_dead(&app, count).await;
         stop(running, StopKind::Warm).await;
         let after = letters(&app).await;
-        // Those that were run first come behind those that were turned away at once.
-        let told = |letters: &[DeadLetter]| {
-            let mut told: Vec<_> = letters.iter().map(|one| format!("{} {:?}", one.code, one.message)).collect();
-            told.sort();
-            told
-        };
-        assert_eq!(told(&before), told(&after));
+        for old in &before {
+            let same = |new: &&DeadLetter| (&new.code, &new.message) == (&old.code, &old.message);
+            assert_eq!(after.iter().filter(same).count(), 1, "{old:?}");
+        }
 
         let able = world.app().register_task(Add::<true>).compression(Foo).build().await.unwrap();
         assert_eq!(dead(&able).replay(keys(&after)).await.unwrap(), count);
