@@ -1,6 +1,5 @@
 //! Workers as a program runs them, in this process: their tasks stand at a gate until the test lets them go on.
 
-use std::future::Future;
 use std::time::Duration;
 
 use apium::prelude::*;
@@ -63,7 +62,7 @@ pub(crate) async fn one_run(app: &App) {
 }
 
 /// Waits until something holds, looking every other millisecond.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let mut looks = tokio::time::interval(LOOK);
     let holding = async {
         while !holds().await {

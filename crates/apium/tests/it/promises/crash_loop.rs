@@ -20,7 +20,7 @@ async fn crash(app: &App, fetched: u64, left: u64) {
     until_counts(app, left - fetched, fetched).await;
     // Dropped without a stop: nothing is settled, and the broker sees a dead consumer.
     drop(worker);
-    until(&format!("none of {left} is delivered"), || async { counts(app).await.unacked == 0 }).await;
+    until(&format!("none of {left} is delivered"), async || counts(app).await.unacked == 0).await;
 }
 
 on_every_driver! {
@@ -97,13 +97,13 @@ async fn promise_04_killed_worker_processes_count() {
         assert_eq!(dead(&app).await.len(), 0, "before crash {round}");
         let worker = place.worker_with(&[], &[("APIUM_TASK_TRACK_STARTED", "true")]);
         let pid = u64::from(worker.pid());
-        until("the task runs", || async { started_by(&killer).await == Some(pid) }).await;
+        until("the task runs", async || started_by(&killer).await == Some(pid)).await;
         worker.kill();
     }
     let sum = app.sig("tasks.add").args((2, 2)).send().await.unwrap();
     let worker = place.worker(&[]);
     assert_eq!(value(&sum).await.decode::<i64>().unwrap(), 4, "others flow on");
-    until("the task is put aside", || async { dead(&app).await.len() == 1 }).await;
+    until("the task is put aside", async || dead(&app).await.len() == 1).await;
     let letter = dead(&app).await.remove(0);
     assert_eq!((letter.code.as_str(), letter.task_id.as_deref()), ("crash-loop", Some(killer.id().as_str())));
     let left = counts(&app).await;

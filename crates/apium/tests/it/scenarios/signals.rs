@@ -23,7 +23,7 @@ async fn in_state(results: &[AsyncResult<Json>], state: &TaskState) -> usize {
 }
 
 async fn until_two_run(results: &[AsyncResult<Json>]) {
-    until("two tasks run", || async { in_state(results, &TaskState::Started).await == 2 }).await;
+    until("two tasks run", async || in_state(results, &TaskState::Started).await == 2).await;
 }
 
 #[tokio::test]
