@@ -51,8 +51,13 @@ pub async fn etas(count: u64) -> Result<(), BoxError> {
     let without = settled_memory(&place.address()).await?;
     let app = app(&place.address()).await?;
     fill_later(&app, count).await?;
-    app.close().await?;
     let with = settled_memory(&place.address()).await?;
+    let stats = app.broker().queues().ok_or("count the etas: this broker cannot")?.stats().await?;
+    let parked: u64 = stats.iter().map(|queue| queue.parked).sum();
+    if parked != count {
+        return Err(format!("{parked} of {count} etas are pending").into());
+    }
+    app.close().await?;
     report::figure("etas", with - without, "MB");
     Ok(())
 }
