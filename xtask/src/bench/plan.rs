@@ -42,9 +42,10 @@ const EMBEDDED: Plan = Plan {
     ],
     runs: 5,
     page: "docs/BENCH-EMBEDDED.md",
-    about: "The embedded driver, a file on disk with `synchronous=FULL`, a task that does nothing with the arguments `(i, \"x\" * 64)`, late \
-            ack. Producer and worker share the machine. Executions are counted by the task itself, by number, so that a lost or \
-            repeated one shows.",
+    about: "The embedded driver on a file on disk, every commit flushed before it is answered (`synchronous=full`); a task that \
+            does nothing, with the arguments `(i, \"x\" * 64)`; late ack. Where a worker drains it has 128 slots and holds four \
+            times as many messages; the live producer calls one by one from 64 callers. Producer and worker share the \
+            machine. Executions are counted by the task itself, by number, so that a lost or repeated one shows.",
     goals: &[
         goal("enqueue_batches", "enqueue, batches of 1,000", Some(Bound::AtLeast(80_000.0)), "/s"),
         goal("enqueue_callers", "enqueue, one by one from 64 callers", Some(Bound::AtLeast(45_000.0)), "/s"),
