@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::bench::figures::Figures;
 use crate::bench::plan::{PLANS, Plan};
-use crate::bench::{machine, table};
+use crate::bench::{machine, quiet, table};
 use crate::commands::Answer;
 use crate::{output, process};
 
@@ -45,7 +45,9 @@ fn execute(plan: &Plan, runs: usize) -> Answer {
     // Round by round, so that a noisy minute does not hit one measure alone.
     for round in 1..=runs {
         for measure in plan.measures {
-            output::step(&format!("{} {measure}, run {round} of {runs}", plan.binary));
+            let busy =
+                quiet::wait().map_or(String::new(), |busy| format!(", machine {:.0} % busy before", busy * 100.0));
+            output::step(&format!("{} {measure}, run {round} of {runs}{busy}", plan.binary));
             let program =
                 ["run", "--quiet", "--release", "--package", "apium-harness", "--bin", plan.binary, "--", measure];
             let lines = process::read(process::cargo(&program)?)?;
@@ -55,7 +57,8 @@ fn execute(plan: &Plan, runs: usize) -> Answer {
     }
     let (table, met) = table::render(plan.goals, &figures);
     let page = format!(
-        "# Measured: {}\n\n{}\n\nMade by `cargo xtask bench {}` on {}. Medians, with the least and the most of the runs behind them.\n\n{table}",
+        "# Measured: {}\n\n{}\n\nMade by `cargo xtask bench {}` on {}. Medians, with the least and the most of the runs \
+         behind them; a run waits up to a minute for a quiet machine.\n\n{table}",
         plan.name,
         plan.about,
         plan.name,

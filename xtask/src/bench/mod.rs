@@ -5,4 +5,5 @@ pub(crate) mod figures;
 pub(crate) mod goal;
 pub(crate) mod machine;
 pub(crate) mod plan;
+pub(crate) mod quiet;
 pub(crate) mod table;
