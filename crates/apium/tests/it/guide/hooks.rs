@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use apium::prelude::*;
 
+use crate::gate::Gate;
 use crate::ground::{Notes, notes};
 
 fn note(ctx: &Ctx, text: impl Into<String>) {
@@ -71,8 +72,11 @@ async fn refused(ctx: &Ctx) -> TaskResult<i64> {
     Ok(1)
 }
 
+/// Goes on once its watcher has seen the first state.
 #[task(name = "guide.hello")]
-async fn hello(ctx: &Ctx, a: i64, b: i64) -> TaskResult<String> {
+async fn hello(ctx: &Ctx, State(gate): State<Gate>, a: i64, b: i64) -> TaskResult<String> {
+    ctx.update_state("PROGRESS", 0).await?;
+    gate.pass().await;
     ctx.update_state("PROGRESS", 50).await?;
     ctx.update_state("PROGRESS", 90).await?;
     Ok(format!("hello world: {}", a + b))
@@ -131,11 +135,15 @@ on_every_driver! {
     }
 
     async fn guide_0_88_on_message_sees_every_state(ground: &Ground) {
-        let app = ground.app(&[]).await;
+        let gate = Gate::default();
+        let app = ground.builder().state(gate.clone()).build().await.unwrap();
         let result = hello::delay(4, 6).send(&app).await.unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
-        let get = result.get().on_message(move |body| sink.lock().unwrap().push(body.clone()));
+        let get = result.get().on_message(move |body| {
+            gate.open(1);
+            sink.lock().unwrap().push(body.clone());
+        });
         let (value, _) = tokio::join!(get, app.drain());
         assert_eq!(value.unwrap(), "hello world: 10");
         let bodies: Vec<serde_json::Value> =
@@ -143,7 +151,12 @@ on_every_driver! {
         let short: Vec<_> = bodies.iter().map(|b| (b["status"].as_str().unwrap(), b["result"].to_string())).collect();
         assert_eq!(
             short,
-            [("PROGRESS", "50".into()), ("PROGRESS", "90".into()), ("SUCCESS", "\"hello world: 10\"".to_owned())]
+            [
+                ("PROGRESS", "0".to_owned()),
+                ("PROGRESS", "50".to_owned()),
+                ("PROGRESS", "90".to_owned()),
+                ("SUCCESS", "\"hello world: 10\"".to_owned())
+            ]
         );
         for body in &bodies {
             assert_eq!(body["task_id"], result.id().as_str());

@@ -1,6 +1,5 @@
 //! Rows 0.55–0.63: states, states of one's own, abortable tasks and task classes.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apium::arguments::Parameter;
@@ -10,27 +9,18 @@ use apium::protocol::record::ResultDocument;
 use apium::protocol::value::Value;
 use apium::testing::TestApp;
 use apium::worker::shutdown::StopKind;
+use futures_util::TryStreamExt as _;
 
 use crate::gate::Gate;
 use crate::ground::{Notes, notes};
 use crate::guide::defining::tracked;
 
-/// Every state that a watcher of `result` sees while everything due is run, the ready one last.
-pub(crate) async fn states_of<T: serde::de::DeserializeOwned + Send + 'static>(
-    result: &AsyncResult<T>,
-    app: &TestApp,
-) -> Vec<ResultDocument> {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let sink = seen.clone();
-    let watching = result.get().on_message(move |body| sink.lock().unwrap().push(document(body))).outcome();
-    let (outcome, _) = tokio::join!(watching, app.drain());
-    outcome.unwrap();
-    let seen = seen.lock().unwrap();
-    seen.clone()
-}
-
-fn document(body: &Json) -> ResultDocument {
-    ResultDocument::from_json(body.as_bytes()).unwrap()
+/// Every state that a watcher of `result` sees while everything due is run, the ready one last. The watch stands before
+/// anything runs.
+pub(crate) async fn states_of<T>(result: &AsyncResult<T>, app: &TestApp) -> Vec<ResultDocument> {
+    let watch = result.watch().await.unwrap();
+    let (seen, _) = tokio::join!(watch.try_collect(), app.drain());
+    seen.unwrap()
 }
 
 #[derive(Debug)]
