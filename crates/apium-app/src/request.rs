@@ -114,40 +114,6 @@ impl Request {
         self
     }
 
-    /// With `is_eager` set: it runs in the caller's process.
-    #[must_use]
-    pub fn eager(mut self) -> Self {
-        self.is_eager = true;
-        self
-    }
-
-    /// With `utc` as the app (`enable_utc`) or a message of protocol 1 has it.
-    #[must_use]
-    pub fn with_utc(mut self, utc: bool) -> Self {
-        self.utc = utc;
-        self
-    }
-
-    /// The request of a message as a worker took it from its queue.
-    pub fn received(
-        headers: Headers,
-        properties: Properties,
-        body: Body,
-        from: DeliveryInfo,
-        hostname: Arc<str>,
-    ) -> Self {
-        Self {
-            headers,
-            properties,
-            body,
-            delivery_info: from,
-            hostname,
-            is_eager: false,
-            called_directly: false,
-            utc: true,
-        }
-    }
-
     /// The task's id; `None` when called directly.
     pub fn id(&self) -> Option<&TaskId> {
         self.headers.id.as_ref()

@@ -89,7 +89,7 @@ impl Intake {
         };
         let priority = message.properties.priority;
         let from = DeliveryInfo { exchange, routing_key, priority, redelivered, queue };
-        let mut request = Request::received(headers, message.properties, body, from, self.hostname.clone());
+        let mut request = Request::from_message(headers, message.properties, body, from).on_host(self.hostname.clone());
         request.utc = utc.unwrap_or(self.utc);
         let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
             return self.unknown(&request, receipt, now);

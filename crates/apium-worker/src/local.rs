@@ -44,7 +44,8 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
     let invocation = app.codecs().decode(&message, app.accept())?;
     let from = DeliveryInfo { priority: message.properties.priority, ..DeliveryInfo::default() };
     let host: Arc<str> = node::host().into();
-    let mut request = Request::received(invocation.headers, message.properties, invocation.body, from, host);
+    let mut request =
+        Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
     let executor = Executor {
