@@ -4,18 +4,32 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Encodes bytes.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0u32, |word, (i, &b)| word | u32::from(b) << (16 - 8 * i));
-        for i in 0..4 {
-            if i <= chunk.len() {
-                out.push(char::from(ALPHABET[(word >> (18 - 6 * i)) as usize & 0x3f]));
-            } else {
-                out.push('=');
-            }
-        }
+    let mut out = Vec::new();
+    encode_into(bytes, &mut out);
+    // The alphabet is ASCII.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends the encoded bytes.
+pub fn encode_into(bytes: &[u8], out: &mut Vec<u8>) {
+    let letter = |word: u32, shift: u32| ALPHABET[(word >> shift) as usize & 0x3f];
+    out.reserve(bytes.len().div_ceil(3) * 4);
+    let (triples, rest) = bytes.as_chunks::<3>();
+    for &[a, b, c] in triples {
+        let word = u32::from_be_bytes([0, a, b, c]);
+        out.extend_from_slice(&[letter(word, 18), letter(word, 12), letter(word, 6), letter(word, 0)]);
     }
-    out
+    match *rest {
+        [a] => {
+            let word = u32::from_be_bytes([0, a, 0, 0]);
+            out.extend_from_slice(&[letter(word, 18), letter(word, 12), b'=', b'=']);
+        }
+        [a, b] => {
+            let word = u32::from_be_bytes([0, a, b, 0]);
+            out.extend_from_slice(&[letter(word, 18), letter(word, 12), letter(word, 6), b'=']);
+        }
+        _ => {}
+    }
 }
 
 /// Decodes text; line breaks and blanks are skipped. `None` when it is not base64.

@@ -88,7 +88,8 @@ impl Headers {
         out
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Appends the headers as `to_json` gives them.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut map = MapWriter::new(out, &self.extra);
         map.text_if("lang", self.lang.as_deref());
         match &self.task {

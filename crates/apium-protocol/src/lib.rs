@@ -4,6 +4,7 @@
 pub mod base64;
 pub mod body;
 pub mod codecs;
+pub mod envelope;
 pub mod error;
 pub mod exception;
 pub mod headers;

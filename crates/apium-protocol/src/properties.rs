@@ -75,10 +75,11 @@ impl Properties {
         Ok(properties)
     }
 
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    /// Reads one property's value.
+    pub(crate) fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
         match key {
-            "content_type" => self.content_type = lenient::known(reader, &CONTENT_TYPES)?,
-            "content_encoding" => self.content_encoding = lenient::known(reader, &CONTENT_ENCODINGS)?,
+            "content_type" => self.content_type = known_content_type(reader)?,
+            "content_encoding" => self.content_encoding = known_content_encoding(reader)?,
             "correlation_id" => self.correlation_id = lenient::owned(reader)?,
             "reply_to" => self.reply_to = lenient::owned(reader)?,
             "delivery_mode" => self.delivery_mode = lenient::octet(reader)?,
@@ -90,6 +91,16 @@ impl Properties {
         }
         Ok(())
     }
+}
+
+/// Reads a content type, wherever it stands.
+pub(crate) fn known_content_type(reader: &mut Reader<'_>) -> Result<Option<Cow<'static, str>>> {
+    lenient::known(reader, &CONTENT_TYPES)
+}
+
+/// Reads a content encoding, wherever it stands.
+pub(crate) fn known_content_encoding(reader: &mut Reader<'_>) -> Result<Option<Cow<'static, str>>> {
+    lenient::known(reader, &CONTENT_ENCODINGS)
 }
 
 serde_by_json! { Properties }

@@ -28,6 +28,11 @@ impl<'a> Reader<'a> {
         Ok(Self { text: utf8(owner)?, at: 0, owner: Some(owner) })
     }
 
+    /// How many bytes were consumed.
+    pub(crate) fn place(&self) -> usize {
+        self.at
+    }
+
     /// An error at this place.
     pub(crate) fn fail<T>(&self, what: &str) -> Result<T> {
         Err(Error::new(ErrorKind::Decode, format!("read JSON at byte {}: {what}", self.at)))

@@ -76,7 +76,8 @@ pub(crate) fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
     }
 }
 
-fn from_redis(raw: &str) -> Option<Captured> {
+/// Read by a tree, apart from the codec that the library has.
+pub(crate) fn from_redis(raw: &str) -> Option<Captured> {
     let envelope: BTreeMap<String, Json> = Json::from_text(raw).ok()?.decode().ok()?;
     let text = |key: &str| envelope.get(key).and_then(|json| json.decode::<String>().ok());
     let (body, headers, properties) = (text("body")?, envelope.get("headers")?, envelope.get("properties")?);
