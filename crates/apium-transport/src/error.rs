@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Connection,
     /// An operation did not finish before its deadline.
     Timeout,
+    /// The store answers and cannot do it now: its memory is full, it loads its data, it is a replica after a failover.
+    Unavailable,
     /// A receipt is no longer ours: its lease ran out and the message was given to another consumer.
     LeaseLost,
     /// The store refused: full, read-only, no permission.
@@ -63,7 +65,7 @@ impl Error {
 
     /// Whether the same operation may succeed when it is tried again.
     pub fn is_retryable(&self) -> bool {
-        self.is_connection()
+        self.is_connection() || self.kind == ErrorKind::Unavailable
     }
 }
 

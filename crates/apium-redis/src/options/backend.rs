@@ -1,0 +1,33 @@
+//! The options of a result backend: Celery's `result_backend_transport_options`, and a few of Apium's own.
+
+use apium_transport::address::Address;
+use apium_transport::driver::DriverOptions;
+use apium_transport::error::Result;
+
+use crate::options::given::Given;
+use crate::options::target::{Finding, Target};
+use crate::result_keys::ResultKeys;
+
+/// A result backend as its address and options describe it.
+#[derive(Debug, Clone)]
+pub(crate) struct BackendOptions {
+    pub(crate) target: Target,
+    pub(crate) keys: ResultKeys,
+}
+
+impl BackendOptions {
+    pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
+        let mut given = Given::new(address, &options.extra);
+        let target = Target::read(address, options, &mut given)?;
+        // Celery puts a separator behind a prefix that ends in none.
+        let mut prefix = given.take("global_keyprefix").unwrap_or_default();
+        if !prefix.is_empty() && !prefix.ends_with([':', '_', '-', '.']) {
+            prefix.push('_');
+        }
+        if let Finding::Cluster { tag } = &target.finding {
+            prefix = format!("{{{tag}}}{prefix}");
+        }
+        given.finish()?;
+        Ok(Self { target, keys: ResultKeys::new(&prefix) })
+    }
+}

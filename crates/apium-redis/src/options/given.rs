@@ -1,0 +1,95 @@
+//! Options as texts, from the transport options and from the query of the address (which wins), and their reading.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apium_transport::address::Address;
+use apium_transport::error::{Error, ErrorKind, Result};
+
+/// Options of kombu's and redis-py's client that have no counterpart here: accepted, so that one configuration serves both.
+const WITHOUT_MEANING: &[&str] = &[
+    "client_name",
+    "connection_class",
+    "credential_provider",
+    "encoding",
+    "health_check_interval",
+    "max_connections",
+    "min_other_sentinels",
+    "retry_on_timeout",
+    "retry_policy",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "supports_fanout",
+    "unacked_mutex_expire",
+    "unacked_mutex_key",
+    "unacked_restore_interval",
+    "unacked_restore_limit",
+    "unacked_restore_throttle",
+];
+
+/// Options that nobody has read yet.
+#[derive(Debug)]
+pub(crate) struct Given {
+    options: BTreeMap<String, String>,
+    address: Address,
+    known: Vec<&'static str>,
+}
+
+impl Given {
+    pub(crate) fn new(address: &Address, extra: &BTreeMap<String, String>) -> Self {
+        let mut options = extra.clone();
+        for part in address.secret_text().split(';') {
+            let Some((_, query)) = part.split_once('?') else { continue };
+            for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+                options.insert(name.into_owned(), value.into_owned());
+            }
+        }
+        Self { options, address: address.clone(), known: Vec::new() }
+    }
+
+    /// Takes an option by its name.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        self.options.remove(name)
+    }
+
+    /// Takes a number of seconds.
+    pub(crate) fn seconds(&mut self, name: &'static str) -> Result<Option<Duration>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        let read = text.trim().parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+        let read = read.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        read.map(Some).ok_or_else(|| self.wrong(name, &text, "a number of seconds above 0"))
+    }
+
+    /// Takes a truth value: `true`, `1`, `yes`, `on` and their opposites.
+    pub(crate) fn truth(&mut self, name: &'static str) -> Result<Option<bool>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(Some(true)),
+            "false" | "0" | "no" | "off" | "none" => Ok(Some(false)),
+            _ => Err(self.wrong(name, &text, "true or false")),
+        }
+    }
+
+    /// The error of an option's value.
+    pub(crate) fn wrong(&self, name: &str, value: &str, wanted: &str) -> Error {
+        let context = format!("read the option {name} of {}: it is {value:?} and must be {wanted}", self.address);
+        Error::new(ErrorKind::Address, context)
+    }
+
+    /// The error of an address.
+    pub(crate) fn bad_address(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Address, format!("read the address {}: {why}", self.address))
+    }
+
+    /// Refuses what nobody has read.
+    pub(crate) fn finish(self) -> Result<()> {
+        let unknown = self.options.keys().find(|name| !WITHOUT_MEANING.contains(&name.as_str()));
+        let Some(unknown) = unknown else { return Ok(()) };
+        let mut known = self.known.clone();
+        known.sort_unstable();
+        let known = known.join(", ");
+        Err(self.bad_address(&format!("there is no option {unknown:?}; there are {known}")))
+    }
+}

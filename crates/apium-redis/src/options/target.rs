@@ -1,0 +1,214 @@
+//! Which server an address means: one of several places, what a sentinel names, or the node of a cluster that has our slot.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use apium_transport::address::Address;
+use apium_transport::driver::DriverOptions;
+use apium_transport::error::Result;
+use url::Url;
+
+use crate::options::given::Given;
+
+/// The schemes of this driver's addresses.
+pub(crate) const SCHEMES: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+socket",
+    "sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+    "valkey",
+    "valkeys",
+];
+
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// Where a server listens.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// Who may connect.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+/// How a server is found among the places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// The first place that answers; the others are for a failover.
+    Direct,
+    /// The places are sentinels, which name the master.
+    Sentinel { master: String, login: Login },
+    /// The places are nodes of a cluster; the one that has the slot of this tag serves.
+    Cluster { tag: String },
+}
+
+/// The encryption of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// Whether the server's certificate is checked (`ssl_cert_reqs`).
+    pub(crate) checked: bool,
+    /// Who is trusted (`ssl_ca_certs`); the system's store otherwise.
+    pub(crate) roots: Option<PathBuf>,
+    /// This client's certificate and key (`ssl_certfile`, `ssl_keyfile`).
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Which server an address means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) places: Vec<(Place, Login)>,
+    pub(crate) database: i64,
+    pub(crate) finding: Finding,
+    pub(crate) tls: Option<Tls>,
+    /// How long connecting may take.
+    pub(crate) connect_timeout: Duration,
+    /// How long an answer may take before the connection counts as broken.
+    pub(crate) answer_timeout: Duration,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.password.is_some() { "Login(**)" } else { "Login" })
+    }
+}
+
+impl Target {
+    pub(crate) fn read(address: &Address, options: &DriverOptions, given: &mut Given) -> Result<Self> {
+        let scheme = address.scheme();
+        let mut places = Vec::new();
+        let mut database = None;
+        for part in address.secret_text().split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let (place, login, path) = place(part, scheme).ok_or_else(|| given.bad_address(HOW))?;
+            if let Some(path) = path {
+                let number = path.parse::<i64>().ok().filter(|number| *number >= 0);
+                let why = "the path is the number of a database, such as /0";
+                database = Some(number.ok_or_else(|| given.bad_address(why))?);
+            }
+            places.push((place, login));
+        }
+        if let Some(text) = given.take("virtual_host").or_else(|| given.take("db")) {
+            let number = text.trim_start_matches('/').parse::<i64>().ok();
+            database = Some(number.ok_or_else(|| given.wrong("virtual_host", &text, "the number of a database"))?);
+        }
+        let finding = finding(scheme, given)?;
+        let tls = tls(scheme, given)?;
+        let answer_timeout = given.seconds("socket_timeout")?.unwrap_or(Duration::from_secs(5));
+        Ok(Self {
+            places,
+            database: database.unwrap_or(0),
+            finding,
+            tls,
+            connect_timeout: options.connect_timeout,
+            answer_timeout,
+        })
+    }
+
+    /// Whether two targets are one store.
+    pub(crate) fn is_same_store(&self, other: &Self) -> bool {
+        let places = |target: &Self| target.places.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>();
+        let found = |target: &Self| match &target.finding {
+            Finding::Direct => String::new(),
+            Finding::Sentinel { master, .. } => master.clone(),
+            Finding::Cluster { tag } => format!("{{{tag}}}"),
+        };
+        self.database == other.database && places(self) == places(other) && found(self) == found(other)
+    }
+}
+
+const HOW: &str = "write redis://[user:password@]host[:port][/database], rediss://…, redis+socket:///path, \
+                   sentinel://host:port;sentinel://host:port or redis+cluster://host:port";
+
+/// One part of an address: its place, who connects, and the path behind it.
+fn place(part: &str, scheme: &str) -> Option<(Place, Login, Option<String>)> {
+    // A list may name its scheme once or for each.
+    let text = if part.contains("://") { part.to_owned() } else { format!("{scheme}://{part}") };
+    let url = Url::parse(&text).ok()?;
+    let decoded = |text: &str| {
+        let pair = format!("x={}", text.replace('+', "%2B"));
+        url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+    };
+    let user = Some(url.username()).filter(|user| !user.is_empty()).and_then(decoded);
+    let login = Login { user, password: url.password().and_then(decoded) };
+    if url.scheme() == "redis+socket" {
+        let path = decoded(url.path()).filter(|path| path.len() > 1)?;
+        return Some((Place::Unix(path.into()), login, None));
+    }
+    let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = url.port().unwrap_or(if url.scheme() == "sentinel" { SENTINEL_PORT } else { PORT });
+    let path = url.path().trim_matches('/');
+    let path = (!path.is_empty()).then(|| path.to_owned());
+    Some((Place::Tcp { host, port }, login, path))
+}
+
+fn finding(scheme: &str, given: &mut Given) -> Result<Finding> {
+    let master = given.take("master_name");
+    let own = given.take("sentinel_kwargs");
+    let tag = given.take("hash_tag");
+    match scheme {
+        "sentinel" => {
+            let why = "sentinels need the option master_name";
+            let master = master.ok_or_else(|| given.bad_address(why))?;
+            let mut login = Login::default();
+            if let Some(text) = own {
+                let map: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_str(&text.replace('\'', "\"")).map_err(|_| {
+                        given.wrong("sentinel_kwargs", "**", "a JSON map with username and password")
+                    })?;
+                let text = |name: &str| map.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+                login = Login { user: text("username"), password: text("password") };
+            }
+            Ok(Finding::Sentinel { master, login })
+        }
+        "redis+cluster" | "rediss+cluster" => {
+            Ok(Finding::Cluster { tag: tag.unwrap_or_else(|| "apium".to_owned()) })
+        }
+        _ => Ok(Finding::Direct),
+    }
+}
+
+fn tls(scheme: &str, given: &mut Given) -> Result<Option<Tls>> {
+    let wanted = given.take("ssl_cert_reqs");
+    let roots = given.take("ssl_ca_certs").map(PathBuf::from);
+    let (certificate, key) = (given.take("ssl_certfile"), given.take("ssl_keyfile"));
+    let forced = given.truth("ssl")?.unwrap_or(false);
+    if !forced && !matches!(scheme, "rediss" | "rediss+cluster" | "valkeys") {
+        return Ok(None);
+    }
+    let checked = match wanted.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("required" | "cert_required" | "2") => true,
+        Some("none" | "cert_none" | "0") => false,
+        Some(other) => return Err(given.wrong("ssl_cert_reqs", other, "required or none")),
+    };
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (Some(both), None) => Some((both.clone().into(), both.into())),
+        (None, Some(key)) => return Err(given.wrong("ssl_keyfile", &key, "given together with ssl_certfile")),
+        (None, None) => None,
+    };
+    Ok(Some(Tls { checked, roots, identity }))
+}

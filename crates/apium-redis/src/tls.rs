@@ -1,0 +1,36 @@
+//! Encrypted connections (`rediss://`), with the feature `tls`.
+
+use redis::{Client, ConnectionInfo, RedisResult};
+
+use crate::options::target::Tls;
+
+/// A client that trusts and shows the certificates of the options.
+#[cfg(feature = "tls")]
+pub(crate) fn open(info: ConnectionInfo, tls: &Tls) -> RedisResult<Client> {
+    use redis::{ClientTlsConfig, ErrorKind, RedisError, TlsCertificates};
+
+    if tls.roots.is_none() && tls.identity.is_none() {
+        return Client::open(info);
+    }
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| {
+            let text = format!("could not read {}: {error}", path.display());
+            RedisError::from((ErrorKind::InvalidClientConfig, "a file of the TLS options", text))
+        })
+    };
+    let client_tls = match &tls.identity {
+        Some((certificate, key)) => {
+            Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+        }
+        None => None,
+    };
+    let root_cert = tls.roots.as_deref().map(read).transpose()?;
+    Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
+}
+
+/// Without the feature there are none.
+#[cfg(not(feature = "tls"))]
+pub(crate) fn open(_: ConnectionInfo, _: &Tls) -> RedisResult<Client> {
+    let text = "this build has no TLS: turn on the feature redis-tls";
+    Err((redis::ErrorKind::InvalidClientConfig, text).into())
+}
