@@ -1,0 +1,193 @@
+//! A process that ends with ours, however ours ends: returned from, panicked, or killed with SIGKILL.
+//!
+//! Without unsafe code a parent cannot ask the kernel for that, so a shell stands in between. It starts the program and
+//! reads from a pipe whose other end only we hold. When the pipe closes, because we dropped it or because we are gone, the
+//! shell removes the program's directory and kills its whole process group. The group is its own, so Ctrl-C in a terminal
+//! ends us first, and then the program by the same way.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::log::Log;
+
+/// The shell's part. Arguments: the directory to remove (may be empty), the program, its arguments. It tells the process id
+/// of the program on standard error and ends with the program's status.
+///
+/// The directory goes before the group does: the group is killed as a whole, its shell included, since only the number of
+/// a group that somebody is still in cannot have passed to other processes meanwhile.
+const GUARD: &str = r#"
+directory=$1
+shift
+exec 3<&0
+"$@" </dev/null 3<&- 2>&1 &
+program=$!
+(
+    read -r word <&3
+    if [ -n "$directory" ] && [ "$word" != keep ]; then
+        rm -rf "$directory" || rm -rf "$directory"
+    fi
+    kill -s KILL 0
+) >/dev/null 2>&1 &
+exec 3<&- >/dev/null
+echo "$program" >&2
+exec 2>/dev/null
+wait "$program"
+"#;
+
+/// A running program and its guard. Dropped, it is killed and its directory is gone.
+#[derive(Debug)]
+pub struct Guarded {
+    guard: Child,
+    hold: Option<ChildStdin>,
+    pid: u32,
+    log: Log,
+}
+
+impl Guarded {
+    /// Starts `command` (program, arguments, variables and folder count; its streams do not). `directory` is removed when
+    /// the program is dropped or we end.
+    pub fn start(command: &Command, directory: Option<&Path>) -> io::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", GUARD, "guard"]).arg(directory.unwrap_or(Path::new("")));
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        if let Some(folder) = command.get_current_dir() {
+            shell.current_dir(folder);
+        }
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut guard = shell.spawn()?;
+        let missing = || io::Error::other("the guard has no pipe");
+        let hold = guard.stdin.take();
+        let log = Log::of(guard.stdout.take().ok_or_else(missing)?);
+        let mut said = String::new();
+        BufReader::new(guard.stderr.take().ok_or_else(missing)?).read_line(&mut said)?;
+        let pid = said.trim().parse().map_err(|_| io::Error::other(format!("the guard said {said:?}")))?;
+        Ok(Self { guard, hold, pid, log })
+    }
+
+    /// The program's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What it printed, on both streams.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// How the program ended; nothing while it runs. A signal counts as 128 and its number, as in a shell.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.guard.try_wait().ok().flatten()
+    }
+
+    /// Sends a signal, named as `kill -s` takes it. One that has ended gets none.
+    pub fn signal(&mut self, name: &str) {
+        if self.ended().is_none() {
+            send(name, &self.pid.to_string());
+        }
+    }
+
+    /// Kills the program and every process that it started, as when the machine goes down. Its directory stays.
+    pub fn kill_all(&mut self) {
+        // While we hold the pipe the guard is in the group, so the number is still the group's.
+        if let Some(_hold) = self.hold.take() {
+            send("KILL", &format!("-{}", self.guard.id()));
+        }
+    }
+
+    /// Waits for the end of the program and of all that it started.
+    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        if self.log.wait_for_end(within) { self.guard.wait().ok() } else { None }
+    }
+
+    /// Ends the guard and what is left of the program, and leaves the directory to the next one.
+    pub(crate) fn keep_directory(mut self) {
+        if let Some(hold) = &mut self.hold {
+            // A guard that is gone removes nothing.
+            let _ = hold.write_all(b"keep\n");
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        drop(self.hold.take());
+        // Its status is the signal that ended it.
+        let _ = self.guard.wait();
+        self.log.join();
+    }
+}
+
+/// `kill -s NAME -- TARGET`, as the shell has it: there may be no program of that name.
+fn send(name: &str, target: &str) {
+    let sent = Command::new("sh").args(["-c", r#"kill -s "$1" -- "$2""#, "kill", name, target]).output();
+    // A process that ended just now takes no signal, which is no fault of the sender.
+    if let Err(error) = sent {
+        panic!("could not send {name} to process {target}: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::log::Seen;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn shell(script: &str) -> Guarded {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env("WORD", "from outside");
+        Guarded::start(&command, None).unwrap()
+    }
+
+    #[test]
+    fn it_prints_and_ends_with_its_status() {
+        let mut program = shell("echo \"$WORD\"; echo two >&2; exit 7");
+        assert_eq!(program.wait(LIMIT).and_then(|status| status.code()), Some(7));
+        assert_eq!(program.log().text(), "from outside\ntwo\n");
+    }
+
+    #[test]
+    fn a_signal_reaches_the_program() {
+        let mut program = shell("echo ready; exec tail -f /dev/null");
+        assert_eq!(program.log().wait_for(&["ready"], LIMIT), Seen::Line);
+        program.signal("TERM");
+        assert_eq!(program.wait(LIMIT).and_then(|status| status.code()), Some(128 + 15));
+    }
+
+    #[test]
+    fn dropping_kills_what_the_program_started_and_removes_the_directory() {
+        let directory = std::env::temp_dir().join(format!("apium-guarded-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "tail -f /dev/null & echo $!; wait"]);
+        let program = Guarded::start(&command, Some(&directory)).unwrap();
+        program.log().wait_for(&["\n"], LIMIT);
+        let child = program.log().text().trim().to_owned();
+        assert!(alive(&child));
+        drop(program);
+        assert!(!directory.exists());
+        // It has closed its files and is about to be gone.
+        let until = Instant::now() + LIMIT;
+        while alive(&child) {
+            assert!(Instant::now() < until, "{child} lives");
+            std::thread::yield_now();
+        }
+    }
+
+    fn alive(pid: &str) -> bool {
+        // A zombie that nobody has waited for yet is dead.
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+}

@@ -1,0 +1,3 @@
+//! The peers themselves: they start, fail on request, and are gone when their time is.
+
+mod redis_server;
