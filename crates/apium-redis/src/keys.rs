@@ -108,6 +108,11 @@ impl Keys {
         format!("{}_kombu.binding.{exchange}", self.prefix)
     }
 
+    /// The bindings of an exchange whose queues do not expire (kombu 5.7).
+    pub(crate) fn permanent_binding(&self, exchange: &str) -> String {
+        format!("{}_kombu.binding_permanent.{exchange}", self.prefix)
+    }
+
     /// What the keys of bindings begin with, for a search.
     pub(crate) fn binding_pattern(&self) -> String {
         format!("{}_kombu.binding.*", glob_escaped(&self.prefix))

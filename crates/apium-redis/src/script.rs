@@ -26,3 +26,13 @@ impl Script {
 
 /// Takes messages and notes that they are out.
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
+
+/// Ends deliveries: results, follow-ups, and what becomes of the messages.
+pub(crate) static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/settle.lua"))));
+
+/// Returns what was parked and is due.
+pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/due.lua")));
+
+/// Returns what waits of a consumer have moved to where it was.
+pub(crate) static PUT_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/put_back.lua")));

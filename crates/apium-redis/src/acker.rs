@@ -1,0 +1,105 @@
+//! Settles the deliveries of one consumer.
+
+use std::sync::Arc;
+
+use apium_transport::address::Address;
+use apium_transport::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
+use apium_transport::error::Result;
+use futures_util::future::BoxFuture;
+use redis::Value;
+
+use crate::core::Core;
+use crate::seat::Seat;
+use crate::settle::{self, End};
+
+/// The acker of a consumer.
+#[derive(Debug)]
+pub(crate) struct RedisAcker {
+    pub(crate) core: Arc<Core>,
+    pub(crate) seat: Arc<Seat>,
+}
+
+impl Acker for RedisAcker {
+    fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let ends = receipts.into_iter().map(|receipt| ended(receipt, Settle::Ack)).collect();
+            settle::settle(&self.core, &self.seat, "ack", ends).await
+        })
+    }
+
+    fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let ends = receipts.into_iter().map(|(receipt, how)| ended(receipt, Settle::Reject(how))).collect();
+            settle::settle(&self.core, &self.seat, "reject", ends).await
+        })
+    }
+
+    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let sorted = self.seat.sort(receipts.iter().cloned());
+            let mut lost = sorted.lost;
+            for part in sorted.ours.chunks(settle::MOST) {
+                let tags: Vec<(&str, bool)> = part.iter().map(|(_, tag, _)| (tag.as_str(), true)).collect();
+                let gone = touch(&self.core, "note that runs begin", &tags).await?;
+                self.seat.begun(part.iter().map(|(number, ..)| *number));
+                let gone: Vec<_> = gone.into_iter().filter_map(|place| part.get(place)).collect();
+                self.seat.settled(gone.iter().map(|(number, ..)| *number));
+                lost.extend(gone.iter().map(|(number, _, held)| Seat::receipt(*number, held)));
+            }
+            match lost.is_empty() {
+                true => Ok(()),
+                false => Err(lease_lost("begin", &lost, receipts.len())),
+            }
+        })
+    }
+
+    fn atomic(&self) -> Option<&dyn AtomicSettle> {
+        Some(self)
+    }
+}
+
+fn ended(receipt: Receipt, how: Settle) -> End {
+    End { delivery: Some((receipt, how)), ..End::default() }
+}
+
+impl AtomicSettle for RedisAcker {
+    fn shares_store_with(&self, backend: &Address) -> bool {
+        self.core.shares_store_with(backend)
+    }
+
+    fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let ends = settle::prepare(&self.core, batch).await?;
+            settle::settle(&self.core, &self.seat, "settle", ends).await
+        })
+    }
+}
+
+/// Shows that these deliveries live, with whether their runs have begun. Answers which are not there any more.
+pub(crate) async fn touch(core: &Core, what: &'static str, tags: &[(&str, bool)]) -> Result<Vec<usize>> {
+    let now = core.link.server_now();
+    let scores = [settle::score(now, false), settle::score(now, true)];
+    let index = core.keys.index();
+    let mut command = redis::cmd("ZADD");
+    command.arg(&index).arg("XX").arg("CH");
+    for (tag, begun) in tags {
+        command.arg(&scores[usize::from(*begun)]).arg(*tag);
+    }
+    if let Value::Int(changed) = core.link.command(what, &command).await?
+        && usize::try_from(changed).is_ok_and(|changed| changed == tags.len())
+    {
+        return Ok(Vec::new());
+    }
+    // Some are gone, or had this very score.
+    let mut command = redis::cmd("ZMSCORE");
+    command.arg(&index);
+    for (tag, _) in tags {
+        command.arg(*tag);
+    }
+    match core.link.command(what, &command).await? {
+        Value::Array(found) => {
+            Ok(found.iter().enumerate().filter(|(_, score)| **score == Value::Nil).map(|(place, _)| place).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
+}

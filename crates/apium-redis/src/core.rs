@@ -1,0 +1,72 @@
+//! What a broker and its consumers share: the link, the names of keys, and what is known of queues and result backends.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apium_transport::address::Address;
+use apium_transport::error::Result;
+
+use crate::bindings::Known;
+use crate::keys::Keys;
+use crate::link::Link;
+use crate::options::broker::BrokerOptions;
+use crate::options::target::Target;
+use crate::result_keys::ResultKeys;
+
+/// The result backends that a driver has opened, so that a broker knows which of them are its own store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OpenedBackends(Arc<Mutex<Vec<OpenedBackend>>>);
+
+#[derive(Debug, Clone)]
+struct OpenedBackend {
+    address: Address,
+    target: Target,
+    keys: ResultKeys,
+}
+
+impl OpenedBackends {
+    /// Notes a backend that was opened.
+    pub(crate) fn add(&self, address: Address, target: Target, keys: ResultKeys) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.iter().all(|other| other.address != address) {
+            all.push(OpenedBackend { address, target, keys });
+        }
+    }
+
+    fn find(&self, fits: impl Fn(&OpenedBackend) -> bool) -> Option<OpenedBackend> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|backend| fits(backend)).cloned()
+    }
+}
+
+/// What a broker and its consumers share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) link: Link,
+    pub(crate) keys: Keys,
+    pub(crate) options: BrokerOptions,
+    pub(crate) known: Known,
+    backends: OpenedBackends,
+}
+
+impl Core {
+    pub(crate) fn new(link: Link, options: BrokerOptions, backends: OpenedBackends) -> Self {
+        Self { link, keys: options.keys.clone(), options, known: Known::default(), backends }
+    }
+
+    /// The names of the results in this very store.
+    pub(crate) fn result_keys(&self) -> Option<ResultKeys> {
+        self.backends.find(|backend| backend.target.is_same_store(self.link.target())).map(|backend| backend.keys)
+    }
+
+    /// Whether the result backend at `address` is this very store, so that results and deliveries can be settled in one step.
+    pub(crate) fn shares_store_with(&self, address: &Address) -> bool {
+        let found = self.backends.find(|backend| backend.address == *address);
+        found.is_some_and(|backend| {
+            backend.target.is_same_store(self.link.target()) && self.result_keys() == Some(backend.keys)
+        })
+    }
+
+    /// Refuses when the broker was closed.
+    pub(crate) fn check_open(&self, what: &str) -> Result<()> {
+        self.link.check_open(what)
+    }
+}

@@ -1,0 +1,22 @@
+-- Returns parked messages whose time has come to the end of their lists.
+--
+-- KEYS  eta
+-- ARGV  what begins the keys of parked messages, the channel of etas, the instant that counts as now, how many at the most
+-- Answers how many, and the next instant ('' when nothing is parked).
+local moved, left = 0, tonumber(ARGV[4])
+for _, list in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3], 'LIMIT', 0, 64)) do
+  local key = ARGV[1] .. list
+  local due = left > 0 and redis.call('ZRANGEBYSCORE', key, '-inf', ARGV[3], 'LIMIT', 0, left) or {}
+  for first = 1, #due, 1000 do
+    local last = math.min(first + 999, #due)
+    redis.call('LPUSH', list, unpack(due, first, last))
+    redis.call('ZREM', key, unpack(due, first, last))
+  end
+  moved = moved + #due
+  left = left - #due
+  local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+  if head then redis.call('ZADD', KEYS[1], head, list) else redis.call('ZREM', KEYS[1], list) end
+end
+local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or ''
+if moved > 0 then redis.call('PUBLISH', ARGV[2], next) end
+return { moved, next }

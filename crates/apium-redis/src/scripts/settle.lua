@@ -1,0 +1,97 @@
+-- The end of deliveries in one step: results, follow-ups, and what becomes of the messages. record.lua stands before it.
+--
+-- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta
+-- ARGV  what begins the keys of parked messages, the channel of etas, now; the number of tags, the tags; then operations:
+--         i N              what follows belongs to the N-th tag (0: to none)
+--         r …              a record, as write_record reads it
+--         p list envelope  to the end of a list             b list envelope  to its front
+--         e list due envelope   parked                      f channel payload  published
+--         d document       into the dead set                c tag     its crashes are forgotten
+--         k tag limit list envelope document     one crash more: to the front of its list, or, at the limit, into the dead set
+-- Answers which of the tags were not held any more: what belongs to them is left out.
+--
+-- Removing the tags comes first, since a script that has written is not refused for lack of memory; should something fail
+-- after it, they are put back.
+local parked, channel, now = ARGV[1], ARGV[2], ARGV[3]
+local count = tonumber(ARGV[4])
+local at = 5 + count
+local lost, answer = {}, {}
+if count > 0 then
+  if redis.call('ZREM', KEYS[2], unpack(ARGV, 5, 4 + count)) < count then
+    for n = 1, count do
+      if redis.call('HEXISTS', KEYS[1], ARGV[4 + n]) == 0 then
+        lost[n] = true
+        answer[#answer + 1] = n
+      end
+    end
+  end
+end
+local function bury(document)
+  local key = redis.call('INCR', KEYS[5])
+  redis.call('HSET', KEYS[4], key, document)
+  redis.call('ZADD', KEYS[6], key, key)
+end
+local function run()
+  local skip, heads = false, {}
+  while at <= #ARGV do
+    local op = ARGV[at]
+    if op == 'i' then
+      skip = lost[tonumber(ARGV[at + 1])]
+      at = at + 2
+    elseif op == 'r' then
+      if not skip then write_record(at + 1) end
+      at = at + 1 + RECORD_ARGS
+    elseif op == 'p' then
+      if not skip then redis.call('LPUSH', ARGV[at + 1], ARGV[at + 2]) end
+      at = at + 3
+    elseif op == 'b' then
+      if not skip then redis.call('RPUSH', ARGV[at + 1], ARGV[at + 2]) end
+      at = at + 3
+    elseif op == 'f' then
+      if not skip then redis.call('PUBLISH', ARGV[at + 1], ARGV[at + 2]) end
+      at = at + 3
+    elseif op == 'e' then
+      if not skip then
+        local list = ARGV[at + 1]
+        redis.call('ZADD', parked .. list, ARGV[at + 2], ARGV[at + 3])
+        heads[list] = true
+      end
+      at = at + 4
+    elseif op == 'd' then
+      if not skip then bury(ARGV[at + 1]) end
+      at = at + 2
+    elseif op == 'k' then
+      if not skip then
+        local limit = tonumber(ARGV[at + 2])
+        if limit > 0 and redis.call('HINCRBY', KEYS[3], ARGV[at + 1], 1) >= limit then
+          redis.call('HDEL', KEYS[3], ARGV[at + 1])
+          bury(ARGV[at + 5])
+        else
+          redis.call('RPUSH', ARGV[at + 3], ARGV[at + 4])
+        end
+      end
+      at = at + 6
+    else
+      if not skip then redis.call('HDEL', KEYS[3], ARGV[at + 1]) end
+      at = at + 2
+    end
+  end
+  local before, after = nil, nil
+  if next(heads) then before = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2] end
+  for list in pairs(heads) do
+    redis.call('ZADD', KEYS[7], redis.call('ZRANGE', parked .. list, 0, 0, 'WITHSCORES')[2], list)
+  end
+  if next(heads) then
+    after = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2]
+    if after ~= before then redis.call('PUBLISH', channel, after) end
+  end
+end
+local done, failure = pcall(run)
+if not done then
+  for n = 1, count do
+    if not lost[n] then redis.call('ZADD', KEYS[2], now, ARGV[4 + n]) end
+  end
+  return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+end
+if count > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count)) end
+return answer

@@ -1,0 +1,244 @@
+//! What one consumer holds: the deliveries that are out and not settled, and how many more it may take.
+//!
+//! In the server every delivery stands in kombu's `unacked` and `unacked_index` under a tag of this driver's making,
+//! `apium.<consumer>.<number>`: so it is known whose it is without a further key. The number is the fence of the receipt.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use apium_transport::consumer::{ConsumeSpec, Receipt, Tag};
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+use crate::keys::Keys;
+
+/// One queue's list, by its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) queue: Arc<str>,
+    pub(crate) list: String,
+    /// What follows the envelope in `unacked`.
+    pub(crate) suffix: String,
+}
+
+/// A delivery that is out.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) tag: Arc<str>,
+    pub(crate) source: Arc<Source>,
+    /// The envelope as it was taken.
+    pub(crate) raw: Bytes,
+    pub(crate) redelivered: bool,
+    pub(crate) begun: bool,
+    /// A settlement of it was sent and not answered: it may be done.
+    pub(crate) doubtful: bool,
+}
+
+/// A consumer's place.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) spec: ConsumeSpec,
+    state: Mutex<State>,
+    /// Wakes who waits for room, or for the end.
+    pub(crate) changed: Notify,
+    /// Counts the times at which the consumer had to enter anew, and 0 when it is closed.
+    life: watch::Sender<Life>,
+}
+
+/// How a consumer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Open,
+    Closed,
+}
+
+#[derive(Debug)]
+struct State {
+    id: Arc<str>,
+    held: HashMap<u64, Held>,
+    last: u64,
+    prefetch: usize,
+    /// Asked of the server and not answered.
+    asked: usize,
+    queues: Vec<Arc<str>>,
+}
+
+/// Receipts that are this seat's, with what they name, and the others.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    pub(crate) ours: Vec<(u64, String, Held)>,
+    pub(crate) lost: Vec<Receipt>,
+}
+
+impl Seat {
+    /// A seat with a new id; `first` is a number below all that come.
+    pub(crate) fn new(spec: ConsumeSpec, first: u64) -> Self {
+        let state = State {
+            id: fresh_id(),
+            held: HashMap::new(),
+            last: first,
+            prefetch: spec.prefetch,
+            asked: 0,
+            queues: Vec::new(),
+        };
+        Self { spec, state: Mutex::new(state), changed: Notify::new(), life: watch::Sender::new(Life::Open) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn id(&self) -> Arc<str> {
+        self.lock().id.clone()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.life.borrow() == Life::Closed
+    }
+
+    /// No more: what is held is somebody else's from now on.
+    pub(crate) fn close(&self) -> Vec<(u64, String, Held)> {
+        self.life.send_replace(Life::Closed);
+        let mut state = self.lock();
+        let id = state.id.clone();
+        let mut all: Vec<_> = state.held.drain().map(|(number, held)| (number, server_tag(&id, number), held)).collect();
+        drop(state);
+        self.changed.notify_waiters();
+        all.sort_unstable_by_key(|(number, ..)| *number);
+        all
+    }
+
+    /// Ends when the seat is closed.
+    pub(crate) async fn wait_closed(&self) {
+        let mut life = self.life.subscribe();
+        // The sender lives in `self`.
+        let _ = life.wait_for(|life| *life == Life::Closed).await;
+    }
+
+    /// The consumer was taken for dead: it enters anew, and nothing that it held is its own.
+    pub(crate) fn enter_anew(&self) -> usize {
+        let mut state = self.lock();
+        state.id = fresh_id();
+        let lost = state.held.len();
+        state.held.clear();
+        drop(state);
+        self.changed.notify_waiters();
+        lost
+    }
+
+    /// How many more deliveries may be taken.
+    pub(crate) fn room(&self) -> usize {
+        let state = self.lock();
+        match state.prefetch {
+            0 => usize::MAX,
+            prefetch => prefetch.saturating_sub(state.held.len() + state.asked),
+        }
+    }
+
+    pub(crate) fn set_prefetch(&self, prefetch: usize) {
+        self.lock().prefetch = prefetch;
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn set_queues(&self, queues: Vec<Arc<str>>) {
+        self.lock().queues = queues;
+    }
+
+    pub(crate) fn queues(&self) -> Vec<Arc<str>> {
+        self.lock().queues.clone()
+    }
+
+    /// Keeps `count` numbers, and as much room, for what will be taken. Their first, and who takes.
+    pub(crate) fn reserve(&self, count: usize, now_micros: u64) -> (u64, Arc<str>) {
+        let mut state = self.lock();
+        // Later deliveries of a message have larger fences, also those of other workers: the numbers follow the clock.
+        let first = (state.last + 1).max(now_micros);
+        state.last = first + count as u64;
+        state.asked += count;
+        (first, state.id.clone())
+    }
+
+    /// What was reserved came, or not.
+    pub(crate) fn release(&self, count: usize) {
+        self.lock().asked -= count;
+        self.changed.notify_waiters();
+    }
+
+    /// Enters what was taken by `id`; false when that is not this consumer's id any more.
+    pub(crate) fn enter(&self, id: &str, taken: impl IntoIterator<Item = (u64, Held)>) -> bool {
+        let mut state = self.lock();
+        let ours = &*state.id == id && *self.life.borrow() == Life::Open;
+        if ours {
+            state.held.extend(taken);
+        }
+        ours
+    }
+
+    /// Looks receipts up; one that stands twice is lost the second time.
+    pub(crate) fn sort(&self, receipts: impl IntoIterator<Item = Receipt>) -> Sorted {
+        let state = self.lock();
+        let mut seen = HashSet::new();
+        let mut sorted = Sorted::default();
+        for receipt in receipts {
+            let held = state.held.get(&receipt.fence).filter(|held| matches!(&receipt.tag, Tag::Text(tag) if *tag == held.tag));
+            match held {
+                Some(held) if seen.insert(receipt.fence) => {
+                    sorted.ours.push((receipt.fence, server_tag(&state.id, receipt.fence), held.clone()));
+                }
+                _ => sorted.lost.push(receipt),
+            }
+        }
+        sorted
+    }
+
+    /// These are settled.
+    pub(crate) fn settled(&self, numbers: impl IntoIterator<Item = u64>) {
+        let mut state = self.lock();
+        for number in numbers {
+            state.held.remove(&number);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether these are settled is not known.
+    pub(crate) fn doubt(&self, numbers: impl IntoIterator<Item = u64>) {
+        let mut state = self.lock();
+        for number in numbers {
+            if let Some(held) = state.held.get_mut(&number) {
+                held.doubtful = true;
+            }
+        }
+    }
+
+    /// Runs of these have begun.
+    pub(crate) fn begun(&self, numbers: impl IntoIterator<Item = u64>) {
+        let mut state = self.lock();
+        for number in numbers {
+            if let Some(held) = state.held.get_mut(&number) {
+                held.begun = true;
+            }
+        }
+    }
+
+    /// Everything that is held: number, tag in the server, whether its run has begun.
+    pub(crate) fn all(&self) -> Vec<(u64, String, bool)> {
+        let state = self.lock();
+        state.held.iter().map(|(number, held)| (*number, server_tag(&state.id, *number), held.begun)).collect()
+    }
+
+    /// The receipt of a delivery.
+    pub(crate) fn receipt(number: u64, held: &Held) -> Receipt {
+        Receipt { tag: Tag::Text(held.tag.clone()), fence: number }
+    }
+}
+
+fn fresh_id() -> Arc<str> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    id[..16].into()
+}
+
+/// The tag of a delivery in the server.
+fn server_tag(id: &str, number: u64) -> String {
+    format!("{}{number}", Keys::tag_prefix(id))
+}

@@ -1,0 +1,249 @@
+//! The end of deliveries: acks, rejections, results and follow-ups become the operations of one script, which is one atomic step.
+
+use std::sync::Arc;
+
+use apium_protocol::envelope::{mark_redelivered, unmark_redelivered};
+use apium_transport::consumer::{Disposition, Receipt, Settle, Settlement, lease_lost};
+use apium_transport::dead::DeadReason;
+use apium_transport::error::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+use redis::{Cmd, Value};
+
+use crate::core::Core;
+use crate::letter::Letter;
+use crate::publish::Route;
+use crate::record::RecordArgs;
+use crate::script::SETTLE;
+use crate::seat::{Held, Seat};
+
+/// At most so many deliveries in one call of the script.
+pub(crate) const MOST: usize = 500;
+
+/// What belongs to one end, ready to be written: its records and routes are made.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub(crate) record: Option<RecordArgs>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) delivery: Option<(Receipt, Settle)>,
+}
+
+/// Settles ends in order; those of lost receipts are left out and named in the error.
+pub(crate) async fn settle(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<()> {
+    let all = ends.len();
+    let mut lost = Vec::new();
+    let mut ends = ends.into_iter().peekable();
+    while ends.peek().is_some() {
+        let part: Vec<End> = ends.by_ref().take(MOST).collect();
+        lost.extend(settle_part(core, seat, what, part).await?);
+    }
+    match lost.is_empty() {
+        true => Ok(()),
+        false => Err(lease_lost(what, &lost, all)),
+    }
+}
+
+async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<Vec<Receipt>> {
+    let sorted = seat.sort(ends.iter().filter_map(|end| end.delivery.as_ref().map(|(receipt, _)| receipt.clone())));
+    let mut lost = sorted.lost;
+    let mut ours = sorted.ours.iter().peekable();
+    let mut operations = Vec::new();
+    let mut place = 0;
+    for end in &ends {
+        match &end.delivery {
+            None => operations.push(Operation::Of(0)),
+            Some((receipt, how)) => {
+                // They are in the order of the ends, so the next of ours is this one, or this one is lost.
+                let Some((_, _, held)) = ours.next_if(|(number, _, held)| Seat::receipt(*number, held) == *receipt) else {
+                    continue;
+                };
+                place += 1;
+                operations.push(Operation::Of(place));
+                of_delivery(core, held, how, &mut operations)?;
+            }
+        }
+        operations.extend(end.record.as_ref().map(Operation::Record));
+        operations.extend(end.routes.iter().map(Operation::Route));
+    }
+    if operations.is_empty() {
+        return Ok(lost);
+    }
+    let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
+    let answer = core
+        .link
+        .script(what, &SETTLE, |command| {
+            let tags = sorted.ours.iter().map(|(_, tag, _)| tag.as_str());
+            write(core, command, tags, sorted.ours.len(), &operations);
+        })
+        .await;
+    let missing: Vec<usize> = match answer {
+        Ok(Value::Array(missing)) => {
+            missing.iter().filter_map(|n| redis::from_redis_value_ref(n).ok()).collect()
+        }
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            if error.is_connection() {
+                seat.doubt(numbers());
+            }
+            return Err(error);
+        }
+    };
+    seat.settled(numbers());
+    for place in missing {
+        if let Some((number, _, held)) = place.checked_sub(1).and_then(|place| sorted.ours.get(place)) {
+            // One that was sent before, without an answer, was done then.
+            if !held.doubtful {
+                lost.push(Seat::receipt(*number, held));
+            }
+        }
+    }
+    Ok(lost)
+}
+
+/// One operation of the script.
+#[derive(Debug)]
+pub(crate) enum Operation<'a> {
+    /// What follows belongs to the delivery of this place, counted from 1; 0 to none.
+    Of(usize),
+    Record(&'a RecordArgs),
+    Route(&'a Route),
+    Front(&'a str, Vec<u8>),
+    Last(&'a str, Vec<u8>),
+    Park(&'a str, i64, Vec<u8>),
+    Dead(String),
+    ForgetCrashes(&'a str),
+    /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
+    Crashed { tag: &'a str, limit: u32, list: &'a str, envelope: &'a [u8], document: String },
+}
+
+fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut Vec<Operation<'a>>) -> Result<()> {
+    let list = held.source.list.as_str();
+    let forget = held.redelivered.then_some(Operation::ForgetCrashes(&held.tag));
+    match how {
+        Settle::Ack | Settle::Reject(Disposition::Discard) => operations.extend(forget),
+        Settle::Reject(Disposition::Requeue) => {
+            let again = mark_redelivered(&held.raw).unwrap_or_else(|_| held.raw.to_vec());
+            // A run that was begun and asks for another goes behind the others, as in Celery; what never ran goes back to its
+            // place in front.
+            operations.push(match held.begun {
+                true => Operation::Last(list, again),
+                false => Operation::Front(list, again),
+            });
+        }
+        Settle::Reject(Disposition::Park(due)) => {
+            operations.push(Operation::Park(list, due_score(*due), held.raw.to_vec()));
+        }
+        Settle::Reject(Disposition::Dead(reason)) => {
+            operations.push(Operation::Dead(buried(core, held, reason)?));
+            operations.extend(forget);
+        }
+    }
+    Ok(())
+}
+
+/// The document of a delivery in the dead set.
+pub(crate) fn buried(core: &Core, held: &Held, reason: &DeadReason) -> Result<String> {
+    let raw = unmark_redelivered(&held.raw).unwrap_or_else(|_| held.raw.to_vec());
+    Letter::new(&held.source, &held.tag, &raw, reason, core.link.clock().now()).to_json()
+}
+
+/// An instant as the score of what is parked: whole microseconds, never early.
+pub(crate) fn due_score(due: Timestamp) -> i64 {
+    let micros = due.as_microsecond();
+    if due.subsec_nanosecond() % 1000 > 0 { micros + 1 } else { micros }
+}
+
+/// Writes the script's keys and arguments.
+pub(crate) fn write<'a>(
+    core: &Core,
+    command: &mut Cmd,
+    tags: impl Iterator<Item = &'a str>,
+    count: usize,
+    operations: &[Operation<'_>],
+) {
+    let keys = &core.keys;
+    command.arg(7).arg(keys.unacked()).arg(keys.index()).arg(keys.crashes());
+    command.arg(keys.dead()).arg(keys.dead_last()).arg(keys.dead_order()).arg(keys.eta());
+    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(core.link.server_now(), false));
+    command.arg(count);
+    for tag in tags {
+        command.arg(tag);
+    }
+    for operation in operations {
+        match operation {
+            Operation::Of(place) => command.arg("i").arg(*place),
+            Operation::Record(record) => {
+                command.arg("r");
+                record.append_to(command);
+                command
+            }
+            Operation::Route(Route::List { list, envelope }) => command.arg("p").arg(list).arg(envelope.as_slice()),
+            Operation::Route(Route::Parked { list, due, envelope }) => {
+                command.arg("e").arg(list).arg(*due).arg(envelope.as_slice())
+            }
+            Operation::Route(Route::Channel { channel, envelope }) => {
+                command.arg("f").arg(channel).arg(envelope.as_slice())
+            }
+            Operation::Front(list, envelope) => command.arg("b").arg(*list).arg(envelope.as_slice()),
+            Operation::Last(list, envelope) => command.arg("p").arg(*list).arg(envelope.as_slice()),
+            Operation::Park(list, due, envelope) => command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice()),
+            Operation::Dead(document) => command.arg("d").arg(document.as_str()),
+            Operation::ForgetCrashes(tag) => command.arg("c").arg(*tag),
+            Operation::Crashed { tag, limit, list, envelope, document } => {
+                command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str())
+            }
+        };
+    }
+}
+
+/// A time as a score of the index: seconds, as kombu has them. The fourth place behind the point says whether the run has begun
+/// (P4), which costs no key and no command of its own.
+pub(crate) fn score(millis: i64, begun: bool) -> String {
+    format!("{}.{:03}{}", millis.div_euclid(1000), millis.rem_euclid(1000), if begun { "5" } else { "0" })
+}
+
+/// What [`score`] wrote: whether the run has begun.
+pub(crate) fn has_begun(score: f64) -> bool {
+    (score * 10_000.0).round() as i64 % 10 == 5
+}
+
+/// Makes the ends of settlements.
+pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<Vec<End>> {
+    let mut ends = Vec::with_capacity(batch.len());
+    for settlement in batch {
+        let Settlement { record, publish, delivery } = settlement;
+        let record = match record {
+            Some(record) => {
+                let keys = core.result_keys().ok_or_else(|| {
+                    Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store")
+                })?;
+                Some(RecordArgs::new(&keys, record))
+            }
+            None => None,
+        };
+        let routes = match publish.is_empty() {
+            true => Vec::new(),
+            false => core.route(publish).await?,
+        };
+        ends.push(End { record, routes, delivery });
+    }
+    Ok(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_begun, score};
+
+    #[test]
+    fn a_score_is_kombus_time_and_says_whether_the_run_has_begun() {
+        for millis in [0, 1, 999, 1_767_323_045_000, 1_767_323_045_999, 4_102_444_800_123] {
+            for begun in [false, true] {
+                let text = score(millis, begun);
+                let read: f64 = text.parse().unwrap();
+                assert_eq!(has_begun(read), begun, "{text}");
+                assert_eq!((read * 1000.0).floor() as i64, millis, "{text}");
+            }
+        }
+        // What kombu writes has more places and is no mark of ours to be read: it is only read of our own tags.
+        assert!(!has_begun(1_767_323_045.25));
+    }
+}
