@@ -2,6 +2,17 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/// What each letter stands for; 255 for what is no letter of base64.
+const SIXES: [u8; 256] = {
+    let mut sixes = [u8::MAX; 256];
+    let mut six = 0;
+    while six < ALPHABET.len() {
+        sixes[ALPHABET[six] as usize] = six as u8;
+        six += 1;
+    }
+    sixes
+};
+
 /// Encodes bytes.
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = Vec::new();
@@ -34,23 +45,30 @@ pub fn encode_into(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Decodes text; line breaks and blanks are skipped. `None` when it is not base64.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let mut out = Vec::with_capacity(text.len().div_ceil(4) * 3);
+    // Four letters at a time, up to the first four with anything else among them.
+    let (quads, _) = text.as_bytes().as_chunks::<4>();
+    let mut letters = 0;
+    for quad in quads {
+        let [a, b, c, d] = quad.map(|byte| SIXES[usize::from(byte)]);
+        if (a | b | c | d) > 63 {
+            break;
+        }
+        let word = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+        out.extend_from_slice(&word.to_be_bytes()[1..]);
+        letters += 4;
+    }
     let (mut word, mut bits, mut padding) = (0u32, 0u32, 0u32);
-    for &byte in text.as_bytes() {
+    for &byte in &text.as_bytes()[letters..] {
         let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
             b'=' => {
                 padding += 1;
                 continue;
             }
             b'\r' | b'\n' | b' ' | b'\t' => continue,
-            _ => return None,
+            _ => SIXES[usize::from(byte)],
         };
-        if padding > 0 {
+        if padding > 0 || six > 63 {
             return None;
         }
         word = (word << 6 | u32::from(six)) & 0x00ff_ffff;
@@ -81,12 +99,13 @@ mod tests {
         assert_eq!(encode(b"\xff\xfe\x00"), "//4A");
         assert_eq!(encode(b"hi"), "aGk=");
         assert_eq!(decode("aG\nk="), Some(b"hi".to_vec()));
+        assert_eq!(decode("//4A\r\n//4A aG\tk="), Some(b"\xff\xfe\x00\xff\xfe\x00hi".to_vec()));
         assert_eq!(decode("aGk"), Some(b"hi".to_vec()));
     }
 
     #[test]
     fn refuses_what_is_not_base64() {
-        for text in ["a", "a$==", "=aaa", "aa=a"] {
+        for text in ["a", "a$==", "=aaa", "aa=a", "aaaaa", "aaaaé", "aaaaaa=a", "aaa=aaaa", "aaaa==="] {
             assert_eq!(decode(text), None, "{text}");
         }
     }

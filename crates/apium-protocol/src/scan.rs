@@ -10,22 +10,31 @@ use crate::error::{Error, ErrorKind, Result};
 /// How deep lists and maps may nest in a text that is passed on.
 const MAX_DEPTH: usize = 1024;
 
+/// How many levels deeper a map may nest that holds such values somewhere inside.
+const AROUND: usize = 64;
+
 /// A place in a JSON text.
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
     owner: Option<&'a Bytes>,
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Reads a text; values taken out of it are copies.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, owner: None }
+        Self { text, at: 0, owner: None, depth: MAX_DEPTH }
+    }
+
+    /// Reads a text whose values are to pass as a whole wherever parts of them would pass alone.
+    pub(crate) fn around(text: &'a str) -> Self {
+        Self { depth: MAX_DEPTH + AROUND, ..Self::new(text) }
     }
 
     /// Reads shared bytes; values taken out of them are slices of the same memory.
     pub(crate) fn of(owner: &'a Bytes) -> Result<Self> {
-        Ok(Self { text: utf8(owner)?, at: 0, owner: Some(owner) })
+        Ok(Self { owner: Some(owner), ..Self::new(utf8(owner)?) })
     }
 
     /// How many bytes were consumed.
@@ -150,12 +159,12 @@ impl<'a> Reader<'a> {
 
     /// Without recursion, since a message may nest as it likes.
     fn skip_nested(&mut self) -> Result<()> {
-        let mut maps = [0u64; MAX_DEPTH / 64];
+        let mut maps = [0u64; (MAX_DEPTH + AROUND) / 64];
         let mut depth = 0usize;
         'value: loop {
             match self.peek() {
                 open @ (b'[' | b'{') => {
-                    if depth == MAX_DEPTH {
+                    if depth == self.depth {
                         return self.fail("the value nests too deep");
                     }
                     self.at += 1;

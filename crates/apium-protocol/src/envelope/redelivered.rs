@@ -96,7 +96,7 @@ struct Entry<'a> {
 
 impl<'a> Map<'a> {
     fn read(text: &'a str, span: Range<usize>, name: &str) -> Result<Self> {
-        let mut reader = Reader::new(&text[span.clone()]);
+        let mut reader = Reader::around(&text[span.clone()]);
         if reader.peek() != b'{' {
             return Err(Error::new(ErrorKind::Decode, format!("find a JSON map in {name}, at byte {}", span.start)));
         }

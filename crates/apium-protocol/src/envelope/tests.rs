@@ -37,9 +37,13 @@ fn a_bare_message_comes_out_as_it_went_in() {
 #[test]
 fn nothing_but_a_map_is_needed() {
     assert_eq!(decode("{}").unwrap(), Envelope::default());
-    let nulls = r#" {"body": null, "headers": null, "properties": null, "content-type": null, "content-encoding": null} "#;
+    let nulls =
+        r#" {"body": null, "headers": null, "properties": null, "content-type": null, "content-encoding": null} "#;
     assert_eq!(decode(nulls).unwrap(), Envelope::default());
-    assert_eq!(decode(r#"{"properties": {"delivery_info": null, "delivery_tag": null}}"#).unwrap(), Envelope::default());
+    assert_eq!(
+        decode(r#"{"properties": {"delivery_info": null, "delivery_tag": null}}"#).unwrap(),
+        Envelope::default()
+    );
 }
 
 #[test]
@@ -202,4 +206,14 @@ fn what_is_no_map_cannot_be_marked() {
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, said));
         }
     }
+}
+
+#[test]
+fn what_nests_as_deep_as_can_be_read_can_be_marked() {
+    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let envelope = |depth: usize| format!(r#"{{"headers": {{"stamps": {{"a": {}}}}}}}"#, deep(depth));
+    assert!(decode(&envelope(1024)).is_ok() && decode(&envelope(1025)).is_err());
+    assert!(decode(&marked(&envelope(1024))).unwrap().redelivered);
+    let bottomless = envelope(1_000_000);
+    assert!(mark_redelivered(bottomless.as_bytes()).is_err());
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use apium_protocol::body::{Body, Embed};
 use apium_protocol::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
+use apium_protocol::envelope::{self, Envelope, mark_redelivered, unmark_redelivered};
 use apium_protocol::headers::{Headers, TimeLimit};
 use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
@@ -110,6 +111,33 @@ fn headers() -> impl Strategy<Value = Headers> {
         })
 }
 
+fn properties() -> impl Strategy<Value = Properties> {
+    let text = || prop::option::of(any::<String>());
+    let extra = btree_map("x-[a-z]{1,6}", every().prop_map(Json::from), 0..3);
+    (text(), text(), text(), text(), prop::option::of(any::<u8>()), prop::option::of(any::<u8>()), text(), extra)
+        .prop_map(|(content_type, encoding, correlation_id, reply_to, delivery_mode, priority, expiration, extra)| {
+            Properties {
+                content_type: content_type.map(Into::into),
+                content_encoding: encoding.map(Into::into),
+                correlation_id: correlation_id.map(Into::into),
+                reply_to: reply_to.map(Into::into),
+                delivery_mode,
+                priority,
+                expiration,
+                extra,
+            }
+        })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let headers = prop_oneof![Just(Headers::default()), headers()];
+    (properties(), headers, vec(any::<u8>(), 0..40)).prop_map(|(properties, headers, body)| Message {
+        properties,
+        headers,
+        body: body.into(),
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -146,6 +174,38 @@ proptest! {
         prop_assert!(same(&Value::parse(&json.to_utf8()).unwrap(), &value));
         prop_assert!(same(&json.decode::<Vec<Value>>().map(Value::List).unwrap_or_else(|_| value.clone()), &value));
         repr_value(&json);
+    }
+
+    #[test]
+    fn envelopes_round_trip_marked_or_not(message in message(), exchange in any::<String>(), key in any::<String>(), tag in any::<String>()) {
+        let mut raw = Vec::new();
+        envelope::encode(&message, &exchange, &key, &tag, &mut raw);
+        let marked = mark_redelivered(&raw).unwrap();
+        prop_assert_eq!(&mark_redelivered(&marked).unwrap(), &marked);
+        prop_assert_eq!(&unmark_redelivered(&marked).unwrap(), &raw);
+        let mut expected = Envelope {
+            message,
+            delivery_tag: Some(tag.into()),
+            exchange: Some(exchange.into()),
+            routing_key: Some(key.into()),
+            redelivered: false,
+        };
+        prop_assert_eq!(&Envelope::decode(&raw.into()).unwrap(), &expected);
+        expected.redelivered = true;
+        prop_assert_eq!(&Envelope::decode(&marked.into()).unwrap(), &expected);
+    }
+
+    #[test]
+    fn broken_envelopes_never_panic(message in message(), marked: bool, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut raw = Vec::new();
+        envelope::encode(&message, "", "celery", "tag", &mut raw);
+        if marked {
+            raw = mark_redelivered(&raw).unwrap();
+        }
+        let place = place.index(raw.len());
+        read_any_envelope(&raw[..place]);
+        raw[place] = byte;
+        read_any_envelope(&raw);
     }
 
     #[test]
@@ -230,8 +290,22 @@ fn decode_anything(bytes: &[u8], serializer: usize, compression: usize) {
             call.body.to_json();
         }
     }
+    read_any_envelope(bytes);
     let _ = Headers::from_json(bytes);
     let _ = Properties::from_json(bytes);
     let _ = ResultDocument::from_json(bytes);
     let _: Result<BTreeMap<String, Value>, _> = Json::from_bytes(bytes.to_vec().into()).and_then(|json| json.decode());
+}
+
+/// What is read as an envelope stays one when it is marked, and the mark can be taken out.
+fn read_any_envelope(raw: &[u8]) {
+    let decoded = Envelope::decode(&raw.to_vec().into());
+    let marked = mark_redelivered(raw);
+    assert_eq!(marked.is_ok(), unmark_redelivered(raw).is_ok());
+    let Ok(decoded) = decoded else { return };
+    let marked = marked.unwrap();
+    let again = Envelope::decode(&marked.clone().into()).unwrap();
+    assert_eq!(again, Envelope { redelivered: true, ..decoded.clone() });
+    let unmarked = Envelope::decode(&unmark_redelivered(&marked).unwrap().into()).unwrap();
+    assert_eq!(unmarked, Envelope { redelivered: false, ..decoded });
 }
