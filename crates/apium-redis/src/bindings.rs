@@ -24,6 +24,8 @@ struct Names {
     exchanges: HashMap<String, ExchangeType>,
     /// Fanout exchanges of queues.
     fanouts: HashMap<String, String>,
+    /// Queues by exchange and routing key.
+    bindings: HashMap<(String, String), String>,
 }
 
 impl Known {
@@ -42,6 +44,11 @@ impl Known {
     /// Forgets every queue: the server may have lost them.
     pub(crate) fn forget_all(&self) {
         self.with(|names| names.queues.clear());
+    }
+
+    /// A queue that was declared with this exchange and routing key.
+    pub(crate) fn queue_of(&self, exchange: &str, key: &str) -> Option<String> {
+        self.with(|names| names.bindings.get(&(exchange.to_owned(), key.to_owned())).cloned())
     }
 
     /// The fanout exchange that a queue listens to.
@@ -149,6 +156,9 @@ impl Core {
         for queue in queues {
             self.write_binding(&mut pipeline, queue);
         }
+        for queue in queues.iter().filter(|queue| queue.exchange_type == ExchangeType::Fanout) {
+            pipeline.cmd("SADD").arg(self.keys.fanout_queues(&queue.exchange)).arg(&queue.name).ignore();
+        }
         for (exchange, kind) in &types {
             pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind_name(*kind)).ignore();
         }
@@ -159,6 +169,8 @@ impl Core {
                 if queue.exchange_type == ExchangeType::Fanout {
                     names.fanouts.insert(queue.name.clone(), queue.exchange.clone());
                 }
+                let bound = (queue.exchange.clone(), queue.routing_key.clone());
+                names.bindings.insert(bound, queue.name.clone());
                 if queue.exchange == queue.name {
                     names.queues.insert(queue.name.as_str().into());
                 }
@@ -207,10 +219,13 @@ impl Core {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGET").arg(self.keys.exchanges()).arg(exchange);
         pipeline.cmd("SMEMBERS").arg(self.keys.binding(exchange));
+        pipeline.cmd("SMEMBERS").arg(self.keys.fanout_queues(exchange));
         let mut answers = self.link.pipeline("read the bindings of an exchange", &pipeline).await?.into_iter();
         let noted: Option<String> = answers.next().and_then(|value| redis::from_redis_value(value).ok()).flatten();
-        let members: Vec<String> =
-            answers.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default();
+        let mut names = || -> Vec<String> {
+            answers.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
+        };
+        let (members, fanout) = (names(), names());
         let parts: Vec<_> = members.iter().filter_map(|member| self.keys.binding_parts(member)).collect();
         let declared = self.known.with(|names| names.exchanges.get(exchange).copied());
         let kind = match noted.as_deref().map(kind_named).or(declared) {
@@ -222,7 +237,10 @@ impl Core {
             None if parts.iter().any(|(_, pattern, _)| !pattern.is_empty()) => ExchangeType::Topic,
             None => ExchangeType::Direct,
         };
-        let bindings = parts.into_iter().map(|(key, _, queue)| (key.to_owned(), queue.to_owned())).collect();
+        let bindings = match kind {
+            ExchangeType::Fanout => fanout.into_iter().map(|queue| (String::new(), queue)).collect(),
+            _ => parts.into_iter().map(|(key, _, queue)| (key.to_owned(), queue.to_owned())).collect(),
+        };
         Ok(Table { kind, bindings })
     }
 

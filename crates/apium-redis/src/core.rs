@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use apium_transport::address::Address;
 use apium_transport::error::Result;
+use tokio::sync::watch;
 
 use crate::bindings::Known;
 use crate::keys::Keys;
@@ -11,6 +12,7 @@ use crate::link::Link;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
 use crate::result_keys::ResultKeys;
+use crate::seat::Source;
 
 /// The result backends that a driver has opened, so that a broker knows which of them are its own store.
 #[derive(Debug, Clone, Default)]
@@ -44,12 +46,14 @@ pub(crate) struct Core {
     pub(crate) keys: Keys,
     pub(crate) options: BrokerOptions,
     pub(crate) known: Known,
+    /// The first instant at which something parked is due, as far as others have told of it.
+    pub(crate) etas: watch::Sender<Option<f64>>,
     backends: OpenedBackends,
 }
 
 impl Core {
     pub(crate) fn new(link: Link, options: BrokerOptions, backends: OpenedBackends) -> Self {
-        Self { link, keys: options.keys.clone(), options, known: Known::default(), backends }
+        Self { link, keys: options.keys.clone(), options, known: Known::default(), etas: watch::Sender::new(None), backends }
     }
 
     /// The names of the results in this very store.
@@ -68,5 +72,18 @@ impl Core {
     /// Refuses when the broker was closed.
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         self.link.check_open(what)
+    }
+}
+
+impl Core {
+    /// A queue's list of a step.
+    pub(crate) fn source(&self, queue: &Arc<str>, step: u8) -> Source {
+        // As kombu writes it: the default exchange, so that whoever gives it back gives it to this very queue.
+        let name = serde_json::to_string(&**queue).unwrap_or_default();
+        Source {
+            queue: queue.clone(),
+            list: self.keys.step_list(queue, step),
+            suffix: format!(", \"\", {name}]"),
+        }
     }
 }

@@ -138,7 +138,12 @@ impl Keys {
         }
     }
 
-    /// The node's exchanges with their types (Apium's own).
+    /// The queues of Apium on a fanout exchange (Apium's own): theirs are lists, where kombu's are channels.
+    pub(crate) fn fanout_queues(&self, exchange: &str) -> String {
+        format!("{}_apium.fanout.{exchange}", self.prefix)
+    }
+
+    /// The exchanges with their types (Apium's own).
     pub(crate) fn exchanges(&self) -> String {
         self.own("_apium.exchanges")
     }

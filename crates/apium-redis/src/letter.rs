@@ -17,7 +17,7 @@ pub(crate) struct Letter {
     reason: String,
     at: Timestamp,
     pub(crate) queue: String,
-    /// The list it was taken from, without the prefix that every key has.
+    /// The list it was taken from.
     pub(crate) list: String,
     pub(crate) tag: String,
     /// The envelope, where it is JSON.

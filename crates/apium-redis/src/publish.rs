@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use apium_protocol::envelope::encode;
+use apium_protocol::json::Json;
 use apium_protocol::message::Message;
 use apium_transport::error::Result;
 use apium_transport::outgoing::Outgoing;
@@ -134,7 +135,7 @@ impl Core {
     fn to_channel(&self, outgoing: &Outgoing) -> Route {
         let Outgoing { exchange, routing_key, message, .. } = outgoing;
         let mut message = message.clone();
-        message.properties.extra.insert(STORED.to_owned(), apium_protocol::json::Json::TRUE);
+        message.properties.extra.insert(STORED.to_owned(), Json::NULL);
         let channel = self.keys.fanout_channel(exchange, routing_key);
         Route::Channel { channel, envelope: enveloped(&message, exchange, routing_key) }
     }

@@ -36,3 +36,6 @@ pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_s
 
 /// Returns what waits of a consumer have moved to where it was.
 pub(crate) static PUT_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/put_back.lua")));
+
+/// Puts dead messages back on their lists.
+pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/replay.lua")));

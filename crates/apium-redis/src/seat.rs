@@ -32,6 +32,8 @@ pub(crate) struct Held {
     pub(crate) begun: bool,
     /// A settlement of it was sent and not answered: it may be done.
     pub(crate) doubtful: bool,
+    /// A settlement of it is on its way.
+    pub(crate) settling: bool,
 }
 
 /// A consumer's place.
@@ -41,7 +43,6 @@ pub(crate) struct Seat {
     state: Mutex<State>,
     /// Wakes who waits for room, or for the end.
     pub(crate) changed: Notify,
-    /// Counts the times at which the consumer had to enter anew, and 0 when it is closed.
     life: watch::Sender<Life>,
 }
 
@@ -71,12 +72,12 @@ pub(crate) struct Sorted {
 }
 
 impl Seat {
-    /// A seat with a new id; `first` is a number below all that come.
-    pub(crate) fn new(spec: ConsumeSpec, first: u64) -> Self {
+    /// A seat with a new id.
+    pub(crate) fn new(spec: ConsumeSpec) -> Self {
         let state = State {
             id: fresh_id(),
             held: HashMap::new(),
-            last: first,
+            last: 0,
             prefetch: spec.prefetch,
             asked: 0,
             queues: Vec::new(),
@@ -97,15 +98,13 @@ impl Seat {
     }
 
     /// No more: what is held is somebody else's from now on.
-    pub(crate) fn close(&self) -> Vec<(u64, String, Held)> {
+    pub(crate) fn close(&self) -> (Arc<str>, Vec<(u64, Held)>) {
         self.life.send_replace(Life::Closed);
         let mut state = self.lock();
-        let id = state.id.clone();
-        let mut all: Vec<_> = state.held.drain().map(|(number, held)| (number, server_tag(&id, number), held)).collect();
+        let (id, all) = (state.id.clone(), state.held.drain().collect());
         drop(state);
         self.changed.notify_waiters();
-        all.sort_unstable_by_key(|(number, ..)| *number);
-        all
+        (id, all)
     }
 
     /// Ends when the seat is closed.
@@ -115,10 +114,10 @@ impl Seat {
         let _ = life.wait_for(|life| *life == Life::Closed).await;
     }
 
-    /// The consumer was taken for dead: it enters anew, and nothing that it held is its own.
-    pub(crate) fn enter_anew(&self) -> usize {
+    /// The consumer was taken for dead: it goes on under a new id, and nothing that it held is its own.
+    pub(crate) fn enter_anew(&self, id: Arc<str>) -> usize {
         let mut state = self.lock();
-        state.id = fresh_id();
+        state.id = id;
         let lost = state.held.len();
         state.held.clear();
         drop(state);
@@ -164,14 +163,14 @@ impl Seat {
         self.changed.notify_waiters();
     }
 
-    /// Enters what was taken by `id`; false when that is not this consumer's id any more.
-    pub(crate) fn enter(&self, id: &str, taken: impl IntoIterator<Item = (u64, Held)>) -> bool {
+    /// Enters what was taken by `id`; gives it back when that is not this consumer's id any more.
+    pub(crate) fn enter(&self, id: &str, taken: Vec<(u64, Held)>) -> Result<(), Vec<(u64, Held)>> {
         let mut state = self.lock();
-        let ours = &*state.id == id && *self.life.borrow() == Life::Open;
-        if ours {
-            state.held.extend(taken);
+        if &*state.id != id || *self.life.borrow() != Life::Open {
+            return Err(taken);
         }
-        ours
+        state.held.extend(taken);
+        Ok(())
     }
 
     /// Looks receipts up; one that stands twice is lost the second time.
@@ -191,6 +190,16 @@ impl Seat {
         sorted
     }
 
+    /// Settlements of these are on their way, or not any more.
+    pub(crate) fn settling(&self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
+        let mut state = self.lock();
+        for number in numbers {
+            if let Some(held) = state.held.get_mut(&number) {
+                held.settling = settling;
+            }
+        }
+    }
+
     /// These are settled.
     pub(crate) fn settled(&self, numbers: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
@@ -199,6 +208,20 @@ impl Seat {
         }
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// Others have taken these; answers how many of them were held, and not being settled just now.
+    pub(crate) fn lose(&self, numbers: &[u64]) -> usize {
+        let mut state = self.lock();
+        let gone = |number: &&u64| state.held.get(number).is_some_and(|held| !held.settling);
+        let gone: Vec<u64> = numbers.iter().filter(gone).copied().collect();
+        let lost = gone.len();
+        for number in gone {
+            state.held.remove(&number);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+        lost
     }
 
     /// Whether these are settled is not known.
@@ -233,12 +256,13 @@ impl Seat {
     }
 }
 
-fn fresh_id() -> Arc<str> {
+/// An id for a consumer.
+pub(crate) fn fresh_id() -> Arc<str> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     id[..16].into()
 }
 
 /// The tag of a delivery in the server.
-fn server_tag(id: &str, number: u64) -> String {
+pub(crate) fn server_tag(id: &str, number: u64) -> String {
     format!("{}{number}", Keys::tag_prefix(id))
 }

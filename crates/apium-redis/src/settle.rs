@@ -14,7 +14,7 @@ use crate::letter::Letter;
 use crate::publish::Route;
 use crate::record::RecordArgs;
 use crate::script::SETTLE;
-use crate::seat::{Held, Seat};
+use crate::seat::{Held, Seat, server_tag};
 
 /// At most so many deliveries in one call of the script.
 pub(crate) const MOST: usize = 500;
@@ -68,6 +68,7 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
         return Ok(lost);
     }
     let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
+    seat.settling(numbers(), true);
     let answer = core
         .link
         .script(what, &SETTLE, |command| {
@@ -81,6 +82,7 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
         }
         Ok(_) => Vec::new(),
         Err(error) => {
+            seat.settling(numbers(), false);
             if error.is_connection() {
                 seat.doubt(numbers());
             }
@@ -204,6 +206,23 @@ pub(crate) fn score(millis: i64, begun: bool) -> String {
 /// What [`score`] wrote: whether the run has begun.
 pub(crate) fn has_begun(score: f64) -> bool {
     (score * 10_000.0).round() as i64 % 10 == 5
+}
+
+/// Gives deliveries of the consumer `id` back to the front of their lists, in their order.
+pub(crate) async fn give_back(core: &Core, id: &str, mut held: Vec<(u64, Held)>) -> Result<()> {
+    // The one that came first is pushed last, and lies in front then.
+    held.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+    for part in held.chunks(MOST) {
+        let tags: Vec<String> = part.iter().map(|(number, _)| server_tag(id, *number)).collect();
+        let mut operations = Vec::with_capacity(part.len() * 2);
+        for (place, (_, held)) in part.iter().enumerate() {
+            let again = mark_redelivered(&held.raw).unwrap_or_else(|_| held.raw.to_vec());
+            operations.extend([Operation::Of(place + 1), Operation::Front(&held.source.list, again)]);
+        }
+        let fill = |command: &mut Cmd| write(core, command, tags.iter().map(String::as_str), tags.len(), &operations);
+        core.link.script("give back deliveries", &SETTLE, fill).await?;
+    }
+    Ok(())
 }
 
 /// Makes the ends of settlements.

@@ -1,0 +1,176 @@
+//! Counting, peeking, purging and deleting of queues.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use apium_protocol::envelope::Envelope;
+use apium_transport::broker::{QueueAdmin, QueueStats};
+use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::outgoing::Outgoing;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use redis::Value;
+
+use crate::attendant::Card;
+use crate::broker::RedisBroker;
+use crate::bury::parts;
+use crate::core::Core;
+use crate::errors::odd_answer;
+
+impl QueueAdmin for RedisBroker {
+    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
+        Box::pin(async move {
+            let core = self.core();
+            core.check_open("count the queues")?;
+            let mut all: BTreeMap<String, QueueStats> = BTreeMap::new();
+            let named = |all: &mut BTreeMap<String, QueueStats>, queue: &str, add: &dyn Fn(&mut QueueStats)| {
+                add(all.entry(queue.to_owned()).or_insert_with(|| QueueStats { queue: queue.to_owned(), ..QueueStats::default() }));
+            };
+            for queue in core.bound_queues().await?.keys() {
+                named(&mut all, queue, &|_| {});
+            }
+            for card in cards(core).await? {
+                for queue in &card.queues {
+                    named(&mut all, queue, &|stats| stats.consumers += 1);
+                }
+            }
+            for queue in unacked_queues(core).await? {
+                named(&mut all, &queue, &|stats| stats.unacked += 1);
+            }
+            for (queue, stats) in &mut all {
+                let (ready, parked) = counts(core, queue).await?;
+                stats.ready = ready.iter().sum();
+                stats.parked = parked.iter().sum();
+            }
+            Ok(all.into_values().collect())
+        })
+    }
+
+    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let core = self.core();
+            core.check_open("peek at a queue")?;
+            let mut found = Vec::new();
+            for list in core.keys.lists(queue) {
+                let left = limit - found.len();
+                if left == 0 {
+                    break;
+                }
+                let mut command = redis::cmd("LRANGE");
+                command.arg(&list).arg(-(i64::try_from(left).unwrap_or(i64::MAX))).arg(-1);
+                let answer = core.link.command("peek at a queue", &command).await?;
+                let Value::Array(elements) = answer else { return Err(odd_answer("peek at a queue")) };
+                // The next one stands last; what is no message is passed over.
+                found.extend(elements.into_iter().rev().filter_map(|element| match element {
+                    Value::BulkString(raw) => shown(&Bytes::from(raw), queue),
+                    _ => None,
+                }));
+            }
+            Ok(found)
+        })
+    }
+
+    fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { clear(self.core(), "purge a queue", queue, false).await })
+    }
+
+    fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { clear(self.core(), "delete a queue", queue, true).await.map(drop) })
+    }
+
+    fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            self.core().check_open("count the consumers of a name")?;
+            Ok(cards(self.core()).await?.iter().filter(|card| card.node == node).count() as u64)
+        })
+    }
+}
+
+fn shown(raw: &Bytes, queue: &str) -> Option<Outgoing> {
+    let Envelope { message, exchange, routing_key, .. } = Envelope::decode(raw).ok()?;
+    let routing_key = routing_key.unwrap_or_else(|| queue.into());
+    Some(Outgoing { exchange: exchange.unwrap_or_default(), routing_key, message, eta: None })
+}
+
+/// What the consumers of Apium say of themselves.
+async fn cards(core: &Core) -> Result<Vec<Card>> {
+    let mut command = redis::cmd("HVALS");
+    command.arg(core.keys.consumers());
+    let answer = core.link.command("list the consumers", &command).await?;
+    let cards: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
+    Ok(cards.iter().filter_map(|card| serde_json::from_str(card).ok()).collect())
+}
+
+/// The queues of what is out, one for each delivery.
+async fn unacked_queues(core: &Core) -> Result<Vec<String>> {
+    const WHAT: &str = "count what is not acked";
+    let (mut cursor, mut found) = (0_u64, BTreeMap::new());
+    loop {
+        let mut command = redis::cmd("HSCAN");
+        command.arg(core.keys.unacked()).arg(cursor).arg("COUNT").arg(500);
+        let answer = core.link.command(WHAT, &command).await?;
+        let (next, some) =
+            redis::from_redis_value::<(u64, Vec<(Vec<u8>, Vec<u8>)>)>(answer).map_err(|_| odd_answer(WHAT))?;
+        for (tag, payload) in some {
+            if let Some((_, exchange, key)) = parts(&payload) {
+                let queue = match exchange.is_empty() {
+                    true => key,
+                    // As good as can be told without asking for the bindings of each.
+                    false => core.known.queue_of(&exchange, &key).unwrap_or(key),
+                };
+                found.insert(tag, queue);
+            }
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(found.into_values().collect());
+        }
+    }
+}
+
+/// The lengths of a queue's lists, and how many wait for each.
+async fn counts(core: &Core, queue: &str) -> Result<(Vec<u64>, Vec<u64>)> {
+    let lists = core.keys.lists(queue);
+    let mut pipeline = redis::pipe();
+    for list in &lists {
+        pipeline.cmd("LLEN").arg(list);
+    }
+    for list in &lists {
+        pipeline.cmd("ZCARD").arg(format!("{}{list}", core.keys.eta_prefix()));
+    }
+    let answers = core.link.pipeline("count a queue", &pipeline).await?;
+    let mut numbers: Vec<u64> = answers.into_iter().filter_map(|n| redis::from_redis_value(n).ok()).collect();
+    let parked = numbers.split_off(lists.len().min(numbers.len()));
+    Ok((numbers, parked))
+}
+
+/// Deletes what waits and what is parked, and the bindings too if wanted; answers how many messages there were.
+async fn clear(core: &Core, what: &'static str, queue: &str, with_bindings: bool) -> Result<u64> {
+    core.check_open(what)?;
+    let lists = core.keys.lists(queue);
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    for list in &lists {
+        pipeline.cmd("LLEN").arg(list);
+        pipeline.cmd("ZCARD").arg(format!("{}{list}", core.keys.eta_prefix()));
+    }
+    for list in &lists {
+        pipeline.cmd("DEL").arg(list).arg(format!("{}{list}", core.keys.eta_prefix())).ignore();
+        pipeline.cmd("ZREM").arg(core.keys.eta()).arg(list).ignore();
+    }
+    if with_bindings {
+        let bindings = core.bound_queues().await?.remove(queue).unwrap_or_default();
+        for (key, member) in bindings {
+            pipeline.cmd("SREM").arg(&key).arg(&member).ignore();
+            let permanent = key.replace("_kombu.binding.", "_kombu.binding_permanent.");
+            pipeline.cmd("SREM").arg(permanent).arg(&member).ignore();
+        }
+        if let Some(exchange) = core.known.fanout_of(queue) {
+            pipeline.cmd("SREM").arg(core.keys.fanout_queues(&exchange)).arg(queue).ignore();
+        }
+        core.known.forget(queue);
+    }
+    let answers = core.link.pipeline(what, &pipeline).await?;
+    let numbers: Option<Vec<u64>> = answers.into_iter().map(|n| redis::from_redis_value(n).ok()).collect();
+    numbers.map(|numbers| numbers.iter().sum()).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{what}: odd answers")))
+}

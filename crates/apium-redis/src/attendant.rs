@@ -1,0 +1,235 @@
+//! What goes on beside a consumer: it shows that it lives, looks after what the dead have left, and returns what was parked.
+//!
+//! All times are the server's, so that machines whose clocks differ agree. An idle consumer sends a few commands a minute (P16).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_transport::error::Result;
+use redis::Value;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::acker::touch;
+use crate::bury::{bury, restore_visible};
+use crate::core::Core;
+use crate::eta;
+use crate::seat::{Seat, fresh_id};
+use crate::task::Task;
+
+/// What a consumer says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Card {
+    pub(crate) node: String,
+    pub(crate) queues: Vec<Arc<str>>,
+    pub(crate) max_crashes: u32,
+    /// Of its process, for people who look.
+    pub(crate) pid: u32,
+}
+
+/// The attendant of a consumer. Dropping it ends it, and with it the consumer's signs of life.
+#[derive(Debug)]
+pub(crate) struct Attendant {
+    work: Arc<Work>,
+    _task: Task,
+}
+
+#[derive(Debug)]
+struct Work {
+    core: Arc<Core>,
+    seat: Arc<Seat>,
+}
+
+impl Attendant {
+    /// Registers the consumer and begins.
+    pub(crate) async fn start(core: Arc<Core>, seat: Arc<Seat>) -> Result<Self> {
+        let work = Arc::new(Work { core, seat });
+        work.register(&work.seat.id()).await?;
+        let task = Task::start(work.clone().serve());
+        Ok(Self { work, _task: task })
+    }
+
+    /// Says anew what the consumer is.
+    pub(crate) async fn register(&self) -> Result<()> {
+        self.work.register(&self.work.seat.id()).await
+    }
+
+    /// The consumer is gone, and has left nothing.
+    pub(crate) async fn leave(self) -> Result<()> {
+        unregister(&self.work.core, &self.work.seat.id()).await
+    }
+}
+
+/// Nobody looks for this consumer any more.
+pub(crate) async fn unregister(core: &Core, id: &str) -> Result<()> {
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id);
+    pipeline.cmd("HDEL").arg(core.keys.consumers()).arg(id);
+    core.link.pipeline("leave", &pipeline).await.map(drop)
+}
+
+/// The times at which something is to be done.
+struct Plan {
+    beat: Instant,
+    sweep: Instant,
+    visible: Instant,
+    eta: Option<Instant>,
+}
+
+impl Work {
+    fn lease(&self) -> Duration {
+        self.seat.spec.lease
+    }
+
+    /// How often a consumer that holds something shows that it lives.
+    fn beat(&self) -> Duration {
+        self.lease().min(self.core.options.visibility) / 3
+    }
+
+    fn deadline(&self) -> i64 {
+        self.core.link.server_now() + i64::try_from(self.lease().as_millis()).unwrap_or(i64::MAX / 2)
+    }
+
+    async fn register(&self, id: &str) -> Result<()> {
+        let card = Card {
+            node: self.seat.spec.node.clone(),
+            queues: self.seat.queues(),
+            max_crashes: self.seat.spec.max_crashes,
+            pid: std::process::id(),
+        };
+        let card = serde_json::to_string(&card).unwrap_or_default();
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.cmd("HSET").arg(self.core.keys.consumers()).arg(id).arg(card);
+        pipeline.cmd("ZADD").arg(self.core.keys.alive()).arg(self.deadline()).arg(id);
+        self.core.link.pipeline("register a consumer", &pipeline).await.map(drop)
+    }
+
+    async fn serve(self: Arc<Self>) {
+        let now = Instant::now();
+        let mut plan = Plan { beat: now + self.beat(), sweep: now, visible: now, eta: Some(now) };
+        let mut generations = self.core.link.generations();
+        generations.mark_unchanged();
+        let mut etas = self.core.etas.subscribe();
+        loop {
+            let next = [Some(plan.beat), Some(plan.sweep), Some(plan.visible), plan.eta].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                () = self.seat.wait_closed() => return,
+                () = self.core.link.wait_closed() => return,
+                // The server was away: it is told at once that this consumer was not.
+                Ok(()) = generations.changed() => {
+                    plan.beat = Instant::now();
+                    self.core.known.forget_all();
+                    plan.eta = Some(Instant::now());
+                }
+                Ok(()) = etas.changed() => {
+                    plan.eta = eta::planned(&self.core, *etas.borrow_and_update());
+                    continue;
+                }
+                () = tokio::time::sleep_until(next.unwrap_or(now)) => {}
+            }
+            if let Err(error) = self.attend(&mut plan).await {
+                tracing::debug!(%error, "could not look after a consumer; trying again");
+                let soon = Instant::now() + (self.lease() / 10).min(Duration::from_secs(1));
+                for time in [&mut plan.beat, &mut plan.sweep, &mut plan.visible].into_iter().chain(plan.eta.as_mut()) {
+                    *time = (*time).max(soon);
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    async fn attend(&self, plan: &mut Plan) -> Result<()> {
+        let due = |time: Instant| time <= Instant::now();
+        if due(plan.beat) {
+            self.show_life().await?;
+            // An idle consumer need not hurry: it holds nothing that could be lost.
+            let idle = self.seat.all().is_empty();
+            plan.beat = Instant::now() + if idle { self.beat() * 3 / 2 } else { self.beat() };
+        }
+        if due(plan.sweep) {
+            plan.sweep = self.sweep().await?;
+        }
+        if plan.eta.is_some_and(due) {
+            plan.eta = eta::attend(&self.core).await?;
+        }
+        if due(plan.visible) {
+            restore_visible(&self.core).await?;
+            let visibility = self.core.options.visibility;
+            plan.visible = Instant::now() + (visibility / 4).clamp(Duration::from_millis(250), Duration::from_secs(60));
+        }
+        Ok(())
+    }
+
+    /// Shows that the consumer lives, and so what it holds.
+    async fn show_life(&self) -> Result<()> {
+        const WHAT: &str = "show that a consumer lives";
+        let id = self.seat.id();
+        let mut command = redis::cmd("ZADD");
+        command.arg(self.core.keys.alive()).arg("XX").arg("CH").arg(self.deadline()).arg(&*id);
+        let known = self.core.link.command(WHAT, &command).await?;
+        if known == Value::Int(0) && !self.is_registered(&id).await? {
+            return self.enter_anew(&id).await;
+        }
+        let all = self.seat.all();
+        for part in all.chunks(crate::settle::MOST) {
+            let tags: Vec<(&str, bool)> = part.iter().map(|(_, tag, begun)| (tag.as_str(), *begun)).collect();
+            let gone = touch(&self.core, WHAT, &tags).await?;
+            let gone: Vec<u64> = gone.into_iter().filter_map(|place| part.get(place)).map(|(number, ..)| *number).collect();
+            // Those that were settled meanwhile are not held any more.
+            let lost = self.seat.lose(&gone);
+            if lost > 0 {
+                tracing::warn!(lost, "deliveries of this worker were given to others, who took it for dead");
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_registered(&self, id: &str) -> Result<bool> {
+        let mut command = redis::cmd("ZSCORE");
+        command.arg(self.core.keys.alive()).arg(id);
+        Ok(self.core.link.command("show that a consumer lives", &command).await? != Value::Nil)
+    }
+
+    /// Others took this consumer for dead, or the server has forgotten everything.
+    async fn enter_anew(&self, old: &str) -> Result<()> {
+        let id = fresh_id();
+        self.register(&id).await?;
+        let lost = self.seat.enter_anew(id);
+        tracing::warn!(lost, "this worker was taken for dead; what it held is given to others, and it goes on anew");
+        // What came in after the others had looked.
+        bury(&self.core, old, None).await
+    }
+
+    /// Looks after the dead; answers when to look again.
+    async fn sweep(&self) -> Result<Instant> {
+        const WHAT: &str = "look after dead consumers";
+        // After the server was away everybody must have had the time to come back.
+        let grace = self.lease().min(Duration::from_secs(5));
+        if let Some(left) = grace.checked_sub(self.core.link.age().unwrap_or_default()).filter(|left| !left.is_zero())
+            && *self.core.link.generations().borrow() > 1
+        {
+            return Ok(Instant::now() + left);
+        }
+        loop {
+            let mut command = redis::cmd("ZRANGE");
+            command.arg(self.core.keys.alive()).arg(0).arg(0).arg("WITHSCORES");
+            let answer = self.core.link.command(WHAT, &command).await?;
+            let first: Vec<(String, f64)> = redis::from_redis_value(answer).unwrap_or_default();
+            let Some((id, deadline)) = first.into_iter().next() else { return Ok(Instant::now() + self.lease()) };
+            let left = deadline as i64 - self.core.link.server_now();
+            if left > 0 {
+                // Not all at the same time.
+                let spread = fastrand::u64(50..=500).min(self.lease().as_millis() as u64 / 4);
+                return Ok(Instant::now() + Duration::from_millis(left.unsigned_abs() + spread));
+            }
+            if *id == *self.seat.id() {
+                self.show_life().await?;
+                continue;
+            }
+            bury(&self.core, &id, Some(deadline)).await?;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The broker half: declaring, publishing, and opening of consumers.
+
+use std::sync::Arc;
+
+use apium_transport::address::Address;
+use apium_transport::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::clock::Clock;
+use apium_transport::consumer::{ConsumeSpec, Consumer};
+use apium_transport::dead::DeadSet;
+use apium_transport::error::Result;
+use apium_transport::outgoing::Outgoing;
+use apium_transport::topology::Topology;
+use futures_util::future::BoxFuture;
+
+use crate::attendant::Attendant;
+use crate::consumer::RedisConsumer;
+use crate::core::{Core, OpenedBackends};
+use crate::link::Link;
+use crate::options::broker::{BrokerOptions, EtaStrategy};
+use crate::seat::Seat;
+
+/// A broker on a Redis server, on the keys of kombu.
+#[derive(Debug)]
+pub struct RedisBroker {
+    core: Arc<Core>,
+    address: Address,
+}
+
+impl RedisBroker {
+    pub(crate) fn new(address: Address, options: BrokerOptions, clock: Clock, backends: OpenedBackends) -> Self {
+        let link = Link::new(options.target.clone(), clock);
+        Self { core: Arc::new(Core::new(link, options, backends)), address }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    async fn open_consumer(&self, spec: ConsumeSpec) -> Result<RedisConsumer> {
+        self.core.check_open("consume")?;
+        let mut queues: Vec<Arc<str>> = Vec::new();
+        for queue in &spec.queues {
+            if queues.iter().all(|other| **other != **queue) {
+                queues.push(queue.as_str().into());
+            }
+        }
+        let mut bindings = redis::pipe();
+        let added = self.core.bind_new(&mut bindings, queues.iter().map(|queue| &**queue));
+        if !added.is_empty() {
+            self.core.link.pipeline("consume", &bindings).await?;
+            self.core.bound(added);
+        }
+        let seat = Arc::new(Seat::new(spec));
+        seat.set_queues(queues);
+        let attendant = Attendant::start(self.core.clone(), seat.clone()).await?;
+        Ok(RedisConsumer::new(self.core.clone(), seat, attendant))
+    }
+}
+
+impl Broker for RedisBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        let mut capabilities = BrokerCapabilities::NONE;
+        capabilities.parks_eta = self.core.options.eta != EtaStrategy::Hold;
+        capabilities.durable = true;
+        capabilities.multi_process = true;
+        capabilities.priority_order = PriorityOrder::SmallerFirst;
+        capabilities
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.core.declare(&topology.queues))
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.core.publish(batch))
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async move { Ok(Box::new(self.open_consumer(spec).await?) as Box<dyn Consumer>) })
+    }
+
+    fn queues(&self) -> Option<&dyn QueueAdmin> {
+        Some(self)
+    }
+
+    fn dead(&self) -> Option<&dyn DeadSet> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.core.link.close();
+            Ok(())
+        })
+    }
+}
