@@ -14,7 +14,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Installs packages. Where that is not ours to do, the error says what is `missing`.
 pub(crate) fn install(packages: &[&str], missing: &str) -> Result<(), String> {
     if !Path::new("/etc/debian_version").exists() || !is_root()? {
-        return Err(format!("run the tests without their peers: {missing}. (On Debian, root gets it from apt.)"));
+        return Err(format!(
+            "run the tests without their peers: {missing} (on Debian, root gets it from `cargo xtask peers`)"
+        ));
     }
     let _asleep = Asleep::begin()?;
     // A fresh container has no lists yet; elsewhere they are there and need not be fetched.
