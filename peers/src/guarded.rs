@@ -7,7 +7,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ pub struct Guarded {
     hold: Option<ChildStdin>,
     pid: u32,
     log: Log,
+    directory: Option<PathBuf>,
 }
 
 impl Guarded {
@@ -70,7 +71,7 @@ impl Guarded {
         let mut said = String::new();
         BufReader::new(guard.stderr.take().ok_or_else(missing)?).read_line(&mut said)?;
         let pid = said.trim().parse().map_err(|_| io::Error::other(format!("the guard said {said:?}")))?;
-        Ok(Self { guard, hold, pid, log })
+        Ok(Self { guard, hold, pid, log, directory: directory.map(Path::to_owned) })
     }
 
     /// The program's process id.
@@ -95,7 +96,7 @@ impl Guarded {
         }
     }
 
-    /// Kills the program and every process that it started, as when the machine goes down. Its directory stays.
+    /// Kills the program and every process that it started, as when the machine goes down.
     pub fn kill_all(&mut self) {
         // While we hold the pipe the guard is in the group, so the number is still the group's.
         if let Some(_hold) = self.hold.take() {
@@ -110,6 +111,7 @@ impl Guarded {
 
     /// Ends the guard and what is left of the program, and leaves the directory to the next one.
     pub(crate) fn keep_directory(mut self) {
+        self.directory = None;
         if let Some(hold) = &mut self.hold {
             // A guard that is gone removes nothing.
             let _ = hold.write_all(b"keep\n");
@@ -119,9 +121,15 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        drop(self.hold.take());
-        // Its status is the signal that ended it.
+        // While we are here we do ourselves what the guard does without us: so all is done when this returns, and the
+        // program has a parent that waits for it, where in some containers nobody waits for orphans.
+        self.signal("KILL");
         let _ = self.guard.wait();
+        if let Some(directory) = &self.directory {
+            // What is not there is gone.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+        drop(self.hold.take());
         self.log.join();
     }
 }

@@ -10,8 +10,13 @@
 #[cfg(feature = "client")]
 pub use redis;
 
+pub mod celery;
 pub mod database;
+mod directory;
 pub mod guarded;
 pub mod log;
 pub mod port;
+pub mod proxy;
+pub mod python;
 pub mod redis_server;
+pub mod target;

@@ -1,10 +1,8 @@
 //! A Redis server of a test's own: on a free port, with a private directory, gone when the process is that started it.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::database::Database;
+use crate::directory;
 use crate::guarded::Guarded;
 use crate::log::Seen;
 use crate::port;
@@ -112,7 +111,7 @@ impl RedisServer {
     }
 
     fn open(builder: Builder) -> Result<Self, String> {
-        let directory = private_directory()?;
+        let directory = directory::private()?;
         let mut attempts = 5;
         loop {
             let port = builder.port.unwrap_or_else(port::free);
@@ -218,21 +217,6 @@ impl RedisServer {
 /// A database of the shared server whose number no other test has.
 pub fn fresh_database() -> Database {
     RedisServer::shared().fresh_database()
-}
-
-/// A new folder that only we may read: a server with a password writes it there.
-fn private_directory() -> Result<PathBuf, String> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("apium-peer-{}-{count}", std::process::id()));
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => return Ok(path),
-            // A process of the same number left it behind.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(format!("create {}: {error}", path.display())),
-        }
-    }
 }
 
 /// Starts a server and waits until it answers.

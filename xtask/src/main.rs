@@ -13,6 +13,7 @@ mod docs;
 mod files;
 mod libtest;
 mod output;
+mod peers;
 mod process;
 mod test;
 mod tidy;
@@ -42,6 +43,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "test" => test::run,
         "ci" => ci::run,
         "tidy" => tidy::check::run,
+        "peers" => peers::ready::run,
         "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
         "torture" => torture::run,

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use apium_peers::{python, redis_server};
+
 use crate::output;
 
 /// The root of the repository: the folder above this crate's.
@@ -14,12 +16,13 @@ pub(crate) fn root() -> Result<PathBuf, String> {
 }
 
 /// The cargo that runs us, with the variables of our own configuration taken away: `APIUM_BROKER_URL` in the shell of a
-/// developer must not change what a test does.
+/// developer must not change what a test does. What names the peers of the tests stays.
 pub(crate) fn cargo(args: &[&str]) -> Result<Command, String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root()?);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("APIUM_") {
+        let names_a_peer = [redis_server::PROGRAM, python::PROGRAM].iter().any(|peer| name == *peer);
+        if name.to_string_lossy().starts_with("APIUM_") && !names_a_peer {
             command.env_remove(name);
         }
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test of the workspace, and their total as the last line.
 //!
-//! It needs nothing but the clone and cargo. `cargo test --workspace` builds and runs unit tests, integration tests and doc
+//! What the tests talk to is installed first where it is missing (`cargo xtask peers` does only that). `cargo test --workspace` builds and runs unit tests, integration tests and doc
 //! tests, and builds the examples, which tests find beside themselves in the target directory (`CARGO_TARGET_DIR` is
 //! honoured because cargo honours it). The rules of `cargo xtask tidy` and the check of the generated pages are tests of
 //! this crate, so they are counted too.
@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use crate::commands::Answer;
 use crate::libtest::Total;
-use crate::{output, process};
+use crate::{output, peers, process};
 
 /// Runs the tests; `args` go to `cargo test` as they are, so a name filters and `-p` chooses a crate.
 pub(crate) fn run(args: &[String]) -> Answer {
     let started = Instant::now();
+    peers::ready::ensure()?;
     let mut command = process::cargo(&["test", "--no-fail-fast"])?;
     let chooses = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
     if !args.iter().any(chooses) {

@@ -3,11 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apium_peers::port;
 use apium_peers::redis::{Commands, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
+
+use crate::wait_until;
 
 #[test]
 fn every_caller_has_a_database_of_its_own() {
@@ -111,13 +113,4 @@ fn a_server_does_not_outlive_who_started_it() {
 fn alive(pid: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
-
-/// Waits for a condition, within 30 seconds.
-fn wait_until(holds: impl Fn() -> bool, what: &str) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::yield_now();
-    }
 }

@@ -7,7 +7,7 @@ use crate::files::File;
 use crate::tidy::finding::Finding;
 
 /// Folders of the root; a path in a document that starts with one is a path of the repository.
-const FOLDERS: &[&str] = &["crates/", "docs/", "xtask/", "harness/", "tests/", "fuzz/", ".ci/"];
+const FOLDERS: &[&str] = &["crates/", "docs/", "xtask/", "harness/", "peers/", "tests/", "fuzz/", ".ci/"];
 
 /// Checks one document.
 pub(crate) fn check(file: &File, root: &Path) -> Vec<Finding> {

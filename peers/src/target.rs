@@ -1,0 +1,43 @@
+//! Where cargo builds, and what `cargo xtask peers` puts there.
+
+use std::path::{Path, PathBuf};
+
+/// The target directory of the program that runs: the nearest folder above it that cargo has marked as such. So it is the
+/// right one wherever `CARGO_TARGET_DIR` or a configuration file moved it to.
+pub fn directory() -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|error| format!("find the running program: {error}"))?;
+    above(&program).map(Path::to_owned).ok_or_else(|| {
+        format!(
+            "find the target directory: no folder above {} holds .rustc_info.json or CACHEDIR.TAG",
+            program.display()
+        )
+    })
+}
+
+fn above(program: &Path) -> Option<&Path> {
+    // The first stands in the target directory only, the second also in its folders for other platforms.
+    let marked = |mark: &str| program.ancestors().skip(1).find(|folder| folder.join(mark).is_file());
+    marked(".rustc_info.json").or_else(|| marked("CACHEDIR.TAG"))
+}
+
+/// The Python environment with Celery.
+pub fn venv() -> Result<PathBuf, String> {
+    Ok(directory()?.join("peers").join("venv"))
+}
+
+/// Its interpreter.
+pub fn python(venv: &Path) -> PathBuf {
+    venv.join("bin").join("python")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_above_the_tests() {
+        let directory = directory().unwrap();
+        assert!(std::env::current_exe().unwrap().starts_with(&directory));
+        assert!(directory.join("debug").is_dir() || directory.join("release").is_dir());
+    }
+}

@@ -1,0 +1,222 @@
+"""A Celery app whose tasks are also those of the Rust programs under test, so that each side can call and serve the other.
+
+It is configured from the environment. Every variable may be missing:
+
+    BROKER_URL, RESULT_BACKEND    addresses; a backend "disabled://" stores nothing
+    PEER_QUEUE                    the queue of tasks without a route ("celery")
+    PEER_SERIALIZER               how arguments are written ("json")
+    PEER_RESULT_SERIALIZER        how results are written ("json")
+    PEER_ACCEPT                   what is read, with commas ("json")
+    PEER_COMPRESSION              how bodies are compressed (not at all)
+    PEER_PROTOCOL                 1 or 2 ("2")
+    PEER_EXTENDED                 1: results carry name, arguments and the rest of the request
+    PEER_TRACK_STARTED            1: STARTED is stored
+    PEER_SENT_EVENT               1: callers send task-sent
+    PEER_QUORUM                   1: the default queue is a quorum queue behind a topic exchange
+    PEER_CONF                     a JSON object of settings that win over all of the above
+"""
+
+import json
+import os
+import sys
+import time
+
+from celery import Celery
+from celery.exceptions import Ignore, Reject
+
+
+def settings(given):
+    """The settings of the app for an environment."""
+    switched_on = "1".__eq__
+    listed = lambda text: [name.strip() for name in text.split(",") if name.strip()]
+    table = [
+        ("BROKER_URL", "redis://127.0.0.1:6379/0", "broker_url", str),
+        ("RESULT_BACKEND", "redis://127.0.0.1:6379/0", "result_backend", str),
+        ("PEER_QUEUE", "celery", "task_default_queue", str),
+        ("PEER_SERIALIZER", "json", "task_serializer", str),
+        ("PEER_RESULT_SERIALIZER", "json", "result_serializer", str),
+        ("PEER_ACCEPT", "json", "accept_content", listed),
+        ("PEER_COMPRESSION", "", "task_compression", lambda text: text or None),
+        ("PEER_PROTOCOL", "2", "task_protocol", int),
+        ("PEER_EXTENDED", "", "result_extended", switched_on),
+        ("PEER_TRACK_STARTED", "", "task_track_started", switched_on),
+        ("PEER_SENT_EVENT", "", "task_send_sent_event", switched_on),
+    ]
+    found = {key: read(given.get(name, default)) for name, default, key, read in table}
+    # A worker that starts before its broker waits for it, and its log goes where the tests read it.
+    found |= {"broker_connection_retry_on_startup": True, "worker_hijack_root_logger": False}
+    if given.get("PEER_QUORUM") == "1":
+        found |= {
+            "task_default_queue_type": "quorum",
+            "task_default_exchange": "peer_topic",
+            "task_default_exchange_type": "topic",
+            "task_default_routing_key": found["task_default_queue"],
+        }
+    return found | json.loads(given.get("PEER_CONF") or "{}")
+
+
+app = Celery("peer")
+app.conf.update(settings(os.environ))
+
+
+def task(name, **options):
+    """A task called `tasks.<name>`, whatever file it stands in."""
+    return app.task(name="tasks." + name, **options)
+
+
+class PeerError(Exception):
+    """An error that is made from two arguments."""
+
+    def __init__(self, code, text=""):
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+
+# Values in, values out.
+
+
+@task("add")
+def add(x, y):
+    return x + y
+
+
+@task("mul")
+def mul(x, y):
+    return x * y
+
+
+@task("xsum")
+def xsum(numbers):
+    return sum(numbers)
+
+
+@task("echo")
+def echo(*args, **kwargs):
+    """What arrived."""
+    return {"args": [*args], "kwargs": kwargs}
+
+
+@task("identity")
+def identity(value=None):
+    return value
+
+
+@task("noop")
+def noop():
+    """Nothing, which is a result too."""
+
+
+@task("whoami", bind=True)
+def whoami(self):
+    """What the worker knows about the message that started it."""
+    fields = (
+        "id root_id parent_id group group_index retries eta expires timelimit shadow origin reply_to correlation_id "
+        "stamped_headers stamps ignore_result delivery_info headers argsrepr kwargsrepr"
+    )
+    return {field: getattr(self.request, field) for field in fields.split()}
+
+
+# Errors and second runs.
+
+
+@task("fail")
+def fail(message="boom"):
+    raise ValueError(message)
+
+
+@task("fail_custom")
+def fail_custom(code=7, text="custom"):
+    raise PeerError(code, text)
+
+
+@task("retry", bind=True, max_retries=3)
+def retry(self, times=1, countdown=0, value="done"):
+    """Succeeds in the run after `times` retries, and says how many there were."""
+    done = self.request.retries
+    if done >= times:
+        return {"value": value, "retries": done}
+    raise self.retry(exc=ValueError("not yet"), countdown=countdown)
+
+
+@task("always_retry", bind=True, max_retries=1)
+def always_retry(self, countdown=0):
+    """Never succeeds; its last error is its result."""
+    raise self.retry(exc=KeyError("k"), countdown=countdown)
+
+
+@task("reject", bind=True, acks_late=True)
+def reject(self, requeue=False):
+    raise Reject("rejected by task", requeue=requeue)
+
+
+@task("ignore")
+def ignore():
+    raise Ignore
+
+
+# Time.
+
+
+@task("sleep")
+def sleep(seconds=1.0):
+    time.sleep(seconds)
+    return seconds
+
+
+@task("late_sleep", acks_late=True)
+def late_sleep(seconds=1.0):
+    """Its message is acknowledged after the run, so a crash runs it again."""
+    time.sleep(seconds)
+    return seconds
+
+
+@task("soft", soft_time_limit=1)
+def soft(seconds=3.0):
+    """Is interrupted after a second."""
+    time.sleep(seconds)
+    return seconds
+
+
+@task("progress", bind=True)
+def progress(self, steps=3, pause=0.2):
+    """Stores a state of its own after each step."""
+    for current in range(1, steps + 1):
+        self.update_state(state="PROGRESS", meta={"current": current, "total": steps})
+        time.sleep(pause)
+    return steps
+
+
+# What follows a task.
+
+
+@task("spawn", bind=True)
+def spawn(self, n=2):
+    """Calls `n` tasks, which become its children."""
+    for number in range(n):
+        add.delay(number, number)
+    return n
+
+
+@task("replace_me", bind=True)
+def replace_me(self, x, y):
+    """Lets another task give its result."""
+    raise self.replace(add.s(x, y))
+
+
+@task("on_error")
+def on_error(*args):
+    """An errback that takes anything: Celery calls it in the worker, with request, exception and traceback."""
+    return list(map(repr, args))
+
+
+@task("errback1")
+def errback1(failed_id):
+    """An errback of one argument: Celery sends it as a message."""
+    return f"failed:{failed_id}"
+
+
+@task("errback3")
+def errback3(request, exc, traceback):
+    """An errback of three arguments: Celery calls it in the worker, where it leaves a line."""
+    print("ERRBACK3", request.id, repr(exc), file=sys.stderr)

@@ -1,0 +1,17 @@
+//! Sees to it that the peers are there, and says what it does. When they are, it takes a moment and changes nothing.
+
+use crate::commands::Answer;
+use crate::output;
+use crate::peers::{redis, venv};
+
+/// `cargo xtask peers`.
+pub(crate) fn run(_args: &[String]) -> Answer {
+    ensure().map(|()| true)
+}
+
+/// Installs what is missing.
+pub(crate) fn ensure() -> Result<(), String> {
+    output::step(&format!("peer: {}", redis::ensure()?));
+    output::step(&format!("peer: {}", venv::ensure()?));
+    Ok(())
+}
