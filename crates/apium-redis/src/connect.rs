@@ -7,9 +7,7 @@ use std::time::Duration;
 use apium_transport::error::{Error, ErrorKind, Result};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult,
-};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult};
 
 use crate::errors::{from_redis, odd_answer};
 use crate::options::target::{Finding, Login, Place, Target};

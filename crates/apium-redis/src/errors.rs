@@ -9,7 +9,10 @@ use redis::{RedisError, ServerErrorKind};
 fn of_server(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "LOADING" => (ErrorKind::Unavailable, "the server is loading its data; it will answer when it is done"),
-        "READONLY" => (ErrorKind::Unavailable, "the server is a replica, as after a failover; the address must lead to the master"),
+        "READONLY" => (
+            ErrorKind::Unavailable,
+            "the server is a replica, as after a failover; the address must lead to the master",
+        ),
         "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" => {
             (ErrorKind::Unavailable, "the server has lost others of its group for now")
         }
@@ -17,9 +20,13 @@ fn of_server(code: &str) -> (ErrorKind, &'static str) {
         "MISCONF" => (ErrorKind::Unavailable, "it cannot save to its disk and therefore takes no writes"),
         "BUSY" => (ErrorKind::Unavailable, "it is busy with a script"),
         "MOVED" | "ASK" => (ErrorKind::Unavailable, "another node of the cluster serves this now"),
-        "NOAUTH" => (ErrorKind::Refused, "it wants a password: write redis://:password@host or redis://user:password@host"),
+        "NOAUTH" => {
+            (ErrorKind::Refused, "it wants a password: write redis://:password@host or redis://user:password@host")
+        }
         "WRONGPASS" => (ErrorKind::Refused, "user name or password are wrong"),
-        "NOPERM" => (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page"),
+        "NOPERM" => {
+            (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page")
+        }
         "WRONGTYPE" => (ErrorKind::Corrupt, "a key of that name is of another type: another program uses it"),
         _ => (ErrorKind::Other, ""),
     }
@@ -33,7 +40,11 @@ fn code(error: &RedisError) -> Option<&str> {
         return Some(code);
     }
     let detail = error.detail().unwrap_or_default();
-    KNOWN.iter().copied().find(|known| detail.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == *known)).or(Some(code))
+    KNOWN
+        .iter()
+        .copied()
+        .find(|known| detail.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == *known))
+        .or(Some(code))
 }
 
 /// An error of the client library as one of ours; `what` was attempted at `place`.

@@ -19,9 +19,7 @@ pub(crate) fn open(info: ConnectionInfo, tls: &Tls) -> RedisResult<Client> {
         })
     };
     let client_tls = match &tls.identity {
-        Some((certificate, key)) => {
-            Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
-        }
+        Some((certificate, key)) => Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? }),
         None => None,
     };
     let root_cert = tls.roots.as_deref().map(read).transpose()?;

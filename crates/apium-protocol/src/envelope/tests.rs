@@ -37,9 +37,13 @@ fn a_bare_message_comes_out_as_it_went_in() {
 #[test]
 fn nothing_but_a_map_is_needed() {
     assert_eq!(decode("{}").unwrap(), Envelope::default());
-    let nulls = r#" {"body": null, "headers": null, "properties": null, "content-type": null, "content-encoding": null} "#;
+    let nulls =
+        r#" {"body": null, "headers": null, "properties": null, "content-type": null, "content-encoding": null} "#;
     assert_eq!(decode(nulls).unwrap(), Envelope::default());
-    assert_eq!(decode(r#"{"properties": {"delivery_info": null, "delivery_tag": null}}"#).unwrap(), Envelope::default());
+    assert_eq!(
+        decode(r#"{"properties": {"delivery_info": null, "delivery_tag": null}}"#).unwrap(),
+        Envelope::default()
+    );
 }
 
 #[test]

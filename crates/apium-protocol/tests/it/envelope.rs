@@ -135,7 +135,11 @@ fn tried() -> Vec<(&'static str, String, bool)> {
         ("no_content_encoding", envelope(&[body, r#""content-type": "application/json""#, headers, &usual]), true),
         ("no_properties", envelope(&[plain, json, headers]), true),
         ("no_headers_v1_body", envelope(&[protocol1, json, r#""headers": null"#, &properties(&[tag, info])]), true),
-        ("int_delivery_tag", envelope(&[body, json, headers, &properties(&[encoding, r#""delivery_tag": 17"#, info])]), true),
+        (
+            "int_delivery_tag",
+            envelope(&[body, json, headers, &properties(&[encoding, r#""delivery_tag": 17"#, info])]),
+            true,
+        ),
         ("not_json", "not json".to_owned(), false),
         ("priority_string", envelope(&[body, json, headers, &priority]), true),
     ]

@@ -12,16 +12,8 @@ use url::Url;
 use crate::options::given::Given;
 
 /// The schemes of this driver's addresses.
-pub(crate) const SCHEMES: &[&str] = &[
-    "redis",
-    "rediss",
-    "redis+socket",
-    "sentinel",
-    "redis+cluster",
-    "rediss+cluster",
-    "valkey",
-    "valkeys",
-];
+pub(crate) const SCHEMES: &[&str] =
+    &["redis", "rediss", "redis+socket", "sentinel", "redis+cluster", "rediss+cluster", "valkey", "valkeys"];
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -176,17 +168,14 @@ fn finding(scheme: &str, given: &mut Given) -> Result<Finding> {
             let mut login = Login::default();
             if let Some(text) = own {
                 let map: serde_json::Map<String, serde_json::Value> =
-                    serde_json::from_str(&text.replace('\'', "\"")).map_err(|_| {
-                        given.wrong("sentinel_kwargs", "**", "a JSON map with username and password")
-                    })?;
+                    serde_json::from_str(&text.replace('\'', "\""))
+                        .map_err(|_| given.wrong("sentinel_kwargs", "**", "a JSON map with username and password"))?;
                 let text = |name: &str| map.get(name).and_then(|value| value.as_str()).map(str::to_owned);
                 login = Login { user: text("username"), password: text("password") };
             }
             Ok(Finding::Sentinel { master, login })
         }
-        "redis+cluster" | "rediss+cluster" => {
-            Ok(Finding::Cluster { tag: tag.unwrap_or_else(|| "apium".to_owned()) })
-        }
+        "redis+cluster" | "rediss+cluster" => Ok(Finding::Cluster { tag: tag.unwrap_or_else(|| "apium".to_owned()) }),
         _ => Ok(Finding::Direct),
     }
 }
