@@ -7,4 +7,6 @@ mod link;
 mod options;
 mod result_keys;
 mod script;
+mod subscribe;
+mod task;
 mod tls;

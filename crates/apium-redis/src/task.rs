@@ -1,18 +1,24 @@
-//! Background work that ends with whoever started it.
+//! Background work that ends with whoever owns it. Nothing else in this crate starts tasks.
 
 use std::future::Future;
 
 use tokio::task::JoinHandle;
 
-/// A task that is aborted when this is dropped.
+/// A background task. Dropping it aborts it.
 #[derive(Debug)]
 pub(crate) struct Task(JoinHandle<()>);
 
 impl Task {
+    /// Starts `work` in the background.
     pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the handle that owns it")]
-        let handle = tokio::spawn(work);
-        Self(handle)
+        let task = tokio::spawn(work);
+        Self(task)
+    }
+
+    /// Whether it has ended, be it with the runtime that ran it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_finished()
     }
 }
 
