@@ -1,7 +1,6 @@
 //! Counting, peeking, purging and deleting of queues.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use apium_protocol::envelope::Envelope;
 use apium_transport::broker::{QueueAdmin, QueueStats};

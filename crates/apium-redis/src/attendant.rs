@@ -111,7 +111,7 @@ impl Work {
         let mut plan = Plan { beat: now + self.beat(), sweep: now, visible: now, eta: Some(now) };
         let mut generations = self.core.link.generations();
         generations.mark_unchanged();
-        let mut etas = self.core.etas.subscribe();
+        let mut etas = self.core.ears.etas();
         loop {
             let next = [Some(plan.beat), Some(plan.sweep), Some(plan.visible), plan.eta].into_iter().flatten().min();
             tokio::select! {

@@ -51,6 +51,7 @@ impl RedisBroker {
             self.core.bound(added);
         }
         let seat = Arc::new(Seat::new(spec));
+        self.core.listen(&queues);
         seat.set_queues(queues);
         let attendant = Attendant::start(self.core.clone(), seat.clone()).await?;
         Ok(RedisConsumer::new(self.core.clone(), seat, attendant))
@@ -94,6 +95,7 @@ impl Broker for RedisBroker {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.core.link.close();
+            self.core.ears.close();
             Ok(())
         })
     }

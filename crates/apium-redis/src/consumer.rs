@@ -255,8 +255,9 @@ impl Consumer for RedisConsumer {
 
 impl RedisConsumer {
     /// Tells the others which queues are read.
-    async fn tell(&self, queues: Vec<Arc<str>>) -> Result<()> {
+    async fn tell(&mut self, queues: Vec<Arc<str>>) -> Result<()> {
         let before = self.seat.queues();
+        self.core.listen(&queues);
         self.seat.set_queues(queues);
         let told = match &self.attendant {
             Some(attendant) => attendant.register().await,

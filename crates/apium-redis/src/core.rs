@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use apium_transport::address::Address;
 use apium_transport::error::Result;
-use tokio::sync::watch;
 
 use crate::bindings::Known;
+use crate::ears::Ears;
 use crate::keys::Keys;
 use crate::link::Link;
 use crate::options::broker::BrokerOptions;
@@ -46,14 +46,14 @@ pub(crate) struct Core {
     pub(crate) keys: Keys,
     pub(crate) options: BrokerOptions,
     pub(crate) known: Known,
-    /// The first instant at which something parked is due, as far as others have told of it.
-    pub(crate) etas: watch::Sender<Option<f64>>,
+    /// What others tell on channels; connected when there is a consumer.
+    pub(crate) ears: Ears,
     backends: OpenedBackends,
 }
 
 impl Core {
     pub(crate) fn new(link: Link, options: BrokerOptions, backends: OpenedBackends) -> Self {
-        Self { link, keys: options.keys.clone(), options, known: Known::default(), etas: watch::Sender::new(None), backends }
+        Self { link, keys: options.keys.clone(), options, known: Known::default(), ears: Ears::new(), backends }
     }
 
     /// The names of the results in this very store.

@@ -64,11 +64,6 @@ impl Keys {
         format!("{}{name}", self.prefix)
     }
 
-    /// `global_keyprefix`.
-    pub(crate) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
     /// The list of a queue's messages of `priority`.
     pub(crate) fn list(&self, queue: &str, priority: u8) -> String {
         self.step_list(queue, self.step(priority))
@@ -141,6 +136,11 @@ impl Keys {
     /// The queues of Apium on a fanout exchange (Apium's own): theirs are lists, where kombu's are channels.
     pub(crate) fn fanout_queues(&self, exchange: &str) -> String {
         format!("{}_apium.fanout.{exchange}", self.prefix)
+    }
+
+    /// The sign that a message heard on a channel is stored in a queue (Apium's own).
+    pub(crate) fn seen(&self, queue: &str, tag: &str) -> String {
+        format!("{}_apium.heard.{queue}.{tag}", self.prefix)
     }
 
     /// The exchanges with their types (Apium's own).

@@ -1,12 +1,41 @@
 //! Apium's Redis driver: queues, results and groups on the keys of kombu and Celery, so that Python and Rust share them.
+//!
+//! A message's way: [`broker`] → `publish` → (a list of the server) → `consumer` → `claim` → `acker` → `settle`. What is taken
+//! stands in kombu's `unacked` and `unacked_index` until it is settled; `attendant` shows life for it, and `bury` gives on what the dead have left.
+//! `link` is the one supervised connection for commands, `wait` the connections that block, `subscribe` the one that listens. What must not
+//! be torn apart is one script (`scripts/*.lua`).
 
+mod acker;
+mod admin;
+mod attendant;
+mod bindings;
+pub mod broker;
+mod bury;
+mod claim;
 mod connect;
+pub mod consumer;
+mod core;
+mod dead;
+pub mod driver;
+mod ears;
 mod errors;
+mod eta;
 mod keys;
+mod letter;
 mod link;
+mod lists;
 mod options;
+mod publish;
+mod record;
 mod result_keys;
 mod script;
+mod seat;
+mod settle;
 mod subscribe;
 mod task;
 mod tls;
+mod wait;
+
+pub use broker::RedisBroker;
+pub use consumer::RedisConsumer;
+pub use driver::RedisDriver;

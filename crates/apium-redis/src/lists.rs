@@ -181,7 +181,7 @@ impl Lists {
     }
 
     /// Calls the waits off; each then ends soon.
-    pub(crate) async fn call_off(&self) -> Result<()> {
+    pub(crate) async fn call_off(&mut self) -> Result<()> {
         let ids: Vec<i64> = self.controls.values().filter_map(|control| control.call_off()).collect();
         if ids.is_empty() {
             return Ok(());
@@ -220,18 +220,18 @@ impl Lists {
         Ok(())
     }
 
-    async fn put_back_of(&self, places: &[usize]) -> Result<()> {
-        let pairs: Vec<(String, &str)> = places
+    async fn put_back_of(&mut self, places: &[usize]) -> Result<()> {
+        let pairs: Vec<(String, String)> = places
             .iter()
             .filter_map(|place| self.entries.get(place))
-            .map(|entry| (entry.taken.clone(), entry.source.list.as_str()))
+            .map(|entry| (entry.taken.clone(), entry.source.list.clone()))
             .collect();
         put_back(&self.core, &pairs).await
     }
 }
 
 /// Moves what lies in the first list of each pair to the front of the second.
-pub(crate) async fn put_back<S: AsRef<str>>(core: &Core, pairs: &[(String, S)]) -> Result<()> {
+pub(crate) async fn put_back(core: &Core, pairs: &[(String, String)]) -> Result<()> {
     if pairs.is_empty() {
         return Ok(());
     }
@@ -239,7 +239,7 @@ pub(crate) async fn put_back<S: AsRef<str>>(core: &Core, pairs: &[(String, S)]) 
         .script("put back what waits have moved", &PUT_BACK, |command| {
             command.arg(pairs.len() * 2);
             for (taken, list) in pairs {
-                command.arg(taken).arg(list.as_ref());
+                command.arg(taken).arg(list);
             }
         })
         .await

@@ -39,3 +39,6 @@ pub(crate) static PUT_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(incl
 
 /// Puts dead messages back on their lists.
 pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/replay.lua")));
+
+/// Stores a message of a fanout exchange once for each queue.
+pub(crate) static HEARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/heard.lua")));

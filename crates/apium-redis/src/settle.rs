@@ -171,29 +171,44 @@ pub(crate) fn write<'a>(
         command.arg(tag);
     }
     for operation in operations {
-        match operation {
-            Operation::Of(place) => command.arg("i").arg(*place),
+        operation.append(command);
+    }
+}
+
+impl Operation<'_> {
+    /// Adds it to the script's arguments.
+    fn append(&self, command: &mut Cmd) {
+        let mut add = |name: &str, list: &str, envelope: &[u8]| {
+            command.arg(name).arg(list).arg(envelope);
+        };
+        match self {
+            Operation::Route(Route::List { list, envelope }) => add("p", list, envelope),
+            Operation::Route(Route::Channel { channel, envelope }) => add("f", channel, envelope),
+            Operation::Front(list, envelope) => add("b", list, envelope),
+            Operation::Last(list, envelope) => add("p", list, envelope),
+            Operation::Route(Route::Parked { list, due, envelope }) => {
+                command.arg("e").arg(list).arg(*due).arg(envelope.as_slice());
+            }
+            Operation::Park(list, due, envelope) => {
+                command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice());
+            }
+            Operation::Of(place) => {
+                command.arg("i").arg(*place);
+            }
             Operation::Record(record) => {
                 command.arg("r");
-                record.append_to(command);
-                command
+                record.append(command);
             }
-            Operation::Route(Route::List { list, envelope }) => command.arg("p").arg(list).arg(envelope.as_slice()),
-            Operation::Route(Route::Parked { list, due, envelope }) => {
-                command.arg("e").arg(list).arg(*due).arg(envelope.as_slice())
+            Operation::Dead(document) => {
+                command.arg("d").arg(document.as_str());
             }
-            Operation::Route(Route::Channel { channel, envelope }) => {
-                command.arg("f").arg(channel).arg(envelope.as_slice())
+            Operation::ForgetCrashes(tag) => {
+                command.arg("c").arg(*tag);
             }
-            Operation::Front(list, envelope) => command.arg("b").arg(*list).arg(envelope.as_slice()),
-            Operation::Last(list, envelope) => command.arg("p").arg(*list).arg(envelope.as_slice()),
-            Operation::Park(list, due, envelope) => command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice()),
-            Operation::Dead(document) => command.arg("d").arg(document.as_str()),
-            Operation::ForgetCrashes(tag) => command.arg("c").arg(*tag),
             Operation::Crashed { tag, limit, list, envelope, document } => {
-                command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str())
+                command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str());
             }
-        };
+        }
     }
 }
 
@@ -235,7 +250,7 @@ pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<
                 let keys = core.result_keys().ok_or_else(|| {
                     Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store")
                 })?;
-                Some(RecordArgs::new(&keys, record))
+                Some(RecordArgs::new(&record, &keys))
             }
             None => None,
         };
