@@ -127,20 +127,24 @@ async fn unacked_queues(core: &Core) -> Result<Vec<String>> {
     }
 }
 
-/// The lengths of a queue's lists, and how many wait for each.
+/// How many messages of each list can be delivered now (those that are due and not returned yet among them), and how many wait.
 async fn counts(core: &Core, queue: &str) -> Result<(Vec<u64>, Vec<u64>)> {
     let lists = core.keys.lists(queue);
     let mut pipeline = redis::pipe();
     for list in &lists {
         pipeline.cmd("LLEN").arg(list);
     }
+    let now = core.link.clock().now().as_microsecond();
     for list in &lists {
-        pipeline.cmd("ZCARD").arg(format!("{}{list}", core.keys.eta_prefix()));
+        pipeline.cmd("ZCOUNT").arg(format!("{}{list}", core.keys.eta_prefix())).arg("-inf").arg(now);
+    }
+    for list in &lists {
+        pipeline.cmd("ZCOUNT").arg(format!("{}{list}", core.keys.eta_prefix())).arg(format!("({now}")).arg("+inf");
     }
     let answers = core.link.pipeline("count a queue", &pipeline).await?;
-    let mut numbers: Vec<u64> = answers.into_iter().filter_map(|n| redis::from_redis_value(n).ok()).collect();
-    let parked = numbers.split_off(lists.len().min(numbers.len()));
-    Ok((numbers, parked))
+    let mut ready: Vec<u64> = answers.into_iter().filter_map(|n| redis::from_redis_value(n).ok()).collect();
+    let parked = ready.split_off((lists.len() * 2).min(ready.len()));
+    Ok((ready, parked))
 }
 
 /// Deletes what waits and what is parked, and the bindings too if wanted; answers how many messages there were.

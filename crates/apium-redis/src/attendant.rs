@@ -45,7 +45,9 @@ impl Attendant {
     pub(crate) async fn start(core: Arc<Core>, seat: Arc<Seat>) -> Result<Self> {
         let work = Arc::new(Work { core, seat });
         work.register(&work.seat.id()).await?;
-        let task = Task::start(work.clone().serve());
+        // What a worker that was killed has left is there at once.
+        let sweep = work.sweep().await?;
+        let task = Task::start(work.clone().serve(sweep));
         Ok(Self { work, _task: task })
     }
 
@@ -106,9 +108,9 @@ impl Work {
         self.core.link.pipeline("register a consumer", &pipeline).await.map(drop)
     }
 
-    async fn serve(self: Arc<Self>) {
+    async fn serve(self: Arc<Self>, sweep: Instant) {
         let now = Instant::now();
-        let mut plan = Plan { beat: now + self.beat(), sweep: now, visible: now, eta: Some(now) };
+        let mut plan = Plan { beat: now + self.beat(), sweep, visible: now, eta: Some(now) };
         let mut generations = self.core.link.generations();
         generations.mark_unchanged();
         let mut etas = self.core.ears.etas();

@@ -72,7 +72,7 @@ impl Core {
             }
         }
         // That they are subscribed is not waited for: what is parked is also looked up at every connection.
-        open.subscriber.begin(&names);
+        open.subscriber.begin_now(&names);
     }
 
     fn open_ears(self: &Arc<Self>) -> Open {

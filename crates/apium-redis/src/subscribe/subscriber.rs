@@ -114,6 +114,13 @@ impl Subscriber {
         self.shared.wanted().begin(names.iter().cloned());
     }
 
+    /// Needs `names` from now on; nobody waits for the confirmation.
+    pub(crate) fn begin_now(&self, names: &[Name]) {
+        self.begin(names);
+        self.keep_running();
+        self.shared.changed.notify_one();
+    }
+
     /// Waits until everything that is needed now is subscribed.
     pub(crate) async fn confirmed(&self) -> Result<()> {
         self.request(false).await
