@@ -39,3 +39,7 @@ pub(crate) static PUT_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(incl
 
 /// Puts dead messages back on their lists.
 pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/replay.lua")));
+
+/// Writes results.
+pub(crate) static STORE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/store.lua"))));
