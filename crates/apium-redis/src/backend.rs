@@ -9,12 +9,12 @@ use apium_protocol::id::TaskId;
 use apium_protocol::record::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
 use crate::document;
-use crate::link::Link;
 use crate::opened::OpenedResults;
 use crate::options::backend::BackendOptions;
 use crate::record::ttl_ms;
@@ -37,14 +37,21 @@ impl fmt::Debug for RedisBackend {
 
 impl RedisBackend {
     /// Opens a result backend with connections of its own. Nothing is sent before it is used.
+    ///
+    /// # Errors
+    /// When the address or an option cannot be read.
     pub fn open(address: Address, options: &DriverOptions) -> Result<Self> {
         let read = BackendOptions::read(&address, options)?;
-        let link = Link::new(read.target.clone(), options.clock.clone());
-        Ok(Self::new(address, Arc::new(OpenedResults::new(read, link))))
+        Ok(Self::new(address, read, options.clock.clone()))
+    }
+
+    /// A result backend with connections of its own.
+    pub(crate) fn new(address: Address, options: BackendOptions, clock: Clock) -> Self {
+        Self::on(address, Arc::new(OpenedResults::new(options, clock)))
     }
 
     /// One more handle on what is open.
-    pub(crate) fn new(address: Address, opened: Arc<OpenedResults>) -> Self {
+    pub(crate) fn on(address: Address, opened: Arc<OpenedResults>) -> Self {
         Self { address, opened: Mutex::new(Some(opened)), closed: Arc::default() }
     }
 
@@ -73,7 +80,7 @@ impl ResultBackend for RedisBackend {
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
         Box::pin(async move {
             let opened = self.opened("store results")?;
-            results::store(&opened.link, &opened.keys, &records).await
+            results::store(&opened.link, &opened.keys, records).await
         })
     }
 

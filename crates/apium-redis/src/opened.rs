@@ -1,6 +1,8 @@
 //! What the result backends of one store share: the connection, the names of keys, and the watches.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use apium_transport::clock::Clock;
 
 use crate::link::Link;
 use crate::options::backend::BackendOptions;
@@ -16,14 +18,33 @@ pub(crate) struct OpenedResults {
 }
 
 impl OpenedResults {
-    /// Uses `link`, which leads to the server of `options`. Nothing is sent before it is needed.
-    pub(crate) fn new(options: BackendOptions, link: Link) -> Self {
+    /// Nothing is sent before it is needed.
+    pub(crate) fn new(options: BackendOptions, clock: Clock) -> Self {
+        let link = Link::new(options.target, clock);
         let watches = Watches::new(link.clone());
         Self { link, keys: options.keys, watches }
     }
 
-    /// Whether these options mean this store.
-    pub(crate) fn is(&self, options: &BackendOptions) -> bool {
-        self.keys == options.keys && self.link.target().is_same_store(&options.target)
+    /// Whether these options mean this store, and its connections.
+    fn is(&self, options: &BackendOptions) -> bool {
+        self.keys == options.keys && *self.link.target() == options.target
+    }
+}
+
+/// The open result stores of a driver. Backends of one store share its connections.
+#[derive(Debug, Default)]
+pub(crate) struct OpenStores(Mutex<Vec<Weak<OpenedResults>>>);
+
+impl OpenStores {
+    /// The store that `options` mean.
+    pub(crate) fn open(&self, options: BackendOptions, clock: Clock) -> Arc<OpenedResults> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|opened| opened.strong_count() > 0);
+        if let Some(opened) = all.iter().filter_map(Weak::upgrade).find(|opened| opened.is(&options)) {
+            return opened;
+        }
+        let opened = Arc::new(OpenedResults::new(options, clock));
+        all.push(Arc::downgrade(&opened));
+        opened
     }
 }

@@ -24,11 +24,11 @@ const BYTES: usize = 4 << 20;
 const KEYS: usize = 512;
 
 /// Writes records under the overwrite rule, in the order given.
-pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: &[ResultRecord]) -> Result<Vec<Stored>> {
+pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRecord>) -> Result<Vec<Stored>> {
     let mut stored = Vec::with_capacity(records.len());
     let (mut batch, mut size) = (Vec::new(), 0);
     for record in records {
-        let record = RecordArgs::new(record, keys);
+        let record = RecordArgs::new(keys, record);
         if !batch.is_empty() && (batch.len() == RECORDS || size + record.size() > BYTES) {
             store_batch(link, std::mem::take(&mut batch), &mut stored).await?;
             size = 0;
@@ -46,7 +46,7 @@ async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<Store
     let what = "store results";
     let fill = |command: &mut redis::Cmd| {
         command.arg(0);
-        batch.iter().for_each(|record| record.append(command));
+        batch.iter().for_each(|record| record.append_to(command));
     };
     let Value::BulkString(written) = link.script(what, &STORE, fill).await? else { return Err(odd_answer(what)) };
     if written.len() != batch.len() {
