@@ -23,7 +23,9 @@ impl QueueAdmin for RedisBroker {
             core.check_open("count the queues")?;
             let mut all: BTreeMap<String, QueueStats> = BTreeMap::new();
             let named = |all: &mut BTreeMap<String, QueueStats>, queue: &str, add: &dyn Fn(&mut QueueStats)| {
-                add(all.entry(queue.to_owned()).or_insert_with(|| QueueStats { queue: queue.to_owned(), ..QueueStats::default() }));
+                add(all
+                    .entry(queue.to_owned())
+                    .or_insert_with(|| QueueStats { queue: queue.to_owned(), ..QueueStats::default() }));
             };
             for queue in core.bound_queues().await?.keys() {
                 named(&mut all, queue, &|_| {});
@@ -175,5 +177,7 @@ async fn clear(core: &Core, what: &'static str, queue: &str, with_bindings: bool
     }
     let answers = core.link.pipeline(what, &pipeline).await?;
     let numbers: Option<Vec<u64>> = answers.into_iter().map(|n| redis::from_redis_value(n).ok()).collect();
-    numbers.map(|numbers| numbers.iter().sum()).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{what}: odd answers")))
+    numbers
+        .map(|numbers| numbers.iter().sum())
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{what}: odd answers")))
 }

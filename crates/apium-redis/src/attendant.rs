@@ -179,7 +179,8 @@ impl Work {
         for part in all.chunks(crate::settle::MOST) {
             let tags: Vec<(&str, bool)> = part.iter().map(|(_, tag, begun)| (tag.as_str(), *begun)).collect();
             let gone = touch(&self.core, WHAT, &tags).await?;
-            let gone: Vec<u64> = gone.into_iter().filter_map(|place| part.get(place)).map(|(number, ..)| *number).collect();
+            let gone: Vec<u64> =
+                gone.into_iter().filter_map(|place| part.get(place)).map(|(number, ..)| *number).collect();
             // Those that were settled meanwhile are not held any more.
             let lost = self.seat.lose(&gone);
             if lost > 0 {

@@ -267,8 +267,7 @@ impl Core {
             let mut command = redis::cmd("SCAN");
             command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
             let answer = self.link.command(what, &command).await?;
-            let (next, keys) =
-                redis::from_redis_value::<(u64, Vec<String>)>(answer).map_err(|_| odd_answer(what))?;
+            let (next, keys) = redis::from_redis_value::<(u64, Vec<String>)>(answer).map_err(|_| odd_answer(what))?;
             found.extend(keys);
             cursor = next;
             if cursor == 0 {
@@ -293,12 +292,9 @@ mod tests {
 
     #[test]
     fn topic_patterns_are_kombus() {
-        for (key, pattern) in [
-            ("log.*.#", r"^log\.[^\.]+\..*?$"),
-            ("#", r"^.*?$"),
-            ("a.b", r"^a\.b$"),
-            ("a-b.c(d)", r"^a\-b\.c\(d\)$"),
-        ] {
+        for (key, pattern) in
+            [("log.*.#", r"^log\.[^\.]+\..*?$"), ("#", r"^.*?$"), ("a.b", r"^a\.b$"), ("a-b.c(d)", r"^a\-b\.c\(d\)$")]
+        {
             assert_eq!(kombu_pattern(key), pattern);
         }
     }

@@ -99,7 +99,15 @@ fn delivery(number: u64, raw: &Bytes, source: &Arc<Source>) -> (Held, Delivery) 
             (own_tag(), Arc::default(), source.queue.clone(), false, content)
         }
     };
-    let held = Held { tag, source: source.clone(), raw: raw.clone(), redelivered, begun: false, doubtful: false, settling: false };
+    let held = Held {
+        tag,
+        source: source.clone(),
+        raw: raw.clone(),
+        redelivered,
+        begun: false,
+        doubtful: false,
+        settling: false,
+    };
     let receipt = Seat::receipt(number, &held);
     let delivery = Delivery { receipt, queue: source.queue.clone(), exchange, routing_key, redelivered, content };
     (held, delivery)

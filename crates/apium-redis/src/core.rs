@@ -80,10 +80,6 @@ impl Core {
     pub(crate) fn source(&self, queue: &Arc<str>, step: u8) -> Source {
         // As kombu writes it: the default exchange, so that whoever gives it back gives it to this very queue.
         let name = serde_json::to_string(&**queue).unwrap_or_default();
-        Source {
-            queue: queue.clone(),
-            list: self.keys.step_list(queue, step),
-            suffix: format!(", \"\", {name}]"),
-        }
+        Source { queue: queue.clone(), list: self.keys.step_list(queue, step), suffix: format!(", \"\", {name}]") }
     }
 }

@@ -9,8 +9,10 @@ use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
+use crate::backend::RedisBackend;
 use crate::broker::RedisBroker;
 use crate::core::OpenedBackends;
+use crate::opened::OpenStores;
 use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::SCHEMES;
@@ -18,7 +20,9 @@ use crate::options::target::SCHEMES;
 /// Opens `redis://`, `rediss://`, `redis+socket://`, `sentinel://` and `redis+cluster://`.
 #[derive(Debug, Default)]
 pub struct RedisDriver {
+    /// Which backends were opened, for brokers that may be the same store.
     backends: OpenedBackends,
+    stores: OpenStores,
 }
 
 impl RedisDriver {
@@ -36,6 +40,15 @@ impl RedisDriver {
         Ok(RedisBroker::new(address, read, options.clock.clone(), self.backends.clone()))
     }
 
+    /// Opens a result backend, by its own type.
+    ///
+    /// # Errors
+    /// As [`open_broker`](Self::open_broker).
+    pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<RedisBackend> {
+        let read = BackendOptions::read(&address, options)?;
+        self.backends.add(address.clone(), read.target.clone(), read.keys.clone());
+        Ok(RedisBackend::on(address, self.stores.open(read, options.clock.clone())))
+    }
 }
 
 impl Driver for RedisDriver {
@@ -48,6 +61,6 @@ impl Driver for RedisDriver {
     }
 
     fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
-        Box::pin(async move { { let read = BackendOptions::read(&address, &options)?; self.backends.add(address, read.target, read.keys); Err(apium_transport::error::Error::new(apium_transport::error::ErrorKind::Other, "not yet")) } })
+        Box::pin(async move { Ok(Arc::new(self.open_backend(address, &options)?) as SharedBackend) })
     }
 }

@@ -25,17 +25,16 @@ pub(crate) struct RecordArgs {
 }
 
 impl RecordArgs {
-    /// How many arguments [`append`](Self::append) adds.
+    /// How many arguments [`append_to`](Self::append_to) adds.
     pub(crate) const COUNT: usize = 7;
 
-    pub(crate) fn new(record: &ResultRecord, keys: &ResultKeys) -> Self {
-        let document = &record.document;
-        let run = record.run;
+    pub(crate) fn new(keys: &ResultKeys, record: ResultRecord) -> Self {
+        let ResultRecord { document, run, ttl } = record;
         Self {
             key: keys.task(&document.task_id),
             run_key: keys.run(&document.task_id),
             document: document.to_json(),
-            ttl_ms: ttl_ms(record.ttl).map(|ttl| ttl.to_string()).unwrap_or_default(),
+            ttl_ms: ttl_ms(ttl).map(|ttl| ttl.to_string()).unwrap_or_default(),
             class: match &document.state {
                 State::Success => "s",
                 state if state.is_ready() => "r",
@@ -52,7 +51,7 @@ impl RecordArgs {
     }
 
     /// Adds the arguments, always [`COUNT`](Self::COUNT) of them.
-    pub(crate) fn append(&self, command: &mut Cmd) {
+    pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.key).arg(&self.run_key).arg(self.document.as_slice()).arg(&self.ttl_ms);
         command.arg(self.class).arg(&self.retries).arg(&self.delivery);
     }
@@ -82,7 +81,7 @@ mod tests {
             for ttl in [None, Some(Duration::from_secs(86_400))] {
                 let document = ResultDocument::new("id", State::Retry, Json::NULL);
                 let mut command = redis::cmd("X");
-                RecordArgs::new(&ResultRecord { document, run, ttl }, &ResultKeys::new("p_")).append(&mut command);
+                RecordArgs::new(&ResultKeys::new("p_"), ResultRecord { document, run, ttl }).append_to(&mut command);
                 assert_eq!(command.args_iter().count(), 1 + RecordArgs::COUNT);
             }
         }

@@ -42,3 +42,6 @@ pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(includ
 
 /// Stores a message of a fanout exchange once for each queue.
 pub(crate) static HEARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/heard.lua")));
+/// Writes results.
+pub(crate) static STORE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/store.lua"))));

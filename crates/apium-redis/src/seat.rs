@@ -179,7 +179,10 @@ impl Seat {
         let mut seen = HashSet::new();
         let mut sorted = Sorted::default();
         for receipt in receipts {
-            let held = state.held.get(&receipt.fence).filter(|held| matches!(&receipt.tag, Tag::Text(tag) if *tag == held.tag));
+            let held = state
+                .held
+                .get(&receipt.fence)
+                .filter(|held| matches!(&receipt.tag, Tag::Text(tag) if *tag == held.tag));
             match held {
                 Some(held) if seen.insert(receipt.fence) => {
                     sorted.ours.push((receipt.fence, server_tag(&state.id, receipt.fence), held.clone()));

@@ -53,7 +53,8 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
             None => operations.push(Operation::Of(0)),
             Some((receipt, how)) => {
                 // They are in the order of the ends, so the next of ours is this one, or this one is lost.
-                let Some((_, _, held)) = ours.next_if(|(number, _, held)| Seat::receipt(*number, held) == *receipt) else {
+                let Some((_, _, held)) = ours.next_if(|(number, _, held)| Seat::receipt(*number, held) == *receipt)
+                else {
                     continue;
                 };
                 place += 1;
@@ -77,9 +78,7 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
         })
         .await;
     let missing: Vec<usize> = match answer {
-        Ok(Value::Array(missing)) => {
-            missing.iter().filter_map(|n| redis::from_redis_value_ref(n).ok()).collect()
-        }
+        Ok(Value::Array(missing)) => missing.iter().filter_map(|n| redis::from_redis_value_ref(n).ok()).collect(),
         Ok(_) => Vec::new(),
         Err(error) => {
             seat.settling(numbers(), false);
@@ -114,7 +113,13 @@ pub(crate) enum Operation<'a> {
     Dead(String),
     ForgetCrashes(&'a str),
     /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
-    Crashed { tag: &'a str, limit: u32, list: &'a str, envelope: &'a [u8], document: String },
+    Crashed {
+        tag: &'a str,
+        limit: u32,
+        list: &'a str,
+        envelope: &'a [u8],
+        document: String,
+    },
 }
 
 fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut Vec<Operation<'a>>) -> Result<()> {
@@ -197,7 +202,7 @@ impl Operation<'_> {
             }
             Operation::Record(record) => {
                 command.arg("r");
-                record.append(command);
+                record.append_to(command);
             }
             Operation::Dead(document) => {
                 command.arg("d").arg(document.as_str());
@@ -250,7 +255,7 @@ pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<
                 let keys = core.result_keys().ok_or_else(|| {
                     Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store")
                 })?;
-                Some(RecordArgs::new(&record, &keys))
+                Some(RecordArgs::new(&keys, record))
             }
             None => None,
         };

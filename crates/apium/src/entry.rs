@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use apium_app::app::App;
 use apium_app::builder::AppBuilder;
+#[cfg(feature = "redis")]
+use apium_redis::RedisDriver;
 #[cfg(feature = "sqlite")]
 use apium_sqlite::SqliteDriver;
 use apium_transport::driver::SharedDriver;
@@ -18,7 +20,7 @@ use apium_worker::{
 ///
 /// An extension trait, because the app itself names no driver.
 pub trait AppEntry: Sized {
-    /// An app's builder with every driver of this build: `memory://`, and `sqlite:///…` with the feature `sqlite`. `name` is the
+    /// An app's builder with every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…` with `redis`. `name` is the
     /// app's, as Celery's `main`.
     fn builder(name: impl Into<String>) -> AppBuilder;
 
@@ -41,6 +43,8 @@ impl AppEntry for App {
         let builder = <Self as AppTest>::test().with(|app| app.autodiscover(cfg!(feature = "autodiscover")));
         #[cfg(feature = "sqlite")]
         let builder = builder.driver(Arc::new(SqliteDriver::new()));
+        #[cfg(feature = "redis")]
+        let builder = builder.driver(Arc::new(RedisDriver::new()));
         builder
     }
 }
@@ -51,5 +55,7 @@ fn drivers() -> Vec<SharedDriver> {
         Arc::new(MemoryDriver::new()),
         #[cfg(feature = "sqlite")]
         Arc::new(SqliteDriver::new()),
+        #[cfg(feature = "redis")]
+        Arc::new(RedisDriver::new()),
     ]
 }

@@ -61,6 +61,8 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | the embedded driver, `sqlite:///…` |
+//! | `redis` | yes | the Redis driver, `redis://…`, shared with Celery |
+//! | `redis-tls` | no | `rediss://…` |
 //! | `worker` | yes | running tasks, eager calls, the test kit |
 //! | `cli` | yes | [`cli::main`], the binary `apium` |
 //! | `autodiscover` | yes | `#[task]` functions are registered without being named |
@@ -88,6 +90,8 @@ pub use apium_app::{
 };
 pub use apium_macros::{task, task_module, wire_error};
 pub use apium_protocol as protocol;
+#[cfg(feature = "redis")]
+pub use apium_redis as redis;
 #[cfg(feature = "sqlite")]
 pub use apium_sqlite as sqlite;
 pub use apium_transport as transport;

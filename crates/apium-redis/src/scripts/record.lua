@@ -10,6 +10,8 @@
 -- it was written with, since a worker of Celery writes another document and leaves the mark as it is. Deliveries are compared
 -- as texts: a number of Lua does not hold them.
 
+local RECORD_ARGS = 7
+
 -- What is known of a stored document: 's', 'r' or 'n' as above.
 local function class_of(document)
   local status = string.match(document, '^{"status": ?"([%w_]+)"')

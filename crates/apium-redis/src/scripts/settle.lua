@@ -12,8 +12,6 @@
 --
 -- Removing the tags comes first, since a script that has written is not refused for lack of memory; should something fail
 -- after it, they are put back.
--- As many arguments as write_record reads.
-local RECORD_ARGS = 7
 local parked, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count

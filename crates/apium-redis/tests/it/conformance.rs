@@ -1,43 +1,37 @@
 //! The conformance suite on a real Redis, each case in a database of its own.
 
-use std::sync::Arc;
-
 use apium_peers::redis_server::fresh_database;
 use apium_redis::RedisDriver;
 use apium_transport::address::Address;
 use apium_transport::clock::Clock;
 use apium_transport::conformance::{Fixture, Handles};
 use apium_transport::driver::{Driver as _, DriverOptions};
-use apium_transport::memory::MemoryDriver;
 
 async fn redis() -> Fixture {
     let database = fresh_database();
     let address = Address::parse(&database.url).unwrap();
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("eta_strategy".to_owned(), "park".to_owned());
-    let memory = Arc::new(MemoryDriver::new());
     let open = {
         let options = options.clone();
         move || {
             let driver = RedisDriver::new();
-            let (address, options, memory) = (address.clone(), options.clone(), memory.clone());
+            let (address, options) = (address.clone(), options.clone());
             async move {
                 Handles {
                     broker: driver.broker(address.clone(), options.clone()).await.unwrap(),
-                    backend: Arc::new(memory.open_backend(Address::parse("memory://x").unwrap(), &options)),
+                    backend: driver.backend(address, DriverOptions::new(options.clock)).await.unwrap(),
                 }
             }
         }
     };
     let Handles { broker, backend } = open().await;
-    Fixture::new(broker, backend, Clock::system())
-        .reopening(move || Box::pin(open()))
-        .planting(move |queue, raw, _| {
-            let mut connection = database.connection();
-            let pushed: i64 = apium_peers::redis::cmd("LPUSH").arg(queue).arg(raw.as_ref()).query(&mut connection).unwrap();
-            assert_eq!(pushed, 1);
-            Box::pin(async {})
-        })
+    Fixture::new(broker, backend, Clock::system()).reopening(move || Box::pin(open())).planting(move |queue, raw, _| {
+        let mut connection = database.connection();
+        let pushed: i64 = apium_peers::redis::cmd("LPUSH").arg(queue).arg(raw.as_ref()).query(&mut connection).unwrap();
+        assert_eq!(pushed, 1);
+        Box::pin(async {})
+    })
 }
 
 apium_transport::conformance_tests!(crate::conformance::redis);

@@ -1,0 +1,60 @@
+//! What the tests share: result backends on fresh databases, records, bounded waits.
+
+use std::time::Duration;
+
+use apium_peers::redis_server::{RedisServer, fresh_database};
+use apium_protocol::id::TaskId;
+use apium_protocol::json::Json;
+use apium_protocol::record::ResultDocument;
+use apium_protocol::state::State;
+use apium_redis::RedisBackend;
+use apium_transport::address::Address;
+use apium_transport::backend::{ResultRecord, RunMark};
+use apium_transport::clock::Clock;
+use apium_transport::driver::DriverOptions;
+
+/// A result backend on a database, with options.
+pub(crate) fn backend_with(url: &str, options: &[(&str, &str)]) -> RedisBackend {
+    let mut given = DriverOptions::new(Clock::system());
+    given.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    RedisBackend::open(Address::parse(url).unwrap(), &given).unwrap()
+}
+
+pub(crate) fn backend(url: &str) -> RedisBackend {
+    backend_with(url, &[])
+}
+
+/// A result backend on a server, that loses its patience after a moment.
+pub(crate) fn impatient(url: &str) -> RedisBackend {
+    backend_with(url, &[("socket_timeout", "0.25")])
+}
+
+/// A database of the shared server, and a result backend on it.
+pub(crate) fn fresh() -> (apium_peers::redis::Connection, RedisBackend) {
+    let database = fresh_database();
+    (database.connection(), backend(&database.url))
+}
+
+/// A blocking connection to a server of one's own.
+pub(crate) fn connection(server: &RedisServer) -> apium_peers::redis::Connection {
+    apium_peers::redis::Client::open(server.url(0)).unwrap().get_connection().unwrap()
+}
+
+pub(crate) fn document(id: &str, state: State) -> ResultDocument {
+    let result = Json::from_serialize(state.as_str()).unwrap();
+    ResultDocument::new(TaskId::from(id), state, result)
+}
+
+pub(crate) fn record(id: &str, state: State, run: Option<RunMark>) -> ResultRecord {
+    ResultRecord { document: document(id, state), run, ttl: None }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "records take an option")]
+pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunMark> {
+    Some(RunMark { retries, delivery })
+}
+
+/// Waits for something that must happen, at most half a minute.
+pub(crate) async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
