@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::eta;
 use crate::seat::{Seat, fresh_id};
 use crate::task::Task;
+use crate::unsure::look;
 
 /// What a consumer says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -175,6 +176,7 @@ impl Work {
         if known == Value::Int(0) && !self.is_registered(&id).await? {
             return self.enter_anew(&id).await;
         }
+        look(&self.core, &self.seat).await?;
         let all = self.seat.all();
         for part in all.chunks(crate::settle::MOST) {
             let tags: Vec<(&str, bool)> = part.iter().map(|(_, tag, begun)| (tag.as_str(), *begun)).collect();

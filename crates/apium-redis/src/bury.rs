@@ -51,19 +51,29 @@ pub(crate) async fn bury(core: &Core, id: &str, deadline: Option<f64>) -> Result
     let lists = queues.iter().flat_map(|queue| core.keys.lists(queue));
     let pairs: Vec<(String, String)> = lists.map(|list| (core.keys.taken(id, &list), list)).collect();
     put_back(core, &pairs).await?;
-    let mut tags = tags_of(core, id).await?;
-    // The one that came first is pushed last, and lies in front then.
-    let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
-    tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
+    let tags = tags_of(core, id).await?;
     let count = tags.len();
-    for part in tags.chunks(PART) {
-        let left = read(core, part).await?;
-        give_on(core, &left, limit).await?;
-    }
+    give_on_tags(core, tags, limit).await?;
     if count > 0 {
         tracing::info!(consumer = id, count, "gave on what a worker held that shows no life");
     }
     unregister(core, id).await
+}
+
+/// Gives back what stands under these tags, which no run has begun of.
+pub(crate) async fn give_back_tags(core: &Core, tags: Vec<(String, bool)>) -> Result<()> {
+    give_on_tags(core, tags, 0).await
+}
+
+async fn give_on_tags(core: &Core, mut tags: Vec<(String, bool)>, limit: u32) -> Result<()> {
+    // The one that came first is pushed last, and lies in front then.
+    let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
+    for part in tags.chunks(PART) {
+        let left = read(core, part).await?;
+        give_on(core, &left, limit).await?;
+    }
+    Ok(())
 }
 
 /// The tags of a consumer in the index, each with whether its run has begun.

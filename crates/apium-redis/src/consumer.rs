@@ -35,6 +35,8 @@ pub struct RedisConsumer {
     lists: Lists,
     /// The claim that is on its way.
     claiming: Option<BoxFuture<'static, (Result<Claimed>, Duration, usize)>>,
+    /// Its first number, and who claims.
+    reserved: (u64, Arc<str>),
     buffer: VecDeque<Delivery>,
     /// The fastest answer to a claim: about one round trip.
     round_trip: Duration,
@@ -60,6 +62,7 @@ impl RedisConsumer {
             acker,
             lists,
             claiming: None,
+            reserved: (0, Arc::default()),
             buffer: VecDeque::new(),
             round_trip: Duration::from_secs(1),
             attendant: Some(attendant),
@@ -87,7 +90,8 @@ impl RedisConsumer {
                 };
                 self.claiming = None;
                 seat.release(wanted);
-                self.take_in(claimed?, took).await?;
+                let claimed = self.heard((claimed, wanted))?;
+                self.take_in(claimed, took).await?;
                 continue;
             }
             let room = seat.room();
@@ -118,11 +122,27 @@ impl RedisConsumer {
         let lists = self.lists.asked();
         let now = u64::try_from(self.core.link.clock().now().as_microsecond()).unwrap_or(0);
         let reserved = self.seat.reserve(wanted, now);
+        self.reserved = reserved.clone();
         let claim = claim(self.core.clone(), reserved, wanted, lists);
         self.claiming = Some(Box::pin(async move {
             let began = Instant::now();
             (claim.await, began.elapsed(), wanted)
         }));
+    }
+
+    /// A claim that broke may have been done all the same.
+    fn heard(&self, (claimed, wanted): (Result<Claimed>, usize)) -> Result<Claimed> {
+        claimed.inspect_err(|error| {
+            if error.is_connection() {
+                let (first, id) = self.reserved.clone();
+                self.seat.unsure().claim(id, first, wanted, self.patience());
+            }
+        })
+    }
+
+    /// For how long a server may be held up and then do what it was asked for.
+    fn patience(&self) -> Duration {
+        self.seat.spec.lease.max(Duration::from_secs(30)) * 2
     }
 
     async fn take_in(&mut self, claimed: Claimed, took: Duration) -> Result<()> {
@@ -142,6 +162,9 @@ impl RedisConsumer {
     }
 
     fn waited(&mut self, ended: Ended) -> Result<()> {
+        if ended.outcome.is_err() {
+            self.seat.unsure().wait(self.lists.id(), self.patience());
+        }
         let soon = self.round_trip * 2 + Duration::from_millis(1);
         let at_once = matches!(ended.outcome, Ok(Outcome::Moved { after }) if after < soon);
         self.lists.waited(ended, at_once)
@@ -176,7 +199,8 @@ impl RedisConsumer {
         {
             self.claiming = None;
             self.seat.release(wanted);
-            self.take_in(claimed?, took).await?;
+            let claimed = self.heard((claimed, wanted))?;
+            self.take_in(claimed, took).await?;
         }
         while !self.lists.waits.is_empty() && Instant::now() < deadline {
             self.lists.call_off().await?;

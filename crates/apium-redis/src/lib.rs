@@ -38,6 +38,7 @@ mod settle;
 mod subscribe;
 mod task;
 mod tls;
+mod unsure;
 mod wait;
 mod watch;
 

@@ -89,6 +89,11 @@ impl Lists {
         self.order.retain(|other| &**other != queue);
     }
 
+    /// The consumer's id in the names of the lists that waits move to.
+    pub(crate) fn id(&self) -> Arc<str> {
+        self.id.clone()
+    }
+
     /// Whether the consumer had to enter anew since: then waits are to be ended before others are begun.
     pub(crate) fn is_outdated(&self) -> bool {
         self.seat.id() != self.id

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use crate::keys::Keys;
+use crate::unsure::Unsure;
 
 /// One queue's list, by its key.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub(crate) struct Seat {
     /// Wakes who waits for room, or for the end.
     pub(crate) changed: Notify,
     life: watch::Sender<Life>,
+    unsure: Mutex<Unsure>,
 }
 
 /// How a consumer is.
@@ -82,7 +84,13 @@ impl Seat {
             asked: 0,
             queues: Vec::new(),
         };
-        Self { spec, state: Mutex::new(state), changed: Notify::new(), life: watch::Sender::new(Life::Open) }
+        Self {
+            spec,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            life: watch::Sender::new(Life::Open),
+            unsure: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -93,8 +101,9 @@ impl Seat {
         self.lock().id.clone()
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        *self.life.borrow() == Life::Closed
+    /// What may have happened without an answer.
+    pub(crate) fn unsure(&self) -> MutexGuard<'_, Unsure> {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No more: what is held is somebody else's from now on.
