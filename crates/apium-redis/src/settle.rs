@@ -49,23 +49,26 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
     let mut operations = Vec::new();
     let mut place = 0;
     for end in &ends {
-        match &end.delivery {
-            None => operations.push(Operation::Of(0)),
-            Some((receipt, how)) => {
-                // They are in the order of the ends, so the next of ours is this one, or this one is lost.
-                let Some((_, _, held)) = ours.next_if(|(number, _, held)| Seat::receipt(*number, held) == *receipt)
-                else {
-                    continue;
-                };
-                place += 1;
-                operations.push(Operation::Of(place));
-                of_delivery(core, held, how, &mut operations)?;
-            }
+        let began = operations.len();
+        operations.push(Operation::Of(0));
+        if let Some((receipt, how)) = &end.delivery {
+            // They are in the order of the ends, so the next of ours is this one, or this one is lost.
+            let Some((_, _, held)) = ours.next_if(|(number, _, held)| Seat::receipt(*number, held) == *receipt) else {
+                operations.truncate(began);
+                continue;
+            };
+            place += 1;
+            operations[began] = Operation::Of(place);
+            of_delivery(core, held, how, &mut operations)?;
         }
         operations.extend(end.record.as_ref().map(Operation::Record));
         operations.extend(end.routes.iter().map(Operation::Route));
+        if operations.len() == began + 1 {
+            // A plain ack: that its tag is named is all.
+            operations.truncate(began);
+        }
     }
-    if operations.is_empty() {
+    if operations.is_empty() && sorted.ours.is_empty() {
         return Ok(lost);
     }
     let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
