@@ -62,7 +62,7 @@
 //! |---|---|---|
 //! | `sqlite` | yes | the embedded driver, `sqlite:///…` |
 //! | `redis` | yes | the Redis driver, `redis://…`, shared with Celery |
-//! | `redis-tls` | no | `rediss://…` |
+//! | `redis-tls` | yes | `rediss://…` |
 //! | `worker` | yes | running tasks, eager calls, the test kit |
 //! | `cli` | yes | [`cli::main`], the binary `apium` |
 //! | `autodiscover` | yes | `#[task]` functions are registered without being named |
