@@ -5,3 +5,4 @@
 mod conformance;
 mod kit;
 mod results;
+mod watching;
