@@ -9,7 +9,7 @@ use apium_transport::backend::{ResultBackend as _, ResultStream};
 use apium_transport::error::ErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use crate::kit::{backend, connection, document, fresh, impatient, mark, record, soon};
+use crate::kit::{backend, connection, document, fresh_channels, impatient, mark, record, soon};
 
 async fn watch(backend: &RedisBackend, ids: &[&str]) -> ResultStream {
     let ids = ids.iter().map(|id| (*id).into()).collect();
@@ -184,7 +184,7 @@ async fn a_watch_that_is_dropped_leaves_nothing() {
 
 #[tokio::test]
 async fn states_of_a_busy_task_come_in_order_and_once() {
-    let (_redis, backend) = fresh();
+    let (_redis, backend, _) = fresh_channels();
     for round in 0..30 {
         let id = format!("t{round}");
         let write = async {
@@ -211,7 +211,7 @@ async fn states_of_a_busy_task_come_in_order_and_once() {
 
 #[tokio::test]
 async fn a_watcher_that_does_not_look_keeps_the_end() {
-    let (_redis, backend) = fresh();
+    let (_redis, backend, _) = fresh_channels();
     let mut stream = watch(&backend, &["t", "u"]).await;
     let states = |n: u32| record("t", State::from(format!("STEP{n}").as_str()), None);
     for from in [0, 1000, 2000] {
@@ -229,9 +229,9 @@ async fn a_watcher_that_does_not_look_keeps_the_end() {
 
 #[tokio::test]
 async fn what_cannot_be_read_ends_its_task() {
-    let (mut redis, backend) = fresh();
+    let (mut redis, backend, prefix) = fresh_channels();
     let mut stream = watch(&backend, &["t", "u"]).await;
-    let _: i64 = redis.publish("celery-task-meta-t", "no document").unwrap();
+    let _: i64 = redis.publish(format!("{prefix}celery-task-meta-t"), "no document").unwrap();
     let error = soon("an error", stream.next()).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     store(&backend, "u", State::Success).await;
