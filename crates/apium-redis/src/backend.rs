@@ -9,11 +9,13 @@ use apium_protocol::id::TaskId;
 use apium_protocol::record::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use apium_transport::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
+use crate::chord;
 use crate::document;
 use crate::opened::OpenedResults;
 use crate::options::backend::BackendOptions;
@@ -117,6 +119,10 @@ impl ResultBackend for RedisBackend {
         Some(self)
     }
 
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
@@ -126,6 +132,20 @@ impl ResultBackend for RedisBackend {
             }
             Ok(())
         })
+    }
+}
+
+impl ChordStore for RedisBackend {
+    fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { chord::open(&*self.opened("open the chord")?, header).await })
+    }
+
+    fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
+        Box::pin(async move { chord::part_done(&*self.opened("count the part of the chord")?, part).await })
+    }
+
+    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move { chord::discard(&*self.opened("end the chord")?, group, claimant, end).await })
     }
 }
 

@@ -25,14 +25,14 @@ pub(crate) fn group(key: &str, bytes: &Bytes) -> Result<GroupDocument> {
     GroupDocument::from_json(&json(key, bytes)?).map_err(|error| damaged(key, "is no saved group", error))
 }
 
-/// The document as JSON.
-fn json(key: &str, bytes: &Bytes) -> Result<Bytes> {
+/// A document as JSON.
+pub(crate) fn json(key: &str, bytes: &Bytes) -> Result<Bytes> {
     let plain = CODECS.open_result(bytes).map_err(|error| damaged(key, "is compressed and cannot be opened", error))?;
     let serializer = match *plain.as_ref() {
-        [b'{', ..] => return Ok(plain),
+        [b'{' | b'[', ..] => return Ok(plain),
         // The first byte of a pickle is that of an empty map of msgpack.
         [0x80, 2..=5, ..] => "pickle",
-        [0x80..=0x8f | 0xde | 0xdf, ..] => "msgpack",
+        [0x80..=0x9f | 0xdc..=0xdf, ..] => "msgpack",
         _ if plain.trim_ascii_start().starts_with(b"{") => return Ok(plain),
         _ => "yaml",
     };

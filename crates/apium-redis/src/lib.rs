@@ -12,6 +12,7 @@ pub mod backend;
 mod bindings;
 pub mod broker;
 mod bury;
+mod chord;
 mod claim;
 mod connect;
 pub mod consumer;

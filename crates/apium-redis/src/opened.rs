@@ -14,6 +14,7 @@ use crate::watch::watches::Watches;
 pub(crate) struct OpenedResults {
     pub(crate) link: Link,
     pub(crate) keys: ResultKeys,
+    pub(crate) chord_ordered: bool,
     pub(crate) watches: Arc<Watches>,
 }
 
@@ -22,12 +23,14 @@ impl OpenedResults {
     pub(crate) fn new(options: BackendOptions, clock: Clock) -> Self {
         let link = Link::new(options.target, clock);
         let watches = Watches::new(link.clone());
-        Self { link, keys: options.keys, watches }
+        Self { link, keys: options.keys, chord_ordered: options.chord_ordered, watches }
     }
 
     /// Whether these options mean this store, and its connections.
     fn is(&self, options: &BackendOptions) -> bool {
-        self.keys == options.keys && *self.link.target() == options.target
+        self.keys == options.keys
+            && self.chord_ordered == options.chord_ordered
+            && *self.link.target() == options.target
     }
 }
 

@@ -25,9 +25,6 @@ pub(crate) struct RecordArgs {
 }
 
 impl RecordArgs {
-    /// How many arguments [`append_to`](Self::append_to) adds.
-    pub(crate) const COUNT: usize = 7;
-
     pub(crate) fn new(keys: &ResultKeys, record: ResultRecord) -> Self {
         let ResultRecord { document, run, ttl } = record;
         Self {
@@ -50,7 +47,7 @@ impl RecordArgs {
         self.document.len() + self.key.len() + self.run_key.len() + 128
     }
 
-    /// Adds the arguments, always [`COUNT`](Self::COUNT) of them.
+    /// Adds the arguments, always `RECORD_ARGS` of `scripts/record.lua`.
     pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.key).arg(&self.run_key).arg(self.document.as_slice()).arg(&self.ttl_ms);
         command.arg(self.class).arg(&self.retries).arg(&self.delivery);
@@ -75,6 +72,9 @@ mod tests {
     use super::{RecordArgs, ttl_ms};
     use crate::result_keys::ResultKeys;
 
+    /// `RECORD_ARGS` of the script.
+    const COUNT: usize = 7;
+
     #[test]
     fn every_record_has_the_same_number_of_arguments() {
         for run in [None, Some(RunMark { retries: 3, delivery: u64::MAX })] {
@@ -82,7 +82,8 @@ mod tests {
                 let document = ResultDocument::new("id", State::Retry, Json::NULL);
                 let mut command = redis::cmd("X");
                 RecordArgs::new(&ResultKeys::new("p_"), ResultRecord { document, run, ttl }).append_to(&mut command);
-                assert_eq!(command.args_iter().count(), 1 + RecordArgs::COUNT);
+                assert!(include_str!("scripts/record.lua").contains(&format!("local RECORD_ARGS = {COUNT}\n")));
+                assert_eq!(command.args_iter().count(), 1 + COUNT);
             }
         }
     }

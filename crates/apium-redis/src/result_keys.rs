@@ -29,4 +29,10 @@ impl ResultKeys {
     pub(crate) fn group(&self, id: &str) -> String {
         format!("{}celery-taskset-meta-{id}", self.prefix)
     }
+
+    /// One of the keys of a chord, by its suffix: `.j` the parts, `.t` what the size grew by, `.s` the size, `.d` the parts that
+    /// were counted, `.c` who has the claim on the body, or `done`.
+    pub(crate) fn chord(&self, group: &str, suffix: &str) -> String {
+        format!("{}{suffix}", self.group(group))
+    }
 }

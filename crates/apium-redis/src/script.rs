@@ -45,3 +45,9 @@ pub(crate) static HEARD: LazyLock<Script> = LazyLock::new(|| Script::new(include
 /// Writes results.
 pub(crate) static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/store.lua"))));
+
+/// Counts a part of a chord.
+pub(crate) static CHORD_PART: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/chord_part.lua")));
+
+/// Ends a chord.
+pub(crate) static CHORD_END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/chord_end.lua")));

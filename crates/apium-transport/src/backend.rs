@@ -11,6 +11,7 @@ use futures_core::Stream;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
+use crate::chord::ChordStore;
 use crate::error::Result;
 
 /// What a result backend can do by itself.
@@ -112,6 +113,11 @@ pub trait ResultBackend: Send + Sync + 'static {
 
     /// Saved groups, where the backend has them.
     fn groups(&self) -> Option<&dyn GroupStore>;
+
+    /// Counters of chords, where the backend has them.
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        None
+    }
 
     /// Closes connections. Idempotent; later calls of other methods, and watches that wait, return
     /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).

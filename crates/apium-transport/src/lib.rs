@@ -1,10 +1,11 @@
 //! The seams between Apium and the systems that carry its messages and results: [`broker`], [`consumer`], [`backend`],
-//! [`dead`], [`driver`]. Beside the contracts live the [`memory`] driver and, behind the feature `conformance`, the suite
+//! [`chord`], [`dead`], [`driver`]. Beside the contracts live the [`memory`] driver and, behind the feature `conformance`, the suite
 //! that every driver runs.
 
 pub mod address;
 pub mod backend;
 pub mod broker;
+pub mod chord;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -13,6 +13,8 @@ use crate::result_keys::ResultKeys;
 pub(crate) struct BackendOptions {
     pub(crate) target: Target,
     pub(crate) keys: ResultKeys,
+    /// Whether the results of a chord's header come in its order, or in the order of their ends (`result_chord_ordered`).
+    pub(crate) chord_ordered: bool,
 }
 
 impl BackendOptions {
@@ -27,7 +29,8 @@ impl BackendOptions {
         if let Finding::Cluster { tag } = &target.finding {
             prefix = format!("{{{tag}}}{prefix}");
         }
+        let chord_ordered = given.truth("result_chord_ordered")?.unwrap_or(true);
         given.finish()?;
-        Ok(Self { target, keys: ResultKeys::new(&prefix) })
+        Ok(Self { target, keys: ResultKeys::new(&prefix), chord_ordered })
     }
 }

@@ -118,7 +118,6 @@ impl<'a> Session<'a> {
     fn tell(&self, message: Msg) {
         let message = Message {
             channel: message.get_channel_name().to_owned(),
-            pattern: message.get_pattern().ok().flatten(),
             payload: Bytes::copy_from_slice(message.get_payload_bytes()),
         };
         self.shared.tell(Event::Message(message));
@@ -136,7 +135,7 @@ impl<'a> Session<'a> {
     fn next_change(&self) -> Option<Change> {
         let mut wanted = self.shared.wanted();
         let gathered = wanted.ended.is_some_and(|ended| ended + GATHERING <= Instant::now());
-        if wanted.requests.is_empty() && !gathered {
+        if wanted.requests.is_empty() && !wanted.begun && !gathered {
             return None;
         }
         let change = wanted.change(&self.confirmed);

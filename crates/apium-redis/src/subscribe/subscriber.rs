@@ -32,12 +32,10 @@ pub(crate) enum Event {
     Message(Message),
 }
 
-/// A message of a channel.
+/// A message of a channel. One that several names of this subscriber mean comes once for each.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) channel: String,
-    /// The pattern that it came by. One that several names of this subscriber mean comes once for each.
-    pub(crate) pattern: Option<String>,
     pub(crate) payload: Bytes,
 }
 
@@ -89,16 +87,6 @@ impl Subscriber {
     pub(crate) fn new(target: Target, clock: Clock, listener: Listener) -> Self {
         let shared = Shared { target, clock, listener, wanted: Mutex::default(), changed: Notify::new() };
         Self { shared: Arc::new(shared), task: Mutex::default() }
-    }
-
-    /// Subscribes; returns when the server has confirmed it. Each of the names is to be unsubscribed once. On an error, and
-    /// when it is given up, none of them counts.
-    pub(crate) async fn subscribe(&self, names: Vec<Name>) -> Result<()> {
-        self.begin(&names);
-        let mut undo = Undo { subscriber: self, names: Some(names) };
-        self.confirmed().await?;
-        undo.names = None;
-        Ok(())
     }
 
     /// Needs `names` no more. They are given up together with others, a moment later.
@@ -185,20 +173,6 @@ impl Subscriber {
         let mut task = self.lock_task();
         if task.as_ref().is_none_or(Task::is_over) {
             *task = Some(Task::start(run(self.shared.clone())));
-        }
-    }
-}
-
-/// Gives back the names of a caller that did not wait for the confirmation.
-struct Undo<'a> {
-    subscriber: &'a Subscriber,
-    names: Option<Vec<Name>>,
-}
-
-impl Drop for Undo<'_> {
-    fn drop(&mut self) {
-        if let Some(names) = self.names.take() {
-            self.subscriber.unsubscribe(names);
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
     counts: HashMap<Name, usize>,
     /// Names whose need began or ended since the connection looked; kept while there is one.
     touched: HashSet<Name>,
+    /// Whether names are needed that the connection has not looked at.
+    pub(crate) begun: bool,
     /// Since when there are names that nobody needs any more.
     pub(crate) ended: Option<Instant>,
     pub(crate) requests: Vec<Request>,
@@ -54,6 +56,7 @@ impl Wanted {
             *count += 1;
             if *count == 1 && self.connected {
                 self.touched.insert(name);
+                self.begun = true;
             }
         }
     }
@@ -83,6 +86,7 @@ impl Wanted {
         self.connected = true;
         self.touched.clear();
         self.ended = None;
+        self.begun = false;
         Change {
             add: self.counts.keys().cloned().collect(),
             remove: Vec::new(),
@@ -95,6 +99,7 @@ impl Wanted {
         self.connected = false;
         self.touched.clear();
         self.ended = None;
+        self.begun = false;
         waiting.append(&mut self.requests);
         self.requests = waiting;
     }
@@ -103,6 +108,7 @@ impl Wanted {
     pub(crate) fn change(&mut self, confirmed: &HashSet<Name>) -> Change {
         let mut change = Change { requests: std::mem::take(&mut self.requests), ..Change::default() };
         self.ended = None;
+        self.begun = false;
         for name in self.touched.drain() {
             match (self.counts.contains_key(&name), confirmed.contains(&name)) {
                 (true, false) => change.add.push(name),

@@ -135,8 +135,11 @@ async fn read_again(watches: Weak<Watches>) {
             return;
         }
         match watches.read(&keys).await {
-            // Another connection has come, and with it another reading.
-            Ok(found) => return drop(watches.with(|hub, after| hub.read_again(generation, &found, after))),
+            Ok(found) => {
+                // It is of no use when another connection has come, and with it another reading.
+                let _ = watches.with(|hub, after| hub.read_again(generation, &found, after));
+                return;
+            }
             Err(error) => tracing::debug!(%error, "watched results could not be read again yet"),
         }
         drop(watches);

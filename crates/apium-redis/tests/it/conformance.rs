@@ -12,15 +12,18 @@ async fn redis() -> Fixture {
     let address = Address::parse(&database.url).unwrap();
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("eta_strategy".to_owned(), "park".to_owned());
+    // Channels are the same in all databases of a server, so the results of a case have names of their own.
+    let mut of_results = DriverOptions::new(options.clock.clone());
+    of_results.extra.insert("global_keyprefix".to_owned(), format!("{}:", database.number));
     let open = {
-        let options = options.clone();
+        let (options, of_results) = (options.clone(), of_results.clone());
         move || {
             let driver = RedisDriver::new();
-            let (address, options) = (address.clone(), options.clone());
+            let (address, options, of_results) = (address.clone(), options.clone(), of_results.clone());
             async move {
                 Handles {
-                    broker: driver.broker(address.clone(), options.clone()).await.unwrap(),
-                    backend: driver.backend(address, DriverOptions::new(options.clock)).await.unwrap(),
+                    broker: driver.broker(address.clone(), options).await.unwrap(),
+                    backend: driver.backend(address, of_results).await.unwrap(),
                 }
             }
         }

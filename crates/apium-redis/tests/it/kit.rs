@@ -35,6 +35,13 @@ pub(crate) fn fresh() -> (apium_peers::redis::Connection, RedisBackend) {
     (database.connection(), backend(&database.url))
 }
 
+/// The same, with names of its own: channels are the same in all databases of a server.
+pub(crate) fn fresh_channels() -> (apium_peers::redis::Connection, RedisBackend, String) {
+    let database = fresh_database();
+    let prefix = format!("{}:", database.number);
+    (database.connection(), backend_with(&database.url, &[("global_keyprefix", &prefix)]), prefix)
+}
+
 /// A blocking connection to a server of one's own.
 pub(crate) fn connection(server: &RedisServer) -> apium_peers::redis::Connection {
     apium_peers::redis::Client::open(server.url(0)).unwrap().get_connection().unwrap()

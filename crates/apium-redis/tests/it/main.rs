@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod chords;
 mod conformance;
 mod kit;
 mod results;
+mod watching;
