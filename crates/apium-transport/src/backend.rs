@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 
 use crate::address::Address;
 use crate::error::Result;
+use crate::health::Health;
 
 /// What a result backend can do by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,12 @@ pub trait ResultBackend: Send + Sync + 'static {
 
     /// Saved groups, where the backend has them.
     fn groups(&self) -> Option<&dyn GroupStore>;
+
+    /// Whether it can be reached, as far as this process knows; asks nobody and returns at once. A backend inside the process is
+    /// always there.
+    fn health(&self) -> Health {
+        Health::Green
+    }
 
     /// Closes connections. Idempotent; later calls of other methods, and watches that wait, return
     /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
