@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use crate::address::Address;
 use crate::chord::ChordStore;
 use crate::error::Result;
+use crate::health::Health;
 
 /// What a result backend can do by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,12 @@ pub trait ResultBackend: Send + Sync + 'static {
     /// Counters of chords, where the backend has them.
     fn chords(&self) -> Option<&dyn ChordStore> {
         None
+    }
+
+    /// Whether it can be reached, as far as this process knows; asks nobody and returns at once. A backend inside the process is
+    /// always there.
+    fn health(&self) -> Health {
+        Health::Green
     }
 
     /// Closes connections. Idempotent; later calls of other methods, and watches that wait, return

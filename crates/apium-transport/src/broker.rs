@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::consumer::{ConsumeSpec, Consumer};
 use crate::dead::DeadSet;
 use crate::error::Result;
+use crate::health::Health;
 use crate::outgoing::Outgoing;
 use crate::topology::Topology;
 
@@ -68,6 +69,12 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Messages that could not be handled and are kept, where the broker has such a place.
     fn dead(&self) -> Option<&dyn DeadSet>;
+
+    /// Whether it can be reached, as far as this process knows; asks nobody and returns at once. A broker inside the process is
+    /// always there.
+    fn health(&self) -> Health {
+        Health::Green
+    }
 
     /// Closes connections. Idempotent; later calls of other methods, and consumers that wait, return
     /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed). Close consumers first.

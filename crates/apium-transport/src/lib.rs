@@ -13,6 +13,7 @@ pub mod consumer;
 pub mod dead;
 pub mod driver;
 pub mod error;
+pub mod health;
 pub mod matching;
 pub mod memory;
 pub mod outgoing;

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::app::App;
+use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::Result;
 
 use crate::handle::WorkerHandle;
@@ -13,6 +16,7 @@ use crate::launch::{AppParts, Options, launch};
 use crate::layer::WorkLayer;
 use crate::node;
 use crate::pool::kind::PoolKind;
+use crate::probes::ProbeOptions;
 use crate::shutdown::{Signals, StopKind, StopReport, listen};
 
 /// Gives apps their workers.
@@ -37,6 +41,7 @@ impl AppWorker for App {
             pool: None,
             layers: Vec::new(),
             soft_stop: None,
+            probes: ProbeOptions::default(),
         }
     }
 }
@@ -47,11 +52,12 @@ pub struct WorkerBuilder {
     app: App,
     queues: Option<Vec<String>>,
     concurrency: Option<usize>,
-    multiplier: Option<usize>,
+    multiplier: Option<PrefetchMultiplier>,
     hostname: Option<String>,
     pool: Option<PoolKind>,
     layers: Vec<Arc<dyn WorkLayer>>,
     soft_stop: Option<Duration>,
+    probes: ProbeOptions,
 }
 
 impl WorkerBuilder {
@@ -69,7 +75,15 @@ impl WorkerBuilder {
 
     /// How many messages are fetched ahead for each slot (`worker_prefetch_multiplier`, 4); 0 is without limit.
     pub fn prefetch_multiplier(mut self, multiplier: usize) -> Self {
-        self.multiplier = Some(multiplier);
+        self.multiplier = Some(PrefetchMultiplier::Fixed(u32::try_from(multiplier).unwrap_or(u32::MAX)));
+        self
+    }
+
+    /// Fetches the messages of about 50 ms ahead of the slots, by the measured rate at which runs end, instead of a number for
+    /// each slot (`worker_prefetch_multiplier = "auto"`): short tasks travel in large batches, at most 4096, and of long ones
+    /// none waits here for a slot. Celery has nothing like it.
+    pub fn prefetch_auto(mut self) -> Self {
+        self.multiplier = Some(PrefetchMultiplier::Auto);
         self
     }
 
@@ -97,10 +111,23 @@ impl WorkerBuilder {
         self
     }
 
+    /// A file that is there while the worker is connected and fetches (`worker_ready_file`), for a readiness probe.
+    pub fn ready_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.probes.ready_file = Some(file.into());
+        self
+    }
+
+    /// Answers `GET /ready` and `GET /live` over HTTP (`worker_health_listen`). With port 0 the handle tells which one it is.
+    pub fn health_listen(mut self, address: SocketAddr) -> Self {
+        self.probes.listen = Some(address);
+        self
+    }
+
     /// Starts the worker in the background of this runtime. It consumes when this returns.
     ///
     /// # Errors
-    /// Missing state, a soft limit that cannot work, a queue that does not exist, a broker that refuses. A broker that cannot be
+    /// Missing state, a soft limit that cannot work, a queue that does not exist, a broker that refuses, a ready file or address for
+    /// probes that cannot be had. A broker that cannot be
     /// reached is waited for. Cancelling it starts nothing.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
@@ -110,9 +137,13 @@ impl WorkerBuilder {
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
             pool: self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?,
             concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(processors),
-            multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier as usize),
+            multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier),
             layers: self.layers,
             soft_stop: self.soft_stop.unwrap_or(config.worker_soft_shutdown_timeout),
+            probes: ProbeOptions {
+                ready_file: self.probes.ready_file.or_else(|| config.worker_ready_file.as_ref().map(PathBuf::from)),
+                listen: self.probes.listen.or(config.worker_health_listen),
+            },
             watched: true,
             buckets: HashMap::new(),
         };

@@ -2,11 +2,12 @@
 //!
 //! Fetching, running and completing overlap: this loop asks for the next batch while slots run the present one and the
 //! completer settles the last. How many deliveries may be out is the consumer's prefetch: concurrency × multiplier, where late ack
-//! counts what runs (it is not settled), and early ack does not (it is).
+//! counts what runs (it is not settled), and early ack does not (it is). With `auto` in place of the multiplier a
+//! [`Window`] says how many, and the loop asks for no more than it has room for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apium_transport::address::Address;
 use apium_transport::broker::SharedBroker;
@@ -16,13 +17,17 @@ use apium_transport::topology::Topology;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
+use crate::health::Vitals;
 use crate::process::Process;
+use crate::window::{Window, is_news};
 use crate::work::Source;
 
 /// At most so many deliveries are asked for at once.
 const BATCH: usize = 256;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// After an error, a fetch that waits this long without another one is taken for a sound one.
+const SOUND: Duration = Duration::from_secs(1);
 
 /// What the loop does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +48,18 @@ pub(crate) struct Consume {
     /// Where the app's results are.
     pub(crate) results: Option<Address>,
     pub(crate) process: Arc<Process>,
+    /// How far ahead it fetches, where the time says so.
+    pub(crate) window: Option<Window>,
+    /// What the window's times count from.
+    pub(crate) began: Instant,
+    pub(crate) vitals: Arc<Vitals>,
+}
+
+/// A consumer with what settles its deliveries, and the prefetch that it was told last.
+struct Seat {
+    consumer: Box<dyn Consumer>,
+    source: Arc<Source>,
+    prefetch: usize,
 }
 
 impl Consume {
@@ -67,18 +84,21 @@ impl Consume {
     }
 
     /// Consumes until the phase says otherwise. Whatever happens to the broker, runs go on and the loop comes back to it.
-    pub(crate) async fn serve(self, mut consumer: Box<dyn Consumer>, mut phase: watch::Receiver<Phase>) {
+    pub(crate) async fn serve(mut self, consumer: Box<dyn Consumer>, mut phase: watch::Receiver<Phase>) {
         let mut wait = FIRST_WAIT;
+        let mut seat = self.seat(consumer);
+        self.vitals.fetches();
         loop {
-            let source = self.source(&*consumer);
-            let Err(error) = self.fetch(&mut consumer, &source, &mut phase, &mut wait).await else {
+            let Err(error) = self.fetch(&mut seat, &mut phase, &mut wait).await else {
+                self.vitals.rests("the worker stops");
                 tokio::select! {
                     biased;
                     _ = phase.wait_for(|phase| *phase == Phase::Close) => {}
-                    () = self.let_go(&mut *consumer, &source) => {}
+                    () = self.let_go(&mut *seat.consumer, &seat.source) => {}
                 }
                 break;
             };
+            self.vitals.rests(format!("could not {error}"));
             tracing::warn!(%error, broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
             let resting = async {
                 tokio::time::sleep(wait).await;
@@ -93,41 +113,80 @@ impl Consume {
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => break,
             };
             match fresh {
-                Some(Ok(fresh)) => close(std::mem::replace(&mut consumer, fresh)).await,
+                Some(Ok(fresh)) => {
+                    self.vitals.fetches();
+                    close(std::mem::replace(&mut seat, self.seat(fresh)).consumer).await;
+                }
                 Some(Err(error)) => tracing::error!(%error, "could not consume again"),
                 None => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+        self.vitals.rests("the worker stops");
         // A dropped sender means that the worker is gone: then there is nothing to wait for.
         let _ = phase.wait_for(|phase| *phase == Phase::Close).await;
-        close(consumer).await;
+        close(seat.consumer).await;
+    }
+
+    fn seat(&self, consumer: Box<dyn Consumer>) -> Seat {
+        Seat { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
     }
 
     /// Fetches until the phase changes or an error comes.
     async fn fetch(
-        &self,
-        consumer: &mut Box<dyn Consumer>,
-        source: &Arc<Source>,
+        &mut self,
+        seat: &mut Seat,
         phase: &mut watch::Receiver<Phase>,
         wait: &mut Duration,
     ) -> std::result::Result<(), Error> {
-        let mut prefetch = self.spec.prefetch;
         loop {
-            // Each work that waits here for its eta makes room for one more, as in Celery. Not where the broker parks them.
-            let wanted = if self.spec.prefetch == 0 { 0 } else { self.spec.prefetch + self.process.ready.etas() };
-            if wanted != prefetch {
-                consumer.set_prefetch(wanted).await?;
-                prefetch = wanted;
+            let room = tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
+                room = self.room() => room,
+            };
+            if let Some(prefetch) = self.prefetch(seat.prefetch) {
+                seat.consumer.set_prefetch(prefetch).await?;
+                seat.prefetch = prefetch;
             }
             let batch = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                batch = consumer.next(BATCH) => batch?,
+                batch = seat.consumer.next(room) => batch?,
+                () = tokio::time::sleep(SOUND), if !self.vitals.is_fetching() => Vec::new(),
             };
-            let late = self.process.take_in(batch, source);
-            self.give_back(source, late.into_iter().map(|work| work.receipt).collect()).await;
+            self.vitals.fetches();
+            let late = self.process.take_in(batch, &seat.source);
+            self.give_back(&seat.source, late.into_iter().map(|work| work.receipt).collect()).await;
             *wait = FIRST_WAIT;
+        }
+    }
+
+    /// How many deliveries to ask for; waits until there is room for some. Cancel-safe.
+    async fn room(&mut self) -> usize {
+        let Some(window) = &mut self.window else { return BATCH };
+        loop {
+            window.measure(self.process.counts.totals(), self.began.elapsed());
+            let mark = window.refill_at(BATCH);
+            let load = self.process.ready.load(0);
+            if load.here <= mark {
+                return window.room(load).clamp(1, BATCH);
+            }
+            self.process.ready.low(mark).await;
+        }
+    }
+
+    /// The prefetch to tell the consumer, when it is another than the `present` one.
+    fn prefetch(&self, present: usize) -> Option<usize> {
+        // Each work that waits here for its eta makes room for one more, as in Celery. Not where the broker parks them.
+        let etas = self.process.ready.etas();
+        match &self.window {
+            Some(window) => {
+                let wanted = etas + window.prefetch(self.process.ready.load(self.process.completer.open()));
+                is_news(present, wanted).then_some(wanted)
+            }
+            None if self.spec.prefetch == 0 => None,
+            None => Some(self.spec.prefetch + etas).filter(|wanted| *wanted != present),
         }
     }
 

@@ -1,10 +1,13 @@
 //! A handle on a worker that runs in the background.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use apium_transport::health::Health;
 use tokio::sync::oneshot;
 
+use crate::health::Vitals;
 use crate::part::Part;
 use crate::process::Process;
 use crate::shutdown::{Asked, StopCause, StopKind, StopReport, StopSwitch};
@@ -15,6 +18,8 @@ pub struct WorkerHandle {
     node: Arc<str>,
     switch: StopSwitch,
     process: Arc<Process>,
+    vitals: Arc<Vitals>,
+    listens: Option<SocketAddr>,
     report: oneshot::Receiver<StopReport>,
     part: Part,
 }
@@ -22,18 +27,30 @@ pub struct WorkerHandle {
 impl WorkerHandle {
     pub(crate) fn new(node: Arc<str>, running: Running) -> Self {
         let (switch, process) = (running.switch.clone(), running.process.clone());
+        let (vitals, listens) = (running.vitals.clone(), running.probes.address);
         let (sender, report) = oneshot::channel();
         let part = Part::start("worker", move |_| async move {
             let report = running.serve().await;
             // Who held the handle may be gone.
             let _ = sender.send(report);
         });
-        Self { node, switch, process, report, part }
+        Self { node, switch, process, vitals, listens, report, part }
     }
 
     /// The node name, expanded.
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// Whether the worker can reach its broker and its result backends, and fetches: what the ready file and `/ready` tell. Asks
+    /// nobody and returns at once.
+    pub fn health(&self) -> Health {
+        self.vitals.health()
+    }
+
+    /// Where health probes are answered, when they are: the port is the real one when 0 was asked for.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.listens
     }
 
     /// Asks for a stop; a later, harder one overtakes it. Returns at once.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::publisher::Publisher;
 use apium_app::registry::Registry;
@@ -21,6 +22,7 @@ use crate::completer::Completer;
 use crate::consume::{Consume, Phase};
 use crate::executor::Executor;
 use crate::finish::Finisher;
+use crate::health::Vitals;
 use crate::intake::Intake;
 use crate::layer::WorkLayer;
 use crate::namesake;
@@ -28,11 +30,14 @@ use crate::part::Part;
 use crate::pool::async_tasks::Slots;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
+use crate::probes::{ProbeOptions, Probes};
 use crate::process::{Counts, Process};
 use crate::rate_limit::Bucket;
 use crate::ready::Ready;
 use crate::shutdown::StopSwitch;
+use crate::time_limit::DeafTasks;
 use crate::watchdog::Watchdog;
+use crate::window::Window;
 use crate::worker::Running;
 
 /// What a worker takes from its app.
@@ -53,9 +58,10 @@ pub(crate) struct Options {
     pub(crate) queues: Vec<String>,
     pub(crate) pool: PoolKind,
     pub(crate) concurrency: usize,
-    pub(crate) multiplier: usize,
+    pub(crate) multiplier: PrefetchMultiplier,
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) soft_stop: Duration,
+    pub(crate) probes: ProbeOptions,
     /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
     /// Rate limits of a worker before this one, for tests.
@@ -65,65 +71,58 @@ pub(crate) struct Options {
 /// Checks, connects and starts everything.
 ///
 /// # Errors
-/// What [`checks`] refuses; a broker address that cannot work. A broker that cannot be reached is waited for.
+/// What [`checks`] refuses; a broker address that cannot work; probes that cannot be answered. A broker that cannot be reached is waited for.
 pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Running> {
     checks::check(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
     let (cold_switch, cold) = ColdSwitch::new();
     let topology = topology(&app.publisher, &options.queues)?;
     let config = app.publisher.config().clone();
+    let (prefetch, window) = match options.multiplier {
+        PrefetchMultiplier::Fixed(multiplier) => (slots.saturating_mul(multiplier as usize), None),
+        PrefetchMultiplier::Auto => (slots, Some(Window::new(slots))),
+    };
     let spec = ConsumeSpec {
         queues: options.queues.clone(),
         node: options.node.to_string(),
-        prefetch: slots.saturating_mul(options.multiplier),
+        prefetch,
         lease: config.worker_lease,
         max_crashes: config.worker_max_crashes,
     };
-    let clock = app.publisher.clock().clone();
-    let broker = app.publisher.broker().clone();
+    let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
+    let backends = app.backend.iter().chain(app.backends.values()).cloned().collect();
+    let vitals = Arc::new(Vitals::new(broker.clone(), backends, clock.clone()));
+    let probes = Probes::start(&options.probes, &vitals, &clock).await?;
     let ready = Arc::new(Ready::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     ready.remember(std::mem::take(&mut options.buckets));
     let completer = Completer::new(broker.clone(), app.backend.clone());
-    let process = Arc::new(Process {
-        intake: Intake {
-            registry: app.registry.clone(),
-            codecs: app.codecs,
-            accept: app.accept,
-            rules: config.record_rules(),
-            hostname: options.node.clone(),
-            utc: config.enable_utc,
-            parks: broker.capabilities().parks_eta,
-        },
-        ready: ready.clone(),
-        executor: Executor {
-            pool: options.pool,
-            threads: Threads::new(slots, tokio::runtime::Handle::current()),
-            clock: clock.clone(),
-            layers: options.layers.clone(),
-            cold,
-        },
-        finisher: Finisher {
-            publisher: app.publisher.clone(),
-            rules: config.record_rules(),
-            stores: app.backend.is_some(),
-            backends: app.backends,
-        },
-        completer: completer.clone(),
-        states: app.states,
-        backend: app.backend.clone(),
-        clock,
-        counts: Counts::default(),
-    });
+    let executor = Executor {
+        pool: options.pool,
+        threads: Threads::new(slots, tokio::runtime::Handle::current()),
+        clock: clock.clone(),
+        layers: options.layers.clone(),
+        cold,
+    };
     let results = app.backend.as_ref().map(|backend| backend.address().clone());
-    let consume = Consume { broker, spec, topology, results, process: process.clone() };
+    let process = Arc::new(stops(app, &options.node, ready.clone(), executor, completer.clone()));
+    let registry = process.intake.registry.clone();
+    let consume = Consume {
+        broker: broker.clone(),
+        spec,
+        topology,
+        results,
+        process: process.clone(),
+        window,
+        began: Instant::now(),
+        vitals: vitals.clone(),
+    };
     let consumer = consume.connect().await.map_err(|error| {
-        let context = format!("start the worker {} on {}", options.node, app.publisher.broker().address());
+        let context = format!("start the worker {} on {}", options.node, broker.address());
         Error::new(ErrorKind::Config, context).with_source(error)
     })?;
-    announce(&app.registry, &options, slots);
+    announce(&registry, &options, slots);
     let (phase, phases) = watch::channel(Phase::Fetch);
-    let (watched, node) = (app.publisher.broker().clone(), options.node.clone());
-    let clock = app.publisher.clock().clone();
+    let node = options.node.clone();
     let (watchdog, beats) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
     Ok(Running {
         slots: Slots::start(&process, slots, beats.unwrap_or_default()),
@@ -134,8 +133,10 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
                 () = stopping.wait() => {}
             }
         }),
-        namesake: Part::start("namesake", move |_| namesake::watch(watched, node, clock, config.worker_lease)),
+        namesake: Part::start("namesake", move |_| namesake::watch(broker, node, clock, config.worker_lease)),
         consume: Part::start("consume", move |_| consume.serve(consumer, phases)),
+        probes,
+        vitals,
         phase,
         cold: cold_switch,
         watchdog,
@@ -143,6 +144,36 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
         soft_stop: options.soft_stop,
         process,
     })
+}
+
+/// The four stops and what they share.
+fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, completer: Completer) -> Process {
+    let config = app.publisher.config().clone();
+    Process {
+        intake: Intake {
+            registry: app.registry,
+            codecs: app.codecs,
+            accept: app.accept,
+            rules: config.record_rules(),
+            hostname: node.clone(),
+            utc: config.enable_utc,
+            parks: app.publisher.broker().capabilities().parks_eta,
+        },
+        ready,
+        clock: executor.clock.clone(),
+        executor,
+        finisher: Finisher {
+            publisher: app.publisher,
+            rules: config.record_rules(),
+            stores: app.backend.is_some(),
+            backends: app.backends,
+        },
+        completer,
+        states: app.states,
+        backend: app.backend,
+        counts: Counts::default(),
+        deaf: DeafTasks::default(),
+    }
 }
 
 /// The queues as the settings declare them.

@@ -25,9 +25,10 @@ use crate::log;
 use crate::outcome::Outcome;
 use crate::ready::Ready;
 use crate::settle::{Run, settle};
-use crate::time_limit::Limits;
+use crate::time_limit::{DeafTasks, Limits};
 use crate::verdict::Ended;
 use crate::watchdog::Beat;
+use crate::window::Totals;
 use crate::work::{Source, Work};
 
 /// What the four stops share.
@@ -41,6 +42,7 @@ pub(crate) struct Process {
     pub(crate) backend: Option<SharedBackend>,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
+    pub(crate) deaf: DeafTasks,
 }
 
 /// What a worker did since it started.
@@ -48,10 +50,30 @@ pub(crate) struct Process {
 pub(crate) struct Counts {
     /// Runs that ended, whatever their state.
     pub(crate) finished: AtomicU64,
+    /// How long they took, all together, in nanoseconds.
+    busy: AtomicU64,
     /// Runs that a cold stop gave up.
     pub(crate) cancelled: AtomicU64,
     /// Messages given back that were fetched and not begun.
     pub(crate) given_back: AtomicU64,
+}
+
+impl Counts {
+    fn ended(&self, ended: &Ended, took: Duration) {
+        match ended {
+            Ended::Cancelled { .. } => _ = self.cancelled.fetch_add(1, Ordering::Relaxed),
+            _ => {
+                self.busy.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                self.finished.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What the size of the prefetch goes by.
+    pub(crate) fn totals(&self) -> Totals {
+        let busy = Duration::from_nanos(self.busy.load(Ordering::Relaxed));
+        Totals { finished: self.finished.load(Ordering::Relaxed), busy }
+    }
 }
 
 impl Process {
@@ -91,6 +113,7 @@ impl Process {
             return;
         }
         let limits = Limits::of(work.request.headers.timelimit, &work.task.effective);
+        self.deaf.look(&work.task, limits);
         let ctx = self.context(&work, limits);
         if let Some(beat) = beat {
             beat.works_on(&work.task.name, work.request.id());
@@ -103,14 +126,9 @@ impl Process {
         let run = Run { request: &work.request, task: &work.task, now };
         let verdict = settle(run, outcome, &mut fastrand::Rng::new());
         let (finish, verdict) = self.finisher.finish(&work, verdict, ctx.children(), now);
-        self.count(&verdict.ending);
-        log::ended(
-            &work.task.name,
-            &work.request,
-            &verdict.ending,
-            began.elapsed(),
-            work.task.effective.resultrepr_maxsize,
-        );
+        let took = began.elapsed();
+        self.counts.ended(&verdict.ending, took);
+        log::ended(&work.task.name, &work.request, &verdict.ending, took, work.task.effective.resultrepr_maxsize);
         if hooks::wanted(&work.task.hooks, &verdict.ending) {
             // Hooks see the state stored, and hold their slot as the body did.
             self.completer.settled(finish).await;
@@ -126,7 +144,7 @@ impl Process {
         let verdict = settle(run, Outcome::Expired, &mut fastrand::Rng::new());
         let (mut finish, verdict) = self.finisher.finish(work, verdict, Vec::new(), now);
         finish.settlement.delivery = Some((work.receipt.clone(), Settle::Ack));
-        self.count(&verdict.ending);
+        self.counts.ended(&verdict.ending, Duration::ZERO);
         let longest = work.task.effective.resultrepr_maxsize;
         log::ended(&work.task.name, &work.request, &verdict.ending, Duration::ZERO, longest);
         finish
@@ -157,13 +175,5 @@ impl Process {
             },
             run: Some(work.mark()),
         })
-    }
-
-    fn count(&self, ended: &Ended) {
-        let counter = match ended {
-            Ended::Cancelled { .. } => &self.counts.cancelled,
-            _ => &self.counts.finished,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

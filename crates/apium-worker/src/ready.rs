@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::eta::Waiting;
 use crate::log;
 use crate::rate_limit::{Bucket, Limited};
+use crate::window::Load;
 use crate::work::Work;
 
 /// At most so many runs are noted ahead.
@@ -27,6 +28,8 @@ pub(crate) struct Ready {
     wake: Notify,
     /// Wakes who waits for the next due time.
     due: Notify,
+    /// Wakes the loop that waits for room.
+    low: Notify,
     clock: Clock,
     /// Whether runs are noted (`worker_max_crashes` above 0).
     notes: bool,
@@ -49,6 +52,12 @@ struct State {
     handed_out: u64,
     /// Handed out and not done.
     running: usize,
+    /// How many of them are acked before their run.
+    early: usize,
+    /// Lined up or running; not what waits for an eta.
+    here: usize,
+    /// The loop that fetches waits until no more than this is here.
+    low_mark: Option<usize>,
     /// Slots that wait.
     idle: usize,
     closed: bool,
@@ -64,8 +73,8 @@ enum Next {
 
 impl Ready {
     pub(crate) fn new(clock: Clock, max_crashes: u32, limits: bool) -> Self {
-        let (wake, due) = (Notify::new(), Notify::new());
-        Self { state: Mutex::default(), wake, due, clock, notes: max_crashes > 0, ahead: max_crashes > 2, limits }
+        let (wake, due, low) = (Notify::new(), Notify::new(), Notify::new());
+        Self { state: Mutex::default(), wake, due, low, clock, notes: max_crashes > 0, ahead: max_crashes > 2, limits }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -93,6 +102,7 @@ impl Ready {
     }
 
     fn sort_in(&self, state: &mut State, work: Work) {
+        state.here += 1;
         match work.task.effective.rate_limit.filter(|_| self.limits) {
             Some(limit) => state.limited.push(&work.task.name.clone(), limit, work),
             None => state.fresh.push_back(work),
@@ -114,6 +124,34 @@ impl Ready {
     /// How many wait for an eta; each raises the prefetch by one, as Celery does.
     pub(crate) fn etas(&self) -> usize {
         self.lock().waiting.len()
+    }
+
+    /// What is here, without what waits for an eta; `ends` are on their way to the broker.
+    pub(crate) fn load(&self, ends: usize) -> Load {
+        let state = self.lock();
+        Load { here: state.here, held: state.here - state.early, ends }
+    }
+
+    /// Waits until at most `mark` works are here. One loop at a time waits. Cancel-safe.
+    pub(crate) async fn low(&self, mark: usize) {
+        loop {
+            {
+                let mut state = self.lock();
+                let is_low = state.here <= mark;
+                state.low_mark = (!is_low).then_some(mark);
+                if is_low {
+                    return;
+                }
+            }
+            self.low.notified().await;
+        }
+    }
+
+    fn leave(&self, state: &mut State, count: usize) {
+        state.here -= count;
+        if state.low_mark.take_if(|mark| state.here <= *mark).is_some() {
+            self.low.notify_one();
+        }
     }
 
     /// How many wait for a later time, by eta or rate limit, at `now`.
@@ -167,9 +205,12 @@ impl Ready {
         next
     }
 
-    /// A slot is done with a work that it got.
-    pub(crate) fn done(&self) {
-        self.lock().running -= 1;
+    /// A slot is done with a work that it got, acked `late` or before its run.
+    pub(crate) fn done(&self, late: bool) {
+        let mut state = self.lock();
+        state.running -= 1;
+        state.early -= usize::from(!late);
+        self.leave(&mut state, 1);
     }
 
     /// How many works were handed out in all, when none runs and none is due; `None` while there is something to do.
@@ -230,6 +271,7 @@ impl Ready {
                 lost.extend_from_slice(lost_receipts(&error));
             }
         }
+        let noted = works.len();
         works.retain(|work| {
             let mine = !lost.contains(&work.receipt);
             if !mine {
@@ -239,6 +281,7 @@ impl Ready {
         });
         let mut state = self.lock();
         state.noting = false;
+        self.leave(&mut state, noted - works.len());
         let count = works.len().min(state.idle);
         state.noted.extend(works);
         drop(state);
@@ -309,6 +352,7 @@ impl State {
         self.taken += 1;
         self.handed_out += 1;
         self.running += 1;
+        self.early += usize::from(!work.is_late());
         Next::Run(work)
     }
 
@@ -399,8 +443,9 @@ mod tests {
         assert!(ready.push((1..=6).map(work).collect()).is_empty());
         for number in [2, 4, 6] {
             assert_eq!(ready.next().await.unwrap().receipt.tag, Tag::Number(number));
-            ready.done();
+            ready.done(true);
         }
         assert_eq!(ready.quiet(), Some(3), "nothing else is left");
+        assert_eq!(ready.load(0).here, 0, "what was lost is not here any more");
     }
 }

@@ -1,8 +1,11 @@
 //! Time limits of one run: the call's, else the task's, which has the settings in it (Celery: message > task > worker).
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apium_app::effective::Effective;
+use apium_app::registered_task::RegisteredTask;
 use apium_protocol::headers::TimeLimit;
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
@@ -66,6 +69,28 @@ impl Deadlines {
                 Passed::Hard
             }
             _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Tasks that cannot learn of a soft limit, and were called with one. With an option of the task's own a worker does not start; a
+/// call's own limit is known only now, and its task runs on without it.
+#[derive(Debug, Default)]
+pub(crate) struct DeafTasks(Mutex<HashSet<Arc<str>>>);
+
+impl DeafTasks {
+    /// Warns once for each task.
+    pub(crate) fn look(&self, task: &RegisteredTask, limits: Limits) {
+        if limits.soft.is_none() || !task.is_blocking() || task.takes_ctx {
+            return;
+        }
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(task.name.clone()) {
+            let task = &*task.name;
+            tracing::warn!(
+                task,
+                "the soft time limit of a call of {task} has no effect: a plain fn learns of it through its context only; take \
+                 `ctx: &Ctx` and call ctx.check()?, make it an async fn, or use time_limit"
+            );
         }
     }
 }

@@ -10,9 +10,11 @@ use tokio::sync::watch;
 use crate::cold::ColdSwitch;
 use crate::completer::Finish;
 use crate::consume::Phase;
+use crate::health::Vitals;
 use crate::intake::label;
 use crate::part::Part;
 use crate::pool::async_tasks::Slots;
+use crate::probes::Probes;
 use crate::process::Process;
 use crate::shutdown::{Asked, StopKind, StopReport, StopSwitch};
 use crate::watchdog::Watchdog;
@@ -30,6 +32,9 @@ pub(crate) struct Running {
     /// Watches for another worker of this name; it ends when it is dropped.
     pub(crate) namesake: Part,
     pub(crate) consume: Part,
+    /// Tell others of the health; they end last.
+    pub(crate) probes: Probes,
+    pub(crate) vitals: Arc<Vitals>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) cold: ColdSwitch,
     pub(crate) watchdog: Option<Watchdog>,
@@ -135,6 +140,7 @@ impl Running {
     async fn end(self, how: StopKind) {
         self.timer.stop(None).await;
         self.namesake.stop(Some(Duration::ZERO)).await;
+        self.probes.stop().await;
         if how == StopKind::Now {
             // Dropping the parts aborts them.
             return;

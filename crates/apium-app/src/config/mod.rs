@@ -2,6 +2,7 @@
 //! given, each with its [`Origin`](value::Origin); [`Config`](table::Config) is checked, typed and immutable.
 
 pub mod annotations;
+pub mod prefetch;
 pub mod read;
 pub mod reference;
 pub mod retry_policy;

@@ -1,6 +1,7 @@
 //! How a setting's value is read by its type. What does not fit is an error that says what is allowed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use apium_transport::address::Address;
@@ -231,6 +232,15 @@ impl FromValue for Address {
     }
 }
 
+impl FromValue for SocketAddr {
+    const KIND: &'static str = "an IP address with a port, such as 127.0.0.1:8081 or [::1]:8081";
+
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        let Value::Text(text) = value else { return Err(Wrong::new(value, Self::KIND)) };
+        text.parse().map_err(|_| Wrong::new(value, Self::KIND))
+    }
+}
+
 impl FromValue for TimeZone {
     const KIND: &'static str = "a time zone of the IANA database, such as Europe/Paris";
 
@@ -282,5 +292,7 @@ mod tests {
         assert_eq!(Option::<u32>::from_text("none").unwrap(), None);
         assert_eq!(BTreeMap::from_text("a=1, b=x").unwrap()["b"], "x");
         assert!(u8::from_text("256").is_err());
+        assert_eq!(SocketAddr::from_text("[::1]:80").unwrap().port(), 80);
+        assert!(SocketAddr::from_text("localhost").is_err());
     }
 }

@@ -227,6 +227,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::prefetch::PrefetchMultiplier;
 
     fn error(settings: &Settings) -> String {
         settings.check().unwrap_err().to_string()
@@ -271,7 +272,7 @@ mod tests {
         assert_eq!(config.worker_concurrency, Some(3));
         assert_eq!(config.result_expires, Some(Duration::from_secs(3600)));
         assert!(config.task_acks_late);
-        assert_eq!(config.worker_prefetch_multiplier, 4);
+        assert_eq!(config.worker_prefetch_multiplier, PrefetchMultiplier::Fixed(4));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! variables `APIUM_*` and the nearest-name errors all come from it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use apium_transport::address::Address;
@@ -9,6 +10,7 @@ use apium_transport::topology::{ExchangeType, Queue};
 use jiff::tz::TimeZone;
 
 use crate::config::annotations::Annotations;
+use crate::config::prefetch::PrefetchMultiplier;
 use crate::config::read::FromValue;
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::settings::Settings;
@@ -189,8 +191,10 @@ settings! {
     "worker" {
         /// How many tasks run at once; none is the number of processors.
         worker_concurrency: Option<usize> = None, "none";
-        /// How many messages per slot are fetched ahead; 0 is without limit.
-        worker_prefetch_multiplier: u32 = 4, "4";
+        /// How many messages per slot are fetched ahead; 0 is without limit. "auto" (Apium's own, Celery has nothing like it) fetches
+        /// the messages of about 50 ms ahead of the slots, by the rate at which runs end: at least as many as there are free slots,
+        /// at most 4096.
+        worker_prefetch_multiplier: PrefetchMultiplier = PrefetchMultiplier::Fixed(4), "4";
         /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread), solo (one task at
         /// a time).
         worker_pool: String = "async".into(), "async";
@@ -202,6 +206,11 @@ settings! {
         worker_max_crashes: u32 = 3, "3";
         /// How long a message of a worker that shows no life stays reserved for it (Apium's own).
         worker_lease: Duration = Duration::from_secs(30), "30";
+        /// A file that is there while the worker is connected and fetches, for a readiness probe such as `test -f` (Apium's own).
+        worker_ready_file: Option<String> = None, "none";
+        /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text; `/live` is 200 for
+        /// as long as the process answers (Apium's own).
+        worker_health_listen: Option<SocketAddr> = None, "none";
     }
 }
 

@@ -16,6 +16,7 @@ use crate::session::Session;
   worker                        every queue of the settings, one slot for each processor
   worker -c 16 -Q mail,celery -n mailer@%h
   worker -l debug --prefetch-multiplier 1
+  worker --ready-file /run/mail.ready --health-listen 0.0.0.0:8081
 
 Stopping: SIGTERM or the first ctrl-c lets running tasks end and gives back what waits (warm). A second ctrl-c, or SIGQUIT, \
 stops at once; what had late ack is run again (cold). The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
@@ -39,15 +40,21 @@ pub(crate) struct Args {
     /// Send task events
     #[arg(short = 'E', long)]
     task_events: bool,
-    /// Messages held in advance for each slot; 0 is no limit [default: 4]
+    /// Messages held in advance for each slot; 0 is no limit, `auto` is what about 50 ms of work need [default: 4]
     #[arg(long, value_name = "N")]
-    prefetch_multiplier: Option<u32>,
+    prefetch_multiplier: Option<String>,
     /// The hard time limit of tasks that have none, in seconds
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
     /// The soft time limit of tasks that have none, in seconds
     #[arg(long, value_name = "SECONDS")]
     soft_time_limit: Option<f64>,
+    /// A file that is there while the worker is connected and fetches, for a readiness probe (`test -f`)
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<String>,
+    /// Answer GET /ready and GET /live over HTTP here, with 200 or 503
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    health_listen: Option<String>,
     /// Delete every waiting message of the queues before the start
     #[arg(long, alias = "discard")]
     purge: bool,
@@ -62,9 +69,11 @@ impl Args {
         };
         let concurrency = self.concurrency.as_deref().map(|given| if given == "auto" { "none" } else { given });
         flag("worker_concurrency", concurrency.map(str::to_owned), "--concurrency")?;
-        flag("worker_prefetch_multiplier", self.prefetch_multiplier.map(|n| n.to_string()), "--prefetch-multiplier")?;
+        flag("worker_prefetch_multiplier", self.prefetch_multiplier.clone(), "--prefetch-multiplier")?;
         flag("task_time_limit", self.time_limit.map(|n| n.to_string()), "--time-limit")?;
         flag("task_soft_time_limit", self.soft_time_limit.map(|n| n.to_string()), "--soft-time-limit")?;
+        flag("worker_ready_file", self.ready_file.clone(), "--ready-file")?;
+        flag("worker_health_listen", self.health_listen.clone(), "--health-listen")?;
         Ok(())
     }
 }

@@ -44,15 +44,15 @@ impl Slots {
 
 async fn serve(process: Arc<Process>, beat: Option<Beat>) {
     /// Says that the work is done, also when the slot is aborted.
-    struct Done<'a>(&'a Process);
+    struct Done<'a>(&'a Process, bool);
     impl Drop for Done<'_> {
         fn drop(&mut self) {
-            self.0.ready.done();
+            self.0.ready.done(self.1);
         }
     }
     let mut turn = 0;
     while let Some(work) = process.ready.next().await {
-        let done = Done(&process);
+        let done = Done(&process, work.is_late());
         process.run(work, beat.as_ref()).await;
         drop(done);
         turn += 1;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use apium_app::app::App;
+use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_transport::broker::QueueStats;
 use apium_transport::clock::Clock;
@@ -16,6 +17,7 @@ use crate::builder::parts;
 use crate::handle::WorkerHandle;
 use crate::launch::{Options, launch};
 use crate::pool::kind::PoolKind;
+use crate::probes::ProbeOptions;
 use crate::rate_limit::Bucket;
 use crate::shutdown::StopKind;
 use crate::testing::recorder::Recorder;
@@ -121,9 +123,10 @@ impl TestApp {
             queues,
             pool: PoolKind::Async,
             concurrency: self.concurrency,
-            multiplier: 4,
+            multiplier: PrefetchMultiplier::Fixed(4),
             layers: Vec::new(),
             soft_stop: Duration::ZERO,
+            probes: ProbeOptions::default(),
             watched: false,
             buckets,
         };

@@ -11,6 +11,7 @@ use apium_transport::consumer::{
 use apium_transport::dead::DeadSet;
 use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
 use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
 use apium_transport::outgoing::Outgoing;
 use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
@@ -78,6 +79,10 @@ impl Broker for RecordingBroker {
 
     fn dead(&self) -> Option<&dyn DeadSet> {
         self.inner.dead()
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

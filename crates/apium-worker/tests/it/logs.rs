@@ -90,3 +90,26 @@ async fn a_second_worker_of_one_name_is_a_warning_in_both_logs() {
     second.stop(StopKind::Warm).await;
     first.stop(StopKind::Warm).await;
 }
+
+task!(Deaf = "deaf", [], fn deaf |_ctx| Ok(json(1)));
+task!(Hears = "hears", [], fn |_ctx| Ok(json(1)));
+
+#[tokio::test]
+async fn a_calls_soft_limit_that_a_task_cannot_learn_of_is_one_warning() {
+    collect();
+    let builder = App::test().with(|app| app.autodiscover(false)).register::<Deaf>().register::<Hears>();
+    let app = builder.register::<Good>().build().await.unwrap();
+    for n in 0..3 {
+        for task in ["deaf", "hears", "good"] {
+            let call = app.sig(task).call().task_id(format!("{task}{n}")).soft_time_limit(Duration::from_secs(9));
+            call.send(&app).await.unwrap();
+        }
+        send(&app, "deaf", &format!("plain{n}")).await;
+    }
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    until("all have run", async || logged().matches("succeeded in").count() == 12).await;
+    worker.stop(StopKind::Warm).await;
+    let text = logged();
+    assert_eq!(text.matches("soft time limit of a call").count(), 1, "{text}");
+    assert!(text.contains("WARN") && text.contains("a call of deaf has no effect"), "{text}");
+}

@@ -4,6 +4,7 @@
 
 mod acks;
 mod eager;
+mod health;
 mod intake;
 mod kit;
 mod limits;
@@ -12,3 +13,5 @@ mod results;
 mod retries;
 mod rig;
 mod stops;
+mod watched;
+mod window;

@@ -1,10 +1,13 @@
 //! The command line, across processes, on one SQLite file.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
 
 use serde_json::json;
 
-use crate::program::Place;
+use crate::program::{DEADLINE, Place};
 
 #[test]
 fn call_waits_and_prints_the_value_or_the_document() {
@@ -257,4 +260,56 @@ fn the_settings_reference_has_every_setting_once() {
     let page = place.apium(&["settings"]).with_code(0).out;
     assert!(page.starts_with("# Settings"), "{page}");
     assert_eq!(page.matches("| `task_acks_late` |").count(), 1);
+}
+
+#[test]
+fn probes_see_a_worker_come_and_go() {
+    let place = Place::new();
+    let file = place.path().join("ready");
+    let until = |there: bool| {
+        let began = Instant::now();
+        while file.exists() != there {
+            assert!(began.elapsed() < DEADLINE, "the ready file is wanted: {there}");
+            std::thread::yield_now();
+        }
+    };
+    let options = ["--ready-file", "ready", "--health-listen", "127.0.0.1:0", "--prefetch-multiplier", "auto"];
+    let mut worker = place.worker(&options);
+    until(true);
+    let line = worker.seen_or_wait("health probes", "http://");
+    let address = line.rsplit("http://").next().unwrap().split_whitespace().next().unwrap();
+    for (path, status) in [("/ready", "200"), ("/live", "200"), ("/", "404")] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+    assert_eq!(place.call(&["tasks.add", "-a", "[1, 2]"]).0["result"], json!(3));
+    assert_eq!(worker.stop("TERM").0, 0);
+    assert!(!file.exists());
+
+    // What a killed worker leaves is not believed by the next one.
+    let worker = place.worker(&options);
+    until(true);
+    worker.kill();
+    assert!(file.exists());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let ended = place.interop(&["worker", "--ready-file", "ready", "--health-listen", &taken]).with_code(2);
+    assert!(ended.err.contains(&taken) && ended.err.contains("worker_health_listen"), "{ended:?}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn options_for_probes_and_prefetch_are_checked() {
+    let place = Place::new();
+    for (args, part) in [
+        (["--health-listen", "localhost"], "127.0.0.1:8081"),
+        (["--ready-file", "nowhere/ready"], "nowhere"),
+        (["--prefetch-multiplier", "many"], "\"auto\""),
+    ] {
+        let ended = place.interop(&["worker", args[0], args[1]]).with_code(2);
+        assert!(ended.err.starts_with("error: could not ") && ended.err.contains(part), "{args:?}: {ended:?}");
+    }
 }

@@ -1,0 +1,53 @@
+//! The value of `worker_prefetch_multiplier`: a number for each slot, or a window that the worker sizes by time.
+
+use crate::config::read::{FromValue, Wrong};
+use crate::config::value::Value;
+
+/// How far ahead a worker fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrefetchMultiplier {
+    /// So many messages for each slot; 0 is without limit.
+    Fixed(u32),
+    /// As many as the worker does in a moment, by what it measures.
+    Auto,
+}
+
+impl FromValue for PrefetchMultiplier {
+    const KIND: &'static str = "a whole number, 0 or more, or \"auto\"";
+
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        match value {
+            Value::Int(number) => u32::try_from(*number).map(Self::Fixed).map_err(|_| Wrong::new(value, Self::KIND)),
+            Value::Text(text) if text.eq_ignore_ascii_case("auto") => Ok(Self::Auto),
+            other => Err(Wrong::new(other, Self::KIND)),
+        }
+    }
+
+    fn from_text(text: &str) -> Result<Self, Wrong> {
+        match text.parse() {
+            Ok(number) => Ok(Self::Fixed(number)),
+            Err(_) => Self::from_value(&Value::from(text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_number_or_the_word_auto() {
+        use PrefetchMultiplier::{Auto, Fixed};
+        for (text, wanted) in [("0", Some(Fixed(0))), ("4", Some(Fixed(4))), ("auto", Some(Auto)), ("Auto", Some(Auto))]
+        {
+            assert_eq!(PrefetchMultiplier::from_text(text).ok(), wanted, "{text}");
+        }
+        assert_eq!(PrefetchMultiplier::from_value(&Value::Int(2)).ok(), Some(Fixed(2)));
+        assert_eq!(PrefetchMultiplier::from_value(&"auto".into()).ok(), Some(Auto));
+        for wrong in [Value::Int(-1), Value::Float(1.5), "4".into(), "automatic".into()] {
+            let wrong = PrefetchMultiplier::from_value(&wrong).unwrap_err();
+            assert!(wrong.allowed.contains("\"auto\""), "{wrong:?}");
+        }
+        assert!(PrefetchMultiplier::from_text("-1").is_err());
+    }
+}

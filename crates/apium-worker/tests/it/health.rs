@@ -1,0 +1,200 @@
+//! Health: what the handle tells, the ready file and the endpoint for probes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use apium_app::app::App;
+use apium_transport::health::Health;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::handle::WorkerHandle;
+use apium_worker::shutdown::StopKind;
+use apium_worker::testing::app::TestApp;
+use apium_worker::testing::builder::AppTest as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::rig::{Gate, json, send, until, until_state};
+use crate::task;
+use crate::watched::{Switches, URL, WatchedDriver};
+
+task!(Quick = "quick", [], async |_ctx| Ok(json(1)));
+task!(Long = "long", [], async |ctx| {
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+});
+
+async fn app(gate: &Gate, switches: &Switches) -> TestApp {
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
+    let builder = builder.driver(WatchedDriver::new(switches)).broker(URL).backend(URL);
+    builder.register::<Quick>().register::<Long>().build().await.unwrap()
+}
+
+fn reason(worker: &WorkerHandle) -> String {
+    match worker.health() {
+        Health::Green => String::new(),
+        Health::Red { reason, .. } => reason,
+    }
+}
+
+async fn until_green(worker: &WorkerHandle) {
+    until("the worker is green", async || worker.health().is_green()).await;
+}
+
+#[tokio::test]
+async fn a_worker_is_as_well_as_its_broker_its_backend_and_its_loop() {
+    let (gate, switches) = (Gate::new(), Switches::default());
+    let app = app(&gate, &switches).await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until_green(&worker).await;
+    switches.broker_red(true);
+    assert_eq!(reason(&worker), "the broker memory://: no answer");
+    switches.backend_red(true);
+    switches.broker_red(false);
+    assert_eq!(reason(&worker), "the result backend memory://: read only");
+    switches.backend_red(false);
+    assert!(worker.health().is_green());
+
+    // The next fetch finds no connection, and the one after a message does.
+    switches.cut(true);
+    send(&app, "quick", "a").await;
+    until("the loop is red", async || reason(&worker).contains("the cable is out")).await;
+    switches.cut(false);
+    send(&app, "quick", "b").await;
+    until_green(&worker).await;
+    until_state(&app, "b", "SUCCESS").await;
+
+    send(&app, "long", "c").await;
+    gate.begun(1).await;
+    worker.ask(StopKind::Warm);
+    until("the worker says that it stops", async || reason(&worker) == "the worker stops").await;
+    gate.open(1);
+    worker.stopped().await;
+}
+
+#[tokio::test]
+async fn the_ready_file_is_there_while_the_worker_is_green() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready");
+    let (gate, switches) = (Gate::new(), Switches::default());
+    let app = app(&gate, &switches).await;
+    // What a killed worker left goes before the broker is reached.
+    std::fs::write(&file, "stale").unwrap();
+    switches.cut(true);
+    let mut starting = Box::pin(app.worker().concurrency(1).ready_file(&file).start());
+    tokio::select! {
+        _ = &mut starting => panic!("it cannot start"),
+        () = until("the old file is gone", async || !file.exists()) => {}
+    }
+    switches.cut(false);
+    let worker = starting.await.unwrap();
+    until("the file is there", async || file.exists()).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{}\n", std::process::id()));
+
+    switches.backend_red(true);
+    let looks = async || {
+        app.clock().advance(Duration::from_secs(1));
+        file.exists()
+    };
+    until("the file is gone with the backend", async || !looks().await).await;
+    switches.backend_red(false);
+    until("the file is back", looks).await;
+
+    // A warm stop takes it away before what runs has ended.
+    send(&app, "long", "it").await;
+    gate.begun(1).await;
+    worker.ask(StopKind::Warm);
+    until("the file is gone with the stop", async || !file.exists()).await;
+    gate.open(1);
+    worker.stopped().await;
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn the_ready_file_goes_with_a_worker_that_leaves_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ready");
+    let gate = Gate::new();
+    let app = app(&gate, &Switches::default()).await;
+    let worker = app.worker().concurrency(1).ready_file(&file).start().await.unwrap();
+    until("the file is there", async || file.exists()).await;
+    worker.stop(StopKind::Now).await;
+    assert!(!file.exists());
+
+    let nowhere = folder.path().join("missing/ready");
+    let error = app.worker().ready_file(nowhere).start().await.unwrap_err().to_string();
+    assert!(error.contains("missing/ready") && error.contains("folder does not exist"), "{error}");
+}
+
+/// Sends a request line to the endpoint; status and text of the answer.
+async fn got(address: SocketAddr, line: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+#[tokio::test]
+async fn probes_are_answered_over_http() {
+    let (gate, switches) = (Gate::new(), Switches::default());
+    let app = app(&gate, &switches).await;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let worker = app.worker().concurrency(1).health_listen(any).start().await.unwrap();
+    let address = worker.health_address().unwrap();
+    until_green(&worker).await;
+    assert_eq!(got(address, "GET /ready").await, (200, "ready\n".into()));
+    assert_eq!(got(address, "GET /ready?from=here").await.0, 200);
+    assert_eq!(got(address, "HEAD /live").await, (200, String::new()));
+    assert_eq!(got(address, "POST /ready").await.0, 405);
+    assert_eq!(got(address, "GET /metrics").await.0, 404);
+    // Who connects and says nothing keeps nobody else from an answer.
+    let _silent = TcpStream::connect(address).await.unwrap();
+    assert_eq!(got(address, "GET /live").await.0, 200);
+    let taken = app.worker().hostname("w2@here").health_listen(address).start().await.unwrap_err();
+    assert!(taken.to_string().contains(&address.to_string()), "{taken}");
+
+    switches.broker_red(true);
+    let (status, text) = got(address, "GET /ready").await;
+    assert_eq!(status, 503);
+    assert!(text.starts_with("not ready since 1970-01-01T00:00:00Z: the broker memory://: no answer"), "{text}");
+    assert_eq!(got(address, "GET /live").await, (200, "live\n".into()));
+    switches.broker_red(false);
+    assert_eq!(got(address, "GET /ready").await.0, 200);
+
+    // While what runs ends it lives and takes no more.
+    send(&app, "long", "it").await;
+    gate.begun(1).await;
+    worker.ask(StopKind::Warm);
+    until("not ready with the stop", async || got(address, "GET /ready").await.0 == 503).await;
+    assert_eq!(got(address, "GET /live").await.0, 200);
+    gate.open(1);
+    worker.stopped().await;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_worker_that_waits_for_its_broker_lives_and_is_not_ready() {
+    let switches = Switches::default();
+    let app = app(&Gate::new(), &switches).await;
+    switches.cut(true);
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut starting = Box::pin(app.worker().concurrency(1).health_listen(address).start());
+    let probing = async {
+        until("it listens", async || TcpStream::connect(address).await.is_ok()).await;
+        assert_eq!(got(address, "GET /live").await.0, 200);
+        let (status, text) = got(address, "GET /ready").await;
+        assert!(status == 503 && text.contains("has not started to fetch"), "{status} {text}");
+    };
+    tokio::select! {
+        _ = &mut starting => panic!("it cannot start"),
+        () = probing => {}
+    }
+    switches.cut(false);
+    let worker = starting.await.unwrap();
+    until("it is ready", async || got(address, "GET /ready").await.0 == 200).await;
+    worker.stop(StopKind::Warm).await;
+}

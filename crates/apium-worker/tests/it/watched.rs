@@ -1,0 +1,236 @@
+//! A driver around the memory driver that tells what it is asked, and whose connections can be broken.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use apium_protocol::id::TaskId;
+use apium_protocol::record::ResultDocument;
+use apium_transport::address::Address;
+use apium_transport::backend::{
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, Stored,
+};
+use apium_transport::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::consumer::{Acker, ConsumeSpec, Consumer, Delivery};
+use apium_transport::dead::DeadSet;
+use apium_transport::driver::{Driver, DriverOptions};
+use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
+use apium_transport::memory::MemoryDriver;
+use apium_transport::outgoing::Outgoing;
+use apium_transport::topology::Topology;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+/// The addresses of broker and backend.
+pub(crate) const URL: &str = "watched://";
+
+/// What the test turns, and sees.
+#[derive(Clone, Default)]
+pub(crate) struct Switches(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// The broker and the backend say that they cannot be reached.
+    broker_red: AtomicBool,
+    backend_red: AtomicBool,
+    /// Consuming and fetching find no connection.
+    cut: AtomicBool,
+    prefetches: Mutex<Vec<usize>>,
+}
+
+impl Switches {
+    pub(crate) fn broker_red(&self, red: bool) {
+        self.0.broker_red.store(red, Ordering::SeqCst);
+    }
+
+    pub(crate) fn backend_red(&self, red: bool) {
+        self.0.backend_red.store(red, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut(&self, cut: bool) {
+        self.0.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Every prefetch that the consumer was told so far.
+    pub(crate) fn prefetches(&self) -> Vec<usize> {
+        self.0.prefetches.lock().unwrap().clone()
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.cut.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::Connection, "reach the broker: the cable is out")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn health(red: &AtomicBool, reason: &str) -> Health {
+    match red.load(Ordering::SeqCst) {
+        true => Health::Red { since: Timestamp::UNIX_EPOCH, reason: reason.into() },
+        false => Health::Green,
+    }
+}
+
+/// The driver.
+pub(crate) struct WatchedDriver {
+    inner: MemoryDriver,
+    switches: Switches,
+}
+
+impl WatchedDriver {
+    pub(crate) fn new(switches: &Switches) -> Arc<Self> {
+        Arc::new(Self { inner: MemoryDriver::new(), switches: switches.clone() })
+    }
+}
+
+impl Driver for WatchedDriver {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["watched"]
+    }
+
+    fn broker(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
+        Box::pin(async move {
+            let inner = self.inner.broker(Address::parse("memory://")?, options).await?;
+            Ok(Arc::new(WatchedBroker { inner, switches: self.switches.clone() }) as SharedBroker)
+        })
+    }
+
+    fn backend(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+        Box::pin(async move {
+            let inner = self.inner.backend(Address::parse("memory://")?, options).await?;
+            Ok(Arc::new(WatchedBackend { inner, switches: self.switches.clone() }) as SharedBackend)
+        })
+    }
+}
+
+struct WatchedBroker {
+    inner: SharedBroker,
+    switches: Switches,
+}
+
+impl Broker for WatchedBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> &Address {
+        self.inner.address()
+    }
+
+    fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
+        self.inner.declare(topology)
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        self.inner.publish(batch)
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async move {
+            self.switches.check()?;
+            self.switches.0.prefetches.lock().unwrap().push(spec.prefetch);
+            let inner = self.inner.consume(spec).await?;
+            Ok(Box::new(WatchedConsumer { inner, switches: self.switches.clone() }) as Box<dyn Consumer>)
+        })
+    }
+
+    fn queues(&self) -> Option<&dyn QueueAdmin> {
+        self.inner.queues()
+    }
+
+    fn dead(&self) -> Option<&dyn DeadSet> {
+        self.inner.dead()
+    }
+
+    fn health(&self) -> Health {
+        health(&self.switches.0.broker_red, "no answer")
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.close()
+    }
+}
+
+struct WatchedConsumer {
+    inner: Box<dyn Consumer>,
+    switches: Switches,
+}
+
+impl Consumer for WatchedConsumer {
+    fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        Box::pin(async move {
+            self.switches.check()?;
+            let batch = self.inner.next(max).await?;
+            assert!(batch.len() <= max, "no more than asked for");
+            Ok(batch)
+        })
+    }
+
+    fn acker(&self) -> Arc<dyn Acker> {
+        self.inner.acker()
+    }
+
+    fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
+        self.switches.0.prefetches.lock().unwrap().push(prefetch);
+        self.inner.set_prefetch(prefetch)
+    }
+
+    fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.inner.subscribe(queue)
+    }
+
+    fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.inner.unsubscribe(queue)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        self.inner.close()
+    }
+}
+
+struct WatchedBackend {
+    inner: SharedBackend,
+    switches: Switches,
+}
+
+impl ResultBackend for WatchedBackend {
+    fn capabilities(&self) -> BackendCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> &Address {
+        self.inner.address()
+    }
+
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+        self.inner.store(records)
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        self.inner.fetch(ids)
+    }
+
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
+        self.inner.watch(ids)
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        self.inner.forget(ids)
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        self.inner.purge_expired()
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        self.inner.groups()
+    }
+
+    fn health(&self) -> Health {
+        health(&self.switches.0.backend_red, "read only")
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.close()
+    }
+}
