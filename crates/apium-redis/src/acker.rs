@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::core::Core;
+use crate::seat::Seat;
+use crate::settle::{self, End};
+use crate::touch::touch;
 use apium_transport::address::Address;
 use apium_transport::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
-use redis::Value;
-
-use crate::core::Core;
-use crate::seat::Seat;
-use crate::settle::{self, End};
 
 /// The acker of a consumer.
 #[derive(Debug)]
@@ -72,34 +71,5 @@ impl AtomicSettle for RedisAcker {
             let ends = settle::prepare(&self.core, batch).await?;
             settle::settle(&self.core, &self.seat, "settle", ends).await
         })
-    }
-}
-
-/// Shows that these deliveries live, with whether their runs have begun. Answers which are not there any more.
-pub(crate) async fn touch(core: &Core, what: &'static str, tags: &[(&str, bool)]) -> Result<Vec<usize>> {
-    let now = core.link.server_now();
-    let scores = [settle::score(now, false), settle::score(now, true)];
-    let index = core.keys.index();
-    let mut command = redis::cmd("ZADD");
-    command.arg(&index).arg("XX").arg("CH");
-    for (tag, begun) in tags {
-        command.arg(&scores[usize::from(*begun)]).arg(*tag);
-    }
-    if let Value::Int(changed) = core.link.command(what, &command).await?
-        && usize::try_from(changed).is_ok_and(|changed| changed == tags.len())
-    {
-        return Ok(Vec::new());
-    }
-    // Some are gone, or had this very score.
-    let mut command = redis::cmd("ZMSCORE");
-    command.arg(&index);
-    for (tag, _) in tags {
-        command.arg(*tag);
-    }
-    match core.link.command(what, &command).await? {
-        Value::Array(found) => {
-            Ok(found.iter().enumerate().filter(|(_, score)| **score == Value::Nil).map(|(place, _)| place).collect())
-        }
-        _ => Ok(Vec::new()),
     }
 }

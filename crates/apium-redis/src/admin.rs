@@ -10,9 +10,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use redis::Value;
 
-use crate::attendant::Card;
 use crate::broker::RedisBroker;
 use crate::bury::parts;
+use crate::card::Card;
 use crate::core::Core;
 use crate::errors::odd_answer;
 

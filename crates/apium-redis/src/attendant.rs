@@ -7,26 +7,16 @@ use std::time::Duration;
 
 use apium_transport::error::Result;
 use redis::Value;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::acker::touch;
 use crate::bury::{bury, restore_visible};
+use crate::card::{Card, unregister};
 use crate::core::Core;
 use crate::eta;
 use crate::seat::{Seat, fresh_id};
 use crate::task::Task;
-use crate::unsure::look;
-
-/// What a consumer says of itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Card {
-    pub(crate) node: String,
-    pub(crate) queues: Vec<Arc<str>>,
-    pub(crate) max_crashes: u32,
-    /// Of its process, for people who look.
-    pub(crate) pid: u32,
-}
+use crate::touch::touch;
+use crate::unheard::look;
 
 /// The attendant of a consumer. Dropping it ends it, and with it the consumer's signs of life.
 #[derive(Debug)]
@@ -61,15 +51,6 @@ impl Attendant {
     pub(crate) async fn leave(self) -> Result<()> {
         unregister(&self.work.core, &self.work.seat.id()).await
     }
-}
-
-/// Nobody looks for this consumer any more.
-pub(crate) async fn unregister(core: &Core, id: &str) -> Result<()> {
-    let mut pipeline = redis::pipe();
-    pipeline.atomic();
-    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id);
-    pipeline.cmd("HDEL").arg(core.keys.consumers()).arg(id);
-    core.link.pipeline("leave", &pipeline).await.map(drop)
 }
 
 /// The times at which something is to be done.
@@ -114,7 +95,7 @@ impl Work {
         let mut plan = Plan { beat: now + self.beat(), sweep, visible: now, eta: Some(now) };
         let mut generations = self.core.link.generations();
         generations.mark_unchanged();
-        let mut etas = self.core.ears.etas();
+        let mut etas = self.core.ears.etas.subscribe();
         loop {
             let next = [Some(plan.beat), Some(plan.sweep), Some(plan.visible), plan.eta].into_iter().flatten().min();
             tokio::select! {

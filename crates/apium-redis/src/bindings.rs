@@ -1,8 +1,8 @@
 //! Queues, exchanges and bindings as kombu keeps them, so that publishers in Python find the queues of Apium and the other way
 //! round. What an exchange's type is kombu knows in each process only; here it stands in a key of Apium's own, too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use apium_transport::error::{Error, ErrorKind, Result};
 use apium_transport::matching::topic_matches;
@@ -11,51 +11,6 @@ use redis::{Pipeline, Value};
 
 use crate::core::Core;
 use crate::errors::odd_answer;
-
-/// What this process has declared, which need not be written again.
-#[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Names>);
-
-#[derive(Debug, Default)]
-struct Names {
-    /// Queues whose binding to the exchange of their own name is written, for the default exchange.
-    queues: HashSet<Arc<str>>,
-    /// The exchanges that queues were declared with.
-    exchanges: HashMap<String, ExchangeType>,
-    /// Fanout exchanges of queues.
-    fanouts: HashMap<String, String>,
-    /// Queues by exchange and routing key.
-    bindings: HashMap<(String, String), String>,
-}
-
-impl Known {
-    fn with<T>(&self, work: impl FnOnce(&mut Names) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Forgets a queue.
-    pub(crate) fn forget(&self, queue: &str) {
-        self.with(|names| {
-            names.queues.remove(queue);
-            names.fanouts.remove(queue);
-        });
-    }
-
-    /// Forgets every queue: the server may have lost them.
-    pub(crate) fn forget_all(&self) {
-        self.with(|names| names.queues.clear());
-    }
-
-    /// A queue that was declared with this exchange and routing key.
-    pub(crate) fn queue_of(&self, exchange: &str, key: &str) -> Option<String> {
-        self.with(|names| names.bindings.get(&(exchange.to_owned(), key.to_owned())).cloned())
-    }
-
-    /// The fanout exchange that a queue listens to.
-    pub(crate) fn fanout_of(&self, queue: &str) -> Option<String> {
-        self.with(|names| names.fanouts.get(queue).cloned())
-    }
-}
 
 fn kind_name(kind: ExchangeType) -> &'static str {
     match kind {

@@ -8,6 +8,7 @@ use apium_transport::clock::Clock;
 use apium_transport::consumer::{ConsumeSpec, Consumer};
 use apium_transport::dead::DeadSet;
 use apium_transport::error::Result;
+use apium_transport::health::Health;
 use apium_transport::outgoing::Outgoing;
 use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
@@ -90,6 +91,10 @@ impl Broker for RedisBroker {
 
     fn dead(&self) -> Option<&dyn DeadSet> {
         Some(self)
+    }
+
+    fn health(&self) -> Health {
+        self.core.link.health()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

@@ -9,15 +9,16 @@ use apium_transport::error::{Error, Result};
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use crate::attendant::{Card, unregister};
+use crate::card::{Card, unregister};
 use crate::core::Core;
 use crate::errors::odd_answer;
 use crate::keys::{Keys, glob_escaped};
 use crate::letter::Letter;
-use crate::lists::put_back;
+use crate::operation::{Operation, write};
+use crate::score::{has_begun, score};
 use crate::script::SETTLE;
-use crate::seat::Source;
-use crate::settle::{Operation, has_begun, write};
+use crate::source::Source;
+use crate::taken::put_back;
 
 const WHAT: &str = "give back what a dead worker held";
 /// So many deliveries are looked at in one go.
@@ -128,7 +129,7 @@ async fn read(core: &Core, tags: &[(String, bool)]) -> Result<Vec<Left>> {
         };
         // kombu keeps one entry for all copies of a topic message; it gives each queue one, and so does this.
         for queue in queues {
-            let source = core.source(&queue.as_str().into(), core.keys.step(priority));
+            let source = Source::new(&core.keys, &queue.as_str().into(), core.keys.step(priority));
             let delivery_tag =
                 decoded.as_ref().and_then(|envelope| envelope.delivery_tag.as_deref()).unwrap_or(tag).to_owned();
             all.push(Left { tag: tag.clone(), begun: *begun, envelope: raw.to_vec(), source, delivery_tag });
@@ -208,7 +209,7 @@ fn crashed(core: &Core, left: &Left, limit: u32) -> Result<String> {
 /// and what is left of anybody else.
 pub(crate) async fn restore_visible(core: &Core) -> Result<()> {
     let limit = core.link.server_now() - i64::try_from(core.options.visibility.as_millis()).unwrap_or(i64::MAX / 2);
-    let limit = crate::settle::score(limit, false);
+    let limit = score(limit, false);
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
         command.arg(core.keys.index()).arg("-inf").arg(&limit).arg("LIMIT").arg(0).arg(PART);

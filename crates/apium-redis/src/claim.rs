@@ -11,9 +11,10 @@ use redis::Value;
 use crate::core::Core;
 use crate::errors::odd_answer;
 use crate::keys::Keys;
+use crate::score::score;
 use crate::script::CLAIM;
-use crate::seat::{Held, Seat, Source};
-use crate::settle::score;
+use crate::seat::{Held, Seat};
+use crate::source::Source;
 
 /// A list to take from.
 #[derive(Debug, Clone)]

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use apium_transport::address::Address;
 use apium_transport::error::Result;
 
-use crate::bindings::Known;
 use crate::ears::Ears;
 use crate::keys::Keys;
+use crate::known::Known;
 use crate::link::Link;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
 use crate::result_keys::ResultKeys;
-use crate::seat::Source;
 
 /// The result backends that a driver has opened, so that a broker knows which of them are its own store.
 #[derive(Debug, Clone, Default)]
@@ -72,14 +71,5 @@ impl Core {
     /// Refuses when the broker was closed.
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         self.link.check_open(what)
-    }
-}
-
-impl Core {
-    /// A queue's list of a step.
-    pub(crate) fn source(&self, queue: &Arc<str>, step: u8) -> Source {
-        // As kombu writes it: the default exchange, so that whoever gives it back gives it to this very queue.
-        let name = serde_json::to_string(&**queue).unwrap_or_default();
-        Source { queue: queue.clone(), list: self.keys.step_list(queue, step), suffix: format!(", \"\", {name}]") }
     }
 }

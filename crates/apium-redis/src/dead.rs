@@ -10,9 +10,10 @@ use crate::broker::RedisBroker;
 use crate::core::Core;
 use crate::errors::odd_answer;
 use crate::letter::Letter;
-use crate::publish::fresh_tag;
+use crate::operation::{Operation, write};
+use crate::route::fresh_tag;
 use crate::script::{REPLAY, SETTLE};
-use crate::settle::{self, Operation};
+use crate::source::Source;
 
 impl DeadSet for RedisBroker {
     fn list(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
@@ -47,11 +48,11 @@ impl DeadSet for RedisBroker {
                 let (mut envelope, tag) = (Vec::new(), fresh_tag());
                 encode(&kept.message, "", &kept.queue, &tag, &mut envelope);
                 let priority = kept.message.properties.priority.unwrap_or(0);
-                let source = core.source(&kept.queue, core.keys.step(priority));
+                let source = Source::new(&core.keys, &kept.queue, core.keys.step(priority));
                 let letter = Letter::new(&source, &tag, &envelope, &kept.reason, core.link.clock().now());
                 operations.push(Operation::Dead(letter.to_json()?));
             }
-            let fill = |command: &mut Cmd| settle::write(core, command, std::iter::empty(), 0, &operations);
+            let fill = |command: &mut Cmd| write(core, command, std::iter::empty(), 0, &operations);
             core.link.script("keep a message", &SETTLE, fill).await.map(drop)
         })
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::seat::Source;
+use crate::source::Source;
 
 /// A letter as it is stored.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use apium_transport::clock::Clock;
 use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
 use jiff::Timestamp;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, Value};
@@ -95,9 +96,12 @@ impl Link {
         state.connected_at.map(|at| at.elapsed())
     }
 
-    /// Since when and why the server cannot be reached; `None` while it can, as far as anybody has tried.
-    pub(crate) fn broken(&self) -> Option<(Timestamp, String)> {
-        self.lock().broken.clone()
+    /// Whether the server can be reached, as far as anybody has tried.
+    pub(crate) fn health(&self) -> Health {
+        match &self.lock().broken {
+            None => Health::Green,
+            Some((since, reason)) => Health::Red { since: *since, reason: reason.clone() },
+        }
     }
 
     /// From now on everything is refused. What waits ends.

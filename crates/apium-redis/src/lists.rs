@@ -10,8 +10,9 @@ use futures_util::stream::FuturesUnordered;
 use crate::claim::{Asked, Claimed};
 use crate::core::Core;
 use crate::options::broker::QueueOrder;
-use crate::script::PUT_BACK;
-use crate::seat::{Seat, Source};
+use crate::seat::Seat;
+use crate::source::Source;
+use crate::taken::put_back;
 use crate::wait::{Control, Ended, Outcome, WaitLine, wait};
 
 /// What is known of a list.
@@ -72,7 +73,7 @@ impl Lists {
     pub(crate) fn add(&mut self, queue: &str) {
         let name: Arc<str> = queue.into();
         for step in self.core.keys.steps.iter().copied() {
-            let source = Arc::new(self.core.source(&name, step));
+            let source = Arc::new(Source::new(&self.core.keys, &name, step));
             let taken = self.core.keys.taken(&self.id, &source.list);
             self.entries.insert(self.next_place, Entry { source, step, standing: Standing::Ready, taken });
             self.next_place += 1;
@@ -233,20 +234,4 @@ impl Lists {
             .collect();
         put_back(&self.core, &pairs).await
     }
-}
-
-/// Moves what lies in the first list of each pair to the front of the second.
-pub(crate) async fn put_back(core: &Core, pairs: &[(String, String)]) -> Result<()> {
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    core.link
-        .script("put back what waits have moved", &PUT_BACK, |command| {
-            command.arg(pairs.len() * 2);
-            for (taken, list) in pairs {
-                command.arg(taken).arg(list);
-            }
-        })
-        .await
-        .map(drop)
 }

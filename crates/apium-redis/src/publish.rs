@@ -11,30 +11,11 @@ use redis::{Cmd, Pipeline};
 
 use crate::bindings::Table;
 use crate::core::Core;
+use crate::operation::{Operation, write};
 use crate::options::broker::EtaStrategy;
+use crate::route::{Route, STORED, fresh_tag};
+use crate::score::due_score;
 use crate::script::SETTLE;
-use crate::settle::{self, Operation, due_score};
-
-/// The property that tells the workers of Apium that a message on a fanout channel lies in their queue already.
-pub(crate) const STORED: &str = "apium_stored";
-
-/// Where one copy of a message goes.
-#[derive(Debug)]
-pub(crate) enum Route {
-    /// To the end of a list.
-    List { list: String, envelope: Vec<u8> },
-    /// Back to this list when it is due.
-    Parked { list: String, due: i64, envelope: Vec<u8> },
-    /// To whoever listens now.
-    Channel { channel: String, envelope: Vec<u8> },
-}
-
-/// A delivery tag: a UUID, as kombu makes them. It must be unlike all others and need not be a secret.
-pub(crate) fn fresh_tag() -> String {
-    let mut buffer = uuid::Uuid::encode_buffer();
-    let bytes = fastrand::u128(..).to_ne_bytes();
-    uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().encode_lower(&mut buffer).to_owned()
-}
 
 impl Core {
     /// Publishes all of a batch or none.
@@ -92,7 +73,7 @@ impl Core {
         }
         let operations: Vec<Operation<'_>> =
             std::iter::once(Operation::Of(0)).chain(routes.iter().map(Operation::Route)).collect();
-        let fill = |command: &mut Cmd| settle::write(self, command, std::iter::empty(), 0, &operations);
+        let fill = |command: &mut Cmd| write(self, command, std::iter::empty(), 0, &operations);
         self.link.script(what, &SETTLE, fill).await.map(drop)
     }
 

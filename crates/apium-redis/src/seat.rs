@@ -11,16 +11,8 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use crate::keys::Keys;
+use crate::source::Source;
 use crate::unsure::Unsure;
-
-/// One queue's list, by its key.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) queue: Arc<str>,
-    pub(crate) list: String,
-    /// What follows the envelope in `unacked`.
-    pub(crate) suffix: String,
-}
 
 /// A delivery that is out.
 #[derive(Debug, Clone)]

@@ -6,13 +6,14 @@ use apium_protocol::envelope::{mark_redelivered, unmark_redelivered};
 use apium_transport::consumer::{Disposition, Receipt, Settle, Settlement, lease_lost};
 use apium_transport::dead::DeadReason;
 use apium_transport::error::{Error, ErrorKind, Result};
-use jiff::Timestamp;
 use redis::{Cmd, Value};
 
 use crate::core::Core;
 use crate::letter::Letter;
-use crate::publish::Route;
+use crate::operation::{Operation, write};
 use crate::record::RecordArgs;
+use crate::route::Route;
+use crate::score::due_score;
 use crate::script::SETTLE;
 use crate::seat::{Held, Seat, server_tag};
 
@@ -103,28 +104,6 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
     Ok(lost)
 }
 
-/// One operation of the script.
-#[derive(Debug)]
-pub(crate) enum Operation<'a> {
-    /// What follows belongs to the delivery of this place, counted from 1; 0 to none.
-    Of(usize),
-    Record(&'a RecordArgs),
-    Route(&'a Route),
-    Front(&'a str, Vec<u8>),
-    Last(&'a str, Vec<u8>),
-    Park(&'a str, i64, Vec<u8>),
-    Dead(String),
-    ForgetCrashes(&'a str),
-    /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
-    Crashed {
-        tag: &'a str,
-        limit: u32,
-        list: &'a str,
-        envelope: &'a [u8],
-        document: String,
-    },
-}
-
 fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut Vec<Operation<'a>>) -> Result<()> {
     let list = held.source.list.as_str();
     let forget = held.redelivered.then_some(Operation::ForgetCrashes(&held.tag));
@@ -154,81 +133,6 @@ fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut V
 pub(crate) fn buried(core: &Core, held: &Held, reason: &DeadReason) -> Result<String> {
     let raw = unmark_redelivered(&held.raw).unwrap_or_else(|_| held.raw.to_vec());
     Letter::new(&held.source, &held.tag, &raw, reason, core.link.clock().now()).to_json()
-}
-
-/// An instant as the score of what is parked: whole microseconds, never early.
-pub(crate) fn due_score(due: Timestamp) -> i64 {
-    let micros = due.as_microsecond();
-    if due.subsec_nanosecond() % 1000 > 0 { micros + 1 } else { micros }
-}
-
-/// Writes the script's keys and arguments.
-pub(crate) fn write<'a>(
-    core: &Core,
-    command: &mut Cmd,
-    tags: impl Iterator<Item = &'a str>,
-    count: usize,
-    operations: &[Operation<'_>],
-) {
-    let keys = &core.keys;
-    command.arg(7).arg(keys.unacked()).arg(keys.index()).arg(keys.crashes());
-    command.arg(keys.dead()).arg(keys.dead_last()).arg(keys.dead_order()).arg(keys.eta());
-    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(core.link.server_now(), false));
-    command.arg(count);
-    for tag in tags {
-        command.arg(tag);
-    }
-    for operation in operations {
-        operation.append(command);
-    }
-}
-
-impl Operation<'_> {
-    /// Adds it to the script's arguments.
-    fn append(&self, command: &mut Cmd) {
-        let mut add = |name: &str, list: &str, envelope: &[u8]| {
-            command.arg(name).arg(list).arg(envelope);
-        };
-        match self {
-            Operation::Route(Route::List { list, envelope }) => add("p", list, envelope),
-            Operation::Route(Route::Channel { channel, envelope }) => add("f", channel, envelope),
-            Operation::Front(list, envelope) => add("b", list, envelope),
-            Operation::Last(list, envelope) => add("p", list, envelope),
-            Operation::Route(Route::Parked { list, due, envelope }) => {
-                command.arg("e").arg(list).arg(*due).arg(envelope.as_slice());
-            }
-            Operation::Park(list, due, envelope) => {
-                command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice());
-            }
-            Operation::Of(place) => {
-                command.arg("i").arg(*place);
-            }
-            Operation::Record(record) => {
-                command.arg("r");
-                record.append_to(command);
-            }
-            Operation::Dead(document) => {
-                command.arg("d").arg(document.as_str());
-            }
-            Operation::ForgetCrashes(tag) => {
-                command.arg("c").arg(*tag);
-            }
-            Operation::Crashed { tag, limit, list, envelope, document } => {
-                command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str());
-            }
-        }
-    }
-}
-
-/// A time as a score of the index: seconds, as kombu has them. The fourth place behind the point says whether the run has begun
-/// (P4), which costs no key and no command of its own.
-pub(crate) fn score(millis: i64, begun: bool) -> String {
-    format!("{}.{:03}{}", millis.div_euclid(1000), millis.rem_euclid(1000), if begun { "5" } else { "0" })
-}
-
-/// What [`score`] wrote: whether the run has begun.
-pub(crate) fn has_begun(score: f64) -> bool {
-    (score * 10_000.0).round() as i64 % 10 == 5
 }
 
 /// Gives deliveries of the consumer `id` back to the front of their lists, in their order.
@@ -269,23 +173,4 @@ pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<
         ends.push(End { record, routes, delivery });
     }
     Ok(ends)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{has_begun, score};
-
-    #[test]
-    fn a_score_is_kombus_time_and_says_whether_the_run_has_begun() {
-        for millis in [0, 1, 999, 1_767_323_045_000, 1_767_323_045_999, 4_102_444_800_123] {
-            for begun in [false, true] {
-                let text = score(millis, begun);
-                let read: f64 = text.parse().unwrap();
-                assert_eq!(has_begun(read), begun, "{text}");
-                assert_eq!((read * 1000.0).floor() as i64, millis, "{text}");
-            }
-        }
-        // What kombu writes has more places and is no mark of ours to be read: it is only read of our own tags.
-        assert!(!has_begun(1_767_323_045.25));
-    }
 }

@@ -5,21 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_transport::error::Result;
-use redis::Value;
 use tokio::time::Instant;
-
-use crate::bury::give_back_tags;
-use crate::core::Core;
-use crate::lists::put_back;
-use crate::seat::{Seat, server_tag};
 
 /// A claim without an answer.
 #[derive(Debug, Clone)]
-struct LostClaim {
-    id: Arc<str>,
-    first: u64,
-    count: usize,
+pub(crate) struct LostClaim {
+    pub(crate) id: Arc<str>,
+    pub(crate) first: u64,
+    pub(crate) count: usize,
     until: Instant,
 }
 
@@ -46,37 +39,15 @@ impl Unsure {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.claims.is_empty() && self.waits.is_empty()
+    /// The claims, and the ids of the consumers whose waits broke.
+    pub(crate) fn all(&self) -> (Vec<LostClaim>, Vec<Arc<str>>) {
+        (self.claims.clone(), self.waits.iter().map(|(id, _)| id.clone()).collect())
     }
-}
 
-/// Looks, and gives back what is found.
-pub(crate) async fn look(core: &Core, seat: &Seat) -> Result<()> {
-    let (claims, waits) = {
-        let unsure = seat.unsure();
-        if unsure.is_empty() {
-            return Ok(());
-        }
-        (unsure.claims.clone(), unsure.waits.clone())
-    };
-    for lost in &claims {
-        let tags: Vec<String> = (0..lost.count as u64).map(|place| server_tag(&lost.id, lost.first + place)).collect();
-        let mut command = redis::cmd("ZMSCORE");
-        command.arg(core.keys.index()).arg(&tags);
-        let answer = core.link.command("look for messages of a lost claim", &command).await?;
-        let Value::Array(scores) = answer else { continue };
-        let found = tags.into_iter().zip(scores).filter(|(_, score)| *score != Value::Nil).map(|(tag, _)| (tag, false));
-        give_back_tags(core, found.collect()).await?;
+    /// It was looked for all of them: those whose time is up are forgotten.
+    pub(crate) fn looked(&mut self) {
+        let now = Instant::now();
+        self.claims.retain(|lost| lost.until > now);
+        self.waits.retain(|(_, until)| *until > now);
     }
-    for (id, _) in &waits {
-        let lists = seat.queues().into_iter().flat_map(|queue| core.keys.lists(&queue));
-        let pairs: Vec<(String, String)> = lists.map(|list| (core.keys.taken(id, &list), list)).collect();
-        put_back(core, &pairs).await?;
-    }
-    let now = Instant::now();
-    let mut unsure = seat.unsure();
-    unsure.claims.retain(|lost| lost.until > now);
-    unsure.waits.retain(|(_, until)| *until > now);
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The driver against a real Redis.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chords;
 mod conformance;

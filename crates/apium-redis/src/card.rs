@@ -1,0 +1,27 @@
+//! What a consumer says of itself to the others, and where.
+
+use std::sync::Arc;
+
+use apium_transport::error::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::core::Core;
+
+/// What a consumer says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Card {
+    pub(crate) node: String,
+    pub(crate) queues: Vec<Arc<str>>,
+    pub(crate) max_crashes: u32,
+    /// Of its process, for people who look.
+    pub(crate) pid: u32,
+}
+
+/// Nobody looks for this consumer any more.
+pub(crate) async fn unregister(core: &Core, id: &str) -> Result<()> {
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id);
+    pipeline.cmd("HDEL").arg(core.keys.consumers()).arg(id);
+    core.link.pipeline("leave", &pipeline).await.map(drop)
+}

@@ -1,0 +1,88 @@
+//! The operations of the settling script, and how they are written.
+
+use redis::Cmd;
+
+use crate::core::Core;
+use crate::record::RecordArgs;
+use crate::route::Route;
+use crate::score::score;
+
+/// One operation of the script.
+#[derive(Debug)]
+pub(crate) enum Operation<'a> {
+    /// What follows belongs to the delivery of this place, counted from 1; 0 to none.
+    Of(usize),
+    Record(&'a RecordArgs),
+    Route(&'a Route),
+    Front(&'a str, Vec<u8>),
+    Last(&'a str, Vec<u8>),
+    Park(&'a str, i64, Vec<u8>),
+    Dead(String),
+    ForgetCrashes(&'a str),
+    /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
+    Crashed {
+        tag: &'a str,
+        limit: u32,
+        list: &'a str,
+        envelope: &'a [u8],
+        document: String,
+    },
+}
+
+/// Writes the script's keys and arguments.
+pub(crate) fn write<'a>(
+    core: &Core,
+    command: &mut Cmd,
+    tags: impl Iterator<Item = &'a str>,
+    count: usize,
+    operations: &[Operation<'_>],
+) {
+    let keys = &core.keys;
+    command.arg(7).arg(keys.unacked()).arg(keys.index()).arg(keys.crashes());
+    command.arg(keys.dead()).arg(keys.dead_last()).arg(keys.dead_order()).arg(keys.eta());
+    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(core.link.server_now(), false));
+    command.arg(count);
+    for tag in tags {
+        command.arg(tag);
+    }
+    for operation in operations {
+        operation.append(command);
+    }
+}
+
+impl Operation<'_> {
+    /// Adds it to the script's arguments.
+    fn append(&self, command: &mut Cmd) {
+        let mut add = |name: &str, list: &str, envelope: &[u8]| {
+            command.arg(name).arg(list).arg(envelope);
+        };
+        match self {
+            Operation::Route(Route::List { list, envelope }) => add("p", list, envelope),
+            Operation::Route(Route::Channel { channel, envelope }) => add("f", channel, envelope),
+            Operation::Front(list, envelope) => add("b", list, envelope),
+            Operation::Last(list, envelope) => add("p", list, envelope),
+            Operation::Route(Route::Parked { list, due, envelope }) => {
+                command.arg("e").arg(list).arg(*due).arg(envelope.as_slice());
+            }
+            Operation::Park(list, due, envelope) => {
+                command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice());
+            }
+            Operation::Of(place) => {
+                command.arg("i").arg(*place);
+            }
+            Operation::Record(record) => {
+                command.arg("r");
+                record.append_to(command);
+            }
+            Operation::Dead(document) => {
+                command.arg("d").arg(document.as_str());
+            }
+            Operation::ForgetCrashes(tag) => {
+                command.arg("c").arg(*tag);
+            }
+            Operation::Crashed { tag, limit, list, envelope, document } => {
+                command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str());
+            }
+        }
+    }
+}
