@@ -245,6 +245,15 @@ impl Consumer for RedisConsumer {
         })
     }
 
+    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            match self.claiming.is_none() && self.lists.waits.is_empty() && !self.lists.any_moved() {
+                true => Ok(()),
+                false => self.stand_down().await,
+            }
+        })
+    }
+
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let mut queues = self.seat.queues();

@@ -134,6 +134,13 @@ pub trait Consumer: Send + 'static {
     /// Changes how many unsettled deliveries this consumer may hold.
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>>;
 
+    /// Nobody will call [`next`](Self::next) for a while: from now on nothing comes to this consumer, and what was on its way and
+    /// was not handed out is others' again. The next call of `next` goes on. Nothing to do for a consumer that takes messages in
+    /// `next` only.
+    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Consumes from one more queue.
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>>;
 

@@ -28,6 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// After an error, a fetch that waits this long without another one is taken for a sound one.
 const SOUND: Duration = Duration::from_secs(1);
+/// Who has no room for so long lets others have what comes.
+const FULL: Duration = Duration::from_millis(50);
 
 /// What the loop does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,7 +145,7 @@ impl Consume {
             let room = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                room = self.room() => room,
+                room = self.room_at(&mut *seat.consumer) => room?,
             };
             if let Some(prefetch) = self.prefetch(seat.prefetch) {
                 seat.consumer.set_prefetch(prefetch).await?;
@@ -160,6 +162,15 @@ impl Consume {
             self.give_back(&seat.source, late.into_iter().map(|work| work.receipt).collect()).await;
             *wait = FIRST_WAIT;
         }
+    }
+
+    /// The room, with the consumer at rest while there is none.
+    async fn room_at(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
+        if let Ok(room) = tokio::time::timeout(FULL, self.room()).await {
+            return Ok(room);
+        }
+        consumer.rest().await?;
+        Ok(self.room().await)
     }
 
     /// How many deliveries to ask for; waits until there is room for some. Cancel-safe.

@@ -97,6 +97,26 @@ async fn soon_pending(consumer: &mut Box<dyn Consumer>) -> bool {
     tokio::time::timeout(Duration::from_millis(40), consumer.next(10)).await.is_err()
 }
 
+/// What comes while a consumer rests is for others, of whatever priority and queue; then it takes again.
+pub async fn what_comes_while_a_consumer_rests_is_for_others(f: Fixture) {
+    let mut resting = f.consumer(&["q", "r"]).await;
+    assert!(soon_pending(&mut resting).await, "a delivery from nowhere");
+    send(&f.broker, "q", &["first"]).await;
+    let held = take(&mut resting, 1).await;
+    resting.rest().await.expect("could not rest");
+    let batch = vec![with_priority("q", "nine", 9), with_priority("q", "zero", 0), with_priority("r", "five", 5)];
+    f.broker.publish(batch).await.expect("could not publish");
+    let mut other = f.consumer(&["q", "r"]).await;
+    let got = take(&mut other, 3).await;
+    let all: BTreeSet<String> = names(&got).into_iter().collect();
+    assert_eq!(all, ["five", "nine", "zero"].map(str::to_owned).into());
+    ack(&*other, &got).await;
+    other.close().await.expect("could not close");
+    ack(&*resting, &held).await;
+    send(&f.broker, "q", &["last"]).await;
+    assert_eq!(names(&take(&mut resting, 1).await), ["last"]);
+}
+
 /// A dropped call of next loses nothing, at whatever point it is dropped.
 pub async fn a_dropped_next_loses_nothing(f: Fixture) {
     const COUNT: usize = 300;

@@ -46,6 +46,7 @@ macro_rules! conformance_tests {
             prefetch_is_honoured
             settling_wakes_a_full_consumer
             prefetch_can_be_changed
+            what_comes_while_a_consumer_rests_is_for_others
             a_dropped_next_loses_nothing
             a_dropped_next_does_not_hold_up_others
             each_message_goes_to_one_of_many_consumers

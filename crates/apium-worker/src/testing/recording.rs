@@ -108,6 +108,10 @@ impl Consumer for RecordingConsumer {
         self.inner.set_prefetch(prefetch)
     }
 
+    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.inner.rest()
+    }
+
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         self.inner.subscribe(queue)
     }

@@ -1,6 +1,6 @@
 //! A driver around the memory driver that tells what it is asked, and whose connections can be broken.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use apium_protocol::id::TaskId;
@@ -36,6 +36,10 @@ struct Inner {
     /// Consuming and fetching find no connection.
     cut: AtomicBool,
     prefetches: Mutex<Vec<usize>>,
+    /// How often a consumer was told to rest.
+    rests: AtomicUsize,
+    /// Reads of the backend make it green again.
+    heals: AtomicBool,
 }
 
 impl Switches {
@@ -54,6 +58,16 @@ impl Switches {
     /// Every prefetch that the consumer was told so far.
     pub(crate) fn prefetches(&self) -> Vec<usize> {
         self.0.prefetches.lock().unwrap().clone()
+    }
+
+    /// How often consumers were told to rest so far.
+    pub(crate) fn rests(&self) -> usize {
+        self.0.rests.load(Ordering::SeqCst)
+    }
+
+    /// The next read of the backend finds it again.
+    pub(crate) fn heal(&self) {
+        self.0.heals.store(true, Ordering::SeqCst);
     }
 
     fn check(&self) -> Result<()> {
@@ -175,6 +189,11 @@ impl Consumer for WatchedConsumer {
         self.inner.set_prefetch(prefetch)
     }
 
+    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.switches.0.rests.fetch_add(1, Ordering::SeqCst);
+        self.inner.rest()
+    }
+
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         self.inner.subscribe(queue)
     }
@@ -207,6 +226,9 @@ impl ResultBackend for WatchedBackend {
     }
 
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        if self.switches.0.heals.swap(false, Ordering::SeqCst) {
+            self.switches.backend_red(false);
+        }
         self.inner.fetch(ids)
     }
 

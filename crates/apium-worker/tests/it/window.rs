@@ -31,8 +31,8 @@ async fn app(gate: &Gate, switches: &Switches) -> TestApp {
 async fn what_has_no_slot_stays_in_the_queue() {
     // With late ack the eight that run are held; with early ack nothing is.
     for (task, held) in [("late", 8), ("early", 0)] {
-        let gate = Gate::new();
-        let app = app(&gate, &Switches::default()).await;
+        let (gate, switches) = (Gate::new(), Switches::default());
+        let app = app(&gate, &switches).await;
         for n in 0..30 {
             send(&app, task, &format!("{task}{n}")).await;
         }
@@ -44,7 +44,8 @@ async fn what_has_no_slot_stays_in_the_queue() {
             gate.begun(1).await;
             until_counts(&app, left, held).await;
         }
-        // Another worker finds the rest.
+        // Its consumer waits for nothing meanwhile, and another worker finds what is left.
+        until("the consumer rests", async || switches.rests() > 0).await;
         let other = app.worker().hostname("other@here").concurrency(8).start().await.unwrap();
         gate.begun(8).await;
         until_counts(&app, 11, 2 * held).await;
@@ -92,5 +93,5 @@ async fn a_number_given_to_the_worker_wins_over_auto() {
     gate.open(30);
     until_counts(&app, 0, 0).await;
     worker.stop(StopKind::Warm).await;
-    assert_eq!(switches.prefetches(), [6]);
+    assert_eq!((switches.prefetches(), switches.rests()), (vec![6], 0));
 }
