@@ -13,6 +13,7 @@ use apium_transport::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, Ch
 use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
 use futures_util::future::BoxFuture;
 
 use crate::chord;
@@ -121,6 +122,11 @@ impl ResultBackend for RedisBackend {
 
     fn chords(&self) -> Option<&dyn ChordStore> {
         Some(self)
+    }
+
+    fn health(&self) -> Health {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().map_or(Health::Green, |opened| opened.link.health())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

@@ -100,7 +100,7 @@ impl Link {
     pub(crate) fn health(&self) -> Health {
         match &self.lock().broken {
             None => Health::Green,
-            Some((since, reason)) => Health::Red { since: *since, reason: reason.clone() },
+            Some((since, reason)) => Health::Red { since: *since, reason: format!("could not {reason}") },
         }
     }
 

@@ -1,10 +1,16 @@
 //! A worker's health: whether it can reach its broker and its backends, and whether it fetches.
 
+use std::time::Duration;
+
+use apium_protocol::id::TaskId;
 use apium_transport::backend::SharedBackend;
 use apium_transport::broker::SharedBroker;
 use apium_transport::clock::Clock;
 use apium_transport::health::Health;
 use tokio::sync::watch;
+
+/// How often a backend that cannot be reached is tried.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// What a worker's health is made of. The loop that fetches is the only one who writes to it.
 pub(crate) struct Vitals {
@@ -56,6 +62,19 @@ impl Vitals {
         });
         let own = self.fetching.borrow().clone();
         std::iter::once(broker).chain(backends).chain([own]).find(|health| !health.is_green()).unwrap_or(Health::Green)
+    }
+
+    /// Tries backends that cannot be reached, for ever: a worker without tasks would not, and stay red. (A broker is tried by whoever
+    /// consumes from it.)
+    pub(crate) async fn revive(&self) {
+        loop {
+            self.clock.sleep(AGAIN).await;
+            for backend in self.backends.iter().filter(|backend| !backend.health().is_green()) {
+                if let Err(error) = backend.fetch(&[TaskId::random()]).await {
+                    tracing::debug!(%error, backend = %backend.address(), "the result backend cannot be reached yet");
+                }
+            }
+        }
     }
 
     /// Wakes who looks when the loop begins to fetch or ceases to. What broker and backends know is not told: look at times.

@@ -1,5 +1,5 @@
-//! What tells others of a worker's health: the ready file and the HTTP endpoint, where they are asked for. They are there before
-//! the worker is connected, so that a worker that waits for its broker is live and not ready.
+//! The parts around a worker's health: the ready file and the HTTP endpoint, where they are asked for, and the one that tries what
+//! is red. They are there before the worker is connected, so that a worker that waits for its broker is live and not ready.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The parts that tell.
 pub(crate) struct Probes {
+    reviver: Part,
     ready_file: Option<Part>,
     listener: Option<Part>,
     /// Where the endpoint listens.
@@ -42,16 +43,21 @@ impl Probes {
             let (vitals, clock) = (vitals.clone(), clock.clone());
             Part::start("ready-file", move |stopping| file.keep(vitals, clock, stopping))
         });
-        let Some(address) = options.listen else { return Ok(Self { ready_file, listener: None, address: None }) };
+        let ill = vitals.clone();
+        let reviver = Part::start("reviver", move |_| async move { ill.revive().await });
+        let Some(address) = options.listen else {
+            return Ok(Self { reviver, ready_file, listener: None, address: None });
+        };
         let (listener, address) = health_listen::bind(address).await?;
         tracing::info!(%address, "health probes are answered at http://{address}");
         let vitals = vitals.clone();
         let listener = Part::start("health-listen", move |stopping| health_listen::serve(listener, vitals, stopping));
-        Ok(Self { ready_file, listener: Some(listener), address: Some(address) })
+        Ok(Self { reviver, ready_file, listener: Some(listener), address: Some(address) })
     }
 
     /// Ends them, the file first.
     pub(crate) async fn stop(self) {
+        self.reviver.stop(Some(Duration::ZERO)).await;
         for part in [self.ready_file, self.listener].into_iter().flatten() {
             part.stop(Some(PATIENCE)).await;
         }

@@ -4,6 +4,7 @@
 
 mod chords;
 mod conformance;
+mod health;
 mod kit;
 mod results;
 mod watching;
