@@ -78,9 +78,9 @@ pub struct CeleryWorker {
 }
 
 impl CeleryWorker {
-    /// A worker of `tests/interop/app.py`.
+    /// A worker of `tests/interop/tasks.py`.
     pub fn builder() -> Builder {
-        Self::of("app")
+        Self::of("tasks")
     }
 
     /// A worker of another app beside it, named as `celery -A` takes it.

@@ -58,7 +58,7 @@ impl Python {
         Self { program }
     }
 
-    /// A command of this Python in the folder of the project's own programs, where `import app` finds `app.py`.
+    /// A command of this Python in the folder of the project's own programs, where `import tasks` finds `tasks.py`.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(programs());

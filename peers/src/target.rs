@@ -30,6 +30,16 @@ pub fn python(venv: &Path) -> PathBuf {
     venv.join("bin").join("python")
 }
 
+/// The program of an example of the package `apium`: `cargo test` builds them beside the tests.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap_or_else(|error| panic!("could not find the running program: {error}"));
+    let folder = tests.parent().and_then(Path::parent).unwrap_or(Path::new("")).join("examples");
+    let path = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(path.is_file(), "{} is missing; `cargo build -p apium --examples` builds it", path.display());
+    path
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

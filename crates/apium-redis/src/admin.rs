@@ -35,13 +35,17 @@ impl QueueAdmin for RedisBroker {
                     named(&mut all, queue, &|stats| stats.consumers += 1);
                 }
             }
+            // What is taken or given back meanwhile is seen all the same: lists are counted before the deliveries, and after.
+            for (queue, stats) in &mut all {
+                stats.ready = counts(core, queue).await?.0;
+            }
             for queue in unacked_queues(core).await? {
                 named(&mut all, &queue, &|stats| stats.unacked += 1);
             }
             for (queue, stats) in &mut all {
                 let (ready, parked) = counts(core, queue).await?;
-                stats.ready = ready.iter().sum();
-                stats.parked = parked.iter().sum();
+                stats.ready = stats.ready.max(ready);
+                stats.parked = parked;
             }
             Ok(all.into_values().collect())
         })
@@ -61,8 +65,13 @@ impl QueueAdmin for RedisBroker {
                 command.arg(&list).arg(-(i64::try_from(left).unwrap_or(i64::MAX))).arg(-1);
                 let answer = core.link.command("peek at a queue", &command).await?;
                 let Value::Array(elements) = answer else { return Err(odd_answer("peek at a queue")) };
-                // The next one stands last; what is no message is passed over.
-                found.extend(elements.into_iter().rev().filter_map(|element| match element {
+                let mut due = redis::cmd("ZRANGEBYSCORE");
+                due.arg(format!("{}{list}", core.keys.eta_prefix())).arg("-inf");
+                due.arg(core.link.clock().now().as_microsecond()).arg("LIMIT").arg(0).arg(left);
+                let answer = core.link.command("peek at a queue", &due).await?;
+                let Value::Array(due) = answer else { return Err(odd_answer("peek at a queue")) };
+                // The next one stands last, and what is due comes after them; what is no message is passed over.
+                found.extend(elements.into_iter().rev().chain(due).take(left).filter_map(|element| match element {
                     Value::BulkString(raw) => shown(&Bytes::from(raw), queue),
                     _ => None,
                 }));
@@ -129,23 +138,24 @@ async fn unacked_queues(core: &Core) -> Result<Vec<String>> {
     }
 }
 
-/// How many messages of each list can be delivered now (those that are due and not returned yet among them), and how many wait.
-async fn counts(core: &Core, queue: &str) -> Result<(Vec<u64>, Vec<u64>)> {
+/// How many messages of a queue can be delivered now (those that are due and not returned yet among them), and how many wait.
+async fn counts(core: &Core, queue: &str) -> Result<(u64, u64)> {
     let lists = core.keys.lists(queue);
-    let mut pipeline = redis::pipe();
-    for list in &lists {
-        pipeline.cmd("LLEN").arg(list);
-    }
     let now = core.link.clock().now().as_microsecond();
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
     for list in &lists {
-        pipeline.cmd("ZCOUNT").arg(format!("{}{list}", core.keys.eta_prefix())).arg("-inf").arg(now);
-    }
-    for list in &lists {
-        pipeline.cmd("ZCOUNT").arg(format!("{}{list}", core.keys.eta_prefix())).arg(format!("({now}")).arg("+inf");
+        let parked = format!("{}{list}", core.keys.eta_prefix());
+        pipeline.cmd("LLEN").arg(list);
+        pipeline.cmd("ZCOUNT").arg(&parked).arg("-inf").arg(now);
+        pipeline.cmd("ZCOUNT").arg(&parked).arg(format!("({now}")).arg("+inf");
     }
     let answers = core.link.pipeline("count a queue", &pipeline).await?;
-    let mut ready: Vec<u64> = answers.into_iter().filter_map(|n| redis::from_redis_value(n).ok()).collect();
-    let parked = ready.split_off((lists.len() * 2).min(ready.len()));
+    let numbers = answers.into_iter().map(|n| redis::from_redis_value::<u64>(n).unwrap_or_default());
+    let (mut ready, mut parked) = (0, 0);
+    for (place, number) in numbers.enumerate() {
+        if place % 3 == 2 { parked += number } else { ready += number }
+    }
     Ok((ready, parked))
 }
 

@@ -1,6 +1,7 @@
 //! A message in the dead set, as a JSON document. The envelope stands in it as it came, so nothing of it is lost.
 
 use apium_protocol::envelope::Envelope;
+use apium_protocol::id::TaskId;
 use apium_transport::dead::{DeadLetter, DeadReason};
 use apium_transport::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -71,9 +72,13 @@ impl Letter {
         let bytes = self.bytes();
         let message = Envelope::decode(&bytes).ok().map(|envelope| envelope.message);
         let headers = message.as_ref().map(|message| &message.headers);
+        let task_id = message.as_ref().and_then(|message| {
+            let id = message.headers.id.as_ref().map(TaskId::as_str);
+            id.or(message.properties.correlation_id.as_deref()).map(str::to_owned)
+        });
         DeadLetter {
             key,
-            task_id: headers.and_then(|headers| headers.id.as_ref()).map(|id| id.as_str().to_owned()),
+            task_id,
             task: headers.and_then(|headers| headers.task.as_ref()).map(|task| task.to_string()),
             code: self.code,
             reason: self.reason,

@@ -1,4 +1,4 @@
-//! Celery runs the tasks of `tests/interop/app.py`.
+//! Celery runs the tasks of `tests/interop/tasks.py`.
 
 use apium_peers::celery::CeleryWorker;
 use apium_peers::python::{Python, run_python};
@@ -10,7 +10,8 @@ fn a_worker_runs_what_python_sends() {
     let database = fresh_database();
     let env = [("BROKER_URL", &*database.url), ("RESULT_BACKEND", &*database.url)];
     let mut worker = CeleryWorker::builder().urls(&database.url, &database.url).args(["-c", "1"]).start();
-    let send = "import app; print(app.add.delay(2, 3).get(timeout=60)); print(app.retry.delay(2).get(timeout=60))";
+    let send =
+        "import tasks; print(tasks.add.delay(2, 3).get(timeout=60)); print(tasks.retry.delay(2).get(timeout=60))";
     let ran = run_python(["-c", send], &env);
     assert_eq!(ran.text(), "5\n{'value': 'done', 'retries': 2}");
     worker.wait_for("Task tasks.add[");
@@ -37,7 +38,7 @@ fn what_a_script_prints_and_how_it_ends_is_told() {
 
 #[test]
 fn the_settings_of_the_app_come_from_the_environment() {
-    let show = "import app, json; c = app.app.conf; print(c.task_default_queue, c.accept_content, c.task_protocol, c.result_expires)";
+    let show = "import tasks; c = tasks.app.conf; print(c.task_default_queue, c.accept_content, c.task_protocol, c.result_expires)";
     let env = [("PEER_QUEUE", "q"), ("PEER_ACCEPT", "json,yaml"), ("PEER_CONF", r#"{"result_expires": 5}"#)];
     assert_eq!(run_python(["-c", show], &env).text(), "q ['json', 'yaml'] 2 5");
 }

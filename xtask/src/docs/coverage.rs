@@ -1,13 +1,13 @@
 //! The coverage table: which tests show which row of the guide, and on which drivers.
 //!
-//! A test that stands in `on_every_driver! { … }` runs on memory and on sqlite; one that stands in a module, or has a name,
-//! with a driver's name in it runs on that driver.
+//! A test that stands in `on_every_driver! { … }` runs on memory, sqlite and redis; one that stands in a module, or has a name, with
+//! a driver's name in it runs on that driver.
 
 use crate::docs::guide::Row;
 use crate::tidy::rust::{Source, closing, is_name, line_of};
 
 /// The drivers that every row is shown on.
-const DRIVERS: &[&str] = &["memory", "sqlite"];
+const DRIVERS: &[&str] = &["memory", "sqlite", "redis"];
 
 /// The macro that makes one test for each driver.
 const EVERY_DRIVER: &str = "on_every_driver!";
@@ -145,7 +145,7 @@ mod tests {
             "on_every_driver! {\n async fn guide_0_01_is_shown(d: D) { {} }\n}\nfn guide_0_02_x() {}",
         );
         assert_eq!((found[0].name.as_str(), found[0].line), ("guide_0_01_is_shown", 2));
-        assert_eq!(found[0].drivers, ["memory", "sqlite"]);
+        assert_eq!(found[0].drivers, ["memory", "sqlite", "redis"]);
         assert!(found[1].drivers.is_empty());
     }
 
@@ -155,9 +155,12 @@ mod tests {
         let found =
             shown("crates/x/tests/it/a.rs", "on_every_driver! { fn guide_0_01_a() {} }\nfn guide_0_02_on_memory() {}");
         let gaps: Vec<_> = join(&rows, &found).iter().filter_map(Covered::gap).collect();
-        assert_eq!(gaps, ["row 0.02 (two) has no test on sqlite"]);
+        assert_eq!(gaps, ["row 0.02 (two) has no test on sqlite and redis"]);
         let table = table(&join(&rows, &found), true);
-        assert!(table.contains("| 0.01 | one | memory, sqlite | `guide_0_01_a` crates/x/tests/it/a.rs:1 |"), "{table}");
+        assert!(
+            table.contains("| 0.01 | one | memory, sqlite, redis | `guide_0_01_a` crates/x/tests/it/a.rs:1 |"),
+            "{table}"
+        );
         assert!(table.contains("| 0.03 | three |  | comes later |"), "{table}");
     }
 

@@ -1,5 +1,6 @@
 //! The tasks, by the names of the Celery program.
 
+use std::io::Write;
 use std::time::Duration;
 
 use apium::prelude::*;
@@ -75,6 +76,13 @@ pub(crate) async fn always_retry(ctx: &Ctx, #[default] countdown: f64) -> TaskRe
     Err(ctx.retry().countdown(seconds(countdown)?).cause(KeyError("k".to_owned())).into())
 }
 
+/// Fails in its first `times` runs, and is retried without asking for it.
+#[task(name = "tasks.auto_retry", autoretry_for(ValueError), max_retries = 2)]
+pub(crate) async fn auto_retry(ctx: &Ctx, #[default(1)] times: u32) -> TaskResult<u32> {
+    let retries = ctx.request().retries();
+    if retries < times { Err(ValueError("not yet".to_owned()).into()) } else { Ok(retries) }
+}
+
 #[task(name = "tasks.sleep")]
 pub(crate) async fn sleep(ctx: &Ctx, #[default(Value::Float(1.0))] seconds: Value) -> TaskResult<Value> {
     rest(ctx, seconds).await
@@ -99,17 +107,33 @@ pub(crate) async fn progress(ctx: &Ctx, #[default(3)] steps: i64, #[default(0.2)
     Ok(steps)
 }
 
+/// Leaves a line in a file when it begins and one when it ends, with the worker's name: what ran where, and how often.
+#[task(name = "tasks.note", acks_late)]
+pub(crate) async fn note(ctx: &Ctx, path: String, word: String, #[default] seconds: f64) -> TaskResult<String> {
+    let host = &ctx.request().hostname;
+    leave(&path, &format!("begin {word} {host}\n"))?;
+    pause_or_limit(ctx, self::seconds(seconds)?).await?;
+    leave(&path, &format!("end {word} {host}\n"))?;
+    Ok(word)
+}
+
+/// One write to a file that is open for appending: lines of many processes do not mix.
+fn leave(path: &str, line: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(line.as_bytes())
+}
+
 /// What this worker saw in the message.
 #[task(name = "tasks.whoami")]
 pub(crate) async fn whoami(ctx: &Ctx) -> TaskResult<serde_json::Value> {
     let request = ctx.request();
     let (headers, properties, from) = (&request.headers, &request.properties, &request.delivery_info);
+    let limits = [headers.timelimit.hard, headers.timelimit.soft].map(|limit| limit.map(values::whole));
     let custom = if headers.extra.is_empty() { json!(null) } else { json!(headers.extra) };
     Ok(json!({
         "id": headers.id, "root_id": headers.root_id, "parent_id": headers.parent_id,
         "group": headers.group, "group_index": headers.group_index, "retries": headers.retries,
         "eta": headers.eta, "expires": headers.expires,
-        "timelimit": [headers.timelimit.hard, headers.timelimit.soft],
+        "timelimit": limits,
         "shadow": headers.shadow, "origin": headers.origin.as_deref(),
         "reply_to": properties.reply_to.as_deref(), "correlation_id": properties.correlation_id.as_deref(),
         "stamped_headers": headers.stamped_headers, "stamps": headers.stamps,

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::program::{Place, example, run};
+use apium_peers::target::example;
+
+use crate::program::{Place, run};
 
 /// Runs an example without arguments, and returns what it printed.
 fn output(name: &str) -> String {

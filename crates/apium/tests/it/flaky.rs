@@ -35,7 +35,7 @@ fn inner_address(address: &Address) -> Result<Address> {
 
 impl Driver for FlakyDriver {
     fn schemes(&self) -> &'static [&'static str] {
-        &["flaky+memory", "flaky+sqlite"]
+        &["flaky+memory", "flaky+sqlite", "flaky+redis"]
     }
 
     fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {

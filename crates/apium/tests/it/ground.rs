@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use apium::prelude::*;
 use apium::protocol::message::Message;
+use apium::redis::RedisDriver;
 use apium::sqlite::SqliteDriver;
 use apium::testing::{TestApp, TestBuilder};
 use apium::transport::driver::SharedDriver;
 use apium::transport::memory::MemoryDriver;
+use apium_peers::database::Database;
+use apium_peers::redis_server::fresh_database;
 
 use crate::gate::Gate;
 
@@ -19,6 +22,7 @@ pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(
 pub(crate) enum Ground {
     Memory,
     Sqlite(tempfile::TempDir),
+    Redis(Database, Database),
 }
 
 impl Ground {
@@ -26,11 +30,16 @@ impl Ground {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
+    pub(crate) fn redis() -> Self {
+        Self::Redis(fresh_database(), fresh_database())
+    }
+
     /// The address of broker and backend.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Memory => "memory://".to_owned(),
             Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("queue.db").display()),
+            Self::Redis(database, _) => database.url.clone(),
         }
     }
 
@@ -39,6 +48,7 @@ impl Ground {
         match self {
             Self::Memory => "memory://other".to_owned(),
             Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("other.db").display()),
+            Self::Redis(_, other) => other.url.clone(),
         }
     }
 
@@ -47,6 +57,7 @@ impl Ground {
         match self {
             Self::Memory => Arc::new(MemoryDriver::new()),
             Self::Sqlite(_) => Arc::new(SqliteDriver::new()),
+            Self::Redis(..) => Arc::new(RedisDriver::new()),
         }
     }
 
@@ -128,6 +139,12 @@ macro_rules! on_every_driver {
         mod sqlite {
             $(#[tokio::test] async fn $name() {
                 Box::pin(super::$name(&$crate::ground::Ground::sqlite())).await;
+            })*
+        }
+
+        mod redis {
+            $(#[tokio::test] async fn $name() {
+                Box::pin(super::$name(&$crate::ground::Ground::redis())).await;
             })*
         }
     };

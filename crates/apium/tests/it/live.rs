@@ -19,6 +19,11 @@ const LOOK: Duration = Duration::from_millis(2);
 /// An app on the machine's clock with a gate and no tasks: each test registers its own.
 pub(crate) fn live(ground: &Ground) -> AppBuilder {
     let builder = App::builder("live").broker(ground.url()).backend(ground.url()).autodiscover(false);
+    let builder = match ground {
+        // Only the lease tells other workers here that one has died.
+        Ground::Redis(..) => builder.setting("worker_lease", 1),
+        _ => builder,
+    };
     builder.state(Notes::default()).state(Gate::default())
 }
 

@@ -6,24 +6,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use apium_peers::target::example;
 use tempfile::TempDir;
 
 /// No program under test runs longer than this.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
-
-/// The path of an example. `cargo test` builds them beside the tests.
-pub(crate) fn example(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests
-        .parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("examples")
-        .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(path.is_file(), "{} is missing; `cargo build -p apium --examples` builds it", path.display());
-    path
-}
 
 /// A folder of its own with a queue in it, where programs are started.
 pub(crate) struct Place {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::program::{Place, Running, Stream, example};
+use apium_peers::target::example;
+
+use crate::program::{Place, Running, Stream};
 
 /// How many files the text of these tests has.
 const FILES: usize = 24;

@@ -2,6 +2,8 @@
 //! Where Apium does better than Celery the test says so.
 
 mod calling;
+mod lists;
+mod parking;
 mod prefetch;
 mod rejecting;
 mod results;

@@ -1,6 +1,6 @@
 """A Celery app whose tasks are also those of the Rust programs under test, so that each side can call and serve the other.
 
-It is configured from the environment. Every variable may be missing:
+The module is called as the tasks are, since a failure that a Rust worker stores names the class `tasks.PeerError`. It is configured from the environment. Every variable may be missing:
 
     BROKER_URL, RESULT_BACKEND    addresses; a backend "disabled://" stores nothing
     PEER_QUEUE                    the queue of tasks without a route ("celery")
@@ -145,6 +145,14 @@ def always_retry(self, countdown=0):
     raise self.retry(exc=KeyError("k"), countdown=countdown)
 
 
+@task("auto_retry", bind=True, autoretry_for=(ValueError,), retry_kwargs={"max_retries": 2, "countdown": 0.2})
+def auto_retry(self, times=1):
+    """Fails in its first `times` runs; Celery itself asks for the next."""
+    if self.request.retries < times:
+        raise ValueError("not yet")
+    return self.request.retries
+
+
 @task("reject", bind=True, acks_late=True)
 def reject(self, requeue=False):
     raise Reject("rejected by task", requeue=requeue)
@@ -169,6 +177,21 @@ def late_sleep(seconds=1.0):
     """Its message is acknowledged after the run, so a crash runs it again."""
     time.sleep(seconds)
     return seconds
+
+
+@task("note", bind=True, acks_late=True)
+def note(self, path, word, seconds=0):
+    """Leaves a line in a file when it begins and one when it ends, with the worker's name: what ran where, and how often."""
+    leave(path, f"begin {word} {self.request.hostname}")
+    time.sleep(seconds)
+    leave(path, f"end {word} {self.request.hostname}")
+    return word
+
+
+def leave(path, line):
+    # One write of a few bytes to a file that is open for appending is never torn.
+    with open(path, "ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")
 
 
 @task("soft", soft_time_limit=1)

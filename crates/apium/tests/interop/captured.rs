@@ -1,0 +1,80 @@
+//! The captured messages of Celery, put into the queue byte for byte: both workers do the same with each.
+
+use std::path::Path;
+
+use apium::protocol::codecs::Codecs;
+use apium::protocol::codecs::accept::Accept;
+use apium::protocol::codecs::invocation::Invocation;
+use apium::protocol::envelope::Envelope;
+use apium_peers::redis::Commands;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::side::Side;
+use crate::world::World;
+
+/// A captured message.
+struct Captured {
+    name: String,
+    raw: String,
+    id: String,
+}
+
+/// Every captured task message that one worker can run to an end that is stored: no follow-ups, no eta, no ignored result,
+/// no pickle, and a task that both workers have.
+fn captured() -> Vec<Captured> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        let vector: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let Some([only]) = vector["redis"].as_array().map(Vec::as_slice) else { continue };
+        let Some(raw) = only["raw"].as_str().filter(|_| vector["kind"] == "task-message") else { continue };
+        if let Some(found) = read(raw).filter(runs) {
+            let name = vector["name"].as_str().unwrap().to_owned();
+            all.push(Captured { name, raw: raw.to_owned(), id: found.id().to_owned() });
+        }
+    }
+    all
+}
+
+fn read(raw: &str) -> Option<Invocation> {
+    let envelope = Envelope::decode(&Bytes::copy_from_slice(raw.as_bytes())).ok()?;
+    Codecs::standard().decode(&envelope.message, &Accept::names(["json", "msgpack", "yaml"])).ok()
+}
+
+fn runs(found: &Invocation) -> bool {
+    let known = found.task().starts_with("tasks.") && !["tasks.reject", "tasks.ignore"].contains(&found.task());
+    // The values are compared with serde_json, which has no NaN.
+    let plain = !found.body.args.iter().any(|arg| arg.as_str().contains("NaN"));
+    let now = found.headers.eta.is_none();
+    known && plain && now && !found.body.embed.has_follow_ups() && found.headers.ignore_result != Some(true)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn captured_messages_are_the_same_to_both_workers() {
+    let captured = captured();
+    assert!(captured.len() >= 35, "{}", captured.len());
+    let mut ends = Vec::new();
+    for side in Side::BOTH {
+        let world = World::everyday(side);
+        let lane = world.lane(side).await;
+        let mut connection = world.database.connection();
+        for message in &captured {
+            // Some of them share an id.
+            lane.python.ask(json!({ "do": "forget", "id": message.id })).await;
+            let () = connection.lpush("celery", &message.raw).unwrap();
+            let mut end = lane.get(&message.id).await;
+            end.traceback = None;
+            end.messages.clear();
+            ends.push((message.name.clone(), end));
+        }
+    }
+    let (rust, python) = ends.split_at(captured.len());
+    for (one, two) in rust.iter().zip(python) {
+        assert_eq!(one, two, "{}", one.0);
+    }
+    let good = rust.iter().filter(|(_, end)| end.state == "SUCCESS").count();
+    assert!(good > 30, "{good} of them succeed");
+}

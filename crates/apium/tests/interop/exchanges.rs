@@ -1,0 +1,75 @@
+//! Exchanges of other types than direct: a topic exchange whose queues both sides use.
+
+use apium::prelude::*;
+use apium_peers::redis_server::fresh_database;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::lane::{Lane, text};
+use crate::notes::Notes;
+use crate::python::Borrowed;
+use crate::side::Side;
+use crate::worker::Setup;
+
+/// The queues of `exchanges.py`.
+const QUEUES: &str = r##"
+[task_queues.orders]
+exchange = "market"
+exchange_type = "topic"
+routing_key = "order.#"
+
+[task_queues.bids]
+exchange = "market"
+exchange_type = "topic"
+routing_key = "*.bid"
+"##;
+
+/// A folder with these queues as the settings of a Rust worker.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("apium.toml"), QUEUES).unwrap();
+    folder
+}
+
+async fn by_topic(producer: Side, worker: Side) {
+    let database = fresh_database();
+    let folder = folder();
+    let mut setup = Setup::new(&database.url).queues("orders,bids");
+    setup.module = "exchanges";
+    setup.folder = Some(folder.path().to_str().unwrap().to_owned());
+    let running = setup.start(worker);
+
+    let mut settings = Settings::default();
+    settings.add_toml(QUEUES, "apium.toml").unwrap();
+    let builder = App::builder("interop").autodiscover(false).config(settings);
+    let rust = builder.broker(&*database.url).backend(&*database.url).build().await.unwrap();
+    let url = || database.url.clone();
+    let python = Borrowed::of(vec![("BROKER_URL", url()), ("RESULT_BACKEND", url())]);
+    python.ask(json!({ "do": "declare", "exchange": "market", "type": "topic" })).await;
+    let lane = Lane { rust, python, producer, worker };
+
+    let notes = Notes::new();
+    let to = |key: &str| json!({ "exchange": "market", "routing_key": key });
+    for key in ["order.new", "order.new.eu", "tea.bid", "order.bid", "tea.bid.eu", "border.x"] {
+        lane.call("tasks.note", json!([notes.path(), key]), json!({}), to(key)).await;
+    }
+    let id = lane.call("tasks.whoami", json!([]), json!({}), to("order.last")).await;
+    let seen = lane.get(&id).await.success().clone();
+    let from = &seen["delivery_info"];
+    assert_eq!((text(&from["exchange"]), text(&from["routing_key"])), ("market".to_owned(), "order.last".to_owned()));
+    notes.wait_for_ends(5, &[&running]).await;
+    let mut ran: Vec<String> =
+        notes.lines().into_iter().filter(|line| line[0] == "end").map(|[_, word, _]| word).collect();
+    ran.sort();
+    assert_eq!(ran, ["order.bid", "order.bid", "order.new", "order.new.eu", "tea.bid"], "one in both queues");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_topic_of_rust_reaches_queues_of_python() {
+    by_topic(Side::Rust, Side::Python).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_topic_of_python_reaches_queues_of_rust() {
+    by_topic(Side::Python, Side::Rust).await;
+}
