@@ -46,7 +46,8 @@ impl Unsure {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing is in doubt.
+    pub(crate) fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.waits.is_empty()
     }
 }
