@@ -10,7 +10,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use crate::bury::{bury, restore_visible};
-use crate::card::{Card, unregister};
+use crate::card::{Card, MARK, unregister};
 use crate::core::Core;
 use crate::eta;
 use crate::seat::{Seat, fresh_id};
@@ -86,7 +86,8 @@ impl Work {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("HSET").arg(self.core.keys.consumers()).arg(id).arg(card);
-        pipeline.cmd("ZADD").arg(self.core.keys.alive()).arg(self.deadline()).arg(id);
+        // A larger one only: that of a consumer that is being buried stays as it is.
+        pipeline.cmd("ZADD").arg(self.core.keys.alive()).arg("GT").arg(self.deadline()).arg(id);
         self.core.link.pipeline("register a consumer", &pipeline).await.map(drop)
     }
 
@@ -102,6 +103,7 @@ impl Work {
                 biased;
                 () = self.seat.wait_closed() => return,
                 () = self.core.link.wait_closed() => return,
+                () = self.seat.doubted.notified() => plan.beat = Instant::now(),
                 // The server was away: it is told at once that this consumer was not.
                 Ok(()) = generations.changed() => {
                     plan.beat = Instant::now();
@@ -152,7 +154,7 @@ impl Work {
         const WHAT: &str = "show that a consumer lives";
         let id = self.seat.id();
         let mut command = redis::cmd("ZADD");
-        command.arg(self.core.keys.alive()).arg("XX").arg("CH").arg(self.deadline()).arg(&*id);
+        command.arg(self.core.keys.alive()).arg("XX").arg("GT").arg("CH").arg(self.deadline()).arg(&*id);
         let known = self.core.link.command(WHAT, &command).await?;
         if known == Value::Int(0) && !self.is_registered(&id).await? {
             return self.enter_anew(&id).await;
@@ -176,7 +178,9 @@ impl Work {
     async fn is_registered(&self, id: &str) -> Result<bool> {
         let mut command = redis::cmd("ZSCORE");
         command.arg(self.core.keys.alive()).arg(id);
-        Ok(self.core.link.command("show that a consumer lives", &command).await? != Value::Nil)
+        let answer = self.core.link.command("show that a consumer lives", &command).await?;
+        let deadline: Option<f64> = redis::from_redis_value(answer).unwrap_or_default();
+        Ok(deadline.is_some_and(f64::is_finite))
     }
 
     /// Others took this consumer for dead, or the server has forgotten everything.
@@ -205,6 +209,7 @@ impl Work {
             let answer = self.core.link.command(WHAT, &command).await?;
             let first: Vec<(String, f64)> = redis::from_redis_value(answer).unwrap_or_default();
             let Some((id, deadline)) = first.into_iter().next() else { return Ok(Instant::now() + self.lease()) };
+            let id = id.strip_prefix(MARK).unwrap_or(&id);
             let left = deadline as i64 - self.core.link.server_now();
             if left > 0 {
                 // Not all at the same time.
@@ -215,7 +220,7 @@ impl Work {
                 self.show_life().await?;
                 continue;
             }
-            bury(&self.core, &id, Some(deadline)).await?;
+            bury(&self.core, id, Some(deadline)).await?;
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::operation::{Operation, write};
 use crate::score::{has_begun, score};
 use crate::script::SETTLE;
 use crate::source::Source;
-use crate::taken::put_back;
+use crate::taken::close_lists;
 
 const WHAT: &str = "give back what a dead worker held";
 /// So many deliveries are looked at in one go.
@@ -38,20 +38,16 @@ struct Left {
 
 /// Gives on what the consumer `id` held. With a `deadline`, only if it has shown no life since that.
 pub(crate) async fn bury(core: &Core, id: &str, deadline: Option<f64>) -> Result<()> {
-    let mut pipeline = redis::pipe();
-    pipeline.cmd("HGET").arg(core.keys.consumers()).arg(id);
-    pipeline.cmd("ZSCORE").arg(core.keys.alive()).arg(id);
-    let mut answers = core.link.pipeline(WHAT, &pipeline).await?.into_iter();
-    let card: Option<String> = answers.next().and_then(|card| redis::from_redis_value(card).ok()).flatten();
-    let alive: Option<f64> = answers.next().and_then(|score| redis::from_redis_value(score).ok()).flatten();
-    if deadline.is_some() && alive != deadline {
-        return Ok(());
-    }
+    let mut command = redis::cmd("HGET");
+    command.arg(core.keys.consumers()).arg(id);
+    let card: Option<String> = redis::from_redis_value(core.link.command(WHAT, &command).await?).unwrap_or_default();
     let card: Option<Card> = card.and_then(|card| serde_json::from_str(&card).ok());
     let (queues, limit) = card.map_or((Vec::new(), 0), |card| (card.queues, card.max_crashes));
     let lists = queues.iter().flat_map(|queue| core.keys.lists(queue));
     let pairs: Vec<(String, String)> = lists.map(|list| (core.keys.taken(id, &list), list)).collect();
-    put_back(core, &pairs).await?;
+    if !close_lists(core, id, deadline, &pairs).await? {
+        return Ok(());
+    }
     let tags = tags_of(core, id).await?;
     let count = tags.len();
     give_on_tags(core, tags, limit).await?;
@@ -71,7 +67,7 @@ async fn give_on_tags(core: &Core, mut tags: Vec<(String, bool)>, limit: u32) ->
     let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
     for part in tags.chunks(PART) {
-        let left = read(core, part).await?;
+        let (left, _) = read(core, part).await?;
         give_on(core, &left, limit).await?;
     }
     Ok(())
@@ -95,10 +91,10 @@ async fn tags_of(core: &Core, id: &str) -> Result<Vec<(String, bool)>> {
     }
 }
 
-/// Reads what stands in `unacked` under these tags, and where it belongs.
-async fn read(core: &Core, tags: &[(String, bool)]) -> Result<Vec<Left>> {
+/// Reads what stands in `unacked` under these tags, and where it belongs; and under which of them nothing stands.
+async fn read<'a>(core: &Core, tags: &'a [(String, bool)]) -> Result<(Vec<Left>, Vec<&'a str>)> {
     if tags.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let mut command = redis::cmd("HMGET");
     command.arg(core.keys.unacked());
@@ -106,9 +102,12 @@ async fn read(core: &Core, tags: &[(String, bool)]) -> Result<Vec<Left>> {
         command.arg(tag);
     }
     let Value::Array(payloads) = core.link.command(WHAT, &command).await? else { return Err(odd_answer(WHAT)) };
-    let mut all = Vec::new();
+    let (mut all, mut empty) = (Vec::new(), Vec::new());
     for ((tag, begun), payload) in tags.iter().zip(payloads) {
-        let Value::BulkString(payload) = payload else { continue };
+        let Value::BulkString(payload) = payload else {
+            empty.push(tag.as_str());
+            continue;
+        };
         let Some((raw, exchange, key)) = parts(&payload) else {
             tracing::error!(tag, "what stands in unacked under this tag is not what kombu writes there; it is left");
             continue;
@@ -135,7 +134,7 @@ async fn read(core: &Core, tags: &[(String, bool)]) -> Result<Vec<Left>> {
             all.push(Left { tag: tag.clone(), begun: *begun, envelope: raw.to_vec(), source, delivery_tag });
         }
     }
-    Ok(all)
+    Ok((all, empty))
 }
 
 /// The envelope, the exchange and the routing key of what stands in `unacked`: `[envelope, exchange, routing key]`. Byte for byte,
@@ -210,9 +209,11 @@ fn crashed(core: &Core, left: &Left, limit: u32) -> Result<String> {
 pub(crate) async fn restore_visible(core: &Core) -> Result<()> {
     let limit = core.link.server_now() - i64::try_from(core.options.visibility.as_millis()).unwrap_or(i64::MAX / 2);
     let limit = score(limit, false);
+    // What is passed over must not stand before the others for ever.
+    let mut passed = 0;
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(core.keys.index()).arg("-inf").arg(&limit).arg("LIMIT").arg(0).arg(PART);
+        command.arg(core.keys.index()).arg("-inf").arg(&limit).arg("LIMIT").arg(passed).arg(PART);
         let answer = core.link.command(WHAT, &command).await?;
         let tags: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
         if tags.is_empty() {
@@ -227,14 +228,21 @@ pub(crate) async fn restore_visible(core: &Core) -> Result<()> {
         }
         // Newest first, so that the oldest is in front afterwards.
         left.reverse();
-        let restored = read(core, &left).await?;
+        let (restored, empty) = read(core, &left).await?;
         give_on(core, &restored, 0).await?;
         if !restored.is_empty() {
             tracing::info!(count = restored.len(), "gave on what a worker held longer than the visibility timeout");
         }
-        if tags.len() < PART || restored.is_empty() {
+        if !empty.is_empty() {
+            let mut command = redis::cmd("ZREM");
+            command.arg(core.keys.index()).arg(&empty);
+            core.link.command(WHAT, &command).await?;
+        }
+        if tags.len() < PART {
             return Ok(());
         }
+        let given: HashSet<&str> = restored.iter().map(|one| one.tag.as_str()).collect();
+        passed += tags.len() - given.len() - empty.len();
     }
 }
 

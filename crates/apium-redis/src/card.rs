@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
 
+/// Before the id of a consumer whose burial has begun, beside its own entry: so it is found by who looks for the dead next, should
+/// the one who began not come to an end.
+pub(crate) const MARK: &str = "!";
+
 /// What a consumer says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Card {
@@ -21,7 +25,7 @@ pub(crate) struct Card {
 pub(crate) async fn unregister(core: &Core, id: &str) -> Result<()> {
     let mut pipeline = redis::pipe();
     pipeline.atomic();
-    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id);
+    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id).arg(format!("{MARK}{id}"));
     pipeline.cmd("HDEL").arg(core.keys.consumers()).arg(id);
     core.link.pipeline("leave", &pipeline).await.map(drop)
 }

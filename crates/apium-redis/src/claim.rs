@@ -38,6 +38,8 @@ pub(crate) struct Claimed {
     /// The lists that were read, each with how many came of it.
     pub(crate) counts: Vec<(Asked, usize)>,
     pub(crate) envelopes: Vec<Bytes>,
+    /// Nothing: others have buried this consumer.
+    pub(crate) gone: bool,
 }
 
 /// Takes at most `wanted` messages.
@@ -53,8 +55,8 @@ pub(crate) async fn claim(
     let answer = core
         .link
         .script(WHAT, &CLAIM, |command| {
-            command.arg(2).arg(core.keys.unacked()).arg(core.keys.index());
-            command.arg(&now).arg(&prefix).arg(first).arg(wanted);
+            command.arg(3).arg(core.keys.unacked()).arg(core.keys.index()).arg(core.keys.alive());
+            command.arg(&now).arg(&*id).arg(&prefix).arg(first).arg(wanted);
             for asked in &lists {
                 command.arg(if asked.list { asked.source.list.as_str() } else { "" });
                 command.arg(asked.taken.as_deref().unwrap_or_default()).arg(asked.source.suffix.as_str());
@@ -65,12 +67,14 @@ pub(crate) async fn claim(
     let mut parts = parts.into_iter();
     let counts: String =
         parts.next().and_then(|value| redis::from_redis_value(value).ok()).ok_or_else(|| odd_answer(WHAT))?;
+    let gone = counts == "gone";
     let counts = counts.split(' ').map(|count| count.parse().unwrap_or(0));
     let envelopes = parts.filter_map(|part| match part {
         Value::BulkString(bytes) => Some(Bytes::from(bytes)),
         _ => None,
     });
-    Ok(Claimed { counts: lists.into_iter().zip(counts).collect(), envelopes: envelopes.collect(), id, first, wanted })
+    let counts = if gone { Vec::new() } else { lists.into_iter().zip(counts).collect() };
+    Ok(Claimed { counts, envelopes: envelopes.collect(), id, first, wanted, gone })
 }
 
 impl Claimed {

@@ -20,6 +20,7 @@ use crate::core::Core;
 use crate::lists::Lists;
 use crate::seat::Seat;
 use crate::settle::{MOST, give_back};
+use crate::unheard::look;
 use crate::wait::{Ended, Outcome};
 
 /// How long closing waits for what was on its way.
@@ -146,6 +147,12 @@ impl RedisConsumer {
     }
 
     async fn take_in(&mut self, claimed: Claimed, took: Duration) -> Result<()> {
+        if claimed.gone {
+            // Until the attendant has entered it anew there is nothing to take.
+            self.seat.doubted.notify_one();
+            let outdated = self.seat.wait_renamed(&claimed.id);
+            return tokio::time::timeout(LAST_WAIT, outdated).await.or(Ok(()));
+        }
         self.round_trip = self.round_trip.min(took);
         self.lists.claimed(&claimed);
         let mut held = Vec::with_capacity(claimed.envelopes.len());
@@ -209,7 +216,12 @@ impl RedisConsumer {
                 let _ = self.waited(ended);
             }
         }
-        self.lists.put_back_all().await
+        self.lists.put_back_all().await?;
+        match self.claiming.is_none() && self.lists.waits.is_empty() {
+            true => Ok(()),
+            // It may still be done by a server that is slow.
+            false => Err(Error::new(ErrorKind::Timeout, "stop taking messages: the server does not answer in time")),
+        }
     }
 
     async fn shut(mut self) -> Result<()> {
@@ -220,9 +232,11 @@ impl RedisConsumer {
         let stood_down = self.stand_down().await;
         let (id, held) = self.seat.close();
         let given_back = give_back(&self.core, &id, held).await;
+        let looked = look(&self.core, &self.seat).await;
+        let clear = stood_down.is_ok() && given_back.is_ok() && looked.is_ok() && self.seat.unsure().is_empty();
         match self.attendant.take() {
-            // What could not be given back is left to the others, who find it by the registration.
-            Some(attendant) if stood_down.is_ok() && given_back.is_ok() => attendant.leave().await?,
+            // What could not be given back, or may come yet, is left to the others, who find it by the registration.
+            Some(attendant) if clear => attendant.leave().await?,
             _ => {}
         }
         stood_down.and(given_back)

@@ -36,6 +36,8 @@ pub(crate) struct Seat {
     state: Mutex<State>,
     /// Wakes who waits for room, or for the end.
     pub(crate) changed: Notify,
+    /// Tells the attendant that others seem to take this consumer for dead.
+    pub(crate) doubted: Notify,
     life: watch::Sender<Life>,
     unsure: Mutex<Unsure>,
 }
@@ -80,6 +82,7 @@ impl Seat {
             spec,
             state: Mutex::new(state),
             changed: Notify::new(),
+            doubted: Notify::new(),
             life: watch::Sender::new(Life::Open),
             unsure: Mutex::default(),
         }
@@ -106,6 +109,19 @@ impl Seat {
         drop(state);
         self.changed.notify_waiters();
         (id, all)
+    }
+
+    /// Ends when the consumer's id is not `id` any more.
+    pub(crate) async fn wait_renamed(&self, id: &str) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if *self.id() != *id {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Ends when the seat is closed.

@@ -39,6 +39,11 @@ impl Unsure {
         }
     }
 
+    /// Whether nothing is in doubt.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.waits.is_empty()
+    }
+
     /// The claims, and the ids of the consumers whose waits broke.
     pub(crate) fn all(&self) -> (Vec<LostClaim>, Vec<Arc<str>>) {
         (self.claims.clone(), self.waits.iter().map(|(id, _)| id.clone()).collect())

@@ -1,18 +1,32 @@
 -- Takes messages from lists and notes that they are out, in one step: what is taken always stands in unacked.
 --
--- KEYS  unacked, index
--- ARGV  now, tag prefix, first number, how many, and for each list: its name or '', the list of a wait's message or '', and
+-- KEYS  unacked, index, the consumers that count as alive
+-- ARGV  now, consumer, tag prefix, first number, how many, and for each list: its name or '', the list of a wait's message or '', and
 --       what follows the envelope in unacked: ', "", "queue"]'
--- Answers the counts of each list as one text, then the envelopes in order; the n-th has the tag of the first number + n.
+-- Answers the counts of each list as one text, then the envelopes in order; the n-th has the tag of the first number + n. To a
+-- consumer that others have buried it answers 'gone': what it took nobody would look for.
 --
 -- Taking comes first, since a script that has written is not refused for lack of memory; should noting fail all the same (a
 -- key of another type), what was taken goes back to where it was.
-local now, prefix, number, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local now, prefix, number, left = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local answer, counts, entries, scores, from = { '' }, {}, {}, {}, {}
-for at = 5, #ARGV, 3 do
+-- A burial leaves no list where waits move messages to, so a claim of nothing else needs no look at who is alive.
+local waited = true
+for at = 6, #ARGV, 3 do waited = waited and ARGV[at] == '' end
+if not waited then
+  local score = redis.call('ZSCORE', KEYS[3], ARGV[2])
+  if not score or score == 'inf' then return { 'gone' } end
+end
+for at = 6, #ARGV, 3 do
   local count, suffix = 0, ARGV[at + 2]
   for _, list in ipairs({ ARGV[at + 1], ARGV[at] }) do
-    local items = left > 0 and list ~= '' and redis.call('RPOP', list, left)
+    local items = left > 0 and list ~= '' and redis.pcall('RPOP', list, left)
+    if items and items.err then
+      local score = redis.call('ZSCORE', KEYS[3], ARGV[2])
+      if #answer == 1 and (not score or score == 'inf') then return { 'gone' } end
+      for n = #answer, 2, -1 do redis.call('RPUSH', from[n], answer[n]) end
+      return items
+    end
     if items then
       for _, envelope in ipairs(items) do
         local tag = prefix .. string.format('%.0f', number)

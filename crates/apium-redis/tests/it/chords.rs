@@ -202,7 +202,7 @@ async fn celery_and_apium_count_together() {
     let _worker = CeleryWorker::builder().urls(&database.url, &database.url).args(["-c", "1"]).start();
     let env = [("BROKER_URL", &*database.url), ("RESULT_BACKEND", &*database.url)];
     for ours_is_last in [true, false] {
-        let send = "import app; from celery import chord; header = [app.add.s(1, 1), app.add.s(2, 2).set(queue='ours')]\n\
+        let send = "import tasks as app; from celery import chord; header = [app.add.s(1, 1), app.add.s(2, 2).set(queue='ours')]\n\
                     body = chord(header)(app.echo.s()); print(body.id, body.parent.id, body.parent.results[0].id)";
         let send = if ours_is_last { send.to_owned() } else { held(send) };
         let sent = run_python(["-c", &*send], &env);

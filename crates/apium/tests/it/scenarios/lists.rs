@@ -1,6 +1,5 @@
 //! Scenarios 1 and 25 on Redis: what lies in its lists, and in which order it is taken.
 
-use apium::prelude::*;
 use apium::protocol::base64;
 use apium::worker::shutdown::StopKind;
 use apium_peers::redis::Commands;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use apium::prelude::*;
 use apium::transport::clock::Clock;
 use apium::worker::shutdown::StopKind;
 

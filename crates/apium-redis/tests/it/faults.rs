@@ -1,0 +1,217 @@
+//! What breaks at the worst moment: workers that vanish while a wait is out or a claim is on its way, servers that hang while a
+//! consumer closes, entries that others have left behind.
+
+use std::time::Duration;
+
+use apium_peers::proxy::Proxy;
+use apium_peers::redis_server::RedisServer;
+use apium_protocol::headers::Headers;
+use apium_protocol::message::Message;
+use apium_redis::RedisDriver;
+use apium_transport::address::Address;
+use apium_transport::broker::SharedBroker;
+use apium_transport::clock::Clock;
+use apium_transport::consumer::{ConsumeSpec, Consumer, Delivery};
+use apium_transport::driver::{Driver as _, DriverOptions};
+use apium_transport::outgoing::Outgoing;
+
+use crate::kit::{connection, soon};
+
+/// Within this time what a dead consumer held is delivered again: the lease of these tests and 5 s (P3).
+const BACK: Duration = Duration::from_secs(6);
+
+async fn broker(url: &str, options: &[(&str, &str)]) -> SharedBroker {
+    let mut given = DriverOptions::new(Clock::system());
+    given.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    RedisDriver::new().broker(Address::parse(url).unwrap(), given).await.unwrap()
+}
+
+fn spec(queue: &str) -> ConsumeSpec {
+    ConsumeSpec {
+        queues: vec![queue.to_owned()],
+        node: "celery@here".to_owned(),
+        prefetch: 10,
+        lease: Duration::from_secs(1),
+        max_crashes: 0,
+    }
+}
+
+fn message(id: &str) -> Outgoing {
+    Outgoing::to_queue(
+        "q",
+        Message { headers: Headers { id: Some(id.into()), ..Headers::default() }, ..Message::default() },
+    )
+}
+
+fn id(delivery: &Delivery) -> String {
+    match &delivery.content {
+        apium_transport::consumer::Content::Message(message) => message.headers.id.as_ref().unwrap().to_string(),
+        other @ apium_transport::consumer::Content::Unreadable { .. } => panic!("{other:?}"),
+    }
+}
+
+/// Waits until what redis says to `command` pleases, for half a minute at the most.
+async fn until(server: &RedisServer, command: &[&str], pleases: impl Fn(&apium_peers::redis::Value) -> bool) {
+    let mut connection = connection(server);
+    soon(&format!("{command:?}"), async {
+        loop {
+            let mut asked = apium_peers::redis::cmd(command[0]);
+            asked.arg(&command[1..]);
+            if pleases(&asked.query(&mut connection).unwrap()) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// The ids of those that are in `_apium.alive`.
+fn alive(server: &RedisServer) -> Vec<String> {
+    apium_peers::redis::cmd("ZRANGE").arg("_apium.alive").arg(0).arg(-1).query(&mut connection(server)).unwrap()
+}
+
+/// The next message, which must come as soon as that of a dead worker.
+async fn next(consumer: &mut Box<dyn Consumer>) -> String {
+    let batch =
+        tokio::time::timeout(BACK, consumer.next(10)).await.expect("a message within the lease and 5 s").unwrap();
+    id(&batch[0])
+}
+
+/// A consumer that waits idly behind a proxy.
+async fn idle_behind(
+    server: &RedisServer,
+    proxy: &Proxy,
+    options: &[(&str, &str)],
+) -> (SharedBroker, Box<dyn Consumer>) {
+    let url = format!("redis://127.0.0.1:{}/0", proxy.port());
+    let vanishing = broker(&url, options).await;
+    let mut consumer = vanishing.consume(spec("q")).await.unwrap();
+    let waits = async { until(server, &["CLIENT", "LIST"], |list| format!("{list:?}").contains("cmd=blmove")).await };
+    tokio::select! {
+        batch = consumer.next(10) => panic!("{batch:?}"),
+        () = waits => {}
+    }
+    (vanishing, consumer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_outlives_its_consumer_takes_nothing() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port());
+    let (_vanishing, vanished) = idle_behind(&server, &proxy, &[("priority_steps", "[0]")]).await;
+    let before = alive(&server);
+    // From here on nobody hears of it, and its wait stands in the server.
+    proxy.black_hole(true);
+    let direct = broker(&server.url(0), &[]).await;
+    let mut other = direct.consume(spec("other")).await.unwrap();
+    let buried = async {
+        until(&server, &["ZSCORE", "_apium.alive", &before[0]], |score| *score == apium_peers::redis::Value::Nil).await
+    };
+    tokio::select! {
+        batch = other.next(10) => panic!("{batch:?}"),
+        () = buried => {}
+    }
+    direct.publish(vec![message("one")]).await.unwrap();
+    drop(vanished);
+    proxy.cut();
+    other.subscribe("q").await.unwrap();
+    assert_eq!(next(&mut other).await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_after_the_burial_takes_nothing() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port());
+    let url = format!("redis://127.0.0.1:{}/0", proxy.port());
+    let direct = broker(&server.url(0), &[]).await;
+    let slow = broker(&url, &[]).await;
+    let mut late = slow.consume(spec("q")).await.unwrap();
+    direct.publish(vec![message("one")]).await.unwrap();
+    let mut other = direct.consume(spec("other")).await.unwrap();
+    let first = alive(&server).into_iter().find(|id| !id.starts_with('!')).unwrap();
+    assert_eq!(alive(&server).len(), 2);
+    // Its signs of life are late, and so is its claim.
+    proxy.delay(Duration::from_millis(2500));
+    let claim = late.next(10);
+    tokio::pin!(claim);
+    let held = async {
+        until(&server, &["ZSCORE", "_apium.alive", &first], |score| *score == apium_peers::redis::Value::Nil).await
+    };
+    tokio::select! {
+        batch = other.next(10) => panic!("{batch:?}"),
+        batch = &mut claim => panic!("{batch:?}"),
+        () = held => {}
+    }
+    // The claim comes through, and its consumer is gone before it hears of that.
+    until(&server, &["INFO", "commandstats"], |stats| format!("{stats:?}").contains("cmdstat_evalsha")).await;
+    let came = async { until(&server, &["LLEN", "q"], |left| *left == apium_peers::redis::Value::Int(0)).await };
+    // Without the fence it takes the message; with it nothing happens in that time.
+    let _ = tokio::time::timeout(Duration::from_secs(3), async {
+        tokio::select! {
+            batch = other.next(10) => panic!("{batch:?}"),
+            batch = &mut claim => panic!("{batch:?}"),
+            () = came => {}
+        }
+    })
+    .await;
+    proxy.cut();
+    other.subscribe("q").await.unwrap();
+    assert_eq!(next(&mut other).await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
+    let server = RedisServer::start();
+    let direct = broker(&server.url(0), &[]).await;
+    let mut closing = direct.consume(spec("q")).await.unwrap();
+    direct.publish(vec![message("one")]).await.unwrap();
+    server.pause();
+    // The claim is on its way now.
+    assert!(tokio::time::timeout(Duration::from_millis(100), closing.next(10)).await.is_err());
+    let (closed, ()) = tokio::join!(closing.close(), async {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        server.resume();
+    });
+    drop(closed);
+    let other = broker(&server.url(0), &[]).await;
+    assert_eq!(next(&mut other.consume(spec("q")).await.unwrap()).await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_without_a_message_stand_in_nobodys_way() {
+    let server = RedisServer::start();
+    let direct = broker(&server.url(0), &[("visibility_timeout", "1")]).await;
+    let mut look = connection(&server);
+    let mut planted = apium_peers::redis::pipe();
+    for number in 0..450 {
+        planted.cmd("ZADD").arg("unacked_index").arg(number).arg(format!("nobody-{number}"));
+        if number % 3 == 0 {
+            // Not what kombu writes there.
+            planted.cmd("HSET").arg("unacked").arg(format!("nobody-{number}")).arg("?");
+        }
+    }
+    let envelope = r#"{"body": "W1tdLCB7fSwge31d", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"id": "one", "task": "t", "lang": "py"}, "properties": {"body_encoding": "base64", "delivery_tag": "tag", "delivery_info": {"exchange": "", "routing_key": "q"}}}"#;
+    planted.cmd("ZADD").arg("unacked_index").arg(1000).arg("tag");
+    planted.cmd("HSET").arg("unacked").arg("tag").arg(format!(r#"[{envelope}, "", "q"]"#));
+    planted.query::<()>(&mut look).unwrap();
+    let mut consumer = direct.consume(spec("q")).await.unwrap();
+    assert_eq!(next(&mut consumer).await, "one");
+    let left: u64 = apium_peers::redis::cmd("HLEN").arg("unacked").query(&mut look).unwrap();
+    assert_eq!(left, 151, "what cannot be read is left where it is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_another_type_costs_the_others_nothing() {
+    let server = RedisServer::start();
+    let direct = broker(&server.url(0), &[]).await;
+    let mut look = connection(&server);
+    direct.publish(vec![message("one"), message("two")]).await.unwrap();
+    let steps = "q\u{6}\u{16}3";
+    apium_peers::redis::cmd("SET").arg(steps).arg("no list").query::<()>(&mut look).unwrap();
+    let mut consumer = direct.consume(spec("q")).await.unwrap();
+    let refused = soon("an answer", consumer.next(10)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    apium_peers::redis::cmd("DEL").arg(steps).query::<()>(&mut look).unwrap();
+    assert_eq!(next(&mut consumer).await, "one");
+}
