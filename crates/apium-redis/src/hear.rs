@@ -55,7 +55,10 @@ impl Core {
                 }
             }
         });
-        let subscriber = Subscriber::new(self.link.target().clone(), self.link.clock().clone(), listener);
+        let target = self.link.target().clone();
+        // Nobody is kept waiting by what is heard here but once in a while, and idle workers are to be quiet (P16).
+        let quiet = target.answer_timeout * 12;
+        let subscriber = Subscriber::new(target, self.link.clock().clone(), quiet, listener);
         subscriber.begin(&[Name::Channel(self.keys.eta_channel())]);
         let core = Arc::downgrade(self);
         let storing = Task::start(async move {

@@ -52,6 +52,7 @@ pub(crate) struct Subscriber {
 pub(crate) struct Shared {
     pub(crate) target: Target,
     clock: Clock,
+    quiet: Duration,
     listener: Listener,
     wanted: Mutex<Wanted>,
     pub(crate) changed: Notify,
@@ -79,13 +80,14 @@ impl Shared {
 
     /// A silent connection is asked for a sign of life after this time.
     pub(crate) fn quiet(&self) -> Duration {
-        self.target.answer_timeout * 2
+        self.quiet
     }
 }
 
 impl Subscriber {
-    pub(crate) fn new(target: Target, clock: Clock, listener: Listener) -> Self {
-        let shared = Shared { target, clock, listener, wanted: Mutex::default(), changed: Notify::new() };
+    /// Subscriptions whose silence is looked into after `quiet`: soon, where somebody waits for what may have been lost.
+    pub(crate) fn new(target: Target, clock: Clock, quiet: Duration, listener: Listener) -> Self {
+        let shared = Shared { target, clock, quiet, listener, wanted: Mutex::default(), changed: Notify::new() };
         Self { shared: Arc::new(shared), task: Mutex::default() }
     }
 

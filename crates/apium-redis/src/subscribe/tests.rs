@@ -29,7 +29,7 @@ fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>)
         };
         tell.try_send(text).unwrap();
     };
-    (Arc::new(Subscriber::new(target, Clock::system(), Box::new(listener))), told)
+    (Arc::new(Subscriber::new(target.clone(), Clock::system(), target.answer_timeout * 2, Box::new(listener))), told)
 }
 
 async fn subscribe(subscriber: &Subscriber, names: Vec<Name>) -> Result<()> {
@@ -218,7 +218,7 @@ async fn refusals_and_the_end_are_told() {
     options.extra.insert("socket_timeout".to_owned(), "5".to_owned());
     let bare = format!("redis://127.0.0.1:{}/0", server.port());
     let target = BackendOptions::read(&Address::parse(&bare).unwrap(), &options).unwrap().target;
-    let refused = Subscriber::new(target, Clock::system(), Box::new(|_| {}));
+    let refused = Subscriber::new(target, Clock::system(), Duration::from_secs(10), Box::new(|_| {}));
     let error = subscribe(&refused, vec![channel("a")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
 

@@ -40,7 +40,9 @@ impl Watches {
                     }
                 }
             };
-            let subscriber = Subscriber::new(link.target().clone(), link.clock().clone(), Box::new(listener));
+            let target = link.target().clone();
+            let quiet = target.answer_timeout * 2;
+            let subscriber = Subscriber::new(target, link.clock().clone(), quiet, Box::new(listener));
             Self { link, subscriber, hub: Mutex::default(), reading: Mutex::default() }
         })
     }
