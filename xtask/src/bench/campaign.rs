@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::bench::figures::Figures;
-use crate::bench::plan::{PLANS, Plan};
+use crate::bench::plan::Plan;
+use crate::bench::plans::PLANS;
 use crate::bench::{machine, quiet, table};
 use crate::commands::Answer;
 use crate::{output, process};
