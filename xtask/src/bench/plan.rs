@@ -8,6 +8,8 @@ pub(crate) struct Plan {
     pub(crate) name: &'static str,
     /// The program in `harness/src/bin`.
     pub(crate) binary: &'static str,
+    /// Whether it talks to what `cargo xtask peers` installs.
+    pub(crate) peers: bool,
     /// What each run is told; one run of the program for each.
     pub(crate) measures: &'static [&'static str],
     /// How often each is run.

@@ -7,6 +7,7 @@ use crate::bench::redis::REDIS;
 const EMBEDDED: Plan = Plan {
     name: "embedded",
     binary: "bench_embedded",
+    peers: false,
     measures: &[
         "enqueue-batches",
         "enqueue-callers",
@@ -47,6 +48,7 @@ const EMBEDDED: Plan = Plan {
 const SEAM: Plan = Plan {
     name: "seam",
     binary: "bench_seam",
+    peers: false,
     measures: &["all"],
     runs: 5,
     page: "docs/BENCH-SEAM.md",

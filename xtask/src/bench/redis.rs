@@ -26,6 +26,7 @@ const fn shown(name: &'static str, title: &'static str, unit: &'static str) -> G
 pub(crate) const REDIS: Plan = Plan {
     name: "redis",
     binary: "bench_redis",
+    peers: true,
     measures: &["enqueue", "drain", "drain-results", "round-trip", "idle", "far"],
     runs: 5,
     page: "docs/BENCH-REDIS.md",
