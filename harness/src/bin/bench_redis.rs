@@ -18,7 +18,8 @@ async fn main() -> Result<(), BoxError> {
         ["idle"] => footprint::measure(300).await,
         ["far"] => far::measure(far::Counts { apium: 100_000, celery: 1_000, round_trips: 500 }).await,
         ["check"] => drain::check(1_000).await,
-        // Apium's worker alone, to look at with a profiler.
+        // Apium's worker or callers alone, to look at with a profiler.
+        ["alone", way, count] => enqueue::alone(way, count.parse()?).await,
         ["alone", kind, count, slots, multiplier] => {
             drain::apium_alone(count.parse()?, *kind == "results", worker::Setting { slots, multiplier }).await
         }

@@ -2,22 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::report;
 
-/// Calls of each command.
+/// Calls of each command, and the microseconds that the server spent in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commands {
-    calls: BTreeMap<String, u64>,
+    calls: BTreeMap<String, Calls>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Calls {
+    count: u64,
+    micros: u64,
 }
 
 impl Commands {
     /// Reads the section `commandstats` of INFO. What this program looks with is not counted.
     pub fn parse(text: &str) -> Self {
+        let field = |rest: &str, name: &str| {
+            rest.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+        };
         let calls = text.lines().filter_map(|line| {
-            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            Some((name.to_owned(), Calls { count: field(rest, "calls")?, micros: field(rest, "usec")? }))
         });
         Self { calls: calls.filter(|(name, _)| name != "info").collect() }
     }
@@ -25,26 +34,35 @@ impl Commands {
     /// What was called since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let grown = self.calls.iter().map(|(name, calls)| (name.clone(), calls - before.of(name)));
-        Self { calls: grown.filter(|&(_, calls)| calls > 0).collect() }
+        let grown = self.calls.iter().map(|(name, calls)| {
+            let before = before.calls.get(name).copied().unwrap_or_default();
+            let since = Calls { count: calls.count - before.count, micros: calls.micros - before.micros };
+            (name.clone(), since)
+        });
+        Self { calls: grown.filter(|(_, calls)| calls.count > 0).collect() }
     }
 
     /// Calls of one command.
     pub fn of(&self, name: &str) -> u64 {
-        self.calls.get(name).copied().unwrap_or(0)
+        self.calls.get(name).map_or(0, |calls| calls.count)
     }
 
     /// Calls of all commands.
     pub fn total(&self) -> u64 {
-        self.calls.values().sum()
+        self.calls.values().map(|calls| calls.count).sum()
     }
 
-    /// Prints how often each was called for one of `jobs`, for whoever wants to know what a total is made of.
+    /// Prints what one of `jobs` comes to, for whoever wants to know what a total is made of: how often each command was
+    /// called, and the microseconds in it. A script's time holds that of its commands.
     pub fn explain(&self, what: &str, jobs: u64) {
-        let each = |calls: u64| (calls as f64 / jobs as f64 * 1e3).round() / 1e3;
-        let mut line = Map::from_iter([("commands".to_owned(), Value::from(what))]);
-        line.extend(self.calls.iter().map(|(name, &calls)| (name.clone(), Value::from(each(calls)))));
-        report::line(&Value::Object(line).to_string());
+        let each = |number: u64| Value::from((number as f64 / jobs as f64 * 1e3).round() / 1e3);
+        let (mut calls, mut micros) = (Map::new(), Map::new());
+        // What happened a few times in all says nothing about a job.
+        for (name, of) in self.calls.iter().filter(|(_, of)| of.count * 1_000 >= jobs) {
+            calls.insert(name.clone(), each(of.count));
+            micros.insert(name.clone(), each(of.micros));
+        }
+        report::line(&json!({"each": what, "calls": calls, "micros": micros}).to_string());
     }
 }
 

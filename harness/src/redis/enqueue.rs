@@ -67,6 +67,20 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     Ok(app.close().await?)
 }
 
+/// Apium's calls alone, for a profiler: `single`, `callers` or `batches`.
+pub async fn alone(way: &str, count: u64) -> Result<(), BoxError> {
+    let server = Server::start().await?;
+    let app = load::app(&server.fresh().url, false).await?;
+    let started = Instant::now();
+    match way {
+        "single" => drop(on_the_runtime(call_loop(app.clone(), count)).await?),
+        "callers" => callers(&app, count).await?,
+        _ => load::fill(&app, count).await?,
+    }
+    report::figure(&format!("alone_{way}"), rate(count, started.elapsed()), "/s");
+    Ok(app.close().await?)
+}
+
 fn rate(count: u64, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
