@@ -31,7 +31,6 @@ pub struct Shape {
 /// The shapes that are measured. The best of them is the limit.
 pub const SHAPES: &[Shape] = &[
     Shape { name: "pop_256", atomic: false, batch: 256, fetchers: 1 },
-    Shape { name: "pop_256_twice", atomic: false, batch: 256, fetchers: 2 },
     Shape { name: "claim_64_twice", atomic: true, batch: 64, fetchers: 2 },
     Shape { name: "claim_256_twice", atomic: true, batch: 256, fetchers: 2 },
 ];

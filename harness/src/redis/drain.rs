@@ -32,7 +32,7 @@ pub struct Series<'a> {
 pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(), BoxError> {
     let server = Server::start().await?;
     let series = Series { name, server: &server, stock: Stock::fill(&server, counts.fast, results).await? };
-    let limit = series.bare(counts.fast).await?;
+    let (limit, safe) = series.bare(counts.fast).await?;
     let many = series.apium("64", counts.fast, with_slots("64")).await?;
     let prefork = series.celery(PREFORK, counts.celery).await?;
     let few = series.apium("8", counts.fast, with_slots("8")).await?;
@@ -46,6 +46,7 @@ pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(
     report::figure(&format!("{name}_8_to_prefork"), few / prefork, "×");
     report::figure(&format!("{name}_64_to_bare"), many / limit * 100.0, "%");
     report::figure(&format!("{name}_8_to_bare"), few / limit * 100.0, "%");
+    report::figure(&format!("{name}_64_to_bare_safe"), many / safe * 100.0, "%");
     Ok(())
 }
 
@@ -68,18 +69,22 @@ pub async fn apium_alone(count: u64, results: bool, setting: Setting<'_>) -> Res
 }
 
 impl Series<'_> {
-    /// Every shape of the bare client; the rate of the best.
-    async fn bare(&self, count: u64) -> Result<f64, BoxError> {
-        let mut best = 0.0_f64;
+    /// Every shape of the bare client; the rate of the best of all, and of the best that is as safe as a worker.
+    async fn bare(&self, count: u64) -> Result<(f64, f64), BoxError> {
+        let (mut best, mut safe) = (0.0_f64, 0.0_f64);
         for &shape in SHAPES {
             let database = self.stock.deal(self.server, count).await?;
             let drained = bare::drain(&database.url, shape, count, self.stock.results()).await?;
             drained.report(&format!("{}_bare_{}", self.name, shape.name));
             self.settled(&database, count).await?;
             best = best.max(drained.rate);
+            if shape.atomic {
+                safe = safe.max(drained.rate);
+            }
         }
         report::figure(&format!("{}_bare", self.name), best, "/s");
-        Ok(best)
+        report::figure(&format!("{}_bare_safe", self.name), safe, "/s");
+        Ok((best, safe))
     }
 
     /// Apium's worker; its rate.

@@ -67,12 +67,16 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     Ok(app.close().await?)
 }
 
-/// Apium's calls alone, for a profiler: `single`, `callers` or `batches`.
+/// Calls alone, for a profiler: `single`, `callers` or `batches`, or the bare loop, as `bare`.
 pub async fn alone(way: &str, count: u64) -> Result<(), BoxError> {
     let server = Server::start().await?;
-    let app = load::app(&server.fresh().url, false).await?;
+    let database = server.fresh();
+    let app = load::app(&database.url, false).await?;
+    let envelopes = Stock::fill(&server, BATCH, false).await?.envelopes(BATCH).await?;
+    let connection = connect(&database.url).await?;
     let started = Instant::now();
     match way {
+        "bare" => drop(on_the_runtime(bare_loop(connection, envelopes, count)).await?),
         "single" => drop(on_the_runtime(call_loop(app.clone(), count)).await?),
         "callers" => callers(&app, count).await?,
         _ => load::fill(&app, count).await?,
