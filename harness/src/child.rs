@@ -1,10 +1,10 @@
-//! Other processes of a program: itself, started again in another role, and what the kernel says about it.
+//! Other processes of a program: itself, started again in another role.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
-use std::{fs, io};
+
+use crate::process;
 
 /// This program, running once more in a role of its own. It ends when its standard input does, so it cannot outlive us.
 #[derive(Debug)]
@@ -51,26 +51,14 @@ impl Role {
         Ok(self.child.wait()?.success())
     }
 
-    /// Memory that is its own, in megabytes: shared pages are counted in proportion (PSS).
+    /// Memory that is its own, in megabytes.
     pub fn memory(&self) -> io::Result<f64> {
-        let path = PathBuf::from(format!("/proc/{}/smaps_rollup", self.child.id()));
-        let text = fs::read_to_string(path)?;
-        let kibibytes =
-            text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<f64>().ok());
-        kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("the kernel tells no PSS"))
+        process::memory(self.child.id())
     }
 
     /// Processor time used so far, user and system.
     pub fn processor(&self) -> io::Result<Duration> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is the name in brackets and may hold anything.
-        let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        match (ticks(11), ticks(12)) {
-            // The kernel shows hundredths of a second to every program.
-            (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
-            _ => Err(io::Error::other("the kernel tells no processor time")),
-        }
+        process::processor(self.child.id())
     }
 }
 

@@ -6,6 +6,8 @@ pub mod counter;
 pub mod embedded;
 pub mod marks;
 pub mod place;
+pub mod process;
+pub mod redis;
 pub mod report;
 pub mod seam;
 pub mod torture;

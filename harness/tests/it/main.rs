@@ -1,3 +1,4 @@
 //! Runs the programs of this crate as other programs would.
 
+mod redis;
 mod torture;

@@ -3,10 +3,11 @@
 use std::fs;
 
 use crate::bench::figures::Figures;
-use crate::bench::plan::{PLANS, Plan};
+use crate::bench::plan::Plan;
+use crate::bench::plans::PLANS;
 use crate::bench::{machine, quiet, table};
 use crate::commands::Answer;
-use crate::{output, process};
+use crate::{output, peers, process};
 
 /// Runs the plans named in `args`, or all; `--runs N` changes how often.
 pub(crate) fn run(args: &[String]) -> Answer {
@@ -37,6 +38,9 @@ fn names() -> String {
 }
 
 fn execute(plan: &Plan, runs: usize) -> Answer {
+    if plan.peers {
+        peers::ready::ensure()?;
+    }
     let build = ["build", "--release", "--package", "apium-harness", "--bin", plan.binary];
     if !process::passes(process::cargo(&build)?)? {
         return Ok(false);

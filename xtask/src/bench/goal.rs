@@ -21,6 +21,8 @@ pub(crate) enum Bound {
     AtLeast(f64),
     /// Less than that.
     Below(f64),
+    /// That much or less.
+    AtMost(f64),
     /// Exactly that, in every run.
     Always(f64),
 }
@@ -31,6 +33,7 @@ impl Bound {
         match self {
             Self::AtLeast(least) => runs.median >= least,
             Self::Below(most) => runs.median < most,
+            Self::AtMost(most) => runs.median <= most,
             Self::Always(wanted) => runs.least.to_bits() == wanted.to_bits() && runs.most.to_bits() == wanted.to_bits(),
         }
     }
@@ -49,6 +52,7 @@ mod tests {
         let two = summary(1.0, 2.0, 3.0);
         assert!(Bound::AtLeast(2.0).holds(two) && !Bound::AtLeast(2.1).holds(two));
         assert!(Bound::Below(2.1).holds(two) && !Bound::Below(2.0).holds(two));
+        assert!(Bound::AtMost(2.0).holds(two) && !Bound::AtMost(1.9).holds(two));
     }
 
     #[test]

@@ -5,5 +5,7 @@ pub(crate) mod figures;
 pub(crate) mod goal;
 pub(crate) mod machine;
 pub(crate) mod plan;
+pub(crate) mod plans;
 pub(crate) mod quiet;
+pub(crate) mod redis;
 pub(crate) mod table;

@@ -34,6 +34,7 @@ fn shown_bound(bound: Bound, unit: &str) -> String {
     match bound {
         Bound::AtLeast(least) => format!("≥ {} {unit}", number(least)),
         Bound::Below(most) => format!("< {} {unit}", number(most)),
+        Bound::AtMost(most) => format!("≤ {} {unit}", number(most)),
         Bound::Always(wanted) => number(wanted),
     }
 }

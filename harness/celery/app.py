@@ -1,0 +1,22 @@
+"""The app whose workers are measured beside Apium's, set as `harness/src/redis/load.rs` sets that one."""
+
+import os
+
+from celery import Celery
+
+from tally import note
+
+backend = os.environ.get("BENCH_BACKEND")
+app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=backend)
+app.conf.update(
+    task_acks_late=True,
+    task_ignore_result=backend is None,
+    broker_connection_retry_on_startup=True,
+)
+
+
+@app.task(name="bench.count")
+def count(number, padding):
+    """Does nothing but count its number."""
+    note(number)
+    return number

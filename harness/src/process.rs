@@ -1,0 +1,69 @@
+//! What the kernel says about a process: memory, processor time, and the processes that it started.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
+
+/// Memory that is the process' own, in megabytes: shared pages are counted in proportion (PSS).
+pub fn memory(pid: u32) -> io::Result<f64> {
+    let text = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/smaps_rollup")))?;
+    let kibibytes =
+        text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<f64>().ok());
+    kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("the kernel tells no PSS"))
+}
+
+/// Processor time that the process used so far, user and system.
+pub fn processor(pid: u32) -> io::Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the name in brackets and may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+    match (ticks(11), ticks(12)) {
+        // The kernel shows hundredths of a second to every program.
+        (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
+        _ => Err(io::Error::other("the kernel tells no processor time")),
+    }
+}
+
+/// The process and all that it started, directly or not, and that still runs.
+pub fn tree(pid: u32) -> io::Result<Vec<u32>> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        // Whoever ended meanwhile has no children any more.
+        found.extend(children(pid).unwrap_or_default());
+        next += 1;
+    }
+    Ok(found)
+}
+
+fn children(pid: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("children"))?;
+        found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_child_of_a_child_is_in_the_tree() {
+        let mut shell = Command::new("sh");
+        let mut shell = shell.args(["-c", "cat & wait"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while tree(shell.id()).unwrap().len() < 2 {
+            assert!(std::time::Instant::now() < until, "{:?}", tree(shell.id()));
+            std::thread::yield_now();
+        }
+        assert!(memory(shell.id()).unwrap() > 0.0);
+        assert!(processor(std::process::id()).is_ok());
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
+}

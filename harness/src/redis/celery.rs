@@ -1,0 +1,100 @@
+//! Celery itself: its workers and its callers, on the programs in `harness/celery`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use apium::prelude::BoxError;
+use apium_peers::guarded::Guarded;
+use apium_peers::python::Python;
+use serde_json::Value;
+
+use crate::process;
+use crate::redis::tally::Tally;
+
+/// How long a worker may take until it executes something.
+pub const START: Duration = Duration::from_secs(40);
+
+/// How long a caller may take.
+const CALLER: Duration = Duration::from_secs(120);
+
+/// A way to run a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool {
+    /// Its name in the figures.
+    pub name: &'static str,
+    args: &'static [&'static str],
+}
+
+/// Processes, as many as the machine has cores.
+pub const PREFORK: Pool = Pool { name: "prefork", args: &["-P", "prefork"] };
+
+/// Threads of one process.
+pub const THREADS: Pool = Pool { name: "threads", args: &["-P", "threads", "-c", "10"] };
+
+/// One task after the other, in the process that fetches.
+pub const SOLO: Pool = Pool { name: "solo", args: &["-P", "solo"] };
+
+/// A running worker.
+#[derive(Debug)]
+pub struct CeleryWorker {
+    process: Guarded,
+    tally: Tally,
+}
+
+impl CeleryWorker {
+    /// Starts one whose tasks have numbers below `numbers`.
+    pub fn start(pool: Pool, address: &str, results: bool, numbers: u64) -> Result<Self, BoxError> {
+        let tally = Tally::new()?;
+        let args = ["-m", "celery", "-A", "app", "worker", "-l", "ERROR", "-n", "bench@%h"];
+        let mut command = command(args.into_iter().chain(pool.args.iter().copied()), address, results);
+        command.env("BENCH_TALLY", tally.folder()).env("BENCH_NUMBERS", numbers.to_string());
+        Ok(Self { process: Guarded::start(&command, None)?, tally })
+    }
+
+    /// What its tasks count.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Memory of all its processes that is their own, in megabytes.
+    pub fn memory(&self) -> Result<f64, BoxError> {
+        Ok(process::tree(self.process.pid())?.into_iter().map(process::memory).sum::<Result<f64, _>>()?)
+    }
+
+    /// Processor time of all its processes so far.
+    pub fn processor(&self) -> Result<Duration, BoxError> {
+        Ok(process::tree(self.process.pid())?.into_iter().map(process::processor).sum::<Result<Duration, _>>()?)
+    }
+
+    /// Tells it to stop and waits; a worker that drained has settled everything then.
+    pub fn stop(mut self) -> Result<(), BoxError> {
+        self.process.signal("TERM");
+        match self.process.wait(Duration::from_secs(30)) {
+            Some(_) => Ok(()),
+            None => Err(format!("stop Celery's worker; it printed:\n{}", self.process.log().text()).into()),
+        }
+    }
+}
+
+/// Runs a caller to its end; what it printed.
+pub fn call(measure: &str, calls: u64, address: &str, results: bool) -> Result<Value, BoxError> {
+    let command = command(["client.py", measure, &calls.to_string()], address, results);
+    let mut caller = Guarded::start(&command, None)?;
+    let ended = caller.wait(CALLER);
+    let said = caller.log().text();
+    match said.lines().last() {
+        Some(line) if ended.is_some_and(|status| status.success()) => Ok(serde_json::from_str(line)?),
+        _ => Err(format!("run Celery's caller: it ended with {ended:?} and printed:\n{said}").into()),
+    }
+}
+
+fn command<'a>(args: impl IntoIterator<Item = &'a str>, address: &str, results: bool) -> Command {
+    let mut env = vec![("BENCH_BROKER", address)];
+    if results {
+        env.push(("BENCH_BACKEND", address));
+    }
+    let mut command = Python::find().command(args, &env);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("celery"));
+    command
+}

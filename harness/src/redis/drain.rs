@@ -1,0 +1,137 @@
+//! How fast a filled queue gets done: by the bare client, by Apium's worker and by Celery's, on the same messages.
+
+use apium::prelude::BoxError;
+use apium_peers::database::Database;
+
+use crate::redis::bare::{self, SHAPES};
+use crate::redis::celery::{CeleryWorker, PREFORK, Pool, SOLO, START, THREADS};
+use crate::redis::drained::Drained;
+use crate::redis::server::Server;
+use crate::redis::stock::Stock;
+use crate::redis::worker::{self, PATIENCE, Setting, with_slots};
+use crate::report;
+
+/// How many messages each drains; Celery fewer, since it takes longer.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// The bare client and Apium.
+    pub fast: u64,
+    /// Celery.
+    pub celery: u64,
+}
+
+/// One series of drains: with or without results, under a name that starts all its figures.
+#[derive(Debug)]
+pub struct Series<'a> {
+    name: &'a str,
+    server: &'a Server,
+    stock: Stock,
+}
+
+/// Everybody, one after the other.
+pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(), BoxError> {
+    let server = Server::start().await?;
+    let series = Series { name, server: &server, stock: Stock::fill(&server, counts.fast, results).await? };
+    let (limit, safe) = series.bare(counts.fast).await?;
+    let many = series.apium("64", counts.fast, with_slots("64")).await?;
+    let prefork = series.celery(PREFORK, counts.celery).await?;
+    let few = series.apium("8", counts.fast, with_slots("8")).await?;
+    for pool in [THREADS, SOLO] {
+        series.celery(pool, counts.celery).await?;
+    }
+    for (slots, at) in [("64", "64_auto"), ("8", "8_auto")] {
+        series.apium(at, counts.fast, Setting { slots, multiplier: "auto" }).await?;
+    }
+    report::figure(&format!("{name}_64_to_prefork"), many / prefork, "×");
+    report::figure(&format!("{name}_8_to_prefork"), few / prefork, "×");
+    report::figure(&format!("{name}_64_to_bare"), many / limit * 100.0, "%");
+    report::figure(&format!("{name}_8_to_bare"), few / limit * 100.0, "%");
+    report::figure(&format!("{name}_64_to_bare_safe"), many / safe * 100.0, "%");
+    Ok(())
+}
+
+/// The bare client and Apium alone, on few messages: whether everything is counted.
+pub async fn check(count: u64) -> Result<(), BoxError> {
+    let server = Server::start().await?;
+    for (name, results) in [("drain", false), ("results", true)] {
+        let series = Series { name, server: &server, stock: Stock::fill(&server, count, results).await? };
+        series.bare(count).await?;
+        series.apium("64", count, with_slots("64")).await?;
+    }
+    Ok(())
+}
+
+/// Apium's worker alone, for a profiler.
+pub async fn apium_alone(count: u64, results: bool, setting: Setting<'_>) -> Result<(), BoxError> {
+    let server = Server::start().await?;
+    let series = Series { name: "alone", server: &server, stock: Stock::fill(&server, count, results).await? };
+    series.apium(setting.slots, count, setting).await.map(drop)
+}
+
+impl Series<'_> {
+    /// Every shape of the bare client; the rate of the best of all, and of the best that is as safe as a worker.
+    async fn bare(&self, count: u64) -> Result<(f64, f64), BoxError> {
+        let (mut best, mut safe) = (0.0_f64, 0.0_f64);
+        for &shape in SHAPES {
+            let database = self.stock.deal(self.server, count).await?;
+            let drained = bare::drain(&database.url, shape, count, self.stock.results()).await?;
+            drained.report(&format!("{}_bare_{}", self.name, shape.name));
+            self.settled(&database, count).await?;
+            best = best.max(drained.rate);
+            if shape.atomic {
+                safe = safe.max(drained.rate);
+            }
+        }
+        report::figure(&format!("{}_bare", self.name), best, "/s");
+        report::figure(&format!("{}_bare_safe", self.name), safe, "/s");
+        Ok((best, safe))
+    }
+
+    /// Apium's worker; its rate.
+    async fn apium(&self, at: &str, count: u64, setting: Setting<'_>) -> Result<f64, BoxError> {
+        let database = self.stock.deal(self.server, count).await?;
+        let (commands, busy) = (self.server.commands().await?, self.server.processor()?);
+        let mut worker = worker::start_draining(&database.url, self.stock.results(), count, setting)?;
+        let drained = Drained::hear(&worker.line()?)?;
+        let name = format!("{}_{at}", self.name);
+        drained.report(&name);
+        let each = |spent: std::time::Duration| spent.as_secs_f64() * 1e6 / count as f64;
+        report::figure(&format!("{name}_worker_cpu"), each(worker.processor()?), "µs");
+        report::figure(&format!("{name}_server_cpu"), each(self.server.processor()?.saturating_sub(busy)), "µs");
+        let called = self.server.commands().await?.since(&commands);
+        called.explain(&name, count);
+        report::figure(&format!("{name}_commands"), called.total() as f64 / count as f64, "commands");
+        if !worker.stop()? {
+            return Err("the worker failed".into());
+        }
+        self.settled(&database, count).await?;
+        Ok(drained.rate)
+    }
+
+    /// Celery's worker; its rate.
+    async fn celery(&self, pool: Pool, count: u64) -> Result<f64, BoxError> {
+        let database = self.stock.deal(self.server, count).await?;
+        let commands = self.server.commands().await?;
+        let worker = CeleryWorker::start(pool, &database.url, self.stock.results(), count)?;
+        worker.tally().started(START).await?;
+        let drained = worker.tally().watch(count, PATIENCE).await?;
+        worker.stop()?;
+        let name = format!("{}_celery_{}", self.name, pool.name);
+        drained.report(&name);
+        let called = self.server.commands().await?.since(&commands);
+        called.explain(&name, count);
+        report::figure(&format!("{name}_commands"), called.total() as f64 / count as f64, "commands");
+        self.settled(&database, count).await?;
+        Ok(drained.rate)
+    }
+
+    /// Whether every message is settled and every result stored.
+    async fn settled(&self, database: &Database, count: u64) -> Result<(), BoxError> {
+        let left = self.server.clear(database).await?;
+        report::figure("left", left.messages as f64, "messages");
+        if self.stock.results() {
+            report::figure("unanswered", count.abs_diff(left.results) as f64, "tasks");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! How fast calls get into the queue.
+
+use std::time::{Duration, Instant};
+
+use apium::prelude::*;
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
+
+use crate::redis::celery;
+use crate::redis::load::{self, BATCH, CALLERS, padding};
+use crate::redis::server::{Server, connect};
+use crate::redis::stock::Stock;
+use crate::report;
+
+/// How often the two that are compared one by one take turns: what a round trip costs changes from second to second.
+const TURNS: u64 = 10;
+
+/// How many messages each measure sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// One at a time, by Apium and by the bare loop.
+    pub single: u64,
+    /// One at a time, by Celery.
+    pub celery: u64,
+    /// Many at a time.
+    pub many: u64,
+}
+
+/// All the ways.
+pub async fn measure(counts: Counts) -> Result<(), BoxError> {
+    let server = Server::start().await?;
+    // What the bare loops send is what Apium sends.
+    let envelopes = Stock::fill(&server, BATCH, false).await?.envelopes(BATCH).await?;
+    let database = server.fresh();
+    let (app, connection) = (load::app(&database.url, false).await?, connect(&database.url).await?);
+    load::count::delay(0, padding()).send(&app).await?;
+
+    let (mut ours, mut bare) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..TURNS {
+        bare += on_the_runtime(bare_loop(connection.clone(), envelopes.clone(), counts.single / TURNS)).await?;
+        ours += on_the_runtime(call_loop(app.clone(), counts.single / TURNS)).await?;
+    }
+    let said = celery::call("enqueue", counts.celery, &server.fresh().url, false)?;
+    let celery = Duration::from_secs_f64(said["seconds"].as_f64().ok_or("read what Celery's caller said")?);
+    let (ours, bare) = (rate(counts.single, ours), rate(counts.single, bare));
+    let celery = rate(counts.celery, celery);
+    report::figure("enqueue", ours, "/s");
+    report::figure("enqueue_bare", bare, "/s");
+    report::figure("enqueue_celery", celery, "/s");
+    report::figure("enqueue_to_celery", ours / celery, "×");
+    report::figure("enqueue_to_bare", ours / bare * 100.0, "%");
+
+    let started = Instant::now();
+    bare_callers(&connection, &envelopes, counts.many).await?;
+    report::figure("enqueue_callers_bare", rate(counts.many, started.elapsed()), "/s");
+    server.clear(&database).await?;
+    let started = Instant::now();
+    callers(&app, counts.many).await?;
+    report::figure("enqueue_callers", rate(counts.many, started.elapsed()), "/s");
+    server.clear(&database).await?;
+
+    let started = Instant::now();
+    load::fill(&app, counts.many).await?;
+    report::figure("enqueue_batches", rate(counts.many, started.elapsed()), "/s");
+    let left = server.clear(&database).await?;
+    report::figure("unsent", counts.many.abs_diff(left.messages) as f64, "tasks");
+    Ok(app.close().await?)
+}
+
+/// Calls alone, for a profiler: `single`, `callers` or `batches`, or the bare loop, as `bare`.
+pub async fn alone(way: &str, count: u64) -> Result<(), BoxError> {
+    let server = Server::start().await?;
+    let database = server.fresh();
+    let app = load::app(&database.url, false).await?;
+    let envelopes = Stock::fill(&server, BATCH, false).await?.envelopes(BATCH).await?;
+    let connection = connect(&database.url).await?;
+    let started = Instant::now();
+    match way {
+        "bare" => drop(on_the_runtime(bare_loop(connection, envelopes, count)).await?),
+        "single" => drop(on_the_runtime(call_loop(app.clone(), count)).await?),
+        "callers" => callers(&app, count).await?,
+        _ => load::fill(&app, count).await?,
+    }
+    report::figure(&format!("alone_{way}"), rate(count, started.elapsed()), "/s");
+    Ok(app.close().await?)
+}
+
+fn rate(count: u64, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// Runs it where a server's handlers run: on a thread of the runtime, not on the one that started it.
+async fn on_the_runtime(
+    run: impl Future<Output = Result<Duration, BoxError>> + Send + 'static,
+) -> Result<Duration, BoxError> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run);
+    tasks.join_next().await.ok_or("measure: nothing ran")??
+}
+
+async fn call_loop(app: App, count: u64) -> Result<Duration, BoxError> {
+    let started = Instant::now();
+    for number in 0..count {
+        load::count::delay(number, padding()).send(&app).await?;
+    }
+    Ok(started.elapsed())
+}
+
+async fn bare_loop(
+    mut connection: MultiplexedConnection,
+    envelopes: Vec<Vec<u8>>,
+    count: u64,
+) -> Result<Duration, BoxError> {
+    let started = Instant::now();
+    for (_, envelope) in (0..count).zip(envelopes.iter().cycle()) {
+        redis::cmd("LPUSH").arg("celery").arg(envelope).query_async::<()>(&mut connection).await?;
+    }
+    Ok(started.elapsed())
+}
+
+async fn callers(app: &App, count: u64) -> Result<(), BoxError> {
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let app = app.clone();
+        callers.spawn(async move {
+            for number in (caller..count).step_by(64) {
+                load::count::delay(number, padding()).send(&app).await?;
+            }
+            Ok::<_, BoxError>(())
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller??;
+    }
+    Ok(())
+}
+
+async fn bare_callers(connection: &MultiplexedConnection, envelopes: &[Vec<u8>], count: u64) -> Result<(), BoxError> {
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(bare_loop(connection.clone(), envelopes.to_vec(), count / CALLERS));
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller??;
+    }
+    Ok(())
+}

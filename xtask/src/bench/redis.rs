@@ -1,0 +1,144 @@
+//! The plan of the Redis driver: Apium, Celery and a bare client on one server.
+
+use crate::bench::goal::{Bound, Goal};
+use crate::bench::plan::{Plan, goal};
+
+const fn at_least(name: &'static str, title: &'static str, least: f64, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::AtLeast(least)), unit)
+}
+
+const fn at_most(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::AtMost(most)), unit)
+}
+
+const fn below(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::Below(most)), unit)
+}
+
+const fn none(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::Always(0.0)), unit)
+}
+
+const fn shown(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
+    goal(name, title, None, unit)
+}
+
+pub(crate) const REDIS: Plan = Plan {
+    name: "redis",
+    binary: "bench_redis",
+    peers: true,
+    measures: &["enqueue", "drain", "drain-results", "round-trip", "idle", "far"],
+    runs: 5,
+    page: "docs/BENCH-REDIS.md",
+    about: "The Redis driver beside Celery 5.7 and beside a bare client, in one run on one private server without persistence, on \
+            the machine that producer and worker run on too. A task that does nothing, with the arguments `(i, \"x\" * 64)`; late \
+            ack by `task_acks_late` and results by `task_ignore_result` for both. Everybody drains the same messages, which \
+            Apium made: Apium's worker 200,000, Celery's 5,000. Celery's pools are prefork with a process for each core, 10 \
+            threads, and solo; everything else is as it is by default, in Apium's worker too, but for what the row names \
+            (`-c` is its concurrency, `auto` its prefetch). The bare client does a worker's Redis operations in pipelines, \
+            parses envelope and body and does nothing else; the limit is the best of its shapes in the same run: RPOP of 256 and \
+            then one write, which loses what it popped when it is killed, or a script that takes 64 or 256 and notes them in one \
+            step, from two connections. Only the latter are as safe as a worker is. Executions \
+            are counted by the task itself, by number, so that a lost or repeated one shows. Ratios are taken within a run. \
+            Commands of scripts are counted as Redis counts them, each for itself.",
+    goals: GOALS,
+};
+
+const GOALS: &[Goal] = &[
+    // Draining without results.
+    shown("drain_64", "drain a filled queue, `-c 64`", "/s"),
+    at_least("drain_64_to_prefork", "… to Celery prefork", 55.0, "×"),
+    at_least("drain_64_to_bare", "… to the bare limit", 60.0, "%"),
+    shown("drain_64_to_bare_safe", "… to the best bare shape that is safe", "%"),
+    shown("drain_8", "drain a filled queue, `-c 8`", "/s"),
+    at_least("drain_8_to_prefork", "… to Celery prefork", 30.0, "×"),
+    shown("drain_8_to_bare", "… to the bare limit", "%"),
+    shown("drain_64_auto", "drain a filled queue, `-c 64`, `auto`", "/s"),
+    shown("drain_8_auto", "drain a filled queue, `-c 8`, `auto`", "/s"),
+    shown("drain_celery_prefork", "Celery prefork", "/s"),
+    shown("drain_celery_threads", "Celery threads", "/s"),
+    shown("drain_celery_solo", "Celery solo", "/s"),
+    shown("drain_bare", "bare limit", "/s"),
+    shown("drain_bare_safe", "best bare shape that is safe", "/s"),
+    shown("drain_64_commands", "Redis commands for one task, `-c 64`", "commands"),
+    shown("drain_celery_prefork_commands", "Redis commands for one task, Celery", "commands"),
+    shown("drain_64_worker_cpu", "processor time of the worker for one task, `-c 64`", "µs"),
+    shown("drain_64_server_cpu", "processor time of the server for one task, `-c 64`", "µs"),
+    // Draining with results.
+    shown("results_64", "drain with results, `-c 64`", "/s"),
+    at_least("results_64_to_prefork", "… to Celery prefork", 45.0, "×"),
+    at_least("results_64_to_bare", "… to the bare limit", 60.0, "%"),
+    shown("results_64_to_bare_safe", "… to the best bare shape that is safe", "%"),
+    shown("results_8", "drain with results, `-c 8`", "/s"),
+    at_least("results_8_to_prefork", "… to Celery prefork", 25.0, "×"),
+    shown("results_8_to_bare", "… to the bare limit", "%"),
+    shown("results_64_auto", "drain with results, `-c 64`, `auto`", "/s"),
+    shown("results_8_auto", "drain with results, `-c 8`, `auto`", "/s"),
+    shown("results_celery_prefork", "Celery prefork, with results", "/s"),
+    shown("results_celery_threads", "Celery threads, with results", "/s"),
+    shown("results_celery_solo", "Celery solo, with results", "/s"),
+    shown("results_bare", "bare limit, with results", "/s"),
+    shown("results_bare_safe", "best bare shape that is safe, with results", "/s"),
+    at_most("results_64_commands", "Redis commands for one task with its result, `-c 64`", 4.0, "commands"),
+    shown("results_8_commands", "Redis commands for one task with its result, `-c 8`", "commands"),
+    shown("results_celery_prefork_commands", "Redis commands for one task with its result, Celery", "commands"),
+    shown("results_64_worker_cpu", "processor time of the worker for one task with its result, `-c 64`", "µs"),
+    shown("results_64_server_cpu", "processor time of the server for one task with its result, `-c 64`", "µs"),
+    // What must not happen.
+    none("lost", "tasks that were not run, in all drains", "tasks"),
+    none("repeated", "tasks run twice, in all drains", "tasks"),
+    none("left", "messages not settled, after all drains", "messages"),
+    none("unanswered", "tasks without a stored result, in all drains with results", "tasks"),
+    none("unsent", "calls that are not in the queue, in all batches", "tasks"),
+    // Calling.
+    shown("enqueue", "enqueue, one awaited at a time", "/s"),
+    at_least("enqueue_to_celery", "… to Celery's `apply_async`", 3.0, "×"),
+    at_least("enqueue_to_bare", "… to a bare loop of LPUSH", 85.0, "%"),
+    shown("enqueue_celery", "enqueue, Celery's `apply_async`", "/s"),
+    shown("enqueue_bare", "enqueue, a bare loop of LPUSH", "/s"),
+    at_least("enqueue_callers", "enqueue, one by one from 64 callers", 60_000.0, "/s"),
+    shown("enqueue_callers_bare", "enqueue, 64 bare loops of LPUSH on one connection", "/s"),
+    at_least("enqueue_batches", "enqueue, batches of 1,000", 80_000.0, "/s"),
+    // Waiting for a result.
+    below("round_trip", "`delay` to `get`, idle worker, p50", 0.75, "ms"),
+    shown("round_trip_p99", "`delay` to `get`, idle worker, p99", "ms"),
+    shown("round_trip_celery", "the same, Celery prefork, p50", "ms"),
+    shown("round_trip_celery_p99", "the same, Celery prefork, p99", "ms"),
+    at_most("round_trip_to_celery", "p50 to Celery's", 25.0, "%"),
+    // A worker without load.
+    at_most("idle_commands", "Redis commands of an idle worker for one task with its result", 12.0, "commands"),
+    shown("idle_celery_commands", "the same, Celery", "commands"),
+    shown("idle_commands_each_second", "Redis commands of an idle worker without a task", "/s"),
+    below("idle_pss", "idle worker, memory of its own (PSS)", 15.0, "MB"),
+    shown("idle_pss_celery", "the same, Celery prefork", "MB"),
+    shown("idle_cpu", "idle worker, processor", "%"),
+    shown("idle_cpu_celery", "the same, Celery prefork", "%"),
+    below("first_task", "first task done after exec", 50.0, "ms"),
+    shown("first_task_celery", "the same, Celery prefork", "ms"),
+    // A server that is further away.
+    shown("far_ping", "PING through the proxy that adds a millisecond to a round trip", "ms"),
+    shown("far_64", "1 ms away: drain a filled queue, `-c 64`", "/s"),
+    shown("far_64_auto", "1 ms away: the same, `auto`", "/s"),
+    shown("far_celery_prefork", "1 ms away: Celery prefork", "/s"),
+    shown("far_64_to_prefork", "1 ms away: `-c 64` to Celery prefork", "×"),
+    shown("far_results_64", "1 ms away: drain with results, `-c 64`", "/s"),
+    shown("far_results_64_auto", "1 ms away: the same, `auto`", "/s"),
+    shown("far_results_celery_prefork", "1 ms away: Celery prefork, with results", "/s"),
+    shown("far_results_64_to_prefork", "1 ms away: `-c 64` to Celery prefork, with results", "×"),
+    shown("far_round_trip", "1 ms away: `delay` to `get`, p50", "ms"),
+    shown("far_round_trip_celery", "1 ms away: `delay` to `get`, Celery prefork, p50", "ms"),
+    shown("far_round_trip_to_celery", "1 ms away: p50 to Celery's", "%"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_figure_has_one_row() {
+        let names: BTreeSet<&str> = GOALS.iter().map(|goal| goal.name).collect();
+        assert_eq!(names.len(), GOALS.len());
+    }
+}
