@@ -27,16 +27,19 @@ pub(crate) struct RecordArgs {
 impl RecordArgs {
     pub(crate) fn new(keys: &ResultKeys, record: ResultRecord) -> Self {
         let ResultRecord { document, run, ttl } = record;
+        let class = match &document.state {
+            State::Success => "s",
+            state if state.is_ready() => "r",
+            _ => "n",
+        };
+        // A SUCCESS is final and needs no mark. The server hashes every byte that a script is given, so it is not given one.
+        let run = run.filter(|_| class != "s");
         Self {
             key: keys.task(&document.task_id),
-            run_key: keys.run(&document.task_id),
+            run_key: run.map(|_| keys.run(&document.task_id)).unwrap_or_default(),
             document: document.to_json(),
             ttl_ms: ttl_ms(ttl).map(|ttl| ttl.to_string()).unwrap_or_default(),
-            class: match &document.state {
-                State::Success => "s",
-                state if state.is_ready() => "r",
-                _ => "n",
-            },
+            class,
             retries: run.map(|run| run.retries.to_string()).unwrap_or_default(),
             delivery: run.map(|run| run.delivery.to_string()).unwrap_or_default(),
         }

@@ -57,6 +57,8 @@ struct State {
     prefetch: usize,
     /// Asked of the server and not answered.
     asked: usize,
+    /// How many of the held are being settled.
+    settling: usize,
     queues: Vec<Arc<str>>,
 }
 
@@ -76,6 +78,7 @@ impl Seat {
             last: 0,
             prefetch: spec.prefetch,
             asked: 0,
+            settling: 0,
             queues: Vec::new(),
         };
         Self {
@@ -106,6 +109,7 @@ impl Seat {
         self.life.send_replace(Life::Closed);
         let mut state = self.lock();
         let (id, all) = (state.id.clone(), state.held.drain().collect());
+        state.settling = 0;
         drop(state);
         self.changed.notify_waiters();
         (id, all)
@@ -137,17 +141,19 @@ impl Seat {
         state.id = id;
         let lost = state.held.len();
         state.held.clear();
+        state.settling = 0;
         drop(state);
         self.changed.notify_waiters();
         lost
     }
 
-    /// How many more deliveries may be taken.
+    /// How many more deliveries may be taken. Those whose settlement is on its way do not count: the server does it before a claim
+    /// that is sent behind it.
     pub(crate) fn room(&self) -> usize {
         let state = self.lock();
         match state.prefetch {
             0 => usize::MAX,
-            prefetch => prefetch.saturating_sub(state.held.len() + state.asked),
+            prefetch => prefetch.saturating_sub(state.held.len() + state.asked - state.settling),
         }
     }
 
@@ -214,17 +220,19 @@ impl Seat {
     pub(crate) fn settling(&self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
         let mut state = self.lock();
         for number in numbers {
-            if let Some(held) = state.held.get_mut(&number) {
-                held.settling = settling;
-            }
+            let Some(held) = state.held.get_mut(&number).filter(|held| held.settling != settling) else { continue };
+            held.settling = settling;
+            state.settling = if settling { state.settling + 1 } else { state.settling - 1 };
         }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// These are settled.
     pub(crate) fn settled(&self, numbers: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
         for number in numbers {
-            state.held.remove(&number);
+            state.remove(number);
         }
         drop(state);
         self.changed.notify_waiters();
@@ -237,7 +245,7 @@ impl Seat {
         let gone: Vec<u64> = numbers.iter().filter(gone).copied().collect();
         let lost = gone.len();
         for number in gone {
-            state.held.remove(&number);
+            state.remove(number);
         }
         drop(state);
         self.changed.notify_waiters();
@@ -273,6 +281,15 @@ impl Seat {
     /// The receipt of a delivery.
     pub(crate) fn receipt(number: u64, held: &Held) -> Receipt {
         Receipt { tag: Tag::Text(held.tag.clone()), fence: number }
+    }
+}
+
+impl State {
+    /// A delivery is out no more.
+    fn remove(&mut self, number: u64) {
+        if self.held.remove(&number).is_some_and(|held| held.settling) {
+            self.settling -= 1;
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! A late-ack run is noted at the broker before it begins (P4: a run whose worker dies counts a crash). One note per run would
 //! cost a round trip per task, so that a slot that finds none noted notes several at once: as many as slots wait, or as many as
-//! were taken since the last note when runs are short. A redelivered message is never noted before its own turn: it may be the
+//! were taken since the last note, or twice as many when runs are short. A redelivered message is never noted before its own turn: it may be the
 //! one that kills workers, and its neighbours must not be counted with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use apium_transport::clock::Clock;
 use apium_transport::consumer::{Receipt, lost_receipts};
@@ -21,6 +22,9 @@ use crate::work::Work;
 
 /// At most so many runs are noted ahead.
 const LONGEST_NOTE: usize = 64;
+
+/// Runs are short when all that one note named have begun within this time.
+const SHORT: Duration = Duration::from_millis(20);
 
 /// What was taken in and not yet accepted by a slot.
 pub(crate) struct Ready {
@@ -48,6 +52,8 @@ struct State {
     noting: bool,
     /// Handed out since the last note.
     taken: usize,
+    /// When that was.
+    last_note: Option<Instant>,
     /// Handed out in all.
     handed_out: u64,
     /// Handed out and not done.
@@ -360,8 +366,13 @@ impl State {
         self.noting = true;
         // The slot that asks, those that wait, and as many as the slots took while the last note was under way.
         let turns = self.idle + 1;
-        let wanted = if ahead { turns.max(self.taken.min(LONGEST_NOTE)) } else { turns };
+        // Short runs take more of them with each note, since a note holds the slots up.
+        let now = Instant::now();
+        let short = self.last_note.is_some_and(|last| now.duration_since(last) < SHORT);
+        let growth = if short { 2 } else { 1 };
+        let wanted = if ahead { turns.max((self.taken * growth).min(LONGEST_NOTE)) } else { turns };
         self.taken = 0;
+        self.last_note = Some(now);
         let fits = |(place, work): &(usize, &Work)| {
             let in_turn = *place < turns || !work.request.delivery_info.redelivered;
             *place < wanted && work.is_late() && in_turn

@@ -2,7 +2,7 @@
 --
 -- write_record(at) reads ARGV[at] and the six behind it, as `record.rs` makes them, and answers 1 when the document was
 -- written and published, 0 when the one that is there was kept:
---   key, key of the run's mark, document, time to live in ms or '',
+--   key, key of the run's mark where one may be written, document, time to live in ms or '',
 --   's' for SUCCESS, 'r' for another ready state, 'n' for one that is not ready,
 --   retries and delivery of the run, or '' and '' for a write from outside a run
 --
@@ -64,7 +64,6 @@ local function write_record(at)
   else
     set = redis.call('SET', key, document, unit, ttl, 'NX')
   end
-  local replaced = false
   if not set then
     local old = redis.call('GET', key)
     local old_class = class_of(old)
@@ -74,7 +73,6 @@ local function write_record(at)
     else
       redis.call('SET', key, document, unit, ttl)
     end
-    replaced = true
   end
   if class ~= 's' and ARGV[at + 5] ~= '' then
     local mark = ARGV[at + 5] .. ' ' .. ARGV[at + 6] .. ' ' .. redis.sha1hex(document)
@@ -83,8 +81,9 @@ local function write_record(at)
     else
       redis.call('SET', ARGV[at + 1], mark, unit, ttl)
     end
-  elseif replaced then
-    redis.call('DEL', ARGV[at + 1])
+  elseif not set then
+    -- Nothing lies beside a final result.
+    redis.call('DEL', (string.gsub(key, 'celery%-task%-meta%-', '_apium.run.', 1)))
   end
   redis.call('PUBLISH', key, document)
   return 1
