@@ -10,7 +10,7 @@ import importlib
 import sys
 import traceback
 
-from celery import group
+from celery import chain, chord, group
 from celery.result import AsyncResult, GroupResult
 from kombu import Exchange
 from kombu.utils.json import dumps, loads
@@ -78,17 +78,15 @@ def send_group(task, args, save=False):
 
 @operation
 def send_with(task, args, links):
-    """Calls a task with what follows it: `link`, `link_error`, `chain` or `chord`, of a task that takes one argument more."""
-    from celery import chain, chord
-
-    first, next_one = tasks.app.tasks[task].s(*args), tasks.echo.s()
+    """Calls a task with what follows it: `link`, `link_error`, `chain` or `chord`; of a chord both tasks of its header."""
+    first, following = tasks.app.tasks[task].s(*args), tasks.echo.s()
     ways = {
-        "link": lambda: first.apply_async(link=next_one),
-        "link_error": lambda: first.apply_async(link_error=tasks.errback1.s()),
-        "chain": lambda: chain(first, next_one).apply_async().parent,
-        "chord": lambda: chord([first], next_one).apply_async().parent[0],
+        "link": lambda: [first.apply_async(link=following)],
+        "link_error": lambda: [first.apply_async(link_error=tasks.errback1.s())],
+        "chain": lambda: [chain(first, following).apply_async().parent],
+        "chord": lambda: chord([first.clone(), first.clone()], following).apply_async().parent.results,
     }
-    return {"ids": [ways[way]().id for way in links]}
+    return {"ids": [sent.id for link in links for sent in ways[link]()]}
 
 
 @operation

@@ -61,6 +61,10 @@ fn choices() -> Vec<Choice> {
             json!({ "headers": { "x-a": 1, "ü": ["b", null] } }),
             json!({ "headers": { "x-a": 1, "ü": ["b", null] } }),
         ),
+        choice(
+            json!({ "stamped_headers": ["team"], "team": ["a", "b"] }),
+            json!({ "stamped_headers": ["team"], "stamps": { "team": ["a", "b"] } }),
+        ),
         choice(json!({ "argsrepr": "('***',)" }), json!({ "argsrepr": "('***',)" })),
         choice(json!({ "kwargsrepr": "{'secret': '***'}" }), json!({ "kwargsrepr": "{'secret': '***'}" })),
         choice(json!({ "reply_to": "my-replies" }), json!({ "reply_to": "my-replies" })),

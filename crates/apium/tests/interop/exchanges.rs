@@ -1,6 +1,7 @@
-//! Exchanges of other types than direct: a topic exchange whose queues both sides use.
+//! Exchanges of other types than direct: a topic exchange whose queues both sides use, and news that all workers hear.
 
 use apium::prelude::*;
+use apium_peers::database::Database;
 use apium_peers::redis_server::fresh_database;
 use serde_json::json;
 use tempfile::TempDir;
@@ -22,6 +23,11 @@ routing_key = "order.#"
 exchange = "market"
 exchange_type = "topic"
 routing_key = "*.bid"
+
+[task_queues.news]
+exchange = "news"
+exchange_type = "fanout"
+routing_key = "celery"
 "##;
 
 /// A folder with these queues as the settings of a Rust worker.
@@ -31,23 +37,32 @@ fn folder() -> TempDir {
     folder
 }
 
-async fn by_topic(producer: Side, worker: Side) {
-    let database = fresh_database();
-    let folder = folder();
-    let mut setup = Setup::new(&database.url).queues("orders,bids");
+/// A worker that is to be started with these queues.
+fn setup(url: &str, folder: &TempDir) -> Setup {
+    let mut setup = Setup::new(url);
     setup.module = "exchanges";
     setup.folder = Some(folder.path().to_str().unwrap().to_owned());
-    let running = setup.start(worker);
+    setup
+}
 
+/// A lane whose programs know the exchanges.
+async fn lane(database: &Database, producer: Side, worker: Side) -> Lane {
     let mut settings = Settings::default();
     settings.add_toml(QUEUES, "apium.toml").unwrap();
     let builder = App::builder("interop").autodiscover(false).config(settings);
     let rust = builder.broker(&*database.url).backend(&*database.url).build().await.unwrap();
     let url = || database.url.clone();
     let python = Borrowed::of(vec![("BROKER_URL", url()), ("RESULT_BACKEND", url())]);
-    python.ask(json!({ "do": "declare", "exchange": "market", "type": "topic" })).await;
-    let lane = Lane { rust, python, producer, worker };
+    for (exchange, kind) in [("market", "topic"), ("news", "fanout")] {
+        python.ask(json!({ "do": "declare", "exchange": exchange, "type": kind })).await;
+    }
+    Lane { rust, python, producer, worker }
+}
 
+async fn by_topic(producer: Side, worker: Side) {
+    let (database, folder) = (fresh_database(), folder());
+    let running = setup(&database.url, &folder).queues("orders,bids").start(worker);
+    let lane = lane(&database, producer, worker).await;
     let notes = Notes::new();
     let to = |key: &str| json!({ "exchange": "market", "routing_key": key });
     for key in ["order.new", "order.new.eu", "tea.bid", "order.bid", "tea.bid.eu", "border.x"] {
@@ -72,4 +87,34 @@ async fn a_topic_of_rust_reaches_queues_of_python() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_topic_of_python_reaches_queues_of_rust() {
     by_topic(Side::Python, Side::Rust).await;
+}
+
+async fn by_fanout(producer: Side) {
+    let (database, folder) = (fresh_database(), folder());
+    let setup = setup(&database.url, &folder).queues("news");
+    let python = setup.clone().named("python@peer").start(Side::Python);
+    let rust = setup.named("rust@peer").start(Side::Rust);
+    let lane = lane(&database, producer, Side::Rust).await;
+    let notes = Notes::new();
+    let options = json!({ "exchange": "news", "routing_key": "celery", "ignore_result": true });
+    for word in ["one", "two", "three"] {
+        lane.call("tasks.note", json!([notes.path(), word]), json!({}), options.clone()).await;
+    }
+    notes.wait_for_ends(6, &[&python, &rust]).await;
+    let mut done = notes.done("end");
+    for (word, workers) in &mut done {
+        workers.sort();
+        assert_eq!(workers, &["python@peer", "rust@peer"], "{word}");
+    }
+    assert_eq!(done.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn news_of_rust_are_heard_by_workers_of_both_kinds() {
+    by_fanout(Side::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn news_of_python_are_heard_by_workers_of_both_kinds() {
+    by_fanout(Side::Python).await;
 }

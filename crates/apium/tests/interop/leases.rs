@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use apium_peers::database::Database;
 use apium_peers::redis::Commands;
 use apium_peers::redis_server::fresh_database;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use crate::notes::Notes;
 use crate::rust;
 use crate::side::Side;
-use crate::worker::{Setup, Worker};
+use crate::worker::Setup;
 
 /// Celery gives back what nobody has acknowledged for so many seconds, and looks for it several times a second.
 fn short_sighted(url: &str, seconds: f64) -> Setup {
@@ -86,7 +87,7 @@ async fn a_long_task_of_rust_runs_once_while_python_sweeps() {
         rust::send(&app, "tasks.note", &json!([notes.path(), "long", 5.0 * visibility]), &json!({}), &json!({})).await;
 
     // Somebody else's tag that nobody renews shows that Python sweeps: it is put back long before the task ends.
-    let stale = planted(&database, &python, &notes);
+    let stale = planted(&database, &notes);
     notes.wait_for("end", 1, &[&python]).await;
     assert!(sent.elapsed() < Duration::from_secs(4), "Python swept {stale}");
 
@@ -97,7 +98,7 @@ async fn a_long_task_of_rust_runs_once_while_python_sweeps() {
 }
 
 /// A message of the queue `python` as a worker leaves it that died: taken, and not acknowledged.
-fn planted(database: &apium_peers::database::Database, _python: &Worker, notes: &Notes) -> String {
+fn planted(database: &Database, notes: &Notes) -> String {
     let mut connection = database.connection();
     let body = apium::protocol::base64::encode(
         json!([[notes.path(), "stale"], {}, { "callbacks": null, "errbacks": null, "chain": null, "chord": null }])

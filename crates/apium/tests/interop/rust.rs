@@ -14,10 +14,13 @@ use crate::worker::{Settings as Given, as_text};
 /// No result takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How Celery writes results; a Rust program reads what it finds.
+const OF_CELERY: [&str; 2] = ["result_serializer", "result_compression"];
+
 /// An app on a database, without tasks of its own.
 pub(crate) async fn app(url: &str, settings: &Given) -> App {
     let mut given = Settings::default();
-    for (name, value) in settings {
+    for (name, value) in settings.iter().filter(|(name, _)| !OF_CELERY.contains(name)) {
         given.set_flag(name, as_text(value), "--setting").unwrap();
     }
     let builder = App::builder("interop").autodiscover(false).config(given);
@@ -30,8 +33,16 @@ pub(crate) fn signature(app: &App, task: &str, args: &Value, kwargs: &Value, opt
     let args = args.as_array().into_iter().flatten().map(json);
     let kwargs = kwargs.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), json(value)));
     let mut signature = app.sig(task).raw_args(args).raw_kwargs(kwargs).signature();
-    for (name, value) in options.as_object().into_iter().flatten() {
-        set(signature.options_mut(), name, value);
+    // Celery takes stamps as options of their own, whose names are those of `stamped_headers`.
+    let stamps: Vec<&str> =
+        options["stamped_headers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, value) in options.as_object().into_iter().flatten().filter(|(name, _)| *name != "stamped_headers") {
+        match stamps.contains(&&**name) {
+            true => {
+                signature.options_mut().rare_mut().stamps.insert(name.clone(), json(value));
+            }
+            false => set(signature.options_mut(), name, value),
+        }
     }
     signature
 }

@@ -82,12 +82,7 @@ async fn extended_by(worker: Side, pack: bool) {
             false => setup,
         }
     });
-    // A Rust program reads what it finds, whatever it would write.
-    let rust = crate::rust::app(&world.database.url, &vec![("accept_content", json!(["json", "msgpack"]))]).await;
-    let lane = match pack {
-        true => Lane { rust, ..lane_of(&world).await },
-        false => world.lane(Side::Rust).await,
-    };
+    let lane = world.lane(Side::Rust).await;
     let id = lane.call("tasks.echo", json!([1, "A".repeat(2000)]), json!({ "k": [2.5] }), json!({})).await;
     let told = json!({
         "name": "tasks.echo", "args": [1, "A".repeat(2000)], "kwargs": { "k": [2.5] }, "worker": "one@peer", "retries": 0,
@@ -103,19 +98,6 @@ async fn extended_by(worker: Side, pack: bool) {
 
     let stored: Vec<u8> = world.database.connection().get(format!("celery-task-meta-{id}")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&stored).is_err(), pack, "whether it is packed");
-}
-
-async fn lane_of(world: &World) -> Lane {
-    // Settings of results are Celery's here; the Rust app of the lane is replaced.
-    let settings = world.settings.iter().filter(|(name, _)| *name == "accept_content").cloned().collect();
-    let rust = crate::rust::app(&world.database.url, &settings).await;
-    let variables = vec![
-        ("BROKER_URL", world.database.url.clone()),
-        ("RESULT_BACKEND", world.database.url.clone()),
-        ("PEER_CONF", crate::worker::as_object(&world.settings).to_string()),
-    ];
-    let python = crate::python::Borrowed::of(variables);
-    Lane { rust, python, producer: Side::Rust, worker: world.side }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
