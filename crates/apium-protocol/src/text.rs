@@ -20,7 +20,7 @@ pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
 pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
     let bytes = text.as_bytes();
     let mut from = 0;
-    while let Some(found) = bytes[from..].iter().position(|&b| !is_plain(b)) {
+    while let Some(found) = first_special(&bytes[from..]) {
         let at = from + found;
         out.extend_from_slice(&bytes[from..at]);
         let Some(special) = text[at..].chars().next() else { return };
@@ -28,6 +28,28 @@ pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
         from = at + special.len_utf8();
     }
     out.extend_from_slice(&bytes[from..]);
+}
+
+/// Where the first byte stands that Python does not write as it is. Eight bytes are looked at in one go: most texts have none.
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let word = u64::from_ne_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let quoted = has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
+        // From 0x7f on: the high bit is set, or one more sets it.
+        let beyond = (word | word.wrapping_add(ONES)) & HIGH;
+        if control | quoted | beyond != 0 {
+            // A carry may have told of one that is none.
+            let start = place * 8;
+            return bytes[start..].iter().position(|&byte| !is_plain(byte)).map(|found| start + found);
+        }
+    }
+    let start = words.len() * 8;
+    rest.iter().position(|&byte| !is_plain(byte)).map(|found| start + found)
 }
 
 fn write_char(out: &mut Vec<u8>, c: char, ascii: bool) {
@@ -108,6 +130,23 @@ fn write_float_text(out: &mut Vec<u8>, value: f64, digits: impl FnOnce(&mut Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_special_byte_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            let plain = vec![b'a'; length];
+            assert_eq!(first_special(&plain), None);
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = plain.clone();
+                    bytes[place] = byte;
+                    assert_eq!(first_special(&bytes), (!is_plain(byte)).then_some(place), "{byte} at {place} of {length}");
+                }
+            }
+        }
+        assert_eq!(first_special(b" !#$%&'()*+,-./0123456789:;<=>?@AZ[]^_`az{|}~"), None);
+        assert_eq!(first_special("0123456\u{100}\"".as_bytes()), Some(7));
+    }
 
     fn float(value: f64) -> String {
         let mut out = Vec::new();
