@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::Core;
+use crate::crash::reached;
 use crate::seat::Seat;
 use crate::settle::{self, End};
 use crate::touch::touch;
@@ -39,7 +40,9 @@ impl Acker for RedisAcker {
             let mut lost = sorted.lost;
             for part in sorted.ours.chunks(settle::MOST) {
                 let tags: Vec<(&str, bool)> = part.iter().map(|(_, tag, _)| (tag.as_str(), true)).collect();
+                reached("before-begin");
                 let gone = touch(&self.core, "note that runs begin", &tags).await?;
+                reached("after-begin");
                 self.seat.begun(part.iter().map(|(number, ..)| *number));
                 let gone: Vec<_> = gone.into_iter().filter_map(|place| part.get(place)).collect();
                 self.seat.settled(gone.iter().map(|(number, ..)| *number));

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::bury::{bury, restore_visible};
 use crate::card::{Card, MARK, unregister};
 use crate::core::Core;
+use crate::crash::reached;
 use crate::eta;
 use crate::seat::{Seat, fresh_id};
 use crate::task::Task;
@@ -159,6 +160,7 @@ impl Work {
         if known == Value::Int(0) && !self.is_registered(&id).await? {
             return self.enter_anew(&id).await;
         }
+        reached("after-life");
         look(&self.core, &self.seat).await?;
         let all = self.seat.all();
         for part in all.chunks(crate::settle::MOST) {

@@ -11,6 +11,7 @@ use redis::{Cmd, Value};
 
 use crate::card::{Card, unregister};
 use crate::core::Core;
+use crate::crash::reached;
 use crate::errors::odd_answer;
 use crate::keys::{Keys, glob_escaped};
 use crate::letter::Letter;
@@ -48,12 +49,14 @@ pub(crate) async fn bury(core: &Core, id: &str, deadline: Option<f64>) -> Result
     if !close_lists(core, id, deadline, &pairs).await? {
         return Ok(());
     }
+    reached("bury-closed");
     let tags = tags_of(core, id).await?;
     let count = tags.len();
     give_on_tags(core, tags, limit).await?;
     if count > 0 {
         tracing::info!(consumer = id, count, "gave on what a worker held that shows no life");
     }
+    reached("bury-given");
     unregister(core, id).await
 }
 
@@ -69,6 +72,7 @@ async fn give_on_tags(core: &Core, mut tags: Vec<(String, bool)>, limit: u32) ->
     for part in tags.chunks(PART) {
         let (left, _) = read(core, part).await?;
         give_on(core, &left, limit).await?;
+        reached("bury-part");
     }
     Ok(())
 }

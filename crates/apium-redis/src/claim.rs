@@ -9,6 +9,7 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::core::Core;
+use crate::crash::reached;
 use crate::errors::odd_answer;
 use crate::keys::Keys;
 use crate::score::score;
@@ -52,6 +53,7 @@ pub(crate) async fn claim(
     const WHAT: &str = "take messages";
     let prefix = Keys::tag_prefix(&id);
     let now = score(core.link.server_now(), false);
+    reached("before-claim");
     let answer = core
         .link
         .script(WHAT, &CLAIM, |command| {
@@ -63,6 +65,7 @@ pub(crate) async fn claim(
             }
         })
         .await?;
+    reached("after-claim");
     let Value::Array(parts) = answer else { return Err(odd_answer(WHAT)) };
     let mut parts = parts.into_iter();
     let counts: String =

@@ -17,6 +17,7 @@ use crate::acker::RedisAcker;
 use crate::attendant::Attendant;
 use crate::claim::{Claimed, claim};
 use crate::core::Core;
+use crate::crash::reached;
 use crate::lists::Lists;
 use crate::seat::Seat;
 use crate::settle::{MOST, give_back};
@@ -230,8 +231,10 @@ impl RedisConsumer {
             return Ok(());
         }
         let stood_down = self.stand_down().await;
+        reached("close-stood-down");
         let (id, held) = self.seat.close();
         let given_back = give_back(&self.core, &id, held).await;
+        reached("close-given-back");
         let looked = look(&self.core, &self.seat).await;
         let clear = stood_down.is_ok() && given_back.is_ok() && looked.is_ok() && self.seat.unsure().is_empty();
         match self.attendant.take() {

@@ -8,6 +8,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use crate::core::Core;
+use crate::crash::reached;
 use crate::options::broker::EtaStrategy;
 use crate::script::DUE;
 
@@ -33,6 +34,9 @@ pub(crate) async fn attend(core: &Core) -> Result<Option<Instant>> {
             Value::Nil => (0, String::new()),
             answer => redis::from_redis_value(answer).unwrap_or_default(),
         };
+        if moved > 0 {
+            reached("after-due");
+        }
         if moved < MOST {
             return Ok(planned(core, next.parse().ok()));
         }

@@ -18,6 +18,10 @@ mod claim;
 mod connect;
 pub mod consumer;
 mod core;
+#[cfg(feature = "crash-points")]
+pub mod crash;
+#[cfg(not(feature = "crash-points"))]
+mod crash;
 mod dead;
 mod document;
 pub mod driver;

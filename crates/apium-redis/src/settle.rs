@@ -9,6 +9,7 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use redis::{Cmd, Value};
 
 use crate::core::Core;
+use crate::crash::reached;
 use crate::letter::Letter;
 use crate::operation::{Operation, write};
 use crate::record::RecordArgs;
@@ -74,6 +75,7 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
     }
     let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
     seat.settling(numbers(), true);
+    reached("before-settle");
     let answer = core
         .link
         .script(what, &SETTLE, |command| {
@@ -81,6 +83,7 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
             write(core, command, tags, sorted.ours.len(), &operations);
         })
         .await;
+    reached("after-settle");
     let missing: Vec<usize> = match answer {
         Ok(Value::Array(missing)) => missing.iter().filter_map(|n| redis::from_redis_value_ref(n).ok()).collect(),
         Ok(_) => Vec::new(),

@@ -4,6 +4,7 @@ use apium_transport::error::Result;
 use redis::Value;
 
 use crate::core::Core;
+use crate::crash::reached;
 use crate::script::PUT_BACK;
 
 /// Moves what lies in the first list of each pair to the front of the second.
@@ -11,6 +12,7 @@ pub(crate) async fn put_back(core: &Core, pairs: &[(String, String)]) -> Result<
     if pairs.is_empty() {
         return Ok(());
     }
+    reached("before-put-back");
     core.link
         .script("put back what waits have moved", &PUT_BACK, |command| {
             command.arg(pairs.len() * 2);
@@ -18,8 +20,9 @@ pub(crate) async fn put_back(core: &Core, pairs: &[(String, String)]) -> Result<
                 command.arg(taken).arg(list);
             }
         })
-        .await
-        .map(drop)
+        .await?;
+    reached("after-put-back");
+    Ok(())
 }
 
 /// So long nothing is moved to the lists of a consumer that was buried, in seconds: it may be a process that was stopped, or a

@@ -13,6 +13,7 @@ use redis::Value;
 
 use crate::connect::{Connection, connect, too_slow};
 use crate::core::Core;
+use crate::crash::reached;
 use crate::errors::from_redis;
 
 /// How long one wait lasts before it is begun again. A server that is gone without a word is noticed soon after.
@@ -80,13 +81,17 @@ pub(crate) async fn wait(
     }
     let mut command = redis::cmd("BLMOVE");
     command.arg(list).arg(taken).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
+    reached("before-wait");
     let began = tokio::time::Instant::now();
     let moving = line.connection.raw.send_packed_command(&command);
     let answer = tokio::time::timeout(LONGEST + GRACE, moving).await;
     let outcome = match answer {
         Ok(Ok(Value::Nil)) => Ok(Outcome::Nothing),
         Ok(Ok(Value::ServerError(error))) => Err(failed(&line, error.into())),
-        Ok(Ok(_)) => Ok(Outcome::Moved { after: began.elapsed() }),
+        Ok(Ok(_)) => {
+            reached("after-wait");
+            Ok(Outcome::Moved { after: began.elapsed() })
+        }
         Ok(Err(error)) => Err(failed(&line, error)),
         Err(_) => Err(too_slow(WHAT, &line.connection.place, LONGEST + GRACE)),
     };

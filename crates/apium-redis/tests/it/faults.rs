@@ -165,6 +165,9 @@ async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
     let server = RedisServer::start();
     let direct = broker(&server.url(0), &[]).await;
     let mut closing = direct.consume(spec("q")).await.unwrap();
+    direct.publish(vec![message("first")]).await.unwrap();
+    let first = soon("the first message", closing.next(10)).await.unwrap();
+    closing.acker().ack(vec![first[0].receipt.clone()]).await.unwrap();
     direct.publish(vec![message("one")]).await.unwrap();
     server.pause();
     // The claim is on its way now.
