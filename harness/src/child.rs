@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::process;
 
-/// This program, running once more in a role of its own. It ends when its standard input does, so it cannot outlive us.
+/// This program, running once more in a role of its own. Dropped, it is killed. It is told to end when its standard input does, so it
+/// does not outlive us for long either.
 #[derive(Debug)]
 pub struct Role {
     child: Child,
@@ -40,6 +41,28 @@ impl Role {
         self.child.wait().map(drop)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Tells it to end and does not wait.
+    pub fn hang_up(&mut self) {
+        drop(self.input.take());
+    }
+
+    /// Sends it a signal, named as `kill -s` takes it.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        let sent =
+            Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, name, &self.pid().to_string()]).status()?;
+        if sent.success() { Ok(()) } else { Err(io::Error::other(format!("the child takes no {name}"))) }
+    }
+
     /// Tells it to end and waits; whether it ended well.
     pub fn stop(mut self) -> io::Result<bool> {
         drop(self.input.take());
@@ -59,6 +82,13 @@ impl Role {
     /// Processor time used so far, user and system.
     pub fn processor(&self) -> io::Result<Duration> {
         process::processor(self.child.id())
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        // One that has ended, and was waited for, takes no signal.
+        let _ = self.kill();
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod child;
 pub mod counter;
 pub mod embedded;
+pub mod faults;
 pub mod marks;
 pub mod place;
 pub mod process;

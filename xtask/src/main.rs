@@ -46,7 +46,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "peers" => peers::ready::run,
         "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
-        "torture" => torture::run,
+        "torture" => torture::run::run,
         "help" | "-h" | "--help" => help,
         _ => return None,
     })

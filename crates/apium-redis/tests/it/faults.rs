@@ -172,11 +172,12 @@ async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
     server.pause();
     // The claim is on its way now.
     assert!(tokio::time::timeout(Duration::from_millis(100), closing.next(10)).await.is_err());
-    let (closed, ()) = tokio::join!(closing.close(), async {
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        server.resume();
-    });
-    drop(closed);
+    let closing = closing.close();
+    tokio::pin!(closing);
+    assert!(tokio::time::timeout(Duration::from_millis(2500), &mut closing).await.is_err(), "nobody answers it");
+    server.resume();
+    let closed = closing.await;
+    assert!(closed.is_err(), "what was on its way is left to others: {closed:?}");
     let other = broker(&server.url(0), &[]).await;
     assert_eq!(next(&mut other.consume(spec("q")).await.unwrap()).await, "one");
 }

@@ -1,0 +1,203 @@
+//! P1: whatever kills a worker, and wherever, every published task runs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use apium::prelude::*;
+use apium_peers::redis_server::RedisServer;
+use tokio::sync::watch;
+
+use crate::faults::celery;
+use crate::faults::crew::Crew;
+use crate::faults::kills::{Kills, kill};
+use crate::faults::look::Look;
+use crate::faults::row::{Outcome, Row};
+use crate::faults::run_log::RunLog;
+use crate::faults::size::Size;
+use crate::faults::tasks::{Setup, mark, stalls_of};
+use crate::place::Place;
+
+/// How many tasks are called at a time.
+const ROUND: u64 = 40;
+
+/// The visibility timeout of the share with Python's workers.
+const VISIBILITY: Duration = Duration::from_secs(2);
+
+/// How long nothing may happen in the end before what is missing counts as lost.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The check.
+pub async fn check(size: &Size) -> Result<Row, BoxError> {
+    let mixed = size.kills / 5;
+    let alone = apium(size.kills - mixed, false, size.kills >= 200).await?;
+    let apium = alone.and(apium(mixed, true, false).await?);
+    let celery = if size.celery { Some(celery_loses(size.celery_kills).await?) } else { None };
+    Ok(Row { promise: "P1", what: "nothing lost", apium, celery })
+}
+
+async fn apium(count: usize, with_python: bool, every_place: bool) -> Result<Outcome, BoxError> {
+    let server = RedisServer::start();
+    let place = Place::new()?;
+    let log = RunLog::open(&place.folder().join("runs"))?;
+    let mut setup = Setup::new(server.url(0));
+    setup.options = format!("visibility_timeout={}", VISIBILITY.as_secs());
+    let _sweepers: Vec<_> = if with_python {
+        ["one", "two"].map(|name| celery::sweeper(&setup.url, log.path(), VISIBILITY, name)).into()
+    } else {
+        Vec::new()
+    };
+    let crew = Crew::new(setup.clone(), log.path());
+    let app = setup.app().await?;
+    let mut kills = Kills::default();
+    let (done, over) = watch::channel(false);
+    let killer = async {
+        let workers = kill(&crew, &server, count, &mut kills).await;
+        // The caller may have failed and be gone already.
+        let _ = done.send(true);
+        workers
+    };
+    let (published, workers) = tokio::join!(call_until(&app, over), killer);
+    let (published, workers) = (published?, workers?);
+    settle(&log, &published).await?;
+    for worker in workers {
+        if !worker.stop()? {
+            return Err("a worker that was not killed failed".into());
+        }
+    }
+    app.close().await?;
+    let runs = log.by_number()?;
+    let stalls = RunLog::open(&stalls_of(log.path()))?.read()?;
+    stalls.iter().for_each(|stall| kills.stalled(stall));
+    let mut look = Look::at(&setup.url)?;
+    let left = look.left()?;
+    let ids: Vec<String> = published.iter().copied().map(id).collect();
+    let unanswered = look.unanswered(&ids)?;
+    let lost = published.iter().filter(|number| !runs.contains_key(number)).count();
+    let repeated: usize = runs.values().map(|runs| runs.len() - 1).sum();
+    let unexplained: usize = runs.values().map(|runs| kills.unexplained(runs)).sum();
+    let missed = if every_place { kills.missed() } else { Vec::new() };
+    let faults = lost + unexplained + unanswered + missed.len();
+    let kept = faults == 0 && left.total() == 0 && !published.is_empty();
+    let at = kills.at.values().sum::<usize>();
+    let mut text = format!(
+        "{} kills ({} at {} named places, {} while stopping, {} after a stop longer than the lease), {} disturbances{}: \
+         {} published, {lost} lost, {repeated} repeated, all but {unexplained} explained by a kill",
+        kills.total(),
+        at,
+        kills.at.len(),
+        kills.closing,
+        kills.frozen,
+        kills.disturbed,
+        if with_python { ", Python sweeping" } else { "" },
+        published.len(),
+    );
+    for (count, what) in [(unanswered as u64, "without a result"), (left.total(), "left over")] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    if !stalls.is_empty() {
+        text += &format!(", the machine stalled {} times", stalls.len());
+    }
+    for (number, runs) in runs.iter().filter(|(_, runs)| kills.unexplained(runs) > 0).take(5) {
+        text += &format!(", {number}: {}", kills.describe(runs));
+    }
+    if left.total() > 0 {
+        text += &format!(" ({left:?})");
+    }
+    if !missed.is_empty() {
+        text += &format!(", nobody died at {}", missed.join(" "));
+    }
+    Ok(Outcome::new(kept, text))
+}
+
+fn id(number: u64) -> String {
+    format!("faults-{number}")
+}
+
+/// Calls tasks until it is told to end; the numbers whose calls returned.
+async fn call_until(app: &App, mut over: watch::Receiver<bool>) -> Result<BTreeSet<u64>, BoxError> {
+    let mut published = BTreeSet::new();
+    let mut next = 0_u64;
+    while !*over.borrow_and_update() {
+        let (single, batch): (Vec<u64>, Vec<u64>) = (next..next + ROUND).partition(|number| number % 4 == 1);
+        next += ROUND;
+        let singles = single.into_iter().map(|number| async move {
+            let call = mark::delay(number, number % 5).task_id(id(number));
+            let call = if number % 10 == 5 { call.countdown(Duration::from_millis(50)) } else { call };
+            call.send(app).await.map(|_| number)
+        });
+        // The server may be away for longer than publishing waits: who called knows that then.
+        published.extend(futures_util::future::join_all(singles).await.into_iter().flatten());
+        let calls = batch.iter().map(|number| mark::s(*number, *number % 5).task_id(id(*number)));
+        if Batch::of(calls).send_all(app).await.is_ok() {
+            published.extend(batch);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(published)
+}
+
+/// Waits until everything was executed, or nothing happens any more.
+async fn settle(log: &RunLog, published: &BTreeSet<u64>) -> Result<(), BoxError> {
+    let mut before = 0;
+    loop {
+        let runs = log.read()?;
+        let seen: BTreeSet<u64> = runs.iter().map(|ran| ran.number).collect();
+        if published.is_subset(&seen) {
+            break;
+        }
+        if runs.len() == before {
+            break;
+        }
+        before = runs.len();
+        log.wait(PATIENCE, |runs| runs.len() > before).await?;
+    }
+    // A last repetition may be under way: a worker that was killed after its run and before its end was written.
+    tokio::time::sleep(VISIBILITY * 2).await;
+    Ok(())
+}
+
+/// Celery's worker, killed between the pop of a message and the note that it is out, and at random.
+async fn celery_loses(random: usize) -> Result<Outcome, BoxError> {
+    const AT_PLACE: usize = 3;
+    const TASKS: u64 = 10;
+    let server = RedisServer::start();
+    let place = Place::new()?;
+    let log = RunLog::open(&place.folder().join("runs"))?;
+    let setup = Setup::new(server.url(0));
+    let app = setup.app().await?;
+    let options = celery::eager(Duration::from_secs(1));
+    let worker = || celery::worker(&setup.url, log.path(), &options).args(["-P", "solo", "-n", "victim@here"]);
+    let mut published = 0;
+    for kill in 0..AT_PLACE + random {
+        // Numbers that end with 3 are tasks that Apium's retry.
+        let numbers = (published..).filter(|number| number % 10 != 3).take(TASKS as usize).collect::<Vec<u64>>();
+        published = numbers.last().map_or(published, |last| last + 1);
+        let mut victim = if kill < AT_PLACE { worker().env("FAULTS_KILL_AT", "4") } else { worker() }.start();
+        for number in &numbers {
+            mark::delay(*number, 5).send(&app).await?;
+        }
+        if kill < AT_PLACE {
+            victim.wait();
+        } else {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..100))).await;
+            victim.kill();
+        }
+    }
+    let all: BTreeSet<u64> = (0..published).filter(|number| number % 10 != 3).collect();
+    let _last = worker().start();
+    log.wait(Duration::from_secs(15), |runs| {
+        let seen: BTreeSet<u64> = runs.iter().map(|ran| ran.number).collect();
+        all.is_subset(&seen)
+    })
+    .await?;
+    app.close().await?;
+    let runs = log.by_number()?;
+    let lost = all.iter().filter(|number| !runs.contains_key(number)).count();
+    let text = format!(
+        "{AT_PLACE} kills between the pop and the note in unacked, {random} at random: {} published, {lost} lost",
+        all.len()
+    );
+    Ok(Outcome::new(lost == 0, text))
+}

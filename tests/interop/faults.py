@@ -1,0 +1,109 @@
+"""Celery's side of the fault tests: the tasks of `harness/src/faults/tasks.rs`, writing the same log, and callers.
+
+Configured from the environment:
+
+    BROKER_URL, RESULT_BACKEND    addresses; an empty backend stores nothing
+    FAULTS_LOG                    where runs are noted
+    FAULTS_OPTIONS                broker_transport_options, as JSON
+    FAULTS_KILL_AT                the process kills itself when it has popped so many messages, before it notes that they are out
+
+As a program it is a caller: `faults.py publish` publishes one task and prints how long that took and what came of it;
+`faults.py get` publishes a task of two seconds, loses its subscription until the result is stored, and prints what `get` did.
+"""
+
+import json
+import os
+import signal
+import struct
+import sys
+import time
+
+from celery import Celery
+
+app = Celery("faults", broker=os.environ["BROKER_URL"], backend=os.environ.get("RESULT_BACKEND") or None)
+app.conf.update(
+    task_acks_late=True,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options=json.loads(os.environ.get("FAULTS_OPTIONS") or "{}"),
+    worker_hijack_root_logger=False,
+)
+
+
+def note(number):
+    """Notes a run: one short write, which survives `kill -9`."""
+    entry = struct.pack("<QQq", number, os.getpid(), time.time_ns() // 1000)
+    with open(os.environ["FAULTS_LOG"], "ab", buffering=0) as log:
+        log.write(entry)
+
+
+@app.task(name="faults.mark")
+def mark(number, millis):
+    """Takes its time and then notes its number."""
+    time.sleep(millis / 1000)
+    note(number)
+    return number
+
+
+@app.task(name="faults.begin")
+def begin(number, millis):
+    """Notes its number when it begins, and then takes its time."""
+    note(number)
+    time.sleep(millis / 1000)
+    return number
+
+
+def die_at(count):
+    """Kills the process between the pop of a message and the note that it is out."""
+    from kombu.transport.redis import Transport
+
+    deliver = Transport._deliver
+
+    def dying(self, *args):
+        nonlocal count
+        count -= 1
+        if count == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return deliver(self, *args)
+
+    Transport._deliver = dying
+
+
+if os.environ.get("FAULTS_KILL_AT"):
+    die_at(int(os.environ["FAULTS_KILL_AT"]))
+
+
+def publish():
+    """Publishes one task; how long that took."""
+    began = time.monotonic()
+    try:
+        mark.delay(1, 0)
+        outcome = "published"
+    except Exception as error:
+        outcome = type(error).__name__
+    print(f"{time.monotonic() - began:.1f} s: {outcome}")
+
+
+def get():
+    """Waits for a result whose notification is lost."""
+    import threading
+
+    import redis
+
+    result = mark.delay(1, 2000)
+    began = time.monotonic()
+    def cut():
+        look = redis.Redis.from_url(os.environ["BROKER_URL"])
+        while not look.exists("celery-task-meta-" + result.id):
+            look.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            time.sleep(0.02)
+
+    threading.Thread(target=cut, daemon=True).start()
+    try:
+        outcome = f"got {result.get(timeout=20)}"
+    except Exception as error:
+        outcome = type(error).__name__
+    print(f"{time.monotonic() - began:.1f} s: {outcome}")
+
+
+if __name__ == "__main__":
+    {"publish": publish, "get": get}[sys.argv[1]]()
