@@ -187,6 +187,7 @@ impl Work {
 
     /// Others took this consumer for dead, or the server has forgotten everything.
     async fn enter_anew(&self, old: &str) -> Result<()> {
+        self.core.link.learn_time().await?;
         let id = fresh_id();
         self.register(&id).await?;
         let lost = self.seat.enter_anew(id);
@@ -212,7 +213,11 @@ impl Work {
             let first: Vec<(String, f64)> = redis::from_redis_value(answer).unwrap_or_default();
             let Some((id, deadline)) = first.into_iter().next() else { return Ok(Instant::now() + self.lease()) };
             let id = id.strip_prefix(MARK).unwrap_or(&id);
-            let left = deadline as i64 - self.core.link.server_now();
+            let mut left = deadline as i64 - self.core.link.server_now();
+            if left <= 0 {
+                self.core.link.learn_time().await?;
+                left = deadline as i64 - self.core.link.server_now();
+            }
             if left > 0 {
                 // Not all at the same time.
                 let spread = fastrand::u64(50..=500).min(self.lease().as_millis() as u64 / 4);

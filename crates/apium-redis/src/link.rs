@@ -35,8 +35,9 @@ struct Shared {
     state: Mutex<State>,
     /// Held by whoever connects; the others wait for what comes of it.
     connecting: tokio::sync::Mutex<()>,
-    /// The server's clock minus this machine's, in milliseconds.
+    /// The server's clock when the link was made, in milliseconds, as far as is known.
     offset: AtomicI64,
+    made: Instant,
     /// Counts connections.
     generation: watch::Sender<u64>,
     /// Commands sent since the link was made, for tests and measurements.
@@ -53,14 +54,30 @@ struct State {
     connected_at: Option<Instant>,
 }
 
+impl Shared {
+    /// Milliseconds by a clock that nobody sets.
+    fn since_made(&self) -> i64 {
+        i64::try_from(self.made.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
+    }
+
+    /// Takes an answer to TIME.
+    fn learn(&self, time: &Value) {
+        if let Ok((seconds, micros)) = redis::from_redis_value_ref::<(i64, i64)>(time) {
+            self.offset.store(seconds * 1000 + micros / 1000 - self.since_made(), Ordering::Relaxed);
+        }
+    }
+}
+
 impl Link {
     pub(crate) fn new(target: Target, clock: Clock) -> Self {
+        let clock_now = clock.now().as_millisecond();
         Self(Arc::new(Shared {
             target,
             clock,
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
-            offset: AtomicI64::new(0),
+            offset: AtomicI64::new(clock_now),
+            made: Instant::now(),
             generation: watch::Sender::new(0),
             sent: AtomicU64::new(0),
             closed: watch::Sender::new(false),
@@ -81,7 +98,15 @@ impl Link {
 
     /// Milliseconds since the epoch by the server's clock, which is the same for all workers.
     pub(crate) fn server_now(&self) -> i64 {
-        self.0.clock.now().as_millisecond() + self.0.offset.load(Ordering::Relaxed)
+        self.0.since_made() + self.0.offset.load(Ordering::Relaxed)
+    }
+
+    /// Asks the server for its time: before others are taken for dead, and after others have done so with us. Since it was asked last
+    /// this machine may have slept, and the server's clock may have been set.
+    pub(crate) async fn learn_time(&self) -> Result<()> {
+        let time = self.command("ask for the time", &redis::cmd("TIME")).await?;
+        self.0.learn(&time);
+        Ok(())
     }
 
     /// Counts up with each connection.
@@ -275,11 +300,8 @@ impl Link {
         let answers = asked
             .map_err(|_| too_slow("connect", place, self.0.target.connect_timeout))?
             .map_err(|error| from_redis("connect", place, error))?;
-        if let Some(time) = answers.first()
-            && let Ok((seconds, micros)) = redis::from_redis_value_ref::<(i64, i64)>(time)
-        {
-            let server = seconds * 1000 + micros / 1000;
-            self.0.offset.store(server - self.0.clock.now().as_millisecond(), Ordering::Relaxed);
+        if let Some(time) = answers.first() {
+            self.0.learn(time);
         }
         let role: Option<String> = match answers.get(1) {
             Some(Value::Array(parts)) => parts.first().and_then(|role| redis::from_redis_value_ref(role).ok()),

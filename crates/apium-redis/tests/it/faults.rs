@@ -219,3 +219,32 @@ async fn a_list_of_another_type_costs_the_others_nothing() {
     apium_peers::redis::cmd("DEL").arg(steps).query::<()>(&mut look).unwrap();
     assert_eq!(next(&mut consumer).await, "one");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_forward_buries_nobody() {
+    let server = RedisServer::start();
+    let direct = broker(&server.url(0), &[]).await;
+    direct.publish(vec![message("one")]).await.unwrap();
+    let mut working = direct.consume(spec("q")).await.unwrap();
+    let held = soon("the message", working.next(10)).await.unwrap();
+    let first = alive(&server).remove(0);
+    let clock = Clock::manual(Clock::system().now());
+    let address = Address::parse(&server.url(0)).unwrap();
+    let other = RedisDriver::new().broker(address, DriverOptions::new(clock.clone())).await.unwrap();
+    let _idle = other.consume(spec("q")).await.unwrap();
+    clock.advance(Duration::from_secs(3600));
+    // It looks after the dead at least once while the other shows life for three leases.
+    let score = |look: &mut apium_peers::redis::Connection| -> Option<f64> {
+        apium_peers::redis::cmd("ZSCORE").arg("_apium.alive").arg(&first).query(look).unwrap()
+    };
+    let mut look = connection(&server);
+    let began = score(&mut look).unwrap();
+    soon("signs of life", async {
+        while score(&mut look).is_some_and(|now| now < began + 3000.0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(score(&mut look).is_some_and(f64::is_finite), "it is being buried");
+    working.acker().ack(vec![held[0].receipt.clone()]).await.unwrap();
+}
