@@ -170,7 +170,7 @@ async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
     // The claim is on its way now.
     assert!(tokio::time::timeout(Duration::from_millis(100), closing.next(10)).await.is_err());
     let (closed, ()) = tokio::join!(closing.close(), async {
-        tokio::time::sleep(Duration::from_millis(2500)).await;
+        Clock::system().sleep(Duration::from_millis(2500)).await;
         server.resume();
     });
     drop(closed);
@@ -210,8 +210,5 @@ async fn a_list_of_another_type_costs_the_others_nothing() {
     let steps = "q\u{6}\u{16}3";
     apium_peers::redis::cmd("SET").arg(steps).arg("no list").query::<()>(&mut look).unwrap();
     let mut consumer = direct.consume(spec("q")).await.unwrap();
-    let refused = soon("an answer", consumer.next(10)).await;
-    assert!(refused.is_err(), "{refused:?}");
-    apium_peers::redis::cmd("DEL").arg(steps).query::<()>(&mut look).unwrap();
     assert_eq!(next(&mut consumer).await, "one");
 }
