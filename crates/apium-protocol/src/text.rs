@@ -140,7 +140,11 @@ mod tests {
                 for byte in 0..=u8::MAX {
                     let mut bytes = plain.clone();
                     bytes[place] = byte;
-                    assert_eq!(first_special(&bytes), (!is_plain(byte)).then_some(place), "{byte} at {place} of {length}");
+                    assert_eq!(
+                        first_special(&bytes),
+                        (!is_plain(byte)).then_some(place),
+                        "{byte} at {place} of {length}"
+                    );
                 }
             }
         }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_transport::error::Result;
+use apium_transport::error::{ErrorKind, Result};
 use redis::Value;
 use tokio::time::Instant;
 
@@ -72,6 +72,12 @@ impl Work {
         self.lease().min(self.core.options.visibility) / 3
     }
 
+    /// For how long nobody is taken for dead after the server was away or refused, so that everybody can come back: longer than
+    /// the pauses between attempts.
+    fn grace(&self) -> Duration {
+        self.lease().clamp(Duration::from_secs(2), Duration::from_secs(5))
+    }
+
     fn deadline(&self) -> i64 {
         self.core.link.server_now() + i64::try_from(self.lease().as_millis()).unwrap_or(i64::MAX / 2)
     }
@@ -120,9 +126,11 @@ impl Work {
             if let Err(error) = self.attend(&mut plan).await {
                 tracing::debug!(%error, "could not look after a consumer; trying again");
                 let soon = Instant::now() + (self.lease() / 10).min(Duration::from_secs(1));
-                for time in [&mut plan.beat, &mut plan.sweep, &mut plan.visible].into_iter().chain(plan.eta.as_mut()) {
+                for time in [&mut plan.beat, &mut plan.visible].into_iter().chain(plan.eta.as_mut()) {
                     *time = (*time).max(soon);
                 }
+                // What kept this consumer from showing life may have kept the others from it.
+                plan.sweep = plan.sweep.max(Instant::now() + self.grace());
             }
         }
     }
@@ -156,7 +164,7 @@ impl Work {
         let id = self.seat.id();
         let mut command = redis::cmd("ZADD");
         command.arg(self.core.keys.alive()).arg("XX").arg("GT").arg("CH").arg(self.deadline()).arg(&*id);
-        let known = self.core.link.command(WHAT, &command).await?;
+        let known = self.core.link.show_life(WHAT, &command).await?;
         if known == Value::Int(0) && !self.is_registered(&id).await? {
             return self.enter_anew(&id).await;
         }
@@ -199,17 +207,22 @@ impl Work {
     /// Looks after the dead; answers when to look again.
     async fn sweep(&self) -> Result<Instant> {
         const WHAT: &str = "look after dead consumers";
-        // After the server was away everybody must have had the time to come back.
-        let grace = self.lease().min(Duration::from_secs(5));
-        if let Some(left) = grace.checked_sub(self.core.link.age().unwrap_or_default()).filter(|left| !left.is_zero())
+        if let Some(left) =
+            self.grace().checked_sub(self.core.link.age().unwrap_or_default()).filter(|left| !left.is_zero())
             && *self.core.link.generations().borrow() > 1
         {
             return Ok(Instant::now() + left);
         }
+        let mut passed = 0;
         loop {
             let mut command = redis::cmd("ZRANGE");
-            command.arg(self.core.keys.alive()).arg(0).arg(0).arg("WITHSCORES");
+            command.arg(self.core.keys.alive()).arg(passed).arg(passed).arg("WITHSCORES");
+            let asked = Instant::now();
             let answer = self.core.link.command(WHAT, &command).await?;
+            if asked.elapsed() > self.beat() {
+                // It was held up, and with it everybody's signs of life.
+                return Ok(Instant::now() + self.grace());
+            }
             let first: Vec<(String, f64)> = redis::from_redis_value(answer).unwrap_or_default();
             let Some((id, deadline)) = first.into_iter().next() else { return Ok(Instant::now() + self.lease()) };
             let id = id.strip_prefix(MARK).unwrap_or(&id);
@@ -227,7 +240,14 @@ impl Work {
                 self.show_life().await?;
                 continue;
             }
-            bury(&self.core, id, Some(deadline)).await?;
+            match bury(&self.core, id, Some(deadline)).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    // A key that it needs is of another type; the other dead are buried all the same.
+                    tracing::warn!(%error, consumer = id, "could not give on what a dead worker held; trying again");
+                    passed += 1;
+                }
+                buried => buried?,
+            }
         }
     }
 }

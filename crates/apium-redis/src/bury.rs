@@ -70,11 +70,22 @@ async fn give_on_tags(core: &Core, mut tags: Vec<(String, bool)>, limit: u32) ->
     let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
     for part in tags.chunks(PART) {
-        let (left, _) = read(core, part).await?;
+        let (left, empty) = read(core, part).await?;
         give_on(core, &left, limit).await?;
+        forget(core, &empty).await?;
         reached("bury-part");
     }
     Ok(())
+}
+
+/// Takes tags out of the index that no message stands behind, as kombu does.
+async fn forget(core: &Core, empty: &[&str]) -> Result<()> {
+    if empty.is_empty() {
+        return Ok(());
+    }
+    let mut command = redis::cmd("ZREM");
+    command.arg(core.keys.index()).arg(empty);
+    core.link.command(WHAT, &command).await.map(drop)
 }
 
 /// The tags of a consumer in the index, each with whether its run has begun.
@@ -237,11 +248,7 @@ pub(crate) async fn restore_visible(core: &Core) -> Result<()> {
         if !restored.is_empty() {
             tracing::info!(count = restored.len(), "gave on what a worker held longer than the visibility timeout");
         }
-        if !empty.is_empty() {
-            let mut command = redis::cmd("ZREM");
-            command.arg(core.keys.index()).arg(&empty);
-            core.link.command(WHAT, &command).await?;
-        }
+        forget(core, &empty).await?;
         if tags.len() < PART {
             return Ok(());
         }

@@ -23,9 +23,9 @@ pub(crate) struct Card {
 
 /// Nobody looks for this consumer any more.
 pub(crate) async fn unregister(core: &Core, id: &str) -> Result<()> {
+    // No transaction: it would be refused when memory is full. Without its card it is still found, and unregistered again.
     let mut pipeline = redis::pipe();
-    pipeline.atomic();
-    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id).arg(format!("{MARK}{id}"));
     pipeline.cmd("HDEL").arg(core.keys.consumers()).arg(id);
+    pipeline.cmd("ZREM").arg(core.keys.alive()).arg(id).arg(format!("{MARK}{id}"));
     core.link.pipeline("leave", &pipeline).await.map(drop)
 }

@@ -5,11 +5,14 @@ use std::fmt;
 use apium_transport::error::{Error, ErrorKind};
 use redis::{RedisError, ServerErrorKind};
 
+const NO_PERMISSION: (ErrorKind, &str) =
+    (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page");
+
 /// What an error of the server means: its kind, and what to do about it.
-fn of_server(code: &str) -> (ErrorKind, &'static str) {
-    match code {
+fn of_server(told: &Told) -> (ErrorKind, &'static str) {
+    match told.code.as_str() {
         "LOADING" => (ErrorKind::Unavailable, "the server is loading its data; it will answer when it is done"),
-        "READONLY" => (
+        "READONLY" | "UNBLOCKED" => (
             ErrorKind::Unavailable,
             "the server is a replica, as after a failover; the address must lead to the master",
         ),
@@ -24,33 +27,71 @@ fn of_server(code: &str) -> (ErrorKind, &'static str) {
             (ErrorKind::Refused, "it wants a password: write redis://:password@host or redis://user:password@host")
         }
         "WRONGPASS" => (ErrorKind::Refused, "user name or password are wrong"),
-        "NOPERM" => {
-            (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page")
-        }
-        "WRONGTYPE" => (ErrorKind::Corrupt, "a key of that name is of another type: another program uses it"),
+        "NOPERM" => NO_PERMISSION,
+        "DENIED" => (ErrorKind::Refused, "it serves its own machine only until it has a password"),
+        "WRONGTYPE" => (ErrorKind::Corrupt, "a key is of another type than here, as if another program used it"),
+        "ERR" => of_text(&told.detail),
         _ => (ErrorKind::Other, ""),
     }
 }
 
-/// The code that an error of the server begins with. Errors from inside a script carry it in their text.
-fn code(error: &RedisError) -> Option<&str> {
-    const KNOWN: &[&str] = &["OOM", "WRONGTYPE", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"];
-    let code = error.code()?;
-    if !matches!(code, "ERR" | "EXECABORT") {
-        return Some(code);
+/// What an error without a code of its own means.
+fn of_text(text: &str) -> (ErrorKind, &'static str) {
+    match text {
+        text if text.contains("max number of clients") => {
+            (ErrorKind::Unavailable, "it has as many connections as it takes: raise maxclients, or start fewer workers")
+        }
+        text if text.contains("DB index is out of range") => {
+            (ErrorKind::Refused, "it has no database of this number; its option databases says how many there are")
+        }
+        text if text.contains("without any password configured") => {
+            (ErrorKind::Refused, "it has no password: take the one in the address away")
+        }
+        text if text.contains("user executing the script can't") => NO_PERMISSION,
+        // A script that touches what another node of the cluster has now.
+        text if text.contains("non local key") => {
+            (ErrorKind::Unavailable, "another node of the cluster serves this now")
+        }
+        _ => (ErrorKind::Other, ""),
     }
-    let detail = error.detail().unwrap_or_default();
-    KNOWN
-        .iter()
-        .copied()
-        .find(|known| detail.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == *known))
-        .or(Some(code))
+}
+
+/// An error as the server told it.
+#[derive(Debug)]
+struct Told {
+    code: String,
+    detail: String,
+    /// Of a pipeline, which of its commands failed first.
+    place: usize,
+}
+
+/// What the server told. Errors from inside a script carry their code in their text.
+fn told(error: &RedisError) -> Option<Told> {
+    const KNOWN: &[&str] = &["OOM", "WRONGTYPE", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"];
+    let errors = error.clone().into_server_errors();
+    let (place, code, detail) = match errors.as_deref() {
+        Some([(place, first), ..]) => (*place, first.code(), first.details()),
+        _ => (0, error.code()?, error.detail()),
+    };
+    let detail = detail.unwrap_or_default();
+    // Redis 6 begins with the place in the script.
+    let inner = (matches!(code, "ERR" | "EXECABORT") || code.starts_with('@')).then(|| {
+        let words = |known: &str| detail.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == known);
+        KNOWN.iter().copied().find(|known| words(known))
+    });
+    let code = inner.flatten().unwrap_or(code).to_owned();
+    Some(Told { code, detail: detail.to_owned(), place })
+}
+
+/// Of a pipeline, which command failed because of its key: it is of another type.
+pub(crate) fn key_trouble(error: &RedisError) -> Option<usize> {
+    told(error).filter(|told| told.code == "WRONGTYPE").map(|told| told.place)
 }
 
 /// An error of the client library as one of ours; `what` was attempted at `place`.
 pub(crate) fn from_redis(what: &str, place: &dyn fmt::Display, error: RedisError) -> Error {
-    let (kind, hint) = match code(&error) {
-        Some(code) => of_server(code),
+    let (kind, hint) = match told(&error) {
+        Some(told) => of_server(&told),
         None if error.is_timeout() => (ErrorKind::Timeout, ""),
         None => match error.kind() {
             redis::ErrorKind::Io => (ErrorKind::Connection, ""),
@@ -74,8 +115,15 @@ pub(crate) fn odd_answer(what: &str) -> Error {
 
 /// Whether the connection is of no use any more after this error.
 pub(crate) fn spoils_connection(error: &RedisError) -> bool {
-    let moved = matches!(code(error), Some("READONLY" | "MOVED" | "ASK" | "MASTERDOWN" | "LOADING" | "NOAUTH"));
+    const MOVED: &[&str] = &["READONLY", "UNBLOCKED", "MOVED", "ASK", "MASTERDOWN", "LOADING", "NOAUTH"];
+    let moved =
+        told(error).is_some_and(|told| MOVED.contains(&told.code.as_str()) || told.detail.contains("non local key"));
     moved || error.is_unrecoverable_error() || error.is_timeout() || error.is_io_error()
+}
+
+/// Whether the server has no memory for it.
+pub(crate) fn is_out_of_memory(error: &RedisError) -> bool {
+    told(error).is_some_and(|told| told.code == "OOM")
 }
 
 /// Whether the server does not know the script.

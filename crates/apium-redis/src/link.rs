@@ -16,10 +16,10 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::connect::{Connection, connect, too_slow};
-use crate::errors::{from_redis, is_unknown_script, spoils_connection};
-use crate::options::target::Target;
-use crate::script::Script;
+use crate::connect::{Connection, Greeted, connect, too_slow};
+use crate::errors::{from_redis, is_out_of_memory, is_unknown_script, key_trouble, spoils_connection};
+use crate::options::target::{Place, Target};
+use crate::script::{SHOW_LIFE, Script};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -63,8 +63,13 @@ impl Shared {
     /// Takes an answer to TIME.
     fn learn(&self, time: &Value) {
         if let Ok((seconds, micros)) = redis::from_redis_value_ref::<(i64, i64)>(time) {
-            self.offset.store(seconds * 1000 + micros / 1000 - self.since_made(), Ordering::Relaxed);
+            self.set_time(seconds * 1000 + micros / 1000);
         }
+    }
+
+    /// The server's clock shows so many milliseconds now.
+    fn set_time(&self, server: i64) {
+        self.offset.store(server - self.since_made(), Ordering::Relaxed);
     }
 }
 
@@ -129,6 +134,11 @@ impl Link {
         }
     }
 
+    /// Where the present connection leads to.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.lock().connection.as_ref().map(|(connection, _)| connection.place.clone())
+    }
+
     /// From now on everything is refused. What waits ends.
     pub(crate) fn close(&self) {
         self.0.closed.send_replace(true);
@@ -156,13 +166,40 @@ impl Link {
 
     /// Runs one command within the target's deadline.
     pub(crate) async fn command(&self, what: &str, command: &Cmd) -> Result<Value> {
-        self.run(what, self.0.target.answer_timeout, async |raw| raw.send_packed_command(command).await).await
+        let key = |_: usize| key_of(command);
+        self.run(what, key, async |raw| raw.send_packed_command(command).await).await
+    }
+
+    /// Runs a ZADD that shows life. With memory full it costs a trip more, and is done: who cannot show life is taken for dead.
+    pub(crate) async fn show_life(&self, what: &str, zadd: &Cmd) -> Result<Value> {
+        let key = |_: usize| key_of(zadd);
+        self.run(what, key, async |raw| {
+            let answer = raw.send_packed_command(zadd).await;
+            let refused = match &answer {
+                Ok(Value::ServerError(error)) => is_out_of_memory(&error.clone().into()),
+                Ok(_) => false,
+                Err(error) => is_out_of_memory(error),
+            };
+            if !refused {
+                return answer;
+            }
+            let mut command = redis::cmd("EVAL");
+            command.arg(SHOW_LIFE.text()).arg(1);
+            for arg in zadd.args_iter().skip(1) {
+                if let redis::Arg::Simple(arg) = arg {
+                    command.arg(arg);
+                }
+            }
+            raw.send_packed_command(&command).await
+        })
+        .await
     }
 
     /// Runs commands in one write and answers what each of them answered; an error of one is the error of all.
     pub(crate) async fn pipeline(&self, what: &str, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        let key = |place: usize| pipeline.cmd_iter().nth(place).and_then(key_of);
         let answers = self
-            .run(what, self.0.target.answer_timeout, async |raw| {
+            .run(what, key, async |raw| {
                 let answer: Value = pipeline.query_async(raw).await?;
                 Ok(answer)
             })
@@ -176,39 +213,51 @@ impl Link {
 
     /// Runs a script by its hash, and by its text where the server does not know it yet.
     pub(crate) async fn script(&self, what: &str, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Value> {
-        self.run(what, self.0.target.answer_timeout, async |raw| {
-            let mut command = redis::cmd("EVALSHA");
-            command.arg(script.hash());
-            fill(&mut command);
-            match raw.send_packed_command(&command).await {
-                Err(error) if is_unknown_script(&error) => {}
-                Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {}
-                answer => return answer,
-            }
-            let mut command = redis::cmd("EVAL");
-            command.arg(script.text());
-            fill(&mut command);
-            raw.send_packed_command(&command).await
-        })
+        // Which key it is, the scripts say themselves.
+        self.run(
+            what,
+            |_| None,
+            async |raw| {
+                let mut command = redis::cmd("EVALSHA");
+                command.arg(script.hash());
+                fill(&mut command);
+                match raw.send_packed_command(&command).await {
+                    Err(error) if is_unknown_script(&error) => {}
+                    Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {}
+                    answer => return answer,
+                }
+                let mut command = redis::cmd("EVAL");
+                command.arg(script.text());
+                fill(&mut command);
+                raw.send_packed_command(&command).await
+            },
+        )
         .await
     }
 
     async fn run(
         &self,
         what: &str,
-        limit: Duration,
+        key: impl Fn(usize) -> Option<String>,
         work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<Value, RedisError>,
     ) -> Result<Value> {
         self.check_open(what)?;
+        let limit = self.0.target.answer_timeout;
         let deadline = Instant::now() + limit;
         let (mut connection, generation) = self.connection(what, deadline).await?;
         self.0.sent.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::time::timeout_at(deadline, work(&mut connection.raw)).await;
         let place = connection.place;
+        let answer = match answer {
+            Ok(Ok(Value::ServerError(error))) => Ok(Err(error.into())),
+            answer => answer,
+        };
         match answer {
-            Ok(Ok(Value::ServerError(error))) => Err(self.failed(what, &place, generation, error.into())),
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.failed(what, &place, generation, error)),
+            Ok(Err(error)) => match key_trouble(&error).and_then(key) {
+                Some(key) => Err(self.failed(&format!("{what}, with the key {key:?},"), &place, generation, error)),
+                None => Err(self.failed(what, &place, generation, error)),
+            },
             Err(_) => {
                 let error = too_slow(what, &place, limit);
                 self.drop_connection(generation, &error);
@@ -247,9 +296,17 @@ impl Link {
         if let Some(present) = self.present() {
             return Ok(present);
         }
-        let place = "the server";
         let limit = self.0.target.answer_timeout;
-        let late = |_| too_slow(&format!("{what}: connect"), &place, limit);
+        let late = |_| {
+            let why = self
+                .lock()
+                .broken
+                .clone()
+                .map(|(since, why)| format!("; it is away since {since}: {why}"))
+                .unwrap_or_default();
+            let text = format!("{what}: no connection to the server within {limit:?}{why}");
+            Error::new(ErrorKind::Timeout, text)
+        };
         let _alone = tokio::time::timeout_at(deadline, self.0.connecting.lock()).await.map_err(late)?;
         if let Some(present) = self.present() {
             return Ok(present);
@@ -289,28 +346,20 @@ impl Link {
         }
     }
 
-    /// Connects, learns the server's time and sees that it is one that can serve.
+    /// Connects and learns the server's time.
     async fn open(&self) -> Result<Connection> {
-        let mut connection = connect(&self.0.target).await?;
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("TIME").cmd("ROLE");
-        let asking = pipeline.query_async::<Vec<Value>>(&mut connection.raw);
-        let asked = tokio::time::timeout(self.0.target.connect_timeout, asking).await;
-        let place = &connection.place;
-        let answers = asked
-            .map_err(|_| too_slow("connect", place, self.0.target.connect_timeout))?
-            .map_err(|error| from_redis("connect", place, error))?;
-        if let Some(time) = answers.first() {
-            self.0.learn(time);
-        }
-        let role: Option<String> = match answers.get(1) {
-            Some(Value::Array(parts)) => parts.first().and_then(|role| redis::from_redis_value_ref(role).ok()),
-            _ => None,
-        };
-        if role.is_some_and(|role| role != "master") {
-            let text = format!("connect to {place}: it is a replica; the address must lead to the master");
-            return Err(Error::new(ErrorKind::Unavailable, text));
+        let Greeted { connection, time } = connect(&self.0.target, None).await?;
+        if let Some(server) = time {
+            self.0.set_time(server);
         }
         Ok(connection)
+    }
+}
+
+/// The key of a command that has one.
+fn key_of(command: &Cmd) -> Option<String> {
+    match command.args_iter().nth(1) {
+        Some(redis::Arg::Simple(key)) => Some(String::from_utf8_lossy(key).into_owned()),
+        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use apium_protocol::envelope::encode;
 use apium_protocol::json::Json;
 use apium_protocol::message::Message;
-use apium_transport::error::Result;
+use apium_transport::error::{ErrorKind, Result};
 use apium_transport::outgoing::Outgoing;
 use redis::{Cmd, Pipeline};
 
@@ -50,8 +50,12 @@ impl Core {
         let added = self.bind_new(&mut bindings, by_name(&batch));
         let routes = self.routes(batch).await?;
         if !added.is_empty() {
-            self.link.pipeline("publish", &bindings).await?;
-            self.bound(added);
+            match self.link.pipeline("publish", &bindings).await {
+                Ok(_) => self.bound(added),
+                // With memory full a settlement is done all the same, and the queue is bound by whoever publishes to it next.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(routes)
     }

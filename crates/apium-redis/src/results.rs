@@ -45,7 +45,7 @@ pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRec
 async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<Stored>) -> Result<()> {
     let what = "store results";
     let fill = |command: &mut redis::Cmd| {
-        command.arg(0);
+        command.arg(1).arg(batch.first().map(|record| &record.key));
         batch.iter().for_each(|record| record.append_to(command));
     };
     let Value::BulkString(written) = link.script(what, &STORE, fill).await? else { return Err(odd_answer(what)) };

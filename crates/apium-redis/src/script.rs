@@ -42,6 +42,10 @@ pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(includ
 
 /// Stores a message of a fanout exchange once for each queue.
 pub(crate) static HEARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/heard.lua")));
+
+/// Shows life, also when memory is full.
+pub(crate) static SHOW_LIFE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/show_life.lua")));
+
 /// Writes results.
 pub(crate) static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/store.lua"))));

@@ -16,7 +16,7 @@ pub(crate) async fn touch(core: &Core, what: &'static str, tags: &[(&str, bool)]
     for (tag, begun) in tags {
         command.arg(&scores[usize::from(*begun)]).arg(*tag);
     }
-    if let Value::Int(changed) = core.link.command(what, &command).await?
+    if let Value::Int(changed) = core.link.show_life(what, &command).await?
         && usize::try_from(changed).is_ok_and(|changed| changed == tags.len())
     {
         return Ok(Vec::new());

@@ -14,11 +14,13 @@ use redis::Value;
 use crate::connect::{Connection, connect, too_slow};
 use crate::core::Core;
 use crate::crash::reached;
-use crate::errors::from_redis;
+use crate::errors::{from_redis, key_trouble};
+use crate::options::target::Place;
 
 /// How long one wait lasts before it is begun again. A server that is gone without a word is noticed soon after.
 const LONGEST: Duration = Duration::from_secs(4);
 const GRACE: Duration = Duration::from_secs(2);
+
 /// A connection for waits.
 #[derive(Debug, Clone)]
 pub(crate) struct WaitLine {
@@ -68,9 +70,12 @@ pub(crate) async fn wait(
     line: Option<WaitLine>,
     control: Arc<Control>,
 ) -> Ended {
+    let wanted = core.link.place();
+    // A wait is where the commands go, or what it moves is not found.
+    let line = line.filter(|line| wanted.as_ref().is_none_or(|wanted| *wanted == line.connection.place));
     let mut line = match line {
         Some(line) => line,
-        None => match open(&core).await {
+        None => match open(&core, wanted.as_ref()).await {
             Ok(line) => line,
             Err(error) => return Ended { place, line: None, outcome: Err(error) },
         },
@@ -80,19 +85,19 @@ pub(crate) async fn wait(
         return Ended { place, line: Some(line), outcome: Ok(Outcome::Nothing) };
     }
     let mut command = redis::cmd("BLMOVE");
-    command.arg(list).arg(taken).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
+    command.arg(&list).arg(taken).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
     reached("before-wait");
     let began = tokio::time::Instant::now();
     let moving = line.connection.raw.send_packed_command(&command);
     let answer = tokio::time::timeout(LONGEST + GRACE, moving).await;
     let outcome = match answer {
         Ok(Ok(Value::Nil)) => Ok(Outcome::Nothing),
-        Ok(Ok(Value::ServerError(error))) => Err(failed(&line, error.into())),
+        Ok(Ok(Value::ServerError(error))) => Err(failed(&line, &list, error.into())),
         Ok(Ok(_)) => {
             reached("after-wait");
             Ok(Outcome::Moved { after: began.elapsed() })
         }
-        Ok(Err(error)) => Err(failed(&line, error)),
+        Ok(Err(error)) => Err(failed(&line, &list, error)),
         Err(_) => Err(too_slow(WHAT, &line.connection.place, LONGEST + GRACE)),
     };
     // A connection that failed is not used again.
@@ -102,13 +107,16 @@ pub(crate) async fn wait(
 
 const WHAT: &str = "wait for messages";
 
-fn failed(line: &WaitLine, error: redis::RedisError) -> Error {
-    from_redis(WHAT, &line.connection.place, error)
+fn failed(line: &WaitLine, list: &str, error: redis::RedisError) -> Error {
+    match key_trouble(&error) {
+        Some(_) => from_redis(&format!("{WHAT}, with the key {list:?},"), &line.connection.place, error),
+        None => from_redis(WHAT, &line.connection.place, error),
+    }
 }
 
-async fn open(core: &Core) -> Result<WaitLine> {
+async fn open(core: &Core, wanted: Option<&Place>) -> Result<WaitLine> {
     let target = core.link.target();
-    let mut connection = connect(target).await?;
+    let mut connection = connect(target, wanted).await?.connection;
     let mut command = redis::cmd("CLIENT");
     command.arg("ID");
     let asking = connection.raw.send_packed_command(&command);

@@ -34,18 +34,22 @@ pub(crate) struct Given {
     options: BTreeMap<String, String>,
     address: Address,
     known: Vec<&'static str>,
+    /// What seems to be the query may be the rest of a password, so nothing of it is shown.
+    hidden: bool,
 }
 
 impl Given {
     pub(crate) fn new(address: &Address, extra: &BTreeMap<String, String>) -> Self {
         let mut options = extra.clone();
+        let mut hidden = false;
         for part in address.secret_text().split(';') {
             let Some((_, query)) = part.split_once('?') else { continue };
+            hidden |= query.contains('@');
             for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
                 options.insert(name.into_owned(), value.into_owned());
             }
         }
-        Self { options, address: address.clone(), known: Vec::new() }
+        Self { options, address: address.clone(), known: Vec::new(), hidden }
     }
 
     /// Takes an option by its name.
@@ -74,6 +78,7 @@ impl Given {
 
     /// The error of an option's value.
     pub(crate) fn wrong(&self, name: &str, value: &str, wanted: &str) -> Error {
+        let value = if self.hidden { "**" } else { value };
         let context = format!("read the option {name} of {}: it is {value:?} and must be {wanted}", self.address);
         Error::new(ErrorKind::Address, context)
     }
@@ -90,6 +95,7 @@ impl Given {
         let mut known = self.known.clone();
         known.sort_unstable();
         let known = known.join(", ");
+        let unknown = if self.hidden { "**" } else { unknown };
         Err(self.bad_address(&format!("there is no option {unknown:?}; there are {known}")))
     }
 }

@@ -102,11 +102,19 @@ impl Target {
             }
             places.push((place, login));
         }
-        if let Some(text) = given.take("virtual_host").or_else(|| given.take("db")) {
-            let number = text.trim_start_matches('/').parse::<i64>().ok();
-            database = Some(number.ok_or_else(|| given.wrong("virtual_host", &text, "the number of a database"))?);
+        if places.is_empty() {
+            return Err(given.bad_address("it names no server"));
+        }
+        for name in ["db", "virtual_host"] {
+            if let Some(text) = given.take(name) {
+                let number = text.trim_start_matches('/').parse::<i64>().ok().filter(|number| *number >= 0);
+                database = Some(number.ok_or_else(|| given.wrong(name, &text, "the number of a database"))?);
+            }
         }
         let finding = finding(scheme, given)?;
+        if matches!(finding, Finding::Cluster { .. }) && database.is_some_and(|number| number != 0) {
+            return Err(given.bad_address("a cluster has one database only, with the number 0"));
+        }
         let tls = tls(scheme, given)?;
         let answer_timeout = given.seconds("socket_timeout")?.unwrap_or(Duration::from_secs(5));
         Ok(Self {
@@ -117,6 +125,14 @@ impl Target {
             connect_timeout: options.connect_timeout,
             answer_timeout,
         })
+    }
+
+    /// How long one server may take to be connected. The steps on the way to the one that serves (the places of a list; a
+    /// sentinel or a node that is asked first) end before an answer is due, so that one that is silent does not hide the next.
+    pub(crate) fn patience(&self) -> Duration {
+        let asked_first = u32::from(self.finding != Finding::Direct);
+        let steps = u32::try_from(self.places.len()).unwrap_or(u32::MAX).saturating_add(asked_first);
+        self.connect_timeout.min(self.answer_timeout.mul_f64(0.8) / steps.max(1))
     }
 
     /// Whether two targets are one store.
@@ -137,8 +153,13 @@ const HOW: &str = "write redis://[user:password@]host[:port][/database], rediss:
 /// One part of an address: its place, who connects, and the path behind it.
 fn place(part: &str, scheme: &str) -> Option<(Place, Login, Option<String>)> {
     // A list may name its scheme once or for each.
-    let text = if part.contains("://") { part.to_owned() } else { format!("{scheme}://{part}") };
-    let url = Url::parse(&text).ok()?;
+    let mut text = if part.contains("://") { part.to_owned() } else { format!("{scheme}://{part}") };
+    if text.starts_with("redis+socket:") {
+        // To a URL who connects is a part of the host, and a socket has none.
+        text = text.replacen("@/", "@socket/", 1);
+    }
+    // A fragment means nothing here; what looks like one is a letter of a password that was not encoded.
+    let url = Url::parse(&text).ok().filter(|url| url.fragment().is_none())?;
     let decoded = |text: &str| {
         let pair = format!("x={}", text.replace('+', "%2B"));
         url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())

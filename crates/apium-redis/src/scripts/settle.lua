@@ -11,13 +11,20 @@
 -- Answers which of the tags were not held any more: what belongs to them is left out.
 --
 -- Removing the tags comes first, since a script that has written is not refused for lack of memory; should something fail
--- after it, they are put back.
+-- after it, they are put back. `doing` is what the error names.
 local parked, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
 local lost, answer = {}, {}
+local doing = ''
+local function about(key, failure)
+  local text = type(failure) == 'table' and failure.err or tostring(failure)
+  return redis.error_reply(text .. ' (at ' .. string.format('%q', key) .. ')')
+end
 if count > 0 then
-  if redis.call('ZREM', KEYS[2], unpack(ARGV, 5, 4 + count)) < count then
+  local removed = redis.pcall('ZREM', KEYS[2], unpack(ARGV, 5, 4 + count))
+  if type(removed) == 'table' then return about(KEYS[2], removed) end
+  if removed < count then
     for n = 1, count do
       if redis.call('HEXISTS', KEYS[1], ARGV[4 + n]) == 0 then
         lost[n] = true
@@ -27,6 +34,7 @@ if count > 0 then
   end
 end
 local function bury(document)
+  doing = KEYS[4]
   local key = redis.call('INCR', KEYS[5])
   redis.call('HSET', KEYS[4], key, document)
   redis.call('ZADD', KEYS[6], key, key)
@@ -35,6 +43,7 @@ local function run()
   local skip, heads = false, {}
   while at <= #ARGV do
     local op = ARGV[at]
+    doing = ARGV[at + 1]
     if op == 'i' then
       skip = lost[tonumber(ARGV[at + 1])]
       at = at + 2
@@ -63,19 +72,23 @@ local function run()
     elseif op == 'k' then
       if not skip then
         local limit = tonumber(ARGV[at + 2])
+        doing = KEYS[3]
         if limit > 0 and redis.call('HINCRBY', KEYS[3], ARGV[at + 1], 1) >= limit then
           redis.call('HDEL', KEYS[3], ARGV[at + 1])
           bury(ARGV[at + 5])
         else
+          doing = ARGV[at + 3]
           redis.call('RPUSH', ARGV[at + 3], ARGV[at + 4])
         end
       end
       at = at + 6
     else
+      doing = KEYS[3]
       if not skip then redis.call('HDEL', KEYS[3], ARGV[at + 1]) end
       at = at + 2
     end
   end
+  doing = KEYS[7]
   local before, after = nil, nil
   if next(heads) then before = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2] end
   for list in pairs(heads) do
@@ -91,7 +104,7 @@ if not done then
   for n = 1, count do
     if not lost[n] then redis.call('ZADD', KEYS[2], now, ARGV[4 + n]) end
   end
-  return redis.error_reply(type(failure) == 'table' and failure.err or tostring(failure))
+  return about(doing, failure)
 end
 if count > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count)) end
 return answer

@@ -1,5 +1,7 @@
 //! The conformance suite on a real Redis, each case in a database of its own.
 
+use std::time::Duration;
+
 use apium_peers::redis_server::fresh_database;
 use apium_redis::RedisDriver;
 use apium_transport::address::Address;
@@ -29,7 +31,10 @@ async fn redis() -> Fixture {
         }
     };
     let Handles { broker, backend } = open().await;
-    Fixture::new(broker, backend, Clock::system()).reopening(move || Box::pin(open())).planting(move |queue, raw, _| {
+    let mut fixture = Fixture::new(broker, backend, Clock::system());
+    // A lease is waited for by the clock of the machine.
+    fixture.lease = Duration::from_millis(500);
+    fixture.reopening(move || Box::pin(open())).planting(move |queue, raw, _| {
         let mut connection = database.connection();
         let pushed: i64 = apium_peers::redis::cmd("LPUSH").arg(queue).arg(raw.as_ref()).query(&mut connection).unwrap();
         assert_eq!(pushed, 1);

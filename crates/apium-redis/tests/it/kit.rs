@@ -1,5 +1,6 @@
 //! What the tests share: result backends on fresh databases, records, bounded waits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use apium_peers::redis_server::{RedisServer, fresh_database};
@@ -12,6 +13,7 @@ use apium_transport::address::Address;
 use apium_transport::backend::{ResultRecord, RunMark};
 use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
+use serde_json::Value;
 
 /// A result backend on a database, with options.
 pub(crate) fn backend_with(url: &str, options: &[(&str, &str)]) -> RedisBackend {
@@ -26,7 +28,7 @@ pub(crate) fn backend(url: &str) -> RedisBackend {
 
 /// A result backend on a server, that loses its patience after a moment.
 pub(crate) fn impatient(url: &str) -> RedisBackend {
-    backend_with(url, &[("socket_timeout", "0.25")])
+    backend_with(url, &[("socket_timeout", "0.5")])
 }
 
 /// A database of the shared server, and a result backend on it.
@@ -64,4 +66,26 @@ pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunMark> {
 /// Waits for something that must happen, at most half a minute.
 pub(crate) async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Waits until something holds that nobody tells of, at most half a minute.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    soon(what, async {
+        while !holds() {
+            looks.tick().await;
+        }
+    })
+    .await;
+}
+
+/// A capture of Celery.
+pub(crate) fn vector(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(format!("{name}.json"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A text in it.
+pub(crate) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("the vector has no {path}"))
 }

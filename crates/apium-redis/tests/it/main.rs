@@ -2,10 +2,25 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod addresses;
+mod bad_addresses;
+mod breaks;
+mod brokers;
 mod chords;
+mod clusters;
 mod conformance;
+#[cfg(feature = "tls")]
+mod encrypted;
 mod faults;
+mod full_memory;
 mod health;
 mod kit;
+mod kombu_keys;
+mod kombu_unacked;
+mod refusals;
 mod results;
+mod sentinels;
+mod states;
+mod waiting;
 mod watching;
+mod wrong_types;

@@ -1,6 +1,5 @@
 //! Results on Celery's keys: what lies there, what it costs, and what other workers have left there.
 
-use std::path::Path;
 use std::time::Duration;
 
 use apium_peers::redis::{Commands, Connection, cmd};
@@ -12,18 +11,8 @@ use apium_protocol::record::ResultDocument;
 use apium_protocol::state::State;
 use apium_transport::backend::{ResultBackend as _, ResultRecord, Stored};
 use apium_transport::error::ErrorKind;
-use serde_json::Value;
 
-use crate::kit::{backend, backend_with, connection, document, fresh, mark, record};
-
-fn vector(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors").join(format!("{name}.json"));
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn text<'a>(value: &'a Value, path: &str) -> &'a str {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("the vector has no {path}"))
-}
+use crate::kit::{backend, backend_with, connection, document, fresh, mark, record, text, vector};
 
 fn key(id: &str) -> String {
     format!("celery-task-meta-{id}")

@@ -9,7 +9,7 @@ use apium_transport::backend::{ResultBackend as _, ResultStream};
 use apium_transport::error::ErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use crate::kit::{backend, connection, document, fresh_channels, impatient, mark, record, soon};
+use crate::kit::{backend, connection, document, fresh_channels, impatient, mark, record, soon, until};
 
 async fn watch(backend: &RedisBackend, ids: &[&str]) -> ResultStream {
     let ids = ids.iter().map(|id| (*id).into()).collect();
@@ -38,15 +38,6 @@ fn connections(redis: &mut Connection) -> (usize, usize) {
     let list: String = cmd("CLIENT").arg("LIST").query(redis).unwrap();
     let subscribers = list.lines().filter(|line| !line.contains(" sub=0 ")).count();
     (subscribers, list.lines().count() - subscribers - 1)
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    soon(what, async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

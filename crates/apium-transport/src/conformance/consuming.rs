@@ -154,7 +154,10 @@ pub async fn a_dropped_next_loses_nothing(f: Fixture) {
 pub async fn a_dropped_next_does_not_hold_up_others(f: Fixture) {
     let mut fickle = f.consumer(&["q"]).await;
     let mut steady = f.consumer(&["q"]).await;
-    for round in 0..20 {
+    // Each that the dropped call had costs a wait for nothing, so a few of them are enough.
+    let (mut round, mut kept) = (0, 0);
+    while round < 20 && kept < 3 {
+        round += 1;
         let name = format!("m{round}");
         let mut given_up = fickle.next(1);
         assert!((&mut given_up).now_or_never().is_none(), "a delivery from nowhere");
@@ -169,6 +172,7 @@ pub async fn a_dropped_next_does_not_hold_up_others(f: Fixture) {
             Some(batch) => ack(&*steady, &batch).await,
             None => {
                 // The dropped call had the message already: then it is not ready any more and comes from the next call.
+                kept += 1;
                 assert_eq!(stats(&f, "q").await.ready, 0, "a message is ready, and who waits for it was not woken");
                 let batch = next(&mut fickle, 1).await;
                 ack(&*fickle, &batch).await;
@@ -179,7 +183,7 @@ pub async fn a_dropped_next_does_not_hold_up_others(f: Fixture) {
 }
 
 async fn next_or_none(consumer: &mut Box<dyn Consumer>) -> Option<Vec<crate::consumer::Delivery>> {
-    let batch = tokio::time::timeout(Duration::from_secs(5), consumer.next(1)).await.ok()?;
+    let batch = tokio::time::timeout(Duration::from_secs(2), consumer.next(1)).await.ok()?;
     Some(batch.expect("could not take the next delivery"))
 }
 

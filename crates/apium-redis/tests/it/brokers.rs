@@ -1,0 +1,186 @@
+//! The words of tests about brokers: opening, publishing by name, taking a number, what lies in the server.
+
+use std::time::Duration;
+
+use apium_peers::redis::{Commands as _, Connection, cmd};
+use apium_peers::redis_server::fresh_database;
+use apium_protocol::id::TaskId;
+use apium_protocol::message::Message;
+use apium_redis::{RedisBroker, RedisDriver};
+use apium_transport::address::Address;
+use apium_transport::broker::Broker as _;
+use apium_transport::clock::Clock;
+use apium_transport::consumer::{ConsumeSpec, Consumer, Content, Delivery, Receipt};
+use apium_transport::driver::DriverOptions;
+use apium_transport::error::Result;
+use apium_transport::outgoing::Outgoing;
+
+use crate::kit::{soon, until};
+
+/// How long a consumer of these tests counts as alive without a sign.
+pub(crate) const LEASE: Duration = Duration::from_millis(600);
+
+pub(crate) fn options(pairs: &[(&str, &str)]) -> DriverOptions {
+    let mut options = DriverOptions::new(Clock::system());
+    options.extra = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    options
+}
+
+/// Opens a broker.
+pub(crate) fn open(url: &str, pairs: &[(&str, &str)]) -> Result<RedisBroker> {
+    RedisDriver::new().open_broker(Address::parse(url)?, &options(pairs))
+}
+
+pub(crate) fn broker_with(url: &str, pairs: &[(&str, &str)]) -> RedisBroker {
+    open(url, pairs).unwrap()
+}
+
+pub(crate) fn broker(url: &str) -> RedisBroker {
+    broker_with(url, &[])
+}
+
+/// A broker that loses its patience after a moment.
+pub(crate) fn hasty(url: &str) -> RedisBroker {
+    broker_with(url, &[("socket_timeout", "0.5")])
+}
+
+/// A database of the shared server, and a broker on it.
+pub(crate) fn fresh_broker() -> (Connection, RedisBroker) {
+    let database = fresh_database();
+    (database.connection(), broker(&database.url))
+}
+
+/// What tests consume with: no limits.
+pub(crate) fn spec(queues: &[&str]) -> ConsumeSpec {
+    ConsumeSpec {
+        queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
+        node: "w@test".to_owned(),
+        prefetch: 0,
+        lease: LEASE,
+        max_crashes: 0,
+    }
+}
+
+pub(crate) async fn consumer(broker: &RedisBroker, queue: &str) -> Box<dyn Consumer> {
+    soon("a consumer", broker.consume(spec(&[queue]))).await.unwrap()
+}
+
+/// A message of this name to a queue.
+pub(crate) fn to(queue: &str, name: &str) -> Outgoing {
+    let mut message = Message::default();
+    message.headers.task = Some("tasks.case".into());
+    message.headers.id = Some(TaskId::from(name));
+    message.body = name.to_owned().into();
+    Outgoing::to_queue(queue, message)
+}
+
+pub(crate) fn with_priority(queue: &str, name: &str, priority: u8) -> Outgoing {
+    let mut out = to(queue, name);
+    out.message.properties.priority = Some(priority);
+    out
+}
+
+pub(crate) async fn send(broker: &RedisBroker, queue: &str, names: &[&str]) {
+    let batch = names.iter().map(|name| to(queue, name)).collect();
+    soon("publishing", broker.publish(batch)).await.unwrap();
+}
+
+/// Publishes until it succeeds; answers the errors before that.
+pub(crate) async fn send_in_the_end(broker: &RedisBroker, queue: &str, name: &str) {
+    soon("publishing in the end", async {
+        while let Err(error) = broker.publish(vec![to(queue, name)]).await {
+            assert!(error.is_retryable(), "{error}");
+        }
+    })
+    .await;
+}
+
+/// Takes so many deliveries. What can be tried again is.
+pub(crate) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    soon("a delivery", async {
+        while all.len() < count {
+            match consumer.next(count - all.len()).await {
+                Ok(batch) => all.extend(batch),
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+        }
+    })
+    .await;
+    all
+}
+
+/// The message of a delivery.
+pub(crate) fn message(delivery: &Delivery) -> &Message {
+    match &delivery.content {
+        Content::Message(message) => message,
+        Content::Unreadable { reason, .. } => panic!("a message came out unreadable: {reason}"),
+    }
+}
+
+pub(crate) fn names(batch: &[Delivery]) -> Vec<String> {
+    batch.iter().map(|delivery| String::from_utf8_lossy(&message(delivery).body).into_owned()).collect()
+}
+
+pub(crate) fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
+    batch.iter().map(|delivery| delivery.receipt.clone()).collect()
+}
+
+/// Acks deliveries; what can be tried again is.
+pub(crate) async fn ack(consumer: &dyn Consumer, batch: &[Delivery]) {
+    soon("an ack", async {
+        while let Err(error) = consumer.acker().ack(receipts(batch)).await {
+            assert!(error.is_retryable(), "{error}");
+        }
+    })
+    .await;
+}
+
+/// Takes and acks what must be there, in this order.
+pub(crate) async fn finish(consumer: &mut Box<dyn Consumer>, wanted: &[&str]) {
+    let batch = take(consumer, wanted.len()).await;
+    assert_eq!(names(&batch), wanted);
+    ack(&**consumer, &batch).await;
+}
+
+/// Polls a consumer until its waits are out: `count` connections block in the server. Nothing may come.
+pub(crate) async fn idle(consumer: &mut Box<dyn Consumer>, redis: &mut Connection, count: usize) {
+    let nothing = async {
+        loop {
+            match consumer.next(100).await {
+                Ok(batch) => panic!("it took {batch:?}"),
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+        }
+    };
+    tokio::select! {
+        () = nothing => {}
+        () = until("all waits", || blocked(redis) == count) => {}
+    }
+}
+
+/// How many connections wait for a message.
+pub(crate) fn blocked(redis: &mut Connection) -> usize {
+    let list: String = cmd("CLIENT").arg("LIST").query(redis).unwrap();
+    list.lines().filter(|line| line.contains(" cmd=blmove ") && line.contains(" flags=b")).count()
+}
+
+/// The names of keys that match a pattern.
+pub(crate) fn keys(redis: &mut Connection, pattern: &str) -> Vec<String> {
+    let mut keys: Vec<String> = redis.keys(pattern).unwrap();
+    keys.sort();
+    keys
+}
+
+/// Where waits have moved messages that nobody has claimed.
+pub(crate) fn moved(redis: &mut Connection) -> Vec<String> {
+    let mut taken = keys(redis, "_apium.taken.*");
+    // Something else is there when the consumer was buried.
+    taken.retain(|key| redis.key_type::<_, String>(key).unwrap() == "list");
+    taken
+}
+
+/// How much lies in a list.
+pub(crate) fn length(redis: &mut Connection, list: &str) -> usize {
+    redis.llen(list).unwrap()
+}
