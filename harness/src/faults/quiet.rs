@@ -47,7 +47,7 @@ async fn idle(long: bool) -> Result<Outcome, BoxError> {
     let _worker = crew.start()?;
     let (rate, what) = count(&setup, &log, seconds).await?;
     let rate = rate / f64::from(scale);
-    let text = format!("{rate:.2} commands/s beyond its waits ({what})");
+    let text = format!("lease 30 s: {rate:.2} commands/s beyond its waits ({what})");
     Ok(Outcome::new(rate < QUIET, text))
 }
 

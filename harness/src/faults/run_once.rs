@@ -35,7 +35,7 @@ async fn apium(visibility: Duration) -> Result<Outcome, BoxError> {
     let _sweeper = celery::sweeper(&setup.url, log.path(), visibility, "one");
     let crew = Crew::new(setup.clone(), log.path());
     let workers = [crew.start()?, crew.start()?];
-    let outcome = runs(&setup, &log, visibility, "Python sweeping").await?;
+    let outcome = runs(&setup, &log, visibility, "lease 30 s, Python sweeping").await?;
     for worker in workers {
         worker.stop()?;
     }
