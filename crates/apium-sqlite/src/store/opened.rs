@@ -15,11 +15,16 @@ use crate::store::{attendant, flusher, open, reader, writer};
 /// Stack of each thread; SQLite needs little.
 const STACK: usize = 512 << 10;
 
+type Threads = Mutex<Vec<JoinHandle<()>>>;
+
 /// An open store. Dropping the last handle writes what was asked for, and ends the threads.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Arc<Store>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Those that write and flush.
+    writing: Threads,
+    /// Those that read and attend.
+    beside: Threads,
     reading: OnceLock<()>,
     attending: OnceCell<()>,
 }
@@ -29,10 +34,15 @@ impl Opened {
     pub(crate) fn open(options: Options, clock: Clock) -> Result<Arc<Self>> {
         let conn = open::writer(&options)?;
         let store = Arc::new(Store::new(options, clock));
-        let opened =
-            Arc::new(Self { store, threads: Mutex::default(), reading: OnceLock::new(), attending: OnceCell::new() });
-        opened.start("apium-sqlite-f", |store| flusher::run(&store))?;
-        opened.start("apium-sqlite-w", move |store| writer::run(&store, conn))?;
+        let opened = Arc::new(Self {
+            store,
+            writing: Mutex::default(),
+            beside: Mutex::default(),
+            reading: OnceLock::new(),
+            attending: OnceCell::new(),
+        });
+        opened.start(&opened.writing, "apium-sqlite-f", |store| flusher::run(&store))?;
+        opened.start(&opened.writing, "apium-sqlite-w", move |store| writer::run(&store, conn))?;
         Ok(opened)
     }
 
@@ -49,7 +59,7 @@ impl Opened {
     /// Starts the thread that reads, once.
     pub(crate) fn begin_reading(&self) -> Result<()> {
         if self.reading.set(()).is_ok() {
-            self.start("apium-sqlite-r", |store| reader::run(&store))?;
+            self.start(&self.beside, "apium-sqlite-r", |store| reader::run(&store))?;
         }
         Ok(())
     }
@@ -59,20 +69,30 @@ impl Opened {
         let begin = || async {
             self.begin_reading()?;
             let doorbell = self.store.hang_doorbell().await;
-            self.start("apium-sqlite-a", move |store| attendant::run(&store, doorbell))
+            self.start(&self.beside, "apium-sqlite-a", move |store| attendant::run(&store, doorbell))
         };
         self.attending.get_or_try_init(begin).await.copied()
     }
 
-    fn start(&self, name: &str, work: impl FnOnce(Arc<Store>) + Send + 'static) -> Result<()> {
+    fn start(&self, among: &Threads, name: &str, work: impl FnOnce(Arc<Store>) + Send + 'static) -> Result<()> {
         let store = self.store.clone();
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || work(store));
         let thread = thread.map_err(|error| {
             Error::new(ErrorKind::Other, format!("start a thread for {}", self.store.options.path.display()))
                 .with_source(error)
         })?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        among.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
+    }
+
+    fn join(&self, threads: &Threads) {
+        let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread never holds this handle, so it never waits for itself.
+            if thread.join().is_err() {
+                tracing::error!(path = %self.store.options.path.display(), "a thread of the store had panicked");
+            }
+        }
     }
 }
 
@@ -80,13 +100,10 @@ impl Drop for Opened {
     fn drop(&mut self) {
         self.store.wake.stop();
         self.store.reads.close();
+        // SQLite writes the log back when the last connection to the file closes. Two that close at the same time each see the
+        // other, and neither does it.
+        self.join(&self.beside);
         self.store.writes.close();
-        let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            // A thread never holds this handle, so it never waits for itself.
-            if thread.join().is_err() {
-                tracing::error!(path = %self.store.options.path.display(), "a thread of the store had panicked");
-            }
-        }
+        self.join(&self.writing);
     }
 }
