@@ -31,7 +31,7 @@ app.conf.update(
 
 def note(number):
     """Notes a run: one short write, which survives `kill -9`."""
-    entry = struct.pack("<QQq", number, os.getpid(), time.time_ns() // 1000)
+    entry = struct.pack("<QQq8x", number, os.getpid(), time.time_ns() // 1000)
     with open(os.environ["FAULTS_LOG"], "ab", buffering=0) as log:
         log.write(entry)
 

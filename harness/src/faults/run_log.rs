@@ -19,7 +19,8 @@ pub struct Ran {
     pub at: i64,
 }
 
-const SIZE: usize = 24;
+/// A part of a page: a write that crosses the end of one can be torn by `kill -9`, and all behind it would be read askew.
+const SIZE: usize = 32;
 
 /// The time as the log has it.
 pub fn now() -> i64 {
@@ -49,7 +50,7 @@ impl RunLog {
         let mut entry = [0; SIZE];
         entry[..8].copy_from_slice(&number.to_le_bytes());
         entry[8..16].copy_from_slice(&u64::from(std::process::id()).to_le_bytes());
-        entry[16..].copy_from_slice(&now().to_le_bytes());
+        entry[16..24].copy_from_slice(&now().to_le_bytes());
         (&self.file).write_all(&entry)
     }
 
