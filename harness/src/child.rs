@@ -2,7 +2,11 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::process;
 
@@ -49,6 +53,20 @@ impl Role {
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> io::Result<bool> {
         Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// When it ends, whoever waits for it: `clock` is read the moment it does, which may be long before somebody looks.
+    pub fn end(&self, clock: fn() -> i64) -> Arc<OnceLock<i64>> {
+        let end = Arc::new(OnceLock::new());
+        let (noted, pid) = (end.clone(), i32::try_from(self.pid()).ok().and_then(Pid::from_raw));
+        thread::spawn(move || {
+            // It stays to be waited for: its number is its own until then.
+            let seen = pid.map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+            if let Some(Ok(_)) = seen {
+                let _ = noted.set(clock());
+            }
+        });
+        end
     }
 
     /// Tells it to end and does not wait.

@@ -1,6 +1,7 @@
 //! Killing workers in every way and at every place, and what each kill explains.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use apium::prelude::BoxError;
@@ -91,10 +92,18 @@ fn places() -> impl Iterator<Item = &'static str> + Clone {
     POINTS.iter().chain(AROUND).copied()
 }
 
-/// A worker, and where it is to die.
+/// A worker, where it is to die, and when it did: its turn may come seconds later.
 struct Victim {
     role: Role,
     armed: Option<&'static str>,
+    end: Arc<OnceLock<i64>>,
+}
+
+impl Victim {
+    fn new(role: Role, armed: Option<&'static str>) -> Self {
+        let end = role.end(now);
+        Self { role, armed, end }
+    }
 }
 
 /// Kills `count` workers of `crew` one after the other, each replaced; those that live in the end.
@@ -103,7 +112,7 @@ pub async fn kill(crew: &Crew, server: &RedisServer, count: usize, kills: &mut K
     let mut rotation = places().cycle();
     let mut victims = Vec::new();
     for _ in 0..WORKERS {
-        victims.push(Victim { role: crew.start()?, armed: None });
+        victims.push(Victim::new(crew.start()?, None));
     }
     for number in 0..count {
         if fastrand::u8(..100) < 12 {
@@ -118,7 +127,7 @@ pub async fn kill(crew: &Crew, server: &RedisServer, count: usize, kills: &mut K
             ["bury", "close", "before-put", "after-put"].iter().any(|name| place.starts_with(name))
         });
         let times = if rare { 1 } else { fastrand::u32(1..12) };
-        *victim = Victim { role: crew.start_armed(armed.unwrap_or_default(), times)?, armed };
+        *victim = Victim::new(crew.start_armed(armed.unwrap_or_default(), times)?, armed);
     }
     // Those that are armed would die in the end.
     let mut left = Vec::new();
@@ -127,7 +136,7 @@ pub async fn kill(crew: &Crew, server: &RedisServer, count: usize, kills: &mut K
         if victim.armed.is_some() {
             let pid = role.pid();
             role.kill()?;
-            kills.note(Some(pid), now());
+            kills.note(Some(pid), victim.end.get().copied().unwrap_or_else(now));
             role = crew.start()?;
         }
         left.push(role);
@@ -162,7 +171,7 @@ async fn end(victim: &mut Victim, kills: &mut Kills) -> Result<(), BoxError> {
         }
     }
     victim.role.kill()?;
-    kills.note(Some(pid), from.unwrap_or_else(now));
+    kills.note(Some(pid), from.or_else(|| victim.end.get().copied()).unwrap_or_else(now));
     Ok(())
 }
 
