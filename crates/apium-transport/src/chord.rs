@@ -81,6 +81,15 @@ pub enum ChordEnd {
     Failed,
 }
 
+/// How far a chord is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChordCount {
+    /// Parts that have ended.
+    pub done: u64,
+    /// Parts in all.
+    pub size: u64,
+}
+
 /// Counts the parts of chords.
 pub trait ChordStore: Send + Sync {
     /// Begins to count. A header that is sent again begins anew.
@@ -89,6 +98,12 @@ pub trait ChordStore: Send + Sync {
     /// Counts a part, once however often it comes. Exactly one caller is told that the chord is complete or failed, and no
     /// other as long as its claim lasts.
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>>;
+
+    /// So many more parts are to come than it was opened for (Celery: `add_to_chord`).
+    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;
+
+    /// How far it is, by one cheap call; `None` when it is not open, or over.
+    fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>>;
 
     /// Ends a chord; `false` when the claim of `claimant` was lost before, and nothing was changed.
     fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>>;

@@ -14,6 +14,7 @@ use crate::backend::ResultRecord;
 use crate::dead::DeadReason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outgoing::Outgoing;
+use crate::sequel::Sequel;
 
 /// What to consume, and as whom.
 #[derive(Debug, Clone)]
@@ -191,6 +192,10 @@ pub trait AtomicSettle: Send + Sync {
     /// All of it or nothing. A record that the overwrite rule refuses is left out silently; a lost receipt drops what belongs
     /// to it (its record and messages too) and is reported as
     /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) after the others were settled.
+    ///
+    /// A part that is the last of its chord takes with it what its [`Rest`](crate::sequel::Rest) makes, which may hold further
+    /// parts, and ends the chord. Should this process die on the way, nothing is done but that parts are counted: a delivery that
+    /// is not acked comes again and finds its part counted and the claim free.
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>>;
 }
 
@@ -203,6 +208,8 @@ pub struct Settlement {
     pub publish: Vec<Outgoing>,
     /// The delivery and what becomes of it; `None` when it was acked before the run.
     pub delivery: Option<(Receipt, Settle)>,
+    /// What it does to the workflow around it, which few have. Its messages come behind `publish`.
+    pub sequel: Option<Box<Sequel>>,
 }
 
 /// How a delivery ends.

@@ -1,5 +1,5 @@
 //! The seams between Apium and the systems that carry its messages and results: [`broker`], [`consumer`], [`backend`],
-//! [`chord`], [`dead`], [`driver`]. Beside the contracts live the [`memory`] driver and, behind the feature `conformance`, the suite
+//! [`chord`] with [`sequel`], [`dead`], [`driver`]. Beside the contracts live the [`memory`] driver and, behind the feature `conformance`, the suite
 //! that every driver runs.
 
 pub mod address;
@@ -17,4 +17,5 @@ pub mod health;
 pub mod matching;
 pub mod memory;
 pub mod outgoing;
+pub mod sequel;
 pub mod topology;

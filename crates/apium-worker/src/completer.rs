@@ -432,7 +432,7 @@ mod tests {
 
     fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Settle) -> Finish {
         let source = Arc::new(Source { acker: acker.clone(), one_store: false });
-        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)) };
+        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), sequel: None };
         Finish { label: Label::default(), source, settlement, backend: None, keep: None, done: None }
     }
 

@@ -71,7 +71,7 @@ impl Finisher {
             }
             (false, _) => (None, None),
         };
-        let settlement = Settlement { record, publish, delivery };
+        let settlement = Settlement { record, publish, delivery, sequel: None };
         (Finish { keep, ..self.end(work, settlement) }, verdict)
     }
 
@@ -99,7 +99,7 @@ impl Finisher {
         let tracked = work.task.effective.track_started && !ignores;
         let record = tracked.then(|| self.started(work, now)).flatten();
         let delivery = (!work.is_late()).then(|| (work.receipt.clone(), Settle::Ack));
-        let settlement = Settlement { record, publish: Vec::new(), delivery };
+        let settlement = Settlement { record, publish: Vec::new(), delivery, sequel: None };
         (settlement.record.is_some() || settlement.delivery.is_some()).then(|| self.end(work, settlement))
     }
 

@@ -66,7 +66,7 @@ impl Turned {
     /// What the completer does about it.
     pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
         let delivery = Some((self.receipt, Settle::Reject(self.how)));
-        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery };
+        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, sequel: None };
         Finish { label: self.label, source: source.clone(), settlement, backend: None, keep: None, done: None }
     }
 }

@@ -162,7 +162,7 @@ fn given_back(work: Work) -> Finish {
     Finish {
         label: label(&work.request),
         source: work.source,
-        settlement: Settlement { record: None, publish: Vec::new(), delivery },
+        settlement: Settlement { record: None, publish: Vec::new(), delivery, sequel: None },
         backend: None,
         keep: None,
         done: None,

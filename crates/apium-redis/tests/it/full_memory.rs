@@ -72,6 +72,7 @@ async fn what_is_there_is_taken_and_settled() {
         record: Some(record("a", State::Success, mark(0, 1))),
         publish: vec![to("next", "follow-up")],
         delivery: Some((batch[0].receipt.clone(), Settle::Ack)),
+        sequel: None,
     };
     consumer.acker().atomic().unwrap().settle(vec![end]).await.unwrap();
     assert!(backend.fetch(&["a".into()]).await.unwrap()[0].is_some());

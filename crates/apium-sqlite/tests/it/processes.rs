@@ -137,6 +137,7 @@ async fn work(handles: Handles) {
             record: Some(success(&id)),
             publish: Vec::new(),
             delivery: Some((receipt, Settle::Ack)),
+            sequel: None,
         };
         let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settle).collect();
         acker.begin(&receipts(&got)).await.unwrap();

@@ -25,6 +25,7 @@ fn part(n: usize, delivery: Option<(Receipt, Settle)>) -> Settlement {
         record: Some(record(&format!("t{n}"), State::Success, mark(0, 1))),
         publish: vec![to("next", &format!("f{n}")), to("next", &format!("g{n}"))],
         delivery,
+        sequel: None,
     }
 }
 

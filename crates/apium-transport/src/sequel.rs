@@ -1,0 +1,65 @@
+//! What the end of a run does to the workflow around it: results of other tasks, chords that begin, parts of chords that end.
+//!
+//! Drivers do not know what a body is. Whoever settles brings, with each part, something that makes the rest of it once all parts
+//! are in; a driver whose queue and results are one store asks it inside the same step (P10).
+
+use std::fmt;
+use std::sync::Arc;
+
+use apium_protocol::json::Json;
+
+use crate::backend::ResultRecord;
+use crate::chord::{ChordHeader, ChordPart, FailedPart};
+use crate::outgoing::Outgoing;
+
+/// What is to be done about a workflow. In this order: records, opens, parts, messages.
+#[derive(Debug, Clone, Default)]
+pub struct Sequel {
+    /// Results of other tasks: what comes behind a failed one in its chain, the body of a chord whose header failed.
+    pub records: Vec<ResultRecord>,
+    /// Chords whose headers are among the messages.
+    pub opens: Vec<ChordHeader>,
+    /// Parts of chords that ended.
+    pub parts: Vec<PartEnd>,
+    /// Messages.
+    pub publish: Vec<Outgoing>,
+}
+
+impl Sequel {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.opens.is_empty() && self.parts.is_empty() && self.publish.is_empty()
+    }
+
+    /// Adds another one behind.
+    pub fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.opens.extend(other.opens);
+        self.parts.extend(other.parts);
+        self.publish.extend(other.publish);
+    }
+}
+
+/// A part of a chord that ended, and what makes the rest should it be the last one.
+#[derive(Clone)]
+pub struct PartEnd {
+    /// The part.
+    pub part: ChordPart,
+    /// Makes what follows all parts.
+    pub rest: Arc<dyn Rest>,
+}
+
+/// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once.
+pub trait Rest: Send + Sync {
+    /// All parts returned: these are their results, in order.
+    fn complete(&self, results: Vec<Json>) -> Sequel;
+
+    /// All parts have come, and this one has not returned.
+    fn failed(&self, part: FailedPart) -> Sequel;
+}
+
+impl fmt::Debug for PartEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartEnd").field("part", &self.part).finish_non_exhaustive()
+    }
+}
