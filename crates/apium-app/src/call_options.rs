@@ -118,7 +118,7 @@ pub struct RareOptions {
     /// The rest of a chain, reversed.
     pub chain: Option<Vec<WireSignature>>,
     /// The body of the chord whose header this task belongs to.
-    pub chord: Option<Box<WireSignature>>,
+    pub chord: Option<Arc<WireSignature>>,
     /// The group's id.
     pub group_id: Option<String>,
     /// The position in the group.

@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod builder;
 pub mod call;
 pub mod call_options;
+pub mod canvas;
 pub mod class_calls;
 pub mod config;
 pub mod context;

@@ -1,6 +1,7 @@
 //! The decoded body of a task message: arguments and what follows the task.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -33,7 +34,7 @@ pub struct Embed {
     /// The rest of the chain, reversed: the next step is the last element.
     pub chain: Option<Vec<Signature>>,
     /// The chord's body, on every member of its header.
-    pub chord: Option<Box<Signature>>,
+    pub chord: Option<Arc<Signature>>,
     /// Unknown keys, kept and echoed.
     pub extra: BTreeMap<String, Json>,
 }
@@ -147,7 +148,7 @@ impl Embed {
             "callbacks" => self.callbacks = signatures(reader)?,
             "errbacks" => self.errbacks = signatures(reader)?,
             "chain" => self.chain = signatures(reader)?,
-            "chord" => self.chord = if reader.null() { None } else { Some(Box::new(Signature::read(reader)?)) },
+            "chord" => self.chord = if reader.null() { None } else { Some(Arc::new(Signature::read(reader)?)) },
             _ => {
                 self.extra.insert(key.to_owned(), reader.json()?);
             }

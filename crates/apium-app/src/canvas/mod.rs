@@ -1,0 +1,5 @@
+//! The canvas without types: signatures of every kind, how they are joined, frozen, sent and run. What travels between programs
+//! is made of these; the typed layer ([`signature`](crate::signature), [`group`](crate::group)) checks what fits.
+
+pub mod node;
+mod pipe;

@@ -1,0 +1,171 @@
+//! A signature of any kind: a task, a chain, a group, a chord.
+
+use apium_protocol::signature::Signature as WireSignature;
+
+use crate::call_options::CallOptions;
+use crate::prepare::CallSpec;
+
+/// A signature of any kind.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are tasks")]
+pub enum Node {
+    /// One task.
+    Task(TaskNode),
+    /// One after the other, each with the result of the one before.
+    Chain(ChainNode),
+    /// Side by side.
+    Group(GroupNode),
+    /// Side by side, and then one with the list of their results.
+    Chord(ChordNode),
+}
+
+/// One task with its arguments and options.
+#[derive(Debug, Clone)]
+pub struct TaskNode {
+    /// The call.
+    pub call: CallSpec,
+    /// Whether what the task before returned is not put in front of its arguments.
+    pub immutable: bool,
+    /// What Celery calls it in `subtask_type`.
+    pub kind: TaskKind,
+}
+
+/// Whether a task stands for itself, or runs another one for each item of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TaskKind {
+    /// For itself.
+    #[default]
+    Plain,
+    /// `celery.map`: the inner task with each item.
+    Map,
+    /// `celery.starmap`: the inner task with each item as its arguments.
+    Starmap,
+}
+
+/// Tasks one after the other.
+#[derive(Debug, Clone, Default)]
+pub struct ChainNode {
+    /// The steps; none is a chain.
+    pub steps: Vec<Node>,
+    /// Options of the whole: `link` is the last step's, `link_error` every step's, the others are the first one's.
+    pub options: CallOptions,
+}
+
+/// Tasks side by side.
+#[derive(Debug, Clone, Default)]
+pub struct GroupNode {
+    /// The members.
+    pub members: Vec<Node>,
+    /// Options of every member, over its own; `task_id` is the group's id.
+    pub options: CallOptions,
+}
+
+/// Tasks side by side with one that waits for all.
+#[derive(Debug, Clone)]
+pub struct ChordNode {
+    /// The tasks.
+    pub header: GroupNode,
+    /// What runs with the list of their results.
+    pub body: Box<Node>,
+    /// Options of the whole: `link` and `link_error` are the body's, `countdown` and `eta` the header's, the others both's.
+    pub options: CallOptions,
+}
+
+impl Node {
+    /// A chain of these, joined by [`pipe`](Self::pipe).
+    pub fn chain(steps: impl IntoIterator<Item = Self>) -> Self {
+        let joined = steps.into_iter().reduce(Self::pipe);
+        match joined {
+            Some(chain @ Self::Chain(_)) => chain,
+            Some(one) => Self::Chain(ChainNode { steps: vec![one], options: CallOptions::default() }),
+            None => Self::Chain(ChainNode::default()),
+        }
+    }
+
+    /// A group of these.
+    pub fn group(members: impl IntoIterator<Item = Self>) -> Self {
+        Self::Group(GroupNode { members: members.into_iter().collect(), options: CallOptions::default() })
+    }
+
+    /// A chord of these and a body.
+    pub fn chord(header: impl IntoIterator<Item = Self>, body: Self) -> Self {
+        let header = GroupNode { members: header.into_iter().collect(), options: CallOptions::default() };
+        Self::Chord(ChordNode { header, body: Box::new(body), options: CallOptions::default() })
+    }
+
+    /// Its options.
+    pub fn options(&self) -> &CallOptions {
+        match self {
+            Self::Task(task) => &task.call.options,
+            Self::Chain(chain) => &chain.options,
+            Self::Group(group) => &group.options,
+            Self::Chord(chord) => &chord.options,
+        }
+    }
+
+    /// Its options, to be changed.
+    pub fn options_mut(&mut self) -> &mut CallOptions {
+        match self {
+            Self::Task(task) => &mut task.call.options,
+            Self::Chain(chain) => &mut chain.options,
+            Self::Group(group) => &mut group.options,
+            Self::Chord(chord) => &mut chord.options,
+        }
+    }
+
+    /// Whether it takes what the task before returned; of a group and a chord each task that begins it.
+    pub fn set_immutable(&mut self, immutable: bool) {
+        match self {
+            Self::Task(task) => task.immutable = immutable,
+            Self::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| first.set_immutable(immutable)),
+            Self::Group(group) => group.members.iter_mut().for_each(|member| member.set_immutable(immutable)),
+            Self::Chord(chord) => chord.header.members.iter_mut().for_each(|member| member.set_immutable(immutable)),
+        }
+    }
+
+    /// A task to run on success: of a chain after the last step, of a chord after the body, of a group after its first member and
+    /// without its result, as in Celery.
+    pub fn link(&mut self, callback: WireSignature) {
+        match self {
+            Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link, callback),
+            Self::Group(group) => {
+                if let Some(first) = group.members.first_mut() {
+                    first.link(WireSignature { immutable: true, ..callback });
+                }
+            }
+            Self::Chord(chord) => chord.body.link(callback),
+        }
+    }
+
+    /// A task to run on failure: of a chain for each step, of a group for each member, of a chord for the body.
+    pub fn link_error(&mut self, errback: WireSignature) {
+        match self {
+            Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link_error, errback),
+            Self::Group(group) => group.members.iter_mut().for_each(|member| member.link_error(errback.clone())),
+            Self::Chord(chord) => {
+                for member in &mut chord.header.members {
+                    if matches!(member, Self::Chord(_)) {
+                        member.link_error(errback.clone());
+                    }
+                }
+                chord.body.link_error(errback);
+            }
+        }
+    }
+
+    /// Whether there is nothing in it to run.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Task(_) | Self::Chord(_) => false,
+            Self::Chain(chain) => chain.steps.is_empty(),
+            Self::Group(group) => group.members.is_empty(),
+        }
+    }
+}
+
+/// Adds a signature to a list of links, once.
+pub(super) fn add(list: &mut Vec<WireSignature>, signature: WireSignature) {
+    if !list.contains(&signature) {
+        list.push(signature);
+    }
+}

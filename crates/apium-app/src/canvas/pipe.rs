@@ -1,0 +1,104 @@
+//! `|`: one signature after another, by Celery's rules.
+//!
+//! A task after a group makes both a chord; a task after a chord goes behind its body; chains are flattened; a group of one is its
+//! member; an empty group adds nothing.
+
+use crate::call_options::CallOptions;
+use crate::canvas::node::{ChainNode, ChordNode, Node, TaskNode};
+
+impl Node {
+    /// This and then `right`.
+    #[must_use]
+    pub fn pipe(self, right: Self) -> Self {
+        let right = unrolled(right);
+        if matches!(&right, Self::Group(group) if group.members.is_empty()) {
+            return self;
+        }
+        match (self, right) {
+            (left, Self::Chain(chain)) => unchained(chain).into_iter().fold(left, Self::pipe),
+            (Self::Chain(mut chain), right) => {
+                // Options of the whole stay the whole's; `link` was the last step's and is not the new one's.
+                settle_links(&mut chain);
+                match chain.steps.pop() {
+                    None => return right,
+                    Some(last) => match after(last, right) {
+                        Joined::One(joined) => chain.steps.push(joined),
+                        Joined::Two(last, right) => chain.steps.extend([last, right]),
+                    },
+                }
+                Self::Chain(chain)
+            }
+            (left, right) => match after(left, right) {
+                Joined::One(joined) => joined,
+                Joined::Two(left, right) => {
+                    Self::Chain(ChainNode { steps: vec![left, right], options: CallOptions::default() })
+                }
+            },
+        }
+    }
+}
+
+/// Two steps side by side, or one that is both.
+enum Joined {
+    One(Node),
+    Two(Node, Node),
+}
+
+/// `right`, which is no chain, after one step that is none.
+fn after(left: Node, right: Node) -> Joined {
+    match (left, right) {
+        (Node::Group(group), right) => Joined::One(Node::Chord(ChordNode {
+            header: group,
+            body: Box::new(right),
+            options: CallOptions::default(),
+        })),
+        // Two chords stand one after the other.
+        (left @ Node::Chord(_), right @ Node::Chord(_)) => Joined::Two(left, right),
+        (Node::Chord(mut chord), right) => {
+            let body = std::mem::replace(&mut *chord.body, Node::Chain(ChainNode::default()));
+            *chord.body = body.pipe(right);
+            Joined::One(Node::Chord(chord))
+        }
+        (left, right) => Joined::Two(left, right),
+    }
+}
+
+/// A group of one is its member.
+pub(super) fn unrolled(node: Node) -> Node {
+    match node {
+        Node::Group(mut group) if group.members.len() == 1 => match group.members.pop() {
+            Some(one) => unrolled(one),
+            None => Node::Group(group),
+        },
+        node => node,
+    }
+}
+
+/// The steps of a chain, with what its options say about each.
+pub(super) fn unchained(mut chain: ChainNode) -> Vec<Node> {
+    settle_links(&mut chain);
+    if let Some(first) = chain.steps.first_mut()
+        && chain.options != CallOptions::default()
+    {
+        first.options_mut().fill_from(&chain.options);
+    }
+    chain.steps
+}
+
+/// Moves the links of a chain to its steps.
+pub(super) fn settle_links(chain: &mut ChainNode) {
+    let Some(rare) = &mut chain.options.rare else { return };
+    let (link, link_error) = (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error));
+    if let Some(last) = chain.steps.last_mut() {
+        link.into_iter().for_each(|callback| last.link(callback));
+    }
+    for step in &mut chain.steps {
+        link_error.iter().for_each(|errback| step.link_error(errback.clone()));
+    }
+}
+
+impl From<TaskNode> for Node {
+    fn from(task: TaskNode) -> Self {
+        Self::Task(task)
+    }
+}
