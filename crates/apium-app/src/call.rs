@@ -160,7 +160,7 @@ pub(crate) fn note_child(child: impl FnOnce() -> ResultTuple) {
     }
 }
 
-async fn apply<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
+pub(crate) async fn apply<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
     let Some(task) = app.registry().get(&spec.task).cloned() else {
         return Err(Error::new(
             ErrorKind::NotRegistered,

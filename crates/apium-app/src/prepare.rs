@@ -21,6 +21,7 @@ use crate::config::retry_policy::RetryPolicy;
 use crate::current;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publisher::{PublishPolicy, Publisher, SendDefaults};
+use crate::request::Request;
 use crate::task::TaskDef;
 
 /// A call that is to become a message.
@@ -54,18 +55,23 @@ pub struct Prepared {
 }
 
 /// What a call takes from the task that makes it.
-struct Parent {
-    id: TaskId,
-    root_id: TaskId,
-    priority: Option<u8>,
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// Its id.
+    pub id: TaskId,
+    /// The first task of all.
+    pub root_id: TaskId,
+    /// Its priority, for `task_inherit_parent_priority`.
+    pub priority: Option<u8>,
 }
 
-fn parent() -> Option<Parent> {
-    let ctx = current::get()?;
-    let request = ctx.request();
-    let id = request.id()?.clone();
-    let root_id = request.headers.root_id.clone().unwrap_or_else(|| id.clone());
-    Some(Parent { id, root_id, priority: request.properties.priority })
+impl Parent {
+    /// The task of a request; `None` for a function that was called directly.
+    pub fn of(request: &Request) -> Option<Self> {
+        let id = request.id()?.clone();
+        let root_id = request.headers.root_id.clone().unwrap_or_else(|| id.clone());
+        Some(Self { id, root_id, priority: request.properties.priority })
+    }
 }
 
 impl Publisher {
@@ -76,6 +82,14 @@ impl Publisher {
     /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
     /// cannot be encoded as asked.
     pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
+        self.prepare_for(call, current::get().and_then(|ctx| Parent::of(ctx.request())))
+    }
+
+    /// As [`prepare`](Self::prepare), for a call that another task makes than the one that runs here.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_for(&self, call: CallSpec, parent: Option<Parent>) -> Result<Prepared> {
         let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
         let unregistered = match (self.defaults(&task), def) {
@@ -86,7 +100,6 @@ impl Publisher {
         if let Some(defaults) = defaults {
             options.fill_from(&defaults.options);
         }
-        let parent = parent();
         let config = self.config();
         if config.task_inherit_parent_priority && options.priority.is_none() {
             options.priority = parent.as_ref().and_then(|parent| parent.priority);

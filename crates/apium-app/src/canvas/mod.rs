@@ -1,5 +1,11 @@
 //! The canvas without types: signatures of every kind, how they are joined, frozen, sent and run. What travels between programs
 //! is made of these; the typed layer ([`signature`](crate::signature), [`group`](crate::group)) checks what fits.
 
+pub mod eager;
+pub mod freeze;
 pub mod node;
 mod pipe;
+pub mod plan;
+pub mod send;
+mod steps;
+mod wire;

@@ -146,6 +146,8 @@ settings! {
         task_queues: Option<Vec<Queue>> = None, "none";
         /// Which tasks go to which queue, and with which options.
         task_routes: Vec<RouteTable> = Vec::new(), "none";
+        /// Whether an errback of a chord is linked to the tasks of its header too, not to the body alone.
+        task_allow_error_cb_on_chord_header: bool = false, "false";
         /// The largest priority of queues that name none.
         task_queue_max_priority: Option<u8> = None, "none";
         /// Whether a queue that nothing declares is made when it is first named.
@@ -187,6 +189,11 @@ settings! {
         result_expires: Option<Duration> = Some(Duration::from_secs(86_400)), "1d";
         /// Store name, arguments, worker, retries and queue too.
         result_extended: bool = false, "false";
+        /// How long what is counted of a chord is kept; none is as long as results.
+        result_chord_expires: Option<Duration> = None, "none";
+        /// How long collecting the results of a chord's header may take; whoever brings the last part has twice as long, and at least
+        /// 5 s, to send the body before another may.
+        result_chord_join_timeout: Duration = Duration::from_secs(3), "3";
     }
     "worker" {
         /// How many tasks run at once; none is the number of processors.
@@ -286,6 +293,16 @@ impl Config {
             None if self.enable_utc => TimeZone::UTC,
             None => TimeZone::system(),
         }
+    }
+
+    /// How long what is counted of a chord is kept: `result_chord_expires`, else as long as results.
+    pub fn chord_ttl(&self) -> Option<Duration> {
+        self.result_chord_expires.or(self.result_expires).filter(|ttl| !ttl.is_zero())
+    }
+
+    /// How long whoever brings the last part of a chord may take to send its body.
+    pub fn chord_claim(&self) -> Duration {
+        (self.result_chord_join_timeout * 2).max(Duration::from_secs(5))
     }
 
     /// How long results are kept: `result_expires`, where 0 is for ever.

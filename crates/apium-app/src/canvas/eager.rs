@@ -1,0 +1,113 @@
+//! Running signatures of every kind here and now (Celery: `apply`, `task_always_eager`): one task after the other, a header before
+//! its body.
+
+use apium_protocol::json::Json;
+use apium_protocol::record::{ResultDocument, ResultTuple};
+use futures_util::future::BoxFuture;
+
+use crate::app::App;
+use crate::arguments::Arguments;
+use crate::call::apply as apply_call;
+use crate::canvas::freeze::{Frame, Ids};
+use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
+use crate::canvas::pipe::settle_links;
+use crate::canvas::plan::{Given, prepend};
+use crate::canvas::steps::steps;
+use crate::error::{Error, ErrorKind, Result};
+use crate::result::raised;
+
+/// What ran here.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The result, with those before it.
+    pub result: ResultTuple,
+    /// The documents of all that ran.
+    pub documents: Vec<ResultDocument>,
+}
+
+/// Runs a signature here. A step of a chain that fails ends it: its failure is returned as an error, as Celery raises it.
+///
+/// # Errors
+/// As [`Call::apply`](crate::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed before the end.
+pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<Applied> {
+    let mut node = node;
+    let result = node.freeze(Frame::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
+    let mut documents = Vec::new();
+    run(app, node, arguments, &mut documents).await?;
+    Ok(Applied { result, documents })
+}
+
+/// Runs it; its value.
+fn run<'a>(
+    app: &'a App,
+    node: Node,
+    arguments: Arguments,
+    documents: &'a mut Vec<ResultDocument>,
+) -> BoxFuture<'a, Result<Json>> {
+    Box::pin(async move {
+        match node {
+            Node::Task(task) => run_task(app, task, arguments, documents).await,
+            Node::Chain(mut chain) => {
+                settle_links(&mut chain);
+                let mut arguments = arguments;
+                let mut value = Json::NULL;
+                let mut began = documents.len();
+                for step in steps(chain.steps) {
+                    documents[began..].iter().try_for_each(|document| check(document))?;
+                    began = documents.len();
+                    value = run(app, step, std::mem::take(&mut arguments), documents).await?;
+                    arguments = Given::result(value.clone()).arguments;
+                }
+                Ok(value)
+            }
+            Node::Group(group) => run_group(app, group, arguments, documents).await,
+            Node::Chord(ChordNode { header, body, .. }) => {
+                let began = documents.len();
+                let list = run_group(app, header, arguments, documents).await?;
+                documents[began..].iter().try_for_each(|document| check(document))?;
+                run(app, *body, Given::result(list).arguments, documents).await
+            }
+        }
+    })
+}
+
+async fn run_task(
+    app: &App,
+    task: TaskNode,
+    arguments: Arguments,
+    documents: &mut Vec<ResultDocument>,
+) -> Result<Json> {
+    let TaskNode { mut call, immutable, .. } = task;
+    if !immutable {
+        prepend(&mut call.arguments, arguments);
+    }
+    let ran = apply_call::<Json>(app, call).await?;
+    let Some(document) = ran.known() else { return Ok(Json::NULL) };
+    documents.push((*document).clone());
+    Ok(document.result.clone())
+}
+
+async fn run_group(
+    app: &App,
+    mut group: GroupNode,
+    arguments: Arguments,
+    documents: &mut Vec<ResultDocument>,
+) -> Result<Json> {
+    group.flatten();
+    let mut values = Vec::with_capacity(group.members.len());
+    for member in group.members {
+        values.push(run(app, member, arguments.clone(), documents).await?);
+    }
+    Ok(Json::from_serialize(&values)?)
+}
+
+fn check(document: &ResultDocument) -> Result<()> {
+    match document.state.is_ready() {
+        true if document.state.propagates() => Err(raised(document)),
+        false => {
+            let text = format!("go on after task {}: it ended as {}", document.task_id, document.state);
+            Err(Error::new(ErrorKind::TaskFailed, text))
+        }
+        true => Ok(()),
+    }
+}

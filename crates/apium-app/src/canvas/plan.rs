@@ -1,0 +1,276 @@
+//! Planning: what is sent for a signature, and what its results will be. Pure; nothing is sent here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::json::Json;
+use apium_protocol::record::{GroupDocument, ResultTuple};
+use apium_protocol::signature::Signature as WireSignature;
+use apium_transport::chord::ChordHeader;
+
+use crate::arguments::Arguments;
+use crate::call_options::{CallOptions, RareOptions};
+use crate::canvas::freeze::{Frame, Ids, freeze_steps, put_behind};
+use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
+use crate::canvas::pipe::settle_links;
+use crate::canvas::steps::steps;
+use crate::error::{Error, ErrorKind, Result};
+use crate::prepare::CallSpec;
+
+/// What a signature is sent with, beside what it holds itself.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// In front of its arguments, and over its keyword arguments; an immutable signature takes none.
+    pub arguments: Arguments,
+    /// Over its options, but for `group_id` and stamps.
+    pub options: CallOptions,
+}
+
+impl Given {
+    /// The result of the task before.
+    pub fn result(value: Json) -> Self {
+        let arguments = Arguments { args: vec![value], kwargs: Vec::new() };
+        Self { arguments, options: CallOptions::default() }
+    }
+}
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Chords that begin; they are opened before anything is published.
+    pub opens: Vec<ChordHeader>,
+    /// The calls.
+    pub calls: Vec<CallSpec>,
+}
+
+/// What comes of a signature that is sent.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Its result.
+    pub result: ResultTuple,
+    /// What is sent at once: a child of who sends it.
+    pub child: ResultTuple,
+}
+
+impl From<ResultTuple> for Planned {
+    fn from(result: ResultTuple) -> Self {
+        Self { child: result.clone(), result }
+    }
+}
+
+/// Plans signatures.
+#[derive(Debug)]
+pub struct Planner {
+    ids: Ids,
+    chord_ttl: Option<Duration>,
+    plan: Plan,
+}
+
+impl Planner {
+    /// A planner. What is counted of a chord is kept for `chord_ttl`.
+    pub fn new(ids: Ids, chord_ttl: Option<Duration>) -> Self {
+        Self { ids, chord_ttl, plan: Plan::default() }
+    }
+
+    /// What it has planned.
+    pub fn finish(self) -> Plan {
+        self.plan
+    }
+
+    /// Plans a signature.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Call`] for an empty chain, and for links on a group; [`ErrorKind::Codec`] for options that cannot be encoded.
+    pub fn add(&mut self, node: Node, given: Given) -> Result<Planned> {
+        match node {
+            Node::Task(task) => self.task(task, given),
+            Node::Chain(chain) => self.chain(chain, given),
+            Node::Group(group) => self.group(group, given),
+            Node::Chord(chord) => self.chord(chord, given),
+        }
+    }
+
+    fn task(&mut self, task: TaskNode, given: Given) -> Result<Planned> {
+        let TaskNode { mut call, immutable, kind } = task;
+        if !immutable {
+            prepend(&mut call.arguments, given.arguments);
+        }
+        call.options = over(given.options, call.options);
+        let mut node = Node::Task(TaskNode { call, immutable, kind });
+        let result = node.freeze(Frame::default(), &mut self.ids)?;
+        if let Node::Task(task) = node {
+            self.plan.calls.push(task.call);
+        }
+        Ok(result.into())
+    }
+
+    fn chain(&mut self, mut chain: ChainNode, given: Given) -> Result<Planned> {
+        settle_links(&mut chain);
+        let mut options = over(given.options, chain.options);
+        let id = options.task_id.take();
+        let rare = options.rare_mut();
+        let (group, index, chord) = (rare.group_id.take(), rare.group_index.take(), rare.chord.take());
+        let root = rare.root_id.take();
+        chain.options = CallOptions::default();
+        let own = chain.options.rare_mut();
+        (own.link, own.link_error) = (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error));
+        settle_links(&mut chain);
+        let mut list = steps(chain.steps);
+        if list.is_empty() {
+            return Err(Error::new(ErrorKind::Call, "send an empty chain: it has no task"));
+        }
+        let frame =
+            Frame { id: id.as_ref(), root: root.as_ref(), group: group.as_deref(), index, chord: chord.as_ref() };
+        let result = freeze_steps(&mut list, frame, &mut self.ids)?;
+        let first = list.remove(0);
+        let single = list.is_empty();
+        let rest: Vec<WireSignature> = list.iter().rev().map(Node::to_wire).collect::<Result<_>>()?;
+        let rare = options.rare_mut();
+        rare.chain.get_or_insert_default().extend(rest);
+        let sent = self.add(first, Given { arguments: given.arguments, options })?;
+        Ok(if single { sent } else { Planned { result, child: sent.child } })
+    }
+
+    fn group(&mut self, mut group: GroupNode, given: Given) -> Result<Planned> {
+        let mut options = over(given.options, group.options.clone());
+        refuse_links(&options)?;
+        group.options.task_id = Some(options.task_id.take().unwrap_or_else(|| self.ids.next_id()));
+        let id = group.options.task_id.clone().unwrap_or_else(|| self.ids.next_id());
+        let own = options.rare_mut();
+        (own.group_index, own.add_to_parent) = (None, Some(false));
+        // A body that is a group is told of the chord around it when it is frozen.
+        let (chord, root) = (own.chord.take(), own.root_id.clone());
+        let frame = Frame { root: root.as_ref(), group: Some(id.as_str()), chord: chord.as_ref(), ..Frame::default() };
+        own.group_id = None;
+        let own_options = std::mem::take(&mut group.options);
+        group.options.task_id = own_options.task_id;
+        let result = group.freeze(frame, &mut self.ids)?;
+        let last = group.members.len().saturating_sub(1);
+        let mut given = Some(Given { arguments: given.arguments, options });
+        let mut results = Vec::with_capacity(group.members.len());
+        for (place, member) in group.members.into_iter().enumerate() {
+            let given = if place == last { given.take() } else { given.clone() };
+            results.push(self.add(member, given.unwrap_or_default())?.result);
+        }
+        // A group of one chain that ends with a group is that group, as in Celery.
+        match results.as_slice() {
+            [one] if one.children.is_some() => Ok(one.clone().into()),
+            _ => Ok(result.into()),
+        }
+    }
+
+    fn chord(&mut self, chord: ChordNode, given: Given) -> Result<Planned> {
+        let ChordNode { mut header, body, options } = chord;
+        let mut options = over(given.options, options);
+        let id = options.task_id.take();
+        let delay = (options.countdown.take(), options.eta.take());
+        let group = header.options.task_id.clone().unwrap_or_else(|| self.ids.next_id());
+        let mut body = *body;
+        // Links are the body's; what else it is called with goes over the body's own.
+        let rare = options.rare_mut();
+        let (link, link_error) = (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error));
+        let mut of_body = options.clone();
+        of_body.rare_mut().parent_id = None;
+        let stored = std::mem::take(body.options_mut());
+        *body.options_mut() = over_all(of_body, stored);
+        link.into_iter().for_each(|callback| body.link(callback));
+        link_error.into_iter().for_each(|errback| body.link_error(errback));
+        let root = body.options().rare.as_ref().and_then(|rare| rare.root_id.clone());
+        let frame = Frame { id: id.as_ref(), root: root.as_ref(), group: Some(group.as_str()), ..Frame::default() };
+        let mut result = body.freeze(frame, &mut self.ids)?;
+        header.options.task_id = Some(group.clone());
+        header.flatten();
+        let rare = options.rare_mut();
+        (rare.chain, rare.chord, rare.group_id, rare.group_index) = (None, None, None, None);
+        (options.countdown, options.eta) = delay;
+        if header.members.is_empty() {
+            let nothing = Given::result(Json::from_text("[]")?);
+            let sent = self.add(body, nothing)?;
+            put_behind(&mut result, ResultTuple::group(group, Vec::new()));
+            return Ok(Planned { result, child: sent.child });
+        }
+        let body = Arc::new(body.to_wire()?);
+        let frame = Frame { root: root.as_ref(), group: Some(group.as_str()), chord: Some(&body), ..Frame::default() };
+        let frozen = header.freeze(frame, &mut self.ids)?;
+        let nested = frozen.children.iter().flatten().any(|member| member.children.is_some());
+        self.plan.opens.push(ChordHeader {
+            group: group.to_string(),
+            size: header.members.iter().map(size).sum(),
+            structure: nested.then(|| GroupDocument { result: frozen.clone() }),
+            ttl: self.chord_ttl,
+        });
+        let own = std::mem::take(&mut header.options);
+        options = over(options, own);
+        options.rare_mut().group_id = None;
+        header.options.task_id = Some(group);
+        options.task_id = None;
+        // The members know their chord already; what they are called with must not hide it.
+        options.rare_mut().chord = None;
+        let sent = self.group(header, Given { arguments: given.arguments, options })?;
+        put_behind(&mut result, sent.result.clone());
+        Ok(Planned { result, child: sent.child })
+    }
+}
+
+/// How many parts of a chord the end of this signature is: each task of a group counts, of a chain what it ends with, of a chord
+/// its body.
+fn size(node: &Node) -> u64 {
+    match node {
+        Node::Task(_) => 1,
+        Node::Group(group) => group.members.iter().map(size).sum(),
+        Node::Chain(chain) => chain.steps.iter().rev().map(size).find(|size| *size > 0).unwrap_or_default(),
+        Node::Chord(chord) => size(&chord.body),
+    }
+}
+
+fn refuse_links(options: &CallOptions) -> Result<()> {
+    let linked = options.rare.as_ref().is_some_and(|rare| !rare.link.is_empty() || !rare.link_error.is_empty());
+    match linked {
+        true => {
+            let text = "link a callback to a group: link it to its members (a task after all of them is a chord)";
+            Err(Error::new(ErrorKind::Call, text))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Puts arguments in front of others, and keyword arguments over them.
+pub(super) fn prepend(stored: &mut Arguments, given: Arguments) {
+    if !given.args.is_empty() {
+        let rest = std::mem::replace(&mut stored.args, given.args);
+        stored.args.extend(rest);
+    }
+    for (name, value) in given.kwargs {
+        match stored.kwargs.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, own)) => *own = value,
+            None => stored.kwargs.push((name, value)),
+        }
+    }
+}
+
+/// The options of a call over those of a signature; the group and the stamps of the signature stay.
+fn over(mut given: CallOptions, stored: CallOptions) -> CallOptions {
+    if let Some(kept) = &stored.rare {
+        if kept.group_id.is_some() || !kept.stamps.is_empty() {
+            keep(given.rare_mut(), kept);
+        }
+    }
+    over_all(given, stored)
+}
+
+fn keep(given: &mut RareOptions, stored: &RareOptions) {
+    if stored.group_id.is_some() {
+        given.group_id.clone_from(&stored.group_id);
+    }
+    for (name, value) in &stored.stamps {
+        given.stamps.insert(name.clone(), value.clone());
+    }
+}
+
+fn over_all(mut given: CallOptions, stored: CallOptions) -> CallOptions {
+    if given == CallOptions::default() {
+        return stored;
+    }
+    given.fill_from(&stored);
+    given
+}

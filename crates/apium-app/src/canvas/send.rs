@@ -1,0 +1,93 @@
+//! Sending signatures of every kind: planned, opened, published in lots.
+
+use std::sync::Arc;
+
+use apium_protocol::record::ResultTuple;
+use apium_transport::backend::SharedBackend;
+use apium_transport::chord::ChordStore;
+use apium_transport::outgoing::Outgoing;
+
+use crate::app::App;
+use crate::batch::AT_ONCE;
+use crate::call::note_child;
+use crate::canvas::freeze::Ids;
+use crate::canvas::node::Node;
+use crate::canvas::plan::{Given, Plan, Planner};
+use crate::error::{Error, ErrorKind, Result};
+use crate::prepare::{Parent, Prepared};
+use crate::publisher::Publisher;
+
+/// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
+/// all. What is sent is a child of the running task.
+///
+/// # Errors
+/// As [`Call::send`](crate::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.
+/// Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots before are sent.
+pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
+    let publisher = app.publisher();
+    let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
+    let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
+    let planned = planner.add(node, Given::default())?;
+    let Plan { opens, calls } = planner.finish();
+    let mut prepared = Vec::with_capacity(calls.len());
+    for call in calls {
+        prepared.push(publisher.prepare(call)?);
+    }
+    if !opens.is_empty() {
+        let backend = app.backend();
+        let chords = chords(backend)?;
+        for header in opens {
+            let group = header.group.clone();
+            chords.open(header).await.map_err(|error| {
+                Error::new(ErrorKind::Backend, format!("open the chord {group}")).with_source(error)
+            })?;
+        }
+    }
+    let mut prepared = prepared.into_iter().peekable();
+    while let Some(policy) = prepared.peek().map(|first| first.policy) {
+        let lot: Vec<Outgoing> = prepared.by_ref().take(AT_ONCE).map(|prepared| prepared.outgoing).collect();
+        publisher.publish_under(lot, policy).await?;
+    }
+    if as_child {
+        note_child(|| planned.child);
+    }
+    Ok(planned.result)
+}
+
+/// What counts the parts of chords.
+///
+/// # Errors
+/// [`ErrorKind::NoBackend`] where nothing does.
+pub fn chords(backend: Option<&SharedBackend>) -> Result<&dyn ChordStore> {
+    let Some(backend) = backend else {
+        return Err(Error::new(
+            ErrorKind::NoBackend,
+            "send a chord: no result backend is configured to count its parts",
+        ));
+    };
+    backend.chords().ok_or_else(|| {
+        let text = format!("send a chord: the result backend {} counts no parts of chords", backend.address());
+        Error::new(ErrorKind::NoBackend, text)
+    })
+}
+
+impl Publisher {
+    /// A planner under the settings.
+    pub fn planner(&self, ids: Ids) -> Planner {
+        Planner::new(ids, self.config().chord_ttl())
+    }
+
+    /// The messages of calls that a task makes which has ended. What is left of their publish policies is the worker's.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn messages_after(&self, calls: Vec<crate::prepare::CallSpec>, parent: &Parent) -> Result<Vec<Outgoing>> {
+        let outgoing = |prepared: Prepared| prepared.outgoing;
+        calls.into_iter().map(|call| self.prepare_for(call, Some(parent.clone())).map(outgoing)).collect()
+    }
+
+    /// Where replies to what is frozen go, and ids that follow from `seed`.
+    pub fn ids_from(&self, seed: u64) -> Ids {
+        Ids::from_seed(seed, Arc::clone(self.reply_to()))
+    }
+}

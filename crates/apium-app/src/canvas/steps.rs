@@ -1,0 +1,58 @@
+//! The steps of a chain in the form in which they are sent: each is a task, a chord whose body is no chain, or, in the end, a group.
+
+use std::collections::VecDeque;
+
+use crate::call_options::CallOptions;
+use crate::canvas::node::{ChordNode, Node};
+use crate::canvas::pipe::{unchained, unrolled};
+
+/// Puts steps into that form: chains among them are taken apart, groups of one are their member, empty groups go, a group before
+/// something is the header of a chord, and what follows the first task of a chord's body is a step of its own.
+pub(super) fn steps(given: Vec<Node>) -> Vec<Node> {
+    let mut pending = VecDeque::from(given);
+    let mut done: Vec<Node> = Vec::with_capacity(pending.len());
+    let mut empty = None;
+    while let Some(step) = pending.pop_front() {
+        match unrolled(step) {
+            Node::Chain(chain) => unchained(chain).into_iter().rev().for_each(|inner| pending.push_front(inner)),
+            Node::Group(group) if group.members.is_empty() => empty = Some(Node::Group(group)),
+            step => match (done.pop(), step) {
+                (Some(Node::Group(header)), body) => {
+                    let chord = ChordNode { header, body: Box::new(body), options: CallOptions::default() };
+                    pending.push_front(Node::Chord(chord));
+                }
+                (before, step) => {
+                    done.extend(before);
+                    split(step, &mut done, &mut pending);
+                }
+            },
+        }
+    }
+    if done.is_empty() {
+        done.extend(empty);
+    }
+    done
+}
+
+/// Of a chord whose body is a chain that begins with a task only that task stays its body.
+fn split(step: Node, done: &mut Vec<Node>, pending: &mut VecDeque<Node>) {
+    let Node::Chord(mut chord) = step else { return done.push(step) };
+    match *chord.body {
+        Node::Chain(body) if begins_with_a_task(&body.steps) => {
+            let mut body = steps(unchained(body));
+            let first = body.remove(0);
+            body.into_iter().rev().for_each(|inner| pending.push_front(inner));
+            chord.body = Box::new(first);
+            done.push(Node::Chord(chord));
+        }
+        body => done.push(Node::Chord(ChordNode { body: Box::new(body), ..chord })),
+    }
+}
+
+fn begins_with_a_task(steps: &[Node]) -> bool {
+    match steps.first() {
+        Some(Node::Group(_)) | None => false,
+        Some(Node::Chain(chain)) => begins_with_a_task(&chain.steps),
+        Some(Node::Task(_) | Node::Chord(_)) => true,
+    }
+}
