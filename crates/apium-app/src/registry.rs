@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::builtin_tasks::BUILTIN_TASKS;
 use crate::effective::TaskDefaults;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::TaskOptions;
@@ -64,6 +65,10 @@ impl RegistryBuilder {
             let annotation = annotations(&task.name);
             registry.add(Arc::new(task.decided(annotation, defaults)?))?;
         }
+        for def in BUILTIN_TASKS {
+            let task = RegisteredTask::from_def(def).decided(annotations(def.name), defaults)?;
+            registry.by_name.entry(task.name.clone()).or_insert_with(|| Arc::new(task));
+        }
         registry.in_order.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(registry)
     }
@@ -85,7 +90,7 @@ impl Registry {
         self.by_name.get(name)
     }
 
-    /// The tasks, sorted by name.
+    /// The app's own tasks, sorted by name; the built-in ones are not among them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RegisteredTask>> {
         self.in_order.iter()
     }

@@ -76,7 +76,7 @@ impl RetryBuilder {
             Ending::Failure(failure) => Some(failure),
             Ending::Retry(retry) => retry.cause,
             Ending::Reject { reason, .. } => Some(Failure::message(reason)),
-            Ending::Ignore => None,
+            Ending::Ignore | Ending::Replace(_) => None,
         };
         self
     }

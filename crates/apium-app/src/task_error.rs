@@ -4,6 +4,7 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::canvas::node::Node;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::request::RetryRequest;
@@ -18,7 +19,7 @@ pub type TaskResult<T> = Result<T, TaskError>;
 /// [`OrFail::or_fail`].
 pub struct TaskError(Box<Ending>);
 
-/// The four ways to end without a value.
+/// The ways to end without a value.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ending {
@@ -35,6 +36,8 @@ pub enum Ending {
     },
     /// Nothing is stored and no hook is called (Celery: `raise Ignore`).
     Ignore,
+    /// Another signature goes on in the task's place, under its id (Celery: `raise self.replace(…)`).
+    Replace(Box<Node>),
 }
 
 impl TaskError {
@@ -119,6 +122,7 @@ impl From<TaskError> for Box<dyn StdError + Send + Sync> {
             },
             Ending::Reject { reason, .. } => format!("the task rejected its message: {reason}").into(),
             Ending::Ignore => "the task ended without a result".into(),
+            Ending::Replace(_) => "the task put another in its place".into(),
         }
     }
 }

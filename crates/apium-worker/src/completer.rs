@@ -22,6 +22,8 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
 
+use crate::count::{EndedChord, count};
+use crate::errback::{Errbacks, Late};
 use crate::part::{Part, Stopping};
 use crate::work::Source;
 
@@ -48,6 +50,8 @@ pub(crate) struct Finish {
     pub(crate) backend: Option<SharedBackend>,
     /// A message to put into the dead set that is no delivery any more, since it was acked before its run.
     pub(crate) keep: Option<Kept>,
+    /// Errbacks that are called once it is done.
+    pub(crate) late: Option<Late>,
     /// Who waits for it.
     pub(crate) done: Option<oneshot::Sender<Done>>,
 }
@@ -75,10 +79,11 @@ struct Shared {
     hurry: AtomicBool,
     broker: SharedBroker,
     backend: Option<SharedBackend>,
+    errbacks: Option<Errbacks>,
 }
 
 impl Completer {
-    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>) -> Self {
+    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>, errbacks: Option<Errbacks>) -> Self {
         Self(Arc::new(Shared {
             pending: Mutex::default(),
             wake: Notify::new(),
@@ -87,6 +92,7 @@ impl Completer {
             hurry: AtomicBool::new(false),
             broker,
             backend,
+            errbacks,
         }))
     }
 
@@ -189,7 +195,7 @@ impl Completer {
         loop {
             let stop = tracing::trace_span!(target: "apium::walk", "completer", ends = group.len());
             let error = match self.attempt(&source, backend.as_ref(), &group, &mut progress).instrument(stop).await {
-                Ok(()) => return finished(group, &progress.lost),
+                Ok(()) => return self.finished(group, &progress.lost),
                 Err(error) => error,
             };
             if error.is_retryable() && !self.0.hurry.load(Ordering::Acquire) {
@@ -250,14 +256,41 @@ impl Completer {
             progress.step = Step::Stored;
         }
         if progress.step < Step::Published {
-            let follow_ups: Vec<_> =
+            let mut follow_ups: Vec<_> =
                 group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
+            let sequels = group.iter().filter_map(|finish| finish.settlement.sequel.as_deref());
+            // Counting is repeated where publishing failed: who counts again under its name has the claim still.
+            progress.ended = count(self.0.backend.as_ref(), sequels, &mut follow_ups).await?;
             if !follow_ups.is_empty() {
                 self.0.broker.publish(follow_ups).await?;
             }
             progress.step = Step::Published;
         }
+        while let Some(chord) = progress.ended.last() {
+            chord.end(self.0.backend.as_ref()).await?;
+            progress.ended.pop();
+        }
         settle_deliveries(&*source.acker, group, progress).await
+    }
+
+    /// Tells who waits, and the log about what was lost.
+    fn finished(&self, group: Vec<Finish>, lost: &HashSet<Receipt>) {
+        for finish in group {
+            let is_lost =
+                !lost.is_empty() && finish.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
+            if is_lost {
+                let id = finish.label.id.as_ref().map_or("?", |id| id.as_str());
+                let task = finish.label.task.as_deref().unwrap_or("?");
+                tracing::warn!(
+                    id,
+                    task,
+                    "task {task}[{id}] was given to another worker before this one was done with it: its lease ran out"
+                );
+            } else if let (Some(errbacks), Some(late)) = (&self.0.errbacks, &finish.late) {
+                errbacks.submit(late.take());
+            }
+            tell(finish.done, if is_lost { Done::Lost } else { Done::Settled });
+        }
     }
 
     /// The end cannot be done. Its message is kept in the dead set rather than run again and again.
@@ -298,6 +331,8 @@ struct Progress {
     step: Step,
     /// Deliveries that turned out to be another consumer's.
     lost: HashSet<Receipt>,
+    /// Chords whose bodies are published, and that are still to be ended.
+    ended: Vec<EndedChord>,
 }
 
 /// The last step of the laws that was done.
@@ -343,23 +378,6 @@ async fn settle_deliveries(acker: &dyn Acker, group: &[Finish], progress: &mut P
     match rejects.is_empty() {
         true => Ok(()),
         false => progress.note_lost(acker.reject(rejects).await),
-    }
-}
-
-/// Tells who waits, and the log about what was lost.
-fn finished(group: Vec<Finish>, lost: &HashSet<Receipt>) {
-    for finish in group {
-        let is_lost = !lost.is_empty() && finish.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
-        if is_lost {
-            let id = finish.label.id.as_ref().map_or("?", |id| id.as_str());
-            let task = finish.label.task.as_deref().unwrap_or("?");
-            tracing::warn!(
-                id,
-                task,
-                "task {task}[{id}] was given to another worker before this one was done with it: its lease ran out"
-            );
-        }
-        tell(finish.done, if is_lost { Done::Lost } else { Done::Settled });
     }
 }
 
@@ -433,7 +451,7 @@ mod tests {
     fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Settle) -> Finish {
         let source = Arc::new(Source { acker: acker.clone(), one_store: false });
         let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), sequel: None };
-        Finish { label: Label::default(), source, settlement, backend: None, keep: None, done: None }
+        Finish { label: Label::default(), source, settlement, backend: None, keep: None, late: None, done: None }
     }
 
     #[tokio::test(start_paused = true)]
@@ -442,7 +460,7 @@ mod tests {
         let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
         let broker = MemoryDriver::new().broker(address, options).await.unwrap();
         let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
-        let completer = Completer::new(broker.clone(), None);
+        let completer = Completer::new(broker.clone(), None, None);
         let next_run = Outgoing::to_queue("celery", Message::default());
         completer.group(vec![end(&acker, vec![next_run], receipt(1, 1), Settle::Ack)], Progress::default()).await;
         let stats = broker.queues().unwrap().stats().await.unwrap();
@@ -470,7 +488,7 @@ mod tests {
             told.push(wait);
         }
         // The acks go through, the rejects find no connection at first.
-        let completer = Completer::new(broker, None);
+        let completer = Completer::new(broker, None, None);
         let mut progress = Progress::default();
         settle_deliveries(&*acker, &ends[..2], &mut progress).await.unwrap();
         acker.refusals.store(2, Ordering::SeqCst);

@@ -26,6 +26,7 @@ use crate::time_limit::{Limits, Passed};
 use crate::watchdog::{Beat, Watched};
 
 /// Runs task bodies.
+#[derive(Clone)]
 pub(crate) struct Executor {
     pub(crate) pool: PoolKind,
     pub(crate) threads: Threads,

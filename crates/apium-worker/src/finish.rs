@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use apium_app::publisher::Publisher;
-use apium_app::record::{RecordRules, Told, document};
+use apium_app::failure::Failure;
+use apium_app::record::{Told, document};
 use apium_app::request::Request;
+use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
 use apium_protocol::record::ResultTuple;
 use apium_protocol::state::State;
@@ -16,6 +17,7 @@ use apium_transport::outgoing::Outgoing;
 use jiff::Timestamp;
 
 use crate::completer::Finish;
+use crate::follow::{Follow, Followed};
 use crate::intake::label;
 use crate::outcome::Outcome;
 use crate::settle::{Run, settle};
@@ -24,8 +26,8 @@ use crate::work::Work;
 
 /// Makes ends of works.
 pub(crate) struct Finisher {
-    pub(crate) publisher: Publisher,
-    pub(crate) rules: RecordRules,
+    /// What follows; its publisher and rules are the finisher's too.
+    pub(crate) follow: Follow,
     /// Whether the app has a result backend.
     pub(crate) stores: bool,
     /// The backends of tasks that have one of their own, by task name.
@@ -42,6 +44,20 @@ impl Finisher {
         children: Vec<ResultTuple>,
         now: Timestamp,
     ) -> (Finish, Verdict) {
+        let run = Run { request: &work.request, task: &work.task, now };
+        let (verdict, followed) = match self.follow.after(work, &verdict.ending, run.stores_errors()) {
+            Ok(followed) => (verdict, followed),
+            // A task whose follow-ups cannot be made has failed, as in Celery.
+            Err(error) => {
+                let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", error.to_string()));
+                let verdict = settle(run, Outcome::Failure(failure), &mut fastrand::Rng::new());
+                let followed = self.follow.after(work, &verdict.ending, run.stores_errors());
+                (verdict, followed.unwrap_or_default())
+            }
+        };
+        let Followed { sequel, children: sent, late } = followed.unwrap_or_default();
+        let mut children = children;
+        children.extend(sent);
         let (publish, verdict, children) = match self.next_run(work, &verdict) {
             None => (Vec::new(), verdict, children),
             Some(Ok(outgoing)) => {
@@ -55,7 +71,6 @@ impl Finisher {
                 (vec![outgoing], verdict, children)
             }
             Some(Err(reason)) => {
-                let run = Run { request: &work.request, task: &work.task, now };
                 let outcome = Outcome::Reject { reason, requeue: false };
                 (Vec::new(), settle(run, outcome, &mut fastrand::Rng::new()), children)
             }
@@ -71,15 +86,17 @@ impl Finisher {
             }
             (false, _) => (None, None),
         };
-        let settlement = Settlement { record, publish, delivery, sequel: None };
-        (Finish { keep, ..self.end(work, settlement) }, verdict)
+        let sequel = (!sequel.is_empty()).then(|| Box::new(sequel));
+        let late = (sequel.is_some() || !late.is_empty()).then_some(late);
+        let settlement = Settlement { record, publish, delivery, sequel };
+        (Finish { keep, late, ..self.end(work, settlement) }, verdict)
     }
 
     /// The message of a run, made again from its request.
     fn kept(&self, work: &Work, reason: DeadReason) -> Option<Kept> {
         let Request { headers, properties, body, delivery_info, .. } = &*work.request;
         let serializer = properties.content_type.as_deref().unwrap_or("json");
-        let encoded = self.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
+        let encoded = self.follow.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
         let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
         if let Err(error) = &message {
             tracing::error!(task = &*work.task.name, %error, "could not keep the message of a call that does not fit its task");
@@ -89,7 +106,7 @@ impl Finisher {
 
     fn next_run(&self, work: &Work, verdict: &Verdict) -> Option<Result<Outgoing, String>> {
         let next = verdict.again.as_ref()?;
-        let made = self.publisher.retry_message(&work.request, next);
+        let made = self.follow.publisher.retry_message(&work.request, next);
         Some(made.map_err(|error| format!("the message of its retry cannot be made: {error}")))
     }
 
@@ -115,8 +132,8 @@ impl Finisher {
             return None;
         }
         let id = work.request.id()?.clone();
-        let document = document(&work.request, id, told, children, &self.rules, now);
-        Some(ResultRecord { document, run: Some(work.mark()), ttl: self.rules.ttl })
+        let document = document(&work.request, id, told, children, &self.follow.rules, now);
+        Some(ResultRecord { document, run: Some(work.mark()), ttl: self.follow.rules.ttl })
     }
 
     fn end(&self, work: &Work, settlement: Settlement) -> Finish {
@@ -124,6 +141,14 @@ impl Finisher {
             true => None,
             false => self.backends.get(&work.task.name).cloned(),
         };
-        Finish { label: label(&work.request), source: work.source.clone(), settlement, backend, keep: None, done: None }
+        Finish {
+            label: label(&work.request),
+            source: work.source.clone(),
+            settlement,
+            backend,
+            keep: None,
+            late: None,
+            done: None,
+        }
     }
 }

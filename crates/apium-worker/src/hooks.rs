@@ -19,7 +19,9 @@ pub(crate) fn wanted(hooks: &HookSet, ended: &Ended) -> bool {
         Ended::Success(_) => hooks.on_success.is_some() || hooks.after_return.is_some(),
         Ended::Failure { .. } => hooks.on_failure.is_some() || hooks.after_return.is_some(),
         Ended::Retry(_) => hooks.on_retry.is_some(),
-        Ended::Rejected { .. } | Ended::Ignored | Ended::Revoked(_) | Ended::Cancelled { .. } => false,
+        Ended::Rejected { .. } | Ended::Ignored | Ended::Replaced(_) | Ended::Revoked(_) | Ended::Cancelled { .. } => {
+            false
+        }
     }
 }
 

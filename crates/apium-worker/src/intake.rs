@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::completer::{Finish, Label};
+use crate::follow_ups::FollowUps;
 use crate::work::{Source, Work, delivery_mark};
 
 /// What the intake must know to decide.
@@ -37,6 +38,8 @@ pub(crate) struct Intake {
     pub(crate) utc: bool,
     /// Whether the broker keeps what is not due (P7), or this worker must.
     pub(crate) parks: bool,
+    /// Whether the result backend counts the parts of chords.
+    pub(crate) counts_chords: bool,
 }
 
 /// What becomes of a delivery.
@@ -67,7 +70,15 @@ impl Turned {
     pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
         let delivery = Some((self.receipt, Settle::Reject(self.how)));
         let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, sequel: None };
-        Finish { label: self.label, source: source.clone(), settlement, backend: None, keep: None, done: None }
+        Finish {
+            label: self.label,
+            source: source.clone(),
+            settlement,
+            backend: None,
+            keep: None,
+            late: None,
+            done: None,
+        }
     }
 }
 
@@ -99,8 +110,13 @@ impl Intake {
             Ok(times) => times,
             Err(error) => return dead(label(&request), receipt, "bad-eta", format!("could not {error}")),
         };
-        if request.body.embed.has_follow_ups() {
-            let text = "it has callbacks, errbacks, a chain or a chord, which this version does not run".to_owned();
+        // What cannot follow a task must not be found out after it ran.
+        let follow = match FollowUps::read(&request) {
+            Ok(follow) => follow,
+            Err(error) => return dead(label(&request), receipt, "follow-ups", format!("could not {error}")),
+        };
+        if !self.counts_chords && follow.as_ref().is_some_and(|follow| follow.body.is_some()) {
+            let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
             return dead(label(&request), receipt, "follow-ups", text);
         }
         let eta = eta.filter(|eta| *eta > now);
@@ -108,7 +124,8 @@ impl Intake {
         if let Some(eta) = eta.filter(|_| self.parks && !expired) {
             return Step::End(Turned { label: label(&request), receipt, how: Disposition::Park(eta), record: None });
         }
-        let work = Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires };
+        let work =
+            Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, follow };
         match eta {
             _ if expired => Step::Expired(work),
             Some(eta) => Step::Wait(eta, work),

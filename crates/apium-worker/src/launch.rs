@@ -20,8 +20,10 @@ use crate::checks;
 use crate::cold::ColdSwitch;
 use crate::completer::Completer;
 use crate::consume::{Consume, Phase};
+use crate::errback::Errbacks;
 use crate::executor::Executor;
 use crate::finish::Finisher;
+use crate::follow::Follow;
 use crate::health::Vitals;
 use crate::intake::Intake;
 use crate::layer::WorkLayer;
@@ -95,7 +97,6 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
     let probes = Probes::start(&options.probes, &vitals, &clock).await?;
     let ready = Arc::new(Ready::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     ready.remember(std::mem::take(&mut options.buckets));
-    let completer = Completer::new(broker.clone(), app.backend.clone());
     let executor = Executor {
         pool: options.pool,
         threads: Threads::new(slots, tokio::runtime::Handle::current()),
@@ -103,6 +104,8 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
         layers: options.layers.clone(),
         cold,
     };
+    let errbacks = Errbacks::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
+    let completer = Completer::new(broker.clone(), app.backend.clone(), Some(errbacks.clone()));
     let results = app.backend.as_ref().map(|backend| backend.address().clone());
     let process = Arc::new(stops(app, &options.node, ready.clone(), executor, completer.clone()));
     let registry = process.intake.registry.clone();
@@ -127,6 +130,7 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
     Ok(Running {
         slots: Slots::start(&process, slots, beats.unwrap_or_default()),
         completer: completer.start(),
+        errbacks: errbacks.start(),
         timer: Part::start("timer", move |mut stopping| async move {
             tokio::select! {
                 () = ready.keep_time() => {}
@@ -149,6 +153,7 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
 /// The four stops and what they share.
 fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, completer: Completer) -> Process {
     let config = app.publisher.config().clone();
+    let registry = app.registry.clone();
     Process {
         intake: Intake {
             registry: app.registry,
@@ -158,13 +163,13 @@ fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, 
             hostname: node.clone(),
             utc: config.enable_utc,
             parks: app.publisher.broker().capabilities().parks_eta,
+            counts_chords: app.backend.as_ref().is_some_and(|backend| backend.chords().is_some()),
         },
         ready,
         clock: executor.clock.clone(),
         executor,
         finisher: Finisher {
-            publisher: app.publisher,
-            rules: config.record_rules(),
+            follow: Follow { publisher: app.publisher, registry, rules: config.record_rules() },
             stores: app.backend.is_some(),
             backends: app.backends,
         },

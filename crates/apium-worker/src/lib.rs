@@ -6,12 +6,18 @@
 
 pub mod builder;
 mod checks;
+mod chord_body;
 mod cold;
 mod completer;
 mod consume;
+mod count;
+mod errback;
 mod eta;
 mod executor;
+mod fail;
 mod finish;
+mod follow;
+mod follow_ups;
 pub mod handle;
 mod health;
 mod health_listen;

@@ -4,6 +4,10 @@
 use std::sync::Arc;
 
 use apium_app::app::App;
+use apium_app::arguments::Arguments;
+use apium_app::canvas::eager::apply;
+use apium_app::canvas::node::Node;
+use apium_app::canvas::plan::Given;
 use apium_app::context::{Ctx, CtxParts};
 use apium_app::error::Result;
 use apium_app::failure::Failure;
@@ -21,7 +25,9 @@ use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
 use crate::cold::Cold;
+use crate::errback::called_with;
 use crate::executor::Executor;
+use crate::follow::is_called_here;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
 use crate::settle::{Run, settle};
@@ -74,12 +80,13 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
         // Who is told of a failure at once needs no hook for it.
         let is_raised = throws && matches!(verdict.ending, Ended::Failure { .. });
         let told = told(&verdict.ending);
+        follow(&app, &ctx, &verdict.ending).await?;
         if !is_raised && hooks::wanted(&task.hooks, &verdict.ending) {
             hooks::after(&task.hooks, &ctx, verdict.ending).instrument(span).await;
         }
         match verdict.again {
             // A retry runs again at once.
-            Some(next) => apply(&mut request, next),
+            Some(next) => again(&mut request, next),
             None => {
                 let id = request.headers.id.clone().unwrap_or_else(|| "".into());
                 break document(&request, id, told, ctx.children(), &app.config().record_rules(), now);
@@ -97,6 +104,36 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
     Ok(document)
 }
 
+/// What follows an eager run, here and now: callbacks with its value, errbacks with its id, or with the request, the exception and
+/// the traceback where a worker would call them itself.
+async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
+    let request = ctx.request();
+    match ended {
+        Ended::Success(value) => {
+            for callback in request.callbacks() {
+                let node = Node::from_wire(callback)?;
+                let applied = apply(app, node, Given::result(value.clone()).arguments).await?;
+                ctx.add_children(applied.result);
+            }
+        }
+        Ended::Failure { failure, .. } => {
+            for errback in request.errbacks() {
+                let node = Node::from_wire(errback)?;
+                let args = match is_called_here(app.registry(), &node) {
+                    true => called_with(request, failure),
+                    false => vec![Json::from_serialize(&request.id())?],
+                };
+                let given = Arguments { args, kwargs: Vec::new() };
+                if let Err(error) = apply(app, node, given).await {
+                    tracing::error!(%error, errback = &*errback.task, "an errback failed; the outcome stays");
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
 fn told(ended: &Ended) -> Told {
     let of = |state, failure: &Failure| Told {
@@ -112,12 +149,14 @@ fn told(ended: &Ended) -> Told {
         }
         Ended::Revoked(reason) => of(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason))),
         Ended::Retry(_) => Told { state: State::Retry, result: Json::NULL, traceback: None },
-        Ended::Ignored | Ended::Cancelled { .. } => Told { state: State::Ignored, result: Json::NULL, traceback: None },
+        Ended::Ignored | Ended::Replaced(_) | Ended::Cancelled { .. } => {
+            Told { state: State::Ignored, result: Json::NULL, traceback: None }
+        }
     }
 }
 
 /// The request of the next run.
-fn apply(request: &mut Request, next: NextRun) {
+fn again(request: &mut Request, next: NextRun) {
     request.headers.retries = next.retries;
     request.headers.extra.extend(next.headers);
     if let Some(args) = next.args {

@@ -71,6 +71,7 @@ pub(crate) fn ended(task: &Arc<str>, request: &Request, ended: &Ended, took: Dur
             tracing::warn!(task, id, requeue, "task {task}[{id}] rejected: {reason}");
         }
         Ended::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
+        Ended::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] put another in its place"),
         Ended::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
         Ended::Cancelled { requeued: true } => {
             tracing::warn!(

@@ -449,6 +449,7 @@ mod tests {
             receipt: Receipt { tag: Tag::Number(number), fence: 1 },
             source: source.clone(),
             expires: None,
+            follow: None,
         };
         let ready = Ready::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true);
         assert!(ready.push((1..=6).map(work).collect()).is_empty());

@@ -41,6 +41,9 @@ pub(crate) fn settle(run: Run<'_>, outcome: Outcome, dice: &mut Rng) -> Verdict 
         Outcome::Retry(retry) => run.retry(&retry, dice),
         Outcome::Reject { reason, requeue } => run.reject(reason, requeue),
         Outcome::Ignore => Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Ignored },
+        Outcome::Replace(node) => {
+            Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Replaced(node) }
+        }
         Outcome::TimedOut(limit) => run.timed_out(Failure::time_limit(limit.as_secs_f64())),
         Outcome::Expired => run.revoked("expired"),
         Outcome::Cancelled => run.cancelled(),
@@ -54,7 +57,7 @@ impl Run<'_> {
     }
 
     /// Whether anything but SUCCESS is to be stored.
-    fn stores_errors(&self) -> bool {
+    pub(crate) fn stores_errors(&self) -> bool {
         self.stores() || self.task.effective.store_errors_even_if_ignored
     }
 

@@ -1,6 +1,7 @@
 //! What is to be done about the end of a run: decided in [`settle`](crate::settle), done by the
 //! [`completer`](crate::completer).
 
+use apium_app::canvas::node::Node;
 use apium_app::failure::Failure;
 use apium_app::record::Told;
 use apium_app::retry::NextRun;
@@ -37,6 +38,8 @@ pub(crate) enum Ended {
     Rejected { reason: String, requeue: bool },
     /// Nothing was stored.
     Ignored,
+    /// Another signature goes on in its place.
+    Replaced(Box<Node>),
     /// It did not run: `expired`.
     Revoked(&'static str),
     /// The worker stopped while it ran; `requeued` when the message is back in its queue.

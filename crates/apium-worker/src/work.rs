@@ -9,6 +9,8 @@ use apium_transport::backend::RunMark;
 use apium_transport::consumer::{Acker, Receipt, Tag};
 use jiff::Timestamp;
 
+use crate::follow_ups::FollowUps;
+
 /// Where deliveries came from, and what settles them. A new one is made each time the broker is connected anew.
 pub(crate) struct Source {
     pub(crate) acker: Arc<dyn Acker>,
@@ -24,6 +26,8 @@ pub(crate) struct Work {
     pub(crate) source: Arc<Source>,
     /// Past this instant it does not begin any more.
     pub(crate) expires: Option<Timestamp>,
+    /// What follows it, where something does.
+    pub(crate) follow: Option<Arc<FollowUps>>,
 }
 
 impl Work {

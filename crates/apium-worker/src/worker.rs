@@ -28,6 +28,8 @@ pub(crate) struct Running {
     pub(crate) process: Arc<Process>,
     pub(crate) slots: Slots,
     pub(crate) completer: Part,
+    /// Calls errbacks; it ends behind the completer.
+    pub(crate) errbacks: Part,
     pub(crate) timer: Part,
     /// Watches for another worker of this name; it ends when it is dropped.
     pub(crate) namesake: Part,
@@ -138,6 +140,7 @@ impl Running {
 
     /// Ends what is left: nothing of it can take long.
     async fn end(self, how: StopKind) {
+        self.errbacks.stop((how != StopKind::Warm).then_some(Duration::ZERO)).await;
         self.timer.stop(None).await;
         self.namesake.stop(Some(Duration::ZERO)).await;
         self.probes.stop().await;
@@ -165,6 +168,7 @@ fn given_back(work: Work) -> Finish {
         settlement: Settlement { record: None, publish: Vec::new(), delivery, sequel: None },
         backend: None,
         keep: None,
+        late: None,
         done: None,
     }
 }

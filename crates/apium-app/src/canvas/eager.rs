@@ -53,7 +53,7 @@ fn run<'a>(
                 let mut value = Json::NULL;
                 let mut began = documents.len();
                 for step in steps(chain.steps) {
-                    documents[began..].iter().try_for_each(|document| check(document))?;
+                    documents[began..].iter().try_for_each(check)?;
                     began = documents.len();
                     value = run(app, step, std::mem::take(&mut arguments), documents).await?;
                     arguments = Given::result(value.clone()).arguments;
@@ -64,7 +64,7 @@ fn run<'a>(
             Node::Chord(ChordNode { header, body, .. }) => {
                 let began = documents.len();
                 let list = run_group(app, header, arguments, documents).await?;
-                documents[began..].iter().try_for_each(|document| check(document))?;
+                documents[began..].iter().try_for_each(check)?;
                 run(app, *body, Given::result(list).arguments, documents).await
             }
         }

@@ -6,6 +6,8 @@ pub mod freeze;
 pub mod node;
 mod pipe;
 pub mod plan;
+mod replace;
 pub mod send;
+pub mod stamp;
 mod steps;
 mod wire;

@@ -3,6 +3,7 @@
 use apium_protocol::signature::Signature as WireSignature;
 
 use crate::call_options::CallOptions;
+use crate::error::Result;
 use crate::prepare::CallSpec;
 
 /// A signature of any kind.
@@ -160,6 +161,27 @@ impl Node {
             Self::Chain(chain) => chain.steps.is_empty(),
             Self::Group(group) => group.members.is_empty(),
         }
+    }
+}
+
+/// What is a signature, of whatever type.
+pub trait IntoNode {
+    /// It without its type.
+    ///
+    /// # Errors
+    /// A value that could not be encoded.
+    fn into_node(self) -> Result<Node>;
+}
+
+impl IntoNode for Node {
+    fn into_node(self) -> Result<Node> {
+        Ok(self)
+    }
+}
+
+impl IntoNode for WireSignature {
+    fn into_node(self) -> Result<Node> {
+        Node::from_wire(&self)
     }
 }
 

@@ -21,16 +21,17 @@ impl Node {
                 settle_links(&mut chain);
                 match chain.steps.pop() {
                     None => return right,
-                    Some(last) => match after(last, right) {
-                        Joined::One(joined) => chain.steps.push(joined),
-                        Joined::Two(last, right) => chain.steps.extend([last, right]),
-                    },
+                    Some(last) => {
+                        let (last, right) = after(last, right);
+                        chain.steps.push(last);
+                        chain.steps.extend(right);
+                    }
                 }
                 Self::Chain(chain)
             }
             (left, right) => match after(left, right) {
-                Joined::One(joined) => joined,
-                Joined::Two(left, right) => {
+                (joined, None) => joined,
+                (left, Some(right)) => {
                     Self::Chain(ChainNode { steps: vec![left, right], options: CallOptions::default() })
                 }
             },
@@ -38,28 +39,21 @@ impl Node {
     }
 }
 
-/// Two steps side by side, or one that is both.
-enum Joined {
-    One(Node),
-    Two(Node, Node),
-}
-
-/// `right`, which is no chain, after one step that is none.
-fn after(left: Node, right: Node) -> Joined {
+/// `right`, which is no chain, after one step that is none: two steps, or one that is both.
+fn after(left: Node, right: Node) -> (Node, Option<Node>) {
     match (left, right) {
-        (Node::Group(group), right) => Joined::One(Node::Chord(ChordNode {
-            header: group,
-            body: Box::new(right),
-            options: CallOptions::default(),
-        })),
+        (Node::Group(group), right) => {
+            let chord = ChordNode { header: group, body: Box::new(right), options: CallOptions::default() };
+            (Node::Chord(chord), None)
+        }
         // Two chords stand one after the other.
-        (left @ Node::Chord(_), right @ Node::Chord(_)) => Joined::Two(left, right),
+        (left @ Node::Chord(_), right @ Node::Chord(_)) => (left, Some(right)),
         (Node::Chord(mut chord), right) => {
             let body = std::mem::replace(&mut *chord.body, Node::Chain(ChainNode::default()));
             *chord.body = body.pipe(right);
-            Joined::One(Node::Chord(chord))
+            (Node::Chord(chord), None)
         }
-        (left, right) => Joined::Two(left, right),
+        (left, right) => (left, Some(right)),
     }
 }
 

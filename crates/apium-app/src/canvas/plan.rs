@@ -72,6 +72,11 @@ impl Planner {
         Self { ids, chord_ttl, plan: Plan::default() }
     }
 
+    /// Where its ids come from.
+    pub fn ids(&mut self) -> &mut Ids {
+        &mut self.ids
+    }
+
     /// What it has planned.
     pub fn finish(self) -> Plan {
         self.plan
@@ -250,10 +255,10 @@ pub(super) fn prepend(stored: &mut Arguments, given: Arguments) {
 
 /// The options of a call over those of a signature; the group and the stamps of the signature stay.
 fn over(mut given: CallOptions, stored: CallOptions) -> CallOptions {
-    if let Some(kept) = &stored.rare {
-        if kept.group_id.is_some() || !kept.stamps.is_empty() {
-            keep(given.rare_mut(), kept);
-        }
+    if let Some(kept) = &stored.rare
+        && (kept.group_id.is_some() || !kept.stamps.is_empty())
+    {
+        keep(given.rare_mut(), kept);
     }
     over_all(given, stored)
 }

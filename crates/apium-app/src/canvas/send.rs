@@ -24,10 +24,18 @@ use crate::publisher::Publisher;
 /// As [`Call::send`](crate::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.
 /// Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots before are sent.
 pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
+    send_with(app, node, Given::default()).await
+}
+
+/// As [`send`], with arguments and options beside its own.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_with(app: &App, node: Node, given: Given) -> Result<ResultTuple> {
     let publisher = app.publisher();
     let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
-    let planned = planner.add(node, Given::default())?;
+    let planned = planner.add(node, given)?;
     let Plan { opens, calls } = planner.finish();
     let mut prepared = Vec::with_capacity(calls.len());
     for call in calls {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::call_options::CallOptions;
-use crate::canvas::node::{ChordNode, Node};
+use crate::canvas::node::{ChainNode, ChordNode, Node};
 use crate::canvas::pipe::{unchained, unrolled};
 
 /// Puts steps into that form: chains among them are taken apart, groups of one are their member, empty groups go, a group before
@@ -19,6 +19,12 @@ pub(super) fn steps(given: Vec<Node>) -> Vec<Node> {
             step => match (done.pop(), step) {
                 (Some(Node::Group(header)), body) => {
                     let chord = ChordNode { header, body: Box::new(body), options: CallOptions::default() };
+                    pending.push_front(Node::Chord(chord));
+                }
+                // What follows a chord whose body is a group waits for that group.
+                (Some(Node::Chord(mut chord)), step) if matches!(*chord.body, Node::Group(_)) => {
+                    let body = std::mem::replace(&mut *chord.body, Node::Chain(ChainNode::default()));
+                    *chord.body = body.pipe(step);
                     pending.push_front(Node::Chord(chord));
                 }
                 (before, step) => {

@@ -1,0 +1,151 @@
+//! The tasks that every app has under Celery's names: `celery.map`, `celery.starmap`, `celery.chunks`, `celery.group`,
+//! `celery.accumulate` and `celery.backend_cleanup`. A task of the app's own with such a name takes its place.
+
+use apium_protocol::json::Json;
+use apium_protocol::signature::Signature as WireSignature;
+use futures_util::future::BoxFuture;
+
+use crate::app::App;
+use crate::arguments::{Arguments, Parameter, ParameterList};
+use crate::binding::{Bound, encode};
+use crate::call::apply;
+use crate::canvas::node::{GroupNode, Node};
+use crate::canvas::plan::Given;
+use crate::canvas::send::{send, send_with};
+use crate::context::Ctx;
+use crate::error::{Error, ErrorKind};
+use crate::options::TaskOptions;
+use crate::result::failure_of;
+use crate::task::{Hooks, TaskDef, TaskFn};
+use crate::task_error::TaskResult;
+
+/// All of them.
+pub(crate) static BUILTIN_TASKS: &[TaskDef] = &[
+    builtin("celery.map", MAP, |ctx| Box::pin(map(ctx, false))),
+    builtin("celery.starmap", MAP, |ctx| Box::pin(map(ctx, true))),
+    builtin("celery.chunks", CHUNKS, |ctx| Box::pin(chunks(ctx))),
+    builtin("celery.group", GROUP, |ctx| Box::pin(group(ctx))),
+    builtin("celery.accumulate", ACCUMULATE, |ctx| Box::pin(async move { accumulate(&ctx) })),
+    builtin("celery.backend_cleanup", NOTHING, |ctx| Box::pin(cleanup(ctx))),
+];
+
+const MAP: &[Parameter] = &[Parameter::required("task"), Parameter::required("it")];
+const CHUNKS: &[Parameter] = &[Parameter::required("task"), Parameter::required("it"), Parameter::required("n")];
+const GROUP: &[Parameter] = &[
+    Parameter::required("tasks"),
+    Parameter::required("result"),
+    Parameter::required("group_id"),
+    Parameter::required("partial_args"),
+    Parameter::optional("add_to_parent"),
+];
+const ACCUMULATE: &[Parameter] = &[];
+const NOTHING: &[Parameter] = &[];
+
+type Run = fn(Ctx) -> BoxFuture<'static, TaskResult<Json>>;
+
+const fn builtin(name: &'static str, named: &'static [Parameter], run: Run) -> TaskDef {
+    let collects = named.is_empty();
+    TaskDef {
+        name,
+        aliases: &[],
+        parameters: ParameterList { function: name, named, var_args: collects, var_kwargs: collects },
+        options: || TaskOptions::NEW,
+        hooks: Hooks::NONE,
+        needs: &[],
+        takes_ctx: true,
+        run: TaskFn::Async(run),
+        location: "built in",
+    }
+}
+
+fn parameters(named: &'static [Parameter]) -> ParameterList {
+    ParameterList { function: "task", named, var_args: false, var_kwargs: false }
+}
+
+fn app(ctx: &Ctx) -> TaskResult<App> {
+    let app = ctx.publisher().and_then(App::of_publisher);
+    app.ok_or_else(|| Error::new(ErrorKind::NoCurrentApp, "run a built-in task: its app is gone").into())
+}
+
+/// Runs the inner task for each item, one after the other, in this slot. One that fails fails all.
+async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
+    let list = parameters(MAP);
+    let (task, items) = {
+        let bound = Bound::<'_, 2>::of(&list, &ctx)?;
+        (bound.required::<WireSignature>(0)?, bound.required::<Vec<Json>>(1)?)
+    };
+    let app = app(&ctx)?;
+    let mut values = Vec::with_capacity(items.len());
+    for item in items {
+        let args = if spread { item.decode::<Vec<Json>>()? } else { vec![item] };
+        let Node::Task(mut inner) = Node::from_wire(&task)? else {
+            return Err(Error::new(ErrorKind::Call, format!("map {}: it is no plain task", task.task)).into());
+        };
+        inner.call.arguments = Arguments { args, kwargs: Vec::new() };
+        inner.call.options = Default::default();
+        let ran = apply::<Json>(&app, inner.call).await?;
+        let Some(document) = ran.known() else { continue };
+        if document.state.propagates() {
+            return Err(failure_of(&document).into());
+        }
+        values.push(document.result.clone());
+    }
+    encode(values)
+}
+
+/// Sends the chunks as a group of `celery.starmap`; its result is the group's.
+async fn chunks(ctx: Ctx) -> TaskResult<Json> {
+    let Some(publisher) = ctx.publisher() else { return encode(Json::NULL) };
+    let body = &ctx.request().body;
+    let names = CHUNKS.iter().map(|parameter| parameter.name.to_owned());
+    let mut wire = WireSignature::new("celery.chunks");
+    wire.kwargs = names.zip(body.args.iter().cloned()).chain(body.kwargs.iter().cloned()).collect();
+    wire.subtask_type = Some("chunks".to_owned());
+    let app = App::of_publisher(publisher);
+    let app = app.ok_or_else(|| Error::new(ErrorKind::NoCurrentApp, "send chunks: the app is gone"))?;
+    encode(send(&app, Node::from_wire(&wire)?).await?)
+}
+
+/// Sends tasks that are frozen already; how very old clients send groups.
+async fn group(ctx: Ctx) -> TaskResult<Json> {
+    let list = parameters(GROUP);
+    let (tasks, result, id, args) = {
+        let bound = Bound::<'_, 5>::of(&list, &ctx)?;
+        (
+            bound.required::<Vec<WireSignature>>(0)?,
+            bound.required::<Json>(1)?,
+            bound.required::<String>(2)?,
+            bound.required::<Vec<Json>>(3)?,
+        )
+    };
+    let members = tasks.iter().map(Node::from_wire).collect::<Result<_, _>>()?;
+    let mut group = GroupNode { members, options: Default::default() };
+    group.options.task_id = Some(id.into());
+    let arguments = Arguments { args, kwargs: Vec::new() };
+    send_with(&app(&ctx)?, Node::Group(group), Given { arguments, ..Given::default() }).await?;
+    encode(result)
+}
+
+/// What it is given: the argument at `index`, or all of them.
+fn accumulate(ctx: &Ctx) -> TaskResult<Json> {
+    let request = ctx.request();
+    let index = request.kwargs().iter().find(|(name, value)| name == "index" && !value.is_null());
+    match index {
+        None => Ok(request.args_json()),
+        Some((_, index)) => {
+            let index: usize = index.decode()?;
+            let found = request.args().get(index).cloned();
+            found.ok_or_else(|| {
+                crate::task_error::TaskError::of_class("builtins.IndexError", "tuple index out of range")
+            })
+        }
+    }
+}
+
+/// Deletes results that are past their time, where the store does not do that by itself.
+async fn cleanup(ctx: Ctx) -> TaskResult<Json> {
+    if let Some(backend) = ctx.backend() {
+        backend.purge_expired().await?;
+    }
+    Ok(Json::NULL)
+}

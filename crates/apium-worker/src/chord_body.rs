@@ -1,0 +1,83 @@
+//! What follows the header of a chord: its body with the results, or the failure of the body.
+
+use apium_app::canvas::node::Node;
+use apium_app::canvas::plan::Given;
+use apium_app::error::Result;
+use apium_app::failure::Failure;
+use apium_app::prepare::Parent;
+use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::json::Json;
+use apium_protocol::state::State;
+use apium_transport::chord::FailedPart;
+use apium_transport::sequel::{Rest, Sequel};
+
+use crate::errback::Late;
+use crate::fail::Fall;
+use crate::follow::Follow;
+
+/// The body of a chord, as one of the parts of its header brings it.
+pub(crate) struct ChordBody {
+    pub(crate) follow: Follow,
+    pub(crate) body: Node,
+    /// What the ids of it are made from: whoever brings the last part makes the same.
+    pub(crate) seed: u64,
+    /// The task whose part it was: the body's parent.
+    pub(crate) parent: Parent,
+    /// Where errbacks go that this worker calls itself.
+    pub(crate) late: Late,
+}
+
+impl ChordBody {
+    fn send(&self, results: &[Json]) -> Result<Sequel> {
+        let mut sequel = Sequel::default();
+        let mut planner = self.follow.planner(self.seed);
+        planner.add(self.body.clone(), Given::result(Json::from_serialize(results)?))?;
+        self.follow.send(planner, &self.parent, &mut sequel)?;
+        Ok(sequel)
+    }
+
+    fn fail(&self, original: Failure, chord_error: Failure) -> Sequel {
+        let mut sequel = Sequel::default();
+        // It may be asked more than once.
+        self.late.forget(self.seed);
+        let mut fall = Fall::new((&self.follow, self.seed), &chord_error, &mut sequel, &self.late);
+        let outcome = fall.body(&self.body, &original, &self.parent, self.seed);
+        if let Err(error) = outcome {
+            tracing::error!(%error, "could not tell all that follows a failed chord");
+        }
+        sequel
+    }
+}
+
+impl Rest for ChordBody {
+    fn complete(&self, results: Vec<Json>) -> Sequel {
+        self.send(&results).unwrap_or_else(|error| {
+            tracing::error!(%error, "could not make the message of a chord's body");
+            let failure = Failure::from_exception(ExceptionInfo::chord_error(format!("Callback error: {error}")));
+            self.fail(failure.clone(), failure)
+        })
+    }
+
+    fn failed(&self, part: FailedPart) -> Sequel {
+        let FailedPart { task_id, state, exception } = part;
+        let text = match state {
+            State::Failure | State::Revoked => {
+                format!("Dependency {task_id} raised {}", python_repr(&ExceptionInfo::from_json(&exception)))
+            }
+            _ => format!("Join error: the result of task {task_id} is not there any more"),
+        };
+        let original = Failure::from_exception(ExceptionInfo::from_json(&exception));
+        self.fail(original, Failure::from_exception(ExceptionInfo::chord_error(text)))
+    }
+}
+
+/// `ValueError('boom')`.
+fn python_repr(exception: &ExceptionInfo) -> String {
+    let args = apium_protocol::repr::args_repr(&exception.exc_message);
+    // Python shows one argument without the comma of a tuple of one.
+    let args = match exception.exc_message.len() {
+        1 => args.replacen(",)", ")", 1),
+        _ => args,
+    };
+    format!("{}{args}", exception.exc_type)
+}
