@@ -19,6 +19,8 @@ use crate::sequel::{PartEnd, Sequel};
 /// A settlement, with its messages made before the lock is taken.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    record: Option<ResultRecord>,
+    /// Those of its sequel.
     records: Vec<ResultRecord>,
     postings: Vec<Posting>,
     delivery: Option<(Receipt, Settle)>,
@@ -29,7 +31,8 @@ impl From<Settlement> for Prepared {
     fn from(settlement: Settlement) -> Self {
         let Settlement { record, publish, delivery, mut sequel } = settlement;
         let mut prepared = Self {
-            records: record.into_iter().collect(),
+            record,
+            records: Vec::new(),
             postings: publish.into_iter().map(Posting::from).collect(),
             delivery,
             sequel: None,
@@ -70,7 +73,7 @@ pub(super) fn settle(
         world.chords.undo(changes);
         return Err(error);
     }
-    for Prepared { records, postings, delivery, .. } in held {
+    for Prepared { record, records, postings, delivery, .. } in held {
         // The same receipt may stand twice in one batch; the second time it is lost.
         if let Some((receipt, how)) = delivery
             && !world.settle(id, &receipt, how, now, later)
@@ -78,7 +81,7 @@ pub(super) fn settle(
             lost.push(receipt);
             continue;
         }
-        for record in records {
+        for record in record.into_iter().chain(records) {
             world.results.store(record, now, later);
         }
         // The routes were checked under this same lock.
@@ -114,9 +117,9 @@ fn follow(world: &mut World, prepared: &mut Prepared, now: Timestamp, changes: &
         }
         for end in sequel.parts {
             let World { chords, results, .. } = &mut *world;
-            let records = &prepared.records;
+            let Prepared { record, records, .. } = &*prepared;
             let stored = |id: &_| {
-                let own = records.iter().rev().find(|record| record.document.task_id == *id);
+                let own = records.iter().rev().chain(record).find(|record| record.document.task_id == *id);
                 own.map(|record| record.document.clone()).or_else(|| results.document(id, now))
             };
             let progress = chords.part_done(&end.part, now, changes, stored);
