@@ -4,12 +4,16 @@
 //! are in; a driver whose queue and results are one store asks it inside the same step (P10).
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
+use apium_protocol::state::State;
 
 use crate::backend::ResultRecord;
-use crate::chord::{ChordHeader, ChordPart, FailedPart};
+use crate::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use crate::error::{Error, ErrorKind, Result};
 use crate::outgoing::Outgoing;
 
 /// What is to be done about a workflow. In this order: records, opens, parts, messages.
@@ -49,7 +53,38 @@ pub struct PartEnd {
     pub rest: Arc<dyn Rest>,
 }
 
-/// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once.
+impl PartEnd {
+    /// What is to be done now that the chord stands so, and how the chord ends by it; nothing where the body is not ours to send.
+    ///
+    /// # Errors
+    /// When [`Rest`] panics, which calls code of the user's (a serializer). Nothing of the caller's is poisoned by that.
+    pub fn rest_of(&self, progress: ChordProgress) -> Result<Option<(Sequel, ChordEnd)>> {
+        let ask = AssertUnwindSafe(|| match progress {
+            ChordProgress::Waiting | ChordProgress::Fired => None,
+            ChordProgress::Complete(results) => Some((self.rest.complete(results), ChordEnd::Fired)),
+            ChordProgress::Failed(part) => Some((self.rest.failed(part), ChordEnd::Failed)),
+        });
+        catch_unwind(ask).map_err(|_| {
+            let (task, group) = (&self.part.task_id, &self.part.group);
+            let text = format!("make what follows the chord {group}, whose last part is {task}: its code panicked");
+            Error::new(ErrorKind::Other, text)
+        })
+    }
+
+    /// The same where the results cannot be joined (`what` is then "Join error") or the body cannot be made or goes nowhere ("Callback
+    /// error"): as with Celery the chord is failed by a ChordError, or nobody would ever hear of it.
+    ///
+    /// # Errors
+    /// As [`rest_of`](Self::rest_of).
+    pub fn failed_by(&self, what: &str, error: &Error) -> Result<Option<(Sequel, ChordEnd)>> {
+        let exception = ExceptionInfo::chord_error(format!("{what}: could not {error}")).to_json();
+        let task_id = self.part.task_id.clone();
+        self.rest_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
+    }
+}
+
+/// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once. Where what
+/// [`complete`](Self::complete) makes cannot be published, [`failed`](Self::failed) is called in its place.
 pub trait Rest: Send + Sync {
     /// All parts returned: these are their results, in order.
     fn complete(&self, results: Vec<Json>) -> Sequel;

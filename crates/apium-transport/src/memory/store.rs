@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::consumer::{Content, Disposition, Receipt, Settle, Tag};
 use crate::error::Result;
+use crate::memory::chords::Chords;
 use crate::memory::graveyard::Graveyard;
 use crate::memory::later::Later;
 use crate::memory::queue::{Entry, Letter, Queue};
@@ -58,6 +59,7 @@ pub(super) struct World {
     last_woken: u64,
     pub(super) dead: Graveyard,
     pub(super) results: Results,
+    pub(super) chords: Chords,
     /// Counts messages, places and seats.
     next: u64,
 }
@@ -68,6 +70,13 @@ pub(super) struct Posting {
     letter: Arc<Letter>,
     priority: u8,
     eta: Option<Timestamp>,
+}
+
+impl Posting {
+    /// Exchange and routing key.
+    pub(super) fn route(&self) -> (&str, &str) {
+        (&self.letter.exchange, &self.letter.routing_key)
+    }
 }
 
 impl From<Outgoing> for Posting {
@@ -91,11 +100,11 @@ impl World {
         self.next
     }
 
-    /// Checks that every message has a place to go, so that a batch is published whole or not at all.
-    pub(super) fn check_routes<'a>(&self, mut postings: impl Iterator<Item = &'a Posting>) -> Result<()> {
-        postings.try_for_each(|posting| match &*posting.letter.exchange {
+    /// Checks that every message, by exchange and routing key, has a place to go, so that a batch is published whole or not at all.
+    pub(super) fn check_routes<'a>(&self, mut routes: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
+        routes.try_for_each(|(exchange, key)| match exchange {
             "" => Ok(()),
-            exchange => self.exchanges.route(exchange, &posting.letter.routing_key).map(drop),
+            exchange => self.exchanges.route(exchange, key).map(drop),
         })
     }
 
