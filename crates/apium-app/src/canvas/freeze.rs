@@ -170,17 +170,11 @@ impl ChordNode {
     fn freeze(&mut self, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         let own = self.options.task_id.take();
         let frame = Frame { id: own.as_ref().or(frame.id), ..frame };
-        let group = self.header_id(ids);
-        // The header learns of its body when it is sent: written here, each of its tasks would carry it in each step before.
-        let header = Frame { root: frame.root, group: Some(group.as_str()), ..Frame::default() };
-        let header = self.header.freeze(header, ids)?;
+        // The header learns of its group and its body when it is sent: written here, each of its tasks would carry the body in each
+        // step before.
+        let header = self.header.freeze(Frame { root: frame.root, ..Frame::default() }, ids)?;
         let mut result = self.body.freeze(frame, ids)?;
         put_behind(&mut result, header);
         Ok(result)
-    }
-
-    /// The id of its header's group.
-    pub(super) fn header_id(&mut self, ids: &mut Ids) -> TaskId {
-        self.header.options.task_id.get_or_insert_with(|| ids.next_id()).clone()
     }
 }
