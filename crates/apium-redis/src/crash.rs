@@ -24,26 +24,7 @@ pub const POINTS: &[&str] = &[
 ];
 
 #[cfg(feature = "crash-points")]
-static ARMED: std::sync::OnceLock<(String, std::sync::atomic::AtomicU32)> = std::sync::OnceLock::new();
-
-/// This process dies when it comes to the place called `name` for the `times`-th time. Armed once in its life; any name may be
-/// given, also one of a place outside of this crate that calls [`reached`].
-#[cfg(feature = "crash-points")]
-pub fn arm(name: &str, times: u32) {
-    let _ = ARMED.set((name.to_owned(), std::sync::atomic::AtomicU32::new(times.max(1))));
-}
-
-/// The process has come to a place.
-#[cfg(feature = "crash-points")]
-pub fn reached(name: &str) {
-    if let Some((armed, left)) = ARMED.get()
-        && armed == name
-        && left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1
-    {
-        // As SIGKILL does: nothing is cleaned up, nothing is flushed, the kernel closes the sockets.
-        std::process::abort();
-    }
-}
+pub use apium_transport::crash::{arm, reached};
 
 #[cfg(not(feature = "crash-points"))]
 pub(crate) const fn reached(_: &str) {}

@@ -8,6 +8,7 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
+use crate::crash::reached;
 use crate::handle::Handle;
 use crate::letter::Letter;
 use crate::options::{Options, SCHEME};
@@ -94,10 +95,12 @@ impl AtomicSettle for SqliteAcker {
         Box::pin(async move {
             let id = self.seat.id;
             let parts: Arc<Vec<Part>> = Arc::new(batch.into_iter().map(Part::from).collect());
-            let rows = parts.iter().map(|part| 1 + part.publish.len()).sum();
+            let rows = parts.iter().map(Part::rows).sum();
             let own = parts.clone();
             let work = move |tx: &mut Tx<'_>| settle::settle(tx, id, &own);
+            reached("before-settle");
             let lost = self.handle.writing("settle", Weight::durable(rows), work).await?;
+            reached("after-settle");
             self.seat.release(parts.iter().filter_map(Part::receipt));
             if lost.is_empty() {
                 return Ok(());
@@ -113,14 +116,27 @@ impl Part {
     fn receipt(&self) -> Option<&Receipt> {
         self.delivery.as_ref().map(|(receipt, _)| receipt)
     }
+
+    /// How much it writes, as far as it is known.
+    fn rows(&self) -> usize {
+        let sequel = self.sequel.as_ref().map_or(0, |sequel| sequel.opens.len() + 2 * sequel.parts.len());
+        1 + self.records.len().saturating_sub(1) + self.publish.len() + sequel
+    }
 }
 
 impl From<Settlement> for Part {
     fn from(settlement: Settlement) -> Self {
+        let Settlement { record, mut publish, delivery, mut sequel } = settlement;
+        let mut records: Vec<_> = record.into_iter().collect();
+        if let Some(sequel) = &mut sequel {
+            records.append(&mut sequel.records);
+            publish.append(&mut sequel.publish);
+        }
         Self {
-            record: settlement.record.map(|record| Arc::new(Record::from(record))),
-            publish: Letter::encode_all(settlement.publish),
-            delivery: settlement.delivery,
+            records: records.into_iter().map(|record| Arc::new(Record::from(record))).collect(),
+            publish: Letter::encode_all(publish),
+            delivery,
+            sequel: sequel.filter(|sequel| !sequel.is_empty()),
         }
     }
 }

@@ -7,6 +7,7 @@ use apium_protocol::id::TaskId;
 use apium_protocol::record::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use apium_transport::chord::ChordStore;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -21,7 +22,7 @@ use crate::watch::Watching;
 /// A result backend in one SQLite file. Several processes of one machine may open the same file.
 #[derive(Debug)]
 pub struct SqliteBackend {
-    handle: Handle,
+    pub(crate) handle: Handle,
 }
 
 impl SqliteBackend {
@@ -86,6 +87,10 @@ impl ResultBackend for SqliteBackend {
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
         Some(self)
     }
 

@@ -3,15 +3,22 @@
 //!
 //! A message's way: [`broker`] (publish) → `publish` → `claim` → [`consumer`] (next) → `acker` → `settle`. Everything that writes
 //! is a request to the one writer thread (`store::writer`), which serves all that wait in one transaction.
-//! `schema.sql` says what lies in the file; `wake` how others learn of it; `lease` and `mark` what becomes of the dead.
+//! `chord` counts the parts of chords and `sequel` does what follows the last one, in the transaction that settles it.
+//! `schema.sql` and `schema_2.sql` say what lies in the file; `wake` how others learn of it; `lease` and `mark` what becomes of the dead.
 
 mod acker;
 mod admin;
 pub mod backend;
 pub mod broker;
 mod bury;
+mod chord;
+mod chord_store;
 mod claim;
 pub mod consumer;
+#[cfg(feature = "crash-points")]
+pub mod crash;
+#[cfg(not(feature = "crash-points"))]
+mod crash;
 mod dead;
 pub mod driver;
 mod errors;
@@ -27,6 +34,7 @@ mod record;
 mod results;
 mod schema;
 mod seat;
+mod sequel;
 mod settle;
 mod store;
 mod topology;

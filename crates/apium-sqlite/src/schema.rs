@@ -1,4 +1,4 @@
-//! Making the tables, and refusing a file whose tables are not ours.
+//! Making the tables, adding what an older file lacks, and refusing a file whose tables are not ours.
 
 use std::path::Path;
 
@@ -7,25 +7,28 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::errors::explain;
 
+/// What each version added to the one before. A program of an older version refuses a file of a newer one when it opens it; what it
+/// had opened before goes on, so a step must not change what the steps before it made.
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// The tables' version, kept in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = STEPS.len() as i64;
 /// Marks the file as Apium's, kept in `application_id` ("Apiu").
 const APPLICATION: i64 = 0x4170_6975;
-const TABLES: &str = include_str!("schema.sql");
 
-/// Checks the file's version, and makes the tables in an empty file.
+/// Checks the file's version; makes the tables in an empty file, and in an older one those that it lacks.
 pub(crate) fn prepare(conn: &mut Connection, path: &Path) -> Result<()> {
     let fail = |error| explain(path, "open the store", error);
-    if found(conn).map_err(fail)?.check(path)? {
+    if found(conn).map_err(fail)?.steps(path)? == STEPS.len() {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
     // Another process may have been quicker.
-    if !found(&tx).map_err(fail)?.check(path)? {
-        tx.execute_batch(TABLES).map_err(fail)?;
-        tx.pragma_update(None, "application_id", APPLICATION).map_err(fail)?;
-        tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;
+    let made = found(&tx).map_err(fail)?.steps(path)?;
+    for step in STEPS.iter().skip(made) {
+        tx.execute_batch(step).map_err(fail)?;
     }
+    tx.pragma_update(None, "application_id", APPLICATION).map_err(fail)?;
+    tx.pragma_update(None, "user_version", VERSION).map_err(fail)?;
     tx.commit().map_err(fail)
 }
 
@@ -45,11 +48,11 @@ fn found(conn: &Connection) -> rusqlite::Result<Found> {
 }
 
 impl Found {
-    /// Whether the tables are there.
-    fn check(&self, path: &Path) -> Result<bool> {
+    /// How many steps were made.
+    fn steps(&self, path: &Path) -> Result<usize> {
         let path = path.display();
         if self.tables == 0 {
-            return Ok(false);
+            return Ok(0);
         }
         if self.application != APPLICATION {
             return Err(Error::new(
@@ -57,16 +60,16 @@ impl Found {
                 format!("open the store {path}: the file is a database of another program; name another path"),
             ));
         }
-        if self.version != VERSION {
-            return Err(Error::new(
+        match usize::try_from(self.version) {
+            Ok(steps) if (1..=STEPS.len()).contains(&steps) => Ok(steps),
+            _ => Err(Error::new(
                 ErrorKind::Corrupt,
                 format!(
-                    "open the store {path}: its tables have version {}, and this program knows version {VERSION}; \
+                    "open the store {path}: its tables have version {}, and this program knows versions up to {VERSION}; \
                      use a release of Apium that knows it, or another file",
                     self.version
                 ),
-            ));
+            )),
         }
-        Ok(true)
     }
 }

@@ -1,4 +1,4 @@
--- Apium's embedded store, version 1. Times are microseconds since 1970 in UTC. Integer keys come from `counters`, so that
+-- Apium's embedded store, as of version 1; `schema_2.sql` says what came with version 2. Times are microseconds since 1970 in UTC. Integer keys come from `counters`, so that
 -- none is ever used twice.
 --
 -- A message's row is written once and deleted once. Where it stands lies in small rows beside it: `ready`, `parked` or

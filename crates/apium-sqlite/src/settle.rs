@@ -3,21 +3,27 @@
 use std::sync::Arc;
 
 use apium_transport::consumer::{Disposition, Receipt, Settle, Tag};
+use apium_transport::sequel::Sequel;
 use rusqlite::OptionalExtension;
 
 use crate::bury::bury;
+use crate::crash::reached;
 use crate::letter::{Letter, micros_up};
 use crate::publish::{self, Place, Routes, make_ready, park};
 use crate::record::Record;
 use crate::results::store;
+use crate::sequel::follow;
 use crate::store::transaction::{Done, Tx};
 
 /// One settlement, encoded.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) record: Option<Arc<Record>>,
+    /// Its own, then those of its sequel.
+    pub(crate) records: Vec<Arc<Record>>,
     pub(crate) publish: Vec<Letter>,
     pub(crate) delivery: Option<(Receipt, Settle)>,
+    /// What is left of it: chords to open and parts to count.
+    pub(crate) sequel: Option<Box<Sequel>>,
 }
 
 /// The message id and fence of a receipt of this driver.
@@ -96,6 +102,14 @@ pub(crate) fn reject(tx: &mut Tx<'_>, consumer: i64, receipts: &[(Receipt, Settl
 
 /// Stores, publishes and ends what belongs together; a lost receipt drops all of its part. Returns the indices of those.
 pub(crate) fn settle(tx: &mut Tx<'_>, consumer: i64, parts: &[Part]) -> Done<Vec<usize>> {
+    // What follows a chord is only known when its last part is counted, and may go nowhere.
+    match parts.iter().filter_map(|part| part.sequel.as_ref()).any(|sequel| !sequel.parts.is_empty()) {
+        true => tx.whole(|tx| settle_all(tx, consumer, parts)),
+        false => settle_all(tx, consumer, parts),
+    }
+}
+
+fn settle_all(tx: &mut Tx<'_>, consumer: i64, parts: &[Part]) -> Done<Vec<usize>> {
     // Before anything is written, since a letter that goes nowhere refuses the whole batch.
     let routes: Vec<Option<Routes>> = parts
         .iter()
@@ -112,11 +126,15 @@ pub(crate) fn settle(tx: &mut Tx<'_>, consumer: i64, parts: &[Part]) -> Done<Vec
             lost.push(index);
             continue;
         }
-        if let Some(record) = &part.record {
+        reached("delivery-settled");
+        for record in &part.records {
             store(tx, record)?;
         }
         if let Some(routes) = routes {
             publish::insert(tx, part.publish.iter(), routes)?;
+        }
+        if let Some(sequel) = &part.sequel {
+            follow(tx, sequel)?;
         }
     }
     Ok(lost)

@@ -14,6 +14,9 @@ use futures_util::future::BoxFuture;
 
 use crate::error::Result;
 
+/// How long a chord whose body was sent is known as fired (Celery's).
+pub const FIRED_FOR: Duration = Duration::from_secs(300);
+
 /// The header of a chord, before its tasks are sent.
 #[derive(Debug, Clone)]
 pub struct ChordHeader {
@@ -75,7 +78,7 @@ pub struct FailedPart {
 /// How a chord ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChordEnd {
-    /// The body was sent: what was counted goes, and copies of parts that come late are told that it was.
+    /// The body was sent: what was counted goes, and copies of parts that come late are told that it was, for [`FIRED_FOR`].
     Fired,
     /// The body was failed: what was counted stays for its time, and is never complete again.
     Failed,
@@ -92,7 +95,9 @@ pub struct ChordCount {
 
 /// Counts the parts of chords.
 pub trait ChordStore: Send + Sync {
-    /// Begins to count. A header that is sent again begins anew.
+    /// Begins to count. Parts may have come before. A header that is sent again, since the delivery of its sender came twice, loses
+    /// nothing of what was counted; and it does not begin anew while the chord is known as fired, or the copies of its tasks would
+    /// fire the body a second time.
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>>;
 
     /// Counts a part, once however often it comes. Exactly one caller is told that the chord is complete or failed, and no

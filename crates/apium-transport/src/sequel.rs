@@ -4,12 +4,14 @@
 //! are in; a driver whose queue and results are one store asks it inside the same step (P10).
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use apium_protocol::json::Json;
 
 use crate::backend::ResultRecord;
-use crate::chord::{ChordHeader, ChordPart, FailedPart};
+use crate::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use crate::error::{Error, ErrorKind, Result};
 use crate::outgoing::Outgoing;
 
 /// What is to be done about a workflow. In this order: records, opens, parts, messages.
@@ -47,6 +49,27 @@ pub struct PartEnd {
     pub part: ChordPart,
     /// Makes what follows all parts.
     pub rest: Arc<dyn Rest>,
+}
+
+impl PartEnd {
+    /// What is to be done now that the chord stands so, and how the chord ends by it; nothing where the body is not ours to send.
+    ///
+    /// # Errors
+    /// When [`Rest`] panics, which calls code of the user's (a serializer). Nothing of the caller's is poisoned by that.
+    pub fn rest_of(&self, progress: ChordProgress) -> Result<Option<(Sequel, ChordEnd)>> {
+        let ask = AssertUnwindSafe(|| match progress {
+            ChordProgress::Waiting | ChordProgress::Fired => None,
+            ChordProgress::Complete(results) => Some((self.rest.complete(results), ChordEnd::Fired)),
+            ChordProgress::Failed(part) => Some((self.rest.failed(part), ChordEnd::Failed)),
+        });
+        catch_unwind(ask).map_err(|_| {
+            let (task, group) = (&self.part.task_id, &self.part.group);
+            let text = format!(
+                "make the body of the chord {group}, whose last part is {task}: the code that makes it panicked"
+            );
+            Error::new(ErrorKind::Other, text)
+        })
+    }
 }
 
 /// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once.

@@ -9,6 +9,7 @@ use apium_transport::error::Result;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use crate::chord;
 use crate::lease;
 use crate::mark::{Life, listed, look};
 use crate::results;
@@ -280,10 +281,11 @@ impl Store {
         }
     }
 
-    /// Deletes results and groups that are past their time, a bounded number in each transaction. With `only_oldest` it ends at
+    /// Deletes results, groups and chords that are past their time, a bounded number in each transaction. With `only_oldest` it ends at
     /// the first step that finds none, which is enough where results expire in the order they were written.
     pub(crate) async fn purge_expired(&self, only_oldest: bool) -> Result<u64> {
         let mut purged = self.write("purge expired groups", Weight::passing(1), results::purge_groups).await?;
+        purged += self.write("purge expired chords", Weight::passing(1), chord::purge).await?;
         let mut after = Some(0);
         while let Some(from) = after {
             let step = move |tx: &mut Tx<'_>| results::purge_step(tx, from);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use apium_transport::error::{Error, ErrorKind};
 
+use crate::crash::reached;
 use crate::store::job::Committed;
 use crate::store::shared::Store;
 use crate::wake::bell::Ringer;
@@ -23,6 +24,7 @@ pub(crate) fn run(store: &Store) {
     let _serving = store.flushes.serving();
     while let Some(commits) = store.flushes.take() {
         let flushed = log.flush();
+        reached("after-flush");
         if let Err(error) = &flushed {
             tracing::error!(path = %log.path.display(), %error, "the log could not be flushed");
         }

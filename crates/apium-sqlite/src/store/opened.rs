@@ -14,6 +14,8 @@ use crate::store::{attendant, flusher, open, reader, writer};
 
 /// Stack of each thread; SQLite needs little.
 const STACK: usize = 512 << 10;
+/// Stack of the thread that writes: what follows a chord is made on it, which may call the user's serializer.
+const WRITER_STACK: usize = 2 << 20;
 
 type Threads = Mutex<Vec<JoinHandle<()>>>;
 
@@ -41,8 +43,8 @@ impl Opened {
             reading: OnceLock::new(),
             attending: OnceCell::new(),
         });
-        opened.start(&opened.writing, "apium-sqlite-f", |store| flusher::run(&store))?;
-        opened.start(&opened.writing, "apium-sqlite-w", move |store| writer::run(&store, conn))?;
+        opened.start(&opened.writing, "apium-sqlite-f", STACK, |store| flusher::run(&store))?;
+        opened.start(&opened.writing, "apium-sqlite-w", WRITER_STACK, move |store| writer::run(&store, conn))?;
         Ok(opened)
     }
 
@@ -59,7 +61,7 @@ impl Opened {
     /// Starts the thread that reads, once.
     pub(crate) fn begin_reading(&self) -> Result<()> {
         if self.reading.set(()).is_ok() {
-            self.start(&self.beside, "apium-sqlite-r", |store| reader::run(&store))?;
+            self.start(&self.beside, "apium-sqlite-r", STACK, |store| reader::run(&store))?;
         }
         Ok(())
     }
@@ -69,14 +71,20 @@ impl Opened {
         let begin = || async {
             self.begin_reading()?;
             let doorbell = self.store.hang_doorbell().await;
-            self.start(&self.beside, "apium-sqlite-a", move |store| attendant::run(&store, doorbell))
+            self.start(&self.beside, "apium-sqlite-a", STACK, move |store| attendant::run(&store, doorbell))
         };
         self.attending.get_or_try_init(begin).await.copied()
     }
 
-    fn start(&self, among: &Threads, name: &str, work: impl FnOnce(Arc<Store>) + Send + 'static) -> Result<()> {
+    fn start(
+        &self,
+        among: &Threads,
+        name: &str,
+        stack: usize,
+        work: impl FnOnce(Arc<Store>) + Send + 'static,
+    ) -> Result<()> {
         let store = self.store.clone();
-        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || work(store));
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(move || work(store));
         let thread = thread.map_err(|error| {
             Error::new(ErrorKind::Other, format!("start a thread for {}", self.store.options.path.display()))
                 .with_source(error)

@@ -50,6 +50,26 @@ impl Effects {
             self.ready.push(queue);
         }
     }
+
+    /// How much is noted now.
+    fn mark(&self) -> Mark {
+        Mark { ready: self.ready.len(), earlier: self.earlier, results: self.results.len() }
+    }
+
+    /// Forgets what was noted since.
+    fn back_to(&mut self, mark: Mark) {
+        self.ready.truncate(mark.ready);
+        self.earlier = mark.earlier;
+        self.results.truncate(mark.results);
+    }
+}
+
+/// A moment of [`Effects`], which only grow.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    ready: usize,
+    earlier: bool,
+    results: usize,
 }
 
 /// The last numbers given out; see `counters` in schema.sql.
@@ -106,6 +126,29 @@ impl<'c> Tx<'c> {
                 .execute([message, result, consumer, topology, listener])?;
         }
         Ok((self.effects, listener))
+    }
+
+    /// Does `work` whole or not at all: what it wrote before it was refused is undone, and the others of the transaction go on.
+    pub(crate) fn whole<T>(&mut self, work: impl FnOnce(&mut Self) -> Done<T>) -> Done<T> {
+        let (counters, effects) = (self.counters, self.effects.mark());
+        self.conn.prepare_cached("SAVEPOINT whole")?.raw_execute()?;
+        let done = work(self);
+        match &done {
+            Ok(_) => {}
+            // The whole transaction is undone.
+            Err(Fault::Sqlite(_)) => return done,
+            Err(Fault::Refused(_)) => {
+                self.conn.prepare_cached("ROLLBACK TO whole")?.raw_execute()?;
+                self.effects.back_to(effects);
+                if self.counters.topology != counters.topology {
+                    self.known.forget();
+                    self.known.refresh(self.conn, counters.topology)?;
+                }
+                self.counters = counters;
+            }
+        }
+        self.conn.prepare_cached("RELEASE whole")?.raw_execute()?;
+        done
     }
 
     /// A new message id.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use rusqlite::Connection;
 
+use crate::crash::reached;
 use crate::errors::explain;
 use crate::options::Synchronous;
 use crate::store::flusher::AHEAD;
@@ -127,7 +128,9 @@ impl Writer<'_> {
             job.run(&mut tx)?;
         }
         let (effects, listeners) = tx.end()?;
+        reached("before-commit");
         execute(&self.conn, "COMMIT")?;
+        reached("after-commit");
         if let Err(error) = self.store.wake.learn_bells(&self.conn, listeners) {
             tracing::debug!(%error, "the doorbells of other processes could not be read");
         }

@@ -12,7 +12,7 @@ use crate::consumer::{Consumer, Disposition, Receipt, Settle, Settlement};
 use crate::error::{ErrorKind, Result};
 
 /// Runs `settle` where the driver has it for this backend; says whether it has.
-async fn settle(f: &Fixture, consumer: &dyn Consumer, batch: Vec<Settlement>) -> Option<Result<()>> {
+pub(super) async fn settle(f: &Fixture, consumer: &dyn Consumer, batch: Vec<Settlement>) -> Option<Result<()>> {
     let acker = consumer.acker();
     match acker.atomic().filter(|atomic| atomic.shares_store_with(f.backend.address())) {
         Some(atomic) => Some(atomic.settle(batch).await),

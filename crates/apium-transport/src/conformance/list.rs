@@ -139,6 +139,41 @@ macro_rules! conformance_tests {
             a_settlement_wakes_who_waits
             another_store_is_another
         }
+        $crate::conformance_tests! { @cases $make, chords:
+            the_last_part_brings_all_results
+            parts_without_a_place_come_last
+            a_part_counts_once
+            parts_may_come_before_the_header
+            a_header_sent_again_loses_nothing
+            results_nest_like_the_header
+            a_missing_result_fails_a_nested_header
+            one_claim_at_a_time
+            a_claim_runs_out
+            a_fired_chord_says_so
+            a_fired_chord_is_not_opened_again
+            a_fired_chord_is_known_for_a_while
+            a_failed_part_fails_the_chord
+            a_failed_chord_never_completes
+            a_chord_can_grow
+            a_count_is_told_while_it_is_open
+            a_chord_lives_for_its_time
+            many_callers_complete_a_chord_once
+        }
+        $crate::conformance_tests! { @cases $make, sequels:
+            a_sequel_is_done_with_its_settlement
+            the_last_part_takes_the_rest_with_it
+            a_copy_of_a_part_sends_nothing
+            a_failed_header_fails_the_body
+            a_rest_may_end_another_chord
+            several_parts_end_with_one_run
+            a_lost_receipt_drops_its_part
+            a_receipt_counts_once_in_a_batch
+            one_batch_may_hold_the_last_parts
+            parts_need_no_delivery
+            a_claim_of_another_is_left_to_it
+            a_body_wakes_who_waits
+            handles_send_one_body
+        }
         $crate::conformance_tests! { @cases $make, handles:
             handles_share_queues
             handles_wake_each_other
@@ -174,6 +209,8 @@ mod tests {
             ("results", include_str!("results.rs")),
             ("watching", include_str!("watching.rs")),
             ("atomic", include_str!("atomic.rs")),
+            ("chords", include_str!("chords.rs")),
+            ("sequels", include_str!("sequels.rs")),
             ("handles", include_str!("handles.rs")),
             ("closing", include_str!("closing.rs")),
         ] {

@@ -15,6 +15,7 @@
 
 pub mod admin;
 pub mod atomic;
+pub mod chords;
 pub mod closing;
 pub mod consuming;
 pub mod crashes;
@@ -27,6 +28,7 @@ pub mod parking;
 pub mod publishing;
 pub mod results;
 pub mod routing;
+pub mod sequels;
 pub mod settling;
 pub mod watching;
 

@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::memory::later::Later;
 use crate::memory::name::closed;
 use crate::memory::name::{SCHEME, namespace};
-use crate::memory::store::{Posting, Store, World};
+use crate::memory::settling::{self, Prepared};
+use crate::memory::store::{Store, World};
 
 /// Settles the deliveries of one [`MemoryConsumer`](crate::memory::MemoryConsumer).
 #[derive(Debug)]
@@ -63,47 +64,17 @@ impl MemoryAcker {
     }
 
     fn settle_batch(&self, batch: Vec<Settlement>) -> Result<()> {
-        let mut parts: Vec<_> = batch
-            .into_iter()
-            .map(|part| {
-                let postings: Vec<Posting> = part.publish.into_iter().map(Posting::from).collect();
-                (part.record, postings, part.delivery)
-            })
-            .collect();
-        let mut unroutable = Ok(());
+        let batch: Vec<Prepared> = batch.into_iter().map(Prepared::from).collect();
+        let mut done = Ok(());
         let settled = self.each("settle", |world, now, later, lost| {
-            let all = parts.len();
-            parts.retain(|(_, _, delivery)| match delivery {
-                Some((receipt, _)) if !world.holds(self.id, receipt) => {
-                    lost.push(receipt.clone());
-                    false
-                }
-                _ => true,
-            });
-            unroutable = world.check_routes(parts.iter().flat_map(|(_, postings, _)| postings));
-            if unroutable.is_err() {
-                return all;
-            }
-            for (record, postings, delivery) in parts {
-                // The same receipt may stand twice in one batch; the second time it is lost.
-                if let Some((receipt, how)) = delivery
-                    && !world.settle(self.id, &receipt, how, now, later)
-                {
-                    lost.push(receipt);
-                    continue;
-                }
-                if let Some(record) = record {
-                    world.results.store(record, now, later);
-                }
-                // The routes were checked under this same lock.
-                let published = world.publish(postings, now, later);
-                if published.is_err() {
-                    unroutable = published;
-                }
+            let all = batch.len();
+            match settling::settle(world, self.id, batch, now, later) {
+                Ok(named) => *lost = named,
+                Err(error) => done = Err(error),
             }
             all
         });
-        unroutable.and(settled)
+        done.and(settled)
     }
 }
 

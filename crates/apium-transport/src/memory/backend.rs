@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 
 use crate::address::Address;
 use crate::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use crate::chord::ChordStore;
 use crate::error::Result;
 use crate::memory::later::Later;
 use crate::memory::name::closed;
@@ -22,7 +23,7 @@ use crate::memory::store::Store;
 /// A result backend in this process.
 #[derive(Debug)]
 pub struct MemoryBackend {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     closed: Arc<AtomicBool>,
     address: Address,
 }
@@ -32,7 +33,7 @@ impl MemoryBackend {
         Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
     }
 
-    fn check_open(&self, what: &str) -> Result<()> {
+    pub(super) fn check_open(&self, what: &str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
             true => Err(closed(what)),
             false => Ok(()),
@@ -102,11 +103,16 @@ impl ResultBackend for MemoryBackend {
         Box::pin(async move {
             self.check_open("purge expired results")?;
             let now = self.store.clock.now();
-            Ok(self.store.lock().results.purge_expired(now))
+            let mut world = self.store.lock();
+            Ok(world.results.purge_expired(now) + world.chords.purge_expired(now))
         })
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
         Some(self)
     }
 

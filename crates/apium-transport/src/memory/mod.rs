@@ -8,6 +8,8 @@ mod acker;
 mod admin;
 mod backend;
 mod broker;
+mod chord_store;
+mod chords;
 mod consumer;
 mod dead;
 mod driver;
@@ -18,6 +20,7 @@ mod queue;
 mod results;
 mod routing;
 mod seat;
+mod settling;
 mod store;
 
 pub use acker::MemoryAcker;

@@ -116,6 +116,11 @@ impl Results {
         self.rows.get(id).filter(|row| alive(row.expires, now)).map(|row| row.document.clone())
     }
 
+    /// A copy of a document that is not past its time.
+    pub(super) fn document(&self, id: &TaskId, now: Timestamp) -> Option<ResultDocument> {
+        self.fetch(id, now).map(Arc::unwrap_or_clone)
+    }
+
     /// Deletes results; returns the documents to be dropped without the lock.
     pub(super) fn forget(&mut self, ids: &[TaskId]) -> Vec<Arc<ResultDocument>> {
         ids.iter().filter_map(|id| self.rows.remove(id)).map(|row| row.document).collect()

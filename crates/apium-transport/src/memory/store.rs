@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::consumer::{Content, Disposition, Receipt, Settle, Tag};
 use crate::error::Result;
+use crate::memory::chords::Chords;
 use crate::memory::graveyard::Graveyard;
 use crate::memory::later::Later;
 use crate::memory::queue::{Entry, Letter, Queue};
@@ -58,6 +59,7 @@ pub(super) struct World {
     last_woken: u64,
     pub(super) dead: Graveyard,
     pub(super) results: Results,
+    pub(super) chords: Chords,
     /// Counts messages, places and seats.
     next: u64,
 }

@@ -1,0 +1,60 @@
+//! The chord store of the memory driver.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use crate::error::Result;
+use crate::memory::backend::MemoryBackend;
+use crate::memory::chords::Changes;
+use crate::memory::store::World;
+
+impl ChordStore for MemoryBackend {
+    fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.check_open("open the chord")?;
+            let now = self.store.clock.now();
+            self.store.lock().chords.open(header, now, &mut Changes::default());
+            Ok(())
+        })
+    }
+
+    fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
+        Box::pin(async move {
+            self.check_open("count the part of the chord")?;
+            let now = self.store.clock.now();
+            let mut world = self.store.lock();
+            let World { chords, results, .. } = &mut *world;
+            chords.part_done(&part, now, &mut Changes::default(), |id| results.document(id, now))
+        })
+    }
+
+    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.check_open("add parts to the chord")?;
+            let now = self.store.clock.now();
+            self.store.lock().chords.grow(group, by, ttl, now);
+            Ok(())
+        })
+    }
+
+    fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
+        Box::pin(async move {
+            self.check_open("count the parts of the chord")?;
+            let now = self.store.clock.now();
+            Ok(self.store.lock().chords.count(group, now))
+        })
+    }
+
+    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            self.check_open("end the chord")?;
+            let now = self.store.clock.now();
+            // What was counted is dropped without the lock.
+            let mut changes = Changes::default();
+            let ended = self.store.lock().chords.end(group, claimant, end, now, &mut changes);
+            Ok(ended)
+        })
+    }
+}
