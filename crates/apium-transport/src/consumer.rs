@@ -194,7 +194,7 @@ pub trait AtomicSettle: Send + Sync {
     /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) after the others were settled.
     ///
     /// A part that is the last of its chord takes with it what its [`Rest`](crate::sequel::Rest) makes, which may hold further
-    /// parts, and ends the chord. Should this process die on the way, nothing is done but that parts are counted: a delivery that
+    /// parts, and ends the chord. Where that goes nowhere the chord is failed. Should this process die on the way, nothing is done but that parts are counted: a delivery that
     /// is not acked comes again and finds its part counted and the claim free.
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>>;
 }

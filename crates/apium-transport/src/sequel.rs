@@ -7,7 +7,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
+use apium_protocol::state::State;
 
 use crate::backend::ResultRecord;
 use crate::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
@@ -64,15 +66,25 @@ impl PartEnd {
         });
         catch_unwind(ask).map_err(|_| {
             let (task, group) = (&self.part.task_id, &self.part.group);
-            let text = format!(
-                "make the body of the chord {group}, whose last part is {task}: the code that makes it panicked"
-            );
+            let text = format!("make what follows the chord {group}, whose last part is {task}: its code panicked");
             Error::new(ErrorKind::Other, text)
         })
     }
+
+    /// The same where the results cannot be joined (`what` is then "Join error") or the body cannot be made or goes nowhere ("Callback
+    /// error"): as with Celery the chord is failed by a ChordError, or nobody would ever hear of it.
+    ///
+    /// # Errors
+    /// As [`rest_of`](Self::rest_of).
+    pub fn failed_by(&self, what: &str, error: &Error) -> Result<Option<(Sequel, ChordEnd)>> {
+        let exception = ExceptionInfo::chord_error(format!("{what}: could not {error}")).to_json();
+        let task_id = self.part.task_id.clone();
+        self.rest_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
+    }
 }
 
-/// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once.
+/// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once. Where what
+/// [`complete`](Self::complete) makes cannot be published, [`failed`](Self::failed) is called in its place.
 pub trait Rest: Send + Sync {
     /// All parts returned: these are their results, in order.
     fn complete(&self, results: Vec<Json>) -> Sequel;

@@ -164,6 +164,7 @@ macro_rules! conformance_tests {
             the_last_part_takes_the_rest_with_it
             a_copy_of_a_part_sends_nothing
             a_failed_header_fails_the_body
+            a_body_that_goes_nowhere_is_failed
             a_rest_may_end_another_chord
             several_parts_end_with_one_run
             a_lost_receipt_drops_its_part

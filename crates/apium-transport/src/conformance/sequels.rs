@@ -11,7 +11,7 @@ use crate::conformance::atomic::settle;
 use crate::conformance::chords::{count, done, failed, header, part};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    assert_counts, assert_lost, join, mark, names, numbered, receipts, record, send, state_of, take, to,
+    assert_counts, assert_lost, join, mark, names, numbered, receipts, record, send, state_of, take, through, to,
 };
 use crate::consumer::{Consumer, Receipt, Settle, Settlement};
 use crate::sequel::{PartEnd, Rest, Sequel};
@@ -167,6 +167,42 @@ pub async fn a_failed_header_fails_the_body(f: Fixture) {
     settled(&f, &*consumer, vec![ends(part("g", "z", 1, "1"), None)]).await;
     assert_counts(&f, "errbacks", (0, 0, 0)).await;
     assert_eq!(count(&f, "g").await, None);
+}
+
+/// A body that goes nowhere fails its chord, or nobody would ever hear of it; the run that brought the last part is settled.
+pub async fn a_body_that_goes_nowhere_is_failed(f: Fixture) {
+    struct Nowhere(Body);
+
+    impl Rest for Nowhere {
+        fn complete(&self, results: Vec<Json>) -> Sequel {
+            let mut sequel = self.0.complete(results);
+            sequel.publish.push(through("missing", "key", "bad"));
+            sequel
+        }
+
+        fn failed(&self, part: FailedPart) -> Sequel {
+            assert_eq!(part.state, State::Failure);
+            let text = part.exception.as_str();
+            assert!(text.contains("ChordError") && text.contains("missing"), "{text}");
+            self.0.failed(part)
+        }
+    }
+
+    let Some((consumer, held)) = holding(&f, 2).await else { return };
+    open(&f, &*consumer, "g", 1).await;
+    let mut end = ends(part("g", "a", 0, "1"), Some(held[0].clone()));
+    if let Some(sequel) = &mut end.sequel {
+        sequel.parts[0].rest = Arc::new(Nowhere(Body { name: "b", ..Body::default() }));
+    }
+    let other = Settlement { delivery: Some((held[1].clone(), Settle::Ack)), ..Settlement::default() };
+    settled(&f, &*consumer, vec![end, other]).await;
+    assert_eq!(all(&f, "errbacks", 1).await, ["b:a"]);
+    assert_eq!((state_of(&f, "a").await, state_of(&f, "b").await), (Some(State::Success), Some(State::Failure)));
+    assert_eq!(state_of(&f, "sent-b").await, None);
+    assert_eq!(count(&f, "g").await, None);
+    for queue in ["q", "body"] {
+        assert_counts(&f, queue, (0, 0, 0)).await;
+    }
 }
 
 /// What follows a header may be the last part of another chord, whose body then goes out in the same step; and so on.

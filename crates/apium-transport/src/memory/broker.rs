@@ -45,7 +45,7 @@ impl MemoryBroker {
         let (now, mut later) = (self.store.clock.now(), Later::default());
         {
             let mut world = self.store.lock();
-            world.check_routes(postings.iter())?;
+            world.check_routes(postings.iter().map(Posting::route))?;
             world.publish(postings, now, &mut later)?;
         }
         later.run();

@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use crate::backend::ResultRecord;
+use crate::chord::{ChordEnd, ChordProgress};
 use crate::consumer::{Receipt, Settle, Settlement};
 use crate::error::Result;
 use crate::memory::chords::Changes;
 use crate::memory::later::Later;
 use crate::memory::store::{Posting, World};
-use crate::sequel::Sequel;
+use crate::sequel::{PartEnd, Sequel};
 
 /// A settlement, with its messages made before the lock is taken.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ pub(super) fn settle(
     for prepared in held.iter_mut().filter(|prepared| prepared.sequel.is_some()) {
         ready = ready.and_then(|()| follow(world, prepared, now, &mut changes));
     }
-    let ready = ready.and_then(|()| world.check_routes(held.iter().flat_map(|prepared| &prepared.postings)));
+    let ready = ready
+        .and_then(|()| world.check_routes(held.iter().flat_map(|prepared| &prepared.postings).map(Posting::route)));
     if let Err(error) = ready {
         world.chords.undo(changes);
         return Err(error);
@@ -117,12 +119,97 @@ fn follow(world: &mut World, prepared: &mut Prepared, now: Timestamp, changes: &
                 let own = records.iter().rev().find(|record| record.document.task_id == *id);
                 own.map(|record| record.document.clone()).or_else(|| results.document(id, now))
             };
-            let progress = chords.part_done(&end.part, now, changes, stored)?;
-            if let Some((rest, how)) = end.rest_of(progress)? {
-                chords.finish(&end.part.group, how, now, changes);
+            let progress = chords.part_done(&end.part, now, changes, stored);
+            if let Some((rest, how)) = rest_of(world, &end, progress)? {
+                world.chords.finish(&end.part.group, how, now, changes);
                 next.push_back(rest);
             }
         }
     }
     Ok(())
+}
+
+/// What follows a part; where it cannot be made or goes nowhere, what fails the chord.
+fn rest_of(world: &World, end: &PartEnd, progress: Result<ChordProgress>) -> Result<Option<(Sequel, ChordEnd)>> {
+    let progress = match progress {
+        Ok(progress) => progress,
+        Err(error) => return end.failed_by("Join error", &error),
+    };
+    let rest = end.rest_of(progress).and_then(|rest| {
+        let messages = rest.iter().flat_map(|(rest, _)| &rest.publish);
+        world.check_routes(messages.map(|out| (&*out.exchange, &*out.routing_key)))?;
+        Ok(rest)
+    });
+    rest.or_else(|error| end.failed_by("Callback error", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use apium_protocol::json::Json;
+    use apium_protocol::message::Message;
+    use apium_protocol::state::State;
+
+    use super::*;
+    use crate::chord::{ChordHeader, ChordPart, FailedPart};
+    use crate::outgoing::Outgoing;
+    use crate::sequel::Rest;
+
+    /// Panics at one or both of its ends.
+    struct Panics {
+        failed_too: bool,
+    }
+
+    impl Rest for Panics {
+        fn complete(&self, _: Vec<Json>) -> Sequel {
+            panic!("a serializer of the user's")
+        }
+
+        fn failed(&self, part: FailedPart) -> Sequel {
+            assert!(!self.failed_too, "and another one");
+            let publish = vec![Outgoing::to_queue("errbacks", Message::default())];
+            assert!(part.exception.as_str().contains("ChordError"), "{}", part.exception.as_str());
+            Sequel { publish, ..Sequel::default() }
+        }
+    }
+
+    fn last_part(failed_too: bool) -> Settlement {
+        let part = ChordPart {
+            group: "g".to_owned(),
+            task_id: "t".into(),
+            group_index: Some(0),
+            state: State::Success,
+            result: Json::NULL,
+            ttl: None,
+            claimant: "w".to_owned(),
+            claim: Duration::ZERO,
+        };
+        let parts = vec![PartEnd { part, rest: Arc::new(Panics { failed_too }) }];
+        let opens = vec![ChordHeader { group: "g".to_owned(), size: 1, structure: None, ttl: None }];
+        let publish = vec![Outgoing::to_queue("next", Message::default())];
+        let sequel = Some(Box::new(Sequel { opens, parts, ..Sequel::default() }));
+        Settlement { publish, sequel, ..Settlement::default() }
+    }
+
+    fn ready(world: &World, queue: &str) -> usize {
+        world.queues.get(queue).map_or(0, |queue| queue.ready())
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_made_fails_its_chord() {
+        let (mut world, now) = (World::default(), Timestamp::UNIX_EPOCH);
+        let settle = |world: &mut World, failed_too| {
+            settle(world, 1, vec![Prepared::from(last_part(failed_too))], now, &mut Later::default())
+        };
+        let error = settle(&mut world, true).unwrap_err();
+        assert!(error.to_string().starts_with("make what follows the chord g, whose last part is t"), "{error}");
+        assert_eq!((ready(&world, "next"), ready(&world, "errbacks")), (0, 0));
+        assert_eq!(world.chords.count("g", now), None, "it was opened in the same step");
+        assert!(settle(&mut world, false).unwrap().is_empty());
+        assert_eq!((ready(&world, "next"), ready(&world, "errbacks")), (1, 1));
+        assert!(settle(&mut world, true).unwrap().is_empty(), "it is over");
+        assert_eq!((ready(&world, "next"), ready(&world, "errbacks")), (2, 1));
+    }
 }

@@ -72,6 +72,13 @@ pub(super) struct Posting {
     eta: Option<Timestamp>,
 }
 
+impl Posting {
+    /// Exchange and routing key.
+    pub(super) fn route(&self) -> (&str, &str) {
+        (&self.letter.exchange, &self.letter.routing_key)
+    }
+}
+
 impl From<Outgoing> for Posting {
     fn from(out: Outgoing) -> Self {
         Self {
@@ -93,11 +100,11 @@ impl World {
         self.next
     }
 
-    /// Checks that every message has a place to go, so that a batch is published whole or not at all.
-    pub(super) fn check_routes<'a>(&self, mut postings: impl Iterator<Item = &'a Posting>) -> Result<()> {
-        postings.try_for_each(|posting| match &*posting.letter.exchange {
+    /// Checks that every message, by exchange and routing key, has a place to go, so that a batch is published whole or not at all.
+    pub(super) fn check_routes<'a>(&self, mut routes: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
+        routes.try_for_each(|(exchange, key)| match exchange {
             "" => Ok(()),
-            exchange => self.exchanges.route(exchange, &posting.letter.routing_key).map(drop),
+            exchange => self.exchanges.route(exchange, key).map(drop),
         })
     }
 
