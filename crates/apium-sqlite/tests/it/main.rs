@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod chords;
 mod conformance;
+mod crashes;
 mod files;
 mod kit;
 mod processes;

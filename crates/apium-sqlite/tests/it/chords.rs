@@ -1,0 +1,169 @@
+//! Chords in the file: what a body that cannot be made leaves behind, what an older file gets, what is deleted in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::json::Json;
+use apium_protocol::state::State;
+use apium_transport::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use apium_transport::clock::Clock;
+use apium_transport::conformance::Handles;
+use apium_transport::consumer::{Receipt, Settle, Settlement};
+use apium_transport::sequel::{PartEnd, Rest, Sequel};
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use crate::kit::{id_of, open, receipts, soon, spec, to};
+
+/// A header of `size` parts.
+pub(crate) fn header(group: &str, size: u64, ttl: Option<Duration>) -> ChordHeader {
+    ChordHeader { group: group.to_owned(), size, structure: None, ttl }
+}
+
+/// A part of a chord that returned its own name.
+pub(crate) fn part(group: &str, id: &str, place: i64) -> ChordPart {
+    ChordPart {
+        group: group.to_owned(),
+        task_id: id.into(),
+        group_index: Some(place),
+        state: State::Success,
+        result: Json::from_serialize(id).unwrap(),
+        ttl: None,
+        claimant: id.to_owned(),
+        claim: Duration::from_secs(30),
+    }
+}
+
+/// Publishes a body named after its results.
+pub(crate) struct Body;
+
+impl Rest for Body {
+    fn complete(&self, results: Vec<Json>) -> Sequel {
+        let shown: Vec<String> = results.iter().map(|json| json.decode().unwrap()).collect();
+        Sequel { publish: vec![to("body", &shown.join("+"))], ..Sequel::default() }
+    }
+
+    fn failed(&self, _: FailedPart) -> Sequel {
+        Sequel { publish: vec![to("errbacks", "failed")], ..Sequel::default() }
+    }
+}
+
+/// Panics, after another part of the same settlement was served.
+struct Panics;
+
+impl Rest for Panics {
+    fn complete(&self, _: Vec<Json>) -> Sequel {
+        panic!("a serializer of the user's")
+    }
+
+    fn failed(&self, _: FailedPart) -> Sequel {
+        panic!("and another one")
+    }
+}
+
+pub(crate) fn ends(part: ChordPart, rest: Arc<dyn Rest>) -> Settlement {
+    let parts = vec![PartEnd { part, rest }];
+    Settlement { sequel: Some(Box::new(Sequel { parts, ..Sequel::default() })), ..Settlement::default() }
+}
+
+async fn ready(handles: &Handles) -> Vec<(String, u64)> {
+    let stats = handles.broker.queues().unwrap().stats().await.unwrap();
+    stats.into_iter().map(|stats| (stats.queue, stats.ready)).collect()
+}
+
+#[tokio::test]
+async fn a_settlement_that_panics_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let handles = open(&folder.path().join("q.db"), &Clock::system()).await;
+    let chords = handles.backend.chords().unwrap();
+    for group in ["good", "bad"] {
+        chords.open(header(group, 1, None)).await.unwrap();
+    }
+    handles.broker.publish(vec![to("q", "m")]).await.unwrap();
+    let mut consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
+    let held: Vec<Receipt> = receipts(&soon("a message", consumer.next(1)).await.unwrap());
+    let acker = consumer.acker();
+    let atomic = acker.atomic().unwrap();
+    let batch = |rest: Arc<dyn Rest>| {
+        let mut last = ends(part("bad", "b", 0), rest);
+        last.delivery = Some((held[0].clone(), Settle::Ack));
+        // A queue is made and a body written before the panic.
+        vec![ends(part("good", "a", 0), Arc::new(Body)), last]
+    };
+    let other = handles.backend.store(Vec::new());
+    let (failed, other) = tokio::join!(atomic.settle(batch(Arc::new(Panics))), other);
+    let error = failed.unwrap_err().to_string();
+    assert!(error.starts_with("make what follows the chord bad, whose last part is b"), "{error}");
+    other.expect("a request was spoilt by another of the same transaction");
+    assert_eq!(ready(&handles).await, [("q".to_owned(), 0)]);
+    assert_eq!(chords.count("good").await.unwrap().unwrap().done, 0);
+    // The same again, with one that does not panic: the writer still knows what there is.
+    atomic.settle(batch(Arc::new(Body))).await.unwrap();
+    assert_eq!(ready(&handles).await, [("body".to_owned(), 2), ("q".to_owned(), 0)]);
+    let mut bodies = handles.broker.consume(spec("body", "n@h", 0)).await.unwrap();
+    let got = soon("both bodies", bodies.next(10)).await.unwrap();
+    assert_eq!(got.iter().map(id_of).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn an_older_file_gets_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let older = Connection::open(&path).unwrap();
+    older.execute_batch(include_str!("../../src/schema.sql")).unwrap();
+    older.execute_batch("PRAGMA application_id = 0x41706975; PRAGMA user_version = 1").unwrap();
+    older
+        .execute_batch(
+            "UPDATE counters SET message = 1, topology = 1; INSERT INTO queue VALUES (1, 'q', NULL, 0); \
+             INSERT INTO message VALUES (1, NULL, NULL, '{\"id\": \"old\", \"task\": \"t\"}', '{}', '[]'); \
+             INSERT INTO ready VALUES (1, 1, 1, 0, 0, 0)",
+        )
+        .unwrap();
+    for _ in 0..2 {
+        let handles = open(&path, &Clock::system()).await;
+        let chords = handles.backend.chords().unwrap();
+        chords.open(header("g", 1, None)).await.unwrap();
+        assert_eq!(chords.count("g").await.unwrap().unwrap().size, 1);
+        let mut consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
+        let got = soon("the message of before", consumer.next(1)).await.unwrap();
+        assert_eq!(id_of(&got[0]), "old");
+        consumer.close().await.unwrap();
+    }
+    let version: i64 = older.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+}
+
+#[tokio::test]
+async fn chords_are_deleted_in_time_with_their_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let clock = Clock::manual(Timestamp::from_second(1_767_323_045).unwrap());
+    let handles = open(&path, &clock).await;
+    let chords = handles.backend.chords().unwrap();
+    let day = Some(Duration::from_secs(86_400));
+    for (group, ttl) in [("kept", None), ("waiting", day), ("fired", day), ("failed", day)] {
+        chords.open(header(group, 2, ttl)).await.unwrap();
+        for (place, id) in [(0, "a"), (1, "b")].into_iter().take(if group == "waiting" { 1 } else { 2 }) {
+            chords.part_done(part(group, id, place)).await.unwrap();
+        }
+    }
+    assert!(chords.discard("fired", "b", ChordEnd::Fired).await.unwrap());
+    assert!(chords.discard("failed", "b", ChordEnd::Failed).await.unwrap());
+    let conn = Connection::open(&path).unwrap();
+    let rows = || -> (i64, i64) {
+        let sql = "SELECT (SELECT count(*) FROM chord), (SELECT count(*) FROM chord_part)";
+        conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!(rows(), (4, 5), "the parts of the one whose body was sent are gone");
+    assert_eq!(handles.backend.purge_expired().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(301));
+    assert_eq!(handles.backend.purge_expired().await.unwrap(), 1);
+    assert_eq!(rows(), (3, 5));
+    clock.advance(Duration::from_secs(86_400));
+    assert_eq!(handles.backend.purge_expired().await.unwrap(), 2);
+    assert_eq!(rows(), (1, 2));
+    // What was not purged yet is found by whoever asks.
+    chords.open(header("short", 1, Some(Duration::from_secs(1)))).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(chords.part_done(part("short", "a", 0)).await.unwrap(), ChordProgress::Waiting);
+}

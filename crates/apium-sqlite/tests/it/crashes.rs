@@ -1,0 +1,133 @@
+//! A process that dies at each of the named places, on its way through the end of a chord: nothing is lost, and nothing is done twice.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use apium_sqlite::crash;
+use apium_transport::chord::{ChordEnd, ChordProgress};
+use apium_transport::clock::Clock;
+use apium_transport::conformance::Handles;
+use apium_transport::consumer::{Receipt, Settle, Settlement};
+
+use crate::chords::{Body, ends, header, part};
+use crate::kit::{id_of, open, receipts, soon, spec, to};
+
+const POINT: &str = "APIUM_SQLITE_TEST_POINT";
+const FILE: &str = "APIUM_SQLITE_TEST_DYING_FILE";
+
+/// Those that a worker passes whose queue is elsewhere.
+const OF_PARTS: [&str; 4] = ["before-part", "after-part", "before-end", "after-end"];
+
+/// The entry point of the process that dies; without a place there is nothing to do.
+#[test]
+fn child() {
+    let (Ok(point), Ok(file)) = (std::env::var(POINT), std::env::var(FILE)) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let handles = open(Path::new(&file), &Clock::system()).await;
+        if OF_PARTS.contains(&point.as_str()) {
+            crash::arm(&point, 1);
+            return end_by_parts(&handles).await;
+        }
+        let mut consumer = handles.broker.consume(spec("q", "dying@h", 0)).await.unwrap();
+        let held = receipts(&soon("the message", consumer.next(1)).await.unwrap());
+        crash::arm(&point, 1);
+        let settled = consumer.acker().atomic().unwrap().settle(vec![last(&held[0])]).await;
+        panic!("it was to die at {point}, and settled: {settled:?}");
+    });
+}
+
+fn last(receipt: &Receipt) -> Settlement {
+    let mut settlement = ends(part("g", "b", 1), Arc::new(Body));
+    settlement.publish.push(to("next", "link"));
+    settlement.delivery = Some((receipt.clone(), Settle::Ack));
+    settlement
+}
+
+/// What a worker does whose queue is elsewhere.
+async fn end_by_parts(handles: &Handles) {
+    let chords = handles.backend.chords().unwrap();
+    let progress = chords.part_done(part("g", "b", 1)).await.unwrap();
+    assert!(matches!(progress, ChordProgress::Complete(_)), "{progress:?}");
+    assert!(chords.discard("g", "b", ChordEnd::Fired).await.unwrap());
+}
+
+fn dies(path: &Path, point: &str) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crashes::child", "--nocapture", "--quiet"])
+        .env(POINT, point)
+        .env(FILE, path)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    // A panic, or an end without one, has a code; a process that aborts has none.
+    #[cfg(unix)]
+    assert_eq!(status.code(), None, "it did not die at {point}");
+    assert!(!status.success(), "it did not die at {point}");
+}
+
+async fn begun() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("q.db");
+    let handles = open(&path, &Clock::system()).await;
+    let chords = handles.backend.chords().unwrap();
+    chords.open(header("g", 2, None)).await.unwrap();
+    assert_eq!(chords.part_done(part("g", "a", 0)).await.unwrap(), ChordProgress::Waiting);
+    handles.broker.publish(vec![to("q", "m")]).await.unwrap();
+    (folder, path)
+}
+
+async fn ready(handles: &Handles, queue: &str) -> u64 {
+    let stats = handles.broker.queues().unwrap().stats().await.unwrap();
+    stats.into_iter().find(|stats| stats.queue == queue).map_or(0, |stats| stats.ready)
+}
+
+#[tokio::test]
+async fn a_settlement_is_done_whole_or_not_at_all() {
+    let (mut done, mut undone) = (0, 0);
+    for point in crash::POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
+        let (_folder, path) = begun().await;
+        dies(&path, point);
+        let handles = open(&path, &Clock::system()).await;
+        let chords = handles.backend.chords().unwrap();
+        match chords.count("g").await.unwrap() {
+            None => done += 1,
+            Some(count) => {
+                undone += 1;
+                assert_eq!((count.done, count.size), (1, 2), "{point}");
+                for queue in ["body", "next"] {
+                    assert_eq!(ready(&handles, queue).await, 0, "{point}");
+                }
+                let mut consumer = handles.broker.consume(spec("q", "next@h", 0)).await.unwrap();
+                let got = soon("the delivery of the dead", consumer.next(1)).await.unwrap();
+                assert_eq!((id_of(&got[0]).as_str(), got[0].redelivered), ("m", true), "{point}");
+                let again = vec![last(&got[0].receipt)];
+                consumer.acker().atomic().unwrap().settle(again).await.unwrap();
+            }
+        }
+        assert_eq!(chords.part_done(part("g", "b", 1)).await.unwrap(), ChordProgress::Fired, "{point}");
+        for (queue, wanted) in [("q", 0), ("body", 1), ("next", 1)] {
+            assert_eq!(ready(&handles, queue).await, wanted, "{queue} after {point}");
+        }
+    }
+    assert!(done > 0 && undone > 0, "{done} were done and {undone} were not");
+}
+
+#[tokio::test]
+async fn a_chord_whose_queue_is_elsewhere_is_ended_by_the_next() {
+    for point in OF_PARTS {
+        let (_folder, path) = begun().await;
+        dies(&path, point);
+        let handles = open(&path, &Clock::system()).await;
+        let chords = handles.backend.chords().unwrap();
+        let progress = chords.part_done(part("g", "b", 1)).await.unwrap();
+        match point {
+            "after-end" => assert_eq!(progress, ChordProgress::Fired),
+            _ => {
+                assert!(matches!(progress, ChordProgress::Complete(_)), "{point}: {progress:?}");
+                assert!(chords.discard("g", "b", ChordEnd::Fired).await.unwrap(), "{point}");
+            }
+        }
+    }
+}
