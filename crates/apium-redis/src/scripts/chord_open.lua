@@ -1,0 +1,5 @@
+-- Begins to count the parts of a chord. chord.lua stands before it.
+--
+-- KEYS  that of the group, so that a cluster knows where it belongs
+-- ARGV  the chord, as open_chord reads it
+return open_chord(1)
