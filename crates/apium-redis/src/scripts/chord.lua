@@ -77,3 +77,9 @@ local function end_chord(at)
   end
   return 1
 end
+
+-- The answer of a script that is one of these, when it failed: it names the chord.
+local function failed_chord(failure)
+  local text = type(failure) == 'table' and failure.err or tostring(failure)
+  return redis.error_reply(text .. ' (at ' .. string.format('%q', ARGV[1]) .. ')')
+end

@@ -2,4 +2,5 @@
 --
 -- KEYS  that of the group, so that a cluster knows where it belongs
 -- ARGV  the chord and its end, as end_chord reads them
-return end_chord(1)
+local done, answer = pcall(end_chord, 1)
+return done and answer or failed_chord(answer)

@@ -2,4 +2,5 @@
 --
 -- KEYS  that of the group, so that a cluster knows where it belongs
 -- ARGV  the chord, as open_chord reads it
-return open_chord(1)
+local done, answer = pcall(open_chord, 1)
+return done and answer or failed_chord(answer)

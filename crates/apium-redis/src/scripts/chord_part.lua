@@ -3,7 +3,8 @@
 -- KEYS  that of the group, so that a cluster knows where it belongs
 -- ARGV  the part, as count_part reads it
 -- Answers what count_part answers, the parts behind the rest.
-local word, structure, parts = count_part(1)
+local done, word, structure, parts = pcall(count_part, 1)
+if not done then return failed_chord(word) end
 if not parts then return { word } end
 table.insert(parts, 1, structure)
 table.insert(parts, 1, word)
