@@ -33,43 +33,70 @@ pub(crate) struct End {
     pub(crate) following: Option<Box<Following>>,
 }
 
-/// What one call of the script has left.
+/// Deliveries of this consumer: number, tag in the server, what is held.
+type Ours = Vec<(u64, String, Held)>;
+
+/// What calls of the script have left.
 #[derive(Debug, Default)]
 struct Left {
     lost: Vec<Receipt>,
     /// Ends with a part that was the last of its chord: they are to be settled again, with what follows of it.
     last: Vec<(End, Last)>,
+    /// What was settled, should anything behind it fail; and what had been settled before a failure.
+    done: Vec<Ours>,
+    before: Vec<u64>,
 }
 
 /// Settles ends in order; those of lost receipts are left out and named in the error.
 pub(crate) async fn settle(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<()> {
     let all = ends.len();
     let mut left = Left::default();
-    settle_parts(core, seat, what, ends, &mut left).await?;
-    while !left.last.is_empty() {
-        reached("part-counted");
-        let mut ends = Vec::with_capacity(left.last.len());
-        for (mut end, last) in std::mem::take(&mut left.last) {
-            if let Some(following) = &mut end.following {
-                following.complete(core, last).await?;
-            }
-            ends.push(end);
-        }
-        reached("before-body");
-        settle_parts(core, seat, what, ends, &mut left).await?;
-        reached("after-body");
+    if let Err(error) = settle_all(core, seat, what, ends, &mut left).await {
+        // All of it is tried again, and what is done is not taken for lost then.
+        let is_lost = |number: &u64| left.lost.iter().any(|receipt| receipt.fence == *number);
+        let done = left.done.iter().flatten().map(|(number, ..)| *number);
+        seat.keep_settled(done.filter(|number| !is_lost(number)));
+        return Err(error);
     }
+    seat.forget_settled(&left.before);
     match left.lost.is_empty() {
         true => Ok(()),
         false => Err(lease_lost(what, &left.lost, all)),
     }
 }
 
+async fn settle_all(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
+    settle_parts(core, seat, what, ends, left).await?;
+    let mut failure = None;
+    while !left.last.is_empty() {
+        reached("part-counted");
+        let mut ends = Vec::with_capacity(left.last.len());
+        for (mut end, last) in std::mem::take(&mut left.last) {
+            let completed = match &mut end.following {
+                Some(following) => following.complete(core, last).await,
+                None => Ok(()),
+            };
+            match completed {
+                Ok(()) => ends.push(end),
+                // The others do not wait for it.
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        reached("before-body");
+        settle_parts(core, seat, what, ends, left).await?;
+        reached("after-body");
+    }
+    failure.map_or(Ok(()), Err)
+}
+
 async fn settle_parts(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
     let mut ends = ends.into_iter().peekable();
     while ends.peek().is_some() {
         let part: Vec<End> = ends.by_ref().take(MOST).collect();
-        settle_part(core, seat, what, part, left).await?;
+        let done = settle_part(core, seat, what, part, left).await?;
+        if ends.peek().is_some() || !left.last.is_empty() {
+            left.done.push(done);
+        }
     }
     Ok(())
 }
@@ -132,12 +159,13 @@ fn operations_of<'a>(
     Ok((operations, parts))
 }
 
-async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
-    let sorted = seat.sort(ends.iter().filter_map(|end| end.delivery.as_ref().map(|(receipt, _)| receipt.clone())));
-    left.lost.extend(sorted.lost);
+async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<Ours> {
+    let mut sorted = seat.sort(ends.iter().filter_map(|end| end.delivery.as_ref().map(|(receipt, _)| receipt.clone())));
+    left.lost.append(&mut sorted.lost);
+    left.before.append(&mut sorted.before);
     let (operations, parts) = operations_of(core, &ends, &sorted.ours)?;
     if operations.is_empty() && sorted.ours.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
     seat.settling(numbers(), true);
@@ -177,7 +205,7 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
         .map(|(number, ..)| *number)
         .collect();
     seat.settled(numbers().filter(|number| !stay.contains(number)));
-    seat.settling(stay, false);
+    seat.settling(stay.iter().copied(), false);
     for place in missing {
         if let Some((number, _, held)) = place.checked_sub(1).and_then(|place: usize| sorted.ours.get(place)) {
             // One that was sent before, without an answer, was done then.
@@ -197,8 +225,9 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
                 left.last.push((end, last));
             }
         }
+        sorted.ours.retain(|(number, ..)| !stay.contains(number));
     }
-    Ok(())
+    Ok(sorted.ours)
 }
 
 /// What the script tells of a part that was the last one.

@@ -328,6 +328,65 @@ async fn a_worker_that_dies_before_the_body_leaves_it_to_the_next() {
     assert_eq!(keys(&mut redis, "_apium.crashes"), Vec::<String>::new());
 }
 
+/// The connection breaks between the two calls, and the worker tries the whole batch again: what was settled is not lost, and
+/// nothing is sent twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_failed_before_the_body_is_tried_again() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let proxy = Arc::new(Proxy::to(server.port()));
+    let driver = RedisDriver::new();
+    let address = Address::parse(&format!("redis://127.0.0.1:{}/0", proxy.port())).unwrap();
+    let hasty = options(&[("socket_timeout", "0.5")]);
+    let (broker, backend) =
+        (driver.open_broker(address.clone(), &hasty).unwrap(), driver.open_backend(address, &hasty).unwrap());
+    for (group, unheard) in [("g", false), ("h", true)] {
+        open(&backend, group, 2).await;
+        send(&broker, "q", &["a", "b", "c"]).await;
+        let mut lasting = spec(&["q"]);
+        lasting.lease = Duration::from_secs(60);
+        let mut consumer = broker.consume(lasting).await.unwrap();
+        let batch = take(&mut consumer, 3).await;
+        let breaks = Arc::new(AtomicUsize::new(1));
+        let ends = || {
+            let (network, breaks) = (proxy.clone(), breaks.clone());
+            let breaking = Body(move |came| {
+                if breaks.swap(0, Ordering::SeqCst) == 1 {
+                    match unheard {
+                        // It is done, and nobody hears of that.
+                        true => network.delay(Duration::from_millis(400)),
+                        false => network.black_hole(true),
+                    }
+                }
+                told(came)
+            });
+            vec![
+                end(Some(&batch[0]), part(group, "a", 0, "1"), Body(told)),
+                end(Some(&batch[1]), part(group, "b", 1, "2"), breaking),
+                Settlement { delivery: Some((batch[2].receipt.clone(), Settle::Ack)), ..Settlement::default() },
+            ]
+        };
+        let error = settle(&*consumer, ends()).await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        proxy.black_hole(false);
+        proxy.delay(Duration::ZERO);
+        soon("the settlement in the end", async {
+            while let Err(error) = settle(&*consumer, ends()).await {
+                assert!(error.is_retryable() && error.kind() != ErrorKind::LeaseLost, "{error}");
+            }
+        })
+        .await;
+        assert_eq!(
+            (listed(&mut redis, "bodies"), listed(&mut redis, "own")),
+            (vec!["1 2".to_owned()], vec!["a".into(), "b".into()])
+        );
+        assert_eq!((claim(&mut redis, group).unwrap(), keys(&mut redis, "unacked*")), ("done".to_owned(), vec![]));
+        // Later it is as lost as any.
+        assert_eq!(settle(&*consumer, ends()).await.unwrap_err().kind(), ErrorKind::LeaseLost);
+        let () = redis.del(&["bodies", "own"]).unwrap();
+    }
+}
+
 /// A worker that was held up between the two calls, and taken for dead: its body is not sent beside the other one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_taken_for_dead_sends_no_second_body() {
