@@ -118,30 +118,29 @@ impl Following {
         let Some(Step { work: Work::Part(args, end), .. }) = self.steps.drain(..=last.step).next_back() else {
             return Ok(());
         };
-        let PartEnd { part, rest } = *end;
         let claim = args.claim;
         let keys = core.needed_result_keys()?;
         let read = read_parts(&core.link, &keys, &claim.key, last.structure, last.parts.into_iter()).await;
-        let failed = |task_id, what: &str, error: &Error| -> Result<FailedPart> {
-            let exception = exception(what, error)?;
-            Ok(FailedPart { task_id, state: State::Failure, exception })
+        let (what, error) = match read {
+            Ok(progress) => match self.follow(core, &claim, end.rest_of(progress)?).await {
+                Ok(()) => return Ok(()),
+                Err(error) => ("Callback error", error),
+            },
+            Err(error) => ("Join error", error),
         };
-        let failed = match read {
-            Ok(ChordProgress::Complete(results)) => {
-                let fired = Some((claim.clone(), ChordEnd::Fired));
-                match self.add(core, rest.complete(results), fired).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) if error.is_retryable() => return Err(error),
-                    // A body that cannot be sent is failed, as in Celery, or nobody would ever hear of it.
-                    Err(error) => failed(part.task_id, "Callback error", &error)?,
-                }
-            }
-            Ok(ChordProgress::Failed(failed)) => failed,
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => failed(part.task_id, "Join error", &error)?,
-        };
-        self.add(core, rest.failed(failed), Some((claim, ChordEnd::Failed))).await
+        if error.is_retryable() {
+            return Err(error);
+        }
+        // A body that cannot be made or sent is failed, as with Celery, or nobody would ever hear of it.
+        self.follow(core, &claim, end.failed_by(what, &error)?).await
+    }
+
+    /// Puts what follows a chord behind what is there.
+    async fn follow(&mut self, core: &Arc<Core>, claim: &Claim, rest: Option<(Sequel, ChordEnd)>) -> Result<()> {
+        match rest {
+            Some((sequel, end)) => self.add(core, sequel, Some((claim.clone(), end))).await,
+            None => Ok(()),
+        }
     }
 
     /// Puts something behind what is there, or changes nothing.
@@ -166,16 +165,4 @@ impl Following {
         self.stages.push(Stage { chord, routes });
         Ok(())
     }
-}
-
-/// A ChordError as Celery stores it.
-fn exception(what: &str, error: &Error) -> Result<Json> {
-    let map = serde_json::json!({
-        "exc_type": "ChordError",
-        "exc_message": [format!("{what}: could not {error}")],
-        "exc_module": "celery.exceptions",
-    });
-    Json::from_text(&map.to_string()).map_err(|error| {
-        Error::new(apium_transport::error::ErrorKind::Other, "write the exception of a chord").with_source(error)
-    })
 }

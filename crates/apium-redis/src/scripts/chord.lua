@@ -35,7 +35,12 @@ local function count_part(at)
   -- A header may hold one task id at several places.
   if redis.call('SADD', counted, task .. ':' .. place) == 1 then
     if ordered then
-      redis.call('ZADD', parts, place, part)
+      -- What is at another place and says the same is another part, where Celery would move the one that is there. A blank behind
+      -- it makes no difference to who reads it.
+      while redis.call('ZADD', parts, 'NX', place, part) == 0 do
+        if tonumber(redis.call('ZSCORE', parts, part)) == tonumber(place) then break end
+        part = part .. ' '
+      end
     else
       redis.call('RPUSH', parts, part)
     end
