@@ -7,9 +7,9 @@ use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
 use apium_protocol::record::{ResultDocument, ResultTuple};
 use apium_protocol::state::State;
-use apium_transport::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use apium_transport::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress};
 use apium_transport::error::{Error, ErrorKind, Result};
-use bytes::Bytes;
+use apium_transport::join::{Counted, listed, nested};
 use redis::{Cmd, Value};
 
 use crate::chord_args::{OpenArgs, PartArgs, append_end};
@@ -105,32 +105,20 @@ pub(crate) async fn read_parts(
             let structure = document::group(key, &structure.into())?;
             structured(link, keys, &structure.result).await
         }
-        _ => listed(key, parts),
+        _ => Ok(listed(parts.map(|part| counted(key, part)).collect::<Result<Vec<_>>>()?)),
     }
 }
 
-/// The results of parts in their order.
-fn listed(key: &str, parts: impl Iterator<Item = Value>) -> Result<ChordProgress> {
-    let mut results = Vec::new();
-    for part in parts {
-        let Value::BulkString(part) = part else { return Err(odd_answer("read the parts of the chord")) };
-        let (task_id, state, result) = decode(key, part.into())?;
-        if state.propagates() {
-            return Ok(ChordProgress::Failed(FailedPart { task_id, state, exception: result }));
-        }
-        results.push(result);
-    }
-    Ok(ChordProgress::Complete(results))
-}
-
-fn decode(key: &str, part: Bytes) -> Result<(TaskId, State, Json)> {
+/// A part as it was counted.
+fn counted(key: &str, part: Value) -> Result<Counted> {
+    let Value::BulkString(part) = part else { return Err(odd_answer("read the parts of the chord")) };
     let read = |json: Json| json.decode::<(Json, String, String, Json)>();
-    let read = Json::from_bytes(document::json(key, &part)?).and_then(read);
+    let read = Json::from_bytes(document::json(key, &part.into())?).and_then(read);
     let (_, id, state, result) = read.map_err(|error| {
         let text = format!("read the value of {key}: it holds what is no part of a chord");
         Error::new(ErrorKind::Corrupt, text).with_source(error)
     })?;
-    Ok((TaskId::from(id), State::from(state.as_str()), result))
+    Ok(Counted { task_id: TaskId::from(id), state: State::from(state.as_str()), result })
 }
 
 /// The stored results of a header that holds groups, nested as it is.
@@ -138,29 +126,8 @@ async fn structured(link: &Link, keys: &ResultKeys, header: &ResultTuple) -> Res
     let mut ids = Vec::new();
     leaves(header, &mut ids);
     let found = results::fetch(link, keys, &ids).await?;
-    let mut documents: HashMap<TaskId, ResultDocument> = HashMap::new();
-    for (task_id, document) in ids.into_iter().zip(found) {
-        match document {
-            Some(document) if !document.state.propagates() => _ = documents.insert(task_id, document),
-            Some(document) => {
-                let (state, exception) = (document.state, document.result);
-                return Ok(ChordProgress::Failed(FailedPart { task_id, state, exception }));
-            }
-            None => {
-                let part = FailedPart { task_id, state: State::Pending, exception: Json::NULL };
-                return Ok(ChordProgress::Failed(part));
-            }
-        }
-    }
-    let members = header.children.iter().flatten();
-    let results = members.map(|member| {
-        let mut out = Vec::new();
-        write(member, &documents, &mut out);
-        Json::from_bytes(out.into()).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, format!("read the results of the chord {}", header.id)).with_source(error)
-        })
-    });
-    results.collect::<Result<_>>().map(ChordProgress::Complete)
+    let mut stored: HashMap<TaskId, Option<ResultDocument>> = ids.into_iter().zip(found).collect();
+    nested(header, [], |id| Ok(stored.remove(id).flatten()))
 }
 
 fn leaves(tuple: &ResultTuple, ids: &mut Vec<TaskId>) {
@@ -168,20 +135,4 @@ fn leaves(tuple: &ResultTuple, ids: &mut Vec<TaskId>) {
         Some(members) => members.iter().for_each(|member| leaves(member, ids)),
         None => ids.push(tuple.id.clone()),
     }
-}
-
-/// A result, or the list of a group's.
-fn write(tuple: &ResultTuple, documents: &HashMap<TaskId, ResultDocument>, out: &mut Vec<u8>) {
-    let Some(members) = &tuple.children else {
-        let result = documents.get(&tuple.id).map_or(&b"null"[..], |document| document.result.as_bytes());
-        return out.extend_from_slice(result);
-    };
-    out.push(b'[');
-    for (place, member) in members.iter().enumerate() {
-        if place > 0 {
-            out.extend_from_slice(b", ");
-        }
-        write(member, documents, out);
-    }
-    out.push(b']');
 }

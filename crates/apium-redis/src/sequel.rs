@@ -9,10 +9,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use apium_protocol::json::Json;
-use apium_protocol::state::State;
-use apium_transport::chord::{ChordEnd, ChordProgress, FailedPart};
-use apium_transport::error::{Error, Result};
+use apium_transport::chord::ChordEnd;
+use apium_transport::error::Result;
 use apium_transport::sequel::{PartEnd, Sequel};
 use redis::Value;
 
@@ -122,10 +120,16 @@ impl Following {
         let keys = core.needed_result_keys()?;
         let read = read_parts(&core.link, &keys, &claim.key, last.structure, last.parts.into_iter()).await;
         let (what, error) = match read {
-            Ok(progress) => match self.follow(core, &claim, end.rest_of(progress)?).await {
-                Ok(()) => return Ok(()),
-                Err(error) => ("Callback error", error),
-            },
+            Ok(progress) => {
+                let followed = match end.rest_of(progress) {
+                    Ok(rest) => self.follow(core, &claim, rest).await,
+                    Err(error) => Err(error),
+                };
+                match followed {
+                    Ok(()) => return Ok(()),
+                    Err(error) => ("Callback error", error),
+                }
+            }
             Err(error) => ("Join error", error),
         };
         if error.is_retryable() {
