@@ -9,7 +9,7 @@ use apium_protocol::id::TaskId;
 use apium_protocol::record::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
-use apium_transport::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use apium_transport::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -148,6 +148,14 @@ impl ChordStore for RedisBackend {
 
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
         Box::pin(async move { chord::part_done(&*self.opened("count the part of the chord")?, part).await })
+    }
+
+    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { chord::grow(&*self.opened("let the chord grow")?, group, by, ttl).await })
+    }
+
+    fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
+        Box::pin(async move { chord::count(&*self.opened("ask how far the chord is")?, group).await })
     }
 
     fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use apium_transport::address::Address;
-use apium_transport::error::Result;
+use apium_transport::error::{Error, ErrorKind, Result};
 
 use crate::ears::Ears;
 use crate::keys::Keys;
 use crate::known::Known;
 use crate::link::Link;
+use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
 use crate::result_keys::ResultKeys;
@@ -22,14 +23,16 @@ struct OpenedBackend {
     address: Address,
     target: Target,
     keys: ResultKeys,
+    chord_ordered: bool,
 }
 
 impl OpenedBackends {
     /// Notes a backend that was opened.
-    pub(crate) fn add(&self, address: Address, target: Target, keys: ResultKeys) {
+    pub(crate) fn add(&self, address: Address, options: &BackendOptions) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.iter().all(|other| other.address != address) {
-            all.push(OpenedBackend { address, target, keys });
+            let BackendOptions { target, keys, chord_ordered } = options.clone();
+            all.push(OpenedBackend { address, target, keys, chord_ordered });
         }
     }
 
@@ -58,6 +61,18 @@ impl Core {
     /// The names of the results in this very store.
     pub(crate) fn result_keys(&self) -> Option<ResultKeys> {
         self.backends.find(|backend| backend.target.is_same_store(self.link.target())).map(|backend| backend.keys)
+    }
+
+    /// The same, for a settlement that needs them.
+    pub(crate) fn needed_result_keys(&self) -> Result<ResultKeys> {
+        let none = || Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store");
+        self.result_keys().ok_or_else(none)
+    }
+
+    /// Whether the chords of the results in this very store are ordered.
+    pub(crate) fn chord_ordered(&self) -> bool {
+        let found = self.backends.find(|backend| backend.target.is_same_store(self.link.target()));
+        found.is_none_or(|backend| backend.chord_ordered)
     }
 
     /// Whether the result backend at `address` is this very store, so that results and deliveries can be settled in one step.

@@ -46,7 +46,7 @@ impl RedisDriver {
     /// As [`open_broker`](Self::open_broker).
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<RedisBackend> {
         let read = BackendOptions::read(&address, options)?;
-        self.backends.add(address.clone(), read.target.clone(), read.keys.clone());
+        self.backends.add(address.clone(), &read);
         Ok(RedisBackend::on(address, self.stores.open(read, options.clock.clone())))
     }
 }

@@ -1,7 +1,9 @@
 //! The operations of the settling script, and how they are written.
 
+use apium_transport::chord::ChordEnd;
 use redis::Cmd;
 
+use crate::chord_args::{Claim, OpenArgs, PartArgs, append_end};
 use crate::core::Core;
 use crate::record::RecordArgs;
 use crate::route::Route;
@@ -19,6 +21,13 @@ pub(crate) enum Operation<'a> {
     Park(&'a str, i64, Vec<u8>),
     Dead(String),
     ForgetCrashes(&'a str),
+    /// A chord begins.
+    OpenChord(&'a OpenArgs),
+    /// A part of a chord, and the number by which the script names it, should it be the last one.
+    Part(usize, &'a PartArgs),
+    /// What follows is left out, up to the next of these, unless this claim is held; with none it is not.
+    Hold(Option<&'a Claim>),
+    EndChord(&'a Claim, ChordEnd),
     /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
     Crashed {
         tag: &'a str,
@@ -79,6 +88,25 @@ impl Operation<'_> {
             }
             Operation::ForgetCrashes(tag) => {
                 command.arg("c").arg(*tag);
+            }
+            Operation::OpenChord(chord) => {
+                command.arg("o");
+                chord.append_to(command);
+            }
+            Operation::Part(number, part) => {
+                command.arg("t").arg(*number);
+                part.append_to(command);
+            }
+            Operation::Hold(Some(claim)) => {
+                command.arg("h");
+                claim.append_to(command);
+            }
+            Operation::Hold(None) => {
+                command.arg("u");
+            }
+            Operation::EndChord(claim, end) => {
+                command.arg("x");
+                append_end(&claim.key, &claim.claimant, *end, command);
             }
             Operation::Crashed { tag, limit, list, envelope, document } => {
                 command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str());

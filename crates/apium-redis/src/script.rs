@@ -2,6 +2,20 @@
 
 use std::sync::LazyLock;
 
+/// What several scripts begin with: the writing of results.
+macro_rules! record {
+    () => {
+        include_str!("scripts/record.lua")
+    };
+}
+
+/// The same: the counting of parts.
+macro_rules! chord {
+    () => {
+        include_str!("scripts/chord.lua")
+    };
+}
+
 /// A script with its hash.
 pub(crate) struct Script {
     text: &'static str,
@@ -29,7 +43,7 @@ pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include
 
 /// Ends deliveries: results, follow-ups, and what becomes of the messages.
 pub(crate) static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/settle.lua"))));
+    LazyLock::new(|| Script::new(concat!(record!(), chord!(), include_str!("scripts/settle.lua"))));
 
 /// Returns what was parked and is due.
 pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/due.lua")));
@@ -48,10 +62,16 @@ pub(crate) static SHOW_LIFE: LazyLock<Script> = LazyLock::new(|| Script::new(inc
 
 /// Writes results.
 pub(crate) static STORE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(include_str!("scripts/record.lua"), include_str!("scripts/store.lua"))));
+    LazyLock::new(|| Script::new(concat!(record!(), include_str!("scripts/store.lua"))));
+
+/// Begins to count the parts of a chord.
+pub(crate) static CHORD_OPEN: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(chord!(), include_str!("scripts/chord_open.lua"))));
 
 /// Counts a part of a chord.
-pub(crate) static CHORD_PART: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/chord_part.lua")));
+pub(crate) static CHORD_PART: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(chord!(), include_str!("scripts/chord_part.lua"))));
 
 /// Ends a chord.
-pub(crate) static CHORD_END: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/chord_end.lua")));
+pub(crate) static CHORD_END: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(chord!(), include_str!("scripts/chord_end.lua"))));

@@ -59,6 +59,8 @@ struct State {
     asked: usize,
     /// How many of the held are being settled.
     settling: usize,
+    /// What was settled by calls that failed later, and will be asked for once more.
+    settled: HashSet<u64>,
     queues: Vec<Arc<str>>,
 }
 
@@ -67,6 +69,8 @@ struct State {
 pub(crate) struct Sorted {
     pub(crate) ours: Vec<(u64, String, Held)>,
     pub(crate) lost: Vec<Receipt>,
+    /// Settled before, by a call that failed later.
+    pub(crate) before: Vec<u64>,
 }
 
 impl Seat {
@@ -79,6 +83,7 @@ impl Seat {
             prefetch: spec.prefetch,
             asked: 0,
             settling: 0,
+            settled: HashSet::new(),
             queues: Vec::new(),
         };
         Self {
@@ -110,6 +115,7 @@ impl Seat {
         let mut state = self.lock();
         let (id, all) = (state.id.clone(), state.held.drain().collect());
         state.settling = 0;
+        state.settled.clear();
         drop(state);
         self.changed.notify_waiters();
         (id, all)
@@ -142,6 +148,7 @@ impl Seat {
         let lost = state.held.len();
         state.held.clear();
         state.settling = 0;
+        state.settled.clear();
         drop(state);
         self.changed.notify_waiters();
         lost
@@ -210,6 +217,9 @@ impl Seat {
                 Some(held) if seen.insert(receipt.fence) => {
                     sorted.ours.push((receipt.fence, server_tag(&state.id, receipt.fence), held.clone()));
                 }
+                None if state.settled.contains(&receipt.fence) && seen.insert(receipt.fence) => {
+                    sorted.before.push(receipt.fence);
+                }
                 _ => sorted.lost.push(receipt),
             }
         }
@@ -236,6 +246,19 @@ impl Seat {
         }
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// These were settled by a call that has failed: whoever tries it again does not lose them.
+    pub(crate) fn keep_settled(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.lock().settled.extend(numbers);
+    }
+
+    /// Nobody will ask for these once more.
+    pub(crate) fn forget_settled(&self, numbers: &[u64]) {
+        if !numbers.is_empty() {
+            let mut state = self.lock();
+            numbers.iter().for_each(|number| _ = state.settled.remove(number));
+        }
     }
 
     /// Others have taken these; answers how many of them were held, and not being settled just now.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use apium_protocol::envelope::{mark_redelivered, unmark_redelivered};
 use apium_transport::consumer::{Disposition, Receipt, Settle, Settlement, lease_lost};
 use apium_transport::dead::DeadReason;
-use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::error::Result;
 use redis::{Cmd, Value};
 
 use crate::core::Core;
 use crate::crash::reached;
+use crate::errors::odd_answer;
 use crate::letter::Letter;
 use crate::operation::{Operation, write};
 use crate::record::RecordArgs;
@@ -17,6 +18,7 @@ use crate::route::Route;
 use crate::score::due_score;
 use crate::script::SETTLE;
 use crate::seat::{Held, Seat, server_tag};
+use crate::sequel::{Following, Last};
 
 /// At most so many deliveries in one call of the script.
 pub(crate) const MOST: usize = 500;
@@ -27,32 +29,99 @@ pub(crate) struct End {
     pub(crate) record: Option<RecordArgs>,
     pub(crate) routes: Vec<Route>,
     pub(crate) delivery: Option<(Receipt, Settle)>,
+    /// What it does to the workflow around it, which few have.
+    pub(crate) following: Option<Box<Following>>,
+}
+
+/// Deliveries of this consumer: number, tag in the server, what is held.
+type Ours = Vec<(u64, String, Held)>;
+
+/// What calls of the script have left.
+#[derive(Debug, Default)]
+struct Left {
+    lost: Vec<Receipt>,
+    /// Ends with a part that was the last of its chord: they are to be settled again, with what follows of it.
+    last: Vec<(End, Last)>,
+    /// What was settled, should anything behind it fail; and what had been settled before a failure.
+    done: Vec<Ours>,
+    before: Vec<u64>,
 }
 
 /// Settles ends in order; those of lost receipts are left out and named in the error.
-pub(crate) async fn settle(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<()> {
+pub(crate) async fn settle(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<()> {
     let all = ends.len();
-    let mut lost = Vec::new();
-    let mut ends = ends.into_iter().peekable();
-    while ends.peek().is_some() {
-        let part: Vec<End> = ends.by_ref().take(MOST).collect();
-        lost.extend(settle_part(core, seat, what, part).await?);
+    let mut left = Left::default();
+    if let Err(error) = settle_all(core, seat, what, ends, &mut left).await {
+        // All of it is tried again, and what is done is not taken for lost then.
+        let is_lost = |number: &u64| left.lost.iter().any(|receipt| receipt.fence == *number);
+        let done = left.done.iter().flatten().map(|(number, ..)| *number);
+        seat.keep_settled(done.filter(|number| !is_lost(number)));
+        return Err(error);
     }
-    match lost.is_empty() {
+    seat.forget_settled(&left.before);
+    match left.lost.is_empty() {
         true => Ok(()),
-        false => Err(lease_lost(what, &lost, all)),
+        false => Err(lease_lost(what, &left.lost, all)),
     }
 }
 
-async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<Vec<Receipt>> {
-    let sorted = seat.sort(ends.iter().filter_map(|end| end.delivery.as_ref().map(|(receipt, _)| receipt.clone())));
-    let mut lost = sorted.lost;
-    let mut ours = sorted.ours.iter().peekable();
-    let mut operations = Vec::new();
+async fn settle_all(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
+    settle_parts(core, seat, what, ends, left).await?;
+    let mut failure = None;
+    while !left.last.is_empty() {
+        reached("part-counted");
+        let mut ends = Vec::with_capacity(left.last.len());
+        for (mut end, last) in std::mem::take(&mut left.last) {
+            let completed = match &mut end.following {
+                Some(following) => following.complete(core, last).await,
+                None => Ok(()),
+            };
+            match completed {
+                Ok(()) => ends.push(end),
+                // The others do not wait for it.
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        reached("before-body");
+        settle_parts(core, seat, what, ends, left).await?;
+        reached("after-body");
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn settle_parts(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
+    let mut ends = ends.into_iter().peekable();
+    while ends.peek().is_some() {
+        let part: Vec<End> = ends.by_ref().take(MOST).collect();
+        let done = settle_part(core, seat, what, part, left).await?;
+        if ends.peek().is_some() || !left.last.is_empty() {
+            left.done.push(done);
+        }
+    }
+    Ok(())
+}
+
+/// Where a part of a chord stands: the end, its place among the deliveries, its place in what follows.
+#[derive(Debug)]
+struct PartPlace {
+    end: usize,
+    delivery: usize,
+    step: usize,
+}
+
+/// The operations of ends, and where the parts are that they count. Those whose receipts are not ours are left out.
+fn operations_of<'a>(
+    core: &Core,
+    ends: &'a [End],
+    ours: &'a [(u64, String, Held)],
+) -> Result<(Vec<Operation<'a>>, Vec<PartPlace>)> {
+    let mut ours = ours.iter().peekable();
+    let (mut operations, mut parts) = (Vec::new(), Vec::new());
     let mut place = 0;
-    for end in &ends {
+    for (number, end) in ends.iter().enumerate() {
         let began = operations.len();
         operations.push(Operation::Of(0));
+        let mut delivery = None;
         if let Some((receipt, how)) = &end.delivery {
             // They are in the order of the ends, so the next of ours is this one, or this one is lost.
             let Some((_, _, held)) = ours.next_if(|(number, _, held)| Seat::receipt(*number, held) == *receipt) else {
@@ -61,17 +130,42 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
             };
             place += 1;
             operations[began] = Operation::Of(place);
+            delivery = Some((held, how));
+        }
+        let Some(following) = &end.following else {
+            if let Some((held, how)) = delivery {
+                of_delivery(core, held, how, &mut operations)?;
+            }
+            operations.extend(end.record.as_ref().map(Operation::Record));
+            operations.extend(end.routes.iter().map(Operation::Route));
+            if operations.len() == began + 1 {
+                // A plain ack: that its tag is named is all.
+                operations.truncate(began);
+            }
+            continue;
+        };
+        operations.extend(end.record.as_ref().map(Operation::Record));
+        let of = delivery.map_or(0, |_| place);
+        let count = |step| {
+            parts.push(PartPlace { end: number, delivery: of, step });
+            parts.len() - 1
+        };
+        following.append(&end.routes, count, &mut operations);
+        // Where a part is the last one, nothing becomes of the delivery yet.
+        if let Some((held, how)) = delivery {
             of_delivery(core, held, how, &mut operations)?;
         }
-        operations.extend(end.record.as_ref().map(Operation::Record));
-        operations.extend(end.routes.iter().map(Operation::Route));
-        if operations.len() == began + 1 {
-            // A plain ack: that its tag is named is all.
-            operations.truncate(began);
-        }
     }
+    Ok((operations, parts))
+}
+
+async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<Ours> {
+    let mut sorted = seat.sort(ends.iter().filter_map(|end| end.delivery.as_ref().map(|(receipt, _)| receipt.clone())));
+    left.lost.append(&mut sorted.lost);
+    left.before.append(&mut sorted.before);
+    let (operations, parts) = operations_of(core, &ends, &sorted.ours)?;
     if operations.is_empty() && sorted.ours.is_empty() {
-        return Ok(lost);
+        return Ok(Vec::new());
     }
     let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
     seat.settling(numbers(), true);
@@ -84,8 +178,8 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
         })
         .await;
     reached("after-settle");
-    let missing: Vec<usize> = match answer {
-        Ok(Value::Array(missing)) => missing.iter().filter_map(|n| redis::from_redis_value_ref(n).ok()).collect(),
+    let told = match answer {
+        Ok(Value::Array(told)) => told,
         Ok(_) => Vec::new(),
         Err(error) => {
             seat.settling(numbers(), false);
@@ -95,16 +189,55 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
             return Err(error);
         }
     };
-    seat.settled(numbers());
+    if ends.iter().any(|end| end.following.as_ref().is_some_and(|following| following.opens())) {
+        reached("chord-opened");
+    }
+    let (mut missing, mut last) = (Vec::new(), Vec::new());
+    for one in told {
+        match one {
+            Value::Array(told) => last.push(last_of(what, told, &parts)?),
+            place => missing.extend(redis::from_redis_value::<usize>(place)),
+        }
+    }
+    let stay: Vec<u64> = last
+        .iter()
+        .filter_map(|(place, _)| sorted.ours.get(place.delivery.wrapping_sub(1)))
+        .map(|(number, ..)| *number)
+        .collect();
+    seat.settled(numbers().filter(|number| !stay.contains(number)));
+    seat.settling(stay.iter().copied(), false);
     for place in missing {
-        if let Some((number, _, held)) = place.checked_sub(1).and_then(|place| sorted.ours.get(place)) {
+        if let Some((number, _, held)) = place.checked_sub(1).and_then(|place: usize| sorted.ours.get(place)) {
             // One that was sent before, without an answer, was done then.
             if !held.doubtful {
-                lost.push(Seat::receipt(*number, held));
+                left.lost.push(Seat::receipt(*number, held));
             }
         }
     }
-    Ok(lost)
+    drop(operations);
+    if !last.is_empty() {
+        // They are told in the order of the ends, at most one for each.
+        let mut last = last.into_iter().peekable();
+        for (number, mut end) in ends.into_iter().enumerate() {
+            if let Some((_, last)) = last.next_if(|(place, _)| place.end == number) {
+                // It was written before the part was counted.
+                end.record = None;
+                left.last.push((end, last));
+            }
+        }
+        sorted.ours.retain(|(number, ..)| !stay.contains(number));
+    }
+    Ok(sorted.ours)
+}
+
+/// What the script tells of a part that was the last one.
+fn last_of<'a>(what: &str, told: Vec<Value>, parts: &'a [PartPlace]) -> Result<(&'a PartPlace, Last)> {
+    let [number, structure, Value::Array(counted)] = <[Value; 3]>::try_from(told).map_err(|_| odd_answer(what))? else {
+        return Err(odd_answer(what));
+    };
+    let number = redis::from_redis_value::<usize>(number).map_err(|_| odd_answer(what))?;
+    let place = parts.get(number).ok_or_else(|| odd_answer(what))?;
+    Ok((place, Last { step: place.step, structure, parts: counted }))
 }
 
 fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut Vec<Operation<'a>>) -> Result<()> {
@@ -159,21 +292,20 @@ pub(crate) async fn give_back(core: &Core, id: &str, mut held: Vec<(u64, Held)>)
 pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<Vec<End>> {
     let mut ends = Vec::with_capacity(batch.len());
     for settlement in batch {
-        let Settlement { record, publish, delivery } = settlement;
+        let Settlement { record, publish, delivery, sequel } = settlement;
         let record = match record {
-            Some(record) => {
-                let keys = core.result_keys().ok_or_else(|| {
-                    Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store")
-                })?;
-                Some(RecordArgs::new(&keys, record))
-            }
+            Some(record) => Some(RecordArgs::new(&core.needed_result_keys()?, record)),
             None => None,
         };
         let routes = match publish.is_empty() {
             true => Vec::new(),
             false => core.route(publish).await?,
         };
-        ends.push(End { record, routes, delivery });
+        let following = match sequel.filter(|sequel| !sequel.is_empty()) {
+            Some(sequel) => Some(Box::new(Following::of(core, *sequel).await?)),
+            None => None,
+        };
+        ends.push(End { record, routes, delivery, following });
     }
     Ok(ends)
 }

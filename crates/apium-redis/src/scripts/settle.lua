@@ -1,4 +1,4 @@
--- The end of deliveries in one step: results, follow-ups, and what becomes of the messages. record.lua stands before it.
+-- The end of deliveries in one step: results, follow-ups, and what becomes of the messages. record.lua and chord.lua stand before it.
 --
 -- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta
 -- ARGV  what begins the keys of parked messages, the channel of etas, now; the number of tags, the tags; then operations:
@@ -8,14 +8,19 @@
 --         e list due envelope   parked                      f channel payload  published
 --         d document       into the dead set                c tag     its crashes are forgotten
 --         k tag limit list envelope document     one crash more: to the front of its list, or, at the limit, into the dead set
--- Answers which of the tags were not held any more: what belongs to them is left out.
+--         o …              a chord begins, as open_chord reads it
+--         t number …       a part of a chord, as count_part reads it
+--         h …, u           what follows of this delivery is left out unless the claim of holds_chord is held, or is not any more
+--         x …              a chord ends, as end_chord reads it
+-- Answers which of the tags were not held any more: what belongs to them is left out. And for each part that was the last of its
+-- chord its number, the structure or false, the parts: what is behind it of its delivery is left out, and the delivery stays.
 --
 -- Removing the tags comes first, since a script that has written is not refused for lack of memory; should something fail
 -- after it, they are put back. `doing` is what the error names.
 local parked, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
-local lost, answer = {}, {}
+local lost, stays, answer = {}, {}, {}
 local doing = ''
 local function about(key, failure)
   local text = type(failure) == 'table' and failure.err or tostring(failure)
@@ -40,12 +45,14 @@ local function bury(document)
   redis.call('ZADD', KEYS[6], key, key)
 end
 local function run()
-  local skip, heads = false, {}
+  local current, out, skip, heads = 0, false, false, {}
   while at <= #ARGV do
     local op = ARGV[at]
     doing = ARGV[at + 1]
     if op == 'i' then
-      skip = lost[tonumber(ARGV[at + 1])]
+      current = tonumber(ARGV[at + 1])
+      out = lost[current]
+      skip = out
       at = at + 2
     elseif op == 'r' then
       if not skip then write_record(at + 1) end
@@ -82,10 +89,32 @@ local function run()
         end
       end
       at = at + 6
-    else
+    elseif op == 'c' then
       doing = KEYS[3]
       if not skip then redis.call('HDEL', KEYS[3], ARGV[at + 1]) end
       at = at + 2
+    elseif op == 't' then
+      doing = ARGV[at + 2]
+      if not skip then
+        local _, structure, parts = count_part(at + 2)
+        if parts then
+          answer[#answer + 1] = { tonumber(ARGV[at + 1]), structure, parts }
+          out, skip, stays[current] = true, true, true
+        end
+      end
+      at = at + 2 + PART_ARGS
+    elseif op == 'o' then
+      if not skip then open_chord(at + 1) end
+      at = at + 1 + OPEN_ARGS
+    elseif op == 'h' then
+      skip = out or not holds_chord(at + 1)
+      at = at + 1 + HOLD_ARGS
+    elseif op == 'x' then
+      if not skip then end_chord(at + 1) end
+      at = at + 1 + END_ARGS
+    else
+      skip = out
+      at = at + 1
     end
   end
   doing = KEYS[7]
@@ -106,5 +135,16 @@ if not done then
   end
   return about(doing, failure)
 end
-if count > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count)) end
+if next(stays) then
+  -- Its run has ended: should its worker die now, that is no crash of it, and so it has no mark of a run.
+  for n = 1, count do
+    if stays[n] then
+      redis.call('ZADD', KEYS[2], now, ARGV[4 + n])
+    else
+      redis.call('HDEL', KEYS[1], ARGV[4 + n])
+    end
+  end
+elseif count > 0 then
+  redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count))
+end
 return answer

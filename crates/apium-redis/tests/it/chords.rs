@@ -13,7 +13,7 @@ use apium_protocol::record::{GroupDocument, ResultTuple};
 use apium_protocol::state::State;
 use apium_redis::RedisBackend;
 use apium_transport::backend::ResultBackend as _;
-use apium_transport::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use apium_transport::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
 use serde_json::Value;
 
 use crate::kit::{backend_with, fresh, record};
@@ -122,9 +122,52 @@ async fn one_caller_is_told_and_copies_count_once() {
     assert!(!end(&backend, "g", "claimant-b", ChordEnd::Fired).await, "a lost claim ends nothing");
     assert!(end(&backend, "g", "claimant-a", ChordEnd::Fired).await);
     assert_eq!(done(&backend, part("g", "b", 1, "2")).await, ChordProgress::Fired);
-    // The same header, sent again, begins anew.
+    // The same header, sent again since its sender's delivery came twice, fires nothing.
+    open(&backend, "g", 2).await;
+    assert_eq!(done(&backend, part("g", "a", 0, "1")).await, ChordProgress::Fired);
+    assert_eq!(backend.chords().unwrap().count("g").await.unwrap(), None);
+    // It is another chord when that is forgotten.
+    let () = redis.del("celery-taskset-meta-g.c").unwrap();
     open(&backend, "g", 1).await;
     assert_eq!(done(&backend, part("g", "b", 0, "7")).await, complete(&["7"]));
+}
+
+#[tokio::test]
+async fn a_header_that_is_sent_again_takes_a_claim_away_and_nothing_else() {
+    let (_redis, backend) = fresh();
+    open(&backend, "g", 2).await;
+    assert_eq!(done(&backend, part("g", "a", 0, "1")).await, ChordProgress::Waiting);
+    assert_eq!(done(&backend, part("g", "b", 1, "2")).await, complete(&["1", "2"]));
+    open(&backend, "g", 2).await;
+    assert!(!end(&backend, "g", "claimant-b", ChordEnd::Fired).await);
+    assert_eq!(done(&backend, part("g", "a", 0, "1")).await, complete(&["1", "2"]), "what was counted is still there");
+}
+
+#[tokio::test]
+async fn a_chord_grows_and_says_how_far_it_is() {
+    for ordered in ["True", "False"] {
+        let database = fresh_database();
+        let mut redis = database.connection();
+        let backend = backend_with(&database.url, &[("result_chord_ordered", ordered)]);
+        let chords = backend.chords().unwrap();
+        let count = async || chords.count("g").await.unwrap();
+        assert_eq!(count().await, None);
+        open(&backend, "g", 1).await;
+        assert_eq!(count().await, Some(ChordCount { done: 0, size: 1 }));
+        chords.grow("g", 1, None).await.unwrap();
+        assert_eq!(redis.ttl::<_, i64>("celery-taskset-meta-g.t").unwrap(), -1);
+        chords.grow("g", 2, TTL).await.unwrap();
+        assert_eq!(redis.get::<_, String>("celery-taskset-meta-g.t").unwrap(), "3");
+        assert!((86_390..=86_400).contains(&redis.ttl::<_, i64>("celery-taskset-meta-g.t").unwrap()));
+        for (place, id) in [(0, "a"), (1, "b"), (2, "c")] {
+            assert_eq!(done(&backend, part("g", id, place, "1")).await, ChordProgress::Waiting, "of four");
+        }
+        assert_eq!(count().await, Some(ChordCount { done: 3, size: 4 }));
+        assert_eq!(done(&backend, part("g", "d", 3, "1")).await, complete(&["1"; 4]));
+        assert_eq!(count().await, Some(ChordCount { done: 4, size: 4 }));
+        assert!(end(&backend, "g", "claimant-d", ChordEnd::Fired).await);
+        assert_eq!(count().await, None);
+    }
 }
 
 #[tokio::test]

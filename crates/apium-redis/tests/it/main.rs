@@ -20,6 +20,8 @@ mod kombu_unacked;
 mod refusals;
 mod results;
 mod sentinels;
+mod sequels;
+mod shared_chords;
 mod states;
 mod waiting;
 mod watching;
