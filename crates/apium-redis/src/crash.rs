@@ -25,12 +25,9 @@ pub const POINTS: &[&str] = &[
 
 /// The same, of a chord: where its header is counted, and around the step that sends its body.
 #[cfg(feature = "crash-points")]
-<<<<<<< HEAD
-=======
 pub const CHORD_POINTS: &[&str] = &["chord-opened", "part-counted", "before-body", "after-body"];
 
 #[cfg(feature = "crash-points")]
->>>>>>> redis
 pub use apium_transport::crash::{arm, reached};
 
 #[cfg(not(feature = "crash-points"))]
