@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Timeout,
     /// `get` was called inside a task.
     GetInTask,
+    /// A result of a tree is not ready (Celery: `IncompleteStream`).
+    Incomplete,
     /// The task failed; [`Error::failure`] has the failure.
     TaskFailed,
     /// The task was revoked or expired; [`Error::failure`] has the reason.
@@ -85,6 +87,9 @@ impl Error {
         match self.kind {
             ErrorKind::TaskFailed | ErrorKind::TaskRevoked => Some(self.failure()?.exception().clone()),
             ErrorKind::GetInTask => Some(ExceptionInfo::new("builtins", "RuntimeError", self.to_string())),
+            ErrorKind::Incomplete => {
+                Some(ExceptionInfo::new("celery.exceptions", "IncompleteStream", self.to_string()))
+            }
             ErrorKind::Timeout => Some(ExceptionInfo::new("celery.exceptions", "TimeoutError", self.to_string())),
             _ => None,
         }

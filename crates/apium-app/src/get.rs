@@ -3,18 +3,19 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
 use apium_protocol::record::ResultDocument;
 use apium_protocol::state::State;
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
-use crate::current;
+use crate::arrivals::{Arrivals, Ended};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 use crate::result::{AsyncResult, failure_of, raised};
+use crate::waiting::Waiting;
 
 /// What became of a task, where a failure is no error (Celery: `propagate=False`).
 #[derive(Debug, Clone)]
@@ -28,6 +29,14 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    /// Of a document of FAILURE or REVOKED.
+    fn of_failure(document: &ResultDocument) -> Self {
+        match document.state {
+            State::Revoked => Self::Revoked(failure_of(document)),
+            _ => Self::Failed(failure_of(document)),
+        }
+    }
+
     /// The return value, if there is one.
     pub fn value(self) -> Option<T> {
         match self {
@@ -45,46 +54,6 @@ impl<T> Outcome<T> {
     }
 }
 
-/// A callback that sees states as JSON documents.
-pub(crate) type OnMessage = Box<dyn FnMut(&Json) + Send>;
-
-/// How to wait.
-#[derive(Default)]
-pub(crate) struct Waiting {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) on_message: Option<OnMessage>,
-    pub(crate) allow_in_task: bool,
-}
-
-impl Waiting {
-    /// Refuses to wait inside a task, where every slot of a worker could come to wait for another.
-    pub(crate) fn check(&self, what: &str) -> Result<()> {
-        if self.allow_in_task || current::may_join() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::GetInTask,
-            format!(
-                "get the result of {what}: Never call result.get() within a task! A worker whose slots all wait has none \
-                 left for what they wait for. Use a callback, or allow it with .allow_in_task()"
-            ),
-        ))
-    }
-
-    /// Waits at most the timeout.
-    pub(crate) async fn limited<F: Future>(timeout: Option<Duration>, what: &str, work: F) -> Result<F::Output> {
-        match timeout {
-            None => Ok(work.await),
-            Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| late(what, limit)),
-        }
-    }
-}
-
-pub(crate) fn late(what: &str, limit: Duration) -> Error {
-    let text = format!("get the result of {what} within {} s; it may still come", limit.as_secs_f64());
-    Error::new(ErrorKind::Timeout, text)
-}
-
 /// A wait for a result. Awaited, it is the value, or the task's failure as an error.
 #[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
 pub struct Get<T> {
@@ -93,7 +62,8 @@ pub struct Get<T> {
 }
 
 impl<T> AsyncResult<T> {
-    /// Waits until the task is over. The backend tells when; nothing is polled here.
+    /// Waits until the task is over. The backend tells when; nothing is polled here. A failure of what came before it
+    /// ([`parent`](AsyncResult::parent)) is raised first, as soon as it is seen.
     pub fn get(&self) -> Get<T> {
         Get { result: self.clone(), waiting: Waiting::default() }
     }
@@ -130,90 +100,66 @@ impl<T> Get<T> {
         self
     }
 
-    /// The document of the ready state. A parent that failed is an error as soon as it is seen.
-    async fn document(mut self) -> Result<ResultDocument> {
-        let what = format!("task {}", self.result.id());
-        if let Some(known) = self.result.known() {
-            tell(&mut self.waiting.on_message, &known)?;
-            return Ok((*known).clone());
-        }
-        if self.waiting.timeout == Some(Duration::ZERO) {
-            let found = self.result.document().await?.filter(|document| document.state.is_ready());
-            let found = found.ok_or_else(|| late(&what, Duration::ZERO))?;
-            tell(&mut self.waiting.on_message, &found)?;
-            return Ok(found);
-        }
-        let Waiting { timeout, on_message, .. } = self.waiting;
-        let stop = tracing::trace_span!(target: "apium::walk", "result", task = %self.result.id());
-        Waiting::limited(timeout, &what, follow(&self.result, on_message).instrument(stop)).await?
+    /// What arrives until it is over.
+    async fn arrived(self, propagate: bool) -> Result<(AsyncResult<T>, Arrivals)> {
+        let Self { result, waiting } = self;
+        let what = format!("task {}", result.id());
+        let stop = tracing::trace_span!(target: "apium::walk", "result", task = %result.id());
+        let mut arrivals = Arrivals::with_before(what.clone(), std::slice::from_ref(&result), None);
+        waiting.complete(&mut arrivals, what, propagate).instrument(stop).await?;
+        Ok((result, arrivals))
     }
 }
 
-/// Follows the states of a task and its parents until it is over.
-async fn follow<T>(result: &AsyncResult<T>, mut on_message: Option<OnMessage>) -> Result<ResultDocument> {
-    let backend = result.backend()?;
-    let mut states = result.watch_ids(result.lineage()).await?;
-    while let Some(state) = states.next().await {
-        let document = state.map_err(|error| result.reading(backend, error))?;
-        if document.task_id == *result.id() {
-            tell(&mut on_message, &document)?;
-            if document.state.is_ready() {
-                result.keep(&document);
-                return Ok(document);
-            }
-        } else if document.state.propagates() {
-            return Err(raised(&document));
+/// What became of a result that is over, in a place of what was waited for.
+pub(crate) fn outcome<T: DeserializeOwned>(
+    arrivals: &Arrivals,
+    place: usize,
+    result: &AsyncResult<T>,
+) -> Result<Outcome<T>> {
+    if let Some(before) = arrivals.lost(place) {
+        return Ok(Outcome::of_failure(before));
+    }
+    match arrivals.json_of(result)? {
+        Ended::Failed(document) => Ok(Outcome::of_failure(&document)),
+        Ended::Value(json) => decode(result, &json).map(Outcome::Value),
+    }
+}
+
+/// The value of a result that is over, or its failure as an error.
+pub(crate) fn value<T: DeserializeOwned>(arrivals: &Arrivals, result: &AsyncResult<T>) -> Result<T> {
+    match arrivals.json_of(result)? {
+        Ended::Failed(document) => Err(raised(&document)),
+        Ended::Value(json) => decode(result, &json),
+    }
+}
+
+fn decode<T: DeserializeOwned>(result: &AsyncResult<T>, json: &Json) -> Result<T> {
+    json.decode().map_err(|error| {
+        if result.ignored() {
+            let text = format!("get the value of task {}: its result is ignored", result.id());
+            return Error::new(ErrorKind::Call, text);
         }
-    }
-    let text =
-        format!("get the result of task {} from {}: the backend stopped telling", result.id(), backend.address());
-    Err(Error::new(ErrorKind::Backend, text))
-}
-
-pub(crate) fn tell(on_message: &mut Option<OnMessage>, document: &ResultDocument) -> Result<()> {
-    if let Some(callback) = on_message {
-        callback(&Json::from_bytes(document.to_json().into())?);
-    }
-    Ok(())
-}
-
-/// The value in a document of SUCCESS.
-pub(crate) fn value<T: DeserializeOwned>(document: &ResultDocument) -> Result<T> {
-    document.result.decode().map_err(|error| {
-        let text = format!("read the value of task {} as {}", document.task_id, std::any::type_name::<T>());
+        let text = format!("read the value of task {} as {}", result.id(), std::any::type_name::<T>());
         Error::new(ErrorKind::Codec, text).with_source(error)
     })
 }
 
 impl<T: DeserializeOwned + Send + 'static> Get<T> {
-    fn ignored(result: &AsyncResult<T>) -> Result<T> {
-        Json::NULL.decode().map_err(|_| {
-            let text = format!("get the value of task {}: its result is ignored", result.id());
-            Error::new(ErrorKind::Call, text)
-        })
-    }
-
     async fn outcome_unchecked(self) -> Result<Outcome<T>> {
         if self.result.ignored() {
-            return Ok(Outcome::Value(Self::ignored(&self.result)?));
+            return decode(&self.result, &Json::NULL).map(Outcome::Value);
         }
-        let document = self.document().await?;
-        Ok(match document.state {
-            State::Failure => Outcome::Failed(failure_of(&document)),
-            State::Revoked => Outcome::Revoked(failure_of(&document)),
-            _ => Outcome::Value(value(&document)?),
-        })
+        let (result, arrivals) = self.arrived(false).await?;
+        outcome(&arrivals, 0, &result)
     }
 
     async fn value_unchecked(self) -> Result<T> {
         if self.result.ignored() {
-            return Self::ignored(&self.result);
+            return decode(&self.result, &Json::NULL);
         }
-        let document = self.document().await?;
-        if document.state.propagates() {
-            return Err(raised(&document));
-        }
-        value(&document)
+        let (result, arrivals) = self.arrived(true).await?;
+        value(&arrivals, &result)
     }
 
     fn check(&self) -> Result<()> {
@@ -223,7 +169,19 @@ impl<T: DeserializeOwned + Send + 'static> Get<T> {
         self.waiting.check(&format!("task {}", self.result.id()))
     }
 
-    /// What became of the task; its failure is no error (Celery: `propagate=False`).
+    /// Waits, and calls back with the task's id and its value (Celery: `callback`).
+    ///
+    /// # Errors
+    /// As awaiting it.
+    pub async fn callback(self, callback: impl FnOnce(&TaskId, T)) -> Result<()> {
+        self.check()?;
+        let id = self.result.id().clone();
+        callback(&id, self.value_unchecked().await?);
+        Ok(())
+    }
+
+    /// What became of the task; its failure is no error (Celery: `propagate=False`), and neither is one before it. Where a task
+    /// before it in its chain has failed or was revoked and it was left without an end of its own, that is what became of it.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`], [`ErrorKind::GetInTask`], [`ErrorKind::NoBackend`], [`ErrorKind::Backend`], and

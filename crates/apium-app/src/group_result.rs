@@ -1,35 +1,64 @@
-//! The results of a group (Celery: `GroupResult`), and waiting for all of them.
+//! The results of a group (Celery: `GroupResult`): a set of results with an id, which can be saved.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::future::IntoFuture;
-use std::time::Duration;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
-use apium_protocol::record::{GroupDocument, ResultDocument, ResultTuple};
-use apium_protocol::state::State;
-use apium_transport::backend::{GroupStore, SharedBackend};
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use serde::de::DeserializeOwned;
+use apium_protocol::record::{GroupDocument, ResultTuple};
+use apium_transport::backend::GroupStore;
 
 use crate::app::App;
 use crate::error::{Error, ErrorKind, Result};
-use crate::get::{OnMessage, Outcome, Waiting, late, tell, value};
-use crate::result::{AsyncResult, failure_of, raised};
+use crate::result::AsyncResult;
+use crate::result_set::ResultSet;
 
-/// The results of a group, in the order of its members. Cheap enough to clone: one small entry a member.
+/// The results of a group, in the order of its members. Cheap enough to clone: one small entry a member. What it does as a
+/// [`ResultSet`] stands there. Equal when id, members and parent are.
 pub struct GroupResult<T> {
     id: TaskId,
-    app: App,
-    results: Vec<AsyncResult<T>>,
+    set: ResultSet<T>,
+    header: bool,
 }
 
 impl<T> GroupResult<T> {
     /// A group of these results.
     pub fn new(app: &App, id: impl Into<TaskId>, results: Vec<AsyncResult<T>>) -> Self {
-        Self { id: id.into(), app: app.clone(), results }
+        let id = id.into();
+        Self { id: id.clone(), set: ResultSet::of_group(app, id, results), header: false }
+    }
+
+    /// The group that Celery writes so, with everything before it. A member that is a group itself is a result whose value is a
+    /// list. A task alone, which is what a group of one task becomes in a chain, is a group of this one.
+    pub fn of_tuple(app: &App, tuple: &ResultTuple) -> Self {
+        let whole = AsyncResult::<Json>::of_tuple(app, tuple);
+        match whole.members() {
+            Some(members) => Self::of_members(&whole, members),
+            None => {
+                let parent = whole.shared_parent();
+                let mut group = Self::new(app, whole.id().clone(), vec![whole.cast()]);
+                group.set.set_parent(parent);
+                group
+            }
+        }
+    }
+
+    fn of_members<U>(whole: &AsyncResult<U>, members: &[AsyncResult<Json>]) -> Self {
+        let members = members.iter().map(|member| member.clone().cast()).collect();
+        let mut group = Self::new(whole.app(), whole.id().clone(), members);
+        group.set.set_parent(whole.shared_parent());
+        group.header = whole.is_header();
+        group
+    }
+
+    /// With the result of what came before it, as at the end of a chain: its failure is raised first, and `forget` deletes it
+    /// too.
+    #[must_use]
+    pub fn with_parent(mut self, parent: impl Into<AsyncResult<Json>>) -> Self {
+        let parent = AsyncResult::from(self.clone()).with_parent(parent).shared_parent();
+        self.set.set_parent(parent);
+        self
     }
 
     /// The group's id.
@@ -37,126 +66,23 @@ impl<T> GroupResult<T> {
         &self.id
     }
 
-    /// The results of the members.
-    pub fn results(&self) -> &[AsyncResult<T>] {
-        &self.results
+    /// The result of what came before it.
+    pub fn parent(&self) -> Option<&AsyncResult<Json>> {
+        self.set.shared_parent().map(Arc::as_ref)
     }
 
-    /// The results of the members, one by one.
-    pub fn iter(&self) -> std::slice::Iter<'_, AsyncResult<T>> {
-        self.results.iter()
+    /// Whether it is known to be the header of a chord.
+    pub(crate) fn is_header(&self) -> bool {
+        self.header
     }
 
-    /// How many members it has.
-    pub fn len(&self) -> usize {
-        self.results.len()
-    }
-
-    /// Whether it has no member.
-    pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
-    }
-
-    /// The group with its members, as Celery writes it: `[[id, null], [[[id, null], null], …]]`.
+    /// The group with its members, as Celery writes it: `[[id, parent], [[[id, null], null], …]]`.
     pub fn as_tuple(&self) -> ResultTuple {
-        ResultTuple::group(self.id.clone(), self.results.iter().map(AsyncResult::as_tuple).collect())
-    }
-
-    /// The states of the members now.
-    ///
-    /// # Errors
-    /// As [`AsyncResult::document`]; so with every method that reads.
-    pub async fn states(&self) -> Result<Vec<State>> {
-        let mut states = vec![State::Pending; self.results.len()];
-        for (backend, places) in self.unknown()? {
-            let ids: Vec<TaskId> = places.iter().map(|place| self.results[*place].id().clone()).collect();
-            let read = backend.fetch(&ids).await;
-            let found = read.map_err(|error| self.reading(&backend, error))?;
-            for (place, document) in places.into_iter().zip(found) {
-                if let Some(document) = document {
-                    self.results[place].keep(&document);
-                    states[place] = document.state;
-                }
-            }
+        let tuple = ResultTuple::group(self.id.clone(), self.set.iter().map(AsyncResult::as_tuple).collect());
+        match self.parent() {
+            Some(parent) => tuple.with_parent(parent.as_tuple()),
+            None => tuple,
         }
-        for (state, result) in states.iter_mut().zip(&self.results) {
-            if let Some(known) = result.known() {
-                *state = known.state.clone();
-            }
-        }
-        Ok(states)
-    }
-
-    /// The places whose ready state is not known yet, by backend.
-    fn unknown(&self) -> Result<Vec<(SharedBackend, Vec<usize>)>> {
-        let mut by_backend: Vec<(SharedBackend, Vec<usize>)> = Vec::new();
-        for (place, result) in self.results.iter().enumerate() {
-            if result.known().is_some() || result.ignored() {
-                continue;
-            }
-            let backend = result.backend()?;
-            match by_backend.iter_mut().find(|(known, _)| std::sync::Arc::ptr_eq(known, backend)) {
-                Some((_, places)) => places.push(place),
-                None => by_backend.push((backend.clone(), vec![place])),
-            }
-        }
-        Ok(by_backend)
-    }
-
-    fn reading(&self, backend: &SharedBackend, error: apium_transport::error::Error) -> Error {
-        let text = format!("read the results of group {} from {}", self.id, backend.address());
-        Error::new(ErrorKind::Backend, text).with_source(error)
-    }
-
-    /// Whether every member is over.
-    ///
-    /// # Errors
-    /// As [`states`](Self::states).
-    pub async fn ready(&self) -> Result<bool> {
-        Ok(self.states().await?.iter().all(State::is_ready))
-    }
-
-    /// Whether every member is SUCCESS.
-    ///
-    /// # Errors
-    /// As [`states`](Self::states).
-    pub async fn successful(&self) -> Result<bool> {
-        Ok(self.states().await?.iter().all(|state| *state == State::Success))
-    }
-
-    /// Whether any member is FAILURE.
-    ///
-    /// # Errors
-    /// As [`states`](Self::states).
-    pub async fn failed(&self) -> Result<bool> {
-        Ok(self.states().await?.contains(&State::Failure))
-    }
-
-    /// Whether any member is not over.
-    ///
-    /// # Errors
-    /// As [`states`](Self::states).
-    pub async fn waiting(&self) -> Result<bool> {
-        Ok(!self.ready().await?)
-    }
-
-    /// How many members are SUCCESS.
-    ///
-    /// # Errors
-    /// As [`states`](Self::states).
-    pub async fn completed_count(&self) -> Result<usize> {
-        Ok(self.states().await?.iter().filter(|state| **state == State::Success).count())
-    }
-
-    /// Deletes the results of the members.
-    ///
-    /// # Errors
-    /// As [`AsyncResult::forget`].
-    pub async fn forget(&self) -> Result<()> {
-        for result in &self.results {
-            result.forget().await?;
-        }
-        Ok(())
     }
 
     /// Saves the group under its id, to be restored elsewhere.
@@ -165,8 +91,8 @@ impl<T> GroupResult<T> {
     /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups.
     pub async fn save(&self) -> Result<()> {
         let document = GroupDocument { result: self.as_tuple() };
-        let ttl = self.app.config().result_ttl();
-        let saved = store(&self.app)?.save_group(self.id.as_str(), document, ttl).await;
+        let app = self.set.app();
+        let saved = store(app)?.save_group(self.id.as_str(), document, app.config().result_ttl()).await;
         saved.map_err(|error| Error::new(ErrorKind::Backend, format!("save group {}", self.id)).with_source(error))
     }
 
@@ -178,11 +104,7 @@ impl<T> GroupResult<T> {
         let loaded = store(app)?.load_group(id).await;
         let loaded =
             loaded.map_err(|error| Error::new(ErrorKind::Backend, format!("restore group {id}")).with_source(error))?;
-        Ok(loaded.map(|group| {
-            let members = group.result.children.unwrap_or_default();
-            let results = members.iter().map(|member| restored(app, member).cast()).collect();
-            Self::new(app, group.result.id, results)
-        }))
+        Ok(loaded.map(|group| Self::of_tuple(app, &group.result)))
     }
 
     /// Deletes the saved group; its results stay.
@@ -190,22 +112,24 @@ impl<T> GroupResult<T> {
     /// # Errors
     /// As [`save`](Self::save).
     pub async fn delete(&self) -> Result<()> {
-        let deleted = store(&self.app)?.delete_group(self.id.as_str()).await;
+        let deleted = store(self.set.app())?.delete_group(self.id.as_str()).await;
         deleted.map_err(|error| Error::new(ErrorKind::Backend, format!("delete group {}", self.id)).with_source(error))
-    }
-
-    /// Waits until every member is over.
-    pub fn get(&self) -> Join<T> {
-        Join { group: self.clone(), waiting: Waiting::default() }
     }
 }
 
-/// A result with those before it.
-fn restored(app: &App, tuple: &ResultTuple) -> AsyncResult<Json> {
-    let result = AsyncResult::of(app, tuple.id.clone());
-    match &tuple.parent {
-        Some(parent) => result.with_parent(restored(app, parent)),
-        None => result,
+impl<T> AsyncResult<T> {
+    /// The group, where the result is that of a group: the header before the body of a chord, the end of a chain, a member of
+    /// another group.
+    pub fn group(&self) -> Option<GroupResult<Json>> {
+        self.members().map(|members| GroupResult::of_members(self, members))
+    }
+}
+
+impl<T> From<GroupResult<T>> for AsyncResult<Json> {
+    fn from(group: GroupResult<T>) -> Self {
+        let members = group.set.iter().map(AsyncResult::erased).collect();
+        let result = AsyncResult::of_group(group.set.app(), group.id.clone(), members, group.header);
+        result.with_shared_parent(group.set.shared_parent().cloned())
     }
 }
 
@@ -219,174 +143,34 @@ fn store(app: &App) -> Result<&dyn GroupStore> {
     })
 }
 
-/// A wait for all members of a group. Awaited, it is their values in order, or the first failure as soon as it is seen.
-#[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
-pub struct Join<T> {
-    group: GroupResult<T>,
-    waiting: Waiting,
-}
+impl<T> Deref for GroupResult<T> {
+    type Target = ResultSet<T>;
 
-impl<T> Join<T> {
-    /// Waits no longer than this, for all together.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.waiting.timeout = Some(limit);
-        self
-    }
-
-    /// Calls `callback` with every state of every member, as its document.
-    pub fn on_message(mut self, callback: impl FnMut(&Json) + Send + 'static) -> Self {
-        self.waiting.on_message = Some(Box::new(callback));
-        self
-    }
-
-    /// Allows it inside a task; see [`Get::allow_in_task`](crate::get::Get::allow_in_task).
-    pub fn allow_in_task(mut self) -> Self {
-        self.waiting.allow_in_task = true;
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        self.waiting.check(&format!("group {}", self.group.id))
-    }
-
-    /// Waits for the ready documents of all members that store one. With `propagate`, the first failure ends it.
-    async fn documents(&mut self, propagate: bool) -> Result<HashMap<TaskId, ResultDocument>> {
-        let what = format!("group {}", self.group.id);
-        let on_message = self.waiting.on_message.take();
-        if self.waiting.timeout == Some(Duration::ZERO) && !self.group.ready().await? {
-            return Err(late(&what, Duration::ZERO));
-        }
-        let timeout = self.waiting.timeout.filter(|limit| !limit.is_zero());
-        Waiting::limited(timeout, &what, follow(&self.group, on_message, propagate)).await?
-    }
-}
-
-async fn follow<T>(
-    group: &GroupResult<T>,
-    mut on_message: Option<OnMessage>,
-    propagate: bool,
-) -> Result<HashMap<TaskId, ResultDocument>> {
-    let mut ready = HashMap::with_capacity(group.results.len());
-    for known in group.results.iter().filter_map(AsyncResult::known) {
-        if propagate && known.state.propagates() {
-            return Err(raised(&known));
-        }
-        ready.insert(known.task_id.clone(), (*known).clone());
-    }
-    let mut streams = futures_util::stream::SelectAll::new();
-    for (backend, places) in group.unknown()? {
-        let ids: Vec<TaskId> = places.iter().map(|place| group.results[*place].id().clone()).collect();
-        streams.push(backend.watch(ids).await.map_err(|error| group.reading(&backend, error))?);
-    }
-    while let Some(state) = streams.next().await {
-        let document = state.map_err(|error| {
-            Error::new(ErrorKind::Backend, format!("read the results of group {}", group.id)).with_source(error)
-        })?;
-        tell(&mut on_message, &document)?;
-        if propagate && document.state.propagates() {
-            return Err(raised(&document));
-        }
-        if document.state.is_ready() {
-            ready.insert(document.task_id.clone(), document);
-        }
-    }
-    for result in &group.results {
-        if let Some(document) = ready.get(result.id()) {
-            result.keep(document);
-        }
-    }
-    Ok(ready)
-}
-
-impl<T: DeserializeOwned + Send + 'static> Join<T> {
-    async fn values_unchecked(mut self) -> Result<Vec<T>> {
-        let ready = self.documents(true).await?;
-        let of = |result: &AsyncResult<T>| match ready.get(result.id()) {
-            Some(document) => value(document),
-            None => missing(result),
-        };
-        self.group.results.iter().map(of).collect()
-    }
-
-    async fn outcomes_unchecked(mut self) -> Result<Vec<Outcome<T>>> {
-        let ready = self.documents(false).await?;
-        let of = |result: &AsyncResult<T>| match ready.get(result.id()) {
-            Some(document) => Ok(match document.state {
-                State::Failure => Outcome::Failed(failure_of(document)),
-                State::Revoked => Outcome::Revoked(failure_of(document)),
-                _ => Outcome::Value(value(document)?),
-            }),
-            None => missing(result).map(Outcome::Value),
-        };
-        self.group.results.iter().map(of).collect()
-    }
-
-    /// What became of each member, in order; failures are no errors (Celery: `propagate=False`).
-    ///
-    /// # Errors
-    /// As [`Get::outcome`](crate::get::Get::outcome).
-    pub async fn outcomes(self) -> Result<Vec<Outcome<T>>> {
-        self.check()?;
-        self.outcomes_unchecked().await
-    }
-
-    /// Waits on this thread. For plain code.
-    ///
-    /// # Errors
-    /// As awaiting it.
-    pub fn wait(self) -> Result<Vec<T>> {
-        self.check()?;
-        let app = self.group.app.clone();
-        app.blocking().run(self.values_unchecked())?
-    }
-}
-
-/// The value of a member whose result is ignored.
-fn missing<T: DeserializeOwned>(result: &AsyncResult<T>) -> Result<T> {
-    Json::NULL.decode().map_err(|_| {
-        Error::new(ErrorKind::Call, format!("get the value of task {}: its result is ignored", result.id()))
-    })
-}
-
-impl<T: DeserializeOwned + Send + 'static> GroupResult<T> {
-    /// Waits until every member is over and returns their values in order (Celery: `join`, the same as `get`).
-    pub fn join(&self) -> Join<T> {
-        self.get()
-    }
-
-    /// Waits on this thread. For plain code.
-    ///
-    /// # Errors
-    /// As `get().await`.
-    pub fn get_blocking(&self) -> Result<Vec<T>> {
-        self.get().wait()
-    }
-}
-
-impl<T: DeserializeOwned + Send + 'static> IntoFuture for Join<T> {
-    type Output = Result<Vec<T>>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            self.check()?;
-            self.values_unchecked().await
-        })
+    fn deref(&self) -> &Self::Target {
+        &self.set
     }
 }
 
 impl<T> Clone for GroupResult<T> {
     fn clone(&self) -> Self {
-        Self { id: self.id.clone(), app: self.app.clone(), results: self.results.clone() }
+        Self { id: self.id.clone(), set: self.set.clone(), header: self.header }
     }
 }
+
+impl<T> PartialEq for GroupResult<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.set == other.set && self.parent() == other.parent()
+    }
+}
+
+impl<T> Eq for GroupResult<T> {}
 
 impl<'a, T> IntoIterator for &'a GroupResult<T> {
     type Item = &'a AsyncResult<T>;
     type IntoIter = std::slice::Iter<'a, AsyncResult<T>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+        self.set.iter()
     }
 }
 
