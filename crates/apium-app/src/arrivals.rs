@@ -6,6 +6,7 @@
 //! have no end of its own: behind a task of its chain that has failed or was revoked. (The body of a chord whose header fails has
 //! one: it is failed.)
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ use crate::result::{AsyncResult, Known, raised};
 pub(crate) struct Arrivals {
     what: String,
     tasks: HashMap<TaskId, Task>,
+    /// Their ids, as they are asked for: what came before, then the members in their order.
+    order: Vec<TaskId>,
     /// The tasks before, the oldest first.
     before: Vec<TaskId>,
     backends: Vec<SharedBackend>,
@@ -101,6 +104,7 @@ impl Arrivals {
         Self {
             what,
             tasks: HashMap::with_capacity(places),
+            order: Vec::with_capacity(places),
             before: Vec::new(),
             backends: Vec::new(),
             places: std::iter::repeat_with(Place::default).take(places).collect(),
@@ -167,7 +171,13 @@ impl Arrivals {
                 None
             }
         };
-        let task = self.tasks.entry(result.id().clone()).or_default();
+        let task = match self.tasks.entry(result.id().clone()) {
+            Entry::Occupied(task) => task.into_mut(),
+            Entry::Vacant(new) => {
+                self.order.push(result.id().clone());
+                new.insert(Task::default())
+            }
+        };
         task.backend = task.backend.or(backend);
         task.known.push(result.cell().clone());
         if task.document.is_none() {
@@ -193,15 +203,9 @@ impl Arrivals {
                 self.end(place);
             }
         }
-        let failed = |task: &Task| {
-            let document = task.document.clone().filter(|document| document.state.propagates())?;
-            Some((task.places.first().copied(), document))
-        };
-        let mut failed: Vec<_> = self.tasks.values().filter_map(failed).collect();
-        failed.sort_by_key(|(place, _)| *place);
-        for (_, document) in failed {
-            self.fail(&document);
-        }
+        let document = |id| self.tasks.get(id)?.document.clone().filter(|document| document.state.propagates());
+        let failed: Vec<Arc<ResultDocument>> = self.order.iter().filter_map(document).collect();
+        failed.iter().for_each(|document| self.fail(document));
         self
     }
 
@@ -258,7 +262,7 @@ impl Arrivals {
     /// The tasks that are not known to be ready, by backend.
     fn unknown(&self, wanted: impl Fn(&Task) -> bool) -> Vec<(SharedBackend, Vec<TaskId>)> {
         let mut by_backend: Vec<_> = self.backends.iter().map(|backend| (backend.clone(), Vec::new())).collect();
-        for (id, task) in &self.tasks {
+        for (id, task) in self.order.iter().filter_map(|id| self.tasks.get_key_value(id)) {
             if let Some(backend) = task.backend.filter(|_| !task.is_ready() && wanted(task)) {
                 by_backend[backend].1.push(id.clone());
             }
@@ -348,7 +352,8 @@ impl Arrivals {
 
     /// The documents of places that are known.
     pub(crate) fn known(&self) -> impl Iterator<Item = &Arc<ResultDocument>> {
-        self.tasks.values().filter(|task| !task.places.is_empty()).filter_map(|task| task.document.as_ref())
+        let tasks = self.order.iter().filter_map(|id| self.tasks.get(id));
+        tasks.filter(|task| !task.places.is_empty()).filter_map(|task| task.document.as_ref())
     }
 
     /// Whether nothing is stored of any task.

@@ -124,6 +124,33 @@ async fn feature_4_2_05_forget_is_one_call_for_all() {
 }
 
 #[tokio::test]
+async fn feature_4_2_06_a_join_is_a_future_that_may_be_joined_later() {
+    let (app, _) = kit::app().await;
+    let then = tokio::spawn(set(&app, &["a", "b"]).join().into_future().map(|values| values.map(|all| all.len())));
+    store(&app, "b", "SUCCESS", "2").await;
+    store(&app, "a", "SUCCESS", "1").await;
+    assert_eq!(then.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn feature_4_2_02_waiting_for_a_set_inside_a_task_is_refused_unless_allowed() {
+    let (app, _) = kit::app().await;
+    store(&app, "a", "SUCCESS", "1").await;
+    let results = set(&app, &["a"]);
+    apium_app::current::scope(kit::running(&app, "parent", None, 0), async {
+        let refused = |error: apium_app::error::Error| error.kind() == ErrorKind::GetInTask;
+        assert!(refused(results.get().await.unwrap_err()));
+        assert!(refused(results.get().outcomes().await.unwrap_err()));
+        assert!(refused(results.get().callback(|_, _| {}).await.unwrap_err()));
+        assert!(results.get().iter_native().is_err_and(refused));
+        assert!(refused(results[0].collect().await.unwrap_err()));
+        assert_eq!(results.get().allow_in_task().await.unwrap(), [1]);
+        assert_eq!(results[0].collect().allow_in_task().await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn feature_4_2_07_a_group_that_celery_saved_is_restored_as_it_was() {
     let (app, _) = kit::app().await;
     let captured = vector("result_group_saved");
@@ -161,6 +188,22 @@ async fn feature_4_2_08_members_that_are_groups_have_lists_as_values() {
     assert_eq!(typed.get().await.unwrap(), [[2, 3]]);
     let alone = GroupResult::<i64>::of_tuple(&app, &tuple(r#"[["x", null], null]"#));
     assert_eq!(alone.get().await.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn of_failures_that_are_there_the_first_member_s_is_raised() {
+    let (app, _) = kit::app().await;
+    for id in ["b", "c", "d", "e"] {
+        fail(&app, id, "builtins.ValueError", id).await;
+    }
+    for looked in [false, true] {
+        let results = set(&app, &["a", "b", "c", "d", "e"]);
+        if looked {
+            assert!(results.failed().await.unwrap());
+        }
+        let error = results.get().await.unwrap_err();
+        assert!(error.to_string().contains("task b"), "{error}");
+    }
 }
 
 #[tokio::test]

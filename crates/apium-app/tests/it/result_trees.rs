@@ -89,6 +89,35 @@ async fn feature_4_1_19_tuples_are_those_of_celery() {
 }
 
 #[tokio::test]
+async fn feature_4_1_01_results_are_equal_when_their_ids_are() {
+    let (app, _) = kit::app().await;
+    assert_eq!(app.result::<i64>("t"), AsyncResult::of(&app, "t"));
+    assert_ne!(app.result::<i64>("t"), app.result("u"));
+    assert_eq!(app.result::<i64>("t").to_string(), "t");
+}
+
+#[tokio::test]
+async fn feature_4_1_11_and_4_1_12_and_4_1_14_what_each_state_counts_as() {
+    let (app, _) = kit::app().await;
+    let unknown = app.result::<Json>("unknown");
+    assert!(!unknown.exists().await.unwrap() && !unknown.ready().await.unwrap());
+    for (state, ready, successful, failed) in [
+        ("STARTED", false, false, false),
+        ("RETRY", false, false, false),
+        ("PROGRESS", false, false, false),
+        ("SUCCESS", true, true, false),
+        ("FAILURE", true, false, true),
+        ("REVOKED", true, false, false),
+    ] {
+        let result = app.result::<Json>(state);
+        store(&app, state, state, "null").await;
+        let seen = (result.ready().await.unwrap(), result.successful().await.unwrap(), result.failed().await.unwrap());
+        assert_eq!(seen, (ready, successful, failed), "{state}");
+        assert!(result.exists().await.unwrap(), "{state}");
+    }
+}
+
+#[tokio::test]
 async fn scenario_13_the_failure_in_a_chain_is_raised_by_its_end() {
     let (app, _) = kit::app().await;
     let last = chain(&app);
