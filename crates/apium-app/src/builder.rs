@@ -16,6 +16,7 @@ use apium_transport::topology::Queue;
 
 use crate::app::{App, AppParts};
 use crate::blocking::Blocking;
+use crate::builtin_tasks::BUILTIN_TASKS;
 use crate::call_options::CallOptions;
 use crate::config::settings::Settings;
 use crate::config::table::Config;
@@ -86,7 +87,7 @@ impl AppBuilder {
             own: Settings::new(),
             given: Settings::new(),
             codecs: Codecs::standard(),
-            tasks: RegistryBuilder::new(),
+            tasks: builtins(),
             autodiscover: true,
             states: StateMap::new(),
             routes: Vec::new(),
@@ -374,4 +375,10 @@ impl Drivers<'_> {
         }
         Ok(backends)
     }
+}
+/// The tasks that every app has.
+fn builtins() -> RegistryBuilder {
+    let mut tasks = RegistryBuilder::new();
+    tasks.builtins(BUILTIN_TASKS);
+    tasks
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::builtin_tasks::BUILTIN_TASKS;
 use crate::effective::TaskDefaults;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::TaskOptions;
@@ -24,6 +23,7 @@ pub struct Registry {
 pub struct RegistryBuilder {
     tasks: Vec<RegisteredTask>,
     definitions: Vec<&'static TaskDef>,
+    builtins: Vec<RegisteredTask>,
 }
 
 impl RegistryBuilder {
@@ -38,6 +38,11 @@ impl RegistryBuilder {
             self.definitions.push(def);
             self.tasks.push(RegisteredTask::from_def(def));
         }
+    }
+
+    /// Adds tasks that answer to their names where no task of the app's own does, and that are not listed.
+    pub(crate) fn builtins(&mut self, defs: &'static [TaskDef]) {
+        self.builtins.extend(defs.iter().map(RegisteredTask::from_def));
     }
 
     /// Adds every `#[task]` function that is linked into this program (feature `autodiscover`).
@@ -65,8 +70,9 @@ impl RegistryBuilder {
             let annotation = annotations(&task.name);
             registry.add(Arc::new(task.decided(annotation, defaults)?))?;
         }
-        for def in BUILTIN_TASKS {
-            let task = RegisteredTask::from_def(def).decided(annotations(def.name), defaults)?;
+        for task in self.builtins {
+            let annotation = annotations(&task.name);
+            let task = task.decided(annotation, defaults)?;
             registry.by_name.entry(task.name.clone()).or_insert_with(|| Arc::new(task));
         }
         registry.in_order.sort_by(|a, b| a.name.cmp(&b.name));

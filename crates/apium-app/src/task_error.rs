@@ -4,7 +4,8 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::canvas::node::Node;
+use apium_protocol::signature::Signature;
+
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::request::RetryRequest;
@@ -37,7 +38,7 @@ pub enum Ending {
     /// Nothing is stored and no hook is called (Celery: `raise Ignore`).
     Ignore,
     /// Another signature goes on in the task's place, under its id (Celery: `raise self.replace(…)`).
-    Replace(Box<Node>),
+    Replace(Box<Signature>),
 }
 
 impl TaskError {

@@ -1,23 +1,26 @@
 //! What follows the header of a chord: its body with the results, or the failure of the body.
 
+use std::sync::Arc;
+
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::Given;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::prepare::Parent;
 use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
 use apium_protocol::state::State;
-use apium_transport::chord::FailedPart;
-use apium_transport::sequel::{Rest, Sequel};
+use apium_transport::chord::{ChordPart, FailedPart};
+use apium_transport::sequel::{PartEnd, Rest, Sequel};
 
 use crate::errback::Late;
 use crate::fail::Fall;
-use crate::follow::Follow;
+use crate::sender::{Sender, seed_of};
 
 /// The body of a chord, as one of the parts of its header brings it.
 pub(crate) struct ChordBody {
-    pub(crate) follow: Follow,
+    pub(crate) sender: Sender,
     pub(crate) body: Node,
     /// What the ids of it are made from: whoever brings the last part makes the same.
     pub(crate) seed: u64,
@@ -27,12 +30,45 @@ pub(crate) struct ChordBody {
     pub(crate) late: Late,
 }
 
+/// Which part of which chord.
+pub(crate) struct PartPlace {
+    pub(crate) group: String,
+    pub(crate) task_id: TaskId,
+    pub(crate) group_index: Option<i64>,
+}
+
+/// A part of a chord whose body is `body`.
+pub(crate) fn part_of(
+    sender: &Sender,
+    place: PartPlace,
+    body: Node,
+    (state, result): (State, Json),
+    parent: Parent,
+    late: &Late,
+) -> PartEnd {
+    let config = sender.publisher.config();
+    let PartPlace { group, task_id, group_index } = place;
+    let rest = ChordBody { sender: sender.clone(), body, seed: seed_of(&group, 0), parent, late: late.clone() };
+    let claimant = task_id.to_string();
+    let part = ChordPart {
+        group,
+        task_id,
+        group_index,
+        state,
+        result,
+        ttl: config.chord_ttl(),
+        claimant,
+        claim: config.chord_claim(),
+    };
+    PartEnd { part, rest: Arc::new(rest) }
+}
+
 impl ChordBody {
     fn send(&self, results: &[Json]) -> Result<Sequel> {
         let mut sequel = Sequel::default();
-        let mut planner = self.follow.planner(self.seed);
+        let mut planner = self.sender.planner(self.seed);
         planner.add(self.body.clone(), Given::result(Json::from_serialize(results)?))?;
-        self.follow.send(planner, &self.parent, &mut sequel)?;
+        self.sender.send(planner, &self.parent, &mut sequel)?;
         Ok(sequel)
     }
 
@@ -40,7 +76,7 @@ impl ChordBody {
         let mut sequel = Sequel::default();
         // It may be asked more than once.
         self.late.forget(self.seed);
-        let mut fall = Fall::new((&self.follow, self.seed), &chord_error, &mut sequel, &self.late);
+        let mut fall = Fall::new((&self.sender, self.seed), &chord_error, &mut sequel, &self.late);
         let outcome = fall.body(&self.body, &original, &self.parent, self.seed);
         if let Err(error) = outcome {
             tracing::error!(%error, "could not tell all that follows a failed chord");

@@ -17,9 +17,10 @@ use apium_transport::outgoing::Outgoing;
 use jiff::Timestamp;
 
 use crate::completer::Finish;
-use crate::follow::{Follow, Followed};
+use crate::follow::{Followed, after};
 use crate::intake::label;
 use crate::outcome::Outcome;
+use crate::sender::Sender;
 use crate::settle::{Run, settle};
 use crate::verdict::Verdict;
 use crate::work::Work;
@@ -27,7 +28,7 @@ use crate::work::Work;
 /// Makes ends of works.
 pub(crate) struct Finisher {
     /// What follows; its publisher and rules are the finisher's too.
-    pub(crate) follow: Follow,
+    pub(crate) sender: Sender,
     /// Whether the app has a result backend.
     pub(crate) stores: bool,
     /// The backends of tasks that have one of their own, by task name.
@@ -45,13 +46,13 @@ impl Finisher {
         now: Timestamp,
     ) -> (Finish, Verdict) {
         let run = Run { request: &work.request, task: &work.task, now };
-        let (verdict, followed) = match self.follow.after(work, &verdict.ending, run.stores_errors()) {
+        let (verdict, followed) = match after(&self.sender, work, &verdict.ending, run.stores_errors()) {
             Ok(followed) => (verdict, followed),
             // A task whose follow-ups cannot be made has failed, as in Celery.
             Err(error) => {
                 let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", error.to_string()));
                 let verdict = settle(run, Outcome::Failure(failure), &mut fastrand::Rng::new());
-                let followed = self.follow.after(work, &verdict.ending, run.stores_errors());
+                let followed = after(&self.sender, work, &verdict.ending, run.stores_errors());
                 (verdict, followed.unwrap_or_default())
             }
         };
@@ -96,7 +97,7 @@ impl Finisher {
     fn kept(&self, work: &Work, reason: DeadReason) -> Option<Kept> {
         let Request { headers, properties, body, delivery_info, .. } = &*work.request;
         let serializer = properties.content_type.as_deref().unwrap_or("json");
-        let encoded = self.follow.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
+        let encoded = self.sender.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
         let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
         if let Err(error) = &message {
             tracing::error!(task = &*work.task.name, %error, "could not keep the message of a call that does not fit its task");
@@ -106,7 +107,7 @@ impl Finisher {
 
     fn next_run(&self, work: &Work, verdict: &Verdict) -> Option<Result<Outgoing, String>> {
         let next = verdict.again.as_ref()?;
-        let made = self.follow.publisher.retry_message(&work.request, next);
+        let made = self.sender.publisher.retry_message(&work.request, next);
         Some(made.map_err(|error| format!("the message of its retry cannot be made: {error}")))
     }
 
@@ -132,8 +133,8 @@ impl Finisher {
             return None;
         }
         let id = work.request.id()?.clone();
-        let document = document(&work.request, id, told, children, &self.follow.rules, now);
-        Some(ResultRecord { document, run: Some(work.mark()), ttl: self.follow.rules.ttl })
+        let document = document(&work.request, id, told, children, &self.sender.rules, now);
+        Some(ResultRecord { document, run: Some(work.mark()), ttl: self.sender.rules.ttl })
     }
 
     fn end(&self, work: &Work, settlement: Settlement) -> Finish {

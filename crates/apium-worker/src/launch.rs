@@ -23,7 +23,6 @@ use crate::consume::{Consume, Phase};
 use crate::errback::Errbacks;
 use crate::executor::Executor;
 use crate::finish::Finisher;
-use crate::follow::Follow;
 use crate::health::Vitals;
 use crate::intake::Intake;
 use crate::layer::WorkLayer;
@@ -36,6 +35,7 @@ use crate::probes::{ProbeOptions, Probes};
 use crate::process::{Counts, Process};
 use crate::rate_limit::Bucket;
 use crate::ready::Ready;
+use crate::sender::Sender;
 use crate::shutdown::StopSwitch;
 use crate::time_limit::DeafTasks;
 use crate::watchdog::Watchdog;
@@ -169,7 +169,7 @@ fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, 
         clock: executor.clock.clone(),
         executor,
         finisher: Finisher {
-            follow: Follow { publisher: app.publisher, registry, rules: config.record_rules() },
+            sender: Sender { publisher: app.publisher, registry, rules: config.record_rules() },
             stores: app.backend.is_some(),
             backends: app.backends,
         },

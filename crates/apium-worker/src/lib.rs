@@ -37,6 +37,7 @@ mod process;
 mod rate_limit;
 mod ready;
 mod ready_file;
+mod sender;
 mod settle;
 pub mod shutdown;
 pub mod testing;

@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::time::Duration;
 
-use apium_app::canvas::node::Node;
 use apium_app::failure::Failure;
 use apium_app::request::RetryRequest;
 use apium_app::task_error::{Ending, TaskResult};
 use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
+use apium_protocol::signature::Signature;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub enum Outcome {
     /// Nothing is to be stored.
     Ignore,
     /// Another signature goes on in its place.
-    Replace(Box<Node>),
+    Replace(Box<Signature>),
     /// Its hard limit passed and it was given up.
     TimedOut(Duration),
     /// Its `expires` had passed before it could begin.
@@ -46,7 +46,7 @@ impl From<TaskResult<Json>> for Outcome {
                 Ending::Failure(failure) => Self::Failure(failure),
                 Ending::Retry(retry) => Self::Retry(retry),
                 Ending::Reject { reason, requeue } => Self::Reject { reason, requeue },
-                Ending::Replace(node) => Self::Replace(node),
+                Ending::Replace(signature) => Self::Replace(signature),
                 // An ending that this version does not know leaves everything as it is.
                 _ => Self::Ignore,
             },

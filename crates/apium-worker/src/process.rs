@@ -164,7 +164,7 @@ impl Process {
         Ctx::new(CtxParts {
             request: work.request.clone(),
             task: work.task.clone(),
-            publisher: self.finisher.follow.publisher.clone(),
+            publisher: self.finisher.sender.publisher.clone(),
             backend: own.or(self.backend.as_ref()).cloned(),
             states: self.states.clone(),
             // A cold stop tells plain functions through the same signal.

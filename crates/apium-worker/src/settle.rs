@@ -41,8 +41,8 @@ pub(crate) fn settle(run: Run<'_>, outcome: Outcome, dice: &mut Rng) -> Verdict 
         Outcome::Retry(retry) => run.retry(&retry, dice),
         Outcome::Reject { reason, requeue } => run.reject(reason, requeue),
         Outcome::Ignore => Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Ignored },
-        Outcome::Replace(node) => {
-            Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Replaced(node) }
+        Outcome::Replace(with) => {
+            Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Replaced(with) }
         }
         Outcome::TimedOut(limit) => run.timed_out(Failure::time_limit(limit.as_secs_f64())),
         Outcome::Expired => run.revoked("expired"),

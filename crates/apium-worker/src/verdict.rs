@@ -1,11 +1,11 @@
 //! What is to be done about the end of a run: decided in [`settle`](crate::settle), done by the
 //! [`completer`](crate::completer).
 
-use apium_app::canvas::node::Node;
 use apium_app::failure::Failure;
 use apium_app::record::Told;
 use apium_app::retry::NextRun;
 use apium_protocol::json::Json;
+use apium_protocol::signature::Signature;
 use apium_transport::consumer::Settle;
 
 /// What is to be done about the end of a run.
@@ -39,7 +39,7 @@ pub(crate) enum Ended {
     /// Nothing was stored.
     Ignored,
     /// Another signature goes on in its place.
-    Replaced(Box<Node>),
+    Replaced(Box<Signature>),
     /// It did not run: `expired`.
     Revoked(&'static str),
     /// The worker stopped while it ran; `requeued` when the message is back in its queue.

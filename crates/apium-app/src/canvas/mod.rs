@@ -3,6 +3,7 @@
 
 pub mod eager;
 pub mod freeze;
+mod in_task;
 pub mod node;
 mod pipe;
 pub mod plan;
