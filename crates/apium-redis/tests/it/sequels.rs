@@ -70,7 +70,7 @@ pub(crate) fn texts(results: &[Json]) -> String {
 }
 
 /// A message to the queue `bodies` that says what came: the results, or which part failed.
-fn told(came: Result<Vec<Json>, FailedPart>) -> Sequel {
+pub(crate) fn told(came: Result<Vec<Json>, FailedPart>) -> Sequel {
     let name = match came {
         Ok(results) => texts(&results),
         Err(part) => format!("{} {} {}", part.task_id, part.state.as_str(), part.exception.as_str()),
