@@ -64,11 +64,8 @@ struct Sent {
 
 fn counted(lines: &[String]) -> Sent {
     let claim = hash(include_str!("../../src/scripts/claim.lua"));
-    let settle = hash(concat!(
-        include_str!("../../src/scripts/record.lua"),
-        include_str!("../../src/scripts/chord.lua"),
-        include_str!("../../src/scripts/settle.lua")
-    ));
+    let settle =
+        hash(concat!(include_str!("../../src/scripts/record.lua"), include_str!("../../src/scripts/settle.lua")));
     let mut sent = Sent::default();
     let mut claimed: HashMap<String, bool> = HashMap::new();
     for line in lines {
