@@ -112,3 +112,50 @@ fn encode(part: &ChordPart) -> Result<Vec<u8>> {
     let parts = [&b"[1, "[..], id.as_bytes(), b", ", state.as_bytes(), b", ", part.result.as_bytes(), b"]"];
     Ok(parts.concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use apium_protocol::record::{GroupDocument, ResultTuple};
+    use apium_protocol::state::State;
+
+    use super::*;
+
+    #[test]
+    fn everything_has_as_many_arguments_as_the_scripts_read() {
+        let keys = ResultKeys::new("p_");
+        let count = |fill: &dyn Fn(&mut Cmd)| {
+            let mut command = redis::cmd("X");
+            fill(&mut command);
+            command.args_iter().count() - 1
+        };
+        let mut counts = Vec::new();
+        for ttl in [None, Some(Duration::from_secs(1))] {
+            let structure = ttl.map(|_| GroupDocument { result: ResultTuple::group("g", Vec::new()) });
+            let header = ChordHeader { group: "g".to_owned(), size: 1, structure, ttl };
+            let part = ChordPart {
+                group: "g".to_owned(),
+                task_id: "t".into(),
+                group_index: ttl.map(|_| 7),
+                state: State::Success,
+                result: Json::NULL,
+                ttl,
+                claimant: "w".to_owned(),
+                claim: Duration::ZERO,
+            };
+            let (open, part) = (OpenArgs::new(&keys, &header), PartArgs::new(&keys, true, &part).unwrap());
+            let end = if ttl.is_some() { ChordEnd::Fired } else { ChordEnd::Failed };
+            counts.push([
+                count(&|command| open.append_to(command)),
+                count(&|command| part.append_to(command)),
+                count(&|command| part.claim.append_to(command)),
+                count(&|command| append_end("k", "w", end, command)),
+            ]);
+        }
+        assert_eq!(counts[0], counts[1]);
+        let [open, part, hold, end] = counts[0];
+        let line = format!("\nlocal OPEN_ARGS, PART_ARGS, HOLD_ARGS, END_ARGS = {open}, {part}, {hold}, {end}\n");
+        assert!(include_str!("scripts/chord.lua").contains(&line), "{line}");
+    }
+}

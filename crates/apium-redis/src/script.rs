@@ -16,6 +16,13 @@ macro_rules! chord {
     };
 }
 
+/// The end of deliveries.
+macro_rules! settle {
+    () => {
+        include_str!("scripts/settle.lua")
+    };
+}
+
 /// A script with its hash.
 pub(crate) struct Script {
     text: &'static str,
@@ -42,8 +49,11 @@ impl Script {
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 
 /// Ends deliveries: results, follow-ups, and what becomes of the messages.
-pub(crate) static SETTLE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(record!(), chord!(), include_str!("scripts/settle.lua"))));
+pub(crate) static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(concat!(record!(), settle!())));
+
+/// The same where there are operations of chords among them. What few need is not made in every call.
+pub(crate) static SETTLE_CHORDS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(record!(), chord!(), settle!())));
 
 /// Returns what was parked and is due.
 pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/due.lua")));

@@ -16,7 +16,7 @@ use crate::operation::{Operation, write};
 use crate::record::RecordArgs;
 use crate::route::Route;
 use crate::score::due_score;
-use crate::script::SETTLE;
+use crate::script::{SETTLE, SETTLE_CHORDS};
 use crate::seat::{Held, Seat, server_tag};
 use crate::sequel::{Following, Last};
 
@@ -170,9 +170,10 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
     let numbers = || sorted.ours.iter().map(|(number, ..)| *number);
     seat.settling(numbers(), true);
     reached("before-settle");
+    let script = if ends.iter().all(|end| end.following.is_none()) { &SETTLE } else { &SETTLE_CHORDS };
     let answer = core
         .link
-        .script(what, &SETTLE, |command| {
+        .script(what, script, |command| {
             let tags = sorted.ours.iter().map(|(_, tag, _)| tag.as_str());
             write(core, command, tags, sorted.ours.len(), &operations);
         })

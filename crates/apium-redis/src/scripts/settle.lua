@@ -1,4 +1,5 @@
--- The end of deliveries in one step: results, follow-ups, and what becomes of the messages. record.lua and chord.lua stand before it.
+-- The end of deliveries in one step: results, follow-ups, and what becomes of the messages. record.lua stands before it, and
+-- chord.lua where there are operations of chords (o, t, h, x).
 --
 -- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta
 -- ARGV  what begins the keys of parked messages, the channel of etas, now; the number of tags, the tags; then operations:
@@ -20,7 +21,9 @@
 local parked, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
-local lost, stays, answer = {}, {}, {}
+local lost, answer = {}, {}
+-- The deliveries that are left out.
+local stays
 local doing = ''
 local function about(key, failure)
   local text = type(failure) == 'table' and failure.err or tostring(failure)
@@ -99,6 +102,7 @@ local function run()
         local _, structure, parts = count_part(at + 2)
         if parts then
           answer[#answer + 1] = { tonumber(ARGV[at + 1]), structure, parts }
+          stays = stays or {}
           out, skip, stays[current] = true, true, true
         end
       end
@@ -135,7 +139,7 @@ if not done then
   end
   return about(doing, failure)
 end
-if next(stays) then
+if stays then
   -- Its run has ended: should its worker die now, that is no crash of it, and so it has no mark of a run.
   for n = 1, count do
     if stays[n] then

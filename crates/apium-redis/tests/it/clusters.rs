@@ -9,11 +9,13 @@ use apium_protocol::state::State;
 use apium_transport::backend::ResultBackend as _;
 use apium_transport::broker::Broker as _;
 use apium_transport::clock::Clock;
+use apium_transport::consumer::{Settle, Settlement};
 use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;
 
 use crate::brokers::{ack, broker_with, consumer, finish, idle, keys, open, send, send_in_the_end, take, to};
 use crate::kit::{backend_with, connection, record, soon, until};
+use crate::sequels::{Body, TTL, counts, header, part, settle, store, told};
 
 /// Three nodes that share the slots.
 struct Cluster {
@@ -136,6 +138,27 @@ async fn one_node_serves_and_is_followed() {
     let mut target = connection(&cluster.nodes[(from + 1) % 3]);
     idle(&mut consumer, &mut target, 4).await;
     tokio::join!(finish(&mut consumer, &["waited for"]), send(&broker, "q", &["waited for"]));
+}
+
+#[tokio::test]
+async fn chords_are_counted_and_their_bodies_sent() {
+    let cluster = Cluster::start().await;
+    let (broker, backend) = store(&cluster.url());
+    let mut consumer = consumer(&broker, "q").await;
+    send(&broker, "q", &["a", "b"]).await;
+    let batch = take(&mut consumer, 2).await;
+    let chords = backend.chords().unwrap();
+    chords.open(header("g", 1)).await.unwrap();
+    chords.grow("g", 1, TTL).await.unwrap();
+    let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| Settlement {
+        record: Some(record(id, State::Success, None)),
+        delivery: Some((delivery.receipt.clone(), Settle::Ack)),
+        sequel: counts(part("g", id, place, "1"), Body(told)),
+        ..Settlement::default()
+    });
+    settle(&*consumer, ends.collect()).await.unwrap();
+    assert_eq!(chords.count("g").await.unwrap(), None);
+    finish(&mut crate::brokers::consumer(&broker, "bodies").await, &["1 1"]).await;
 }
 
 #[tokio::test]

@@ -7,11 +7,12 @@ use apium_protocol::state::State;
 use apium_redis::{RedisBackend, RedisBroker};
 use apium_transport::backend::ResultBackend as _;
 use apium_transport::broker::Broker as _;
-use apium_transport::consumer::Consumer;
+use apium_transport::consumer::{Consumer, Settlement};
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{broker, broker_with, consumer, finish, hasty, send, send_in_the_end, spec, to};
 use crate::kit::{backend_with, connection, record, soon, until};
+use crate::sequels::{Body, TTL, counts, header, part, settle, store, told};
 
 const SECRET: &str = "hunter2";
 
@@ -135,10 +136,17 @@ async fn the_commands_of_the_page_are_enough() {
     let mut set = cmd("ACL");
     set.arg("SETUSER").arg("limited").arg("on").arg(format!(">{SECRET}")).arg("~*").arg("&*").arg(&rules);
     let () = set.query(&mut redis).unwrap();
-    let broker = broker(&format!("redis://limited:{SECRET}@127.0.0.1:{}/0", server.port()));
+    let (broker, backend) = store(&format!("redis://limited:{SECRET}@127.0.0.1:{}/0", server.port()));
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a"]).await;
     finish(&mut consumer, &["a"]).await;
+    let chords = backend.chords().unwrap();
+    chords.open(header("g", 1)).await.unwrap();
+    chords.grow("g", 1, TTL).await.unwrap();
+    chords.count("g").await.unwrap();
+    let _ = chords.part_done(part("g", "a", 0, "1")).await.unwrap();
+    let last = counts(part("g", "b", 1, "2"), Body(told));
+    settle(&*consumer, vec![Settlement { sequel: last, ..Settlement::default() }]).await.unwrap();
     broker.queues().unwrap().stats().await.unwrap();
     soon("closing", consumer.close()).await.unwrap();
     let log: Vec<apium_peers::redis::Value> = cmd("ACL").arg("LOG").query(&mut redis).unwrap();

@@ -70,7 +70,7 @@ pub(crate) fn texts(results: &[Json]) -> String {
 }
 
 /// A message to the queue `bodies` that says what came: the results, or which part failed.
-fn told(came: Result<Vec<Json>, FailedPart>) -> Sequel {
+pub(crate) fn told(came: Result<Vec<Json>, FailedPart>) -> Sequel {
     let name = match came {
         Ok(results) => texts(&results),
         Err(part) => format!("{} {} {}", part.task_id, part.state.as_str(), part.exception.as_str()),
@@ -505,8 +505,9 @@ async fn a_part_costs_no_round_trip_of_its_own_and_a_thousand_few() {
         settle(&*consumer, batch).await.unwrap();
         (ran(&mut redis, &["eval"]) - before.0, ran(&mut redis, INNER) - before.1)
     };
-    // The server learns the script.
-    cost(vec![acked(1000)]).await;
+    // The server learns the scripts.
+    cost(vec![acked(1000), part_of(1006, "i", 0)]).await;
+    cost(vec![acked(1007)]).await;
     assert_eq!(cost(vec![acked(1001)]).await, (1, 2), "ZREM, HDEL");
     let stored = Settlement { record: Some(record("t", State::Success, None)), ..acked(1002) };
     assert_eq!(cost(vec![stored]).await, (1, 4), "SET, PUBLISH");
