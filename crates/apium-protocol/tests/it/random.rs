@@ -73,7 +73,7 @@ fn body() -> impl Strategy<Value = Body> {
         |(args, kwargs, callbacks, chain, chord)| Body {
             args,
             kwargs: kwargs.into_iter().collect(),
-            embed: Embed { callbacks, chain, chord: chord.map(Box::new), ..Embed::default() },
+            embed: Embed { callbacks, chain, chord: chord.map(std::sync::Arc::new), ..Embed::default() },
         },
     )
 }
