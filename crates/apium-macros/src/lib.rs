@@ -1,5 +1,6 @@
 //! The attributes that make tasks out of functions. They are documented where users meet them: in the crate `apium`.
 
+mod calls;
 mod error_type;
 mod expand;
 mod function;
@@ -15,8 +16,12 @@ use proc_macro::TokenStream;
 /// The function stays callable as it is. Beside it stands a type of the same name, so that one `use` brings both:
 ///
 /// - `add(2, 2)` calls the function here and now, without a message;
-/// - `add::s(2, 2)` is a signature, `add::delay(2, 2)` a call that is sent when awaited, `add::batch([(1, 1), (2, 2)])` many
-///   calls at once, and `add::NAME` the registered name.
+/// - `add::delay(2, 2)` is a call that is sent when awaited, `add::batch([(1, 1), (2, 2)])` many calls at once, `add::NAME` the
+///   registered name;
+/// - `add::s(2, 2)` is a signature; `add::p(2)` one whose first argument comes from the task before it, as in
+///   `add::s(2, 2) | add::p(2)`; `add::si(2, 2)` one that ignores the task before it;
+/// - `add::starmap([(1, 1), (2, 2)])` runs it for each item in one message, `add::chunks(items, 10)` for ten in each, and where one
+///   argument is enough there is `map`.
 ///
 /// An `async fn` runs on tokio, a plain `fn` on the worker's own threads. It returns `TaskResult<T>`, any `Result<T, E>` whose
 /// error is a `std::error::Error`, or a plain value.

@@ -11,6 +11,8 @@ pub use apium_app::builder::AppBuilder;
 #[doc(no_inline)]
 pub use apium_app::call::Call;
 #[doc(no_inline)]
+pub use apium_app::chain::{chain, chord, group};
+#[doc(no_inline)]
 pub use apium_app::class_calls::TaskCalls;
 #[doc(no_inline)]
 pub use apium_app::config::retry_policy::RetryPolicy;
@@ -23,6 +25,8 @@ pub use apium_app::context::Ctx;
 #[doc(no_inline)]
 pub use apium_app::failure::Failure;
 #[doc(no_inline)]
+pub use apium_app::fits::Anything;
+#[doc(no_inline)]
 pub use apium_app::get::Outcome;
 #[doc(no_inline)]
 pub use apium_app::group::{Group, group};
@@ -30,6 +34,8 @@ pub use apium_app::group::{Group, group};
 pub use apium_app::group_result::GroupResult;
 #[doc(no_inline)]
 pub use apium_app::inject::{FromContext, State};
+#[doc(no_inline)]
+pub use apium_app::join::{Join, JoinResult, join};
 #[doc(no_inline)]
 pub use apium_app::result::AsyncResult;
 #[doc(no_inline)]
