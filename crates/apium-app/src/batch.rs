@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::call::{note_child, send_call, send_node};
 use crate::call_options::CallOptions;
 use crate::canvas::node::Node;
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::fits::Complete;
 use crate::prepare::CallSpec;
@@ -59,6 +60,10 @@ impl<Out> Batch<Out> {
 
     fn fail(&mut self, error: Error) {
         self.failed.get_or_insert_with(|| Arc::new(error));
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.calls.iter_mut().for_each(|call| call.visit(visitor, stamps, append));
     }
 
     /// Sends all calls, 2,000 messages at a time, each lot whole or not at all. The results are in the order of the calls.

@@ -15,6 +15,7 @@ use crate::canvas::freeze::{Frame, Ids};
 use crate::canvas::node::Node;
 use crate::canvas::plan::Given;
 use crate::canvas::send::send_through;
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fits::Complete;
@@ -53,6 +54,10 @@ impl<Out> Call<Out> {
 
     fn fail(&mut self, error: Error) {
         self.signature.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.signature.visit(visitor, stamps, append);
     }
 
     /// Publishes through a producer that is held by hand.

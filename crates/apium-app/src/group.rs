@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::call_options::CallOptions;
 use crate::canvas::node::Node;
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, Result};
 use crate::fits::Complete;
@@ -81,6 +82,10 @@ impl<In: ?Sized, Out> Group<In, Out> {
 
     fn fail(&mut self, error: Error) {
         self.inner.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.inner.visit(visitor, stamps, append);
     }
 
     /// The same group with other types. Nothing checks them.

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::call_options::CallOptions;
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, Result};
 use crate::fits::Complete;
@@ -96,6 +97,10 @@ impl<In: ?Sized, Out> Join<In, Out> {
 
     fn fail(&mut self, error: Error) {
         self.inner.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.inner.visit(visitor, stamps, append);
     }
 
     /// Whether its members take nothing of what comes before.

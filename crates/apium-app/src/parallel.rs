@@ -13,6 +13,7 @@ use crate::batch::{calls_of, send_all};
 use crate::call::note_child;
 use crate::call_options::CallOptions;
 use crate::canvas::node::{GroupNode, Node};
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::canvas::{eager, send};
 use crate::error::{Error, Result};
 use crate::group_result::GroupResult;
@@ -77,6 +78,19 @@ impl Parallel {
 
     pub(crate) fn fail(&mut self, error: Error) {
         self.failed.get_or_insert_with(|| Arc::new(error));
+    }
+
+    /// Stamps all of it.
+    pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        let mut group = Node::Group(std::mem::take(&mut self.group));
+        let stages = self.stages.iter_mut().try_for_each(|stage| stage.stamp(visitor, stamps, append));
+        let stamped = stages.and_then(|()| group.stamp(visitor, stamps, append));
+        if let Node::Group(group) = group {
+            self.group = group;
+        }
+        if let Err(error) = stamped {
+            self.fail(error);
+        }
     }
 
     /// With other types, of which nothing is known.

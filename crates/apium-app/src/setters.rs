@@ -19,8 +19,9 @@ impl IntoWireSignature for WireSignature {
     }
 }
 
-/// The option methods of a type with `fn options_mut(&mut self) -> &mut CallOptions`, `fn fail(&mut self, Error)` and
-/// `fn add_link_error(&mut self, WireSignature)`, which knows where links go.
+/// The option methods of a type with `fn options_mut(&mut self) -> &mut CallOptions`, `fn fail(&mut self, Error)`,
+/// `fn add_link_error(&mut self, WireSignature)`, which knows where links go, and
+/// `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all that is in it.
 macro_rules! call_options {
     ([$($generics:tt)*], $type:ty) => {
         impl<$($generics)*> $type {
@@ -143,14 +144,28 @@ macro_rules! call_options {
                 self
             }
 
-            /// A stamp: a header that follow-ups of the task inherit.
+            /// A stamp: a header by which all tasks of a workflow are found. It goes to every task in it and to their links, so stamp
+            /// last. One of that name that is there is replaced.
             pub fn stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
                 match apium_protocol::json::Json::from_serialize(&value) {
-                    Ok(json) => {
-                        self.options_mut().rare_mut().stamps.insert(name.into(), json);
-                    }
+                    Ok(value) => self.visit(&mut crate::canvas::stamp::Same, &[(name.into(), value)].into(), false),
                     Err(error) => self.fail(error.into()),
                 }
+                self
+            }
+
+            /// A stamp beside those of that name that are there: they are a list then (Celery: `append_stamps`).
+            pub fn append_stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
+                match apium_protocol::json::Json::from_serialize(&value) {
+                    Ok(value) => self.visit(&mut crate::canvas::stamp::Same, &[(name.into(), value)].into(), true),
+                    Err(error) => self.fail(error.into()),
+                }
+                self
+            }
+
+            /// Asks a visitor for the stamps of every task in it and of their links.
+            pub fn stamp_with(mut self, visitor: &mut dyn crate::canvas::stamp::StampVisitor) -> Self {
+                self.visit(visitor, &crate::canvas::stamp::Stamps::new(), false);
                 self
             }
 

@@ -11,6 +11,7 @@ use apium_protocol::signature::Signature as WireSignature;
 use crate::arguments::Arguments;
 use crate::call_options::CallOptions;
 use crate::canvas::node::{Node, TaskKind, TaskNode};
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::fits::Anything;
 use crate::prepare::CallSpec;
@@ -168,6 +169,12 @@ impl<In: ?Sized, Out> Signature<In, Out> {
 
     pub(crate) fn add_link_error(&mut self, errback: WireSignature) {
         self.node.link_error(errback);
+    }
+
+    pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        if let Err(error) = self.node.stamp(visitor, stamps, append) {
+            self.fail(error);
+        }
     }
 
     /// Itself and the signatures that are linked to it for success, each followed by those that are linked to it.

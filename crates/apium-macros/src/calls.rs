@@ -14,6 +14,8 @@ pub(crate) struct Given {
     /// The type of the parameter of the functions.
     pub(crate) ty: TokenStream,
     pub(crate) place: Place,
+    /// What it takes from the task before, where that can give it by position.
+    pub(crate) first: Option<TokenStream>,
     /// Whether a call may leave it out.
     pub(crate) optional: bool,
 }
@@ -131,7 +133,7 @@ impl Calls<'_> {
     /// The parameter that the task before can give, and those that are left. Further positional arguments take anything.
     fn first(&self) -> Option<(TokenStream, &[Given])> {
         match self.given.split_first()? {
-            (Given { place: Place::Positional, ty, .. }, rest) => Some((ty.clone(), rest)),
+            (Given { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
             (Given { place: Place::Rest, .. }, _) => Some((quote!(::apium::__private::Anything), &self.given)),
             _ => None,
         }
@@ -158,7 +160,7 @@ impl Calls<'_> {
         let (first, rest) = self.first()?;
         let Docs { map, starmap, chunks, .. } = docs;
         let list = quote!(::apium::__private::Signature<::apium::__private::Anything, ::std::vec::Vec<#output>>);
-        let one_is_enough = rest.iter().all(|given| given.optional) && self.given[0].place == Place::Positional;
+        let one_is_enough = rest.iter().all(|given| given.optional) && self.given[0].first.is_some();
         let map = one_is_enough.then(|| {
             quote! {
                 #[doc = #map]
@@ -168,10 +170,10 @@ impl Calls<'_> {
             }
         });
         let by_position = |given: &&Given| matches!(given.place, Place::Positional | Place::Rest);
-        if self.given.iter().any(|given| !by_position(&given) && !given.optional) {
+        let Taken { types, variables, arguments, .. } = taken(self.given.iter().filter(by_position));
+        if types.is_empty() || self.given.iter().any(|given| !by_position(&given) && !given.optional) {
             return map;
         }
-        let Taken { types, variables, arguments, .. } = taken(self.given.iter().filter(by_position));
         Some(quote! {
             #map
 

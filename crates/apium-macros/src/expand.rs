@@ -82,10 +82,7 @@ impl Expansion {
     }
 
     fn output(&self) -> TokenStream {
-        match &self.function.output {
-            Output::Plain(None) => quote!(()),
-            Output::Plain(Some(ty)) | Output::Result(ty) => ty.to_token_stream(),
-        }
+        self.function.output.tokens()
     }
 
     /// The type in the type namespace; braced, so that it takes no place in the value namespace.
@@ -317,12 +314,13 @@ impl Expansion {
     /// `NAME`, `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks`.
     fn calls(&self) -> TokenStream {
         let given = self.given().map(|Parameter { variable, ty, kind }| {
-            let (name, place, optional) = match kind {
-                Kind::Wire { name, default } => (name.as_str(), Place::Positional, default.is_some()),
-                Kind::Rest => ("args", Place::Rest, true),
-                _ => ("kwargs", Place::Keywords, true),
+            let ty = ty.to_token_stream();
+            let (name, place, first, optional) = match kind {
+                Kind::Wire { name, default } => (name.as_str(), Place::Positional, Some(ty.clone()), default.is_some()),
+                Kind::Rest => ("args", Place::Rest, None, true),
+                _ => ("kwargs", Place::Keywords, None, true),
             };
-            Given { name: wire_ident(name), variable: variable.clone(), ty: ty.to_token_stream(), place, optional }
+            Given { name: wire_ident(name), variable: variable.clone(), ty, place, first, optional }
         });
         let calls = Calls {
             ident: self.ident(),

@@ -3,6 +3,7 @@
 mod calls;
 mod error_type;
 mod expand;
+mod extern_task;
 mod function;
 mod hint;
 mod module;
@@ -50,6 +51,29 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), item.into()).into()
+}
+
+/// Describes tasks whose body is in another program, in Python for one, so that they are called with types.
+///
+/// ```ignore
+/// extern_task! {
+///     #[task(name = "ml.tasks.embed", queue = "gpu")]
+///     pub fn embed(text: String, *, model: String = "small") -> Vec<f32>;
+/// }
+///
+/// let call = fetch::s(url) | embed::p("large".into()) | store::p();
+/// ```
+///
+/// What stands behind `*` is sent as keyword arguments. A parameter with a default may be left out, and is not sent then: it is given
+/// as `Keyword<T>`, into which every value turns by `.into()`, and which is left out as `Keyword::default()`. The default here is for
+/// people to read; the other program knows its own. Workers of this program do not run the task.
+///
+/// There are `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks` and `NAME`, as for [`task`](macro@task). Of the options,
+/// those that a caller decides: `name` (or `namespace`), `queue`, `priority`, `serializer`, `compression`, `expires`, `time_limit`,
+/// `soft_time_limit`.
+#[proc_macro]
+pub fn extern_task(items: TokenStream) -> TokenStream {
+    extern_task::extern_task(items.into()).into()
 }
 
 /// Gives the tasks of a module a prefix: `#[task_module(namespace = "proj.tasks")] mod tasks { … }` names its task `add`

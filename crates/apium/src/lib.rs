@@ -88,7 +88,7 @@ pub use apium_app::{
     failure, fits, get, group, group_result, inject, join, limits, map, middleware, named, options, producer,
     publisher, registry, request, result, retry_builder, routing, signature, task, task_error, task_impl,
 };
-pub use apium_macros::{task, task_module, wire_error};
+pub use apium_macros::{extern_task, task, task_module, wire_error};
 pub use apium_protocol as protocol;
 #[cfg(feature = "redis")]
 pub use apium_redis as redis;

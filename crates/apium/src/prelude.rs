@@ -3,7 +3,7 @@
 #[doc(no_inline)]
 pub use apium_app::app::App;
 #[doc(no_inline)]
-pub use apium_app::arguments::{Args, Kwargs};
+pub use apium_app::arguments::{Args, Keyword, Kwargs};
 #[doc(no_inline)]
 pub use apium_app::batch::Batch;
 #[doc(no_inline)]
@@ -49,7 +49,7 @@ pub use apium_app::task_error::{OrFail, TaskError, TaskResult};
 #[doc(no_inline)]
 pub use apium_app::task_impl::Task;
 #[doc(no_inline)]
-pub use apium_macros::{task, task_module, wire_error};
+pub use apium_macros::{extern_task, task, task_module, wire_error};
 #[doc(no_inline)]
 pub use apium_protocol::exception::ExceptionInfo;
 #[doc(no_inline)]
