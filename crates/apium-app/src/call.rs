@@ -8,9 +8,8 @@ use apium_protocol::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
 
 use crate::app::App;
-use crate::arguments::Arguments;
+use crate::applied;
 use crate::call_options::CallOptions;
-use crate::canvas::eager;
 use crate::canvas::freeze::{Frame, Ids};
 use crate::canvas::node::Node;
 use crate::canvas::plan::Given;
@@ -112,7 +111,7 @@ impl<Out> Call<Out> {
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
             Node::Task(task) => apply(app, task.call).await,
-            node => Box::pin(apply_node(app, node)).await,
+            node => Box::pin(applied::apply(app, node)).await,
         }
     }
 }
@@ -216,16 +215,9 @@ pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpe
 /// Sends a signature of any kind, or runs it here in eager mode.
 pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
-        return apply_node(app, node).await;
+        return applied::apply(app, node).await;
     }
     Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, Given::default()).await?))
-}
-
-async fn apply_node<T>(app: &App, node: Node) -> Result<AsyncResult<T>> {
-    let applied = eager::apply(app, node, Arguments::default()).await?;
-    let result = AsyncResult::of_tuple(app, &applied.result);
-    result.know(&applied.documents);
-    Ok(result)
 }
 
 /// Notes a result among the children of the running task, if one runs.

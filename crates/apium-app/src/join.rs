@@ -18,9 +18,10 @@ use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, Result};
 use crate::fits::Complete;
-use crate::group_result::{GroupResult, Join as Wait};
+use crate::group_result::GroupResult;
 use crate::parallel::Parallel;
 use crate::partial::encoded;
+use crate::result_set::Join as Wait;
 use crate::setters::{IntoWireSignature, call_options};
 use crate::signature::Signature;
 

@@ -1,6 +1,7 @@
 //! The App: tasks and their contexts, calling, routing, settings and results. Names no driver and runs no task.
 
 pub mod app;
+mod applied;
 pub mod arguments;
 mod arrivals;
 pub mod batch;
@@ -58,7 +59,6 @@ pub mod retry;
 pub mod retry_builder;
 pub mod route_table;
 pub mod routing;
-mod sent_placeholder;
 pub mod setters;
 pub mod signature;
 pub mod state_map;

@@ -4,22 +4,20 @@ use std::sync::Arc;
 
 use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
-use apium_protocol::record::ResultTuple;
 use apium_protocol::signature::Signature as WireSignature;
 
 use crate::app::App;
-use crate::arguments::Arguments;
+use crate::applied;
 use crate::batch::{calls_of, send_all};
-use crate::call::note_child;
+use crate::call::{note_child, send_node};
 use crate::call_options::CallOptions;
 use crate::canvas::node::{GroupNode, Node};
+use crate::canvas::send;
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::canvas::{eager, send};
 use crate::error::{Error, Result};
 use crate::group_result::GroupResult;
 use crate::partial::{put_first, set_keyword};
 use crate::reprcall::shown;
-use crate::result::AsyncResult;
 use crate::signature::Signature;
 
 /// Signatures side by side.
@@ -177,31 +175,24 @@ impl Parallel {
         }
         if self.group.members.is_empty() {
             let id = self.group.options.task_id.unwrap_or_else(TaskId::random);
+            let empty = GroupResult::new(app, id, Vec::new());
             let before = self.stages.into_iter().rev().reduce(|right, left| left.pipe(right));
-            if let Some(before) = before {
-                run(app, before).await?;
-            }
-            return Ok(GroupResult::new(app, id, Vec::new()));
+            return match before {
+                Some(before) => Ok(empty.with_parent(send_node::<Json>(app, app.publisher(), before).await?)),
+                None => Ok(empty),
+            };
         }
-        let tuple = run(app, joined(self.stages, Node::Group(self.group))).await?;
-        Ok(match tuple.children {
-            Some(_) => GroupResult::of_tuple(app, &tuple),
-            // A group of one behind something is sent as its member.
-            None => GroupResult::new(app, TaskId::random(), vec![AsyncResult::of_tuple(app, &tuple)]),
-        })
+        let node = joined(self.stages, Node::Group(self.group));
+        match app.config().task_always_eager {
+            true => applied::apply_group(app, node).await,
+            false => Ok(GroupResult::of_tuple(app, &send::send(app, node).await?)),
+        }
     }
 }
 
 impl std::fmt::Display for Parallel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&shown(&joined(self.stages.clone(), Node::Group(self.group.clone()))))
-    }
-}
-
-async fn run(app: &App, node: Node) -> Result<ResultTuple> {
-    match app.config().task_always_eager {
-        true => Ok(eager::apply(app, node, Arguments::default()).await?.result),
-        false => send::send(app, node).await,
     }
 }
 

@@ -171,7 +171,7 @@ impl Stub {
         let (ident, vis) = (&self.ident, &self.vis);
         let kept: Vec<&Attribute> = self.attributes.iter().filter(|attr| !is_ours(attr.path(), "task")).collect();
         let cfgs = kept.iter().filter(|attr| attr.path().is_ident("cfg"));
-        let definition = self.definition(&options)?;
+        let definition = self.definition(&options);
         let given = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.given(index));
         let output = function::output(&self.output).tokens();
         let calls = Calls { ident, vis, output, given: given.collect(), constructor: format_ident!("of_extern") };
@@ -217,7 +217,7 @@ impl Stub {
         }
     }
 
-    fn definition(&self, options: &Options) -> Result<TokenStream> {
+    fn definition(&self, options: &Options) -> TokenStream {
         let function = self.ident.unraw().to_string();
         let name = match (&options.name, &options.namespace) {
             (Some(name), _) => name.clone(),
@@ -228,7 +228,7 @@ impl Stub {
         let named = self.parameters.iter().filter_map(Parameter::declared);
         let has = |word: &str| self.parameters.iter().any(|p| last_word(&p.ty).is_some_and(|found| found == word));
         let (var_args, var_kwargs) = (has("Args"), has("Kwargs"));
-        Ok(quote! {
+        quote! {
             const __APIUM_TASK: &str = #name;
             static __APIUM_DEFINITION: ::apium::__private::TaskDef = ::apium::__private::TaskDef {
                 name: __APIUM_TASK,
@@ -251,6 +251,6 @@ impl Stub {
                 run: ::apium::__private::TaskFn::Blocking(::apium::__private::elsewhere),
                 location: ::core::concat!(::core::file!(), ":", ::core::line!()),
             };
-        })
+        }
     }
 }
