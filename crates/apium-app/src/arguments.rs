@@ -95,6 +95,29 @@ impl<K: Into<String>> FromIterator<(K, Json)> for Kwargs {
     }
 }
 
+/// A keyword argument that may be left out, which is not the same as giving its default: the task's own program knows that. Any value
+/// turns into one, `"large".into()` and `5.into()`; what is left out is `Keyword::default()`, or `Keyword(None)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Keyword<T>(pub Option<T>);
+
+impl<T> Default for Keyword<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> From<T> for Keyword<T> {
+    fn from(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl From<&str> for Keyword<String> {
+    fn from(text: &str) -> Self {
+        Self(Some(text.to_owned()))
+    }
+}
+
 /// Encodes the arguments of a call, in order. The first value that cannot be encoded makes [`finish`](Self::finish) fail, and
 /// names itself there.
 #[derive(Debug)]
@@ -121,6 +144,30 @@ impl ArgumentWriter {
             self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
         }
         self
+    }
+
+    /// Adds a keyword argument.
+    #[must_use]
+    pub fn keyword<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+        if self.failed.is_none() {
+            match Json::from_serialize(value) {
+                Ok(value) => self.kwargs.push((name.to_owned(), value)),
+                Err(error) => {
+                    let context = format!("encode the keyword argument {name} of the call");
+                    self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
+                }
+            }
+        }
+        self
+    }
+
+    /// Adds a keyword argument, unless it is left out.
+    #[must_use]
+    pub fn optional_keyword<T: Serialize>(self, name: &str, value: Keyword<T>) -> Self {
+        match value {
+            Keyword(Some(value)) => self.keyword(name, &value),
+            Keyword(None) => self,
+        }
     }
 
     /// Adds the positional arguments collected in `rest`.
@@ -155,7 +202,7 @@ impl ArgumentWriter {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{Args, ArgumentWriter, Kwargs};
+    use super::{Args, ArgumentWriter, Keyword, Kwargs};
     use apium_protocol::json::Json;
 
     fn json<T: serde::Serialize>(value: T) -> Json {
@@ -169,6 +216,17 @@ mod tests {
         let arguments = ArgumentWriter::new(2).arg(&1).arg("two").rest(rest).keywords(keywords).finish().unwrap();
         assert_eq!(arguments.args, [json(1), json("two"), json(3)]);
         assert_eq!(arguments.kwargs, [("k".to_owned(), json("v"))]);
+    }
+
+    #[test]
+    fn a_keyword_that_is_left_out_is_not_sent() {
+        let writer = ArgumentWriter::new(1).arg(&1).keyword("size", &2);
+        let arguments = writer.optional_keyword("model", Keyword::<String>::from("large"));
+        let arguments = arguments.optional_keyword("deep", Keyword::<bool>::default()).finish().unwrap();
+        assert_eq!(arguments.kwargs, [("size".to_owned(), json(2)), ("model".to_owned(), json("large"))]);
+        let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
+        let error = ArgumentWriter::new(0).keyword("bad", &bad).finish().unwrap_err();
+        assert!(error.to_string().contains("keyword argument bad"), "{error}");
     }
 
     #[test]

@@ -4,39 +4,59 @@ use std::future::IntoFuture;
 
 use apium_protocol::id::TaskId;
 use apium_protocol::record::ResultTuple;
+use apium_protocol::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
 
 use crate::app::App;
+use crate::applied;
 use crate::call_options::CallOptions;
+use crate::canvas::freeze::{Frame, Ids};
+use crate::canvas::node::Node;
+use crate::canvas::plan::Given;
+use crate::canvas::send::send_through;
+use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fits::Complete;
 use crate::local::LocalRun;
 use crate::prepare::CallSpec;
 use crate::producer::Producer;
 use crate::publisher::Publisher;
 use crate::result::AsyncResult;
-use crate::setters::call_options;
+use crate::setters::{call_options, links};
 use crate::signature::Signature;
 
 /// A call that is not sent yet (Celery: `delay`, `apply_async`). Awaited, it goes through the current app; `send` names one.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
-pub struct Call<T> {
-    signature: Signature<T>,
+pub struct Call<Out> {
+    signature: Signature<(), Out>,
     publisher: Option<Publisher>,
 }
 
-impl<T> Call<T> {
+impl<Out> Call<Out> {
     /// A call of a signature.
-    pub fn of(signature: Signature<T>) -> Self {
-        Self { signature, publisher: None }
+    pub fn of<In: ?Sized + Complete>(signature: Signature<In, Out>) -> Self {
+        Self { signature: signature.cast(), publisher: None }
     }
 
     fn options_mut(&mut self) -> &mut CallOptions {
         self.signature.options_mut()
     }
 
+    fn add_link(&mut self, callback: WireSignature) {
+        self.signature.add_link(callback);
+    }
+
+    fn add_link_error(&mut self, errback: WireSignature) {
+        self.signature.add_link_error(errback);
+    }
+
     fn fail(&mut self, error: Error) {
         self.signature.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.signature.visit(visitor, stamps, append);
     }
 
     /// Publishes through a producer that is held by hand.
@@ -46,7 +66,7 @@ impl<T> Call<T> {
     }
 
     /// The call as a signature.
-    pub fn into_signature(self) -> Signature<T> {
+    pub fn into_signature(self) -> Signature<(), Out> {
         self.signature
     }
 
@@ -56,34 +76,22 @@ impl<T> Call<T> {
     /// [`ErrorKind::Publish`] when the broker cannot be reached in time, [`ErrorKind::Call`], [`ErrorKind::Codec`] and
     /// [`ErrorKind::Config`] as for [`Publisher::prepare`]. In eager mode with `task_eager_propagates`, the task's failure.
     /// Cancelling it leaves open whether the message was sent.
-    pub async fn send(self, app: &App) -> Result<AsyncResult<T>> {
+    pub async fn send(self, app: &App) -> Result<AsyncResult<Out>> {
         let Self { signature, publisher } = self;
-        let spec = tracing::trace_span!(target: "apium::walk", "call").in_scope(|| signature.into_spec())?;
-        if app.config().task_always_eager {
-            match app.registry().get(&spec.task) {
-                Some(_) if !spec.by_name => return apply(app, spec).await,
-                _ => {
-                    tracing::warn!(task = %spec.task, "task_always_eager does not apply to a call by name: it is sent")
-                }
-            }
-        }
         let publisher = publisher.as_ref().unwrap_or(app.publisher());
-        let backend = app.backend_of(&spec.task).cloned();
-        let prepared = publisher.prepare(spec)?;
-        publisher.publish_under(vec![prepared.outgoing], prepared.policy).await?;
-        if prepared.add_to_parent {
-            note_child(|| ResultTuple::task(prepared.id.clone()));
+        match tracing::trace_span!(target: "apium::walk", "call").in_scope(|| signature.into_node())? {
+            Node::Task(task) => send_call(app, publisher, task.call).await,
+            node => Box::pin(send_node(app, publisher, node)).await,
         }
-        Ok(AsyncResult::sent(app, prepared.id, backend, prepared.ignored))
     }
 
     /// Sends it from plain code; this thread waits until the message is safe.
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_blocking(self, app: &App) -> Result<AsyncResult<T>>
+    pub fn send_blocking(self, app: &App) -> Result<AsyncResult<Out>>
     where
-        T: 'static,
+        Out: 'static,
     {
         let (app, ctx) = (app.clone(), current::get());
         let on = app.clone();
@@ -99,17 +107,24 @@ impl<T> Call<T> {
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`] for a task that this program does not have; with `task_eager_propagates` the task's
-    /// failure.
-    pub async fn apply(self, app: &App) -> Result<AsyncResult<T>> {
-        apply(app, self.signature.into_spec()?).await
+    /// failure. For several tasks, the failure of one that others wait for.
+    pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
+        match self.signature.into_node()? {
+            Node::Task(task) => apply(app, task.call).await,
+            node => Box::pin(applied::apply(app, node)).await,
+        }
     }
 }
 
-call_options!(T, Call<T>);
+call_options!([Out], Call<Out>);
+links!([Out], Call<Out>);
 
-impl<T> Signature<T> {
+impl<In: ?Sized, Out> Signature<In, Out> {
     /// The call of this signature.
-    pub fn call(self) -> Call<T> {
+    pub fn call(self) -> Call<Out>
+    where
+        In: Complete,
+    {
         Call::of(self)
     }
 
@@ -117,7 +132,10 @@ impl<T> Signature<T> {
     ///
     /// # Errors
     /// As [`Call::send`].
-    pub async fn send(self, app: &App) -> Result<AsyncResult<T>> {
+    pub async fn send(self, app: &App) -> Result<AsyncResult<Out>>
+    where
+        In: Complete,
+    {
         self.call().send(app).await
     }
 
@@ -125,9 +143,10 @@ impl<T> Signature<T> {
     ///
     /// # Errors
     /// As [`Call::send`].
-    pub fn send_blocking(self, app: &App) -> Result<AsyncResult<T>>
+    pub fn send_blocking(self, app: &App) -> Result<AsyncResult<Out>>
     where
-        T: 'static,
+        In: Complete,
+        Out: 'static,
     {
         self.call().send_blocking(app)
     }
@@ -136,13 +155,27 @@ impl<T> Signature<T> {
     ///
     /// # Errors
     /// As [`Call::apply`].
-    pub async fn apply(self, app: &App) -> Result<AsyncResult<T>> {
+    pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>>
+    where
+        In: Complete,
+    {
         self.call().apply(app).await
+    }
+
+    /// Gives ids to all of it now, and says what its result will be. Sent later, it has these ids; it must not be sent twice.
+    ///
+    /// # Errors
+    /// A value that could not be encoded.
+    pub fn freeze(&mut self, app: &App) -> Result<AsyncResult<Out>> {
+        self.check()?;
+        let mut ids = Ids::random(app.publisher().reply_to().clone());
+        let tuple = self.node_mut().freeze(Frame::default(), &mut ids)?;
+        Ok(AsyncResult::of_tuple(app, &tuple))
     }
 }
 
-impl<T: 'static> IntoFuture for Call<T> {
-    type Output = Result<AsyncResult<T>>;
+impl<Out: 'static> IntoFuture for Call<Out> {
+    type Output = Result<AsyncResult<Out>>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -151,6 +184,40 @@ impl<T: 'static> IntoFuture for Call<T> {
             self.send(&app).await
         })
     }
+}
+
+impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
+    type Output = Result<AsyncResult<Out>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.call().into_future()
+    }
+}
+
+/// Sends one task, or runs it here in eager mode.
+pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
+    if app.config().task_always_eager {
+        match app.registry().get(&call.task) {
+            Some(_) if !call.by_name => return apply(app, call).await,
+            _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
+        }
+    }
+    let backend = app.backend_of(&call.task).cloned();
+    let prepared = publisher.prepare(call)?;
+    publisher.publish_under(vec![prepared.outgoing], prepared.policy).await?;
+    if prepared.add_to_parent {
+        note_child(|| ResultTuple::task(prepared.id.clone()));
+    }
+    Ok(AsyncResult::sent(app, prepared.id, backend, prepared.ignored))
+}
+
+/// Sends a signature of any kind, or runs it here in eager mode.
+pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -> Result<AsyncResult<T>> {
+    if app.config().task_always_eager {
+        return applied::apply(app, node).await;
+    }
+    Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, Given::default()).await?))
 }
 
 /// Notes a result among the children of the running task, if one runs.

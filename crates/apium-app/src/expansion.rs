@@ -4,13 +4,16 @@ pub use apium_protocol::json::Json;
 pub use futures_util::future::BoxFuture;
 pub use inventory;
 
-pub use crate::arguments::{ArgumentWriter, Parameter, ParameterList};
+pub use crate::arguments::{ArgumentWriter, Keyword, Parameter, ParameterList};
 pub use crate::batch::Batch;
 pub use crate::binding::{Bound, encode};
 pub use crate::call::Call;
 pub use crate::context::Ctx;
 pub use crate::failure::WireErrorEntry;
+pub use crate::fits::Anything;
+pub use crate::group::Group;
 pub use crate::inject::FromContext;
+pub use crate::map::{chunks, map, starmap};
 pub use crate::options::{Backoff, ErrorMatcher, TaskOptions};
 pub use crate::request::Request;
 pub use crate::signature::Signature;
@@ -18,6 +21,15 @@ pub use crate::task::{Hooks, TaskDef, TaskEntry, TaskFn, TaskType};
 pub use crate::task_error::TaskResult;
 
 use crate::task_error::TaskError;
+
+/// The body of a task that `extern_task!` describes: it is in another program, and nothing registers this one.
+///
+/// # Errors
+/// Always.
+pub fn elsewhere(ctx: Ctx) -> TaskResult<Json> {
+    let task = &ctx.request().headers.task;
+    Err(TaskError::failure(format!("{} runs in another program", task.as_deref().unwrap_or("the task"))))
+}
 
 /// The length of [`dotted`].
 pub const fn dotted_length(path: &str) -> usize {

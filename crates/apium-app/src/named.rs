@@ -9,7 +9,11 @@ use serde::Serialize;
 use crate::app::App;
 use crate::arguments::{ArgumentWriter, Arguments};
 use crate::call::Call;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::fits::Anything;
+use crate::group::Group;
+use crate::map;
+use crate::partial::edit_first;
 use crate::result::AsyncResult;
 use crate::signature::Signature;
 use crate::wire_args::IntoArguments;
@@ -22,51 +26,65 @@ impl App {
     }
 }
 
-/// A call by name with its app. The result is any JSON; [`cast`](Signature::cast) the signature for another type.
+/// A call by name with its app. The result is any JSON, and it stands behind anything; [`cast`](Signature::cast) the signature for
+/// other types.
 #[must_use = "nothing is sent until it is awaited or sent"]
 #[derive(Debug)]
 pub struct NamedCall {
     app: App,
-    signature: Signature<Json>,
+    signature: Signature<Anything, Json>,
 }
 
 impl NamedCall {
     /// Adds positional arguments: a tuple.
     pub fn args(mut self, args: impl IntoArguments) -> Self {
         match args.write(ArgumentWriter::new(4)).finish() {
-            Ok(arguments) => self.signature.arguments_mut().args.extend(arguments.args),
-            Err(error) => self.signature.fail(error),
+            Ok(arguments) => self.raw_args(arguments.args),
+            Err(error) => {
+                self.signature.fail(error);
+                self
+            }
         }
-        self
     }
 
     /// Adds a keyword argument.
     pub fn kwarg(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
-        let name = name.into();
-        match Json::from_serialize(&value) {
-            Ok(json) => self.signature.arguments_mut().kwargs.push((name, json)),
-            Err(error) => {
-                let context = format!("encode the keyword argument {name}");
-                self.signature.fail(Error::new(ErrorKind::Codec, context).with_source(error));
-            }
-        }
+        self.signature = self.signature.kwarg(name.into(), value);
         self
     }
 
     /// Adds positional arguments that are encoded already.
     pub fn raw_args(mut self, args: impl IntoIterator<Item = Json>) -> Self {
-        self.signature.arguments_mut().args.extend(args);
+        let mut args = Some(args);
+        edit_first(self.signature.node_mut(), &mut |own| own.args.extend(args.take().into_iter().flatten()));
         self
     }
 
     /// Adds keyword arguments that are encoded already.
     pub fn raw_kwargs(mut self, kwargs: impl IntoIterator<Item = (String, Json)>) -> Self {
-        self.signature.arguments_mut().kwargs.extend(kwargs);
+        let mut kwargs = Some(kwargs);
+        edit_first(self.signature.node_mut(), &mut |own| own.kwargs.extend(kwargs.take().into_iter().flatten()));
         self
     }
 
+    /// The task with each item as its only argument, in one message; see [`map`](map::map()). Arguments and options given before are
+    /// not those of the items.
+    pub fn map(self, items: impl IntoIterator<Item: Serialize>) -> Signature<Anything, Vec<Json>> {
+        map::map(self.signature.task().to_owned(), items)
+    }
+
+    /// The task with each item as its arguments, in one message; see [`starmap`](map::starmap).
+    pub fn starmap(self, items: impl IntoIterator<Item: IntoArguments>) -> Signature<Anything, Vec<Json>> {
+        map::starmap(self.signature.task().to_owned(), items.into_iter().map(written))
+    }
+
+    /// The task with each item as its arguments, `size` of them in a message; see [`chunks`](map::chunks).
+    pub fn chunks(self, items: impl IntoIterator<Item: IntoArguments>, size: usize) -> Group<Anything, Vec<Json>> {
+        map::chunks(self.signature.task().to_owned(), items.into_iter().map(written), size)
+    }
+
     /// The signature alone.
-    pub fn signature(self) -> Signature<Json> {
+    pub fn signature(self) -> Signature<Anything, Json> {
         self.signature
     }
 
@@ -90,6 +108,10 @@ impl NamedCall {
     pub fn send_blocking(self) -> Result<AsyncResult<Json>> {
         self.signature.send_blocking(&self.app)
     }
+}
+
+fn written(item: impl IntoArguments) -> Result<Arguments> {
+    item.write(ArgumentWriter::new(4)).finish()
 }
 
 impl IntoFuture for NamedCall {

@@ -10,6 +10,7 @@ use apium_protocol::id::TaskId;
 use apium_protocol::message::Message;
 use apium_protocol::properties::Properties;
 use apium_protocol::repr::{args_repr, kwargs_repr};
+use apium_protocol::signature::Signature as WireSignature;
 use apium_protocol::timestamp;
 use apium_transport::outgoing::Outgoing;
 use jiff::Timestamp;
@@ -92,19 +93,26 @@ impl Publisher {
     pub fn prepare_for(&self, call: CallSpec, parent: Option<Parent>) -> Result<Prepared> {
         let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
-        let unregistered = match (self.defaults(&task), def) {
+        let mapped = mapped(&task, &arguments);
+        let route = mapped.as_deref().unwrap_or(&task);
+        let unregistered = match (self.defaults(route), def) {
             (None, Some(def)) => Some(self.defaults_of(def)),
             _ => None,
         };
-        let defaults = self.defaults(&task).or(unregistered.as_ref());
-        if let Some(defaults) = defaults {
-            options.fill_from(&defaults.options);
+        let mut defaults = self.defaults(route).or(unregistered.as_ref());
+        match defaults {
+            Some(inner) if mapped.is_some() => {
+                options.fill_from(&inner.place());
+                defaults = None;
+            }
+            Some(defaults) => options.fill_from(&defaults.options),
+            None => {}
         }
         let config = self.config();
         if config.task_inherit_parent_priority && options.priority.is_none() {
             options.priority = parent.as_ref().and_then(|parent| parent.priority);
         }
-        self.router().fill(&task, &arguments, &mut options);
+        self.router().fill(route, &arguments, &mut options);
         let destination = self.router().destination(&options)?;
         let timelimit = limits(&task, &options)?;
         let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
@@ -173,6 +181,15 @@ impl Publisher {
         let options = (def.options)().overlay(config.task_annotations.of(def.name));
         SendDefaults::of(def.name.into(), &options, config.task_ignore_result)
     }
+}
+
+/// The task that a map or starmap runs: it goes where that one goes (Celery: `route_name`).
+fn mapped(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
+    if task != "celery.map" && task != "celery.starmap" {
+        return None;
+    }
+    let inner = arguments.kwargs.iter().find(|(name, _)| name == "task").map(|(_, inner)| inner)?;
+    WireSignature::from_json(inner.as_bytes()).ok().map(|inner| inner.task)
 }
 
 fn embed(rare: RareOptions) -> Embed {

@@ -48,6 +48,11 @@ impl SendDefaults {
         };
         Self { name, options: attributes, ignore_result: options.ignore_result.unwrap_or(ignore_result) }
     }
+
+    /// What of it says where a message goes, and before which others.
+    pub(crate) fn place(&self) -> CallOptions {
+        CallOptions { queue: self.options.queue.clone(), priority: self.options.priority, ..CallOptions::default() }
+    }
 }
 
 /// What a publisher is made of.

@@ -19,10 +19,12 @@ impl IntoWireSignature for WireSignature {
     }
 }
 
-/// The option methods of a type with `fn options_mut(&mut self) -> &mut CallOptions` and `fn fail(&mut self, Error)`.
+/// The option methods of a type with `fn options_mut(&mut self) -> &mut CallOptions`, `fn fail(&mut self, Error)`,
+/// `fn add_link_error(&mut self, WireSignature)`, which knows where links go, and
+/// `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all that is in it.
 macro_rules! call_options {
-    ($($generic:ident)?, $type:ty) => {
-        impl$(<$generic>)? $type {
+    ([$($generics:tt)*], $type:ty) => {
+        impl<$($generics)*> $type {
             /// The id, any text (default: a random UUID). A stored SUCCESS of an id that was used before stays as it is.
             pub fn task_id(mut self, id: impl Into<apium_protocol::id::TaskId>) -> Self {
                 self.options_mut().task_id = Some(id.into());
@@ -142,14 +144,28 @@ macro_rules! call_options {
                 self
             }
 
-            /// A stamp: a header that follow-ups of the task inherit.
+            /// A stamp: a header by which all tasks of a workflow are found. It goes to every task in it and to their links, so stamp
+            /// last. One of that name that is there is replaced.
             pub fn stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
                 match apium_protocol::json::Json::from_serialize(&value) {
-                    Ok(json) => {
-                        self.options_mut().rare_mut().stamps.insert(name.into(), json);
-                    }
+                    Ok(value) => self.visit(&mut crate::canvas::stamp::Same, &[(name.into(), value)].into(), false),
                     Err(error) => self.fail(error.into()),
                 }
+                self
+            }
+
+            /// A stamp beside those of that name that are there: they are a list then (Celery: `append_stamps`).
+            pub fn append_stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
+                match apium_protocol::json::Json::from_serialize(&value) {
+                    Ok(value) => self.visit(&mut crate::canvas::stamp::Same, &[(name.into(), value)].into(), true),
+                    Err(error) => self.fail(error.into()),
+                }
+                self
+            }
+
+            /// Asks a visitor for the stamps of every task in it and of their links.
+            pub fn stamp_with(mut self, visitor: &mut dyn crate::canvas::stamp::StampVisitor) -> Self {
+                self.visit(visitor, &crate::canvas::stamp::Stamps::new(), false);
                 self
             }
 
@@ -170,22 +186,19 @@ macro_rules! call_options {
                 self
             }
 
-            /// A task to run on success, with the result as its first argument. Called again, one more.
-            pub fn link(mut self, callback: impl crate::setters::IntoWireSignature) -> Self {
-                match callback.into_wire() {
-                    Ok(callback) => self.options_mut().rare_mut().link.push(callback),
+            /// A task to run on failure: of each step of a chain, of each member of a group, of a chord's body. Called again, one
+            /// more.
+            pub fn link_error(mut self, errback: impl crate::setters::IntoWireSignature) -> Self {
+                match errback.into_wire() {
+                    Ok(errback) => self.add_link_error(errback),
                     Err(error) => self.fail(error),
                 }
                 self
             }
 
-            /// A task to run on failure. Called again, one more.
-            pub fn link_error(mut self, callback: impl crate::setters::IntoWireSignature) -> Self {
-                match callback.into_wire() {
-                    Ok(callback) => self.options_mut().rare_mut().link_error.push(callback),
-                    Err(error) => self.fail(error),
-                }
-                self
+            /// The same as [`link_error`](Self::link_error).
+            pub fn on_error(self, errback: impl crate::setters::IntoWireSignature) -> Self {
+                self.link_error(errback)
             }
 
             /// Where an RPC reply goes (default: an id of the app's own).
@@ -227,4 +240,30 @@ macro_rules! call_options {
     };
 }
 
-pub(crate) use call_options;
+/// `link` and `on_success` of a type with `fn add_link(&mut self, WireSignature)` whose last parameter is `Out`. Tasks side by side
+/// have none: what follows all of them stands behind them.
+macro_rules! links {
+    ([$($generics:tt)*], $type:ty) => {
+        impl<$($generics)*> $type {
+            /// A task to run on success, with the result as its first argument: of a chain after its last step, of a chord after
+            /// its body. Called again, one more.
+            pub fn link(mut self, callback: impl crate::setters::IntoWireSignature) -> Self {
+                match callback.into_wire() {
+                    Ok(callback) => self.add_link(callback),
+                    Err(error) => self.fail(error),
+                }
+                self
+            }
+
+            /// The same as [`link`](Self::link), with a check that the callback takes what the task returns.
+            pub fn on_success<Next: ?Sized, Last>(self, callback: crate::signature::Signature<Next, Last>) -> Self
+            where
+                Out: crate::fits::Fits<Next>,
+            {
+                self.link(callback)
+            }
+        }
+    };
+}
+
+pub(crate) use {call_options, links};

@@ -32,6 +32,34 @@ impl IntoArguments for Args {
     }
 }
 
+/// A tuple of arguments that has a first one.
+pub trait SplitFirst {
+    /// The first.
+    type First;
+    /// The others.
+    type Rest: IntoArguments;
+}
+
+macro_rules! split_first {
+    ($(($first:ident $($rest:ident)*))+) => {$(
+        impl<$first, $($rest: Serialize),*> SplitFirst for ($first, $($rest,)*) {
+            type First = $first;
+            type Rest = ($($rest,)*);
+        }
+    )+};
+}
+
+split_first! {
+    (A)
+    (A B)
+    (A B C)
+    (A B C D)
+    (A B C D E)
+    (A B C D E F)
+    (A B C D E F G)
+    (A B C D E F G H)
+}
+
 macro_rules! tuples {
     ($($count:literal: [$($index:tt $name:literal $type:ident)*])*) => {$(
         impl<$($type: Serialize,)*> IntoArguments for ($($type,)*) {

@@ -8,6 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, ItemFn, LitStr, Result, Type};
 
+use crate::calls::{Calls, Given, Place, wire_ident};
 use crate::function::{Default, Function, Kind, Output, Parameter};
 use crate::options::{self, Options};
 
@@ -81,10 +82,7 @@ impl Expansion {
     }
 
     fn output(&self) -> TokenStream {
-        match &self.function.output {
-            Output::Plain(None) => quote!(()),
-            Output::Plain(Some(ty)) | Output::Result(ty) => ty.to_token_stream(),
-        }
+        self.function.output.tokens()
     }
 
     /// The type in the type namespace; braced, so that it takes no place in the value namespace.
@@ -313,58 +311,25 @@ impl Expansion {
         }
     }
 
-    /// `NAME`, `s`, `delay`, `batch`.
+    /// `NAME`, `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks`.
     fn calls(&self) -> TokenStream {
-        let (ident, vis, output) = (self.ident(), &self.function.item.vis, self.output());
-        let (mut names, mut types, mut writes) = (Vec::new(), Vec::new(), Vec::new());
-        for Parameter { variable, ty, kind } in self.given() {
-            let name = match kind {
-                Kind::Wire { name, .. } => syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}")),
-                Kind::Rest => format_ident!("args"),
-                _ => format_ident!("kwargs"),
+        let given = self.given().map(|Parameter { variable, ty, kind }| {
+            let ty = ty.to_token_stream();
+            let (name, place, first, optional) = match kind {
+                Kind::Wire { name, default } => (name.as_str(), Place::Positional, Some(ty.clone()), default.is_some()),
+                Kind::Rest => ("args", Place::Rest, None, true),
+                _ => ("kwargs", Place::Keywords, None, true),
             };
-            writes.push(match kind {
-                Kind::Wire { .. } => quote_spanned!(ty.span()=> .arg(&#variable)),
-                Kind::Rest => quote!(.rest(#variable)),
-                _ => quote!(.keywords(#variable)),
-            });
-            names.push(name);
-            types.push(ty);
-        }
-        let variables: Vec<&Ident> = self.given().map(|parameter| &parameter.variable).collect();
-        let count = self.wire().count();
-        let docs = Docs::of(&ident.to_string());
-        let Docs { name, s, delay, batch } = &docs;
-        quote! {
-            #[allow(dead_code, clippy::too_many_arguments)]
-            impl #ident {
-                #[doc = #name]
-                #vis const NAME: &'static str = __APIUM_TASK;
-
-                #[doc = #s]
-                #vis fn s(#(#names: #types),*) -> ::apium::__private::Signature<#output> {
-                    let (#(#variables,)*) = (#(#names,)*);
-                    ::apium::__private::Signature::of_def(
-                        &__APIUM_DEFINITION,
-                        ::apium::__private::ArgumentWriter::new(#count)#(#writes)*.finish(),
-                    )
-                }
-
-                #[doc = #delay]
-                #vis fn delay(#(#names: #types),*) -> ::apium::__private::Call<#output> {
-                    ::apium::__private::Call::of(Self::s(#(#names),*))
-                }
-
-                #[doc = #batch]
-                #vis fn batch(
-                    calls: impl ::core::iter::IntoIterator<Item = (#(#types,)*)>,
-                ) -> ::apium::__private::Batch<#output> {
-                    ::apium::__private::Batch::of(
-                        ::core::iter::IntoIterator::into_iter(calls).map(|(#(#variables,)*)| Self::s(#(#variables),*)),
-                    )
-                }
-            }
-        }
+            Given { name: wire_ident(name), variable: variable.clone(), ty, place, first, optional }
+        });
+        let calls = Calls {
+            ident: self.ident(),
+            vis: &self.function.item.vis,
+            output: self.output(),
+            given: given.collect(),
+            constructor: format_ident!("of_def"),
+        };
+        calls.expand()
     }
 
     fn task_type(&self) -> TokenStream {
@@ -379,25 +344,6 @@ impl Expansion {
                     &__APIUM_DEFINITION
                 }
             }
-        }
-    }
-}
-
-/// The texts of the generated items' docs.
-struct Docs {
-    name: String,
-    s: String,
-    delay: String,
-    batch: String,
-}
-
-impl Docs {
-    fn of(ident: &str) -> Self {
-        Self {
-            name: format!("The registered name of the task `{ident}`."),
-            s: format!("A signature of `{ident}` with these arguments: a call to be sent, grouped or linked later."),
-            delay: format!("A call of `{ident}` with these arguments. Options are chained; awaiting it sends it."),
-            batch: format!("Many calls of `{ident}`, published together; each item is a tuple of arguments."),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The function under `#[task]`: which of its parameters travel, and what cannot be a task.
 
-use proc_macro2::Span;
-use quote::format_ident;
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, Expr, FnArg, GenericArgument, Ident, ItemFn, Meta, Pat, PatType, Path, PathArguments, Result,
@@ -49,6 +49,16 @@ pub(crate) enum Output {
     Plain(Option<Type>),
     /// `Result<T, E>` or `TaskResult<T>`, by the last word of the path.
     Result(Type),
+}
+
+impl Output {
+    /// The type that the caller gets.
+    pub(crate) fn tokens(&self) -> TokenStream {
+        match self {
+            Self::Plain(None) => quote!(()),
+            Self::Plain(Some(ty)) | Self::Result(ty) => ty.to_token_stream(),
+        }
+    }
 }
 
 impl Function {
@@ -174,7 +184,7 @@ fn context(ty: &Type) -> Option<(Mutable, bool)> {
     }
 }
 
-fn last_word(ty: &Type) -> Option<&Ident> {
+pub(crate) fn last_word(ty: &Type) -> Option<&Ident> {
     last_segment(ty).map(|segment| &segment.ident)
 }
 
@@ -188,7 +198,7 @@ fn last_segment(ty: &Type) -> Option<&syn::PathSegment> {
 }
 
 /// Refuses what cannot come out of a message: references, `impl Trait`, `_`.
-fn owned(ty: &Type) -> Result<()> {
+pub(crate) fn owned(ty: &Type) -> Result<()> {
     match ty {
         Type::Reference(reference) => {
             let hint = match &*reference.elem {
@@ -264,7 +274,7 @@ fn default(meta: &Meta) -> Result<Default> {
     }
 }
 
-fn output(output: &ReturnType) -> Output {
+pub(crate) fn output(output: &ReturnType) -> Output {
     let ReturnType::Type(_, ty) = output else { return Output::Plain(None) };
     match last_segment(ty) {
         Some(segment) if segment.ident == "Result" || segment.ident == "TaskResult" => {

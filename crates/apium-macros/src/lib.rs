@@ -1,7 +1,9 @@
 //! The attributes that make tasks out of functions. They are documented where users meet them: in the crate `apium`.
 
+mod calls;
 mod error_type;
 mod expand;
+mod extern_task;
 mod function;
 mod hint;
 mod module;
@@ -15,8 +17,12 @@ use proc_macro::TokenStream;
 /// The function stays callable as it is. Beside it stands a type of the same name, so that one `use` brings both:
 ///
 /// - `add(2, 2)` calls the function here and now, without a message;
-/// - `add::s(2, 2)` is a signature, `add::delay(2, 2)` a call that is sent when awaited, `add::batch([(1, 1), (2, 2)])` many
-///   calls at once, and `add::NAME` the registered name.
+/// - `add::delay(2, 2)` is a call that is sent when awaited, `add::batch([(1, 1), (2, 2)])` many calls at once, `add::NAME` the
+///   registered name;
+/// - `add::s(2, 2)` is a signature; `add::p(2)` one whose first argument comes from the task before it, as in
+///   `add::s(2, 2) | add::p(2)`; `add::si(2, 2)` one that ignores the task before it;
+/// - `add::starmap([(1, 1), (2, 2)])` runs it for each item in one message, `add::chunks(items, 10)` for ten in each, and where one
+///   argument is enough there is `map`.
 ///
 /// An `async fn` runs on tokio, a plain `fn` on the worker's own threads. It returns `TaskResult<T>`, any `Result<T, E>` whose
 /// error is a `std::error::Error`, or a plain value.
@@ -45,6 +51,29 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), item.into()).into()
+}
+
+/// Describes tasks whose body is in another program, in Python for one, so that they are called with types.
+///
+/// ```ignore
+/// extern_task! {
+///     #[task(name = "ml.tasks.embed", queue = "gpu")]
+///     pub fn embed(text: String, *, model: String = "small") -> Vec<f32>;
+/// }
+///
+/// let call = fetch::s(url) | embed::p("large".into()) | store::p();
+/// ```
+///
+/// What stands behind `*` is sent as keyword arguments. A parameter with a default may be left out, and is not sent then: it is given
+/// as `Keyword<T>`, into which every value turns by `.into()`, and which is left out as `Keyword::default()`. The default here is for
+/// people to read; the other program knows its own. Workers of this program do not run the task.
+///
+/// There are `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks` and `NAME`, as for [`task`](macro@task). Of the options,
+/// those that a caller decides: `name` (or `namespace`), `queue`, `priority`, `serializer`, `compression`, `expires`, `time_limit`,
+/// `soft_time_limit`.
+#[proc_macro]
+pub fn extern_task(items: TokenStream) -> TokenStream {
+    extern_task::extern_task(items.into()).into()
 }
 
 /// Gives the tasks of a module a prefix: `#[task_module(namespace = "proj.tasks")] mod tasks { … }` names its task `add`

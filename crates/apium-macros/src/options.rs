@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub(crate) aliases: Vec<LitStr>,
     /// Assignments `options.<field> = <value>;` to a `TaskOptions`.
     pub(crate) assignments: Vec<TokenStream>,
+    /// The names of all options that are given.
+    pub(crate) given: Vec<Ident>,
     /// Hooks by name.
     pub(crate) hooks: Vec<(Ident, Path)>,
     hard: Option<value::Time>,
@@ -54,15 +56,14 @@ const OTHERS: [&str; 9] = [
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut options = Self::default();
-        let mut seen: Vec<String> = Vec::new();
         while !input.is_empty() {
             let key: Ident = input.parse().map_err(|e| Error::new(e.span(), "write the name of an option here"))?;
             let word = key.to_string();
-            if seen.contains(&word) {
+            if options.given.contains(&key) {
                 return Err(Error::new(key.span(), format!("the option `{word}` is given twice")));
             }
             options.option(&key, &word, input)?;
-            seen.push(word);
+            options.given.push(key);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }

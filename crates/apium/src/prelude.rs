@@ -3,13 +3,15 @@
 #[doc(no_inline)]
 pub use apium_app::app::App;
 #[doc(no_inline)]
-pub use apium_app::arguments::{Args, Kwargs};
+pub use apium_app::arguments::{Args, Keyword, Kwargs};
 #[doc(no_inline)]
 pub use apium_app::batch::Batch;
 #[doc(no_inline)]
 pub use apium_app::builder::AppBuilder;
 #[doc(no_inline)]
 pub use apium_app::call::Call;
+#[doc(no_inline)]
+pub use apium_app::chain::{chain, chord, group};
 #[doc(no_inline)]
 pub use apium_app::class_calls::TaskCalls;
 #[doc(no_inline)]
@@ -23,6 +25,8 @@ pub use apium_app::context::Ctx;
 #[doc(no_inline)]
 pub use apium_app::failure::Failure;
 #[doc(no_inline)]
+pub use apium_app::fits::Anything;
+#[doc(no_inline)]
 pub use apium_app::get::Outcome;
 #[doc(no_inline)]
 pub use apium_app::group::{Group, group};
@@ -30,6 +34,8 @@ pub use apium_app::group::{Group, group};
 pub use apium_app::group_result::GroupResult;
 #[doc(no_inline)]
 pub use apium_app::inject::{FromContext, State};
+#[doc(no_inline)]
+pub use apium_app::join::{Join, JoinResult, join};
 #[doc(no_inline)]
 pub use apium_app::result::AsyncResult;
 #[doc(no_inline)]
@@ -43,7 +49,7 @@ pub use apium_app::task_error::{OrFail, TaskError, TaskResult};
 #[doc(no_inline)]
 pub use apium_app::task_impl::Task;
 #[doc(no_inline)]
-pub use apium_macros::{task, task_module, wire_error};
+pub use apium_macros::{extern_task, task, task_module, wire_error};
 #[doc(no_inline)]
 pub use apium_protocol::exception::ExceptionInfo;
 #[doc(no_inline)]

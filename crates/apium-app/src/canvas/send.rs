@@ -32,7 +32,11 @@ pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
 /// # Errors
 /// As [`send`].
 pub async fn send_with(app: &App, node: Node, given: Given) -> Result<ResultTuple> {
-    let publisher = app.publisher();
+    send_through(app, app.publisher(), node, given).await
+}
+
+/// As [`send_with`], through a publisher that is held by hand.
+pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, given: Given) -> Result<ResultTuple> {
     let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
     let planned = planner.add(node, given)?;

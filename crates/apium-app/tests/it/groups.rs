@@ -56,13 +56,13 @@ async fn scenario_15_errors_and_counts_of_a_group() {
 #[tokio::test]
 async fn an_empty_group_is_an_empty_list() {
     let (app, sent) = kit::app().await;
-    let result = group::<i64>([]).send(&app).await.unwrap();
+    let result = group::<(), i64>([]).send(&app).await.unwrap();
     assert_eq!(result.get().await.unwrap(), Vec::<i64>::new());
     assert!(sent.take().is_empty());
 }
 
 #[tokio::test]
-async fn options_of_a_group_go_to_its_members_and_links_do_not() {
+async fn options_and_errbacks_of_a_group_go_to_its_members() {
     let (app, sent) = kit::app().await;
     let members = [Add::s(1, 1).queue("own"), Add::s(2, 2)];
     group(members.clone()).priority(5).task_id("the-group").send(&app).await.unwrap();
@@ -73,8 +73,11 @@ async fn options_of_a_group_go_to_its_members_and_links_do_not() {
         assert_eq!(message.message.headers.group.as_deref(), Some("the-group"));
         assert_ne!(message.message.headers.id, Some("the-group".into()));
     }
-    let error = group(members).link(WireSignature::new("tasks.mul")).send(&app).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Call && error.to_string().contains("chord"), "{error}");
+    group(members).on_error(WireSignature::new("tasks.mul")).send(&app).await.unwrap();
+    for message in sent.take() {
+        let body = String::from_utf8(message.message.body.to_vec()).unwrap();
+        assert!(body.contains(r#""errbacks": [{"task": "tasks.mul""#), "each member has it: {body}");
+    }
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl TaskType for Add {
 }
 
 impl Add {
-    pub(crate) fn s(x: i64, y: i64) -> Signature<i64> {
+    pub(crate) fn s(x: i64, y: i64) -> Signature<(), i64> {
         Signature::of_def(&ADD, ArgumentWriter::new(2).arg(&x).arg(&y).finish())
     }
 }

@@ -148,7 +148,8 @@ async fn guide_0_72_links_travel_with_the_message() {
     check(&app, &sent, "task_link_multi", |call| call.link(mul(json!([4]), false)).link(mul(json!([5, 6]), true)))
         .await;
     // A typed signature links the same.
-    let (captured, typed) = (Captured::read("task_link"), Signature::<i64>::new("tasks.mul", arguments(json!([4]))));
+    let (captured, typed) =
+        (Captured::read("task_link"), Signature::<(), i64>::new("tasks.mul", arguments(json!([4]))));
     Add::s(2, 3).link(typed).call().task_id(captured.id()).send(&app).await.unwrap();
     captured.check(&sent.one(), "task_link");
 }
@@ -160,7 +161,7 @@ async fn guide_0_73_link_error_travels_with_the_message() {
     let body: Value = serde_json::from_str(captured.message["body"]["utf8"].as_str().unwrap()).unwrap();
     let errback = WireSignature::from_json(body[2]["errbacks"][0].to_string().as_bytes()).unwrap();
     let name = captured.message["headers"]["task"].as_str().unwrap().to_owned();
-    let call = Signature::<i64>::new(name, arguments(body[0].clone())).call().ignore_result(false);
+    let call = Signature::<(), i64>::new(name, arguments(body[0].clone())).call().ignore_result(false);
     call.link_error(errback).task_id(captured.id()).send(&app).await.unwrap();
     captured.check(&sent.one(), "task_link_error");
 }

@@ -32,7 +32,7 @@ async fn app(notes: &Notes) -> TestApp {
 
 fn call<T: apium_app::task::TaskType>() -> apium_app::call::Call<apium_protocol::json::Json> {
     let arguments = apium_app::arguments::Arguments { args: vec![json(1), json(2)], kwargs: Vec::new() };
-    let signature = apium_app::signature::Signature::<apium_protocol::json::Json>::of_def(T::def(), Ok(arguments));
+    let signature = apium_app::signature::Signature::<(), apium_protocol::json::Json>::of_def(T::def(), Ok(arguments));
     apium_app::call::Call::of(signature)
 }
 

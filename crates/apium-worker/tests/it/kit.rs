@@ -12,7 +12,7 @@ use crate::task;
 task!(Parent = "parent", [], async |ctx| {
     ctx.state::<Notes>().unwrap().add("parent");
     for id in ["c1", "c2"] {
-        let call = apium_app::signature::Signature::<apium_protocol::json::Json>::of_def(
+        let call = apium_app::signature::Signature::<(), apium_protocol::json::Json>::of_def(
             <Child as apium_app::task::TaskType>::def(),
             Ok(apium_app::arguments::Arguments::default()),
         );

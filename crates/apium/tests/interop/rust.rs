@@ -28,7 +28,13 @@ pub(crate) async fn app(url: &str, settings: &Given) -> App {
 }
 
 /// A signature with options by the names of `apply_async`.
-pub(crate) fn signature(app: &App, task: &str, args: &Value, kwargs: &Value, options: &Value) -> Signature<Json> {
+pub(crate) fn signature(
+    app: &App,
+    task: &str,
+    args: &Value,
+    kwargs: &Value,
+    options: &Value,
+) -> Signature<Anything, Json> {
     let json = |value: &Value| Json::from_serialize(value).unwrap();
     let args = args.as_array().into_iter().flatten().map(json);
     let kwargs = kwargs.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), json(value)));

@@ -1,0 +1,71 @@
+//! Partial arguments: what a signature still lacks, given before it is sent (Celery: `clone(args, kwargs)`, `apply_async(args)`).
+
+use apium_protocol::json::Json;
+use serde::Serialize;
+
+use crate::arguments::Arguments;
+use crate::canvas::node::Node;
+use crate::error::{Error, ErrorKind};
+use crate::signature::Signature;
+
+/// Changes the arguments of the tasks that begin a signature.
+pub(crate) fn edit_first(node: &mut Node, edit: &mut dyn FnMut(&mut Arguments)) {
+    match node {
+        Node::Task(task) => edit(&mut task.call.arguments),
+        Node::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| edit_first(first, edit)),
+        Node::Group(group) => group.members.iter_mut().for_each(|member| edit_first(member, edit)),
+        Node::Chord(chord) => chord.header.members.iter_mut().for_each(|member| edit_first(member, edit)),
+    }
+}
+
+/// A keyword argument of the tasks that begin a signature, over one of that name.
+pub(crate) fn set_keyword(node: &mut Node, name: &str, value: &Json) {
+    edit_first(node, &mut |arguments| match arguments.kwargs.iter_mut().find(|(own, _)| own == name) {
+        Some((_, own)) => *own = value.clone(),
+        None => arguments.kwargs.push((name.to_owned(), value.clone())),
+    });
+}
+
+/// A value as it stands among the arguments.
+pub(crate) fn encoded(value: &(impl Serialize + ?Sized), what: &str) -> Result<Json, Error> {
+    Json::from_serialize(value)
+        .map_err(|error| Error::new(ErrorKind::Codec, format!("encode {what}")).with_source(error))
+}
+
+/// Puts an argument in front of those of the tasks that begin a signature.
+pub(crate) fn put_first(node: &mut Node, value: &Json) {
+    edit_first(node, &mut |arguments| arguments.args.insert(0, value.clone()));
+}
+
+impl<In: Serialize, Out> Signature<In, Out> {
+    /// The same with its first argument, which otherwise the task before gives. Of a group and a chord, each task that begins it
+    /// gets it.
+    ///
+    /// ```
+    /// # use apium_app::signature::Signature;
+    /// # fn sends(minus_two: Signature<i64, i64>) {
+    /// let now: Signature<(), i64> = minus_two.partial(44);
+    /// # }
+    /// ```
+    pub fn partial(mut self, first: In) -> Signature<(), Out> {
+        match encoded(&first, "the first argument") {
+            Ok(value) if !self.is_whole() => put_first(self.node_mut(), &value),
+            Ok(_) => {}
+            Err(error) => self.fail(error),
+        }
+        let (node, _, failed) = self.into_parts();
+        Signature::of_parts(node, true, failed)
+    }
+}
+
+impl<In: ?Sized, Out> Signature<In, Out> {
+    /// A keyword argument, over one of that name. Nothing checks that the task has it. Of a chain, its first task gets it.
+    pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
+        let name = name.as_ref();
+        match encoded(&value, &format!("the keyword argument {name}")) {
+            Ok(value) => set_keyword(self.node_mut(), name, &value),
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+}

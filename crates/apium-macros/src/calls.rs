@@ -1,0 +1,235 @@
+//! How a task is called: the functions of the type beside it.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, Visibility};
+
+/// A parameter that the caller gives.
+pub(crate) struct Given {
+    /// Its name in the functions.
+    pub(crate) name: Ident,
+    /// A name that is like no other.
+    pub(crate) variable: Ident,
+    /// The type of the parameter of the functions.
+    pub(crate) ty: TokenStream,
+    pub(crate) place: Place,
+    /// What it takes from the task before, where that can give it by position.
+    pub(crate) first: Option<TokenStream>,
+    /// Whether a call may leave it out.
+    pub(crate) optional: bool,
+}
+
+/// How it travels.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// As a positional argument.
+    Positional,
+    /// As a keyword argument of this name, always.
+    Keyword(String),
+    /// As a keyword argument of this name, if it is given.
+    Optional(String),
+    /// Further positional arguments.
+    Rest,
+    /// Further keyword arguments.
+    Keywords,
+}
+
+impl Given {
+    /// `.arg(&x)` and its like, of the writer of arguments.
+    fn write(&self) -> TokenStream {
+        let variable = &self.variable;
+        match &self.place {
+            Place::Positional => quote_spanned!(self.ty.span()=> .arg(&#variable)),
+            Place::Keyword(name) => quote_spanned!(self.ty.span()=> .keyword(#name, &#variable)),
+            Place::Optional(name) => quote_spanned!(self.ty.span()=> .optional_keyword(#name, #variable)),
+            Place::Rest => quote!(.rest(#variable)),
+            Place::Keywords => quote!(.keywords(#variable)),
+        }
+    }
+}
+
+/// `syn`'s own words and Rust's keywords become raw names.
+pub(crate) fn wire_ident(name: &str) -> Ident {
+    syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
+}
+
+/// What the functions are made of.
+pub(crate) struct Calls<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) vis: &'a Visibility,
+    pub(crate) output: TokenStream,
+    pub(crate) given: Vec<Given>,
+    /// What of `Signature` makes one of the definition.
+    pub(crate) constructor: Ident,
+}
+
+/// Parameters of one of the functions, and what they become.
+struct Taken {
+    names: Vec<Ident>,
+    types: Vec<TokenStream>,
+    variables: Vec<Ident>,
+    arguments: TokenStream,
+}
+
+fn taken<'a>(given: impl Iterator<Item = &'a Given>) -> Taken {
+    let given: Vec<&Given> = given.collect();
+    let count = given.iter().filter(|given| given.place == Place::Positional).count();
+    let writes = given.iter().map(|given| given.write());
+    Taken {
+        names: given.iter().map(|given| given.name.clone()).collect(),
+        types: given.iter().map(|given| given.ty.clone()).collect(),
+        variables: given.iter().map(|given| given.variable.clone()).collect(),
+        arguments: quote!(::apium::__private::ArgumentWriter::new(#count)#(#writes)*.finish()),
+    }
+}
+
+impl Calls<'_> {
+    pub(crate) fn expand(&self) -> TokenStream {
+        let Self { ident, vis, output, constructor, .. } = self;
+        let Taken { names, types, variables, arguments } = taken(self.given.iter());
+        let docs = Docs::of(&ident.to_string());
+        let Docs { name, s, si, delay, batch, .. } = &docs;
+        let (partial, maps) = (self.partial(&docs), self.maps(&docs));
+        quote! {
+            #[allow(dead_code, clippy::too_many_arguments)]
+            impl #ident {
+                #[doc = #name]
+                #vis const NAME: &'static str = __APIUM_TASK;
+
+                #[doc = #s]
+                #vis fn s(#(#names: #types),*) -> ::apium::__private::Signature<(), #output> {
+                    let (#(#variables,)*) = (#(#names,)*);
+                    ::apium::__private::Signature::#constructor(&__APIUM_DEFINITION, #arguments)
+                }
+
+                #[doc = #si]
+                #vis fn si(
+                    #(#names: #types),*
+                ) -> ::apium::__private::Signature<::apium::__private::Anything, #output> {
+                    Self::s(#(#names),*).into_immutable()
+                }
+
+                #[doc = #delay]
+                #vis fn delay(#(#names: #types),*) -> ::apium::__private::Call<#output> {
+                    ::apium::__private::Call::of(Self::s(#(#names),*))
+                }
+
+                #[doc = #batch]
+                #vis fn batch(
+                    calls: impl ::core::iter::IntoIterator<Item = (#(#types,)*)>,
+                ) -> ::apium::__private::Batch<#output> {
+                    ::apium::__private::Batch::of(
+                        ::core::iter::IntoIterator::into_iter(calls).map(|(#(#variables,)*)| Self::s(#(#variables),*)),
+                    )
+                }
+
+                #partial
+                #maps
+            }
+        }
+    }
+
+    /// The parameter that the task before can give, and those that are left. Further positional arguments take anything.
+    fn first(&self) -> Option<(TokenStream, &[Given])> {
+        match self.given.split_first()? {
+            (Given { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
+            (Given { place: Place::Rest, .. }, _) => Some((quote!(::apium::__private::Anything), &self.given)),
+            _ => None,
+        }
+    }
+
+    /// `p`; a task that takes nothing by position has none.
+    fn partial(&self, docs: &Docs) -> Option<TokenStream> {
+        let Self { vis, output, constructor, .. } = self;
+        let (first, rest) = self.first()?;
+        let Taken { names, types, variables, arguments } = taken(rest.iter());
+        let doc = &docs.p;
+        Some(quote! {
+            #[doc = #doc]
+            #vis fn p(#(#names: #types),*) -> ::apium::__private::Signature<#first, #output> {
+                let (#(#variables,)*) = (#(#names,)*);
+                ::apium::__private::Signature::<(), #output>::#constructor(&__APIUM_DEFINITION, #arguments).cast()
+            }
+        })
+    }
+
+    /// `map` where one argument is enough, `starmap` and `chunks` where arguments by position are.
+    fn maps(&self, docs: &Docs) -> Option<TokenStream> {
+        let Self { vis, output, .. } = self;
+        let (first, rest) = self.first()?;
+        let Docs { map, starmap, chunks, .. } = docs;
+        let list = quote!(::apium::__private::Signature<::apium::__private::Anything, ::std::vec::Vec<#output>>);
+        let one_is_enough = rest.iter().all(|given| given.optional) && self.given[0].first.is_some();
+        let map = one_is_enough.then(|| {
+            quote! {
+                #[doc = #map]
+                #vis fn map(items: impl ::core::iter::IntoIterator<Item = #first>) -> #list {
+                    ::apium::__private::map(&__APIUM_DEFINITION, items)
+                }
+            }
+        });
+        let by_position = |given: &&Given| matches!(given.place, Place::Positional | Place::Rest);
+        let Taken { types, variables, arguments, .. } = taken(self.given.iter().filter(by_position));
+        if types.is_empty() || self.given.iter().any(|given| !by_position(&given) && !given.optional) {
+            return map;
+        }
+        Some(quote! {
+            #map
+
+            #[doc = #starmap]
+            #vis fn starmap(items: impl ::core::iter::IntoIterator<Item = (#(#types,)*)>) -> #list {
+                ::apium::__private::starmap(
+                    &__APIUM_DEFINITION,
+                    ::core::iter::IntoIterator::into_iter(items).map(|(#(#variables,)*)| #arguments),
+                )
+            }
+
+            #[doc = #chunks]
+            #vis fn chunks(
+                items: impl ::core::iter::IntoIterator<Item = (#(#types,)*)>,
+                size: usize,
+            ) -> ::apium::__private::Group<::apium::__private::Anything, ::std::vec::Vec<#output>> {
+                ::apium::__private::chunks(
+                    &__APIUM_DEFINITION,
+                    ::core::iter::IntoIterator::into_iter(items).map(|(#(#variables,)*)| #arguments),
+                    size,
+                )
+            }
+        })
+    }
+}
+
+/// The texts of the generated items' docs.
+struct Docs {
+    name: String,
+    s: String,
+    p: String,
+    si: String,
+    delay: String,
+    batch: String,
+    map: String,
+    starmap: String,
+    chunks: String,
+}
+
+impl Docs {
+    fn of(ident: &str) -> Self {
+        Self {
+            name: format!("The registered name of the task `{ident}`."),
+            s: format!("A signature of `{ident}` with these arguments: a call to be sent, grouped or linked later."),
+            p: format!(
+                "A signature of `{ident}` with these arguments behind the first, which the task before it gives: \
+                 `before | {ident}::p(…)`."
+            ),
+            si: format!("A signature of `{ident}` with these arguments that ignores what the task before it returns."),
+            delay: format!("A call of `{ident}` with these arguments. Options are chained; awaiting it sends it."),
+            batch: format!("Many calls of `{ident}`, published together; each item is a tuple of arguments."),
+            map: format!("One message that runs `{ident}` for each item, one after the other."),
+            starmap: format!(
+                "One message that runs `{ident}` for each item, a tuple of arguments, one after the other."
+            ),
+            chunks: format!("A group of messages that each run `{ident}` for `size` items, one after the other."),
+        }
+    }
+}

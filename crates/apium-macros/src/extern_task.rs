@@ -1,0 +1,256 @@
+//! `extern_task! { … }`: tasks whose body is in another program, described so that they can be called with types.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Result, ReturnType, Token, Type, Visibility};
+use syn::{parenthesized, token};
+
+use crate::calls::{Calls, Given, Place, wire_ident};
+use crate::function::{self, is_ours, last_word, owned};
+use crate::options::{self, Options};
+
+/// The options that a caller has a say in.
+const OF_CALLERS: [&str; 9] =
+    ["name", "namespace", "queue", "priority", "serializer", "compression", "expires", "time_limit", "soft_time_limit"];
+
+pub(crate) fn extern_task(items: TokenStream) -> TokenStream {
+    match syn::parse2::<Stubs>(items) {
+        Ok(Stubs(stubs)) => stubs.iter().map(|stub| stub.expand().unwrap_or_else(Error::into_compile_error)).collect(),
+        Err(error) => error.into_compile_error(),
+    }
+}
+
+struct Stubs(Vec<Stub>);
+
+/// One task.
+struct Stub {
+    attributes: Vec<Attribute>,
+    vis: Visibility,
+    ident: Ident,
+    parameters: Vec<Parameter>,
+    output: ReturnType,
+}
+
+struct Parameter {
+    name: Ident,
+    ty: Type,
+    default: Option<Expr>,
+    /// Whether it stands behind the `*`.
+    keyword_only: bool,
+}
+
+impl Parse for Stubs {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut stubs = Vec::new();
+        while !input.is_empty() {
+            stubs.push(input.parse()?);
+        }
+        Ok(Self(stubs))
+    }
+}
+
+impl Parse for Stub {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        if input.peek(Token![async]) {
+            return Err(input.error("where the body runs is decided where it is: write `fn` alone"));
+        }
+        input.parse::<Token![fn]>()?;
+        let ident = input.parse()?;
+        if input.peek(Token![<]) {
+            return Err(input.error("a task cannot be generic: its name on the wire stands for one function"));
+        }
+        let inner;
+        parenthesized!(inner in input);
+        let parameters = parameters(&inner)?;
+        let output = input.parse()?;
+        if input.peek(token::Brace) {
+            return Err(input.error("the body of this task is in another program: write `;` here"));
+        }
+        input.parse::<Token![;]>()?;
+        Ok(Self { attributes, vis, ident, parameters, output })
+    }
+}
+
+fn parameters(input: ParseStream<'_>) -> Result<Vec<Parameter>> {
+    let mut parameters: Vec<Parameter> = Vec::new();
+    let mut keyword_only = false;
+    while !input.is_empty() {
+        if input.peek(Token![*]) {
+            let star = input.parse::<Token![*]>()?;
+            if std::mem::replace(&mut keyword_only, true) {
+                return Err(Error::new(star.span(), "`*` comes once: what stands behind it is sent by keyword"));
+            }
+        } else {
+            parameters.push(parameter(input, keyword_only, parameters.last())?);
+        }
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
+    }
+    Ok(parameters)
+}
+
+fn parameter(input: ParseStream<'_>, keyword_only: bool, before: Option<&Parameter>) -> Result<Parameter> {
+    let wrong =
+        |span: Span| Error::new(span, "write a parameter here: its name in the other program, `:`, and its type");
+    if !input.peek(Ident::peek_any) || input.peek(Token![self]) {
+        return Err(wrong(input.span()));
+    }
+    let name = input.call(Ident::parse_any)?;
+    input.parse::<Token![:]>().map_err(|_| wrong(name.span()))?;
+    let ty: Type = input.parse()?;
+    owned(&ty)?;
+    if last_word(&ty).is_some_and(|word| word == "Ctx" || word == "State") {
+        let text = "what a task takes from its worker is given where its body is; name what the caller gives";
+        return Err(Error::new_spanned(&ty, text));
+    }
+    let default = match input.parse::<Option<Token![=]>>()? {
+        Some(_) => Some(input.parse::<Expr>()?),
+        None => None,
+    };
+    let after_a_default = before.is_some_and(|before| before.default.is_some() && !before.keyword_only);
+    if after_a_default && default.is_none() && !keyword_only && !collects(&ty) {
+        let text = "a parameter without a default cannot stand behind one that has a default";
+        return Err(Error::new_spanned(&ty, text));
+    }
+    Ok(Parameter { name, ty, default, keyword_only })
+}
+
+/// Whether it is Python's `*args` or `**kwargs`.
+fn collects(ty: &Type) -> bool {
+    last_word(ty).is_some_and(|word| word == "Args" || word == "Kwargs")
+}
+
+impl Parameter {
+    fn given(&self, index: usize) -> Given {
+        let Self { name, ty, default, keyword_only } = self;
+        let wire = name.unraw().to_string();
+        let bare = ty.to_token_stream();
+        let optional = default.is_some() || collects(ty);
+        let first = (!keyword_only && !collects(ty)).then(|| bare.clone());
+        let (place, ty) = match last_word(ty) {
+            Some(word) if word == "Args" => (Place::Rest, bare),
+            Some(word) if word == "Kwargs" => (Place::Keywords, bare),
+            _ if default.is_some() => {
+                (Place::Optional(wire.clone()), quote_spanned!(ty.span()=> ::apium::__private::Keyword<#bare>))
+            }
+            _ if *keyword_only => (Place::Keyword(wire.clone()), bare),
+            _ => (Place::Positional, bare),
+        };
+        Given { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, place, first, optional }
+    }
+
+    /// A function that is never called: the default is a value of the type.
+    fn checked_default(&self) -> Option<TokenStream> {
+        let (default, ty) = (self.default.as_ref()?, &self.ty);
+        let into = match default {
+            Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => quote_spanned!(default.span()=> .into()),
+            _ => quote!(),
+        };
+        Some(quote_spanned!(default.span()=> const _: fn() -> #ty = || #default #into;))
+    }
+
+    fn declared(&self) -> Option<TokenStream> {
+        let name = self.name.unraw().to_string();
+        match (collects(&self.ty), &self.default) {
+            (true, _) => None,
+            (false, None) => Some(quote!(::apium::__private::Parameter::required(#name))),
+            (false, Some(_)) => Some(quote!(::apium::__private::Parameter::optional(#name))),
+        }
+    }
+}
+
+impl Stub {
+    fn expand(&self) -> Result<TokenStream> {
+        let options = self.options()?;
+        let (ident, vis) = (&self.ident, &self.vis);
+        let kept: Vec<&Attribute> = self.attributes.iter().filter(|attr| !is_ours(attr.path(), "task")).collect();
+        let cfgs = kept.iter().filter(|attr| attr.path().is_ident("cfg"));
+        let definition = self.definition(&options);
+        let given = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.given(index));
+        let output = function::output(&self.output).tokens();
+        let calls = Calls { ident, vis, output, given: given.collect(), constructor: format_ident!("of_extern") };
+        let calls = calls.expand();
+        let defaults = self.parameters.iter().filter_map(Parameter::checked_default);
+        let doc = format!("The task `{}`, whose body is in another program: how it is called.", ident.unraw());
+        Ok(quote! {
+            #(#kept)*
+            #[doc = #doc]
+            #[allow(non_camel_case_types, clippy::allow_attributes)]
+            #vis struct #ident {}
+
+            #(#cfgs)*
+            #[allow(clippy::allow_attributes, clippy::all)]
+            const _: () = {
+                #definition
+                #calls
+                #(#defaults)*
+            };
+        })
+    }
+
+    fn options(&self) -> Result<Options> {
+        let mut tasks = self.attributes.iter().filter(|attr| is_ours(attr.path(), "task"));
+        let unnamed = "name the task as its own program does: `#[task(name = \"ml.tasks.embed\")]`";
+        let Some(attr) = tasks.next() else { return Err(Error::new(self.ident.span(), unnamed)) };
+        if let Some(second) = tasks.next() {
+            return Err(Error::new_spanned(second, "one `#[task(…)]` is enough"));
+        }
+        let tokens = match &attr.meta {
+            syn::Meta::List(list) => list.tokens.clone(),
+            _ => TokenStream::new(),
+        };
+        let options = options::parse(tokens)?;
+        if let Some(key) = options.given.iter().find(|key| !OF_CALLERS.iter().any(|known| *key == known)) {
+            let known = OF_CALLERS.join(", ");
+            let text = format!("`{key}` is decided where the body of the task is; here stand {known}");
+            return Err(Error::new(key.span(), text));
+        }
+        match (&options.name, &options.namespace) {
+            (None, None) => Err(Error::new_spanned(attr, unnamed)),
+            _ => Ok(options),
+        }
+    }
+
+    fn definition(&self, options: &Options) -> TokenStream {
+        let function = self.ident.unraw().to_string();
+        let name = match (&options.name, &options.namespace) {
+            (Some(name), _) => name.clone(),
+            (None, Some(namespace)) => LitStr::new(&format!("{}.{function}", namespace.value()), namespace.span()),
+            (None, None) => LitStr::new(&function, self.ident.span()),
+        };
+        let assignments = &options.assignments;
+        let named = self.parameters.iter().filter_map(Parameter::declared);
+        let has = |word: &str| self.parameters.iter().any(|p| last_word(&p.ty).is_some_and(|found| found == word));
+        let (var_args, var_kwargs) = (has("Args"), has("Kwargs"));
+        quote! {
+            const __APIUM_TASK: &str = #name;
+            static __APIUM_DEFINITION: ::apium::__private::TaskDef = ::apium::__private::TaskDef {
+                name: __APIUM_TASK,
+                aliases: &[],
+                parameters: ::apium::__private::ParameterList {
+                    function: #function,
+                    named: &[#(#named),*],
+                    var_args: #var_args,
+                    var_kwargs: #var_kwargs,
+                },
+                options: || {
+                    #[allow(unused_mut)]
+                    let mut options = ::apium::__private::TaskOptions::NEW;
+                    #(#assignments)*
+                    options
+                },
+                hooks: ::apium::__private::Hooks::NONE,
+                needs: &[],
+                takes_ctx: false,
+                run: ::apium::__private::TaskFn::Blocking(::apium::__private::elsewhere),
+                location: ::core::concat!(::core::file!(), ":", ::core::line!()),
+            };
+        }
+    }
+}
