@@ -236,6 +236,19 @@ async fn feature_4_1_06_on_message_sees_the_states_of_the_task_alone() {
 }
 
 #[tokio::test]
+async fn feature_4_1_06_on_message_sees_the_state_that_is_found_by_looking_once() {
+    let (app, _) = kit::app().await;
+    store(&app, "t", "SUCCESS", "1").await;
+    let result = app.result::<i64>("t");
+    for known in [false, true] {
+        let seen = Arc::new(Mutex::new(0));
+        let count = seen.clone();
+        let get = result.get().timeout(Duration::ZERO).on_message(move |_| *count.lock().unwrap() += 1);
+        assert_eq!((get.await.unwrap(), *seen.lock().unwrap()), (1, 1), "known before: {known}");
+    }
+}
+
+#[tokio::test]
 async fn feature_4_1_09_a_callback_gets_the_id_and_the_value() {
     let (app, _) = kit::app().await;
     store(&app, "t", "SUCCESS", "4").await;
