@@ -9,7 +9,7 @@ use apium_transport::chord::ChordCount;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;
-use crate::result_trees::{fail, store, tuple};
+use crate::result_trees::{fail, soon, store, tuple};
 use crate::watched_backend::{self, Seen};
 
 const HEADER: &str = r#"[["header", null], [[["a", null], null], [["b", null], null], [["c", null], null]]]"#;
@@ -68,7 +68,7 @@ async fn the_tasks_of_a_chain_are_counted() {
     assert_eq!(last.progress().await.unwrap(), of(1, 2));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_tells_of_each_end_and_then_ends() {
     let (app, eye) = watched_backend::app().await;
     store(&app, "a", "SUCCESS", "1").await;
@@ -81,21 +81,21 @@ async fn a_stream_tells_of_each_end_and_then_ends() {
     assert!(stream.next().now_or_never().is_none(), "only ends are told of");
     fail(&app, "b", "builtins.ValueError", "boom").await;
     store(&app, "c", "SUCCESS", "3").await;
-    let rest: Vec<Progress> = stream.try_collect().await.unwrap();
+    let rest: Vec<Progress> = soon(stream.try_collect()).await.unwrap();
     assert_eq!(rest, [of(2, 3), of(3, 3)]);
     assert_eq!(eye.take(), [Seen::Watch(["a", "b", "c"].map(Into::into).into())]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_of_a_chord_ends_with_its_body() {
     let (app, _) = kit::app().await;
     store(&app, "a", "SUCCESS", "1").await;
     store(&app, "body", "SUCCESS", "1").await;
-    let all: Vec<Progress> = body(&app).progress_stream().try_collect().await.unwrap();
+    let all: Vec<Progress> = soon(body(&app).progress_stream().try_collect()).await.unwrap();
     assert_eq!((all.first(), all.last()), (Some(&of(0, 3)), Some(&of(3, 3))));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn members_of_groups_inside_are_counted_and_what_will_never_run_is_over() {
     let (app, _) = kit::app().await;
     let nested = r#"[["g", null], [[["in", null], [[["y", null], null], [["z", null], null]]], [["w2", [["w1", null], null]], null]]]"#;
@@ -104,7 +104,7 @@ async fn members_of_groups_inside_are_counted_and_what_will_never_run_is_over() 
     assert_eq!(group.progress().await.unwrap(), of(1, 3));
     fail(&app, "w1", "builtins.ValueError", "boom").await;
     store(&app, "z", "SUCCESS", "1").await;
-    let all: Vec<Progress> = group.progress_stream().try_collect().await.unwrap();
+    let all: Vec<Progress> = soon(group.progress_stream().try_collect()).await.unwrap();
     assert_eq!(all.last(), Some(&of(3, 3)));
     let nothing = GroupResult::<Json>::new(&app, "nothing", Vec::new());
     assert!(nothing.progress().await.unwrap().is_complete());

@@ -15,7 +15,7 @@ use apium_protocol::state::State;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;
-use crate::result_trees::{fail, json, store, tuple, vector};
+use crate::result_trees::{fail, json, soon, store, tuple, vector};
 use crate::watched_backend::{self, Seen};
 
 fn set(app: &App, ids: &[&str]) -> ResultSet<i64> {
@@ -49,7 +49,7 @@ async fn feature_4_2_01_a_set_has_each_result_once() {
     assert_eq!(results.get().await.unwrap(), Vec::<i64>::new());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn feature_4_2_02_join_keeps_the_order_and_raises_the_first_failure_that_it_sees() {
     let (app, _) = kit::app().await;
     let results = set(&app, &["a", "b", "c"]);
@@ -58,7 +58,7 @@ async fn feature_4_2_02_join_keeps_the_order_and_raises_the_first_failure_that_i
     assert!(join.as_mut().now_or_never().is_none());
     assert_eq!(results.get().timeout(Duration::ZERO).await.unwrap_err().kind(), ErrorKind::Timeout);
     fail(&app, "b", "builtins.ValueError", "boom").await;
-    assert_eq!(join.await.unwrap_err().kind(), ErrorKind::TaskFailed, "although a is not over");
+    assert_eq!(soon(join).await.unwrap_err().kind(), ErrorKind::TaskFailed, "although a is not over");
     assert_eq!(results.maybe_throw().await.unwrap_err().kind(), ErrorKind::TaskFailed);
     store(&app, "a", "SUCCESS", "1").await;
     let outcomes = results.get().timeout(Duration::ZERO).outcomes().await.unwrap();
@@ -66,7 +66,7 @@ async fn feature_4_2_02_join_keeps_the_order_and_raises_the_first_failure_that_i
     assert_eq!(set(&app, &["c", "a"]).get().await.unwrap(), [3, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn feature_4_2_02_a_callback_gets_values_as_they_come() {
     let (app, _) = kit::app().await;
     let mut seen = Vec::new();
@@ -76,11 +76,12 @@ async fn feature_4_2_02_a_callback_gets_values_as_they_come() {
         store(&app, "b", "SUCCESS", "2").await;
         store(&app, "a", "SUCCESS", "1").await;
     };
-    let (joined, ()) = tokio::join!(join, run);
+    let (joined, ()) = tokio::join!(soon(join), run);
     joined.unwrap();
     assert_eq!(seen, [("b".to_owned(), 2), ("a".to_owned(), 1)]);
     fail(&app, "c", "builtins.ValueError", "boom").await;
-    let error = set(&app, &["c", "never"]).get().callback(|_, _| panic!("nothing has a value")).await.unwrap_err();
+    let refused = set(&app, &["c", "never"]).get().callback(|_, _| panic!("nothing has a value"));
+    let error = soon(refused).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TaskFailed);
 }
 
@@ -126,10 +127,12 @@ async fn feature_4_2_05_forget_is_one_call_for_all() {
 #[tokio::test]
 async fn feature_4_2_06_a_join_is_a_future_that_may_be_joined_later() {
     let (app, _) = kit::app().await;
-    let then = tokio::spawn(set(&app, &["a", "b"]).join().into_future().map(|values| values.map(|all| all.len())));
-    store(&app, "b", "SUCCESS", "2").await;
-    store(&app, "a", "SUCCESS", "1").await;
-    assert_eq!(then.await.unwrap().unwrap(), 2);
+    let then = set(&app, &["a", "b"]).join().into_future().map(|values| values.map(|all| all.len()));
+    let run = async {
+        store(&app, "b", "SUCCESS", "2").await;
+        store(&app, "a", "SUCCESS", "1").await;
+    };
+    assert_eq!(tokio::join!(then, run).0.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -168,7 +171,7 @@ async fn feature_4_2_07_a_group_that_celery_saved_is_restored_as_it_was() {
     assert!(GroupResult::<Json>::restore(&app, "nobody-saved").await.unwrap().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn feature_4_2_08_members_that_are_groups_have_lists_as_values() {
     let (app, _) = kit::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
@@ -180,7 +183,7 @@ async fn feature_4_2_08_members_that_are_groups_have_lists_as_values() {
     }
     assert_eq!(group.states().await.unwrap(), [State::Success, State::Pending, State::Success]);
     assert_eq!(group.completed_count().await.unwrap(), 2);
-    let (values, ()) = tokio::join!(group.get(), store(&app, "z", "SUCCESS", "3"));
+    let (values, ()) = tokio::join!(soon(group.get().into_future()), store(&app, "z", "SUCCESS", "3"));
     let values: Vec<String> = values.unwrap().iter().map(|value| value.as_str().to_owned()).collect();
     assert_eq!(values, ["1", "[2, 3]", "4"]);
     let lists = r#"[["gg", null], [[["inner", null], [[["y", null], null], [["z", null], null]]]]]"#;
@@ -190,7 +193,7 @@ async fn feature_4_2_08_members_that_are_groups_have_lists_as_values() {
     assert_eq!(alone.get().await.unwrap(), [1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_failures_that_are_there_the_first_member_s_is_raised() {
     let (app, _) = kit::app().await;
     for id in ["b", "c", "d", "e"] {
@@ -201,12 +204,12 @@ async fn of_failures_that_are_there_the_first_member_s_is_raised() {
         if looked {
             assert!(results.failed().await.unwrap());
         }
-        let error = results.get().await.unwrap_err();
+        let error = soon(results.get().into_future()).await.unwrap_err();
         assert!(error.to_string().contains("task b"), "{error}");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failure_inside_a_group_of_a_group_is_the_members() {
     let (app, _) = kit::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
@@ -214,25 +217,25 @@ async fn a_failure_inside_a_group_of_a_group_is_the_members() {
         store(&app, id, "SUCCESS", value).await;
     }
     fail(&app, "z", "builtins.ValueError", "boom").await;
-    assert!(group.get().await.unwrap_err().to_string().contains("task z"));
-    let outcomes = group.get().outcomes().await.unwrap();
+    assert!(soon(group.get().into_future()).await.unwrap_err().to_string().contains("task z"));
+    let outcomes = soon(group.get().outcomes()).await.unwrap();
     assert!(matches!(&outcomes[..], [Outcome::Value(_), Outcome::Failed(_), Outcome::Value(_)]), "{outcomes:?}");
     assert_eq!(group.states().await.unwrap(), [State::Success, State::Failure, State::Success]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_group_at_the_end_of_a_chain_that_failed_is_not_waited_for() {
     let (app, _) = kit::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
-    let (error, ()) = tokio::join!(group.get(), fail(&app, "first", "builtins.ValueError", "boom"));
+    let (error, ()) = tokio::join!(soon(group.get().into_future()), fail(&app, "first", "builtins.ValueError", "boom"));
     assert!(error.unwrap_err().to_string().contains("task first"));
-    let outcomes = group.get().outcomes().await.unwrap();
+    let outcomes = soon(group.get().outcomes()).await.unwrap();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed(_))), "{outcomes:?}");
-    let ended: Vec<_> = group.get().iter_native().unwrap().try_collect().await.unwrap();
+    let ended: Vec<_> = soon(group.get().iter_native().unwrap().try_collect()).await.unwrap();
     assert_eq!(ended.len(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_member_behind_a_failed_task_ends_with_it_and_the_others_by_themselves() {
     let (app, _) = kit::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
@@ -242,11 +245,11 @@ async fn a_member_behind_a_failed_task_ends_with_it_and_the_others_by_themselves
     for (id, value) in [("x", "1"), ("y", "2"), ("z", "3")] {
         store(&app, id, "SUCCESS", value).await;
     }
-    let outcomes = outcomes.await.unwrap();
+    let outcomes = soon(outcomes).await.unwrap();
     assert!(matches!(&outcomes[..], [Outcome::Value(_), Outcome::Value(_), Outcome::Failed(_)]), "{outcomes:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_group_comes_before_another_result() {
     let (app, _) = kit::app().await;
     let header =
@@ -256,5 +259,5 @@ async fn a_group_comes_before_another_result() {
     assert_eq!(json(&body.as_tuple()), serde_json::from_str::<serde_json::Value>(expected).unwrap());
     assert_eq!(AsyncResult::from(header.clone()).as_tuple(), header.as_tuple());
     fail(&app, "p", "builtins.ValueError", "boom").await;
-    assert!(body.get().await.unwrap_err().to_string().contains("task p"));
+    assert!(soon(body.get().into_future()).await.unwrap_err().to_string().contains("task p"));
 }

@@ -66,6 +66,11 @@ fn chord(app: &App) -> AsyncResult<i64> {
     AsyncResult::of_tuple(app, &tuple(&format!(r#"[["body", {header}], null]"#)))
 }
 
+/// A wait that would last for ever fails its test: where time is paused, at once.
+pub(crate) async fn soon<F: Future>(work: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), work).await.unwrap()
+}
+
 fn class_of(error: &apium_app::error::Error) -> String {
     error.failure().unwrap().exception().exc_type.to_string()
 }
@@ -117,7 +122,7 @@ async fn feature_4_1_11_and_4_1_12_and_4_1_14_what_each_state_counts_as() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn scenario_13_the_failure_in_a_chain_is_raised_by_its_end() {
     let (app, _) = kit::app().await;
     let last = chain(&app);
@@ -131,27 +136,27 @@ async fn scenario_13_the_failure_in_a_chain_is_raised_by_its_end() {
     assert!(last.failed().await.unwrap());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn scenario_14_a_revoked_task_of_a_chain_ends_the_wait_for_the_last() {
     let (app, _) = kit::app().await;
     let last = chain(&app);
-    let (error, ()) = tokio::join!(last.get(), revoke(&app, "first"));
+    let (error, ()) = tokio::join!(soon(last.get().into_future()), revoke(&app, "first"));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::TaskRevoked);
     // Who asks what became of it does not wait for ever either.
-    assert!(matches!(last.get().outcome().await.unwrap(), Outcome::Revoked(_)));
+    assert!(matches!(soon(last.get().outcome()).await.unwrap(), Outcome::Revoked(_)));
     assert_eq!(last.state().await.unwrap(), State::Pending);
     let polled = chain(&app).get().timeout(Duration::ZERO).await.unwrap_err();
     assert_eq!(polled.kind(), ErrorKind::TaskRevoked, "looking once sees it too");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn scenario_17_a_failed_header_is_raised_before_the_error_of_the_body() {
     let (app, _) = kit::app().await;
     for (id, value) in [("a", "1"), ("c", "3")] {
         store(&app, id, "SUCCESS", value).await;
     }
     let waiting = chord(&app);
-    let (error, ()) = tokio::join!(waiting.get(), fail(&app, "b", "builtins.ValueError", "boom"));
+    let (error, ()) = tokio::join!(soon(waiting.get().into_future()), fail(&app, "b", "builtins.ValueError", "boom"));
     assert_eq!(class_of(&error.unwrap_err()), "ValueError", "while it waits");
     fail(&app, "body", "celery.exceptions.ChordError", "Dependency b raised ValueError('boom')").await;
     for known in [false, true] {
@@ -166,7 +171,7 @@ async fn scenario_17_a_failed_header_is_raised_before_the_error_of_the_body() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_outcome_of_a_chord_whose_header_fails_is_its_own() {
     let (app, _) = kit::app().await;
     fail(&app, "b", "builtins.ValueError", "boom").await;
@@ -174,20 +179,20 @@ async fn the_outcome_of_a_chord_whose_header_fails_is_its_own() {
     let mut outcome = std::pin::pin!(body.get().outcome());
     assert!(outcome.as_mut().now_or_never().is_none(), "the body is still to be failed");
     fail(&app, "body", "celery.exceptions.ChordError", "Dependency b raised ValueError('boom')").await;
-    assert_eq!(outcome.await.unwrap().failure().unwrap().exception().exc_type, "ChordError");
+    assert_eq!(soon(outcome).await.unwrap().failure().unwrap().exception().exc_type, "ChordError");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_chain_in_a_header_that_will_not_end_ends_the_wait_for_the_body() {
     let (app, _) = kit::app().await;
     let header = r#"[["header", null], [[["a2", [["a1", null], null]], null], [["b", null], null]]]"#;
     let body = AsyncResult::<i64>::of_tuple(&app, &tuple(&format!(r#"[["body", {header}], null]"#)));
     revoke(&app, "a1").await;
-    assert_eq!(body.get().await.unwrap_err().kind(), ErrorKind::TaskRevoked);
-    assert!(matches!(body.get().outcome().await.unwrap(), Outcome::Revoked(_)));
+    assert_eq!(soon(body.get().into_future()).await.unwrap_err().kind(), ErrorKind::TaskRevoked);
+    assert!(matches!(soon(body.get().outcome()).await.unwrap(), Outcome::Revoked(_)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn feature_4_1_05_one_watch_is_for_everything_before() {
     let (app, eye) = watched_backend::app().await;
     let body = chord(&app);
@@ -228,6 +233,19 @@ async fn feature_4_1_06_on_message_sees_the_states_of_the_task_alone() {
     assert_eq!(value.unwrap(), 1);
     let states = ["STARTED", "SUCCESS"].map(|state| ("\"last\"".to_owned(), format!("\"{state}\"")));
     assert_eq!(*seen.lock().unwrap(), states);
+}
+
+#[tokio::test]
+async fn feature_4_1_06_on_message_sees_the_state_that_is_found_by_looking_once() {
+    let (app, _) = kit::app().await;
+    store(&app, "t", "SUCCESS", "1").await;
+    let result = app.result::<i64>("t");
+    for known in [false, true] {
+        let seen = Arc::new(Mutex::new(0));
+        let count = seen.clone();
+        let get = result.get().timeout(Duration::ZERO).on_message(move |_| *count.lock().unwrap() += 1);
+        assert_eq!((get.await.unwrap(), *seen.lock().unwrap()), (1, 1), "known before: {known}");
+    }
 }
 
 #[tokio::test]
@@ -280,7 +298,7 @@ async fn feature_4_1_15_collect_walks_the_tree() {
     assert_eq!(eye.take(), expected, "a level is read at once, and nothing twice");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn feature_4_2_09_collect_walks_groups_and_waits() {
     let (app, _) = kit::app().await;
     let group = r#"[["g", null], [[["b0", null], null], [["b1", null], null]]]"#;
@@ -296,7 +314,7 @@ async fn feature_4_2_09_collect_walks_groups_and_waits() {
         .stream()
         .unwrap()
         .map_ok(|(result, value)| (result.id().to_string(), value.as_str().to_owned()));
-    let (all, ()) = tokio::join!(all.try_collect::<Vec<_>>(), run);
+    let (all, ()) = tokio::join!(soon(all.try_collect::<Vec<_>>()), run);
     let expected = [("a", "\"sent\""), ("g", "[0, null]"), ("b0", "0"), ("b1", "null"), ("leaf", "1")];
     assert_eq!(all.unwrap(), expected.map(|(id, value)| (id.to_owned(), value.to_owned())));
     assert_eq!(app.result::<Json>("a").get_leaf().await.unwrap().as_str(), "1");
@@ -356,11 +374,12 @@ async fn feature_4_1_16_iterdeps_names_who_sent_what_and_graph_draws_it() {
     assert_eq!(graph.to_dot(), dot.join("\n"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_task_that_lists_itself_is_gone_into_once() {
     let (app, _) = kit::app().await;
     succeed(&app, "a", "1", &[r#"[["a", null], null]"#]).await;
-    assert_eq!(app.result::<Json>("a").collect().await.unwrap().len(), 2);
+    let all = app.result::<Json>("a").collect().stream().unwrap().take(10);
+    assert_eq!(all.try_collect::<Vec<_>>().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -383,9 +402,9 @@ async fn feature_4_1_17_forget_deletes_the_groups_before_too() {
 async fn feature_4_1_20_a_wait_is_a_future_that_may_be_joined_later() {
     let (app, _) = kit::app().await;
     let result = app.result::<i64>("t");
-    let then = tokio::spawn(result.get().into_future().map(|value| value.map(|value| value + 1)));
-    store(&app, "t", "SUCCESS", "4").await;
-    assert_eq!(then.await.unwrap().unwrap(), 5);
+    let then = result.get().into_future().map(|value| value.map(|value| value + 1));
+    let (value, ()) = tokio::join!(then, store(&app, "t", "SUCCESS", "4"));
+    assert_eq!(value.unwrap(), 5);
 }
 
 #[tokio::test]
