@@ -6,6 +6,7 @@ mod building;
 mod calling;
 mod canvas_typed;
 mod canvas_vectors;
+mod compile_fail;
 mod context;
 mod groups;
 mod kit;
