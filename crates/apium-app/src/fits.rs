@@ -35,7 +35,7 @@ impl<T> Fits<Anything> for T {}
 /// Says that a signature with this first argument can be sent by itself: there is none left, or the task takes whatever comes.
 #[diagnostic::on_unimplemented(
     message = "the first argument (`{Self}`) of this signature is still to come: it cannot be sent by itself",
-    label = "a `{Self}` is missing",
+    label = "the `{Self}` is missing",
     note = "put it behind a task whose output it takes, or give it with `.partial(value)`"
 )]
 pub trait Complete: sealed::Sealed {}

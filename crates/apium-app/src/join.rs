@@ -34,6 +34,12 @@ pub fn join<S: SideBySide>(signatures: S) -> Join<S::In, S::Out> {
 }
 
 /// A tuple of signatures that take the same.
+#[diagnostic::on_unimplemented(
+    message = "these cannot stand side by side",
+    label = "no tuple of signatures that take the same",
+    note = "a join is a tuple of one to eight signatures, each with the same first argument still to come, or each with none",
+    note = "an immutable signature may be said to take whatever the others take: `.taking()`"
+)]
 pub trait SideBySide {
     /// What each takes from the task before.
     type In: ?Sized;

@@ -63,6 +63,11 @@ impl<Out> Signature<Anything, Out> {
     pub fn by_name(task: impl Into<String>, arguments: Result<Arguments>) -> Self {
         Self::task_of(Cow::Owned(task.into()), arguments, None, true)
     }
+
+    /// What takes anything takes this too: for a place among signatures that do.
+    pub fn taking<In: ?Sized>(self) -> Signature<In, Out> {
+        self.cast()
+    }
 }
 
 impl<In: ?Sized, Out> Signature<In, Out> {

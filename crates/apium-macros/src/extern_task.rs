@@ -86,7 +86,10 @@ fn parameters(input: ParseStream<'_>) -> Result<Vec<Parameter>> {
                 return Err(Error::new(star.span(), "`*` comes once: what stands behind it is sent by keyword"));
             }
         } else {
-            parameters.push(parameter(input, keyword_only, parameters.last())?);
+            let parameter = parameter(input, keyword_only, &parameters)?;
+            // As in Python: what stands behind `*args` cannot be given by position.
+            keyword_only |= is(&parameter.ty, "Args");
+            parameters.push(parameter);
         }
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -95,7 +98,7 @@ fn parameters(input: ParseStream<'_>) -> Result<Vec<Parameter>> {
     Ok(parameters)
 }
 
-fn parameter(input: ParseStream<'_>, keyword_only: bool, before: Option<&Parameter>) -> Result<Parameter> {
+fn parameter(input: ParseStream<'_>, keyword_only: bool, before: &[Parameter]) -> Result<Parameter> {
     let wrong =
         |span: Span| Error::new(span, "write a parameter here: its name in the other program, `:`, and its type");
     if !input.peek(Ident::peek_any) || input.peek(Token![self]) {
@@ -105,7 +108,7 @@ fn parameter(input: ParseStream<'_>, keyword_only: bool, before: Option<&Paramet
     input.parse::<Token![:]>().map_err(|_| wrong(name.span()))?;
     let ty: Type = input.parse()?;
     owned(&ty)?;
-    if last_word(&ty).is_some_and(|word| word == "Ctx" || word == "State") {
+    if is(&ty, "Ctx") || is(&ty, "State") {
         let text = "what a task takes from its worker is given where its body is; name what the caller gives";
         return Err(Error::new_spanned(&ty, text));
     }
@@ -113,9 +116,12 @@ fn parameter(input: ParseStream<'_>, keyword_only: bool, before: Option<&Paramet
         Some(_) => Some(input.parse::<Expr>()?),
         None => None,
     };
-    let after_a_default = before.is_some_and(|before| before.default.is_some() && !before.keyword_only);
-    if after_a_default && default.is_none() && !keyword_only && !collects(&ty) {
-        let text = "a parameter without a default cannot stand behind one that has a default";
+    let optional_before = before.iter().any(|before| before.default.is_some() && !before.keyword_only);
+    if optional_before && default.is_none() && !keyword_only && !is(&ty, "Kwargs") {
+        let text = match is(&ty, "Args") {
+            true => "further positional arguments cannot stand behind a parameter that may be left out",
+            false => "a parameter without a default cannot stand behind one that has a default",
+        };
         return Err(Error::new_spanned(&ty, text));
     }
     Ok(Parameter { name, ty, default, keyword_only })
@@ -123,7 +129,11 @@ fn parameter(input: ParseStream<'_>, keyword_only: bool, before: Option<&Paramet
 
 /// Whether it is Python's `*args` or `**kwargs`.
 fn collects(ty: &Type) -> bool {
-    last_word(ty).is_some_and(|word| word == "Args" || word == "Kwargs")
+    is(ty, "Args") || is(ty, "Kwargs")
+}
+
+fn is(ty: &Type, name: &str) -> bool {
+    last_word(ty).is_some_and(|word| word == name)
 }
 
 impl Parameter {
@@ -133,14 +143,14 @@ impl Parameter {
         let bare = ty.to_token_stream();
         let optional = default.is_some() || collects(ty);
         let first = (!keyword_only && !collects(ty)).then(|| bare.clone());
-        let (place, ty) = match last_word(ty) {
-            Some(word) if word == "Args" => (Place::Rest, bare),
-            Some(word) if word == "Kwargs" => (Place::Keywords, bare),
-            _ if default.is_some() => {
+        let (place, ty) = match () {
+            () if is(ty, "Args") => (Place::Rest, bare),
+            () if is(ty, "Kwargs") => (Place::Keywords, bare),
+            () if default.is_some() => {
                 (Place::Optional(wire.clone()), quote_spanned!(ty.span()=> ::apium::__private::Keyword<#bare>))
             }
-            _ if *keyword_only => (Place::Keyword(wire.clone()), bare),
-            _ => (Place::Positional, bare),
+            () if *keyword_only => (Place::Keyword(wire.clone()), bare),
+            () => (Place::Positional, bare),
         };
         Given { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, place, first, optional }
     }
@@ -226,7 +236,7 @@ impl Stub {
         };
         let assignments = &options.assignments;
         let named = self.parameters.iter().filter_map(Parameter::declared);
-        let has = |word: &str| self.parameters.iter().any(|p| last_word(&p.ty).is_some_and(|found| found == word));
+        let has = |word: &str| self.parameters.iter().any(|parameter| is(&parameter.ty, word));
         let (var_args, var_kwargs) = (has("Args"), has("Kwargs"));
         quote! {
             const __APIUM_TASK: &str = #name;

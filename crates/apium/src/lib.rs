@@ -22,9 +22,50 @@
 //! # }
 //! ```
 //!
-//! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `s` (a signature), `delay`
-//! (a call), `batch` (many calls) and `NAME`. A parameter `&Ctx` is the [context](context::Ctx) of the run, [`State<T>`](inject::State)
+//! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `delay` (a call), `batch`
+//! (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx` is the [context](context::Ctx) of the run, [`State<T>`](inject::State)
 //! is given by the app, everything else travels.
+//!
+//! # Workflows
+//!
+//! ```
+//! use apium::prelude::*;
+//!
+//! #[task(name = "flow.add")]
+//! async fn add(x: i64, y: i64) -> TaskResult<i64> {
+//!     Ok(x + y)
+//! }
+//!
+//! #[task(name = "flow.sum")]
+//! fn sum(numbers: Vec<i64>) -> i64 {
+//!     numbers.iter().sum()
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let app = App::test().build().await?;
+//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p`: the first argument comes from the left
+//! let chord: Signature<(), i64> = group((0..10).map(|i| add::s(i, i))) | sum::p();
+//! let (chain, chord) = (chain.send(&app).await?, chord.send(&app).await?);
+//! app.drain().await;
+//! assert_eq!(chain.get().await?, 16);
+//! assert_eq!(chord.get().await?, 90);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What does not fit together does not compile:
+//!
+//! ```compile_fail
+//! # use apium::prelude::*;
+//! # #[task] fn add(x: i64, y: i64) -> i64 { x + y }
+//! # #[task] fn sum(numbers: Vec<i64>) -> i64 { numbers.iter().sum() }
+//! let wrong = add::s(2, 2) | sum::p();
+//! // the output of the left task (`i64`) does not fit the first argument of the right task (`Vec<i64>`)
+//! ```
+//!
+//! [`signature`], [`group`], [`join`], [`map`] and [`chain`] say more. [`extern_task!`] describes tasks of other programs, so that they
+//! take part with their types.
 //!
 //! # A program with a worker
 //!
@@ -51,7 +92,8 @@
 //! # Where things are
 //!
 //! - [`prelude`] has what most programs use; `use apium::prelude::*`.
-//! - Calling: [`call`] (options), [`signature`], [`group`], [`result`], [`group_result`].
+//! - Calling: [`call`] (options), [`signature`], [`fits`] (what stands behind what), [`group`], [`join`], [`chain`], [`map`],
+//!   [`result`], [`group_result`]; [`canvas`] is the same without types.
 //! - A run: [`context`], [`request`], [`task_error`], [`failure`], [`inject`], [`task_impl`] (task classes).
 //! - The app: [`app`], [`builder`], [`config`] (every setting), [`routing`].
 //! - Running: `worker` and `local`, with the feature `worker`; [`testing`] the same in virtual time.

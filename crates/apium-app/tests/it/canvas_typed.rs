@@ -171,6 +171,7 @@ fn feature_3_1_03_an_immutable_signature_stands_behind_anything_and_alone() {
     assert_eq!(whole(&chain), "[add, show, add]");
     let wire = done.to_wire().unwrap();
     assert!(wire.immutable);
+    assert_eq!(group([add(1, 1), done.taking()]).len(), 2);
     let of_chain: Signature<Anything, i64> = (add(1, 2) | mul_p(2)).into_immutable();
     let Node::Chain(chain) = of_chain.node() else { panic!("{of_chain}") };
     assert!(matches!(&chain.steps[0], Node::Task(task) if task.immutable));

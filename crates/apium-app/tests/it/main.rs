@@ -7,6 +7,7 @@ mod calling;
 mod canvas_size;
 mod canvas_typed;
 mod canvas_vectors;
+mod compile_fail;
 mod context;
 mod groups;
 mod kit;

@@ -31,6 +31,7 @@ macro_rules! examples {
 }
 
 examples! {
+    canvas: "16 90 hello you: 2 15";
     guide_calling: "5 + 5 = 10";
     guide_class_task: "2 + 2 + 1 = 5";
     guide_defining: "hello you";
