@@ -10,7 +10,7 @@ import importlib
 import sys
 import traceback
 
-from celery import chain, chord, group
+from celery import group
 from celery.result import AsyncResult, GroupResult
 from kombu import Exchange
 from kombu.utils.json import dumps, loads
@@ -74,19 +74,6 @@ def send_group(task, args, save=False):
     if save:
         sent.save()
     return {"id": sent.id, "members": [member.id for member in sent]}
-
-
-@operation
-def send_with(task, args, links):
-    """Calls a task with what follows it: `link`, `link_error`, `chain` or `chord`; of a chord both tasks of its header."""
-    first, following = tasks.app.tasks[task].s(*args), tasks.echo.s()
-    ways = {
-        "link": lambda: [first.apply_async(link=following)],
-        "link_error": lambda: [first.apply_async(link_error=tasks.errback1.s())],
-        "chain": lambda: [chain(first, following).apply_async().parent],
-        "chord": lambda: chord([first.clone(), first.clone()], following).apply_async().parent.results,
-    }
-    return {"ids": [sent.id for link in links for sent in ways[link]()]}
 
 
 @operation

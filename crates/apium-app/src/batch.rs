@@ -6,19 +6,18 @@ use apium_protocol::record::ResultTuple;
 use apium_protocol::signature::Signature as WireSignature;
 
 use crate::app::App;
-use crate::call::{note_child, send_call, send_node};
+use crate::call::{send_call, send_node};
 use crate::call_options::CallOptions;
 use crate::canvas::node::Node;
 use crate::canvas::stamp::{StampVisitor, Stamps};
+use crate::current::note_child;
 use crate::error::{Error, Result};
 use crate::fits::Complete;
 use crate::prepare::CallSpec;
+use crate::publisher::AT_ONCE;
 use crate::result::AsyncResult;
 use crate::setters::{call_options, links};
 use crate::signature::Signature;
-
-/// How many messages are published at once.
-pub(crate) const AT_ONCE: usize = 2_000;
 
 /// Calls that are sent together. Options given here go to every call, over its own.
 #[must_use = "nothing is sent until `send_all` is called"]

@@ -2,7 +2,6 @@
 
 use std::future::IntoFuture;
 
-use apium_protocol::id::TaskId;
 use apium_protocol::record::ResultTuple;
 use apium_protocol::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
@@ -16,9 +15,10 @@ use crate::canvas::plan::Given;
 use crate::canvas::send::send_through;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
-use crate::error::{Error, ErrorKind, Result};
+use crate::current::note_child;
+use crate::error::{Error, Result};
 use crate::fits::Complete;
-use crate::local::LocalRun;
+use crate::here;
 use crate::prepare::CallSpec;
 use crate::producer::Producer;
 use crate::publisher::Publisher;
@@ -110,7 +110,7 @@ impl<Out> Call<Out> {
     /// failure. For several tasks, the failure of one that others wait for.
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
-            Node::Task(task) => apply(app, task.call).await,
+            Node::Task(task) => here::apply(app, task.call).await,
             node => Box::pin(applied::apply(app, node)).await,
         }
     }
@@ -199,7 +199,7 @@ impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
 pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         match app.registry().get(&call.task) {
-            Some(_) if !call.by_name => return apply(app, call).await,
+            Some(_) if !call.by_name => return here::apply(app, call).await,
             _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
         }
     }
@@ -218,36 +218,4 @@ pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -
         return applied::apply(app, node).await;
     }
     Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, Given::default()).await?))
-}
-
-/// Notes a result among the children of the running task, if one runs.
-pub(crate) fn note_child(child: impl FnOnce() -> ResultTuple) {
-    if let Some(ctx) = current::get() {
-        ctx.add_children(child());
-    }
-}
-
-pub(crate) async fn apply<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
-    let Some(task) = app.registry().get(&spec.task).cloned() else {
-        return Err(Error::new(
-            ErrorKind::NotRegistered,
-            format!("run {} here: no task of that name is registered in this program", spec.task),
-        ));
-    };
-    let Some(runner) = app.local_runner().cloned() else {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("run {} here: the app has no local runner; build it with the feature `worker`", spec.task),
-        ));
-    };
-    let backend = app.backend_for(&task).cloned();
-    let prepared = app.publisher().prepare(spec)?;
-    let throws = app.config().task_eager_propagates;
-    let id: TaskId = prepared.id;
-    let document = runner.run(app.clone(), LocalRun::new(task, prepared.outgoing.message, throws)).await?;
-    let result = AsyncResult::eager(app, id, backend, document);
-    if throws {
-        result.raise_if_failed()?;
-    }
-    Ok(result)
 }

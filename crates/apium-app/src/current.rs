@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::future::Future;
 
+use apium_protocol::record::ResultTuple;
+
 use crate::context::Ctx;
 use crate::plain_code::PlainCode;
 
@@ -38,6 +40,13 @@ pub fn enter<R>(ctx: Ctx, run: impl FnOnce() -> R) -> R {
 /// The context of the task that runs here, if one does. A thread or a spawned tokio task of the task's own has none.
 pub fn get() -> Option<Ctx> {
     ENTERED.with_borrow(|stack| stack.last().cloned()).or_else(|| RUNNING.try_with(Clone::clone).ok())
+}
+
+/// Notes a result among the children of the running task, if one runs.
+pub(crate) fn note_child(child: impl FnOnce() -> ResultTuple) {
+    if let Some(ctx) = get() {
+        ctx.add_children(child());
+    }
 }
 
 /// Whether a plain task function runs on this thread, where blocking is allowed.

@@ -29,6 +29,7 @@ pub mod get;
 pub mod graph;
 pub mod group;
 pub mod group_result;
+mod here;
 pub mod inject;
 pub mod join;
 pub mod limits;

@@ -22,6 +22,9 @@ use crate::middleware::{PublishNext, SharedPublishLayer};
 use crate::options::TaskOptions;
 use crate::routing::Router;
 
+/// How many messages are published at once.
+pub(crate) const AT_ONCE: usize = 2_000;
+
 /// What calls of one task take from the task itself.
 #[derive(Debug, Clone)]
 pub struct SendDefaults {

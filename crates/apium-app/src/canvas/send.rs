@@ -8,14 +8,13 @@ use apium_transport::chord::ChordStore;
 use apium_transport::outgoing::Outgoing;
 
 use crate::app::App;
-use crate::batch::AT_ONCE;
-use crate::call::note_child;
 use crate::canvas::freeze::Ids;
 use crate::canvas::node::Node;
 use crate::canvas::plan::{Given, Plan, Planner};
+use crate::current::note_child;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prepare::{Parent, Prepared};
-use crate::publisher::Publisher;
+use crate::publisher::{AT_ONCE, Publisher};
 
 /// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
 /// all. What is sent is a child of the running task.

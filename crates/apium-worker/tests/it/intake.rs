@@ -63,7 +63,7 @@ async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_as_celery_s()
         (
             "linked",
             |m| {
-                m.body = r#"[[1], {}, {"callbacks": [{"task": "add", "args": [], "kwargs": {}, "options": {}, "subtask_type": null, "immutable": false}]}]"#.into()
+                m.body = r#"[[1], {}, {"callbacks": [{"task": "add", "args": [], "kwargs": {}, "options": {}, "subtask_type": "unheard of", "immutable": false}]}]"#.into()
             },
             "follow-ups",
             "PENDING",

@@ -13,7 +13,6 @@ mod captured;
 mod choices;
 mod ends;
 mod exchanges;
-mod follow_ups;
 mod groups;
 mod leases;
 mod mixed;
