@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use apium_protocol::record::ResultTuple;
 use apium_protocol::signature::Signature as WireSignature;
 
 use crate::app::App;
-use crate::call::{note_child, send_call, send_node};
+use crate::call::send_node;
 use crate::call_options::CallOptions;
 use crate::canvas::node::Node;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::fits::Complete;
-use crate::prepare::CallSpec;
+use crate::lots::{calls_of, send_all};
 use crate::result::AsyncResult;
 use crate::setters::{call_options, links};
 use crate::signature::Signature;
-
-/// How many messages are published at once.
-pub(crate) const AT_ONCE: usize = 2_000;
 
 /// Calls that are sent together. Options given here go to every call, over its own.
 #[must_use = "nothing is sent until `send_all` is called"]
@@ -111,45 +107,3 @@ impl<Out> Batch<Out> {
 
 call_options!([Out], Batch<Out>);
 links!([Out], Batch<Out>);
-
-/// The calls of nodes that are all tasks.
-pub(crate) fn calls_of(nodes: Vec<Node>) -> Vec<CallSpec> {
-    let call = |node| match node {
-        Node::Task(task) => Some(task.call),
-        Node::Chain(_) | Node::Group(_) | Node::Chord(_) => None,
-    };
-    nodes.into_iter().filter_map(call).collect()
-}
-
-/// Sends calls in lots. `as_children` says whether each counts among the children of the running task by itself.
-pub(crate) async fn send_all<T>(app: &App, calls: Vec<CallSpec>, as_children: bool) -> Result<Vec<AsyncResult<T>>> {
-    let mut results = Vec::with_capacity(calls.len());
-    let publisher = app.publisher();
-    if app.config().task_always_eager {
-        for call in calls {
-            results.push(send_call(app, publisher, call).await?);
-        }
-        return Ok(results);
-    }
-    let mut calls = calls.into_iter().peekable();
-    while calls.peek().is_some() {
-        let (mut lot, mut policy, mut children) = (Vec::new(), None, Vec::new());
-        for call in calls.by_ref().take(AT_ONCE) {
-            let backend = app.backend_of(&call.task).cloned();
-            let prepared = publisher.prepare(call)?;
-            policy.get_or_insert(prepared.policy);
-            lot.push(prepared.outgoing);
-            if as_children && prepared.add_to_parent {
-                children.push(prepared.id.clone());
-            }
-            results.push(AsyncResult::sent(app, prepared.id, backend, prepared.ignored));
-        }
-        if let Some(policy) = policy {
-            publisher.publish_under(lot, policy).await?;
-        }
-        for id in children {
-            note_child(|| ResultTuple::task(id));
-        }
-    }
-    Ok(results)
-}

@@ -2,8 +2,6 @@
 
 use std::future::IntoFuture;
 
-use apium_protocol::id::TaskId;
-use apium_protocol::record::ResultTuple;
 use apium_protocol::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
 
@@ -16,10 +14,9 @@ use crate::canvas::plan::Given;
 use crate::canvas::send::send_through;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::fits::Complete;
-use crate::local::LocalRun;
-use crate::prepare::CallSpec;
+use crate::one_call::{apply, send_call};
 use crate::producer::Producer;
 use crate::publisher::Publisher;
 use crate::result::AsyncResult;
@@ -73,8 +70,8 @@ impl<Out> Call<Out> {
     /// Sends it. With `task_always_eager` it runs here and now instead, unless it is called by name.
     ///
     /// # Errors
-    /// [`ErrorKind::Publish`] when the broker cannot be reached in time, [`ErrorKind::Call`], [`ErrorKind::Codec`] and
-    /// [`ErrorKind::Config`] as for [`Publisher::prepare`]. In eager mode with `task_eager_propagates`, the task's failure.
+    /// Of kind `Publish` when the broker cannot be reached in time, else as [`Publisher::prepare`]. In eager mode with
+    /// `task_eager_propagates`, the task's failure.
     /// Cancelling it leaves open whether the message was sent.
     pub async fn send(self, app: &App) -> Result<AsyncResult<Out>> {
         let Self { signature, publisher } = self;
@@ -106,7 +103,7 @@ impl<Out> Call<Out> {
     /// Runs it here and now (Celery: `apply`), through all that a worker does; countdown, eta and limits do not apply.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] for a task that this program does not have; with `task_eager_propagates` the task's
+    /// Of kind `NotRegistered` for a task that this program does not have; with `task_eager_propagates` the task's
     /// failure. For several tasks, the failure of one that others wait for.
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
@@ -195,59 +192,10 @@ impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
     }
 }
 
-/// Sends one task, or runs it here in eager mode.
-pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
-    if app.config().task_always_eager {
-        match app.registry().get(&call.task) {
-            Some(_) if !call.by_name => return apply(app, call).await,
-            _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
-        }
-    }
-    let backend = app.backend_of(&call.task).cloned();
-    let prepared = publisher.prepare(call)?;
-    publisher.publish_under(vec![prepared.outgoing], prepared.policy).await?;
-    if prepared.add_to_parent {
-        note_child(|| ResultTuple::task(prepared.id.clone()));
-    }
-    Ok(AsyncResult::sent(app, prepared.id, backend, prepared.ignored))
-}
-
 /// Sends a signature of any kind, or runs it here in eager mode.
 pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         return applied::apply(app, node).await;
     }
     Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, Given::default()).await?))
-}
-
-/// Notes a result among the children of the running task, if one runs.
-pub(crate) fn note_child(child: impl FnOnce() -> ResultTuple) {
-    if let Some(ctx) = current::get() {
-        ctx.add_children(child());
-    }
-}
-
-pub(crate) async fn apply<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
-    let Some(task) = app.registry().get(&spec.task).cloned() else {
-        return Err(Error::new(
-            ErrorKind::NotRegistered,
-            format!("run {} here: no task of that name is registered in this program", spec.task),
-        ));
-    };
-    let Some(runner) = app.local_runner().cloned() else {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("run {} here: the app has no local runner; build it with the feature `worker`", spec.task),
-        ));
-    };
-    let backend = app.backend_for(&task).cloned();
-    let prepared = app.publisher().prepare(spec)?;
-    let throws = app.config().task_eager_propagates;
-    let id: TaskId = prepared.id;
-    let document = runner.run(app.clone(), LocalRun::new(task, prepared.outgoing.message, throws)).await?;
-    let result = AsyncResult::eager(app, id, backend, document);
-    if throws {
-        result.raise_if_failed()?;
-    }
-    Ok(result)
 }

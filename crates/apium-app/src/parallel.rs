@@ -8,14 +8,15 @@ use apium_protocol::signature::Signature as WireSignature;
 
 use crate::app::App;
 use crate::applied;
-use crate::batch::{calls_of, send_all};
-use crate::call::{note_child, send_node};
+use crate::call::send_node;
 use crate::call_options::CallOptions;
 use crate::canvas::node::{GroupNode, Node};
 use crate::canvas::send;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::group_result::GroupResult;
+use crate::lots::{calls_of, send_all};
+use crate::one_call::note_child;
 use crate::partial::{put_first, set_keyword};
 use crate::reprcall::shown;
 use crate::signature::Signature;

@@ -55,7 +55,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Describes tasks whose body is in another program, in Python for one, so that they are called with types.
 ///
-/// ```ignore
+/// ```text
 /// extern_task! {
 ///     #[task(name = "ml.tasks.embed", queue = "gpu")]
 ///     pub fn embed(text: String, *, model: String = "small") -> Vec<f32>;

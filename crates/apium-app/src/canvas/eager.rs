@@ -7,13 +7,13 @@ use futures_util::future::BoxFuture;
 
 use crate::app::App;
 use crate::arguments::Arguments;
-use crate::call::apply as apply_call;
 use crate::canvas::freeze::{Frame, Ids};
 use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::settle_links;
 use crate::canvas::plan::{Given, prepend};
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
+use crate::one_call::apply as apply_call;
 use crate::result::raised;
 
 /// What ran here.

@@ -8,12 +8,12 @@ use apium_transport::chord::ChordStore;
 use apium_transport::outgoing::Outgoing;
 
 use crate::app::App;
-use crate::batch::AT_ONCE;
-use crate::call::note_child;
 use crate::canvas::freeze::Ids;
 use crate::canvas::node::Node;
 use crate::canvas::plan::{Given, Plan, Planner};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lots::AT_ONCE;
+use crate::one_call::note_child;
 use crate::prepare::{Parent, Prepared};
 use crate::publisher::Publisher;
 
