@@ -1,6 +1,6 @@
 """The tasks of the generated tests of the canvas, in the app of `tasks.py`. `canvas.rs` has the same for Rust workers.
 
-Each leaves a line of five words in a file: the flow that it belongs to, what it is (`run`, `ok` or `error`), its place in the
+Each leaves a line of five words in a file: the flow that it belongs to, what it is (`run`, `ok`, `error` or `told`), its place in the
 shape, what it was given, and who ran it (`python`, `rust`). So how often something ran is known whatever stores results.
 """
 
@@ -40,8 +40,14 @@ def ok(*given, path, flow, place):
 # Celery sends an errback that takes one argument, and calls one that takes more where the task failed.
 @app.task(name="canvas.error")
 def error(failed_id, *, path, flow, place):
-    """An errback."""
+    """An errback of the old kind."""
     note(path, flow, "error", place, [of_flow(flow, failed_id)])
+
+
+@app.task(name="canvas.told")
+def told(request, exc, traceback, *, path, flow, place):
+    """An errback of the new kind."""
+    note(path, flow, "told", place, [of_flow(flow, request.id), type(exc).__name__])
 
 
 def of_flow(flow, id):

@@ -47,7 +47,9 @@ def build(flow):
             case "chord":
                 return chord(parts[:2], parts[2])
 
-    return linked(part(canvas_shapes.tree(flow["shape"])), "whole", flow["owners"][0])
+    whole = linked(part(canvas_shapes.tree(flow["shape"])), "whole", flow["owners"][0])
+    whole.link_error(canvas.told.s(**common, place="whole"))
+    return whole
 
 
 def told(flow, result):
