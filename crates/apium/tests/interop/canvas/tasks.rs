@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 
 use apium::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Python's `ValueError`.
 #[wire_error(py = "builtins.ValueError")]
@@ -75,13 +75,13 @@ pub(crate) async fn told(request: Failed, exc: Raised, traceback: Json, kwargs: 
 }
 
 /// What is needed of the request of a task that failed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failed {
     id: String,
 }
 
 /// What is needed of an exception.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Raised {
     exc_type: String,
 }
