@@ -1,6 +1,7 @@
 //! Sends flows, waits until nothing moves, and compares what became of each with what must.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use apium::prelude::*;
@@ -22,14 +23,25 @@ const STALLED: u32 = 150;
 /// How many flows a failure shows.
 const SHOWN: usize = 8;
 
+/// The number of the next file with what is wrong.
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
 /// Sends flows; each must become what it must.
 pub(crate) async fn check(ground: Ground, flows: &[Flow], how: &str) {
     let running = Running { results: send(&ground, flows).await, ground, flows };
-    let wrong = tokio::time::timeout(LIMIT, running.wrong_at_rest()).await.expect("the workers come to rest");
+    let rest = tokio::time::timeout(LIMIT, running.wrong_at_rest()).await;
+    let (how, wrong) = match rest {
+        Ok(wrong) => (how.to_owned(), wrong),
+        Err(_) => (format!("{how}; the workers do not come to rest"), running.wrong().await),
+    };
     if !wrong.is_empty() {
+        // What is too much for a terminal is in a file.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let file = format!("{}/canvas-{}-{number}.txt", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+        std::fs::write(&file, wrong.join("\n")).unwrap();
         let shown: Vec<&str> = wrong.iter().take(SHOWN).map(|text| &**text).collect();
-        let story = running.ground.story().await;
-        panic!("{how}; {} became something else:\n\n{}\n{story}", wrong.len(), shown.join("\n"));
+        let (count, story) = (wrong.len(), running.ground.story().await);
+        panic!("{how}; {count} became something else ({file}):\n\n{}\n\n{story}", shown.join("\n"));
     }
     running.ground.stop().await;
 }
