@@ -12,7 +12,7 @@ use apium_app::prepare::CallSpec;
 use serde_json::{Value, json};
 
 use crate::canvas::case::{Became, Case};
-use crate::canvas::differences;
+use crate::canvas::differences::{self, Concerns};
 use crate::canvas::shape::Shape;
 use crate::canvas::tasks::of_flow;
 use crate::side::Side;
@@ -58,16 +58,23 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// What must become of it.
-    pub(crate) fn expected(&self) -> Became {
-        let mut expected = self.case.expected.clone();
+    /// What may become of it: one thing, unless it depends on which worker is last.
+    pub(crate) fn expected(&self) -> Vec<Became> {
+        let mut all = vec![self.case.expected.clone()];
         for difference in differences::ALL {
-            if (difference.concerns)(self) {
-                (difference.change)(self, &mut expected);
+            let concerns = (difference.concerns)(self);
+            if concerns == Concerns::No {
+                continue;
+            }
+            let mut changed = all.clone();
+            changed.iter_mut().for_each(|became| (difference.change)(self, became));
+            match concerns {
+                Concerns::Perhaps => all.extend(changed),
+                _ => all = changed,
             }
         }
-        expected.notes.sort_unstable();
-        expected
+        all.iter_mut().for_each(|became| became.notes.sort_unstable());
+        all
     }
 
     /// The name that makes its ids.

@@ -10,6 +10,7 @@ mod draw;
 mod flow;
 mod full;
 mod ground;
+mod header;
 mod matrix;
 mod run;
 mod shape;

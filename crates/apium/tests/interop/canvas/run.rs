@@ -95,13 +95,13 @@ impl Running<'_> {
             let ends = self.ends(flow, &name).await;
             let notes = notes.remove(&name).unwrap_or_default();
             let became = Became { result: self.results[number].clone(), ends, notes };
-            if became != expected {
+            if !expected.contains(&became) {
                 let Flow { case, owners, sender } = flow;
                 let fails = case.fails.as_deref().unwrap_or("nothing");
                 wrong.push(format!(
                     "{}, {fails} fails, tasks of {owners:?}, sent by {sender:?} ({name}):\n{}",
                     case.text,
-                    unlike(&expected, &became)
+                    unlike(&expected[0], &became)
                 ));
             }
         }
