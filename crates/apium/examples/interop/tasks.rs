@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use apium::prelude::*;
+use apium::protocol::repr::repr_value;
 
 use crate::errors::{KeyError, ValueError, peer_error};
 use crate::values;
@@ -163,6 +164,34 @@ pub(crate) async fn spawn(#[default(2)] n: i64) -> TaskResult<i64> {
         add::delay(Value::Int(i), Value::Int(i)).await?;
     }
     Ok(n)
+}
+
+/// Lets another task give its result.
+#[task(name = "tasks.replace_me")]
+pub(crate) async fn replace_me(ctx: &Ctx, x: Value, y: Value) -> TaskResult<Value> {
+    Err(ctx.replace(add::s(x, y).to_wire()?))
+}
+
+/// An errback that takes anything: the worker calls it, with the request, the exception and the traceback.
+#[task(name = "tasks.on_error")]
+pub(crate) async fn on_error(args: Args) -> TaskResult<Vec<String>> {
+    Ok(args.iter().map(repr_value).collect())
+}
+
+/// An errback of one argument: a message brings it the id of the task that failed.
+#[task(name = "tasks.errback1")]
+pub(crate) async fn errback1(failed_id: String) -> TaskResult<String> {
+    Ok(format!("failed:{failed_id}"))
+}
+
+/// An errback of three arguments: the worker calls it, and it leaves a line.
+#[task(name = "tasks.errback3")]
+pub(crate) async fn errback3(request: Value, exc: Json, traceback: Json) -> TaskResult<()> {
+    let id = request.get("id").map_or_else(String::new, |id| id.as_str().unwrap_or_default().to_owned());
+    let exception = ExceptionInfo::from_json(&exc);
+    // What Python's `repr` of the exception begins with.
+    let _ = (traceback, writeln!(std::io::stderr(), "ERRBACK3 {id} {}", exception.exc_type));
+    Ok(())
 }
 
 fn seconds(number: f64) -> TaskResult<Duration> {

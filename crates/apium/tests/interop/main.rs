@@ -9,6 +9,7 @@
 #[macro_use]
 mod lane;
 
+mod canvas;
 mod captured;
 mod choices;
 mod ends;
