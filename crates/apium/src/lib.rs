@@ -84,8 +84,8 @@ pub mod testing;
 #[doc(hidden)]
 pub use apium_app::expansion as __private;
 pub use apium_app::{
-    app, arguments, batch, builder, call, call_options, class_calls, config, context, current, error, failure, get,
-    group, group_result, inject, limits, middleware, options, producer, publisher, registry, request, result,
+    app, arguments, batch, builder, call, call_options, canvas, class_calls, config, context, current, error, failure,
+    get, group, group_result, inject, limits, middleware, options, producer, publisher, registry, request, result,
     retry_builder, routing, signature, task, task_error, task_impl,
 };
 pub use apium_macros::{task, task_module, wire_error};
