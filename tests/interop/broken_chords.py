@@ -3,7 +3,7 @@
     CHORDS_KILL    `before`: the process kills itself when it has counted the last part, before it publishes the body; `after`: when the
                    body is published, before what was counted is deleted
 
-As a program it sends a chord of so many parts (`broken_chords.py 100`) and prints the id of its body.
+As a program it sends a chord of so many parts (`broken_chords.py 100`) and prints `body` and its id.
 """
 
 import os
@@ -50,4 +50,4 @@ if os.environ.get("CHORDS_KILL"):
 
 if __name__ == "__main__":
     parts = [part.s(number) for number in range(int(sys.argv[1]))]
-    print(chord(parts, join.s().set(queue="bodies")).apply_async().id)
+    print("body", chord(parts, join.s().set(queue="bodies")).apply_async().id)

@@ -80,7 +80,7 @@ fn of_redis(parts: u64) -> Vec<Case> {
         match place {
             "chord-opened" => cases.push(opened(on, place)),
             // The others are passed by the last part of a chord: one of the inner ones, or the outer.
-            _ => cases.extend([last(on, place, 1), nested(on, place, any(INNER_CHORDS + 1))]),
+            _ => cases.extend([last(on, place, 1), nested(on, place, any(INNER_CHORDS / 2))]),
         }
     }
     cases
@@ -96,15 +96,17 @@ fn of_sqlite(parts: u64) -> Vec<Case> {
                 last(on, place, 1),
                 nested(on, place, any(parts + INNER_CHORDS)),
             ]),
-            "rest-written" => cases.extend([last(on, place, 1), nested(on, place, any(INNER_CHORDS + 1))]),
+            "rest-written" => cases.extend([last(on, place, 1), nested(on, place, any(INNER_CHORDS / 2))]),
             "delivery-settled" => cases.extend([middle(on, place, any(parts - 1)), last(on, place, 1)]),
             "before-settle" | "after-settle" => {
                 cases.extend([middle(on, place, early(parts)), last(on, place, 1), opened(on, place)]);
             }
+            // A claim needs no flush.
+            "after-flush" => cases.extend([middle(on, place, early(parts)), last(on, place, 1)]),
             // Every commit passes these: that of its start, of a claim, of an end.
             _ => cases.extend([
                 middle(on, place, early(parts) + 2),
-                last(on, place, any(4)),
+                last(on, place, any(3)),
                 nested(on, place, early(parts) + 2),
             ]),
         }

@@ -1,5 +1,7 @@
 //! The chords that are broken, and what comes out of them.
 
+use std::ops::Range;
+
 use apium::canvas::node::Node;
 use apium::prelude::*;
 use apium_protocol::signature::Signature as WireSignature;
@@ -54,8 +56,10 @@ impl Shape {
     }
 }
 
-fn inner_parts(parts: u64, number: u64) -> impl Iterator<Item = u64> {
-    (number..parts).step_by(INNER_CHORDS as usize)
+/// The parts of one inner chord, side by side, so that the inner chords end one after the other.
+fn inner_parts(parts: u64, number: u64) -> Range<u64> {
+    let of = |number| parts * number / INNER_CHORDS;
+    of(number)..of(number + 1)
 }
 
 fn of_part(number: u64, parts: u64, queue_of_last: Option<&str>) -> Result<Node, BoxError> {

@@ -125,21 +125,26 @@ impl Scene<'_> {
         for worker in &mut workers {
             worker.line()?;
         }
-        let result = self.send(parts).await?;
         let began = Instant::now();
-        for kill in 0..KILLS {
-            // The first before they can have done all of it.
-            let most = if kill == 0 { parts * 20 } else { 100_000 };
-            tokio::time::sleep(Duration::from_micros(fastrand::u64(..most))).await;
-            if !self.log.runs_of(BODY)?.is_empty() {
-                break;
+        let killer = async {
+            for kill in 0..KILLS {
+                // The first while the chord is still being sent, or soon after.
+                let most = if kill == 0 { parts * 20 } else { 100_000 };
+                tokio::time::sleep(Duration::from_micros(fastrand::u64(..most))).await;
+                if kill > 0 && !self.log.runs_of(BODY)?.is_empty() {
+                    break;
+                }
+                let victim = &mut workers[kill % OTHERS];
+                victim.kill()?;
+                trial.deaths += 1;
+                *victim = self.crew.start(PARTS)?;
             }
-            let victim = &mut workers[kill % OTHERS];
-            victim.kill()?;
-            trial.deaths += 1;
-            *victim = self.crew.start(PARTS)?;
-        }
-        Ok((result, workers, began))
+            Ok(())
+        };
+        let (result, killed) = tokio::join!(self.send(parts), killer);
+        let killed: Result<(), BoxError> = killed;
+        killed?;
+        Ok((result?, workers, began))
     }
 
     /// Waits until a worker has died where it should; one that does not come there is killed when the body has run.
