@@ -5,6 +5,7 @@ Configured from the environment:
     BROKER_URL, RESULT_BACKEND    addresses; an empty backend stores nothing
     FAULTS_LOG                    where runs are noted
     FAULTS_OPTIONS                broker_transport_options, as JSON
+    FAULTS_ACKS_EARLY             anything: messages are acked before their runs, as by default
     FAULTS_KILL_AT                the process kills itself when it has popped so many messages, before it notes that they are out
 
 As a program it is a caller: `faults.py publish` publishes one task and prints how long that took and what came of it;
@@ -22,7 +23,7 @@ from celery import Celery
 
 app = Celery("faults", broker=os.environ["BROKER_URL"], backend=os.environ.get("RESULT_BACKEND") or None)
 app.conf.update(
-    task_acks_late=True,
+    task_acks_late=not os.environ.get("FAULTS_ACKS_EARLY"),
     broker_connection_retry_on_startup=True,
     broker_transport_options=json.loads(os.environ.get("FAULTS_OPTIONS") or "{}"),
     worker_hijack_root_logger=False,

@@ -21,7 +21,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command { name: "tidy", usage: "", about: "check the rules of layout, floors and names" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
     Command { name: "bench", usage: "[NAME] [--runs N]", about: "measure, and write the tables under docs/" },
-    Command { name: "torture", usage: "sqlite|redis [--full]", about: "break what must hold; on redis, beside Celery" },
+    Command {
+        name: "torture",
+        usage: "sqlite|redis|canvas",
+        about: "break what must hold, beside Celery where it can; --full for more",
+    },
     Command { name: "help", usage: "", about: "this list" },
 ];
 

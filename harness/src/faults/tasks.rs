@@ -85,7 +85,8 @@ impl Setup {
 }
 
 /// A layer that dies around a run when it is armed.
-struct Around;
+#[derive(Debug)]
+pub struct Around;
 
 impl WorkLayer for Around {
     fn around<'a>(&'a self, _: &'a Ctx, next: Inner<'a>) -> BoxFuture<'a, RunOutcome> {

@@ -57,3 +57,21 @@ fn redis_is_left_alone_by_idle_workers() {
 fn redis_results_are_never_missed() {
     redis_keeps("P17");
 }
+
+/// Lets the workers of small chords die at every place, twice.
+fn chords_survive_on(driver: &str) {
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_canvas")).args(["2", "200", driver]).output().unwrap();
+    let (lines, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{lines}\n{errors}");
+    assert!(lines.contains(r#""place":"before-settle, the last part""#), "{lines}");
+}
+
+#[test]
+fn redis_chords_survive_the_death_of_their_workers() {
+    chords_survive_on("redis");
+}
+
+#[test]
+fn sqlite_chords_survive_the_death_of_their_workers() {
+    chords_survive_on("sqlite");
+}

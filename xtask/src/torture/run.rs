@@ -1,7 +1,7 @@
 //! The command: which program breaks which driver, and how much.
 
 use crate::commands::Answer;
-use crate::torture::promises;
+use crate::torture::{canvas, promises};
 use crate::{peers, process};
 
 /// Kills of workers of the embedded driver in one run.
@@ -16,10 +16,15 @@ pub(crate) fn run(args: &[String]) -> Answer {
     match args.as_slice() {
         ["sqlite"] => sqlite(KILLS),
         ["sqlite", "--full"] => sqlite(KILLS_IN_FULL),
+        ["canvas"] => {
+            peers::ready::ensure()?;
+            canvas::table()
+        }
         ["redis", "--full", named @ ..] => redis("full", named),
         ["redis", named @ ..] if named.iter().all(|name| name.starts_with('P')) => redis("usual", named),
         _ => {
-            Err("read the arguments: there is `torture sqlite [--full]` and `torture redis [--full] [P1 …]`".to_owned())
+            let all = "`torture sqlite [--full]`, `torture redis [--full] [P1 …]` and `torture canvas`";
+            Err(format!("read the arguments: there is {all}"))
         }
     }
 }

@@ -1,0 +1,53 @@
+"""Celery's side of the fault test of chords: the tasks of `harness/src/canvas/tasks.rs` on the app of `faults.py`.
+
+    CHORDS_KILL    `before`: the process kills itself when it has counted the last part, before it publishes the body; `after`: when the
+                   body is published, before what was counted is deleted
+
+As a program it sends a chord of so many parts (`broken_chords.py 100`) and prints `body` and its id.
+"""
+
+import os
+import signal
+import sys
+
+from celery import chord
+
+from faults import app, note
+
+BODY = 2**64 - 1
+
+
+@app.task(name="canvas.part")
+def part(number):
+    """A part."""
+    note(number)
+    return number * 3 + 1
+
+
+@app.task(name="canvas.join")
+def join(results):
+    """The body: returns what it got."""
+    note(BODY)
+    return results
+
+
+def die(when):
+    """Kills the process that publishes the body of a chord."""
+    from celery.canvas import Signature
+
+    publish = Signature.delay
+
+    def dying(self, *args, **kwargs):
+        if when == "after":
+            publish(self, *args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Signature.delay = dying
+
+
+if os.environ.get("CHORDS_KILL"):
+    die(os.environ["CHORDS_KILL"])
+
+if __name__ == "__main__":
+    parts = [part.s(number) for number in range(int(sys.argv[1]))]
+    print("body", chord(parts, join.s().set(queue="bodies")).apply_async().id)
