@@ -1,5 +1,6 @@
 //! The tasks that every app has under Celery's names: `celery.map`, `celery.starmap`, `celery.chunks`, `celery.group`,
-//! `celery.accumulate` and `celery.backend_cleanup`. A task of the app's own with such a name takes its place.
+//! `celery.accumulate` and `celery.backend_cleanup`; and one of Apium's own, `apium.chord_part`. A task of the app's own with such a
+//! name takes its place.
 
 use apium_protocol::json::Json;
 use apium_protocol::signature::Signature as WireSignature;
@@ -27,6 +28,31 @@ pub(crate) static BUILTIN_TASKS: &[TaskDef] = &[
     builtin("celery.group", GROUP, |ctx| Box::pin(group(ctx))),
     builtin("celery.accumulate", ACCUMULATE, |ctx| Box::pin(async move { accumulate(&ctx) })),
     builtin("celery.backend_cleanup", NOTHING, |ctx| Box::pin(cleanup(ctx))),
+    TaskDef {
+        options: || TaskOptions {
+            acks_late: Some(true),
+            ignore_result: Some(true),
+            store_errors_even_if_ignored: Some(false),
+            ..TaskOptions::NEW
+        },
+        // The worker does it at the end of its run.
+        ..builtin(CHORD_PART, PART, |_| Box::pin(async { Ok(Json::NULL) }))
+    },
+];
+
+/// The name of the task that counts a part of a chord once more, and sends the body where it is the last one: a worker notes it for a
+/// part whose message was acked before it ran, in case it dies before the body is sent. Workers of Celery do not know it, so where
+/// they share a queue with Apium's it wants a route to another one.
+pub const CHORD_PART: &str = "apium.chord_part";
+
+/// What [`CHORD_PART`] is called with.
+const PART: &[Parameter] = &[
+    Parameter::required("group"),
+    Parameter::required("task_id"),
+    Parameter::required("group_index"),
+    Parameter::required("state"),
+    Parameter::required("result"),
+    Parameter::required("body"),
 ];
 
 const MAP: &[Parameter] = &[Parameter::required("task"), Parameter::required("it")];

@@ -8,7 +8,7 @@ pub mod batch;
 pub mod binding;
 pub mod blocking;
 pub mod builder;
-mod builtin_tasks;
+pub mod builtin_tasks;
 pub mod call;
 pub mod call_options;
 pub mod canvas;

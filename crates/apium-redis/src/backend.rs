@@ -147,7 +147,15 @@ impl ChordStore for RedisBackend {
     }
 
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
-        Box::pin(async move { chord::part_done(&*self.opened("count the part of the chord")?, part).await })
+        Box::pin(async move {
+            let progress = chord::part_done(&*self.opened("count the part of the chord")?, part, false).await?;
+            // That it may be the last one is answered only to who asked.
+            Ok(progress.unwrap_or(ChordProgress::Waiting))
+        })
+    }
+
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
+        Box::pin(async move { chord::part_done(&*self.opened("count the part of the chord")?, part, true).await })
     }
 
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {

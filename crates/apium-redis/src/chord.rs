@@ -35,23 +35,31 @@ pub(crate) async fn open(opened: &OpenedResults, header: ChordHeader) -> Result<
     Ok(())
 }
 
-/// Counts a part.
-pub(crate) async fn part_done(opened: &OpenedResults, part: ChordPart) -> Result<ChordProgress> {
+/// Counts a part; with `unless_last` not one that may be the last, for which it answers `None`.
+pub(crate) async fn part_done(
+    opened: &OpenedResults,
+    part: ChordPart,
+    unless_last: bool,
+) -> Result<Option<ChordProgress>> {
     let what = "count the part of the chord";
     let args = PartArgs::new(&opened.keys, opened.chord_ordered, &part)?;
     let fill = |command: &mut Cmd| {
         command.arg(1).arg(&args.claim.key);
         args.append_to(command);
+        if unless_last {
+            command.arg("unless-last");
+        }
     };
     let Value::Array(answer) = opened.link.script(what, &CHORD_PART, fill).await? else {
         return Err(odd_answer(what));
     };
     let mut answer = answer.into_iter();
     match (answer.next(), answer.next()) {
-        (Some(Value::BulkString(word)), None) if word == b"fired" => Ok(ChordProgress::Fired),
-        (Some(Value::BulkString(word)), None) if word == b"waiting" => Ok(ChordProgress::Waiting),
+        (Some(Value::BulkString(word)), None) if word == b"last" => Ok(None),
+        (Some(Value::BulkString(word)), None) if word == b"fired" => Ok(Some(ChordProgress::Fired)),
+        (Some(Value::BulkString(word)), None) if word == b"waiting" => Ok(Some(ChordProgress::Waiting)),
         (Some(Value::BulkString(word)), Some(structure)) if word == b"complete" => {
-            read_parts(&opened.link, &opened.keys, &args.claim.key, structure, answer).await
+            read_parts(&opened.link, &opened.keys, &args.claim.key, structure, answer).await.map(Some)
         }
         _ => Err(odd_answer(what)),
     }

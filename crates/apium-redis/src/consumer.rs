@@ -137,14 +137,9 @@ impl RedisConsumer {
         claimed.inspect_err(|error| {
             if error.is_connection() {
                 let (first, id) = self.reserved.clone();
-                self.seat.unsure().claim(id, first, wanted, self.patience());
+                self.seat.unsure().claim(id, first, wanted, self.seat.patience());
             }
         })
-    }
-
-    /// For how long a server may be held up and then do what it was asked for.
-    fn patience(&self) -> Duration {
-        self.seat.spec.lease.max(Duration::from_secs(30)) * 2
     }
 
     async fn take_in(&mut self, claimed: Claimed, took: Duration) -> Result<()> {
@@ -171,7 +166,7 @@ impl RedisConsumer {
 
     fn waited(&mut self, ended: Ended) -> Result<()> {
         if ended.outcome.is_err() {
-            self.seat.unsure().wait(self.lists.id(), self.patience());
+            self.seat.unsure().wait(self.lists.id(), self.seat.patience());
         }
         let soon = self.round_trip * 2 + Duration::from_millis(1);
         let at_once = matches!(ended.outcome, Ok(Outcome::Moved { after }) if after < soon);

@@ -38,6 +38,7 @@ mod lists;
 mod opened;
 mod operation;
 mod options;
+mod outbox;
 mod publish;
 mod record;
 mod result_keys;

@@ -5,6 +5,7 @@ use redis::Cmd;
 
 use crate::chord_args::{Claim, OpenArgs, PartArgs, append_end};
 use crate::core::Core;
+use crate::outbox::Note;
 use crate::record::RecordArgs;
 use crate::route::Route;
 use crate::score::score;
@@ -23,6 +24,11 @@ pub(crate) enum Operation<'a> {
     ForgetCrashes(&'a str),
     /// A chord begins.
     OpenChord(&'a OpenArgs),
+    /// What follows, up to the next delivery, is left out when it may complete a chord: the number by which the script names it, whether
+    /// chords are ordered, the keys of the chords of its parts.
+    Nearly(usize, bool, Vec<&'a str>),
+    /// Should the part behind it be the last one, this is noted.
+    Note(&'a Note),
     /// A part of a chord, and the number by which the script names it, should it be the last one.
     Part(usize, &'a PartArgs),
     /// What follows is left out, up to the next of these, unless this claim is held; with none it is not.
@@ -92,6 +98,12 @@ impl Operation<'_> {
             Operation::OpenChord(chord) => {
                 command.arg("o");
                 chord.append_to(command);
+            }
+            Operation::Nearly(number, ordered, keys) => {
+                command.arg("w").arg(*number).arg(u8::from(*ordered)).arg(keys.len()).arg(keys);
+            }
+            Operation::Note(note) => {
+                command.arg("g").arg(&note.tag).arg(note.entry.as_slice());
             }
             Operation::Part(number, part) => {
                 command.arg("t").arg(*number);

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use apium_transport::consumer::{ConsumeSpec, Receipt, Tag};
 use bytes::Bytes;
@@ -185,6 +186,18 @@ impl Seat {
         state.last = first + count as u64;
         state.asked += count;
         (first, state.id.clone())
+    }
+
+    /// One number for a delivery that this consumer makes itself, and who it is.
+    pub(crate) fn number(&self, now_micros: u64) -> (u64, Arc<str>) {
+        let mut state = self.lock();
+        state.last = (state.last + 1).max(now_micros);
+        (state.last, state.id.clone())
+    }
+
+    /// For how long a server may be held up and then do what it was asked for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.spec.lease.max(Duration::from_secs(30)) * 2
     }
 
     /// What was reserved came, or not.

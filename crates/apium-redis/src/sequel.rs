@@ -4,7 +4,7 @@
 //! script stops doing that delivery's operations, leaves it out, and answers with the parts. What follows of them is made here,
 //! put behind the rest, and the delivery is settled again: by then nothing but counting is visible, and the messages, the end of
 //! the chord and the ack are one step. Should this process die before it, the delivery comes again, finds its part counted, and has the
-//! claim.
+//! claim. Where there is no delivery any more, `outbox` makes one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::chord::read_parts;
 use crate::chord_args::{Claim, OpenArgs, PartArgs};
 use crate::core::Core;
 use crate::operation::Operation;
+use crate::outbox::Note;
 use crate::record::RecordArgs;
 use crate::route::Route;
 
@@ -76,22 +77,42 @@ impl Following {
         self.steps.iter().any(|step| matches!(step.work, Work::Open(_)))
     }
 
+    /// The parts that are to be counted.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &PartEnd> {
+        self.steps.iter().filter_map(|step| match &step.work {
+            Work::Part(_, end) => Some(&**end),
+            _ => None,
+        })
+    }
+
+    /// The keys of their chords.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match &step.work {
+            Work::Part(part, _) => Some(part.claim.key.as_str()),
+            _ => None,
+        })
+    }
+
     /// Adds its operations, with the messages `routes` before its own. `count` is told of each part, with its place in the steps, and
-    /// answers the number that the script names it by.
+    /// answers the number that the script names it by. The n-th of `notes` is that of the n-th part.
     pub(crate) fn append<'a>(
         &'a self,
         routes: &'a [Route],
+        notes: &'a [Note],
         mut count: impl FnMut(usize) -> usize,
         operations: &mut Vec<Operation<'a>>,
     ) {
-        let mut stage = 0;
+        let (mut stage, mut notes) = (0, notes.iter());
         for (place, step) in self.steps.iter().enumerate() {
             self.enter(&mut stage, step.stage, operations);
-            operations.push(match &step.work {
-                Work::Record(record) => Operation::Record(record),
-                Work::Open(chord) => Operation::OpenChord(chord),
-                Work::Part(part, _) => Operation::Part(count(place), part),
-            });
+            match &step.work {
+                Work::Record(record) => operations.push(Operation::Record(record)),
+                Work::Open(chord) => operations.push(Operation::OpenChord(chord)),
+                Work::Part(part, _) => {
+                    operations.extend(notes.next().map(Operation::Note));
+                    operations.push(Operation::Part(count(place), part));
+                }
+            }
         }
         self.enter(&mut stage, 0, operations);
         operations.extend(routes.iter().map(Operation::Route));
@@ -109,6 +130,18 @@ impl Following {
             *stage = to;
             operations.push(Operation::Hold(self.stages[to].chord.as_ref().map(|(claim, _)| claim)));
         }
+    }
+
+    /// All of it is done but for what follows these parts: each with its place among the parts, and alone.
+    pub(crate) fn taken_apart(self, last: Vec<Last>) -> Vec<(usize, Self, Last)> {
+        let parts = self.steps.into_iter().enumerate().filter(|(_, step)| matches!(step.work, Work::Part(..)));
+        let mut last = last.into_iter().peekable();
+        let alone = parts.enumerate().filter_map(|(place, (at, step))| {
+            let last = last.next_if(|last| last.step == at)?;
+            let stages = vec![Stage { chord: None, routes: Vec::new() }];
+            Some((place, Self { steps: [Step { stage: 0, ..step }].into(), stages }, Last { step: 0, ..last }))
+        });
+        alone.collect()
     }
 
     /// A part was the last one: all before it is done, and what follows of it is put behind the rest.

@@ -13,6 +13,7 @@ use crate::crash::reached;
 use crate::errors::odd_answer;
 use crate::letter::Letter;
 use crate::operation::{Operation, write};
+use crate::outbox::{Note, Outbox, noted};
 use crate::record::RecordArgs;
 use crate::route::Route;
 use crate::score::due_score;
@@ -31,15 +32,21 @@ pub(crate) struct End {
     pub(crate) delivery: Option<(Receipt, Settle)>,
     /// What it does to the workflow around it, which few have.
     pub(crate) following: Option<Box<Following>>,
+    /// Of an end without a delivery: the messages that count its parts once more, in their order. They are made when it was left out
+    /// because a part may be the last one of its chord; then there are none where the parts have no such message.
+    pub(crate) notes: Option<Vec<Note>>,
 }
 
 /// Deliveries of this consumer: number, tag in the server, what is held.
 type Ours = Vec<(u64, String, Held)>;
 
 /// What calls of the script have left.
-#[derive(Debug, Default)]
-struct Left {
+#[derive(Debug)]
+struct Left<'a> {
     lost: Vec<Receipt>,
+    /// Ends without a delivery, left out because a part of theirs may be the last one.
+    nearly: Vec<End>,
+    outbox: Outbox<'a>,
     /// Ends with a part that was the last of its chord: they are to be settled again, with what follows of it.
     last: Vec<(End, Last)>,
     /// What was settled, should anything behind it fail; and what had been settled before a failure.
@@ -50,14 +57,18 @@ struct Left {
 /// Settles ends in order; those of lost receipts are left out and named in the error.
 pub(crate) async fn settle(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec<End>) -> Result<()> {
     let all = ends.len();
-    let mut left = Left::default();
+    let (lost, nearly, last, done, before) = Default::default();
+    let mut left = Left { lost, nearly, outbox: Outbox::new(seat), last, done, before };
     if let Err(error) = settle_all(core, seat, what, ends, &mut left).await {
         // All of it is tried again, and what is done is not taken for lost then.
         let is_lost = |number: &u64| left.lost.iter().any(|receipt| receipt.fence == *number);
         let done = left.done.iter().flatten().map(|(number, ..)| *number);
-        seat.keep_settled(done.filter(|number| !is_lost(number)));
+        seat.keep_settled(done.filter(|number| !is_lost(number) && !left.outbox.has(*number)));
         return Err(error);
     }
+    // Whoever has a note that was lost goes on with it.
+    left.lost.retain(|receipt| !left.outbox.has(receipt.fence));
+    left.outbox.done();
     seat.forget_settled(&left.before);
     match left.lost.is_empty() {
         true => Ok(()),
@@ -65,8 +76,19 @@ pub(crate) async fn settle(core: &Arc<Core>, seat: &Seat, what: &'static str, en
     }
 }
 
-async fn settle_all(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
+async fn settle_all(
+    core: &Arc<Core>,
+    seat: &Seat,
+    what: &'static str,
+    ends: Vec<End>,
+    left: &mut Left<'_>,
+) -> Result<()> {
     settle_parts(core, seat, what, ends, left).await?;
+    if !left.nearly.is_empty() {
+        let nearly = std::mem::take(&mut left.nearly);
+        let ends = left.outbox.note(core, nearly).await?;
+        settle_parts(core, seat, what, ends, left).await?;
+    }
     let mut failure = None;
     while !left.last.is_empty() {
         reached("part-counted");
@@ -89,12 +111,12 @@ async fn settle_all(core: &Arc<Core>, seat: &Seat, what: &'static str, ends: Vec
     failure.map_or(Ok(()), Err)
 }
 
-async fn settle_parts(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<()> {
+async fn settle_parts(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left<'_>) -> Result<()> {
     let mut ends = ends.into_iter().peekable();
     while ends.peek().is_some() {
         let part: Vec<End> = ends.by_ref().take(MOST).collect();
         let done = settle_part(core, seat, what, part, left).await?;
-        if ends.peek().is_some() || !left.last.is_empty() {
+        if ends.peek().is_some() || !left.last.is_empty() || !left.nearly.is_empty() {
             left.done.push(done);
         }
     }
@@ -144,13 +166,20 @@ fn operations_of<'a>(
             }
             continue;
         };
+        if end.delivery.is_none() && end.notes.is_none() {
+            let keys: Vec<&str> = following.keys().collect();
+            if !keys.is_empty() {
+                operations.push(Operation::Nearly(number, core.chord_ordered(), keys));
+            }
+        }
         operations.extend(end.record.as_ref().map(Operation::Record));
         let of = delivery.map_or(0, |_| place);
         let count = |step| {
             parts.push(PartPlace { end: number, delivery: of, step });
             parts.len() - 1
         };
-        following.append(&end.routes, count, &mut operations);
+        let notes = end.notes.as_deref().unwrap_or_default();
+        following.append(&end.routes, notes, count, &mut operations);
         // Where a part is the last one, nothing becomes of the delivery yet.
         if let Some((held, how)) = delivery {
             of_delivery(core, held, how, &mut operations)?;
@@ -159,7 +188,13 @@ fn operations_of<'a>(
     Ok((operations, parts))
 }
 
-async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End>, left: &mut Left) -> Result<Ours> {
+async fn settle_part(
+    core: &Core,
+    seat: &Seat,
+    what: &'static str,
+    ends: Vec<End>,
+    left: &mut Left<'_>,
+) -> Result<Ours> {
     let mut sorted = seat.sort(ends.iter().filter_map(|end| end.delivery.as_ref().map(|(receipt, _)| receipt.clone())));
     left.lost.append(&mut sorted.lost);
     left.before.append(&mut sorted.before);
@@ -193,9 +228,12 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
     if ends.iter().any(|end| end.following.as_ref().is_some_and(|following| following.opens())) {
         reached("chord-opened");
     }
-    let (mut missing, mut last) = (Vec::new(), Vec::new());
+    let (mut missing, mut nearly, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for one in told {
         match one {
+            Value::Array(told) if told.len() == 1 => {
+                nearly.extend(told.into_iter().flat_map(redis::from_redis_value::<usize>));
+            }
             Value::Array(told) => last.push(last_of(what, told, &parts)?),
             place => missing.extend(redis::from_redis_value::<usize>(place)),
         }
@@ -216,11 +254,17 @@ async fn settle_part(core: &Core, seat: &Seat, what: &'static str, ends: Vec<End
         }
     }
     drop(operations);
-    if !last.is_empty() {
-        // They are told in the order of the ends, at most one for each.
-        let mut last = last.into_iter().peekable();
+    if !last.is_empty() || !nearly.is_empty() {
+        // They are told in the order of the ends, at most one for each; with notes one for each part.
+        let (mut nearly, mut last) = (nearly.into_iter().peekable(), last.into_iter().peekable());
         for (number, mut end) in ends.into_iter().enumerate() {
-            if let Some((_, last)) = last.next_if(|(place, _)| place.end == number) {
+            if nearly.next_if_eq(&number).is_some() {
+                left.nearly.push(end);
+            } else if end.notes.as_ref().is_some_and(|notes| !notes.is_empty()) {
+                let of_end = std::iter::from_fn(|| last.next_if(|(place, _)| place.end == number));
+                let of_end = of_end.map(|(_, last)| last).collect();
+                left.last.extend(noted(core, seat, end, of_end).await?);
+            } else if let Some((_, last)) = last.next_if(|(place, _)| place.end == number) {
                 // It was written before the part was counted.
                 end.record = None;
                 left.last.push((end, last));
@@ -306,7 +350,7 @@ pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<
             Some(sequel) => Some(Box::new(Following::of(core, *sequel).await?)),
             None => None,
         };
-        ends.push(End { record, routes, delivery, following });
+        ends.push(End { record, routes, delivery, following, notes: None });
     }
     Ok(ends)
 }

@@ -31,6 +31,19 @@ impl ChordStore for SqliteBackend {
         })
     }
 
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
+        Box::pin(async move {
+            reached("before-part");
+            let work = move |tx: &mut Tx<'_>| match chord::count(tx.conn, &part.group, tx.now)? {
+                Some(count) if count.may_end() => Ok(None),
+                _ => chord::part_done(tx, &part).map(Some),
+            };
+            let progress = self.handle.writing("count the part of the chord", Weight::durable(2), work).await?;
+            reached("after-part");
+            Ok(progress)
+        })
+    }
+
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let group = group.to_owned();

@@ -93,6 +93,13 @@ pub struct ChordCount {
     pub size: u64,
 }
 
+impl ChordCount {
+    /// Whether one part more may be the last one.
+    pub fn may_end(self) -> bool {
+        self.done + 1 >= self.size
+    }
+}
+
 /// Counts the parts of chords.
 pub trait ChordStore: Send + Sync {
     /// Begins to count. Parts may have come before. A header that is sent again, since the delivery of its sender came twice, loses
@@ -103,6 +110,10 @@ pub trait ChordStore: Send + Sync {
     /// Counts a part, once however often it comes. Exactly one caller is told that the chord is complete or failed, and no
     /// other as long as its claim lasts.
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>>;
+
+    /// The same, but a part that may be the last one is not counted: `None`, and nothing was changed. One that is not counted need not
+    /// be the last one; one that is counted must not be, not even when others count at the same time.
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>>;
 
     /// So many more parts are to come than it was opened for (Celery: `add_to_chord`).
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
@@ -81,6 +82,11 @@ impl PartEnd {
         let task_id = self.part.task_id.clone();
         self.rest_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
     }
+
+    /// The message of [`Rest::again`]; none when it cannot be made, or its code panics.
+    pub fn again(&self, after: Option<Duration>) -> Option<Outgoing> {
+        catch_unwind(AssertUnwindSafe(|| self.rest.again(&self.part, after))).unwrap_or_default()
+    }
 }
 
 /// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once. Where what
@@ -91,6 +97,14 @@ pub trait Rest: Send + Sync {
 
     /// All parts have come, and this one has not returned.
     fn failed(&self, part: FailedPart) -> Sequel;
+
+    /// A message that counts the part once more and does what follows of it. It is kept where the part has no delivery that would
+    /// come again, should the last part be counted and its worker die before the body is sent. It goes to a queue by its name, on
+    /// the default exchange, and is not delivered before `after` has passed. `None` where there is no such message.
+    fn again(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
+        let _ = (part, after);
+        None
+    }
 }
 
 impl fmt::Debug for PartEnd {

@@ -1,6 +1,7 @@
 //! What follows the header of a chord: its body with the results, or the failure of the body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::Given;
@@ -12,8 +13,10 @@ use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
 use apium_protocol::state::State;
 use apium_transport::chord::{ChordPart, FailedPart};
+use apium_transport::outgoing::Outgoing;
 use apium_transport::sequel::{PartEnd, Rest, Sequel};
 
+use crate::again::Again;
 use crate::errback::Late;
 use crate::fail::Fall;
 use crate::sender::{Sender, seed_of};
@@ -28,6 +31,8 @@ pub(crate) struct ChordBody {
     pub(crate) parent: Parent,
     /// Where errbacks go that this worker calls itself.
     pub(crate) late: Late,
+    /// The queue that the task came from whose end this is.
+    pub(crate) queue: Arc<str>,
 }
 
 /// Which part of which chord.
@@ -37,18 +42,35 @@ pub(crate) struct PartPlace {
     pub(crate) group_index: Option<i64>,
 }
 
+/// The end of a run, as far as all parts that come of it have it in common.
+#[derive(Clone, Copy)]
+pub(crate) struct RunEnd<'a> {
+    pub(crate) sender: &'a Sender,
+    /// Where errbacks go that this worker calls itself.
+    pub(crate) late: &'a Late,
+    /// The queue that its task came from.
+    pub(crate) queue: &'a Arc<str>,
+}
+
 /// A part of a chord whose body is `body`.
 pub(crate) fn part_of(
-    sender: &Sender,
+    run: RunEnd<'_>,
     place: PartPlace,
     body: Node,
     (state, result): (State, Json),
     parent: Parent,
-    late: &Late,
 ) -> PartEnd {
+    let RunEnd { sender, late, queue } = run;
     let config = sender.publisher.config();
     let PartPlace { group, task_id, group_index } = place;
-    let rest = ChordBody { sender: sender.clone(), body, seed: seed_of(&group, 0), parent, late: late.clone() };
+    let rest = ChordBody {
+        sender: sender.clone(),
+        body,
+        seed: seed_of(&group, 0),
+        parent,
+        late: late.clone(),
+        queue: queue.clone(),
+    };
     let claimant = task_id.to_string();
     let part = ChordPart {
         group,
@@ -76,7 +98,8 @@ impl ChordBody {
         let mut sequel = Sequel::default();
         // It may be asked more than once.
         self.late.forget(self.seed);
-        let mut fall = Fall::new((&self.sender, self.seed), &chord_error, &mut sequel, &self.late);
+        let run = RunEnd { sender: &self.sender, late: &self.late, queue: &self.queue };
+        let mut fall = Fall::new((run, self.seed), &chord_error, &mut sequel);
         let outcome = fall.body(&self.body, &original, &self.parent, self.seed);
         if let Err(error) = outcome {
             tracing::error!(%error, "could not tell all that follows a failed chord");
@@ -104,6 +127,13 @@ impl Rest for ChordBody {
         };
         let original = Failure::from_exception(ExceptionInfo::from_json(&exception));
         self.fail(original, Failure::from_exception(ExceptionInfo::chord_error(text)))
+    }
+
+    fn again(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
+        let Self { sender, queue, parent, body, .. } = self;
+        let made = Again::message(sender, queue, parent, body, part, after);
+        made.inspect_err(|error| tracing::error!(%error, "could not make the message that counts a part once more"))
+            .ok()
     }
 }
 

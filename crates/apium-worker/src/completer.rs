@@ -258,9 +258,9 @@ impl Completer {
         if progress.step < Step::Published {
             let mut follow_ups: Vec<_> =
                 group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
-            let sequels = group.iter().filter_map(|finish| finish.settlement.sequel.as_deref());
+            let settlements = group.iter().map(|finish| &finish.settlement);
             // Counting is repeated where publishing failed: who counts again under its name has the claim still.
-            progress.ended = count(self.0.backend.as_ref(), sequels, &mut follow_ups).await?;
+            progress.ended = count(self.0.backend.as_ref(), &self.0.broker, settlements, &mut follow_ups).await?;
             if !follow_ups.is_empty() {
                 self.0.broker.publish(follow_ups).await?;
             }

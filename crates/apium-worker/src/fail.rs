@@ -15,28 +15,22 @@ use apium_protocol::state::State;
 use apium_transport::backend::ResultRecord;
 use apium_transport::sequel::Sequel;
 
-use crate::chord_body::{PartPlace, part_of};
-use crate::errback::{Late, LateErrback};
-use crate::sender::{Sender, is_called_here};
+use crate::chord_body::{PartPlace, RunEnd, part_of};
+use crate::errback::LateErrback;
+use crate::sender::is_called_here;
 
 /// A failure on its way.
 pub(crate) struct Fall<'a> {
-    sender: &'a Sender,
+    run: RunEnd<'a>,
     failure: &'a Failure,
     sequel: &'a mut Sequel,
-    late: &'a Late,
     /// What the errbacks that this worker calls itself belong to.
     key: u64,
 }
 
 impl<'a> Fall<'a> {
-    pub(crate) fn new(
-        (sender, key): (&'a Sender, u64),
-        failure: &'a Failure,
-        sequel: &'a mut Sequel,
-        late: &'a Late,
-    ) -> Self {
-        Self { sender, failure, sequel, late, key }
+    pub(crate) fn new((run, key): (RunEnd<'a>, u64), failure: &'a Failure, sequel: &'a mut Sequel) -> Self {
+        Self { run, failure, sequel, key }
     }
 
     /// Every step behind fails with it. `chain` is reversed, as it travels. What cannot be read has no id to fail.
@@ -69,8 +63,8 @@ impl<'a> Fall<'a> {
         let Some(id) = options.task_id.clone() else { return };
         let (exception, traceback) = (self.failure.exception().to_json(), self.failure.traceback());
         let told = Told { state: State::Failure, result: exception, traceback: traceback.map(str::to_owned) };
-        let rules = &self.sender.rules;
-        let mut document = foreign_document(id, told, rules, self.sender.publisher.clock().now());
+        let rules = &self.run.sender.rules;
+        let mut document = foreign_document(id, told, rules, self.run.sender.publisher.clock().now());
         document.children = Some(Vec::new());
         document.group_id = options.rare.as_ref().and_then(|rare| rare.group_id.clone());
         self.sequel.records.push(ResultRecord { document, run: None, ttl: rules.ttl });
@@ -88,7 +82,7 @@ impl<'a> Fall<'a> {
         let root_id = rare.root_id.clone().unwrap_or_else(|| id.clone());
         let parent = Parent { id: id.clone(), root_id, priority: options.priority };
         let told = (State::Failure, self.failure.exception().to_json());
-        self.sequel.parts.push(part_of(self.sender, place, body, told, parent, self.late));
+        self.sequel.parts.push(part_of(self.run, place, body, told, parent));
     }
 
     /// The body of a chord whose header failed. One that is a task fails with this, the members of a group with the error behind it.
@@ -102,7 +96,7 @@ impl<'a> Fall<'a> {
                         errbacks.push(errback.clone());
                     }
                 }
-                let mut fall = Fall::new((self.sender, self.key), original, self.sequel, self.late);
+                let mut fall = Fall::new((self.run, self.key), original, self.sequel);
                 fall.result_of(member, &errbacks, parent, seed)?;
             }
         } else {
@@ -141,8 +135,8 @@ impl<'a> Fall<'a> {
     pub(crate) fn errbacks(&mut self, errbacks: &[Node], request: &Request, parent: &Parent, seed: u64) -> Result<()> {
         let mut sent = Vec::new();
         for errback in errbacks {
-            if is_called_here(&self.sender.registry, errback) {
-                self.late.push(self.key, LateErrback::new(errback, request, self.failure));
+            if is_called_here(&self.run.sender.registry, errback) {
+                self.run.late.push(self.key, LateErrback::new(errback, request, self.failure));
             } else {
                 sent.push(errback.clone());
             }
@@ -150,11 +144,11 @@ impl<'a> Fall<'a> {
         if sent.is_empty() {
             return Ok(());
         }
-        let mut planner = self.sender.planner(seed);
+        let mut planner = self.run.sender.planner(seed);
         let mut given = Given::result(Json::from_serialize(&parent.id)?);
         given.options.rare_mut().root_id = Some(parent.root_id.clone());
         planner.add(Node::group(sent), given)?;
-        self.sender.send(planner, parent, self.sequel)
+        self.run.sender.send(planner, parent, self.sequel)
     }
 }
 

@@ -16,7 +16,8 @@ use apium_protocol::signature::Signature;
 use apium_protocol::state::State;
 use apium_transport::sequel::{PartEnd, Sequel};
 
-use crate::chord_body::{PartPlace, part_of};
+use crate::again::Again;
+use crate::chord_body::{PartPlace, RunEnd, part_of};
 use crate::errback::Late;
 use crate::fail::Fall;
 use crate::follow_ups::FollowUps;
@@ -43,13 +44,17 @@ pub(crate) fn after(sender: &Sender, work: &Work, ended: &Ended, stores_errors: 
         return replaced(sender, &work.request, with).map(Some);
     }
     let Some(follow) = &work.follow else { return Ok(None) };
+    if let Some(again) = &follow.again {
+        return Ok(counted_again(sender, &work.request, follow, again, ended));
+    }
     match ended {
         Ended::Success(value) => succeeded(sender, &work.request, follow, value).map(Some),
         Ended::Failure { failure, .. } => failed(sender, &work.request, follow, failure, stores_errors).map(Some),
         Ended::Revoked(reason) => {
             let failure = Failure::from_exception(ExceptionInfo::task_revoked(reason));
             let mut followed = Followed::default();
-            let part = part(sender, &work.request, follow, State::Revoked, failure.exception().to_json(), &followed);
+            let told = (State::Revoked, failure.exception().to_json());
+            let part = part(sender, &work.request, follow, told, &followed);
             followed.sequel.parts.extend(part);
             Ok(Some(followed))
         }
@@ -79,7 +84,7 @@ fn succeeded(sender: &Sender, request: &Request, follow: &Arc<FollowUps>, value:
         }
         sender.send(planner, &parent, &mut followed.sequel)?;
     }
-    let part = part(sender, request, follow, State::Success, value.clone(), &followed);
+    let part = part(sender, request, follow, (State::Success, value.clone()), &followed);
     followed.sequel.parts.extend(part);
     Ok(followed)
 }
@@ -92,9 +97,10 @@ fn failed(
     stores: bool,
 ) -> Result<Followed> {
     let mut followed = Followed::default();
-    let part = part(sender, request, follow, State::Failure, failure.exception().to_json(), &followed);
+    let part = part(sender, request, follow, (State::Failure, failure.exception().to_json()), &followed);
     followed.sequel.parts.extend(part);
-    let mut fall = Fall::new((sender, seed(request)), failure, &mut followed.sequel, &followed.late);
+    let run = RunEnd { sender, late: &followed.late, queue: &request.delivery_info.queue };
+    let mut fall = Fall::new((run, seed(request)), failure, &mut followed.sequel);
     fall.chain(request.chain(), stores);
     if let Some(parent) = Parent::of(request) {
         fall.errbacks(&follow.errbacks, request, &parent, seed(request))?;
@@ -114,13 +120,34 @@ fn replaced(sender: &Sender, request: &Request, with: &Signature) -> Result<Foll
     Ok(followed)
 }
 
+/// Whatever became of the run that counts a part once more, unless it comes again.
+fn counted_again(
+    sender: &Sender,
+    request: &Request,
+    follow: &FollowUps,
+    again: &Again,
+    ended: &Ended,
+) -> Option<Followed> {
+    if !matches!(ended, Ended::Success(_) | Ended::Failure { .. } | Ended::Revoked(_)) {
+        return None;
+    }
+    let Again { group, task_id, group_index, state, result } = again.clone();
+    let mut followed = Followed::default();
+    // The body is sent as if the task of the part ended now.
+    let parent = Parent { id: task_id.clone(), ..Parent::of(request)? };
+    let run = RunEnd { sender, late: &followed.late, queue: &request.delivery_info.queue };
+    let place = PartPlace { group, task_id, group_index };
+    let part = part_of(run, place, follow.body.clone()?, (state, result), parent);
+    followed.sequel.parts.push(part);
+    Some(followed)
+}
+
 /// The part of a chord that the end of the task of `request` is.
 fn part(
     sender: &Sender,
     request: &Request,
-    follow: &Arc<FollowUps>,
-    state: State,
-    result: Json,
+    follow: &FollowUps,
+    told: (State, Json),
     followed: &Followed,
 ) -> Option<PartEnd> {
     let body = follow.body.clone()?;
@@ -129,5 +156,6 @@ fn part(
         task_id: request.id()?.clone(),
         group_index: request.group_index(),
     };
-    Some(part_of(sender, place, body, (state, result), Parent::of(request)?, &followed.late))
+    let run = RunEnd { sender, late: &followed.late, queue: &request.delivery_info.queue };
+    Some(part_of(run, place, body, told, Parent::of(request)?))
 }

@@ -7,8 +7,10 @@ use apium_app::error::Result;
 use apium_app::request::Request;
 use apium_protocol::signature::Signature as WireSignature;
 
+use crate::again::Again;
+
 /// What follows a task.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct FollowUps {
     /// On success, with its result.
     pub(crate) callbacks: Vec<Node>,
@@ -18,6 +20,8 @@ pub(crate) struct FollowUps {
     pub(crate) next: Option<Node>,
     /// The body of the chord that it is a part of.
     pub(crate) body: Option<Node>,
+    /// The part that it counts once more, in place of one of its own.
+    pub(crate) again: Option<Again>,
 }
 
 impl FollowUps {
@@ -26,6 +30,10 @@ impl FollowUps {
     /// # Errors
     /// Naming what cannot be read.
     pub(crate) fn read(request: &Request) -> Result<Option<Arc<Self>>> {
+        if let Some((again, body)) = Again::read(request)? {
+            let again = Self { body: Some(body), again: Some(again), ..Self::default() };
+            return Ok(Some(Arc::new(again)));
+        }
         let embed = &request.body.embed;
         if !embed.has_follow_ups() {
             return Ok(None);
@@ -37,6 +45,7 @@ impl FollowUps {
             // Those behind it are read when it is their turn.
             next: embed.chain.as_ref().and_then(|chain| chain.last()).map(Node::from_wire).transpose()?,
             body: embed.chord.as_deref().map(Node::from_wire).transpose()?,
+            again: None,
         })))
     }
 }

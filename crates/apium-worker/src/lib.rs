@@ -4,6 +4,7 @@
 //! `consume`, which owns the fetching loop, `ready`, which lines up what was fetched, the [`pool`], and `worker`, which
 //! stops everything in order.
 
+mod again;
 pub mod builder;
 mod checks;
 mod chord_body;

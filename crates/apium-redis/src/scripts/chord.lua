@@ -25,6 +25,14 @@ local function open_chord(at)
   return 1
 end
 
+-- Whether `more` parts more may complete the chord of this key.
+local function nears_end(key, more, ordered)
+  local size = redis.call('GET', key .. '.s')
+  if not size then return false end
+  local left = tonumber(size) - redis.call(ordered and 'ZCARD' or 'LLEN', key .. '.j') - more
+  return left <= 0 and left + tonumber(redis.call('GET', key .. '.t') or 0) <= 0
+end
+
 -- Counts a part: key, task id, part, '1' for an ordered chord, place in it, time to live in ms or '', duration of a claim in ms,
 -- claimant. Answers 'fired'; 'waiting'; or, to the one that has the claim on the body: 'complete', the structure or false, the parts.
 local function count_part(at)

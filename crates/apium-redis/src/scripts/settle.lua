@@ -1,5 +1,5 @@
 -- The end of deliveries in one step: results, follow-ups, and what becomes of the messages. record.lua stands before it, and
--- chord.lua where there are operations of chords (o, t, h, x).
+-- chord.lua where there are operations of chords (o, w, g, t, h, x).
 --
 -- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta
 -- ARGV  what begins the keys of parked messages, the channel of etas, now; the number of tags, the tags; then operations:
@@ -10,11 +10,15 @@
 --         d document       into the dead set                c tag     its crashes are forgotten
 --         k tag limit list envelope document     one crash more: to the front of its list, or, at the limit, into the dead set
 --         o …              a chord begins, as open_chord reads it
+--         w number ordered n key…   n parts of these chords come behind it: nothing of what follows is done, up to the next i, when they
+--                          may complete one of them
+--         g tag entry      should the part behind it be the last one, this is held under the tag like a delivery
 --         t number …       a part of a chord, as count_part reads it
 --         h …, u           what follows of this delivery is left out unless the claim of holds_chord is held, or is not any more
 --         x …              a chord ends, as end_chord reads it
--- Answers which of the tags were not held any more: what belongs to them is left out. And for each part that was the last of its
--- chord its number, the structure or false, the parts: what is behind it of its delivery is left out, and the delivery stays.
+-- Answers which of the tags were not held any more: what belongs to them is left out. The number of each w that left out what follows,
+-- in a list. And for each part that was the last of its chord its number, the structure or false, the parts: what is behind it of its
+-- delivery is left out, and the delivery stays; unless there was a g for it.
 --
 -- Removing the tags comes first, since a script that has written is not refused for lack of memory; should something fail
 -- after it, they are put back. `doing` is what the error names.
@@ -49,6 +53,8 @@ local function bury(document)
 end
 local function run()
   local current, out, skip, heads = 0, false, false, {}
+  -- Where the tag and the entry of a g stand.
+  local kept
   while at <= #ARGV do
     local op = ARGV[at]
     doing = ARGV[at + 1]
@@ -102,11 +108,31 @@ local function run()
         local _, structure, parts = count_part(at + 2)
         if parts then
           answer[#answer + 1] = { tonumber(ARGV[at + 1]), structure, parts }
-          stays = stays or {}
-          out, skip, stays[current] = true, true, true
+          if kept then
+            doing = KEYS[1]
+            redis.call('HSET', KEYS[1], ARGV[kept], ARGV[kept + 1])
+            redis.call('ZADD', KEYS[2], now, ARGV[kept])
+          else
+            stays = stays or {}
+            out, skip, stays[current] = true, true, true
+          end
         end
       end
+      kept = nil
       at = at + 2 + PART_ARGS
+    elseif op == 'w' then
+      local behind = tonumber(ARGV[at + 3])
+      for key = at + 4, at + 3 + behind do
+        doing = ARGV[key]
+        if not skip and nears_end(ARGV[key], behind, ARGV[at + 2] == '1') then
+          answer[#answer + 1] = { tonumber(ARGV[at + 1]) }
+          out, skip = true, true
+        end
+      end
+      at = at + 4 + behind
+    elseif op == 'g' then
+      kept = at + 1
+      at = at + 3
     elseif op == 'o' then
       if not skip then open_chord(at + 1) end
       at = at + 1 + OPEN_ARGS

@@ -405,3 +405,46 @@ pub async fn many_callers_complete_a_chord_once(f: Fixture) {
         assert_eq!(told, 1);
     }
 }
+
+async fn unless_last(backend: &SharedBackend, part: ChordPart) -> Option<ChordProgress> {
+    backend.chords().expect("there are chords").part_unless_last(part).await.expect("could not count the part")
+}
+
+/// A part is counted unless it may be the last one; then nothing is changed.
+pub async fn a_part_that_may_be_the_last_is_told_so(f: Fixture) {
+    if f.backend.chords().is_none() {
+        return;
+    }
+    let ask =
+        async |place: i64| unless_last(&f.backend, part("g", &format!("t{place}"), place, &place.to_string())).await;
+    assert_eq!(ask(0).await, Some(ChordProgress::Waiting), "it came before the header");
+    open(&f, header("g", 3)).await;
+    assert_eq!(ask(1).await, Some(ChordProgress::Waiting));
+    assert_eq!((ask(2).await, ask(2).await), (None, None));
+    assert_eq!(count(&f, "g").await, Some((2, 3)), "it was not counted");
+    f.backend.chords().expect("there are chords").grow("g", 1, Some(LONG)).await.expect("could not grow");
+    assert_eq!(ask(2).await, Some(ChordProgress::Waiting), "one more is to come");
+    assert_eq!(ask(3).await, None);
+    assert_eq!(done(&f, part("g", "t3", 3, "3")).await, complete(&["0", "1", "2", "3"]));
+    assert_eq!(ask(3).await, None, "all have come, and its body was not sent");
+    assert!(end(&f, "g", "t3", ChordEnd::Fired).await);
+    assert_eq!(ask(3).await, Some(ChordProgress::Fired));
+}
+
+/// Of many that ask at once, one is left uncounted, and none is told that the chord is complete.
+pub async fn of_many_callers_none_counts_the_last_part_unasked(f: Fixture) {
+    if f.backend.chords().is_none() {
+        return;
+    }
+    open(&f, header("g", 40)).await;
+    let parts = (0..40).map(|place| part("g", &format!("t{place}"), place, "1"));
+    let mut asked: FuturesUnordered<_> = parts.map(|part| unless_last(&f.backend, part)).collect();
+    let mut left = 0;
+    while let Some(progress) = asked.next().await {
+        match progress {
+            None => left += 1,
+            progress => assert_eq!(progress, Some(ChordProgress::Waiting)),
+        }
+    }
+    assert_eq!((left, count(&f, "g").await), (1, Some((39, 40))));
+}

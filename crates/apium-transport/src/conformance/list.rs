@@ -158,6 +158,8 @@ macro_rules! conformance_tests {
             a_count_is_told_while_it_is_open
             a_chord_lives_for_its_time
             many_callers_complete_a_chord_once
+            a_part_that_may_be_the_last_is_told_so
+            of_many_callers_none_counts_the_last_part_unasked
         }
         $crate::conformance_tests! { @cases $make, sequels:
             a_sequel_is_done_with_its_settlement

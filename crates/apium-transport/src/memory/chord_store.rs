@@ -30,6 +30,19 @@ impl ChordStore for MemoryBackend {
         })
     }
 
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
+        Box::pin(async move {
+            self.check_open("count the part of the chord")?;
+            let now = self.store.clock.now();
+            let mut world = self.store.lock();
+            let World { chords, results, .. } = &mut *world;
+            if chords.count(&part.group, now).is_some_and(ChordCount::may_end) {
+                return Ok(None);
+            }
+            chords.part_done(&part, now, &mut Changes::default(), |id| results.document(id, now)).map(Some)
+        })
+    }
+
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.check_open("add parts to the chord")?;
