@@ -117,8 +117,8 @@ async fn groups_and_chords(app: &TestApp) -> Result<(), BoxError> {
     assert_eq!(all.get().await?, 12);
 
     // Workflows stand wherever a task can: here each member is a chain, and a task comes before the group.
-    let nested =
-        (add::s(1, 1) | group([add::p(1) | add::p(10), add::p(2) | add::p(20)]) | total::p()).send(app).await?;
+    let members = [add::p(1) | add::p(10), add::p(2) | add::p(20)];
+    let nested = (add::s(1, 1) | group(members) | total::p()).send(app).await?;
     app.drain().await;
     assert_eq!(nested.get().await?, 13 + 24);
     Ok(())

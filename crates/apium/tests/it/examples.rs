@@ -31,7 +31,6 @@ macro_rules! examples {
 }
 
 examples! {
-    canvas: "16 90 hello you: 2 15";
     guide_calling: "5 + 5 = 10";
     guide_canvas: "Hamlet has 7 words";
     guide_class_task: "2 + 2 + 1 = 5";
