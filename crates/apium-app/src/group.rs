@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::call_options::CallOptions;
-use crate::canvas::node::Node;
+use crate::canvas::node::{IntoNode, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, Result};
@@ -184,6 +184,12 @@ impl<In: ?Sized, Out> Extend<Signature<In, Out>> for Group<In, Out> {
 impl<In: ?Sized, Out> IntoWireSignature for Group<In, Out> {
     fn into_wire(self) -> Result<WireSignature> {
         self.inner.into_node()?.to_wire()
+    }
+}
+
+impl<In: ?Sized, Out> IntoNode for Group<In, Out> {
+    fn into_node(self) -> Result<Node> {
+        self.inner.into_node()
     }
 }
 

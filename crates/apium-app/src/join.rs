@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::call_options::CallOptions;
+use crate::canvas::node::{IntoNode, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::error::{Error, Result};
@@ -166,6 +167,12 @@ call_options!([In: ?Sized, Out], Join<In, Out>);
 impl<In: ?Sized, Out> IntoWireSignature for Join<In, Out> {
     fn into_wire(self) -> Result<WireSignature> {
         self.inner.into_node()?.to_wire()
+    }
+}
+
+impl<In: ?Sized, Out> IntoNode for Join<In, Out> {
+    fn into_node(self) -> Result<Node> {
+        self.inner.into_node()
     }
 }
 

@@ -10,7 +10,7 @@ use apium_protocol::signature::Signature as WireSignature;
 
 use crate::arguments::Arguments;
 use crate::call_options::CallOptions;
-use crate::canvas::node::{Node, TaskKind, TaskNode};
+use crate::canvas::node::{IntoNode, Node, TaskKind, TaskNode};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::fits::Anything;
@@ -239,6 +239,12 @@ links!([In: ?Sized, Out], Signature<In, Out>);
 impl<In: ?Sized, Out> IntoWireSignature for Signature<In, Out> {
     fn into_wire(self) -> Result<WireSignature> {
         self.to_wire()
+    }
+}
+
+impl<In: ?Sized, Out> IntoNode for Signature<In, Out> {
+    fn into_node(self) -> Result<Node> {
+        Self::into_node(self)
     }
 }
 

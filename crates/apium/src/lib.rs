@@ -126,9 +126,10 @@ pub mod testing;
 #[doc(hidden)]
 pub use apium_app::expansion as __private;
 pub use apium_app::{
-    app, arguments, batch, builder, call, call_options, canvas, chain, class_calls, config, context, current, error,
-    failure, fits, get, group, group_result, inject, join, limits, map, middleware, named, options, producer,
-    publisher, registry, request, result, retry_builder, routing, signature, task, task_error, task_impl,
+    app, arguments, batch, builder, call, call_options, canvas, chain, class_calls, collect, config, context, current,
+    error, failure, fits, get, graph, group, group_result, inject, join, limits, map, middleware, named, options,
+    producer, progress, publisher, registry, request, result, result_set, retry_builder, routing, signature, task,
+    task_error, task_impl,
 };
 pub use apium_macros::{extern_task, task, task_module, wire_error};
 pub use apium_protocol as protocol;

@@ -4,9 +4,9 @@
 //! cargo run --release --example quickstart [FOLDER]
 //! ```
 //!
-//! A group of tasks counts the words of each file and tells its progress; beside it one task is retried after an error, one
-//! has a countdown, one expires, one fails. Queue and results lie in one SQLite file, so a run that was stopped half-way, even
-//! by `kill -9`, goes on where it was when it is started again.
+//! A chord: one task for each file counts its words and tells its progress, and when all are over one more adds them up. Beside it
+//! one task is retried after an error, one has a countdown, one expires, one fails. Queue and results lie in one SQLite file, so a
+//! run that was stopped half-way, even by `kill -9`, goes on where it was when it is started again.
 
 mod files;
 mod options;
@@ -20,10 +20,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use apium::prelude::*;
+use futures_util::StreamExt as _;
 use options::Options;
 use run::{Data, Phase, Run};
 use screen::{Change, Screen, say};
-use tasks::{Words, count_words};
+use tasks::{Totals, add_up, count_words};
 use tokio::sync::{mpsc, oneshot};
 
 /// How many tasks run at a time.
@@ -78,21 +79,15 @@ async fn quickstart(options: &Options) -> Result<End, BoxError> {
         }
     };
     let app = app(&data.address(&run)).await?;
-    let group = if resumed {
-        GroupResult::<Words>::restore(&app, &run.group)
-            .await?
-            .ok_or("the group of the last run is gone; delete its data folder")?
-    } else {
-        send(&app, &mut run, options.pace).await?
-    };
+    let totals = if resumed { restore(&app, &run).await? } else { send(&app, &mut run, options.pace).await? };
     run.phase = Phase::Running;
     data.save(&run)?;
-    announce(&run, resumed, group.completed_count().await?);
+    announce(&run, resumed, totals.progress().await?.done);
 
-    let end = work_and_watch(&app, &run, &group).await?;
+    let end = work_and_watch(&app, &run, &totals).await?;
     match end {
         End::Finished => {
-            summary::print(&app, &run, &group).await?;
+            summary::print(&app, &run, &totals).await?;
             run.phase = Phase::Finished;
             data.save(&run)?;
             say(&format!("\nThe results are kept in {}", data.address(&run)));
@@ -120,7 +115,7 @@ fn find_run(data: &Data, folder: &Path) -> Option<Run> {
     }
 }
 
-fn announce(run: &Run, resumed: bool, counted: usize) {
+fn announce(run: &Run, resumed: bool, counted: u64) {
     let (files, folder) = (run.files.len(), run.folder.display());
     if resumed {
         say(&format!("resuming run {}: {counted} of {files} files of {folder} are counted already", run.id));
@@ -135,13 +130,7 @@ async fn app(address: &str) -> Result<App, BoxError> {
 }
 
 /// Sends every task of a run, and notes their ids in it.
-async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<GroupResult<Words>, BoxError> {
-    let pace = u64::try_from(pace.as_millis())?;
-    let paths = run.files.iter().map(|file| run.folder.join(file).to_string_lossy().into_owned());
-    let group = group(paths.map(|path| count_words::s(path, pace))).send(app).await?;
-    group.save().await?;
-    run.group = group.id().to_string();
-
+async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<Totals>, BoxError> {
     let retried = tasks::retried::delay().send(app).await?;
     let later = tasks::later::delay().countdown(Duration::from_secs(2)).send(app).await?;
     let too_late = tasks::too_late::delay()
@@ -150,14 +139,35 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<GroupResult<Wo
         .send(app)
         .await?;
     let fails = tasks::fails::delay().send(app).await?;
-    let singles =
-        [("retried", retried.id()), ("later", later.id()), ("too_late", too_late.id()), ("fails", fails.id())];
+
+    let pace = u64::try_from(pace.as_millis())?;
+    let paths = run.files.iter().map(|file| run.folder.join(file).to_string_lossy().into_owned());
+    let files = group(paths.map(|path| count_words::s(path, pace)));
+    let totals = (files | add_up::p()).send(app).await?;
+    // The files' results are the group before the totals.
+    let files = totals.parent().and_then(AsyncResult::group).ok_or("the header of a chord comes before its body")?;
+    files.save().await?;
+    (run.files_id, run.totals_id) = (files.id().to_string(), totals.id().to_string());
+    let singles = [
+        ("add_up", totals.id()),
+        ("retried", retried.id()),
+        ("later", later.id()),
+        ("too_late", too_late.id()),
+        ("fails", fails.id()),
+    ];
     run.singles = singles.map(|(name, id)| (name.to_owned(), id.to_string())).into();
-    Ok(group)
+    Ok(totals)
+}
+
+/// The chord of a run that was stopped, by its ids.
+async fn restore(app: &App, run: &Run) -> Result<AsyncResult<Totals>, BoxError> {
+    let files = GroupResult::<Json>::restore(app, &run.files_id).await?;
+    let files = files.ok_or("the results of the last run are gone; delete its data folder")?;
+    Ok(app.result(&*run.totals_id).with_parent(files))
 }
 
 /// Runs a worker and shows every change of state, until all tasks are over or ctrl-c comes.
-async fn work_and_watch(app: &App, run: &Run, group: &GroupResult<Words>) -> Result<End, BoxError> {
+async fn work_and_watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<End, BoxError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = app.worker().hostname("quickstart@%h").concurrency(CONCURRENCY);
     let mut work = std::pin::pin!(worker.run_until(async {
@@ -168,7 +178,7 @@ async fn work_and_watch(app: &App, run: &Run, group: &GroupResult<Words>) -> Res
             ended?;
             return Err("the worker stopped by itself".into());
         }
-        watched = watch(app, run, group) => watched.map(|()| End::Finished),
+        watched = watch(app, run, totals) => watched.map(|()| End::Finished),
         _ = tokio::signal::ctrl_c() => {
             say("ctrl-c: letting the running tasks end");
             Ok(End::Interrupted)
@@ -179,11 +189,12 @@ async fn work_and_watch(app: &App, run: &Run, group: &GroupResult<Words>) -> Res
     end
 }
 
-/// Waits for every task; `on_message` hands each change of state to the screen.
-async fn watch(app: &App, run: &Run, group: &GroupResult<Words>) -> Result<(), BoxError> {
-    let files =
-        group.iter().zip(&run.files).map(|(result, file)| (result.id().to_string(), file.display().to_string()));
-    let mut screen = Screen::new(files.collect(), &run.singles);
+/// Waits for every task; `on_message` hands each change of state to the screen, and the chord says how far it is.
+async fn watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<(), BoxError> {
+    let files = totals.parent().and_then(AsyncResult::group).ok_or("the header of a chord comes before its body")?;
+    let names =
+        files.iter().zip(&run.files).map(|(result, file)| (result.id().to_string(), file.display().to_string()));
+    let mut screen = Screen::new(names.collect(), &run.singles);
     let (tell, mut changes) = mpsc::channel(1024);
     let teller = |tell: &mpsc::Sender<Change>| {
         let tell = tell.clone();
@@ -192,19 +203,24 @@ async fn watch(app: &App, run: &Run, group: &GroupResult<Words>) -> Result<(), B
             let _ = Change::read(message).map(|change| tell.try_send(change));
         }
     };
-    let singles: Vec<AsyncResult<serde_json::Value>> = run.singles.iter().map(|(_, id)| app.result(&**id)).collect();
+    let singles: Vec<AsyncResult<Json>> = run.singles.iter().map(|(_, id)| app.result(&**id)).collect();
     let waits = singles.iter().map(|result| result.get().on_message(teller(&tell)).outcome());
     let all_singles = futures_util::future::try_join_all(waits);
-    let all_files = group.get().on_message(teller(&tell)).outcomes();
+    let all_files = files.get().on_message(teller(&tell)).outcomes();
     drop(tell);
     let both = futures_util::future::try_join(all_files, all_singles);
     let show = async {
-        while let Some(change) = changes.recv().await {
-            screen.show(&change);
+        let mut progress = std::pin::pin!(totals.progress_stream());
+        loop {
+            tokio::select! {
+                Some(change) = changes.recv() => screen.show(&change),
+                Some(progress) = progress.next() => screen.progress(progress?),
+                else => break Ok(()),
+            }
         }
     };
-    let (waited, ()) = futures_util::future::join(both, show).await;
+    let (waited, shown) = futures_util::future::join(both, show).await;
     screen.close();
     waited?;
-    Ok(())
+    shown
 }

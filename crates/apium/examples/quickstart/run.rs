@@ -18,8 +18,10 @@ pub(crate) struct Run {
     pub(crate) phase: Phase,
     /// The files, relative to the folder.
     pub(crate) files: Vec<PathBuf>,
-    /// The id of the group of their tasks.
-    pub(crate) group: String,
+    /// The id of the group of their tasks, the header of the chord.
+    pub(crate) files_id: String,
+    /// The id of the task that adds them up, the body of the chord.
+    pub(crate) totals_id: String,
     /// The single tasks: what each shows, and its id.
     pub(crate) singles: Vec<(String, String)>,
 }
@@ -81,7 +83,8 @@ impl Data {
             folder: folder.to_path_buf(),
             phase: Phase::Sending,
             files,
-            group: String::new(),
+            files_id: String::new(),
+            totals_id: String::new(),
             singles: Vec::new(),
         };
         fs::create_dir_all(self.run_folder(&run))?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 
 use apium::prelude::*;
+use apium::progress::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// A change of a task's state, as `on_message` tells it.
@@ -27,10 +28,10 @@ impl Change {
 
 /// Shows the tasks of a run.
 pub(crate) struct Screen {
-    /// What each task shows, by its id; files have an index.
+    /// What each task shows, by its id.
     labels: HashMap<String, Label>,
-    files: usize,
-    counted: usize,
+    /// How many files were counted when it was last told.
+    counted: Option<u64>,
     bars: Option<Bars>,
 }
 
@@ -54,7 +55,7 @@ impl Screen {
         let mut labels: HashMap<_, _> = files.into_iter().map(|(id, text)| (id, label(text, true))).collect();
         labels.extend(singles.iter().map(|(text, id)| (id.clone(), label(text.clone(), false))));
         let bars = std::io::stdout().is_terminal().then(|| Bars::new(count));
-        Self { labels, files: count, counted: 0, bars }
+        Self { labels, counted: None, bars }
     }
 
     /// Prints a line above the bars.
@@ -72,18 +73,24 @@ impl Screen {
             return;
         }
         label.over = change.state.is_ready();
-        let line = format!("{:<8}  {}  {}", change.state.as_str(), label.text, detail(change));
-        let file_is_over = label.is_file && label.over;
+        let line = format!("{:<8}  {}  {}", change.state.as_str(), label.text, detail(change, label.is_file));
         match &mut self.bars {
             Some(bars) => bars.show(change, label, &line),
             None => say(line.trim_end()),
         }
-        if file_is_over {
-            self.counted += 1;
-            if self.counted == self.files.div_ceil(2) && self.counted < self.files {
-                self.say(&format!("half-way: {} of {} files are counted", self.counted, self.files));
-            }
+    }
+
+    /// Shows how many files are counted.
+    pub(crate) fn progress(&mut self, progress: Progress) {
+        let Progress { done, total } = progress;
+        if let Some(bars) = &self.bars {
+            bars.total.set_position(done);
         }
+        let half = total.div_ceil(2);
+        if self.counted.is_some_and(|before| before < half) && (half..total).contains(&done) {
+            self.say(&format!("half-way: {done} of {total} files are counted"));
+        }
+        self.counted = Some(done);
     }
 
     /// Takes the bars away.
@@ -111,7 +118,6 @@ impl Bars {
             return;
         }
         if label.over {
-            self.total.inc(1);
             if let Some(bar) = self.running.remove(&change.id) {
                 bar.finish_and_clear();
             }
@@ -151,12 +157,13 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// What a state says, in few words.
-fn detail(change: &Change) -> String {
+fn detail(change: &Change, is_file: bool) -> String {
     let value = &change.detail;
     match &change.state {
         TaskState::Custom(_) => format!("{} of {} lines", value["current"], value["total"]),
         TaskState::Success => match value {
-            serde_json::Value::Object(words) => format!("{} different words", words.len()),
+            serde_json::Value::Object(words) if is_file => format!("{} different words", words.len()),
+            serde_json::Value::Object(totals) => format!("{} words in {} files", totals["words"], totals["files"]),
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
         },

@@ -6,10 +6,7 @@ use apium::prelude::*;
 
 use crate::run::Run;
 use crate::screen::say;
-use crate::tasks::Words;
-
-/// How many words are shown.
-const SHOWN: usize = 10;
+use crate::tasks::Totals;
 
 /// The tasks of one state: how many, and what the failed ones said.
 #[derive(Default)]
@@ -19,30 +16,29 @@ struct Row {
 }
 
 /// Prints the summary of a finished run.
-pub(crate) async fn print(app: &App, run: &Run, group: &GroupResult<Words>) -> Result<(), BoxError> {
+pub(crate) async fn print(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<(), BoxError> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let mut add = |name: &str, state: TaskState, failure: Option<&Failure>| {
-        let row = rows.entry(state.to_string()).or_default();
+    let mut add = |name: &str, outcome: &Outcome<Json>| {
+        let row = rows.entry(state(outcome).to_string()).or_default();
         row.tasks += 1;
-        row.errors.extend(failure.map(|failure| format!("{name}: {failure}")));
+        row.errors.extend(outcome.failure().map(|failure| format!("{name}: {failure}")));
     };
-    let mut total = Words::new();
-    for (outcome, file) in group.get().outcomes().await?.into_iter().zip(&run.files) {
-        add(&file.display().to_string(), state(&outcome), outcome.failure());
-        for (word, count) in outcome.value().into_iter().flatten() {
-            *total.entry(word).or_default() += count;
+    if let Some(files) = totals.parent().and_then(AsyncResult::group) {
+        for (outcome, file) in files.get().outcomes().await?.iter().zip(&run.files) {
+            add(&file.display().to_string(), outcome);
         }
     }
     for (name, id) in &run.singles {
-        let outcome = app.result::<serde_json::Value>(&**id).get().outcome().await?;
-        add(name, state(&outcome), outcome.failure());
+        add(name, &app.result(&**id).get().outcome().await?);
     }
-    print_words(&total);
+    if let Outcome::Value(totals) = totals.get().outcome().await? {
+        print_totals(&totals);
+    }
     print_states(&rows);
     Ok(())
 }
 
-fn state<T>(outcome: &Outcome<T>) -> TaskState {
+fn state(outcome: &Outcome<Json>) -> TaskState {
     match outcome {
         Outcome::Value(_) => TaskState::Success,
         Outcome::Failed(_) => TaskState::Failure,
@@ -50,12 +46,11 @@ fn state<T>(outcome: &Outcome<T>) -> TaskState {
     }
 }
 
-fn print_words(words: &Words) {
-    say(&format!("\n{} words, {} different ones; the ten most frequent:", words.values().sum::<u64>(), words.len()));
-    let mut by_count: Vec<(&String, &u64)> = words.iter().collect();
-    by_count.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
-    for (word, count) in by_count.into_iter().take(SHOWN) {
-        say(&format!("{count:>8}  {word}"));
+fn print_totals(totals: &Totals) {
+    let Totals { words, different, frequent, .. } = totals;
+    say(&format!("\n{words} words, {different} different ones; the {} most frequent:", frequent.len()));
+    for (word, times) in frequent {
+        say(&format!("{times:>8}  {word}"));
     }
 }
 

@@ -31,8 +31,8 @@ macro_rules! examples {
 }
 
 examples! {
-    canvas: "16 90 hello you: 2 15";
     guide_calling: "5 + 5 = 10";
+    guide_canvas: "Hamlet has 7 words";
     guide_class_task: "2 + 2 + 1 = 5";
     guide_defining: "hello you";
     guide_eta_expires: "expired";

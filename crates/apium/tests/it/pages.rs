@@ -1,4 +1,4 @@
-//! The reference pages under `docs/` say what the program prints now. `cargo xtask docs` makes them.
+//! The pages under `docs/` say what the program prints now (`cargo xtask docs` makes those), and show code that runs.
 
 use std::process::Command;
 
@@ -30,5 +30,20 @@ fn the_page_of_the_command_line_has_the_help_of_every_command() {
         let help = printed(&[name, "--help"]);
         let own = help.split("\nGlobal options:").next().unwrap_or_default();
         assert!(page.contains(&trimmed(own)), "the help of {name} differs: run `cargo xtask docs`");
+    }
+}
+
+#[test]
+fn the_code_of_the_page_about_canvas_is_that_of_its_example() {
+    let page = include_str!("../../../../docs/CANVAS.md");
+    let example = include_str!("../../examples/guide_canvas.rs");
+    let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(blocks.len() > 9, "{blocks:#?}");
+    for block in blocks {
+        // Checks and what runs the tasks may be left out, so the lines need not be neighbours.
+        let mut lines = example.lines().map(str::trim);
+        for line in block.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            assert!(lines.any(|other| other == line), "guide_canvas.rs has no line {line:?} behind those before it");
+        }
     }
 }

@@ -34,6 +34,11 @@ fn totals(lines: &[String]) -> Vec<String> {
     lines[from..].iter().filter(|line| !line.contains("kept in")).cloned().collect()
 }
 
+/// How often the task that adds up has returned.
+fn added_up(lines: &[String]) -> usize {
+    lines.iter().filter(|line| line.starts_with("SUCCESS") && line.contains("add_up")).count()
+}
+
 /// The totals that the text must have.
 fn assert_totals(lines: &[String]) {
     let totals = totals(lines).join("\n");
@@ -43,12 +48,13 @@ fn assert_totals(lines: &[String]) {
         format!("{apples:>8}  apple"),
         format!("{:>8}  pear", 2 * FILES),
         format!("{FILES:>8}  plum"),
-        "SUCCESS        26".to_owned(),
+        "SUCCESS        27".to_owned(),
         "FAILURE         1".to_owned(),
         "REVOKED         1".to_owned(),
     ] {
         assert!(totals.contains(&part), "{part:?} is missing in:\n{}", lines.join("\n"));
     }
+    assert_eq!(added_up(lines), 1, "{lines:#?}");
 }
 
 #[test]
@@ -69,13 +75,27 @@ fn it_indexes_text_and_shows_every_state() {
 }
 
 #[test]
+fn a_file_that_goes_away_meanwhile_costs_only_its_own_words() {
+    let place = Place::new();
+    let folder = text(&place);
+    let mut running = start(&place, &folder, "60");
+    running.wait_for("STARTED");
+    // The last one, for which there is no slot yet.
+    fs::remove_file(folder.join("deep/9.txt")).unwrap();
+    let (code, lines) = running.end();
+    assert_eq!(code, 0, "{lines:#?}");
+    let words = FILES * (FILES + 1) / 2 + 3 * FILES - 13;
+    assert!(totals(&lines)[0].starts_with(&format!("{words} words, 3 different ones")), "{lines:#?}");
+}
+
+#[test]
 fn killed_half_way_it_goes_on_and_ends_with_the_same_totals() {
     let place = Place::new();
     let folder = text(&place);
     let mut first = start(&place, &folder, "60");
     first.wait_for("half-way");
     let before = first.kill();
-    assert!(!before.iter().any(|line| line.contains("different ones")), "it had ended: {before:#?}");
+    assert_eq!(added_up(&before), 0, "it had ended: {before:#?}");
 
     let (code, lines) = start(&place, &folder, "60").end();
     assert_eq!(code, 0, "{lines:#?}");
