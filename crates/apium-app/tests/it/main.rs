@@ -4,8 +4,8 @@
 
 mod building;
 mod calling;
-mod canvas_size;
 mod canvas_rules;
+mod canvas_size;
 mod canvas_typed;
 mod canvas_vectors;
 mod compile_fail;
