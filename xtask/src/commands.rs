@@ -18,6 +18,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command { name: "test", usage: "[ARGS OF CARGO TEST]", about: "run every test and total them" },
     Command { name: "ci", usage: "", about: "format, clippy, docs and every test: what .ci/run does" },
     Command { name: "peers", usage: "", about: "install what the tests talk to: redis-server, Python with Celery" },
+    Command { name: "interop", usage: "[--full]", about: "run the tests with real Celery; --full for every flow" },
     Command { name: "tidy", usage: "", about: "check the rules of layout, floors and names" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
     Command { name: "bench", usage: "[NAME] [--runs N]", about: "measure, and write the tables under docs/" },

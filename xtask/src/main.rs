@@ -11,6 +11,7 @@ mod ci;
 mod commands;
 mod docs;
 mod files;
+mod interop;
 mod libtest;
 mod output;
 mod peers;
@@ -46,6 +47,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "peers" => peers::ready::run,
         "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
+        "interop" => interop::run,
         "torture" => torture::run::run,
         "help" | "-h" | "--help" => help,
         _ => return None,
