@@ -30,6 +30,11 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
+/// Python's `ValueError` of any value.
+pub(crate) fn value_error(value: &Value) -> Failure {
+    Failure::from_exception(ExceptionInfo::with_args("builtins", "ValueError", vec![Json::from_value(value)]))
+}
+
 /// A failure of the peer's own class with its two constructor arguments.
 pub(crate) fn peer_error(code: &Value, text: &Value) -> Failure {
     let arguments = [code, text].map(Json::from_value);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium::protocol::repr::repr_value;
 
-use crate::errors::{KeyError, ValueError, peer_error};
+use crate::errors::{KeyError, ValueError, peer_error, value_error};
 use crate::values;
 
 #[task(name = "tasks.add")]
@@ -45,8 +45,8 @@ pub(crate) async fn noop() -> TaskResult<()> {
 }
 
 #[task(name = "tasks.fail")]
-pub(crate) async fn fail(#[default("boom".to_owned())] message: String) -> TaskResult<()> {
-    Err(ValueError(message).into())
+pub(crate) async fn fail(#[default(Value::Str("boom".to_owned()))] message: Value) -> TaskResult<()> {
+    Err(value_error(&message).into())
 }
 
 #[task(name = "tasks.fail_custom")]

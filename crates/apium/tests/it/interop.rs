@@ -107,3 +107,19 @@ fn ignored_rejected_and_spawned() {
     let (document, code) = place.call(&["tasks.reject"]);
     assert_eq!((code, &document["status"]), (1, &json!("FAILURE")), "{document}");
 }
+
+#[test]
+fn what_follows_a_task_has_its_tasks_too() {
+    let place = Place::new();
+    let _worker = place.worker(&[]);
+    assert_eq!(
+        value(&place, &["tasks.replace_me", "-a", "[3, 4]"]),
+        json!(7),
+        "under the id of the task that was replaced"
+    );
+    assert_eq!(value(&place, &["tasks.errback1", "-a", "[\"x\"]"]), json!("failed:x"));
+    assert_eq!(value(&place, &["tasks.on_error", "-a", "[1, \"a\"]"]), json!(["1", "'a'"]));
+    let raised = r#"[{"id": "x"}, {"exc_type": "ValueError", "exc_message": ["b"], "exc_module": "builtins"}, null]"#;
+    assert_eq!(value(&place, &["tasks.errback3", "-a", raised]), json!(null));
+    assert_eq!(failure(&place, &["tasks.fail", "-a", "[2]"])["exc_message"], json!([2]));
+}

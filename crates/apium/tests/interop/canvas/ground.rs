@@ -15,7 +15,7 @@ use crate::canvas::tasks;
 use crate::side::Side;
 
 /// Nothing that these tests wait for takes longer.
-pub(crate) const LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
 /// How many tasks each worker runs at once.
 const SLOTS: usize = 4;
