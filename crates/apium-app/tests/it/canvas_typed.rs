@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use apium_app::arguments::{ArgumentWriter, Parameter, ParameterList};
+use apium_app::batch::Batch;
 use apium_app::canvas::node::Node;
 use apium_app::chain::{chain, chord, group};
+use apium_app::class_calls::TaskCalls;
+use apium_app::context::Ctx;
+use apium_app::error::ErrorKind;
 use apium_app::fits::Anything;
 use apium_app::group::{Group, group};
 use apium_app::join::{Join, join};
@@ -12,6 +16,8 @@ use apium_app::map;
 use apium_app::options::TaskOptions;
 use apium_app::signature::Signature;
 use apium_app::task::{Hooks, TaskDef, TaskFn};
+use apium_app::task_error::TaskResult;
+use apium_app::task_impl::Task;
 use apium_protocol::json::Json;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -284,6 +290,61 @@ fn an_option_takes_what_it_holds_and_a_name_takes_anything() {
     let named: Signature<Anything, Json> = Signature::by_name("legacy.task", args::<i64>(&[]));
     let all: Signature<(), i64> = add(1, 1) | maybe | named.cast::<i64, i64>() | mul_p(2);
     assert_eq!(whole(&all), "[add, maybe, task, mul]");
+}
+
+struct Scale {
+    by: i64,
+}
+
+impl Task for Scale {
+    const NAME: &'static str = "tasks.Scale";
+    type Args = (i64, i64);
+    type Output = i64;
+
+    async fn run(&self, _ctx: &Ctx, (x, y): (i64, i64)) -> TaskResult<i64> {
+        Ok((x + y) * self.by)
+    }
+}
+
+#[test]
+fn a_task_class_is_joined_like_a_function() {
+    let chain: Signature<(), i64> = Scale::s((1, 2)) | Scale::p((3,)) | Scale::si((4, 5));
+    assert_eq!(chain.to_string(), "tasks.Scale(1, 2) | Scale(3) | Scale(4, 5)");
+    assert_eq!(Scale::starmap([(1, 2)]).to_string(), "[tasks.Scale(*x) for x in [[1, 2]]]");
+    assert_eq!(Scale::chunks([(1, 2), (3, 4)], 1).len(), 2);
+    assert_eq!(Scale::batch([(1, 2)]).len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_sends_workflows_too_and_links_each() {
+    let (app, sent) = kit::app().await;
+    let batch = Batch::of([add(1, 1) | mul_p(2), add(2, 2)]).link(add_p(1)).on_error(add_p(2)).stamp("tenant", 7);
+    let results = batch.send_all(&app).await.unwrap();
+    let messages = sent.take();
+    assert_eq!((results.len(), messages.len()), (2, 2));
+    assert_eq!(body(&messages[0])[2]["chain"][0]["options"]["link"][0]["task"], "tasks.add");
+    assert_eq!(body(&messages[1])[2]["callbacks"][0]["task"], "tasks.add");
+    for message in &messages {
+        assert_eq!(body(message)[2]["errbacks"][0]["args"], json!([2]));
+        assert_eq!(message.message.headers.stamps["tenant"].as_str(), "7");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_encoded_is_an_error_of_the_whole() {
+    let (app, sent) = kit::app().await;
+    let bad = || Signature::<(), i64>::of_def(&ADD, args(&[std::collections::HashMap::from([(vec![1_u8], 1)])]));
+    let chains = [bad() | mul_p(1), add(1, 1) | bad().cast::<i64, i64>(), group([add(1, 1), bad()]) | xsum_p()];
+    for chain in chains {
+        let error = chain.send(&app).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Codec && error.to_string().contains("positional argument 1"), "{error}");
+    }
+    assert!(group([bad()]).send(&app).await.unwrap_err().to_string().contains("call a group"));
+    assert!(join((add(1, 1), bad())).send(&app).await.is_err());
+    assert!(map::starmap::<i64>(&ADD, [args(&[f64::NAN])]).send(&app).await.is_ok(), "NaN is JSON of Python's");
+    let items = [std::collections::HashMap::from([(vec![1_u8], 1)])];
+    assert!(map::map::<i64>(&XSUM, items).send(&app).await.unwrap_err().to_string().contains("an item of a map"));
+    assert_eq!(sent.take().len(), 1);
 }
 
 fn body(message: &apium_transport::outgoing::Outgoing) -> Value {
