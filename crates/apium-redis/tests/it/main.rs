@@ -17,6 +17,7 @@ mod health;
 mod kit;
 mod kombu_keys;
 mod kombu_unacked;
+mod outbox;
 mod refusals;
 mod results;
 mod sentinels;

@@ -98,16 +98,16 @@ pub(crate) async fn settle(consumer: &dyn Consumer, batch: Vec<Settlement>) -> R
     soon("a settlement", consumer.acker().atomic().unwrap().settle(batch)).await
 }
 
-async fn open(backend: &RedisBackend, group: &str, size: u64) {
+pub(crate) async fn open(backend: &RedisBackend, group: &str, size: u64) {
     backend.chords().unwrap().open(header(group, size)).await.unwrap();
 }
 
-async fn state(backend: &RedisBackend, id: &str) -> Option<State> {
+pub(crate) async fn state(backend: &RedisBackend, id: &str) -> Option<State> {
     backend.fetch(&[id.into()]).await.unwrap().remove(0).map(|document| document.state)
 }
 
 /// What lies in a list, the first in front.
-fn listed(redis: &mut Connection, list: &str) -> Vec<String> {
+pub(crate) fn listed(redis: &mut Connection, list: &str) -> Vec<String> {
     let all: Vec<String> = redis.lrange(list, 0, -1).unwrap();
     let body = |envelope: &String| {
         let envelope: serde_json::Value = serde_json::from_str(envelope).unwrap();
@@ -467,7 +467,7 @@ async fn a_body_that_cannot_be_made_is_failed() {
 }
 
 /// How often commands whose names begin with one of these were run, those inside of scripts included.
-fn ran(redis: &mut Connection, names: &[&str]) -> usize {
+pub(crate) fn ran(redis: &mut Connection, names: &[&str]) -> usize {
     let stats: String = apium_peers::redis::cmd("INFO").arg("commandstats").query(redis).unwrap();
     let one = |line: &str| {
         let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;

@@ -1,0 +1,359 @@
+//! Parts of chords whose messages were acked before they ran: the last one keeps a message that counts it once more, from the step
+//! that counts it to the step that sends the body.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use apium_peers::proxy::Proxy;
+use apium_peers::redis::{Commands, Connection};
+use apium_peers::redis_server::{RedisServer, fresh_database};
+use apium_protocol::json::Json;
+use apium_protocol::state::State;
+use apium_transport::broker::Broker as _;
+use apium_transport::chord::{ChordPart, FailedPart};
+use apium_transport::consumer::{Delivery, Settle, Settlement};
+use apium_transport::error::Result;
+use apium_transport::outgoing::Outgoing;
+use apium_transport::sequel::{PartEnd, Rest, Sequel};
+
+use crate::brokers::{consumer, keys, length, names, spec, take, to, with_priority};
+use crate::kit::{connection, mark, record, soon, until};
+use crate::sequels::{Body, listed, open, part, ran, settle, state, store, told};
+
+/// What follows a header, and the message that counts a part once more.
+struct Kept<F, G>(Body<F>, G);
+
+impl<F, G> Rest for Kept<F, G>
+where
+    F: Fn(Result<Vec<Json>, FailedPart>) -> Sequel + Send + Sync,
+    G: Fn(&ChordPart) -> Outgoing + Send + Sync,
+{
+    fn complete(&self, results: Vec<Json>) -> Sequel {
+        self.0.complete(results)
+    }
+
+    fn failed(&self, part: FailedPart) -> Sequel {
+        self.0.failed(part)
+    }
+
+    fn again(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
+        assert_eq!(after, None, "it is noted, not published");
+        Some((self.1)(part))
+    }
+}
+
+/// The message to the queue `again` that names the part.
+fn once_more(part: &ChordPart) -> Outgoing {
+    to("again", part.task_id.as_str())
+}
+
+/// The end of a task whose message was acked before: its result, a message of its own, its parts.
+fn end(parts: Vec<(ChordPart, Arc<dyn Rest>)>) -> Settlement {
+    let id = parts[0].0.task_id.to_string();
+    let parts = parts.into_iter().map(|(part, rest)| PartEnd { part, rest }).collect();
+    Settlement {
+        record: Some(record(&id, State::Success, mark(0, 1))),
+        publish: vec![to("own", &id)],
+        delivery: None,
+        sequel: Some(Box::new(Sequel { parts, ..Sequel::default() })),
+    }
+}
+
+fn one(part: ChordPart) -> Settlement {
+    end(vec![(part, Arc::new(Kept(Body(told), once_more)))])
+}
+
+/// The end of the run that counts a part once more.
+fn again(delivery: &Delivery, part: ChordPart) -> Settlement {
+    let sequel =
+        Sequel { parts: vec![PartEnd { part, rest: Arc::new(Kept(Body(told), once_more)) }], ..Sequel::default() };
+    Settlement {
+        delivery: Some((delivery.receipt.clone(), Settle::Ack)),
+        sequel: Some(Box::new(sequel)),
+        ..Settlement::default()
+    }
+}
+
+/// Nothing of kombu's or of a chord's is left but that the body was sent.
+fn nothing_left(redis: &mut Connection, group: &str) {
+    assert_eq!(keys(redis, "unacked*"), Vec::<String>::new());
+    assert_eq!(keys(redis, &format!("celery-taskset-meta-{group}*")), [format!("celery-taskset-meta-{group}.c")]);
+    assert_eq!(redis.get::<_, String>(format!("celery-taskset-meta-{group}.c")).unwrap(), "done");
+}
+
+#[tokio::test]
+async fn nothing_is_left_where_nobody_dies() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let (broker, backend) = store(&server.url(0));
+    let mut lasting = spec(&["q"]);
+    lasting.lease = Duration::from_secs(600);
+    let consumer = broker.consume(lasting).await.unwrap();
+    crate::brokers::send(&broker, "again", &["bound now"]).await;
+    for (round, group) in ["warm", "g"].into_iter().enumerate() {
+        open(&backend, group, 3).await;
+        let mut cost = async |batch: Vec<Settlement>| {
+            let before = ran(&mut redis, &["eval"]);
+            settle(&*consumer, batch).await.unwrap();
+            ran(&mut redis, &["eval"]) - before
+        };
+        let first = cost(vec![one(part(group, "a", 0, "1"))]).await;
+        let rest = cost(vec![one(part(group, "b", 1, "2")), one(part(group, "c", 2, "3"))]).await;
+        if round == 1 {
+            assert_eq!((first, rest), (1, 3), "a part that is not the last costs no call of its own");
+        }
+        assert_eq!(listed(&mut redis, "bodies").len(), round + 1);
+        nothing_left(&mut redis, group);
+    }
+    assert_eq!(listed(&mut redis, "bodies"), ["1 2 3", "1 2 3"]);
+    assert_eq!(listed(&mut redis, "own"), ["a", "b", "c", "a", "b", "c"]);
+    assert_eq!(length(&mut redis, "again"), 1, "only what was sent there");
+}
+
+/// Only what has no delivery is kept, and only the last part.
+#[tokio::test]
+async fn the_message_is_made_for_a_last_part_without_a_delivery() {
+    let database = fresh_database();
+    let (broker, backend) = store(&database.url);
+    let mut consumer = consumer(&broker, "q").await;
+    crate::brokers::send(&broker, "q", &["c"]).await;
+    let late = take(&mut consumer, 1).await.remove(0);
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = |group: &str, id: &str, place: i64| {
+        let made = made.clone();
+        let message = move |part: &ChordPart| {
+            made.fetch_add(1, Ordering::Relaxed);
+            once_more(part)
+        };
+        end(vec![(part(group, id, place, "1"), Arc::new(Kept(Body(told), message)))])
+    };
+    open(&backend, "late", 2).await;
+    open(&backend, "early", 2).await;
+    let mut last = counted("late", "c", 1);
+    last.delivery = Some((late.receipt.clone(), Settle::Ack));
+    settle(&*consumer, vec![counted("late", "b", 0), last, counted("early", "a", 0)]).await.unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 0);
+    settle(&*consumer, vec![counted("early", "b", 1)]).await.unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    let mut redis = database.connection();
+    assert_eq!(listed(&mut redis, "bodies").len(), 2);
+    nothing_left(&mut redis, "early");
+}
+
+/// A worker that is killed after the part was counted: others find the message, as they find what it held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_after_counting_leaves_a_message() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let proxy = Arc::new(Proxy::to(server.port()));
+    let (dying, _) = store(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    let (broker, backend) = store(&server.url(0));
+    open(&backend, "g", 2).await;
+    let first = consumer(&dying, "q").await;
+    let (cut, came) = (proxy.clone(), Arc::new(tokio::sync::Notify::new()));
+    let tell = came.clone();
+    let dies = Body(move |came| {
+        // From here on nobody hears of it.
+        cut.black_hole(true);
+        tell.notify_one();
+        told(came)
+    });
+    let urgent = |part: &ChordPart| with_priority("again", part.task_id.as_str(), 9);
+    let last = end(vec![(part("g", "b", 1, "2"), Arc::new(Kept(dies, urgent)))]);
+    let acker = first.acker();
+    tokio::select! {
+        settled = acker.atomic().unwrap().settle(vec![one(part("g", "a", 0, "1")), last]) => panic!("{settled:?}"),
+        () = came.notified() => {}
+    }
+    drop(first);
+    proxy.cut();
+    // All of the end is done but for the body, and the message stands where its worker's deliveries stand.
+    assert_eq!((listed(&mut redis, "own"), listed(&mut redis, "bodies")), (vec!["a".into(), "b".into()], vec![]));
+    assert_eq!(state(&backend, "b").await, Some(State::Success));
+    assert_eq!((redis.hlen("unacked"), redis.zcard("unacked_index")), (Ok(1_usize), Ok(1_usize)));
+    assert_eq!(keys(&mut redis, "again*"), Vec::<String>::new());
+    let mut second = consumer(&broker, "again").await;
+    let taken = take(&mut second, 1).await;
+    assert_eq!((names(&taken), taken[0].redelivered), (vec!["b".to_owned()], true));
+    settle(&*second, vec![again(&taken[0], part("g", "b", 1, "2"))]).await.unwrap();
+    assert_eq!(listed(&mut redis, "bodies"), ["1 2"]);
+    nothing_left(&mut redis, "g");
+    assert_eq!(keys(&mut redis, "_apium.crashes"), Vec::<String>::new(), "it is no crash of it");
+}
+
+/// A worker that is killed before the part was counted has left no trace of its end: the run is lost, as early ack has it, and not
+/// counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_before_counting_has_not_ended() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let proxy = Arc::new(Proxy::to(server.port()));
+    let (dying, _) = store(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    let (_, backend) = store(&server.url(0));
+    open(&backend, "g", 1).await;
+    let first = consumer(&dying, "q").await;
+    let (cut, came) = (proxy.clone(), Arc::new(tokio::sync::Notify::new()));
+    let tell = came.clone();
+    let dies = move |part: &ChordPart| {
+        cut.black_hole(true);
+        tell.notify_one();
+        once_more(part)
+    };
+    let last = end(vec![(part("g", "a", 0, "1"), Arc::new(Kept(Body(told), dies)))]);
+    let acker = first.acker();
+    tokio::select! {
+        settled = acker.atomic().unwrap().settle(vec![last]) => panic!("{settled:?}"),
+        () = came.notified() => {}
+    }
+    drop(first);
+    proxy.cut();
+    assert_eq!((listed(&mut redis, "own"), state(&backend, "a").await), (vec![], None));
+    assert_eq!(keys(&mut redis, "celery-taskset-meta-g*"), ["celery-taskset-meta-g.s"]);
+    assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
+}
+
+/// A settlement that is dropped or fails between counting and the body, while its consumer lives: the message goes to its queue soon.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_that_is_given_up_gives_its_message_away() {
+    let database = fresh_database();
+    let mut redis = database.connection();
+    let (broker, backend) = store(&database.url);
+    let consumer_of_q = consumer(&broker, "q").await;
+    let mut others = consumer(&broker, "again").await;
+    for (group, dropped) in [("g", true), ("h", false)] {
+        open(&backend, group, 1).await;
+        let counted = Arc::new(tokio::sync::Notify::new());
+        let (tell, wrong) = (counted.clone(), Mutex::new(database.connection()));
+        let breaks = Body(move |came| {
+            tell.notify_one();
+            // What it would be written to is no list.
+            let () = wrong.lock().unwrap().set("bodies", "wrong").unwrap();
+            told(came)
+        });
+        let last = end(vec![(part(group, "a", 0, "1"), Arc::new(Kept(breaks, once_more)))]);
+        let acker = consumer_of_q.acker();
+        let settling = acker.atomic().unwrap().settle(vec![last]);
+        if dropped {
+            tokio::select! {
+                biased;
+                () = counted.notified() => {}
+                settled = settling => panic!("{settled:?}"),
+            }
+        } else {
+            soon("a settlement that fails", settling).await.unwrap_err();
+        }
+        let taken = take(&mut others, 1).await;
+        let () = redis.del("bodies").unwrap();
+        assert_eq!(names(&taken), ["a"]);
+        settle(&*others, vec![again(&taken[0], part(group, "a", 0, "1"))]).await.unwrap();
+        assert_eq!(listed(&mut redis, "bodies"), ["1"]);
+        nothing_left(&mut redis, group);
+        let () = redis.del("bodies").unwrap();
+    }
+    // Whoever tries the settlement once more finds that it is done.
+    settle(&*consumer_of_q, vec![one(part("h", "a", 0, "1"))]).await.unwrap();
+    assert_eq!(listed(&mut redis, "bodies"), Vec::<String>::new());
+    nothing_left(&mut redis, "h");
+}
+
+/// A consumer that closes between the two gives the message back with all that it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_closes_gives_the_message_back() {
+    let database = fresh_database();
+    let mut redis = database.connection();
+    let (broker, backend) = store(&database.url);
+    open(&backend, "g", 1).await;
+    let first = consumer(&broker, "q").await;
+    let acker = first.acker();
+    let closes = Mutex::new(Some(first));
+    let closed = Body(move |came| {
+        let first = closes.lock().unwrap().take().unwrap();
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(first.close())).unwrap();
+        told(came)
+    });
+    let last = end(vec![(part("g", "a", 0, "1"), Arc::new(Kept(closed, once_more)))]);
+    // Its note is the consumer's no more, which is no matter of the settlement's.
+    soon("the settlement", acker.atomic().unwrap().settle(vec![last])).await.unwrap();
+    assert_eq!((listed(&mut redis, "bodies"), length(&mut redis, "again")), (vec![], 1));
+    let mut second = consumer(&broker, "again").await;
+    let taken = take(&mut second, 1).await;
+    settle(&*second, vec![again(&taken[0], part("g", "a", 0, "1"))]).await.unwrap();
+    assert_eq!(listed(&mut redis, "bodies"), ["1"]);
+    nothing_left(&mut redis, "g");
+}
+
+/// Others have the message before the body is sent: then it is theirs.
+#[tokio::test]
+async fn whoever_has_the_message_sends_the_body() {
+    let database = fresh_database();
+    let mut redis = database.connection();
+    let (broker, backend) = store(&database.url);
+    let consumer = consumer(&broker, "q").await;
+    open(&backend, "g", 1).await;
+    let others = Mutex::new(database.connection());
+    let held_up = Body(move |came| {
+        let () = others.lock().unwrap().del(&["unacked", "unacked_index"]).unwrap();
+        told(came)
+    });
+    let last = end(vec![(part("g", "a", 0, "1"), Arc::new(Kept(held_up, once_more)))]);
+    settle(&*consumer, vec![last]).await.unwrap();
+    assert_eq!((listed(&mut redis, "bodies"), listed(&mut redis, "own")), (vec![], vec!["a".to_owned()]));
+    assert_eq!(redis.get::<_, String>("celery-taskset-meta-g.c").unwrap(), "g:a");
+}
+
+/// One end may be the last part of several chords, and stand before parts that are not: all are counted, and each body is sent.
+#[tokio::test]
+async fn an_end_may_complete_several_chords() {
+    let database = fresh_database();
+    let mut redis = database.connection();
+    let (broker, backend) = store(&database.url);
+    let consumer = consumer(&broker, "q").await;
+    for (group, size) in [("g", 1), ("h", 2), ("i", 1)] {
+        open(&backend, group, size).await;
+    }
+    let looks = Arc::new(Mutex::new(database.connection()));
+    let parts = ["g", "h", "i"].into_iter().zip(0..).map(|(group, place)| {
+        let looks = looks.clone();
+        let seen = Body(move |came| {
+            assert_eq!(looks.lock().unwrap().hlen::<_, usize>("unacked").unwrap(), 2);
+            told(came)
+        });
+        let rest: Arc<dyn Rest> = Arc::new(Kept(seen, once_more));
+        (part(group, "a", place, &place.to_string()), rest)
+    });
+    settle(&*consumer, vec![end(parts.collect())]).await.unwrap();
+    assert_eq!(
+        (listed(&mut redis, "bodies"), listed(&mut redis, "own")),
+        (vec!["0".into(), "2".into()], vec!["a".into()])
+    );
+    assert_eq!(redis.zcard::<_, usize>("celery-taskset-meta-h.j").unwrap(), 1);
+    nothing_left(&mut redis, "g");
+    nothing_left(&mut redis, "i");
+}
+
+/// Many consumers end parts of one chord at the same time, all acked before.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_consumers_keep_one_message() {
+    let database = fresh_database();
+    let mut redis = database.connection();
+    let (broker, backend) = store(&database.url);
+    open(&backend, "g", 100).await;
+    let mut consumers = Vec::new();
+    for _ in 0..5 {
+        consumers.push(consumer(&broker, "q").await);
+    }
+    let settled = consumers.iter().enumerate().flat_map(|(n, consumer)| {
+        (0..20).map(move |m| {
+            let place = n * 20 + m;
+            let end = one(part("g", &format!("t{place}"), place as i64, &place.to_string()));
+            async move { settle(&**consumer, vec![end]).await.unwrap() }
+        })
+    });
+    futures_util::future::join_all(settled).await;
+    let wanted: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(listed(&mut redis, "bodies"), [wanted.join(" ")]);
+    assert_eq!(keys(&mut redis, "again*"), Vec::<String>::new());
+    until("an empty hash", || !redis.exists::<_, bool>("unacked").unwrap()).await;
+    nothing_left(&mut redis, "g");
+}
