@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use apium_app::app::App;
-use apium_app::canvas::node::Node;
+use apium_app::canvas::node::{ChainNode, GroupNode, Node, TaskNode};
 use apium_app::canvas::send::send;
+use apium_app::canvas::stamp::{Same, StampVisitor, Stamps};
+use apium_app::group::group;
+use apium_protocol::json::Json;
 use apium_protocol::signature::Signature as WireSignature;
 use serde_json::{Map, Value, json};
 
@@ -56,8 +59,26 @@ fn shown(headers: &Value, body: &Value, names: &mut Names) -> Value {
         "task": of("task"), "id": of("id"), "group": of("group"), "group_index": of("group_index"),
         "root_id": of("root_id"), "parent_id": of("parent_id"), "eta": of("eta"),
         "argsrepr": of("argsrepr"), "kwargsrepr": of("kwargsrepr"), "ignore_result": of("ignore_result"),
+        "stamped_headers": of("stamped_headers"), "stamps": of("stamps"),
     });
-    names.normal(&json!([headers, body]))
+    sorted(names.normal(&json!([headers, body])))
+}
+
+/// The names of stamps in one order: Celery has a set of them.
+fn sorted(mut value: Value) -> Value {
+    match &mut value {
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = sorted(item.take())),
+        Value::Object(map) => {
+            for (name, inner) in map {
+                *inner = sorted(inner.take());
+                if let ("stamped_headers", Value::Array(names)) = (name.as_str(), inner) {
+                    names.sort_by_key(Value::to_string);
+                }
+            }
+        }
+        _ => {}
+    }
+    value
 }
 
 async fn check(app: &App, sent: &Sent, name: &str, node: Node) {
@@ -137,4 +158,75 @@ async fn feature_3_2_a_group_before_a_task_is_a_chord_inside_a_chain() {
     let chord = group.pipe(task("xsum", json!([])));
     let chain = task("add", json!([2, 3])).pipe(chord).pipe(task("mul", json!([10])));
     check(&app, &sent, "canvas_chain_chord_chain", chain).await;
+}
+
+#[tokio::test]
+async fn feature_3_4_10_skewed_groups_are_celerys_messages() {
+    let (app, sent) = kit::app().await;
+    let (start, step) = (Duration::from_secs(1), Duration::from_secs(2));
+    let members = group([kit::Add::s(1, 1), kit::Add::s(2, 2)]).skew(start, None, step);
+    check(&app, &sent, "canvas_group_skew", Node::group(members.members().to_vec())).await;
+}
+
+/// What stamped the captured messages.
+struct Visitor;
+
+impl StampVisitor for Visitor {
+    fn on_signature(&mut self, task: &TaskNode, _: &Stamps) -> Stamps {
+        stamp("on_sig", &format!("sig:{}", task.call.task))
+    }
+
+    fn on_group_start(&mut self, _: &GroupNode, _: &Stamps) -> Stamps {
+        stamp("on_group", "g")
+    }
+
+    fn on_chain_start(&mut self, _: &ChainNode, _: &Stamps) -> Stamps {
+        stamp("on_chain", "c")
+    }
+
+    fn on_callback(&mut self, _: &WireSignature, _: &Stamps) -> Stamps {
+        stamp("on_callback", "cb")
+    }
+
+    fn on_errback(&mut self, _: &WireSignature, _: &Stamps) -> Stamps {
+        stamp("on_errback", "eb")
+    }
+}
+
+fn stamp(name: &str, value: &str) -> Stamps {
+    [(name.to_owned(), Json::from_serialize(value).unwrap())].into()
+}
+
+#[tokio::test]
+async fn feature_3_7_01_to_3_7_03_stamped_signatures_are_celerys_messages() {
+    let (app, sent) = kit::app().await;
+    let add = |x: i32, y: i32| task("add", json!([x, y]));
+    let mut node = add(2, 3);
+    node.stamp(&mut Same, &stamp("mystamp", "value"), false).unwrap();
+    check(&app, &sent, "stamps_simple", node).await;
+    let mut node = add(2, 3);
+    let tags = [("tags".to_owned(), Json::from_serialize(&["a", "b"]).unwrap())].into();
+    node.stamp(&mut Same, &tags, false).unwrap();
+    check(&app, &sent, "stamps_list", node).await;
+    let chain = Node::chain([add(2, 3), task("mul", json!([4]))]);
+    let group = Node::group([add(1, 1), add(2, 2)]);
+    let mut linked = add(2, 3);
+    linked.link(wire(&task("mul", json!([2]))));
+    linked.link_error(wire(&task("on_error", json!([]))));
+    let table = [("stamps_visitor_chain", chain), ("stamps_visitor_group", group), ("stamps_links", linked)];
+    for (name, mut node) in table {
+        node.stamp(&mut Visitor, &Stamps::new(), false).unwrap();
+        check(&app, &sent, name, node).await;
+    }
+}
+
+#[test]
+fn feature_3_7_01_and_3_7_05_a_later_stamp_replaces_or_is_appended() {
+    let stamped = |node: &Node| node.options().rare.as_ref().unwrap().stamps["who"].as_str().to_owned();
+    let mut node = task("add", json!([1, 1]));
+    node.stamp(&mut Same, &stamp("who", "me"), false).unwrap();
+    node.stamp(&mut Same, &stamp("who", "you"), false).unwrap();
+    assert_eq!(stamped(&node), "\"you\"");
+    node.stamp(&mut Same, &stamp("who", "all"), true).unwrap();
+    assert_eq!(stamped(&node), "[\"all\", \"you\"]");
 }

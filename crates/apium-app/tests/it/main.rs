@@ -4,6 +4,7 @@
 
 mod building;
 mod calling;
+mod canvas_rules;
 mod canvas_size;
 mod canvas_typed;
 mod canvas_vectors;
