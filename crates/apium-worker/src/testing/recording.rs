@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use apium_protocol::json::Json;
 use apium_transport::address::Address;
 use apium_transport::backend::SharedBackend;
 use apium_transport::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::chord::FailedPart;
 use apium_transport::consumer::{
     Acker, AtomicSettle, ConsumeSpec, Consumer, Delivery, Disposition, Receipt, Settlement,
 };
@@ -13,6 +15,7 @@ use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
 use apium_transport::error::{Error, ErrorKind, Result};
 use apium_transport::health::Health;
 use apium_transport::outgoing::Outgoing;
+use apium_transport::sequel::{Rest, Sequel};
 use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
 
@@ -158,12 +161,43 @@ impl AtomicSettle for RecordingAcker {
         self.inner.atomic().is_some_and(|inner| inner.shares_store_with(backend))
     }
 
-    fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
-        self.recorder.note(batch.iter().flat_map(|part| &part.publish));
+    fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
+        for part in &mut batch {
+            self.recorder.note(&part.publish);
+            if let Some(sequel) = &mut part.sequel {
+                self.recorder.note(&sequel.publish);
+                for end in &mut sequel.parts {
+                    end.rest = Arc::new(RecordingRest { inner: end.rest.clone(), recorder: self.recorder.clone() });
+                }
+            }
+        }
         match self.inner.atomic() {
             Some(inner) => inner.settle(batch),
             // `atomic` gives this only where there is one.
             None => Box::pin(async { Err(Error::new(ErrorKind::Other, "settle in one step")) }),
         }
+    }
+}
+
+/// What follows the last part of a chord, noted when a store asks for it.
+struct RecordingRest {
+    inner: Arc<dyn Rest>,
+    recorder: Arc<Recorder>,
+}
+
+impl RecordingRest {
+    fn noted(&self, sequel: Sequel) -> Sequel {
+        self.recorder.note(&sequel.publish);
+        sequel
+    }
+}
+
+impl Rest for RecordingRest {
+    fn complete(&self, results: Vec<Json>) -> Sequel {
+        self.noted(self.inner.complete(results))
+    }
+
+    fn failed(&self, part: FailedPart) -> Sequel {
+        self.noted(self.inner.failed(part))
     }
 }

@@ -6,6 +6,7 @@
 mod ground;
 
 mod bad_input;
+mod canvas;
 mod command_line;
 mod examples;
 mod flaky;

@@ -1,0 +1,207 @@
+//! Callbacks and errbacks: FEATURES 3.8.
+
+use std::time::Duration;
+
+use apium::prelude::*;
+use apium::worker::shutdown::StopKind;
+use apium_app::canvas::node::Node;
+
+use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, noted, ran, sent, state};
+use crate::gate::Gate;
+use crate::ground::{Notes, PATIENCE, last_sent, notes};
+use crate::live::until;
+
+/// An errback that looks at its own request, which makes it one of the old style whatever it takes.
+#[task(name = "canvas.bound_errback")]
+async fn bound_errback(ctx: &Ctx, id: String, #[default] more: Option<i64>) -> TaskResult<()> {
+    let _ = more;
+    if ctx.request().retries() == 0 {
+        return Err(ctx.retry().countdown(Duration::ZERO).into());
+    }
+    ctx.state::<Notes>().unwrap().add(format!("bound {id} {}", ctx.request().retries()));
+    Ok(())
+}
+
+/// An errback that fails itself.
+#[task(name = "canvas.bad_errback")]
+async fn bad_errback(request: Json, exception: Json, traceback: Json) -> TaskResult<()> {
+    let _ = (request, exception, traceback);
+    Err(TaskError::failure("the errback failed too"))
+}
+
+#[task(name = "canvas.hangs", time_limit = "2s")]
+async fn hangs(State(gate): State<Gate>) -> TaskResult<()> {
+    gate.enter();
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+#[task(name = "canvas.hangs_softly", soft_time_limit = "2s")]
+async fn hangs_softly(State(gate): State<Gate>) -> TaskResult<()> {
+    gate.enter();
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+fn failing(errbacks: &[&str]) -> Node {
+    let mut node = call("canvas.boom", json!([0]));
+    for name in errbacks {
+        node.link_error(link(&call(name, json!([]))));
+    }
+    node
+}
+
+on_every_driver! {
+    async fn feature_3_8_01_a_callback_takes_the_result_and_is_a_child(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = add::s(2, 2).on_success(add::p(16)).root_id("the-root").send(&app).await.unwrap();
+        assert_eq!(ran(&app, &result).await, 4);
+        let children = result.children().await.unwrap().unwrap();
+        assert_eq!(children.len(), 1);
+        let child = app.result::<i64>(children[0].id.clone());
+        assert_eq!(child.get().timeout(PATIENCE).await.unwrap(), 20);
+        let headers = last_sent(&app, add::NAME).headers;
+        assert_eq!(headers.id.as_ref(), Some(child.id()));
+        assert_eq!((headers.parent_id.as_ref(), headers.root_id), (Some(result.id()), Some("the-root".into())));
+    }
+
+    async fn feature_3_8_02_several_callbacks_are_a_group_and_groups_go_by_themselves(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let mut node = call("canvas.add", json!([2, 2]));
+        node.link(link(&call("canvas.add", json!([16]))));
+        node.link(link(&Node::group([call("canvas.add", json!([1])), call("canvas.add", json!([2]))])));
+        node.link(link(&call("canvas.mul", json!([3]))));
+        let result = sent::<i64>(&app, node).await;
+        assert_eq!(ran(&app, &result).await, 4);
+        let children = result.children().await.unwrap().unwrap();
+        let mut values = Vec::new();
+        for child in &children {
+            values.push(GroupResult::<i64>::of_tuple(&app, child).get().timeout(PATIENCE).await.unwrap());
+        }
+        assert_eq!(values, [[5, 6], [20, 12]], "the group first, then what is none, together");
+    }
+
+    async fn feature_3_8_03_and_3_8_08_callbacks_follow_a_success_and_errbacks_a_failure(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        for (how, ended, followed) in [
+            ("ok", "SUCCESS", &["noted \"ok\""][..]),
+            ("failed", "FAILURE", &["errback"]),
+            ("retried", "RETRY", &[]),
+            ("ignored", "PENDING", &[]),
+            ("rejected", "FAILURE", &[]),
+        ] {
+            let errback = noted::s(Json::from_serialize("errback").unwrap()).into_immutable();
+            let result = ends::s(how.into()).link(noted::p()).link_error(errback).send(&app).await.unwrap();
+            app.drain().await;
+            assert_eq!(state(&result).await, ended);
+            let seen: Vec<_> = notes(&app).into_iter().map(|note| note.replace("noted \"errback\"", "errback")).collect();
+            assert_eq!(seen, followed, "{how}");
+            assert_eq!(result.children().await.unwrap().unwrap_or_default().len(), usize::from(how == "ok" || how == "retried"));
+        }
+        app.advance(Duration::from_secs(5)).await;
+        assert_eq!(notes(&app), ["noted \"retried\""], "after its last run the callback comes");
+        let expired = ends::s("ok".into()).link(noted::p()).link_error(errback1::p()).expires_in(Duration::from_secs(1));
+        let result = expired.send(&app).await.unwrap();
+        app.clock().advance(Duration::from_secs(2));
+        app.drain().await;
+        assert_eq!((state(&result).await.as_str(), notes(&app)), ("REVOKED", Vec::new()));
+    }
+
+    async fn feature_3_8_04_an_errback_of_one_argument_is_a_task_with_the_id(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = sent::<i64>(&app, failing(&[errback1::NAME])).await;
+        app.drain().await;
+        assert_eq!(notes(&app), [format!("errback1 {}", result.id())]);
+        let headers = last_sent(&app, errback1::NAME).headers;
+        assert_eq!((headers.parent_id.as_ref(), headers.root_id.as_ref()), (Some(result.id()), Some(result.id())));
+        assert_eq!(result.children().await.unwrap().unwrap(), [], "it is no child of the task");
+    }
+
+    async fn feature_3_8_05_an_errback_of_three_arguments_is_called_where_the_task_failed(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = sent::<i64>(&app, failing(&["canvas.bad_errback", errback3::NAME])).await;
+        app.drain().await;
+        assert_eq!(notes(&app), [format!("errback3 {} ValueError: boom", result.id())]);
+        assert_eq!(state(&result).await, "FAILURE", "what an errback does changes nothing");
+        assert!(app.sent(errback3::NAME).is_empty() && app.sent("canvas.bad_errback").is_empty(), "no message is sent");
+    }
+
+    async fn feature_3_8_06_a_bound_errback_takes_the_id_and_may_retry(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = sent::<i64>(&app, failing(&["canvas.bound_errback"])).await;
+        app.drain().await;
+        assert_eq!(notes(&app), [format!("bound {} 1", result.id())]);
+    }
+
+    async fn feature_3_8_07_an_errback_that_is_not_known_here_is_sent_on(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let mut node = call("canvas.boom", json!([0]));
+        let mut errback = call("elsewhere.errback", json!([]));
+        errback.options_mut().queue = Some("elsewhere".into());
+        node.link_error(link(&errback));
+        node.link_error(link(&call(errback1::NAME, json!([]))));
+        let result = sent::<i64>(&app, node).await;
+        app.drain().await;
+        let message = app.sent("elsewhere.errback").remove(0);
+        assert_eq!(&*message.routing_key, "elsewhere");
+        let body = app.codecs().decode(&message.message, app.accept()).unwrap().body;
+        assert_eq!(body.args[0].decode::<String>().unwrap(), result.id().as_str());
+        assert_eq!(notes(&app), [format!("errback1 {}", result.id())], "and the known one runs here");
+    }
+
+    async fn feature_3_8_09_an_errback_of_a_chain_is_called_once(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        for failing in 0..3 {
+            let step = |place| match place == failing {
+                true => call("canvas.boom", json!([])),
+                false => call("canvas.same", json!([])),
+            };
+            let mut first = step(0);
+            if let Node::Task(first) = &mut first {
+                first.call.arguments.args.push(Json::from_text("1").unwrap());
+            }
+            let mut chain = Node::chain([first, step(1), step(2)]);
+            chain.link_error(link(&call(errback1::NAME, json!([]))));
+            let result = sent::<Json>(&app, chain).await;
+            app.drain().await;
+            let mut ids = result.as_list();
+            ids.reverse();
+            assert_eq!(notes(&app), [format!("errback1 {}", ids[failing])]);
+        }
+    }
+
+    async fn feature_3_8_10_errbacks_of_members_are_called_for_each(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let members = ["failed", "ok", "failed"].map(|how| ends::s(how.into()).on_error(errback1::p()));
+        let sent = group(members).send(&app).await.unwrap();
+        app.drain().await;
+        let mut seen = notes(&app);
+        seen.sort();
+        let mut expected = [0, 2].map(|place: usize| format!("errback1 {}", sent[place].id()));
+        expected.sort();
+        assert_eq!(seen, expected);
+    }
+
+    async fn feature_3_8_11_and_3_8_12_a_passed_limit_is_a_failure_with_its_errbacks(ground: &Ground) {
+        let gate = Gate::default();
+        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let worker = app.worker().concurrency(1).start().await.unwrap();
+        for (name, error) in [("canvas.hangs", "TimeLimitExceeded"), ("canvas.hangs_softly", "SoftTimeLimitExceeded")] {
+            let mut node = call(name, json!([]));
+            node.link_error(link(&call(errback3::NAME, json!([]))));
+            let result = sent::<Json>(&app, node).await;
+            gate.entered(1).await;
+            app.clock().advance(Duration::from_millis(2100));
+            assert!(result.get().timeout(PATIENCE).await.is_err());
+            let seen = std::cell::RefCell::new(Vec::new());
+            until("the errback is called", async || {
+                seen.borrow_mut().extend(notes(&app));
+                !seen.borrow().is_empty()
+            })
+            .await;
+            let seen = seen.into_inner();
+            assert!(seen[0].starts_with(&format!("errback3 {} {error}", result.id())), "{seen:?}");
+        }
+        worker.stop(StopKind::Warm).await;
+    }
+}

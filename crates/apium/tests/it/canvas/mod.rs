@@ -1,0 +1,10 @@
+//! Workflows on every driver: FEATURES 3, where a worker is needed to show it. Each test carries the numbers of its rows.
+
+mod chains;
+mod chords;
+mod groups;
+mod inside;
+mod links;
+mod maps;
+mod stamps;
+mod tasks;
