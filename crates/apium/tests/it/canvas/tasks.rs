@@ -115,7 +115,10 @@ pub(crate) async fn ran<T: DeserializeOwned + Send + 'static>(app: &TestApp, res
 }
 
 /// The type and the text of the error that waiting for it raises, once everything that waits has run.
-pub(crate) async fn raised<T: DeserializeOwned + Send + 'static>(app: &TestApp, result: &AsyncResult<T>) -> (String, String) {
+pub(crate) async fn raised<T: DeserializeOwned + Send + 'static>(
+    app: &TestApp,
+    result: &AsyncResult<T>,
+) -> (String, String) {
     app.drain().await;
     match result.get().timeout(PATIENCE).await {
         Ok(_) => panic!("task {} was to fail", result.id()),
