@@ -30,7 +30,7 @@ pub struct Applied {
 /// # Errors
 /// As [`Call::apply`](crate::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed before the end.
 pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<Applied> {
-    let mut node = node;
+    let mut node = node.under(app.config());
     let result = node.freeze(Frame::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
     let mut documents = Vec::new();
     run(app, node, arguments, &mut documents).await?;

@@ -18,7 +18,11 @@ impl Ctx {
             let text = "put another task in the place of this one: the function was called directly and has no task id";
             return Error::new(ErrorKind::Call, text).into();
         }
-        match with.into_node().and_then(|node| node.to_wire()) {
+        let under = |node: Node| match self.publisher() {
+            Some(publisher) => node.under(publisher.config()),
+            None => node,
+        };
+        match with.into_node().map(under).and_then(|node| node.to_wire()) {
             Ok(signature) => TaskError::new(Ending::Replace(Box::new(signature))),
             Err(error) => error.into(),
         }

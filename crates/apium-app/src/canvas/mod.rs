@@ -3,6 +3,7 @@
 
 pub mod eager;
 pub mod freeze;
+mod header_errbacks;
 mod in_task;
 pub mod node;
 mod pipe;

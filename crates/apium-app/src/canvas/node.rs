@@ -70,6 +70,15 @@ pub struct ChordNode {
     pub body: Box<Node>,
     /// Options of the whole: `link` and `link_error` are the body's, `countdown` and `eta` the header's, the others both's.
     pub options: CallOptions,
+    /// Errbacks that were linked to the whole. They are the body's already; a setting makes them the header's too.
+    pub(super) errbacks: Vec<WireSignature>,
+}
+
+impl ChordNode {
+    /// A chord.
+    pub fn new(header: GroupNode, body: Node) -> Self {
+        Self { header, body: Box::new(body), options: CallOptions::default(), errbacks: Vec::new() }
+    }
 }
 
 impl Node {
@@ -91,7 +100,7 @@ impl Node {
     /// A chord of these and a body.
     pub fn chord(header: impl IntoIterator<Item = Self>, body: Self) -> Self {
         let header = GroupNode { members: header.into_iter().collect(), options: CallOptions::default() };
-        Self::Chord(ChordNode { header, body: Box::new(body), options: CallOptions::default() })
+        Self::Chord(ChordNode::new(header, body))
     }
 
     /// Its options.
@@ -138,7 +147,8 @@ impl Node {
         }
     }
 
-    /// A task to run on failure: of a chain for each step, of a group for each member, of a chord for the body.
+    /// A task to run on failure: of a chain for each step, of a group for each member, of a chord for the body (and for each task of
+    /// its header, where it is sent under `task_allow_error_cb_on_chord_header`).
     pub fn link_error(&mut self, errback: WireSignature) {
         match self {
             Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link_error, errback),
@@ -149,6 +159,7 @@ impl Node {
                         member.link_error(errback.clone());
                     }
                 }
+                add(&mut chord.errbacks, errback.clone());
                 chord.body.link_error(errback);
             }
         }

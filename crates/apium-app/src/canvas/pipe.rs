@@ -42,10 +42,7 @@ impl Node {
 /// `right`, which is no chain, after one step that is none: two steps, or one that is both.
 fn after(left: Node, right: Node) -> (Node, Option<Node>) {
     match (left, right) {
-        (Node::Group(group), right) => {
-            let chord = ChordNode { header: group, body: Box::new(right), options: CallOptions::default() };
-            (Node::Chord(chord), None)
-        }
+        (Node::Group(group), right) => (Node::Chord(ChordNode::new(group, right)), None),
         // Two chords stand one after the other.
         (left @ Node::Chord(_), right @ Node::Chord(_)) => (left, Some(right)),
         (Node::Chord(mut chord), right) => {

@@ -165,7 +165,7 @@ impl Planner {
     }
 
     fn chord(&mut self, chord: ChordNode, given: Given) -> Result<Planned> {
-        let ChordNode { mut header, body, options } = chord;
+        let ChordNode { mut header, body, options, .. } = chord;
         let mut options = over(given.options, options);
         let id = options.task_id.take();
         let delay = (options.countdown.take(), options.eta.take());

@@ -38,7 +38,7 @@ pub async fn send_with(app: &App, node: Node, given: Given) -> Result<ResultTupl
 pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, given: Given) -> Result<ResultTuple> {
     let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
-    let planned = planner.add(node, given)?;
+    let planned = planner.add(node.under(app.config()), given)?;
     let Plan { opens, calls } = planner.finish();
     let mut prepared = Vec::with_capacity(calls.len());
     for call in calls {

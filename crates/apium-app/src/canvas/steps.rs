@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use crate::call_options::CallOptions;
 use crate::canvas::node::{ChainNode, ChordNode, Node};
 use crate::canvas::pipe::{unchained, unrolled};
 
@@ -18,8 +17,7 @@ pub(super) fn steps(given: Vec<Node>) -> Vec<Node> {
             Node::Group(group) if group.members.is_empty() => empty = Some(Node::Group(group)),
             step => match (done.pop(), step) {
                 (Some(Node::Group(header)), body) => {
-                    let chord = ChordNode { header, body: Box::new(body), options: CallOptions::default() };
-                    pending.push_front(Node::Chord(chord));
+                    pending.push_front(Node::Chord(ChordNode::new(header, body)));
                 }
                 // What follows a chord whose body is a group waits for that group.
                 (Some(Node::Chord(mut chord)), step) if matches!(*chord.body, Node::Group(_)) => {

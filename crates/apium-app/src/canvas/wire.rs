@@ -142,7 +142,7 @@ fn chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> Result
             one => GroupNode { members: vec![one], options: CallOptions::default() },
         },
     };
-    let body = Box::new(one(wire, named(wire, "body")?, depth)?);
+    let body = one(wire, named(wire, "body")?, depth)?;
     // The id of a chord on the wire is the one of its header.
     let id = options.task_id.take();
     header.options.task_id = header.options.task_id.or(id);
@@ -150,7 +150,7 @@ fn chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> Result
     if !wire.args.is_empty() && !wire.immutable {
         header.members.iter_mut().for_each(|member| prepend(member, &wire.args));
     }
-    Ok(Node::Chord(ChordNode { header, body, options }))
+    Ok(Node::Chord(ChordNode { options, ..ChordNode::new(header, body) }))
 }
 
 /// Chunks are a group of starmaps.

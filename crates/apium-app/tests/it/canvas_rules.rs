@@ -435,7 +435,7 @@ async fn feature_3_5_08_and_3_5_16_what_counts_as_one_part_of_a_chord() {
         let mut header = GroupNode { members, options: CallOptions::default() };
         let id = format!("header {place}");
         header.options.task_id = Some(id.as_str().into());
-        let chord = Node::Chord(ChordNode { header, body: Box::new(task("z")), options: CallOptions::default() });
+        let chord = Node::Chord(ChordNode::new(header, task("z")));
         let shown = shape(&chord);
         send(&app, chord).await.unwrap();
         let count = app.backend().unwrap().chords().unwrap().count(&id).await.unwrap().unwrap();

@@ -123,6 +123,7 @@ on_every_driver! {
         for (setting, at_header) in [("false", false), ("true", true)] {
             let app = ground.app(&[("task_allow_error_cb_on_chord_header", setting)]).await;
             let mut chord = Node::chord([boom(), one(1), boom()], noted());
+            chord.set_immutable(true);
             chord.link_error(link(&alone("canvas.noted", json!(["errback"]))));
             let chain = call("canvas.same", json!([1])).pipe(chord);
             let result = sent::<Json>(&app, chain).await;
