@@ -20,3 +20,15 @@ def count(number, padding):
     """Does nothing but count its number."""
     note(number)
     return number
+
+
+@app.task(name="bench.inc")
+def inc(number):
+    """The next number."""
+    return number + 1
+
+
+@app.task(name="bench.total")
+def total(numbers):
+    """The body of the chords."""
+    return sum(numbers)

@@ -13,3 +13,4 @@ pub mod redis;
 pub mod report;
 pub mod seam;
 pub mod torture;
+pub mod workflows;

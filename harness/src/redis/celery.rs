@@ -26,6 +26,13 @@ pub struct Pool {
     args: &'static [&'static str],
 }
 
+impl Pool {
+    /// So many processes.
+    pub const fn prefork(args: &'static [&'static str]) -> Self {
+        Self { name: "prefork", args }
+    }
+}
+
 /// Processes, as many as the machine has cores.
 pub const PREFORK: Pool = Pool { name: "prefork", args: &["-P", "prefork"] };
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: runs the programs of `harness/`, takes medians and writes the tables under `docs/`.
 
 pub(crate) mod campaign;
+pub(crate) mod canvas;
 pub(crate) mod figures;
 pub(crate) mod goal;
 pub(crate) mod machine;

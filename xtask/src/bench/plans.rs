@@ -1,5 +1,6 @@
 //! The plans that there are.
 
+use crate::bench::canvas::CANVAS;
 use crate::bench::goal::Bound;
 use crate::bench::plan::{Plan, goal};
 use crate::bench::redis::REDIS;
@@ -62,4 +63,4 @@ const SEAM: Plan = Plan {
 };
 
 /// Every plan.
-pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS];
+pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS, &CANVAS];

@@ -1,0 +1,24 @@
+//! Measures workflows on Redis beside Celery: `bench_canvas MEASURE` prints the figures of one run. Without one it lists them.
+
+use apium::prelude::BoxError;
+use apium_harness::report;
+use apium_harness::workflows::{bytes, published, side_by_side, worker};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["workflows"] => side_by_side::measure(side_by_side::Counts { apium: 11, celery: 3 }).await,
+        ["published"] => published::measure(100_000).await,
+        ["bytes"] => bytes::measure().await,
+        // Apium alone, to look at with a profiler.
+        ["alone", flow, slots, count] => side_by_side::alone(flow, slots.parse()?, count.parse()?).await,
+        // The role in which it starts itself.
+        ["work", address, slots] => worker::work(address, slots.parse()?).await,
+        _ => {
+            report::line("workflows published bytes");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The plan of the canvas: workflows of Apium and Celery on one server, and what they put on the wire.
+
+use crate::bench::goal::{Bound, Goal};
+use crate::bench::plan::{Plan, goal};
+
+const fn at_least(name: &'static str, title: &'static str, least: f64, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::AtLeast(least)), unit)
+}
+
+const fn below(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::Below(most)), unit)
+}
+
+const fn none(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
+    goal(name, title, Some(Bound::Always(0.0)), unit)
+}
+
+const fn shown(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
+    goal(name, title, None, unit)
+}
+
+pub(crate) const CANVAS: Plan = Plan {
+    name: "canvas",
+    binary: "bench_canvas",
+    peers: true,
+    measures: &["workflows", "published", "bytes"],
+    runs: 5,
+    page: "docs/BENCH-CANVAS.md",
+    about: "Workflows on Redis, from the call to the result in the caller's hands, by Apium and by Celery 5.7 in one run on one private \
+            server without persistence, on the machine that caller and worker run on too. A group of 1,000 tasks that return a number, a \
+            chord of the same whose body adds up, a chain of 100. One worker on each side with the same concurrency (`-c`; processes of \
+            Celery's prefork, slots of Apium's), late ack by `task_acks_late`, everything else as it is by default. Within a run each \
+            figure is the median of 11 times for Apium and of 3 for Celery; ratios are taken within a run, and every result is checked. \
+            For BullMQ 5 there are figures of another machine only: 430 ms for a flow of 1,000 with one parent, 110 ms for a \
+            chain of 100, at a concurrency of 100. Bytes are what the server received from the caller until all of the workflow was \
+            published, divided by the number of tasks, the body counted.",
+    goals: GOALS,
+};
+
+const GOALS: &[Goal] = &[
+    shown("group_2", "group of 1,000, `-c 2`", "ms"),
+    shown("group_2_celery", "the same, Celery", "ms"),
+    at_least("group_2_to_celery", "… Celery to Apium", 20.0, "×"),
+    shown("group_8", "group of 1,000, `-c 8`", "ms"),
+    shown("group_8_celery", "the same, Celery", "ms"),
+    at_least("group_8_to_celery", "… Celery to Apium", 20.0, "×"),
+    below("chord_2", "chord of 1,000, `-c 2` (ahead of BullMQ)", 430.0, "ms"),
+    shown("chord_2_celery", "the same, Celery", "ms"),
+    at_least("chord_2_to_celery", "… Celery to Apium", 20.0, "×"),
+    below("chord_8", "chord of 1,000, `-c 8` (ahead of BullMQ)", 430.0, "ms"),
+    shown("chord_8_celery", "the same, Celery", "ms"),
+    at_least("chord_8_to_celery", "… Celery to Apium", 20.0, "×"),
+    below("chain_2", "chain of 100, `-c 2` (ahead of BullMQ)", 110.0, "ms"),
+    shown("chain_2_celery", "the same, Celery", "ms"),
+    at_least("chain_2_to_celery", "… Celery to Apium", 8.0, "×"),
+    below("chain_8", "chain of 100, `-c 8` (ahead of BullMQ)", 110.0, "ms"),
+    shown("chain_8_celery", "the same, Celery", "ms"),
+    at_least("chain_8_to_celery", "… Celery to Apium", 8.0, "×"),
+    none("left", "messages not settled after all of them", "messages"),
+    below("published_group", "group of 100,000 in the queue", 2.0, "s"),
+    below("published_chord", "chord of 100,000 in the queue", 2.0, "s"),
+    none("unsent", "tasks of both that are not in the queue", "tasks"),
+    shown("bytes_group_10", "bytes for each task, group of 10", "bytes"),
+    shown("bytes_group_100", "bytes for each task, group of 100", "bytes"),
+    shown("bytes_group_1000", "bytes for each task, group of 1,000", "bytes"),
+    shown("bytes_group_10000", "bytes for each task, group of 10,000", "bytes"),
+    below("bytes_group_growth", "… of 10,000 to those of 10", 105.0, "%"),
+    shown("bytes_chord_10", "bytes for each task, chord of 10", "bytes"),
+    shown("bytes_chord_100", "bytes for each task, chord of 100", "bytes"),
+    shown("bytes_chord_1000", "bytes for each task, chord of 1,000", "bytes"),
+    shown("bytes_chord_10000", "bytes for each task, chord of 10,000", "bytes"),
+    below("bytes_chord_growth", "… of 10,000 to those of 10", 105.0, "%"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_figure_has_one_row() {
+        let names: BTreeSet<&str> = GOALS.iter().map(|goal| goal.name).collect();
+        assert_eq!(names.len(), GOALS.len());
+    }
+}
