@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::json::Json;
-use crate::repr::repr_value;
+use crate::repr::{plain, repr_value};
 use crate::text::write_str;
 use crate::value::Value;
 use crate::wire::map::{write_jsons, write_text};
@@ -127,6 +127,13 @@ impl ExceptionInfo {
             },
             args => crate::repr::args_repr(args),
         }
+    }
+
+    /// What Python's `repr` makes of it, whole: `ValueError("it's")`.
+    pub fn python_repr(&self) -> String {
+        let class = self.exc_type.rsplit('.').next().unwrap_or_default();
+        let args: Vec<String> = self.exc_message.iter().map(plain::repr).collect();
+        format!("{class}({})", args.join(", "))
     }
 
     /// Whether it is of this class, given by name (`ValueError`) or dotted path (`builtins.ValueError`).

@@ -3,6 +3,8 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
+pub mod plain;
+
 use crate::json::Json;
 use crate::scan::Reader;
 use crate::timestamp;

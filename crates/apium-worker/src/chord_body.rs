@@ -121,7 +121,7 @@ impl Rest for ChordBody {
         let FailedPart { task_id, state, exception } = part;
         let text = match state {
             State::Failure | State::Revoked => {
-                format!("Dependency {task_id} raised {}", python_repr(&ExceptionInfo::from_json(&exception)))
+                format!("Dependency {task_id} raised {}", ExceptionInfo::from_json(&exception).python_repr())
             }
             _ => format!("Join error: the result of task {task_id} is not there any more"),
         };
@@ -135,15 +135,4 @@ impl Rest for ChordBody {
         made.inspect_err(|error| tracing::error!(%error, "could not make the message that counts a part once more"))
             .ok()
     }
-}
-
-/// `ValueError('boom')`.
-fn python_repr(exception: &ExceptionInfo) -> String {
-    let args = apium_protocol::repr::args_repr(&exception.exc_message);
-    // Python shows one argument without the comma of a tuple of one.
-    let args = match exception.exc_message.len() {
-        1 => args.replacen(",)", ")", 1),
-        _ => args,
-    };
-    format!("{}{args}", exception.exc_type)
 }

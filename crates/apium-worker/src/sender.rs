@@ -13,6 +13,7 @@ use apium_app::publisher::Publisher;
 use apium_app::record::RecordRules;
 use apium_app::registry::Registry;
 use apium_app::request::Request;
+use apium_protocol::json::Json;
 use apium_transport::sequel::Sequel;
 
 /// Makes messages of plans.
@@ -54,6 +55,9 @@ pub(crate) fn seed_of(id: &str, retries: u32) -> u64 {
 pub(crate) fn is_called_here(registry: &Registry, errback: &Node) -> bool {
     let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain }) = errback else { return false };
     let Some(task) = registry.get(&call.task) else { return false };
-    let given = if *immutable { 0 } else { call.arguments.args.len() + call.arguments.kwargs.len() };
-    !task.takes_ctx && (task.parameters.var_args || task.parameters.named.len().saturating_sub(given) > 1)
+    let named = task.parameters.named;
+    let kept = |(name, _): &&(String, Json)| named.iter().any(|parameter| parameter.name == name.as_str());
+    let arguments = &call.arguments;
+    let given = if *immutable { 0 } else { arguments.args.len() + arguments.kwargs.iter().filter(kept).count() };
+    !task.takes_ctx && (task.parameters.var_args || named.len().saturating_sub(given) > 1)
 }

@@ -82,13 +82,14 @@ impl ChordNode {
 }
 
 impl Node {
-    /// A chain of these, joined by [`pipe`](Self::pipe).
+    /// A chain of these, joined by [`pipe`](Self::pipe); what begins with a group is a chord, as in Celery.
     pub fn chain(steps: impl IntoIterator<Item = Self>) -> Self {
-        let joined = steps.into_iter().reduce(Self::pipe);
-        match joined {
-            Some(chain @ Self::Chain(_)) => chain,
-            Some(one) => Self::Chain(ChainNode { steps: vec![one], options: CallOptions::default() }),
-            None => Self::Chain(ChainNode::default()),
+        let mut steps = steps.into_iter();
+        let Some(first) = steps.next() else { return Self::Chain(ChainNode::default()) };
+        match (first, steps.next()) {
+            (chain @ Self::Chain(_), None) => chain,
+            (one, None) => Self::Chain(ChainNode { steps: vec![one], options: CallOptions::default() }),
+            (first, Some(second)) => steps.fold(first.pipe(second), Self::pipe),
         }
     }
 

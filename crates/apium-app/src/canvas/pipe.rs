@@ -3,8 +3,10 @@
 //! A task after a group makes both a chord; a task after a chord goes behind its body; chains are flattened; a group of one is its
 //! member; an empty group adds nothing.
 
+use apium_protocol::signature::Signature as WireSignature;
+
 use crate::call_options::CallOptions;
-use crate::canvas::node::{ChainNode, ChordNode, Node, TaskNode};
+use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 
 impl Node {
     /// This and then `right`.
@@ -68,23 +70,46 @@ pub(super) fn unrolled(node: Node) -> Node {
 /// The steps of a chain, with what its options say about each.
 pub(super) fn unchained(mut chain: ChainNode) -> Vec<Node> {
     settle_links(&mut chain);
-    if let Some(first) = chain.steps.first_mut()
-        && chain.options != CallOptions::default()
-    {
-        first.options_mut().fill_from(&chain.options);
+    let ChainNode { mut steps, mut options } = chain;
+    if options == CallOptions::default() {
+        return steps;
     }
-    chain.steps
+    // The id is the last one's, and where the chain stands is no option of its first step.
+    if let (Some(id), Some(last)) = (options.task_id.take(), steps.last_mut()) {
+        last.options_mut().task_id.get_or_insert(id);
+    }
+    if let Some(rare) = &mut options.rare {
+        (rare.group_id, rare.group_index, rare.chord) = (None, None, None);
+        (rare.root_id, rare.parent_id) = (None, None);
+    }
+    if let Some(first) = steps.first_mut() {
+        first.options_mut().fill_from(&options);
+    }
+    steps
 }
 
 /// Moves the links of a chain to its steps.
 pub(super) fn settle_links(chain: &mut ChainNode) {
     let Some(rare) = &mut chain.options.rare else { return };
     let (link, link_error) = (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error));
-    if let Some(last) = chain.steps.last_mut() {
-        link.into_iter().for_each(|callback| last.link(callback));
+    match chain.steps.last_mut() {
+        // Each member's value is one that the chain ends with.
+        Some(Node::Group(group)) => link_members(group, &link),
+        Some(last) => link.into_iter().for_each(|callback| last.link(callback)),
+        None => {}
     }
     for step in &mut chain.steps {
         link_error.iter().for_each(|errback| step.link_error(errback.clone()));
+    }
+}
+
+/// Links callbacks to every member of a group, with its own value.
+pub(super) fn link_members(group: &mut GroupNode, callbacks: &[WireSignature]) {
+    for member in &mut group.members {
+        match member {
+            Node::Group(inner) => link_members(inner, callbacks),
+            member => callbacks.iter().for_each(|callback| member.link(callback.clone())),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::arguments::Arguments;
 use crate::call_options::{CallOptions, RareOptions};
 use crate::canvas::freeze::{Frame, Ids, freeze_steps, put_behind};
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
-use crate::canvas::pipe::settle_links;
+use crate::canvas::pipe::{link_members, settle_links};
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::prepare::CallSpec;
@@ -137,8 +137,19 @@ impl Planner {
     }
 
     fn group(&mut self, mut group: GroupNode, given: Given) -> Result<Planned> {
+        refuse_links(&given.options)?;
+        // A chain that Python wrote leaves its callbacks to the group that it ends with: they are each member's.
+        let (link, link_error) = group
+            .options
+            .rare
+            .as_mut()
+            .map(|rare| (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error)))
+            .unwrap_or_default();
+        link_members(&mut group, &link);
+        for member in &mut group.members {
+            link_error.iter().for_each(|errback| member.link_error(errback.clone()));
+        }
         let mut options = over(given.options, group.options.clone());
-        refuse_links(&options)?;
         group.options.task_id = Some(options.task_id.take().unwrap_or_else(|| self.ids.next_id()));
         let id = group.options.task_id.clone().unwrap_or_else(|| self.ids.next_id());
         let own = options.rare_mut();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
 use apium_protocol::signature::Signature as WireSignature;
 
@@ -25,7 +26,12 @@ impl Node {
             Self::Task(task) => task.to_wire(),
             Self::Chain(chain) => {
                 let tasks = list(&chain.steps)?;
-                kind("celery.chain", "chain", vec![("tasks".to_owned(), tasks)], &chain.options)
+                let mut wire = kind("celery.chain", "chain", vec![("tasks".to_owned(), tasks)], &chain.options)?;
+                // One that has its ids is known by its last one: whoever fails it must know whom to tell.
+                if let Some(id) = chain.steps.last().and_then(Self::result_id) {
+                    wire.options.insert("task_id".to_owned(), Json::from_serialize(id)?);
+                }
+                Ok(wire)
             }
             Self::Group(group) => group.to_wire(),
             Self::Chord(chord) => chord.to_wire(),
@@ -39,6 +45,17 @@ impl Node {
     /// than 128.
     pub fn from_wire(wire: &WireSignature) -> Result<Self> {
         read(wire, DEEPEST)
+    }
+}
+
+impl Node {
+    /// The id of its result, once it has one.
+    fn result_id(&self) -> Option<&TaskId> {
+        match self {
+            Self::Task(_) | Self::Group(_) => self.options().task_id.as_ref(),
+            Self::Chain(chain) => chain.steps.last().and_then(Self::result_id),
+            Self::Chord(chord) => chord.body.result_id(),
+        }
     }
 }
 
