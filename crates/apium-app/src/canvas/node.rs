@@ -84,12 +84,13 @@ impl ChordNode {
 impl Node {
     /// A chain of these, joined by [`pipe`](Self::pipe); what begins with a group is a chord, as in Celery.
     pub fn chain(steps: impl IntoIterator<Item = Self>) -> Self {
-        let mut steps = steps.into_iter();
+        let mut steps = steps.into_iter().peekable();
         let Some(first) = steps.next() else { return Self::Chain(ChainNode::default()) };
-        match (first, steps.next()) {
-            (chain @ Self::Chain(_), None) => chain,
-            (one, None) => Self::Chain(ChainNode { steps: vec![one], options: CallOptions::default() }),
-            (first, Some(second)) => steps.fold(first.pipe(second), Self::pipe),
+        let bare = steps.peek().is_some() && begins_with_a_group(&first);
+        match steps.fold(first, Self::pipe) {
+            chain @ Self::Chain(_) => chain,
+            chord if bare => chord,
+            one => Self::Chain(ChainNode { steps: vec![one], options: CallOptions::default() }),
         }
     }
 
@@ -173,6 +174,15 @@ impl Node {
             Self::Chain(chain) => chain.steps.is_empty(),
             Self::Group(group) => group.members.is_empty(),
         }
+    }
+}
+
+/// Whether it begins with a group of more than one.
+fn begins_with_a_group(node: &Node) -> bool {
+    match node {
+        Node::Group(group) => group.members.len() > 1,
+        Node::Chain(chain) => chain.steps.first().is_some_and(begins_with_a_group),
+        Node::Task(_) | Node::Chord(_) => false,
     }
 }
 
