@@ -75,6 +75,7 @@ impl Again {
         let arguments = Arguments { args: Vec::new(), kwargs };
         let mut options = CallOptions::default();
         options.countdown = after;
+        options.ignore_result = Some(true);
         sender.publisher.router().fill(CHORD_PART, &arguments, &mut options);
         // Where its task came from is a worker that knows the body.
         let queue = options.queue.get_or_insert_with(|| queue.clone()).clone();

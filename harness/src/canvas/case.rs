@@ -35,6 +35,7 @@ impl Case {
         let when = match (self.shape, self.moment) {
             (Shape::Nested, _) => ", in a chord of chords",
             (Shape::Opened, _) => ", by the worker that opens it",
+            (Shape::EarlyLast, _) => ", the last part, acked before its run",
             (_, Moment::Last) => ", the last part",
             (_, Moment::Middle) => ", on the way",
             (_, Moment::Random) => "",

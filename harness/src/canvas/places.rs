@@ -55,6 +55,11 @@ fn last(driver: Driver, place: &'static str, times: u32) -> Case {
     Case { driver, moment: Moment::Last, shape: Shape::KeptLast, fate: Some(Fate { place, times }) }
 }
 
+/// The last part is acked before its run.
+fn early_last(driver: Driver, place: &'static str, times: u32) -> Case {
+    Case { shape: Shape::EarlyLast, ..last(driver, place, times) }
+}
+
 fn opened(driver: Driver, place: &'static str) -> Case {
     Case { driver, moment: Moment::Middle, shape: Shape::Opened, fate: Some(Fate { place, times: 1 }) }
 }
@@ -80,7 +85,7 @@ fn of_redis(parts: u64) -> Vec<Case> {
         match place {
             "chord-opened" => cases.push(opened(on, place)),
             // The others are passed by the last part of a chord: one of the inner ones, or the outer.
-            _ => cases.extend([last(on, place, 1), nested(on, place, any(INNER_CHORDS / 2))]),
+            _ => cases.extend([last(on, place, 1), early_last(on, place, 1), nested(on, place, any(INNER_CHORDS / 2))]),
         }
     }
     cases
@@ -123,9 +128,11 @@ fn of_two_files(parts: u64) -> Vec<Case> {
             "before-part" | "after-part" => {
                 cases.extend([middle(on, place, any(parts - 1)), last(on, place, 1)]);
             }
-            _ => cases.push(last(on, place, 1)),
+            _ => cases.extend([last(on, place, 1), early_last(on, place, 1)]),
         }
     }
+    // It asks first whether it may be the last one, and is then counted.
+    cases.push(early_last(on, "after-part", 2));
     cases
 }
 

@@ -6,7 +6,7 @@ use apium::canvas::node::Node;
 use apium::prelude::*;
 use apium_protocol::signature::Signature as WireSignature;
 
-use crate::canvas::tasks::{BODIES, LAST, add, answer, first, join, part};
+use crate::canvas::tasks::{BODIES, LAST, add, answer, early, first, join, part};
 
 /// A workflow that ends with a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Shape {
     Flat,
     /// The same, whose last part goes to a queue of its own.
     KeptLast,
+    /// The same, and that part is acked before it runs.
+    EarlyLast,
     /// A task, and then a chord, which a worker opens.
     Opened,
     /// A chord of chords.
@@ -28,10 +30,11 @@ impl Shape {
     /// It with so many parts.
     pub fn node(self, parts: u64) -> Result<Node, BoxError> {
         let body = call(join::NAME, &[], Some(BODIES))?;
-        let all = |queue_of_last| (0..parts).map(move |number| of_part(number, parts, queue_of_last));
+        let all = |last| (0..parts).map(move |number| of_part(number, last.filter(|_| number + 1 == parts)));
         Ok(match self {
             Self::Flat => Node::chord(all(None).collect::<Result<Vec<_>, _>>()?, body),
-            Self::KeptLast => Node::chord(all(Some(LAST)).collect::<Result<Vec<_>, _>>()?, body),
+            Self::KeptLast => Node::chord(all(Some(part::NAME)).collect::<Result<Vec<_>, _>>()?, body),
+            Self::EarlyLast => Node::chord(all(Some(early::NAME)).collect::<Result<Vec<_>, _>>()?, body),
             Self::Opened => {
                 let chord = Node::chord(all(None).collect::<Result<Vec<_>, _>>()?, body);
                 Node::chain([call(first::NAME, &[], None)?, chord])
@@ -39,7 +42,7 @@ impl Shape {
             Self::Nested => {
                 let mut inner = Vec::new();
                 for number in 0..INNER_CHORDS {
-                    let members = inner_parts(parts, number).map(|part| of_part(part, parts, None));
+                    let members = inner_parts(parts, number).map(|part| of_part(part, None));
                     inner.push(Node::chord(members.collect::<Result<Vec<_>, _>>()?, call(add::NAME, &[number], None)?));
                 }
                 Node::chord(inner, body)
@@ -62,8 +65,9 @@ fn inner_parts(parts: u64, number: u64) -> Range<u64> {
     of(number)..of(number + 1)
 }
 
-fn of_part(number: u64, parts: u64, queue_of_last: Option<&str>) -> Result<Node, BoxError> {
-    let mut node = call(part::NAME, &[number], queue_of_last.filter(|_| number + 1 == parts))?;
+/// A part; one that is kept for the end says which task it is.
+fn of_part(number: u64, kept: Option<&str>) -> Result<Node, BoxError> {
+    let mut node = call(kept.unwrap_or(part::NAME), &[number], kept.map(|_| LAST))?;
     // Behind another task it takes nothing of it.
     node.set_immutable(true);
     Ok(node)
@@ -91,9 +95,11 @@ mod tests {
 
     #[test]
     fn a_kept_part_is_the_last_one_and_no_other() {
-        let Node::Chord(chord) = Shape::KeptLast.node(5).unwrap() else { panic!("it is a chord") };
-        let queues: Vec<bool> =
-            chord.header.members.iter().map(|member| member.to_wire().unwrap().options.contains_key("queue")).collect();
-        assert_eq!(queues, [false, false, false, false, true]);
+        for (shape, task) in [(Shape::KeptLast, part::NAME), (Shape::EarlyLast, early::NAME)] {
+            let Node::Chord(chord) = shape.node(5).unwrap() else { panic!("it is a chord") };
+            let members: Vec<_> = chord.header.members.iter().map(|member| member.to_wire().unwrap()).collect();
+            let queues: Vec<bool> = members.iter().map(|member| member.options.contains_key("queue")).collect();
+            assert_eq!((queues, &*members[4].task), (vec![false, false, false, false, true], task));
+        }
     }
 }

@@ -47,6 +47,13 @@ pub async fn part(number: u64) -> TaskResult<u64> {
     Ok(answer(number))
 }
 
+/// A part whose message is acked before it runs.
+#[task(name = "canvas.early", acks_late = false)]
+pub async fn early(number: u64) -> TaskResult<u64> {
+    note(number)?;
+    Ok(answer(number))
+}
+
 /// The body: returns what it got.
 #[task(name = "canvas.join", acks_late)]
 pub async fn join(results: Vec<u64>) -> TaskResult<Vec<u64>> {

@@ -45,7 +45,8 @@ fn page(rows: &[String], of_celery: &[String]) -> String {
          A chord of {} parts is sent, and its worker dies as by `kill -9` at a named place of the code: somewhere on the way, with the \
          last part in hand (the others have ended, and the place is passed for this one), when it opens the chord, or in a chord of ten \
          chords. At random instants, up to eight workers are killed one after the other. Others take over; the lease is 1 s, tasks are \
-         acknowledged late. The body waits in a queue of its own, whose worker is not killed: a second run of it would be a second \
+         acknowledged late, except for the last part where it says so: that one can be killed from the step that counts it on, since what \
+         dies before has not ended. The body waits in a queue of its own, whose worker is not killed: a second run of it would be a second \
          message, and is counted as one whatever was killed. Then the log of runs says how often the body ran, its result must be the \
          list of all results in order, and nothing may be left in queues, out, in the dead set or counted. Parts may run again: that \
          is what late acknowledgement is.\n\n\

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a helper of a test fails the test")]
 
 mod acks;
+mod chord_parts;
 mod eager;
 mod health;
 mod intake;
