@@ -30,7 +30,9 @@ impl Shape {
     /// It with so many parts.
     pub fn node(self, parts: u64) -> Result<Node, BoxError> {
         let body = call(join::NAME, &[], Some(BODIES))?;
-        let all = |last| (0..parts).map(move |number| of_part(number, last.filter(|_| number + 1 == parts)));
+        let all = |last: Option<&'static str>| {
+            (0..parts).map(move |number| of_part(number, last.filter(|_| number + 1 == parts)))
+        };
         Ok(match self {
             Self::Flat => Node::chord(all(None).collect::<Result<Vec<_>, _>>()?, body),
             Self::KeptLast => Node::chord(all(Some(part::NAME)).collect::<Result<Vec<_>, _>>()?, body),
