@@ -34,7 +34,7 @@ pub(crate) async fn apply_group<T>(app: &App, node: Node) -> Result<GroupResult<
 type Documents = HashMap<TaskId, Arc<ResultDocument>>;
 
 async fn run(app: &App, node: Node) -> Result<(ResultTuple, Documents)> {
-    let Applied { result, documents } = eager::apply(app, node, Arguments::default()).await?;
+    let Applied { result, documents, .. } = eager::apply(app, node, Arguments::default()).await?;
     Ok((result, documents.into_iter().map(|document| (document.task_id.clone(), Arc::new(document))).collect()))
 }
 

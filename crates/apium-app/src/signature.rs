@@ -61,7 +61,8 @@ impl<Out> Signature<(), Out> {
 impl<Out> Signature<Anything, Out> {
     /// A signature of a task that may live elsewhere (Celery: `send_task`, `signature("name")`).
     pub fn by_name(task: impl Into<String>, arguments: Result<Arguments>) -> Self {
-        Self::task_of(Cow::Owned(task.into()), arguments, None, true)
+        // Whether all its arguments are given nobody knows.
+        Self { whole: false, ..Self::task_of(Cow::Owned(task.into()), arguments, None, true) }
     }
 
     /// What takes anything takes this too: for a place among signatures that do.

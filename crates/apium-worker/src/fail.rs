@@ -49,7 +49,8 @@ impl<'a> Fall<'a> {
         match node {
             Node::Task(task) => {
                 if stores {
-                    self.store(&task.call.options);
+                    let group = task.call.options.rare.as_ref().and_then(|rare| rare.group_id.clone());
+                    self.store(&task.call.options, group);
                 }
                 self.part(&task.call.options);
             }
@@ -59,14 +60,14 @@ impl<'a> Fall<'a> {
         }
     }
 
-    fn store(&mut self, options: &CallOptions) {
+    fn store(&mut self, options: &CallOptions, group: Option<String>) {
         let Some(id) = options.task_id.clone() else { return };
         let (exception, traceback) = (self.failure.exception().to_json(), self.failure.traceback());
         let told = Told { state: State::Failure, result: exception, traceback: traceback.map(str::to_owned) };
         let rules = &self.run.sender.rules;
         let mut document = foreign_document(id, told, rules, self.run.sender.publisher.clock().now());
         document.children = Some(Vec::new());
-        document.group_id = options.rare.as_ref().and_then(|rare| rare.group_id.clone());
+        document.group_id = group;
         self.sequel.records.push(ResultRecord { document, run: None, ttl: rules.ttl });
     }
 
@@ -112,7 +113,8 @@ impl<'a> Fall<'a> {
     fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &Parent, seed: u64) -> Result<()> {
         match node {
             Node::Task(task) => {
-                self.store(&task.call.options);
+                // As with Celery, the document of a body that did not run names no group.
+                self.store(&task.call.options, None);
                 self.part(&task.call.options);
                 let Some(id) = &task.call.options.task_id else { return Ok(()) };
                 let errbacks: Vec<Node> = errbacks.iter().map(Node::from_wire).collect::<Result<_>>()?;

@@ -66,6 +66,12 @@ fn succeeded(sender: &Sender, request: &Request, follow: &Arc<FollowUps>, value:
     let mut followed = Followed::default();
     if let (Some(parent), true) = (Parent::of(request), !follow.callbacks.is_empty() || follow.next.is_some()) {
         let mut planner = sender.planner(seed(request));
+        let given = || {
+            let mut given = Given::result(value.clone());
+            // As with Celery the body of a chord that begins here knows the first task of all, whoever sends it.
+            given.options.rare_mut().root_id = Some(parent.root_id.clone());
+            given
+        };
         let (groups, tasks): (Vec<Node>, Vec<Node>) = match follow.callbacks.as_slice() {
             [] => (Vec::new(), Vec::new()),
             [one] => (vec![one.clone()], Vec::new()),
@@ -74,10 +80,10 @@ fn succeeded(sender: &Sender, request: &Request, follow: &Arc<FollowUps>, value:
         };
         let together = (!tasks.is_empty()).then(|| Node::group(tasks));
         for callback in groups.into_iter().chain(together) {
-            followed.children.push(planner.add(callback, Given::result(value.clone()))?.child);
+            followed.children.push(planner.add(callback, given())?.child);
         }
         if let Some(next) = &follow.next {
-            let mut given = Given::result(value.clone());
+            let mut given = given();
             let rest = request.chain().split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default();
             given.options.rare_mut().chain = Some(rest);
             followed.children.push(planner.add(next.clone(), given)?.child);

@@ -9,16 +9,19 @@ use apium_app::canvas::eager::apply;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::Given;
 use apium_app::context::{Ctx, CtxParts};
-use apium_app::error::Result;
+use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::failure::Failure;
 use apium_app::limits::LimitSignal;
 use apium_app::local::{LocalRun, LocalRunner};
 use apium_app::record::{Told, document};
 use apium_app::request::{DeliveryInfo, Request};
+use apium_app::result::failure_of;
 use apium_app::retry::NextRun;
+use apium_app::task_error::TaskError;
 use apium_protocol::exception::ExceptionInfo;
 use apium_protocol::json::Json;
 use apium_protocol::record::ResultDocument;
+use apium_protocol::signature::Signature;
 use apium_protocol::state::State;
 use apium_transport::backend::ResultRecord;
 use futures_util::future::BoxFuture;
@@ -27,6 +30,7 @@ use tracing::Instrument as _;
 use crate::cold::Cold;
 use crate::errback::called_with;
 use crate::executor::Executor;
+use crate::outcome::Outcome;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
 use crate::sender::is_called_here;
@@ -74,6 +78,10 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
         let span = log::span(&task.name, &request);
         let began = std::time::Instant::now();
         let outcome = executor.execute(&ctx, Limits::NONE, None).instrument(span.clone()).await;
+        let outcome = match outcome {
+            Outcome::Replace(with) => in_its_place(&app, &with).await,
+            outcome => outcome,
+        };
         let now = app.clock().now();
         let verdict = settle(Run { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
         log::ended(&task.name, &request, &verdict.ending, began.elapsed(), task.effective.resultrepr_maxsize);
@@ -102,6 +110,24 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
         backend.store(vec![record]).await?;
     }
     Ok(document)
+}
+
+/// Runs what a task puts in its place, here and now: its value is the task's, as is its failure.
+async fn in_its_place(app: &App, with: &Signature) -> Outcome {
+    let ran = match Node::from_wire(with) {
+        Ok(node) if node.is_empty() => {
+            Err(Error::new(ErrorKind::Call, "replace a task with an empty chain: it has no task"))
+        }
+        Ok(node) => apply(app, node, Arguments::default()).await,
+        Err(error) => Err(error),
+    };
+    match ran {
+        Ok(applied) => match applied.documents.iter().find(|document| document.state.propagates()) {
+            Some(failed) => Outcome::Failure(failure_of(failed)),
+            None => Outcome::Success(applied.value),
+        },
+        Err(error) => Outcome::from(Err(TaskError::from(error))),
+    }
 }
 
 /// What follows an eager run, here and now: callbacks with its value, errbacks with its id, or with the request, the exception and

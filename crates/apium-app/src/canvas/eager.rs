@@ -23,6 +23,8 @@ pub struct Applied {
     pub result: ResultTuple,
     /// The documents of all that ran.
     pub documents: Vec<ResultDocument>,
+    /// The value of the whole, unless something in it failed.
+    pub value: Json,
 }
 
 /// Runs a signature here. A step of a chain that fails ends it: its failure is returned as an error, as Celery raises it.
@@ -33,8 +35,8 @@ pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<Applie
     let mut node = node.under(app.config());
     let result = node.freeze(Frame::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
     let mut documents = Vec::new();
-    run(app, node, arguments, &mut documents).await?;
-    Ok(Applied { result, documents })
+    let value = run(app, node, arguments, &mut documents).await?;
+    Ok(Applied { result, documents, value })
 }
 
 /// Runs it; its value.

@@ -454,3 +454,13 @@ async fn feature_3_5_02_a_chord_needs_somebody_who_counts() {
     assert_eq!(error.kind(), ErrorKind::NoBackend);
     assert!(out.take().is_empty(), "nothing is sent");
 }
+
+#[tokio::test]
+async fn feature_3_1_14_a_task_by_name_takes_what_comes_before() {
+    let (app, _) = kit::app().await;
+    let named = || app.sig("other.task").args((1,)).signature();
+    let chain = Add::s(1, 2) | named();
+    assert_eq!(json_of(chain.node())["kwargs"]["tasks"][1]["immutable"], false);
+    let behind_a_group = group([Add::s(1, 2)]) | named();
+    assert_eq!(json_of(behind_a_group.node())["kwargs"]["body"]["immutable"], false);
+}

@@ -2,9 +2,13 @@
 
 mod chains;
 mod chords;
+mod eager;
+mod flows;
 mod groups;
 mod inside;
 mod links;
 mod maps;
+mod replacing;
 mod stamps;
+mod stores;
 mod tasks;

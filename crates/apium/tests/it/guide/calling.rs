@@ -7,7 +7,7 @@ use apium::prelude::*;
 use apium::protocol::timestamp;
 use apium::testing::TestApp;
 
-use crate::ground::{Notes, last_sent, notes, only};
+use crate::ground::{Notes, PATIENCE, last_sent, notes, only};
 
 #[task(name = "guide.add")]
 async fn add(x: i64, y: i64) -> TaskResult<i64> {
@@ -28,6 +28,19 @@ async fn noted(State(notes): State<Notes>, text: String) -> TaskResult<String> {
 #[task(name = "guide.plain")]
 fn plain(x: i64, y: i64) -> TaskResult<i64> {
     Ok(x * y)
+}
+
+#[task(name = "guide.breaks")]
+async fn breaks() -> TaskResult<i64> {
+    Err(TaskError::of_class("builtins.ValueError", "it broke"))
+}
+
+/// The guide's errback: it looks up what is stored of the task that failed.
+#[task(name = "guide.error_handler")]
+async fn error_handler(ctx: &Ctx, State(notes): State<Notes>, id: String) -> TaskResult<()> {
+    let document = ctx.backend().unwrap().fetch(&[id.as_str().into()]).await?.remove(0).unwrap();
+    notes.add(format!("task {id} raised {}", ExceptionInfo::from_json(&document.result)));
+    Ok(())
 }
 
 /// Seconds from the app's now to the header `eta` of the message sent last.
@@ -119,6 +132,41 @@ on_every_driver! {
         let message = only(&app).await;
         assert_eq!(timestamp::parse(&message.headers.expires.unwrap()).unwrap(), at);
         assert_eq!(message.properties.expiration.as_deref(), Some("172800000"));
+    }
+
+    async fn guide_0_72_a_link_gets_the_result(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = add::delay(2, 2).link(add::p(16)).send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 4);
+        let children = result.children().await.unwrap().unwrap();
+        assert_eq!(app.result::<i64>(children[0].id.clone()).get().timeout(PATIENCE).await.unwrap(), 20);
+    }
+
+    async fn guide_0_73_an_errback_gets_the_id_and_finds_the_error(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = breaks::delay().link_error(error_handler::p()).send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(notes(&app), [format!("task {} raised ValueError('it broke')", result.id())]);
+        add::delay(2, 2).link_error(error_handler::p()).send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(notes(&app), [""; 0], "a success calls none");
+    }
+
+    async fn guide_0_74_lists_of_callbacks_and_errbacks(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let result = add::delay(2, 2).link(add::p(16)).link(add::p(32)).send(&app).await.unwrap();
+        app.drain().await;
+        let children = result.children().await.unwrap().unwrap();
+        let callbacks = GroupResult::<i64>::of_tuple(&app, &children[0]);
+        assert_eq!(callbacks.get().timeout(PATIENCE).await.unwrap(), [20, 36], "both take the result");
+        let failing = breaks::delay().link_error(error_handler::p()).link_error(noted::p());
+        let result = failing.send(&app).await.unwrap();
+        app.drain().await;
+        let mut seen = notes(&app);
+        seen.sort();
+        let id = result.id();
+        assert_eq!(seen, [id.to_string(), format!("task {id} raised ValueError('it broke')")].map(|text| text));
     }
 
     async fn guide_0_75_eta_is_the_earliest_time(ground: &Ground) {

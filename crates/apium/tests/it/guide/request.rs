@@ -61,11 +61,18 @@ pub(crate) async fn whoami(ctx: &Ctx, #[default] x: Option<i64>, #[default] y: O
         ("callbacks".into(), names(&r.body.embed.callbacks)),
         ("errbacks".into(), names(&r.body.embed.errbacks)),
         ("chain".into(), names(&r.body.embed.chain)),
+        ("chord".into(), text(r.body.embed.chord.as_ref().map(|body| &*body.task))),
         ("utc".into(), Value::from(r.utc)),
         ("headers".into(), Value::Map(custom)),
         ("root_id".into(), text(h.root_id.as_ref().map(|id| id.as_str()))),
         ("parent_id".into(), text(h.parent_id.as_ref().map(|id| id.as_str()))),
     ]))
+}
+
+/// The body of a chord: what its header saw.
+#[task(name = "guide.seen_all")]
+async fn seen_all(all: Json) -> TaskResult<Json> {
+    Ok(all)
 }
 
 #[task(name = "guide.parent")]
@@ -130,6 +137,18 @@ on_every_driver! {
         assert_eq!(text(&all[1], "group"), Some(sent.id().as_str()));
         assert_eq!(all[1].get("group_index").and_then(Value::as_i64), Some(1));
         assert_eq!(text(&seen(&app, whoami::delay(None, None)).await, "group"), None);
+    }
+
+    async fn guide_0_32_chord_is_the_signature_of_the_body(ground: &Ground) {
+        let app = ground.app(&[]).await;
+        let seen = |seen: &Value| text(seen, "chord").map(str::to_owned);
+        let header = group([whoami::s(None, None), whoami::s(None, None)]);
+        let result = (header | app.sig("guide.seen_all").signature()).send(&app).await.unwrap();
+        app.drain().await;
+        let all: Vec<Value> = result.get().timeout(PATIENCE).await.unwrap().decode().unwrap();
+        assert!(all.iter().all(|one| seen(one).as_deref() == Some("guide.seen_all")), "{all:?}");
+        let alone = crate::guide::request::seen(&app, whoami::delay(None, None)).await;
+        assert_eq!(seen(&alone), None);
     }
 
     async fn guide_0_33_correlation_id(ground: &Ground) {
@@ -234,6 +253,8 @@ on_every_driver! {
         for request in read_and_echoed(&app).await {
             assert_eq!(names(request.callbacks()), ["other.callback"]);
         }
+        app.drain().await;
+        assert_eq!(app.sent("other.callback").len(), 1, "and it is sent on success");
     }
 
     async fn guide_0_45_errbacks_are_read_and_echoed(ground: &Ground) {
@@ -244,6 +265,12 @@ on_every_driver! {
         for request in read_and_echoed(&app).await {
             assert_eq!(names(request.errbacks()), ["other.one", "other.two"]);
         }
+        app.drain().await;
+        assert!(app.sent("other.one").is_empty(), "a success sends none");
+        let failing = app.sig("guide.whoami").args(("no number",)).call().link_error(app.sig("other.one").signature());
+        failing.send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(app.sent("other.one").len(), 1, "and a failure does");
     }
 
     async fn guide_0_46_utc(ground: &Ground) {
@@ -282,6 +309,12 @@ on_every_driver! {
         for request in read_and_echoed(&app).await {
             assert_eq!(names(request.chain()), ["the.last", "the.next"], "the next step stands last");
         }
+        let steps = whoami::s(None, None) | app.sig("guide.seen_all").signature() | app.sig("guide.seen_all").signature();
+        app.broker().queues().unwrap().purge("celery").await.unwrap();
+        let result = steps.send(&app).await.unwrap();
+        app.drain().await;
+        let seen = result.get().timeout(PATIENCE).await.unwrap().to_value().unwrap();
+        assert_eq!(seen.get("chain").unwrap().to_string(), r#"["guide.seen_all", "guide.seen_all"]"#, "and it runs");
     }
 
     async fn guide_0_50_a_task_dumps_its_context(ground: &Ground) {

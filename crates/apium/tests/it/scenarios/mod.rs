@@ -11,3 +11,4 @@ mod retries;
 mod routing;
 pub(crate) mod shutdown;
 mod signals;
+mod workflows;
