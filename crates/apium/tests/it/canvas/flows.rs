@@ -84,7 +84,7 @@ fn vector(name: &str) -> Plain {
 
 /// The ids of the captured workflows.
 fn id(n: u32) -> String {
-    format!("cafe0000-0000-4000-8000-000000000{n}")
+    format!("cafe0000-0000-4000-8000-{n:012}")
 }
 
 /// A task of theirs, under one of these ids.
@@ -193,6 +193,14 @@ on_every_driver! {
         let mut node = task("add", json!([1, 1]), 111);
         node.link(link(&task("mul", json!([3]), 110)));
         check(&app, "flow_link", node).await;
+        let mut linked = task("add", json!([1, 1]), 8);
+        linked.link(link(&call("tasks.mul", json!([3]))));
+        let result = AsyncResult::<i64>::of_tuple(&app, &send(&app, linked).await.unwrap());
+        app.drain().await;
+        let document = result.document().await.unwrap().unwrap();
+        let document = serde_json::from_slice(&document.to_json()).unwrap();
+        let expected = Names::default().result(&vector("result_link_child")["result"]["doc"]);
+        assert_eq!(Names::default().result(&document), expected, "result_link_child");
         let mut node = task("add", json!([1, 1]), 114);
         node.link(link(&task("mul", json!([3]), 112)));
         node.link(link(&task("mul", json!([4]), 113)));
@@ -218,6 +226,9 @@ on_every_driver! {
         elsewhere.options_mut().queue = Some("other".into());
         elsewhere.options_mut().task_id = Some(id(117).into());
         let node = failing(118, elsewhere);
+        // One that may take more is called where the task failed: nothing is sent.
+        check(&app, "flow_errback_inprocess", failing(126, call("tasks.on_error", json!([])))).await;
+        assert!(app.sent("tasks.on_error").is_empty());
         // Here nobody else would leave it alone.
         let (_, expected, _) = theirs(&vector("flow_errback_unregistered"));
         send(&app, node).await.unwrap();
