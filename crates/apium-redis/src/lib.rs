@@ -35,6 +35,7 @@ mod known;
 mod letter;
 mod link;
 mod lists;
+mod note;
 mod opened;
 mod operation;
 mod options;

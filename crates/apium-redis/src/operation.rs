@@ -5,7 +5,7 @@ use redis::Cmd;
 
 use crate::chord_args::{Claim, OpenArgs, PartArgs, append_end};
 use crate::core::Core;
-use crate::outbox::Note;
+use crate::note::Note;
 use crate::record::RecordArgs;
 use crate::route::Route;
 use crate::score::score;

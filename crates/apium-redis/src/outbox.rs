@@ -15,23 +15,12 @@ use apium_transport::error::Result;
 use apium_transport::outgoing::Outgoing;
 
 use crate::core::Core;
+use crate::note::Note;
 use crate::route::Route;
 use crate::seat::{Held, Seat, server_tag};
 use crate::sequel::{Following, Last};
 use crate::settle::{End, give_back};
 use crate::source::Source;
-
-/// A message that counts a part once more, ready to be noted.
-#[derive(Debug)]
-pub(crate) struct Note {
-    /// Who notes it.
-    id: Arc<str>,
-    number: u64,
-    pub(crate) tag: String,
-    /// What stands in `unacked`.
-    pub(crate) entry: Vec<u8>,
-    held: Held,
-}
 
 /// The notes of one settlement. What is left of them when it is dropped is given back by the attendant: whether it stands in the
 /// server may not be known.

@@ -17,8 +17,8 @@ use redis::Value;
 use crate::chord::read_parts;
 use crate::chord_args::{Claim, OpenArgs, PartArgs};
 use crate::core::Core;
+use crate::note::Note;
 use crate::operation::Operation;
-use crate::outbox::Note;
 use crate::record::RecordArgs;
 use crate::route::Route;
 
