@@ -1,6 +1,7 @@
 //! A task's failure: the exception as it goes over the wire, and the Rust error behind it where there is one.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
@@ -103,6 +104,21 @@ impl Failure {
     /// The traceback's text: the error and its sources, or what a Python worker stored.
     pub fn traceback(&self) -> Option<&str> {
         self.0.traceback.as_deref()
+    }
+
+    /// The traceback's text; of a failure that has none, what Python shows of an exception that was never raised.
+    pub fn traceback_text(&self) -> Cow<'_, str> {
+        match self.traceback() {
+            Some(text) => Cow::Borrowed(text),
+            None => {
+                let ExceptionInfo { exc_type, exc_module, .. } = self.exception();
+                let module = exc_module.as_deref().filter(|module| *module != "builtins");
+                let module = module.map(|module| format!("{module}.")).unwrap_or_default();
+                let message = self.exception().message();
+                let text = if message.is_empty() { message } else { format!(": {message}") };
+                Cow::Owned(format!("Traceback (most recent call last):\n{module}{exc_type}{text}\n"))
+            }
+        }
     }
 
     /// The Rust error, where the failure was made of one.

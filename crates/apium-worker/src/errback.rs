@@ -46,7 +46,7 @@ impl LateErrback {
 
 /// What an errback of the new style is called with: the request, the exception, the traceback.
 pub(crate) fn called_with(failed: &Request, failure: &Failure) -> Vec<Json> {
-    let traceback = Json::from_serialize(&failure.traceback()).unwrap_or(Json::NULL);
+    let traceback = Json::from_serialize(&*failure.traceback_text()).unwrap_or(Json::NULL);
     vec![request_map(failed), failure.exception().to_json(), traceback]
 }
 

@@ -62,8 +62,8 @@ impl<'a> Fall<'a> {
 
     fn store(&mut self, options: &CallOptions, group: Option<String>) {
         let Some(id) = options.task_id.clone() else { return };
-        let (exception, traceback) = (self.failure.exception().to_json(), self.failure.traceback());
-        let told = Told { state: State::Failure, result: exception, traceback: traceback.map(str::to_owned) };
+        let (exception, traceback) = (self.failure.exception().to_json(), self.failure.traceback_text().into_owned());
+        let told = Told { state: State::Failure, result: exception, traceback: Some(traceback) };
         let rules = &self.run.sender.rules;
         let mut document = foreign_document(id, told, rules, self.run.sender.publisher.clock().now());
         document.children = Some(Vec::new());

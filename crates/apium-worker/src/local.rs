@@ -165,7 +165,7 @@ fn told(ended: &Ended) -> Told {
     let of = |state, failure: &Failure| Told {
         state,
         result: failure.exception().to_json(),
-        traceback: failure.traceback().map(str::to_owned),
+        traceback: Some(failure.traceback_text().into_owned()),
     };
     match ended {
         Ended::Success(value) => Told { state: State::Success, result: value.clone(), traceback: None },

@@ -160,8 +160,13 @@ impl Run<'_> {
     }
 }
 
+/// A state with its error. One of FAILURE and RETRY always has a traceback, as in Celery.
 fn error(state: State, failure: &Failure) -> Told {
-    Told { state, result: failure.exception().to_json(), traceback: failure.traceback().map(str::to_owned) }
+    let traceback = match state {
+        State::Failure | State::Retry => Some(failure.traceback_text().into_owned()),
+        _ => failure.traceback().map(str::to_owned),
+    };
+    Told { state, result: failure.exception().to_json(), traceback }
 }
 
 fn dead(code: &'static str, text: String) -> Settle {
