@@ -108,10 +108,10 @@ fn of_sqlite(parts: u64) -> Vec<Case> {
             }
             // A claim needs no flush.
             "after-flush" => cases.extend([middle(on, place, early(parts)), last(on, place, 1)]),
-            // Every commit passes these: that of its start, of a claim, of an end.
+            // Every commit passes these: those of a worker's start, of a claim, and, as the sixth of one part, of its end.
             _ => cases.extend([
                 middle(on, place, early(parts) + 2),
-                last(on, place, any(3)),
+                last(on, place, 4 + any(3)),
                 nested(on, place, early(parts) + 2),
             ]),
         }
