@@ -16,6 +16,8 @@ use crate::canvas::send::send_through;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::current;
 use crate::current::note_child;
+#[cfg(doc)]
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::fits::Complete;
 use crate::here;
