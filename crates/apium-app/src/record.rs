@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn group_parent_and_children_are_kept() {
+    fn feature_4_3_18_group_parent_and_children_are_kept() {
         let child = ResultTuple { id: "c".into(), parent: None, children: None };
         let rules = RecordRules::default();
         let document =
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn result_extended_adds_name_arguments_worker_retries_and_queue() {
+    fn feature_4_3_11_result_extended_adds_name_arguments_worker_retries_and_queue() {
         let rules = RecordRules { extended: true, ..RecordRules::default() };
         let document = document(&request(), "i".into(), told("SUCCESS"), Vec::new(), &rules, Timestamp::UNIX_EPOCH);
         let extended = document.extended.unwrap();

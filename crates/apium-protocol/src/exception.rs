@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_others_write() {
+    fn feature_4_1_24_reads_what_others_write() {
         let read = |text: &str| ExceptionInfo::from_json(&Json::from_text(text).unwrap());
         assert_eq!(read(r#"{"exc_type": "A.B", "exc_message": "oh"}"#).to_string(), "B('oh')");
         assert_eq!(

@@ -91,11 +91,12 @@ pub(crate) fn clock() -> Clock {
 
 /// A builder with broker and backend in memory.
 pub(crate) fn builder() -> AppBuilder {
-    AppBuilder::new("proj", vec![Arc::new(MemoryDriver::new())])
-        .autodiscover(false)
-        .broker("memory://")
-        .backend("memory://")
-        .clock(clock())
+    builder_without_backend().backend("memory://")
+}
+
+/// The same, storing no results.
+pub(crate) fn builder_without_backend() -> AppBuilder {
+    AppBuilder::new("proj", vec![Arc::new(MemoryDriver::new())]).autodiscover(false).broker("memory://").clock(clock())
 }
 
 /// An app with the task `add`, and what it sends.

@@ -17,5 +17,6 @@ mod publishing;
 mod result_sets;
 mod result_trees;
 mod results;
+mod states;
 mod vectors;
 mod watched_backend;

@@ -27,7 +27,7 @@ fn value_error() -> String {
 }
 
 #[tokio::test]
-async fn get_waits_for_the_value() {
+async fn feature_4_1_02_get_waits_for_the_value() {
     let (app, result) = sent().await;
     let get = result.get();
     let (value, ()) = tokio::join!(get, kit::store(&app, result.id(), "SUCCESS", "4"));
@@ -125,7 +125,7 @@ async fn feature_4_1_04_an_ignored_result_returns_at_once() {
 }
 
 #[tokio::test]
-async fn scenario_21_get_inside_a_task_is_refused_unless_allowed() {
+async fn scenario_21_and_feature_4_1_10_get_inside_a_task_is_refused_unless_allowed() {
     let (app, result) = sent().await;
     kit::store(&app, result.id(), "SUCCESS", "4").await;
     let ctx = kit::running(&app, "parent", None, 0);

@@ -37,7 +37,7 @@ fn counts(pairs: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[tokio::test]
-async fn documents_are_celerys_byte_for_byte() {
+async fn feature_4_3_05_documents_are_celerys_byte_for_byte() {
     for name in ["result_success", "result_failure", "result_retry", "result_progress", "result_revoked_pending"] {
         let vector = vector(name);
         let (mut redis, backend) = fresh();
@@ -72,7 +72,7 @@ fn heard(connection: &mut Connection) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_prefix_and_no_expiry_are_celerys() {
+async fn feature_4_3_09_and_4_3_16_a_prefix_and_no_expiry_are_celerys() {
     let vector = vector("result_global_keyprefix_noexpire");
     let (name, lies) = vector["keys"].as_object().unwrap().iter().next().unwrap();
     let database = fresh_database();
