@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use crate::commands::Answer;
-use crate::libtest::Total;
-use crate::{output, peers, process};
+use crate::test::counted;
+use crate::{peers, process};
 
 /// The variable that the tests look at.
 const FULL: &str = "APIUM_INTEROP_FULL";
@@ -19,14 +19,5 @@ pub(crate) fn run(args: &[String]) -> Answer {
         command.env(FULL, "1");
     }
     command.args(args.iter().filter(|arg| *arg != "--full"));
-    let mut total = Total::default();
-    let passed = process::stream(command, &mut |line| {
-        output::line(line);
-        total.see(line);
-    })?;
-    output::line("");
-    for line in total.finish(started.elapsed()) {
-        output::line(&line);
-    }
-    Ok(passed && total.is_good())
+    counted(command, started)
 }

@@ -5,6 +5,7 @@
 //! honoured because cargo honours it). The rules of `cargo xtask tidy` and the check of the generated pages are tests of
 //! this crate, so they are counted too.
 
+use std::process::Command;
 use std::time::Instant;
 
 use crate::commands::Answer;
@@ -21,7 +22,11 @@ pub(crate) fn run(args: &[String]) -> Answer {
         command.arg("--workspace");
     }
     command.args(args);
+    counted(command, started)
+}
 
+/// Runs a `cargo test`, shows what it prints, and ends with the total.
+pub(crate) fn counted(command: Command, started: Instant) -> Answer {
     let mut total = Total::default();
     let passed = process::stream(command, &mut |line| {
         output::line(line);

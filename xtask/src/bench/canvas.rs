@@ -1,23 +1,7 @@
 //! The plan of the canvas: workflows of Apium and Celery on one server, and what they put on the wire.
 
-use crate::bench::goal::{Bound, Goal};
-use crate::bench::plan::{Plan, goal};
-
-const fn at_least(name: &'static str, title: &'static str, least: f64, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::AtLeast(least)), unit)
-}
-
-const fn below(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::Below(most)), unit)
-}
-
-const fn none(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::Always(0.0)), unit)
-}
-
-const fn shown(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
-    goal(name, title, None, unit)
-}
+use crate::bench::goal::{Goal, at_least, below, none, shown};
+use crate::bench::plan::Plan;
 
 pub(crate) const CANVAS: Plan = Plan {
     name: "canvas",

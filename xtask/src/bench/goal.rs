@@ -14,6 +14,31 @@ pub(crate) struct Goal {
     pub(crate) unit: &'static str,
 }
 
+/// A figure that should come to so much or more.
+pub(crate) const fn at_least(name: &'static str, title: &'static str, least: f64, unit: &'static str) -> Goal {
+    Goal { name, title, bound: Some(Bound::AtLeast(least)), unit }
+}
+
+/// A figure that should come to so much or less.
+pub(crate) const fn at_most(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
+    Goal { name, title, bound: Some(Bound::AtMost(most)), unit }
+}
+
+/// A figure that should come to less than that.
+pub(crate) const fn below(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
+    Goal { name, title, bound: Some(Bound::Below(most)), unit }
+}
+
+/// A figure that should be zero in every run.
+pub(crate) const fn none(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
+    Goal { name, title, bound: Some(Bound::Always(0.0)), unit }
+}
+
+/// A figure that only explains another.
+pub(crate) const fn shown(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
+    Goal { name, title, bound: None, unit }
+}
+
 /// Which side of a number a figure should be on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {

@@ -1,6 +1,6 @@
 //! What a plan is: a program, its measures, and what each figure should come to.
 
-use crate::bench::goal::{Bound, Goal};
+use crate::bench::goal::Goal;
 
 /// A plan: a program, its measures and the page they go to.
 pub(crate) struct Plan {
@@ -20,9 +20,4 @@ pub(crate) struct Plan {
     pub(crate) about: &'static str,
     /// The figures, in the order of the table.
     pub(crate) goals: &'static [Goal],
-}
-
-/// A figure with its goal.
-pub(crate) const fn goal(name: &'static str, title: &'static str, bound: Option<Bound>, unit: &'static str) -> Goal {
-    Goal { name, title, bound, unit }
 }

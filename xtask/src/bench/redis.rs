@@ -1,27 +1,7 @@
 //! The plan of the Redis driver: Apium, Celery and a bare client on one server.
 
-use crate::bench::goal::{Bound, Goal};
-use crate::bench::plan::{Plan, goal};
-
-const fn at_least(name: &'static str, title: &'static str, least: f64, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::AtLeast(least)), unit)
-}
-
-const fn at_most(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::AtMost(most)), unit)
-}
-
-const fn below(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::Below(most)), unit)
-}
-
-const fn none(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
-    goal(name, title, Some(Bound::Always(0.0)), unit)
-}
-
-const fn shown(name: &'static str, title: &'static str, unit: &'static str) -> Goal {
-    goal(name, title, None, unit)
-}
+use crate::bench::goal::{Goal, at_least, at_most, below, none, shown};
+use crate::bench::plan::Plan;
 
 pub(crate) const REDIS: Plan = Plan {
     name: "redis",
