@@ -6,7 +6,7 @@ use apium_app::canvas::plan::Given;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::prepare::Parent;
-use apium_app::record::{Told, foreign_document};
+use apium_app::record::foreign_document;
 use apium_app::request::Request;
 use apium_protocol::id::TaskId;
 use apium_protocol::json::Json;
@@ -17,7 +17,8 @@ use apium_transport::sequel::Sequel;
 
 use crate::chord_body::{PartPlace, RunEnd, part_of};
 use crate::errback::LateErrback;
-use crate::sender::is_called_here;
+use crate::sender::{is_called_here, seed_of};
+use crate::settle::error;
 
 /// A failure on its way.
 pub(crate) struct Fall<'a> {
@@ -62,8 +63,7 @@ impl<'a> Fall<'a> {
 
     fn store(&mut self, options: &CallOptions, group: Option<String>) {
         let Some(id) = options.task_id.clone() else { return };
-        let (exception, traceback) = (self.failure.exception().to_json(), self.failure.traceback_text().into_owned());
-        let told = Told { state: State::Failure, result: exception, traceback: Some(traceback) };
+        let told = error(State::Failure, self.failure);
         let rules = &self.run.sender.rules;
         let mut document = foreign_document(id, told, rules, self.run.sender.publisher.clock().now());
         document.children = Some(Vec::new());
@@ -120,7 +120,7 @@ impl<'a> Fall<'a> {
                 let errbacks: Vec<Node> = errbacks.iter().map(Node::from_wire).collect::<Result<_>>()?;
                 let failed = stand_in(id, &task.call.task, parent);
                 let parent = Parent { id: id.clone(), ..parent.clone() };
-                self.errbacks(&errbacks, &failed, &parent, seed ^ u64::from_le_bytes(prefix(id)))
+                self.errbacks(&errbacks, &failed, &parent, seed ^ seed_of(id.as_str(), 0))
             }
             Node::Chain(chain) => match chain.steps.last() {
                 Some(last) => self.result_of(last, errbacks, parent, seed),
@@ -175,10 +175,4 @@ fn stand_in(id: &TaskId, task: &str, parent: &Parent) -> Request {
     request.headers.task = Some(task.into());
     request.headers.root_id = Some(parent.root_id.clone());
     request
-}
-
-fn prefix(id: &TaskId) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    id.as_str().bytes().zip(&mut bytes).for_each(|(byte, slot)| *slot = byte);
-    bytes
 }

@@ -34,7 +34,7 @@ use crate::outcome::Outcome;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
 use crate::sender::is_called_here;
-use crate::settle::{Run, settle};
+use crate::settle::{Run, error, settle};
 use crate::time_limit::Limits;
 use crate::verdict::Ended;
 use crate::{hooks, log, node};
@@ -162,18 +162,13 @@ async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
 
 /// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
 fn told(ended: &Ended) -> Told {
-    let of = |state, failure: &Failure| Told {
-        state,
-        result: failure.exception().to_json(),
-        traceback: Some(failure.traceback_text().into_owned()),
-    };
     match ended {
         Ended::Success(value) => Told { state: State::Success, result: value.clone(), traceback: None },
-        Ended::Failure { failure, .. } => of(State::Failure, failure),
+        Ended::Failure { failure, .. } => error(State::Failure, failure),
         Ended::Rejected { reason, requeue } => {
-            of(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
+            error(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
         }
-        Ended::Revoked(reason) => of(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason))),
+        Ended::Revoked(reason) => error(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason))),
         Ended::Retry(_) => Told { state: State::Retry, result: Json::NULL, traceback: None },
         Ended::Ignored | Ended::Replaced(_) | Ended::Cancelled { .. } => {
             Told { state: State::Ignored, result: Json::NULL, traceback: None }

@@ -161,7 +161,7 @@ impl Run<'_> {
 }
 
 /// A state with its error. One of FAILURE and RETRY always has a traceback, as in Celery.
-fn error(state: State, failure: &Failure) -> Told {
+pub(crate) fn error(state: State, failure: &Failure) -> Told {
     let traceback = match state {
         State::Failure | State::Retry => Some(failure.traceback_text().into_owned()),
         _ => failure.traceback().map(str::to_owned),
