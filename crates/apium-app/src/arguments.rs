@@ -50,6 +50,22 @@ pub struct Arguments {
     pub kwargs: Vec<(String, Json)>,
 }
 
+impl Arguments {
+    /// Puts arguments in front of these, and keyword arguments over those of their names.
+    pub(crate) fn prepend(&mut self, given: Self) {
+        if !given.args.is_empty() {
+            let rest = std::mem::replace(&mut self.args, given.args);
+            self.args.extend(rest);
+        }
+        for (name, value) in given.kwargs {
+            match self.kwargs.iter_mut().find(|(own, _)| *own == name) {
+                Some((_, own)) => *own = value,
+                None => self.kwargs.push((name, value)),
+            }
+        }
+    }
+}
+
 /// The positional arguments that no named parameter took: Python's `*args`. A task takes them by a parameter of this type,
 /// after every named one.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::fits::Anything;
 use crate::group::Group;
 use crate::map;
-use crate::partial::edit_first;
 use crate::result::AsyncResult;
 use crate::signature::Signature;
 use crate::wire_args::IntoArguments;
@@ -56,14 +55,18 @@ impl NamedCall {
     /// Adds positional arguments that are encoded already.
     pub fn raw_args(mut self, args: impl IntoIterator<Item = Json>) -> Self {
         let mut args = Some(args);
-        edit_first(self.signature.node_mut(), &mut |own| own.args.extend(args.take().into_iter().flatten()));
+        self.signature
+            .node_mut()
+            .each_first(&mut |task| task.call.arguments.args.extend(args.take().into_iter().flatten()));
         self
     }
 
     /// Adds keyword arguments that are encoded already.
     pub fn raw_kwargs(mut self, kwargs: impl IntoIterator<Item = (String, Json)>) -> Self {
         let mut kwargs = Some(kwargs);
-        edit_first(self.signature.node_mut(), &mut |own| own.kwargs.extend(kwargs.take().into_iter().flatten()));
+        self.signature
+            .node_mut()
+            .each_first(&mut |task| task.call.arguments.kwargs.extend(kwargs.take().into_iter().flatten()));
         self
     }
 

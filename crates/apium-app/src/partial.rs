@@ -8,22 +8,10 @@ use crate::canvas::node::Node;
 use crate::error::{Error, ErrorKind};
 use crate::signature::Signature;
 
-/// Changes the arguments of the tasks that begin a signature.
-pub(crate) fn edit_first(node: &mut Node, edit: &mut dyn FnMut(&mut Arguments)) {
-    match node {
-        Node::Task(task) => edit(&mut task.call.arguments),
-        Node::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| edit_first(first, edit)),
-        Node::Group(group) => group.members.iter_mut().for_each(|member| edit_first(member, edit)),
-        Node::Chord(chord) => chord.header.members.iter_mut().for_each(|member| edit_first(member, edit)),
-    }
-}
-
 /// A keyword argument of the tasks that begin a signature, over one of that name.
 pub(crate) fn set_keyword(node: &mut Node, name: &str, value: &Json) {
-    edit_first(node, &mut |arguments| match arguments.kwargs.iter_mut().find(|(own, _)| own == name) {
-        Some((_, own)) => *own = value.clone(),
-        None => arguments.kwargs.push((name.to_owned(), value.clone())),
-    });
+    let given = Arguments { args: Vec::new(), kwargs: vec![(name.to_owned(), value.clone())] };
+    node.each_first(&mut |task| task.call.arguments.prepend(given.clone()));
 }
 
 /// A value as it stands among the arguments.
@@ -34,7 +22,7 @@ pub(crate) fn encoded(value: &(impl Serialize + ?Sized), what: &str) -> Result<J
 
 /// Puts an argument in front of those of the tasks that begin a signature.
 pub(crate) fn put_first(node: &mut Node, value: &Json) {
-    edit_first(node, &mut |arguments| arguments.args.insert(0, value.clone()));
+    node.each_first(&mut |task| task.call.arguments.args.insert(0, value.clone()));
 }
 
 impl<In: Serialize, Out> Signature<In, Out> {

@@ -10,7 +10,7 @@ use crate::arguments::Arguments;
 use crate::canvas::freeze::{Frame, Ids};
 use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::settle_links;
-use crate::canvas::plan::{Given, prepend};
+use crate::canvas::plan::Given;
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::here::apply as apply_call;
@@ -81,7 +81,7 @@ async fn run_task(
 ) -> Result<Json> {
     let TaskNode { mut call, immutable, .. } = task;
     if !immutable {
-        prepend(&mut call.arguments, arguments);
+        call.arguments.prepend(arguments);
     }
     let ran = apply_call::<Json>(app, call).await?;
     let Some(document) = ran.known() else { return Ok(Json::NULL) };

@@ -108,16 +108,17 @@ fn freeze_chain(chain: &mut ChainNode, frame: Frame<'_>, ids: &mut Ids) -> Resul
 
 /// Freezes steps that are in order already. The frame is the last one's.
 pub(super) fn freeze_steps(list: &mut [Node], frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
-    let mut result: Option<ResultTuple> = None;
+    let mut frame = frame;
+    let mut results = Vec::with_capacity(list.len());
     for step in list.iter_mut().rev() {
-        match &mut result {
-            None => result = Some(step.freeze(frame, ids)?),
-            Some(result) => {
-                let before = step.freeze(Frame { root: frame.root, ..Frame::default() }, ids)?;
-                put_behind(result, before);
-            }
-        }
+        results.push(step.freeze(frame, ids)?);
+        frame = Frame { root: frame.root, ..Frame::default() };
     }
+    // The first step's is the last one here.
+    let result = results.into_iter().rev().reduce(|before, mut result| {
+        put_behind(&mut result, before);
+        result
+    });
     Ok(result.unwrap_or_else(|| ResultTuple::group(ids.next_id(), Vec::new())))
 }
 

@@ -74,6 +74,13 @@ pub struct ChordNode {
     pub(super) errbacks: Vec<WireSignature>,
 }
 
+impl GroupNode {
+    /// Changes each task that begins a member.
+    pub(crate) fn each_first(&mut self, change: &mut dyn FnMut(&mut TaskNode)) {
+        self.members.iter_mut().for_each(|member| member.each_first(change));
+    }
+}
+
 impl ChordNode {
     /// A chord.
     pub fn new(header: GroupNode, body: Node) -> Self {
@@ -127,11 +134,16 @@ impl Node {
 
     /// Whether it takes what the task before returned; of a group and a chord each task that begins it.
     pub fn set_immutable(&mut self, immutable: bool) {
+        self.each_first(&mut |task| task.immutable = immutable);
+    }
+
+    /// Changes each task that begins it: the first step of a chain, every member of a group, every task of a header.
+    pub(crate) fn each_first(&mut self, change: &mut dyn FnMut(&mut TaskNode)) {
         match self {
-            Self::Task(task) => task.immutable = immutable,
-            Self::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| first.set_immutable(immutable)),
-            Self::Group(group) => group.members.iter_mut().for_each(|member| member.set_immutable(immutable)),
-            Self::Chord(chord) => chord.header.members.iter_mut().for_each(|member| member.set_immutable(immutable)),
+            Self::Task(task) => change(task),
+            Self::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| first.each_first(change)),
+            Self::Group(group) => group.each_first(change),
+            Self::Chord(chord) => chord.header.each_first(change),
         }
     }
 

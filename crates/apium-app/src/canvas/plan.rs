@@ -98,7 +98,7 @@ impl Planner {
     fn task(&mut self, task: TaskNode, given: Given) -> Result<Planned> {
         let TaskNode { mut call, immutable, kind } = task;
         if !immutable {
-            prepend(&mut call.arguments, given.arguments);
+            call.arguments.prepend(given.arguments);
         }
         call.options = over(given.options, call.options);
         let mut node = Node::Task(TaskNode { call, immutable, kind });
@@ -139,27 +139,22 @@ impl Planner {
     fn group(&mut self, mut group: GroupNode, given: Given) -> Result<Planned> {
         refuse_links(&given.options)?;
         // A chain that Python wrote leaves its callbacks to the group that it ends with: they are each member's.
-        let (link, link_error) = group
-            .options
-            .rare
-            .as_mut()
-            .map(|rare| (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error)))
-            .unwrap_or_default();
-        link_members(&mut group, &link);
-        for member in &mut group.members {
-            link_error.iter().for_each(|errback| member.link_error(errback.clone()));
+        let mut stored = std::mem::take(&mut group.options);
+        if let Some(rare) = &mut stored.rare {
+            link_members(&mut group, &std::mem::take(&mut rare.link));
+            for errback in std::mem::take(&mut rare.link_error) {
+                group.members.iter_mut().for_each(|member| member.link_error(errback.clone()));
+            }
         }
-        let mut options = over(given.options, group.options.clone());
-        group.options.task_id = Some(options.task_id.take().unwrap_or_else(|| self.ids.next_id()));
-        let id = group.options.task_id.clone().unwrap_or_else(|| self.ids.next_id());
+        let mut options = over(given.options, stored);
+        let id = options.task_id.take().unwrap_or_else(|| self.ids.next_id());
+        group.options.task_id = Some(id.clone());
         let own = options.rare_mut();
         (own.group_index, own.add_to_parent) = (None, Some(false));
         // A body that is a group is told of the chord around it when it is frozen.
         let (chord, root) = (own.chord.take(), own.root_id.clone());
         let frame = Frame { root: root.as_ref(), group: Some(id.as_str()), chord: chord.as_ref(), ..Frame::default() };
         own.group_id = None;
-        let own_options = std::mem::take(&mut group.options);
-        group.options.task_id = own_options.task_id;
         let result = group.freeze(frame, &mut self.ids)?;
         let last = group.members.len().saturating_sub(1);
         let mut given = Some(Given { arguments: given.arguments, options });
@@ -247,20 +242,6 @@ fn refuse_links(options: &CallOptions) -> Result<()> {
             Err(Error::new(ErrorKind::Call, text))
         }
         false => Ok(()),
-    }
-}
-
-/// Puts arguments in front of others, and keyword arguments over them.
-pub(super) fn prepend(stored: &mut Arguments, given: Arguments) {
-    if !given.args.is_empty() {
-        let rest = std::mem::replace(&mut stored.args, given.args);
-        stored.args.extend(rest);
-    }
-    for (name, value) in given.kwargs {
-        match stored.kwargs.iter_mut().find(|(own, _)| *own == name) {
-            Some((_, own)) => *own = value,
-            None => stored.kwargs.push((name, value)),
-        }
     }
 }
 

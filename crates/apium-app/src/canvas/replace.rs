@@ -3,14 +3,12 @@
 use apium_protocol::json::Json;
 use apium_protocol::signature::Signature as WireSignature;
 
-use crate::arguments::Arguments;
 use crate::call_options::CallOptions;
 use crate::canvas::freeze::Frame;
-use crate::canvas::node::{Node, TaskKind, TaskNode};
+use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;
 use crate::canvas::plan::Planner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prepare::CallSpec;
 use crate::request::Request;
 
 impl Node {
@@ -30,9 +28,8 @@ impl Node {
         if node.is_empty() {
             return Err(Error::new(ErrorKind::Call, "replace a task with an empty chain: it has no task"));
         }
-        let links = |list: &[WireSignature], add: &mut dyn FnMut(WireSignature)| list.iter().cloned().for_each(add);
-        links(request.callbacks(), &mut |callback| node.link(callback));
-        links(request.errbacks(), &mut |errback| node.link_error(errback));
+        request.callbacks().iter().cloned().for_each(|callback| node.link(callback));
+        request.errbacks().iter().cloned().for_each(|errback| node.link_error(errback));
         if let Self::Chain(chain) = &mut node {
             settle_links(chain);
         }
@@ -66,8 +63,5 @@ impl Node {
 /// `celery.accumulate`: what it is given, as it is.
 fn accumulate() -> Result<Node> {
     let kwargs = vec![("index".to_owned(), Json::from_text("0")?)];
-    let arguments = Arguments { args: Vec::new(), kwargs };
-    let options = CallOptions::default();
-    let call = CallSpec { task: "celery.accumulate".into(), arguments, options, def: None, by_name: true };
-    Ok(Node::Task(TaskNode { call, immutable: false, kind: TaskKind::Plain }))
+    Node::from_wire(&WireSignature { kwargs, ..WireSignature::new("celery.accumulate") })
 }

@@ -13,7 +13,7 @@ use crate::canvas::node::Node;
 use crate::canvas::plan::{Given, Plan, Planner};
 use crate::current::note_child;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prepare::{Parent, Prepared};
+use crate::prepare::{CallSpec, Parent, Prepared};
 use crate::publisher::{AT_ONCE, Publisher};
 
 /// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
@@ -45,8 +45,7 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, g
         prepared.push(publisher.prepare(call)?);
     }
     if !opens.is_empty() {
-        let backend = app.backend();
-        let chords = chords(backend)?;
+        let chords = chords(app.backend())?;
         for header in opens {
             let group = header.group.clone();
             chords.open(header).await.map_err(|error| {
@@ -88,11 +87,11 @@ impl Publisher {
         Planner::new(ids, self.config().chord_ttl())
     }
 
-    /// The messages of calls that a task makes which has ended. What is left of their publish policies is the worker's.
+    /// The messages of calls that a task makes which has ended. How hard to try to publish them is its worker's affair.
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub fn messages_after(&self, calls: Vec<crate::prepare::CallSpec>, parent: &Parent) -> Result<Vec<Outgoing>> {
+    pub fn messages_after(&self, calls: Vec<CallSpec>, parent: &Parent) -> Result<Vec<Outgoing>> {
         let outgoing = |prepared: Prepared| prepared.outgoing;
         calls.into_iter().map(|call| self.prepare_for(call, Some(parent.clone())).map(outgoing)).collect()
     }

@@ -165,7 +165,12 @@ fn chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> Result
     header.options.task_id = header.options.task_id.or(id);
     // What the chord is called with goes to the header.
     if !wire.args.is_empty() && !wire.immutable {
-        header.members.iter_mut().for_each(|member| prepend(member, &wire.args));
+        let given = Arguments { args: wire.args.clone(), kwargs: Vec::new() };
+        header.each_first(&mut |task| {
+            if !task.immutable {
+                task.call.arguments.prepend(given.clone());
+            }
+        });
     }
     Ok(Node::Chord(ChordNode { options, ..ChordNode::new(header, body) }))
 }
@@ -181,20 +186,6 @@ fn chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
         Ok(Node::Task(self::task(&wire, CallOptions::default(), TaskKind::Starmap)))
     });
     Ok(Node::Group(GroupNode { members: members.collect::<Result<_>>()?, options }))
-}
-
-/// Puts arguments in front of those of what begins a signature.
-pub(super) fn prepend(node: &mut Node, args: &[Json]) {
-    match node {
-        Node::Task(task) if !task.immutable => {
-            let rest = std::mem::take(&mut task.call.arguments.args);
-            task.call.arguments.args = args.iter().cloned().chain(rest).collect();
-        }
-        Node::Task(_) => {}
-        Node::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| prepend(first, args)),
-        Node::Group(group) => group.members.iter_mut().for_each(|member| prepend(member, args)),
-        Node::Chord(chord) => chord.header.members.iter_mut().for_each(|member| prepend(member, args)),
-    }
 }
 
 fn named<'a>(wire: &'a WireSignature, name: &str) -> Result<&'a Json> {
