@@ -120,7 +120,7 @@ impl Part {
     /// How much it writes, as far as it is known.
     fn rows(&self) -> usize {
         let sequel = self.sequel.as_ref().map_or(0, |sequel| sequel.opens.len() + 2 * sequel.parts.len());
-        1 + self.records.len().saturating_sub(1) + self.publish.len() + sequel
+        self.records.len().max(1) + self.publish.len() + sequel
     }
 }
 

@@ -106,9 +106,8 @@ impl GroupStore for SqliteBackend {
     fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let (id, json) = (id.to_owned(), group.to_json());
-            let ttl = ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
             let work = move |tx: &mut Tx<'_>| {
-                let expires = ttl.map(|ttl| tx.now.saturating_add(ttl));
+                let expires = ttl.map(|ttl| tx.after(ttl));
                 tx.conn
                     .prepare_cached("INSERT OR REPLACE INTO saved_group (id, expires, document) VALUES (?1, ?2, ?3)")?
                     .execute(params![id, expires, crate::letter::Text(&json)])?;

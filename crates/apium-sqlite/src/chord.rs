@@ -47,10 +47,6 @@ impl Row {
     }
 }
 
-fn after(now: i64, span: Duration) -> i64 {
-    now.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))
-}
-
 /// The chord of a group, if it is there and not past its time.
 fn find(tx: &Tx<'_>, group: &str) -> Done<Option<Row>> {
     let row = tx
@@ -114,7 +110,7 @@ pub(crate) fn open(tx: &Tx<'_>, header: &ChordHeader) -> Done<()> {
         return Ok(());
     }
     let size = i64::try_from(header.size).unwrap_or(i64::MAX);
-    let expires = header.ttl.map(|ttl| after(tx.now, ttl));
+    let expires = header.ttl.map(|ttl| tx.after(ttl));
     let structure = header.structure.as_ref().map(GroupDocument::to_json);
     tx.conn
         .prepare_cached("UPDATE chord SET size = ?2, expires = ?3, structure = ?4 WHERE id = ?1")?
@@ -139,11 +135,11 @@ pub(crate) fn part_done(tx: &Tx<'_>, part: &ChordPart) -> Done<ChordProgress> {
         .execute(params![row.id, place, Id::new(&part.task_id), part.state.as_str(), Text(part.result.as_bytes())])?
         as i64;
     if let Some(ttl) = part.ttl {
-        row.expires = Some(after(tx.now, ttl));
+        row.expires = Some(tx.after(ttl));
     }
     let ours = row.is_complete() && row.claimant(tx.now).is_none_or(|claimant| claimant == part.claimant);
     if ours {
-        row.claim = Some((part.claimant.clone(), after(tx.now, part.claim)));
+        row.claim = Some((part.claimant.clone(), tx.after(part.claim)));
     }
     write(tx, &row)?;
     if ours { joined(tx, row.id, &part.group) } else { Ok(ChordProgress::Waiting) }
@@ -199,7 +195,7 @@ pub(crate) fn grow(tx: &Tx<'_>, group: &str, by: u64, ttl: Option<Duration>) -> 
     }
     row.growth = row.growth.saturating_add_unsigned(by);
     if let Some(ttl) = ttl {
-        row.expires = Some(after(tx.now, ttl));
+        row.expires = Some(tx.after(ttl));
     }
     write(tx, &row)
 }
@@ -239,7 +235,7 @@ fn finish(tx: &Tx<'_>, row: Row, how: ChordEnd) -> Done<()> {
         ChordEnd::Fired => {
             delete_parts(tx, row.id)?;
             tx.conn.prepare_cached("UPDATE chord SET structure = NULL WHERE id = ?1")?.execute([row.id])?;
-            let expires = Some(after(tx.now, FIRED_FOR));
+            let expires = Some(tx.after(FIRED_FOR));
             write(tx, &Row { stage: FIRED, size: None, growth: 0, parts: 0, expires, claim: None, ..row })
         }
     }

@@ -11,7 +11,19 @@ use crate::backend::SqliteBackend;
 use crate::chord;
 use crate::crash::reached;
 use crate::store::job::Weight;
-use crate::store::transaction::Tx;
+use crate::store::transaction::{Done, Tx};
+
+impl SqliteBackend {
+    async fn counting<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+    ) -> Result<T> {
+        reached("before-part");
+        let progress = self.handle.writing("count the part of the chord", Weight::durable(2), work).await?;
+        reached("after-part");
+        Ok(progress)
+    }
+}
 
 impl ChordStore for SqliteBackend {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
@@ -22,25 +34,16 @@ impl ChordStore for SqliteBackend {
     }
 
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
-        Box::pin(async move {
-            reached("before-part");
-            let work = move |tx: &mut Tx<'_>| chord::part_done(tx, &part);
-            let progress = self.handle.writing("count the part of the chord", Weight::durable(2), work).await?;
-            reached("after-part");
-            Ok(progress)
-        })
+        Box::pin(async move { self.counting(move |tx| chord::part_done(tx, &part)).await })
     }
 
     fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
         Box::pin(async move {
-            reached("before-part");
-            let work = move |tx: &mut Tx<'_>| match chord::count(tx.conn, &part.group, tx.now)? {
+            self.counting(move |tx| match chord::count(tx.conn, &part.group, tx.now)? {
                 Some(count) if count.may_end() => Ok(None),
                 _ => chord::part_done(tx, &part).map(Some),
-            };
-            let progress = self.handle.writing("count the part of the chord", Weight::durable(2), work).await?;
-            reached("after-part");
-            Ok(progress)
+            })
+            .await
         })
     }
 

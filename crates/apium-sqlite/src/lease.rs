@@ -1,7 +1,6 @@
 //! Consumers in the store, inside a transaction: coming, renewing, leaving, and giving back what the dead held.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::params;
 
@@ -10,15 +9,11 @@ use crate::publish::{Place, make_ready};
 use crate::seat::Seat;
 use crate::store::transaction::{Done, Tx};
 
-fn micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
-}
-
 /// Writes the consumer's rows.
 pub(crate) fn register(tx: &mut Tx<'_>, seat: &Seat) -> Done<()> {
     tx.conn
         .prepare_cached("INSERT OR REPLACE INTO consumer (id, node, lease_until, max_crashes) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![seat.id, seat.node, tx.now.saturating_add(micros(seat.lease)), seat.max_crashes])?;
+        .execute(params![seat.id, seat.node, tx.after(seat.lease), seat.max_crashes])?;
     for queue in seat.queues() {
         subscribe(tx, seat.id, queue.id)?;
     }
@@ -50,7 +45,7 @@ pub(crate) fn ensure_registered(tx: &mut Tx<'_>, seat: &Seat) -> Done<()> {
 /// Renews the leases of the living.
 pub(crate) fn renew(tx: &mut Tx<'_>, seats: &[Arc<Seat>]) -> Done<()> {
     for seat in seats.iter().filter(|seat| !seat.has_left()) {
-        let until = tx.now.saturating_add(micros(seat.lease));
+        let until = tx.after(seat.lease);
         let renewed =
             tx.conn.prepare_cached("UPDATE consumer SET lease_until = ?2 WHERE id = ?1")?.execute([seat.id, until])?;
         if renewed == 0 {

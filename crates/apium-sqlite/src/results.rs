@@ -24,8 +24,7 @@ pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<Record>) -> Done<Stored> {
         return Ok(Stored::Kept);
     }
     let seq = tx.next_result();
-    let ttl = record.given.ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
-    let expires = ttl.map(|ttl| tx.now.saturating_add(ttl));
+    let expires = record.given.ttl.map(|ttl| tx.after(ttl));
     let (retries, delivery) = record.given.run.map(|run| (run.retries, run.delivery.cast_signed())).unzip();
     let state = document.state.as_str();
     match old {

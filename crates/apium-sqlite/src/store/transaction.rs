@@ -1,6 +1,7 @@
 //! One write transaction: its instant, its counters, the queues it knows and what has to be told once it is committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apium_transport::error::Error;
 use rusqlite::Connection;
@@ -149,6 +150,11 @@ impl<'c> Tx<'c> {
         }
         self.conn.prepare_cached("RELEASE whole")?.raw_execute()?;
         done
+    }
+
+    /// The instant `span` later, in microseconds.
+    pub(crate) fn after(&self, span: Duration) -> i64 {
+        self.now.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// A new message id.
