@@ -65,7 +65,7 @@ fn of_sequel(sequel: Sequel) -> Settlement {
     Settlement { sequel: Some(Box::new(sequel)), ..Settlement::default() }
 }
 
-/// A consumer that holds `count` deliveries of the queue `q`; `None` where the driver settles in several steps.
+/// A consumer that holds `messages` deliveries of the queue `q`; `None` where the driver settles in several steps.
 async fn holding(f: &Fixture, messages: usize) -> Option<(Box<dyn Consumer>, Vec<Receipt>)> {
     f.backend.chords()?;
     let mut consumer = f.consumer(&["q"]).await;

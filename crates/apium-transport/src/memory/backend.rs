@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
 use crate::chord::ChordStore;
 use crate::error::Result;
+use crate::memory::expiry::after;
 use crate::memory::later::Later;
 use crate::memory::name::closed;
 use crate::memory::results::{Group, News};
@@ -132,7 +133,7 @@ impl GroupStore for MemoryBackend {
         Box::pin(async move {
             self.check_open("save the group")?;
             let now = self.store.clock.now();
-            let expires = ttl.map(|ttl| now.saturating_add(ttl).unwrap_or(jiff::Timestamp::MAX));
+            let expires = ttl.map(|ttl| after(now, ttl));
             self.store.lock().results.groups.insert(id.to_owned(), Group { document: group, expires });
             Ok(())
         })

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FIRED_FOR};
 use crate::error::Result;
 use crate::join::{self, Counted};
+use crate::memory::expiry::{after, is_alive};
 
 /// With fewer chords than this none is looked at for being past its time.
 const FIRST_PURGE: usize = 256;
@@ -68,17 +69,13 @@ enum Before {
 #[derive(Debug, Default)]
 pub(super) struct Changes(Vec<Before>);
 
-fn after(now: Timestamp, span: Duration) -> Timestamp {
-    now.saturating_add(span).unwrap_or(Timestamp::MAX)
-}
-
 fn place(index: Option<i64>) -> i64 {
     index.unwrap_or(i64::MAX)
 }
 
 impl Head {
     fn is_alive(&self, now: Timestamp) -> bool {
-        self.expires.is_none_or(|expires| now < expires)
+        is_alive(self.expires, now)
     }
 
     fn claimant(&self, now: Timestamp) -> Option<&str> {

@@ -13,6 +13,7 @@ mod chords;
 mod consumer;
 mod dead;
 mod driver;
+mod expiry;
 mod graveyard;
 mod later;
 mod name;

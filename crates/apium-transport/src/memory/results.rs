@@ -9,6 +9,7 @@ use apium_protocol::record::{GroupDocument, ResultDocument};
 use jiff::Timestamp;
 
 use crate::backend::{ResultRecord, RunMark, Stored, may_replace};
+use crate::memory::expiry::{after, is_alive};
 use crate::memory::later::Later;
 
 /// How many states a watcher that does not look may fall behind before the oldest that are not ready are left out.
@@ -63,21 +64,17 @@ pub(super) enum News {
     End,
 }
 
-fn alive(expires: Option<Timestamp>, now: Timestamp) -> bool {
-    expires.is_none_or(|expires| now < expires)
-}
-
 impl Results {
     /// Writes a record under the overwrite rule and tells who watches.
     pub(super) fn store(&mut self, record: ResultRecord, now: Timestamp, later: &mut Later) -> Stored {
         let ResultRecord { document, run, ttl } = record;
         if let Some(old) = self.rows.get(&document.task_id)
-            && alive(old.expires, now)
+            && is_alive(old.expires, now)
             && !may_replace((&old.document.state, old.run), (&document.state, run))
         {
             return Stored::Kept;
         }
-        let expires = ttl.map(|ttl| now.saturating_add(ttl).unwrap_or(Timestamp::MAX));
+        let expires = ttl.map(|ttl| after(now, ttl));
         let document = Arc::new(document);
         self.tell(&document, later);
         self.rows.insert(document.task_id.clone(), Row { document, run, expires });
@@ -113,7 +110,7 @@ impl Results {
 
     /// Reads a document that is not past its time.
     pub(super) fn fetch(&self, id: &TaskId, now: Timestamp) -> Option<Arc<ResultDocument>> {
-        self.rows.get(id).filter(|row| alive(row.expires, now)).map(|row| row.document.clone())
+        self.rows.get(id).filter(|row| is_alive(row.expires, now)).map(|row| row.document.clone())
     }
 
     /// A copy of a document that is not past its time.
@@ -129,14 +126,14 @@ impl Results {
     /// Deletes results and groups that are past their time.
     pub(super) fn purge_expired(&mut self, now: Timestamp) -> u64 {
         let before = self.rows.len() + self.groups.len();
-        self.rows.retain(|_, row| alive(row.expires, now));
-        self.groups.retain(|_, group| alive(group.expires, now));
+        self.rows.retain(|_, row| is_alive(row.expires, now));
+        self.groups.retain(|_, group| is_alive(group.expires, now));
         (before - self.rows.len() - self.groups.len()) as u64
     }
 
     /// Reads a saved group that is not past its time.
     pub(super) fn group(&self, id: &str, now: Timestamp) -> Option<GroupDocument> {
-        self.groups.get(id).filter(|group| alive(group.expires, now)).map(|group| group.document.clone())
+        self.groups.get(id).filter(|group| is_alive(group.expires, now)).map(|group| group.document.clone())
     }
 
     /// Begins to watch: what is stored now is the first news, and no later write is missed, being behind the same lock.
