@@ -25,7 +25,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "torture",
         usage: "sqlite|redis|canvas",
-        about: "break what must hold, beside Celery where it can; --full for more",
+        about: "break what must hold, beside Celery where it can; sqlite and redis also with --full",
     },
     Command { name: "help", usage: "", about: "this list" },
 ];
