@@ -9,6 +9,7 @@ pub mod faults;
 pub mod marks;
 pub mod place;
 pub mod process;
+pub mod quantile;
 pub mod redis;
 pub mod report;
 pub mod seam;

@@ -1,6 +1,7 @@
 //! Measures workflows on Redis beside Celery: `bench_canvas MEASURE` prints the figures of one run. Without one it lists them.
 
 use apium::prelude::BoxError;
+use apium_harness::redis::round_trip::Counts;
 use apium_harness::report;
 use apium_harness::workflows::{bytes, published, side_by_side, worker};
 
@@ -9,7 +10,7 @@ async fn main() -> Result<(), BoxError> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        ["workflows"] => side_by_side::measure(side_by_side::Counts { apium: 11, celery: 3 }).await,
+        ["workflows"] => side_by_side::measure(Counts { apium: 11, celery: 3 }).await,
         ["published"] => published::measure(100_000).await,
         ["bytes"] => bytes::measure().await,
         // Apium alone, to look at with a profiler.

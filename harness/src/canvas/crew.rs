@@ -6,8 +6,8 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium_transport::crash;
 
-use crate::canvas::tasks::log_to;
 use crate::child::{Role, told_to_end};
+use crate::faults::run_log::log_to;
 use crate::faults::tasks::Around;
 use crate::report;
 

@@ -1,11 +1,8 @@
 //! The tasks of the chords that are broken. Each notes its runs in a log that survives the kill.
 
-use std::path::Path;
-use std::sync::OnceLock;
-
 use apium::prelude::*;
 
-use crate::faults::run_log::RunLog;
+use crate::faults::run_log::note_run;
 
 /// The queue of the parts, whose workers die.
 pub const PARTS: &str = "celery";
@@ -22,19 +19,6 @@ pub const BODY: u64 = u64::MAX;
 /// The number of the first inner body in the log.
 pub const INNER: u64 = 1 << 32;
 
-static LOG: OnceLock<RunLog> = OnceLock::new();
-
-/// From now on the tasks of this process write to the log at `path`.
-pub fn log_to(path: &Path) -> std::io::Result<()> {
-    // Set once in the life of a process.
-    let _ = LOG.set(RunLog::open(path)?);
-    Ok(())
-}
-
-fn note(number: u64) -> std::io::Result<()> {
-    LOG.get().map_or(Ok(()), |log| log.note(number))
-}
-
 /// What the part of a number returns.
 pub fn answer(number: u64) -> u64 {
     number * 3 + 1
@@ -43,28 +27,28 @@ pub fn answer(number: u64) -> u64 {
 /// A part.
 #[task(name = "canvas.part", acks_late)]
 pub async fn part(number: u64) -> TaskResult<u64> {
-    note(number)?;
+    note_run(number)?;
     Ok(answer(number))
 }
 
 /// A part whose message is acked before it runs.
 #[task(name = "canvas.early", acks_late = false)]
 pub async fn early(number: u64) -> TaskResult<u64> {
-    note(number)?;
+    note_run(number)?;
     Ok(answer(number))
 }
 
 /// The body: returns what it got.
 #[task(name = "canvas.join", acks_late)]
 pub async fn join(results: Vec<u64>) -> TaskResult<Vec<u64>> {
-    note(BODY)?;
+    note_run(BODY)?;
     Ok(results)
 }
 
 /// The body of an inner chord.
 #[task(name = "canvas.add", acks_late)]
 pub async fn add(results: Vec<u64>, number: u64) -> TaskResult<u64> {
-    note(INNER + number)?;
+    note_run(INNER + number)?;
     Ok(results.iter().sum())
 }
 

@@ -11,9 +11,9 @@ use apium_peers::redis_server::RedisServer;
 use crate::faults::celery;
 use crate::faults::look::Look;
 use crate::faults::row::{Outcome, Row};
-use crate::faults::run_log::{RunLog, now};
+use crate::faults::run_log::{RunLog, log_to, now};
 use crate::faults::size::Size;
-use crate::faults::tasks::{Setup, log_to, mark};
+use crate::faults::tasks::{Setup, mark};
 use crate::place::Place;
 
 /// Within this time of the return a task must have run.
@@ -110,7 +110,7 @@ pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let mut site = Site::new();
     let place = Place::new()?;
     let log = RunLog::open(&place.folder().join("runs"))?;
-    log_to(RunLog::open(log.path())?);
+    log_to(log.path())?;
     let app = Setup::new(site.list()).app().await?;
     let worker = app.worker().start().await?;
     let apium = rounds(&mut site, &log, size.rounds, size.hole, Some(&worker)).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use apium_transport::clock::Clock;
@@ -25,6 +26,20 @@ const SIZE: usize = 32;
 /// The time as the log has it.
 pub fn now() -> i64 {
     Clock::system().now().as_microsecond()
+}
+
+static OF_PROCESS: OnceLock<RunLog> = OnceLock::new();
+
+/// From now on the tasks of this process write to the log at `path`.
+pub fn log_to(path: &Path) -> io::Result<()> {
+    // Set once in the life of a process.
+    let _ = OF_PROCESS.set(RunLog::open(path)?);
+    Ok(())
+}
+
+/// Notes a run of `number` in the log of this process, if it has one.
+pub fn note_run(number: u64) -> io::Result<()> {
+    OF_PROCESS.get().map_or(Ok(()), |log| log.note(number))
 }
 
 /// The log. Several processes may have it open.

@@ -1,7 +1,6 @@
 //! The tasks of the fault tests, and the worker that runs them in a process of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use apium::prelude::*;
@@ -11,7 +10,7 @@ use apium_redis::crash;
 use futures_util::future::BoxFuture;
 
 use crate::child::told_to_end;
-use crate::faults::run_log::RunLog;
+use crate::faults::run_log::{RunLog, log_to, note_run};
 
 /// The queue of all of them.
 pub const QUEUE: &str = "celery";
@@ -22,8 +21,6 @@ pub const AROUND: &[&str] = &["before-run", "after-run"];
 /// A worker with a lease of a second shows life at least each half of it.
 const STALL: Duration = Duration::from_millis(400);
 
-static LOG: OnceLock<RunLog> = OnceLock::new();
-
 /// Takes its time and then notes its number. A number that ends with 3 only at the second run.
 #[task(name = "faults.mark", acks_late, max_retries = 3)]
 pub async fn mark(ctx: &Ctx, number: u64, millis: u64) -> TaskResult<u64> {
@@ -31,26 +28,16 @@ pub async fn mark(ctx: &Ctx, number: u64, millis: u64) -> TaskResult<u64> {
         return Err(ctx.retry().countdown(Duration::from_millis(20)).into());
     }
     tokio::time::sleep(Duration::from_millis(millis)).await;
-    note(number)?;
+    note_run(number)?;
     Ok(number)
 }
 
 /// Notes its number when it begins, and then takes its time.
 #[task(name = "faults.begin", acks_late)]
 pub async fn begin(number: u64, millis: u64) -> TaskResult<u64> {
-    note(number)?;
+    note_run(number)?;
     tokio::time::sleep(Duration::from_millis(millis)).await;
     Ok(number)
-}
-
-fn note(number: u64) -> std::io::Result<()> {
-    LOG.get().map_or(Ok(()), |log| log.note(number))
-}
-
-/// From now on the tasks of this process write to `log`.
-pub fn log_to(log: RunLog) {
-    // Set once in the life of a process.
-    let _ = LOG.set(log);
 }
 
 /// What differs between the workers of the fault tests.
@@ -101,7 +88,7 @@ impl WorkLayer for Around {
 
 /// The role of a worker: runs until standard input ends, or until it comes to the place `point` for the `times`-th time.
 pub async fn work(setup: &Setup, log: &str, slots: usize, (point, times): (&str, u32)) -> Result<(), BoxError> {
-    log_to(RunLog::open(log.as_ref())?);
+    log_to(log.as_ref())?;
     if !point.is_empty() {
         crash::arm(point, times);
     }

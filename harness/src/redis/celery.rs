@@ -26,15 +26,14 @@ pub struct Pool {
     args: &'static [&'static str],
 }
 
-impl Pool {
-    /// So many processes.
-    pub const fn prefork(args: &'static [&'static str]) -> Self {
-        Self { name: "prefork", args }
-    }
-}
-
 /// Processes, as many as the machine has cores.
 pub const PREFORK: Pool = Pool { name: "prefork", args: &["-P", "prefork"] };
+
+/// Two processes.
+pub const PREFORK_2: Pool = Pool { name: "prefork", args: &["-P", "prefork", "-c", "2"] };
+
+/// Eight processes.
+pub const PREFORK_8: Pool = Pool { name: "prefork", args: &["-P", "prefork", "-c", "8"] };
 
 /// Threads of one process.
 pub const THREADS: Pool = Pool { name: "threads", args: &["-P", "threads", "-c", "10"] };

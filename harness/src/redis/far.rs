@@ -6,6 +6,7 @@ use apium::prelude::BoxError;
 use apium_peers::database::Database;
 use apium_peers::proxy::Proxy;
 
+use crate::quantile::median;
 use crate::redis::celery::{CeleryWorker, PREFORK, START};
 use crate::redis::drained::Drained;
 use crate::redis::round_trip::{self, compare};
@@ -80,6 +81,5 @@ async fn ping(address: &str) -> Result<f64, BoxError> {
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times[50])
+    Ok(median(times))
 }

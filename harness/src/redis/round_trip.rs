@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use apium::prelude::*;
 
+use crate::quantile::at;
 use crate::redis::celery::{self, CeleryWorker, PREFORK};
 use crate::redis::load::{self, padding};
 use crate::redis::server::Server;
@@ -35,12 +36,6 @@ pub async fn compare(name: &str, apium: &str, celery: &str, counts: Counts) -> R
     }
     report::figure(&format!("{name}_to_celery"), at(&ours, 0.5) / at(&theirs, 0.5) * 100.0, "%");
     Ok(())
-}
-
-/// The time below which this share of the sorted times is.
-fn at(times: &[f64], share: f64) -> f64 {
-    let rank = (times.len() as f64 * share) as usize;
-    times.get(rank.min(times.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 async fn of_apium(address: &str, count: u64) -> Result<Vec<f64>, BoxError> {
@@ -79,16 +74,4 @@ fn of_celery(address: &str, count: u64) -> Result<Vec<f64>, BoxError> {
 
 fn milliseconds(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_read_from_sorted_times() {
-        let times: Vec<f64> = (0..100).map(f64::from).collect();
-        assert_eq!([at(&times, 0.5), at(&times, 0.99), at(&times, 1.0)].map(|time| time as u32), [50, 99, 99]);
-        assert!(at(&[], 0.5).is_nan());
-    }
 }

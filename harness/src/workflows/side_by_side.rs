@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use apium::prelude::*;
 
-use crate::redis::celery::{self, CeleryWorker, Pool};
+use crate::quantile::median;
+use crate::redis::celery::{self, CeleryWorker, PREFORK_2, PREFORK_8, Pool};
+use crate::redis::round_trip::Counts;
 use crate::redis::server::Server;
 use crate::report;
 use crate::workflows::flow::Flow;
@@ -23,21 +25,10 @@ struct Pair {
     pool: Pool,
 }
 
-const PAIRS: [Pair; 2] = [
-    Pair { suffix: "_2", slots: 2, pool: Pool::prefork(&["-P", "prefork", "-c", "2"]) },
-    Pair { suffix: "_8", slots: 8, pool: Pool::prefork(&["-P", "prefork", "-c", "8"]) },
-];
+const PAIRS: [Pair; 2] =
+    [Pair { suffix: "_2", slots: 2, pool: PREFORK_2 }, Pair { suffix: "_8", slots: 8, pool: PREFORK_8 }];
 
-/// How often each is run: one run of Celery's takes as long as many of Apium's.
-#[derive(Debug, Clone, Copy)]
-pub struct Counts {
-    /// By Apium.
-    pub apium: u64,
-    /// By Celery.
-    pub celery: u64,
-}
-
-/// Both.
+/// Both, each run so often: one run of Celery's takes as long as many of Apium's.
 pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     let server = Server::start().await?;
     for Pair { suffix, slots, pool } in PAIRS {
@@ -103,20 +94,4 @@ fn of_celery(server: &Server, pool: Pool, count: u64) -> Result<Times, BoxError>
         times.insert(flow.name(), median(took.iter().filter_map(serde_json::Value::as_f64).collect()));
     }
     Ok(times)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
-        assert!(median(Vec::new()).is_nan());
-    }
 }
