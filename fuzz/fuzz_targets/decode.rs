@@ -3,12 +3,12 @@
 
 #![no_main]
 
-use apium_protocol::codecs::Codecs;
+use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
-use apium_protocol::headers::Headers;
-use apium_protocol::message::Message;
-use apium_protocol::properties::Properties;
-use apium_protocol::record::ResultDocument;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
+use apium_protocol::result::document::ResultDocument;
 use libfuzzer_sys::fuzz_target;
 
 const CONTENT_TYPES: [&str; 4] = ["application/json", "application/x-msgpack", "application/x-yaml", "application/x-python-serialize"];

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use apium_protocol::envelope::{Envelope, encode, mark_redelivered, unmark_redelivered};
+use apium_protocol::message::envelope::{Envelope, encode, mark_redelivered, unmark_redelivered};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 

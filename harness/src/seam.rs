@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apium_protocol::message::Message;
+use apium_protocol::message::message::Message;
 use apium_transport::address::Address;
-use apium_transport::broker::SharedBroker;
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::consumer::{ConsumeSpec, Delivery, Receipt};
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
-use apium_transport::consumer::{ConsumeSpec, Delivery, Receipt};
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 use apium_transport::memory::MemoryDriver;
-use apium_transport::outgoing::Outgoing;
 use bytes::Bytes;
 
 use crate::quantile::median;

@@ -3,36 +3,36 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use apium_protocol::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
+use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::compression::Compression;
 use apium_protocol::codecs::serializer::Serializer;
 use apium_transport::address::Address;
-use apium_transport::backend::SharedBackend;
-use apium_transport::broker::SharedBroker;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::topology::Queue;
 use apium_transport::clock::Clock;
 use apium_transport::driver::{DriverOptions, SharedDriver};
-use apium_transport::topology::Queue;
 
-use crate::app::{App, AppParts};
-use crate::blocking::Blocking;
+use crate::app::app::{App, AppParts};
+use crate::app::blocking::Blocking;
+use crate::app::eager_runner::LocalRunner;
+use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
-use crate::call_options::CallOptions;
+use crate::config::route_table::RouteTable;
 use crate::config::settings::Settings;
 use crate::config::table::Config;
 use crate::config::value::Value;
+use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::LocalRunner;
-use crate::middleware::{PublishLayer, SharedPublishLayer};
-use crate::producer::ProducerPool;
-use crate::publisher::{Publisher, PublisherParts, SendDefaults};
-use crate::registry::{Registry, RegistryBuilder};
-use crate::route_table::RouteTable;
-use crate::routing::{Route, RouteQuery, Router};
-use crate::state_map::StateMap;
-use crate::task::TaskType;
-use crate::task_impl::Task;
-use crate::unconfigured::NoBroker;
+use crate::options::call_options::CallOptions;
+use crate::publish::layer::{PublishLayer, SharedPublishLayer};
+use crate::publish::producer::ProducerPool;
+use crate::publish::publisher::{Publisher, PublisherParts, SendDefaults};
+use crate::publish::router::{Route, RouteQuery, Router};
+use crate::task::class::Task;
+use crate::task::definition::TaskType;
+use crate::task::registry::{Registry, RegistryBuilder};
 
 /// Builds an app. The first thing that is wrong is the error of [`build`](Self::build).
 #[must_use = "nothing is built until `build` is called"]

@@ -2,22 +2,22 @@
 //! `celery.accumulate` and `celery.backend_cleanup`; and one of Apium's own, `apium.chord_part`. A task of the app's own with such a
 //! name takes its place.
 
-use apium_protocol::json::Json;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
 
-use crate::app::App;
-use crate::arguments::{Arguments, Parameter, ParameterList};
-use crate::binding::{Bound, encode};
+use crate::app::app::App;
+use crate::canvas::here::apply;
 use crate::canvas::node::{GroupNode, Node};
 use crate::canvas::plan::Given;
 use crate::canvas::send::{send, send_with};
-use crate::context::Ctx;
+use crate::context::context::Ctx;
 use crate::error::{Error, ErrorKind};
-use crate::here::apply;
-use crate::options::TaskOptions;
-use crate::result::failure_of;
-use crate::task::{Hooks, TaskDef, TaskFn};
+use crate::options::task_options::TaskOptions;
+use crate::result::async_result::failure_of;
+use crate::task::arguments::{Arguments, Parameter, ParameterList};
+use crate::task::binding::{Bound, encode};
+use crate::task::definition::{Hooks, TaskDef, TaskFn};
 use crate::task_error::TaskResult;
 
 /// All of them.

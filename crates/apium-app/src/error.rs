@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::result::exception::ExceptionInfo;
 
 use crate::failure::Failure;
 

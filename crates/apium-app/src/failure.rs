@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use apium_protocol::exception::ExceptionInfo;
+use apium_protocol::result::exception::ExceptionInfo;
 
 /// A task's failure. Cheap to clone.
 #[derive(Clone)]
@@ -170,7 +170,7 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::Failure;
-    use apium_protocol::json::Json;
+    use apium_protocol::json::text::Json;
 
     #[test]
     fn an_error_keeps_its_type_its_text_and_its_sources() {

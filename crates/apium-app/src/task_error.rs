@@ -4,11 +4,11 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
-use apium_protocol::signature::Signature;
+use apium_protocol::message::signature::Signature;
 
+use crate::context::request::RetryRequest;
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::request::RetryRequest;
 
 /// What a task function returns.
 pub type TaskResult<T> = Result<T, TaskError>;

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::config::settings::Settings;
 use clap::{CommandFactory, FromArgMatches};
 
@@ -14,7 +14,7 @@ use crate::args::{Cli, Command};
 use crate::command;
 use crate::exit::{Code, Result, Stop};
 use crate::session::Session;
-use crate::{logging, sources};
+use crate::{logging, settings_sources};
 
 /// Runs the command line of a program with tasks: reads the process's arguments, builds the app with `app` and runs the
 /// subcommand. Returns the exit code (`--help` lists them).
@@ -94,7 +94,7 @@ where
     }
     let is_worker = matches!(cli.command, Command::Worker(_));
     logging::start(&cli.global, if is_worker { "info" } else { "warn" })?;
-    let mut settings = sources::read(&cli.global)?;
+    let mut settings = settings_sources::read(&cli.global)?;
     if let Command::Worker(args) = &cli.command {
         args.settings(&mut settings)?;
     }

@@ -1,4 +1,4 @@
-//! The command line of Apium, over an [`App`](apium_app::app::App): a program gets it by one line in its `main`.
+//! The command line of Apium, over an [`App`](apium_app::app::app::App): a program gets it by one line in its `main`.
 //!
 //! ```text
 //! fn main() -> std::process::ExitCode {
@@ -11,17 +11,14 @@
 
 mod args;
 mod command;
-mod document;
 mod entry;
 mod exit;
-mod json_text;
-mod letter;
+mod json_arg;
 mod logging;
-mod moment;
 mod output;
-mod progress;
 mod session;
-mod sources;
-mod waiting;
+mod settings_sources;
+mod time_arg;
+mod wait_result;
 
 pub use entry::{main, main_without_tasks};

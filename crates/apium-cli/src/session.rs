@@ -1,10 +1,10 @@
 //! What a subcommand works with: the app, and how to print.
 
-use apium_app::app::App;
-use apium_app::arguments::ParameterList;
+use apium_app::app::app::App;
 use apium_app::error::ErrorKind;
-use apium_transport::backend::SharedBackend;
-use apium_transport::broker::QueueAdmin;
+use apium_app::task::arguments::ParameterList;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::broker::QueueAdmin;
 
 use crate::exit::{Result, Stop};
 

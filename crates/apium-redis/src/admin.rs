@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use apium_protocol::envelope::Envelope;
-use apium_transport::broker::{QueueAdmin, QueueStats};
+use apium_protocol::message::envelope::Envelope;
+use apium_transport::broker::broker::{QueueAdmin, QueueStats};
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::{Error, ErrorKind, Result};
-use apium_transport::outgoing::Outgoing;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use redis::Value;
 
 use crate::broker::RedisBroker;
-use crate::bury::parts;
-use crate::card::Card;
-use crate::core::Core;
+use crate::consumer::reclaim::parts;
+use crate::consumer::registration::Card;
 use crate::errors::odd_answer;
+use crate::shared::Core;
 
 impl QueueAdmin for RedisBroker {
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::Topology;
 use apium_transport::clock::Clock;
-use apium_transport::consumer::{ConsumeSpec, Consumer};
-use apium_transport::dead::DeadSet;
 use apium_transport::error::Result;
 use apium_transport::health::Health;
-use apium_transport::outgoing::Outgoing;
-use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
 
-use crate::attendant::Attendant;
-use crate::consumer::RedisConsumer;
-use crate::core::{Core, OpenedBackends};
-use crate::link::Link;
+use crate::connection::commands::Link;
+use crate::consumer::consumer::RedisConsumer;
+use crate::consumer::maintenance::Attendant;
+use crate::consumer::state::Seat;
 use crate::options::broker::{BrokerOptions, EtaStrategy};
-use crate::seat::Seat;
+use crate::shared::{Core, OpenedBackends};
 
 /// A broker on a Redis server, on the keys of kombu.
 #[derive(Debug)]

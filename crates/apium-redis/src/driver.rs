@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::backend::SharedBackend;
-use apium_transport::broker::SharedBroker;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::broker::SharedBroker;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
-use crate::backend::RedisBackend;
+use crate::backend::backend::RedisBackend;
+use crate::backend::result_store::OpenStores;
 use crate::broker::RedisBroker;
-use crate::core::OpenedBackends;
-use crate::opened::OpenStores;
 use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::SCHEMES;
+use crate::shared::OpenedBackends;
 
 /// Opens `redis://`, `rediss://`, `redis+socket://`, `sentinel://` and `redis+cluster://`.
 #[derive(Debug, Default)]

@@ -5,63 +5,29 @@
 //! `link` is the one supervised connection for commands, `wait` the connections that block, `subscribe` the one that listens. What must not
 //! be torn apart is one script (`scripts/*.lua`).
 
-mod acker;
 mod admin;
-mod attendant;
 pub mod backend;
-mod bindings;
 pub mod broker;
-mod bury;
-mod card;
-mod chord;
-mod chord_args;
-mod claim;
-mod connect;
+mod connection;
 pub mod consumer;
-mod core;
 #[cfg(feature = "crash-points")]
-pub mod crash;
+pub mod crash_points;
 #[cfg(not(feature = "crash-points"))]
-mod crash;
-mod dead;
-mod document;
+mod crash_points;
+mod dead_letter;
+mod dead_set;
+mod declared;
 pub mod driver;
-mod ears;
 mod errors;
-mod eta;
-mod hear;
 mod keys;
-mod known;
-mod letter;
-mod link;
-mod lists;
-mod note;
-mod opened;
-mod operation;
 mod options;
-mod outbox;
 mod publish;
-mod record;
-mod result_keys;
-mod results;
-mod route;
-mod score;
-mod script;
-mod seat;
-mod sequel;
+mod pubsub;
+mod scripts;
 mod settle;
-mod source;
-mod subscribe;
-mod taken;
-mod task;
-mod tls;
-mod touch;
-mod unheard;
-mod unsure;
-mod wait;
-mod watch;
+mod shared;
 
-pub use backend::RedisBackend;
+pub use backend::backend::RedisBackend;
 pub use broker::RedisBroker;
-pub use consumer::RedisConsumer;
+pub use consumer::consumer::RedisConsumer;
 pub use driver::RedisDriver;

@@ -1,18 +1,18 @@
 //! Counting, peeking, purging and deleting of queues.
 
-use apium_transport::broker::{QueueAdmin, QueueStats};
-use apium_transport::consumer::Content;
+use apium_transport::broker::broker::{QueueAdmin, QueueStats};
+use apium_transport::broker::consumer::Content;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
-use apium_transport::outgoing::Outgoing;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, params};
 
 use crate::broker::SqliteBroker;
-use crate::claim::{packed, text};
-use crate::mark::{Life, look};
-use crate::store::job::Weight;
+use crate::consumer::claim::{packed, text};
+use crate::consumer::lock_file::{Life, look};
+use crate::store::request::Weight;
+use crate::store::topology::hide;
 use crate::store::transaction::{Done, Tx};
-use crate::topology::hide;
 
 /// Counts in one look, so that the numbers belong together; what is due counts as ready.
 fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
-use apium_transport::consumer::{ConsumeSpec, Consumer};
-use apium_transport::dead::DeadSet;
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, ErrorKind, Result};
-use apium_transport::outgoing::Outgoing;
-use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
 
-use crate::consumer::SqliteConsumer;
+use crate::consumer::consumer::SqliteConsumer;
+use crate::consumer::lease::register;
+use crate::consumer::lock_file::Mark;
+use crate::consumer::state::Seat;
 use crate::handle::Handle;
-use crate::lease::register;
-use crate::letter::Letter;
-use crate::mark::Mark;
-use crate::publish;
-use crate::seat::Seat;
-use crate::store::job::Weight;
+use crate::publish::message_row::Letter;
+use crate::publish::publish;
+use crate::store::request::Weight;
+use crate::store::topology::{declare, ensure_queue};
 use crate::store::transaction::Tx;
-use crate::topology::{declare, ensure_queue};
-use crate::wake::signals::WakeCauses;
+use crate::wake::waker::WakeCauses;
 
 /// A broker in one SQLite file. Several processes of one machine may open the same file.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl SqliteBroker {
             let mut queues = Vec::with_capacity(names.len());
             for name in &names {
                 let queue = ensure_queue(tx, name)?;
-                if queues.iter().all(|other: &Arc<crate::topology::QueueRow>| other.id != queue.id) {
+                if queues.iter().all(|other: &Arc<crate::store::topology::QueueRow>| other.id != queue.id) {
                     queues.push(queue);
                 }
             }

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use apium_transport::address::Address;
-use apium_transport::backend::SharedBackend;
-use apium_transport::broker::SharedBroker;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::broker::SharedBroker;
 use apium_transport::clock::Clock;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
-use crate::backend::SqliteBackend;
+use crate::backend::backend::SqliteBackend;
 use crate::broker::SqliteBroker;
 use crate::handle::Handle;
+use crate::open_file::Opened;
 use crate::options::{Options, SCHEME};
-use crate::store::opened::Opened;
 
 /// Opens `sqlite:///` + absolute path. Brokers and backends of one file that are opened by the same driver share one store in
 /// memory; those of different drivers and processes share the file.

@@ -7,8 +7,8 @@ use apium_transport::address::Address;
 use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
-use crate::store::job::Weight;
-use crate::store::opened::Opened;
+use crate::open_file::Opened;
+use crate::store::request::Weight;
 use crate::store::transaction::{Done, Tx};
 
 /// A handle on an open store.

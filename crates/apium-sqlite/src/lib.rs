@@ -6,43 +6,28 @@
 //! `chord` counts the parts of chords and `sequel` does what follows the last one, in the transaction that settles it.
 //! `schema.sql` and `schema_2.sql` say what lies in the file; `wake` how others learn of it; `lease` and `mark` what becomes of the dead.
 
-mod acker;
 mod admin;
 pub mod backend;
 pub mod broker;
-mod bury;
-mod chord;
-mod chord_store;
-mod claim;
 pub mod consumer;
 #[cfg(feature = "crash-points")]
-pub mod crash;
+pub mod crash_points;
 #[cfg(not(feature = "crash-points"))]
-mod crash;
-mod dead;
+mod crash_points;
+mod dead_set;
 pub mod driver;
 mod errors;
 mod handle;
-mod hub;
-mod lease;
-mod letter;
-mod mark;
+mod open_file;
 mod options;
 mod publish;
-mod rank;
-mod record;
-mod results;
-mod schema;
-mod seat;
-mod sequel;
+mod reader;
 mod settle;
 mod store;
-mod topology;
 mod wake;
-mod watch;
 
-pub use backend::SqliteBackend;
+pub use backend::backend::SqliteBackend;
 pub use broker::SqliteBroker;
-pub use consumer::SqliteConsumer;
+pub use consumer::consumer::SqliteConsumer;
 pub use driver::SqliteDriver;
-pub use wake::signals::WakeCauses;
+pub use wake::waker::WakeCauses;

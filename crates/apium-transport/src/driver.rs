@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::backend::SharedBackend;
-use crate::broker::SharedBroker;
+use crate::backend::backend::SharedBackend;
+use crate::broker::broker::SharedBroker;
 use crate::clock::Clock;
 use crate::error::Result;
 

@@ -7,17 +7,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::Result;
 
 use crate::handle::WorkerHandle;
+use crate::health::probes::ProbeOptions;
 use crate::launch::{AppParts, Options, launch};
 use crate::layer::WorkLayer;
-use crate::node;
+use crate::node_name;
 use crate::pool::kind::PoolKind;
-use crate::probes::ProbeOptions;
-use crate::shutdown::{Signals, StopKind, StopReport, listen};
+use crate::shutdown::shutdown::{Signals, StopKind, StopReport, listen};
 
 /// Gives apps their workers.
 pub trait AppWorker: sealed::Sealed {
@@ -27,7 +27,7 @@ pub trait AppWorker: sealed::Sealed {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for apium_app::app::App {}
+    impl Sealed for apium_app::app::app::App {}
 }
 
 impl AppWorker for App {
@@ -133,7 +133,7 @@ impl WorkerBuilder {
         let config = self.app.config().clone();
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
         let options = Options {
-            node: node::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node::host()).into(),
+            node: node_name::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node_name::host()).into(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
             pool: self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?,
             concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(processors),
@@ -189,7 +189,7 @@ impl WorkerBuilder {
 
 /// What a worker takes from its app.
 pub(crate) fn parts(app: &App) -> AppParts {
-    let own = |task: &Arc<apium_app::registered_task::RegisteredTask>| {
+    let own = |task: &Arc<apium_app::task::registered::RegisteredTask>| {
         task.options.backend.as_ref()?;
         Some((task.name.clone(), app.backend_for(task)?.clone()))
     };

@@ -1,8 +1,8 @@
 //! What a worker refuses to start with: better an error now than a task that misbehaves later.
 
+use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
-use apium_app::registry::Registry;
-use apium_app::state_map::StateMap;
+use apium_app::task::registry::Registry;
 
 /// Checks the tasks: every `State<T>` is there, and every soft limit can work (P8).
 pub(crate) fn check(registry: &Registry, states: &StateMap) -> Result<()> {

@@ -10,17 +10,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use apium_transport::address::Address;
-use apium_transport::broker::SharedBroker;
-use apium_transport::consumer::{ConsumeSpec, Consumer, Disposition, Receipt};
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Disposition, Receipt};
+use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, Result};
-use apium_transport::topology::Topology;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
-use crate::health::Vitals;
-use crate::process::Process;
-use crate::window::{Window, is_news};
-use crate::work::Source;
+use crate::health::health::Vitals;
+use crate::limits::prefetch_window::{Window, is_news};
+use crate::pipeline::process::Process;
+use crate::pipeline::task_run::Source;
 
 /// At most so many deliveries are asked for at once.
 const BATCH: usize = 256;

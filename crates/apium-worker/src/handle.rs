@@ -7,10 +7,10 @@ use std::sync::Arc;
 use apium_transport::health::Health;
 use tokio::sync::oneshot;
 
-use crate::health::Vitals;
-use crate::part::Part;
-use crate::process::Process;
-use crate::shutdown::{Asked, StopCause, StopKind, StopReport, StopSwitch};
+use crate::health::health::Vitals;
+use crate::pipeline::process::Process;
+use crate::service::Part;
+use crate::shutdown::shutdown::{Asked, StopCause, StopKind, StopReport, StopSwitch};
 use crate::worker::Running;
 
 /// A worker that runs in the background. Dropping the handle stops it at once, as a crash would.

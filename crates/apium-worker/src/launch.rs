@@ -5,41 +5,41 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apium_app::config::prefetch::PrefetchMultiplier;
+use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
-use apium_app::publisher::Publisher;
-use apium_app::registry::Registry;
-use apium_app::state_map::StateMap;
-use apium_protocol::codecs::Codecs;
+use apium_app::publish::publisher::Publisher;
+use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
-use apium_transport::backend::SharedBackend;
-use apium_transport::consumer::ConsumeSpec;
-use apium_transport::topology::Topology;
+use apium_protocol::codecs::codecs::Codecs;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::consumer::ConsumeSpec;
+use apium_transport::broker::topology::Topology;
 use tokio::sync::watch;
 
 use crate::checks;
-use crate::cold::ColdSwitch;
-use crate::completer::Completer;
 use crate::consume::{Consume, Phase};
-use crate::errback::Errbacks;
-use crate::executor::Executor;
-use crate::finish::Finisher;
-use crate::health::Vitals;
-use crate::intake::Intake;
+use crate::follow_up::builder::Sender;
+use crate::health::duplicate_node;
+use crate::health::health::Vitals;
+use crate::health::probes::{ProbeOptions, Probes};
 use crate::layer::WorkLayer;
-use crate::namesake;
-use crate::part::Part;
-use crate::pool::async_tasks::Slots;
+use crate::limits::prefetch_window::Window;
+use crate::limits::rate_limit::Bucket;
+use crate::limits::time_limit::DeafTasks;
+use crate::pipeline::completer::Completer;
+use crate::pipeline::errback::Errbacks;
+use crate::pipeline::executor::Executor;
+use crate::pipeline::finish::Finisher;
+use crate::pipeline::intake::Intake;
+use crate::pipeline::process::{Counts, Process};
+use crate::pipeline::run_queue::Ready;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
-use crate::probes::{ProbeOptions, Probes};
-use crate::process::{Counts, Process};
-use crate::rate_limit::Bucket;
-use crate::ready::Ready;
-use crate::sender::Sender;
-use crate::shutdown::StopSwitch;
-use crate::time_limit::DeafTasks;
-use crate::watchdog::Watchdog;
-use crate::window::Window;
+use crate::pool::watchdog::Watchdog;
+use crate::service::Part;
+use crate::shutdown::cold::ColdSwitch;
+use crate::shutdown::shutdown::StopSwitch;
+use crate::slots::Slots;
 use crate::worker::Running;
 
 /// What a worker takes from its app.
@@ -137,7 +137,7 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
                 () = stopping.wait() => {}
             }
         }),
-        namesake: Part::start("namesake", move |_| namesake::watch(broker, node, clock, config.worker_lease)),
+        namesake: Part::start("namesake", move |_| duplicate_node::watch(broker, node, clock, config.worker_lease)),
         consume: Part::start("consume", move |_| consume.serve(consumer, phases)),
         probes,
         vitals,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use apium_app::context::Ctx;
+use apium_app::context::context::Ctx;
 use futures_util::future::BoxFuture;
 
 use crate::outcome::Outcome;

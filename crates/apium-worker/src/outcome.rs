@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::time::Duration;
 
+use apium_app::context::request::RetryRequest;
 use apium_app::failure::Failure;
-use apium_app::request::RetryRequest;
 use apium_app::task_error::{Ending, TaskResult};
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::signature::Signature;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature;
+use apium_protocol::result::exception::ExceptionInfo;
 
 /// How a run ended.
 #[derive(Debug)]

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use apium_transport::consumer::{Disposition, Settle, Settlement};
+use apium_transport::broker::consumer::{Disposition, Settle, Settlement};
 use tokio::sync::watch;
 
-use crate::cold::ColdSwitch;
-use crate::completer::Finish;
 use crate::consume::Phase;
-use crate::health::Vitals;
-use crate::intake::label;
-use crate::part::Part;
-use crate::pool::async_tasks::Slots;
-use crate::probes::Probes;
-use crate::process::Process;
-use crate::shutdown::{Asked, StopKind, StopReport, StopSwitch};
-use crate::watchdog::Watchdog;
-use crate::work::Work;
+use crate::health::health::Vitals;
+use crate::health::probes::Probes;
+use crate::pipeline::completer::Finish;
+use crate::pipeline::intake::label;
+use crate::pipeline::process::Process;
+use crate::pipeline::task_run::Work;
+use crate::pool::watchdog::Watchdog;
+use crate::service::Part;
+use crate::shutdown::cold::ColdSwitch;
+use crate::shutdown::shutdown::{Asked, StopKind, StopReport, StopSwitch};
+use crate::slots::Slots;
 
 /// How long a cold stop waits for its writes before it leaves the messages to come back by themselves.
 const COLD_PATIENCE: Duration = Duration::from_secs(5);

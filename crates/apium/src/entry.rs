@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
 #[cfg(feature = "redis")]
 use apium_redis::RedisDriver;
@@ -11,10 +11,9 @@ use apium_sqlite::SqliteDriver;
 use apium_transport::driver::SharedDriver;
 use apium_transport::memory::MemoryDriver;
 #[cfg(feature = "worker")]
-use apium_worker::{
-    local::Local,
-    testing::builder::{AppTest, TestBuilder},
-};
+use apium_worker::eager::Local;
+#[cfg(feature = "worker")]
+use apium_worker::testing::builder::{AppTest, TestBuilder};
 
 /// Begins an app: `App::builder("proj")`, and `App::test()` with virtual time.
 ///

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `delay` (a call), `batch`
-//! (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx` is the [context](context::Ctx) of the run, [`State<T>`](inject::State)
+//! (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx` is the [context](context::Ctx) of the run, [`State<T>`](extract::State)
 //! is given by the app, everything else travels.
 //!
 //! # Workflows
@@ -123,14 +123,18 @@ pub mod cli;
 #[cfg(feature = "worker")]
 pub mod testing;
 
+pub use apium_app::app::app;
+pub use apium_app::call::{batch, by_name as named, call, class_calls};
+pub use apium_app::context::{context, current, extract as inject, limit_signal as limits, request};
 #[doc(hidden)]
-pub use apium_app::expansion as __private;
-pub use apium_app::{
-    app, arguments, batch, builder, call, call_options, canvas, chain, class_calls, collect, config, context, current,
-    error, failure, fits, get, graph, group, group_result, inject, join, limits, map, middleware, named, options,
-    producer, progress, publisher, registry, request, result, result_set, retry_builder, routing, signature, task,
-    task_error, task_impl,
-};
+pub use apium_app::macro_support as __private;
+pub use apium_app::options::{call_options, task_options as options};
+pub use apium_app::publish::{layer as middleware, producer, publisher, router as routing};
+pub use apium_app::result::{async_result as result, collect, get, graph, group_result, progress, result_set};
+pub use apium_app::retry::builder as retry_builder;
+pub use apium_app::signature::{chain, fits, group, join, map, signature};
+pub use apium_app::task::{arguments, class as task_impl, definition as task, registry};
+pub use apium_app::{builder, canvas, config, error, failure, task_error};
 pub use apium_macros::{extern_task, task, task_module, wire_error};
 pub use apium_protocol as protocol;
 #[cfg(feature = "redis")]

@@ -1,19 +1,15 @@
 //! What most programs use: `use apium::prelude::*;`.
 
 #[doc(no_inline)]
-pub use apium_app::app::App;
-#[doc(no_inline)]
-pub use apium_app::arguments::{Args, Keyword, Kwargs};
-#[doc(no_inline)]
-pub use apium_app::batch::Batch;
+pub use apium_app::app::app::App;
 #[doc(no_inline)]
 pub use apium_app::builder::AppBuilder;
 #[doc(no_inline)]
-pub use apium_app::call::Call;
+pub use apium_app::call::batch::Batch;
 #[doc(no_inline)]
-pub use apium_app::chain::{chain, chord, group};
+pub use apium_app::call::call::Call;
 #[doc(no_inline)]
-pub use apium_app::class_calls::TaskCalls;
+pub use apium_app::call::class_calls::TaskCalls;
 #[doc(no_inline)]
 pub use apium_app::config::retry_policy::RetryPolicy;
 #[doc(no_inline)]
@@ -21,49 +17,53 @@ pub use apium_app::config::settings::Settings;
 #[doc(no_inline)]
 pub use apium_app::config::table::Config;
 #[doc(no_inline)]
-pub use apium_app::context::Ctx;
+pub use apium_app::context::context::Ctx;
+#[doc(no_inline)]
+pub use apium_app::context::extract::{FromContext, State};
 #[doc(no_inline)]
 pub use apium_app::failure::Failure;
 #[doc(no_inline)]
-pub use apium_app::fits::Anything;
+pub use apium_app::result::async_result::AsyncResult;
 #[doc(no_inline)]
-pub use apium_app::get::Outcome;
+pub use apium_app::result::get::Outcome;
 #[doc(no_inline)]
-pub use apium_app::group::{Group, group};
+pub use apium_app::result::group_result::GroupResult;
 #[doc(no_inline)]
-pub use apium_app::group_result::GroupResult;
+pub use apium_app::retry::builder::OrRetry;
 #[doc(no_inline)]
-pub use apium_app::inject::{FromContext, State};
+pub use apium_app::signature::chain::{chain, chord, group};
 #[doc(no_inline)]
-pub use apium_app::join::{Join, JoinResult, join};
+pub use apium_app::signature::fits::Anything;
 #[doc(no_inline)]
-pub use apium_app::result::AsyncResult;
+pub use apium_app::signature::group::{Group, group};
 #[doc(no_inline)]
-pub use apium_app::retry_builder::OrRetry;
+pub use apium_app::signature::join::{Join, JoinResult, join};
 #[doc(no_inline)]
-pub use apium_app::signature::Signature;
+pub use apium_app::signature::signature::Signature;
 #[doc(no_inline)]
-pub use apium_app::task::{Returned, TaskType};
+pub use apium_app::task::arguments::{Args, Keyword, Kwargs};
+#[doc(no_inline)]
+pub use apium_app::task::class::Task;
+#[doc(no_inline)]
+pub use apium_app::task::definition::{Returned, TaskType};
 #[doc(no_inline)]
 pub use apium_app::task_error::{OrFail, TaskError, TaskResult};
 #[doc(no_inline)]
-pub use apium_app::task_impl::Task;
-#[doc(no_inline)]
 pub use apium_macros::{extern_task, task, task_module, wire_error};
 #[doc(no_inline)]
-pub use apium_protocol::exception::ExceptionInfo;
+pub use apium_protocol::json::text::Json;
 #[doc(no_inline)]
-pub use apium_protocol::id::TaskId;
+pub use apium_protocol::message::task_id::TaskId;
 #[doc(no_inline)]
-pub use apium_protocol::json::Json;
+pub use apium_protocol::result::document::ResultDocument;
 #[doc(no_inline)]
-pub use apium_protocol::record::ResultDocument;
+pub use apium_protocol::result::exception::ExceptionInfo;
 #[doc(no_inline)]
-pub use apium_protocol::state::State as TaskState;
+pub use apium_protocol::result::state::State as TaskState;
 #[doc(no_inline)]
-pub use apium_protocol::value::Value;
+pub use apium_protocol::value::value::Value;
 #[doc(no_inline)]
-pub use apium_transport::topology::Queue;
+pub use apium_transport::broker::topology::Queue;
 #[cfg(feature = "worker")]
 #[doc(no_inline)]
 pub use apium_worker::builder::AppWorker;

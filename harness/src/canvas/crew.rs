@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium_transport::crash;
+use apium_transport::crash_points;
 
 use crate::child::{Role, told_to_end};
 use crate::faults::run_log::log_to;
@@ -95,7 +95,7 @@ pub async fn role(args: &[&str]) -> Result<(), BoxError> {
     };
     log_to(Path::new(log))?;
     if !place.is_empty() {
-        crash::arm(place, times.parse()?);
+        crash_points::arm(place, times.parse()?);
     }
     let stores = Stores { broker: (*broker).to_owned(), backend: (*backend).to_owned() };
     let app = stores.app(Duration::from_millis(lease.parse()?)).await?;

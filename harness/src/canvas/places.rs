@@ -1,7 +1,7 @@
 //! The places at which workers die, and how a chord is made to come to each.
 
-use apium_redis::crash as redis;
-use apium_sqlite::crash as sqlite;
+use apium_redis::crash_points as redis;
+use apium_sqlite::crash_points as sqlite;
 
 use crate::canvas::case::{Case, Moment};
 use crate::canvas::crew::Fate;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use apium::canvas::node::Node;
 use apium::prelude::*;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::canvas::tasks::{BODIES, LAST, add, answer, early, first, join, part};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apium::prelude::BoxError;
 use apium_peers::redis_server::RedisServer;
-use apium_redis::crash::POINTS;
+use apium_redis::crash_points::POINTS;
 
 use crate::child::Role;
 use crate::faults::crew::Crew;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium::worker::layer::{Inner, WorkLayer};
 use apium::worker::outcome::Outcome as RunOutcome;
-use apium_redis::crash;
+use apium_redis::crash_points;
 use futures_util::future::BoxFuture;
 
 use crate::child::told_to_end;
@@ -78,9 +78,9 @@ pub struct Around;
 impl WorkLayer for Around {
     fn around<'a>(&'a self, _: &'a Ctx, next: Inner<'a>) -> BoxFuture<'a, RunOutcome> {
         Box::pin(async move {
-            crash::reached("before-run");
+            crash_points::reached("before-run");
             let outcome = next.run().await;
-            crash::reached("after-run");
+            crash_points::reached("after-run");
             outcome
         })
     }
@@ -90,7 +90,7 @@ impl WorkLayer for Around {
 pub async fn work(setup: &Setup, log: &str, slots: usize, (point, times): (&str, u32)) -> Result<(), BoxError> {
     log_to(log.as_ref())?;
     if !point.is_empty() {
-        crash::arm(point, times);
+        crash_points::arm(point, times);
     }
     let app = setup.app().await?;
     let stalls = RunLog::open(&stalls_of(log.as_ref()))?;

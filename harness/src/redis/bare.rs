@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apium::prelude::BoxError;
-use apium_protocol::base64;
+use apium_protocol::json::base64;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use apium::canvas::node::Node;
 use apium::canvas::send::send;
 use apium::prelude::*;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
 
 /// The next number.
 #[task(name = "bench.inc")]

@@ -1,20 +1,20 @@
 //! Running signatures of every kind here and now (Celery: `apply`, `task_always_eager`): one task after the other, a header before
 //! its body.
 
-use apium_protocol::json::Json;
-use apium_protocol::record::{ResultDocument, ResultTuple};
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::{ResultDocument, ResultTuple};
 use futures_util::future::BoxFuture;
 
-use crate::app::App;
-use crate::arguments::Arguments;
+use crate::app::app::App;
 use crate::canvas::freeze::{Frame, Ids};
+use crate::canvas::here::apply as apply_call;
 use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::settle_links;
 use crate::canvas::plan::Given;
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
-use crate::here::apply as apply_call;
-use crate::result::raised;
+use crate::result::async_result::raised;
+use crate::task::arguments::Arguments;
 
 /// What ran here.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Applied {
 /// Runs a signature here. A step of a chain that fails ends it: its failure is returned as an error, as Celery raises it.
 ///
 /// # Errors
-/// As [`Call::apply`](crate::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed before the end.
+/// As [`Call::apply`](crate::call::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed before the end.
 pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<Applied> {
     let mut node = node.under(app.config());
     let result = node.freeze(Frame::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;

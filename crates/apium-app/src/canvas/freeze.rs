@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use apium_protocol::id::TaskId;
-use apium_protocol::record::ResultTuple;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultTuple;
 use fastrand::Rng;
 
-use crate::call_options::{CallOptions, RareOptions};
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node};
 use crate::canvas::steps::steps;
 use crate::error::Result;
+use crate::options::call_options::{CallOptions, RareOptions};
 
 /// Where new ids come from.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ fn freeze_chain(chain: &mut ChainNode, frame: Frame<'_>, ids: &mut Ids) -> Resul
 }
 
 /// Freezes steps that are in order already. The frame is the last one's.
-pub(super) fn freeze_steps(list: &mut [Node], frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+pub(crate) fn freeze_steps(list: &mut [Node], frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
     let mut frame = frame;
     let mut results = Vec::with_capacity(list.len());
     for step in list.iter_mut().rev() {
@@ -123,7 +123,7 @@ pub(super) fn freeze_steps(list: &mut [Node], frame: Frame<'_>, ids: &mut Ids) -
 }
 
 /// Makes `before` what comes before all of `result`.
-pub(super) fn put_behind(result: &mut ResultTuple, before: ResultTuple) {
+pub(crate) fn put_behind(result: &mut ResultTuple, before: ResultTuple) {
     match &mut result.parent {
         Some(parent) => put_behind(parent, before),
         parent => *parent = Some(Box::new(before)),
@@ -132,7 +132,7 @@ pub(super) fn put_behind(result: &mut ResultTuple, before: ResultTuple) {
 
 impl GroupNode {
     /// Gives ids to the members. Groups inside it become its members.
-    pub(super) fn freeze(&mut self, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    pub(crate) fn freeze(&mut self, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         self.flatten();
         let id = self.options.task_id.get_or_insert_with(|| ids.next_id()).clone();
         if frame.group.is_some() || frame.chord.is_some() || frame.index.is_some() || frame.root.is_some() {
@@ -147,7 +147,7 @@ impl GroupNode {
     }
 
     /// Groups inside it become its members, in their order; empty chains go.
-    pub(super) fn flatten(&mut self) {
+    pub(crate) fn flatten(&mut self) {
         let is_flat = |member: &Node| !matches!(member, Node::Group(_)) && !member.is_empty();
         if self.members.iter().all(is_flat) {
             return;

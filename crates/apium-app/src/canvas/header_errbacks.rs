@@ -3,7 +3,7 @@
 //! Celery looks at the setting when an errback is linked. A signature knows no app then, so a chord remembers what was linked to the
 //! whole of it until it is sent, runs here, or takes a task's place.
 
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;

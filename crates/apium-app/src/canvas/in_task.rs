@@ -1,12 +1,12 @@
 //! What a running task does to the workflow around it: it puts another signature in its place, or adds one to its chord.
 
-use apium_protocol::record::ResultTuple;
+use apium_protocol::result::document::ResultTuple;
 
-use crate::app::App;
+use crate::app::app::App;
 use crate::canvas::node::{IntoNode, Node};
 use crate::canvas::send::{chords, send};
-use crate::context::Ctx;
-use crate::deferred::Deferred;
+use crate::context::context::Ctx;
+use crate::context::deferred::Deferred;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task_error::{Ending, TaskError};
 

@@ -1,15 +1,17 @@
 //! The canvas without types: signatures of every kind, how they are joined, frozen, sent and run. What travels between programs
-//! is made of these; the typed layer ([`signature`](crate::signature), [`group`](crate::group)) checks what fits.
+//! is made of these; the typed layer ([`signature`](crate::signature::signature), [`group`](crate::signature::group)) checks what fits.
 
 pub mod eager;
+pub(crate) mod eager_results;
 pub mod freeze;
-mod header_errbacks;
-mod in_task;
+pub(crate) mod header_errbacks;
+pub(crate) mod here;
+pub(crate) mod in_task;
 pub mod node;
-mod pipe;
+pub(crate) mod pipe;
 pub mod plan;
-mod replace;
+pub(crate) mod replace;
 pub mod send;
 pub mod stamp;
-mod steps;
-mod wire;
+pub(crate) mod steps;
+pub(crate) mod wire;

@@ -1,10 +1,10 @@
 //! A signature of any kind: a task, a chain, a group, a chord.
 
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
 
-use crate::call_options::CallOptions;
 use crate::error::Result;
-use crate::prepare::CallSpec;
+use crate::options::call_options::CallOptions;
+use crate::publish::prepare::CallSpec;
 
 /// A signature of any kind.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub struct ChordNode {
     /// Options of the whole: `link` and `link_error` are the body's, `countdown` and `eta` the header's, the others both's.
     pub options: CallOptions,
     /// Errbacks that were linked to the whole. They are the body's already; a setting makes them the header's too.
-    pub(super) errbacks: Vec<WireSignature>,
+    pub(crate) errbacks: Vec<WireSignature>,
 }
 
 impl GroupNode {
@@ -220,7 +220,7 @@ impl IntoNode for WireSignature {
 }
 
 /// Adds a signature to a list of links, once.
-pub(super) fn add(list: &mut Vec<WireSignature>, signature: WireSignature) {
+pub(crate) fn add(list: &mut Vec<WireSignature>, signature: WireSignature) {
     if !list.contains(&signature) {
         list.push(signature);
     }

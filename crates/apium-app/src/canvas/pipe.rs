@@ -3,10 +3,10 @@
 //! A task after a group makes both a chord; a task after a chord goes behind its body; chains are flattened; a group of one is its
 //! member; an empty group adds nothing.
 
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
 
-use crate::call_options::CallOptions;
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
+use crate::options::call_options::CallOptions;
 
 impl Node {
     /// This and then `right`.
@@ -57,7 +57,7 @@ fn after(left: Node, right: Node) -> (Node, Option<Node>) {
 }
 
 /// A group of one is its member.
-pub(super) fn unrolled(node: Node) -> Node {
+pub(crate) fn unrolled(node: Node) -> Node {
     match node {
         Node::Group(mut group) if group.members.len() == 1 => match group.members.pop() {
             Some(one) => unrolled(one),
@@ -68,7 +68,7 @@ pub(super) fn unrolled(node: Node) -> Node {
 }
 
 /// The steps of a chain, with what its options say about each.
-pub(super) fn unchained(mut chain: ChainNode) -> Vec<Node> {
+pub(crate) fn unchained(mut chain: ChainNode) -> Vec<Node> {
     settle_links(&mut chain);
     let ChainNode { mut steps, mut options } = chain;
     if options == CallOptions::default() {
@@ -89,7 +89,7 @@ pub(super) fn unchained(mut chain: ChainNode) -> Vec<Node> {
 }
 
 /// Moves the links of a chain to its steps.
-pub(super) fn settle_links(chain: &mut ChainNode) {
+pub(crate) fn settle_links(chain: &mut ChainNode) {
     let Some(rare) = &mut chain.options.rare else { return };
     let (link, link_error) = (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error));
     match chain.steps.last_mut() {
@@ -104,7 +104,7 @@ pub(super) fn settle_links(chain: &mut ChainNode) {
 }
 
 /// Links callbacks to every member of a group, with its own value.
-pub(super) fn link_members(group: &mut GroupNode, callbacks: &[WireSignature]) {
+pub(crate) fn link_members(group: &mut GroupNode, callbacks: &[WireSignature]) {
     for member in &mut group.members {
         match member {
             Node::Group(inner) => link_members(inner, callbacks),

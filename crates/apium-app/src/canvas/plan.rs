@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_protocol::json::Json;
-use apium_protocol::record::{GroupDocument, ResultTuple};
-use apium_protocol::signature::Signature as WireSignature;
-use apium_transport::chord::ChordHeader;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::result::document::{GroupDocument, ResultTuple};
+use apium_transport::backend::chord::ChordHeader;
 
-use crate::arguments::Arguments;
-use crate::call_options::{CallOptions, RareOptions};
 use crate::canvas::freeze::{Frame, Ids, freeze_steps, put_behind};
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::{link_members, settle_links};
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prepare::CallSpec;
+use crate::options::call_options::{CallOptions, RareOptions};
+use crate::publish::prepare::CallSpec;
+use crate::task::arguments::Arguments;
 
 /// What a signature is sent with, beside what it holds itself.
 #[derive(Debug, Clone, Default)]

@@ -1,15 +1,15 @@
 //! Putting a signature in the place of a task that runs (Celery: `Task.replace`): it keeps the task's id, group, chord and chain.
 
-use apium_protocol::json::Json;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
 
-use crate::call_options::CallOptions;
 use crate::canvas::freeze::Frame;
 use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;
 use crate::canvas::plan::Planner;
+use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
-use crate::request::Request;
+use crate::options::call_options::CallOptions;
 
 impl Node {
     /// This signature as what goes on in the place of the task of `request`.

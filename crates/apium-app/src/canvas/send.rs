@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use apium_protocol::record::ResultTuple;
-use apium_transport::backend::SharedBackend;
-use apium_transport::chord::ChordStore;
-use apium_transport::outgoing::Outgoing;
+use apium_protocol::result::document::ResultTuple;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::backend::chord::ChordStore;
+use apium_transport::broker::outgoing::Outgoing;
 
-use crate::app::App;
+use crate::app::app::App;
 use crate::canvas::freeze::Ids;
 use crate::canvas::node::Node;
 use crate::canvas::plan::{Given, Plan, Planner};
-use crate::current::note_child;
+use crate::context::current::note_child;
 use crate::error::{Error, ErrorKind, Result};
-use crate::prepare::{CallSpec, Parent, Prepared};
-use crate::publisher::{AT_ONCE, Publisher};
+use crate::publish::prepare::{CallSpec, Parent, Prepared};
+use crate::publish::publisher::{AT_ONCE, Publisher};
 
 /// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
 /// all. What is sent is a child of the running task.
 ///
 /// # Errors
-/// As [`Call::send`](crate::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.
+/// As [`Call::send`](crate::call::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.
 /// Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots before are sent.
 pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
     send_with(app, node, Given::default()).await

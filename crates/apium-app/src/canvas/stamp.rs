@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use apium_protocol::json::Json;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::error::Result;
@@ -111,7 +111,7 @@ impl Node {
 }
 
 fn stamp_links(
-    options: &mut crate::call_options::CallOptions,
+    options: &mut crate::options::call_options::CallOptions,
     visitor: &mut dyn StampVisitor,
     stamps: &Stamps,
     append: bool,

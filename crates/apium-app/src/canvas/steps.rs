@@ -7,7 +7,7 @@ use crate::canvas::pipe::{unchained, unrolled};
 
 /// Puts steps into that form: chains among them are taken apart, groups of one are their member, empty groups go, a group before
 /// something is the header of a chord, and what follows the first task of a chord's body is a step of its own.
-pub(super) fn steps(given: Vec<Node>) -> Vec<Node> {
+pub(crate) fn steps(given: Vec<Node>) -> Vec<Node> {
     let mut pending = VecDeque::from(given);
     let mut done: Vec<Node> = Vec::with_capacity(pending.len());
     let mut empty = None;

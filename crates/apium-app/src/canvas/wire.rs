@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
 
-use crate::arguments::Arguments;
-use crate::call_options::CallOptions;
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskKind, TaskNode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::prepare::CallSpec;
-use crate::wire_options::{read_options, wire_options};
+use crate::options::call_options::CallOptions;
+use crate::options::wire_options::{read_options, wire_options};
+use crate::publish::prepare::CallSpec;
+use crate::task::arguments::Arguments;
 
 /// How deep signatures may nest in what is read; deeper ones would only exhaust the stack.
 const DEEPEST: usize = 128;
@@ -108,7 +108,7 @@ fn kind(task: &str, kind: &str, kwargs: Vec<(String, Json)>, options: &CallOptio
     })
 }
 
-pub(super) fn json(wire: &WireSignature) -> Result<Json> {
+pub(crate) fn json(wire: &WireSignature) -> Result<Json> {
     Ok(Json::from_bytes(wire.to_json().into())?)
 }
 
@@ -183,7 +183,7 @@ fn chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
     let members = items.chunks(size.max(1)).map(|part| {
         let kwargs = vec![("task".to_owned(), task.clone()), ("it".to_owned(), Json::from_serialize(part)?)];
         let wire = WireSignature { kwargs, ..WireSignature::new("celery.starmap") };
-        Ok(Node::Task(self::task(&wire, CallOptions::default(), TaskKind::Starmap)))
+        Ok(Node::Task(crate::canvas::wire::task(&wire, CallOptions::default(), TaskKind::Starmap)))
     });
     Ok(Node::Group(GroupNode { members: members.collect::<Result<_>>()?, options }))
 }

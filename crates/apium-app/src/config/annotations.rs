@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::config::read::{FromValue, Wrong, rate_text};
 use crate::config::value::Value;
-use crate::options::TaskOptions;
+use crate::options::task_options::TaskOptions;
 
 /// Options of tasks by name; `"*"` stands for every task.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use apium_transport::address::Address;
 use jiff::tz::TimeZone;
 
 use crate::config::value::Value;
-use crate::rate_limit::RateLimit;
+use crate::options::rate_limit::RateLimit;
 
 /// What is wrong with a value: what is allowed, with a place inside a table where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use apium_transport::address::Address;
-use apium_transport::topology::{ExchangeType, Queue};
+use apium_transport::broker::topology::{ExchangeType, Queue};
 use jiff::tz::TimeZone;
 
 use crate::config::annotations::Annotations;
 use crate::config::prefetch::PrefetchMultiplier;
 use crate::config::read::FromValue;
 use crate::config::retry_policy::RetryPolicy;
+use crate::config::route_table::RouteTable;
 use crate::config::settings::Settings;
-use crate::effective::TaskDefaults;
+use crate::context::result_document::RecordRules;
 use crate::error::Result;
-use crate::rate_limit::RateLimit;
-use crate::record::RecordRules;
-use crate::route_table::RouteTable;
+use crate::options::effective_options::TaskDefaults;
+use crate::options::rate_limit::RateLimit;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! `task_queues`, `task_routes` and the exchange types of the settings.
 
-use apium_transport::topology::{ExchangeType, Queue};
+use apium_transport::broker::topology::{ExchangeType, Queue};
 
 use crate::config::read::{FromValue, Wrong};
+use crate::config::route_table::RouteTable;
 use crate::config::value::Value;
-use crate::route_table::RouteTable;
 
 /// The type of an exchange, by its AMQP name.
 impl FromValue for ExchangeType {

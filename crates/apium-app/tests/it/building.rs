@@ -6,7 +6,7 @@ use apium_app::builder::AppBuilder;
 use apium_app::config::settings::Settings;
 use apium_app::config::value::Value;
 use apium_app::error::ErrorKind;
-use apium_transport::topology::Queue;
+use apium_transport::broker::topology::Queue;
 
 use crate::kit::{self, Add};
 

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::batch::Batch;
-use apium_app::call_options::CallOptions;
+use apium_app::app::app::App;
+use apium_app::app::eager_runner::{LocalRun, LocalRunner};
+use apium_app::call::batch::Batch;
 use apium_app::config::value::Value;
-use apium_app::current;
+use apium_app::context::current;
+use apium_app::context::request::Request;
 use apium_app::error::{ErrorKind, Result};
-use apium_app::local::{LocalRun, LocalRunner};
-use apium_app::request::Request;
-use apium_app::retry::NextRun;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::record::ResultDocument;
-use apium_protocol::state::State;
+use apium_app::options::call_options::CallOptions;
+use apium_app::retry::policy::NextRun;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
 use futures_util::future::BoxFuture;
 
 use crate::kit::{self, Add};
@@ -133,9 +133,9 @@ async fn guide_0_26_a_retry_keeps_what_the_request_had() {
         first.message.headers.clone(),
         first.message.properties.clone(),
         app.codecs().decode(&first.message, app.accept()).unwrap().body,
-        apium_app::request::DeliveryInfo {
+        apium_app::context::request::DeliveryInfo {
             routing_key: first.routing_key.clone(),
-            ..apium_app::request::DeliveryInfo::default()
+            ..apium_app::context::request::DeliveryInfo::default()
         },
     );
     let mut next = NextRun::default();

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::arguments::Arguments;
-use apium_app::call_options::CallOptions;
+use apium_app::app::app::App;
 use apium_app::canvas::node::{ChainNode, ChordNode, GroupNode, Node};
 use apium_app::canvas::plan::Given;
 use apium_app::canvas::send::{send, send_with};
-use apium_app::chain::chain;
 use apium_app::error::ErrorKind;
-use apium_app::group::group;
-use apium_app::signature::Signature;
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::message::Message;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_app::options::call_options::CallOptions;
+use apium_app::signature::chain::chain;
+use apium_app::signature::group::group;
+use apium_app::signature::signature::Signature;
+use apium_app::task::arguments::Arguments;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
 use serde_json::{Value, json};
 
 use crate::kit::{self, Add, Sent};
@@ -252,7 +252,7 @@ fn feature_3_2_01_to_3_2_10_what_stands_behind_what() {
         assert_eq!(shape(&left.pipe(right)), together, "{what}");
     }
     let mut grown = Add::s(1, 1).cast::<(), Json>();
-    grown |= Add::s(2, 2).into_immutable().cast::<apium_app::fits::Anything, Json>();
+    grown |= Add::s(2, 2).into_immutable().cast::<apium_app::signature::fits::Anything, Json>();
     assert_eq!(shape(grown.node()), "chain(tasks.add, tasks.add)", "3.2.10");
 }
 
@@ -260,7 +260,7 @@ fn feature_3_2_01_to_3_2_10_what_stands_behind_what() {
 fn feature_3_3_01_a_chain_is_made_of_steps_or_of_a_list() {
     let step = || Add::s(1, 1).cast::<i64, i64>();
     let listed = chain((0..3).map(|_| step()));
-    let named = apium_app::chain::chain![step(), step(), step()];
+    let named = apium_app::signature::chain::chain![step(), step(), step()];
     assert_eq!(shape(listed.node()), "chain(tasks.add, tasks.add, tasks.add)");
     assert_eq!(json_of(listed.node()), json_of(named.node()));
     assert_eq!(json_of((step() | step() | step()).node()), json_of(named.node()));
@@ -399,7 +399,7 @@ async fn feature_3_4_10_and_3_4_11_skew_and_immutability_of_members() {
         members.members().iter().map(|member| member.options().countdown.unwrap().as_secs()).collect();
     assert_eq!(countdowns, [1, 2, 3, 3]);
     let before: Signature<(), Json> = Add::s(1, 1).cast();
-    let _ = (before | members.cast::<apium_app::fits::Anything, Json>()).send(&app).await.unwrap();
+    let _ = (before | members.cast::<apium_app::signature::fits::Anything, Json>()).send(&app).await.unwrap();
     let chain = body(&out.one().message)[2]["chain"].clone();
     assert!(chain[0]["kwargs"]["tasks"].as_array().unwrap().iter().all(|member| member["immutable"] == true));
 }

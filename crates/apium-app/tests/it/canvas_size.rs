@@ -2,7 +2,7 @@
 
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::kit;
 
@@ -18,7 +18,8 @@ fn tasks(count: usize) -> impl Iterator<Item = Node> {
 async fn published(node: Node) -> usize {
     let (app, sent) = kit::app().await;
     send(&app, node).await.unwrap();
-    let size = |message: &apium_protocol::message::Message| message.headers.to_json().len() + message.body.len();
+    let size =
+        |message: &apium_protocol::message::message::Message| message.headers.to_json().len() + message.body.len();
     sent.take().iter().map(|outgoing| size(&outgoing.message)).sum()
 }
 

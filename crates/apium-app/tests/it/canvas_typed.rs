@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use apium_app::arguments::{ArgumentWriter, Parameter, ParameterList};
-use apium_app::batch::Batch;
+use apium_app::call::batch::Batch;
+use apium_app::call::class_calls::TaskCalls;
 use apium_app::canvas::node::Node;
-use apium_app::chain::{chain, chord, group};
-use apium_app::class_calls::TaskCalls;
-use apium_app::context::Ctx;
+use apium_app::context::context::Ctx;
 use apium_app::error::ErrorKind;
-use apium_app::fits::Anything;
-use apium_app::group::{Group, group};
-use apium_app::join::{Join, join};
-use apium_app::map;
-use apium_app::options::TaskOptions;
-use apium_app::signature::Signature;
-use apium_app::task::{Hooks, TaskDef, TaskFn};
+use apium_app::options::task_options::TaskOptions;
+use apium_app::signature::chain::{chain, chord, group};
+use apium_app::signature::fits::Anything;
+use apium_app::signature::group::{Group, group};
+use apium_app::signature::join::{Join, join};
+use apium_app::signature::map;
+use apium_app::signature::signature::Signature;
+use apium_app::task::arguments::{ArgumentWriter, Parameter, ParameterList};
+use apium_app::task::class::Task;
+use apium_app::task::definition::{Hooks, TaskDef, TaskFn};
 use apium_app::task_error::TaskResult;
-use apium_app::task_impl::Task;
-use apium_protocol::json::Json;
+use apium_protocol::json::text::Json;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ static XSUM: TaskDef = def("tasks.xsum", || {
 static SHOW: TaskDef = def("other.show", || TaskOptions::NEW);
 static TICK: TaskDef = def("other.tick", || TaskOptions::NEW);
 
-fn args<T: Serialize>(values: &[T]) -> apium_app::error::Result<apium_app::arguments::Arguments> {
+fn args<T: Serialize>(values: &[T]) -> apium_app::error::Result<apium_app::task::arguments::Arguments> {
     values.iter().fold(ArgumentWriter::new(values.len()), |writer, value| writer.arg(value)).finish()
 }
 
@@ -347,7 +347,7 @@ async fn a_value_that_cannot_be_encoded_is_an_error_of_the_whole() {
     assert_eq!(sent.take().len(), 1);
 }
 
-fn body(message: &apium_transport::outgoing::Outgoing) -> Value {
+fn body(message: &apium_transport::broker::outgoing::Outgoing) -> Value {
     serde_json::from_slice(&message.message.body).unwrap()
 }
 

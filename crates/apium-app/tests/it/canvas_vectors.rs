@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::canvas::node::{ChainNode, GroupNode, Node, TaskNode};
 use apium_app::canvas::send::send;
 use apium_app::canvas::stamp::{Same, StampVisitor, Stamps};
-use apium_app::group::group;
-use apium_protocol::json::Json;
-use apium_protocol::signature::Signature as WireSignature;
+use apium_app::signature::group::group;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
 use serde_json::{Map, Value, json};
 
 use crate::kit::{self, Sent};

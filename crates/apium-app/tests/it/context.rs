@@ -3,23 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::arguments::ParameterList;
+use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
-use apium_app::context::{ABORTED, Ctx, CtxParts};
-use apium_app::current;
+use apium_app::context::context::{ABORTED, Ctx, CtxParts};
+use apium_app::context::current;
+use apium_app::context::limit_signal::LimitSignal;
+use apium_app::context::request::{DeliveryInfo, Request};
 use apium_app::failure::Failure;
-use apium_app::limits::LimitSignal;
-use apium_app::options::TaskOptions;
-use apium_app::request::{DeliveryInfo, Request};
-use apium_app::task::{Hooks, TaskDef, TaskFn, TaskType};
+use apium_app::options::task_options::TaskOptions;
+use apium_app::task::arguments::ParameterList;
+use apium_app::task::definition::{Hooks, TaskDef, TaskFn, TaskType};
 use apium_app::task_error::Ending;
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::record::ResultDocument;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
 use apium_transport::memory::MemoryDriver;
-use apium_transport::outgoing::Outgoing;
 use jiff::Timestamp;
 
 struct Noop;

@@ -1,12 +1,12 @@
 //! Plain groups: one id, one result for all.
 
 use apium_app::error::ErrorKind;
-use apium_app::get::Outcome;
-use apium_app::group::group;
-use apium_app::group_result::GroupResult;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::signature::Signature as WireSignature;
-use apium_protocol::state::State;
+use apium_app::result::get::Outcome;
+use apium_app::result::group_result::GroupResult;
+use apium_app::signature::group::group;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
 
 use crate::kit::{self, Add};
 use crate::result_trees::soon;
@@ -96,6 +96,6 @@ async fn feature_4_2_07_a_saved_group_can_be_restored() {
 async fn a_group_inside_a_task_is_one_child() {
     let (app, _) = kit::app().await;
     let ctx = kit::running(&app, "parent", None, 0);
-    let sent = apium_app::current::scope(ctx.clone(), async { group([Add::s(1, 2)]).await.unwrap() }).await;
+    let sent = apium_app::context::current::scope(ctx.clone(), async { group([Add::s(1, 2)]).await.unwrap() }).await;
     assert_eq!(ctx.children(), [sent.as_tuple()]);
 }

@@ -2,28 +2,28 @@
 
 use std::sync::{Arc, Mutex};
 
-use apium_app::app::App;
-use apium_app::arguments::{ArgumentWriter, Parameter, ParameterList};
+use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
-use apium_app::context::{Ctx, CtxParts};
-use apium_app::limits::LimitSignal;
-use apium_app::middleware::{PublishLayer, PublishNext};
-use apium_app::options::TaskOptions;
-use apium_app::request::{DeliveryInfo, Request};
-use apium_app::signature::Signature;
-use apium_app::task::{Hooks, TaskDef, TaskFn, TaskType};
-use apium_protocol::body::Body;
-use apium_protocol::headers::Headers;
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::properties::Properties;
-use apium_protocol::record::ResultDocument;
-use apium_protocol::state::State;
-use apium_transport::backend::ResultRecord;
+use apium_app::context::context::{Ctx, CtxParts};
+use apium_app::context::limit_signal::LimitSignal;
+use apium_app::context::request::{DeliveryInfo, Request};
+use apium_app::options::task_options::TaskOptions;
+use apium_app::publish::layer::{PublishLayer, PublishNext};
+use apium_app::signature::signature::Signature;
+use apium_app::task::arguments::{ArgumentWriter, Parameter, ParameterList};
+use apium_app::task::definition::{Hooks, TaskDef, TaskFn, TaskType};
+use apium_protocol::json::text::Json;
+use apium_protocol::message::body::Body;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::properties::Properties;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultRecord;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
 use apium_transport::error::Result as TransportResult;
 use apium_transport::memory::MemoryDriver;
-use apium_transport::outgoing::Outgoing;
 use futures_util::future::BoxFuture;
 
 /// `tasks.add(x, y)`.

@@ -1,11 +1,11 @@
 //! How far a group is: one cheap call, or a stream.
 
-use apium_app::app::App;
-use apium_app::group_result::GroupResult;
-use apium_app::progress::Progress;
-use apium_app::result::AsyncResult;
-use apium_protocol::json::Json;
-use apium_transport::chord::ChordCount;
+use apium_app::app::app::App;
+use apium_app::result::async_result::AsyncResult;
+use apium_app::result::group_result::GroupResult;
+use apium_app::result::progress::Progress;
+use apium_protocol::json::text::Json;
+use apium_transport::backend::chord::ChordCount;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;

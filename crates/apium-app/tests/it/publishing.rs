@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
 use apium_app::config::retry_policy::RetryPolicy;
 use apium_app::config::value::Value;
 use apium_app::error::{Error, ErrorKind};
 use apium_transport::address::Address;
-use apium_transport::backend::SharedBackend;
-use apium_transport::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
-use apium_transport::consumer::{ConsumeSpec, Consumer};
-use apium_transport::dead::DeadSet;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind, Result};
-use apium_transport::outgoing::Outgoing;
-use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::error::ErrorKind;
-use apium_app::get::Outcome;
-use apium_app::group_result::GroupResult;
-use apium_app::result::AsyncResult;
-use apium_app::result_set::ResultSet;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::record::GroupDocument;
-use apium_protocol::state::State;
+use apium_app::result::async_result::AsyncResult;
+use apium_app::result::get::Outcome;
+use apium_app::result::group_result::GroupResult;
+use apium_app::result::result_set::ResultSet;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::GroupDocument;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;
@@ -140,7 +140,7 @@ async fn feature_4_2_02_waiting_for_a_set_inside_a_task_is_refused_unless_allowe
     let (app, _) = kit::app().await;
     store(&app, "a", "SUCCESS", "1").await;
     let results = set(&app, &["a"]);
-    apium_app::current::scope(kit::running(&app, "parent", None, 0), async {
+    apium_app::context::current::scope(kit::running(&app, "parent", None, 0), async {
         let refused = |error: apium_app::error::Error| error.kind() == ErrorKind::GetInTask;
         assert!(refused(results.get().await.unwrap_err()));
         assert!(refused(results.get().outcomes().await.unwrap_err()));

@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::error::ErrorKind;
-use apium_app::get::Outcome;
-use apium_app::group_result::GroupResult;
-use apium_app::result::AsyncResult;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::record::{ResultDocument, ResultTuple};
-use apium_protocol::state::State;
-use apium_transport::backend::ResultRecord;
+use apium_app::result::async_result::AsyncResult;
+use apium_app::result::get::Outcome;
+use apium_app::result::group_result::GroupResult;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::{ResultDocument, ResultTuple};
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultRecord;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::current;
+use apium_app::app::app::App;
+use apium_app::context::current;
 use apium_app::error::ErrorKind;
-use apium_app::get::Outcome;
-use apium_app::result::AsyncResult;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::state::State;
+use apium_app::result::async_result::AsyncResult;
+use apium_app::result::get::Outcome;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
 use futures_util::StreamExt;
 use serde_json::Value;
 

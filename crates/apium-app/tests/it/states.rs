@@ -1,10 +1,10 @@
 //! States as results have them: which there are, which end a wait, which may replace which, and what each says.
 
 use apium_app::error::ErrorKind;
-use apium_app::result::AsyncResult;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::state::State;
+use apium_app::result::async_result::AsyncResult;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
 
 use crate::kit;
 

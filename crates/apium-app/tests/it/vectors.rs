@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::arguments::Arguments;
-use apium_app::call::Call;
-use apium_app::signature::Signature;
-use apium_protocol::headers::Headers;
-use apium_protocol::properties::Properties;
-use apium_protocol::signature::Signature as WireSignature;
-use apium_transport::outgoing::Outgoing;
+use apium_app::app::app::App;
+use apium_app::call::call::Call;
+use apium_app::signature::signature::Signature;
+use apium_app::task::arguments::Arguments;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::properties::Properties;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_transport::broker::outgoing::Outgoing;
 use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
 

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
-use apium_protocol::id::TaskId;
-use apium_protocol::record::ResultDocument;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
-use apium_transport::backend::{
+use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, Stored,
 };
-use apium_transport::broker::SharedBroker;
-use apium_transport::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use apium_transport::broker::broker::SharedBroker;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::Result;
 use apium_transport::memory::MemoryDriver;

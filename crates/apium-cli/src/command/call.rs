@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
 
 use crate::exit::{Result, Stop};
-use crate::moment::{Moment, parse_seconds};
+use crate::output::print;
 use crate::session::Session;
-use crate::{json_text, output, waiting};
+use crate::time_arg::{Moment, parse_seconds};
+use crate::{json_arg, wait_result};
 
 /// Options of `call`.
 #[derive(Debug, clap::Args)]
@@ -70,10 +71,10 @@ pub(crate) struct Args {
 
 /// Sends the task.
 pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
-    let positional = json_text::array(&args.args).map_err(|reason| {
+    let positional = json_arg::array(&args.args).map_err(|reason| {
         Stop::usage(format!("read --args as a JSON array: {reason}")).hint("write it as --args '[2, \"text\"]'")
     })?;
-    let keyword = json_text::object(&args.kwargs).map_err(|reason| {
+    let keyword = json_arg::object(&args.kwargs).map_err(|reason| {
         Stop::usage(format!("read --kwargs as a JSON object: {reason}")).hint("write it as --kwargs '{\"x\": 2}'")
     })?;
     let id = args.task_id.as_deref().map_or_else(TaskId::random, TaskId::from);
@@ -81,9 +82,9 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let backend = if args.wait { Some(session.backend_of(&args.name)?) } else { None };
     send(session, &args, id.clone(), positional, keyword).await?;
     match backend {
-        Some(backend) => waiting::to_the_end(session, &*backend, id, args.timeout, waiting::Show::End).await,
-        None if session.json => output::json(&serde_json::json!({ "task_id": id.as_str() })),
-        None => output::line(id.as_str()),
+        Some(backend) => wait_result::to_the_end(session, &*backend, id, args.timeout, wait_result::Show::End).await,
+        None if session.json => print::json(&serde_json::json!({ "task_id": id.as_str() })),
+        None => print::line(id.as_str()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! `dead list|show|replay|drop`: looks after messages that could not be handled.
 
-use apium_transport::dead::{DeadLetter, DeadSet};
+use apium_transport::broker::dead_set::{DeadLetter, DeadSet};
 use clap::Subcommand;
 
-use super::purge::confirm;
+use crate::command::purge::confirm;
 use crate::exit::{Result, Stop};
+use crate::output::{dead_letter, print, progress};
 use crate::session::Session;
-use crate::{letter, output, progress};
 
 /// How many letters are read, replayed or dropped at a time.
 const BATCH: usize = 500;
@@ -90,14 +90,14 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
 async fn list(session: &Session, dead: &dyn DeadSet, after: u64, limit: usize) -> Result<()> {
     let letters = dead.list(after, limit).await?;
     if session.json {
-        let list: Vec<_> = letters.iter().map(letter::summary).collect();
-        return output::json(&list.into());
+        let list: Vec<_> = letters.iter().map(dead_letter::summary).collect();
+        return print::json(&list.into());
     }
     let rows: Vec<Vec<String>> = letters.iter().map(row).collect();
-    output::table(&["key", "at", "queue", "task", "id", "reason"], &[0], &rows)?;
+    print::table(&["key", "at", "queue", "task", "id", "reason"], &[0], &rows)?;
     let count = dead.count().await?;
     if count > letters.len() as u64 {
-        output::line(&format!("{} of {count} shown; --limit and --after show others", letters.len()))?;
+        print::line(&format!("{} of {count} shown; --limit and --after show others", letters.len()))?;
     }
     Ok(())
 }
@@ -117,9 +117,9 @@ fn row(letter: &DeadLetter) -> Vec<String> {
 async fn show(session: &Session, dead: &dyn DeadSet, key: u64) -> Result<()> {
     let found = dead.get(key).await?.ok_or_else(|| no_letter(key))?;
     if session.json {
-        output::json(&letter::whole(&found))
+        print::json(&dead_letter::whole(&found))
     } else {
-        letter::describe(&found).iter().try_for_each(|line| output::line(line))
+        dead_letter::describe(&found).iter().try_for_each(|line| print::line(line))
     }
 }
 
@@ -148,11 +148,7 @@ async fn settle(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, how: Sett
         Settle::Replay => "replayed",
         Settle::Drop => "dropped",
     };
-    if session.json {
-        output::json(&serde_json::json!({ word: done }))
-    } else {
-        output::line(&format!("{done} {word}"))
-    }
+    if session.json { print::json(&serde_json::json!({ word: done })) } else { print::line(&format!("{done} {word}")) }
 }
 
 /// The keys that were named, each of which must be there, or all.

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::exit::{Code, Result, Stop};
+use crate::output::{print, progress};
 use crate::session::Session;
-use crate::{output, progress};
 
 /// Options of `purge`.
 #[derive(Debug, clap::Args)]
@@ -47,16 +47,16 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let total: u64 = purged.iter().map(|(_, count)| count).sum();
     if session.json {
         let queues: serde_json::Map<_, _> = purged.into_iter().map(|(queue, count)| (queue, count.into())).collect();
-        return output::json(&serde_json::json!({ "purged": total, "queues": queues }));
+        return print::json(&serde_json::json!({ "purged": total, "queues": queues }));
     }
     for (queue, count) in purged {
-        output::line(&format!("{queue}: {count} deleted"))?;
+        print::line(&format!("{queue}: {count} deleted"))?;
     }
-    output::line(&format!("{total} deleted"))
+    print::line(&format!("{total} deleted"))
 }
 
 /// Asks on the terminal; without one, `--force` is needed.
-pub(super) fn confirm(question: &str) -> Result<()> {
+pub(crate) fn confirm(question: &str) -> Result<()> {
     if !io::stdin().is_terminal() {
         return Err(
             Stop::usage("ask for confirmation: stdin is not a terminal").hint("add --force to go on without asking")

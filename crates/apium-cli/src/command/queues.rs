@@ -1,7 +1,7 @@
 //! `queues`: lists the queues with their counts.
 
 use crate::exit::Result;
-use crate::output;
+use crate::output::print;
 use crate::session::Session;
 
 /// Options of `queues`.
@@ -25,7 +25,7 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
                 })
             })
             .collect();
-        return output::json(&list.into());
+        return print::json(&list.into());
     }
     let rows: Vec<Vec<String>> = stats
         .iter()
@@ -34,5 +34,5 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
             std::iter::once(queue.queue.clone()).chain(counts.iter().map(u64::to_string)).collect()
         })
         .collect();
-    output::table(&["queue", "ready", "unacked", "parked", "consumers"], &[1, 2, 3, 4], &rows)
+    print::table(&["queue", "ready", "unacked", "parked", "consumers"], &[1, 2, 3, 4], &rows)
 }

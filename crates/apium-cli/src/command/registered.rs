@@ -1,7 +1,7 @@
 //! `registered`: lists the tasks of this program.
 
 use crate::exit::Result;
-use crate::output;
+use crate::output::print;
 use crate::session::Session;
 
 /// Options of `registered`.
@@ -20,9 +20,9 @@ pub(crate) fn run(session: &Session, Args {}: &Args) -> Result<()> {
             .iter()
             .map(|task| serde_json::json!({ "name": task.name, "signature": task.signature, "aliases": task.aliases }))
             .collect();
-        return output::json(&list.into());
+        return print::json(&list.into());
     }
     let rows: Vec<Vec<String>> =
         tasks.into_iter().map(|task| vec![task.name, task.signature, task.aliases.join(", ")]).collect();
-    output::table(&["task", "arguments", "aliases"], &[], &rows)
+    print::table(&["task", "arguments", "aliases"], &[], &rows)
 }

@@ -1,10 +1,10 @@
 //! `report`: versions, platform, addresses and settings, without secrets: what belongs into a bug report.
 
-use apium_transport::broker::PriorityOrder;
+use apium_transport::broker::broker::PriorityOrder;
 use serde_json::{Value, json};
 
 use crate::exit::Result;
-use crate::output;
+use crate::output::print;
 use crate::session::Session;
 
 /// Options of `report`.
@@ -14,7 +14,7 @@ pub(crate) struct Args {}
 /// Reports.
 pub(crate) async fn run(session: &Session, Args {}: &Args) -> Result<()> {
     let report = gather(session).await;
-    if session.json { output::json(&report) } else { print(&report, 0) }
+    if session.json { print::json(&report) } else { print(&report, 0) }
 }
 
 async fn gather(session: &Session) -> Value {
@@ -72,15 +72,15 @@ async fn gather(session: &Session) -> Value {
 
 /// Prints nested names and values, two blanks deeper each level.
 fn print(value: &Value, depth: usize) -> Result<()> {
-    let Value::Object(entries) = value else { return output::line(&plain(value)) };
+    let Value::Object(entries) = value else { return print::line(&plain(value)) };
     let gap = "  ".repeat(depth);
     for (name, value) in entries {
         match value {
             Value::Object(inner) if !inner.is_empty() => {
-                output::line(&format!("{gap}{name}:"))?;
+                print::line(&format!("{gap}{name}:"))?;
                 print(value, depth + 1)?;
             }
-            _ => output::line(&format!("{gap}{name}: {}", plain(value)))?,
+            _ => print::line(&format!("{gap}{name}: {}", plain(value)))?,
         }
     }
     Ok(())

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use apium_protocol::id::TaskId;
-use apium_protocol::record::ResultDocument;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
 
 use crate::exit::Result;
-use crate::moment::parse_seconds;
+use crate::output::result_document;
 use crate::session::Session;
-use crate::{document, waiting};
+use crate::time_arg::parse_seconds;
+use crate::wait_result;
 
 /// Options of `result`.
 #[derive(Debug, clap::Args)]
@@ -39,9 +40,9 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let backend = session.backend()?;
     let id = TaskId::from(&*args.id);
     if args.watch {
-        return waiting::to_the_end(session, &*backend, id, args.timeout, waiting::Show::Changes).await;
+        return wait_result::to_the_end(session, &*backend, id, args.timeout, wait_result::Show::Changes).await;
     }
     let stored = backend.fetch(std::slice::from_ref(&id)).await?.pop().flatten();
     let found = stored.unwrap_or_else(|| ResultDocument::pending(id));
-    document::print(session, &found, args.traceback)
+    result_document::print(session, &found, args.traceback)
 }

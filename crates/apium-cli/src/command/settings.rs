@@ -1,7 +1,7 @@
 //! `settings`: prints the reference of the settings, made from their table.
 
 use crate::exit::Result;
-use crate::output;
+use crate::output::print;
 
 /// Options of `settings`.
 #[derive(Debug, clap::Args)]
@@ -9,5 +9,5 @@ pub(crate) struct Args {}
 
 /// Prints.
 pub(crate) fn run(Args {}: &Args) -> Result<()> {
-    output::line(apium_app::config::reference::markdown().trim_end())
+    print::line(apium_app::config::reference::markdown().trim_end())
 }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::compression::Compression;
-use super::serializer::Serializer;
+use crate::codecs::compression::Compression;
+use crate::codecs::serializer::Serializer;
 use crate::error::Result;
-use crate::value::Value;
+use crate::value::value::Value;
 
 /// The serializers of this build.
-pub(super) fn serializers() -> Vec<Arc<dyn Serializer>> {
+pub(crate) fn serializers() -> Vec<Arc<dyn Serializer>> {
     vec![
         Arc::new(JsonSerializer),
         #[cfg(feature = "msgpack")]
-        Arc::new(super::msgpack::Msgpack),
+        Arc::new(crate::codecs::msgpack::Msgpack),
         #[cfg(feature = "yaml")]
-        Arc::new(super::yaml::Yaml),
+        Arc::new(crate::codecs::yaml::yaml::Yaml),
     ]
 }
 
@@ -27,7 +27,7 @@ impl Serializer for JsonSerializer {
     }
 
     fn content_type(&self) -> &str {
-        super::JSON
+        crate::codecs::codecs::JSON
     }
 
     fn content_encoding(&self) -> &str {
@@ -39,17 +39,17 @@ impl Serializer for JsonSerializer {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Value> {
-        Value::parse(crate::scan::utf8(bytes)?)
+        Value::parse(crate::json::reader::utf8(bytes)?)
     }
 }
 
 #[cfg(not(feature = "compression"))]
-pub(super) fn compressions() -> Vec<Arc<dyn Compression>> {
+pub(crate) fn compressions() -> Vec<Arc<dyn Compression>> {
     Vec::new()
 }
 
 #[cfg(feature = "compression")]
-pub(super) use compressed::compressions;
+pub(crate) use compressed::compressions;
 
 #[cfg(feature = "compression")]
 mod compressed {
@@ -59,7 +59,7 @@ mod compressed {
     use crate::error::{Error, ErrorKind};
 
     /// The compressions, by their names in kombu.
-    pub(in super::super) fn compressions() -> Vec<Arc<dyn Compression>> {
+    pub(crate) fn compressions() -> Vec<Arc<dyn Compression>> {
         let all: [Builtin; 5] = [
             Builtin { names: &["gzip", "zlib"], mime: "application/x-gzip", compress: gzip, decompress: gunzip },
             Builtin { names: &["bzip2", "bzip"], mime: "application/x-bz2", compress: bzip2, decompress: bunzip2 },

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The text as UTF-8 (checked by whoever reads it). Unnamed and binary ones are taken for UTF-8.
-pub(super) fn to_utf8(bytes: Bytes, encoding: Option<&str>) -> Result<Bytes> {
+pub(crate) fn to_utf8(bytes: Bytes, encoding: Option<&str>) -> Result<Bytes> {
     let Some(encoding) = encoding.filter(|name| *name != "utf-8") else { return Ok(bytes) };
     match encoding.to_ascii_lowercase().as_str() {
         "" | "utf8" | "utf_8" | "ascii" | "us-ascii" | "binary" | "ascii-8bit" => Ok(bytes),

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 
-/// Compresses bodies. Registered by name in [`Codecs`](super::Codecs).
+/// Compresses bodies. Registered by name in [`Codecs`](crate::codecs::codecs::Codecs).
 pub trait Compression: Send + Sync {
     /// The names in settings and calls, the usual one first: `gzip`, `zlib`.
     fn names(&self) -> &[&str];

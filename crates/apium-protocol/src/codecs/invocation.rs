@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::body::Body;
 use crate::error::{Error, ErrorKind, Result};
-use crate::headers::{Headers, TimeLimit};
-use crate::id::TaskId;
-use crate::repr::{args_repr, kwargs_repr};
-use crate::scan::Reader;
-use crate::wire::lenient;
+use crate::json::lenient;
+use crate::json::reader::Reader;
+use crate::message::body::Body;
+use crate::message::headers::{Headers, TimeLimit};
+use crate::message::task_id::TaskId;
+use crate::value::repr::{args_repr, kwargs_repr};
 
 /// A decoded message: the call that it asks for. `headers.task` and `headers.id` are there.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ impl Invocation {
             (Some(_), false) => Self { headers: headers.clone(), body: Body::from_json(body)?, utc: None, protocol: 2 },
             (_, true) => Self::read_map(headers, body)?,
             (None, false) => {
-                crate::json::Json::from_bytes(body.clone())?;
+                crate::json::text::Json::from_bytes(body.clone())?;
                 return not_a_task("find a task in the message: no header `task`, and its body is not a map");
             }
         };
@@ -59,7 +59,7 @@ impl Invocation {
         let read = reader.object(|key, reader| map.read_field(&key, reader)).and_then(|()| reader.end());
         read.or_else(|e| {
             // What is not JSON at all is told apart from what is no task.
-            crate::json::Json::from_bytes(bytes.clone())?;
+            crate::json::text::Json::from_bytes(bytes.clone())?;
             Err(e.within(ErrorKind::NotATask, "the body of protocol 1"))
         })?;
         let Protocol1 { headers: mut own, body, taskset, utc, has_args } = map;

@@ -3,15 +3,15 @@
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Deserialize, Serialize};
 
-use super::serializer::Serializer;
+use crate::codecs::serializer::Serializer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::Value;
+use crate::value::value::Value;
 
 /// How deep a value may nest to be taken apart.
 const MAX_DEPTH: usize = 256;
 
 /// The serializer `msgpack`. Times, decimals and UUIDs are written as text, since msgpack has no form for them.
-pub(super) struct Msgpack;
+pub(crate) struct Msgpack;
 
 impl Serializer for Msgpack {
     fn name(&self) -> &str {

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 const PICKLE: [&str; 3] = ["pickle", "application/x-python-serialize", "application/x-python-pickle"];
 
 /// Refuses what is never used: pickle, and signed messages that nothing here could check.
-pub(super) fn serializer(name: &str) -> Option<Error> {
+pub(crate) fn serializer(name: &str) -> Option<Error> {
     let is = |names: &[&str]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
     if is(&PICKLE) {
         return Some(Error::new(
@@ -30,7 +30,7 @@ pub(super) fn serializer(name: &str) -> Option<Error> {
 }
 
 /// No serializer of this name.
-pub(super) fn unknown_serializer<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+pub(crate) fn unknown_serializer<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let feature = [("msgpack", "application/x-msgpack"), ("yaml", "application/x-yaml")]
         .iter()
         .find(|(short, mime)| short.eq_ignore_ascii_case(name) || mime.eq_ignore_ascii_case(name))
@@ -43,7 +43,7 @@ pub(super) fn unknown_serializer<'a>(name: &str, known: impl Iterator<Item = &'a
 }
 
 /// No compression of this name.
-pub(super) fn unknown_compression<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+pub(crate) fn unknown_compression<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.collect();
     let what = if known.is_empty() {
         format!("find the compression `{name}`: the feature `compression` is off in this build")

@@ -1,9 +1,9 @@
 //! What a serializer is.
 
 use crate::error::Result;
-use crate::value::Value;
+use crate::value::value::Value;
 
-/// Writes values as bytes and reads them back. Registered by name in [`Codecs`](super::Codecs); JSON is built in and does
+/// Writes values as bytes and reads them back. Registered by name in [`Codecs`](crate::codecs::codecs::Codecs); JSON is built in and does
 /// not come this way.
 pub trait Serializer: Send + Sync {
     /// The name in settings and calls: `msgpack`.

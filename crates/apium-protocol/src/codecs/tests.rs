@@ -1,7 +1,23 @@
 //! Tests of the codecs by name.
 
-use super::*;
-use crate::id::TaskId;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codecs::accept::Accept;
+use crate::codecs::codecs::*;
+use crate::codecs::compression::Compression;
+use crate::codecs::invocation::Invocation;
+use crate::codecs::serializer::Serializer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::text::Json;
+use crate::message::body::Body;
+use crate::message::headers::Headers;
+use crate::message::message::Message;
+use crate::message::properties::Properties;
+use crate::message::task_id::TaskId;
+use crate::value::value::Value;
 
 fn body() -> Body {
     Body {
@@ -98,7 +114,7 @@ fn own_codecs_are_used_by_name() {
         }
         fn decode(&self, bytes: &[u8]) -> Result<Value> {
             let bytes: Vec<u8> = bytes.iter().rev().copied().collect();
-            Value::parse(crate::scan::utf8(&bytes)?)
+            Value::parse(crate::json::reader::utf8(&bytes)?)
         }
     }
     impl Compression for Reversed {

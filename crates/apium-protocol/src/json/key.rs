@@ -2,11 +2,11 @@
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
-use super::ser::{PythonSerializer, SerError};
+use crate::json::serialize::{PythonSerializer, SerError};
 
 /// What to do with a text.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Words {
+pub(crate) enum Words {
     /// Quote it: a key.
     Quoted,
     /// Write it as it is: it is JSON already.
@@ -14,9 +14,9 @@ pub(super) enum Words {
 }
 
 /// Serializes what may be a map's key.
-pub(super) struct KeySerializer<'a> {
-    pub(super) out: &'a mut Vec<u8>,
-    pub(super) words: Words,
+pub(crate) struct KeySerializer<'a> {
+    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) words: Words,
 }
 
 type Result<T = (), E = SerError> = std::result::Result<T, E>;

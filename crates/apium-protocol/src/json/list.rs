@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Json, ser};
 use crate::error::{Error, Result};
+use crate::json::serialize;
+use crate::json::text::Json;
 
 /// Encodes values one after the other; they share one buffer in the end. For the arguments of a call, where a buffer for each
 /// would cost two allocations a value.
@@ -26,7 +27,7 @@ impl JsonList {
     /// As [`Json::from_serialize`]; the list is as before then.
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         let before = self.text.len();
-        match value.serialize(ser::PythonSerializer::new(&mut self.text)) {
+        match value.serialize(serialize::PythonSerializer::new(&mut self.text)) {
             Ok(()) => {
                 self.ends.push(self.text.len());
                 Ok(())

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::*;
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::json::text::*;
+use crate::value::value::Value;
 
 fn text<T: Serialize + ?Sized>(value: &T) -> String {
     Json::from_serialize(value).unwrap().to_string()

@@ -1,7 +1,7 @@
 //! JSON text with its letters written out instead of `\uXXXX`.
 
 /// The same JSON, with escapes of everything from U+0080 on replaced by the letters themselves. Half surrogate pairs stay.
-pub(super) fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::Value;
-use crate::base64;
 use crate::error::{Error, ErrorKind, Result};
-use crate::scan::Reader;
-use crate::text::write_f64;
+use crate::json::base64;
+use crate::json::reader::Reader;
+use crate::json::write::write_f64;
+use crate::value::value::Value;
 
 /// How deep a text may nest to be taken apart.
 const MAX_DEPTH: usize = 256;

@@ -1,8 +1,8 @@
 //! Values written as JSON text.
 
-use super::Value;
-use crate::base64;
-use crate::text::{write_f64, write_int, write_str};
+use crate::json::base64;
+use crate::json::write::{write_f64, write_int, write_str};
+use crate::value::value::Value;
 
 impl Value {
     /// The JSON text's bytes, as Python's `json.dumps` with kombu's envelopes writes it.

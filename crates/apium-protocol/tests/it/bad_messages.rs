@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use apium_protocol::base64;
-use apium_protocol::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
+use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::invocation::Invocation;
 use apium_protocol::error::{Error, ErrorKind};
-use apium_protocol::headers::Headers;
-use apium_protocol::message::Message;
-use apium_protocol::properties::Properties;
+use apium_protocol::json::base64;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
 use apium_protocol::timestamp;
-use apium_protocol::value::Value;
+use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
 use crate::vectors;

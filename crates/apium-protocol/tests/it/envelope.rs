@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apium_protocol::envelope::{Envelope, encode, mark_redelivered, unmark_redelivered};
 use apium_protocol::error::ErrorKind;
-use apium_protocol::json::Json;
-use apium_protocol::message::Message;
-use apium_protocol::value::Value;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::envelope::{Envelope, encode, mark_redelivered, unmark_redelivered};
+use apium_protocol::message::message::Message;
+use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
 use crate::vectors::{self, Vector, walk};

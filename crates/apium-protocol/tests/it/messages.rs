@@ -1,17 +1,17 @@
 //! Every captured task message decodes to the right fields and encodes to the same meaning again.
 
-use apium_protocol::body::{Body, Embed};
-use apium_protocol::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
+use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::invocation::Invocation;
 use apium_protocol::error::ErrorKind;
-use apium_protocol::headers::Headers;
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::message::Message;
-use apium_protocol::repr::{args_repr, kwargs_repr};
-use apium_protocol::signature::Signature;
-use apium_protocol::value::Value;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::body::{Body, Embed};
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::signature::Signature;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::value::repr::{args_repr, kwargs_repr};
+use apium_protocol::value::value::Value;
 
 use crate::same::{same, same_numbers};
 use crate::vectors::{self, Captured};
@@ -163,7 +163,11 @@ fn check_encoding(codecs: &Codecs, message: &Message, call: &Invocation, capture
     }
     assert_eq!(Headers::from_json(&message.headers.to_json()).unwrap(), message.headers, "{at}");
     let properties = message.properties.to_json();
-    assert_eq!(apium_protocol::properties::Properties::from_json(&properties).unwrap(), message.properties, "{at}");
+    assert_eq!(
+        apium_protocol::message::properties::Properties::from_json(&properties).unwrap(),
+        message.properties,
+        "{at}"
+    );
 }
 
 #[test]

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use apium_protocol::body::{Body, Embed};
-use apium_protocol::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
-use apium_protocol::envelope::{self, Envelope, mark_redelivered, unmark_redelivered};
-use apium_protocol::headers::{Headers, TimeLimit};
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::message::Message;
-use apium_protocol::properties::Properties;
-use apium_protocol::record::ResultDocument;
-use apium_protocol::repr::{args_repr, repr_value};
-use apium_protocol::signature::Signature;
+use apium_protocol::codecs::codecs::Codecs;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::body::{Body, Embed};
+use apium_protocol::message::envelope;
+use apium_protocol::message::envelope::{Envelope, mark_redelivered, unmark_redelivered};
+use apium_protocol::message::headers::{Headers, TimeLimit};
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
+use apium_protocol::message::signature::Signature;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
 use apium_protocol::timestamp;
-use apium_protocol::value::Value;
+use apium_protocol::value::repr::{args_repr, repr_value};
+use apium_protocol::value::value::Value;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 

@@ -1,13 +1,13 @@
 //! Captured result documents are read and written back byte for byte.
 
-use apium_protocol::base64;
-use apium_protocol::codecs::Codecs;
 use apium_protocol::codecs::accept::Accept;
-use apium_protocol::exception::ExceptionInfo;
-use apium_protocol::json::Json;
-use apium_protocol::record::{GroupDocument, ResultDocument, ResultTuple};
-use apium_protocol::state::State;
-use apium_protocol::value::Value;
+use apium_protocol::codecs::codecs::Codecs;
+use apium_protocol::json::base64;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::{GroupDocument, ResultDocument, ResultTuple};
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
+use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
 use crate::same::same;

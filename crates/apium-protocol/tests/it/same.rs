@@ -1,6 +1,6 @@
 //! Whether two values mean the same: maps in any order, NaN equal to itself.
 
-use apium_protocol::value::Value;
+use apium_protocol::value::value::Value;
 
 /// Strict: an integer is not a float.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {

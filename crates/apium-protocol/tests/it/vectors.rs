@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use apium_protocol::base64;
-use apium_protocol::headers::Headers;
-use apium_protocol::json::Json;
-use apium_protocol::message::Message;
-use apium_protocol::properties::Properties;
-use apium_protocol::value::Value;
+use apium_protocol::json::base64;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
+use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
 /// A capture's file.

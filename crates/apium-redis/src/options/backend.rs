@@ -4,9 +4,9 @@ use apium_transport::address::Address;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 
-use crate::options::given::Given;
+use crate::keys::result_keys::ResultKeys;
+use crate::options::raw::Given;
 use crate::options::target::{Finding, Target};
-use crate::result_keys::ResultKeys;
 
 /// A result backend as its address and options describe it.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use apium_transport::address::Address;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 
-use crate::keys::Keys;
-use crate::options::given::Given;
+use crate::keys::broker_keys::Keys;
+use crate::options::raw::Given;
 use crate::options::target::Target;
 
 /// What becomes of messages with an eta (`eta_strategy`).

@@ -2,5 +2,5 @@
 
 pub(crate) mod backend;
 pub(crate) mod broker;
-pub(crate) mod given;
+pub(crate) mod raw;
 pub(crate) mod target;

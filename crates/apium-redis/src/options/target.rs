@@ -9,7 +9,7 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 use url::Url;
 
-use crate::options::given::Given;
+use crate::options::raw::Given;
 
 /// The schemes of this driver's addresses.
 pub(crate) const SCHEMES: &[&str] =

@@ -3,7 +3,7 @@
 use apium_peers::port;
 use apium_peers::redis::{Commands, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
-use apium_transport::broker::Broker as _;
+use apium_transport::broker::broker::Broker as _;
 
 use crate::brokers::{broker, broker_with, consumer, finish, length, send, send_in_the_end, to};
 use crate::kit::{connection, soon};

@@ -7,8 +7,8 @@ use apium_peers::proxy::Proxy;
 use apium_peers::redis::{Connection, Value, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
-use apium_transport::broker::Broker as _;
-use apium_transport::consumer::Consumer;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::Consumer;
 
 use crate::brokers::{
     LEASE, ack, broker, consumer, finish, hasty, idle, keys, length, message, moved, names, send, send_in_the_end,

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use apium_peers::redis::{Commands as _, Connection, cmd};
 use apium_peers::redis_server::fresh_database;
-use apium_protocol::id::TaskId;
-use apium_protocol::message::Message;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::task_id::TaskId;
 use apium_redis::{RedisBroker, RedisDriver};
 use apium_transport::address::Address;
-use apium_transport::broker::Broker as _;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Content, Delivery, Receipt};
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
-use apium_transport::consumer::{ConsumeSpec, Consumer, Content, Delivery, Receipt};
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
-use apium_transport::outgoing::Outgoing;
 
 use crate::kit::{soon, until};
 

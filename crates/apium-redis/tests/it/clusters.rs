@@ -5,11 +5,11 @@ use std::time::Duration;
 use apium_peers::port;
 use apium_peers::redis::{Commands, Connection, Value, cmd};
 use apium_peers::redis_server::{Builder, RedisServer};
-use apium_protocol::state::State;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::{Settle, Settlement};
 use apium_transport::clock::Clock;
-use apium_transport::consumer::{Settle, Settlement};
 use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;
 

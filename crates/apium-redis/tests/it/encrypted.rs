@@ -5,11 +5,11 @@ use std::process::Command;
 
 use apium_peers::port;
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::state::State;
+use apium_protocol::result::state::State;
 use apium_redis::RedisBackend;
 use apium_transport::address::Address;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
 use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;
 

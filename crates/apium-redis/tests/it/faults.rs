@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use apium_peers::proxy::Proxy;
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::headers::Headers;
-use apium_protocol::message::Message;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
 use apium_redis::RedisDriver;
 use apium_transport::address::Address;
-use apium_transport::broker::SharedBroker;
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
-use apium_transport::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::driver::{Driver as _, DriverOptions};
-use apium_transport::outgoing::Outgoing;
 
 use crate::kit::{connection, soon};
 
@@ -45,8 +45,10 @@ fn message(id: &str) -> Outgoing {
 
 fn id(delivery: &Delivery) -> String {
     match &delivery.content {
-        apium_transport::consumer::Content::Message(message) => message.headers.id.as_ref().unwrap().to_string(),
-        other @ apium_transport::consumer::Content::Unreadable { .. } => panic!("{other:?}"),
+        apium_transport::broker::consumer::Content::Message(message) => {
+            message.headers.id.as_ref().unwrap().to_string()
+        }
+        other @ apium_transport::broker::consumer::Content::Unreadable { .. } => panic!("{other:?}"),
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::state::State;
+use apium_protocol::result::state::State;
 use apium_redis::RedisDriver;
 use apium_transport::address::Address;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
-use apium_transport::consumer::{Disposition, Settle, Settlement};
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::{Disposition, Settle, Settlement};
 use apium_transport::error::ErrorKind;
 
 use crate::brokers::{

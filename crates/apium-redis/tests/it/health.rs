@@ -1,12 +1,12 @@
 //! Health: red while the server is away, green again with it.
 
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::id::TaskId;
+use apium_protocol::message::task_id::TaskId;
 use apium_redis::RedisDriver;
 use apium_transport::address::Address;
-use apium_transport::backend::ResultBackend as _;
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::clock::Clock;
-use apium_transport::consumer::ConsumeSpec;
 use apium_transport::driver::{Driver as _, DriverOptions};
 use apium_transport::health::Health;
 

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use apium_peers::redis_server::{RedisServer, fresh_database};
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::record::ResultDocument;
-use apium_protocol::state::State;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::state::State;
 use apium_redis::RedisBackend;
 use apium_transport::address::Address;
-use apium_transport::backend::{ResultRecord, RunMark};
+use apium_transport::backend::backend::{ResultRecord, RunMark};
 use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
 use serde_json::Value;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
-use apium_protocol::envelope::{Envelope, unmark_redelivered};
+use apium_protocol::message::envelope::{Envelope, unmark_redelivered};
 use apium_redis::RedisBroker;
-use apium_transport::broker::Broker as _;
-use apium_transport::outgoing::Outgoing;
-use apium_transport::topology::{ExchangeType, Queue, Topology};
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::{ExchangeType, Queue, Topology};
 use bytes::Bytes;
 use serde_json::Value;
 

@@ -3,11 +3,11 @@
 use apium_peers::port;
 use apium_peers::redis::cmd;
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::state::State;
+use apium_protocol::result::state::State;
 use apium_redis::{RedisBackend, RedisBroker};
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
-use apium_transport::consumer::{Consumer, Settlement};
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::{Consumer, Settlement};
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{broker, broker_with, consumer, finish, hasty, send, send_in_the_end, spec, to};

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
-use apium_protocol::base64;
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::record::ResultDocument;
-use apium_protocol::state::State;
-use apium_transport::backend::{ResultBackend as _, ResultRecord, Stored};
+use apium_protocol::json::base64;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::{ResultBackend as _, ResultRecord, Stored};
 use apium_transport::error::ErrorKind;
 
 use crate::kit::{backend, backend_with, connection, document, fresh, mark, record, text, vector};

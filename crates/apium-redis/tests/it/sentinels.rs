@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use apium_peers::port;
 use apium_peers::redis::{Client, Connection, cmd};
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::state::State;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
 use apium_transport::error::ErrorKind;
 
 use crate::brokers::{ack, broker_with, consumer, finish, idle, names, open, send, send_in_the_end, take, to};

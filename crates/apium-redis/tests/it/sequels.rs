@@ -7,17 +7,17 @@ use std::time::Duration;
 use apium_peers::proxy::Proxy;
 use apium_peers::redis::{Commands, Connection};
 use apium_peers::redis_server::{RedisServer, fresh_database};
-use apium_protocol::json::Json;
-use apium_protocol::record::{GroupDocument, ResultTuple};
-use apium_protocol::state::State;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::{GroupDocument, ResultTuple};
+use apium_protocol::result::state::State;
 use apium_redis::{RedisBackend, RedisBroker, RedisDriver};
 use apium_transport::address::Address;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
-use apium_transport::chord::{ChordHeader, ChordPart, ChordProgress, FailedPart};
-use apium_transport::consumer::{Consumer, Delivery, Disposition, Settle, Settlement};
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::backend::chord::{ChordHeader, ChordPart, ChordProgress, FailedPart};
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::{Consumer, Delivery, Disposition, Settle, Settlement};
+use apium_transport::broker::follow_ups::{PartEnd, Rest, Sequel};
 use apium_transport::error::{ErrorKind, Result};
-use apium_transport::sequel::{PartEnd, Rest, Sequel};
 
 use crate::brokers::{consumer, finish, keys, names, options, send, spec, take, to};
 use crate::kit::{connection, mark, record, soon};
@@ -111,7 +111,7 @@ pub(crate) fn listed(redis: &mut Connection, list: &str) -> Vec<String> {
     let all: Vec<String> = redis.lrange(list, 0, -1).unwrap();
     let body = |envelope: &String| {
         let envelope: serde_json::Value = serde_json::from_str(envelope).unwrap();
-        String::from_utf8(apium_protocol::base64::decode(envelope["body"].as_str().unwrap()).unwrap()).unwrap()
+        String::from_utf8(apium_protocol::json::base64::decode(envelope["body"].as_str().unwrap()).unwrap()).unwrap()
     };
     all.iter().rev().map(body).collect()
 }
@@ -428,7 +428,7 @@ async fn what_becomes_of_the_delivery_waits_for_the_body() {
         assert_eq!(redis.zcard::<_, usize>("unacked_index").unwrap(), 1);
         told(came)
     });
-    let reason = apium_transport::dead::DeadReason { code: "rejected", text: "no".to_owned() };
+    let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
     let mut settlement = end(Some(&batch[0]), part("g", "a", 0, "1"), seen);
     settlement.delivery = Some((batch[0].receipt.clone(), Settle::Reject(Disposition::Dead(reason))));
     settle(&*consumer, vec![settlement]).await.unwrap();

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::state::State;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
-use apium_transport::consumer::ConsumeSpec;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{LEASE, ack, broker, consumer, finish, hasty, names, send, send_in_the_end, spec, take, to};

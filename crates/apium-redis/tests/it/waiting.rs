@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use apium_peers::redis::{Commands, Connection, Script, Value, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
-use apium_transport::broker::Broker as _;
-use apium_transport::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::error::ErrorKind;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -63,9 +63,11 @@ struct Sent {
 }
 
 fn counted(lines: &[String]) -> Sent {
-    let claim = hash(include_str!("../../src/scripts/claim.lua"));
-    let settle =
-        hash(concat!(include_str!("../../src/scripts/record.lua"), include_str!("../../src/scripts/settle.lua")));
+    let claim = hash(include_str!("../../src/scripts/lua/claim.lua"));
+    let settle = hash(concat!(
+        include_str!("../../src/scripts/lua/record.lua"),
+        include_str!("../../src/scripts/lua/settle.lua")
+    ));
     let mut sent = Sent::default();
     let mut claimed: HashMap<String, bool> = HashMap::new();
     for line in lines {

@@ -3,9 +3,9 @@
 use apium_peers::proxy::Proxy;
 use apium_peers::redis::{Commands, Connection, cmd, pipe};
 use apium_peers::redis_server::RedisServer;
-use apium_protocol::state::State;
+use apium_protocol::result::state::State;
 use apium_redis::RedisBackend;
-use apium_transport::backend::{ResultBackend as _, ResultStream};
+use apium_transport::backend::backend::{ResultBackend as _, ResultStream};
 use apium_transport::error::ErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
 

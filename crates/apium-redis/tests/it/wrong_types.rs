@@ -3,11 +3,11 @@
 
 use apium_peers::redis::{Commands, Connection};
 use apium_peers::redis_server::{RedisServer, fresh_database};
-use apium_protocol::state::State;
+use apium_protocol::result::state::State;
 use apium_redis::RedisBroker;
-use apium_transport::backend::ResultBackend as _;
-use apium_transport::broker::Broker as _;
-use apium_transport::consumer::Consumer;
+use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::Consumer;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{
@@ -151,7 +151,8 @@ async fn settling_puts_back_what_it_cannot_end() {
     send(&broker, "q", &["a", "b"]).await;
     let batch = take(&mut consumer, 2).await;
     spoil(&mut redis, "q");
-    let requeue = |at: usize| vec![(batch[at].receipt.clone(), apium_transport::consumer::Disposition::Requeue)];
+    let requeue =
+        |at: usize| vec![(batch[at].receipt.clone(), apium_transport::broker::consumer::Disposition::Requeue)];
     assert_names(&consumer.acker().reject(requeue(0)).await.unwrap_err(), "q");
     assert_eq!(redis.zcard::<_, usize>("unacked_index").unwrap(), 2);
     mend(&mut redis, "q");
@@ -178,8 +179,9 @@ async fn keys_of_apiums_own() {
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["m"]).await;
     let batch = take(&mut consumer, 1).await;
-    let reason = apium_transport::dead::DeadReason { code: "rejected", text: "no".to_owned() };
-    let dead = || vec![(batch[0].receipt.clone(), apium_transport::consumer::Disposition::Dead(reason.clone()))];
+    let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
+    let dead =
+        || vec![(batch[0].receipt.clone(), apium_transport::broker::consumer::Disposition::Dead(reason.clone()))];
     spoil(&mut redis, "_apium.dead");
     assert_names(&consumer.acker().reject(dead()).await.unwrap_err(), "_apium.dead");
     mend(&mut redis, "_apium.dead");

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use apium_transport::error::{Error, ErrorKind};
 
-use crate::crash::reached;
-use crate::store::job::Committed;
-use crate::store::shared::Store;
-use crate::wake::bell::Ringer;
+use crate::crash_points::reached;
+use crate::store::request::Committed;
+use crate::store::store::Store;
+use crate::wake::ringer::Ringer;
 
 /// Commits that may wait for a flush before the writer waits itself.
 pub(crate) const AHEAD: usize = 64;

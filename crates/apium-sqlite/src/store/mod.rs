@@ -1,14 +1,13 @@
 //! One open file in one process: the threads that write and flush, the thread that reads, and the thread that attends to
 //! leases, doorbells and due times. Brokers and backends of the same file share it.
 
-mod attendant;
-mod doorbell;
-mod flusher;
-mod inbox;
-pub(crate) mod job;
-mod open;
-pub(crate) mod opened;
-mod reader;
-pub(crate) mod shared;
+pub(crate) mod flusher;
+pub(crate) mod inbox;
+pub(crate) mod open;
+pub(crate) mod request;
+pub(crate) mod result_row;
+pub(crate) mod schema;
+pub(crate) mod store;
+pub(crate) mod topology;
 pub(crate) mod transaction;
-mod writer;
+pub(crate) mod writer;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::errors::explain;
 use crate::options::Options;
-use crate::schema;
+use crate::store::schema;
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the file.
 const CHECKPOINT_PAGES: u32 = 4000;

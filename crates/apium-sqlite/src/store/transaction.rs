@@ -6,8 +6,8 @@ use std::time::Duration;
 use apium_transport::error::Error;
 use rusqlite::Connection;
 
-use crate::record::Record;
-use crate::topology::Known;
+use crate::store::result_row::Record;
+use crate::store::topology::Known;
 
 /// Why a request cannot be done.
 #[derive(Debug)]

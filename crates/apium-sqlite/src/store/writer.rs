@@ -5,15 +5,15 @@ use std::collections::VecDeque;
 
 use rusqlite::Connection;
 
-use crate::crash::reached;
+use crate::crash_points::reached;
 use crate::errors::explain;
 use crate::options::Synchronous;
 use crate::store::flusher::AHEAD;
-use crate::store::job::{Committed, Job};
-use crate::store::shared::Store;
+use crate::store::request::{Committed, Job};
+use crate::store::store::Store;
+use crate::store::topology::Known;
 use crate::store::transaction::{Effects, Tx};
-use crate::topology::Known;
-use crate::wake::bell::Ringer;
+use crate::wake::ringer::Ringer;
 
 /// Rows after which a transaction takes in no further request.
 const ENOUGH_ROWS: usize = 4096;

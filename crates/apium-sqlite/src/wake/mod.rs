@@ -1,4 +1,5 @@
 //! Who learns of a commit, and how.
 
-pub(crate) mod bell;
-pub(crate) mod signals;
+pub(crate) mod doorbell;
+pub(crate) mod ringer;
+pub(crate) mod waker;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_protocol::json::Json;
-use apium_protocol::state::State;
-use apium_transport::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use apium_protocol::json::text::Json;
+use apium_protocol::result::state::State;
+use apium_transport::backend::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
+use apium_transport::broker::consumer::{Receipt, Settle, Settlement};
+use apium_transport::broker::follow_ups::{PartEnd, Rest, Sequel};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
-use apium_transport::consumer::{Receipt, Settle, Settlement};
-use apium_transport::sequel::{PartEnd, Rest, Sequel};
 use jiff::Timestamp;
 use rusqlite::Connection;
 
@@ -110,7 +110,7 @@ async fn an_older_file_gets_what_it_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let older = Connection::open(&path).unwrap();
-    older.execute_batch(include_str!("../../src/schema.sql")).unwrap();
+    older.execute_batch(include_str!("../../src/store/schema.sql")).unwrap();
     older.execute_batch("PRAGMA application_id = 0x41706975; PRAGMA user_version = 1").unwrap();
     older
         .execute_batch(

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use apium_sqlite::crash;
-use apium_transport::chord::{ChordEnd, ChordProgress};
+use apium_sqlite::crash_points;
+use apium_transport::backend::chord::{ChordEnd, ChordProgress};
+use apium_transport::broker::consumer::{Receipt, Settle, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
-use apium_transport::consumer::{Receipt, Settle, Settlement};
 
 use crate::chords::{Body, ends, header, part};
 use crate::kit::{id_of, open, receipts, soon, spec, to};
@@ -27,12 +27,12 @@ fn child() {
     runtime.block_on(async {
         let handles = open(Path::new(&file), &Clock::system()).await;
         if OF_PARTS.contains(&point.as_str()) {
-            crash::arm(&point, 1);
+            crash_points::arm(&point, 1);
             return end_by_parts(&handles).await;
         }
         let mut consumer = handles.broker.consume(spec("q", "dying@h", 0)).await.unwrap();
         let held = receipts(&soon("the message", consumer.next(1)).await.unwrap());
-        crash::arm(&point, 1);
+        crash_points::arm(&point, 1);
         let settled = consumer.acker().atomic().unwrap().settle(vec![last(&held[0])]).await;
         panic!("it was to die at {point}, and settled: {settled:?}");
     });
@@ -86,7 +86,7 @@ async fn ready(handles: &Handles, queue: &str) -> u64 {
 #[tokio::test]
 async fn a_settlement_is_done_whole_or_not_at_all() {
     let (mut done, mut undone) = (0, 0);
-    for point in crash::POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
+    for point in crash_points::POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
         let (_folder, path) = begun().await;
         dies(&path, point);
         let handles = open(&path, &Clock::system()).await;

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use apium_protocol::headers::Headers;
-use apium_protocol::message::Message;
-use apium_protocol::properties::Properties;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
 use apium_sqlite::SqliteDriver;
 use apium_transport::address::Address;
+use apium_transport::broker::consumer::{ConsumeSpec, Content, Delivery, Receipt};
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
-use apium_transport::consumer::{ConsumeSpec, Content, Delivery, Receipt};
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::Result;
-use apium_transport::outgoing::Outgoing;
 
 pub(crate) fn address(path: &Path) -> Address {
     Address::parse(&format!("sqlite://{}", path.display())).unwrap()

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::backend::SharedBackend;
-use crate::broker::SharedBroker;
+use crate::backend::backend::SharedBackend;
+use crate::broker::broker::SharedBroker;
+use crate::broker::consumer::{ConsumeSpec, Consumer};
 use crate::clock::Clock;
-use crate::consumer::{ConsumeSpec, Consumer};
 
 /// One more pair of handles on the same store, as another process would have.
 pub struct Handles {
@@ -88,7 +88,7 @@ impl Fixture {
     }
 
     /// Opens the same store again, where the driver can.
-    pub(super) async fn reopen(&self) -> Option<Handles> {
+    pub(crate) async fn reopen(&self) -> Option<Handles> {
         match &self.reopen {
             Some(reopen) => Some(reopen().await),
             None => None,
@@ -96,7 +96,7 @@ impl Fixture {
     }
 
     /// Puts bytes that are no message on a queue; says whether the driver can.
-    pub(super) async fn plant(&self, queue: &str, raw: &'static [u8], reason: &str) -> bool {
+    pub(crate) async fn plant(&self, queue: &str, raw: &'static [u8], reason: &str) -> bool {
         match &self.plant {
             Some(plant) => {
                 plant(queue.to_owned(), Bytes::from_static(raw), reason.to_owned()).await;
@@ -107,17 +107,17 @@ impl Fixture {
     }
 
     /// A span that is long against what a case does: it only passes by [`pass`](Self::pass).
-    pub(super) fn tick(&self) -> Duration {
+    pub(crate) fn tick(&self) -> Duration {
         if self.clock.is_manual() { Duration::from_secs(60) } else { Duration::from_millis(500) }
     }
 
     /// The instant `span` from now.
-    pub(super) fn after(&self, span: Duration) -> Timestamp {
+    pub(crate) fn after(&self, span: Duration) -> Timestamp {
         self.clock.now().saturating_add(span).unwrap_or(Timestamp::MAX)
     }
 
     /// Lets time pass: turns the manual clock, or waits on the machine's.
-    pub(super) async fn pass(&self, span: Duration) {
+    pub(crate) async fn pass(&self, span: Duration) {
         match self.clock.is_manual() {
             true => self.clock.advance(span),
             false => self.clock.sleep(span).await,
@@ -125,13 +125,13 @@ impl Fixture {
     }
 
     /// Kills a consumer: no close, no more sign of life, its lease runs out.
-    pub(super) async fn kill(&self, consumer: Box<dyn Consumer>) {
+    pub(crate) async fn kill(&self, consumer: Box<dyn Consumer>) {
         drop(consumer);
         self.pass(self.lease * 2).await;
     }
 
     /// What a case consumes with: no prefetch limit, no crash limit.
-    pub(super) fn spec(&self, queues: &[&str]) -> ConsumeSpec {
+    pub(crate) fn spec(&self, queues: &[&str]) -> ConsumeSpec {
         ConsumeSpec {
             queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
             node: "case@conformance".to_owned(),
@@ -142,12 +142,12 @@ impl Fixture {
     }
 
     /// A consumer of `queues`.
-    pub(super) async fn consumer(&self, queues: &[&str]) -> Box<dyn Consumer> {
+    pub(crate) async fn consumer(&self, queues: &[&str]) -> Box<dyn Consumer> {
         self.broker.consume(self.spec(queues)).await.expect("could not consume")
     }
 
     /// A consumer of `queue` that may hold `prefetch` deliveries.
-    pub(super) async fn limited(&self, queue: &str, prefetch: usize) -> Box<dyn Consumer> {
+    pub(crate) async fn limited(&self, queue: &str, prefetch: usize) -> Box<dyn Consumer> {
         let spec = ConsumeSpec { prefetch, ..self.spec(&[queue]) };
         self.broker.consume(spec).await.expect("could not consume")
     }

@@ -1,6 +1,6 @@
 //! Several handles on one store, as several processes have.
 
-use apium_protocol::state::State;
+use apium_protocol::result::state::State;
 use futures_util::StreamExt;
 
 use crate::conformance::fixture::Fixture;

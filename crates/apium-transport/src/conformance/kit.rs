@@ -3,25 +3,25 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::message::Message;
-use apium_protocol::record::ResultDocument;
-use apium_protocol::state::State;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::state::State;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use crate::backend::{ResultRecord, RunMark};
-use crate::broker::{QueueStats, SharedBroker};
+use crate::backend::backend::{ResultRecord, RunMark};
+use crate::broker::broker::{QueueStats, SharedBroker};
+use crate::broker::consumer::{Consumer, Content, Delivery, Disposition, Receipt};
+use crate::broker::dead_set::DeadReason;
+use crate::broker::outgoing::Outgoing;
 use crate::conformance::fixture::Fixture;
-use crate::consumer::{Consumer, Content, Delivery, Disposition, Receipt};
-use crate::dead::DeadReason;
 use crate::error::{ErrorKind, Result};
-use crate::outgoing::Outgoing;
 
 /// Waits for something that has to happen soon.
-pub(super) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
     const BOUND: Duration = Duration::from_secs(20);
     let started = Instant::now();
     let happened = tokio::time::timeout(BOUND, happens).await;
@@ -31,7 +31,7 @@ pub(super) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
 }
 
 /// Runs two futures together. Each is polled only when it was itself woken, so that a wake that is missing shows.
-pub(super) async fn join<'a, A: 'a, B: 'a>(
+pub(crate) async fn join<'a, A: 'a, B: 'a>(
     first: impl Future<Output = A> + 'a,
     second: impl Future<Output = B> + 'a,
 ) -> (A, B) {
@@ -45,7 +45,7 @@ pub(super) async fn join<'a, A: 'a, B: 'a>(
 }
 
 /// A task message whose id and body are `name`.
-pub(super) fn message(name: &str) -> Message {
+pub(crate) fn message(name: &str) -> Message {
     let mut message = Message::default();
     message.headers.task = Some("tasks.case".into());
     message.headers.id = Some(TaskId::from(name));
@@ -55,35 +55,35 @@ pub(super) fn message(name: &str) -> Message {
 }
 
 /// A message on its way to `queue`.
-pub(super) fn to(queue: &str, name: &str) -> Outgoing {
+pub(crate) fn to(queue: &str, name: &str) -> Outgoing {
     Outgoing::to_queue(queue, message(name))
 }
 
 /// A message on its way to an exchange.
-pub(super) fn through(exchange: &str, key: &str, name: &str) -> Outgoing {
+pub(crate) fn through(exchange: &str, key: &str, name: &str) -> Outgoing {
     Outgoing { exchange: exchange.into(), routing_key: key.into(), message: message(name), eta: None }
 }
 
 /// A message on its way to `queue`, with a priority.
-pub(super) fn with_priority(queue: &str, name: &str, priority: u8) -> Outgoing {
+pub(crate) fn with_priority(queue: &str, name: &str, priority: u8) -> Outgoing {
     let mut out = to(queue, name);
     out.message.properties.priority = Some(priority);
     out
 }
 
 /// `prefix0`, `prefix1`, …
-pub(super) fn numbered(prefix: &str, count: usize) -> Vec<String> {
+pub(crate) fn numbered(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}{n}")).collect()
 }
 
 /// Publishes messages of these names to `queue`, in one batch.
-pub(super) async fn send<S: AsRef<str>>(broker: &SharedBroker, queue: &str, names: &[S]) {
+pub(crate) async fn send<S: AsRef<str>>(broker: &SharedBroker, queue: &str, names: &[S]) {
     let batch = names.iter().map(|name| to(queue, name.as_ref())).collect();
     broker.publish(batch).await.expect("could not publish");
 }
 
 /// Waits for one batch.
-pub(super) async fn next(consumer: &mut Box<dyn Consumer>, max: usize) -> Vec<Delivery> {
+pub(crate) async fn next(consumer: &mut Box<dyn Consumer>, max: usize) -> Vec<Delivery> {
     let batch = soon("the next delivery", consumer.next(max)).await.expect("could not take the next delivery");
     assert!(!batch.is_empty(), "next returned no delivery");
     assert!(batch.len() <= max, "next({max}) returned {} deliveries", batch.len());
@@ -91,7 +91,7 @@ pub(super) async fn next(consumer: &mut Box<dyn Consumer>, max: usize) -> Vec<De
 }
 
 /// Waits until `count` deliveries came.
-pub(super) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
+pub(crate) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
         all.extend(next(consumer, count - all.len()).await);
@@ -100,7 +100,7 @@ pub(super) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<
 }
 
 /// Asserts that `queue` holds nothing for this consumer but what is sent now: a message sent last comes alone.
-pub(super) async fn nothing_else(broker: &SharedBroker, queue: &str, consumer: &mut Box<dyn Consumer>) {
+pub(crate) async fn nothing_else(broker: &SharedBroker, queue: &str, consumer: &mut Box<dyn Consumer>) {
     let sentinel = format!("sentinel-{}", TaskId::random());
     send(broker, queue, &[&sentinel]).await;
     let batch = next(consumer, 100).await;
@@ -109,7 +109,7 @@ pub(super) async fn nothing_else(broker: &SharedBroker, queue: &str, consumer: &
 }
 
 /// The message of a delivery.
-pub(super) fn content(delivery: &Delivery) -> &Message {
+pub(crate) fn content(delivery: &Delivery) -> &Message {
     match &delivery.content {
         Content::Message(message) => message,
         Content::Unreadable { reason, .. } => panic!("a message came out unreadable: {reason}"),
@@ -117,33 +117,33 @@ pub(super) fn content(delivery: &Delivery) -> &Message {
 }
 
 /// The names of delivered messages.
-pub(super) fn names(batch: &[Delivery]) -> Vec<String> {
+pub(crate) fn names(batch: &[Delivery]) -> Vec<String> {
     batch.iter().map(|delivery| String::from_utf8_lossy(&content(delivery).body).into_owned()).collect()
 }
 
 /// Their receipts.
-pub(super) fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
+pub(crate) fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
     batch.iter().map(|delivery| delivery.receipt.clone()).collect()
 }
 
 /// Acks deliveries.
-pub(super) async fn ack(consumer: &dyn Consumer, batch: &[Delivery]) {
+pub(crate) async fn ack(consumer: &dyn Consumer, batch: &[Delivery]) {
     consumer.acker().ack(receipts(batch)).await.expect("could not ack");
 }
 
 /// Rejects deliveries, all in the same way.
-pub(super) async fn reject(consumer: &dyn Consumer, batch: &[Delivery], how: &Disposition) {
+pub(crate) async fn reject(consumer: &dyn Consumer, batch: &[Delivery], how: &Disposition) {
     let batch = receipts(batch).into_iter().map(|receipt| (receipt, how.clone())).collect();
     consumer.acker().reject(batch).await.expect("could not reject");
 }
 
 /// A reason for the dead set.
-pub(super) fn reason(text: &str) -> Disposition {
+pub(crate) fn reason(text: &str) -> Disposition {
     Disposition::Dead(DeadReason { code: "rejected", text: text.to_owned() })
 }
 
 /// Asserts that an operation failed for these lost receipts, and that it names them.
-pub(super) fn assert_lost(result: Result<()>, lost: &[Receipt]) {
+pub(crate) fn assert_lost(result: Result<()>, lost: &[Receipt]) {
     let error = result.expect_err("a lost receipt was settled");
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
     for receipt in lost {
@@ -152,7 +152,7 @@ pub(super) fn assert_lost(result: Result<()>, lost: &[Receipt]) {
 }
 
 /// The counts of a queue; zeros when it is not known.
-pub(super) async fn stats(f: &Fixture, queue: &str) -> QueueStats {
+pub(crate) async fn stats(f: &Fixture, queue: &str) -> QueueStats {
     let admin = f.broker.queues().expect("no queue administration");
     let all = admin.stats().await.expect("could not count the queues");
     let missing = || QueueStats { queue: queue.to_owned(), ..QueueStats::default() };
@@ -160,13 +160,13 @@ pub(super) async fn stats(f: &Fixture, queue: &str) -> QueueStats {
 }
 
 /// Waits until the counts of `queue` are (ready, unacked, parked).
-pub(super) async fn assert_counts(f: &Fixture, queue: &str, wanted: (u64, u64, u64)) {
+pub(crate) async fn assert_counts(f: &Fixture, queue: &str, wanted: (u64, u64, u64)) {
     let found = stats(f, queue).await;
     assert_eq!((found.ready, found.unacked, found.parked), wanted, "(ready, unacked, parked) of {queue}");
 }
 
 /// A result document.
-pub(super) fn document(id: &str, state: State, result: &str) -> ResultDocument {
+pub(crate) fn document(id: &str, state: State, result: &str) -> ResultDocument {
     ResultDocument {
         task_id: TaskId::from(id),
         state,
@@ -182,18 +182,18 @@ pub(super) fn document(id: &str, state: State, result: &str) -> ResultDocument {
 }
 
 /// A record that is kept for ever.
-pub(super) fn record(id: &str, state: State, run: Option<RunMark>) -> ResultRecord {
+pub(crate) fn record(id: &str, state: State, run: Option<RunMark>) -> ResultRecord {
     let result = state.to_string();
     ResultRecord { document: document(id, state, &result), run, ttl: None }
 }
 
 /// The mark of a run.
-pub(super) fn mark(retries: u32, delivery: u64) -> Option<RunMark> {
+pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunMark> {
     Some(RunMark { retries, delivery })
 }
 
 /// The stored state of a task.
-pub(super) async fn state_of(f: &Fixture, id: &str) -> Option<State> {
+pub(crate) async fn state_of(f: &Fixture, id: &str) -> Option<State> {
     let found = f.backend.fetch(&[TaskId::from(id)]).await.expect("could not fetch");
     assert_eq!(found.len(), 1, "fetch of one id returned {} answers", found.len());
     found.into_iter().flatten().next().map(|document| document.state)

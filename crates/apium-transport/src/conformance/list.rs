@@ -4,18 +4,20 @@
 /// function without arguments that returns a fresh [`Fixture`](crate::conformance::Fixture).
 #[macro_export]
 macro_rules! conformance_tests {
-    (@cases $make:path, $module:ident: $($case:ident)*) => {
+    (@cases $make:path, $module:ident in $($room:ident)::+: $($case:ident)*) => {
         mod $module {
+            use $crate::$($room)::+::$module as cases;
+
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    $crate::conformance::$module::$case($make().await).await;
+                    cases::$case($make().await).await;
                 }
             )*
         }
     };
     ($make:path) => {
-        $crate::conformance_tests! { @cases $make, publishing:
+        $crate::conformance_tests! { @cases $make, publishing in conformance::broker:
             a_batch_keeps_its_order
             single_messages_keep_their_order
             priorities_are_honoured
@@ -29,7 +31,7 @@ macro_rules! conformance_tests {
             odd_names_are_carried
             many_publishers_keep_each_ones_order
         }
-        $crate::conformance_tests! { @cases $make, routing:
+        $crate::conformance_tests! { @cases $make, routing in conformance::broker:
             the_default_exchange_makes_the_queue
             a_declared_queue_has_its_own_exchange
             a_direct_exchange_routes_by_equal_keys
@@ -40,7 +42,7 @@ macro_rules! conformance_tests {
             a_message_that_goes_nowhere_is_an_error
             what_nobody_listens_to_is_dropped
         }
-        $crate::conformance_tests! { @cases $make, consuming:
+        $crate::conformance_tests! { @cases $make, consuming in conformance::broker:
             next_waits_for_a_message
             max_is_honoured
             prefetch_is_honoured
@@ -59,7 +61,7 @@ macro_rules! conformance_tests {
             close_wakes_another
             what_a_dead_consumer_held_comes_again
         }
-        $crate::conformance_tests! { @cases $make, settling:
+        $crate::conformance_tests! { @cases $make, settling in conformance::broker:
             an_ack_is_final
             requeue_brings_it_again
             requeue_wakes_another
@@ -72,7 +74,7 @@ macro_rules! conformance_tests {
             a_closed_consumer_settles_nothing
             the_late_ack_of_a_dead_consumer_is_refused
         }
-        $crate::conformance_tests! { @cases $make, crashes:
+        $crate::conformance_tests! { @cases $make, crashes in conformance::broker:
             a_crashing_message_is_quarantined
             what_was_only_prefetched_does_not_count
             only_begun_runs_count
@@ -81,7 +83,7 @@ macro_rules! conformance_tests {
             beginning_twice_counts_once
             a_replay_forgets_the_crashes
         }
-        $crate::conformance_tests! { @cases $make, parking:
+        $crate::conformance_tests! { @cases $make, delaying in conformance::broker:
             an_eta_is_never_early
             a_due_eta_wakes_who_waits
             an_earlier_eta_is_noticed
@@ -90,7 +92,7 @@ macro_rules! conformance_tests {
             parked_messages_hold_up_nothing
             an_eta_survives_its_consumer
         }
-        $crate::conformance_tests! { @cases $make, admin:
+        $crate::conformance_tests! { @cases $make, admin in conformance::broker:
             stats_count_everything
             peek_leaves_everything
             purge_leaves_what_is_delivered
@@ -98,7 +100,7 @@ macro_rules! conformance_tests {
             a_missing_queue_is_empty
             consumers_are_counted_by_node
         }
-        $crate::conformance_tests! { @cases $make, deadletters:
+        $crate::conformance_tests! { @cases $make, dead_letters in conformance::broker:
             a_letter_says_everything
             what_was_acked_can_be_kept
             letters_are_listed_by_page
@@ -108,7 +110,7 @@ macro_rules! conformance_tests {
             remove_deletes_letters
             unreadable_bytes_are_kept_as_they_are
         }
-        $crate::conformance_tests! { @cases $make, results:
+        $crate::conformance_tests! { @cases $make, results in conformance::backend:
             fetch_answers_each_id
             a_document_comes_out_as_it_went_in
             ten_megabytes_are_kept
@@ -121,7 +123,7 @@ macro_rules! conformance_tests {
             forget_deletes
             groups_are_saved
         }
-        $crate::conformance_tests! { @cases $make, watching:
+        $crate::conformance_tests! { @cases $make, watching in conformance::backend:
             a_late_watcher_sees_the_ready_state
             a_watcher_sees_the_state_of_now
             a_watcher_sees_states_in_order
@@ -131,7 +133,7 @@ macro_rules! conformance_tests {
             no_ready_state_is_missed
             watchers_do_not_disturb_each_other
         }
-        $crate::conformance_tests! { @cases $make, atomic:
+        $crate::conformance_tests! { @cases $make, atomic in conformance::backend:
             everything_is_done_together
             a_lost_receipt_drops_its_own_parts
             a_refused_record_is_left_out
@@ -139,7 +141,7 @@ macro_rules! conformance_tests {
             a_settlement_wakes_who_waits
             another_store_is_another
         }
-        $crate::conformance_tests! { @cases $make, chords:
+        $crate::conformance_tests! { @cases $make, chords in conformance::backend:
             the_last_part_brings_all_results
             parts_without_a_place_come_last
             a_part_counts_once
@@ -161,7 +163,7 @@ macro_rules! conformance_tests {
             a_part_that_may_be_the_last_is_told_so
             of_many_callers_none_counts_the_last_part_unasked
         }
-        $crate::conformance_tests! { @cases $make, sequels:
+        $crate::conformance_tests! { @cases $make, follow_ups in conformance:
             a_sequel_is_done_with_its_settlement
             the_last_part_takes_the_rest_with_it
             a_copy_of_a_part_sends_nothing
@@ -177,7 +179,7 @@ macro_rules! conformance_tests {
             a_body_wakes_who_waits
             handles_send_one_body
         }
-        $crate::conformance_tests! { @cases $make, handles:
+        $crate::conformance_tests! { @cases $make, handles in conformance:
             handles_share_queues
             handles_wake_each_other
             handles_see_each_others_etas
@@ -185,7 +187,7 @@ macro_rules! conformance_tests {
             handles_share_results
             closing_one_handle_leaves_the_others
         }
-        $crate::conformance_tests! { @cases $make, closing:
+        $crate::conformance_tests! { @cases $make, closing in conformance::broker:
             a_closed_broker_says_so
             closing_ends_a_wait
             a_closed_backend_says_so
@@ -201,24 +203,25 @@ mod tests {
     fn every_case_is_listed() {
         let list = include_str!("list.rs");
         for (module, source) in [
-            ("publishing", include_str!("publishing.rs")),
-            ("routing", include_str!("routing.rs")),
-            ("consuming", include_str!("consuming.rs")),
-            ("settling", include_str!("settling.rs")),
-            ("crashes", include_str!("crashes.rs")),
-            ("parking", include_str!("parking.rs")),
-            ("admin", include_str!("admin.rs")),
-            ("deadletters", include_str!("deadletters.rs")),
-            ("results", include_str!("results.rs")),
-            ("watching", include_str!("watching.rs")),
-            ("atomic", include_str!("atomic.rs")),
-            ("chords", include_str!("chords.rs")),
-            ("sequels", include_str!("sequels.rs")),
+            ("publishing", include_str!("broker/publishing.rs")),
+            ("routing", include_str!("broker/routing.rs")),
+            ("consuming", include_str!("broker/consuming.rs")),
+            ("settling", include_str!("broker/settling.rs")),
+            ("crashes", include_str!("broker/crashes.rs")),
+            ("delaying", include_str!("broker/delaying.rs")),
+            ("admin", include_str!("broker/admin.rs")),
+            ("dead_letters", include_str!("broker/dead_letters.rs")),
+            ("results", include_str!("backend/results.rs")),
+            ("watching", include_str!("backend/watching.rs")),
+            ("atomic", include_str!("backend/atomic.rs")),
+            ("chords", include_str!("backend/chords.rs")),
+            ("follow_ups", include_str!("follow_ups.rs")),
             ("handles", include_str!("handles.rs")),
-            ("closing", include_str!("closing.rs")),
+            ("closing", include_str!("broker/closing.rs")),
         ] {
-            let of_module = format!("@cases $make, {module}:");
+            let of_module = format!("@cases $make, {module} in ");
             let own = list.split(of_module.as_str()).nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+            let own = own.split_once(": ").or(own.split_once(":\n")).unwrap().1;
             let listed: Vec<&str> = own.split_whitespace().collect();
             let written: Vec<&str> =
                 source.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split('(').next()).collect();

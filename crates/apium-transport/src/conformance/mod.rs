@@ -13,23 +13,12 @@
 
 #![expect(clippy::expect_used, reason = "a case fails by panicking")]
 
-pub mod admin;
-pub mod atomic;
-pub mod chords;
-pub mod closing;
-pub mod consuming;
-pub mod crashes;
-pub mod deadletters;
-mod fixture;
+pub mod backend;
+pub mod broker;
+pub(crate) mod fixture;
+pub mod follow_ups;
 pub mod handles;
-mod kit;
-mod list;
-pub mod parking;
-pub mod publishing;
-pub mod results;
-pub mod routing;
-pub mod sequels;
-pub mod settling;
-pub mod watching;
+pub(crate) mod kit;
+pub(crate) mod list;
 
-pub use fixture::{Fixture, Handles};
+pub use crate::conformance::fixture::{Fixture, Handles};

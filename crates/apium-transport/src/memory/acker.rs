@@ -7,13 +7,14 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::address::Address;
-use crate::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
+use crate::broker::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
 use crate::error::Result;
-use crate::memory::later::Later;
-use crate::memory::name::closed;
-use crate::memory::name::{SCHEME, namespace};
-use crate::memory::settling::{self, Prepared};
-use crate::memory::store::{Store, World};
+use crate::memory::handle::closed;
+use crate::memory::handle::{SCHEME, namespace};
+use crate::memory::store::after_unlock::Later;
+use crate::memory::store::namespace::{Store, World};
+use crate::memory::store::settle;
+use crate::memory::store::settle::Prepared;
 
 /// Settles the deliveries of one [`MemoryConsumer`](crate::memory::MemoryConsumer).
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct MemoryAcker {
 }
 
 impl MemoryAcker {
-    pub(super) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64) -> Self {
+    pub(crate) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64) -> Self {
         Self { store, closed, id }
     }
 
@@ -68,7 +69,7 @@ impl MemoryAcker {
         let mut done = Ok(());
         let settled = self.each("settle", |world, now, later, lost| {
             let all = batch.len();
-            match settling::settle(world, self.id, batch, now, later) {
+            match settle::settle(world, self.id, batch, now, later) {
                 Ok(named) => *lost = named,
                 Err(error) => done = Err(error),
             }

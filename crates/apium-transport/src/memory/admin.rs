@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::broker::{QueueAdmin, QueueStats};
-use crate::consumer::Content;
+use crate::broker::broker::{QueueAdmin, QueueStats};
+use crate::broker::consumer::Content;
+use crate::broker::outgoing::Outgoing;
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
-use crate::memory::queue::{Letter, Queue};
-use crate::memory::store::World;
-use crate::outgoing::Outgoing;
+use crate::memory::store::namespace::World;
+use crate::memory::store::queue::{Letter, Queue};
 
 impl QueueAdmin for MemoryBroker {
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {

@@ -6,35 +6,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use apium_protocol::id::TaskId;
-use apium_protocol::record::{GroupDocument, ResultDocument};
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use futures_core::Stream;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
-use crate::chord::ChordStore;
+use crate::backend::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use crate::backend::chord::ChordStore;
 use crate::error::Result;
-use crate::memory::expiry::after;
-use crate::memory::later::Later;
-use crate::memory::name::closed;
-use crate::memory::results::{Group, News};
-use crate::memory::store::Store;
+use crate::memory::handle::closed;
+use crate::memory::store::after_unlock::Later;
+use crate::memory::store::expiry::after;
+use crate::memory::store::namespace::Store;
+use crate::memory::store::results::{Group, News};
 
 /// A result backend in this process.
 #[derive(Debug)]
 pub struct MemoryBackend {
-    pub(super) store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
     closed: Arc<AtomicBool>,
     address: Address,
 }
 
 impl MemoryBackend {
-    pub(super) fn new(store: Arc<Store>, address: Address) -> Self {
+    pub(crate) fn new(store: Arc<Store>, address: Address) -> Self {
         Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
     }
 
-    pub(super) fn check_open(&self, what: &str) -> Result<()> {
+    pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
             true => Err(closed(what)),
             false => Ok(()),

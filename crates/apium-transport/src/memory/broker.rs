@@ -6,32 +6,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
-use crate::consumer::{ConsumeSpec, Consumer};
-use crate::dead::DeadSet;
+use crate::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use crate::broker::consumer::{ConsumeSpec, Consumer};
+use crate::broker::dead_set::DeadSet;
+use crate::broker::outgoing::Outgoing;
+use crate::broker::topology::Topology;
 use crate::error::Result;
 use crate::memory::consumer::MemoryConsumer;
-use crate::memory::later::Later;
-use crate::memory::name::closed;
-use crate::memory::seat::Seat;
-use crate::memory::store::{Posting, Store};
-use crate::outgoing::Outgoing;
-use crate::topology::Topology;
+use crate::memory::handle::closed;
+use crate::memory::store::after_unlock::Later;
+use crate::memory::store::consumer_state::Seat;
+use crate::memory::store::namespace::{Posting, Store};
 
 /// A broker in this process. Beside the [`Broker`] trait it has the same operations without boxes.
 #[derive(Debug)]
 pub struct MemoryBroker {
-    pub(super) store: Arc<Store>,
-    pub(super) closed: Arc<AtomicBool>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) closed: Arc<AtomicBool>,
     address: Address,
 }
 
 impl MemoryBroker {
-    pub(super) fn new(store: Arc<Store>, address: Address) -> Self {
+    pub(crate) fn new(store: Arc<Store>, address: Address) -> Self {
         Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
     }
 
-    pub(super) fn check_open(&self, what: &str) -> Result<()> {
+    pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
             true => Err(closed(what)),
             false => Ok(()),

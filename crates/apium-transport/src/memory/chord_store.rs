@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use crate::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use crate::error::Result;
 use crate::memory::backend::MemoryBackend;
-use crate::memory::chords::Changes;
-use crate::memory::store::World;
+use crate::memory::store::chords::Changes;
+use crate::memory::store::namespace::World;
 
 impl ChordStore for MemoryBackend {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {

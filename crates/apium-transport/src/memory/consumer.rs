@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::consumer::{Acker, Consumer, Delivery};
+use crate::broker::consumer::{Acker, Consumer, Delivery};
 use crate::error::Result;
 use crate::memory::acker::MemoryAcker;
-use crate::memory::later::Later;
-use crate::memory::name::closed;
-use crate::memory::store::{Store, Taken};
+use crate::memory::handle::closed;
+use crate::memory::store::after_unlock::Later;
+use crate::memory::store::namespace::{Store, Taken};
 
 /// A consumer in this process. Dropping it without [`close`](Consumer::close) is taken for the death of its worker: what it
 /// holds is delivered again, and runs that had begun count a crash.
@@ -43,7 +43,7 @@ impl Drop for Wait<'_> {
 }
 
 impl MemoryConsumer {
-    pub(super) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64, wake: Arc<Notify>) -> Self {
         let acker = Arc::new(MemoryAcker::new(store.clone(), closed.clone(), id));
         Self { store, closed, id, wake, acker, left: false }
     }

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::backend::SharedBackend;
-use crate::broker::SharedBroker;
+use crate::backend::backend::SharedBackend;
+use crate::broker::broker::SharedBroker;
 use crate::driver::{Driver, DriverOptions};
 use crate::error::Result;
 use crate::memory::backend::MemoryBackend;
 use crate::memory::broker::MemoryBroker;
-use crate::memory::later::Later;
-use crate::memory::name::{SCHEME, namespace};
-use crate::memory::store::Store;
+use crate::memory::handle::{SCHEME, namespace};
+use crate::memory::store::after_unlock::Later;
+use crate::memory::store::namespace::Store;
 
 /// Keeps everything in this process, under the scheme `memory`.
 ///

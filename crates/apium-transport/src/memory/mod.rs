@@ -4,28 +4,19 @@
 //! What a message passes on its way: `broker` (publish) → `routing` → `queue` → `consumer` (next) → `acker`.
 //! Nothing runs in the background: a waiting consumer itself sleeps until the next parked message is due.
 
-mod acker;
-mod admin;
-mod backend;
-mod broker;
-mod chord_store;
-mod chords;
-mod consumer;
-mod dead;
-mod driver;
-mod expiry;
-mod graveyard;
-mod later;
-mod name;
-mod queue;
-mod results;
-mod routing;
-mod seat;
-mod settling;
-mod store;
+pub(crate) mod acker;
+pub(crate) mod admin;
+pub(crate) mod backend;
+pub(crate) mod broker;
+pub(crate) mod chord_store;
+pub(crate) mod consumer;
+pub(crate) mod dead_set;
+pub(crate) mod driver;
+pub(crate) mod handle;
+pub(crate) mod store;
 
-pub use acker::MemoryAcker;
-pub use backend::MemoryBackend;
-pub use broker::MemoryBroker;
-pub use consumer::MemoryConsumer;
-pub use driver::MemoryDriver;
+pub use crate::memory::acker::MemoryAcker;
+pub use crate::memory::backend::MemoryBackend;
+pub use crate::memory::broker::MemoryBroker;
+pub use crate::memory::consumer::MemoryConsumer;
+pub use crate::memory::driver::MemoryDriver;

@@ -5,21 +5,21 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
-use apium_transport::broker::QueueStats;
+use apium_transport::broker::broker::QueueStats;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
-use apium_transport::outgoing::Outgoing;
 use jiff::Timestamp;
 
 use crate::builder::parts;
 use crate::handle::WorkerHandle;
+use crate::health::probes::ProbeOptions;
 use crate::launch::{Options, launch};
+use crate::limits::rate_limit::Bucket;
 use crate::pool::kind::PoolKind;
-use crate::probes::ProbeOptions;
-use crate::rate_limit::Bucket;
-use crate::shutdown::StopKind;
+use crate::shutdown::shutdown::StopKind;
 use crate::testing::recorder::Recorder;
 
 /// How long a drain waits for a task that does not end, on the machine's clock.
@@ -51,7 +51,7 @@ impl Deref for TestApp {
 }
 
 impl TestApp {
-    pub(super) fn new(app: App, clock: Clock, recorder: Arc<Recorder>, concurrency: usize) -> Self {
+    pub(crate) fn new(app: App, clock: Clock, recorder: Arc<Recorder>, concurrency: usize) -> Self {
         Self { app, clock, recorder, concurrency, memory: Mutex::default() }
     }
 

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
 use apium_app::config::value::Value;
 use apium_app::error::Result;
-use apium_app::task::TaskType;
-use apium_app::task_impl::Task;
+use apium_app::task::class::Task;
+use apium_app::task::definition::TaskType;
 use apium_transport::clock::Clock;
 use apium_transport::driver::SharedDriver;
 use apium_transport::memory::MemoryDriver;
 use jiff::Timestamp;
 
-use crate::local::Local;
+use crate::eager::Local;
 use crate::testing::app::TestApp;
 use crate::testing::recorder::Recorder;
-use crate::testing::recording::RecordingDriver;
+use crate::testing::recording_driver::RecordingDriver;
 
 /// Gives `App` its test kit.
 pub trait AppTest: Sized {

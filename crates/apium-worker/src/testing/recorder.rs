@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use apium_transport::outgoing::Outgoing;
+use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 
 /// Notes everything that was published.
 #[derive(Debug, Default)]
-pub(super) struct Recorder(Mutex<Notes>);
+pub(crate) struct Recorder(Mutex<Notes>);
 
 #[derive(Debug, Default)]
 struct Notes {
@@ -21,7 +21,7 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
+    pub(crate) fn note<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
         let mut notes = self.lock();
         for outgoing in batch {
             notes.dues.extend(outgoing.eta);
@@ -29,19 +29,19 @@ impl Recorder {
         }
     }
 
-    pub(super) fn note_due(&self, due: Timestamp) {
+    pub(crate) fn note_due(&self, due: Timestamp) {
         self.lock().dues.insert(due);
     }
 
     /// The next instant after `now` at which something becomes due.
-    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let mut notes = self.lock();
         // What is past was seen.
         notes.dues = notes.dues.split_off(&now);
         notes.dues.iter().find(|due| **due > now).copied()
     }
 
-    pub(super) fn sent(&self, task: &str) -> Vec<Outgoing> {
+    pub(crate) fn sent(&self, task: &str) -> Vec<Outgoing> {
         let of_task = |outgoing: &&Outgoing| outgoing.message.headers.task.as_deref() == Some(task);
         self.lock().sent.iter().filter(of_task).cloned().collect()
     }

@@ -1,10 +1,10 @@
 //! Prefetch, early and late ack (scenario 8).
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::task_error::{TaskError, TaskResult};
-use apium_protocol::json::Json;
+use apium_protocol::json::text::Json;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -14,7 +14,7 @@ use crate::task;
 task!(Early = "early", [], async |ctx| gate(&ctx).await);
 task!(Late = "late", [acks_late: Some(true)], async |ctx| gate(&ctx).await);
 
-async fn gate(ctx: &apium_app::context::Ctx) -> TaskResult<Json> {
+async fn gate(ctx: &apium_app::context::context::Ctx) -> TaskResult<Json> {
     ctx.state::<Gate>().unwrap().pass().await;
     Ok(json(1))
 }

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::builtin_tasks::CHORD_PART;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send;
-use apium_protocol::id::TaskId;
-use apium_protocol::json::Json;
-use apium_protocol::record::ResultTuple;
-use apium_protocol::signature::Signature as WireSignature;
-use apium_transport::chord::{ChordHeader, ChordPart};
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultTuple;
+use apium_transport::backend::chord::{ChordHeader, ChordPart};
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
@@ -30,10 +30,13 @@ async fn app(notes: &Notes) -> TestApp {
     builder.register::<Again>().register::<Fails>().build().await.unwrap()
 }
 
-fn call<T: apium_app::task::TaskType>() -> apium_app::call::Call<apium_protocol::json::Json> {
-    let arguments = apium_app::arguments::Arguments { args: vec![json(1), json(2)], kwargs: Vec::new() };
-    let signature = apium_app::signature::Signature::<(), apium_protocol::json::Json>::of_def(T::def(), Ok(arguments));
-    apium_app::call::Call::of(signature)
+fn call<T: apium_app::task::definition::TaskType>() -> apium_app::call::call::Call<apium_protocol::json::text::Json> {
+    let arguments = apium_app::task::arguments::Arguments { args: vec![json(1), json(2)], kwargs: Vec::new() };
+    let signature = apium_app::signature::signature::Signature::<(), apium_protocol::json::text::Json>::of_def(
+        T::def(),
+        Ok(arguments),
+    );
+    apium_app::call::call::Call::of(signature)
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_transport::health::Health;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::handle::WorkerHandle;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_protocol::codecs::serializer::Serializer;
 use apium_protocol::error::Result as ProtocolResult;
-use apium_protocol::message::Message;
-use apium_protocol::value::Value;
-use apium_transport::outgoing::Outgoing;
+use apium_protocol::message::message::Message;
+use apium_protocol::value::value::Value;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 

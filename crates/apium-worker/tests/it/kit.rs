@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -12,11 +12,11 @@ use crate::task;
 task!(Parent = "parent", [], async |ctx| {
     ctx.state::<Notes>().unwrap().add("parent");
     for id in ["c1", "c2"] {
-        let call = apium_app::signature::Signature::<(), apium_protocol::json::Json>::of_def(
-            <Child as apium_app::task::TaskType>::def(),
-            Ok(apium_app::arguments::Arguments::default()),
+        let call = apium_app::signature::signature::Signature::<(), apium_protocol::json::text::Json>::of_def(
+            <Child as apium_app::task::definition::TaskType>::def(),
+            Ok(apium_app::task::arguments::Arguments::default()),
         );
-        let call = apium_app::call::Call::of(call).task_id(id).queue("other");
+        let call = apium_app::call::call::Call::of(call).task_id(id).queue("other");
         call.await.map_err(|error| TaskError::failure(error.to_string()))?;
     }
     Ok(json(1))

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::pool::kind::PoolKind;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::sync::Once;
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::builder::AppTest as _;
 
 use crate::rig::{json, send, until};

@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::context::Ctx;
-use apium_app::task::{Hooks, Returned};
+use apium_app::app::app::App;
+use apium_app::context::context::Ctx;
+use apium_app::task::definition::{Hooks, Returned};
 use apium_app::task_error::{TaskError, TaskResult};
-use apium_transport::backend::SharedBackend;
+use apium_transport::backend::backend::SharedBackend;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::builder::AppTest as _;
 use futures_util::future::BoxFuture;
 

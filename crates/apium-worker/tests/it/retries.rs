@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_app::failure::Failure;
-use apium_app::options::{Backoff, ErrorMatcher};
+use apium_app::options::task_options::{Backoff, ErrorMatcher};
 use apium_app::task_error::{Ending, TaskError};
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::{AppTest as _, TestBuilder};

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use apium_app::app::App;
-use apium_protocol::json::Json;
-use apium_protocol::record::ResultDocument;
-use apium_transport::broker::QueueStats;
+use apium_app::app::app::App;
+use apium_protocol::json::text::Json;
+use apium_protocol::result::document::ResultDocument;
+use apium_transport::broker::broker::QueueStats;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -14,32 +14,32 @@ use tokio::sync::Semaphore;
 #[macro_export]
 macro_rules! task {
     ($type:ident = $name:literal, [$($option:ident: $value:expr),*], async |$ctx:ident| $body:expr) => {
-        $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::Hooks::NONE,
-            ::apium_app::task::TaskFn::Async(|$ctx| ::std::boxed::Box::pin(async move { $body })));
+        $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::definition::Hooks::NONE,
+            ::apium_app::task::definition::TaskFn::Async(|$ctx| ::std::boxed::Box::pin(async move { $body })));
     };
     ($type:ident = $name:literal, [$($option:ident: $value:expr),*], hooks $hooks:expr, async |$ctx:ident| $body:expr) => {
         $crate::task!(@ $type, $name, [$($option: $value),*], true, $hooks,
-            ::apium_app::task::TaskFn::Async(|$ctx| ::std::boxed::Box::pin(async move { $body })));
+            ::apium_app::task::definition::TaskFn::Async(|$ctx| ::std::boxed::Box::pin(async move { $body })));
     };
     ($type:ident = $name:literal, [$($option:ident: $value:expr),*], fn |$ctx:ident| $body:expr) => {
-        $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::Hooks::NONE,
-            ::apium_app::task::TaskFn::Blocking(|$ctx| $body));
+        $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::definition::Hooks::NONE,
+            ::apium_app::task::definition::TaskFn::Blocking(|$ctx| $body));
     };
     ($type:ident = $name:literal, [$($option:ident: $value:expr),*], fn deaf |$ctx:ident| $body:expr) => {
-        $crate::task!(@ $type, $name, [$($option: $value),*], false, ::apium_app::task::Hooks::NONE,
-            ::apium_app::task::TaskFn::Blocking(|$ctx| $body));
+        $crate::task!(@ $type, $name, [$($option: $value),*], false, ::apium_app::task::definition::Hooks::NONE,
+            ::apium_app::task::definition::TaskFn::Blocking(|$ctx| $body));
     };
     (@ $type:ident, $name:literal, [$($option:ident: $value:expr),*], $takes_ctx:literal, $hooks:expr, $run:expr) => {
         struct $type;
-        impl ::apium_app::task::TaskType for $type {
-            type Output = ::apium_protocol::json::Json;
+        impl ::apium_app::task::definition::TaskType for $type {
+            type Output = ::apium_protocol::json::text::Json;
             type Args = ();
-            fn def() -> &'static ::apium_app::task::TaskDef {
-                use ::apium_app::options::TaskOptions;
-                static DEF: ::apium_app::task::TaskDef = ::apium_app::task::TaskDef {
+            fn def() -> &'static ::apium_app::task::definition::TaskDef {
+                use ::apium_app::options::task_options::TaskOptions;
+                static DEF: ::apium_app::task::definition::TaskDef = ::apium_app::task::definition::TaskDef {
                     name: $name,
                     aliases: &[],
-                    parameters: ::apium_app::arguments::ParameterList {
+                    parameters: ::apium_app::task::arguments::ParameterList {
                         function: $name,
                         named: &[],
                         var_args: true,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use apium_app::app::App;
-use apium_app::context::Ctx;
-use apium_app::task::Hooks;
+use apium_app::app::app::App;
+use apium_app::context::context::Ctx;
+use apium_app::task::definition::Hooks;
 use apium_app::task_error::TaskResult;
-use apium_protocol::json::Json;
+use apium_protocol::json::text::Json;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 

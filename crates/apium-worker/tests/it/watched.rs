@@ -3,21 +3,21 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use apium_protocol::id::TaskId;
-use apium_protocol::record::ResultDocument;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
-use apium_transport::backend::{
+use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, Stored,
 };
-use apium_transport::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
-use apium_transport::consumer::{Acker, ConsumeSpec, Consumer, Delivery};
-use apium_transport::dead::DeadSet;
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::broker::consumer::{Acker, ConsumeSpec, Consumer, Delivery};
+use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::{Error, ErrorKind, Result};
 use apium_transport::health::Health;
 use apium_transport::memory::MemoryDriver;
-use apium_transport::outgoing::Outgoing;
-use apium_transport::topology::Topology;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 

@@ -1,8 +1,8 @@
 //! `worker_prefetch_multiplier = "auto"`: long tasks are not hoarded, short ones travel in batches.
 
-use apium_app::app::App;
+use apium_app::app::app::App;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::StopKind;
+use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::protocol::repr::repr_value;
+use apium::protocol::value::repr::repr_value;
 
 use crate::errors::{KeyError, ValueError, peer_error, value_error};
 use crate::values;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use apium::protocol::codecs::Codecs;
 use apium::protocol::codecs::accept::Accept;
+use apium::protocol::codecs::codecs::Codecs;
 use apium::protocol::codecs::invocation::Invocation;
-use apium::protocol::envelope::Envelope;
+use apium::protocol::message::envelope::Envelope;
 use apium_peers::redis::Commands;
 use bytes::Bytes;
 use serde_json::{Value, json};

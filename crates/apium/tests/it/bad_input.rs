@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use apium_protocol::headers::Headers;
-use apium_protocol::message::Message;
-use apium_protocol::properties::Properties;
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
 use apium_transport::address::Address;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::clock::Clock;
 use apium_transport::driver::{Driver, DriverOptions};
-use apium_transport::outgoing::Outgoing;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -38,7 +38,7 @@ fn publish(place: &Place, id: &str, change: impl FnOnce(&mut Message)) {
         let driver = apium_sqlite::SqliteDriver::new();
         let broker =
             driver.broker(Address::parse(&place.url()).unwrap(), DriverOptions::new(Clock::system())).await.unwrap();
-        broker.declare(&apium_transport::topology::Topology { queues: vec!["celery".into()] }).await.unwrap();
+        broker.declare(&apium_transport::broker::topology::Topology { queues: vec!["celery".into()] }).await.unwrap();
         broker.publish(vec![Outgoing::to_queue("celery", message)]).await.unwrap();
         broker.close().await.unwrap();
     });

@@ -76,7 +76,7 @@ fn the_architecture_names_the_files_of_the_walk_in_order() {
         }
     }
     assert!(seen.len() > 5, "{seen:?}");
-    assert!(page.contains("(crates/apium-app/src/get.rs)"));
+    assert!(page.contains("(crates/apium-app/src/result/get.rs)"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use apium::prelude::*;
-use apium::protocol::message::Message;
+use apium::protocol::message::message::Message;
 use apium::redis::RedisDriver;
 use apium::sqlite::SqliteDriver;
 use apium::testing::{TestApp, TestBuilder};

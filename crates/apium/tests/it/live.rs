@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::transport::broker::QueueStats;
+use apium::transport::broker::broker::QueueStats;
 use apium::worker::handle::WorkerHandle;
-use apium::worker::shutdown::{StopKind, StopReport};
+use apium::worker::shutdown::shutdown::{StopKind, StopReport};
 use futures_util::FutureExt;
 
 use crate::gate::Gate;

@@ -1,8 +1,8 @@
 //! Tasks whose types do not fit.
 
-use apium_app::group::group;
-use apium_app::join::join;
-use apium_app::signature::Signature;
+use apium_app::signature::group::group;
+use apium_app::signature::join::join;
+use apium_app::signature::signature::Signature;
 
 fn number() -> Signature<(), i64> {
     panic!()
@@ -57,7 +57,7 @@ fn members_of_a_join_take_the_same() {
 }
 
 fn a_chord_by_name() {
-    let _ = apium_app::chain::chord([number()], twice());
+    let _ = apium_app::signature::chain::chord([number()], twice());
 }
 
 fn a_callback_that_takes_another_type() {

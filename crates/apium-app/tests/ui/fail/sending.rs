@@ -1,8 +1,8 @@
 //! Signatures that lack an argument, and groups that would be linked.
 
-use apium_app::app::App;
-use apium_app::group::group;
-use apium_app::signature::Signature;
+use apium_app::app::app::App;
+use apium_app::signature::group::group;
+use apium_app::signature::signature::Signature;
 
 fn number() -> Signature<(), i64> {
     panic!()

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
-use super::{fail, scalar};
-use crate::base64;
+use crate::codecs::yaml::scalar;
+use crate::codecs::yaml::yaml::fail;
 use crate::error::Result;
-use crate::value::Value;
+use crate::json::base64;
 use crate::value::parse::{key_text, without_doubles};
+use crate::value::value::Value;
 
 /// How deep a value may nest.
 const MAX_DEPTH: usize = 256;
@@ -20,7 +21,7 @@ const MAX_VALUES: usize = 1 << 20;
 const CORE: &str = "tag:yaml.org,2002:";
 
 /// Reads one document.
-pub(super) fn read(text: &str) -> Result<Value> {
+pub(crate) fn read(text: &str) -> Result<Value> {
     let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
     let value = match builder.next_in_stream()? {
         Event::StreamEnd => Value::Null,

@@ -1,10 +1,10 @@
 //! What a plain YAML scalar means: YAML 1.1, as PyYAML resolves it.
 
 use crate::timestamp;
-use crate::value::Value;
+use crate::value::value::Value;
 
 /// The value of a scalar without quotes and tags.
-pub(super) fn plain(text: &str) -> Value {
+pub(crate) fn plain(text: &str) -> Value {
     null(text)
         .or_else(|| boolean(text))
         .or_else(|| int(text))
@@ -13,11 +13,11 @@ pub(super) fn plain(text: &str) -> Value {
         .unwrap_or_else(|| Value::Str(text.to_owned()))
 }
 
-pub(super) fn null(text: &str) -> Option<Value> {
+pub(crate) fn null(text: &str) -> Option<Value> {
     matches!(text, "" | "~" | "null" | "Null" | "NULL").then_some(Value::Null)
 }
 
-pub(super) fn boolean(text: &str) -> Option<Value> {
+pub(crate) fn boolean(text: &str) -> Option<Value> {
     match text {
         "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(Value::Bool(true)),
         "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Some(Value::Bool(false)),
@@ -36,7 +36,7 @@ fn all_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
 }
 
-pub(super) fn int(text: &str) -> Option<Value> {
+pub(crate) fn int(text: &str) -> Option<Value> {
     let (negative, digits) = signed(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
@@ -80,7 +80,7 @@ fn sexagesimal(digits: &str) -> Option<i64> {
     })
 }
 
-pub(super) fn float(text: &str) -> Option<Value> {
+pub(crate) fn float(text: &str) -> Option<Value> {
     let (negative, digits) = signed(text);
     let sign = if negative { -1.0 } else { 1.0 };
     match digits {
@@ -110,7 +110,7 @@ fn looks_like_a_date(text: &str) -> bool {
 }
 
 /// A date or an instant, also with one digit for the month, the day or the hour.
-pub(super) fn instant(text: &str) -> Option<Value> {
+pub(crate) fn instant(text: &str) -> Option<Value> {
     let (date, time) = match text.find(['T', 't', ' ', '\t']) {
         Some(at) => (&text[..at], Some(text[at + 1..].trim())),
         None => (text, None),

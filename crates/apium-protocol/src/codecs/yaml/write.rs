@@ -1,15 +1,15 @@
 //! Values written as one line of flow YAML that PyYAML and others read alike.
 
-use crate::base64;
-use crate::text::{write_display, write_f64};
+use crate::json::base64;
+use crate::json::write::{write_display, write_f64};
 use crate::timestamp;
-use crate::value::Value;
+use crate::value::value::Value;
 
 /// The longest key that may stand without a `?` before it, with some room below YAML's 1,024.
 const LONGEST_SIMPLE_KEY: usize = 900;
 
 /// Writes a value; maps are sorted by key.
-pub(super) fn write(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn write(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(value) => write_display(out, value),

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 
 use apium::prelude::*;
-use apium::protocol::record::ResultTuple;
-use apium::protocol::signature::Signature as WireSignature;
+use apium::protocol::message::signature::Signature as WireSignature;
+use apium::protocol::result::document::ResultTuple;
 use apium_app::canvas::node::{Node, TaskKind, TaskNode};
 use apium_app::canvas::send::send;
-use apium_app::prepare::CallSpec;
+use apium_app::publish::prepare::CallSpec;
 use serde_json::{Value, json};
 
 use crate::canvas::case::{Became, Case};

@@ -117,7 +117,7 @@ on_every_driver! {
     async fn feature_3_3_08_what_never_ran_leaves_the_rest_pending(ground: &Ground) {
         let app = ground.app(&[]).await;
         let mut first = call("canvas.add", json!([1, 1]));
-        first.options_mut().expires = Some(apium_app::call_options::Expires::In(Duration::from_secs(5)));
+        first.options_mut().expires = Some(apium_app::options::call_options::Expires::In(Duration::from_secs(5)));
         let result = sent::<Json>(&app, Node::chain([first, call("canvas.noted", json!([])), call("canvas.noted", json!([]))])).await;
         app.clock().advance(Duration::from_secs(6));
         let (error, text) = raised(&app, &result).await;

@@ -26,7 +26,7 @@ fn noted() -> Node {
     call("canvas.noted", json!([]))
 }
 
-fn errback(name: &str) -> apium::protocol::signature::Signature {
+fn errback(name: &str) -> apium::protocol::message::signature::Signature {
     link(&call(name, json!([])))
 }
 

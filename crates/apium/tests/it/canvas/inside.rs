@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium_app::call_options::Expires;
 use apium_app::canvas::node::Node;
+use apium_app::options::call_options::Expires;
 
 use crate::canvas::tasks::{add, boomed, call, ends, ignored, raised, ran, sent, state, states, stored_error};
 use crate::ground::{PATIENCE, notes};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::protocol::json::Json;
+use apium::protocol::json::text::Json;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::stamp::{Same, Stamps};
 
@@ -80,6 +80,6 @@ on_every_driver! {
     }
 }
 
-fn call_of(name: &str) -> apium::protocol::signature::Signature {
+fn call_of(name: &str) -> apium::protocol::message::signature::Signature {
     link(&call(name, json!([])))
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use apium::prelude::*;
-use apium::protocol::signature::Signature as WireSignature;
+use apium::protocol::message::signature::Signature as WireSignature;
 use apium::testing::TestBuilder;
 use apium::transport::memory::MemoryDriver;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, boomed, call, link, noted, raised, ran, same, sent, stored_error, sum};

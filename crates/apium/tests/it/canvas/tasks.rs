@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::protocol::signature::Signature as WireSignature;
+use apium::protocol::message::signature::Signature as WireSignature;
 use apium::testing::TestApp;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium::protocol::codecs::compression::Compression;
 use apium::protocol::codecs::serializer::Serializer;
-use apium::protocol::value::Value;
-use apium::worker::shutdown::StopKind;
+use apium::protocol::value::value::Value;
+use apium::worker::shutdown::shutdown::StopKind;
 
 use crate::gate::{Gate, gated};
 use crate::ground::{Notes, PATIENCE, given, notes, only};

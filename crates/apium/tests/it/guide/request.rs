@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::protocol::json::Json;
-use apium::protocol::message::Message;
-use apium::protocol::signature::Signature as WireSignature;
-use apium::protocol::value::Value;
+use apium::protocol::json::text::Json;
+use apium::protocol::message::message::Message;
+use apium::protocol::message::signature::Signature as WireSignature;
+use apium::protocol::value::value::Value;
 use apium::request::{DeliveryInfo, Request};
 use apium::testing::TestApp;
-use apium_app::retry::NextRun;
+use apium_app::retry::policy::NextRun;
 
 use crate::ground::{Notes, PATIENCE, only};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apium::prelude::*;
 use apium::protocol::timestamp;
-use apium::protocol::value::Value;
+use apium::protocol::value::value::Value;
 use apium::testing::TestApp;
 
 use crate::ground::{Notes, last_sent, notes, waiting};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use apium::arguments::Parameter;
 use apium::error::ErrorKind;
 use apium::prelude::*;
-use apium::protocol::record::ResultDocument;
-use apium::protocol::value::Value;
+use apium::protocol::result::document::ResultDocument;
+use apium::protocol::value::value::Value;
 use apium::testing::TestApp;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 use futures_util::TryStreamExt as _;
 
 use crate::gate::Gate;

@@ -1,8 +1,8 @@
 //! A task that keeps killing its worker is put aside after so many crashes, and everything else flows on.
 
 use apium::prelude::*;
-use apium::transport::dead::DeadLetter;
-use apium::worker::shutdown::StopKind;
+use apium::transport::broker::dead_set::DeadLetter;
+use apium::worker::shutdown::shutdown::StopKind;
 
 use crate::ground::{Ground, notes};
 use crate::live::{came, counts, let_through, live, nobody_came, start, stop, until, until_counts, value};

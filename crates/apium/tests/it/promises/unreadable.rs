@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use apium::arguments::Parameter;
 use apium::prelude::*;
-use apium::protocol::base64;
 use apium::protocol::codecs::compression::Compression;
-use apium::protocol::headers::Headers;
-use apium::protocol::message::Message;
-use apium::protocol::properties::Properties;
+use apium::protocol::json::base64;
+use apium::protocol::message::headers::Headers;
+use apium::protocol::message::message::Message;
+use apium::protocol::message::properties::Properties;
 use apium::transport::address::Address;
+use apium::transport::broker::dead_set::{DeadLetter, DeadSet};
+use apium::transport::broker::outgoing::Outgoing;
 use apium::transport::clock::Clock;
-use apium::transport::dead::{DeadLetter, DeadSet};
 use apium::transport::driver::DriverOptions;
 use apium::transport::memory::MemoryDriver;
-use apium::transport::outgoing::Outgoing;
 use apium::worker::handle::WorkerHandle;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 use apium_peers::redis::Commands;
 use bytes::Bytes;
 

@@ -6,7 +6,7 @@ use apium::error::ErrorKind;
 use apium::prelude::*;
 use apium::protocol::timestamp;
 use apium::testing::TestApp;
-use apium::transport::outgoing::Outgoing;
+use apium::transport::broker::outgoing::Outgoing;
 
 use crate::ground::{Notes, notes, only};
 

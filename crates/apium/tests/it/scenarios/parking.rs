@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium::transport::clock::Clock;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 
 use crate::ground::notes;
 use crate::live::{came, counts, let_through, live, nobody_came, start, stop, until_counts, value};

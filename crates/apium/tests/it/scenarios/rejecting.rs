@@ -2,7 +2,7 @@
 
 use apium::prelude::*;
 use apium::testing::TestApp;
-use apium::transport::dead::DeadLetter;
+use apium::transport::broker::dead_set::DeadLetter;
 
 use crate::ground::{Notes, notes};
 use crate::live::counts;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use apium::error::ErrorKind;
 use apium::prelude::*;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 use futures_util::FutureExt;
 
 use crate::ground::{Notes, notes};

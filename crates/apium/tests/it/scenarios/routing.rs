@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apium::prelude::*;
 use apium::transport::clock::Clock;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 
 use crate::gate::Gate;
 use crate::ground::{Notes, notes, waiting};

@@ -2,7 +2,7 @@
 
 use apium::error::ErrorKind;
 use apium::prelude::*;
-use apium::worker::shutdown::StopKind;
+use apium::worker::shutdown::shutdown::StopKind;
 
 use crate::gate::Gate;
 use crate::ground::{Notes, notes};

@@ -1,0 +1,223 @@
+//! One call: `delay` with the options of `apply_async`.
+
+use std::future::IntoFuture;
+
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::result::document::ResultTuple;
+use futures_util::future::BoxFuture;
+
+use crate::app::app::App;
+use crate::call::setters::{call_options, links};
+use crate::canvas::eager_results;
+use crate::canvas::freeze::{Frame, Ids};
+use crate::canvas::here;
+use crate::canvas::node::Node;
+use crate::canvas::plan::Given;
+use crate::canvas::send::send_through;
+use crate::canvas::stamp::{StampVisitor, Stamps};
+use crate::context::current;
+use crate::context::current::note_child;
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
+use crate::options::call_options::CallOptions;
+use crate::publish::prepare::CallSpec;
+use crate::publish::producer::Producer;
+use crate::publish::publisher::Publisher;
+use crate::result::async_result::AsyncResult;
+use crate::signature::fits::Complete;
+use crate::signature::signature::Signature;
+
+/// A call that is not sent yet (Celery: `delay`, `apply_async`). Awaited, it goes through the current app; `send` names one.
+#[must_use = "nothing is sent until it is awaited, or sent with an app"]
+pub struct Call<Out> {
+    signature: Signature<(), Out>,
+    publisher: Option<Publisher>,
+}
+
+impl<Out> Call<Out> {
+    /// A call of a signature.
+    pub fn of<In: ?Sized + Complete>(signature: Signature<In, Out>) -> Self {
+        Self { signature: signature.cast(), publisher: None }
+    }
+
+    fn options_mut(&mut self) -> &mut CallOptions {
+        self.signature.options_mut()
+    }
+
+    fn add_link(&mut self, callback: WireSignature) {
+        self.signature.add_link(callback);
+    }
+
+    fn add_link_error(&mut self, errback: WireSignature) {
+        self.signature.add_link_error(errback);
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.signature.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.signature.visit(visitor, stamps, append);
+    }
+
+    /// Publishes through a producer that is held by hand.
+    pub fn producer(mut self, producer: &Producer) -> Self {
+        self.publisher = Some(producer.publisher().clone());
+        self
+    }
+
+    /// The call as a signature.
+    pub fn into_signature(self) -> Signature<(), Out> {
+        self.signature
+    }
+
+    /// Sends it. With `task_always_eager` it runs here and now instead, unless it is called by name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Publish`] when the broker cannot be reached in time, [`ErrorKind::Call`], [`ErrorKind::Codec`] and
+    /// [`ErrorKind::Config`] as for [`Publisher::prepare`]. In eager mode with `task_eager_propagates`, the task's failure.
+    /// Cancelling it leaves open whether the message was sent.
+    pub async fn send(self, app: &App) -> Result<AsyncResult<Out>> {
+        let Self { signature, publisher } = self;
+        let publisher = publisher.as_ref().unwrap_or(app.publisher());
+        match tracing::trace_span!(target: "apium::walk", "call").in_scope(|| signature.into_node())? {
+            Node::Task(task) => send_call(app, publisher, task.call).await,
+            node => Box::pin(send_node(app, publisher, node)).await,
+        }
+    }
+
+    /// Sends it from plain code; this thread waits until the message is safe.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_blocking(self, app: &App) -> Result<AsyncResult<Out>>
+    where
+        Out: 'static,
+    {
+        let (app, ctx) = (app.clone(), current::get());
+        let on = app.clone();
+        on.blocking().run(async move {
+            match ctx {
+                Some(ctx) => current::scope(ctx, self.send(&app)).await,
+                None => self.send(&app).await,
+            }
+        })?
+    }
+
+    /// Runs it here and now (Celery: `apply`), through all that a worker does; countdown, eta and limits do not apply.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`] for a task that this program does not have; with `task_eager_propagates` the task's
+    /// failure. For several tasks, the failure of one that others wait for.
+    pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
+        match self.signature.into_node()? {
+            Node::Task(task) => here::apply(app, task.call).await,
+            node => Box::pin(eager_results::apply(app, node)).await,
+        }
+    }
+}
+
+call_options!([Out], Call<Out>);
+links!([Out], Call<Out>);
+
+impl<In: ?Sized, Out> Signature<In, Out> {
+    /// The call of this signature.
+    pub fn call(self) -> Call<Out>
+    where
+        In: Complete,
+    {
+        Call::of(self)
+    }
+
+    /// Sends it; see [`Call::send`].
+    ///
+    /// # Errors
+    /// As [`Call::send`].
+    pub async fn send(self, app: &App) -> Result<AsyncResult<Out>>
+    where
+        In: Complete,
+    {
+        self.call().send(app).await
+    }
+
+    /// Sends it from plain code; see [`Call::send_blocking`].
+    ///
+    /// # Errors
+    /// As [`Call::send`].
+    pub fn send_blocking(self, app: &App) -> Result<AsyncResult<Out>>
+    where
+        In: Complete,
+        Out: 'static,
+    {
+        self.call().send_blocking(app)
+    }
+
+    /// Runs it here and now; see [`Call::apply`].
+    ///
+    /// # Errors
+    /// As [`Call::apply`].
+    pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>>
+    where
+        In: Complete,
+    {
+        self.call().apply(app).await
+    }
+
+    /// Gives ids to all of it now, and says what its result will be. Sent later, it has these ids; it must not be sent twice.
+    ///
+    /// # Errors
+    /// A value that could not be encoded.
+    pub fn freeze(&mut self, app: &App) -> Result<AsyncResult<Out>> {
+        self.check()?;
+        let mut ids = Ids::random(app.publisher().reply_to().clone());
+        let tuple = self.node_mut().freeze(Frame::default(), &mut ids)?;
+        Ok(AsyncResult::of_tuple(app, &tuple))
+    }
+}
+
+impl<Out: 'static> IntoFuture for Call<Out> {
+    type Output = Result<AsyncResult<Out>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let app = App::current()?;
+            self.send(&app).await
+        })
+    }
+}
+
+impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
+    type Output = Result<AsyncResult<Out>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.call().into_future()
+    }
+}
+
+/// Sends one task, or runs it here in eager mode.
+pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
+    if app.config().task_always_eager {
+        match app.registry().get(&call.task) {
+            Some(_) if !call.by_name => return here::apply(app, call).await,
+            _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
+        }
+    }
+    let backend = app.backend_of(&call.task).cloned();
+    let prepared = publisher.prepare(call)?;
+    publisher.publish_under(vec![prepared.outgoing], prepared.policy).await?;
+    if prepared.add_to_parent {
+        note_child(|| ResultTuple::task(prepared.id.clone()));
+    }
+    Ok(AsyncResult::sent(app, prepared.id, backend, prepared.ignored))
+}
+
+/// Sends a signature of any kind, or runs it here in eager mode.
+pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -> Result<AsyncResult<T>> {
+    if app.config().task_always_eager {
+        return eager_results::apply(app, node).await;
+    }
+    Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, Given::default()).await?))
+}

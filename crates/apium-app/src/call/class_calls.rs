@@ -1,0 +1,59 @@
+//! Calling task classes: `Add::s((1, 2))` for a type that implements [`Task`].
+
+use crate::call::batch::Batch;
+use crate::call::call::Call;
+use crate::error::Result;
+use crate::signature::fits::Anything;
+use crate::signature::group::Group;
+use crate::signature::map;
+use crate::signature::signature::Signature;
+use crate::task::arguments::{ArgumentWriter, Arguments};
+use crate::task::class::Task;
+use crate::task::into_arguments::{IntoArguments, SplitFirst};
+
+/// How a task class is called; every [`Task`] has it.
+pub trait TaskCalls: Task {
+    /// A signature with these arguments.
+    fn s(args: Self::Args) -> Signature<(), Self::Output> {
+        Signature::new(Self::NAME, written(args))
+    }
+
+    /// A signature with these arguments behind the first, which the task before gives.
+    fn p(args: <Self::Args as SplitFirst>::Rest) -> Signature<<Self::Args as SplitFirst>::First, Self::Output>
+    where
+        Self::Args: SplitFirst,
+    {
+        Signature::<(), Self::Output>::new(Self::NAME, written(args)).cast()
+    }
+
+    /// A signature with these arguments that ignores the task before.
+    fn si(args: Self::Args) -> Signature<Anything, Self::Output> {
+        Self::s(args).into_immutable()
+    }
+
+    /// A call with these arguments.
+    fn delay(args: Self::Args) -> Call<Self::Output> {
+        Call::of(Self::s(args))
+    }
+
+    /// Many calls, sent together.
+    fn batch(calls: impl IntoIterator<Item = Self::Args>) -> Batch<Self::Output> {
+        Batch::of(calls.into_iter().map(Self::s))
+    }
+
+    /// One message that runs it for each item, one after the other; see [`starmap`](map::starmap).
+    fn starmap(items: impl IntoIterator<Item = Self::Args>) -> Signature<Anything, Vec<Self::Output>> {
+        map::starmap(Self::NAME, items.into_iter().map(written))
+    }
+
+    /// As [`starmap`](Self::starmap), with `size` items in a message.
+    fn chunks(items: impl IntoIterator<Item = Self::Args>, size: usize) -> Group<Anything, Vec<Self::Output>> {
+        map::chunks(Self::NAME, items.into_iter().map(written), size)
+    }
+}
+
+fn written(args: impl IntoArguments) -> Result<Arguments> {
+    args.write(ArgumentWriter::new(4)).finish()
+}
+
+impl<T: Task> TaskCalls for T {}

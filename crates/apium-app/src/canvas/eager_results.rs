@@ -1,0 +1,50 @@
+//! Results of what ran here and now: they know their documents, which are stored nowhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{ResultDocument, ResultTuple};
+
+use crate::app::app::App;
+use crate::canvas::eager;
+use crate::canvas::eager::Applied;
+use crate::canvas::node::Node;
+use crate::error::Result;
+use crate::result::async_result::AsyncResult;
+use crate::result::group_result::GroupResult;
+use crate::task::arguments::Arguments;
+
+/// Runs a signature here; its result.
+pub(crate) async fn apply<T>(app: &App, node: Node) -> Result<AsyncResult<T>> {
+    let (tuple, documents) = run(app, node).await?;
+    let result = AsyncResult::of_tuple(app, &tuple);
+    learn(&result, &documents);
+    Ok(result)
+}
+
+/// Runs a signature that ends with a group here; the result of the group.
+pub(crate) async fn apply_group<T>(app: &App, node: Node) -> Result<GroupResult<T>> {
+    let (tuple, documents) = run(app, node).await?;
+    let group = GroupResult::of_tuple(app, &tuple);
+    group.iter().for_each(|member| learn(member, &documents));
+    group.parent().into_iter().for_each(|parent| learn(parent, &documents));
+    Ok(group)
+}
+
+type Documents = HashMap<TaskId, Arc<ResultDocument>>;
+
+async fn run(app: &App, node: Node) -> Result<(ResultTuple, Documents)> {
+    let Applied { result, documents, .. } = eager::apply(app, node, Arguments::default()).await?;
+    Ok((result, documents.into_iter().map(|document| (document.task_id.clone(), Arc::new(document))).collect()))
+}
+
+fn learn<T>(result: &AsyncResult<T>, documents: &Documents) {
+    let own = result.erased();
+    for one in std::iter::once(&own).chain(own.before()) {
+        if let Some(document) = documents.get(one.id()) {
+            one.cell().set(Some(document.clone()));
+        }
+        one.members().into_iter().flatten().for_each(|member| learn(member, documents));
+    }
+}

@@ -1,0 +1,121 @@
+//! A table of routes (`task_routes`): task names, globs and regular expressions, and the options they give.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::config::read::{FromValue, Wrong};
+use crate::config::value::Value;
+use crate::options::call_options::CallOptions;
+
+/// One table of routes: exact names first, then patterns in the order given.
+#[derive(Debug, Clone, Default)]
+pub struct RouteTable {
+    exact: HashMap<String, CallOptions>,
+    patterns: Vec<(Regex, CallOptions)>,
+}
+
+impl RouteTable {
+    /// A table without routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a route: for a task name, a glob (with `*`, `?` or `[…]`), or a regular expression after `re:`.
+    ///
+    /// # Errors
+    /// A regular expression that cannot be read, in words.
+    pub fn add(&mut self, pattern: &str, options: CallOptions) -> Result<(), String> {
+        let regex = match pattern.strip_prefix("re:") {
+            Some(regex) => regex.to_owned(),
+            None if pattern.contains(['*', '?', '[']) => glob(pattern),
+            None => {
+                self.exact.insert(pattern.to_owned(), options);
+                return Ok(());
+            }
+        };
+        let regex = Regex::new(&regex).map_err(|error| error.to_string())?;
+        self.patterns.push((regex, options));
+        Ok(())
+    }
+
+    /// The options for a task, if a route of this table matches.
+    pub fn find(&self, task: &str) -> Option<&CallOptions> {
+        let pattern = || self.patterns.iter().find(|(regex, _)| regex.is_match(task)).map(|(_, options)| options);
+        self.exact.get(task).or_else(pattern)
+    }
+
+    /// Every queue that a route names.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.exact
+            .values()
+            .chain(self.patterns.iter().map(|(_, options)| options))
+            .filter_map(|options| options.queue.as_ref())
+    }
+}
+
+/// A glob as Python's `fnmatch` reads it, as a regular expression.
+fn glob(pattern: &str) -> String {
+    let mut regex = String::from("(?s)^");
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' if rest.as_str().chars().skip(1).any(|c| c == ']') => {
+                regex.push('[');
+                let mut first = true;
+                for c in rest.by_ref() {
+                    match c {
+                        '!' if first => regex.push('^'),
+                        ']' if !first => break,
+                        '\\' | '[' | ']' | '^' | '&' | '~' => regex.extend(['\\', c]),
+                        c => regex.push(c),
+                    }
+                    first = false;
+                }
+                regex.push(']');
+            }
+            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex.push('$');
+    regex
+}
+
+impl FromValue for RouteTable {
+    const KIND: &'static str =
+        "a table from task names, globs or regular expressions to queue names or tables of options";
+
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        let Value::Table(entries) = value else { return Err(Wrong::new(value, Self::KIND)) };
+        let mut table = Self::new();
+        for (pattern, target) in entries {
+            let options = CallOptions::from_value(target).map_err(|wrong| wrong.inside(pattern))?;
+            table.add(pattern, options).map_err(|error| {
+                Wrong { allowed: "a regular expression after \"re:\"".into(), ..Wrong::new(&Value::from(error), "") }
+                    .inside(pattern)
+            })?;
+        }
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feature_6_06_patterns_are_globs_and_regular_expressions_in_order() {
+        let mut table = RouteTable::new();
+        table.add("re:^mail\\.(send|sent)$", "regex".into()).unwrap();
+        table.add("mail.[!x]?z*", "glob".into()).unwrap();
+        table.add("*", "rest".into()).unwrap();
+        let queue = |task: &str| table.find(task).and_then(|options| options.queue.clone()).unwrap();
+        assert_eq!(&*queue("mail.send"), "regex");
+        assert_eq!(&*queue("mail.abz9"), "glob");
+        assert_eq!(&*queue("mail.xbz9"), "rest");
+        assert!(table.add("re:(", "bad".into()).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! Parameters of a task that do not travel: they are taken from the context when the task runs.
+
+use std::ops::{Deref, DerefMut};
+
+use crate::context::context::Ctx;
+use crate::task::definition::StateNeed;
+use crate::task_error::{TaskError, TaskResult};
+
+/// Makes a parameter out of the context; a parameter marked `#[inject]` is of such a type.
+///
+/// ```
+/// # use apium_app::{context::Ctx, inject::FromContext, state_map::StateNeed, task_error::TaskResult};
+/// struct Greeting(String);
+/// struct Language(&'static str);
+///
+/// impl FromContext for Greeting {
+///     const NEED: Option<StateNeed> = Some(StateNeed::of::<Language>());
+///
+///     fn from_context(ctx: &Ctx) -> TaskResult<Self> {
+///         let language = ctx.state::<Language>().map_or("en", |language| language.0);
+///         Ok(Self(if language == "fr" { "salut".into() } else { "hello".into() }))
+///     }
+/// }
+/// # assert_eq!(Greeting::from_context(&Ctx::direct()).unwrap_or(Greeting(String::new())).0, "hello");
+/// ```
+pub trait FromContext: Sized {
+    /// The state that it takes, if any: without it the worker refuses to start, and names the task.
+    const NEED: Option<StateNeed> = None;
+
+    /// The parameter's value. It runs before the task's body, where the body would run; an error ends the task.
+    ///
+    /// # Errors
+    /// Whatever ends the task.
+    fn from_context(ctx: &Ctx) -> TaskResult<Self>;
+}
+
+/// A value that the app was given with `AppBuilder::state`, cloned for this run. Not on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct State<T>(pub T);
+
+impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
+    const NEED: Option<StateNeed> = Some(StateNeed::of::<T>());
+
+    fn from_context(ctx: &Ctx) -> TaskResult<Self> {
+        match ctx.states().get::<T>() {
+            Some(value) => Ok(Self(value.clone())),
+            None => Err(TaskError::failure(format!(
+                "the app was given no state of type {}; add it with AppBuilder::state",
+                std::any::type_name::<T>()
+            ))),
+        }
+    }
+}
+
+impl FromContext for Ctx {
+    fn from_context(ctx: &Ctx) -> TaskResult<Self> {
+        Ok(ctx.clone())
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for State<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}

@@ -1,0 +1,275 @@
+//! The request: what a task can know about its own execution (Celery's `Task.request`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::json::text::Json;
+use apium_protocol::message::body::Body;
+use apium_protocol::message::headers::{Headers, TimeLimit};
+use apium_protocol::message::properties::Properties;
+use apium_protocol::message::signature::Signature;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::timestamp;
+use jiff::Timestamp;
+
+use crate::failure::Failure;
+
+/// What a task can know about its own execution. Fields follow Celery's names; the guide's differences are in the docs of each.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Request {
+    /// The headers of the message: id, retries, group, root and parent id, time limits, origin, stamps, and the caller's own
+    /// headers in `extra`.
+    pub headers: Headers,
+    /// The properties of the message: correlation id, reply_to, priority, …
+    pub properties: Properties,
+    /// Arguments and follow-ups, as they came (they are echoed by a retry).
+    pub body: Body,
+    /// Where the message came from.
+    pub delivery_info: DeliveryInfo,
+    /// The node name of the executing worker; the plain host when eager.
+    pub hostname: Arc<str>,
+    /// Whether it runs in the caller's process on purpose (`task_always_eager`, `apply`).
+    pub is_eager: bool,
+    /// Whether the function was called without a message; then there is no id.
+    pub called_directly: bool,
+    /// Whether UTC is used (`enable_utc`; the value of the message for protocol 1).
+    pub utc: bool,
+}
+
+/// Where a message came from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DeliveryInfo {
+    /// The exchange; empty for the default one.
+    pub exchange: Arc<str>,
+    /// The routing key: the queue's name on the default exchange.
+    pub routing_key: Arc<str>,
+    /// The priority.
+    pub priority: Option<u8>,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// The queue it was taken from (Apium's own; not on the wire).
+    pub queue: Arc<str>,
+}
+
+/// What a task asks for when it wants to be run again. Everything that is `None` is taken from the request and the task.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RetryRequest {
+    /// The error behind it, for the RETRY state and for the FAILURE when no retry is left.
+    pub cause: Option<Failure>,
+    /// Seconds from now; zero means at once.
+    pub countdown: Option<Duration>,
+    /// An instant, instead of `countdown`.
+    pub eta: Option<Timestamp>,
+    /// Another limit for this task: `Some(None)` is without limit.
+    pub max_retries: Option<Option<u32>>,
+    /// Other positional arguments.
+    pub args: Option<Vec<Json>>,
+    /// Other keyword arguments.
+    pub kwargs: Option<Vec<(String, Json)>>,
+    /// Another queue.
+    pub queue: Option<String>,
+    /// Another priority.
+    pub priority: Option<u8>,
+    /// Another expiry.
+    pub expires: Option<Timestamp>,
+    /// Other time limits in seconds.
+    pub time_limit: Option<f64>,
+    /// Another soft limit in seconds.
+    pub soft_time_limit: Option<f64>,
+    /// Further headers.
+    pub headers: BTreeMap<String, Json>,
+    /// Whether the wait follows the task's backoff (`retry_backoff`, factor 1 where it is off) rather than a fixed delay.
+    pub backoff: bool,
+    /// Whether it comes from `autoretry_for` rather than from the task's own code.
+    pub automatic: bool,
+}
+
+impl Request {
+    /// The request of a function that is called without a message: `called_directly`, no id, nothing else known.
+    pub fn direct() -> Self {
+        Self {
+            headers: Headers::default(),
+            properties: Properties::default(),
+            body: Body::default(),
+            delivery_info: DeliveryInfo::default(),
+            hostname: "".into(),
+            is_eager: false,
+            called_directly: true,
+            utc: true,
+        }
+    }
+
+    /// A request that came with a message.
+    pub fn from_message(headers: Headers, properties: Properties, body: Body, delivery_info: DeliveryInfo) -> Self {
+        Self { headers, properties, body, delivery_info, called_directly: false, ..Self::direct() }
+    }
+
+    /// With the node name of who runs it.
+    #[must_use]
+    pub fn on_host(mut self, hostname: Arc<str>) -> Self {
+        self.hostname = hostname;
+        self
+    }
+
+    /// The task's id; `None` when called directly.
+    pub fn id(&self) -> Option<&TaskId> {
+        self.headers.id.as_ref()
+    }
+
+    /// The name that the message calls the task by.
+    pub fn task(&self) -> Option<&str> {
+        self.headers.task.as_deref()
+    }
+
+    /// Positional arguments.
+    pub fn args(&self) -> &[Json] {
+        &self.body.args
+    }
+
+    /// Keyword arguments.
+    pub fn kwargs(&self) -> &[(String, Json)] {
+        &self.body.kwargs
+    }
+
+    /// The positional arguments as one JSON list.
+    pub fn args_json(&self) -> Json {
+        // A list of JSON texts always has a JSON text.
+        Json::from_serialize(&self.body.args).unwrap_or_default()
+    }
+
+    /// The keyword arguments as one JSON map.
+    pub fn kwargs_json(&self) -> Json {
+        struct Pairs<'a>(&'a [(String, Json)]);
+        impl serde::Serialize for Pairs<'_> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+            }
+        }
+        Json::from_serialize(&Pairs(&self.body.kwargs)).unwrap_or_default()
+    }
+
+    /// Retries so far, 0 for the first run.
+    pub fn retries(&self) -> u32 {
+        self.headers.retries
+    }
+
+    /// The id of the group it is a member of.
+    pub fn group(&self) -> Option<&str> {
+        self.headers.group.as_deref()
+    }
+
+    /// Its position in the group.
+    pub fn group_index(&self) -> Option<i64> {
+        self.headers.group_index
+    }
+
+    /// The body of the chord it is a header member of. The guide calls it an id; that is the option `task_id` of the signature.
+    pub fn chord(&self) -> Option<&Signature> {
+        self.body.embed.chord.as_deref()
+    }
+
+    /// The rest of the chain, reversed: the next step is the last element.
+    pub fn chain(&self) -> &[Signature] {
+        self.body.embed.chain.as_deref().unwrap_or_default()
+    }
+
+    /// Signatures to run on success.
+    pub fn callbacks(&self) -> &[Signature] {
+        self.body.embed.callbacks.as_deref().unwrap_or_default()
+    }
+
+    /// Signatures to run on failure (the guide's `errback`).
+    pub fn errbacks(&self) -> &[Signature] {
+        self.body.embed.errbacks.as_deref().unwrap_or_default()
+    }
+
+    /// The correlation id: the task id when Celery or Apium sent it.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.properties.correlation_id.as_deref()
+    }
+
+    /// The queue for replies (the guide's `reply-to`).
+    pub fn reply_to(&self) -> Option<&str> {
+        self.properties.reply_to.as_deref()
+    }
+
+    /// Who sent it: `gen<pid>@<host>`. Kept across retries.
+    pub fn origin(&self) -> Option<&str> {
+        self.headers.origin.as_deref()
+    }
+
+    /// The earliest start that the message named; kept for information. `None` also for a text that is no time.
+    pub fn eta(&self) -> Option<Timestamp> {
+        self.headers.eta.as_deref().and_then(|text| timestamp::parse(text).ok())
+    }
+
+    /// When it expires. A text without an offset is read as UTC; one that is no time reads as `None`.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.headers.expires.as_deref().and_then(|text| timestamp::parse(text).ok())
+    }
+
+    /// The time limits that the message carries, in seconds, as two named fields: the guide's tuple is `(soft, hard)`, the
+    /// wire's list `[hard, soft]`. The limits of the task itself are not in here.
+    pub fn timelimit(&self) -> TimeLimit {
+        self.headers.timelimit
+    }
+
+    /// The first task of the workflow; the task itself when it is the first.
+    pub fn root_id(&self) -> Option<&TaskId> {
+        self.headers.root_id.as_ref()
+    }
+
+    /// The task that sent this one.
+    pub fn parent_id(&self) -> Option<&TaskId> {
+        self.headers.parent_id.as_ref()
+    }
+
+    /// The caller's own headers; `None` when there are none.
+    pub fn headers(&self) -> Option<&BTreeMap<String, Json>> {
+        Some(&self.headers.extra).filter(|extra| !extra.is_empty())
+    }
+
+    /// Another name for logs and events.
+    pub fn shadow(&self) -> Option<&str> {
+        self.headers.shadow.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_protocol::json::text::Json;
+
+    use super::Request;
+
+    #[test]
+    fn a_direct_call_knows_next_to_nothing() {
+        let request = Request::direct();
+        assert!(request.called_directly && !request.is_eager && request.utc);
+        assert_eq!((request.id(), request.retries()), (None, 0));
+        assert_eq!((request.headers(), request.expires()), (None, None));
+    }
+
+    #[test]
+    fn arguments_read_as_one_list_and_one_map() {
+        let mut request = Request::direct();
+        let json = |text: &str| Json::from_text(text).unwrap();
+        request.body.args = vec![json("1"), json("[2]")];
+        request.body.kwargs = vec![("b".into(), json("\"x\"")), ("a".into(), json("null"))];
+        assert_eq!(request.args_json().as_str(), "[1, [2]]");
+        assert_eq!(request.kwargs_json().as_str(), "{\"b\": \"x\", \"a\": null}");
+    }
+
+    #[test]
+    fn expires_is_an_instant_and_naive_text_is_utc() {
+        let mut request = Request::direct();
+        request.headers.expires = Some("2026-01-01T00:00:00".into());
+        let naive = request.expires().unwrap();
+        request.headers.expires = Some("2026-01-01T01:00:00+01:00".into());
+        assert_eq!(request.expires(), Some(naive));
+        request.headers.expires = Some("soon".into());
+        assert_eq!(request.expires(), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! What the attributes of `apium-macros` write paths to. Not for people: nothing in here is stable.
+
+pub use apium_protocol::json::text::Json;
+pub use futures_util::future::BoxFuture;
+pub use inventory;
+
+pub use crate::call::batch::Batch;
+pub use crate::call::call::Call;
+pub use crate::context::context::Ctx;
+pub use crate::context::extract::FromContext;
+pub use crate::context::request::Request;
+pub use crate::failure::WireErrorEntry;
+pub use crate::options::task_options::{Backoff, ErrorMatcher, TaskOptions};
+pub use crate::signature::fits::Anything;
+pub use crate::signature::group::Group;
+pub use crate::signature::map::{chunks, map, starmap};
+pub use crate::signature::signature::Signature;
+pub use crate::task::arguments::{ArgumentWriter, Keyword, Parameter, ParameterList};
+pub use crate::task::binding::{Bound, encode};
+pub use crate::task::definition::{Hooks, TaskDef, TaskEntry, TaskFn, TaskType};
+pub use crate::task_error::TaskResult;
+
+use crate::task_error::TaskError;
+
+/// The body of a task that `extern_task!` describes: it is in another program, and nothing registers this one.
+///
+/// # Errors
+/// Always.
+pub fn elsewhere(ctx: Ctx) -> TaskResult<Json> {
+    let task = &ctx.request().headers.task;
+    Err(TaskError::failure(format!("{} runs in another program", task.as_deref().unwrap_or("the task"))))
+}
+
+/// The length of [`dotted`].
+pub const fn dotted_length(path: &str) -> usize {
+    let bytes = path.as_bytes();
+    let (mut at, mut length) = (0, 0);
+    while at < bytes.len() {
+        at += if bytes[at] == b':' { 2 } else { 1 };
+        length += 1;
+    }
+    length
+}
+
+/// A module path with `.` instead of `::`. Computed by the compiler.
+pub const fn dotted<const N: usize>(path: &str) -> [u8; N] {
+    let bytes = path.as_bytes();
+    let (mut at, mut to, mut out) = (0, 0, [0; N]);
+    while to < N {
+        let colon = bytes[at] == b':';
+        out[to] = if colon { b'.' } else { bytes[at] };
+        at += if colon { 2 } else { 1 };
+        to += 1;
+    }
+    out
+}
+
+/// The text of [`dotted`].
+pub const fn text(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!("a module path is UTF-8"),
+    }
+}
+
+/// What a hook may return: nothing, or a result.
+pub trait IntoHookResult {
+    /// It as a task's result.
+    ///
+    /// # Errors
+    /// What the hook returned.
+    fn into_hook_result(self) -> TaskResult<()>;
+}
+
+impl IntoHookResult for () {
+    fn into_hook_result(self) -> TaskResult<()> {
+        Ok(())
+    }
+}
+
+impl<E: Into<TaskError>> IntoHookResult for Result<(), E> {
+    fn into_hook_result(self) -> TaskResult<()> {
+        self.map_err(Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IntoHookResult, dotted, dotted_length, text};
+
+    const PATH: &str = "proj::tasks::add";
+    const NAME: [u8; dotted_length(PATH)] = dotted(PATH);
+
+    #[test]
+    fn a_module_path_becomes_a_task_name() {
+        assert_eq!(text(&NAME), "proj.tasks.add");
+    }
+
+    #[test]
+    fn a_hook_returns_nothing_or_a_result() {
+        assert!(().into_hook_result().is_ok());
+        assert!(Ok::<(), std::fmt::Error>(()).into_hook_result().is_ok());
+        assert!(Err::<(), _>(std::fmt::Error).into_hook_result().is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! From a call to a message: options are merged and routed, headers and properties filled, the body encoded (WIRE §1, §3).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::message::body::{Body, Embed};
+use apium_protocol::message::headers::{Headers, TimeLimit};
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::timestamp;
+use apium_protocol::value::repr::{args_repr, kwargs_repr};
+use apium_transport::broker::outgoing::Outgoing;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::retry_policy::RetryPolicy;
+use crate::context::current;
+use crate::context::request::Request;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
+use crate::publish::publisher::{PublishPolicy, Publisher, SendDefaults};
+use crate::task::arguments::Arguments;
+use crate::task::definition::TaskDef;
+
+/// A call that is to become a message.
+#[derive(Debug, Clone)]
+pub struct CallSpec {
+    /// The task's name.
+    pub task: Cow<'static, str>,
+    /// The arguments.
+    pub arguments: Arguments,
+    /// The options of the call itself.
+    pub options: CallOptions,
+    /// The task's definition, where it was called through its type: its attributes count although it is not registered.
+    pub def: Option<&'static TaskDef>,
+    /// Whether the task was named rather than called through its type (Celery: `send_task`).
+    pub by_name: bool,
+}
+
+/// A message that is ready to be published.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The task's id.
+    pub id: TaskId,
+    /// The message and where it goes.
+    pub outgoing: Outgoing,
+    /// Whether the result is ignored, as far as the caller knows.
+    pub ignored: bool,
+    /// Whether it is one of the children of the running task.
+    pub add_to_parent: bool,
+    /// How hard to try to publish it.
+    pub policy: PublishPolicy,
+}
+
+/// What a call takes from the task that makes it.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// Its id.
+    pub id: TaskId,
+    /// The first task of all.
+    pub root_id: TaskId,
+    /// Its priority, for `task_inherit_parent_priority`.
+    pub priority: Option<u8>,
+}
+
+impl Parent {
+    /// The task of a request; `None` for a function that was called directly.
+    pub fn of(request: &Request) -> Option<Self> {
+        let id = request.id()?.clone();
+        let root_id = request.headers.root_id.clone().unwrap_or_else(|| id.clone());
+        Some(Self { id, root_id, priority: request.properties.priority })
+    }
+}
+
+impl Publisher {
+    /// Makes the message of a call. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Call`] for impossible options (a soft limit above the hard one, an instant that cannot be written),
+    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
+    /// cannot be encoded as asked.
+    pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
+        self.prepare_for(call, current::get().and_then(|ctx| Parent::of(ctx.request())))
+    }
+
+    /// As [`prepare`](Self::prepare), for a call that another task makes than the one that runs here.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_for(&self, call: CallSpec, parent: Option<Parent>) -> Result<Prepared> {
+        let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
+        let CallSpec { task, mut arguments, mut options, def, by_name } = call;
+        let mapped = mapped(&task, &arguments);
+        let route = mapped.as_deref().unwrap_or(&task);
+        let unregistered = match (self.defaults(route), def) {
+            (None, Some(def)) => Some(self.defaults_of(def)),
+            _ => None,
+        };
+        let mut defaults = self.defaults(route).or(unregistered.as_ref());
+        match defaults {
+            Some(inner) if mapped.is_some() => {
+                options.fill_from(&inner.place());
+                defaults = None;
+            }
+            Some(defaults) => options.fill_from(&defaults.options),
+            None => {}
+        }
+        let config = self.config();
+        if config.task_inherit_parent_priority && options.priority.is_none() {
+            options.priority = parent.as_ref().and_then(|parent| parent.priority);
+        }
+        self.router().fill(route, &arguments, &mut options);
+        let destination = self.router().destination(&options)?;
+        let timelimit = limits(&task, &options)?;
+        let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
+        let policy = policy(PublishPolicy::of(config), &options);
+        let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
+        let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
+        let id = options.task_id.take().unwrap_or_else(TaskId::random);
+        let name = defaults.map(|defaults| defaults.name.clone()).filter(|name| **name == *task);
+        let headers = Headers {
+            lang: Some(Cow::Borrowed("py")),
+            task: Some(name.unwrap_or_else(|| Arc::from(&*task))),
+            id: Some(id.clone()),
+            shadow: rare.shadow.take(),
+            eta: times.eta_text,
+            expires: times.expires_text,
+            group: rare.group_id.take(),
+            group_index: rare.group_index,
+            retries: rare.retries.unwrap_or_default(),
+            timelimit,
+            root_id: rare
+                .root_id
+                .take()
+                .or_else(|| parent.as_ref().map(|p| p.root_id.clone()))
+                .or_else(|| Some(id.clone())),
+            parent_id: rare.parent_id.take().or_else(|| parent.map(|parent| parent.id)),
+            argsrepr: Some(rare.argsrepr.take().unwrap_or_else(|| args_repr(&arguments.args))),
+            kwargsrepr: Some(rare.kwargsrepr.take().unwrap_or_else(|| kwargs_repr(&arguments.kwargs))),
+            origin: Some(self.origin().clone()),
+            ignore_result: if by_name { options.ignore_result } else { Some(ignored) },
+            replaced_task_nesting: rare.replaced_task_nesting.unwrap_or_default(),
+            stamped_headers: (!rare.stamps.is_empty()).then(|| rare.stamps.keys().cloned().collect()),
+            stamps: std::mem::take(&mut rare.stamps),
+            compression: None,
+            extra: std::mem::take(&mut rare.headers),
+        };
+        let properties = Properties {
+            content_type: None,
+            content_encoding: None,
+            correlation_id: Some(id.shared()),
+            reply_to: Some(rare.reply_to.take().unwrap_or_else(|| self.reply_to().clone())),
+            delivery_mode: Some(options.delivery_mode.unwrap_or(config.task_default_delivery_mode)),
+            priority: Some(options.priority.or(config.task_default_priority).unwrap_or_default()),
+            expiration: times.expiration,
+            extra: std::mem::take(&mut rare.properties),
+        };
+        let add_to_parent = rare.add_to_parent.unwrap_or(true);
+        let body = Body {
+            args: std::mem::take(&mut arguments.args),
+            kwargs: std::mem::take(&mut arguments.kwargs),
+            embed: embed(rare),
+        };
+        let mut message = Message { properties, headers, body: bytes::Bytes::new() };
+        self.encode(&body, options.serializer.as_deref(), options.compression.as_deref(), &mut message).map_err(
+            |error| Error::new(ErrorKind::Codec, format!("encode the message of {task}[{id}]")).with_source(error),
+        )?;
+        let outgoing =
+            Outgoing { exchange: destination.exchange, routing_key: destination.routing_key, message, eta: times.eta };
+        Ok(Prepared { id, outgoing, ignored, add_to_parent, policy })
+    }
+}
+
+impl Publisher {
+    /// What calls take from a task that is not registered here, but known by its definition.
+    fn defaults_of(&self, def: &'static TaskDef) -> SendDefaults {
+        let config = self.config();
+        let options = (def.options)().overlay(config.task_annotations.of(def.name));
+        SendDefaults::of(def.name.into(), &options, config.task_ignore_result)
+    }
+}
+
+/// The task that a map or starmap runs: it goes where that one goes (Celery: `route_name`).
+fn mapped(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
+    if task != "celery.map" && task != "celery.starmap" {
+        return None;
+    }
+    let inner = arguments.kwargs.iter().find(|(name, _)| name == "task").map(|(_, inner)| inner)?;
+    WireSignature::from_json(inner.as_bytes()).ok().map(|inner| inner.task)
+}
+
+fn embed(rare: RareOptions) -> Embed {
+    Embed {
+        callbacks: (!rare.link.is_empty()).then_some(rare.link),
+        errbacks: (!rare.link_error.is_empty()).then_some(rare.link_error),
+        chain: rare.chain,
+        chord: rare.chord,
+        ..Embed::default()
+    }
+}
+
+/// Whether the caller knows that no result will come. A call by name says nothing about a task that may live elsewhere.
+fn ignored(setting: bool, options: &CallOptions, defaults: Option<&SendDefaults>, by_name: bool) -> bool {
+    let of_task = || match (by_name, defaults) {
+        (true, _) => false,
+        (false, Some(defaults)) => defaults.ignore_result,
+        (false, None) => setting,
+    };
+    options.ignore_result.unwrap_or_else(of_task)
+}
+
+fn policy(mut policy: PublishPolicy, options: &CallOptions) -> PublishPolicy {
+    match (options.retry, options.retry_policy) {
+        (Some(false), _) => policy.retry = None,
+        (_, Some(own)) => policy.retry = Some(own),
+        (Some(true), None) => policy.retry = policy.retry.or(Some(RetryPolicy::publish())),
+        (None, None) => {}
+    }
+    policy.timeout = options.publish_timeout.unwrap_or(policy.timeout);
+    policy
+}
+
+/// The time limits of the message; zero leaves it to the task.
+fn limits(task: &str, options: &CallOptions) -> Result<TimeLimit> {
+    let given = |seconds: Option<f64>| seconds.filter(|seconds| *seconds > 0.0);
+    let limit = TimeLimit { hard: given(options.time_limit), soft: given(options.soft_time_limit) };
+    match (limit.hard, limit.soft) {
+        (Some(hard), Some(soft)) if soft > hard => Err(Error::new(
+            ErrorKind::Call,
+            format!(
+                "call {task} with a soft time limit of {soft} s above its hard one of {hard} s: the soft one must come first"
+            ),
+        )),
+        _ => Ok(limit),
+    }
+}
+
+/// The times of a call as they stand in the message.
+#[derive(Default)]
+struct Times {
+    eta: Option<Timestamp>,
+    eta_text: Option<String>,
+    expires_text: Option<String>,
+    expiration: Option<String>,
+}
+
+impl Times {
+    fn of(task: &str, options: &CallOptions, now: Timestamp, zone: &TimeZone) -> Result<Self> {
+        let after = |what: &str, span: Duration| {
+            now.checked_add(span).map(When::from).map_err(|_| {
+                let text =
+                    format!("call {task} with {what} {} s from now: that is beyond the year 9999", span.as_secs_f64());
+                Error::new(ErrorKind::Call, text)
+            })
+        };
+        let eta = match options.countdown {
+            Some(span) if !span.is_zero() => Some(after("an eta", span)?),
+            Some(_) => None,
+            None => options.eta,
+        };
+        let mut times =
+            Self { eta: eta.map(|eta| eta.at), eta_text: eta.map(|eta| text(eta, zone)), ..Self::default() };
+        let (at, left) = match options.expires {
+            None => return Ok(times),
+            Some(Expires::In(span)) => (after("an expiry", span)?, span.as_millis()),
+            Some(Expires::At(when)) => {
+                let left = Duration::try_from(when.at.duration_since(now)).unwrap_or_default();
+                if left.is_zero() {
+                    tracing::warn!(task, expires = %when.at, "the call expires in the past; it will not run");
+                }
+                (when, left.as_millis())
+            }
+        };
+        times.expires_text = Some(text(at, zone));
+        times.expiration = Some(left.to_string());
+        Ok(times)
+    }
+}
+
+fn text(when: When, zone: &TimeZone) -> String {
+    match when.offset {
+        Some(offset) => timestamp::format_in(when.at, &TimeZone::fixed(offset)),
+        None => timestamp::format_in(when.at, zone),
+    }
+}

@@ -1,0 +1,344 @@
+//! Where a call goes: `task_routes` choose the options, `task_queues` say what a queue's name stands for.
+//!
+//! The order is Celery's: the options of the call, then the task's own attributes, then the first router that has an answer,
+//! then the default queue. What a router gives fills only what is still missing.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use apium_transport::broker::topology::{ExchangeType, Queue};
+
+use crate::config::route_table::RouteTable;
+use crate::config::table::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::call_options::CallOptions;
+use crate::task::arguments::Arguments;
+
+/// What a function that routes is told.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RouteQuery<'a> {
+    /// The task's name.
+    pub task: &'a str,
+    /// The arguments of the call.
+    pub arguments: &'a Arguments,
+    /// The options of the call with the task's own attributes.
+    pub options: &'a CallOptions,
+}
+
+/// A function that routes: options, or nothing when another router shall answer.
+pub type RouteFn = Arc<dyn Fn(RouteQuery<'_>) -> Option<CallOptions> + Send + Sync>;
+
+/// One router of the list.
+#[derive(Clone)]
+pub enum Route {
+    /// A table.
+    Table(RouteTable),
+    /// A function.
+    Function(RouteFn),
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(table) => table.fmt(f),
+            Self::Function(_) => f.write_str("Function"),
+        }
+    }
+}
+
+/// Where a message is published to, and the queue behind it.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The exchange; empty for the default one.
+    pub exchange: Arc<str>,
+    /// The routing key.
+    pub routing_key: Arc<str>,
+    /// The queue that must exist first; `None` when exchange and routing key were given by hand.
+    pub queue: Option<Arc<Queue>>,
+}
+
+/// Decides where calls go.
+#[derive(Debug)]
+pub struct Router {
+    routes: Vec<Route>,
+    declared: HashMap<Arc<str>, Destination>,
+    /// Queues that nothing declares, made when they are first named.
+    missing: RwLock<HashMap<Arc<str>, Destination>>,
+    create_missing: bool,
+    missing_type: ExchangeType,
+    max_priority: Option<u8>,
+    default: Destination,
+}
+
+impl Router {
+    /// A router for the settings. `routes` are asked after `task_routes`; `queues` are declared beside `task_queues`.
+    ///
+    /// # Errors
+    /// A route to a queue that does not exist when `task_create_missing_queues` is off.
+    pub fn new(config: &Config, routes: Vec<Route>, queues: Vec<Queue>) -> Result<Self> {
+        let of_settings = config.task_routes.iter().cloned().map(Route::Table);
+        let routes: Vec<Route> = of_settings.chain(routes).collect();
+        let mut declared = HashMap::new();
+        let default_queue = default_queue(config);
+        let own_default = config.task_queues.is_none().then(|| default_queue.clone());
+        for mut queue in config.task_queues.iter().flatten().cloned().chain(own_default).chain(queues) {
+            queue.max_priority = queue.max_priority.or(config.task_queue_max_priority);
+            declared.insert(Arc::from(queue.name.as_str()), destination(queue));
+        }
+        let mut router = Self {
+            routes,
+            declared,
+            missing: RwLock::default(),
+            create_missing: config.task_create_missing_queues,
+            missing_type: config.task_create_missing_queue_exchange_type.unwrap_or(config.task_default_exchange_type),
+            max_priority: config.task_queue_max_priority,
+            default: destination(default_queue),
+        };
+        let named = router.declared.get(&*config.task_default_queue).cloned();
+        router.default = match named {
+            Some(destination) => destination,
+            None if config.task_create_missing_queues => router.default,
+            None => return Err(no_queue(&config.task_default_queue, "the setting task_default_queue")),
+        };
+        router.check_routes()?;
+        Ok(router)
+    }
+
+    fn check_routes(&self) -> Result<()> {
+        let tables = self.routes.iter().filter_map(|route| match route {
+            Route::Table(table) => Some(table),
+            Route::Function(_) => None,
+        });
+        for queue in tables.flat_map(RouteTable::queues) {
+            if !self.create_missing && !self.declared.contains_key(queue) {
+                return Err(no_queue(queue, "a route"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the options of a call from the first router that has an answer.
+    pub fn fill(&self, task: &str, arguments: &Arguments, options: &mut CallOptions) {
+        for route in &self.routes {
+            match route {
+                Route::Table(table) => {
+                    if let Some(found) = table.find(task) {
+                        options.fill_from(found);
+                        return;
+                    }
+                }
+                Route::Function(route) => {
+                    if let Some(found) = route(RouteQuery { task, arguments, options }) {
+                        options.fill_from(&found);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where a call with these options goes.
+    ///
+    /// # Errors
+    /// A queue that nothing declares, when `task_create_missing_queues` is off.
+    pub fn destination(&self, options: &CallOptions) -> Result<Destination> {
+        let (exchange, routing_key) = (&options.exchange, &options.routing_key);
+        let named = match (&options.queue, exchange) {
+            (Some(name), _) => Some(self.queue(name)?),
+            (None, None) => Some(self.default.clone()),
+            (None, Some(_)) => None,
+        };
+        Ok(match (named, exchange, routing_key) {
+            (Some(queue), None, None) => queue,
+            (Some(queue), exchange, routing_key) => Destination {
+                exchange: exchange.clone().unwrap_or_else(|| exchange_of(&queue)),
+                routing_key: routing_key.clone().unwrap_or_else(|| key_of(&queue)),
+                queue: queue.queue,
+            },
+            (None, exchange, routing_key) => Destination {
+                exchange: exchange.clone().unwrap_or_else(|| "".into()),
+                routing_key: routing_key.clone().unwrap_or_else(|| key_of(&self.default)),
+                queue: None,
+            },
+        })
+    }
+
+    /// What a queue's name stands for.
+    fn queue(&self, name: &Arc<str>) -> Result<Destination> {
+        if let Some(known) = self.declared.get(name) {
+            return Ok(known.clone());
+        }
+        if !self.create_missing {
+            return Err(no_queue(name, "the call"));
+        }
+        if let Some(known) = self.missing.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(known.clone());
+        }
+        let made = destination(self.missing_queue(name));
+        self.missing.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), made.clone());
+        Ok(made)
+    }
+
+    fn missing_queue(&self, name: &str) -> Queue {
+        let mut queue = Queue::new(name);
+        queue.exchange_type = self.missing_type;
+        queue.max_priority = self.max_priority;
+        queue
+    }
+
+    /// The queue behind a place that messages are published to, for a message that was not routed here (a retry).
+    pub fn queue_behind(&self, exchange: &str, routing_key: &str) -> Option<Arc<Queue>> {
+        let known = self.declared.values().filter_map(|known| known.queue.as_ref());
+        let by_exchange = || known.clone().find(|queue| !exchange.is_empty() && queue.exchange == exchange).cloned();
+        match self.declared.get(routing_key) {
+            Some(known) if exchange.is_empty() => known.queue.clone(),
+            _ if exchange.is_empty() => Some(Arc::new(self.missing_queue(routing_key))),
+            _ => by_exchange(),
+        }
+    }
+
+    /// The queue of a name, as it is declared: for a worker that consumes it.
+    ///
+    /// # Errors
+    /// A queue that nothing declares, when `task_create_missing_queues` is off.
+    pub fn consumed(&self, name: &str) -> Result<Queue> {
+        match self.declared.get(name).and_then(|known| known.queue.as_deref()) {
+            Some(queue) => Ok(queue.clone()),
+            None if self.create_missing => Ok(self.missing_queue(name)),
+            None => Err(no_queue(name, "the worker")),
+        }
+    }
+}
+
+fn default_queue(config: &Config) -> Queue {
+    let name = &config.task_default_queue;
+    let mut queue = Queue::new(name);
+    queue.exchange.clone_from(config.task_default_exchange.as_ref().unwrap_or(name));
+    queue.exchange_type = config.task_default_exchange_type;
+    queue.routing_key.clone_from(config.task_default_routing_key.as_ref().unwrap_or(name));
+    queue.max_priority = config.task_queue_max_priority;
+    queue
+}
+
+/// A direct queue is published to by its name through the default exchange, others through their exchange.
+fn destination(queue: Queue) -> Destination {
+    let (exchange, routing_key) = match queue.exchange_type {
+        ExchangeType::Direct => (Arc::from(""), Arc::from(queue.name.as_str())),
+        _ => (Arc::from(queue.exchange.as_str()), Arc::from(queue.routing_key.as_str())),
+    };
+    Destination { exchange, routing_key, queue: Some(Arc::new(queue)) }
+}
+
+fn exchange_of(destination: &Destination) -> Arc<str> {
+    match &destination.queue {
+        Some(queue) => queue.exchange.as_str().into(),
+        None => destination.exchange.clone(),
+    }
+}
+
+fn key_of(destination: &Destination) -> Arc<str> {
+    match &destination.queue {
+        Some(queue) => queue.routing_key.as_str().into(),
+        None => destination.routing_key.clone(),
+    }
+}
+
+fn no_queue(name: &str, whose: &str) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!(
+            "use the queue {name} of {whose}: task_queues has none of that name and task_create_missing_queues is off"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Settings;
+
+    fn config(toml: &str) -> Config {
+        let mut settings = Settings::new();
+        settings.add_toml(toml, "test").unwrap();
+        settings.check().unwrap()
+    }
+
+    fn router(toml: &str) -> Router {
+        Router::new(&config(toml), Vec::new(), Vec::new()).unwrap()
+    }
+
+    fn route(router: &Router, task: &str, mut options: CallOptions) -> (String, String, Option<u8>) {
+        router.fill(task, &Arguments::default(), &mut options);
+        let destination = router.destination(&options).unwrap();
+        (destination.exchange.to_string(), destination.routing_key.to_string(), options.priority)
+    }
+
+    #[test]
+    fn feature_6_01_the_default_queue_is_celery() {
+        let place = route(&router(""), "any", CallOptions::default());
+        assert_eq!(place, (String::new(), "celery".into(), None));
+        let place = route(&router("task_default_queue = 'mine'"), "any", CallOptions::default());
+        assert_eq!(place.1, "mine");
+    }
+
+    #[test]
+    fn scenario_24_exact_beats_glob_the_call_beats_the_route_and_none_overrides_nothing() {
+        let router = router("[task_routes]\n'lab.*' = 'glob'\n'lab.add' = { queue = 'exact', priority = 7 }");
+        assert_eq!(route(&router, "lab.add", CallOptions::default()).1, "exact");
+        assert_eq!(route(&router, "lab.sub", CallOptions::default()).1, "glob");
+        let (_, queue, priority) = route(&router, "lab.add", CallOptions::from("mine"));
+        assert_eq!((&*queue, priority), ("mine", Some(7)));
+    }
+
+    #[test]
+    fn feature_6_07_routers_are_asked_in_order_until_one_answers() {
+        let function: RouteFn = Arc::new(|query| (query.task == "b").then(|| "by-function".into()));
+        let mut later = RouteTable::new();
+        later.add("b", "too-late".into()).unwrap();
+        later.add("c", "table".into()).unwrap();
+        let routes = vec![Route::Function(function), Route::Table(later)];
+        let router = Router::new(&config("task_routes = [{ a = 'settings' }]"), routes, Vec::new()).unwrap();
+        for (task, queue) in [("a", "settings"), ("b", "by-function"), ("c", "table"), ("d", "celery")] {
+            assert_eq!(route(&router, task, CallOptions::default()).1, queue);
+        }
+    }
+
+    #[test]
+    fn feature_6_03_missing_queues_are_made_or_refused() {
+        assert_eq!(route(&router(""), "t", "new".into()).1, "new");
+        let strict = router("task_create_missing_queues = false\ntask_default_queue = 'a'\ntask_queues = ['a']");
+        let error = strict.destination(&"b".into()).unwrap_err().to_string();
+        assert!(error.contains("queue b") && error.contains("task_create_missing_queues"), "{error}");
+        let config = config(
+            "task_create_missing_queues = false\ntask_queues = ['a']\ntask_default_queue = 'a'\n[task_routes]\nt = 'b'",
+        );
+        assert!(Router::new(&config, Vec::new(), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn feature_6_02_a_topic_queue_is_reached_through_its_exchange() {
+        let router = router(
+            "task_default_queue = 'media'\n\
+             [task_queues.media]\nexchange = 'x'\nexchange_type = 'topic'\nrouting_key = 'media.#'",
+        );
+        assert_eq!(route(&router, "t", "media".into()).0, "x");
+        let options = CallOptions { routing_key: Some("media.video".into()), .."media".into() };
+        let destination = router.destination(&options).unwrap();
+        assert_eq!((&*destination.exchange, &*destination.routing_key), ("x", "media.video"));
+        assert_eq!(destination.queue.unwrap().name, "media");
+    }
+
+    #[test]
+    fn feature_2_1_15_exchange_and_key_by_hand() {
+        let router = router("");
+        let options = CallOptions { routing_key: Some("k".into()), ..CallOptions::default() };
+        assert_eq!(route(&router, "t", options), ("celery".into(), "k".into(), None));
+        let options = CallOptions { exchange: Some("e".into()), ..CallOptions::default() };
+        assert_eq!(route(&router, "t", options), ("e".into(), "celery".into(), None));
+        let options =
+            CallOptions { exchange: Some("e".into()), routing_key: Some("k".into()), ..CallOptions::default() };
+        assert_eq!(route(&router, "t", options), ("e".into(), "k".into(), None));
+    }
+}

@@ -1,0 +1,104 @@
+//! Results with what came before them and, of groups, with their members: as Celery writes them, read back, and deleted.
+
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{ResultDocument, ResultTuple};
+
+use crate::app::app::App;
+use crate::error::Result;
+use crate::result::async_result::AsyncResult;
+use crate::result::pending::{Arrivals, Ended};
+
+impl<T> AsyncResult<T> {
+    /// The result that Celery writes so (Celery: `result_from_tuple`): of a task, or of a group when it has members, with
+    /// everything before it. All are read from the app's result backend.
+    pub fn of_tuple(app: &App, tuple: &ResultTuple) -> Self {
+        let before = std::iter::successors(tuple.parent.as_deref(), |parent| parent.parent.as_deref());
+        let before: Vec<&ResultTuple> = before.collect();
+        let parent = before.into_iter().rev().fold(None, |parent: Option<AsyncResult<Json>>, tuple| {
+            let result = alone(app, tuple);
+            Some(match parent {
+                Some(parent) => result.with_parent(parent),
+                None => result,
+            })
+        });
+        match parent {
+            Some(parent) => alone(app, tuple).with_parent(parent),
+            None => alone(app, tuple),
+        }
+    }
+
+    /// Itself with what came before, as Celery writes it: `[[id, parent], null]`, with the members of a group instead of null.
+    pub fn as_tuple(&self) -> ResultTuple {
+        let before: Vec<ResultTuple> = self.before().map(AsyncResult::bare_tuple).collect();
+        let parent = before.into_iter().rev().reduce(|parent, tuple| tuple.with_parent(parent));
+        match parent {
+            Some(parent) => self.bare_tuple().with_parent(parent),
+            None => self.bare_tuple(),
+        }
+    }
+
+    fn bare_tuple(&self) -> ResultTuple {
+        match self.members() {
+            Some(members) => ResultTuple::group(self.id().clone(), members.iter().map(AsyncResult::as_tuple).collect()),
+            None => ResultTuple::task(self.id().clone()),
+        }
+    }
+
+    /// Its id and those of what came before, the nearest first.
+    pub fn as_list(&self) -> Vec<TaskId> {
+        std::iter::once(self.id()).chain(self.before().map(AsyncResult::id)).cloned().collect()
+    }
+
+    /// What came before, the nearest first.
+    pub(crate) fn before(&self) -> impl Iterator<Item = &AsyncResult<Json>> {
+        std::iter::successors(self.parent(), |parent| parent.parent())
+    }
+
+    /// Itself without a type.
+    pub(crate) fn erased(&self) -> AsyncResult<Json> {
+        self.clone().cast()
+    }
+
+    /// Deletes the result and those of everything before, members of groups too; afterwards it is PENDING, for this value and its
+    /// clones too.
+    ///
+    /// # Errors
+    /// As [`document`](Self::document).
+    pub async fn forget(&self) -> Result<()> {
+        Arrivals::with_before(format!("task {}", self.id()), std::slice::from_ref(self), None).forget().await
+    }
+
+    /// The document that stands for a group: its state is PENDING until every member is over.
+    pub(crate) async fn document_of_group(&self) -> Result<Option<ResultDocument>> {
+        let mut arrivals = Arrivals::of(format!("group {}", self.id()), std::slice::from_ref(self));
+        arrivals.fetch().await?;
+        if arrivals.is_unknown() {
+            return Ok(None);
+        }
+        let mut document = ResultDocument::pending(self.id().clone());
+        document.state = arrivals.state_of(self);
+        if document.state.is_ready() {
+            document.result = match arrivals.json_of(self)? {
+                Ended::Value(list) => list,
+                Ended::Failed(failed) => {
+                    document.traceback.clone_from(&failed.traceback);
+                    failed.result.clone()
+                }
+            };
+        }
+        document.children = self.bare_tuple().children;
+        Ok(Some(document))
+    }
+}
+
+/// A result without what came before it.
+fn alone<T>(app: &App, tuple: &ResultTuple) -> AsyncResult<T> {
+    match &tuple.children {
+        None => AsyncResult::of(app, tuple.id.clone()),
+        Some(members) => {
+            let members = members.iter().map(|member| AsyncResult::of_tuple(app, member)).collect();
+            AsyncResult::of_group(app, tuple.id.clone(), members, false)
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Decides whether and when a task runs again. Pure: the clock and the dice are given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apium_protocol::json::text::Json;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::value::repr::{args_repr, kwargs_repr};
+use fastrand::Rng;
+use jiff::Timestamp;
+
+use crate::context::request::{Request, RetryRequest};
+use crate::failure::Failure;
+use crate::options::effective_options::Effective;
+use crate::options::task_options::Backoff;
+use crate::task::arguments::ParameterList;
+use crate::task::registered::RegisteredTask;
+
+/// What becomes of a wish to run again.
+#[derive(Debug, Clone)]
+pub enum RetryPlan {
+    /// It runs again.
+    Again(NextRun),
+    /// No retry is left: the task fails with the cause, or with `MaxRetriesExceededError` where none was given.
+    Exceeded(Failure),
+}
+
+/// How the next run differs from this one. What is `None` stays as it is in the request.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct NextRun {
+    /// Retries so far, the coming one included.
+    pub retries: u32,
+    /// Not before this instant; `None` is at once (there is no eta on the wire then).
+    pub eta: Option<Timestamp>,
+    /// Other positional arguments, with what stays of the old ones where only keyword arguments are new.
+    pub args: Option<Vec<Json>>,
+    /// Other keyword arguments, with what stays of the old ones where only positional arguments are new.
+    pub kwargs: Option<Vec<(String, Json)>>,
+    /// Another queue.
+    pub queue: Option<String>,
+    /// Another priority.
+    pub priority: Option<u8>,
+    /// Another expiry.
+    pub expires: Option<Timestamp>,
+    /// Another hard limit in seconds.
+    pub time_limit: Option<f64>,
+    /// Another soft limit in seconds.
+    pub soft_time_limit: Option<f64>,
+    /// Further headers.
+    pub headers: BTreeMap<String, Json>,
+    /// The error behind it, for the RETRY state.
+    pub cause: Option<Failure>,
+}
+
+impl NextRun {
+    /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two values.
+    /// The new one counts, every other argument stays.
+    #[must_use]
+    pub fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
+        let names = parameters.named.iter().map(|parameter| parameter.name);
+        let (args, kwargs) = (&request.body.args, &request.body.kwargs);
+        match (&self.args, &self.kwargs) {
+            (Some(args), None) => {
+                let taken: Vec<&str> = names.take(args.len()).collect();
+                if kwargs.iter().any(|(name, _)| taken.contains(&name.as_str())) {
+                    let stay = kwargs.iter().filter(|(name, _)| !taken.contains(&name.as_str()));
+                    self.kwargs = Some(stay.cloned().collect());
+                }
+            }
+            (None, Some(new)) => {
+                let is_new = |name: &str| new.iter().any(|(own, _)| own == name);
+                if let Some(first) = names.clone().take(args.len()).position(is_new) {
+                    // What stands behind the first new one can only stay by its name.
+                    let behind = names.zip(args).skip(first).filter(|(name, _)| !is_new(name));
+                    let named: Vec<_> = behind.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+                    self.args = Some(args.iter().take(first).cloned().collect());
+                    self.kwargs.get_or_insert_default().extend(named);
+                }
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// Whether a failure retries by itself, by the task's `autoretry_for`. `dont_autoretry_for` is looked at first.
+pub fn automatic_retry(task: &RegisteredTask, failure: &Failure) -> Option<RetryRequest> {
+    let options = &task.options;
+    if options.dont_autoretry_for.iter().any(|matcher| matcher.matches(failure)) {
+        return None;
+    }
+    options.autoretry_for.iter().any(|matcher| matcher.matches(failure)).then(|| RetryRequest {
+        cause: Some(failure.clone()),
+        automatic: true,
+        backoff: task.effective.retry_backoff != Backoff::Off,
+        ..RetryRequest::default()
+    })
+}
+
+/// Decides whether the task called `name` runs again, and when.
+///
+/// The limit counts retries, not runs: `max_retries = 3` is one run and three more. The delay is the one asked for, else the
+/// backoff where it applies, else the task's default.
+pub fn plan(
+    request: &Request,
+    name: &str,
+    effective: &Effective,
+    retry: &RetryRequest,
+    now: Timestamp,
+    dice: &mut Rng,
+) -> RetryPlan {
+    let limit = retry.max_retries.unwrap_or(match retry.automatic {
+        true => effective.autoretry_max_retries,
+        false => effective.max_retries,
+    });
+    if limit.is_some_and(|limit| request.retries() >= limit) {
+        let exceeded = || max_retries_exceeded(request, name, retry);
+        return RetryPlan::Exceeded(retry.cause.clone().unwrap_or_else(exceeded));
+    }
+    RetryPlan::Again(NextRun {
+        retries: request.retries().saturating_add(1),
+        eta: retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, dice))),
+        args: retry.args.clone(),
+        kwargs: retry.kwargs.clone(),
+        queue: retry.queue.clone(),
+        priority: retry.priority,
+        expires: retry.expires,
+        time_limit: retry.time_limit,
+        soft_time_limit: retry.soft_time_limit,
+        headers: retry.headers.clone(),
+        cause: retry.cause.clone(),
+    })
+}
+
+/// No delay is no eta; one beyond the calendar is its end.
+fn after(now: Timestamp, delay: Duration) -> Option<Timestamp> {
+    (!delay.is_zero()).then(|| now.saturating_add(delay).unwrap_or(Timestamp::MAX))
+}
+
+fn delay(retries: u32, effective: &Effective, retry: &RetryRequest, dice: &mut Rng) -> Duration {
+    if let Some(countdown) = retry.countdown {
+        return countdown;
+    }
+    if retry.backoff {
+        let factor = match effective.retry_backoff {
+            Backoff::Exponential(factor) => factor.max(1),
+            Backoff::Off => 1,
+        };
+        return backoff_delay(factor, retries, effective.retry_backoff_max, effective.retry_jitter.then_some(dice));
+    }
+    match retry.automatic {
+        true => effective.autoretry_delay,
+        false => effective.default_retry_delay,
+    }
+}
+
+/// `factor · 2^retries` seconds, at most `max`; with dice a whole number of seconds between zero and that (full jitter).
+fn backoff_delay(factor: u32, retries: u32, max: Duration, dice: Option<&mut Rng>) -> Duration {
+    let doubled = 1_u64.checked_shl(retries).unwrap_or(u64::MAX).saturating_mul(u64::from(factor));
+    let bound = Duration::from_secs(doubled).min(max);
+    match dice {
+        Some(dice) => Duration::from_secs(dice.u64(0..=bound.as_secs())),
+        None => bound,
+    }
+}
+
+/// What ends a task whose retries are used up when no cause was given: Celery's class and its text.
+fn max_retries_exceeded(request: &Request, name: &str, retry: &RetryRequest) -> Failure {
+    let args = retry.args.as_deref().unwrap_or(&request.body.args);
+    let kwargs = retry.kwargs.as_deref().unwrap_or(&request.body.kwargs);
+    let text = format!(
+        "Can't retry {name}[{}] args:{} kwargs:{}",
+        request.id().map_or("None", |id| id.as_str()),
+        args_repr(args),
+        kwargs_repr(kwargs),
+    );
+    Failure::from_exception(ExceptionInfo::max_retries_exceeded(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use apium_protocol::json::text::Json;
+    use fastrand::Rng;
+    use jiff::Timestamp;
+
+    use super::{NextRun, RetryPlan, backoff_delay, plan};
+    use crate::context::request::{Request, RetryRequest};
+    use crate::failure::Failure;
+    use crate::options::effective_options::{Effective, TaskDefaults};
+    use crate::options::task_options::{Backoff, TaskOptions};
+    use crate::task::arguments::{Parameter, ParameterList};
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn run(retries: u32) -> Request {
+        let mut request = Request::direct();
+        request.headers.id = Some("the-id".into());
+        request.headers.retries = retries;
+        request.body.args = vec![Json::from_serialize(&2).unwrap(), Json::from_serialize("a").unwrap()];
+        request
+    }
+
+    fn decide(retries: u32, options: TaskOptions, retry: &RetryRequest) -> RetryPlan {
+        let effective = Effective::resolve(&options, &TaskDefaults::default()).unwrap();
+        plan(&run(retries), "proj.t", &effective, retry, Timestamp::UNIX_EPOCH, &mut Rng::with_seed(7))
+    }
+
+    fn again(retries: u32, options: TaskOptions, retry: &RetryRequest) -> NextRun {
+        match decide(retries, options, retry) {
+            RetryPlan::Again(next) => next,
+            RetryPlan::Exceeded(failure) => panic!("refused: {failure}"),
+        }
+    }
+
+    /// The delay in seconds; `None` is no eta.
+    fn wait(retries: u32, options: TaskOptions, retry: &RetryRequest) -> Option<i64> {
+        again(retries, options, retry).eta.map(|eta| eta.as_second())
+    }
+
+    fn automatic() -> RetryRequest {
+        RetryRequest { automatic: true, ..RetryRequest::default() }
+    }
+
+    #[test]
+    fn max_retries_counts_retries_not_runs() {
+        let by_hand = RetryRequest::default();
+        // (limit of the task, limit of the call, retries so far, allowed)
+        let table = [
+            (Some(Some(3)), None, 0, true),
+            (Some(Some(3)), None, 2, true),
+            (Some(Some(3)), None, 3, false),
+            (None, None, 2, true),
+            (None, None, 3, false),
+            (Some(Some(0)), None, 0, false),
+            (Some(None), None, 1_000_000, true),
+            (Some(Some(3)), Some(Some(1)), 1, false),
+            (Some(Some(3)), Some(Some(5)), 4, true),
+            (Some(Some(3)), Some(None), 1_000_000, true),
+        ];
+        for (task, call, retries, allowed) in table {
+            let options = TaskOptions { max_retries: task, ..TaskOptions::NEW };
+            let retry = RetryRequest { max_retries: call, ..by_hand.clone() };
+            let plan = decide(retries, options, &retry);
+            assert_eq!(matches!(plan, RetryPlan::Again(_)), allowed, "{task:?} {call:?} {retries}");
+        }
+    }
+
+    #[test]
+    fn automatic_retries_have_their_own_limit() {
+        let options = || TaskOptions { retry_kwargs_max_retries: Some(Some(1)), ..TaskOptions::NEW };
+        assert!(matches!(decide(1, options(), &automatic()), RetryPlan::Exceeded(_)));
+        assert!(matches!(decide(1, options(), &RetryRequest::default()), RetryPlan::Again(_)));
+    }
+
+    #[test]
+    fn past_the_limit_the_cause_is_the_failure() {
+        let cause = Failure::of_class("builtins.KeyError", "k");
+        let retry = RetryRequest { cause: Some(cause), ..RetryRequest::default() };
+        match decide(3, TaskOptions::NEW, &retry) {
+            RetryPlan::Exceeded(failure) => assert_eq!(failure.exception().exc_type, "KeyError"),
+            RetryPlan::Again(_) => panic!("no retry is left"),
+        }
+    }
+
+    #[test]
+    fn past_the_limit_without_a_cause_it_is_max_retries_exceeded() {
+        match decide(3, TaskOptions::NEW, &RetryRequest::default()) {
+            RetryPlan::Exceeded(failure) => {
+                let exception = failure.exception();
+                assert_eq!(exception.exc_type, "MaxRetriesExceededError");
+                assert_eq!(exception.exc_module.as_deref(), Some("celery.exceptions"));
+                let text: String = exception.exc_message[0].decode().unwrap();
+                assert_eq!(text, "Can't retry proj.t[the-id] args:(2, 'a') kwargs:{}");
+            }
+            RetryPlan::Again(_) => panic!("no retry is left"),
+        }
+    }
+
+    #[test]
+    fn the_next_run_counts_on() {
+        assert_eq!(again(0, TaskOptions::NEW, &RetryRequest::default()).retries, 1);
+        assert_eq!(again(2, TaskOptions::NEW, &RetryRequest::default()).retries, 3);
+    }
+
+    #[test]
+    fn a_retry_by_hand_waits_as_asked_or_the_default_delay() {
+        let retry = |countdown: Option<u64>, eta: Option<i64>| RetryRequest {
+            countdown: countdown.map(S),
+            eta: eta.map(|at| Timestamp::from_second(at).unwrap()),
+            ..RetryRequest::default()
+        };
+        let own = || TaskOptions { default_retry_delay: Some(S(30)), ..TaskOptions::NEW };
+        assert_eq!(wait(0, TaskOptions::NEW, &retry(None, None)), Some(1800));
+        assert_eq!(wait(0, own(), &retry(None, None)), Some(30));
+        assert_eq!(wait(0, own(), &retry(Some(5), None)), Some(5));
+        assert_eq!(wait(0, own(), &retry(Some(0), None)), None, "zero means at once");
+        assert_eq!(wait(0, own(), &retry(Some(5), Some(77))), Some(77), "an eta beats a countdown");
+    }
+
+    #[test]
+    fn an_automatic_retry_without_backoff_is_not_delayed_unless_a_delay_is_named() {
+        let options = |delay: Option<u64>, countdown: Option<u64>| TaskOptions {
+            default_retry_delay: delay.map(S),
+            retry_kwargs_countdown: countdown.map(S),
+            ..TaskOptions::NEW
+        };
+        assert_eq!(wait(0, options(None, None), &automatic()), None);
+        assert_eq!(wait(0, options(Some(30), None), &automatic()), Some(30));
+        assert_eq!(wait(0, options(Some(30), Some(7)), &automatic()), Some(7));
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_cap() {
+        let options = || TaskOptions {
+            retry_backoff: Some(Backoff::Exponential(3)),
+            retry_jitter: Some(false),
+            max_retries: Some(None),
+            retry_kwargs_countdown: Some(S(7)),
+            ..TaskOptions::NEW
+        };
+        let retry = RetryRequest { backoff: true, ..automatic() };
+        let waits: Vec<_> = (0..10).map(|retries| wait(retries, options(), &retry).unwrap()).collect();
+        assert_eq!(waits, [3, 6, 12, 24, 48, 96, 192, 384, 600, 600]);
+        assert_eq!(wait(200, options(), &retry), Some(600), "large counts do not overflow");
+    }
+
+    #[test]
+    fn backoff_of_a_retry_by_hand_works_where_the_task_has_none() {
+        let options = TaskOptions { retry_jitter: Some(false), ..TaskOptions::NEW };
+        let retry = RetryRequest { backoff: true, ..RetryRequest::default() };
+        assert_eq!(wait(2, options, &retry), Some(4));
+    }
+
+    #[test]
+    fn jitter_is_a_whole_number_of_seconds_up_to_the_delay_and_reaches_both_ends() {
+        let mut dice = Rng::with_seed(1);
+        let mut seen = [false; 7];
+        for _ in 0..500 {
+            let delay = backoff_delay(3, 1, S(600), Some(&mut dice));
+            assert_eq!(delay.subsec_nanos(), 0);
+            *seen.get_mut(usize::try_from(delay.as_secs()).unwrap()).expect("at most six seconds") = true;
+        }
+        assert_eq!(seen, [true; 7]);
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_into_the_next_run() {
+        let retry = RetryRequest {
+            args: Some(vec![Json::NULL]),
+            queue: Some("slow".into()),
+            priority: Some(3),
+            time_limit: Some(9.0),
+            ..RetryRequest::default()
+        };
+        let next = again(0, TaskOptions::NEW, &retry);
+        assert_eq!(next.args.unwrap(), [Json::NULL]);
+        assert!(next.kwargs.is_none());
+        assert_eq!((next.queue.as_deref(), next.priority, next.time_limit), (Some("slow"), Some(3), Some(9.0)));
+    }
+
+    #[test]
+    fn where_only_some_arguments_are_new_the_new_one_counts_and_the_others_stay() {
+        static LIST: ParameterList = ParameterList {
+            function: "t",
+            named: &[
+                Parameter { name: "x", optional: false },
+                Parameter { name: "y", optional: false },
+                Parameter { name: "z", optional: true },
+            ],
+            var_args: false,
+            var_kwargs: true,
+        };
+        type Kwargs = &'static [(&'static str, i64)];
+        let number = |n: &i64| Json::from_serialize(n).unwrap();
+        let args = |args: &[i64]| args.iter().map(number).collect::<Vec<_>>();
+        let kwargs = |kwargs: Kwargs| kwargs.iter().map(|(k, n)| ((*k).to_owned(), number(n))).collect::<Vec<_>>();
+        // (inherited, new, what is sent)
+        type Both = (&'static [i64], Kwargs);
+        type New = (Option<&'static [i64]>, Option<Kwargs>);
+        let table: [(Both, New, Both); 7] = [
+            ((&[1], &[("y", 2)]), (Some(&[7, 8]), None), (&[7, 8], &[])),
+            ((&[1], &[("y", 2), ("z", 3)]), (Some(&[7, 8]), None), (&[7, 8], &[("z", 3)])),
+            ((&[1, 2], &[]), (Some(&[7]), None), (&[7], &[])),
+            ((&[1, 2, 3], &[]), (None, Some(&[("x", 7)])), (&[], &[("x", 7), ("y", 2), ("z", 3)])),
+            ((&[1, 2, 3], &[]), (None, Some(&[("y", 7)])), (&[1], &[("y", 7), ("z", 3)])),
+            ((&[1, 2], &[]), (None, Some(&[("z", 7), ("other", 8)])), (&[1, 2], &[("z", 7), ("other", 8)])),
+            ((&[1], &[("y", 2)]), (Some(&[7]), Some(&[("y", 8)])), (&[7], &[("y", 8)])),
+        ];
+        for (inherited, new, wanted) in table {
+            let mut request = run(0);
+            (request.body.args, request.body.kwargs) = (args(inherited.0), kwargs(inherited.1));
+            let next = NextRun { args: new.0.map(args), kwargs: new.1.map(kwargs), ..NextRun::default() };
+            let next = next.for_parameters(&LIST, &request);
+            let sent = (next.args.unwrap_or(request.body.args), next.kwargs.unwrap_or(request.body.kwargs));
+            assert_eq!(sent, (args(wanted.0), kwargs(wanted.1)), "{inherited:?} then {new:?}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Groups: tasks of one type sent side by side, with one result for all.
+
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use crate::app::app::App;
+use crate::call::setters::{IntoWireSignature, call_options};
+use crate::canvas::node::{IntoNode, Node};
+use crate::canvas::stamp::{StampVisitor, Stamps};
+use crate::context::current;
+use crate::error::{Error, Result};
+use crate::options::call_options::CallOptions;
+use crate::result::group_result::GroupResult;
+use crate::signature::fits::Complete;
+use crate::signature::parallel::Parallel;
+use crate::signature::partial::encoded;
+use crate::signature::signature::Signature;
+
+/// A group of these tasks (Celery: `group(…)`). A generator is taken as it comes.
+///
+/// What stands behind a group with `|` is a chord: it runs when all members are over, with the list of what they returned.
+pub fn group<In: ?Sized, Out>(members: impl IntoIterator<Item = Signature<In, Out>>) -> Group<In, Out> {
+    members.into_iter().collect()
+}
+
+/// Tasks that are sent side by side, each with what the task before returned, if one stands before. Options given here go to every
+/// member, over its own; `task_id` is the group's id.
+#[must_use = "nothing is sent until it is awaited, or sent with an app"]
+pub struct Group<In: ?Sized, Out> {
+    pub(crate) inner: Parallel,
+    types: PhantomData<fn(*const In) -> Out>,
+}
+
+impl<In: ?Sized, Out> Group<In, Out> {
+    pub(crate) fn of(inner: Parallel) -> Self {
+        Self { inner, types: PhantomData }
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// Whether it has no member; its result is an empty list then.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a member.
+    pub fn push(&mut self, member: Signature<In, Out>) {
+        self.inner.push(member);
+    }
+
+    /// The members as nodes of the canvas.
+    pub fn members(&self) -> &[Node] {
+        self.inner.members()
+    }
+
+    /// The group's id, where it was given.
+    pub fn id(&self) -> Option<&TaskId> {
+        self.options().task_id.as_ref()
+    }
+
+    /// The options.
+    pub fn options(&self) -> &CallOptions {
+        self.inner.options()
+    }
+
+    fn options_mut(&mut self) -> &mut CallOptions {
+        self.inner.options_mut()
+    }
+
+    fn add_link_error(&mut self, errback: WireSignature) {
+        self.inner.add_link_error(errback);
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.inner.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.inner.visit(visitor, stamps, append);
+    }
+
+    /// The same group with other types. Nothing checks them.
+    pub fn cast<NewIn: ?Sized, NewOut>(self) -> Group<NewIn, NewOut> {
+        Group::of(self.inner.unchecked())
+    }
+
+    /// Whether its members take nothing of what comes before.
+    pub fn set_immutable(mut self, immutable: bool) -> Self {
+        self.inner.set_immutable(immutable);
+        self
+    }
+
+    /// Gives the members growing countdowns: `start`, `start + step`, … up to `stop`, which those behind it have too.
+    pub fn skew(mut self, start: Duration, stop: Option<Duration>, step: Duration) -> Self {
+        let mut countdown = start;
+        for member in self.inner.members_mut() {
+            member.options_mut().countdown = Some(countdown);
+            let next = countdown.saturating_add(step);
+            if stop.is_none_or(|stop| next <= stop) {
+                countdown = next;
+            }
+        }
+        self
+    }
+
+    /// A keyword argument of the tasks that begin it, over one of that name. Nothing checks that they have it.
+    pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
+        let name = name.as_ref();
+        match encoded(&value, &format!("the keyword argument {name}")) {
+            Ok(value) => self.inner.set_keyword(name, &value),
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// Sends it: every member, 2,000 messages at a time, or the task that comes before them.
+    ///
+    /// # Errors
+    /// As [`Batch::send_all`](crate::call::batch::Batch::send_all).
+    pub async fn send(self, app: &App) -> Result<GroupResult<Out>>
+    where
+        In: Complete,
+    {
+        self.inner.send(app).await
+    }
+
+    /// Sends it from plain code.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_blocking(self, app: &App) -> Result<GroupResult<Out>>
+    where
+        In: Complete,
+        Out: 'static,
+    {
+        let (app, on, ctx, inner) = (app.clone(), app.clone(), current::get(), self.inner);
+        on.blocking().run(async move {
+            match ctx {
+                Some(ctx) => current::scope(ctx, inner.send(&app)).await,
+                None => inner.send(&app).await,
+            }
+        })?
+    }
+}
+
+impl<In: Serialize, Out> Group<In, Out> {
+    /// The same with its first argument, which otherwise the task before gives: each task that begins it gets it.
+    pub fn partial(mut self, first: In) -> Group<(), Out> {
+        match encoded(&first, "the first argument") {
+            Ok(value) => self.inner.put_first(&value),
+            Err(error) => self.fail(error),
+        }
+        Group::of(self.inner)
+    }
+}
+
+call_options!([In: ?Sized, Out], Group<In, Out>);
+
+impl<In: ?Sized, Out> FromIterator<Signature<In, Out>> for Group<In, Out> {
+    fn from_iter<I: IntoIterator<Item = Signature<In, Out>>>(members: I) -> Self {
+        let mut group = Self::of(Parallel::default());
+        group.extend(members);
+        group
+    }
+}
+
+impl<In: ?Sized, Out> Extend<Signature<In, Out>> for Group<In, Out> {
+    fn extend<I: IntoIterator<Item = Signature<In, Out>>>(&mut self, members: I) {
+        let members = members.into_iter();
+        self.inner.reserve(members.size_hint().0);
+        members.for_each(|member| self.inner.push(member));
+    }
+}
+
+impl<In: ?Sized, Out> IntoWireSignature for Group<In, Out> {
+    fn into_wire(self) -> Result<WireSignature> {
+        self.inner.into_node()?.to_wire()
+    }
+}
+
+impl<In: ?Sized, Out> IntoNode for Group<In, Out> {
+    fn into_node(self) -> Result<Node> {
+        self.inner.into_node()
+    }
+}
+
+impl<In: ?Sized, Out> Clone for Group<In, Out> {
+    fn clone(&self) -> Self {
+        Self::of(self.inner.clone())
+    }
+}
+
+impl<In: ?Sized, Out> std::fmt::Display for Group<In, Out> {
+    /// As Celery shows it: `group([tasks.add(2, 2), add(4, 4)])`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<In: ?Sized, Out> std::fmt::Debug for Group<In, Out> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<In: ?Sized + Complete + 'static, Out: 'static> IntoFuture for Group<In, Out> {
+    type Output = Result<GroupResult<Out>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let app = App::current()?;
+            self.inner.send(&app).await
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! Tasks of different types side by side: their results come as a tuple.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::app::app::App;
+use crate::call::setters::{IntoWireSignature, call_options};
+use crate::canvas::node::{IntoNode, Node};
+use crate::canvas::stamp::{StampVisitor, Stamps};
+use crate::context::current;
+use crate::error::{Error, Result};
+use crate::options::call_options::CallOptions;
+use crate::result::group_result::GroupResult;
+use crate::result::result_set::Join as Wait;
+use crate::signature::fits::Complete;
+use crate::signature::parallel::Parallel;
+use crate::signature::partial::encoded;
+use crate::signature::signature::Signature;
+
+/// Tasks of different types side by side: a tuple of up to eight signatures that take the same from the task before.
+///
+/// It is Celery's group, and what stands behind it the body of its chord; but each result keeps its type, and the body takes the
+/// tuple.
+pub fn join<S: SideBySide>(signatures: S) -> Join<S::In, S::Out> {
+    signatures.into_join()
+}
+
+/// A tuple of signatures that take the same.
+#[diagnostic::on_unimplemented(
+    message = "these cannot stand side by side",
+    label = "no tuple of signatures that take the same",
+    note = "a join is a tuple of one to eight signatures, each with the same first argument still to come, or each with none",
+    note = "an immutable signature may be said to take whatever the others take: `.taking()`"
+)]
+pub trait SideBySide {
+    /// What each takes from the task before.
+    type In: ?Sized;
+    /// What they return.
+    type Out;
+
+    /// They as one.
+    fn into_join(self) -> Join<Self::In, Self::Out>;
+}
+
+macro_rules! tuples {
+    ($(($($index:tt $type:ident)+))+) => {$(
+        impl<In: ?Sized, $($type),+> SideBySide for ($(Signature<In, $type>,)+) {
+            type In = In;
+            type Out = ($($type,)+);
+
+            fn into_join(self) -> Join<Self::In, Self::Out> {
+                let mut inner = Parallel::default();
+                $(inner.push(self.$index);)+
+                Join::of(inner)
+            }
+        }
+    )+};
+}
+
+tuples! {
+    (0 A)
+    (0 A 1 B)
+    (0 A 1 B 2 C)
+    (0 A 1 B 2 C 3 D)
+    (0 A 1 B 2 C 3 D 4 E)
+    (0 A 1 B 2 C 3 D 4 E 5 F)
+    (0 A 1 B 2 C 3 D 4 E 5 F 6 G)
+    (0 A 1 B 2 C 3 D 4 E 5 F 6 G 7 H)
+}
+
+/// Tasks of different types side by side; `Out` is the tuple of what they return. Options given here go to every one, over its own;
+/// `task_id` is the group's id.
+#[must_use = "nothing is sent until it is awaited, or sent with an app"]
+pub struct Join<In: ?Sized, Out> {
+    pub(crate) inner: Parallel,
+    types: PhantomData<fn(*const In) -> Out>,
+}
+
+impl<In: ?Sized, Out> Join<In, Out> {
+    pub(crate) fn of(inner: Parallel) -> Self {
+        Self { inner, types: PhantomData }
+    }
+
+    /// The options.
+    pub fn options(&self) -> &CallOptions {
+        self.inner.options()
+    }
+
+    fn options_mut(&mut self) -> &mut CallOptions {
+        self.inner.options_mut()
+    }
+
+    fn add_link_error(&mut self, errback: WireSignature) {
+        self.inner.add_link_error(errback);
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.inner.fail(error);
+    }
+
+    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        self.inner.visit(visitor, stamps, append);
+    }
+
+    /// Whether its members take nothing of what comes before.
+    pub fn set_immutable(mut self, immutable: bool) -> Self {
+        self.inner.set_immutable(immutable);
+        self
+    }
+
+    /// Sends it: every member, or the task that comes before them.
+    ///
+    /// # Errors
+    /// As [`Group::send`](crate::signature::group::Group::send).
+    pub async fn send(self, app: &App) -> Result<JoinResult<Out>>
+    where
+        In: Complete,
+    {
+        send(self.inner, app).await
+    }
+
+    /// Sends it from plain code.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_blocking(self, app: &App) -> Result<JoinResult<Out>>
+    where
+        In: Complete,
+        Out: 'static,
+    {
+        let (app, on, ctx, inner) = (app.clone(), app.clone(), current::get(), self.inner);
+        on.blocking().run(async move {
+            match ctx {
+                Some(ctx) => current::scope(ctx, send(inner, &app)).await,
+                None => send(inner, &app).await,
+            }
+        })?
+    }
+}
+
+async fn send<Out>(inner: Parallel, app: &App) -> Result<JoinResult<Out>> {
+    Ok(JoinResult { group: inner.send(app).await?, types: PhantomData })
+}
+
+impl<In: Serialize, Out> Join<In, Out> {
+    /// The same with its first argument, which otherwise the task before gives: each task that begins it gets it.
+    pub fn partial(mut self, first: In) -> Join<(), Out> {
+        match encoded(&first, "the first argument") {
+            Ok(value) => self.inner.put_first(&value),
+            Err(error) => self.fail(error),
+        }
+        Join::of(self.inner)
+    }
+}
+
+call_options!([In: ?Sized, Out], Join<In, Out>);
+
+impl<In: ?Sized, Out> IntoWireSignature for Join<In, Out> {
+    fn into_wire(self) -> Result<WireSignature> {
+        self.inner.into_node()?.to_wire()
+    }
+}
+
+impl<In: ?Sized, Out> IntoNode for Join<In, Out> {
+    fn into_node(self) -> Result<Node> {
+        self.inner.into_node()
+    }
+}
+
+impl<In: ?Sized, Out> Clone for Join<In, Out> {
+    fn clone(&self) -> Self {
+        Self::of(self.inner.clone())
+    }
+}
+
+impl<In: ?Sized, Out> fmt::Display for Join<In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<In: ?Sized, Out> fmt::Debug for Join<In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<In: ?Sized + Complete + 'static, Out: 'static> IntoFuture for Join<In, Out> {
+    type Output = Result<JoinResult<Out>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let app = App::current()?;
+            send(self.inner, &app).await
+        })
+    }
+}
+
+/// The results of tasks of different types. `Out` is the tuple of what they return.
+pub struct JoinResult<Out> {
+    group: GroupResult<Json>,
+    types: PhantomData<fn() -> Out>,
+}
+
+impl<Out> JoinResult<Out> {
+    /// The results of a group whose members return these types, in this order. Nothing checks it.
+    pub fn of(group: GroupResult<Json>) -> Self {
+        Self { group, types: PhantomData }
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> &TaskId {
+        self.group.id()
+    }
+
+    /// The same as the result of a group, which tells more: states, counts, the results of single members.
+    pub fn group(&self) -> &GroupResult<Json> {
+        &self.group
+    }
+}
+
+impl<Out: DeserializeOwned + Send + 'static> JoinResult<Out> {
+    /// Waits until all are over: their values as a tuple, or the first failure as soon as it is seen.
+    pub fn get(&self) -> JoinGet<Out> {
+        JoinGet { wait: self.group.get(), types: PhantomData }
+    }
+
+    /// Waits on this thread until all are over. For plain code.
+    ///
+    /// # Errors
+    /// As `get().await`.
+    pub fn get_blocking(&self) -> Result<Out> {
+        values(self.group.get().wait()?)
+    }
+}
+
+fn values<Out: DeserializeOwned>(list: Vec<Json>) -> Result<Out> {
+    Ok(Json::from_serialize(&list)?.decode()?)
+}
+
+impl<Out> Clone for JoinResult<Out> {
+    fn clone(&self) -> Self {
+        Self::of(self.group.clone())
+    }
+}
+
+impl<Out> fmt::Debug for JoinResult<Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.group.fmt(f)
+    }
+}
+
+/// A wait for all of a join. Awaited, it is their values as a tuple, or the first failure.
+#[must_use = "nothing happens until it is awaited"]
+pub struct JoinGet<Out> {
+    wait: Wait<Json>,
+    types: PhantomData<fn() -> Out>,
+}
+
+impl<Out> JoinGet<Out> {
+    /// Waits no longer than this, for all together.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.wait = self.wait.timeout(limit);
+        self
+    }
+
+    /// Calls `callback` with every state of every member, as its document.
+    pub fn on_message(mut self, callback: impl FnMut(&Json) + Send + 'static) -> Self {
+        self.wait = self.wait.on_message(callback);
+        self
+    }
+
+    /// Allows it inside a task; see [`Get::allow_in_task`](crate::result::get::Get::allow_in_task).
+    pub fn allow_in_task(mut self) -> Self {
+        self.wait = self.wait.allow_in_task();
+        self
+    }
+}
+
+impl<Out: DeserializeOwned + Send + 'static> IntoFuture for JoinGet<Out> {
+    type Output = Result<Out>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { values(self.wait.await?) })
+    }
+}

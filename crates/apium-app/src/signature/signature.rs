@@ -1,0 +1,269 @@
+//! A signature: a call, or a workflow of calls, that is not sent yet. Its types say what it takes and what it returns.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
+
+use crate::call::setters::{IntoWireSignature, call_options, links};
+use crate::canvas::node::{IntoNode, Node, TaskKind, TaskNode};
+use crate::canvas::stamp::{StampVisitor, Stamps};
+use crate::error::{Error, Result};
+use crate::options::call_options::CallOptions;
+use crate::publish::prepare::CallSpec;
+use crate::signature::fits::Anything;
+use crate::task::arguments::Arguments;
+use crate::task::definition::TaskDef;
+
+/// A task with arguments and options, or several that are joined by `|`, not sent yet.
+///
+/// `In` is what it takes from the task before: `()` is nothing, since all arguments are given (`add::s(2, 2)`); the type of the
+/// first parameter where that is left out (`add::p(2)`); [`Anything`] where it does not matter (`add::si(2, 2)`). `Out` is what it
+/// returns. A value that could not be encoded is an error when it is sent.
+#[must_use = "a signature does nothing until it is sent"]
+pub struct Signature<In: ?Sized, Out> {
+    node: Node,
+    /// Whether all arguments are given: what the task before returns is dropped then, which is possible where it returns nothing.
+    whole: bool,
+    failed: Option<Arc<Error>>,
+    types: PhantomData<fn(*const In) -> Out>,
+}
+
+/// What a chain, a group and a chord have for arguments.
+static NO_ARGUMENTS: Arguments = Arguments { args: Vec::new(), kwargs: Vec::new() };
+
+impl<Out> Signature<(), Out> {
+    /// A signature of a task of this program.
+    pub fn new(task: impl Into<Cow<'static, str>>, arguments: Result<Arguments>) -> Self {
+        Self::task_of(task.into(), arguments, None, false)
+    }
+
+    /// A signature of a `#[task]` function; the attribute makes them.
+    pub fn of_def(def: &'static TaskDef, arguments: Result<Arguments>) -> Self {
+        Self::task_of(Cow::Borrowed(def.name), arguments, Some(def), false)
+    }
+
+    /// A signature of a task that lives elsewhere and is described here; `extern_task!` makes them.
+    pub fn of_extern(def: &'static TaskDef, arguments: Result<Arguments>) -> Self {
+        Self::task_of(Cow::Borrowed(def.name), arguments, Some(def), true)
+    }
+
+    /// The same, ignoring the task before, behind whatever it stands. So `si` makes it.
+    pub fn into_immutable(mut self) -> Signature<Anything, Out> {
+        self.node.set_immutable(true);
+        self.cast()
+    }
+}
+
+impl<Out> Signature<Anything, Out> {
+    /// A signature of a task that may live elsewhere (Celery: `send_task`, `signature("name")`).
+    pub fn by_name(task: impl Into<String>, arguments: Result<Arguments>) -> Self {
+        // Whether all its arguments are given nobody knows.
+        Self { whole: false, ..Self::task_of(Cow::Owned(task.into()), arguments, None, true) }
+    }
+
+    /// What takes anything takes this too: for a place among signatures that do.
+    pub fn taking<In: ?Sized>(self) -> Signature<In, Out> {
+        self.cast()
+    }
+}
+
+impl<In: ?Sized, Out> Signature<In, Out> {
+    fn task_of(
+        task: Cow<'static, str>,
+        arguments: Result<Arguments>,
+        def: Option<&'static TaskDef>,
+        by_name: bool,
+    ) -> Self {
+        let (arguments, failed) = match arguments {
+            Ok(arguments) => (arguments, None),
+            Err(error) => (Arguments::default(), Some(Arc::new(error))),
+        };
+        let call = CallSpec { task, arguments, options: CallOptions::default(), def, by_name };
+        let node = Node::Task(TaskNode { call, immutable: false, kind: TaskKind::Plain });
+        Self { node, whole: true, failed, types: PhantomData }
+    }
+
+    /// A signature of a node of the canvas. Nothing checks that it has these types.
+    pub fn of_node(node: Node) -> Self {
+        Self { node, whole: false, failed: None, types: PhantomData }
+    }
+
+    pub(crate) fn of_parts(node: Node, whole: bool, failed: Option<Arc<Error>>) -> Self {
+        Self { node, whole, failed, types: PhantomData }
+    }
+
+    /// Its node, whether it is whole, and what went wrong.
+    pub(crate) fn into_parts(self) -> (Node, bool, Option<Arc<Error>>) {
+        (self.node, self.whole, self.failed)
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The same signature with other types. Nothing checks them: it is for untyped tasks, and for types that read each other's JSON.
+    pub fn cast<NewIn: ?Sized, NewOut>(self) -> Signature<NewIn, NewOut> {
+        Signature { node: self.node, whole: false, failed: self.failed, types: PhantomData }
+    }
+
+    /// Whether the result of the task before is not put in front of the arguments, where this follows another task. See
+    /// [`into_immutable`](Signature::into_immutable), which changes the type too.
+    pub fn immutable(mut self, immutable: bool) -> Self {
+        self.node.set_immutable(immutable);
+        self
+    }
+
+    /// The node of the canvas.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(crate) fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    /// The task's name; of a chain, a group and a chord what Celery calls those.
+    pub fn task(&self) -> &str {
+        match &self.node {
+            Node::Task(task) => &task.call.task,
+            Node::Chain(_) => "celery.chain",
+            Node::Group(_) => "celery.group",
+            Node::Chord(_) => "celery.chord",
+        }
+    }
+
+    /// The arguments of a task. A chain, a group and a chord have none of their own.
+    pub fn arguments(&self) -> &Arguments {
+        match &self.node {
+            Node::Task(task) => &task.call.arguments,
+            _ => &NO_ARGUMENTS,
+        }
+    }
+
+    /// The positional arguments of a task.
+    pub fn args(&self) -> &[Json] {
+        &self.arguments().args
+    }
+
+    /// The keyword arguments of a task.
+    pub fn kwargs(&self) -> &[(String, Json)] {
+        &self.arguments().kwargs
+    }
+
+    /// The id, where it was given or fixed by [`freeze`](Self::freeze).
+    pub fn id(&self) -> Option<&TaskId> {
+        self.options().task_id.as_ref()
+    }
+
+    /// The options.
+    pub fn options(&self) -> &CallOptions {
+        self.node.options()
+    }
+
+    /// The options, to be changed.
+    pub fn options_mut(&mut self) -> &mut CallOptions {
+        self.node.options_mut()
+    }
+
+    pub(crate) fn add_link(&mut self, callback: WireSignature) {
+        self.node.link(callback);
+    }
+
+    pub(crate) fn add_link_error(&mut self, errback: WireSignature) {
+        self.node.link_error(errback);
+    }
+
+    pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+        if let Err(error) = self.node.stamp(visitor, stamps, append) {
+            self.fail(error);
+        }
+    }
+
+    /// Itself and the signatures that are linked to it for success, each followed by those that are linked to it.
+    ///
+    /// # Errors
+    /// A value that could not be encoded, or a link that is no signature.
+    pub fn flatten_links(&self) -> Result<Vec<WireSignature>> {
+        let mut flat = vec![self.to_wire()?];
+        let mut next = 0;
+        while let Some(signature) = flat.get(next) {
+            let links = signature.options.get("link").map(|links| links.decode::<Vec<WireSignature>>()).transpose()?;
+            next += 1;
+            flat.splice(next..next, links.unwrap_or_default());
+        }
+        Ok(flat)
+    }
+
+    /// Notes the first thing that went wrong.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.failed.get_or_insert_with(|| Arc::new(error));
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.failed {
+            Some(error) => Err(Error::new(error.kind(), format!("call {}: {error}", self.task()))),
+            None => Ok(()),
+        }
+    }
+
+    /// The node, unless something went wrong.
+    pub(crate) fn into_node(self) -> Result<Node> {
+        self.check()?;
+        Ok(self.node)
+    }
+
+    /// The signature as it travels in messages.
+    ///
+    /// # Errors
+    /// A value that could not be encoded.
+    pub fn to_wire(&self) -> Result<WireSignature> {
+        self.check()?;
+        self.node.to_wire()
+    }
+
+    /// A signature that came from elsewhere. Nothing checks that it has these types.
+    ///
+    /// # Errors
+    /// As [`Node::from_wire`].
+    pub fn from_wire(wire: &WireSignature) -> Result<Self> {
+        Ok(Self::of_node(Node::from_wire(wire)?))
+    }
+}
+
+call_options!([In: ?Sized, Out], Signature<In, Out>);
+links!([In: ?Sized, Out], Signature<In, Out>);
+
+impl<In: ?Sized, Out> IntoWireSignature for Signature<In, Out> {
+    fn into_wire(self) -> Result<WireSignature> {
+        self.to_wire()
+    }
+}
+
+impl<In: ?Sized, Out> IntoNode for Signature<In, Out> {
+    fn into_node(self) -> Result<Node> {
+        Self::into_node(self)
+    }
+}
+
+impl<In: ?Sized, Out> Clone for Signature<In, Out> {
+    fn clone(&self) -> Self {
+        Self { node: self.node.clone(), whole: self.whole, failed: self.failed.clone(), types: PhantomData }
+    }
+}
+
+impl<In: ?Sized, Out> std::fmt::Display for Signature<In, Out> {
+    /// As Celery shows it: `tasks.add(2, 2) | mul(3)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::signature::display::shown(&self.node))
+    }
+}
+
+impl<In: ?Sized, Out> std::fmt::Debug for Signature<In, Out> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}

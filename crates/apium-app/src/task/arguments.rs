@@ -1,0 +1,254 @@
+//! A task's parameters, and the arguments of one call.
+
+use std::ops::Deref;
+
+use apium_protocol::json::text::{Json, JsonList};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// One wire parameter of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name: the keyword argument on the wire.
+    pub name: &'static str,
+    /// Whether a call may leave it out.
+    pub optional: bool,
+}
+
+impl Parameter {
+    /// A parameter that every call gives.
+    pub const fn required(name: &'static str) -> Self {
+        Self { name, optional: false }
+    }
+
+    /// A parameter that a call may leave out.
+    pub const fn optional(name: &'static str) -> Self {
+        Self { name, optional: true }
+    }
+}
+
+/// The wire parameters of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParameterList {
+    /// The function's name as errors about its arguments print it (`add` in `add() missing 1 required …`).
+    pub function: &'static str,
+    /// Named parameters in order; positional or keyword.
+    pub named: &'static [Parameter],
+    /// Whether further positional arguments are taken (a parameter of type [`Args`], Python's `*args`).
+    pub var_args: bool,
+    /// Whether further keyword arguments are taken (a parameter of type [`Kwargs`], Python's `**kwargs`).
+    pub var_kwargs: bool,
+}
+
+/// The arguments of one call. Each is JSON text; those of one message or one call share its buffer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Arguments {
+    /// Positional.
+    pub args: Vec<Json>,
+    /// Keyword.
+    pub kwargs: Vec<(String, Json)>,
+}
+
+impl Arguments {
+    /// Puts arguments in front of these, and keyword arguments over those of their names.
+    pub(crate) fn prepend(&mut self, given: Self) {
+        if !given.args.is_empty() {
+            let rest = std::mem::replace(&mut self.args, given.args);
+            self.args.extend(rest);
+        }
+        for (name, value) in given.kwargs {
+            match self.kwargs.iter_mut().find(|(own, _)| *own == name) {
+                Some((_, own)) => *own = value,
+                None => self.kwargs.push((name, value)),
+            }
+        }
+    }
+}
+
+/// The positional arguments that no named parameter took: Python's `*args`. A task takes them by a parameter of this type,
+/// after every named one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Args(pub Vec<Json>);
+
+/// The keyword arguments that no named parameter took: Python's `**kwargs`, in the order given. A task takes them by a
+/// parameter of this type, the last one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Kwargs(pub Vec<(String, Json)>);
+
+impl Deref for Args {
+    type Target = [Json];
+
+    fn deref(&self) -> &[Json] {
+        &self.0
+    }
+}
+
+impl FromIterator<Json> for Args {
+    fn from_iter<I: IntoIterator<Item = Json>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl Deref for Kwargs {
+    type Target = [(String, Json)];
+
+    fn deref(&self) -> &[(String, Json)] {
+        &self.0
+    }
+}
+
+impl Kwargs {
+    /// The value of a keyword argument.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
+impl<K: Into<String>> FromIterator<(K, Json)> for Kwargs {
+    fn from_iter<I: IntoIterator<Item = (K, Json)>>(values: I) -> Self {
+        Self(values.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+}
+
+/// A keyword argument that may be left out, which is not the same as giving its default: the task's own program knows that. Any value
+/// turns into one, `"large".into()` and `5.into()`; what is left out is `Keyword::default()`, or `Keyword(None)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Keyword<T>(pub Option<T>);
+
+impl<T> Default for Keyword<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> From<T> for Keyword<T> {
+    fn from(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl From<&str> for Keyword<String> {
+    fn from(text: &str) -> Self {
+        Self(Some(text.to_owned()))
+    }
+}
+
+/// Encodes the arguments of a call, in order. The first value that cannot be encoded makes [`finish`](Self::finish) fail, and
+/// names itself there.
+#[derive(Debug)]
+pub struct ArgumentWriter {
+    list: JsonList,
+    rest: Vec<Json>,
+    kwargs: Vec<(String, Json)>,
+    failed: Option<Error>,
+}
+
+impl ArgumentWriter {
+    /// A writer with room for `count` positional arguments.
+    pub fn new(count: usize) -> Self {
+        Self { list: JsonList::new(count), rest: Vec::new(), kwargs: Vec::new(), failed: None }
+    }
+
+    /// Adds a positional argument. All of them come before [`rest`](Self::rest).
+    #[must_use]
+    pub fn arg<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        if self.failed.is_none()
+            && let Err(error) = self.list.push(value)
+        {
+            let context = format!("encode positional argument {} of the call", self.list.len() + 1);
+            self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
+        }
+        self
+    }
+
+    /// Adds a keyword argument.
+    #[must_use]
+    pub fn keyword<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+        if self.failed.is_none() {
+            match Json::from_serialize(value) {
+                Ok(value) => self.kwargs.push((name.to_owned(), value)),
+                Err(error) => {
+                    let context = format!("encode the keyword argument {name} of the call");
+                    self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
+                }
+            }
+        }
+        self
+    }
+
+    /// Adds a keyword argument, unless it is left out.
+    #[must_use]
+    pub fn optional_keyword<T: Serialize>(self, name: &str, value: Keyword<T>) -> Self {
+        match value {
+            Keyword(Some(value)) => self.keyword(name, &value),
+            Keyword(None) => self,
+        }
+    }
+
+    /// Adds the positional arguments collected in `rest`.
+    #[must_use]
+    pub fn rest(mut self, rest: Args) -> Self {
+        self.rest.extend(rest.0);
+        self
+    }
+
+    /// Adds keyword arguments.
+    #[must_use]
+    pub fn keywords(mut self, rest: Kwargs) -> Self {
+        self.kwargs.extend(rest.0);
+        self
+    }
+
+    /// The arguments, or why one could not be encoded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Codec`] with the position of the argument.
+    pub fn finish(self) -> Result<Arguments> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let mut args = self.list.finish();
+        args.extend(self.rest);
+        Ok(Arguments { args, kwargs: self.kwargs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{Args, ArgumentWriter, Keyword, Kwargs};
+    use apium_protocol::json::text::Json;
+
+    fn json<T: serde::Serialize>(value: T) -> Json {
+        Json::from_serialize(&value).unwrap()
+    }
+
+    #[test]
+    fn arguments_are_written_in_order() {
+        let rest = Args::from_iter([json(3)]);
+        let keywords = Kwargs::from_iter([("k", json("v"))]);
+        let arguments = ArgumentWriter::new(2).arg(&1).arg("two").rest(rest).keywords(keywords).finish().unwrap();
+        assert_eq!(arguments.args, [json(1), json("two"), json(3)]);
+        assert_eq!(arguments.kwargs, [("k".to_owned(), json("v"))]);
+    }
+
+    #[test]
+    fn a_keyword_that_is_left_out_is_not_sent() {
+        let writer = ArgumentWriter::new(1).arg(&1).keyword("size", &2);
+        let arguments = writer.optional_keyword("model", Keyword::<String>::from("large"));
+        let arguments = arguments.optional_keyword("deep", Keyword::<bool>::default()).finish().unwrap();
+        assert_eq!(arguments.kwargs, [("size".to_owned(), json(2)), ("model".to_owned(), json("large"))]);
+        let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
+        let error = ArgumentWriter::new(0).keyword("bad", &bad).finish().unwrap_err();
+        assert!(error.to_string().contains("keyword argument bad"), "{error}");
+    }
+
+    #[test]
+    fn an_argument_that_cannot_be_encoded_is_named_by_its_position() {
+        let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
+        let error = ArgumentWriter::new(2).arg(&1).arg(&bad).arg(&2).finish().unwrap_err();
+        assert!(error.to_string().contains("positional argument 2"), "{error}");
+    }
+}

@@ -1,0 +1,354 @@
+//! Binding of wire arguments to a task's parameters, with the rules and the words of a Python call.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt::{self, Write as _};
+
+use apium_protocol::json::text::Json;
+use apium_protocol::result::exception::ExceptionInfo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::context::Ctx;
+use crate::failure::Failure;
+use crate::task::arguments::{Args, Kwargs, Parameter, ParameterList};
+use crate::task_error::{Ending, TaskError, TaskResult};
+
+/// The arguments of one call, each at its parameter. Borrows from the request; nothing is copied.
+pub struct Bound<'a, const N: usize> {
+    list: &'a ParameterList,
+    slots: [Option<&'a Json>; N],
+    args: &'a [Json],
+    kwargs: &'a [(String, Json)],
+}
+
+impl<'a, const N: usize> Bound<'a, N> {
+    /// Binds the arguments of the context's request. `N` is the number of named parameters.
+    ///
+    /// # Errors
+    /// A failure of class `builtins.TypeError` when there are too many or too few arguments, or one of an unknown name.
+    pub fn of(list: &'a ParameterList, ctx: &'a Ctx) -> TaskResult<Self> {
+        let body = &ctx.request().body;
+        Self::bind(list, &body.args, &body.kwargs)
+    }
+
+    pub(crate) fn bind(list: &'a ParameterList, args: &'a [Json], kwargs: &'a [(String, Json)]) -> TaskResult<Self> {
+        let mut slots = [None; N];
+        fill(list, args, kwargs, &mut slots).map_err(|text| type_error(&text))?;
+        Ok(Self { list, slots, args: args.get(N..).unwrap_or_default(), kwargs })
+    }
+
+    /// The value of parameter `index`.
+    ///
+    /// # Errors
+    /// A failure of class `builtins.TypeError` that names the parameter and what was expected.
+    pub fn required<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<T> {
+        match self.slots.get(index).copied().flatten() {
+            Some(json) => decode(json).map_err(|reason| self.wrong_type(index, &reason)),
+            // `fill` saw to it that every required parameter is there.
+            None => Err(type_error(&missing(self.list, &[index]))),
+        }
+    }
+
+    /// The value of parameter `index`, or `default()` when the caller left it out.
+    ///
+    /// # Errors
+    /// As [`required`](Self::required).
+    pub fn optional<T: DeserializeOwned + 'static>(&self, index: usize, default: fn() -> T) -> TaskResult<T> {
+        match self.slots.get(index).copied().flatten() {
+            Some(json) => decode(json).map_err(|reason| self.wrong_type(index, &reason)),
+            None => Ok(default()),
+        }
+    }
+
+    /// The value of parameter `index`; one that was left out reads as `null`.
+    ///
+    /// # Errors
+    /// As [`required`](Self::required).
+    pub fn nullable<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<T> {
+        static NULL: Json = Json::NULL;
+        let json = self.slots.get(index).copied().flatten().unwrap_or(&NULL);
+        decode(json).map_err(|reason| self.wrong_type(index, &reason))
+    }
+
+    /// The positional arguments beyond the named parameters.
+    pub fn rest(&self) -> Args {
+        Args(self.args.to_vec())
+    }
+
+    /// The keyword arguments that name no parameter.
+    pub fn keywords(&self) -> Kwargs {
+        let unknown = self.kwargs.iter().filter(|(key, _)| position(self.list, key).is_none());
+        Kwargs(unknown.cloned().collect())
+    }
+
+    fn wrong_type(&self, index: usize, reason: &str) -> TaskError {
+        let name = self.list.named.get(index).map_or("?", |parameter| parameter.name);
+        type_error(&format!("{}() argument '{name}': {reason}", self.list.function))
+    }
+}
+
+/// Encodes what a task returned.
+///
+/// # Errors
+/// A failure of class `kombu.exceptions.EncodeError` when the value has no JSON form.
+pub fn encode<T: Serialize + 'static>(value: T) -> TaskResult<Json> {
+    let value = match cast::<T, Json>(value) {
+        Ok(json) => return Ok(json),
+        Err(value) => value,
+    };
+    Json::from_serialize(&value).map_err(|error| {
+        let failure = Failure::of_class("kombu.exceptions.EncodeError", &format!("return value: {error}"));
+        TaskError::new(Ending::Failure(failure))
+    })
+}
+
+/// `Ok` when `T` is `U`; decided by the compiler, per type.
+fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
+    let mut value = Some(value);
+    match (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take) {
+        Some(same) => Ok(same),
+        None => value.map_or_else(|| unreachable!("the value is taken only when it is of the other type"), Err),
+    }
+}
+
+fn decode<T: DeserializeOwned + 'static>(json: &Json) -> Result<T, String> {
+    if std::any::TypeId::of::<T>() == std::any::TypeId::of::<Json>()
+        && let Ok(same) = cast::<Json, T>(json.clone())
+    {
+        return Ok(same);
+    }
+    json.decode().map_err(|error| {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        without_place(&cause).to_owned()
+    })
+}
+
+/// The parser's message without its ` at line 1 column 5`: the line and column of one argument say nothing.
+fn without_place(message: &str) -> &str {
+    message.rfind(" at line ").map_or(message, |at| &message[..at])
+}
+
+/// The arguments of a call do not fit the task, so that its body never began. No retry heals it.
+#[derive(Debug)]
+struct Misfit(String);
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Misfit {}
+
+/// Whether a failure says that the arguments of a call do not fit the task.
+pub fn is_misfit(failure: &Failure) -> bool {
+    failure.source().is_some_and(|error| error.is::<Misfit>())
+}
+
+fn type_error(text: &str) -> TaskError {
+    let exception = ExceptionInfo::from_path("builtins.TypeError", text);
+    TaskError::new(Ending::Failure(Failure::of_exception(exception, Misfit(text.to_owned()))))
+}
+
+fn position(list: &ParameterList, name: &str) -> Option<usize> {
+    list.named.iter().position(|parameter| parameter.name == name)
+}
+
+/// Puts each argument into its slot. The order of the checks is the interpreter's: unknown and doubled names, then too many
+/// positional arguments, then missing ones.
+fn fill<'a>(
+    list: &ParameterList,
+    args: &'a [Json],
+    kwargs: &'a [(String, Json)],
+    slots: &mut [Option<&'a Json>],
+) -> Result<(), String> {
+    debug_assert_eq!(slots.len(), list.named.len(), "the macro counts the parameters");
+    for (slot, arg) in slots.iter_mut().zip(args) {
+        *slot = Some(arg);
+    }
+    for (name, value) in kwargs {
+        match position(list, name) {
+            Some(index) => match slots.get_mut(index) {
+                Some(slot @ None) => *slot = Some(value),
+                _ => return Err(format!("{}() got multiple values for argument '{name}'", list.function)),
+            },
+            None if list.var_kwargs => {}
+            None => return Err(format!("{}() got an unexpected keyword argument '{name}'", list.function)),
+        }
+    }
+    if args.len() > list.named.len() && !list.var_args {
+        return Err(too_many(list, args.len()));
+    }
+    if slots.iter().all(Option::is_some) {
+        return Ok(());
+    }
+    let absent = |(slot, parameter): (&Option<&Json>, &Parameter)| slot.is_none() && !parameter.optional;
+    let absent: Vec<usize> =
+        slots.iter().zip(list.named).enumerate().filter(|(_, pair)| absent(*pair)).map(|(index, _)| index).collect();
+    if absent.is_empty() { Ok(()) } else { Err(missing(list, &absent)) }
+}
+
+fn too_many(list: &ParameterList, given: usize) -> String {
+    let most = list.named.len();
+    let least = list.named.iter().filter(|parameter| !parameter.optional).count();
+    let (takes, plural): (Cow<'_, str>, bool) = match least == most {
+        true => (most.to_string().into(), most != 1),
+        false => (format!("from {least} to {most}").into(), true),
+    };
+    let plural = if plural { "s" } else { "" };
+    let verb = if given == 1 { "was" } else { "were" };
+    format!("{}() takes {takes} positional argument{plural} but {given} {verb} given", list.function)
+}
+
+fn missing(list: &ParameterList, absent: &[usize]) -> String {
+    let plural = if absent.len() == 1 { "" } else { "s" };
+    let mut text = format!("{}() missing {} required positional argument{plural}: ", list.function, absent.len());
+    for (nth, index) in absent.iter().enumerate() {
+        let separator = match nth {
+            0 => "",
+            _ if absent.len() == 2 => " and ",
+            _ if nth + 1 == absent.len() => ", and ",
+            _ => ", ",
+        };
+        let name = list.named.get(*index).map_or("?", |parameter| parameter.name);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator}'{name}'");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_protocol::json::text::Json;
+
+    use super::{Bound, encode};
+    use crate::task::arguments::{Parameter, ParameterList};
+    use crate::task_error::{Ending, TaskError};
+
+    const fn required(name: &'static str) -> Parameter {
+        Parameter { name, optional: false }
+    }
+
+    const fn optional(name: &'static str) -> Parameter {
+        Parameter { name, optional: true }
+    }
+
+    const fn list(function: &'static str, named: &'static [Parameter]) -> ParameterList {
+        ParameterList { function, named, var_args: false, var_kwargs: false }
+    }
+
+    const NONE: ParameterList = list("noop", &[]);
+    const ONE: ParameterList = list("one", &[required("x")]);
+    const ADD: ParameterList = list("add", &[required("x"), required("y")]);
+    const THREE: ParameterList = list("three", &[required("x"), required("y"), required("z")]);
+    const SLEEP: ParameterList = list("sleep", &[required("id"), optional("seconds")]);
+    const ECHO: ParameterList = ParameterList { function: "echo", named: &[], var_args: true, var_kwargs: true };
+    const MIXED: ParameterList =
+        ParameterList { function: "mixed", named: &[required("x")], var_args: true, var_kwargs: true };
+
+    fn json<T: serde::Serialize>(value: T) -> Json {
+        Json::from_serialize(&value).unwrap()
+    }
+
+    fn keywords(names: &[&str]) -> Vec<(String, Json)> {
+        names.iter().enumerate().map(|(n, name)| ((*name).to_owned(), json(100 + n))).collect()
+    }
+
+    fn text(error: TaskError) -> String {
+        match error.into_ending() {
+            Ending::Failure(failure) => {
+                let exception = failure.exception();
+                assert_eq!(exception.exc_type, "TypeError");
+                assert_eq!(exception.exc_module.as_deref(), Some("builtins"));
+                exception.exc_message[0].decode().unwrap()
+            }
+            other => panic!("not a failure: {other:?}"),
+        }
+    }
+
+    /// The text of the TypeError of a call with `args` positional arguments and these keywords.
+    fn refused<const N: usize>(list: &'static ParameterList, args: usize, names: &[&str]) -> String {
+        let args: Vec<Json> = (0..args).map(json).collect();
+        let kwargs = keywords(names);
+        text(Bound::<N>::bind(list, &args, &kwargs).err().expect("the call is refused"))
+    }
+
+    #[test]
+    fn arguments_bind_by_position_and_by_name() {
+        let args = [json(1)];
+        let kwargs = keywords(&["y"]);
+        let bound = Bound::<2>::bind(&ADD, &args, &kwargs).unwrap();
+        assert_eq!(bound.required::<i64>(0).unwrap(), 1);
+        assert_eq!(bound.required::<i64>(1).unwrap(), 100);
+    }
+
+    #[test]
+    fn the_words_are_those_of_python_3_11() {
+        assert_eq!(refused::<2>(&ADD, 1, &[]), "add() missing 1 required positional argument: 'y'");
+        assert_eq!(refused::<2>(&ADD, 0, &[]), "add() missing 2 required positional arguments: 'x' and 'y'");
+        assert_eq!(refused::<2>(&ADD, 0, &["y"]), "add() missing 1 required positional argument: 'x'");
+        assert_eq!(refused::<3>(&THREE, 0, &[]), "three() missing 3 required positional arguments: 'x', 'y', and 'z'");
+        assert_eq!(refused::<2>(&ADD, 3, &[]), "add() takes 2 positional arguments but 3 were given");
+        assert_eq!(refused::<1>(&ONE, 2, &[]), "one() takes 1 positional argument but 2 were given");
+        assert_eq!(refused::<0>(&NONE, 1, &[]), "noop() takes 0 positional arguments but 1 was given");
+        assert_eq!(refused::<2>(&SLEEP, 3, &[]), "sleep() takes from 1 to 2 positional arguments but 3 were given");
+        assert_eq!(refused::<2>(&ADD, 2, &["z"]), "add() got an unexpected keyword argument 'z'");
+        assert_eq!(refused::<2>(&ADD, 2, &["x"]), "add() got multiple values for argument 'x'");
+    }
+
+    #[test]
+    fn names_are_checked_before_counts_as_python_does() {
+        assert_eq!(refused::<2>(&ADD, 3, &["z"]), "add() got an unexpected keyword argument 'z'");
+        assert_eq!(refused::<2>(&ADD, 0, &["z"]), "add() got an unexpected keyword argument 'z'");
+        assert_eq!(refused::<2>(&ADD, 1, &["x"]), "add() got multiple values for argument 'x'");
+    }
+
+    #[test]
+    fn a_left_out_optional_parameter_takes_its_default() {
+        let args = [json("id")];
+        let bound = Bound::<2>::bind(&SLEEP, &args, &[]).unwrap();
+        assert_eq!(bound.optional(1, || 1.5).unwrap(), 1.5);
+        let args = [json("id"), json(3)];
+        let bound = Bound::<2>::bind(&SLEEP, &args, &[]).unwrap();
+        assert_eq!(bound.optional(1, || 1.5).unwrap(), 3.0);
+    }
+
+    #[test]
+    fn what_no_name_takes_is_collected() {
+        let args = [json(1), json("a"), json(null())];
+        let kwargs = keywords(&["k", "l"]);
+        let bound = Bound::<0>::bind(&ECHO, &args, &kwargs).unwrap();
+        assert_eq!(bound.rest().0, args);
+        assert_eq!(bound.keywords().0, kwargs);
+        let bound = Bound::<1>::bind(&MIXED, &args, &kwargs).unwrap();
+        assert_eq!(bound.rest().0, args[1..]);
+        let kwargs = keywords(&["x", "k"]);
+        let bound = Bound::<1>::bind(&MIXED, &[], &kwargs).unwrap();
+        assert_eq!(bound.required::<i64>(0).unwrap(), 100);
+        assert_eq!(bound.keywords().0, kwargs[1..]);
+    }
+
+    fn null() -> Option<u8> {
+        None
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_argument_and_what_was_expected() {
+        let args = [json(1), json("two")];
+        let bound = Bound::<2>::bind(&ADD, &args, &[]).unwrap();
+        let error = text(bound.required::<i64>(1).unwrap_err());
+        assert_eq!(error, "add() argument 'y': invalid type: string \"two\", expected i64");
+    }
+
+    #[test]
+    fn json_passes_through_untouched() {
+        let args = [json(1)];
+        let bound = Bound::<1>::bind(&ONE, &args, &[]).unwrap();
+        let same: Json = bound.required(0).unwrap();
+        assert_eq!(same.as_bytes().as_ptr(), args[0].as_bytes().as_ptr());
+        assert_eq!(encode(same.clone()).unwrap().as_bytes().as_ptr(), args[0].as_bytes().as_ptr());
+        assert_eq!(encode(vec![1, 2]).unwrap().as_str(), "[1, 2]");
+    }
+}

@@ -1,0 +1,136 @@
+//! A task as `#[task]` defines it: name, parameters, options, hooks and the erased function.
+
+use std::sync::Arc;
+
+use apium_protocol::json::text::Json;
+use futures_util::future::BoxFuture;
+
+use crate::context::context::Ctx;
+pub use crate::context::state_map::StateNeed;
+use crate::failure::Failure;
+use crate::options::effective_options::Effective;
+use crate::options::task_options::TaskOptions;
+use crate::task::arguments::ParameterList;
+pub use crate::task::registered::Returned;
+use crate::task::registered::{HookFn, HookSet, RegisteredTask, Runner};
+use crate::task_error::TaskResult;
+
+/// What `#[task]` leaves behind for one function.
+pub struct TaskDef {
+    /// The registered name.
+    pub name: &'static str,
+    /// Other names it answers to.
+    pub aliases: &'static [&'static str],
+    /// Its wire parameters.
+    pub parameters: ParameterList,
+    /// Its options. Called once per app, when the registry is made.
+    pub options: fn() -> TaskOptions,
+    /// Its hooks.
+    pub hooks: Hooks,
+    /// The types of state it takes; `None` for an injected parameter that takes none.
+    pub needs: &'static [Option<StateNeed>],
+    /// Whether the function takes `&Ctx`.
+    pub takes_ctx: bool,
+    /// The function.
+    pub run: TaskFn,
+    /// Where it was defined, as `file:line`.
+    pub location: &'static str,
+}
+
+/// The type that `#[task]` leaves beside the function, under the function's name. `app.register::<add>()` takes it.
+pub trait TaskType: 'static {
+    /// What the task returns.
+    type Output;
+    /// Its wire parameters, as a tuple.
+    type Args;
+
+    /// The task's definition.
+    fn def() -> &'static TaskDef;
+}
+
+/// An `inventory` entry: how `#[task]` functions are found without being named (feature `autodiscover`).
+pub struct TaskEntry(pub &'static TaskDef);
+
+inventory::collect!(TaskEntry);
+
+/// An erased task function of a static definition. It binds the arguments of the context's request, runs the body and encodes
+/// what it returns.
+#[derive(Clone, Copy)]
+pub enum TaskFn {
+    /// Runs on tokio.
+    Async(fn(Ctx) -> BoxFuture<'static, TaskResult<Json>>),
+    /// Runs on the worker's own threads.
+    Blocking(fn(Ctx) -> TaskResult<Json>),
+}
+
+/// A hook of a task: called with the context and what happened, awaited by the worker; only `before_start` can end the task.
+pub type Hook<T> = fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>>;
+
+/// The hooks of a static definition. Order on success: before_start, body, SUCCESS stored, on_success, after_return.
+#[derive(Clone, Copy)]
+pub struct Hooks {
+    /// Before the body; an error here fails or retries the task.
+    pub before_start: Option<Hook<()>>,
+    /// After SUCCESS is stored. What it returns is logged only.
+    pub on_success: Option<Hook<Json>>,
+    /// After FAILURE is stored.
+    pub on_failure: Option<Hook<Failure>>,
+    /// After the retry is published and RETRY stored; with the cause.
+    pub on_retry: Option<Hook<Option<Failure>>>,
+    /// After SUCCESS or FAILURE, last.
+    pub after_return: Option<Hook<Returned>>,
+}
+
+impl Hooks {
+    /// No hooks.
+    pub const NONE: Self =
+        Self { before_start: None, on_success: None, on_failure: None, on_retry: None, after_return: None };
+}
+
+impl std::fmt::Debug for TaskDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TaskDef({} at {})", self.name, self.location)
+    }
+}
+
+impl From<Hooks> for HookSet {
+    fn from(hooks: Hooks) -> Self {
+        fn erased<T: 'static>(hook: Hook<T>) -> HookFn<T> {
+            Arc::new(hook)
+        }
+        Self {
+            before_start: hooks.before_start.map(erased),
+            on_success: hooks.on_success.map(erased),
+            on_failure: hooks.on_failure.map(erased),
+            on_retry: hooks.on_retry.map(erased),
+            after_return: hooks.after_return.map(erased),
+        }
+    }
+}
+
+impl From<TaskFn> for Runner {
+    fn from(run: TaskFn) -> Self {
+        match run {
+            TaskFn::Async(run) => Self::Async(Arc::new(run)),
+            TaskFn::Blocking(run) => Self::Blocking(Arc::new(run)),
+        }
+    }
+}
+
+impl RegisteredTask {
+    /// A `#[task]` function, with the options not yet decided.
+    pub(crate) fn from_def(def: &'static TaskDef) -> Self {
+        Self {
+            name: def.name.into(),
+            aliases: def.aliases.iter().copied().map(Arc::from).collect(),
+            parameters: def.parameters,
+            options: (def.options)(),
+            effective: Effective::default(),
+            hooks: def.hooks.into(),
+            needs: def.needs.iter().copied().flatten().collect(),
+            takes_ctx: def.takes_ctx,
+            runner: def.run.into(),
+            location: def.location.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A task as an app holds it: options decided, body and hooks erased.
+
+use std::fmt;
+use std::sync::Arc;
+
+use apium_protocol::json::text::Json;
+use apium_protocol::result::state::State;
+use futures_util::future::BoxFuture;
+
+use crate::context::context::Ctx;
+use crate::context::state_map::StateNeed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::failure::Failure;
+use crate::options::effective_options::{Effective, TaskDefaults};
+use crate::options::task_options::TaskOptions;
+use crate::task::arguments::ParameterList;
+use crate::task_error::TaskResult;
+
+/// A task as an app holds it.
+pub struct RegisteredTask {
+    /// The registered name.
+    pub name: Arc<str>,
+    /// Other names it answers to.
+    pub aliases: Vec<Arc<str>>,
+    /// Its wire parameters.
+    pub parameters: ParameterList,
+    /// Its options with `task_annotations` laid over: what calls use (queue, priority, serializer, …).
+    pub options: TaskOptions,
+    /// What they come to with the app's settings: what runs use.
+    pub effective: Effective,
+    /// Its hooks.
+    pub hooks: HookSet,
+    /// The types of state it takes.
+    pub needs: Vec<StateNeed>,
+    /// Whether its function takes `&Ctx`.
+    pub takes_ctx: bool,
+    /// Its body.
+    pub runner: Runner,
+    /// Where it was defined, for errors and listings: `file:line`, or the type of a task class.
+    pub location: String,
+}
+
+/// An erased task body. It binds the arguments of the context's request, runs and encodes what it returns.
+#[derive(Clone)]
+pub enum Runner {
+    /// Runs on tokio.
+    Async(Arc<dyn Fn(Ctx) -> BoxFuture<'static, TaskResult<Json>> + Send + Sync>),
+    /// Runs on the worker's own threads.
+    Blocking(Arc<dyn Fn(Ctx) -> TaskResult<Json> + Send + Sync>),
+}
+
+/// An erased hook.
+pub type HookFn<T> = Arc<dyn Fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>> + Send + Sync>;
+
+/// The hooks of a registered task; see [`Hooks`](crate::task::definition::Hooks) for when each is called.
+#[derive(Clone, Default)]
+pub struct HookSet {
+    /// Before the body; an error here fails or retries the task.
+    pub before_start: Option<HookFn<()>>,
+    /// After SUCCESS is stored. What it returns is logged only.
+    pub on_success: Option<HookFn<Json>>,
+    /// After FAILURE is stored.
+    pub on_failure: Option<HookFn<Failure>>,
+    /// After the retry is published and RETRY stored; with the cause.
+    pub on_retry: Option<HookFn<Option<Failure>>>,
+    /// After SUCCESS or FAILURE, last.
+    pub after_return: Option<HookFn<Returned>>,
+}
+
+/// What `after_return` is told.
+#[derive(Debug, Clone)]
+pub struct Returned {
+    /// SUCCESS or FAILURE.
+    pub state: State,
+    /// The return value, on success.
+    pub result: Option<Json>,
+    /// The failure, when there is one (the guide's `einfo`).
+    pub failure: Option<Failure>,
+}
+
+impl HookSet {
+    /// Whether there is no hook at all.
+    pub fn is_empty(&self) -> bool {
+        self.before_start.is_none()
+            && self.on_success.is_none()
+            && self.on_failure.is_none()
+            && self.on_retry.is_none()
+            && self.after_return.is_none()
+    }
+}
+
+impl RegisteredTask {
+    /// The same task with `annotation` laid over its options, all of them decided.
+    pub(crate) fn decided(mut self, annotation: TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
+        self.options = self.options.overlay(annotation);
+        self.effective = Effective::resolve(&self.options, defaults).map_err(|error| {
+            let context = format!("register the task {} (defined at {})", self.name, self.location);
+            Error::new(ErrorKind::Config, context).with_source(error)
+        })?;
+        Ok(self)
+    }
+
+    /// Whether the function is a plain `fn`, run on the worker's threads.
+    pub fn is_blocking(&self) -> bool {
+        matches!(self.runner, Runner::Blocking(_))
+    }
+
+    /// Whether the failure is one that the task expects (`throws`): stored all the same, logged without noise.
+    pub fn is_expected(&self, failure: &Failure) -> bool {
+        self.options.throws.iter().any(|matcher| matcher.matches(failure))
+    }
+}
+
+impl fmt::Debug for RegisteredTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisteredTask")
+            .field("name", &self.name)
+            .field("aliases", &self.aliases)
+            .field("options", &self.options)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,306 @@
+//! Serializers and compressions by name: bodies and results to bytes and back.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::text::Json;
+use crate::message::body::Body;
+use crate::message::headers::Headers;
+use crate::message::message::Message;
+use crate::message::properties::Properties;
+use crate::value::value::Value;
+
+use crate::codecs::accept::Accept;
+use crate::codecs::compression::Compression;
+use crate::codecs::invocation::Invocation;
+use crate::codecs::serializer::Serializer;
+
+/// The most that a compressed body may become: 512 MiB.
+pub const DEFAULT_DECOMPRESSED_LIMIT: usize = 512 << 20;
+
+/// What stands before a compressed result (Celery's `result_compression`): this, the MIME type, a zero byte.
+const COMPRESSED_RESULT: &[u8] = b"\x00celery-compressed\x00";
+
+/// The MIME type of JSON.
+pub(crate) const JSON: &str = "application/json";
+
+/// The registered serializers and compressions. Cheap to clone; the standard ones are json, msgpack, yaml and gzip, bzip2,
+/// lzma, brotli, zstd, as far as the crate's features have them.
+#[derive(Clone)]
+pub struct Codecs(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    serializers: Vec<Arc<dyn Serializer>>,
+    compressions: Vec<Arc<dyn Compression>>,
+    limit: usize,
+}
+
+/// A body or a value in bytes, with what a message must say of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedBody {
+    /// The bytes: serialized, then compressed.
+    pub bytes: Bytes,
+    /// The property `content_type`: the serializer's MIME type.
+    pub content_type: Cow<'static, str>,
+    /// The property `content_encoding`: `utf-8` or `binary`.
+    pub content_encoding: Cow<'static, str>,
+    /// The header `compression`: the compression's MIME type.
+    pub compression: Option<Cow<'static, str>>,
+}
+
+impl EncodedBody {
+    /// The message with these headers and properties, which get what the body needs said.
+    pub fn into_message(self, mut headers: Headers, mut properties: Properties) -> Message {
+        properties.content_type = Some(self.content_type);
+        properties.content_encoding = Some(self.content_encoding);
+        headers.compression = self.compression;
+        Message { properties, headers, body: self.bytes }
+    }
+}
+
+impl Default for Codecs {
+    fn default() -> Self {
+        Self::standard()
+    }
+}
+
+impl fmt::Debug for Codecs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codecs")
+            .field("serializers", &self.serializer_names().collect::<Vec<_>>())
+            .field("compressions", &self.compression_names().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Codecs {
+    /// The standard serializers and compressions.
+    pub fn standard() -> Self {
+        Self(Arc::new(Inner {
+            serializers: crate::codecs::builtin::serializers(),
+            compressions: crate::codecs::builtin::compressions(),
+            limit: DEFAULT_DECOMPRESSED_LIMIT,
+        }))
+    }
+
+    /// With one more serializer, which wins over an earlier one of the same name or content type. JSON cannot be replaced.
+    #[must_use]
+    pub fn with_serializer(mut self, serializer: Arc<dyn Serializer>) -> Self {
+        Arc::make_mut(&mut self.0).serializers.insert(0, serializer);
+        self
+    }
+
+    /// With one more compression, which wins over an earlier one of the same name or MIME type.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Arc<dyn Compression>) -> Self {
+        Arc::make_mut(&mut self.0).compressions.insert(0, compression);
+        self
+    }
+
+    /// With another limit, in bytes, of what a compressed body may become. Larger ones are refused.
+    #[must_use]
+    pub fn with_decompressed_limit(mut self, bytes: usize) -> Self {
+        Arc::make_mut(&mut self.0).limit = bytes;
+        self
+    }
+
+    /// The names of the serializers.
+    pub fn serializer_names(&self) -> impl Iterator<Item = &str> {
+        self.0.serializers.iter().map(|serializer| serializer.name())
+    }
+
+    /// The first name of each compression.
+    pub fn compression_names(&self) -> impl Iterator<Item = &str> {
+        self.0.compressions.iter().filter_map(|compression| compression.names().first().copied())
+    }
+
+    /// The serializer of a name or a content type.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownSerializer`], or [`ErrorKind::NotAccepted`] for pickle, which is never used.
+    pub fn serializer(&self, name: &str) -> Result<&dyn Serializer> {
+        let name = mime_of(name);
+        if let Some(refusal) = crate::codecs::refused::serializer(name) {
+            return Err(refusal);
+        }
+        let is = |serializer: &&Arc<dyn Serializer>| {
+            serializer.name().eq_ignore_ascii_case(name) || serializer.content_type().eq_ignore_ascii_case(name)
+        };
+        match self.0.serializers.iter().find(is) {
+            Some(serializer) => Ok(&**serializer),
+            None => Err(crate::codecs::refused::unknown_serializer(name, self.serializer_names())),
+        }
+    }
+
+    /// The compression of a name or a MIME type.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownCompression`].
+    pub fn compression(&self, name: &str) -> Result<&dyn Compression> {
+        let is = |compression: &&Arc<dyn Compression>| {
+            compression.mime().eq_ignore_ascii_case(name)
+                || compression.names().iter().any(|own| own.eq_ignore_ascii_case(name))
+        };
+        match self.0.compressions.iter().find(is) {
+            Some(compression) => Ok(&**compression),
+            None => Err(crate::codecs::refused::unknown_compression(name, self.compression_names())),
+        }
+    }
+
+    /// Checks that every name in an accept list is a serializer's.
+    ///
+    /// # Errors
+    /// As [`serializer`](Self::serializer).
+    pub fn check_accept(&self, accept: &Accept) -> Result<()> {
+        accept.iter().try_for_each(|name| self.serializer(name).map(|_| ()))
+    }
+
+    /// Encodes the body of a task message with a serializer and a compression by name.
+    ///
+    /// # Errors
+    /// When a name is unknown or the serializer cannot write a value (msgpack has no integers beyond 64 bits).
+    pub fn encode_body(&self, body: &Body, serializer: &str, compression: Option<&str>) -> Result<EncodedBody> {
+        self.encode(body.to_json(), serializer, compression)
+    }
+
+    /// Encodes one value, as a result is stored, with a serializer by name.
+    ///
+    /// # Errors
+    /// As [`encode_body`](Self::encode_body).
+    pub fn encode_value(&self, value: &Json, serializer: &str) -> Result<EncodedBody> {
+        if is_json(serializer) {
+            return Ok(json_body(value.clone().into_bytes()));
+        }
+        self.encode(value.as_bytes().to_vec(), serializer, None)
+    }
+
+    fn encode(&self, json: Vec<u8>, serializer: &str, compression: Option<&str>) -> Result<EncodedBody> {
+        let mut encoded = if is_json(serializer) {
+            json_body(json.into())
+        } else {
+            let serializer = self.serializer(serializer)?;
+            EncodedBody {
+                bytes: serializer.encode(&Value::parse(crate::json::reader::utf8(&json)?)?)?.into(),
+                content_type: Cow::Owned(serializer.content_type().to_owned()),
+                content_encoding: Cow::Owned(serializer.content_encoding().to_owned()),
+                compression: None,
+            }
+        };
+        if let Some(name) = compression {
+            let compression = self.compression(name)?;
+            encoded.bytes = compression.compress(&encoded.bytes)?.into();
+            encoded.compression = Some(Cow::Owned(compression.mime().to_owned()));
+        }
+        Ok(encoded)
+    }
+
+    /// Decodes a message to the call that it asks for, of protocol 2, 1, or one in between.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotAccepted`] when its content type is not in `accept` (pickle never is), `UnknownSerializer`,
+    /// `UnknownCompression`, `Decompress`, `Decode` when its bytes are broken, and `NotATask` when it is sound but does not
+    /// have the shape of a task message.
+    pub fn decode(&self, message: &Message, accept: &Accept) -> Result<Invocation> {
+        let properties = &message.properties;
+        let Some(content_type) = properties.content_type.as_deref() else {
+            return Err(Error::new(
+                ErrorKind::NotATask,
+                "tell how to decode the body: the message has no content type",
+            ));
+        };
+        let compression = message.headers.compression.as_deref();
+        let bytes =
+            self.to_json(&message.body, compression, content_type, properties.content_encoding.as_deref(), accept)?;
+        Invocation::read(&message.headers, &bytes)
+    }
+
+    /// Decodes one value, as a result is stored; `content_type` may be a serializer's name too.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_value(&self, bytes: &Bytes, content_type: &str, accept: &Accept) -> Result<Json> {
+        let bytes = self.open_result(bytes)?;
+        Json::from_bytes(self.to_json(&bytes, None, content_type, None, accept)?)
+    }
+
+    /// The body as JSON, unchecked when it came as JSON.
+    fn to_json(
+        &self,
+        body: &Bytes,
+        compression: Option<&str>,
+        content_type: &str,
+        content_encoding: Option<&str>,
+        accept: &Accept,
+    ) -> Result<Bytes> {
+        let json = is_json(content_type) && accept.json();
+        let serializer = if json { None } else { Some(self.accepted(content_type, accept)?) };
+        let plain = match compression {
+            Some(name) => Bytes::from(self.compression(name)?.decompress(body, self.0.limit)?),
+            None => body.clone(),
+        };
+        match serializer {
+            Some(serializer) if !is_json(serializer.name()) => Ok(serializer.decode(&plain)?.to_json_bytes().into()),
+            _ => crate::codecs::charset::to_utf8(plain, content_encoding),
+        }
+    }
+
+    /// The serializer of a content type, if it may be decoded.
+    fn accepted(&self, content_type: &str, accept: &Accept) -> Result<&dyn Serializer> {
+        let serializer = self.serializer(content_type)?;
+        if accept.allows(serializer.name()) || accept.allows(serializer.content_type()) {
+            return Ok(serializer);
+        }
+        Err(Error::new(
+            ErrorKind::NotAccepted,
+            format!("accept the content type `{}`: accept_content is {accept}", mime_of(content_type)),
+        ))
+    }
+
+    /// Compresses a stored result as Celery's `result_compression` does, with a header that says how.
+    ///
+    /// # Errors
+    /// When the compression is unknown or fails.
+    pub fn compress_result(&self, bytes: &[u8], compression: &str) -> Result<Vec<u8>> {
+        let compression = self.compression(compression)?;
+        let mut out = COMPRESSED_RESULT.to_vec();
+        out.extend_from_slice(compression.mime().as_bytes());
+        out.push(0);
+        out.extend_from_slice(&compression.compress(bytes)?);
+        Ok(out)
+    }
+
+    /// The bytes of a stored result, decompressed if its header says so.
+    ///
+    /// # Errors
+    /// When the compression is unknown or the bytes are broken.
+    pub fn open_result(&self, bytes: &Bytes) -> Result<Bytes> {
+        let Some(rest) = bytes.strip_prefix(COMPRESSED_RESULT) else { return Ok(bytes.clone()) };
+        let broken = || Error::new(ErrorKind::Decompress, "find the compression of a stored result");
+        let end = memchr::memchr(0, rest).ok_or_else(broken)?;
+        let mime = std::str::from_utf8(&rest[..end]).map_err(|_| broken())?;
+        Ok(self.compression(mime)?.decompress(&rest[end + 1..], self.0.limit)?.into())
+    }
+}
+
+fn json_body(bytes: Bytes) -> EncodedBody {
+    EncodedBody {
+        bytes,
+        content_type: Cow::Borrowed(JSON),
+        content_encoding: Cow::Borrowed("utf-8"),
+        compression: None,
+    }
+}
+
+fn is_json(name: &str) -> bool {
+    name == JSON || name == "json" || mime_of(name).eq_ignore_ascii_case(JSON)
+}
+
+/// A content type without its parameters.
+fn mime_of(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}

@@ -1,0 +1,135 @@
+//! A JSON map that is being written.
+
+use std::collections::BTreeMap;
+
+use crate::json::text::Json;
+use crate::json::write::{write_f64, write_int, write_str};
+
+/// Writes a map's keys and values. What the caller holds in `extra` wins over a key of the same name and comes last.
+pub(crate) struct MapWriter<'a> {
+    out: &'a mut Vec<u8>,
+    extra: &'a BTreeMap<String, Json>,
+    first: bool,
+}
+
+impl<'a> MapWriter<'a> {
+    /// Opens the map.
+    pub(crate) fn new(out: &'a mut Vec<u8>, extra: &'a BTreeMap<String, Json>) -> Self {
+        out.push(b'{');
+        Self { out, extra, first: true }
+    }
+
+    /// Writes a key that needs no escapes, unless `extra` has it; its value is to be written next.
+    pub(crate) fn key(&mut self, key: &'static str) -> Option<&mut Vec<u8>> {
+        if !self.extra.is_empty() && self.extra.contains_key(key) {
+            return None;
+        }
+        self.out.extend_from_slice(if self.first { b"\"" } else { b", \"" });
+        self.first = false;
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\": ");
+        Some(self.out)
+    }
+
+    /// A value written by `write`.
+    pub(crate) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(out) = self.key(key) {
+            write(out);
+        }
+    }
+
+    /// A text, or null.
+    pub(crate) fn text(&mut self, key: &'static str, text: Option<&str>) {
+        self.with(key, |out| write_text(out, text));
+    }
+
+    /// A text, or nothing at all.
+    pub(crate) fn text_if(&mut self, key: &'static str, text: Option<&str>) {
+        if text.is_some() {
+            self.text(key, text);
+        }
+    }
+
+    /// An integer, or null.
+    pub(crate) fn int(&mut self, key: &'static str, value: Option<i64>) {
+        self.with(key, |out| match value {
+            Some(value) => write_int(out, value),
+            None => out.extend_from_slice(b"null"),
+        });
+    }
+
+    /// A truth value, or null.
+    pub(crate) fn bool(&mut self, key: &'static str, value: Option<bool>) {
+        self.with(key, |out| {
+            out.extend_from_slice(match value {
+                Some(true) => b"true",
+                Some(false) => b"false",
+                None => b"null",
+            });
+        });
+    }
+
+    /// Writes `extra` now; what follows still comes after it.
+    pub(crate) fn extra(&mut self) {
+        for (key, value) in self.extra {
+            self.out.extend_from_slice(if self.first { b"" } else { b", " });
+            self.first = false;
+            write_str(self.out, key);
+            self.out.extend_from_slice(b": ");
+            self.out.extend_from_slice(value.as_bytes());
+        }
+    }
+
+    /// Closes the map.
+    pub(crate) fn end(self) {
+        self.out.push(b'}');
+    }
+}
+
+/// A text, or null.
+pub(crate) fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => write_str(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Seconds: whole ones as an integer, or null.
+pub(crate) fn write_seconds(out: &mut Vec<u8>, seconds: Option<f64>) {
+    match seconds {
+        Some(seconds) if seconds.fract() == 0.0 && seconds.abs() < 1e15 => write_int(out, seconds as i64),
+        Some(seconds) => write_f64(out, seconds),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// A list whose elements `write` writes.
+pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// A list of texts as they are, which are JSON.
+pub(crate) fn write_jsons(out: &mut Vec<u8>, items: &[Json]) {
+    write_list(out, items, |out, json| out.extend_from_slice(json.as_bytes()));
+}
+
+/// A map in the order given.
+pub(crate) fn write_entries<'a>(out: &mut Vec<u8>, entries: impl IntoIterator<Item = (&'a String, &'a Json)>) {
+    out.push(b'{');
+    for (i, (key, value)) in entries.into_iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write_str(out, key);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,15 @@
+//! JSON text without a tree: reading, writing, and the differences between Python's JSON and everybody else's.
+
+pub mod base64;
+pub(crate) mod key;
+pub(crate) mod lenient;
+pub(crate) mod list;
+pub(crate) mod map_writer;
+pub(crate) mod reader;
+pub(crate) mod serde_by_json;
+pub(crate) mod serialize;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub(crate) mod utf8;
+pub(crate) mod write;

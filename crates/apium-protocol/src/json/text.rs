@@ -1,0 +1,220 @@
+//! JSON text that is passed on without being taken apart.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+use crate::json::reader::Reader;
+use crate::value::serialize::{Taken, serialize_raw, take};
+use crate::value::value::Value;
+
+pub use crate::json::list::JsonList;
+
+/// One JSON value as text (Python's JSON: `NaN` and `Infinity` are allowed, integers have any size, kombu's typed envelopes
+/// stand for datetime, date, time, Decimal, UUID and bytes). Cheap to clone; usually a slice of a message's body.
+///
+/// Two are equal when their texts are; `1.0` and `1` differ. Through serde it is the value itself, not a text: in
+/// `serde_json` and in this type's own reading and writing, the text passes untouched.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Json(Bytes);
+
+impl Json {
+    /// `null`.
+    pub const NULL: Self = Self(Bytes::from_static(b"null"));
+
+    /// `null`.
+    pub const fn null() -> Self {
+        Self::NULL
+    }
+
+    /// Encodes a value as Python's `json.dumps` does: `", "` and `": "` between things, ASCII only, `NaN` and `Infinity` for
+    /// floats that are not finite. Bytes (`serialize_bytes`) become kombu's envelope.
+    ///
+    /// # Errors
+    /// When the value's `Serialize` fails or a map's key is neither text nor a number, a truth value or nothing.
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        let mut out = Vec::with_capacity(64);
+        value.serialize(crate::json::serialize::PythonSerializer::new(&mut out)).map_err(Error::encode)?;
+        Ok(Self(out.into()))
+    }
+
+    /// Encodes a value.
+    pub fn from_value(value: &Value) -> Self {
+        Self(value.to_json_bytes().into())
+    }
+
+    /// Takes a JSON text.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn from_text(text: &str) -> Result<Self> {
+        Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// Takes a JSON text without copying it.
+    ///
+    /// # Errors
+    /// When it is not UTF-8 or not JSON.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self> {
+        let mut reader = Reader::of(&bytes)?;
+        let value = reader.json()?;
+        reader.end()?;
+        Ok(value)
+    }
+
+    /// Takes bytes that are known to be one JSON value in UTF-8.
+    pub(crate) fn from_checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// Decodes to a type. A typed envelope reads into a text as its text and into bytes as its bytes, so that a `String` takes
+    /// a Python datetime; into a map it reads as the map that it is. Integers are exact or an error.
+    ///
+    /// # Errors
+    /// When the value does not fit the type.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
+        // `serde_json` would round integers beyond 64 bits; what it refuses (typed envelopes, `NaN`) gets a second chance.
+        if !has_long_number(&self.0)
+            && let Ok(value) = serde_json::from_slice(&self.0)
+        {
+            return Ok(value);
+        }
+        T::deserialize(self.to_value()?).map_err(Error::decode)
+    }
+
+    /// Decodes to a value that keeps everything.
+    ///
+    /// # Errors
+    /// See [`Value::parse`].
+    pub fn to_value(&self) -> Result<Value> {
+        Value::parse(self.as_str())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("null")
+    }
+
+    /// The text's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The text's bytes, shared.
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        &*self.0 == b"null"
+    }
+
+    /// The same JSON with every letter written as itself in UTF-8 instead of `\uXXXX`: for people to read.
+    pub fn to_utf8(&self) -> String {
+        crate::json::utf8::unescaped(self.as_str())
+    }
+}
+
+/// The fewest digits of an integer that may not fit 64 bits.
+const LONG: usize = 19;
+
+/// Whether digits stand in a row that are no integer of 64 bits. Every row of `LONG` covers a place that is a multiple of
+/// `LONG`, so few bytes are looked at.
+pub(crate) fn has_long_number(text: &[u8]) -> bool {
+    let mut at = LONG - 1;
+    while at < text.len() {
+        if text[at].is_ascii_digit() {
+            let before = text[..at].iter().rev().take_while(|b| b.is_ascii_digit()).count();
+            let end = at + text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+            let digits = std::str::from_utf8(&text[at - before..end]).unwrap_or_default();
+            let negative = text[..at - before].ends_with(b"-");
+            let fits =
+                digits.len() < LONG || digits.parse::<u64>().is_ok_and(|n| !negative || n <= i64::MIN.unsigned_abs());
+            if !fits {
+                return true;
+            }
+            at = end;
+        }
+        at += LONG;
+    }
+    false
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Json {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::from_text(text)
+    }
+}
+
+impl From<&Value> for Json {
+    fn from(value: &Value) -> Self {
+        Self::from_value(value)
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Self::from_value(&value)
+    }
+}
+
+impl From<serde_json::Value> for Json {
+    fn from(value: serde_json::Value) -> Self {
+        // A tree of `serde_json` always has a JSON text.
+        Self::from_serialize(&value).unwrap_or_default()
+    }
+}
+
+impl TryFrom<&Json> for Value {
+    type Error = Error;
+
+    fn try_from(json: &Json) -> Result<Self> {
+        json.to_value()
+    }
+}
+
+impl Reader<'_> {
+    /// The next value.
+    pub(crate) fn json(&mut self) -> Result<Json> {
+        self.raw_bytes().map(Json::from_checked)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_raw(self.as_str(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match take(deserializer)? {
+            Taken::Text(text) => Self::from_bytes(text.into()).map_err(serde::de::Error::custom),
+            Taken::Value(value) => Ok(value.into()),
+        }
+    }
+}

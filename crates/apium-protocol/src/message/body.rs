@@ -1,0 +1,167 @@
+//! The decoded body of a task message: arguments and what follows the task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::lenient;
+use crate::json::map_writer::{MapWriter, write_entries, write_jsons, write_list, write_text};
+use crate::json::reader::{Reader, utf8};
+use crate::json::serde_by_json::serde_by_json;
+use crate::json::text::Json;
+use crate::message::signature::Signature;
+
+/// Arguments and follow-ups.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Body {
+    /// Positional arguments.
+    pub args: Vec<Json>,
+    /// Keyword arguments in the order given.
+    pub kwargs: Vec<(String, Json)>,
+    /// What follows the task.
+    pub embed: Embed,
+}
+
+/// What follows a task: Celery's `embed` map.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Embed {
+    /// Run on success with the return value prepended (`link`).
+    pub callbacks: Option<Vec<Signature>>,
+    /// Run on failure (`link_error`).
+    pub errbacks: Option<Vec<Signature>>,
+    /// The rest of the chain, reversed: the next step is the last element.
+    pub chain: Option<Vec<Signature>>,
+    /// The chord's body, on every member of its header.
+    pub chord: Option<Arc<Signature>>,
+    /// Unknown keys, kept and echoed.
+    pub extra: BTreeMap<String, Json>,
+}
+
+impl Embed {
+    /// Whether anything is to be run after the task.
+    pub fn has_follow_ups(&self) -> bool {
+        let filled = |list: &Option<Vec<Signature>>| list.as_ref().is_some_and(|l| !l.is_empty());
+        filled(&self.callbacks) || filled(&self.errbacks) || filled(&self.chain) || self.chord.is_some()
+    }
+}
+
+impl Body {
+    /// The body of protocol 2 as JSON: `[args, kwargs, embed]`.
+    pub fn to_json(&self) -> Vec<u8> {
+        let args: usize = self.args.iter().map(|json| json.as_bytes().len() + 2).sum();
+        let kwargs: usize = self.kwargs.iter().map(|(key, json)| key.len() + json.as_bytes().len() + 6).sum();
+        let mut out = Vec::with_capacity(args + kwargs + 88);
+        out.push(b'[');
+        write_jsons(&mut out, &self.args);
+        out.extend_from_slice(b", ");
+        write_entries(&mut out, self.kwargs.iter().map(|(key, value)| (key, value)));
+        out.extend_from_slice(b", ");
+        self.embed.write(&mut out);
+        out.push(b']');
+        out
+    }
+
+    /// Reads `[args, kwargs, embed]`; the arguments are slices of the same bytes. Null and left-out arguments are empty, and
+    /// so are keyword arguments given as an empty list, as Celery's workers take them.
+    ///
+    /// # Errors
+    /// When the bytes are not JSON ([`ErrorKind::Decode`]), or not such a list of three ([`ErrorKind::NotATask`]).
+    pub fn from_json(bytes: &Bytes) -> Result<Self> {
+        // What is not JSON at all is told apart from what is no task.
+        let mut reader = Reader::of(bytes)?;
+        Self::read(&mut reader).or_else(|e| {
+            Json::from_bytes(bytes.clone())?;
+            Err(e.within(ErrorKind::NotATask, "the body as `[args, kwargs, embed]`"))
+        })
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut body = Self::default();
+        let mut place = 0;
+        reader.array(|reader| {
+            let (name, read) = match place {
+                0 => ("args", lenient::jsons(reader).map(|args| body.args = args)),
+                1 => ("kwargs", lenient::entries(reader).map(|kwargs| body.kwargs = kwargs)),
+                2 => ("embed", Embed::read(reader).map(|embed| body.embed = embed)),
+                _ => return reader.fail("the list has more than three elements"),
+            };
+            place += 1;
+            read.map_err(|e| e.within(ErrorKind::NotATask, &format!("`{name}`")))
+        })?;
+        if place < 3 {
+            return Err(Error::new(ErrorKind::NotATask, format!("find three elements in the list, it has {place}")));
+        }
+        reader.end()?;
+        Ok(body)
+    }
+}
+
+impl Embed {
+    /// The follow-ups as Celery's JSON map.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(80);
+        self.write(&mut out);
+        out
+    }
+
+    /// Reads Celery's JSON map, or null. A single signature is a list of one; unknown keys go to `extra`.
+    ///
+    /// # Errors
+    /// When the bytes are neither, or a signature cannot be read.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(utf8(bytes)?);
+        let embed = Self::read(&mut reader)?;
+        reader.end()?;
+        Ok(embed)
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut map = MapWriter::new(out, &self.extra);
+        for (key, list) in [("callbacks", &self.callbacks), ("errbacks", &self.errbacks), ("chain", &self.chain)] {
+            map.with(key, |out| match list {
+                Some(list) => write_list(out, list, |out, signature| signature.write(out)),
+                None => write_text(out, None),
+            });
+        }
+        map.with("chord", |out| match &self.chord {
+            Some(signature) => signature.write(out),
+            None => write_text(out, None),
+        });
+        map.extra();
+        map.end();
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut embed = Self::default();
+        if reader.null() {
+            return Ok(embed);
+        }
+        reader.object(|key, reader| embed.read_field(&key, reader))?;
+        Ok(embed)
+    }
+
+    /// Reads one of the follow-ups.
+    pub(crate) fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        match key {
+            "callbacks" => self.callbacks = signatures(reader)?,
+            "errbacks" => self.errbacks = signatures(reader)?,
+            "chain" => self.chain = signatures(reader)?,
+            "chord" => self.chord = if reader.null() { None } else { Some(Arc::new(Signature::read(reader)?)) },
+            _ => {
+                self.extra.insert(key.to_owned(), reader.json()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn signatures(reader: &mut Reader<'_>) -> Result<Option<Vec<Signature>>> {
+    match reader.peek() {
+        b'{' => Ok(Some(vec![Signature::read(reader)?])),
+        _ => lenient::list(reader, Signature::read),
+    }
+}
+
+serde_by_json! { Embed }

@@ -1,0 +1,234 @@
+//! kombu's envelope: a message as one JSON text, which is how it stands in a Redis list and goes through a Redis channel.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::base64;
+use crate::json::lenient;
+use crate::json::map_writer::{MapWriter, write_text};
+use crate::json::reader::Reader;
+use crate::json::write::write_str;
+use crate::message::headers::Headers;
+use crate::message::message::Message;
+use crate::message::properties::{Properties, known_content_encoding, known_content_type};
+
+pub use crate::message::redelivered::{mark_redelivered, unmark_redelivered};
+
+/// What stands among the properties and is the envelope's own.
+pub(crate) const OWN: [&str; 3] = ["delivery_info", "delivery_tag", "body_encoding"];
+
+/// The sign of a message that was given back after a worker had it, in the headers and in the delivery info.
+pub(crate) const REDELIVERED: &str = "redelivered";
+
+/// A message and what its envelope says of its way.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Envelope {
+    /// The message.
+    pub message: Message,
+    /// The delivery tag: a UUID by kombu, any text or a number's text by others. Celery's workers need one.
+    pub delivery_tag: Option<Box<str>>,
+    /// The exchange that it was sent to; empty for the default one.
+    pub exchange: Option<Arc<str>>,
+    /// The routing key that it was sent with.
+    pub routing_key: Option<Arc<str>>,
+    /// Whether a worker had it before. It is no longer among the headers.
+    pub redelivered: bool,
+}
+
+/// What of an envelope cannot be judged before all of it was read, since its keys come in any order.
+#[derive(Default)]
+struct Parts<'a> {
+    body: Option<Cow<'a, str>>,
+    body_encoding: Option<Cow<'a, str>>,
+    content_type: Option<Cow<'static, str>>,
+    content_encoding: Option<Cow<'static, str>>,
+    headers: Headers,
+    properties: Properties,
+    delivery_tag: Option<Box<str>>,
+    exchange: Option<Arc<str>>,
+    routing_key: Option<Arc<str>>,
+    /// By the headers, by the delivery info.
+    redelivered: [bool; 2],
+}
+
+impl Envelope {
+    /// Reads an envelope. Headers, properties, delivery info and delivery tag may be missing or null; without a body encoding
+    /// the body is the text itself. Values that nobody takes apart are slices of `raw`. Of a key given twice the last counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when the bytes are not a JSON map, one of its values cannot be what it must be, or the body is
+    /// not in its encoding.
+    pub fn decode(raw: &Bytes) -> Result<Self> {
+        Self::read(raw).map_err(|e| e.within(ErrorKind::Decode, "the envelope"))
+    }
+
+    fn read(raw: &Bytes) -> Result<Self> {
+        let mut reader = Reader::of(raw)?;
+        let mut parts = Parts::default();
+        reader.object(|key, reader| {
+            parts.read_field(&key, reader).map_err(|e| e.within(ErrorKind::Decode, &format!("`{key}`")))
+        })?;
+        reader.end()?;
+        let body = parts.body(raw)?;
+        let mut properties = parts.properties;
+        properties.content_type = parts.content_type.or(properties.content_type);
+        properties.content_encoding = parts.content_encoding.or(properties.content_encoding);
+        Ok(Self {
+            message: Message { properties, headers: parts.headers, body },
+            delivery_tag: parts.delivery_tag,
+            exchange: parts.exchange,
+            routing_key: parts.routing_key,
+            redelivered: parts.redelivered.contains(&true),
+        })
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'a>) -> Result<()> {
+        match key {
+            "body" => self.body = if reader.null() { None } else { Some(reader.string()?) },
+            "content-type" => self.content_type = known_content_type(reader)?,
+            "content-encoding" => self.content_encoding = known_content_encoding(reader)?,
+            "headers" => self.read_headers(reader)?,
+            "properties" => self.read_properties(reader)?,
+            _ => reader.skip()?,
+        }
+        Ok(())
+    }
+
+    fn read_headers(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        self.headers = Headers::default();
+        self.redelivered[0] = false;
+        if reader.null() {
+            return Ok(());
+        }
+        reader.object(|key, reader| {
+            if key == REDELIVERED {
+                self.redelivered[0] = truth(reader)?;
+                return Ok(());
+            }
+            self.headers.read_field(&key, reader)
+        })
+    }
+
+    fn read_properties(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        self.properties = Properties::default();
+        self.body_encoding = None;
+        self.delivery_tag = None;
+        self.forget_delivery_info();
+        if reader.null() {
+            return Ok(());
+        }
+        reader.object(|key, reader| {
+            let read = match &*key {
+                "delivery_info" => self.read_delivery_info(reader),
+                "delivery_tag" => lenient::owned(reader).map(|tag| self.delivery_tag = tag),
+                "body_encoding" => lenient::text(reader).map(|encoding| self.body_encoding = encoding),
+                _ => self.properties.read_field(&key, reader),
+            };
+            read.map_err(|e| e.within(ErrorKind::Decode, &format!("the property `{key}`")))
+        })
+    }
+
+    fn read_delivery_info(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        self.forget_delivery_info();
+        if reader.null() {
+            return Ok(());
+        }
+        reader.object(|key, reader| {
+            match &*key {
+                "exchange" => self.exchange = lenient::owned(reader)?,
+                "routing_key" => self.routing_key = lenient::owned(reader)?,
+                REDELIVERED => self.redelivered[1] = truth(reader)?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })
+    }
+
+    fn forget_delivery_info(&mut self) {
+        (self.exchange, self.routing_key) = (None, None);
+        self.redelivered[1] = false;
+    }
+
+    /// The body's bytes.
+    fn body(&self, raw: &Bytes) -> Result<Bytes> {
+        let Some(text) = &self.body else { return Ok(Bytes::new()) };
+        match self.body_encoding.as_deref() {
+            Some("base64") => match base64::decode(text) {
+                Some(bytes) => Ok(bytes.into()),
+                None => fail("read `body`, which is not base64 although `body_encoding` says so"),
+            },
+            // What kombu calls the body as it is.
+            None | Some("" | "utf-8" | "utf8") => Ok(match text {
+                Cow::Borrowed(text) => raw.slice_ref(text.as_bytes()),
+                Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
+            }),
+            Some(other) => fail(format!("read `body`, whose encoding {other:?} is neither base64 nor utf-8")),
+        }
+    }
+}
+
+fn fail<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::new(ErrorKind::Decode, what))
+}
+
+/// Whether Python would take the value for true.
+fn truth(reader: &mut Reader<'_>) -> Result<bool> {
+    Ok(!matches!(reader.raw()?, "false" | "null" | "0" | "0.0" | "\"\"" | "[]" | "{}"))
+}
+
+/// Writes a message in its envelope, byte for byte as kombu does for Celery: the same keys in the same order. What a message
+/// does not have is left out, so that it comes out of [`Envelope::decode`] as it went in; a content type and a content encoding
+/// are null then. (Celery's workers stop at a message without a content type; tasks have one.)
+///
+/// `properties.extra` comes in the order of its names; what bears the name of a thing of the envelope's own (delivery tag,
+/// delivery info, body encoding) is left out.
+pub fn encode(message: &Message, exchange: &str, routing_key: &str, delivery_tag: &str, out: &mut Vec<u8>) {
+    let Message { properties, headers, body } = message;
+    out.reserve(body.len().div_ceil(3) * 4 + 1024);
+    out.extend_from_slice(b"{\"body\": \"");
+    base64::encode_into(body, out);
+    out.extend_from_slice(b"\", \"content-encoding\": ");
+    write_text(out, properties.content_encoding.as_deref());
+    out.extend_from_slice(b", \"content-type\": ");
+    write_text(out, properties.content_type.as_deref());
+    out.extend_from_slice(b", \"headers\": ");
+    headers.write(out);
+    out.extend_from_slice(b", \"properties\": ");
+
+    let foreign = &properties.extra;
+    let extra = if OWN.iter().any(|own| foreign.contains_key(*own)) {
+        let mut extra = foreign.clone();
+        extra.retain(|key, _| !OWN.contains(&key.as_str()));
+        Cow::Owned(extra)
+    } else {
+        Cow::Borrowed(foreign)
+    };
+    let mut map = MapWriter::new(out, &extra);
+    map.text_if("correlation_id", properties.correlation_id.as_deref());
+    map.text_if("reply_to", properties.reply_to.as_deref());
+    // Where Python's keyword arguments end up: before what kombu adds.
+    map.extra();
+    if let Some(mode) = properties.delivery_mode {
+        map.int("delivery_mode", Some(mode.into()));
+    }
+    map.text_if("expiration", properties.expiration.as_deref());
+    map.with("delivery_info", |out| {
+        out.extend_from_slice(b"{\"exchange\": ");
+        write_str(out, exchange);
+        out.extend_from_slice(b", \"routing_key\": ");
+        write_str(out, routing_key);
+        out.push(b'}');
+    });
+    if let Some(priority) = properties.priority {
+        map.int("priority", Some(priority.into()));
+    }
+    map.text("body_encoding", Some("base64"));
+    map.text("delivery_tag", Some(delivery_tag));
+    map.end();
+    out.push(b'}');
+}

@@ -1,0 +1,232 @@
+//! Headers of a protocol 2 message.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{ErrorKind, Result};
+use crate::json::lenient;
+use crate::json::map_writer::{MapWriter, write_entries, write_list, write_seconds, write_text};
+use crate::json::reader::{Reader, utf8};
+use crate::json::serde_by_json::serde_by_json;
+use crate::json::text::Json;
+use crate::json::write::write_str;
+use crate::message::task_id::TaskId;
+
+/// What `lang` usually is.
+const LANGUAGES: [&str; 2] = ["py", "rust"];
+
+/// What `compression` usually is.
+const COMPRESSIONS: [&str; 5] =
+    ["application/x-gzip", "application/x-bz2", "application/x-lzma", "application/x-brotli", "application/zstd"];
+
+/// Headers of a protocol 2 message. A missing header and one that is null read the same. Empty for protocol 1.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Headers {
+    /// The producer's language: Celery writes `py`, Apium `rust`; informational.
+    pub lang: Option<Cow<'static, str>>,
+    /// The registered task name; its presence marks protocol 2.
+    pub task: Option<Arc<str>>,
+    /// The task id.
+    pub id: Option<TaskId>,
+    /// Another name for logs and events.
+    pub shadow: Option<String>,
+    /// Earliest run time as written (see `timestamp`).
+    pub eta: Option<String>,
+    /// Latest start time as written.
+    pub expires: Option<String>,
+    /// Group id.
+    pub group: Option<String>,
+    /// Position in the group.
+    pub group_index: Option<i64>,
+    /// Retries so far.
+    pub retries: u32,
+    /// Time limits; hard first on the wire.
+    pub timelimit: TimeLimit,
+    /// First task of the workflow.
+    pub root_id: Option<TaskId>,
+    /// The task that sent this one.
+    pub parent_id: Option<TaskId>,
+    /// Python-like repr of the positional arguments, for logs and events only.
+    pub argsrepr: Option<String>,
+    /// Python-like repr of the keyword arguments.
+    pub kwargsrepr: Option<String>,
+    /// `gen<pid>@<host>` of the publisher.
+    pub origin: Option<Arc<str>>,
+    /// Whether the result is to be ignored; `None` leaves it to the task.
+    pub ignore_result: Option<bool>,
+    /// How many times `replace()` made this message.
+    pub replaced_task_nesting: u32,
+    /// Names of the stamps.
+    pub stamped_headers: Option<Vec<String>>,
+    /// Stamp values.
+    pub stamps: BTreeMap<String, Json>,
+    /// MIME type of the compression of the body.
+    pub compression: Option<Cow<'static, str>>,
+    /// Every other header, kept and echoed: a caller's own.
+    pub extra: BTreeMap<String, Json>,
+}
+
+/// Time limits in seconds. On the wire `[hard, soft]`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct TimeLimit {
+    /// The hard limit.
+    pub hard: Option<f64>,
+    /// The soft limit.
+    pub soft: Option<f64>,
+}
+
+impl Headers {
+    /// The headers as a JSON map.
+    ///
+    /// With a task, every header that Celery always writes is there, in Celery's order, null where unset; `lang` and
+    /// `compression` only when set, and `extra` follows (a name of Celery's in it wins). Without a task (protocol 1) only
+    /// what is set is written.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(640);
+        self.write(&mut out);
+        out
+    }
+
+    /// Appends the headers as `to_json` gives them.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut map = MapWriter::new(out, &self.extra);
+        map.text_if("lang", self.lang.as_deref());
+        match &self.task {
+            Some(task) => self.write_all(&mut map, task),
+            None => self.write_set(&mut map),
+        }
+        map.extra();
+        map.text_if("compression", self.compression.as_deref());
+        map.end();
+    }
+
+    fn write_all(&self, map: &mut MapWriter<'_>, task: &str) {
+        map.text("task", Some(task));
+        map.text("id", self.id.as_ref().map(TaskId::as_str));
+        map.text("shadow", self.shadow.as_deref());
+        map.text("eta", self.eta.as_deref());
+        map.text("expires", self.expires.as_deref());
+        map.text("group", self.group.as_deref());
+        map.int("group_index", self.group_index);
+        map.int("retries", Some(self.retries.into()));
+        map.with("timelimit", |out| self.timelimit.write(out));
+        map.text("root_id", self.root_id.as_ref().map(TaskId::as_str));
+        map.text("parent_id", self.parent_id.as_ref().map(TaskId::as_str));
+        map.text("argsrepr", self.argsrepr.as_deref());
+        map.text("kwargsrepr", self.kwargsrepr.as_deref());
+        map.text("origin", self.origin.as_deref());
+        map.bool("ignore_result", self.ignore_result);
+        map.int("replaced_task_nesting", Some(self.replaced_task_nesting.into()));
+        map.with("stamped_headers", |out| match &self.stamped_headers {
+            Some(names) => write_list(out, names, |out, name| write_str(out, name)),
+            None => write_text(out, None),
+        });
+        map.with("stamps", |out| write_entries(out, &self.stamps));
+    }
+
+    fn write_set(&self, map: &mut MapWriter<'_>) {
+        let unset = Self::default();
+        map.text_if("id", self.id.as_ref().map(TaskId::as_str));
+        map.text_if("shadow", self.shadow.as_deref());
+        map.text_if("eta", self.eta.as_deref());
+        map.text_if("expires", self.expires.as_deref());
+        map.text_if("group", self.group.as_deref());
+        if self.group_index.is_some() {
+            map.int("group_index", self.group_index);
+        }
+        if self.retries != 0 {
+            map.int("retries", Some(self.retries.into()));
+        }
+        if self.timelimit != unset.timelimit {
+            map.with("timelimit", |out| self.timelimit.write(out));
+        }
+        map.text_if("root_id", self.root_id.as_ref().map(TaskId::as_str));
+        map.text_if("parent_id", self.parent_id.as_ref().map(TaskId::as_str));
+        map.text_if("argsrepr", self.argsrepr.as_deref());
+        map.text_if("kwargsrepr", self.kwargsrepr.as_deref());
+        map.text_if("origin", self.origin.as_deref());
+        if self.ignore_result.is_some() {
+            map.bool("ignore_result", self.ignore_result);
+        }
+        if self.replaced_task_nesting != 0 {
+            map.int("replaced_task_nesting", Some(self.replaced_task_nesting.into()));
+        }
+        if let Some(names) = &self.stamped_headers {
+            map.with("stamped_headers", |out| write_list(out, names, |out, name| write_str(out, name)));
+        }
+        if !self.stamps.is_empty() {
+            map.with("stamps", |out| write_entries(out, &self.stamps));
+        }
+    }
+
+    /// Reads a JSON map of headers. Null reads as missing, an integer may come as a float, a text as anything; unknown
+    /// headers go to `extra`.
+    ///
+    /// # Errors
+    /// When the bytes are not a JSON map, or a header cannot be what it must be (a number, a list, a map).
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut headers = Self::default();
+        let mut reader = Reader::new(utf8(bytes)?);
+        reader.object(|key, reader| headers.read_field(&key, reader))?;
+        reader.end()?;
+        Ok(headers)
+    }
+
+    /// Reads one header's value.
+    pub(crate) fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        self.try_read_field(key, reader).map_err(|e| e.within(ErrorKind::NotATask, &format!("the header `{key}`")))
+    }
+
+    fn try_read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        match key {
+            "lang" => self.lang = lenient::known(reader, &LANGUAGES)?,
+            "task" => self.task = lenient::owned(reader)?,
+            "id" => self.id = lenient::owned(reader)?,
+            "shadow" => self.shadow = lenient::owned(reader)?,
+            "eta" => self.eta = lenient::owned(reader)?,
+            "expires" => self.expires = lenient::owned(reader)?,
+            "group" => self.group = lenient::owned(reader)?,
+            "group_index" => self.group_index = lenient::int(reader)?,
+            "retries" => self.retries = lenient::count(reader)?,
+            "timelimit" => self.timelimit = TimeLimit::read(reader)?,
+            // Most often the task's own id, which is shared then.
+            "root_id" => {
+                self.root_id = lenient::text(reader)?.map(|root| match &self.id {
+                    Some(id) if id.as_str() == root => id.clone(),
+                    _ => TaskId::from(&*root),
+                });
+            }
+            "parent_id" => self.parent_id = lenient::owned(reader)?,
+            "argsrepr" => self.argsrepr = lenient::owned(reader)?,
+            "kwargsrepr" => self.kwargsrepr = lenient::owned(reader)?,
+            "origin" => self.origin = lenient::owned(reader)?,
+            "ignore_result" => self.ignore_result = lenient::bool(reader)?,
+            "replaced_task_nesting" => self.replaced_task_nesting = lenient::count(reader)?,
+            "stamped_headers" => {
+                self.stamped_headers = lenient::list(reader, |reader| Ok(lenient::owned(reader)?.unwrap_or_default()))?;
+            }
+            "stamps" => self.stamps = lenient::map(reader)?,
+            "compression" => self.compression = lenient::known(reader, &COMPRESSIONS)?,
+            _ => {
+                self.extra.insert(key.to_owned(), reader.json()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TimeLimit {
+    /// `[hard, soft]`.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        write_list(out, &[self.hard, self.soft], |out, seconds| write_seconds(out, *seconds));
+    }
+
+    /// Reads `[hard, soft]`; null and what is left out is unset.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut limits = lenient::list(reader, lenient::float)?.unwrap_or_default().into_iter();
+        Ok(Self { hard: limits.next().flatten(), soft: limits.next().flatten() })
+    }
+}
+
+serde_by_json! { Headers }

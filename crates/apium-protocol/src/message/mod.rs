@@ -1,0 +1,12 @@
+//! What travels: a message with its headers, properties and body, and the signatures inside it.
+
+pub mod body;
+pub mod envelope;
+#[cfg(test)]
+mod envelope_tests;
+pub mod headers;
+pub mod message;
+pub mod properties;
+pub(crate) mod redelivered;
+pub mod signature;
+pub mod task_id;

@@ -1,0 +1,107 @@
+//! A signature on the wire: a task name with arguments and options.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{ErrorKind, Result};
+use crate::json::lenient;
+use crate::json::map_writer::{MapWriter, write_entries, write_jsons};
+use crate::json::reader::{Reader, utf8};
+use crate::json::serde_by_json::serde_by_json;
+use crate::json::text::Json;
+
+/// A signature as Celery writes it into messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signature {
+    /// The task's name.
+    pub task: Arc<str>,
+    /// Positional arguments.
+    pub args: Vec<Json>,
+    /// Keyword arguments.
+    pub kwargs: Vec<(String, Json)>,
+    /// `apply_async` options by name, with frozen ids.
+    pub options: BTreeMap<String, Json>,
+    /// `chain`, `group`, `chord`, `xmap`, `xstarmap`, `chunks` or nothing.
+    pub subtask_type: Option<String>,
+    /// Whether the result of the task before is not prepended.
+    pub immutable: bool,
+    /// Unknown keys, kept and echoed.
+    pub extra: BTreeMap<String, Json>,
+}
+
+impl Signature {
+    /// A signature of a task without arguments and options.
+    pub fn new(task: impl Into<Arc<str>>) -> Self {
+        Self {
+            task: task.into(),
+            args: Vec::new(),
+            kwargs: Vec::new(),
+            options: BTreeMap::new(),
+            subtask_type: None,
+            immutable: false,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// The signature as Celery's JSON map.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        self.write(&mut out);
+        out
+    }
+
+    /// Reads Celery's JSON map. Null arguments and options are empty; unknown keys go to `extra`.
+    ///
+    /// # Errors
+    /// When the bytes are not a JSON map, it names no task, or a part has the wrong shape.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(utf8(bytes)?);
+        let signature = Self::read(&mut reader)?;
+        reader.end()?;
+        Ok(signature)
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut map = MapWriter::new(out, &self.extra);
+        map.text("task", Some(&self.task));
+        map.with("args", |out| write_jsons(out, &self.args));
+        map.with("kwargs", |out| write_entries(out, self.kwargs.iter().map(|(key, value)| (key, value))));
+        map.with("options", |out| write_entries(out, &self.options));
+        map.text("subtask_type", self.subtask_type.as_deref());
+        map.bool("immutable", Some(self.immutable));
+        map.extra();
+        map.end();
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut task = None;
+        let mut signature = Self::new("");
+        reader.object(|key, reader| {
+            signature
+                .read_field(&key, reader, &mut task)
+                .map_err(|e| e.within(ErrorKind::NotATask, &format!("`{key}` of a signature")))
+        })?;
+        match task {
+            Some(task) => signature.task = task,
+            None => return reader.fail("a signature names no task"),
+        }
+        Ok(signature)
+    }
+
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>, task: &mut Option<Arc<str>>) -> Result<()> {
+        match key {
+            "task" => *task = lenient::owned(reader)?,
+            "args" => self.args = lenient::jsons(reader)?,
+            "kwargs" => self.kwargs = lenient::entries(reader)?,
+            "options" => self.options = lenient::map(reader)?,
+            "subtask_type" => self.subtask_type = lenient::owned(reader)?,
+            "immutable" => self.immutable = lenient::bool(reader)?.unwrap_or_default(),
+            _ => {
+                self.extra.insert(key.to_owned(), reader.json()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+serde_by_json! { Signature }

@@ -1,0 +1,321 @@
+//! Result documents as Celery stores them.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json::lenient;
+use crate::json::map_writer::{MapWriter, write_list, write_text};
+use crate::json::reader::{Reader, utf8};
+use crate::json::serde_by_json::serde_by_json;
+use crate::json::text::Json;
+use crate::json::write::write_str;
+use crate::message::task_id::TaskId;
+use crate::result::state::State;
+
+/// The result document of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResultDocument {
+    /// The task's id.
+    pub task_id: TaskId,
+    /// Its state.
+    pub state: State,
+    /// The return value, the exception map (see `exception`), or the meta of a custom state.
+    pub result: Json,
+    /// The traceback's text.
+    pub traceback: Option<String>,
+    /// What the run sent; `None` when the writer had no request.
+    pub children: Option<Vec<ResultTuple>>,
+    /// When it became ready, as Celery writes it.
+    pub date_done: Option<String>,
+    /// The group it belongs to.
+    pub group_id: Option<String>,
+    /// The task that sent it.
+    pub parent_id: Option<TaskId>,
+    /// What `result_extended` adds.
+    pub extended: Option<Box<Extended>>,
+    /// Every other key (stamps, foreign ones).
+    pub extra: BTreeMap<String, Json>,
+}
+
+/// What `result_extended` adds to a result document.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extended {
+    /// The task's name.
+    pub name: Option<String>,
+    /// Positional arguments.
+    pub args: Option<Json>,
+    /// Keyword arguments.
+    pub kwargs: Option<Json>,
+    /// The worker's node name.
+    pub worker: Option<String>,
+    /// Retries so far.
+    pub retries: Option<u32>,
+    /// The routing key.
+    pub queue: Option<String>,
+}
+
+/// A result with its parent, or a group with its members: `[[id, parent], children]` on the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResultTuple {
+    /// The id of the task or group.
+    pub id: TaskId,
+    /// What came before it.
+    pub parent: Option<Box<ResultTuple>>,
+    /// The members, for a group.
+    pub children: Option<Vec<ResultTuple>>,
+}
+
+/// A saved group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupDocument {
+    /// The group with its members.
+    pub result: ResultTuple,
+}
+
+impl ResultDocument {
+    /// A document with nothing but its task, state and result.
+    pub fn new(task_id: impl Into<TaskId>, state: State, result: Json) -> Self {
+        Self {
+            task_id: task_id.into(),
+            state,
+            result,
+            traceback: None,
+            children: None,
+            date_done: None,
+            group_id: None,
+            parent_id: None,
+            extended: None,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// The document of an unknown id: PENDING, without a result.
+    pub fn pending(task_id: impl Into<TaskId>) -> Self {
+        Self::new(task_id, State::Pending, Json::NULL)
+    }
+
+    /// The document as Celery stores it, `task_id` last.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.result.as_bytes().len());
+        let mut map = MapWriter::new(&mut out, &self.extra);
+        map.text("status", Some(self.state.as_str()));
+        map.with("result", |out| out.extend_from_slice(self.result.as_bytes()));
+        map.text("traceback", self.traceback.as_deref());
+        map.with("children", |out| write_tuples(out, self.children.as_deref()));
+        map.text("date_done", self.date_done.as_deref());
+        map.text_if("group_id", self.group_id.as_deref());
+        map.text_if("parent_id", self.parent_id.as_ref().map(TaskId::as_str));
+        if let Some(extended) = &self.extended {
+            extended.write(&mut map);
+        }
+        map.extra();
+        map.text("task_id", Some(self.task_id.as_str()));
+        map.end();
+        out
+    }
+
+    /// Reads a document; unknown keys (stamps) go to `extra`.
+    ///
+    /// # Errors
+    /// When the bytes are not a JSON map, `status` or `task_id` is missing, or a field has the wrong shape.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(utf8(bytes)?);
+        let (mut status, mut task_id) = (None, None);
+        let mut document = Self::pending("");
+        reader.object(|key, reader| {
+            match &*key {
+                "status" => status = lenient::text(reader)?.map(|name| State::from(&*name)),
+                "task_id" => task_id = lenient::owned::<TaskId>(reader)?,
+                _ => document
+                    .read_field(&key, reader)
+                    .map_err(|e| e.within(ErrorKind::Decode, &format!("`{key}` of a result")))?,
+            }
+            Ok(())
+        })?;
+        reader.end()?;
+        let missing = |what: &str| Error::new(ErrorKind::Decode, format!("find `{what}` in a result document"));
+        document.state = status.ok_or_else(|| missing("status"))?;
+        document.task_id = task_id.ok_or_else(|| missing("task_id"))?;
+        Ok(document)
+    }
+
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        match key {
+            "result" => self.result = reader.json()?,
+            "traceback" => self.traceback = lenient::owned(reader)?,
+            "children" => self.children = lenient::list(reader, ResultTuple::read)?,
+            "date_done" => self.date_done = lenient::owned(reader)?,
+            "group_id" => self.group_id = lenient::owned(reader)?,
+            "parent_id" => self.parent_id = lenient::owned(reader)?,
+            "name" | "args" | "kwargs" | "worker" | "retries" | "queue" => {
+                self.extended.get_or_insert_default().read_field(key, reader)?;
+            }
+            _ => {
+                self.extra.insert(key.to_owned(), reader.json()?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Extended {
+    fn write(&self, map: &mut MapWriter<'_>) {
+        let json = |out: &mut Vec<u8>, json: &Option<Json>| {
+            out.extend_from_slice(json.as_ref().map_or(b"null", Json::as_bytes));
+        };
+        map.text("name", self.name.as_deref());
+        map.with("args", |out| json(out, &self.args));
+        map.with("kwargs", |out| json(out, &self.kwargs));
+        map.text("worker", self.worker.as_deref());
+        map.int("retries", self.retries.map(Into::into));
+        map.text("queue", self.queue.as_deref());
+    }
+
+    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+        match key {
+            "name" => self.name = lenient::owned(reader)?,
+            "args" => self.args = Some(reader.json()?).filter(|json| !json.is_null()),
+            "kwargs" => self.kwargs = Some(reader.json()?).filter(|json| !json.is_null()),
+            "worker" => self.worker = lenient::owned(reader)?,
+            "retries" => {
+                self.retries = lenient::int(reader)?.map(|retries| retries.clamp(0, u32::MAX.into()) as u32);
+            }
+            _ => self.queue = lenient::owned(reader)?,
+        }
+        Ok(())
+    }
+}
+
+impl ResultTuple {
+    /// A task without a parent.
+    pub fn task(id: impl Into<TaskId>) -> Self {
+        Self { id: id.into(), parent: None, children: None }
+    }
+
+    /// A group of these members.
+    pub fn group(id: impl Into<TaskId>, members: Vec<ResultTuple>) -> Self {
+        Self { id: id.into(), parent: None, children: Some(members) }
+    }
+
+    /// The same with what came before it.
+    #[must_use]
+    pub fn with_parent(mut self, parent: ResultTuple) -> Self {
+        self.parent = Some(Box::new(parent));
+        self
+    }
+
+    /// `[[id, parent], children]`.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(56);
+        self.write(&mut out);
+        out
+    }
+
+    /// Reads `[[id, parent], children]`; an id alone may stand for `[id, parent]` or for the whole.
+    ///
+    /// # Errors
+    /// When the bytes are not such a list, or nest deeper than 256 results.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(utf8(bytes)?);
+        let tuple = Self::read(&mut reader)?;
+        reader.end()?;
+        Ok(tuple)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"[[");
+        write_str(out, self.id.as_str());
+        out.extend_from_slice(b", ");
+        match &self.parent {
+            Some(parent) => parent.write(out),
+            None => write_text(out, None),
+        }
+        out.extend_from_slice(b"], ");
+        write_tuples(out, self.children.as_deref());
+        out.push(b']');
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        Self::read_nested(reader, MAX_TUPLES)
+    }
+
+    fn read_nested(reader: &mut Reader<'_>, depth: usize) -> Result<Self> {
+        if depth == 0 {
+            return reader.fail("results nest too deep");
+        }
+        if reader.peek() == b'"' {
+            return Ok(Self::task(&*reader.string()?));
+        }
+        let (mut id, mut parent, mut children) = (None, None, None);
+        let mut place = 0;
+        reader.array(|reader| {
+            place += 1;
+            match place {
+                1 if reader.peek() == b'[' => {
+                    let mut inner = 0;
+                    reader.array(|reader| {
+                        inner += 1;
+                        match inner {
+                            1 => id = lenient::owned::<TaskId>(reader)?,
+                            2 if reader.null() => {}
+                            2 => parent = Some(Box::new(Self::read_nested(reader, depth - 1)?)),
+                            _ => reader.skip()?,
+                        }
+                        Ok(())
+                    })?;
+                }
+                1 => id = lenient::owned(reader)?,
+                2 => children = lenient::list(reader, |reader| Self::read_nested(reader, depth - 1))?,
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        match id {
+            Some(id) => Ok(Self { id, parent, children }),
+            None => reader.fail("a result has no id"),
+        }
+    }
+}
+
+/// How many results may nest in one another.
+const MAX_TUPLES: usize = 256;
+
+fn write_tuples(out: &mut Vec<u8>, tuples: Option<&[ResultTuple]>) {
+    match tuples {
+        Some(tuples) => write_list(out, tuples, |out, tuple| tuple.write(out)),
+        None => write_text(out, None),
+    }
+}
+
+impl GroupDocument {
+    /// The document as Celery stores it.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = b"{\"result\": ".to_vec();
+        self.result.write(&mut out);
+        out.push(b'}');
+        out
+    }
+
+    /// Reads a saved group; other keys are passed over.
+    ///
+    /// # Errors
+    /// When the bytes are not a JSON map with a `result` that is a result tuple.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(utf8(bytes)?);
+        let mut result = None;
+        reader.object(|key, reader| {
+            match &*key {
+                "result" => result = Some(ResultTuple::read(reader)?),
+                _ => reader.skip()?,
+            }
+            Ok(())
+        })?;
+        reader.end()?;
+        match result {
+            Some(result) => Ok(Self { result }),
+            None => Err(Error::new(ErrorKind::Decode, "find `result` in a saved group")),
+        }
+    }
+}
+
+serde_by_json! { ResultDocument ResultTuple GroupDocument }

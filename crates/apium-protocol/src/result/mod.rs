@@ -1,0 +1,5 @@
+//! What is stored: result documents, their states and their exceptions.
+
+pub mod document;
+pub mod exception;
+pub mod state;

@@ -1,0 +1,10 @@
+//! Python's values as a tree.
+
+pub mod deserialize;
+pub(crate) mod parse;
+pub mod python_types;
+pub mod repr;
+pub mod repr_plain;
+pub(crate) mod serialize;
+pub mod value;
+pub(crate) mod write;

@@ -1,0 +1,205 @@
+//! The result backend half.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
+use apium_transport::address::Address;
+use apium_transport::backend::backend::{
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored,
+};
+use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use apium_transport::clock::Clock;
+use apium_transport::driver::DriverOptions;
+use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
+use futures_util::future::BoxFuture;
+
+use crate::backend::chord;
+use crate::backend::document;
+use crate::backend::result_store::OpenedResults;
+use crate::backend::results;
+use crate::backend::watch_stream::Watching;
+use crate::options::backend::BackendOptions;
+use crate::scripts::result_args::ttl_ms;
+
+/// A result backend in Redis, on Celery's keys and channels.
+pub struct RedisBackend {
+    address: Address,
+    /// `None` after close, so that the last handle ends the connections.
+    opened: Mutex<Option<Arc<OpenedResults>>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl RedisBackend {
+    /// Opens a result backend with connections of its own. Nothing is sent before it is used.
+    ///
+    /// # Errors
+    /// When the address or an option cannot be read.
+    pub fn open(address: Address, options: &DriverOptions) -> Result<Self> {
+        let read = BackendOptions::read(&address, options)?;
+        Ok(Self::new(address, read, options.clock.clone()))
+    }
+
+    /// A result backend with connections of its own.
+    pub(crate) fn new(address: Address, options: BackendOptions, clock: Clock) -> Self {
+        Self::on(address, Arc::new(OpenedResults::new(options, clock)))
+    }
+
+    /// One more handle on what is open.
+    pub(crate) fn on(address: Address, opened: Arc<OpenedResults>) -> Self {
+        Self { address, opened: Mutex::new(Some(opened)), closed: Arc::default() }
+    }
+
+    fn opened(&self, what: &str) -> Result<Arc<OpenedResults>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.clone().ok_or_else(|| {
+            let text = format!("{what}: this handle of {} was closed", self.address);
+            Error::new(ErrorKind::Closed, text)
+        })
+    }
+}
+
+impl ResultBackend for RedisBackend {
+    fn capabilities(&self) -> BackendCapabilities {
+        let mut capabilities = BackendCapabilities::NONE;
+        capabilities.durable = true;
+        capabilities.multi_process = true;
+        capabilities.every_state = true;
+        capabilities
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+        Box::pin(async move {
+            let opened = self.opened("store results")?;
+            results::store(&opened.link, &opened.keys, records).await
+        })
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move {
+            let opened = self.opened("read results")?;
+            results::fetch(&opened.link, &opened.keys, ids).await
+        })
+    }
+
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
+        Box::pin(async move {
+            let opened = self.opened("watch results")?;
+            let watching = Watching::begin(opened, ids, self.closed.clone()).await?;
+            Ok(Box::pin(watching) as ResultStream)
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let what = "forget results";
+            let opened = self.opened(what)?;
+            let keys: Vec<String> = ids.iter().flat_map(|id| [opened.keys.task(id), opened.keys.run(id)]).collect();
+            results::delete(&opened.link, what, &keys).await
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        // The server does it by itself.
+        Box::pin(async move { self.opened("purge expired results").map(|_| 0) })
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
+    fn health(&self) -> Health {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().map_or(Health::Green, |opened| opened.link.health())
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(opened) = opened {
+                opened.watches.wake_all();
+            }
+            Ok(())
+        })
+    }
+}
+
+impl ChordStore for RedisBackend {
+    fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { chord::open(&*self.opened("open the chord")?, header).await })
+    }
+
+    fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
+        Box::pin(async move {
+            let progress = chord::part_done(&*self.opened("count the part of the chord")?, part, false).await?;
+            // That it may be the last one is answered only to who asked.
+            Ok(progress.unwrap_or(ChordProgress::Waiting))
+        })
+    }
+
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
+        Box::pin(async move { chord::part_done(&*self.opened("count the part of the chord")?, part, true).await })
+    }
+
+    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { chord::grow(&*self.opened("let the chord grow")?, group, by, ttl).await })
+    }
+
+    fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
+        Box::pin(async move { chord::count(&*self.opened("ask how far the chord is")?, group).await })
+    }
+
+    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move { chord::discard(&*self.opened("end the chord")?, group, claimant, end).await })
+    }
+}
+
+impl GroupStore for RedisBackend {
+    fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let what = "save the group";
+            let opened = self.opened(what)?;
+            let mut command = redis::cmd("SET");
+            command.arg(opened.keys.group(id)).arg(group.to_json());
+            if let Some(ttl) = ttl_ms(ttl) {
+                command.arg("PX").arg(ttl);
+            }
+            opened.link.command(what, &command).await.map(drop)
+        })
+    }
+
+    fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
+        Box::pin(async move {
+            let opened = self.opened("read the group")?;
+            let key = opened.keys.group(id);
+            let found = results::read(&opened.link, "read the group", std::slice::from_ref(&key)).await?;
+            found.into_iter().flatten().next().map(|bytes| document::group(&key, &bytes)).transpose()
+        })
+    }
+
+    fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let opened = self.opened("delete the group")?;
+            results::delete(&opened.link, "delete the group", &[opened.keys.group(id)]).await
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Counting the parts of chords on Celery's keys, so that workers of both count together.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{ResultDocument, ResultTuple};
+use apium_protocol::result::state::State;
+use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress};
+use apium_transport::backend::chord_results::{Counted, listed, nested};
+use apium_transport::error::{Error, ErrorKind, Result};
+use redis::{Cmd, Value};
+
+use crate::backend::document;
+use crate::backend::result_store::OpenedResults;
+use crate::backend::results;
+use crate::connection::commands::Link;
+use crate::crash_points::reached;
+use crate::errors::odd_answer;
+use crate::keys::result_keys::ResultKeys;
+use crate::scripts::chord_args::{OpenArgs, PartArgs, append_end};
+use crate::scripts::result_args::ttl_ms;
+use crate::scripts::script::{CHORD_END, CHORD_OPEN, CHORD_PART};
+
+/// Begins to count.
+pub(crate) async fn open(opened: &OpenedResults, header: ChordHeader) -> Result<()> {
+    let args = OpenArgs::new(&opened.keys, &header);
+    let fill = |command: &mut Cmd| {
+        command.arg(1).arg(&args.key);
+        args.append_to(command);
+    };
+    opened.link.script("open the chord", &CHORD_OPEN, fill).await?;
+    reached("chord-opened");
+    Ok(())
+}
+
+/// Counts a part; with `unless_last` not one that may be the last, for which it answers `None`.
+pub(crate) async fn part_done(
+    opened: &OpenedResults,
+    part: ChordPart,
+    unless_last: bool,
+) -> Result<Option<ChordProgress>> {
+    let what = "count the part of the chord";
+    let args = PartArgs::new(&opened.keys, opened.chord_ordered, &part)?;
+    let fill = |command: &mut Cmd| {
+        command.arg(1).arg(&args.claim.key);
+        args.append_to(command);
+        if unless_last {
+            command.arg("unless-last");
+        }
+    };
+    let Value::Array(answer) = opened.link.script(what, &CHORD_PART, fill).await? else {
+        return Err(odd_answer(what));
+    };
+    let mut answer = answer.into_iter();
+    match (answer.next(), answer.next()) {
+        (Some(Value::BulkString(word)), None) if word == b"last" => Ok(None),
+        (Some(Value::BulkString(word)), None) if word == b"fired" => Ok(Some(ChordProgress::Fired)),
+        (Some(Value::BulkString(word)), None) if word == b"waiting" => Ok(Some(ChordProgress::Waiting)),
+        (Some(Value::BulkString(word)), Some(structure)) if word == b"complete" => {
+            read_parts(&opened.link, &opened.keys, &args.claim.key, structure, answer).await.map(Some)
+        }
+        _ => Err(odd_answer(what)),
+    }
+}
+
+/// So many more parts are to come.
+pub(crate) async fn grow(opened: &OpenedResults, group: &str, by: u64, ttl: Option<Duration>) -> Result<()> {
+    let key = opened.keys.chord(group, ".t");
+    let mut pipeline = redis::pipe();
+    pipeline.atomic().cmd("INCRBY").arg(&key).arg(by);
+    if let Some(ttl) = ttl_ms(ttl) {
+        pipeline.cmd("PEXPIRE").arg(&key).arg(ttl);
+    }
+    opened.link.pipeline("let the chord grow", &pipeline).await.map(drop)
+}
+
+/// How far a chord is.
+pub(crate) async fn count(opened: &OpenedResults, group: &str) -> Result<Option<ChordCount>> {
+    let what = "ask how far the chord is";
+    let keys = &opened.keys;
+    let mut pipeline = redis::pipe();
+    pipeline.cmd(if opened.chord_ordered { "ZCARD" } else { "LLEN" }).arg(keys.chord(group, ".j"));
+    pipeline.cmd("MGET").arg(keys.chord(group, ".s")).arg(keys.chord(group, ".t"));
+    let answers = Value::Array(opened.link.pipeline(what, &pipeline).await?);
+    let (done, (size, growth)): (u64, (Option<u64>, Option<u64>)) =
+        redis::from_redis_value(answers).map_err(|_| odd_answer(what))?;
+    Ok(size.map(|size| ChordCount { done, size: size + growth.unwrap_or(0) }))
+}
+
+/// Ends a chord.
+pub(crate) async fn discard(opened: &OpenedResults, group: &str, claimant: &str, end: ChordEnd) -> Result<bool> {
+    let key = opened.keys.group(group);
+    let fill = |command: &mut Cmd| {
+        command.arg(1).arg(&key);
+        append_end(&key, claimant, end, command);
+    };
+    let answer = opened.link.script("end the chord", &CHORD_END, fill).await?;
+    Ok(answer == Value::Int(1))
+}
+
+/// What all parts of a chord come to: those that were counted, or, with a structure, the stored results.
+pub(crate) async fn read_parts(
+    link: &Link,
+    keys: &ResultKeys,
+    key: &str,
+    structure: Value,
+    parts: impl Iterator<Item = Value>,
+) -> Result<ChordProgress> {
+    match structure {
+        Value::BulkString(structure) => {
+            let structure = document::group(key, &structure.into())?;
+            structured(link, keys, &structure.result).await
+        }
+        _ => Ok(listed(parts.map(|part| counted(key, part)).collect::<Result<Vec<_>>>()?)),
+    }
+}
+
+/// A part as it was counted.
+fn counted(key: &str, part: Value) -> Result<Counted> {
+    let Value::BulkString(part) = part else { return Err(odd_answer("read the parts of the chord")) };
+    let read = |json: Json| json.decode::<(Json, String, String, Json)>();
+    let read = Json::from_bytes(document::json(key, &part.into())?).and_then(read);
+    let (_, id, state, result) = read.map_err(|error| {
+        let text = format!("read the value of {key}: it holds what is no part of a chord");
+        Error::new(ErrorKind::Corrupt, text).with_source(error)
+    })?;
+    Ok(Counted { task_id: TaskId::from(id), state: State::from(state.as_str()), result })
+}
+
+/// The stored results of a header that holds groups, nested as it is.
+async fn structured(link: &Link, keys: &ResultKeys, header: &ResultTuple) -> Result<ChordProgress> {
+    let mut ids = Vec::new();
+    leaves(header, &mut ids);
+    let found = results::fetch(link, keys, &ids).await?;
+    let mut stored: HashMap<TaskId, Option<ResultDocument>> = ids.into_iter().zip(found).collect();
+    nested(header, [], |id| Ok(stored.remove(id).flatten()))
+}
+
+fn leaves(tuple: &ResultTuple, ids: &mut Vec<TaskId>) {
+    match &tuple.children {
+        Some(members) => members.iter().for_each(|member| leaves(member, ids)),
+        None => ids.push(tuple.id.clone()),
+    }
+}

@@ -1,0 +1,93 @@
+//! Result documents in the server: writing, reading, deleting.
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_transport::backend::backend::{ResultRecord, Stored};
+use apium_transport::error::Result;
+use bytes::Bytes;
+use redis::Value;
+
+use crate::backend::document;
+use crate::connection::commands::Link;
+use crate::errors::odd_answer;
+use crate::keys::result_keys::ResultKeys;
+use crate::scripts::result_args::RecordArgs;
+use crate::scripts::script::STORE;
+
+/// Records in one call of the script.
+const RECORDS: usize = 1024;
+
+/// Bytes in one call of the script, since the server does nothing else meanwhile.
+const BYTES: usize = 4 << 20;
+
+/// Keys in one command.
+const KEYS: usize = 512;
+
+/// Writes records under the overwrite rule, in the order given.
+pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRecord>) -> Result<Vec<Stored>> {
+    let mut stored = Vec::with_capacity(records.len());
+    let (mut batch, mut size) = (Vec::new(), 0);
+    for record in records {
+        let record = RecordArgs::new(keys, record);
+        if !batch.is_empty() && (batch.len() == RECORDS || size + record.size() > BYTES) {
+            store_batch(link, std::mem::take(&mut batch), &mut stored).await?;
+            size = 0;
+        }
+        size += record.size();
+        batch.push(record);
+    }
+    if !batch.is_empty() {
+        store_batch(link, batch, &mut stored).await?;
+    }
+    Ok(stored)
+}
+
+async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<Stored>) -> Result<()> {
+    let what = "store results";
+    let fill = |command: &mut redis::Cmd| {
+        command.arg(1).arg(batch.first().map(|record| &record.key));
+        batch.iter().for_each(|record| record.append_to(command));
+    };
+    let Value::BulkString(written) = link.script(what, &STORE, fill).await? else { return Err(odd_answer(what)) };
+    if written.len() != batch.len() {
+        return Err(odd_answer(what));
+    }
+    stored.extend(written.iter().map(|written| if *written == b'1' { Stored::Written } else { Stored::Kept }));
+    Ok(())
+}
+
+/// Reads the values of `keys`, as they lie there.
+pub(crate) async fn read(link: &Link, what: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+    let mut found = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(KEYS) {
+        let answer = link.command(what, redis::cmd("MGET").arg(keys)).await?;
+        let Value::Array(values) = answer else { return Err(odd_answer(what)) };
+        if values.len() != keys.len() {
+            return Err(odd_answer(what));
+        }
+        for value in values {
+            found.push(match value {
+                Value::BulkString(bytes) => Some(Bytes::from(bytes)),
+                Value::Nil => None,
+                _ => return Err(odd_answer(what)),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the documents of `ids`.
+pub(crate) async fn fetch(link: &Link, keys: &ResultKeys, ids: &[TaskId]) -> Result<Vec<Option<ResultDocument>>> {
+    let names: Vec<String> = ids.iter().map(|id| keys.task(id)).collect();
+    let found = read(link, "read results", &names).await?;
+    let decode = |(key, bytes): (&String, Option<Bytes>)| bytes.map(|bytes| document::result(key, &bytes)).transpose();
+    names.iter().zip(found).map(decode).collect()
+}
+
+/// Deletes keys.
+pub(crate) async fn delete(link: &Link, what: &str, keys: &[String]) -> Result<()> {
+    for keys in keys.chunks(KEYS) {
+        link.command(what, redis::cmd("DEL").arg(keys)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! One state of a task, as a message or a reading brought it.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock};
+
+use apium_protocol::result::document::ResultDocument;
+use apium_transport::error::{Error, Result};
+use bytes::Bytes;
+
+use crate::backend::document;
+
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// A state with what tells it from others.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// Of the document's bytes. Two of the same are the same state that came two ways.
+    pub(crate) print: u64,
+    /// Whether it is the last one: a ready state, or what cannot be read.
+    pub(crate) last: bool,
+    document: Result<ResultDocument>,
+}
+
+impl State {
+    pub(crate) fn read(key: &str, bytes: &Bytes) -> Arc<Self> {
+        let document = document::result(key, bytes);
+        let last = document.as_ref().map_or(true, |document| document.state.is_ready());
+        Arc::new(Self { print: HASHER.hash_one(bytes), last, document })
+    }
+
+    pub(crate) fn document(&self) -> Result<ResultDocument> {
+        match &self.document {
+            Ok(document) => Ok(document.clone()),
+            Err(error) => Err(Error::new(error.kind(), error.to_string())),
+        }
+    }
+}

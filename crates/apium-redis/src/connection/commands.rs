@@ -1,0 +1,365 @@
+//! The supervised connection: one for all commands that do not block, shared by everybody, made anew when it breaks.
+//!
+//! Every command has a deadline. A connection that broke, that misses a deadline (a black hole looks like that) or whose server
+//! turned into a replica is dropped, and the next command connects again, after a pause that grows with each failure.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use apium_transport::clock::Clock;
+use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
+use jiff::Timestamp;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, RedisError, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::connection::connect::{Connection, Greeted, connect, too_slow};
+use crate::errors::{from_redis, is_out_of_memory, is_unknown_script, key_trouble, spoils_connection};
+use crate::options::target::{Place, Target};
+use crate::scripts::script::{SHOW_LIFE, Script};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A connection that comes back by itself. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Link(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Held by whoever connects; the others wait for what comes of it.
+    connecting: tokio::sync::Mutex<()>,
+    /// The server's clock when the link was made, in milliseconds, as far as is known.
+    offset: AtomicI64,
+    made: Instant,
+    /// Counts connections.
+    generation: watch::Sender<u64>,
+    /// Commands sent since the link was made, for tests and measurements.
+    sent: AtomicU64,
+    closed: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<(Connection, u64)>,
+    pause: Option<(Instant, Duration)>,
+    /// Since when, and why, there is none.
+    broken: Option<(Timestamp, String)>,
+    connected_at: Option<Instant>,
+}
+
+impl Shared {
+    /// Milliseconds by a clock that nobody sets.
+    fn since_made(&self) -> i64 {
+        i64::try_from(self.made.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
+    }
+
+    /// Takes an answer to TIME.
+    fn learn(&self, time: &Value) {
+        if let Ok((seconds, micros)) = redis::from_redis_value_ref::<(i64, i64)>(time) {
+            self.set_time(seconds * 1000 + micros / 1000);
+        }
+    }
+
+    /// The server's clock shows so many milliseconds now.
+    fn set_time(&self, server: i64) {
+        self.offset.store(server - self.since_made(), Ordering::Relaxed);
+    }
+}
+
+impl Link {
+    pub(crate) fn new(target: Target, clock: Clock) -> Self {
+        let clock_now = clock.now().as_millisecond();
+        Self(Arc::new(Shared {
+            target,
+            clock,
+            state: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            offset: AtomicI64::new(clock_now),
+            made: Instant::now(),
+            generation: watch::Sender::new(0),
+            sent: AtomicU64::new(0),
+            closed: watch::Sender::new(false),
+        }))
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since the epoch by the server's clock, which is the same for all workers.
+    pub(crate) fn server_now(&self) -> i64 {
+        self.0.since_made() + self.0.offset.load(Ordering::Relaxed)
+    }
+
+    /// Asks the server for its time: before others are taken for dead, and after others have done so with us. Since it was asked last
+    /// this machine may have slept, and the server's clock may have been set.
+    pub(crate) async fn learn_time(&self) -> Result<()> {
+        let time = self.command("ask for the time", &redis::cmd("TIME")).await?;
+        self.0.learn(&time);
+        Ok(())
+    }
+
+    /// Counts up with each connection.
+    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
+        self.0.generation.subscribe()
+    }
+
+    /// How long the present connection has lasted.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let state = self.lock();
+        state.connection.as_ref()?;
+        state.connected_at.map(|at| at.elapsed())
+    }
+
+    /// Whether the server can be reached, as far as anybody has tried.
+    pub(crate) fn health(&self) -> Health {
+        match &self.lock().broken {
+            None => Health::Green,
+            Some((since, reason)) => Health::Red { since: *since, reason: format!("could not {reason}") },
+        }
+    }
+
+    /// Where the present connection leads to.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.lock().connection.as_ref().map(|(connection, _)| connection.place.clone())
+    }
+
+    /// From now on everything is refused. What waits ends.
+    pub(crate) fn close(&self) {
+        self.0.closed.send_replace(true);
+        self.lock().connection = None;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.0.closed.borrow()
+    }
+
+    /// Ends when the link is closed.
+    pub(crate) async fn wait_closed(&self) {
+        let mut closed = self.0.closed.subscribe();
+        // The sender lives in `self`.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Refuses when the link was closed.
+    pub(crate) fn check_open(&self, what: &str) -> Result<()> {
+        match self.is_closed() {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Closed, format!("{what}: this handle was closed"))),
+        }
+    }
+
+    /// Runs one command within the target's deadline.
+    pub(crate) async fn command(&self, what: &str, command: &Cmd) -> Result<Value> {
+        let key = |_: usize| key_of(command);
+        self.run(what, key, async |raw| raw.send_packed_command(command).await).await
+    }
+
+    /// Runs a ZADD that shows life. With memory full it costs a trip more, and is done: who cannot show life is taken for dead.
+    pub(crate) async fn show_life(&self, what: &str, zadd: &Cmd) -> Result<Value> {
+        let key = |_: usize| key_of(zadd);
+        self.run(what, key, async |raw| {
+            let answer = raw.send_packed_command(zadd).await;
+            let refused = match &answer {
+                Ok(Value::ServerError(error)) => is_out_of_memory(&error.clone().into()),
+                Ok(_) => false,
+                Err(error) => is_out_of_memory(error),
+            };
+            if !refused {
+                return answer;
+            }
+            let mut command = redis::cmd("EVAL");
+            command.arg(SHOW_LIFE.text()).arg(1);
+            for arg in zadd.args_iter().skip(1) {
+                if let redis::Arg::Simple(arg) = arg {
+                    command.arg(arg);
+                }
+            }
+            raw.send_packed_command(&command).await
+        })
+        .await
+    }
+
+    /// Runs commands in one write and answers what each of them answered; an error of one is the error of all.
+    pub(crate) async fn pipeline(&self, what: &str, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        let key = |place: usize| pipeline.cmd_iter().nth(place).and_then(key_of);
+        let answers = self
+            .run(what, key, async |raw| {
+                let answer: Value = pipeline.query_async(raw).await?;
+                Ok(answer)
+            })
+            .await?;
+        match answers {
+            Value::Array(answers) => Ok(answers),
+            Value::Nil => Ok(Vec::new()),
+            other => Ok(vec![other]),
+        }
+    }
+
+    /// Runs a script by its hash, and by its text where the server does not know it yet.
+    pub(crate) async fn script(&self, what: &str, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Value> {
+        // Which key it is, the scripts say themselves.
+        self.run(
+            what,
+            |_| None,
+            async |raw| {
+                let mut command = redis::cmd("EVALSHA");
+                command.arg(script.hash());
+                fill(&mut command);
+                match raw.send_packed_command(&command).await {
+                    Err(error) if is_unknown_script(&error) => {}
+                    Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {}
+                    answer => return answer,
+                }
+                let mut command = redis::cmd("EVAL");
+                command.arg(script.text());
+                fill(&mut command);
+                raw.send_packed_command(&command).await
+            },
+        )
+        .await
+    }
+
+    async fn run(
+        &self,
+        what: &str,
+        key: impl Fn(usize) -> Option<String>,
+        work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<Value, RedisError>,
+    ) -> Result<Value> {
+        self.check_open(what)?;
+        let limit = self.0.target.answer_timeout;
+        let deadline = Instant::now() + limit;
+        let (mut connection, generation) = self.connection(what, deadline).await?;
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        let answer = tokio::time::timeout_at(deadline, work(&mut connection.raw)).await;
+        let place = connection.place;
+        let answer = match answer {
+            Ok(Ok(Value::ServerError(error))) => Ok(Err(error.into())),
+            answer => answer,
+        };
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => match key_trouble(&error).and_then(key) {
+                Some(key) => Err(self.failed(&format!("{what}, with the key {key:?},"), &place, generation, error)),
+                None => Err(self.failed(what, &place, generation, error)),
+            },
+            Err(_) => {
+                let error = too_slow(what, &place, limit);
+                self.drop_connection(generation, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn failed(&self, what: &str, place: &dyn std::fmt::Display, generation: u64, error: RedisError) -> Error {
+        let spoiled = spoils_connection(&error);
+        let error = from_redis(what, place, error);
+        if spoiled {
+            self.drop_connection(generation, &error);
+        }
+        if self.is_closed() {
+            return Error::new(ErrorKind::Closed, format!("{what}: this handle was closed")).with_source(error);
+        }
+        error
+    }
+
+    /// Nobody uses this connection any more.
+    fn drop_connection(&self, generation: u64, why: &Error) {
+        let mut state = self.lock();
+        if state.connection.as_ref().is_some_and(|(_, own)| *own == generation) {
+            state.connection = None;
+            state.broken.get_or_insert_with(|| (self.0.clock.now(), why.to_string()));
+        }
+    }
+
+    fn present(&self) -> Option<(Connection, u64)> {
+        self.lock().connection.clone()
+    }
+
+    /// The present connection, or a new one.
+    async fn connection(&self, what: &str, deadline: Instant) -> Result<(Connection, u64)> {
+        if let Some(present) = self.present() {
+            return Ok(present);
+        }
+        let limit = self.0.target.answer_timeout;
+        let late = |_| {
+            let why = self
+                .lock()
+                .broken
+                .clone()
+                .map(|(since, why)| format!("; it is away since {since}: {why}"))
+                .unwrap_or_default();
+            let text = format!("{what}: no connection to the server within {limit:?}{why}");
+            Error::new(ErrorKind::Timeout, text)
+        };
+        let _alone = tokio::time::timeout_at(deadline, self.0.connecting.lock()).await.map_err(late)?;
+        if let Some(present) = self.present() {
+            return Ok(present);
+        }
+        let pause = self.lock().pause;
+        if let Some((until, _)) = pause {
+            tokio::time::timeout_at(deadline, tokio::time::sleep_until(until)).await.map_err(late)?;
+        }
+        let opened = tokio::time::timeout_at(deadline, self.open()).await;
+        let opened = opened.unwrap_or_else(|elapsed| Err(late(elapsed)));
+        let mut state = self.lock();
+        match opened {
+            Ok(connection) => {
+                let generation = *self.0.generation.borrow() + 1;
+                state.connection = Some((connection.clone(), generation));
+                state.pause = None;
+                state.connected_at = Some(Instant::now());
+                if let Some((since, _)) = state.broken.take() {
+                    tracing::info!(place = %connection.place, %since, "connected again");
+                }
+                drop(state);
+                self.0.generation.send_replace(generation);
+                Ok((connection, generation))
+            }
+            Err(error) => {
+                let pause = state.pause.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
+                // Workers that lost the same server do not come back in step.
+                let spread = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+                state.pause = Some((Instant::now() + spread, pause));
+                let reason = error.to_string();
+                match &mut state.broken {
+                    Some((_, last)) => *last = reason,
+                    none => *none = Some((self.0.clock.now(), reason)),
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects and learns the server's time.
+    async fn open(&self) -> Result<Connection> {
+        let Greeted { connection, time } = connect(&self.0.target, None).await?;
+        if let Some(server) = time {
+            self.0.set_time(server);
+        }
+        Ok(connection)
+    }
+}
+
+/// The key of a command that has one.
+fn key_of(command: &Cmd) -> Option<String> {
+    match command.args_iter().nth(1) {
+        Some(redis::Arg::Simple(key)) => Some(String::from_utf8_lossy(key).into_owned()),
+        _ => None,
+    }
+}

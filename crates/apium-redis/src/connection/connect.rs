@@ -1,0 +1,248 @@
+//! Connections to the server that a target means, each new one found anew: the first of several places that answers, what a
+//! sentinel names, or the node of a cluster.
+
+use std::fmt;
+use std::time::Duration;
+
+use apium_transport::error::{Error, ErrorKind, Result};
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, Value,
+};
+
+use crate::connection::tls;
+use crate::errors::{from_redis, odd_answer};
+use crate::options::target::{Finding, Login, Place, Target};
+
+/// The system probes a silent connection this often, beside the driver's own deadlines.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// A connection, and the place it leads to.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) raw: MultiplexedConnection,
+    pub(crate) place: Place,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.place)
+    }
+}
+
+/// A connection that has just been made.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    pub(crate) connection: Connection,
+    /// The server's time in milliseconds, when it said it.
+    pub(crate) time: Option<i64>,
+}
+
+/// Connects to a master; to the one at `wanted` if that is one of those that the target means and answers.
+pub(crate) async fn connect(target: &Target, wanted: Option<&Place>) -> Result<Greeted> {
+    let mut candidates = candidates(target).await?;
+    candidates.sort_by_key(|(place, _)| wanted != Some(place));
+    let mut last = None;
+    for (place, login) in candidates {
+        match connect_to_master(target, place, &login).await {
+            Ok(greeted) => return Ok(greeted),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Address, "connect: the address names no server")))
+}
+
+/// Connects for subscriptions.
+pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
+    let mut last = None;
+    for (place, login) in candidates(target).await? {
+        let what = "connect for subscriptions";
+        let opened = async {
+            let client = client(target, &place, &login, target.database)?;
+            let limit = target.patience();
+            let opening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
+            let opened = opening.map_err(|_| too_slow(what, &place, limit))?;
+            opened.map_err(|error| from_redis(what, &place, error))
+        };
+        match opened.await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Address, "connect: the address names no server")))
+}
+
+pub(crate) fn too_slow(what: &str, place: &dyn fmt::Display, limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{what} at {place}: no answer within {limit:?}"))
+}
+
+/// Connects and logs in; asks `questions` in the same trip, and answers what they answered.
+async fn connect_to(
+    target: &Target,
+    place: &Place,
+    login: &Login,
+    database: i64,
+    questions: &[redis::Cmd],
+) -> Result<(MultiplexedConnection, Vec<Value>)> {
+    const WHAT: &str = "connect";
+    // The library would say of every refused login that the password is wrong.
+    let client = client(target, place, &Login::default(), 0)?;
+    let limit = target.patience();
+    // Deadlines are the link's: each command has its own.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(limit))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(1024);
+    let opened = client.get_multiplexed_async_connection_with_config(&config).await;
+    let mut raw = opened.map_err(|error| from_redis(WHAT, place, error))?;
+    let mut pipeline = redis::pipe();
+    if let Some(password) = &login.password {
+        pipeline.cmd("AUTH").arg(&login.user).arg(password).ignore();
+    }
+    if database != 0 {
+        pipeline.cmd("SELECT").arg(database).ignore();
+    }
+    for question in questions {
+        pipeline.add_command(question.clone());
+    }
+    if pipeline.is_empty() {
+        return Ok((raw, Vec::new()));
+    }
+    let asked = tokio::time::timeout(limit, pipeline.query_async(&mut raw)).await;
+    let answers =
+        asked.map_err(|_| too_slow(WHAT, place, limit))?.map_err(|error| match error.is_connection_dropped() {
+            true => {
+                let text = format!(
+                    "{WHAT} at {place}: it closed the connection at once, as a server does when maxclients is reached"
+                );
+                Error::new(ErrorKind::Connection, text).with_source(error)
+            }
+            false => from_redis(WHAT, place, error),
+        })?;
+    Ok((raw, answers))
+}
+
+/// Connects, learns the server's time and sees that it is one that can serve.
+async fn connect_to_master(target: &Target, place: Place, login: &Login) -> Result<Greeted> {
+    let questions = [redis::cmd("TIME"), redis::cmd("ROLE")];
+    let (raw, answers) = connect_to(target, &place, login, target.database, &questions).await?;
+    let time = answers.first().and_then(|time| redis::from_redis_value_ref::<(i64, i64)>(time).ok());
+    let time = time.map(|(seconds, micros)| seconds * 1000 + micros / 1000);
+    let role: Option<String> = match answers.get(1) {
+        Some(Value::Array(parts)) => parts.first().and_then(|role| redis::from_redis_value_ref(role).ok()),
+        _ => None,
+    };
+    if role.is_some_and(|role| role != "master") {
+        let text = format!("connect to {place}: it is a replica; the address must lead to the master");
+        return Err(Error::new(ErrorKind::Unavailable, text));
+    }
+    Ok(Greeted { connection: Connection { raw, place }, time })
+}
+
+fn client(target: &Target, place: &Place, login: &Login, database: i64) -> Result<Client> {
+    let made = make_client(target, place, login, database);
+    made.map_err(|error| from_redis("connect", place, error))
+}
+
+fn make_client(target: &Target, place: &Place, login: &Login, database: i64) -> RedisResult<Client> {
+    let address = match (place, &target.tls) {
+        (Place::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
+        (Place::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
+        (Place::Tcp { host, port }, Some(tls)) => {
+            ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: !tls.checked, tls_params: None }
+        }
+    };
+    let mut own = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
+    if let Some(user) = &login.user {
+        own = own.set_username(user);
+    }
+    if let Some(password) = &login.password {
+        own = own.set_password(password);
+    }
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3));
+    let info = address.into_connection_info()?.set_redis_settings(own).set_tcp_settings(tcp);
+    match &target.tls {
+        Some(tls) => tls::open(info, tls),
+        None => Client::open(info),
+    }
+}
+
+/// The places to try, in order.
+async fn candidates(target: &Target) -> Result<Vec<(Place, Login)>> {
+    match &target.finding {
+        Finding::Direct => Ok(target.places.clone()),
+        Finding::Sentinel { master, login } => master_of(target, master, login).await,
+        Finding::Cluster { tag } => node_of(target, tag).await,
+    }
+}
+
+/// What the sentinels say is the master.
+async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(Place, Login)>> {
+    let mut last = None;
+    for (sentinel, own) in &target.places {
+        let asked = async {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+            let what = "ask the sentinel for its master";
+            let (_, answers) = connect_to(target, sentinel, login, 0, &[command]).await?;
+            let found = answers.into_iter().next().and_then(|place| redis::from_redis_value(place).ok()).flatten();
+            let (host, port): (String, u16) = found.ok_or_else(|| {
+                let text = format!("{what} {master:?} at {sentinel}: it watches none of that name");
+                Error::new(ErrorKind::NotFound, text)
+            })?;
+            Ok::<_, Error>((Place::Tcp { host, port }, own.clone()))
+        };
+        match asked.await {
+            Ok(found) => return Ok(vec![found]),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::new(ErrorKind::Address, "connect: the address names no sentinel")))
+}
+
+/// The node that has the slot of `tag`; all keys of this driver carry it.
+async fn node_of(target: &Target, tag: &str) -> Result<Vec<(Place, Login)>> {
+    let mut last = None;
+    for (seed, login) in &target.places {
+        let asked = async {
+            let what = "ask the cluster for its slots";
+            let [mut slot, mut slots] = [redis::cmd("CLUSTER"), redis::cmd("CLUSTER")];
+            slot.arg("KEYSLOT").arg(format!("{{{tag}}}"));
+            slots.arg("SLOTS");
+            let (_, answers) = connect_to(target, seed, login, 0, &[slot, slots]).await?;
+            let [Value::Int(slot), Value::Array(ranges)] = answers.as_slice() else { return Err(odd_answer(what)) };
+            let slot = *slot;
+            let node = ranges.iter().find_map(|range| master_in(range, slot, seed));
+            node.map(|place| (place, login.clone())).ok_or_else(|| {
+                Error::new(ErrorKind::Unavailable, format!("{what} at {seed}: no node serves slot {slot} now"))
+            })
+        };
+        match asked.await {
+            Ok(found) => return Ok(vec![found]),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| odd_answer("connect to the cluster")))
+}
+
+/// The master of a range of slots, if `slot` lies in it.
+fn master_in(range: &Value, slot: i64, seed: &Place) -> Option<Place> {
+    let Value::Array(parts) = range else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = parts.as_slice() else {
+        return None;
+    };
+    if !(*first..=*last).contains(&slot) {
+        return None;
+    }
+    let [host, Value::Int(port), ..] = node.as_slice() else { return None };
+    let host: String = redis::from_redis_value_ref(host).ok()?;
+    let host = match (host.as_str(), seed) {
+        // A node that does not know its own address means the one by which it was reached.
+        ("" | "?", Place::Tcp { host, .. }) => host.clone(),
+        _ => host,
+    };
+    Some(Place::Tcp { host, port: u16::try_from(*port).ok()? })
+}

@@ -1,0 +1,36 @@
+//! Showing that deliveries live: their times in the index are renewed.
+
+use apium_transport::error::Result;
+use redis::Value;
+
+use crate::keys::score::score;
+use crate::shared::Core;
+
+/// Shows that these deliveries live, with whether their runs have begun. Answers which are not there any more.
+pub(crate) async fn touch(core: &Core, what: &'static str, tags: &[(&str, bool)]) -> Result<Vec<usize>> {
+    let now = core.link.server_now();
+    let scores = [score(now, false), score(now, true)];
+    let index = core.keys.index();
+    let mut command = redis::cmd("ZADD");
+    command.arg(&index).arg("XX").arg("CH");
+    for (tag, begun) in tags {
+        command.arg(&scores[usize::from(*begun)]).arg(*tag);
+    }
+    if let Value::Int(changed) = core.link.show_life(what, &command).await?
+        && usize::try_from(changed).is_ok_and(|changed| changed == tags.len())
+    {
+        return Ok(Vec::new());
+    }
+    // Some are gone, or had this very score.
+    let mut command = redis::cmd("ZMSCORE");
+    command.arg(&index);
+    for (tag, _) in tags {
+        command.arg(*tag);
+    }
+    match core.link.command(what, &command).await? {
+        Value::Array(found) => {
+            Ok(found.iter().enumerate().filter(|(_, score)| **score == Value::Nil).map(|(place, _)| place).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
+}

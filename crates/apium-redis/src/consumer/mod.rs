@@ -1,0 +1,14 @@
+//! A message comes out: claims, in-flight state, heartbeats and maintenance.
+
+pub(crate) mod blocking_wait;
+pub(crate) mod claim;
+pub mod consumer;
+pub(crate) mod handoff;
+pub(crate) mod heartbeat;
+pub(crate) mod lost_replies;
+pub(crate) mod maintenance;
+pub(crate) mod queue_lists;
+pub(crate) mod reclaim;
+pub(crate) mod recovery;
+pub(crate) mod registration;
+pub(crate) mod state;

@@ -1,0 +1,91 @@
+//! A message in the dead set, as a JSON document. The envelope stands in it as it came, so nothing of it is lost.
+
+use apium_protocol::message::envelope::Envelope;
+use apium_protocol::message::task_id::TaskId;
+use apium_transport::broker::dead_set::{DeadLetter, DeadReason};
+use apium_transport::error::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::keys::queue_list::Source;
+
+/// A letter as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Letter {
+    code: String,
+    reason: String,
+    at: Timestamp,
+    pub(crate) queue: String,
+    /// The list it was taken from.
+    pub(crate) list: String,
+    pub(crate) tag: String,
+    /// The envelope, where it is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envelope: Option<Box<RawValue>>,
+    /// Its bytes otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<Vec<u8>>,
+}
+
+impl Letter {
+    pub(crate) fn new(source: &Source, tag: &str, raw: &[u8], reason: &DeadReason, at: Timestamp) -> Self {
+        let text = std::str::from_utf8(raw).ok();
+        let envelope = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        // What has other blanks around it would not come back byte for byte.
+        let envelope = envelope.filter(|envelope| envelope.get().len() == raw.len());
+        Self {
+            code: reason.code.to_owned(),
+            reason: reason.text.clone(),
+            at,
+            queue: source.queue.to_string(),
+            list: source.list.clone(),
+            tag: tag.to_owned(),
+            raw: envelope.is_none().then(|| raw.to_vec()),
+            envelope,
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|error| Error::new(ErrorKind::Other, "write a letter of the dead set").with_source(error))
+    }
+
+    pub(crate) fn from_json(key: u64, json: &[u8]) -> Result<Self> {
+        serde_json::from_slice(json).map_err(|error| {
+            Error::new(ErrorKind::Corrupt, format!("read the letter {key} of the dead set")).with_source(error)
+        })
+    }
+
+    /// The message's bytes.
+    pub(crate) fn bytes(&self) -> Bytes {
+        match (&self.envelope, &self.raw) {
+            (Some(envelope), _) => Bytes::copy_from_slice(envelope.get().as_bytes()),
+            (None, Some(raw)) => Bytes::copy_from_slice(raw),
+            (None, None) => Bytes::new(),
+        }
+    }
+
+    /// The letter as everybody sees it.
+    pub(crate) fn read(self, key: u64) -> DeadLetter {
+        let bytes = self.bytes();
+        let message = Envelope::decode(&bytes).ok().map(|envelope| envelope.message);
+        let headers = message.as_ref().map(|message| &message.headers);
+        let task_id = message.as_ref().and_then(|message| {
+            let id = message.headers.id.as_ref().map(TaskId::as_str);
+            id.or(message.properties.correlation_id.as_deref()).map(str::to_owned)
+        });
+        DeadLetter {
+            key,
+            task_id,
+            task: headers.and_then(|headers| headers.task.as_ref()).map(|task| task.to_string()),
+            code: self.code,
+            reason: self.reason,
+            at: self.at,
+            queue: self.queue,
+            raw: message.is_none().then_some(bytes),
+            message,
+        }
+    }
+}

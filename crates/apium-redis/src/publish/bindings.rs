@@ -1,0 +1,256 @@
+//! Queues, exchanges and bindings as kombu keeps them, so that publishers in Python find the queues of Apium and the other way
+//! round. What an exchange's type is kombu knows in each process only; here it stands in a key of Apium's own, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use apium_transport::broker::topic::topic_matches;
+use apium_transport::broker::topology::{ExchangeType, Queue};
+use apium_transport::error::{Error, ErrorKind, Result};
+use redis::{Pipeline, Value};
+
+use crate::errors::odd_answer;
+use crate::shared::Core;
+
+fn kind_name(kind: ExchangeType) -> &'static str {
+    match kind {
+        ExchangeType::Direct => "direct",
+        ExchangeType::Topic => "topic",
+        ExchangeType::Fanout => "fanout",
+    }
+}
+
+fn kind_named(name: &str) -> ExchangeType {
+    match name {
+        "topic" => ExchangeType::Topic,
+        "fanout" => ExchangeType::Fanout,
+        _ => ExchangeType::Direct,
+    }
+}
+
+/// A topic's pattern as the regular expression that kombu matches by.
+fn kombu_pattern(routing_key: &str) -> String {
+    let words = routing_key.split('.').map(|word| match word {
+        "*" => r"[^\.]+".to_owned(),
+        "#" => r".*?".to_owned(),
+        word => escaped(word),
+    });
+    format!("^{}$", words.collect::<Vec<_>>().join(r"\."))
+}
+
+/// Escapes what Python's `re.escape` escapes.
+fn escaped(word: &str) -> String {
+    let special = |c: char| "()[]{}?*+-|^$\\.&~# \t\n\r\u{b}\u{c}".contains(c);
+    let mut out = String::with_capacity(word.len());
+    for c in word.chars() {
+        if special(c) && !matches!(c, '.' | '#' | '*') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// What is bound to an exchange.
+#[derive(Debug)]
+pub(crate) struct Table {
+    kind: ExchangeType,
+    /// Routing key and queue.
+    bindings: Vec<(String, String)>,
+}
+
+impl Table {
+    /// The queues of a routing key; none is an error for a direct exchange.
+    pub(crate) fn queues(&self, exchange: &str, key: &str) -> Result<Vec<&str>> {
+        let fits = |bound: &str| match self.kind {
+            ExchangeType::Direct => bound == key,
+            ExchangeType::Topic => topic_matches(bound, key),
+            ExchangeType::Fanout => true,
+        };
+        let found: BTreeSet<&str> =
+            self.bindings.iter().filter(|(bound, _)| fits(bound)).map(|(_, queue)| queue.as_str()).collect();
+        if found.is_empty() && self.kind == ExchangeType::Direct {
+            let text = format!("publish to the exchange {exchange:?}: no queue is bound to it by the key {key:?}");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    pub(crate) fn is_fanout(&self) -> bool {
+        self.kind == ExchangeType::Fanout
+    }
+}
+
+impl Core {
+    /// Makes the queues of a topology exist.
+    pub(crate) async fn declare(&self, queues: &[Queue]) -> Result<()> {
+        let mut types: BTreeMap<&str, ExchangeType> = BTreeMap::new();
+        for queue in queues.iter().filter(|queue| !queue.exchange.is_empty()) {
+            let first = *types.entry(&queue.exchange).or_insert(queue.exchange_type);
+            if first != queue.exchange_type {
+                return Err(other_type(&queue.exchange, first, queue.exchange_type));
+            }
+        }
+        if types.is_empty() {
+            return Ok(());
+        }
+        // A direct exchange is what kombu takes every exchange for that it does not know; only the others are worth a note.
+        let mut pipeline = redis::pipe();
+        let names: Vec<&str> = types.keys().copied().collect();
+        pipeline.cmd("HMGET").arg(self.keys.exchanges()).arg(&names);
+        let noted = self.link.pipeline("declare queues", &pipeline).await?;
+        let Some(Value::Array(noted)) = noted.into_iter().next() else { return Err(odd_answer("declare queues")) };
+        for ((exchange, kind), noted) in types.iter().zip(noted) {
+            let noted: Option<String> = redis::from_redis_value(noted).ok().flatten();
+            if let Some(noted) = noted.as_deref().map(kind_named).filter(|noted| noted != kind) {
+                return Err(other_type(exchange, noted, *kind));
+            }
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        for queue in queues {
+            self.write_binding(&mut pipeline, queue);
+        }
+        for queue in queues.iter().filter(|queue| queue.exchange_type == ExchangeType::Fanout) {
+            pipeline.cmd("SADD").arg(self.keys.fanout_queues(&queue.exchange)).arg(&queue.name).ignore();
+        }
+        for (exchange, kind) in &types {
+            pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind_name(*kind)).ignore();
+        }
+        self.link.pipeline("declare queues", &pipeline).await?;
+        self.known.with(|names| {
+            for queue in queues {
+                names.exchanges.insert(queue.exchange.clone(), queue.exchange_type);
+                if queue.exchange_type == ExchangeType::Fanout {
+                    names.fanouts.insert(queue.name.clone(), queue.exchange.clone());
+                }
+                let bound = (queue.exchange.clone(), queue.routing_key.clone());
+                names.bindings.insert(bound, queue.name.clone());
+                if queue.exchange == queue.name {
+                    names.queues.insert(queue.name.as_str().into());
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn write_binding(&self, pipeline: &mut Pipeline, queue: &Queue) {
+        let pattern = match queue.exchange_type {
+            ExchangeType::Topic => kombu_pattern(&queue.routing_key),
+            _ => String::new(),
+        };
+        let exchange = if queue.exchange.is_empty() { &queue.name } else { &queue.exchange };
+        let member = self.keys.binding_member(&queue.routing_key, &pattern, &queue.name);
+        pipeline.cmd("SADD").arg(self.keys.binding(exchange)).arg(&member).ignore();
+        pipeline.cmd("SADD").arg(self.keys.permanent_binding(exchange)).arg(&member).ignore();
+    }
+
+    /// Adds the bindings of queues that are published to by name, as kombu writes them, for those that this process has not
+    /// seen yet; answers which were added.
+    pub(crate) fn bind_new<'a>(&self, pipeline: &mut Pipeline, queues: impl Iterator<Item = &'a str>) -> Vec<Arc<str>> {
+        let mut added: Vec<Arc<str>> = Vec::new();
+        self.known.with(|names| {
+            for queue in queues {
+                if !names.queues.contains(queue) && added.iter().all(|other| &**other != queue) {
+                    added.push(queue.into());
+                }
+            }
+        });
+        for queue in &added {
+            self.write_binding(pipeline, &Queue::new(&**queue));
+        }
+        added
+    }
+
+    /// These bindings are written.
+    pub(crate) fn bound(&self, queues: Vec<Arc<str>>) {
+        if !queues.is_empty() {
+            self.known.with(|names| names.queues.extend(queues));
+        }
+    }
+
+    /// What is bound to an exchange.
+    pub(crate) async fn table(&self, exchange: &str) -> Result<Table> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGET").arg(self.keys.exchanges()).arg(exchange);
+        pipeline.cmd("SMEMBERS").arg(self.keys.binding(exchange));
+        pipeline.cmd("SMEMBERS").arg(self.keys.fanout_queues(exchange));
+        let mut answers = self.link.pipeline("read the bindings of an exchange", &pipeline).await?.into_iter();
+        let noted: Option<String> = answers.next().and_then(|value| redis::from_redis_value(value).ok()).flatten();
+        let mut names = || -> Vec<String> {
+            answers.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
+        };
+        let (members, fanout) = (names(), names());
+        let parts: Vec<_> = members.iter().filter_map(|member| self.keys.binding_parts(member)).collect();
+        let declared = self.known.with(|names| names.exchanges.get(exchange).copied());
+        let kind = match noted.as_deref().map(kind_named).or(declared) {
+            Some(kind) => kind,
+            None if parts.is_empty() => {
+                let text = format!("publish to the exchange {exchange:?}: there is none of that name");
+                return Err(Error::new(ErrorKind::NotFound, text));
+            }
+            None if parts.iter().any(|(_, pattern, _)| !pattern.is_empty()) => ExchangeType::Topic,
+            None => ExchangeType::Direct,
+        };
+        let bindings = match kind {
+            ExchangeType::Fanout => fanout.into_iter().map(|queue| (String::new(), queue)).collect(),
+            _ => parts.into_iter().map(|(key, _, queue)| (key.to_owned(), queue.to_owned())).collect(),
+        };
+        Ok(Table { kind, bindings })
+    }
+
+    /// Every queue that any binding names, by name, with the exchanges it is bound to.
+    pub(crate) async fn bound_queues(&self) -> Result<BTreeMap<String, Vec<(String, String)>>> {
+        let mut found: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for key in self.scan("list the queues", &self.keys.binding_pattern()).await? {
+            let mut command = redis::cmd("SMEMBERS");
+            command.arg(&key);
+            let members = self.link.command("list the queues", &command).await?;
+            for member in redis::from_redis_value::<Vec<String>>(members).unwrap_or_default() {
+                if let Some((.., queue)) = self.keys.binding_parts(&member) {
+                    found.entry(queue.to_owned()).or_default().push((key.clone(), member.clone()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The keys that match a pattern.
+    pub(crate) async fn scan(&self, what: &str, pattern: &str) -> Result<Vec<String>> {
+        let (mut cursor, mut found) = (0_u64, BTreeSet::new());
+        loop {
+            let mut command = redis::cmd("SCAN");
+            command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+            let answer = self.link.command(what, &command).await?;
+            let (next, keys) = redis::from_redis_value::<(u64, Vec<String>)>(answer).map_err(|_| odd_answer(what))?;
+            found.extend(keys);
+            cursor = next;
+            if cursor == 0 {
+                return Ok(found.into_iter().collect());
+            }
+        }
+    }
+}
+
+fn other_type(exchange: &str, is: ExchangeType, wanted: ExchangeType) -> Error {
+    let text = format!(
+        "declare the exchange {exchange:?} as {}: it is a {} exchange already",
+        kind_name(wanted),
+        kind_name(is)
+    );
+    Error::new(ErrorKind::Refused, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kombu_pattern;
+
+    #[test]
+    fn topic_patterns_are_kombus() {
+        for (key, pattern) in
+            [("log.*.#", r"^log\.[^\.]+\..*?$"), ("#", r"^.*?$"), ("a.b", r"^a\.b$"), ("a-b.c(d)", r"^a\-b\.c\(d\)$")]
+        {
+            assert_eq!(kombu_pattern(key), pattern);
+        }
+    }
+}

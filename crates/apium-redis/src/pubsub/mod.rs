@@ -1,0 +1,8 @@
+//! One connection for all channels.
+
+pub(crate) mod broker_channels;
+pub(crate) mod channels;
+pub(crate) mod session;
+pub(crate) mod subscriber;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Subscriptions against a real server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_peers::redis::cmd;
+use apium_peers::redis_server::RedisServer;
+use apium_transport::address::Address;
+use apium_transport::clock::Clock;
+use apium_transport::driver::DriverOptions;
+use apium_transport::error::{ErrorKind, Result};
+use tokio::sync::mpsc;
+
+use crate::options::backend::BackendOptions;
+use crate::options::target::Target;
+use crate::pubsub::channels::Name;
+use crate::pubsub::subscriber::{Event, Subscriber};
+
+/// A subscriber with a short patience, and what it is told as texts.
+fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
+    let mut options = DriverOptions::new(Clock::system());
+    options.extra.insert("socket_timeout".to_owned(), "0.25".to_owned());
+    let target: Target = BackendOptions::read(&Address::parse(&server.url(0)).unwrap(), &options).unwrap().target;
+    let (tell, told) = mpsc::channel(10_000);
+    let listener = move |event| {
+        let text = match event {
+            Event::Connected => "connected".to_owned(),
+            Event::Message(message) => format!("{} {}", message.channel, String::from_utf8_lossy(&message.payload)),
+        };
+        tell.try_send(text).unwrap();
+    };
+    (Arc::new(Subscriber::new(target.clone(), Clock::system(), target.answer_timeout * 2, Box::new(listener))), told)
+}
+
+async fn subscribe(subscriber: &Subscriber, names: Vec<Name>) -> Result<()> {
+    subscriber.begin(&names);
+    subscriber.confirmed().await
+}
+
+async fn next(told: &mut mpsc::Receiver<String>) -> String {
+    soon("an event", told.recv()).await.unwrap()
+}
+
+async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+fn channel(name: &str) -> Name {
+    Name::Channel(name.to_owned())
+}
+
+fn publish(server: &RedisServer, channel: &str, payload: &str) -> i64 {
+    let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
+    cmd("PUBLISH").arg(channel).arg(payload).query(&mut client.get_connection().unwrap()).unwrap()
+}
+
+fn info(server: &RedisServer, section: &str) -> String {
+    let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
+    cmd("INFO").arg(section).query(&mut client.get_connection().unwrap()).unwrap()
+}
+
+fn calls(server: &RedisServer, command: &str) -> u64 {
+    let stats = info(server, "commandstats");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|rest| rest.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn messages_of_channels_and_patterns_come_in_order() {
+    let server = RedisServer::start();
+    let (subscriber, mut told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a"), channel("b"), Name::Pattern("p.*".to_owned())]).await.unwrap();
+    assert_eq!(next(&mut told).await, "connected");
+    for n in 0..10 {
+        publish(&server, "a", &n.to_string());
+    }
+    assert_eq!(publish(&server, "p.x", "y"), 1);
+    assert_eq!(publish(&server, "other", "z"), 0);
+    for n in 0..10 {
+        assert_eq!(next(&mut told).await, format!("a {n}"));
+    }
+    assert_eq!(next(&mut told).await, "p.x y");
+}
+
+#[tokio::test]
+async fn what_is_needed_without_waiting_is_subscribed() {
+    let server = RedisServer::start();
+    let (subscriber, mut told) = subscriber(&server);
+    subscriber.begin_now(&[channel("a")]);
+    assert_eq!(next(&mut told).await, "connected");
+    subscriber.begin_now(&[channel("b")]);
+    soon("the subscription", async {
+        while publish(&server, "b", "x") == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(next(&mut told).await, "b x");
+}
+
+#[tokio::test]
+async fn names_are_counted_and_given_up_together() {
+    let server = RedisServer::start();
+    let (subscriber, _told) = subscriber(&server);
+    let names: Vec<Name> = (0..100).map(|n| channel(&n.to_string())).collect();
+    subscribe(&subscriber, names.clone()).await.unwrap();
+    subscribe(&subscriber, vec![channel("7")]).await.unwrap();
+    assert_eq!(calls(&server, "subscribe"), 1, "one that is subscribed is not subscribed again");
+    for name in names {
+        subscriber.unsubscribe(vec![name]);
+    }
+    let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let left = async {
+        loop {
+            let left: Vec<String> = cmd("PUBSUB").arg("CHANNELS").query(&mut connection).unwrap();
+            if left.len() == 1 {
+                return left;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(soon("the end of the others", left).await, ["7"]);
+    assert_eq!(calls(&server, "unsubscribe"), 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_needs_nothing() {
+    let server = RedisServer::start();
+    let (subscriber, _told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    server.pause();
+    let error = subscribe(&subscriber, vec![channel("b")]).await.unwrap_err();
+    assert!(error.is_connection(), "{error}");
+    subscriber.unsubscribe(vec![channel("b")]);
+    server.resume();
+    subscriber.begin(&[channel("c")]);
+    soon("the subscription", async { while subscriber.confirmed().await.is_err() {} }).await;
+    assert_eq!((publish(&server, "a", ""), publish(&server, "b", ""), publish(&server, "c", "")), (1, 0, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_subscribed_again() {
+    let server = RedisServer::start();
+    let (subscriber, mut told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a"), Name::Pattern("p*".to_owned())]).await.unwrap();
+    assert_eq!(next(&mut told).await, "connected");
+    for _ in 0..2 {
+        server.restart();
+        assert_eq!(next(&mut told).await, "connected");
+        assert!(subscriber.broken().is_none());
+        assert_eq!((publish(&server, "a", "1"), publish(&server, "pp", "2")), (1, 1));
+        assert_eq!(next(&mut told).await, "a 1");
+        assert_eq!(next(&mut told).await, "pp 2");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_noticed() {
+    let server = RedisServer::start();
+    let (subscriber, mut told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    assert_eq!(next(&mut told).await, "connected");
+    server.pause();
+    let noticed = async {
+        while subscriber.broken().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of the patience", noticed).await;
+    server.resume();
+    assert_eq!(next(&mut told).await, "connected");
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_given_up() {
+    let server = RedisServer::start();
+    let (subscriber, _told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    assert_eq!(publish(&server, "a", ""), 1);
+    subscriber.unsubscribe(vec![channel("a")]);
+    let gone = async {
+        while !info(&server, "clients").contains("connected_clients:1\r") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of the connection", gone).await;
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    assert_eq!(publish(&server, "a", ""), 1);
+}
+
+#[tokio::test]
+async fn catching_up_waits_for_what_was_published() {
+    let server = RedisServer::start();
+    let (subscriber, mut told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    assert_eq!(next(&mut told).await, "connected");
+    for round in 0..20 {
+        let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
+        let mut pipe = apium_peers::redis::pipe();
+        for n in 0..200 {
+            pipe.cmd("PUBLISH").arg("a").arg(n);
+        }
+        let _: Vec<i64> = pipe.query(&mut client.get_connection().unwrap()).unwrap();
+        subscriber.caught_up().await.unwrap();
+        let mut count = 0;
+        while told.try_recv().is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, 200, "in round {round}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_the_end_are_told() {
+    let server = RedisServer::builder().password("secret").start();
+    let mut options = DriverOptions::new(Clock::system());
+    options.extra.insert("socket_timeout".to_owned(), "5".to_owned());
+    let bare = format!("redis://127.0.0.1:{}/0", server.port());
+    let target = BackendOptions::read(&Address::parse(&bare).unwrap(), &options).unwrap().target;
+    let refused = Subscriber::new(target, Clock::system(), Duration::from_secs(10), Box::new(|_| {}));
+    let error = subscribe(&refused, vec![channel("a")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+
+    let (subscriber, _told) = subscriber(&server);
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    server.pause();
+    let waiting = subscribe(&subscriber, vec![channel("b")]);
+    let (error, ()) = tokio::join!(waiting, async { subscriber.close() });
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(subscribe(&subscriber, vec![channel("b")]).await.unwrap_err().kind(), ErrorKind::Closed);
+}

@@ -1,0 +1,150 @@
+//! The result backend half.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
+use apium_transport::address::Address;
+use apium_transport::backend::backend::{
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored,
+};
+use apium_transport::backend::chord::ChordStore;
+use apium_transport::error::{Error, ErrorKind, Result};
+use futures_util::future::BoxFuture;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::backend::results;
+use crate::backend::watch_stream::Watching;
+use crate::handle::Handle;
+use crate::store::request::Weight;
+use crate::store::result_row::{Id, Record};
+use crate::store::transaction::Tx;
+
+/// A result backend in one SQLite file. Several processes of one machine may open the same file.
+#[derive(Debug)]
+pub struct SqliteBackend {
+    pub(crate) handle: Handle,
+}
+
+impl SqliteBackend {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+}
+
+impl ResultBackend for SqliteBackend {
+    fn capabilities(&self) -> BackendCapabilities {
+        let mut capabilities = BackendCapabilities::NONE;
+        capabilities.durable = true;
+        capabilities.multi_process = true;
+        capabilities
+    }
+
+    fn address(&self) -> &Address {
+        &self.handle.address
+    }
+
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+        Box::pin(async move {
+            let records: Vec<Arc<Record>> = records.into_iter().map(|record| Arc::new(record.into())).collect();
+            let weight = Weight::durable(records.len());
+            let work = move |tx: &mut Tx<'_>| records.iter().map(|record| results::store(tx, record)).collect();
+            self.handle.writing("store results", weight, work).await
+        })
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move {
+            let ids = ids.to_vec();
+            let read = move |conn: &Connection, now| {
+                ids.iter().map(|id| results::fetch(conn, id, now)).collect::<rusqlite::Result<Vec<_>>>()
+            };
+            let found = self.handle.reading("read results", read).await?;
+            found.into_iter().map(|found| found.map(|(_, document)| document).transpose()).collect()
+        })
+    }
+
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
+        Box::pin(async move {
+            self.handle.check_open("watch results")?;
+            let watching = Watching::begin(&self.handle, ids).await?;
+            Ok(Box::pin(watching) as ResultStream)
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let ids: Vec<Id> = ids.iter().map(Id::new).collect();
+            let weight = Weight::durable(ids.len());
+            self.handle.writing("forget results", weight, move |tx: &mut Tx<'_>| results::forget(tx, &ids)).await
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            self.handle.check_open("purge expired results")?;
+            self.handle.opened.store.purge_expired(false).await
+        })
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.handle.close();
+            Ok(())
+        })
+    }
+}
+
+impl GroupStore for SqliteBackend {
+    fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (id, json) = (id.to_owned(), group.to_json());
+            let work = move |tx: &mut Tx<'_>| {
+                let expires = ttl.map(|ttl| tx.after(ttl));
+                tx.conn
+                    .prepare_cached("INSERT OR REPLACE INTO saved_group (id, expires, document) VALUES (?1, ?2, ?3)")?
+                    .execute(params![id, expires, crate::publish::message_row::Text(&json)])?;
+                Ok(())
+            };
+            self.handle.writing("save the group", Weight::durable(1), work).await
+        })
+    }
+
+    fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
+        Box::pin(async move {
+            let name = id.to_owned();
+            let read = move |conn: &Connection, now| {
+                conn.prepare_cached(
+                    "SELECT document FROM saved_group WHERE id = ?1 AND (expires IS NULL OR expires > ?2)",
+                )?
+                .query_row(params![name, now], |row| row.get::<_, String>(0))
+                .optional()
+            };
+            let Some(json) = self.handle.reading("read the group", read).await? else { return Ok(None) };
+            GroupDocument::from_json(json.as_bytes()).map(Some).map_err(|error| {
+                let context = format!("read the group {id}: its row is damaged");
+                Error::new(ErrorKind::Corrupt, context).with_source(error)
+            })
+        })
+    }
+
+    fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let name = id.to_owned();
+            let work = move |tx: &mut Tx<'_>| {
+                tx.conn.prepare_cached("DELETE FROM saved_group WHERE id = ?1")?.execute([&name])?;
+                Ok(())
+            };
+            self.handle.writing("delete the group", Weight::durable(1), work).await
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! The chord store half of the result backend.
+
+use std::time::Duration;
+
+use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use apium_transport::error::Result;
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+
+use crate::backend::backend::SqliteBackend;
+use crate::backend::chord;
+use crate::crash_points::reached;
+use crate::store::request::Weight;
+use crate::store::transaction::{Done, Tx};
+
+impl SqliteBackend {
+    async fn counting<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+    ) -> Result<T> {
+        reached("before-part");
+        let progress = self.handle.writing("count the part of the chord", Weight::durable(2), work).await?;
+        reached("after-part");
+        Ok(progress)
+    }
+}
+
+impl ChordStore for SqliteBackend {
+    fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let work = move |tx: &mut Tx<'_>| chord::open(tx, &header);
+            self.handle.writing("open the chord", Weight::durable(1), work).await
+        })
+    }
+
+    fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
+        Box::pin(async move { self.counting(move |tx| chord::part_done(tx, &part)).await })
+    }
+
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
+        Box::pin(async move {
+            self.counting(move |tx| match chord::count(tx.conn, &part.group, tx.now)? {
+                Some(count) if count.may_end() => Ok(None),
+                _ => chord::part_done(tx, &part).map(Some),
+            })
+            .await
+        })
+    }
+
+    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let group = group.to_owned();
+            let work = move |tx: &mut Tx<'_>| chord::grow(tx, &group, by, ttl);
+            self.handle.writing("add parts to the chord", Weight::durable(1), work).await
+        })
+    }
+
+    fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
+        Box::pin(async move {
+            let group = group.to_owned();
+            let read = move |conn: &Connection, now| chord::count(conn, &group, now);
+            self.handle.reading("count the parts of the chord", read).await
+        })
+    }
+
+    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            reached("before-end");
+            let (group, claimant) = (group.to_owned(), claimant.to_owned());
+            let work = move |tx: &mut Tx<'_>| chord::end(tx, &group, &claimant, end);
+            let ended = self.handle.writing("end the chord", Weight::durable(2), work).await?;
+            reached("after-end");
+            Ok(ended)
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! Results, chords and watches.
+
+pub mod backend;
+pub(crate) mod chord;
+pub(crate) mod chord_store;
+pub(crate) mod results;
+pub(crate) mod watch_stream;
+pub(crate) mod watch_table;

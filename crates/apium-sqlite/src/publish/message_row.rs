@@ -1,0 +1,143 @@
+//! Messages as rows: encoded by the publisher's task, decoded by the consumer's, so that the writer thread only moves bytes.
+
+use std::sync::Arc;
+
+use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
+use apium_protocol::message::properties::Properties;
+use apium_transport::broker::consumer::{Content, Delivery, Receipt, Tag};
+use apium_transport::broker::outgoing::Outgoing;
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+
+/// A message to be written.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) exchange: Arc<str>,
+    pub(crate) routing_key: Arc<str>,
+    pub(crate) priority: u8,
+    /// In microseconds, rounded up: never before its time.
+    pub(crate) eta: Option<i64>,
+    /// JSON.
+    pub(crate) headers: Vec<u8>,
+    /// JSON.
+    pub(crate) properties: Vec<u8>,
+    pub(crate) body: Bytes,
+}
+
+impl Letter {
+    /// Encodes a batch.
+    pub(crate) fn encode_all(batch: Vec<Outgoing>) -> Vec<Self> {
+        batch.into_iter().map(Self::from).collect()
+    }
+}
+
+impl From<Outgoing> for Letter {
+    fn from(out: Outgoing) -> Self {
+        let Outgoing { exchange, routing_key, message, eta } = out;
+        Self {
+            priority: message.properties.priority.unwrap_or(0),
+            headers: message.headers.to_json(),
+            properties: message.properties.to_json(),
+            body: message.body,
+            eta: eta.map(micros_up),
+            exchange,
+            routing_key,
+        }
+    }
+}
+
+/// JSON bytes bound as text.
+pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+/// An instant in whole microseconds, never earlier than given.
+pub(crate) fn micros_up(at: Timestamp) -> i64 {
+    let whole = at.as_microsecond();
+    match Timestamp::from_microsecond(whole) {
+        Ok(floor) if floor < at => whole + 1,
+        _ => whole,
+    }
+}
+
+/// The instant of a column.
+pub(crate) fn instant(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+/// A message as read from its row, still encoded.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) id: i64,
+    pub(crate) fence: i64,
+    pub(crate) redelivered: bool,
+    pub(crate) queue: Arc<str>,
+    /// `None` is the default exchange.
+    pub(crate) exchange: Option<Arc<str>>,
+    /// `None` is the queue's name.
+    pub(crate) routing_key: Option<Arc<str>>,
+    /// Whether there are headers; without them the body is bytes that are no message.
+    pub(crate) is_message: bool,
+    pub(crate) headers_len: usize,
+    pub(crate) properties_len: usize,
+    /// Headers, properties and body, one behind the other.
+    pub(crate) bytes: Bytes,
+}
+
+impl Stored {
+    /// Decodes headers and properties.
+    pub(crate) fn content(&self) -> Content {
+        let body = self.bytes.slice(self.headers_len + self.properties_len..);
+        if !self.is_message {
+            let reason = &self.bytes[self.headers_len..][..self.properties_len];
+            return Content::Unreadable { raw: body, reason: String::from_utf8_lossy(reason).into_owned() };
+        }
+        let headers = &self.bytes[..self.headers_len];
+        let properties = &self.bytes[self.headers_len..][..self.properties_len];
+        match (Headers::from_json(headers), Properties::from_json(properties)) {
+            (Ok(headers), Ok(properties)) => Content::Message(Message { properties, headers, body }),
+            (headers, properties) => {
+                let reasons = [("headers", headers.err()), ("properties", properties.err())];
+                let reason = reasons.into_iter().find_map(|(what, error)| Some(format!("read the {what}: {}", error?)));
+                Content::Unreadable { raw: self.bytes.clone(), reason: reason.unwrap_or_default() }
+            }
+        }
+    }
+
+    /// The delivery to hand to a worker; `default_exchange` is the shared empty text.
+    pub(crate) fn into_delivery(self, default_exchange: &Arc<str>) -> Delivery {
+        let content = self.content();
+        Delivery {
+            receipt: Receipt { tag: Tag::Number(self.id.cast_unsigned()), fence: self.fence.cast_unsigned() },
+            exchange: self.exchange.unwrap_or_else(|| default_exchange.clone()),
+            routing_key: self.routing_key.unwrap_or_else(|| self.queue.clone()),
+            queue: self.queue,
+            redelivered: self.redelivered,
+            content,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{instant, micros_up};
+
+    #[test]
+    fn an_eta_is_never_rounded_to_an_earlier_instant() {
+        for nanos in [0_i128, 1, 999, 1000, 1001, 1_700_000_000_123_456_789, -1, -1000, -1001] {
+            let at = Timestamp::from_nanosecond(nanos).unwrap();
+            let kept = instant(micros_up(at));
+            assert!(kept >= at, "{nanos}");
+            assert!(kept.as_nanosecond() - nanos < 1000, "{nanos}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! A message goes in: its rows, its rank, and its way to the dead set.
+
+pub(crate) mod dead_letter;
+pub(crate) mod message_row;
+pub(crate) mod publish;
+pub(crate) mod rank;

@@ -1,0 +1,5 @@
+//! A delivery ends: acknowledgements, settlements, and what follows.
+
+pub(crate) mod acker;
+pub(crate) mod follow_ups;
+pub(crate) mod settle;

@@ -1,0 +1,218 @@
+//! The result backend seam, and the one rule that says which write may replace which.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
+use apium_protocol::result::state::State;
+use futures_core::Stream;
+use futures_util::future::BoxFuture;
+
+use crate::address::Address;
+use crate::backend::chord::ChordStore;
+use crate::error::Result;
+use crate::health::Health;
+
+/// What a result backend can do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackendCapabilities {
+    /// Whether results survive the death of every process.
+    pub durable: bool,
+    /// Whether several processes see the same results.
+    pub multi_process: bool,
+    /// Whether `watch` reports every state, or only the newest at each look.
+    pub every_state: bool,
+}
+
+impl BackendCapabilities {
+    /// A backend kept in one process, reporting only the newest state.
+    pub const NONE: Self = Self { durable: false, multi_process: false, every_state: false };
+}
+
+/// A result on its way to the backend.
+#[derive(Debug, Clone)]
+pub struct ResultRecord {
+    /// The document as Celery stores it.
+    pub document: ResultDocument,
+    /// Which run of which delivery writes it; `None` for a write from outside a run.
+    pub run: Option<RunMark>,
+    /// How long it is kept; `None` is for ever (Celery: `result_expires`).
+    pub ttl: Option<Duration>,
+}
+
+/// Tells an older run of a task from a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunMark {
+    /// The retry count of the run.
+    pub retries: u32,
+    /// Names the delivery: the fence of its receipt mixed with its tag. Equal for two writes of the same run.
+    pub delivery: u64,
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It was written.
+    Written,
+    /// The overwrite rule kept what was there.
+    Kept,
+}
+
+/// Whether `new` may replace `old` (state and run of the stored document).
+///
+/// SUCCESS is final. FAILURE and REVOKED give way to a ready state, to a run with more retries, or to a new delivery. A state
+/// that is not ready never replaces what a run with more retries wrote.
+pub fn may_replace(old: (&State, Option<RunMark>), new: (&State, Option<RunMark>)) -> bool {
+    let (old_state, old_run) = old;
+    let (new_state, new_run) = new;
+    if *old_state == State::Success {
+        return false;
+    }
+    if new_state.is_ready() {
+        return true;
+    }
+    let newer = |old: RunMark, new: RunMark| new.retries.cmp(&old.retries);
+    match (old_run, new_run) {
+        (Some(old_run), Some(new_run)) => match newer(old_run, new_run) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => !old_state.is_ready() || old_run.delivery != new_run.delivery,
+        },
+        _ => !old_state.is_ready(),
+    }
+}
+
+/// A stream of the states of some tasks. Each item is a document; a task's last item is its ready state. The stream ends
+/// after the last of the tasks is ready. It never misses the ready state (P17): subscribe first, then read.
+pub type ResultStream = Pin<Box<dyn Stream<Item = Result<ResultDocument>> + Send>>;
+
+/// A store of results.
+pub trait ResultBackend: Send + Sync + 'static {
+    /// What this backend can do.
+    fn capabilities(&self) -> BackendCapabilities;
+
+    /// Where it is; printing it never shows a secret.
+    fn address(&self) -> &Address;
+
+    /// Writes records, each atomically and under [`may_replace`]; in the order given.
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>>;
+
+    /// Reads documents; `None` for an id that is not there.
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>>;
+
+    /// The states of `ids`, from the ones stored now on.
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>>;
+
+    /// Deletes results; a missing one is not an error.
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>>;
+
+    /// Deletes what is past its time; returns how many. Nothing to do where the store does it by itself.
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// Saved groups, where the backend has them.
+    fn groups(&self) -> Option<&dyn GroupStore>;
+
+    /// Counters of chords, where the backend has them.
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        None
+    }
+
+    /// Whether it can be reached, as far as this process knows; asks nobody and returns at once. A backend inside the process is
+    /// always there.
+    fn health(&self) -> Health {
+        Health::Green
+    }
+
+    /// Closes connections. Idempotent; later calls of other methods, and watches that wait, return
+    /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
+    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// A shared result backend.
+pub type SharedBackend = Arc<dyn ResultBackend>;
+
+/// Saved groups (`GroupResult.save`).
+pub trait GroupStore: Send + Sync {
+    /// Saves a group for `ttl`.
+    fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;
+
+    /// Reads a saved group.
+    fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>>;
+
+    /// Deletes a saved group; a missing one is not an error.
+    fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_protocol::result::state::State;
+
+    use super::{RunMark, may_replace};
+
+    fn run(retries: u32, delivery: u64) -> Option<RunMark> {
+        Some(RunMark { retries, delivery })
+    }
+
+    fn check(old: (&str, Option<RunMark>), new: (&str, Option<RunMark>)) -> bool {
+        may_replace((&State::from(old.0), old.1), (&State::from(new.0), new.1))
+    }
+
+    #[test]
+    fn the_table_of_one_run() {
+        // Rows: what is stored; columns: what comes. From the same run of the same delivery.
+        let states = ["STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED"];
+        for (old, row) in [
+            ("PENDING", [true, true, true, true, true, true]),
+            ("STARTED", [true, true, true, true, true, true]),
+            ("PROGRESS", [true, true, true, true, true, true]),
+            ("RETRY", [true, true, true, true, true, true]),
+            ("SUCCESS", [false, false, false, false, false, false]),
+            ("FAILURE", [false, false, false, true, true, true]),
+            ("REVOKED", [false, false, false, true, true, true]),
+        ] {
+            for (new, wanted) in states.iter().zip(row) {
+                assert_eq!(check((old, run(1, 1)), (new, run(1, 1))), wanted, "{old} then {new}");
+                assert_eq!(check((old, None), (new, None)), wanted, "{old} then {new}, from outside a run");
+                assert_eq!(check((old, run(1, 1)), (new, None)), wanted, "{old} of a run, then {new} from outside");
+                assert_eq!(check((old, None), (new, run(1, 1))), wanted, "{old} from outside, then {new} of a run");
+            }
+        }
+    }
+
+    #[test]
+    fn success_is_final() {
+        for new in ["STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "ABORTED"] {
+            for mark in [None, run(0, 1), run(1, 2), run(u32::MAX, u64::MAX)] {
+                assert!(!check(("SUCCESS", run(0, 1)), (new, mark)), "{new} of {mark:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_with_more_retries_replaces_an_end() {
+        for old in ["FAILURE", "REVOKED", "RETRY", "STARTED"] {
+            assert!(check((old, run(1, 5)), ("STARTED", run(2, 1))), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_run_with_fewer_retries_only_brings_an_end() {
+        for old in ["FAILURE", "REVOKED", "RETRY", "STARTED", "PROGRESS"] {
+            for new in ["STARTED", "PROGRESS", "RETRY"] {
+                assert!(!check((old, run(2, 1)), (new, run(1, 9))), "{old} then {new}");
+            }
+            assert!(check((old, run(2, 1)), ("SUCCESS", run(1, 9))), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_new_delivery_replaces_an_end() {
+        for old in ["FAILURE", "REVOKED"] {
+            assert!(check((old, run(1, 1)), ("STARTED", run(1, 2))), "{old}");
+            assert!(!check((old, run(1, 1)), ("STARTED", run(1, 1))), "{old}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What moves messages: the broker, its consumers, and what becomes of a delivery.
+
+pub mod broker;
+pub mod consumer;
+pub mod dead_set;
+pub mod follow_ups;
+pub mod outgoing;
+pub mod topic;
+pub mod topology;

@@ -1,0 +1,33 @@
+//! A message on its way to a broker, with the place it is published to.
+
+use std::sync::Arc;
+
+use apium_protocol::message::message::Message;
+use jiff::Timestamp;
+
+/// One message to publish.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The exchange; empty for the default exchange, where `routing_key` is the queue's name.
+    pub exchange: Arc<str>,
+    /// The routing key.
+    pub routing_key: Arc<str>,
+    /// The message. Its priority and expiration stand in its properties.
+    pub message: Message,
+    /// Not to be delivered before this instant, where the broker parks etas.
+    pub eta: Option<Timestamp>,
+}
+
+impl Outgoing {
+    /// A message for `queue` through the default exchange.
+    pub fn to_queue(queue: impl Into<Arc<str>>, message: Message) -> Self {
+        Self { exchange: "".into(), routing_key: queue.into(), message, eta: None }
+    }
+
+    /// With an eta.
+    #[must_use]
+    pub fn at(mut self, eta: Option<Timestamp>) -> Self {
+        self.eta = eta;
+        self
+    }
+}

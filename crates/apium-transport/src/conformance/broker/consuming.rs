@@ -1,0 +1,344 @@
+//! Consuming: waiting, limits, several queues, several consumers, closing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use crate::broker::broker::SharedBroker;
+use crate::broker::consumer::Consumer;
+use crate::conformance::fixture::Fixture;
+use crate::conformance::kit::{
+    ack, assert_counts, join, names, next, nothing_else, numbered, send, soon, stats, take, with_priority,
+};
+
+/// A consumer that waits gets a message as soon as one is published.
+pub async fn next_waits_for_a_message(f: Fixture) {
+    let mut consumer = f.consumer(&["q"]).await;
+    for name in ["one", "two", "three"] {
+        let broker = f.broker.clone();
+        let (got, ()) = join(next(&mut consumer, 10), async move { send(&broker, "q", &[name]).await }).await;
+        assert_eq!(names(&got), [name]);
+        ack(&*consumer, &got).await;
+    }
+}
+
+/// No more than `max` come at once, and the rest comes later.
+pub async fn max_is_honoured(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 10)).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let mut got = Vec::new();
+    for max in [1, 3, 2, 4] {
+        let mut left = max;
+        while left > 0 {
+            let batch = next(&mut consumer, left).await;
+            left -= batch.len();
+            got.extend(names(&batch));
+        }
+    }
+    assert_eq!(got, numbered("m", 10));
+}
+
+/// A consumer never holds more unsettled deliveries than its prefetch; settling makes room.
+pub async fn prefetch_is_honoured(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 6)).await;
+    let mut limited = f.limited("q", 2).await;
+    let held = take(&mut limited, 2).await;
+    assert_eq!(names(&held), ["m0", "m1"]);
+    {
+        // While the full consumer waits, another takes all the rest.
+        let mut waiting = limited.next(10);
+        assert!((&mut waiting).now_or_never().is_none(), "a full consumer got more");
+        let mut other = f.consumer(&["q"]).await;
+        let rest = take(&mut other, 4).await;
+        assert_eq!(names(&rest), ["m2", "m3", "m4", "m5"]);
+        assert!((&mut waiting).now_or_never().is_none(), "a full consumer got more");
+        other.close().await.expect("could not close");
+    }
+    ack(&*limited, &held[..1]).await;
+    let more = next(&mut limited, 10).await;
+    assert_eq!(names(&more), ["m2"]);
+}
+
+/// A full consumer that waits is woken by its own settlement.
+pub async fn settling_wakes_a_full_consumer(f: Fixture) {
+    send(&f.broker, "q", &["first", "second"]).await;
+    let mut consumer = f.limited("q", 1).await;
+    let first = take(&mut consumer, 1).await;
+    let acker = consumer.acker();
+    let receipt = vec![first[0].receipt.clone()];
+    let (second, acked) = join(next(&mut consumer, 1), async move {
+        tokio::task::yield_now().await;
+        acker.ack(receipt).await
+    })
+    .await;
+    acked.expect("could not ack");
+    assert_eq!(names(&second), ["second"]);
+}
+
+/// The prefetch can be changed, up, down, and to no limit.
+pub async fn prefetch_can_be_changed(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 20)).await;
+    let mut consumer = f.limited("q", 1).await;
+    let mut held = take(&mut consumer, 1).await;
+    consumer.set_prefetch(3).await.expect("could not set the prefetch");
+    held.extend(take(&mut consumer, 2).await);
+    assert!(soon_pending(&mut consumer).await, "more than the prefetch came");
+    consumer.set_prefetch(2).await.expect("could not set the prefetch");
+    ack(&*consumer, &held[..1]).await;
+    assert!(soon_pending(&mut consumer).await, "the lower prefetch was not honoured");
+    consumer.set_prefetch(0).await.expect("could not set the prefetch");
+    let rest = take(&mut consumer, 17).await;
+    assert_eq!(names(&rest), numbered("m", 20)[3..]);
+}
+
+/// Whether a call of next does not finish in a little while.
+async fn soon_pending(consumer: &mut Box<dyn Consumer>) -> bool {
+    tokio::time::timeout(Duration::from_millis(40), consumer.next(10)).await.is_err()
+}
+
+/// What comes while a consumer rests is for others, of whatever priority and queue; then it takes again.
+pub async fn what_comes_while_a_consumer_rests_is_for_others(f: Fixture) {
+    let mut resting = f.consumer(&["q", "r"]).await;
+    assert!(soon_pending(&mut resting).await, "a delivery from nowhere");
+    send(&f.broker, "q", &["first"]).await;
+    let held = take(&mut resting, 1).await;
+    resting.rest().await.expect("could not rest");
+    let batch = vec![with_priority("q", "nine", 9), with_priority("q", "zero", 0), with_priority("r", "five", 5)];
+    f.broker.publish(batch).await.expect("could not publish");
+    let mut other = f.consumer(&["q", "r"]).await;
+    let got = take(&mut other, 3).await;
+    let all: BTreeSet<String> = names(&got).into_iter().collect();
+    assert_eq!(all, ["five", "nine", "zero"].map(str::to_owned).into());
+    ack(&*other, &got).await;
+    other.close().await.expect("could not close");
+    ack(&*resting, &held).await;
+    send(&f.broker, "q", &["last"]).await;
+    assert_eq!(names(&take(&mut resting, 1).await), ["last"]);
+}
+
+/// A dropped call of next loses nothing, at whatever point it is dropped.
+pub async fn a_dropped_next_loses_nothing(f: Fixture) {
+    const COUNT: usize = 300;
+    let broker = f.broker.clone();
+    let publish = async move {
+        for name in numbered("m", COUNT) {
+            send(&broker, "q", &[name]).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut consumer = f.consumer(&["q"]).await;
+    let consume = async {
+        let (mut got, mut patience) = (Vec::new(), 0_u64);
+        while got.len() < COUNT {
+            // Every wait is given up a little later than the last one, so that it is dropped in every phase of its life.
+            patience = (patience + 7) % 400;
+            let wait = Duration::from_micros(patience);
+            if let Ok(batch) = tokio::time::timeout(wait, consumer.next(3)).await {
+                let batch = batch.expect("could not take the next delivery");
+                ack(&*consumer, &batch).await;
+                got.extend(names(&batch));
+            }
+            consumer.next(1).now_or_never().into_iter().for_each(|batch| {
+                got.extend(names(&batch.expect("could not take the next delivery")));
+            });
+        }
+        got
+    };
+    let (got, ()) = soon("every message", join(consume, publish)).await;
+    let distinct: BTreeSet<_> = got.iter().collect();
+    assert_eq!((got.len(), distinct.len()), (COUNT, COUNT));
+}
+
+/// A wait that is given up does not keep a message from others who wait.
+pub async fn a_dropped_next_does_not_hold_up_others(f: Fixture) {
+    let mut fickle = f.consumer(&["q"]).await;
+    let mut steady = f.consumer(&["q"]).await;
+    // Each that the dropped call had costs a wait for nothing, so a few of them are enough.
+    let (mut round, mut kept) = (0, 0);
+    while round < 20 && kept < 3 {
+        round += 1;
+        let name = format!("m{round}");
+        let mut given_up = fickle.next(1);
+        assert!((&mut given_up).now_or_never().is_none(), "a delivery from nowhere");
+        let broker = f.broker.clone();
+        let wake = async {
+            tokio::task::yield_now().await;
+            send(&broker, "q", &[&name]).await;
+            drop(given_up);
+        };
+        let (got, ()) = join(next_or_none(&mut steady), wake).await;
+        match got {
+            Some(batch) => ack(&*steady, &batch).await,
+            None => {
+                // The dropped call had the message already: then it is not ready any more and comes from the next call.
+                kept += 1;
+                assert_eq!(stats(&f, "q").await.ready, 0, "a message is ready, and who waits for it was not woken");
+                let batch = next(&mut fickle, 1).await;
+                ack(&*fickle, &batch).await;
+            }
+        }
+    }
+    assert_counts(&f, "q", (0, 0, 0)).await;
+}
+
+async fn next_or_none(consumer: &mut Box<dyn Consumer>) -> Option<Vec<crate::broker::consumer::Delivery>> {
+    let batch = tokio::time::timeout(Duration::from_secs(2), consumer.next(1)).await.ok()?;
+    Some(batch.expect("could not take the next delivery"))
+}
+
+async fn drain(mut consumer: Box<dyn Consumer>, done: &tokio::sync::watch::Sender<usize>, all: usize) -> Vec<String> {
+    let mut got = Vec::new();
+    let mut seen = done.subscribe();
+    loop {
+        let batch = tokio::select! {
+            batch = consumer.next(7) => batch.expect("could not take the next delivery"),
+            _ = seen.wait_for(|count| *count >= all) => break,
+        };
+        ack(&*consumer, &batch).await;
+        got.extend(names(&batch));
+        done.send_modify(|count| *count += batch.len());
+    }
+    consumer.close().await.expect("could not close");
+    got
+}
+
+/// Many consumers at once get each message once.
+pub async fn each_message_goes_to_one_of_many_consumers(f: Fixture) {
+    const COUNT: usize = 600;
+    let done = tokio::sync::watch::Sender::new(0);
+    let publish = |broker: SharedBroker| async move {
+        for part in numbered("m", COUNT).chunks(12) {
+            send(&broker, "q", part).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut consumers = Vec::new();
+    for _ in 0..5 {
+        consumers.push(f.limited("q", 10).await);
+    }
+    let drains = futures_util::future::join_all(consumers.into_iter().map(|consumer| drain(consumer, &done, COUNT)));
+    let (got, ()) = soon("every message", join(drains, publish(f.broker.clone()))).await;
+    let mut got: Vec<_> = got.into_iter().flatten().collect();
+    got.sort();
+    let mut sent = numbered("m", COUNT);
+    sent.sort();
+    assert_eq!(got, sent);
+    assert_counts(&f, "q", (0, 0, 0)).await;
+}
+
+/// One consumer may read several queues, and each delivery says which it came from.
+pub async fn several_queues_are_read(f: Fixture) {
+    for queue in ["a", "b", "c"] {
+        send(&f.broker, queue, &numbered(queue, 4)).await;
+    }
+    let mut consumer = f.consumer(&["a", "b"]).await;
+    let got = take(&mut consumer, 8).await;
+    for delivery in &got {
+        assert!(names(std::slice::from_ref(delivery))[0].starts_with(&*delivery.queue));
+    }
+    for queue in ["a", "b"] {
+        let own: Vec<_> = got.iter().filter(|delivery| &*delivery.queue == queue).cloned().collect();
+        assert_eq!(names(&own), numbered(queue, 4));
+    }
+    assert_counts(&f, "c", (4, 0, 0)).await;
+}
+
+/// A full queue does not starve another of the same consumer.
+pub async fn no_queue_is_starved(f: Fixture) {
+    send(&f.broker, "full", &numbered("m", 200)).await;
+    send(&f.broker, "small", &["rare"]).await;
+    let mut consumer = f.limited("full", 4).await;
+    consumer.subscribe("small").await.expect("could not subscribe");
+    let mut seen = 0;
+    loop {
+        let batch = next(&mut consumer, 2).await;
+        ack(&*consumer, &batch).await;
+        if names(&batch).iter().any(|name| name == "rare") {
+            break;
+        }
+        seen += batch.len();
+        assert!(seen < 100, "the small queue waits until the full one is empty");
+    }
+}
+
+/// A queue can be added, also one that is not there yet.
+pub async fn subscribe_adds_a_queue(f: Fixture) {
+    let mut consumer = f.consumer(&["a"]).await;
+    consumer.subscribe("b").await.expect("could not subscribe");
+    consumer.subscribe("b").await.expect("could not subscribe twice");
+    send(&f.broker, "b", &["m"]).await;
+    assert_eq!(names(&next(&mut consumer, 10).await), ["m"]);
+    assert_eq!(stats(&f, "b").await.consumers, 1);
+}
+
+/// A queue can be left; what was delivered from it is still to be settled, and what is in it stays.
+pub async fn unsubscribe_leaves_a_queue(f: Fixture) {
+    send(&f.broker, "b", &["held"]).await;
+    let mut consumer = f.consumer(&["a", "b"]).await;
+    let held = take(&mut consumer, 1).await;
+    consumer.unsubscribe("b").await.expect("could not unsubscribe");
+    consumer.unsubscribe("never read").await.expect("could not unsubscribe from what is not read");
+    send(&f.broker, "b", &["stays"]).await;
+    nothing_else(&f.broker, "a", &mut consumer).await;
+    ack(&*consumer, &held).await;
+    assert_counts(&f, "b", (1, 0, 0)).await;
+    assert_eq!(stats(&f, "b").await.consumers, 0);
+}
+
+/// Closing gives back what is not settled, in front, in order, and marked as redelivered.
+pub async fn close_gives_back_in_front(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 5)).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let held = take(&mut consumer, 3).await;
+    ack(&*consumer, &held[1..2]).await;
+    consumer.close().await.expect("could not close");
+    assert_counts(&f, "q", (4, 0, 0)).await;
+    let mut other = f.consumer(&["q"]).await;
+    let got = take(&mut other, 4).await;
+    assert_eq!(names(&got), ["m0", "m2", "m3", "m4"]);
+    let redelivered: Vec<_> = got.iter().map(|delivery| delivery.redelivered).collect();
+    assert_eq!(redelivered, [true, true, false, false]);
+}
+
+/// What is given back keeps its priority.
+pub async fn close_gives_back_by_priority(f: Fixture) {
+    f.broker.publish(vec![with_priority("q", "five", 5)]).await.expect("could not publish");
+    let mut consumer = f.consumer(&["q"]).await;
+    take(&mut consumer, 1).await;
+    let (same, other) = (with_priority("q", "later five", 5), with_priority("q", "nine", 9));
+    f.broker.publish(vec![same, other]).await.expect("could not publish");
+    consumer.close().await.expect("could not close");
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = names(&take(&mut consumer, 3).await);
+    let place = |name: &str| got.iter().position(|other| other == name);
+    assert!(place("five") < place("later five"), "{got:?}");
+}
+
+/// What a closing consumer gives back wakes one that waits.
+pub async fn close_wakes_another(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut first = f.consumer(&["q"]).await;
+    take(&mut first, 1).await;
+    let mut second = f.consumer(&["q"]).await;
+    let (got, closed) = join(next(&mut second, 1), async {
+        tokio::task::yield_now().await;
+        first.close().await
+    })
+    .await;
+    closed.expect("could not close");
+    assert_eq!(names(&got), ["m"]);
+}
+
+/// What a consumer held that died is delivered again, to one that waits already.
+pub async fn what_a_dead_consumer_held_comes_again(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 3)).await;
+    let mut first = f.consumer(&["q"]).await;
+    let lost = take(&mut first, 3).await;
+    let mut second = f.consumer(&["q"]).await;
+    let (got, ()) = join(take(&mut second, 3), f.kill(first)).await;
+    assert_eq!(names(&got), names(&lost));
+    for (old, new) in lost.iter().zip(&got) {
+        assert!(new.redelivered && new.receipt.fence > old.receipt.fence, "{old:?} then {new:?}");
+    }
+}

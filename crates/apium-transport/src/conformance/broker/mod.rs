@@ -1,0 +1,11 @@
+//! Cases for brokers, consumers and ackers.
+
+pub mod admin;
+pub mod closing;
+pub mod consuming;
+pub mod crashes;
+pub mod dead_letters;
+pub mod delaying;
+pub mod publishing;
+pub mod routing;
+pub mod settling;

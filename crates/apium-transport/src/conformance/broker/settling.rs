@@ -1,0 +1,160 @@
+//! Settling: each disposition, receipts that are lost, and fences.
+
+use crate::broker::consumer::Disposition;
+use crate::conformance::fixture::Fixture;
+use crate::conformance::kit::{
+    ack, assert_counts, assert_lost, join, names, next, nothing_else, numbered, reason, receipts, reject, send, take,
+};
+
+/// What was acked is gone, also when its consumer dies.
+pub async fn an_ack_is_final(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 3)).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 3).await;
+    assert_counts(&f, "q", (0, 3, 0)).await;
+    ack(&*consumer, &got).await;
+    assert_counts(&f, "q", (0, 0, 0)).await;
+    f.kill(consumer).await;
+    let mut other = f.consumer(&["q"]).await;
+    nothing_else(&f.broker, "q", &mut other).await;
+}
+
+/// A requeued delivery comes again, marked and with a larger fence.
+pub async fn requeue_brings_it_again(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let mut last = take(&mut consumer, 1).await;
+    for _ in 0..3 {
+        reject(&*consumer, &last, &Disposition::Requeue).await;
+        let again = take(&mut consumer, 1).await;
+        assert_eq!(names(&again), ["m"]);
+        assert!(again[0].redelivered);
+        assert_eq!(again[0].receipt.tag, last[0].receipt.tag, "a message keeps its tag");
+        assert!(again[0].receipt.fence > last[0].receipt.fence);
+        last = again;
+    }
+    ack(&*consumer, &last).await;
+    assert_counts(&f, "q", (0, 0, 0)).await;
+}
+
+/// A requeued delivery wakes another consumer that waits.
+pub async fn requeue_wakes_another(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut first = f.consumer(&["q"]).await;
+    let held = take(&mut first, 1).await;
+    let mut second = f.consumer(&["q"]).await;
+    let requeue = async {
+        tokio::task::yield_now().await;
+        reject(&*first, &held, &Disposition::Requeue).await;
+    };
+    let (got, ()) = join(next(&mut second, 1), requeue).await;
+    assert_eq!(names(&got), ["m"]);
+}
+
+/// A discarded delivery is gone, and not in the dead set.
+pub async fn discard_drops_it(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 1).await;
+    reject(&*consumer, &got, &Disposition::Discard).await;
+    nothing_else(&f.broker, "q", &mut consumer).await;
+    if let Some(dead) = f.broker.dead() {
+        assert_eq!(dead.count().await.expect("could not count"), 0);
+    }
+}
+
+/// A parked delivery comes again when its time has come, and not as redelivered.
+pub async fn park_brings_it_later(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 1).await;
+    reject(&*consumer, &got, &Disposition::Park(f.after(f.tick()))).await;
+    assert_counts(&f, "q", (0, 0, 1)).await;
+    nothing_else(&f.broker, "q", &mut consumer).await;
+    f.pass(f.tick()).await;
+    let again = take(&mut consumer, 1).await;
+    assert_eq!(names(&again), ["m"]);
+    assert!(!again[0].redelivered);
+    assert!(again[0].receipt.fence > got[0].receipt.fence);
+}
+
+/// A delivery that is parked until a time that has passed comes at once.
+pub async fn park_until_a_past_time_brings_it_at_once(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 1).await;
+    reject(&*consumer, &got, &Disposition::Park(Fixture::start())).await;
+    assert_eq!(names(&take(&mut consumer, 1).await), ["m"]);
+}
+
+/// Different dispositions may stand in one batch.
+pub async fn one_batch_may_mix_dispositions(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 4)).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = receipts(&take(&mut consumer, 4).await);
+    let how = [Disposition::Requeue, Disposition::Discard, reason("why"), Disposition::Park(f.after(f.tick()))];
+    let batch = got.into_iter().zip(how).collect();
+    consumer.acker().reject(batch).await.expect("could not reject");
+    assert_counts(&f, "q", (1, 0, 1)).await;
+    assert_eq!(names(&take(&mut consumer, 1).await), ["m0"]);
+    if let Some(dead) = f.broker.dead() {
+        assert_eq!(dead.count().await.expect("could not count"), 1);
+    }
+}
+
+/// Settling twice is an error that names the receipt; the others of the batch are settled all the same.
+pub async fn settling_twice_is_an_error(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 4)).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = receipts(&take(&mut consumer, 4).await);
+    let acker = consumer.acker();
+    acker.ack(vec![got[0].clone()]).await.expect("could not ack");
+    assert_lost(acker.ack(got[..2].to_vec()).await, &got[..1]);
+    assert_counts(&f, "q", (0, 2, 0)).await;
+    let batch = got[..3].iter().map(|receipt| (receipt.clone(), Disposition::Discard)).collect();
+    assert_lost(acker.reject(batch).await, &got[..2]);
+    assert_counts(&f, "q", (0, 1, 0)).await;
+    assert_lost(acker.ack(vec![got[3].clone(), got[3].clone()]).await, &got[3..]);
+    assert_counts(&f, "q", (0, 0, 0)).await;
+}
+
+/// A receipt of an earlier delivery settles nothing.
+pub async fn an_old_fence_settles_nothing(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let old = take(&mut consumer, 1).await;
+    reject(&*consumer, &old, &Disposition::Requeue).await;
+    let new = take(&mut consumer, 1).await;
+    let acker = consumer.acker();
+    assert_lost(acker.ack(receipts(&old)).await, &receipts(&old));
+    let stale = vec![(old[0].receipt.clone(), Disposition::Discard)];
+    assert_lost(acker.reject(stale).await, &receipts(&old));
+    assert_lost(acker.begin(&receipts(&old)).await, &receipts(&old));
+    assert_counts(&f, "q", (0, 1, 0)).await;
+    ack(&*consumer, &new).await;
+}
+
+/// What a closed consumer gave back is not its own any more, even while nobody took it.
+pub async fn a_closed_consumer_settles_nothing(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 1).await;
+    let acker = consumer.acker();
+    consumer.close().await.expect("could not close");
+    assert_lost(acker.ack(receipts(&got)).await, &receipts(&got));
+    assert_counts(&f, "q", (1, 0, 0)).await;
+}
+
+/// After a consumer's death another one settles, and the dead one's late ack is refused.
+pub async fn the_late_ack_of_a_dead_consumer_is_refused(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut first = f.consumer(&["q"]).await;
+    let old = take(&mut first, 1).await;
+    let late = first.acker();
+    f.kill(first).await;
+    let mut second = f.consumer(&["q"]).await;
+    let new = take(&mut second, 1).await;
+    assert_lost(late.ack(receipts(&old)).await, &receipts(&old));
+    assert_counts(&f, "q", (0, 1, 0)).await;
+    ack(&*second, &new).await;
+}

@@ -1,0 +1,336 @@
+//! The chords of one namespace: what was counted, who may send the body. What a settlement did to them can be undone.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
+use jiff::Timestamp;
+
+use crate::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FIRED_FOR};
+use crate::backend::chord_results;
+use crate::backend::chord_results::Counted;
+use crate::error::Result;
+use crate::memory::store::expiry::{after, is_alive};
+
+/// With fewer chords than this none is looked at for being past its time.
+const FIRST_PURGE: usize = 256;
+
+/// The chords of a namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Chords {
+    by_group: HashMap<String, Chord>,
+    /// At so many chords what is past its time is looked for: nobody else does it here.
+    purge_at: usize,
+}
+
+#[derive(Debug, Default)]
+struct Chord {
+    head: Head,
+    /// By place in the header, those without one last; then in the order in which they came.
+    parts: BTreeMap<(i64, usize), Counted>,
+    /// A header may hold one task at several places.
+    seen: HashSet<(TaskId, i64)>,
+}
+
+/// What is known of a chord beside its parts.
+#[derive(Debug, Clone, Default)]
+struct Head {
+    stage: Stage,
+    /// `None` until it is opened.
+    size: Option<u64>,
+    growth: u64,
+    structure: Option<Arc<GroupDocument>>,
+    expires: Option<Timestamp>,
+    /// Who sends the body, and until when nobody else does.
+    claim: Option<(String, Timestamp)>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Counting,
+    /// The body was sent.
+    Fired,
+    /// The body was failed.
+    Failed,
+}
+
+/// How to undo one change.
+#[derive(Debug)]
+enum Before {
+    Nothing(String),
+    Head(String, Head),
+    NoPart(String, (i64, usize)),
+    Whole(String, Chord),
+}
+
+/// What a settlement changed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(Vec<Before>);
+
+fn place(index: Option<i64>) -> i64 {
+    index.unwrap_or(i64::MAX)
+}
+
+impl Head {
+    fn is_alive(&self, now: Timestamp) -> bool {
+        is_alive(self.expires, now)
+    }
+
+    fn claimant(&self, now: Timestamp) -> Option<&str> {
+        self.claim.as_ref().filter(|(_, until)| now < *until).map(|(claimant, _)| claimant.as_str())
+    }
+
+    fn lives_for(&mut self, ttl: Duration, now: Timestamp) {
+        self.expires = Some(after(now, ttl));
+    }
+}
+
+impl Chord {
+    fn count(&self) -> Option<ChordCount> {
+        let size = self.head.size.filter(|_| self.head.stage == Stage::Counting)? + self.head.growth;
+        Some(ChordCount { done: self.parts.len() as u64, size })
+    }
+}
+
+impl Chords {
+    /// The chord of a group, made when missing. Notes how it was.
+    fn chord(&mut self, group: &str, now: Timestamp, changes: &mut Changes) -> &mut Chord {
+        match self.by_group.get(group) {
+            Some(chord) if chord.head.is_alive(now) => {
+                changes.0.push(Before::Head(group.to_owned(), chord.head.clone()));
+            }
+            Some(_) => {
+                let old = self.by_group.remove(group).unwrap_or_default();
+                changes.0.push(Before::Whole(group.to_owned(), old));
+            }
+            None => {
+                self.make_room(now);
+                changes.0.push(Before::Nothing(group.to_owned()));
+            }
+        }
+        self.by_group.entry(group.to_owned()).or_default()
+    }
+
+    fn make_room(&mut self, now: Timestamp) {
+        if self.by_group.len() >= self.purge_at.max(FIRST_PURGE) {
+            self.purge_expired(now);
+            self.purge_at = self.by_group.len() * 2;
+        }
+    }
+
+    /// Begins to count.
+    pub(crate) fn open(&mut self, header: ChordHeader, now: Timestamp, changes: &mut Changes) {
+        let head = &mut self.chord(&header.group, now, changes).head;
+        if head.stage != Stage::Counting {
+            return;
+        }
+        head.size = Some(header.size);
+        head.structure = header.structure.map(Arc::new);
+        head.expires = header.ttl.map(|ttl| after(now, ttl));
+    }
+
+    /// Counts a part; `stored` reads the result of a task that is no part.
+    pub(crate) fn part_done(
+        &mut self,
+        part: &ChordPart,
+        now: Timestamp,
+        changes: &mut Changes,
+        mut stored: impl FnMut(&TaskId) -> Option<ResultDocument>,
+    ) -> Result<ChordProgress> {
+        let chord = self.chord(&part.group, now, changes);
+        match chord.head.stage {
+            Stage::Fired => return Ok(ChordProgress::Fired),
+            Stage::Failed => return Ok(ChordProgress::Waiting),
+            Stage::Counting => {}
+        }
+        let place = place(part.group_index);
+        if chord.seen.insert((part.task_id.clone(), place)) {
+            let (task_id, state, result) = (part.task_id.clone(), part.state.clone(), part.result.clone());
+            let key = (place, chord.parts.len());
+            chord.parts.insert(key, Counted { task_id, state, result });
+            changes.0.push(Before::NoPart(part.group.clone(), key));
+        }
+        if let Some(ttl) = part.ttl {
+            chord.head.lives_for(ttl, now);
+        }
+        let all_in = chord.count().is_some_and(|count| count.done == count.size);
+        if !all_in || chord.head.claimant(now).is_some_and(|claimant| claimant != part.claimant) {
+            return Ok(ChordProgress::Waiting);
+        }
+        chord.head.claim = Some((part.claimant.clone(), after(now, part.claim)));
+        let parts = chord.parts.values().cloned();
+        match &chord.head.structure {
+            Some(structure) => chord_results::nested(&structure.result, parts, |id| Ok(stored(id))),
+            None => Ok(chord_results::listed(parts)),
+        }
+    }
+
+    /// More parts are to come.
+    pub(crate) fn grow(&mut self, group: &str, by: u64, ttl: Option<Duration>, now: Timestamp) {
+        let head = &mut self.chord(group, now, &mut Changes::default()).head;
+        if head.stage == Stage::Fired {
+            return;
+        }
+        head.growth = head.growth.saturating_add(by);
+        if let Some(ttl) = ttl {
+            head.lives_for(ttl, now);
+        }
+    }
+
+    /// How far a chord is.
+    pub(crate) fn count(&self, group: &str, now: Timestamp) -> Option<ChordCount> {
+        self.by_group.get(group).filter(|chord| chord.head.is_alive(now))?.count()
+    }
+
+    /// Ends a chord for the one that has the claim on its body.
+    pub(crate) fn end(
+        &mut self,
+        group: &str,
+        claimant: &str,
+        end: ChordEnd,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> bool {
+        let chord = self.by_group.get(group).filter(|chord| chord.head.is_alive(now));
+        let claimed = chord.is_some_and(|chord| chord.head.claimant(now) == Some(claimant));
+        if claimed {
+            self.finish(group, end, now, changes);
+        }
+        claimed
+    }
+
+    /// Ends a chord whose claim was just taken.
+    pub(crate) fn finish(&mut self, group: &str, end: ChordEnd, now: Timestamp, changes: &mut Changes) {
+        let Some(chord) = self.by_group.get_mut(group) else { return };
+        match end {
+            ChordEnd::Failed => {
+                changes.0.push(Before::Head(group.to_owned(), chord.head.clone()));
+                chord.head.stage = Stage::Failed;
+            }
+            ChordEnd::Fired => {
+                let fired = Head { stage: Stage::Fired, expires: Some(after(now, FIRED_FOR)), ..Head::default() };
+                let old = std::mem::replace(chord, Chord { head: fired, ..Chord::default() });
+                changes.0.push(Before::Whole(group.to_owned(), old));
+            }
+        }
+    }
+
+    /// Undoes changes.
+    pub(crate) fn undo(&mut self, changes: Changes) {
+        for before in changes.0.into_iter().rev() {
+            match before {
+                Before::Nothing(group) => _ = self.by_group.remove(&group),
+                Before::Whole(group, chord) => _ = self.by_group.insert(group, chord),
+                Before::Head(group, head) => {
+                    if let Some(chord) = self.by_group.get_mut(&group) {
+                        chord.head = head;
+                    }
+                }
+                Before::NoPart(group, key) => {
+                    if let Some(chord) = self.by_group.get_mut(&group)
+                        && let Some(part) = chord.parts.remove(&key)
+                    {
+                        chord.seen.remove(&(part.task_id, key.0));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deletes chords that are past their time.
+    pub(crate) fn purge_expired(&mut self, now: Timestamp) -> u64 {
+        let before = self.by_group.len();
+        self.by_group.retain(|_, chord| chord.head.is_alive(now));
+        (before - self.by_group.len()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_protocol::json::text::Json;
+    use apium_protocol::result::state::State;
+
+    use super::*;
+
+    fn header(group: &str, size: u64, ttl: Option<Duration>) -> ChordHeader {
+        ChordHeader { group: group.to_owned(), size, structure: None, ttl }
+    }
+
+    fn part(id: &str, index: i64) -> ChordPart {
+        ChordPart {
+            group: "g".to_owned(),
+            task_id: id.into(),
+            group_index: Some(index),
+            state: State::Success,
+            result: Json::from_serialize(id).unwrap(),
+            ttl: None,
+            claimant: id.to_owned(),
+            claim: Duration::from_secs(30),
+        }
+    }
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn done(chords: &mut Chords, part: &ChordPart, now: i64, changes: &mut Changes) -> ChordProgress {
+        chords.part_done(part, second(now), changes, |_| None).unwrap()
+    }
+
+    fn shown(chords: &Chords) -> String {
+        // What is in maps that do not keep an order has one entry at most in these tests.
+        format!("{:?}", chords.by_group)
+    }
+
+    #[test]
+    fn what_is_undone_never_was() {
+        let (mut chords, mut kept) = (Chords::default(), Changes::default());
+        let undone = |chords: &mut Chords, work: &dyn Fn(&mut Chords, &mut Changes)| {
+            let (before, mut changes) = (shown(chords), Changes::default());
+            work(chords, &mut changes);
+            assert_ne!(shown(chords), before);
+            chords.undo(changes);
+            assert_eq!(shown(chords), before);
+        };
+        let finish = |chords: &mut Chords, changes: &mut Changes| {
+            assert!(matches!(done(chords, &part("a", 0), 2, changes), ChordProgress::Complete(_)));
+            assert!(chords.end("g", "a", ChordEnd::Fired, second(2), changes));
+        };
+        undone(&mut chords, &|chords, changes| chords.open(header("g", 1, None), second(1), changes));
+        undone(&mut chords, &|chords, changes| {
+            chords.open(header("g", 1, None), second(1), changes);
+            finish(chords, changes);
+        });
+        chords.open(header("g", 1, Some(Duration::from_secs(10))), second(1), &mut kept);
+        undone(&mut chords, &finish);
+        undone(&mut chords, &|chords, changes| {
+            finish(chords, changes);
+            assert_eq!(done(chords, &part("b", 1), 3, changes), ChordProgress::Fired);
+            chords.open(header("g", 7, None), second(400), changes);
+        });
+        assert!(matches!(done(&mut chords, &part("a", 0), 2, &mut kept), ChordProgress::Complete(_)));
+        undone(&mut chords, &|chords, changes| {
+            assert!(chords.end("g", "a", ChordEnd::Failed, second(3), changes));
+        });
+        undone(&mut chords, &|chords, changes| {
+            assert_eq!(
+                done(chords, &part("b", 0), 20, changes),
+                ChordProgress::Waiting,
+                "after its time it is a new one"
+            );
+        });
+    }
+
+    #[test]
+    fn what_is_past_its_time_does_not_pile_up() {
+        let mut chords = Chords::default();
+        for now in 0..10_000 {
+            let ttl = Some(Duration::from_secs(100));
+            chords.open(header(&now.to_string(), 1, ttl), second(now), &mut Changes::default());
+            assert!(chords.by_group.len() <= FIRST_PURGE);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What the store knows about one consumer: its queues, what it holds, and whether it waits.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::Notify;
+
+use crate::broker::consumer::ConsumeSpec;
+use crate::memory::store::queue::Entry;
+
+/// A consumer's place in the store.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) node: String,
+    pub(crate) queues: Vec<Arc<str>>,
+    /// Whose turn among `queues` it is.
+    pub(crate) turn: usize,
+    /// 0 is unlimited.
+    pub(crate) prefetch: usize,
+    pub(crate) max_crashes: u32,
+    pub(crate) held: HashMap<u64, Held, BuildHasherDefault<NumberHasher>>,
+    /// Whether it waits for a wake that nobody promised yet.
+    pub(crate) waiting: bool,
+    pub(crate) wake: Arc<Notify>,
+    /// Whether the broker handle it came from was closed; also names that handle.
+    pub(crate) closed: Arc<AtomicBool>,
+}
+
+/// A delivery that is not settled.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) entry: Entry,
+    /// Whether a run of it began (P4).
+    pub(crate) begun: bool,
+}
+
+impl Seat {
+    pub(crate) fn new(spec: &ConsumeSpec, queues: Vec<Arc<str>>, closed: Arc<AtomicBool>) -> Self {
+        Self {
+            node: spec.node.clone(),
+            queues,
+            turn: 0,
+            prefetch: spec.prefetch,
+            max_crashes: spec.max_crashes,
+            held: HashMap::default(),
+            waiting: false,
+            wake: Arc::new(Notify::new()),
+            closed,
+        }
+    }
+
+    /// How many more deliveries it may hold.
+    pub(crate) fn room(&self) -> usize {
+        match self.prefetch {
+            0 => usize::MAX,
+            prefetch => prefetch.saturating_sub(self.held.len()),
+        }
+    }
+
+    /// Whether it consumes from `queue`.
+    pub(crate) fn reads(&self, queue: &str) -> bool {
+        self.queues.iter().any(|own| &**own == queue)
+    }
+}
+
+/// Hashes the store's own numbers, which nobody outside chooses: one multiplication.
+#[derive(Debug, Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}

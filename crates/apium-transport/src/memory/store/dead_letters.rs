@@ -1,0 +1,85 @@
+//! The dead messages of a namespace.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::broker::consumer::Content;
+use crate::broker::dead_set::{DeadLetter, DeadReason};
+use crate::memory::store::queue::{Entry, Letter};
+
+/// The dead messages by key.
+#[derive(Debug, Default)]
+pub(crate) struct Graveyard {
+    pub(crate) letters: BTreeMap<u64, Dead>,
+    last: u64,
+}
+
+/// A dead message.
+#[derive(Debug)]
+pub(crate) struct Dead {
+    reason: DeadReason,
+    at: Timestamp,
+    pub(crate) entry: Entry,
+}
+
+/// What a listing shows, copied under the lock and made into a letter outside.
+pub(crate) struct Found {
+    key: u64,
+    reason: DeadReason,
+    at: Timestamp,
+    queue: Arc<str>,
+    letter: Arc<Letter>,
+}
+
+impl Graveyard {
+    /// Keeps a message that could not be handled.
+    pub(crate) fn bury(&mut self, entry: Entry, reason: DeadReason, at: Timestamp) {
+        self.last += 1;
+        self.letters.insert(self.last, Dead { reason, at, entry });
+    }
+
+    /// Keeps a message whose runs killed their worker too often.
+    pub(crate) fn bury_crashed(&mut self, entry: Entry, at: Timestamp) {
+        let text = format!(
+            "its worker died during {} of its runs, which is as many as worker_max_crashes allows",
+            entry.crashes
+        );
+        self.bury(entry, DeadReason { code: "crash-loop", text }, at);
+    }
+
+    /// Copies what a listing shows.
+    pub(crate) fn find(&self, key: u64, dead: &Dead) -> Found {
+        Found {
+            key,
+            reason: dead.reason.clone(),
+            at: dead.at,
+            queue: dead.entry.queue.clone(),
+            letter: dead.entry.letter.clone(),
+        }
+    }
+}
+
+impl From<Found> for DeadLetter {
+    fn from(found: Found) -> Self {
+        let (message, raw) = match &found.letter.content {
+            Content::Message(message) => (Some(message.clone()), None),
+            Content::Unreadable { raw, .. } => (None, Some(raw.clone())),
+        };
+        Self {
+            key: found.key,
+            code: found.reason.code.to_owned(),
+            reason: found.reason.text,
+            at: found.at,
+            queue: found.queue.to_string(),
+            task_id: message.as_ref().and_then(|message| {
+                let id = message.headers.id.as_ref().map(|id| id.as_str());
+                id.or(message.properties.correlation_id.as_deref()).map(str::to_owned)
+            }),
+            task: message.as_ref().and_then(|message| message.headers.task.as_deref().map(str::to_owned)),
+            message,
+            raw,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What lies behind the memory driver's one lock.
+
+pub(crate) mod after_unlock;
+pub(crate) mod chords;
+pub(crate) mod consumer_state;
+pub(crate) mod dead_letters;
+pub(crate) mod expiry;
+pub(crate) mod namespace;
+pub(crate) mod queue;
+pub(crate) mod results;
+pub(crate) mod routing;
+pub(crate) mod settle;

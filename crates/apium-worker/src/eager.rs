@@ -1,0 +1,190 @@
+//! Running a task in the caller's process (`task_always_eager`, `apply`): the same executor and the same verdicts as in a worker,
+//! without queue, limits and countdown.
+
+use std::sync::Arc;
+
+use apium_app::app::app::App;
+use apium_app::app::eager_runner::{LocalRun, LocalRunner};
+use apium_app::canvas::eager::apply;
+use apium_app::canvas::node::Node;
+use apium_app::canvas::plan::Given;
+use apium_app::context::context::{Ctx, CtxParts};
+use apium_app::context::limit_signal::LimitSignal;
+use apium_app::context::request::{DeliveryInfo, Request};
+use apium_app::context::result_document::{Told, document};
+use apium_app::error::{Error, ErrorKind, Result};
+use apium_app::failure::Failure;
+use apium_app::result::async_result::failure_of;
+use apium_app::retry::policy::NextRun;
+use apium_app::task::arguments::Arguments;
+use apium_app::task_error::TaskError;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature;
+use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultRecord;
+use futures_util::future::BoxFuture;
+use tracing::Instrument as _;
+
+use crate::follow_up::builder::is_called_here;
+use crate::limits::time_limit::Limits;
+use crate::node_name;
+use crate::outcome::Outcome;
+use crate::pipeline::errback::called_with;
+use crate::pipeline::executor::Executor;
+use crate::pipeline::settle::{Run, error, settle};
+use crate::pipeline::verdict::Ended;
+use crate::pipeline::{hooks, log};
+use crate::pool::kind::PoolKind;
+use crate::pool::threads::Threads;
+use crate::shutdown::cold::Cold;
+
+/// Runs eager calls. `AppBuilder::local_runner` takes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Local;
+
+impl LocalRunner for Local {
+    fn run(&self, app: App, run: LocalRun) -> BoxFuture<'static, Result<ResultDocument>> {
+        Box::pin(eager(app, run))
+    }
+}
+
+async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
+    let LocalRun { task, message, throws, .. } = run;
+    let invocation = app.codecs().decode(&message, app.accept())?;
+    let from = DeliveryInfo { priority: message.properties.priority, ..DeliveryInfo::default() };
+    let host: Arc<str> = node_name::host().into();
+    let mut request =
+        Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
+    request.is_eager = true;
+    request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
+    let executor = Executor {
+        pool: PoolKind::Async,
+        threads: Threads::new(1, tokio::runtime::Handle::current()),
+        clock: app.clock().clone(),
+        layers: Vec::new(),
+        cold: Cold::never(),
+    };
+    let document = loop {
+        let ctx = Ctx::new(CtxParts {
+            request: Arc::new(request.clone()),
+            task: task.clone(),
+            publisher: app.publisher().clone(),
+            backend: app.backend_for(&task).cloned(),
+            states: app.states().clone(),
+            limits: LimitSignal::never(),
+            run: None,
+        });
+        let span = log::span(&task.name, &request);
+        let began = std::time::Instant::now();
+        let outcome = executor.execute(&ctx, Limits::NONE, None).instrument(span.clone()).await;
+        let outcome = match outcome {
+            Outcome::Replace(with) => in_its_place(&app, &with).await,
+            outcome => outcome,
+        };
+        let now = app.clock().now();
+        let verdict = settle(Run { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
+        log::ended(&task.name, &request, &verdict.ending, began.elapsed(), task.effective.resultrepr_maxsize);
+        // Who is told of a failure at once needs no hook for it.
+        let is_raised = throws && matches!(verdict.ending, Ended::Failure { .. });
+        let told = told(&verdict.ending);
+        follow(&app, &ctx, &verdict.ending).await?;
+        if !is_raised && hooks::wanted(&task.hooks, &verdict.ending) {
+            hooks::after(&task.hooks, &ctx, verdict.ending).instrument(span).await;
+        }
+        match verdict.again {
+            // A retry runs again at once.
+            Some(next) => again(&mut request, next),
+            None => {
+                let id = request.headers.id.clone().unwrap_or_else(|| "".into());
+                break document(&request, id, told, ctx.children(), &app.config().record_rules(), now);
+            }
+        }
+    };
+    executor.threads.release();
+    let ignored = request.headers.ignore_result.unwrap_or(task.effective.ignore_result);
+    if let Some(backend) = app.backend_for(&task).filter(|_| app.config().task_store_eager_result && !ignored)
+        && document.state.is_ready()
+    {
+        let record = ResultRecord { document: document.clone(), run: None, ttl: app.config().result_ttl() };
+        backend.store(vec![record]).await?;
+    }
+    Ok(document)
+}
+
+/// Runs what a task puts in its place, here and now: its value is the task's, as is its failure.
+async fn in_its_place(app: &App, with: &Signature) -> Outcome {
+    let ran = match Node::from_wire(with) {
+        Ok(node) if node.is_empty() => {
+            Err(Error::new(ErrorKind::Call, "replace a task with an empty chain: it has no task"))
+        }
+        Ok(node) => apply(app, node, Arguments::default()).await,
+        Err(error) => Err(error),
+    };
+    match ran {
+        Ok(applied) => match applied.documents.iter().find(|document| document.state.propagates()) {
+            Some(failed) => Outcome::Failure(failure_of(failed)),
+            None => Outcome::Success(applied.value),
+        },
+        Err(error) => Outcome::from(Err(TaskError::from(error))),
+    }
+}
+
+/// What follows an eager run, here and now: callbacks with its value, errbacks with its id, or with the request, the exception and
+/// the traceback where a worker would call them itself.
+async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
+    let request = ctx.request();
+    match ended {
+        Ended::Success(value) => {
+            for callback in request.callbacks() {
+                let node = Node::from_wire(callback)?;
+                let applied = apply(app, node, Given::result(value.clone()).arguments).await?;
+                ctx.add_children(applied.result);
+            }
+        }
+        Ended::Failure { failure, .. } => {
+            for errback in request.errbacks() {
+                let node = Node::from_wire(errback)?;
+                let args = match is_called_here(app.registry(), &node) {
+                    true => called_with(request, failure),
+                    false => vec![Json::from_serialize(&request.id())?],
+                };
+                let given = Arguments { args, kwargs: Vec::new() };
+                if let Err(error) = apply(app, node, given).await {
+                    tracing::error!(%error, errback = &*errback.task, "an errback failed; the outcome stays");
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
+fn told(ended: &Ended) -> Told {
+    match ended {
+        Ended::Success(value) => Told { state: State::Success, result: value.clone(), traceback: None },
+        Ended::Failure { failure, .. } => error(State::Failure, failure),
+        Ended::Rejected { reason, requeue } => {
+            error(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
+        }
+        Ended::Revoked(reason) => error(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason))),
+        Ended::Retry(_) => Told { state: State::Retry, result: Json::NULL, traceback: None },
+        Ended::Ignored | Ended::Replaced(_) | Ended::Cancelled { .. } => {
+            Told { state: State::Ignored, result: Json::NULL, traceback: None }
+        }
+    }
+}
+
+/// The request of the next run.
+fn again(request: &mut Request, next: NextRun) {
+    request.headers.retries = next.retries;
+    request.headers.extra.extend(next.headers);
+    if let Some(args) = next.args {
+        request.body.args = args;
+    }
+    if let Some(kwargs) = next.kwargs {
+        request.body.kwargs = kwargs;
+    }
+}

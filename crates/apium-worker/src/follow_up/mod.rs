@@ -1,0 +1,8 @@
+//! The rules of workflows: what follows a run.
+
+pub(crate) mod builder;
+pub(crate) mod chord_part;
+pub(crate) mod count_parts;
+pub(crate) mod failure;
+pub(crate) mod links;
+pub(crate) mod recount;

@@ -1,0 +1,95 @@
+//! `worker_health_listen`: `GET /ready` and `GET /live` over HTTP, for probes. As much of HTTP as they need: one request a
+//! connection, one line of text as the answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_app::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::health::health::Vitals;
+use crate::service::Stopping;
+
+/// So many connections are answered at a time; others wait.
+const MOST: usize = 32;
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of a request is read, its headers included.
+const LONGEST: usize = 8 * 1024;
+
+/// Listens. The port may be 0: the system chooses one.
+///
+/// # Errors
+/// An address that is not this machine's or is taken.
+pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|error: std::io::Error| {
+        let context = format!("listen on {address} for health probes (worker_health_listen)");
+        Error::new(ErrorKind::Config, context).with_source(error)
+    })
+}
+
+/// Answers until the worker has stopped.
+pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>, mut stopping: Stopping) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopping.wait() => return,
+            Some(_) = open.join_next() => {}
+            accepted = listener.accept(), if open.len() < MOST => match accepted {
+                Ok((stream, _)) => {
+                    let vitals = vitals.clone();
+                    // A probe that went away has its answer already, or wants none.
+                    open.spawn(async move { _ = tokio::time::timeout(PATIENCE, answer(stream, &vitals)).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a health probe");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, vitals: &Vitals) -> std::io::Result<()> {
+    let mut request = Vec::with_capacity(512);
+    // To its end, or the answer would be lost with what was not read.
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        if request.len() > LONGEST || stream.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let (status, text) = respond(&String::from_utf8_lossy(line), || vitals.health());
+    let body = if line.starts_with(b"HEAD ") { "" } else { &text };
+    let length = text.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n");
+    stream.write_all(format!("{head}Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}").as_bytes()).await?;
+    stream.shutdown().await
+}
+
+/// Status and text for a request line.
+fn respond(line: &str, health: impl FnOnce() -> Health) -> (&'static str, String) {
+    let mut words = line.split(' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = target.split('?').next().unwrap_or_default();
+    match (method, path) {
+        ("GET" | "HEAD", "/live") => ("200 OK", "live\n".into()),
+        ("GET" | "HEAD", "/ready") => match health() {
+            Health::Green => ("200 OK", "ready\n".into()),
+            Health::Red { since, reason } => {
+                ("503 Service Unavailable", format!("not ready since {since}: {}\n", reason.replace(['\r', '\n'], " ")))
+            }
+        },
+        (_, "/live" | "/ready") => ("405 Method Not Allowed", "only GET and HEAD\n".into()),
+        _ => ("404 Not Found", "there are /ready and /live\n".into()),
+    }
+}

@@ -1,0 +1,129 @@
+//! Time limits of one run: the call's, else the task's, which has the settings in it (Celery: message > task > worker).
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use apium_app::options::effective_options::Effective;
+use apium_app::task::registered::RegisteredTask;
+use apium_protocol::message::headers::TimeLimit;
+use apium_transport::clock::Clock;
+use jiff::Timestamp;
+
+/// How long a run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Limits {
+    pub(crate) soft: Option<Duration>,
+    pub(crate) hard: Option<Duration>,
+}
+
+impl Limits {
+    pub(crate) const NONE: Self = Self { soft: None, hard: None };
+
+    /// The limits of a call of a task. Zero in the message leaves it to the task.
+    pub(crate) fn of(call: TimeLimit, task: &Effective) -> Self {
+        let given = |seconds: Option<f64>| {
+            seconds.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        };
+        Self { soft: given(call.soft).or(task.soft_time_limit), hard: given(call.hard).or(task.time_limit) }
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
+    /// The instants at which they pass for a run that begins now.
+    pub(crate) fn deadlines(self, clock: &Clock) -> Deadlines {
+        let now = clock.now();
+        let at = |limit: Option<Duration>| limit.map(|limit| now.saturating_add(limit).unwrap_or(Timestamp::MAX));
+        Deadlines { soft: at(self.soft), hard: at(self.hard) }
+    }
+}
+
+/// When the limits of a run pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    soft: Option<Timestamp>,
+    hard: Option<Timestamp>,
+}
+
+/// A limit that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passed {
+    Soft,
+    Hard,
+}
+
+impl Deadlines {
+    /// Waits for the next limit that passes; for ever when none is left. Cancel-safe: a passed limit is told once, after it
+    /// was told only.
+    pub(crate) async fn next(&mut self, clock: &Clock) -> Passed {
+        match (self.soft, self.hard) {
+            (Some(soft), hard) if hard.is_none_or(|hard| soft < hard) => {
+                clock.sleep_until(soft).await;
+                self.soft = None;
+                Passed::Soft
+            }
+            (_, Some(hard)) => {
+                clock.sleep_until(hard).await;
+                Passed::Hard
+            }
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Tasks that cannot learn of a soft limit, and were called with one. With an option of the task's own a worker does not start; a
+/// call's own limit is known only now, and its task runs on without it.
+#[derive(Debug, Default)]
+pub(crate) struct DeafTasks(Mutex<HashSet<Arc<str>>>);
+
+impl DeafTasks {
+    /// Warns once for each task.
+    pub(crate) fn look(&self, task: &RegisteredTask, limits: Limits) {
+        if limits.soft.is_none() || !task.is_blocking() || task.takes_ctx {
+            return;
+        }
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(task.name.clone()) {
+            let task = &*task.name;
+            tracing::warn!(
+                task,
+                "the soft time limit of a call of {task} has no effect: a plain fn learns of it through its context only; take \
+                 `ctx: &Ctx` and call ctx.check()?, make it an async fn, or use time_limit"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_app::options::effective_options::TaskDefaults;
+    use apium_app::options::task_options::TaskOptions;
+
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn the_call_wins_over_the_task() {
+        let mut options = TaskOptions::NEW;
+        (options.time_limit, options.soft_time_limit) = (Some(S(60)), Some(S(50)));
+        let task = Effective::resolve(&options, &TaskDefaults::default()).unwrap();
+        let call = |hard, soft| Limits::of(TimeLimit { hard, soft }, &task);
+        assert_eq!(call(None, None), Limits { hard: Some(S(60)), soft: Some(S(50)) });
+        assert_eq!(call(Some(0.0), None), Limits { hard: Some(S(60)), soft: Some(S(50)) });
+        assert_eq!(
+            call(Some(30.0), Some(20.5)),
+            Limits { hard: Some(S(30)), soft: Some(Duration::from_millis(20_500)) }
+        );
+    }
+
+    #[tokio::test]
+    async fn the_soft_limit_passes_first_and_once() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&clock);
+        clock.advance(S(5));
+        assert_eq!(deadlines.next(&clock).await, Passed::Soft);
+        assert_eq!(deadlines.next(&clock).await, Passed::Hard);
+    }
+}

@@ -1,0 +1,504 @@
+//! The fourth stop: what was decided is done. The two laws stand here and nowhere else.
+//!
+//! (a) The order is *store the result → publish what follows → settle the delivery*: a crash repeats work and never loses it.
+//! Where broker and backend are one store, all three are one step.
+//! (b) Early ack settles the delivery before the run and changes nothing else: it comes here as an end of its own that holds
+//! nothing but the ack.
+//!
+//! Ends are handled in batches without lingering: whatever came while the last batch was on its way makes the next one. What
+//! cannot reach its store waits and is tried again; it is never dropped for that.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use apium_protocol::message::task_id::TaskId;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::consumer::{Acker, Disposition, Receipt, Settle, Settlement, lost_receipts};
+use apium_transport::broker::dead_set::{DeadReason, Kept};
+use apium_transport::error::{Error, ErrorKind, Result};
+use tokio::sync::{Notify, oneshot};
+use tracing::Instrument as _;
+
+use crate::follow_up::count_parts::{EndedChord, count};
+use crate::pipeline::errback::{Errbacks, Late};
+use crate::pipeline::task_run::Source;
+use crate::service::{Part, Stopping};
+
+/// How many ends may wait before runs wait for them: with early ack nothing else bounds them.
+const BACKLOG: usize = 4096;
+/// How many ends go into one batch.
+const BATCH: usize = 1024;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// Names a task in logs and errors, as far as it could be read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Label {
+    pub(crate) id: Option<TaskId>,
+    pub(crate) task: Option<Arc<str>>,
+}
+
+/// The end of a delivery or run, to be stored, published and settled.
+pub(crate) struct Finish {
+    pub(crate) label: Label,
+    pub(crate) source: Arc<Source>,
+    pub(crate) settlement: Settlement,
+    /// The backend of the record where it is not the app's own.
+    pub(crate) backend: Option<SharedBackend>,
+    /// A message to put into the dead set that is no delivery any more, since it was acked before its run.
+    pub(crate) keep: Option<Kept>,
+    /// Errbacks that are called once it is done.
+    pub(crate) late: Option<Late>,
+    /// Who waits for it.
+    pub(crate) done: Option<oneshot::Sender<Done>>,
+}
+
+/// What became of an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Stored, published and settled.
+    Settled,
+    /// The delivery was given to another consumer meanwhile.
+    Lost,
+    /// It could not be done; the reason was logged.
+    Failed,
+}
+
+/// Takes ends and does what they say.
+#[derive(Clone)]
+pub(crate) struct Completer(Arc<Shared>);
+
+struct Shared {
+    pending: Mutex<VecDeque<Finish>>,
+    wake: Notify,
+    room: Notify,
+    open: AtomicUsize,
+    hurry: AtomicBool,
+    broker: SharedBroker,
+    backend: Option<SharedBackend>,
+    errbacks: Option<Errbacks>,
+}
+
+impl Completer {
+    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>, errbacks: Option<Errbacks>) -> Self {
+        Self(Arc::new(Shared {
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            room: Notify::new(),
+            open: AtomicUsize::new(0),
+            hurry: AtomicBool::new(false),
+            broker,
+            backend,
+            errbacks,
+        }))
+    }
+
+    /// Starts the part that does the work.
+    pub(crate) fn start(&self) -> Part {
+        let completer = self.clone();
+        Part::start("completer", |stopping| async move { completer.serve(stopping).await })
+    }
+
+    /// Hands over an end; waits while too many are pending.
+    pub(crate) async fn submit(&self, finish: Finish) {
+        while self.0.open.load(Ordering::Acquire) >= BACKLOG {
+            let room = self.0.room.notified();
+            if self.0.open.load(Ordering::Acquire) < BACKLOG {
+                break;
+            }
+            room.await;
+        }
+        self.submit_all([finish]);
+    }
+
+    /// Hands over ends that take no room of others: what the intake turns away.
+    pub(crate) fn submit_all(&self, finishes: impl IntoIterator<Item = Finish>) {
+        let mut pending = self.lock();
+        let before = pending.len();
+        pending.extend(finishes);
+        let added = pending.len() - before;
+        self.0.open.fetch_add(added, Ordering::AcqRel);
+        drop(pending);
+        if before == 0 && added > 0 {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Hands over an end and waits until it is done.
+    pub(crate) async fn settled(&self, mut finish: Finish) -> Done {
+        let (done, wait) = oneshot::channel();
+        finish.done = Some(done);
+        self.submit(finish).await;
+        wait.await.unwrap_or(Done::Failed)
+    }
+
+    /// How many ends are not done yet.
+    pub(crate) fn open(&self) -> usize {
+        self.0.open.load(Ordering::Acquire)
+    }
+
+    /// From now on nothing is tried again: the process is about to end, and what is not settled will be delivered again.
+    pub(crate) fn hurry(&self) {
+        self.0.hurry.store(true, Ordering::Release);
+        self.0.wake.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Finish>> {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve(&self, mut stopping: Stopping) {
+        loop {
+            let batch: Vec<Finish> = {
+                let mut pending = self.lock();
+                let count = pending.len().min(BATCH);
+                pending.drain(..count).collect()
+            };
+            if batch.is_empty() {
+                if stopping.is_set() {
+                    return;
+                }
+                tokio::select! {
+                    () = self.0.wake.notified() => {}
+                    () = stopping.wait() => {}
+                }
+                continue;
+            }
+            let count = batch.len();
+            self.complete(batch).await;
+            self.0.open.fetch_sub(count, Ordering::AcqRel);
+            self.0.room.notify_waiters();
+        }
+    }
+
+    /// Does a batch: runs of ends that can go in one step go together, in the order in which they came.
+    async fn complete(&self, batch: Vec<Finish>) {
+        let mut group: Vec<Finish> = Vec::with_capacity(batch.len());
+        for finish in batch {
+            if group.last().is_some_and(|last| !last.goes_with(&finish)) {
+                self.group(std::mem::replace(&mut group, Vec::with_capacity(1)), Progress::default()).await;
+            }
+            group.push(finish);
+        }
+        self.group(group, Progress::default()).await;
+    }
+
+    /// Ends of one source and one way of storing, of which `progress` was made before.
+    async fn group(&self, mut group: Vec<Finish>, mut progress: Progress) {
+        let Some(first) = group.first() else { return };
+        let source = first.source.clone();
+        let backend = first.backend.clone().or_else(|| self.0.backend.clone());
+        let mut wait = FIRST_RETRY;
+        loop {
+            let stop = tracing::trace_span!(target: "apium::walk", "completer", ends = group.len());
+            let error = match self.attempt(&source, backend.as_ref(), &group, &mut progress).instrument(stop).await {
+                Ok(()) => return self.finished(group, &progress.lost),
+                Err(error) => error,
+            };
+            if error.is_retryable() && !self.0.hurry.load(Ordering::Acquire) {
+                tracing::warn!(%error, ends = group.len(), "could not settle; trying again in {wait:?}");
+                self.pause(wait).await;
+                wait = (wait * 2).min(LONGEST_RETRY);
+            } else if group.len() > 1 {
+                // One of them spoils the batch: each alone.
+                for finish in group {
+                    Box::pin(self.group(vec![finish], progress.clone())).await;
+                }
+                return;
+            } else {
+                for finish in group.drain(..) {
+                    self.give_up(finish, &error).await;
+                }
+                return;
+            }
+        }
+    }
+
+    async fn pause(&self, wait: Duration) {
+        let pause = tokio::time::timeout(wait, async {
+            while !self.0.hurry.load(Ordering::Acquire) {
+                self.0.wake.notified().await;
+            }
+        });
+        // Time is up or the stop is near: both end the pause.
+        let _ = pause.await;
+    }
+
+    /// The laws. One attempt, which goes on where the one before it failed: what is published is not published again because
+    /// the ack found no connection.
+    async fn attempt(
+        &self,
+        source: &Source,
+        backend: Option<&SharedBackend>,
+        group: &[Finish],
+        progress: &mut Progress,
+    ) -> Result<()> {
+        if progress.step < Step::Kept {
+            let kept: Vec<_> = group.iter().filter_map(|finish| finish.keep.clone()).collect();
+            if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
+                dead.keep(kept).await?;
+            }
+            progress.step = Step::Kept;
+        }
+        let own = group.first().is_some_and(|first| first.backend.is_some());
+        if let Some(atomic) = source.acker.atomic().filter(|_| source.one_store && !own) {
+            let settled = atomic.settle(group.iter().map(|finish| finish.settlement.clone()).collect()).await;
+            return progress.note_lost(settled);
+        }
+        if progress.step < Step::Stored {
+            let records: Vec<_> = group.iter().filter_map(|finish| finish.settlement.record.clone()).collect();
+            if let Some(backend) = backend.filter(|_| !records.is_empty()) {
+                backend.store(records).await?;
+            }
+            progress.step = Step::Stored;
+        }
+        if progress.step < Step::Published {
+            let mut follow_ups: Vec<_> =
+                group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
+            let settlements = group.iter().map(|finish| &finish.settlement);
+            // Counting is repeated where publishing failed: who counts again under its name has the claim still.
+            progress.ended = count(self.0.backend.as_ref(), &self.0.broker, settlements, &mut follow_ups).await?;
+            if !follow_ups.is_empty() {
+                self.0.broker.publish(follow_ups).await?;
+            }
+            progress.step = Step::Published;
+        }
+        while let Some(chord) = progress.ended.last() {
+            chord.end(self.0.backend.as_ref()).await?;
+            progress.ended.pop();
+        }
+        settle_deliveries(&*source.acker, group, progress).await
+    }
+
+    /// Tells who waits, and the log about what was lost.
+    fn finished(&self, group: Vec<Finish>, lost: &HashSet<Receipt>) {
+        for finish in group {
+            let is_lost =
+                !lost.is_empty() && finish.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
+            if is_lost {
+                let id = finish.label.id.as_ref().map_or("?", |id| id.as_str());
+                let task = finish.label.task.as_deref().unwrap_or("?");
+                tracing::warn!(
+                    id,
+                    task,
+                    "task {task}[{id}] was given to another worker before this one was done with it: its lease ran out"
+                );
+            } else if let (Some(errbacks), Some(late)) = (&self.0.errbacks, &finish.late) {
+                errbacks.submit(late.take());
+            }
+            tell(finish.done, if is_lost { Done::Lost } else { Done::Settled });
+        }
+    }
+
+    /// The end cannot be done. Its message is kept in the dead set rather than run again and again.
+    async fn give_up(&self, finish: Finish, error: &Error) {
+        let Label { id, task } = &finish.label;
+        let id = id.as_ref().map_or("?", |id| id.as_str());
+        let task = task.as_deref().unwrap_or("?");
+        tracing::error!(id, task, %error, "could not finish task {task}[{id}]");
+        if let Some((receipt, _)) = finish.settlement.delivery
+            && !error.is_retryable()
+            && error.kind() != ErrorKind::Closed
+        {
+            let text = format!("its end could not be stored, published or settled: {error}");
+            let dead = Disposition::Dead(DeadReason { code: "rejected", text });
+            if let Err(error) = finish.source.acker.reject(vec![(receipt, dead)]).await {
+                tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
+            }
+        }
+        tell(finish.done, Done::Failed);
+    }
+}
+
+impl Finish {
+    /// Whether both can go in one batch.
+    fn goes_with(&self, other: &Self) -> bool {
+        let same_backend = match (&self.backend, &other.backend) {
+            (None, None) => true,
+            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        };
+        same_backend && Arc::ptr_eq(&self.source, &other.source)
+    }
+}
+
+/// What is done of a group of ends.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    step: Step,
+    /// Deliveries that turned out to be another consumer's.
+    lost: HashSet<Receipt>,
+    /// Chords whose bodies are published, and that are still to be ended.
+    ended: Vec<EndedChord>,
+}
+
+/// The last step of the laws that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Step {
+    #[default]
+    Nothing,
+    /// What goes to the dead set without being a delivery is there.
+    Kept,
+    Stored,
+    Published,
+    Acked,
+}
+
+impl Progress {
+    /// A lost lease of some is no reason to leave the others: it is noted.
+    fn note_lost(&mut self, settled: Result<()>) -> Result<()> {
+        match settled {
+            Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                self.lost.extend(lost_receipts(&error).iter().cloned());
+                Ok(())
+            }
+            settled => settled,
+        }
+    }
+}
+
+async fn settle_deliveries(acker: &dyn Acker, group: &[Finish], progress: &mut Progress) -> Result<()> {
+    let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
+    for finish in group {
+        match &finish.settlement.delivery {
+            Some((receipt, Settle::Ack)) => acks.push(receipt.clone()),
+            Some((receipt, Settle::Reject(how))) => rejects.push((receipt.clone(), how.clone())),
+            None => {}
+        }
+    }
+    if progress.step < Step::Acked {
+        if !acks.is_empty() {
+            progress.note_lost(acker.ack(acks).await)?;
+        }
+        progress.step = Step::Acked;
+    }
+    match rejects.is_empty() {
+        true => Ok(()),
+        false => progress.note_lost(acker.reject(rejects).await),
+    }
+}
+
+fn tell(waiter: Option<oneshot::Sender<Done>>, done: Done) {
+    if let Some(waiter) = waiter {
+        // Who waited may have been cancelled.
+        let _ = waiter.send(done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use apium_protocol::message::message::Message;
+    use apium_transport::address::Address;
+    use apium_transport::broker::consumer::{AtomicSettle, Settlement, Tag, lease_lost};
+    use apium_transport::broker::outgoing::Outgoing;
+    use apium_transport::clock::Clock;
+    use apium_transport::driver::{Driver as _, DriverOptions};
+    use apium_transport::memory::MemoryDriver;
+    use futures_util::future::BoxFuture;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// An acker whose first `refusals` acks and rejects find no connection, and to which fence 9 is somebody else's.
+    #[derive(Default)]
+    struct Refusing {
+        refusals: AtomicUsize,
+        acked: Mutex<Vec<Receipt>>,
+        rejected: Mutex<Vec<Receipt>>,
+    }
+
+    impl Refusing {
+        fn settle(&self, list: &Mutex<Vec<Receipt>>, receipts: Vec<Receipt>) -> Result<()> {
+            let refused = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if refused.is_ok() {
+                return Err(Error::new(ErrorKind::Connection, "reach the broker"));
+            }
+            let lost: Vec<Receipt> = receipts.iter().filter(|receipt| receipt.fence == 9).cloned().collect();
+            let all = receipts.len();
+            list.lock().unwrap().extend(receipts);
+            if lost.is_empty() { Ok(()) } else { Err(lease_lost("settle", &lost, all)) }
+        }
+    }
+
+    impl Acker for Refusing {
+        fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async move { self.settle(&self.acked, receipts) })
+        }
+
+        fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
+            let receipts = receipts.into_iter().map(|(receipt, _)| receipt).collect();
+            Box::pin(async move { self.settle(&self.rejected, receipts) })
+        }
+
+        fn begin<'a>(&'a self, _: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn atomic(&self) -> Option<&dyn AtomicSettle> {
+            None
+        }
+    }
+
+    fn receipt(number: u64, fence: u64) -> Receipt {
+        Receipt { tag: Tag::Number(number), fence }
+    }
+
+    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Settle) -> Finish {
+        let source = Arc::new(Source { acker: acker.clone(), one_store: false });
+        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), sequel: None };
+        Finish { label: Label::default(), source, settlement, backend: None, keep: None, late: None, done: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_published_is_not_published_again_when_the_ack_finds_no_connection() {
+        let address = Address::parse("memory://").unwrap();
+        let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let broker = MemoryDriver::new().broker(address, options).await.unwrap();
+        let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
+        let completer = Completer::new(broker.clone(), None, None);
+        let next_run = Outgoing::to_queue("celery", Message::default());
+        completer.group(vec![end(&acker, vec![next_run], receipt(1, 1), Settle::Ack)], Progress::default()).await;
+        let stats = broker.queues().unwrap().stats().await.unwrap();
+        assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
+        assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_ack_leaves_no_reject_undone_and_is_told_to_its_own_waiter_only() {
+        let address = Address::parse("memory://").unwrap();
+        let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let broker = MemoryDriver::new().broker(address, options).await.unwrap();
+        let acker = Arc::new(Refusing::default());
+        let mut ends = vec![
+            end(&acker, Vec::new(), receipt(1, 9), Settle::Ack),
+            end(&acker, Vec::new(), receipt(2, 1), Settle::Ack),
+            end(&acker, Vec::new(), receipt(3, 1), Settle::Reject(Disposition::Requeue)),
+            end(&acker, Vec::new(), receipt(4, 9), Settle::Reject(Disposition::Requeue)),
+        ];
+        let source = ends[0].source.clone();
+        let mut told = Vec::new();
+        for end in &mut ends {
+            let (done, wait) = oneshot::channel();
+            (end.source, end.done) = (source.clone(), Some(done));
+            told.push(wait);
+        }
+        // The acks go through, the rejects find no connection at first.
+        let completer = Completer::new(broker, None, None);
+        let mut progress = Progress::default();
+        settle_deliveries(&*acker, &ends[..2], &mut progress).await.unwrap();
+        acker.refusals.store(2, Ordering::SeqCst);
+        completer.group(ends, progress).await;
+        let mut seen = Vec::new();
+        for wait in told {
+            seen.push(wait.await.unwrap());
+        }
+        assert_eq!(seen, [Done::Lost, Done::Settled, Done::Settled, Done::Lost]);
+        assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 9), receipt(2, 1)], "once");
+        assert_eq!(*acker.rejected.lock().unwrap(), [receipt(3, 1), receipt(4, 9)]);
+    }
+}

@@ -1,0 +1,64 @@
+//! The hooks after a run. They run when its state is stored, and whatever they do changes nothing about it.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use apium_app::context::context::Ctx;
+use apium_app::context::current;
+use apium_app::task::definition::Returned;
+use apium_app::task::registered::HookSet;
+use apium_app::task_error::TaskResult;
+use apium_protocol::result::state::State;
+use futures_util::FutureExt as _;
+
+use crate::pipeline::verdict::Ended;
+
+/// Whether `ended` has hooks to be called.
+pub(crate) fn wanted(hooks: &HookSet, ended: &Ended) -> bool {
+    match ended {
+        Ended::Success(_) => hooks.on_success.is_some() || hooks.after_return.is_some(),
+        Ended::Failure { .. } => hooks.on_failure.is_some() || hooks.after_return.is_some(),
+        Ended::Retry(_) => hooks.on_retry.is_some(),
+        Ended::Rejected { .. } | Ended::Ignored | Ended::Replaced(_) | Ended::Revoked(_) | Ended::Cancelled { .. } => {
+            false
+        }
+    }
+}
+
+/// Calls the hooks that follow `ended`, one after the other. `after_return` is told of SUCCESS and FAILURE only.
+pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, ended: Ended) {
+    let returned = match ended {
+        Ended::Success(value) => {
+            if let Some(hook) = &hooks.on_success {
+                call("on_success", ctx, hook(ctx.clone(), value.clone())).await;
+            }
+            Returned { state: State::Success, result: Some(value), failure: None }
+        }
+        Ended::Failure { failure, .. } => {
+            if let Some(hook) = &hooks.on_failure {
+                call("on_failure", ctx, hook(ctx.clone(), failure.clone())).await;
+            }
+            Returned { state: State::Failure, result: None, failure: Some(failure) }
+        }
+        Ended::Retry(cause) => {
+            if let Some(hook) = &hooks.on_retry {
+                call("on_retry", ctx, hook(ctx.clone(), cause)).await;
+            }
+            return;
+        }
+        _ => return,
+    };
+    if let Some(hook) = &hooks.after_return {
+        call("after_return", ctx, hook(ctx.clone(), returned)).await;
+    }
+}
+
+async fn call(name: &str, ctx: &Ctx, hook: impl Future<Output = TaskResult<()>>) {
+    let called = AssertUnwindSafe(current::scope(ctx.clone(), hook)).catch_unwind().await;
+    let (task, id) = (ctx.task_name(), ctx.request().id().map_or("?", |id| id.as_str()));
+    match called {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(task, id, ?error, "{name} of task {task}[{id}] failed; its outcome stays"),
+        Err(_) => tracing::error!(task, id, "{name} of task {task}[{id}] panicked; its outcome stays"),
+    }
+}

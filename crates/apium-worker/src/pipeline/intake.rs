@@ -1,0 +1,178 @@
+//! The first stop: a delivery is decoded and it is decided what becomes of it. Pure; it talks to nobody.
+//!
+//! Nothing is ever acked away because it could not be read: it goes to the dead set with the reason and its bytes (P12). The
+//! state of its task is stored as Celery does it: FAILURE `NotRegistered` for an unknown task, nothing for the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use apium_app::context::request::{DeliveryInfo, Request};
+use apium_app::context::result_document::{RecordRules, Told, document};
+use apium_app::task::registry::Registry;
+use apium_protocol::codecs::accept::Accept;
+use apium_protocol::codecs::codecs::Codecs;
+use apium_protocol::codecs::invocation::Invocation;
+use apium_protocol::error::{Error, ErrorKind};
+use apium_protocol::message::message::Message;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
+use apium_protocol::timestamp;
+use apium_transport::backend::backend::{ResultRecord, RunMark};
+use apium_transport::broker::consumer::{Content, Delivery, Disposition, Receipt, Settle, Settlement};
+use apium_transport::broker::dead_set::DeadReason;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::follow_up::links::FollowUps;
+use crate::pipeline::completer::{Finish, Label};
+use crate::pipeline::task_run::{Source, Work, delivery_mark};
+
+/// What the intake must know to decide.
+pub(crate) struct Intake {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) codecs: Codecs,
+    pub(crate) accept: Accept,
+    pub(crate) rules: RecordRules,
+    pub(crate) hostname: Arc<str>,
+    /// `enable_utc`.
+    pub(crate) utc: bool,
+    /// Whether the broker keeps what is not due (P7), or this worker must.
+    pub(crate) parks: bool,
+    /// Whether the result backend counts the parts of chords.
+    pub(crate) counts_chords: bool,
+}
+
+/// What becomes of a delivery.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a step is taken apart at once, and what does not run is rare")]
+pub(crate) enum Step {
+    /// It runs when a slot is free.
+    Run(Work),
+    /// It waits here until then.
+    Wait(Timestamp, Work),
+    /// It came too late to run.
+    Expired(Work),
+    /// It does not run.
+    End(Turned),
+}
+
+/// A delivery that does not run, and why.
+#[derive(Debug)]
+pub(crate) struct Turned {
+    pub(crate) label: Label,
+    pub(crate) receipt: Receipt,
+    pub(crate) how: Disposition,
+    pub(crate) record: Option<ResultRecord>,
+}
+
+impl Turned {
+    /// What the completer does about it.
+    pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
+        let delivery = Some((self.receipt, Settle::Reject(self.how)));
+        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, sequel: None };
+        Finish {
+            label: self.label,
+            source: source.clone(),
+            settlement,
+            backend: None,
+            keep: None,
+            late: None,
+            done: None,
+        }
+    }
+}
+
+impl Intake {
+    /// Decides what becomes of a delivery.
+    pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<Source>, now: Timestamp) -> Step {
+        let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, content } = delivery;
+        let message = match content {
+            Content::Message(message) => message,
+            Content::Unreadable { reason, .. } => return dead(Label::default(), receipt, "undecodable", reason),
+        };
+        // A serializer of the app's own may panic: then it is this message that cannot be read, not the worker that goes deaf.
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.codecs.decode(&message, &self.accept)));
+        let Invocation { headers, body, utc, .. } = match decoded {
+            Ok(Ok(invocation)) => invocation,
+            Ok(Err(error)) => return undecodable(&message, receipt, &error),
+            Err(_) => return dead(label_of(&message), receipt, "undecodable", "its serializer panicked".to_owned()),
+        };
+        let priority = message.properties.priority;
+        let from = DeliveryInfo { exchange, routing_key, priority, redelivered, queue };
+        let mut request = Request::from_message(headers, message.properties, body, from).on_host(self.hostname.clone());
+        request.utc = utc.unwrap_or(self.utc);
+        let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
+            return self.unknown(&request, receipt, now);
+        };
+        let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.rules.zone };
+        let (eta, expires) = match times(&request, zone) {
+            Ok(times) => times,
+            Err(error) => return dead(label(&request), receipt, "bad-eta", format!("could not {error}")),
+        };
+        // What cannot follow a task must not be found out after it ran.
+        let follow = match FollowUps::read(&request) {
+            Ok(follow) => follow,
+            Err(error) => return dead(label(&request), receipt, "follow-ups", format!("could not {error}")),
+        };
+        if !self.counts_chords && follow.as_ref().is_some_and(|follow| follow.body.is_some()) {
+            let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
+            return dead(label(&request), receipt, "follow-ups", text);
+        }
+        let eta = eta.filter(|eta| *eta > now);
+        let expired = expires.is_some_and(|expires| expires <= now);
+        if let Some(eta) = eta.filter(|_| self.parks && !expired) {
+            return Step::End(Turned { label: label(&request), receipt, how: Disposition::Park(eta), record: None });
+        }
+        let work =
+            Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, follow };
+        match eta {
+            _ if expired => Step::Expired(work),
+            Some(eta) => Step::Wait(eta, work),
+            None => Step::Run(work),
+        }
+    }
+
+    fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Step {
+        let label = label(request);
+        let name = label.task.as_deref().unwrap_or_default();
+        let record = label.id.clone().map(|id| {
+            let result = ExceptionInfo::not_registered(name).to_json();
+            let told = Told { state: State::Failure, result, traceback: None };
+            let mut document = document(request, id, told, Vec::new(), &self.rules, now);
+            // Celery has these keys as null then.
+            document.extended = self.rules.extended.then(Box::default);
+            let run = RunMark { retries: request.retries(), delivery: delivery_mark(&receipt) };
+            ResultRecord { document, run: Some(run), ttl: self.rules.ttl }
+        });
+        let text = format!("no task of the name \"{name}\" is registered with this worker");
+        let how = Disposition::Dead(DeadReason { code: "unknown-task", text });
+        Step::End(Turned { label, receipt, how, record })
+    }
+}
+
+/// The eta and the expiry of a message.
+fn times(request: &Request, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
+    let read = |text: &Option<String>| text.as_deref().map(|text| timestamp::parse_in(text, zone)).transpose();
+    Ok((read(&request.headers.eta)?, read(&request.headers.expires)?))
+}
+
+pub(crate) fn label(request: &Request) -> Label {
+    Label { id: request.headers.id.clone(), task: request.headers.task.clone() }
+}
+
+fn label_of(message: &Message) -> Label {
+    Label { id: message.headers.id.clone(), task: message.headers.task.clone() }
+}
+
+fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Step {
+    let code = match error.kind() {
+        ErrorKind::NotAccepted | ErrorKind::UnknownSerializer => "content-type",
+        _ => "undecodable",
+    };
+    dead(label_of(message), receipt, code, format!("could not {error}"))
+}
+
+fn dead(label: Label, receipt: Receipt, code: &'static str, text: String) -> Step {
+    Step::End(Turned { label, receipt, how: Disposition::Dead(DeadReason { code, text }), record: None })
+}

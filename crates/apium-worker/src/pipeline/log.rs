@@ -1,0 +1,99 @@
+//! The log lines of a task's life, with its name and id as fields (Celery's `LOG_*` lines).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_app::context::request::Request;
+use apium_protocol::value::repr::repr_value;
+use apium_transport::broker::consumer::Disposition;
+use tracing::Level;
+
+use crate::pipeline::intake::Turned;
+use crate::pipeline::task_run::Work;
+use crate::pipeline::verdict::Ended;
+
+/// The span of a run: what a task logs carries its name and id, at every level.
+pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
+    tracing::error_span!("task", name = task, id = id(request))
+}
+
+fn id(request: &Request) -> &str {
+    request.id().map_or("?", |id| id.as_str())
+}
+
+/// A task was taken in.
+pub(crate) fn received(work: &Work) {
+    if tracing::enabled!(Level::INFO) {
+        let (task, id) = (&*work.task.name, id(&work.request));
+        tracing::info!(task, id, "task {task}[{id}] received");
+    }
+}
+
+/// A work was given to another worker before it began here.
+pub(crate) fn lost(work: &Work) {
+    let (task, id) = (&*work.task.name, id(&work.request));
+    tracing::warn!(task, id, "task {task}[{id}] is left to another worker: its lease ran out before it began");
+}
+
+/// A delivery does not run.
+pub(crate) fn turned(turned: &Turned) {
+    let task = turned.label.task.as_deref().unwrap_or("?");
+    let id = turned.label.id.as_ref().map_or("?", |id| id.as_str());
+    match &turned.how {
+        Disposition::Dead(reason) => {
+            let (code, text) = (reason.code, &reason.text);
+            tracing::error!(task, id, code, "task {task}[{id}] goes to the dead set: {text}");
+        }
+        Disposition::Park(eta) => tracing::debug!(task, id, %eta, "task {task}[{id}] waits for its eta"),
+        Disposition::Requeue | Disposition::Discard => {}
+    }
+}
+
+/// A run ended.
+pub(crate) fn ended(task: &Arc<str>, request: &Request, ended: &Ended, took: Duration, longest: usize) {
+    let (task, id, seconds) = (&**task, id(request), took.as_secs_f64());
+    match ended {
+        Ended::Success(value) if tracing::enabled!(Level::INFO) => {
+            let result = shortened(repr_value(value), longest);
+            tracing::info!(task, id, seconds, "task {task}[{id}] succeeded in {seconds:.6}s: {result}");
+        }
+        Ended::Success(_) => {}
+        Ended::Failure { failure, expected: true } => {
+            tracing::info!(task, id, seconds, "task {task}[{id}] raised expected: {failure}");
+        }
+        Ended::Failure { failure, expected: false } => {
+            let traceback = failure.traceback().unwrap_or_default();
+            tracing::error!(task, id, seconds, traceback, "task {task}[{id}] raised unexpected: {failure}");
+        }
+        Ended::Retry(Some(cause)) => tracing::info!(task, id, "task {task}[{id}] retry: {cause}"),
+        Ended::Retry(None) => tracing::info!(task, id, "task {task}[{id}] retry"),
+        Ended::Rejected { reason, requeue } => {
+            tracing::warn!(task, id, requeue, "task {task}[{id}] rejected: {reason}");
+        }
+        Ended::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
+        Ended::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] put another in its place"),
+        Ended::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
+        Ended::Cancelled { requeued: true } => {
+            tracing::warn!(
+                task,
+                id,
+                "task {task}[{id}] was cancelled by the stop of its worker and is back in its queue"
+            );
+        }
+        Ended::Cancelled { requeued: false } => {
+            tracing::warn!(
+                task,
+                id,
+                "task {task}[{id}] was cancelled by the stop of its worker; its message was acked before"
+            );
+        }
+    }
+}
+
+fn shortened(mut text: String, longest: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(longest) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}

@@ -1,0 +1,15 @@
+//! One run, step by step.
+
+pub(crate) mod completer;
+pub(crate) mod errback;
+pub(crate) mod executor;
+pub(crate) mod finish;
+pub(crate) mod follow;
+pub(crate) mod hooks;
+pub(crate) mod intake;
+pub(crate) mod log;
+pub(crate) mod process;
+pub(crate) mod run_queue;
+pub(crate) mod settle;
+pub(crate) mod task_run;
+pub(crate) mod verdict;

@@ -1,0 +1,62 @@
+//! A task that was taken from a broker and is about to run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use apium_app::context::request::Request;
+use apium_app::task::registered::RegisteredTask;
+use apium_transport::backend::backend::RunMark;
+use apium_transport::broker::consumer::{Acker, Receipt, Tag};
+use jiff::Timestamp;
+
+use crate::follow_up::links::FollowUps;
+
+/// Where deliveries came from, and what settles them. A new one is made each time the broker is connected anew.
+pub(crate) struct Source {
+    pub(crate) acker: Arc<dyn Acker>,
+    /// Whether results of the app's own backend are stored in the same step as their delivery is settled.
+    pub(crate) one_store: bool,
+}
+
+/// A task that is about to run.
+pub(crate) struct Work {
+    pub(crate) request: Arc<Request>,
+    pub(crate) task: Arc<RegisteredTask>,
+    pub(crate) receipt: Receipt,
+    pub(crate) source: Arc<Source>,
+    /// Past this instant it does not begin any more.
+    pub(crate) expires: Option<Timestamp>,
+    /// What follows it, where something does.
+    pub(crate) follow: Option<Arc<FollowUps>>,
+}
+
+impl Work {
+    /// Acked after the run rather than before.
+    pub(crate) fn is_late(&self) -> bool {
+        self.task.effective.acks_late
+    }
+
+    /// Tells this run's writes from those of other runs of the same task.
+    pub(crate) fn mark(&self) -> RunMark {
+        RunMark { retries: self.request.retries(), delivery: delivery_mark(&self.receipt) }
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.request.id().map_or("?", |id| id.as_str());
+        write!(f, "Work({}[{id}] {})", self.task.name, self.receipt)
+    }
+}
+
+/// One number for a delivery: its tag mixed with its fence.
+pub(crate) fn delivery_mark(receipt: &Receipt) -> u64 {
+    let tag = match &receipt.tag {
+        Tag::Number(number) => *number,
+        // FNV-1a: equal on every machine and in every version, unlike the standard hasher.
+        Tag::Text(text) => text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)),
+    };
+    (tag.rotate_left(17) ^ receipt.fence).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

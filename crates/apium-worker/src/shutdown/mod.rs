@@ -1,0 +1,4 @@
+//! How a worker stops.
+
+pub(crate) mod cold;
+pub mod shutdown;

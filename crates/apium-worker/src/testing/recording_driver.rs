@@ -1,0 +1,203 @@
+//! A driver around another that notes what is published, also by settlement.
+
+use std::sync::Arc;
+
+use apium_protocol::json::text::Json;
+use apium_transport::address::Address;
+use apium_transport::backend::backend::SharedBackend;
+use apium_transport::backend::chord::FailedPart;
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::broker::consumer::{
+    Acker, AtomicSettle, ConsumeSpec, Consumer, Delivery, Disposition, Receipt, Settlement,
+};
+use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::follow_ups::{Rest, Sequel};
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::Topology;
+use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
+use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
+use futures_util::future::BoxFuture;
+
+use crate::testing::recorder::Recorder;
+
+/// A driver whose brokers note what is published.
+pub(crate) struct RecordingDriver {
+    pub(crate) inner: SharedDriver,
+    pub(crate) recorder: Arc<Recorder>,
+}
+
+impl Driver for RecordingDriver {
+    fn schemes(&self) -> &'static [&'static str] {
+        self.inner.schemes()
+    }
+
+    fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
+        Box::pin(async move {
+            let inner = self.inner.broker(address, options).await?;
+            let broker: SharedBroker = Arc::new(RecordingBroker { inner, recorder: self.recorder.clone() });
+            Ok(broker)
+        })
+    }
+
+    fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+        self.inner.backend(address, options)
+    }
+}
+
+struct RecordingBroker {
+    inner: SharedBroker,
+    recorder: Arc<Recorder>,
+}
+
+impl Broker for RecordingBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> &Address {
+        self.inner.address()
+    }
+
+    fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
+        self.inner.declare(topology)
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        self.recorder.note(&batch);
+        self.inner.publish(batch)
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async move {
+            let inner = self.inner.consume(spec).await?;
+            let consumer: Box<dyn Consumer> = Box::new(RecordingConsumer { inner, recorder: self.recorder.clone() });
+            Ok(consumer)
+        })
+    }
+
+    fn queues(&self) -> Option<&dyn QueueAdmin> {
+        self.inner.queues()
+    }
+
+    fn dead(&self) -> Option<&dyn DeadSet> {
+        self.inner.dead()
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.close()
+    }
+}
+
+struct RecordingConsumer {
+    inner: Box<dyn Consumer>,
+    recorder: Arc<Recorder>,
+}
+
+impl Consumer for RecordingConsumer {
+    fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        self.inner.next(max)
+    }
+
+    fn acker(&self) -> Arc<dyn Acker> {
+        Arc::new(RecordingAcker { inner: self.inner.acker(), recorder: self.recorder.clone() })
+    }
+
+    fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
+        self.inner.set_prefetch(prefetch)
+    }
+
+    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.inner.rest()
+    }
+
+    fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.inner.subscribe(queue)
+    }
+
+    fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.inner.unsubscribe(queue)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        self.inner.close()
+    }
+}
+
+struct RecordingAcker {
+    inner: Arc<dyn Acker>,
+    recorder: Arc<Recorder>,
+}
+
+impl Acker for RecordingAcker {
+    fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
+        self.inner.ack(receipts)
+    }
+
+    fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
+        for (_, how) in &receipts {
+            if let Disposition::Park(due) = how {
+                self.recorder.note_due(*due);
+            }
+        }
+        self.inner.reject(receipts)
+    }
+
+    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        self.inner.begin(receipts)
+    }
+
+    fn atomic(&self) -> Option<&dyn AtomicSettle> {
+        self.inner.atomic().map(|_| self as &dyn AtomicSettle)
+    }
+}
+
+impl AtomicSettle for RecordingAcker {
+    fn shares_store_with(&self, backend: &Address) -> bool {
+        self.inner.atomic().is_some_and(|inner| inner.shares_store_with(backend))
+    }
+
+    fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
+        for part in &mut batch {
+            self.recorder.note(&part.publish);
+            if let Some(sequel) = &mut part.sequel {
+                self.recorder.note(&sequel.publish);
+                for end in &mut sequel.parts {
+                    end.rest = Arc::new(RecordingRest { inner: end.rest.clone(), recorder: self.recorder.clone() });
+                }
+            }
+        }
+        match self.inner.atomic() {
+            Some(inner) => inner.settle(batch),
+            // `atomic` gives this only where there is one.
+            None => Box::pin(async { Err(Error::new(ErrorKind::Other, "settle in one step")) }),
+        }
+    }
+}
+
+/// What follows the last part of a chord, noted when a store asks for it.
+struct RecordingRest {
+    inner: Arc<dyn Rest>,
+    recorder: Arc<Recorder>,
+}
+
+impl RecordingRest {
+    fn noted(&self, sequel: Sequel) -> Sequel {
+        self.recorder.note(&sequel.publish);
+        sequel
+    }
+}
+
+impl Rest for RecordingRest {
+    fn complete(&self, results: Vec<Json>) -> Sequel {
+        self.noted(self.inner.complete(results))
+    }
+
+    fn failed(&self, part: FailedPart) -> Sequel {
+        self.noted(self.inner.failed(part))
+    }
+}
