@@ -211,7 +211,7 @@ async fn left(app: &App) -> Result<u64, BoxError> {
     let broker = app.broker();
     let stats = broker.queues().ok_or("count the queues: this broker cannot")?.stats().await?;
     let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
-    Ok(dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.parked).sum::<u64>())
+    Ok(dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>())
 }
 
 /// Whether SQLite finds nothing wrong with the file.

@@ -45,7 +45,7 @@ impl QueueAdmin for RedisBroker {
             for (queue, stats) in &mut all {
                 let (ready, parked) = counts(core, queue).await?;
                 stats.ready = stats.ready.max(ready);
-                stats.parked = parked;
+                stats.delayed = parked;
             }
             Ok(all.into_values().collect())
         })

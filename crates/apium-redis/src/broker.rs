@@ -62,7 +62,7 @@ impl RedisBroker {
 impl Broker for RedisBroker {
     fn capabilities(&self) -> BrokerCapabilities {
         let mut capabilities = BrokerCapabilities::NONE;
-        capabilities.parks_eta = self.core.options.eta != EtaStrategy::Hold;
+        capabilities.delays = self.core.options.eta != EtaStrategy::Hold;
         capabilities.durable = true;
         capabilities.multi_process = true;
         capabilities.priority_order = PriorityOrder::SmallerFirst;

@@ -1,7 +1,7 @@
 //! The dead set: a hash of letters by number, and their numbers in order.
 
 use apium_protocol::message::envelope::encode;
-use apium_transport::broker::dead_set::{DeadLetter, DeadSet, Kept};
+use apium_transport::broker::dead_set::{DeadLetter, DeadSet, NewDeadLetter};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
@@ -39,7 +39,7 @@ impl DeadSet for RedisBroker {
         })
     }
 
-    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>> {
+    fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let core = self.core();
             core.check_open("keep a message")?;

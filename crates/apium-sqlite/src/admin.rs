@@ -30,7 +30,7 @@ fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
                 queue: row.get(0)?,
                 ready: count(row, 1)?,
                 unacked: count(row, 2)?,
-                parked: count(row, 3)?,
+                delayed: count(row, 3)?,
                 consumers: count(row, 4)?,
             })
         })?

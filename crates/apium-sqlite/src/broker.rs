@@ -79,7 +79,7 @@ impl SqliteBroker {
 impl Broker for SqliteBroker {
     fn capabilities(&self) -> BrokerCapabilities {
         let mut capabilities = BrokerCapabilities::NONE;
-        capabilities.parks_eta = true;
+        capabilities.delays = true;
         capabilities.durable = true;
         capabilities.multi_process = true;
         capabilities.priority_order = PriorityOrder::LargerFirst;

@@ -1,7 +1,7 @@
 //! The dead set: messages that could not be handled, with the reason and their bytes.
 
 use apium_transport::broker::consumer::Content;
-use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, Kept};
+use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
@@ -93,7 +93,7 @@ impl DeadSet for SqliteBroker {
         })
     }
 
-    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>> {
+    fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let weight = Weight::durable(messages.len());
             let (letters, reasons): (Vec<_>, Vec<_>) =

@@ -67,7 +67,7 @@ fn synchronous(address: &Address, value: &str) -> Result<Synchronous> {
 }
 
 fn path_of(address: &Address) -> Result<PathBuf> {
-    let text = percent_decoded(address.rest());
+    let text = percent_decoded(address.location());
     let text = if cfg!(windows) { text.trim_start_matches('/') } else { text.as_str() };
     let path = Path::new(text);
     let names_file = path.file_name().is_some() && !text.ends_with('/');

@@ -39,7 +39,7 @@ impl Address {
     }
 
     /// What stands behind `scheme://`, without the query, secrets included.
-    pub fn rest(&self) -> &str {
+    pub fn location(&self) -> &str {
         let rest = &self.text[self.scheme.len() + 3..];
         rest.split_once('?').map_or(rest, |(path, _)| path)
     }
@@ -93,7 +93,7 @@ mod tests {
     fn parts_are_read() {
         let address = parsed(" SQLite:///var/q.db?a=b&c=/d?e \n");
         assert_eq!(address.scheme(), "sqlite");
-        assert_eq!(address.rest(), "/var/q.db");
+        assert_eq!(address.location(), "/var/q.db");
         assert_eq!(address.query(), Some("a=b&c=/d?e"));
         assert_eq!(address.secret_text(), "sqlite:///var/q.db?a=b&c=/d?e");
         assert_eq!(parsed("redis://h").query(), None);
@@ -103,7 +103,7 @@ mod tests {
     fn bare_schemes_are_whole_addresses() {
         for text in ["memory", "memory://", "MEMORY"] {
             assert_eq!(parsed(text), parsed("memory://"));
-            assert_eq!(parsed(text).rest(), "");
+            assert_eq!(parsed(text).location(), "");
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
                 (0..random.usize(..=most)).map(|_| pieces[random.usize(..pieces.len())]).collect()
             };
             if let Ok(address) = Address::parse(&piece(12)) {
-                let _ = (address.to_string(), address.rest(), address.query(), address.secret_text());
+                let _ = (address.to_string(), address.location(), address.query(), address.secret_text());
             }
             // Whatever the password is made of, the part that gives it away is not printed.
             let text = format!("redis://user:{}SECRET{}@host/{}", piece(3), piece(3), piece(2));

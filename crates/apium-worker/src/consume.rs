@@ -169,7 +169,7 @@ impl Consume {
         if let Ok(room) = tokio::time::timeout(FULL, self.room()).await {
             return Ok(room);
         }
-        consumer.rest().await?;
+        consumer.pause().await?;
         Ok(self.room().await)
     }
 

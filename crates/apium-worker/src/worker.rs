@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use apium_transport::broker::consumer::{Disposition, Settle, Settlement};
+use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
 use tokio::sync::watch;
 
 use crate::consume::Phase;
@@ -161,11 +161,11 @@ impl Running {
 }
 
 fn given_back(work: Work) -> Finish {
-    let delivery = Some((work.receipt, Settle::Reject(Disposition::Requeue)));
+    let delivery = Some((work.receipt, Acknowledgement::Reject(Disposition::Requeue)));
     Finish {
         label: label(&work.request),
         source: work.source,
-        settlement: Settlement { record: None, publish: Vec::new(), delivery, sequel: None },
+        settlement: Settlement { record: None, publish: Vec::new(), delivery, follow_ups: None },
         backend: None,
         keep: None,
         late: None,

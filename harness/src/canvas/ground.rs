@@ -72,7 +72,7 @@ impl Ground {
         let broker = app.broker();
         let stats = broker.queues().ok_or("count the queues: this broker cannot")?.stats().await?;
         let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
-        let listed = dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.parked).sum::<u64>();
+        let listed = dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>();
         match &self.redis {
             Some(url) => Ok(listed.max(Look::at(url)?.left()?.total())),
             None => Ok(listed),

@@ -9,7 +9,7 @@ use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
-use apium_transport::backend::backend::{ResultRecord, RunMark, SharedBackend};
+use apium_transport::backend::backend::{ResultRecord, RunVersion, SharedBackend};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
@@ -36,7 +36,7 @@ struct Inner {
     backend: Option<SharedBackend>,
     states: StateMap,
     limits: LimitSignal,
-    run: Option<RunMark>,
+    run: Option<RunVersion>,
     runtime: Option<Handle>,
     children: Mutex<Vec<ResultTuple>>,
     aborted: AtomicBool,
@@ -64,7 +64,7 @@ pub struct CtxParts {
     /// By which it learns that its time is up.
     pub limits: LimitSignal,
     /// Marks what this run stores.
-    pub run: Option<RunMark>,
+    pub run: Option<RunVersion>,
 }
 
 impl Ctx {
@@ -165,7 +165,7 @@ impl Ctx {
     }
 
     /// Marks what this run stores; `None` outside a worker.
-    pub fn run_mark(&self) -> Option<RunMark> {
+    pub fn run_mark(&self) -> Option<RunVersion> {
         self.0.run
     }
 

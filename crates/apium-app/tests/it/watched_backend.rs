@@ -10,7 +10,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, Stored,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
 };
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::broker::broker::SharedBroker;
@@ -100,7 +100,7 @@ impl ResultBackend for WatchedBackend {
         self.inner.address()
     }
 
-    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         self.inner.store(records)
     }
 
@@ -160,7 +160,7 @@ impl ChordStore for Eye {
         Box::pin(async move { Ok(count) })
     }
 
-    fn discard<'a>(&'a self, _: &'a str, _: &'a str, _: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+    fn end<'a>(&'a self, _: &'a str, _: &'a str, _: ChordEnd) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async { Ok(true) })
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
             .map(|queue| {
                 serde_json::json!({
                     "queue": queue.queue, "ready": queue.ready, "unacked": queue.unacked,
-                    "parked": queue.parked, "consumers": queue.consumers,
+                    "parked": queue.delayed, "consumers": queue.consumers,
                 })
             })
             .collect();
@@ -30,7 +30,7 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
     let rows: Vec<Vec<String>> = stats
         .iter()
         .map(|queue| {
-            let counts = [queue.ready, queue.unacked, queue.parked, queue.consumers];
+            let counts = [queue.ready, queue.unacked, queue.delayed, queue.consumers];
             std::iter::once(queue.queue.clone()).chain(counts.iter().map(u64::to_string)).collect()
         })
         .collect();

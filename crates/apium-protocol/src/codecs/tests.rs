@@ -1,6 +1,5 @@
 //! Tests of the codecs by name.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,9 +7,8 @@ use bytes::Bytes;
 use crate::codecs::accept::Accept;
 use crate::codecs::codecs::*;
 use crate::codecs::compression::Compression;
-use crate::codecs::invocation::Invocation;
 use crate::codecs::serializer::Serializer;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::json::text::Json;
 use crate::message::body::Body;
 use crate::message::headers::Headers;

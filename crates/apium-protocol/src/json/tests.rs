@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
 use crate::json::text::*;
 use crate::value::value::Value;
 

@@ -1,6 +1,6 @@
 //! Tests of what captures do not show: odd orders, missing parts, broken texts.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::json::text::Json;
 use crate::message::envelope::*;
 use crate::message::headers::Headers;

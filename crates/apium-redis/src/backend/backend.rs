@@ -9,7 +9,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
 };
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::clock::Clock;
@@ -82,7 +82,7 @@ impl ResultBackend for RedisBackend {
         &self.address
     }
 
-    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         Box::pin(async move {
             let opened = self.opened("store results")?;
             results::store(&opened.link, &opened.keys, records).await
@@ -168,7 +168,7 @@ impl ChordStore for RedisBackend {
         Box::pin(async move { chord::count(&*self.opened("ask how far the chord is")?, group).await })
     }
 
-    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+    fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move { chord::discard(&*self.opened("end the chord")?, group, claimant, end).await })
     }
 }

@@ -8,7 +8,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{ResultDocument, ResultTuple};
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress};
-use apium_transport::backend::chord_results::{Counted, listed, nested};
+use apium_transport::backend::chord_results::{CountedPart, listed, nested};
 use apium_transport::error::{Error, ErrorKind, Result};
 use redis::{Cmd, Value};
 
@@ -118,7 +118,7 @@ pub(crate) async fn read_parts(
 }
 
 /// A part as it was counted.
-fn counted(key: &str, part: Value) -> Result<Counted> {
+fn counted(key: &str, part: Value) -> Result<CountedPart> {
     let Value::BulkString(part) = part else { return Err(odd_answer("read the parts of the chord")) };
     let read = |json: Json| json.decode::<(Json, String, String, Json)>();
     let read = Json::from_bytes(document::json(key, &part.into())?).and_then(read);
@@ -126,7 +126,7 @@ fn counted(key: &str, part: Value) -> Result<Counted> {
         let text = format!("read the value of {key}: it holds what is no part of a chord");
         Error::new(ErrorKind::Corrupt, text).with_source(error)
     })?;
-    Ok(Counted { task_id: TaskId::from(id), state: State::from(state.as_str()), result })
+    Ok(CountedPart { task_id: TaskId::from(id), state: State::from(state.as_str()), result })
 }
 
 /// The stored results of a header that holds groups, nested as it is.

@@ -2,7 +2,7 @@
 
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
-use apium_transport::backend::backend::{ResultRecord, Stored};
+use apium_transport::backend::backend::{ResultRecord, StoreResult};
 use apium_transport::error::Result;
 use bytes::Bytes;
 use redis::Value;
@@ -24,7 +24,7 @@ const BYTES: usize = 4 << 20;
 const KEYS: usize = 512;
 
 /// Writes records under the overwrite rule, in the order given.
-pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRecord>) -> Result<Vec<Stored>> {
+pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRecord>) -> Result<Vec<StoreResult>> {
     let mut stored = Vec::with_capacity(records.len());
     let (mut batch, mut size) = (Vec::new(), 0);
     for record in records {
@@ -42,7 +42,7 @@ pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRec
     Ok(stored)
 }
 
-async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<Stored>) -> Result<()> {
+async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<StoreResult>) -> Result<()> {
     let what = "store results";
     let fill = |command: &mut redis::Cmd| {
         command.arg(1).arg(batch.first().map(|record| &record.key));
@@ -52,7 +52,9 @@ async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<Store
     if written.len() != batch.len() {
         return Err(odd_answer(what));
     }
-    stored.extend(written.iter().map(|written| if *written == b'1' { Stored::Written } else { Stored::Kept }));
+    stored.extend(
+        written.iter().map(|written| if *written == b'1' { StoreResult::Written } else { StoreResult::Refused }),
+    );
     Ok(())
 }
 

@@ -257,7 +257,7 @@ impl Consumer for RedisConsumer {
         })
     }
 
-    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+    fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             match self.claiming.is_none() && self.lists.waits.is_empty() && !self.lists.any_moved() {
                 true => Ok(()),

@@ -70,7 +70,7 @@ mod tests {
     use apium_protocol::json::text::Json;
     use apium_protocol::result::document::ResultDocument;
     use apium_protocol::result::state::State;
-    use apium_transport::backend::backend::{ResultRecord, RunMark};
+    use apium_transport::backend::backend::{ResultRecord, RunVersion};
 
     use super::{RecordArgs, ttl_ms};
     use crate::keys::result_keys::ResultKeys;
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_record_has_the_same_number_of_arguments() {
-        for run in [None, Some(RunMark { retries: 3, delivery: u64::MAX })] {
+        for run in [None, Some(RunVersion { retries: 3, delivery: u64::MAX })] {
             for ttl in [None, Some(Duration::from_secs(86_400))] {
                 let document = ResultDocument::new("id", State::Retry, Json::NULL);
                 let mut command = redis::cmd("X");

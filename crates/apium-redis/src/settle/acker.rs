@@ -9,7 +9,9 @@ use crate::settle::settle;
 use crate::settle::settle::End;
 use crate::shared::Core;
 use apium_transport::address::Address;
-use apium_transport::broker::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
+use apium_transport::broker::consumer::{
+    Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost,
+};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
@@ -23,19 +25,20 @@ pub(crate) struct RedisAcker {
 impl Acker for RedisAcker {
     fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let ends = receipts.into_iter().map(|receipt| ended(receipt, Settle::Ack)).collect();
+            let ends = receipts.into_iter().map(|receipt| ended(receipt, Acknowledgement::Ack)).collect();
             settle::settle(&self.core, &self.seat, "ack", ends).await
         })
     }
 
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let ends = receipts.into_iter().map(|(receipt, how)| ended(receipt, Settle::Reject(how))).collect();
+            let ends =
+                receipts.into_iter().map(|(receipt, how)| ended(receipt, Acknowledgement::Reject(how))).collect();
             settle::settle(&self.core, &self.seat, "reject", ends).await
         })
     }
 
-    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let sorted = self.seat.sort(receipts.iter().cloned());
             let mut lost = sorted.lost;
@@ -61,7 +64,7 @@ impl Acker for RedisAcker {
     }
 }
 
-fn ended(receipt: Receipt, how: Settle) -> End {
+fn ended(receipt: Receipt, how: Acknowledgement) -> End {
     End { delivery: Some((receipt, how)), ..End::default() }
 }
 

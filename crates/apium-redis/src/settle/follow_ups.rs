@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use apium_transport::backend::chord::ChordEnd;
-use apium_transport::broker::follow_ups::{PartEnd, Sequel};
+use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
 use apium_transport::error::Result;
 use redis::Value;
 
@@ -50,7 +50,7 @@ struct Step {
 enum Work {
     Record(RecordArgs),
     Open(OpenArgs),
-    Part(PartArgs, Box<PartEnd>),
+    Part(PartArgs, Box<EndedPart>),
 }
 
 /// A part that was the last one, as the script told.
@@ -66,7 +66,7 @@ pub(crate) struct Last {
 
 impl Following {
     /// What a settlement brought.
-    pub(crate) async fn of(core: &Arc<Core>, sequel: Sequel) -> Result<Self> {
+    pub(crate) async fn of(core: &Arc<Core>, sequel: FollowUps) -> Result<Self> {
         let mut following = Self::default();
         following.add(core, sequel, None).await?;
         Ok(following)
@@ -78,7 +78,7 @@ impl Following {
     }
 
     /// The parts that are to be counted.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &PartEnd> {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &EndedPart> {
         self.steps.iter().filter_map(|step| match &step.work {
             Work::Part(_, end) => Some(&**end),
             _ => None,
@@ -154,7 +154,7 @@ impl Following {
         let read = read_parts(&core.link, &keys, &claim.key, last.structure, last.parts.into_iter()).await;
         let (what, error) = match read {
             Ok(progress) => {
-                let followed = match end.rest_of(progress) {
+                let followed = match end.follow_ups_of(progress) {
                     Ok(rest) => self.follow(core, &claim, rest).await,
                     Err(error) => Err(error),
                 };
@@ -169,11 +169,11 @@ impl Following {
             return Err(error);
         }
         // A body that cannot be made or sent is failed, as with Celery, or nobody would ever hear of it.
-        self.follow(core, &claim, end.failed_by(what, &error)?).await
+        self.follow(core, &claim, end.fail_chord(what, &error)?).await
     }
 
     /// Puts what follows a chord behind what is there.
-    async fn follow(&mut self, core: &Arc<Core>, claim: &Claim, rest: Option<(Sequel, ChordEnd)>) -> Result<()> {
+    async fn follow(&mut self, core: &Arc<Core>, claim: &Claim, rest: Option<(FollowUps, ChordEnd)>) -> Result<()> {
         match rest {
             Some((sequel, end)) => self.add(core, sequel, Some((claim.clone(), end))).await,
             None => Ok(()),
@@ -181,8 +181,8 @@ impl Following {
     }
 
     /// Puts something behind what is there, or changes nothing.
-    async fn add(&mut self, core: &Arc<Core>, sequel: Sequel, chord: Option<(Claim, ChordEnd)>) -> Result<()> {
-        let Sequel { records, opens, parts, publish } = sequel;
+    async fn add(&mut self, core: &Arc<Core>, sequel: FollowUps, chord: Option<(Claim, ChordEnd)>) -> Result<()> {
+        let FollowUps { records, opens, parts, publish } = sequel;
         let stage = self.stages.len();
         let mut work = Vec::with_capacity(records.len() + opens.len() + parts.len());
         if work.capacity() > 0 {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use apium_transport::broker::consumer::{Receipt, Settle};
+use apium_transport::broker::consumer::{Acknowledgement, Receipt};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 
@@ -50,7 +50,7 @@ impl<'a> Outbox<'a> {
         for end in &mut ends {
             let mut notes = Vec::new();
             for part in end.following.iter().flat_map(|following| following.parts()) {
-                let Some(outgoing) = part.again(None) else {
+                let Some(outgoing) = part.recount_message(None) else {
                     notes.clear();
                     break;
                 };
@@ -115,5 +115,5 @@ pub(crate) async fn noted(core: &Core, seat: &Seat, end: End, last: Vec<Last>) -
 }
 
 fn of_note(receipt: Receipt, following: Following) -> End {
-    End { delivery: Some((receipt, Settle::Ack)), following: Some(Box::new(following)), ..End::default() }
+    End { delivery: Some((receipt, Acknowledgement::Ack)), following: Some(Box::new(following)), ..End::default() }
 }

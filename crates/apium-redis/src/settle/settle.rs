@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apium_protocol::message::envelope::{mark_redelivered, unmark_redelivered};
-use apium_transport::broker::consumer::{Disposition, Receipt, Settle, Settlement, lease_lost};
+use apium_transport::broker::consumer::{Acknowledgement, Disposition, Receipt, Settlement, lease_lost};
 use apium_transport::broker::dead_set::DeadReason;
 use apium_transport::error::Result;
 use redis::{Cmd, Value};
@@ -30,7 +30,7 @@ pub(crate) const MOST: usize = 500;
 pub(crate) struct End {
     pub(crate) record: Option<RecordArgs>,
     pub(crate) routes: Vec<Route>,
-    pub(crate) delivery: Option<(Receipt, Settle)>,
+    pub(crate) delivery: Option<(Receipt, Acknowledgement)>,
     /// What it does to the workflow around it, which few have.
     pub(crate) following: Option<Box<Following>>,
     /// Of an end without a delivery: the messages that count its parts once more, in their order. They are made when it was left out
@@ -286,12 +286,17 @@ fn last_of<'a>(what: &str, told: Vec<Value>, parts: &'a [PartPlace]) -> Result<(
     Ok((place, Last { step: place.step, structure, parts: counted }))
 }
 
-fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut Vec<Operation<'a>>) -> Result<()> {
+fn of_delivery<'a>(
+    core: &Core,
+    held: &'a Held,
+    how: &Acknowledgement,
+    operations: &mut Vec<Operation<'a>>,
+) -> Result<()> {
     let list = held.source.list.as_str();
     let forget = held.redelivered.then_some(Operation::ForgetCrashes(&held.tag));
     match how {
-        Settle::Ack | Settle::Reject(Disposition::Discard) => operations.extend(forget),
-        Settle::Reject(Disposition::Requeue) => {
+        Acknowledgement::Ack | Acknowledgement::Reject(Disposition::Discard) => operations.extend(forget),
+        Acknowledgement::Reject(Disposition::Requeue) => {
             let again = mark_redelivered(&held.raw).unwrap_or_else(|_| held.raw.to_vec());
             // A run that was begun and asks for another goes behind the others, as in Celery; what never ran goes back to its
             // place in front.
@@ -300,10 +305,10 @@ fn of_delivery<'a>(core: &Core, held: &'a Held, how: &Settle, operations: &mut V
                 false => Operation::Front(list, again),
             });
         }
-        Settle::Reject(Disposition::Park(due)) => {
+        Acknowledgement::Reject(Disposition::Delay(due)) => {
             operations.push(Operation::Park(list, due_score(*due), held.raw.to_vec()));
         }
-        Settle::Reject(Disposition::Dead(reason)) => {
+        Acknowledgement::Reject(Disposition::Dead(reason)) => {
             operations.push(Operation::Dead(buried(core, held, reason)?));
             operations.extend(forget);
         }
@@ -338,7 +343,7 @@ pub(crate) async fn give_back(core: &Core, id: &str, mut held: Vec<(u64, Held)>)
 pub(crate) async fn prepare(core: &Arc<Core>, batch: Vec<Settlement>) -> Result<Vec<End>> {
     let mut ends = Vec::with_capacity(batch.len());
     for settlement in batch {
-        let Settlement { record, publish, delivery, sequel } = settlement;
+        let Settlement { record, publish, delivery, follow_ups: sequel } = settlement;
         let record = match record {
             Some(record) => Some(RecordArgs::new(&core.needed_result_keys()?, record)),
             None => None,

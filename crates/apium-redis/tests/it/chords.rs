@@ -47,7 +47,7 @@ async fn done(backend: &RedisBackend, part: ChordPart) -> ChordProgress {
 }
 
 async fn end(backend: &RedisBackend, group: &str, claimant: &str, end: ChordEnd) -> bool {
-    backend.chords().unwrap().discard(group, claimant, end).await.unwrap()
+    backend.chords().unwrap().end(group, claimant, end).await.unwrap()
 }
 
 fn complete(results: &[&str]) -> ChordProgress {

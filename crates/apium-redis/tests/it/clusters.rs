@@ -8,14 +8,14 @@ use apium_peers::redis_server::{Builder, RedisServer};
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Settle, Settlement};
+use apium_transport::broker::consumer::{Acknowledgement, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;
 
 use crate::brokers::{ack, broker_with, consumer, finish, idle, keys, open, send, send_in_the_end, take, to};
+use crate::follow_ups::{Body, TTL, counts, header, part, settle, store, told};
 use crate::kit::{backend_with, connection, record, soon, until};
-use crate::sequels::{Body, TTL, counts, header, part, settle, store, told};
 
 /// Three nodes that share the slots.
 struct Cluster {
@@ -152,8 +152,8 @@ async fn chords_are_counted_and_their_bodies_sent() {
     chords.grow("g", 1, TTL).await.unwrap();
     let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| Settlement {
         record: Some(record(id, State::Success, None)),
-        delivery: Some((delivery.receipt.clone(), Settle::Ack)),
-        sequel: counts(part("g", id, place, "1"), Body(told)),
+        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
+        follow_ups: counts(part("g", id, place, "1"), Body(told)),
         ..Settlement::default()
     });
     settle(&*consumer, ends.collect()).await.unwrap();

@@ -10,7 +10,7 @@ use apium_redis::RedisDriver;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Disposition, Settle, Settlement};
+use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
 use apium_transport::error::ErrorKind;
 
 use crate::brokers::{
@@ -66,13 +66,13 @@ async fn what_is_there_is_taken_and_settled() {
     let batch = take(&mut consumer, 5).await;
     assert_eq!(names(&batch), ["a", "b", "c", "d", "e"]);
     assert_eq!(redis.hlen::<_, usize>("unacked").unwrap(), 5);
-    consumer.acker().begin(&receipts(&batch)[..2]).await.unwrap();
+    consumer.acker().mark_started(&receipts(&batch)[..2]).await.unwrap();
     // A result, a follow-up and the ack in one step.
     let end = Settlement {
         record: Some(record("a", State::Success, mark(0, 1))),
         publish: vec![to("next", "follow-up")],
-        delivery: Some((batch[0].receipt.clone(), Settle::Ack)),
-        sequel: None,
+        delivery: Some((batch[0].receipt.clone(), Acknowledgement::Ack)),
+        follow_ups: None,
     };
     consumer.acker().atomic().unwrap().settle(vec![end]).await.unwrap();
     assert!(backend.fetch(&["a".into()]).await.unwrap()[0].is_some());

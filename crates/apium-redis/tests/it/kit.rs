@@ -10,7 +10,7 @@ use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
 use apium_redis::RedisBackend;
 use apium_transport::address::Address;
-use apium_transport::backend::backend::{ResultRecord, RunMark};
+use apium_transport::backend::backend::{ResultRecord, RunVersion};
 use apium_transport::clock::Clock;
 use apium_transport::driver::DriverOptions;
 use serde_json::Value;
@@ -54,13 +54,13 @@ pub(crate) fn document(id: &str, state: State) -> ResultDocument {
     ResultDocument::new(TaskId::from(id), state, result)
 }
 
-pub(crate) fn record(id: &str, state: State, run: Option<RunMark>) -> ResultRecord {
+pub(crate) fn record(id: &str, state: State, run: Option<RunVersion>) -> ResultRecord {
     ResultRecord { document: document(id, state), run, ttl: None }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "records take an option")]
-pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunMark> {
-    Some(RunMark { retries, delivery })
+pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunVersion> {
+    Some(RunVersion { retries, delivery })
 }
 
 /// Waits for something that must happen, at most half a minute.

@@ -12,6 +12,7 @@ mod conformance;
 #[cfg(feature = "tls")]
 mod encrypted;
 mod faults;
+mod follow_ups;
 mod full_memory;
 mod health;
 mod kit;
@@ -21,7 +22,6 @@ mod outbox;
 mod refusals;
 mod results;
 mod sentinels;
-mod sequels;
 mod shared_chords;
 mod states;
 mod waiting;

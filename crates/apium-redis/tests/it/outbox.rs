@@ -12,32 +12,32 @@ use apium_protocol::json::text::Json;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordPart, FailedPart};
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Delivery, Settle, Settlement};
-use apium_transport::broker::follow_ups::{PartEnd, Rest, Sequel};
+use apium_transport::broker::consumer::{Acknowledgement, Delivery, Settlement};
+use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 
 use crate::brokers::{consumer, keys, length, names, spec, take, to, with_priority};
+use crate::follow_ups::{Body, listed, open, part, ran, settle, state, store, told};
 use crate::kit::{connection, mark, record, soon, until};
-use crate::sequels::{Body, listed, open, part, ran, settle, state, store, told};
 
 /// What follows a header, and the message that counts a part once more.
 struct Kept<F, G>(Body<F>, G);
 
-impl<F, G> Rest for Kept<F, G>
+impl<F, G> ChordContinuation for Kept<F, G>
 where
-    F: Fn(Result<Vec<Json>, FailedPart>) -> Sequel + Send + Sync,
+    F: Fn(Result<Vec<Json>, FailedPart>) -> FollowUps + Send + Sync,
     G: Fn(&ChordPart) -> Outgoing + Send + Sync,
 {
-    fn complete(&self, results: Vec<Json>) -> Sequel {
+    fn complete(&self, results: Vec<Json>) -> FollowUps {
         self.0.complete(results)
     }
 
-    fn failed(&self, part: FailedPart) -> Sequel {
+    fn failed(&self, part: FailedPart) -> FollowUps {
         self.0.failed(part)
     }
 
-    fn again(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
+    fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
         assert_eq!(after, None, "it is noted, not published");
         Some((self.1)(part))
     }
@@ -49,14 +49,14 @@ fn once_more(part: &ChordPart) -> Outgoing {
 }
 
 /// The end of a task whose message was acked before: its result, a message of its own, its parts.
-fn end(parts: Vec<(ChordPart, Arc<dyn Rest>)>) -> Settlement {
+fn end(parts: Vec<(ChordPart, Arc<dyn ChordContinuation>)>) -> Settlement {
     let id = parts[0].0.task_id.to_string();
-    let parts = parts.into_iter().map(|(part, rest)| PartEnd { part, rest }).collect();
+    let parts = parts.into_iter().map(|(part, rest)| EndedPart { part, continuation: rest }).collect();
     Settlement {
         record: Some(record(&id, State::Success, mark(0, 1))),
         publish: vec![to("own", &id)],
         delivery: None,
-        sequel: Some(Box::new(Sequel { parts, ..Sequel::default() })),
+        follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })),
     }
 }
 
@@ -66,11 +66,13 @@ fn one(part: ChordPart) -> Settlement {
 
 /// The end of the run that counts a part once more.
 fn again(delivery: &Delivery, part: ChordPart) -> Settlement {
-    let sequel =
-        Sequel { parts: vec![PartEnd { part, rest: Arc::new(Kept(Body(told), once_more)) }], ..Sequel::default() };
+    let follow_ups = FollowUps {
+        parts: vec![EndedPart { part, continuation: Arc::new(Kept(Body(told), once_more)) }],
+        ..FollowUps::default()
+    };
     Settlement {
-        delivery: Some((delivery.receipt.clone(), Settle::Ack)),
-        sequel: Some(Box::new(sequel)),
+        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
+        follow_ups: Some(Box::new(follow_ups)),
         ..Settlement::default()
     }
 }
@@ -131,7 +133,7 @@ async fn the_message_is_made_for_a_last_part_without_a_delivery() {
     open(&backend, "late", 2).await;
     open(&backend, "early", 2).await;
     let mut last = counted("late", "c", 1);
-    last.delivery = Some((late.receipt.clone(), Settle::Ack));
+    last.delivery = Some((late.receipt.clone(), Acknowledgement::Ack));
     settle(&*consumer, vec![counted("late", "b", 0), last, counted("early", "a", 0)]).await.unwrap();
     assert_eq!(made.load(Ordering::Relaxed), 0);
     settle(&*consumer, vec![counted("early", "b", 1)]).await.unwrap();
@@ -319,7 +321,7 @@ async fn an_end_may_complete_several_chords() {
             assert_eq!(looks.lock().unwrap().hlen::<_, usize>("unacked").unwrap(), 2);
             told(came)
         });
-        let rest: Arc<dyn Rest> = Arc::new(Kept(seen, once_more));
+        let rest: Arc<dyn ChordContinuation> = Arc::new(Kept(seen, once_more));
         (part(group, "a", place, &place.to_string()), rest)
     });
     settle(&*consumer, vec![end(parts.collect())]).await.unwrap();

@@ -11,8 +11,8 @@ use apium_transport::broker::consumer::{Consumer, Settlement};
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{broker, broker_with, consumer, finish, hasty, send, send_in_the_end, spec, to};
+use crate::follow_ups::{Body, TTL, counts, header, part, settle, store, told};
 use crate::kit::{backend_with, connection, record, soon, until};
-use crate::sequels::{Body, TTL, counts, header, part, settle, store, told};
 
 const SECRET: &str = "hunter2";
 
@@ -146,7 +146,7 @@ async fn the_commands_of_the_page_are_enough() {
     chords.count("g").await.unwrap();
     let _ = chords.part_done(part("g", "a", 0, "1")).await.unwrap();
     let last = counts(part("g", "b", 1, "2"), Body(told));
-    settle(&*consumer, vec![Settlement { sequel: last, ..Settlement::default() }]).await.unwrap();
+    settle(&*consumer, vec![Settlement { follow_ups: last, ..Settlement::default() }]).await.unwrap();
     broker.queues().unwrap().stats().await.unwrap();
     soon("closing", consumer.close()).await.unwrap();
     let log: Vec<apium_peers::redis::Value> = cmd("ACL").arg("LOG").query(&mut redis).unwrap();

@@ -9,7 +9,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
-use apium_transport::backend::backend::{ResultBackend as _, ResultRecord, Stored};
+use apium_transport::backend::backend::{ResultBackend as _, ResultRecord, StoreResult};
 use apium_transport::error::ErrorKind;
 
 use crate::kit::{backend, backend_with, connection, document, fresh, mark, record, text, vector};
@@ -112,7 +112,7 @@ async fn compressed_documents_are_opened() {
     assert_eq!((found.state, found.result), (State::Success, Json::from_serialize(&"A".repeat(300)).unwrap()));
     // What is in it cannot be told inside the server: an end may replace it, a beginning may not.
     let stored = backend.store(vec![record("c", State::Started, mark(9, 9)), record("c", State::Success, None)]);
-    assert_eq!(stored.await.unwrap(), [Stored::Kept, Stored::Written]);
+    assert_eq!(stored.await.unwrap(), [StoreResult::Refused, StoreResult::Written]);
 }
 
 #[tokio::test]
@@ -130,8 +130,8 @@ async fn documents_of_other_serializers_are_read_and_kept() {
                 _ => assert!(found.result.as_str().contains("KeyError"), "{}", found.result),
             }
             let stored = backend.store(vec![record(name, State::Started, mark(0, 1))]).await.unwrap();
-            assert_eq!(stored, [Stored::Kept], "{serializer}, {name}");
-            let wanted = if state == State::Success { Stored::Kept } else { Stored::Written };
+            assert_eq!(stored, [StoreResult::Refused], "{serializer}, {name}");
+            let wanted = if state == State::Success { StoreResult::Refused } else { StoreResult::Written };
             let stored = backend.store(vec![record(name, State::Revoked, mark(0, 1))]).await.unwrap();
             assert_eq!(stored, [wanted], "{serializer}, {name}");
         }
@@ -147,7 +147,7 @@ async fn pickled_documents_are_never_read() {
     let error = backend.fetch(&["p".into()]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("pickle") && error.to_string().contains(&key("p")), "{error}");
-    assert_eq!(backend.store(vec![record("p", State::Started, None)]).await.unwrap(), [Stored::Kept]);
+    assert_eq!(backend.store(vec![record("p", State::Started, None)]).await.unwrap(), [StoreResult::Refused]);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_batch_of_any_size_is_stored() {
     for at in (0..3000).step_by(300) {
         records[at].document.result = Json::from_serialize(&large).unwrap();
     }
-    assert!(backend.store(records).await.unwrap().iter().all(|stored| *stored == Stored::Written));
+    assert!(backend.store(records).await.unwrap().iter().all(|stored| *stored == StoreResult::Written));
     let ids: Vec<TaskId> = (0..3000).map(|n| TaskId::from(n.to_string())).collect();
     let found = backend.fetch(&ids).await.unwrap();
     for (n, found) in found.into_iter().enumerate() {
@@ -216,16 +216,16 @@ async fn a_batch_of_any_size_is_stored() {
 async fn a_mark_counts_for_its_own_document_only() {
     let (mut redis, backend) = fresh();
     let of = async |state: State, run| backend.store(vec![record("t", state, run)]).await.unwrap()[0];
-    assert_eq!(of(State::Failure, mark(3, 7)).await, Stored::Written);
-    assert_eq!(of(State::Started, mark(2, 8)).await, Stored::Kept);
+    assert_eq!(of(State::Failure, mark(3, 7)).await, StoreResult::Written);
+    assert_eq!(of(State::Started, mark(2, 8)).await, StoreResult::Refused);
     // A worker of Celery writes its own document and knows no marks: what is there is of no known run now.
     let retried = document("t", State::Retry).to_json();
     let () = redis.set(key("t"), retried).unwrap();
-    assert_eq!(of(State::Started, mark(2, 8)).await, Stored::Written);
+    assert_eq!(of(State::Started, mark(2, 8)).await, StoreResult::Written);
     // Deliveries beyond the integers of a double are told apart.
-    assert_eq!(of(State::Failure, mark(2, u64::MAX)).await, Stored::Written);
-    assert_eq!(of(State::Started, mark(2, u64::MAX)).await, Stored::Kept);
-    assert_eq!(of(State::Started, mark(2, u64::MAX - 1)).await, Stored::Written);
+    assert_eq!(of(State::Failure, mark(2, u64::MAX)).await, StoreResult::Written);
+    assert_eq!(of(State::Started, mark(2, u64::MAX)).await, StoreResult::Refused);
+    assert_eq!(of(State::Started, mark(2, u64::MAX - 1)).await, StoreResult::Written);
 }
 
 #[tokio::test]

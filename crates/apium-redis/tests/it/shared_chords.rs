@@ -11,18 +11,18 @@ use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::{ResultBackend as _, ResultRecord, ResultStream};
 use apium_transport::backend::chord::FailedPart;
-use apium_transport::broker::consumer::{Delivery, Settle, Settlement};
-use apium_transport::broker::follow_ups::Sequel;
+use apium_transport::broker::consumer::{Acknowledgement, Delivery, Settlement};
+use apium_transport::broker::follow_ups::FollowUps;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 use futures_util::StreamExt as _;
 
 use crate::brokers::{consumer, message, take};
+use crate::follow_ups::{Body, counts, part, settle, store, texts};
 use crate::kit::{soon, until};
-use crate::sequels::{Body, counts, part, settle, store, texts};
 
 /// What Celery's `echo` gets as the body of a chord.
-fn echo(body: &str, came: Result<Vec<Json>, FailedPart>) -> Sequel {
+fn echo(body: &str, came: Result<Vec<Json>, FailedPart>) -> FollowUps {
     let mut message = Message::default();
     message.headers.task = Some("tasks.echo".into());
     message.headers.id = Some(TaskId::from(body));
@@ -32,7 +32,7 @@ fn echo(body: &str, came: Result<Vec<Json>, FailedPart>) -> Sequel {
     message.properties.correlation_id = Some(body.into());
     let results = texts(&came.unwrap()).replace(' ', ", ");
     message.body = format!("[[[{results}]], {{}}, {{}}]").into();
-    Sequel { publish: vec![Outgoing::to_queue("celery", message)], ..Sequel::default() }
+    FollowUps { publish: vec![Outgoing::to_queue("celery", message)], ..FollowUps::default() }
 }
 
 /// The end of the task of the delivery, which returns `result`.
@@ -44,8 +44,8 @@ fn end(delivery: &Delivery, body: &str, result: &str) -> Settlement {
     let part = part(&group, id.as_str(), headers.group_index.unwrap(), result);
     Settlement {
         record: Some(ResultRecord { document, run: None, ttl: None }),
-        delivery: Some((delivery.receipt.clone(), Settle::Ack)),
-        sequel: counts(part, Body(move |came| echo(&body, came))),
+        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
+        follow_ups: counts(part, Body(move |came| echo(&body, came))),
         ..Settlement::default()
     }
 }

@@ -7,7 +7,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
 };
 use apium_transport::backend::chord::ChordStore;
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -45,7 +45,7 @@ impl ResultBackend for SqliteBackend {
         &self.handle.address
     }
 
-    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         Box::pin(async move {
             let records: Vec<Arc<Record>> = records.into_iter().map(|record| Arc::new(record.into())).collect();
             let weight = Weight::durable(records.len());

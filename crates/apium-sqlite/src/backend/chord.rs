@@ -7,7 +7,7 @@ use apium_protocol::result::document::GroupDocument;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FIRED_FOR};
 use apium_transport::backend::chord_results;
-use apium_transport::backend::chord_results::Counted;
+use apium_transport::backend::chord_results::CountedPart;
 use apium_transport::error::{Error, ErrorKind};
 use bytes::Bytes;
 use rusqlite::types::Value;
@@ -172,7 +172,7 @@ fn joined(tx: &Tx<'_>, chord: i64, group: &str) -> Done<ChordProgress> {
     }
 }
 
-fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> Done<Vec<Counted>> {
+fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> Done<Vec<CountedPart>> {
     let damaged = || Error::new(ErrorKind::Corrupt, format!("read a part of the chord {group}: its row is damaged"));
     let mut select =
         tx.conn.prepare_cached("SELECT task, state, result FROM chord_part WHERE chord = ?1 ORDER BY place, id")?;
@@ -183,7 +183,7 @@ fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> Done<Vec<Counted>> {
         let state = row.get_ref(1)?.as_str().map(State::from).map_err(|_| damaged())?;
         let result = row.get_ref(2)?.as_bytes().map_err(|_| damaged())?;
         let result = Json::from_bytes(Bytes::copy_from_slice(result)).map_err(|error| damaged().with_source(error))?;
-        parts.push(Counted { task_id, state, result });
+        parts.push(CountedPart { task_id, state, result });
     }
     Ok(parts)
 }

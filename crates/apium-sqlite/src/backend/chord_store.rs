@@ -63,7 +63,7 @@ impl ChordStore for SqliteBackend {
         })
     }
 
-    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+    fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             reached("before-end");
             let (group, claimant) = (group.to_owned(), claimant.to_owned());

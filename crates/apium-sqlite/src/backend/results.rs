@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
-use apium_transport::backend::backend::{RunMark, Stored, may_replace};
+use apium_transport::backend::backend::{RunVersion, StoreResult, may_replace};
 use apium_transport::error::{Error, ErrorKind};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, params};
@@ -15,13 +15,13 @@ use crate::store::result_row::{Id, Record, id_of_column};
 use crate::store::transaction::{Done, Tx};
 
 /// Writes one record under the overwrite rule.
-pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<Record>) -> Done<Stored> {
+pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<Record>) -> Done<StoreResult> {
     let document = &record.given.document;
     let old = find(tx, record)?;
     if let Some((_, Some(old))) = &old
         && !may_replace((&old.0, old.1), (&document.state, record.given.run))
     {
-        return Ok(Stored::Kept);
+        return Ok(StoreResult::Refused);
     }
     let seq = tx.next_result();
     let expires = record.given.ttl.map(|ttl| tx.after(ttl));
@@ -44,11 +44,11 @@ pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<Record>) -> Done<Stored> {
             .execute(params![seq, old_seq, state, retries, delivery, expires, Text(&record.json)])?,
     };
     tx.effects.results.push((seq, record.clone()));
-    Ok(Stored::Written)
+    Ok(StoreResult::Written)
 }
 
 /// The row of a record's id, and what it holds unless that is past its time.
-type Old = (i64, Option<(State, Option<RunMark>)>);
+type Old = (i64, Option<(State, Option<RunVersion>)>);
 
 fn find(tx: &Tx<'_>, record: &Record) -> Done<Option<Old>> {
     let mut select =
@@ -64,7 +64,7 @@ fn find(tx: &Tx<'_>, record: &Record) -> Done<Option<Old>> {
         }
         let state = row.get_ref(2)?.as_str().map_or(State::Pending, State::from);
         let run = match (row.get(3)?, row.get::<_, Option<i64>>(4)?) {
-            (Some(retries), Some(delivery)) => Some(RunMark { retries, delivery: delivery.cast_unsigned() }),
+            (Some(retries), Some(delivery)) => Some(RunVersion { retries, delivery: delivery.cast_unsigned() }),
             _ => None,
         };
         return Ok(Some((row.get(0)?, Some((state, run)))));

@@ -56,7 +56,7 @@ impl SqliteConsumer {
             self.asked = None;
             let claimed = claimed.unwrap_or_else(|_| Ok(Claimed::default()))?;
             if claimed.letters.is_empty() {
-                self.pause(claimed.next_due).await;
+                self.wait_for_wake(claimed.next_due).await;
                 continue;
             }
             let deliveries = claimed.letters.iter().map(|l| (l.id.cast_unsigned(), l.fence.cast_unsigned()));
@@ -83,7 +83,7 @@ impl SqliteConsumer {
     }
 
     /// Waits for a sign of new messages, or for the next one to be due.
-    async fn pause(&self, next_due: Option<i64>) {
+    async fn wait_for_wake(&self, next_due: Option<i64>) {
         match next_due {
             None => self.seat.notify.notified().await,
             Some(due) => tokio::select! {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
+use apium_transport::broker::consumer::{
+    Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost,
+};
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
@@ -57,15 +59,15 @@ impl Acker for SqliteAcker {
         Box::pin(async move {
             let id = self.seat.id;
             let names: Vec<Receipt> = receipts.iter().map(|(receipt, _)| receipt.clone()).collect();
-            let parts: Vec<(Receipt, Settle)> =
-                receipts.into_iter().map(|(receipt, how)| (receipt, Settle::Reject(how))).collect();
+            let parts: Vec<(Receipt, Acknowledgement)> =
+                receipts.into_iter().map(|(receipt, how)| (receipt, Acknowledgement::Reject(how))).collect();
             let work = move |tx: &mut Tx<'_>| settle::reject(tx, id, &parts);
             let lost = self.handle.writing("reject", Weight::durable(names.len()), work).await?;
             self.settled("reject", &names, &lost, names.len())
         })
     }
 
-    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.handle.check_open("begin")?;
             let lost = self.seat.begin(receipts).map_err(|error| {
@@ -127,7 +129,7 @@ impl Part {
 
 impl From<Settlement> for Part {
     fn from(settlement: Settlement) -> Self {
-        let Settlement { record, mut publish, delivery, mut sequel } = settlement;
+        let Settlement { record, mut publish, delivery, follow_ups: mut sequel } = settlement;
         let mut records: Vec<_> = record.into_iter().collect();
         if let Some(sequel) = &mut sequel {
             records.append(&mut sequel.records);

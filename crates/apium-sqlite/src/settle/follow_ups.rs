@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use apium_transport::backend::chord::ChordEnd;
-use apium_transport::broker::follow_ups::Sequel;
+use apium_transport::broker::follow_ups::FollowUps;
 use apium_transport::error::Error;
 
 use crate::backend::chord;
@@ -19,14 +19,14 @@ use crate::store::transaction::{Done, Fault, Tx};
 
 /// What follows a chord.
 struct Ended {
-    rest: Sequel,
+    rest: FollowUps,
     letters: Vec<Letter>,
     routes: Routes,
 }
 
 /// Opens the chords of a sequel, counts its parts, and does what follows the last of them. The sequel's own records and messages are
 /// the caller's, who has encoded them and found their queues before anything was written.
-pub(crate) fn follow(tx: &mut Tx<'_>, sequel: &Sequel) -> Done<()> {
+pub(crate) fn follow(tx: &mut Tx<'_>, sequel: &FollowUps) -> Done<()> {
     let mut ended = VecDeque::new();
     count(tx, sequel, &mut ended)?;
     while let Some(Ended { mut rest, letters, routes }) = ended.pop_front() {
@@ -40,7 +40,7 @@ pub(crate) fn follow(tx: &mut Tx<'_>, sequel: &Sequel) -> Done<()> {
     Ok(())
 }
 
-fn count(tx: &mut Tx<'_>, sequel: &Sequel, ended: &mut VecDeque<Ended>) -> Done<()> {
+fn count(tx: &mut Tx<'_>, sequel: &FollowUps, ended: &mut VecDeque<Ended>) -> Done<()> {
     for header in &sequel.opens {
         chord::open(tx, header)?;
     }
@@ -48,12 +48,12 @@ fn count(tx: &mut Tx<'_>, sequel: &Sequel, ended: &mut VecDeque<Ended>) -> Done<
         let made = match chord::part_done(tx, &end.part) {
             Ok(progress) => {
                 reached("part-counted");
-                end.rest_of(progress)
+                end.follow_ups_of(progress)
             }
-            Err(Fault::Refused(error)) => end.failed_by("Join error", &error),
+            Err(Fault::Refused(error)) => end.fail_chord("Join error", &error),
             Err(fault) => return Err(fault),
         };
-        let callback_error = |error: &Error| end.failed_by("Callback error", error);
+        let callback_error = |error: &Error| end.fail_chord("Callback error", error);
         let Some(rest) = made.or_else(|error| callback_error(&error))? else { continue };
         let (how, next) = match routed(tx, rest) {
             Err(Fault::Refused(error)) => match callback_error(&error)? {
@@ -69,7 +69,7 @@ fn count(tx: &mut Tx<'_>, sequel: &Sequel, ended: &mut VecDeque<Ended>) -> Done<
 }
 
 /// Finds where the messages of a rest go.
-fn routed(tx: &mut Tx<'_>, (mut rest, how): (Sequel, ChordEnd)) -> Done<(ChordEnd, Ended)> {
+fn routed(tx: &mut Tx<'_>, (mut rest, how): (FollowUps, ChordEnd)) -> Done<(ChordEnd, Ended)> {
     let letters = Letter::encode_all(std::mem::take(&mut rest.publish));
     let routes = publish::routes(tx, letters.iter())?;
     Ok((how, Ended { rest, letters, routes }))

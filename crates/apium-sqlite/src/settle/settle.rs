@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use apium_transport::broker::consumer::{Disposition, Receipt, Settle, Tag};
-use apium_transport::broker::follow_ups::Sequel;
+use apium_transport::broker::consumer::{Acknowledgement, Disposition, Receipt, Tag};
+use apium_transport::broker::follow_ups::FollowUps;
 use rusqlite::OptionalExtension;
 
 use crate::backend::results::store;
@@ -22,9 +22,9 @@ pub(crate) struct Part {
     /// Its own, then those of its sequel.
     pub(crate) records: Vec<Arc<Record>>,
     pub(crate) publish: Vec<Letter>,
-    pub(crate) delivery: Option<(Receipt, Settle)>,
+    pub(crate) delivery: Option<(Receipt, Acknowledgement)>,
     /// What is left of it: chords to open and parts to count.
-    pub(crate) sequel: Option<Box<Sequel>>,
+    pub(crate) sequel: Option<Box<FollowUps>>,
 }
 
 /// The message id and fence of a receipt of this driver.
@@ -53,8 +53,8 @@ pub(crate) fn ack<'r>(tx: &mut Tx<'_>, consumer: i64, receipts: impl Iterator<It
 }
 
 /// Ends one delivery; says whether `consumer` held it.
-fn end(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Settle) -> Done<bool> {
-    let Settle::Reject(disposition) = how else {
+fn end(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Acknowledgement) -> Done<bool> {
+    let Acknowledgement::Reject(disposition) = how else {
         return Ok(ack(tx, consumer, std::iter::once(receipt))?.is_empty());
     };
     let Some((id, fence)) = numbers(receipt) else { return Ok(false) };
@@ -78,7 +78,7 @@ fn end(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Settle) -> Done<
     let Some(place) = place else { return Ok(false) };
     match disposition {
         Disposition::Requeue => make_ready(tx, Place { redelivered: true, ..place })?,
-        Disposition::Park(until) => match micros_up(*until) {
+        Disposition::Delay(until) => match micros_up(*until) {
             until if until > tx.now => park(tx, place, until)?,
             _ => make_ready(tx, place)?,
         },
@@ -91,7 +91,7 @@ fn end(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Settle) -> Done<
 }
 
 /// Rejects receipts; returns the indices of the lost ones.
-pub(crate) fn reject(tx: &mut Tx<'_>, consumer: i64, receipts: &[(Receipt, Settle)]) -> Done<Vec<usize>> {
+pub(crate) fn reject(tx: &mut Tx<'_>, consumer: i64, receipts: &[(Receipt, Acknowledgement)]) -> Done<Vec<usize>> {
     let mut lost = Vec::new();
     for (index, (receipt, how)) in receipts.iter().enumerate() {
         if !end(tx, consumer, receipt, how)? {

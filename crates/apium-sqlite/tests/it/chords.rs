@@ -6,8 +6,8 @@ use std::time::Duration;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, FailedPart};
-use apium_transport::broker::consumer::{Receipt, Settle, Settlement};
-use apium_transport::broker::follow_ups::{PartEnd, Rest, Sequel};
+use apium_transport::broker::consumer::{Acknowledgement, Receipt, Settlement};
+use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
 use jiff::Timestamp;
@@ -37,33 +37,33 @@ pub(crate) fn part(group: &str, id: &str, place: i64) -> ChordPart {
 /// Publishes a body named after its results.
 pub(crate) struct Body;
 
-impl Rest for Body {
-    fn complete(&self, results: Vec<Json>) -> Sequel {
+impl ChordContinuation for Body {
+    fn complete(&self, results: Vec<Json>) -> FollowUps {
         let shown: Vec<String> = results.iter().map(|json| json.decode().unwrap()).collect();
-        Sequel { publish: vec![to("body", &shown.join("+"))], ..Sequel::default() }
+        FollowUps { publish: vec![to("body", &shown.join("+"))], ..FollowUps::default() }
     }
 
-    fn failed(&self, _: FailedPart) -> Sequel {
-        Sequel { publish: vec![to("errbacks", "failed")], ..Sequel::default() }
+    fn failed(&self, _: FailedPart) -> FollowUps {
+        FollowUps { publish: vec![to("errbacks", "failed")], ..FollowUps::default() }
     }
 }
 
 /// Panics, after another part of the same settlement was served.
 struct Panics;
 
-impl Rest for Panics {
-    fn complete(&self, _: Vec<Json>) -> Sequel {
+impl ChordContinuation for Panics {
+    fn complete(&self, _: Vec<Json>) -> FollowUps {
         panic!("a serializer of the user's")
     }
 
-    fn failed(&self, _: FailedPart) -> Sequel {
+    fn failed(&self, _: FailedPart) -> FollowUps {
         panic!("and another one")
     }
 }
 
-pub(crate) fn ends(part: ChordPart, rest: Arc<dyn Rest>) -> Settlement {
-    let parts = vec![PartEnd { part, rest }];
-    Settlement { sequel: Some(Box::new(Sequel { parts, ..Sequel::default() })), ..Settlement::default() }
+pub(crate) fn ends(part: ChordPart, rest: Arc<dyn ChordContinuation>) -> Settlement {
+    let parts = vec![EndedPart { part, continuation }];
+    Settlement { follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })), ..Settlement::default() }
 }
 
 async fn ready(handles: &Handles) -> Vec<(String, u64)> {
@@ -84,9 +84,9 @@ async fn a_settlement_that_panics_leaves_nothing_behind() {
     let held: Vec<Receipt> = receipts(&soon("a message", consumer.next(1)).await.unwrap());
     let acker = consumer.acker();
     let atomic = acker.atomic().unwrap();
-    let batch = |rest: Arc<dyn Rest>| {
+    let batch = |rest: Arc<dyn ChordContinuation>| {
         let mut last = ends(part("bad", "b", 0), rest);
-        last.delivery = Some((held[0].clone(), Settle::Ack));
+        last.delivery = Some((held[0].clone(), Acknowledgement::Ack));
         // A queue is made and a body written before the panic.
         vec![ends(part("good", "a", 0), Arc::new(Body)), last]
     };
@@ -147,8 +147,8 @@ async fn chords_are_deleted_in_time_with_their_parts() {
             chords.part_done(part(group, id, place)).await.unwrap();
         }
     }
-    assert!(chords.discard("fired", "b", ChordEnd::Fired).await.unwrap());
-    assert!(chords.discard("failed", "b", ChordEnd::Failed).await.unwrap());
+    assert!(chords.end("fired", "b", ChordEnd::Fired).await.unwrap());
+    assert!(chords.end("failed", "b", ChordEnd::Failed).await.unwrap());
     let conn = Connection::open(&path).unwrap();
     let rows = || -> (i64, i64) {
         let sql = "SELECT (SELECT count(*) FROM chord), (SELECT count(*) FROM chord_part)";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use apium_sqlite::crash_points;
 use apium_transport::backend::chord::{ChordEnd, ChordProgress};
-use apium_transport::broker::consumer::{Receipt, Settle, Settlement};
+use apium_transport::broker::consumer::{Acknowledgement, Receipt, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
 
@@ -41,7 +41,7 @@ fn child() {
 fn last(receipt: &Receipt) -> Settlement {
     let mut settlement = ends(part("g", "b", 1), Arc::new(Body));
     settlement.publish.push(to("next", "link"));
-    settlement.delivery = Some((receipt.clone(), Settle::Ack));
+    settlement.delivery = Some((receipt.clone(), Acknowledgement::Ack));
     settlement
 }
 
@@ -50,7 +50,7 @@ async fn end_by_parts(handles: &Handles) {
     let chords = handles.backend.chords().unwrap();
     let progress = chords.part_done(part("g", "b", 1)).await.unwrap();
     assert!(matches!(progress, ChordProgress::Complete(_)), "{progress:?}");
-    assert!(chords.discard("g", "b", ChordEnd::Fired).await.unwrap());
+    assert!(chords.end("g", "b", ChordEnd::Fired).await.unwrap());
 }
 
 fn dies(path: &Path, point: &str) {
@@ -126,7 +126,7 @@ async fn a_chord_whose_queue_is_elsewhere_is_ended_by_the_next() {
             "after-end" => assert_eq!(progress, ChordProgress::Fired),
             _ => {
                 assert!(matches!(progress, ChordProgress::Complete(_)), "{point}: {progress:?}");
-                assert!(chords.discard("g", "b", ChordEnd::Fired).await.unwrap(), "{point}");
+                assert!(chords.end("g", "b", ChordEnd::Fired).await.unwrap(), "{point}");
             }
         }
     }

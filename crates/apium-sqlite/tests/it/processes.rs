@@ -11,7 +11,7 @@ use apium_protocol::result::state::State;
 use apium_sqlite::SqliteDriver;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{ConsumeSpec, Receipt, Settle, Settlement};
+use apium_transport::broker::consumer::{Acknowledgement, ConsumeSpec, Receipt, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
 use apium_transport::driver::DriverOptions;
@@ -116,7 +116,7 @@ async fn hold(handles: Handles, begin: bool) {
     let mut consumer = handles.broker.consume(ConsumeSpec { max_crashes: 2, ..spec("q", "w@h", 0) }).await.unwrap();
     let got = consumer.next(100).await.unwrap();
     if begin {
-        consumer.acker().begin(&receipts(&got)[..1]).await.unwrap();
+        consumer.acker().mark_started(&receipts(&got)[..1]).await.unwrap();
     }
     say(&format!("holding {}", got.len()));
     std::future::pending().await
@@ -136,11 +136,11 @@ async fn work(handles: Handles) {
         let settle = |(receipt, id): (Receipt, String)| Settlement {
             record: Some(success(&id)),
             publish: Vec::new(),
-            delivery: Some((receipt, Settle::Ack)),
-            sequel: None,
+            delivery: Some((receipt, Acknowledgement::Ack)),
+            follow_ups: None,
         };
         let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settle).collect();
-        acker.begin(&receipts(&got)).await.unwrap();
+        acker.mark_started(&receipts(&got)).await.unwrap();
         acker.atomic().unwrap().settle(all).await.unwrap();
         say(&format!("settled {}", got.len()));
     }

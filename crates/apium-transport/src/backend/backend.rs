@@ -38,14 +38,14 @@ pub struct ResultRecord {
     /// The document as Celery stores it.
     pub document: ResultDocument,
     /// Which run of which delivery writes it; `None` for a write from outside a run.
-    pub run: Option<RunMark>,
+    pub run: Option<RunVersion>,
     /// How long it is kept; `None` is for ever (Celery: `result_expires`).
     pub ttl: Option<Duration>,
 }
 
 /// Tells an older run of a task from a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunMark {
+pub struct RunVersion {
     /// The retry count of the run.
     pub retries: u32,
     /// Names the delivery: the fence of its receipt mixed with its tag. Equal for two writes of the same run.
@@ -54,18 +54,18 @@ pub struct RunMark {
 
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum StoreResult {
     /// It was written.
     Written,
     /// The overwrite rule kept what was there.
-    Kept,
+    Refused,
 }
 
 /// Whether `new` may replace `old` (state and run of the stored document).
 ///
 /// SUCCESS is final. FAILURE and REVOKED give way to a ready state, to a run with more retries, or to a new delivery. A state
 /// that is not ready never replaces what a run with more retries wrote.
-pub fn may_replace(old: (&State, Option<RunMark>), new: (&State, Option<RunMark>)) -> bool {
+pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVersion>)) -> bool {
     let (old_state, old_run) = old;
     let (new_state, new_run) = new;
     if *old_state == State::Success {
@@ -74,7 +74,7 @@ pub fn may_replace(old: (&State, Option<RunMark>), new: (&State, Option<RunMark>
     if new_state.is_ready() {
         return true;
     }
-    let newer = |old: RunMark, new: RunMark| new.retries.cmp(&old.retries);
+    let newer = |old: RunVersion, new: RunVersion| new.retries.cmp(&old.retries);
     match (old_run, new_run) {
         (Some(old_run), Some(new_run)) => match newer(old_run, new_run) {
             std::cmp::Ordering::Less => false,
@@ -98,7 +98,7 @@ pub trait ResultBackend: Send + Sync + 'static {
     fn address(&self) -> &Address;
 
     /// Writes records, each atomically and under [`may_replace`]; in the order given.
-    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>>;
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>>;
 
     /// Reads documents; `None` for an id that is not there.
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>>;
@@ -150,13 +150,13 @@ pub trait GroupStore: Send + Sync {
 mod tests {
     use apium_protocol::result::state::State;
 
-    use super::{RunMark, may_replace};
+    use super::{RunVersion, may_replace};
 
-    fn run(retries: u32, delivery: u64) -> Option<RunMark> {
-        Some(RunMark { retries, delivery })
+    fn run(retries: u32, delivery: u64) -> Option<RunVersion> {
+        Some(RunVersion { retries, delivery })
     }
 
-    fn check(old: (&str, Option<RunMark>), new: (&str, Option<RunMark>)) -> bool {
+    fn check(old: (&str, Option<RunVersion>), new: (&str, Option<RunVersion>)) -> bool {
         may_replace((&State::from(old.0), old.1), (&State::from(new.0), new.1))
     }
 

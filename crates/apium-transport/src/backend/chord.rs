@@ -122,5 +122,5 @@ pub trait ChordStore: Send + Sync {
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>>;
 
     /// Ends a chord; `false` when the claim of `claimant` was lost before, and nothing was changed.
-    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>>;
+    fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>>;
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A part as it was counted.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Counted {
+pub struct CountedPart {
     /// The task.
     pub task_id: TaskId,
     /// How it ended.
@@ -23,10 +23,10 @@ pub struct Counted {
 }
 
 /// The results of all parts, which come in the order of their places; or the first that has not returned.
-pub fn listed(parts: impl IntoIterator<Item = Counted>) -> ChordProgress {
+pub fn listed(parts: impl IntoIterator<Item = CountedPart>) -> ChordProgress {
     let parts = parts.into_iter();
     let mut results = Vec::with_capacity(parts.size_hint().0);
-    for Counted { task_id, state, result } in parts {
+    for CountedPart { task_id, state, result } in parts {
         if state.propagates() {
             return ChordProgress::Failed(FailedPart { task_id, state, exception: result });
         }
@@ -42,7 +42,7 @@ pub fn listed(parts: impl IntoIterator<Item = Counted>) -> ChordProgress {
 /// When what is stored cannot be read.
 pub fn nested(
     header: &ResultTuple,
-    parts: impl IntoIterator<Item = Counted>,
+    parts: impl IntoIterator<Item = CountedPart>,
     stored: impl FnMut(&TaskId) -> Result<Option<ResultDocument>>,
 ) -> Result<ChordProgress> {
     let parts = parts.into_iter().map(|part| (part.task_id, (part.state, part.result))).collect();
@@ -114,11 +114,11 @@ impl<F: FnMut(&TaskId) -> Result<Option<ResultDocument>>> Results<F> {
 mod tests {
     use super::*;
 
-    fn part(id: &str, state: State, result: &str) -> Counted {
-        Counted { task_id: id.into(), state, result: Json::from_text(result).unwrap() }
+    fn part(id: &str, state: State, result: &str) -> CountedPart {
+        CountedPart { task_id: id.into(), state, result: Json::from_text(result).unwrap() }
     }
 
-    fn success(id: &str, result: &str) -> Counted {
+    fn success(id: &str, result: &str) -> CountedPart {
         part(id, State::Success, result)
     }
 

@@ -17,7 +17,7 @@ use crate::health::Health;
 #[non_exhaustive]
 pub struct BrokerCapabilities {
     /// Messages with an eta wait in the broker and are delivered when due (P7).
-    pub parks_eta: bool,
+    pub delays: bool,
     /// Messages survive the death of every process.
     pub durable: bool,
     /// Several processes can share one address.
@@ -29,7 +29,7 @@ pub struct BrokerCapabilities {
 impl BrokerCapabilities {
     /// The capabilities of a broker kept in one process: nothing parked, nothing durable, larger priorities first.
     pub const NONE: Self =
-        Self { parks_eta: false, durable: false, multi_process: false, priority_order: PriorityOrder::LargerFirst };
+        Self { delays: false, durable: false, multi_process: false, priority_order: PriorityOrder::LargerFirst };
 }
 
 /// Which end of the priority scale is delivered first.
@@ -94,7 +94,7 @@ pub struct QueueStats {
     /// Messages delivered and not yet settled.
     pub unacked: u64,
     /// Messages that wait for their eta.
-    pub parked: u64,
+    pub delayed: u64,
     /// Live consumers of the queue.
     pub consumers: u64,
 }

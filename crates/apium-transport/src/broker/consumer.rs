@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::address::Address;
 use crate::backend::backend::ResultRecord;
 use crate::broker::dead_set::DeadReason;
-use crate::broker::follow_ups::Sequel;
+use crate::broker::follow_ups::FollowUps;
 use crate::broker::outgoing::Outgoing;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -64,20 +64,20 @@ impl fmt::Display for Receipt {
 /// out of `all` that the batch held. `what` is the verb. [`lost_receipts`] reads them back.
 pub fn lease_lost(what: &str, lost: &[Receipt], all: usize) -> Error {
     let text = format!("{what} {} of {all} deliveries, already settled or given to another consumer", lost.len());
-    Error::new(ErrorKind::LeaseLost, text).with_source(Lost(lost.to_vec()))
+    Error::new(ErrorKind::LeaseLost, text).with_source(LostReceipts(lost.to_vec()))
 }
 
 /// The receipts that an error made by [`lease_lost`] names; none for any other error.
 pub fn lost_receipts(error: &Error) -> &[Receipt] {
     let source = std::error::Error::source(error);
-    source.and_then(|source| source.downcast_ref::<Lost>()).map_or(&[], |lost| &lost.0)
+    source.and_then(|source| source.downcast_ref::<LostReceipts>()).map_or(&[], |lost| &lost.0)
 }
 
 /// Receipts whose lease was lost, as the cause of an error.
 #[derive(Debug)]
-struct Lost(Vec<Receipt>);
+struct LostReceipts(Vec<Receipt>);
 
-impl fmt::Display for Lost {
+impl fmt::Display for LostReceipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, receipt) in self.0.iter().enumerate() {
             let gap = if place == 0 { "" } else { " " };
@@ -87,7 +87,7 @@ impl fmt::Display for Lost {
     }
 }
 
-impl std::error::Error for Lost {}
+impl std::error::Error for LostReceipts {}
 
 /// A message handed to a consumer.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ pub trait Consumer: Send + 'static {
     /// Nobody will call [`next`](Self::next) for a while: from now on nothing comes to this consumer, and what was on its way and
     /// was not handed out is others' again. The next call of `next` goes on. Nothing to do for a consumer that takes messages in
     /// `next` only.
-    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+    fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -158,7 +158,7 @@ pub enum Disposition {
     /// Back to its queue, to be delivered again as redelivered.
     Requeue,
     /// Back to its queue, not before this instant; not counted as a redelivery (an eta found by a worker).
-    Park(Timestamp),
+    Delay(Timestamp),
     /// Away (Celery: reject without requeue).
     Discard,
     /// Into the dead set, with the reason, to be looked at and replayed.
@@ -178,7 +178,7 @@ pub trait Acker: Send + Sync + 'static {
 
     /// Notes that runs of these begin now. Should this process die before they are settled, each counts one crash (P4).
     /// Called in batches before a run with late ack; cheap.
-    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>>;
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>>;
 
     /// Settlement in one atomic step, where broker and result backend are one store.
     fn atomic(&self) -> Option<&dyn AtomicSettle>;
@@ -193,7 +193,7 @@ pub trait AtomicSettle: Send + Sync {
     /// to it (its record and messages too) and is reported as
     /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) after the others were settled.
     ///
-    /// A part that is the last of its chord takes with it what its [`Rest`](crate::broker::follow_ups::Rest) makes, which may hold further
+    /// A part that is the last of its chord takes with it what its [`ChordContinuation`](crate::broker::follow_ups::ChordContinuation) makes, which may hold further
     /// parts, and ends the chord. Where that goes nowhere the chord is failed. Should this process die on the way, nothing is done but that parts are counted: a delivery that
     /// is not acked comes again and finds its part counted and the claim free.
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>>;
@@ -207,14 +207,14 @@ pub struct Settlement {
     /// Follow-up messages to publish (a retry, links, the next step of a chain).
     pub publish: Vec<Outgoing>,
     /// The delivery and what becomes of it; `None` when it was acked before the run.
-    pub delivery: Option<(Receipt, Settle)>,
+    pub delivery: Option<(Receipt, Acknowledgement)>,
     /// What it does to the workflow around it, which few have. Its messages come behind `publish`.
-    pub sequel: Option<Box<Sequel>>,
+    pub follow_ups: Option<Box<FollowUps>>,
 }
 
 /// How a delivery ends.
 #[derive(Debug, Clone)]
-pub enum Settle {
+pub enum Acknowledgement {
     /// Done.
     Ack,
     /// Not done.

@@ -44,7 +44,7 @@ pub struct DeadLetter {
 
 /// A message to keep, and why.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct NewDeadLetter {
     /// The queue it was taken from, to which a replay returns it.
     pub queue: Arc<str>,
     /// The message.
@@ -62,7 +62,7 @@ pub trait DeadSet: Send + Sync {
     fn get(&self, key: u64) -> BoxFuture<'_, Result<Option<DeadLetter>>>;
 
     /// Keeps messages that are no delivery any more: acked before their run, which then showed that nobody could have run them.
-    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>>;
+    fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>>;
 
     /// Puts messages back on the queues they came from, with their crash count at zero; returns how many there were. Bytes that
     /// are no message are delivered as such again.

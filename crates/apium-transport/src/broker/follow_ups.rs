@@ -19,18 +19,18 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What is to be done about a workflow. In this order: records, opens, parts, messages.
 #[derive(Debug, Clone, Default)]
-pub struct Sequel {
+pub struct FollowUps {
     /// Results of other tasks: what comes behind a failed one in its chain, the body of a chord whose header failed.
     pub records: Vec<ResultRecord>,
     /// Chords whose headers are among the messages.
     pub opens: Vec<ChordHeader>,
     /// Parts of chords that ended.
-    pub parts: Vec<PartEnd>,
+    pub parts: Vec<EndedPart>,
     /// Messages.
     pub publish: Vec<Outgoing>,
 }
 
-impl Sequel {
+impl FollowUps {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.opens.is_empty() && self.parts.is_empty() && self.publish.is_empty()
@@ -47,23 +47,23 @@ impl Sequel {
 
 /// A part of a chord that ended, and what makes the rest should it be the last one.
 #[derive(Clone)]
-pub struct PartEnd {
+pub struct EndedPart {
     /// The part.
     pub part: ChordPart,
     /// Makes what follows all parts.
-    pub rest: Arc<dyn Rest>,
+    pub continuation: Arc<dyn ChordContinuation>,
 }
 
-impl PartEnd {
+impl EndedPart {
     /// What is to be done now that the chord stands so, and how the chord ends by it; nothing where the body is not ours to send.
     ///
     /// # Errors
-    /// When [`Rest`] panics, which calls code of the user's (a serializer). Nothing of the caller's is poisoned by that.
-    pub fn rest_of(&self, progress: ChordProgress) -> Result<Option<(Sequel, ChordEnd)>> {
+    /// When [`ChordContinuation`] panics, which calls code of the user's (a serializer). Nothing of the caller's is poisoned by that.
+    pub fn follow_ups_of(&self, progress: ChordProgress) -> Result<Option<(FollowUps, ChordEnd)>> {
         let ask = AssertUnwindSafe(|| match progress {
             ChordProgress::Waiting | ChordProgress::Fired => None,
-            ChordProgress::Complete(results) => Some((self.rest.complete(results), ChordEnd::Fired)),
-            ChordProgress::Failed(part) => Some((self.rest.failed(part), ChordEnd::Failed)),
+            ChordProgress::Complete(results) => Some((self.continuation.complete(results), ChordEnd::Fired)),
+            ChordProgress::Failed(part) => Some((self.continuation.failed(part), ChordEnd::Failed)),
         });
         catch_unwind(ask).map_err(|_| {
             let (task, group) = (&self.part.task_id, &self.part.group);
@@ -77,37 +77,37 @@ impl PartEnd {
     ///
     /// # Errors
     /// As [`rest_of`](Self::rest_of).
-    pub fn failed_by(&self, what: &str, error: &Error) -> Result<Option<(Sequel, ChordEnd)>> {
+    pub fn fail_chord(&self, what: &str, error: &Error) -> Result<Option<(FollowUps, ChordEnd)>> {
         let exception = ExceptionInfo::chord_error(format!("{what}: could not {error}")).to_json();
         let task_id = self.part.task_id.clone();
-        self.rest_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
+        self.follow_ups_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
     }
 
-    /// The message of [`Rest::again`]; none when it cannot be made, or its code panics.
-    pub fn again(&self, after: Option<Duration>) -> Option<Outgoing> {
-        catch_unwind(AssertUnwindSafe(|| self.rest.again(&self.part, after))).unwrap_or_default()
+    /// The message of [`ChordContinuation::again`]; none when it cannot be made, or its code panics.
+    pub fn recount_message(&self, after: Option<Duration>) -> Option<Outgoing> {
+        catch_unwind(AssertUnwindSafe(|| self.continuation.recount_message(&self.part, after))).unwrap_or_default()
     }
 }
 
 /// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once. Where what
 /// [`complete`](Self::complete) makes cannot be published, [`failed`](Self::failed) is called in its place.
-pub trait Rest: Send + Sync {
+pub trait ChordContinuation: Send + Sync {
     /// All parts returned: these are their results, in order.
-    fn complete(&self, results: Vec<Json>) -> Sequel;
+    fn complete(&self, results: Vec<Json>) -> FollowUps;
 
     /// All parts have come, and this one has not returned.
-    fn failed(&self, part: FailedPart) -> Sequel;
+    fn failed(&self, part: FailedPart) -> FollowUps;
 
     /// A message that counts the part once more and does what follows of it. It is kept where the part has no delivery that would
     /// come again, should the last part be counted and its worker die before the body is sent. It goes to a queue by its name, on
     /// the default exchange, and is not delivered before `after` has passed. `None` where there is no such message.
-    fn again(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
+    fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
         let _ = (part, after);
         None
     }
 }
 
-impl fmt::Debug for PartEnd {
+impl fmt::Debug for EndedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartEnd").field("part", &self.part).finish_non_exhaustive()
     }

@@ -7,8 +7,8 @@ use apium_protocol::json::text::Json;
 use apium_protocol::result::state::State;
 
 use crate::backend::chord::{ChordPart, ChordProgress, FailedPart};
-use crate::broker::consumer::{Consumer, Receipt, Settle, Settlement};
-use crate::broker::follow_ups::{PartEnd, Rest, Sequel};
+use crate::broker::consumer::{Acknowledgement, Consumer, Receipt, Settlement};
+use crate::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use crate::conformance::backend::atomic::settle;
 use crate::conformance::backend::chords::{count, done, failed, header, part};
 use crate::conformance::fixture::Fixture;
@@ -21,48 +21,48 @@ use crate::conformance::kit::{
 struct Body {
     name: &'static str,
     /// A part of another chord that ends with this one.
-    then: Option<PartEnd>,
+    then: Option<EndedPart>,
 }
 
-impl Rest for Body {
-    fn complete(&self, results: Vec<Json>) -> Sequel {
+impl ChordContinuation for Body {
+    fn complete(&self, results: Vec<Json>) -> FollowUps {
         let shown: Vec<&str> = results.iter().map(Json::as_str).collect();
-        Sequel {
+        FollowUps {
             records: vec![record(&format!("sent-{}", self.name), State::Started, None)],
             publish: vec![to("body", &format!("{}:{}", self.name, shown.join(",")))],
             parts: self.then.iter().cloned().collect(),
-            ..Sequel::default()
+            ..FollowUps::default()
         }
     }
 
-    fn failed(&self, part: FailedPart) -> Sequel {
-        Sequel {
+    fn failed(&self, part: FailedPart) -> FollowUps {
+        FollowUps {
             records: vec![record(self.name, State::Failure, None)],
             publish: vec![to("errbacks", &format!("{}:{}", self.name, part.task_id))],
             parts: self.then.iter().cloned().collect(),
-            ..Sequel::default()
+            ..FollowUps::default()
         }
     }
 }
 
-fn body(name: &'static str) -> Arc<dyn Rest> {
+fn body(name: &'static str) -> Arc<dyn ChordContinuation> {
     Arc::new(Body { name, ..Body::default() })
 }
 
 /// The end of a run that was a part of a chord with the body `b`.
 fn ends(part: ChordPart, delivery: Option<Receipt>) -> Settlement {
     let record = record(part.task_id.as_str(), part.state.clone(), mark(0, 1));
-    let parts = vec![PartEnd { part, rest: body("b") }];
+    let parts = vec![EndedPart { part, continuation: body("b") }];
     Settlement {
         record: Some(record),
-        delivery: delivery.map(|receipt| (receipt, Settle::Ack)),
-        sequel: Some(Box::new(Sequel { parts, ..Sequel::default() })),
+        delivery: delivery.map(|receipt| (receipt, Acknowledgement::Ack)),
+        follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })),
         ..Settlement::default()
     }
 }
 
-fn of_sequel(sequel: Sequel) -> Settlement {
-    Settlement { sequel: Some(Box::new(sequel)), ..Settlement::default() }
+fn of_follow_ups(follow_ups: FollowUps) -> Settlement {
+    Settlement { follow_ups: Some(Box::new(follow_ups)), ..Settlement::default() }
 }
 
 /// A consumer that holds `messages` deliveries of the queue `q`; `None` where the driver settles in several steps.
@@ -82,7 +82,8 @@ async fn settled(f: &Fixture, consumer: &dyn Consumer, batch: Vec<Settlement>) {
 
 /// Opens a chord, in a settlement.
 async fn open(f: &Fixture, consumer: &dyn Consumer, group: &str, size: u64) {
-    settled(f, consumer, vec![of_sequel(Sequel { opens: vec![header(group, size)], ..Sequel::default() })]).await;
+    settled(f, consumer, vec![of_follow_ups(FollowUps { opens: vec![header(group, size)], ..FollowUps::default() })])
+        .await;
     assert_eq!(count(f, group).await, Some((0, size)));
 }
 
@@ -102,7 +103,7 @@ async fn all(f: &Fixture, queue: &str, wanted: usize) -> Vec<String> {
 /// Results of other tasks, chords and messages that a settlement brings are done with it.
 pub async fn a_sequel_is_done_with_its_settlement(f: Fixture) {
     let Some((consumer, held)) = holding(&f, 1).await else { return };
-    let sequel = Sequel {
+    let follow_ups = FollowUps {
         records: vec![record("behind", State::Failure, None)],
         opens: vec![header("g", 2), header("h", 1)],
         publish: vec![to("next", "third")],
@@ -111,8 +112,8 @@ pub async fn a_sequel_is_done_with_its_settlement(f: Fixture) {
     let settlement = Settlement {
         record: Some(record("t", State::Success, mark(0, 1))),
         publish: vec![to("next", "first"), to("next", "second")],
-        delivery: Some((held[0].clone(), Settle::Ack)),
-        sequel: Some(Box::new(sequel)),
+        delivery: Some((held[0].clone(), Acknowledgement::Ack)),
+        follow_ups: Some(Box::new(follow_ups)),
     };
     settled(&f, &*consumer, vec![settlement]).await;
     assert_eq!((state_of(&f, "t").await, state_of(&f, "behind").await), (Some(State::Success), Some(State::Failure)));
@@ -173,14 +174,14 @@ pub async fn a_failed_header_fails_the_body(f: Fixture) {
 pub async fn a_body_that_goes_nowhere_is_failed(f: Fixture) {
     struct Nowhere(Body);
 
-    impl Rest for Nowhere {
-        fn complete(&self, results: Vec<Json>) -> Sequel {
-            let mut sequel = self.0.complete(results);
-            sequel.publish.push(through("missing", "key", "bad"));
-            sequel
+    impl ChordContinuation for Nowhere {
+        fn complete(&self, results: Vec<Json>) -> FollowUps {
+            let mut follow_ups = self.0.complete(results);
+            follow_ups.publish.push(through("missing", "key", "bad"));
+            follow_ups
         }
 
-        fn failed(&self, part: FailedPart) -> Sequel {
+        fn failed(&self, part: FailedPart) -> FollowUps {
             assert_eq!(part.state, State::Failure);
             let text = part.exception.as_str();
             assert!(text.contains("ChordError") && text.contains("missing"), "{text}");
@@ -191,10 +192,10 @@ pub async fn a_body_that_goes_nowhere_is_failed(f: Fixture) {
     let Some((consumer, held)) = holding(&f, 2).await else { return };
     open(&f, &*consumer, "g", 1).await;
     let mut end = ends(part("g", "a", 0, "1"), Some(held[0].clone()));
-    if let Some(sequel) = &mut end.sequel {
-        sequel.parts[0].rest = Arc::new(Nowhere(Body { name: "b", ..Body::default() }));
+    if let Some(follow_ups) = &mut end.follow_ups {
+        follow_ups.parts[0].continuation = Arc::new(Nowhere(Body { name: "b", ..Body::default() }));
     }
-    let other = Settlement { delivery: Some((held[1].clone(), Settle::Ack)), ..Settlement::default() };
+    let other = Settlement { delivery: Some((held[1].clone(), Acknowledgement::Ack)), ..Settlement::default() };
     settled(&f, &*consumer, vec![end, other]).await;
     assert_eq!(all(&f, "errbacks", 1).await, ["b:a"]);
     assert_eq!((state_of(&f, "a").await, state_of(&f, "b").await), (Some(State::Success), Some(State::Failure)));
@@ -212,14 +213,14 @@ pub async fn a_rest_may_end_another_chord(f: Fixture) {
         open(&f, &*consumer, group, size).await;
     }
     settled(&f, &*consumer, vec![ends(failed("middle", "x", 0), None)]).await;
-    let outer = PartEnd { part: failed("outer", "o", 0), rest: body("outer") };
+    let outer = EndedPart { part: failed("outer", "o", 0), continuation: body("outer") };
     let middle = Arc::new(Body { name: "middle", then: Some(outer) });
-    let middle = PartEnd { part: part("middle", "m", 1, "5"), rest: middle };
+    let middle = EndedPart { part: part("middle", "m", 1, "5"), continuation: middle };
     let inner = Arc::new(Body { name: "inner", then: Some(middle) });
-    let parts = vec![PartEnd { part: part("inner", "i", 0, "7"), rest: inner }];
+    let parts = vec![EndedPart { part: part("inner", "i", 0, "7"), continuation: inner }];
     let settlement = Settlement {
-        delivery: Some((held[0].clone(), Settle::Ack)),
-        ..of_sequel(Sequel { parts, ..Sequel::default() })
+        delivery: Some((held[0].clone(), Acknowledgement::Ack)),
+        ..of_follow_ups(FollowUps { parts, ..FollowUps::default() })
     };
     settled(&f, &*consumer, vec![settlement]).await;
     assert_eq!(all(&f, "body", 1).await, ["inner:7"]);
@@ -242,8 +243,8 @@ pub async fn several_parts_end_with_one_run(f: Fixture) {
         open(&f, &*consumer, group, size).await;
     }
     let parts = [("g", "gb"), ("h", "hb"), ("i", "ib")];
-    let parts = parts.map(|(group, name)| PartEnd { part: part(group, "t", 0, "1"), rest: body(name) });
-    settled(&f, &*consumer, vec![of_sequel(Sequel { parts: parts.to_vec(), ..Sequel::default() })]).await;
+    let parts = parts.map(|(group, name)| EndedPart { part: part(group, "t", 0, "1"), continuation: body(name) });
+    settled(&f, &*consumer, vec![of_follow_ups(FollowUps { parts: parts.to_vec(), ..FollowUps::default() })]).await;
     let mut bodies = all(&f, "body", 2).await;
     bodies.sort();
     assert_eq!(bodies, ["gb:1", "ib:1"]);
@@ -256,10 +257,10 @@ pub async fn a_lost_receipt_drops_its_part(f: Fixture) {
     open(&f, &*consumer, "g", 2).await;
     consumer.acker().ack(vec![held[0].clone()]).await.expect("could not ack");
     let mut lost = ends(part("g", "a", 0, "1"), Some(held[0].clone()));
-    if let Some(sequel) = &mut lost.sequel {
-        sequel.records.push(record("behind", State::Failure, None));
-        sequel.opens.push(header("h", 1));
-        sequel.publish.push(to("next", "lost"));
+    if let Some(follow_ups) = &mut lost.follow_ups {
+        follow_ups.records.push(record("behind", State::Failure, None));
+        follow_ups.opens.push(header("h", 1));
+        follow_ups.publish.push(to("next", "lost"));
     }
     let batch = vec![lost, ends(part("g", "b", 1, "2"), Some(held[1].clone()))];
     assert_lost(settle(&f, &*consumer, batch).await.expect("it was atomic before"), &held[..1]);
@@ -289,7 +290,8 @@ pub async fn a_receipt_counts_once_in_a_batch(f: Fixture) {
 /// One batch may open a chord and hold all of its parts; the body goes out once.
 pub async fn one_batch_may_hold_the_last_parts(f: Fixture) {
     let Some((consumer, held)) = holding(&f, 3).await else { return };
-    let mut batch = vec![of_sequel(Sequel { opens: vec![header("g", 3), header("h", 1)], ..Sequel::default() })];
+    let mut batch =
+        vec![of_follow_ups(FollowUps { opens: vec![header("g", 3), header("h", 1)], ..FollowUps::default() })];
     let ends_of_g = ["a", "b", "c"].iter().zip(0..).zip(&held);
     batch.extend(ends_of_g.map(|((id, place), receipt)| ends(part("g", id, place, "1"), Some(receipt.clone()))));
     batch.push(ends(part("h", "d", 0, "2"), None));

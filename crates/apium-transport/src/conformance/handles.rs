@@ -37,7 +37,7 @@ pub async fn handles_wake_each_other(f: Fixture) {
 /// A consumer that waits notices an eta that another handle publishes.
 pub async fn handles_see_each_others_etas(f: Fixture) {
     let Some(other) = f.reopen().await else { return };
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     let mut consumer = f.consumer(&["q"]).await;

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use crate::backend::backend::{ResultRecord, RunMark};
+use crate::backend::backend::{ResultRecord, RunVersion};
 use crate::broker::broker::{QueueStats, SharedBroker};
 use crate::broker::consumer::{Consumer, Content, Delivery, Disposition, Receipt};
 use crate::broker::dead_set::DeadReason;
@@ -162,7 +162,7 @@ pub(crate) async fn stats(f: &Fixture, queue: &str) -> QueueStats {
 /// Waits until the counts of `queue` are (ready, unacked, parked).
 pub(crate) async fn assert_counts(f: &Fixture, queue: &str, wanted: (u64, u64, u64)) {
     let found = stats(f, queue).await;
-    assert_eq!((found.ready, found.unacked, found.parked), wanted, "(ready, unacked, parked) of {queue}");
+    assert_eq!((found.ready, found.unacked, found.delayed), wanted, "(ready, unacked, parked) of {queue}");
 }
 
 /// A result document.
@@ -182,14 +182,14 @@ pub(crate) fn document(id: &str, state: State, result: &str) -> ResultDocument {
 }
 
 /// A record that is kept for ever.
-pub(crate) fn record(id: &str, state: State, run: Option<RunMark>) -> ResultRecord {
+pub(crate) fn record(id: &str, state: State, run: Option<RunVersion>) -> ResultRecord {
     let result = state.to_string();
     ResultRecord { document: document(id, state, &result), run, ttl: None }
 }
 
 /// The mark of a run.
-pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunMark> {
-    Some(RunMark { retries, delivery })
+pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunVersion> {
+    Some(RunVersion { retries, delivery })
 }
 
 /// The stored state of a task.

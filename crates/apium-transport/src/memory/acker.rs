@@ -7,33 +7,33 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::address::Address;
-use crate::broker::consumer::{Acker, AtomicSettle, Disposition, Receipt, Settle, Settlement, lease_lost};
+use crate::broker::consumer::{Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost};
 use crate::error::Result;
-use crate::memory::handle::closed;
+use crate::memory::handle::closed_error;
 use crate::memory::handle::{SCHEME, namespace};
-use crate::memory::store::after_unlock::Later;
-use crate::memory::store::namespace::{Store, World};
+use crate::memory::store::after_unlock::AfterUnlock;
+use crate::memory::store::namespace::{Namespace, SharedNamespace};
 use crate::memory::store::settle;
-use crate::memory::store::settle::Prepared;
+use crate::memory::store::settle::PreparedSettlement;
 
 /// Settles the deliveries of one [`MemoryConsumer`](crate::memory::MemoryConsumer).
 #[derive(Debug)]
 pub struct MemoryAcker {
-    store: Arc<Store>,
+    store: Arc<SharedNamespace>,
     closed: Arc<AtomicBool>,
     id: u64,
 }
 
 impl MemoryAcker {
-    pub(crate) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64) -> Self {
+    pub(crate) fn new(store: Arc<SharedNamespace>, closed: Arc<AtomicBool>, id: u64) -> Self {
         Self { store, closed, id }
     }
 
     /// [`Acker::ack`], called directly.
     pub fn ack_batch(&self, receipts: &[Receipt]) -> Result<()> {
-        self.each("ack", |world, now, later, lost| {
+        self.each("ack", |namespace, now, after_unlock, lost| {
             for receipt in receipts {
-                if !world.settle(self.id, receipt, Settle::Ack, now, later) {
+                if !namespace.settle(self.id, receipt, Acknowledgement::Ack, now, after_unlock) {
                     lost.push(receipt.clone());
                 }
             }
@@ -45,19 +45,19 @@ impl MemoryAcker {
     fn each(
         &self,
         what: &str,
-        work: impl FnOnce(&mut World, Timestamp, &mut Later, &mut Vec<Receipt>) -> usize,
+        work: impl FnOnce(&mut Namespace, Timestamp, &mut AfterUnlock, &mut Vec<Receipt>) -> usize,
     ) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(closed(what));
+            return Err(closed_error(what));
         }
-        let (now, mut later, mut lost) = (self.store.clock.now(), Later::default(), Vec::new());
+        let (now, mut after_unlock, mut lost) = (self.store.clock.now(), AfterUnlock::default(), Vec::new());
         let all = {
-            let mut world = self.store.lock();
-            let all = work(&mut world, now, &mut later, &mut lost);
-            world.has_room_again(self.id, &mut later);
+            let mut namespace = self.store.lock();
+            let all = work(&mut namespace, now, &mut after_unlock, &mut lost);
+            namespace.has_room_again(self.id, &mut after_unlock);
             all
         };
-        later.run();
+        after_unlock.run();
         match lost.is_empty() {
             true => Ok(()),
             false => Err(lease_lost(what, &lost, all)),
@@ -65,11 +65,11 @@ impl MemoryAcker {
     }
 
     fn settle_batch(&self, batch: Vec<Settlement>) -> Result<()> {
-        let batch: Vec<Prepared> = batch.into_iter().map(Prepared::from).collect();
+        let batch: Vec<PreparedSettlement> = batch.into_iter().map(PreparedSettlement::from).collect();
         let mut done = Ok(());
-        let settled = self.each("settle", |world, now, later, lost| {
+        let settled = self.each("settle", |namespace, now, after_unlock, lost| {
             let all = batch.len();
-            match settle::settle(world, self.id, batch, now, later) {
+            match settle::settle(namespace, self.id, batch, now, after_unlock) {
                 Ok(named) => *lost = named,
                 Err(error) => done = Err(error),
             }
@@ -86,10 +86,10 @@ impl Acker for MemoryAcker {
 
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.each("reject", |world, now, later, lost| {
+            self.each("reject", |namespace, now, after_unlock, lost| {
                 let all = receipts.len();
                 for (receipt, how) in receipts {
-                    if !world.settle(self.id, &receipt, Settle::Reject(how), now, later) {
+                    if !namespace.settle(self.id, &receipt, Acknowledgement::Reject(how), now, after_unlock) {
                         lost.push(receipt);
                     }
                 }
@@ -98,10 +98,10 @@ impl Acker for MemoryAcker {
         })
     }
 
-    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.each("begin", |world, _, _, lost| {
-                lost.extend(receipts.iter().filter(|receipt| !world.begin(self.id, receipt)).cloned());
+            self.each("begin", |namespace, _, _, lost| {
+                lost.extend(receipts.iter().filter(|receipt| !namespace.mark_started(self.id, receipt)).cloned());
                 receipts.len()
             })
         })

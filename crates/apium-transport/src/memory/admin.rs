@@ -9,8 +9,8 @@ use crate::broker::consumer::Content;
 use crate::broker::outgoing::Outgoing;
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
-use crate::memory::store::namespace::World;
-use crate::memory::store::queue::{Letter, Queue};
+use crate::memory::store::namespace::Namespace;
+use crate::memory::store::queue::{Queue, StoredMessage};
 
 impl QueueAdmin for MemoryBroker {
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
@@ -18,9 +18,9 @@ impl QueueAdmin for MemoryBroker {
             self.check_open("count the queues")?;
             let now = self.store.clock.now();
             let mut all: Vec<QueueStats> = {
-                let mut world = self.store.lock();
-                world.ripen_all(now);
-                world.queues.iter().map(|(name, queue)| count(&world, name, queue)).collect()
+                let mut namespace = self.store.lock();
+                namespace.promote_due(now);
+                namespace.queues.iter().map(|(name, queue)| count(&namespace, name, queue)).collect()
             };
             all.sort_by(|a, b| a.queue.cmp(&b.queue));
             Ok(all)
@@ -31,13 +31,13 @@ impl QueueAdmin for MemoryBroker {
         Box::pin(async move {
             self.check_open("look into the queue")?;
             let now = self.store.clock.now();
-            let letters: Vec<Arc<Letter>> = {
-                let mut world = self.store.lock();
-                world.ripen_all(now);
-                let found = world.queues.get(queue);
-                found.map(|q| q.peek(limit).map(|entry| entry.letter.clone()).collect()).unwrap_or_default()
+            let messages: Vec<Arc<StoredMessage>> = {
+                let mut namespace = self.store.lock();
+                namespace.promote_due(now);
+                let found = namespace.queues.get(queue);
+                found.map(|q| q.peek(limit).map(|entry| entry.message.clone()).collect()).unwrap_or_default()
             };
-            Ok(letters.iter().filter_map(|letter| outgoing(letter)).collect())
+            Ok(messages.iter().filter_map(|message| outgoing(message)).collect())
         })
     }
 
@@ -53,9 +53,9 @@ impl QueueAdmin for MemoryBroker {
         Box::pin(async move {
             self.check_open("delete the queue")?;
             let deleted = {
-                let mut world = self.store.lock();
-                world.exchanges.unbind(queue);
-                world.queues.remove(queue)
+                let mut namespace = self.store.lock();
+                namespace.exchanges.unbind(queue);
+                namespace.queues.remove(queue)
             };
             drop(deleted);
             Ok(())
@@ -65,27 +65,27 @@ impl QueueAdmin for MemoryBroker {
     fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             self.check_open("count the consumers")?;
-            Ok(self.store.lock().seats.values().filter(|seat| seat.node == node).count() as u64)
+            Ok(self.store.lock().consumers.values().filter(|consumer| consumer.node == node).count() as u64)
         })
     }
 }
 
-fn count(world: &World, name: &str, queue: &Queue) -> QueueStats {
-    let held = world.seats.values().flat_map(|seat| seat.held.values());
+fn count(namespace: &Namespace, name: &str, queue: &Queue) -> QueueStats {
+    let in_flight = namespace.consumers.values().flat_map(|consumer| consumer.in_flight.values());
     QueueStats {
         queue: name.to_owned(),
         ready: queue.ready() as u64,
-        unacked: held.filter(|held| &*held.entry.queue == name).count() as u64,
-        parked: queue.parked() as u64,
-        consumers: world.seats.values().filter(|seat| seat.reads(name)).count() as u64,
+        unacked: in_flight.filter(|in_flight| &*in_flight.entry.queue == name).count() as u64,
+        delayed: queue.parked() as u64,
+        consumers: namespace.consumers.values().filter(|consumer| consumer.reads(name)).count() as u64,
     }
 }
 
-fn outgoing(letter: &Letter) -> Option<Outgoing> {
-    match &letter.content {
+fn outgoing(stored: &StoredMessage) -> Option<Outgoing> {
+    match &stored.content {
         Content::Message(message) => Some(Outgoing {
-            exchange: letter.exchange.clone(),
-            routing_key: letter.routing_key.clone(),
+            exchange: stored.exchange.clone(),
+            routing_key: stored.routing_key.clone(),
             message: message.clone(),
             eta: None,
         }),

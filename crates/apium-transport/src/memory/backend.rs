@@ -12,44 +12,46 @@ use futures_core::Stream;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::backend::backend::{BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, Stored};
+use crate::backend::backend::{
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+};
 use crate::backend::chord::ChordStore;
 use crate::error::Result;
-use crate::memory::handle::closed;
-use crate::memory::store::after_unlock::Later;
+use crate::memory::handle::closed_error;
+use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::expiry::after;
-use crate::memory::store::namespace::Store;
+use crate::memory::store::namespace::SharedNamespace;
 use crate::memory::store::results::{Group, News};
 
 /// A result backend in this process.
 #[derive(Debug)]
 pub struct MemoryBackend {
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: Arc<SharedNamespace>,
     closed: Arc<AtomicBool>,
     address: Address,
 }
 
 impl MemoryBackend {
-    pub(crate) fn new(store: Arc<Store>, address: Address) -> Self {
+    pub(crate) fn new(store: Arc<SharedNamespace>, address: Address) -> Self {
         Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
     }
 
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
-            true => Err(closed(what)),
+            true => Err(closed_error(what)),
             false => Ok(()),
         }
     }
 
     /// [`ResultBackend::store`], called directly.
-    pub fn store_batch(&self, records: Vec<ResultRecord>) -> Result<Vec<Stored>> {
+    pub fn store_batch(&self, records: Vec<ResultRecord>) -> Result<Vec<StoreResult>> {
         self.check_open("store results")?;
-        let (now, mut later) = (self.store.clock.now(), Later::default());
+        let (now, mut after_unlock) = (self.store.clock.now(), AfterUnlock::default());
         let stored = {
-            let mut world = self.store.lock();
-            records.into_iter().map(|record| world.results.store(record, now, &mut later)).collect()
+            let mut namespace = self.store.lock();
+            records.into_iter().map(|record| namespace.results.store(record, now, &mut after_unlock)).collect()
         };
-        later.run();
+        after_unlock.run();
         Ok(stored)
     }
 
@@ -58,8 +60,8 @@ impl MemoryBackend {
         self.check_open("read results")?;
         let now = self.store.clock.now();
         let found: Vec<Option<Arc<ResultDocument>>> = {
-            let world = self.store.lock();
-            ids.iter().map(|id| world.results.fetch(id, now)).collect()
+            let namespace = self.store.lock();
+            ids.iter().map(|id| namespace.results.fetch(id, now)).collect()
         };
         Ok(found.into_iter().map(|document| document.map(Arc::unwrap_or_clone)).collect())
     }
@@ -74,7 +76,7 @@ impl ResultBackend for MemoryBackend {
         &self.address
     }
 
-    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         Box::pin(async move { self.store_batch(records) })
     }
 
@@ -87,7 +89,7 @@ impl ResultBackend for MemoryBackend {
             self.check_open("watch results")?;
             let now = self.store.clock.now();
             let id = self.store.lock().results.watch(ids, now);
-            Ok(Box::pin(Watching { store: self.store.clone(), closed: self.closed.clone(), id }) as ResultStream)
+            Ok(Box::pin(WatchStream { store: self.store.clone(), closed: self.closed.clone(), id }) as ResultStream)
         })
     }
 
@@ -104,8 +106,8 @@ impl ResultBackend for MemoryBackend {
         Box::pin(async move {
             self.check_open("purge expired results")?;
             let now = self.store.clock.now();
-            let mut world = self.store.lock();
-            Ok(world.results.purge_expired(now) + world.chords.purge_expired(now))
+            let mut namespace = self.store.lock();
+            Ok(namespace.results.purge_expired(now) + namespace.chords.purge_expired(now))
         })
     }
 
@@ -120,9 +122,9 @@ impl ResultBackend for MemoryBackend {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
-            let mut later = Later::default();
-            self.store.lock().results.wake_all(&mut later);
-            later.run();
+            let mut after_unlock = AfterUnlock::default();
+            self.store.lock().results.wake_all(&mut after_unlock);
+            after_unlock.run();
             Ok(())
         })
     }
@@ -157,33 +159,33 @@ impl GroupStore for MemoryBackend {
 }
 
 /// The stream of states of some tasks.
-struct Watching {
-    store: Arc<Store>,
+struct WatchStream {
+    store: Arc<SharedNamespace>,
     closed: Arc<AtomicBool>,
     id: u64,
 }
 
-impl Watching {
+impl WatchStream {
     fn poll(&self, waker: &Waker) -> News {
         self.store.lock().results.poll(self.id, waker)
     }
 }
 
-impl Stream for Watching {
+impl Stream for WatchStream {
     type Item = Result<ResultDocument>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.poll(cx.waker()) {
             News::State(document) => Poll::Ready(Some(Ok(Arc::unwrap_or_clone(document)))),
             // The waker is kept already, so a close after this look wakes the stream.
-            News::Wait if self.closed.load(Ordering::Acquire) => Poll::Ready(Some(Err(closed("watch results")))),
+            News::Wait if self.closed.load(Ordering::Acquire) => Poll::Ready(Some(Err(closed_error("watch results")))),
             News::Wait => Poll::Pending,
             News::End => Poll::Ready(None),
         }
     }
 }
 
-impl Drop for Watching {
+impl Drop for WatchStream {
     fn drop(&mut self) {
         self.store.lock().results.unwatch(self.id);
     }

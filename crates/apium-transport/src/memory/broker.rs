@@ -13,27 +13,27 @@ use crate::broker::outgoing::Outgoing;
 use crate::broker::topology::Topology;
 use crate::error::Result;
 use crate::memory::consumer::MemoryConsumer;
-use crate::memory::handle::closed;
-use crate::memory::store::after_unlock::Later;
-use crate::memory::store::consumer_state::Seat;
-use crate::memory::store::namespace::{Posting, Store};
+use crate::memory::handle::closed_error;
+use crate::memory::store::after_unlock::AfterUnlock;
+use crate::memory::store::consumer_state::ConsumerState;
+use crate::memory::store::namespace::{RoutedMessage, SharedNamespace};
 
 /// A broker in this process. Beside the [`Broker`] trait it has the same operations without boxes.
 #[derive(Debug)]
 pub struct MemoryBroker {
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: Arc<SharedNamespace>,
     pub(crate) closed: Arc<AtomicBool>,
     address: Address,
 }
 
 impl MemoryBroker {
-    pub(crate) fn new(store: Arc<Store>, address: Address) -> Self {
+    pub(crate) fn new(store: Arc<SharedNamespace>, address: Address) -> Self {
         Self { store, address, closed: Arc::new(AtomicBool::new(false)) }
     }
 
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         match self.closed.load(Ordering::Acquire) {
-            true => Err(closed(what)),
+            true => Err(closed_error(what)),
             false => Ok(()),
         }
     }
@@ -41,14 +41,14 @@ impl MemoryBroker {
     /// [`Broker::publish`], called directly.
     pub fn publish_batch(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.check_open("publish")?;
-        let postings: Vec<Posting> = batch.into_iter().map(Posting::from).collect();
-        let (now, mut later) = (self.store.clock.now(), Later::default());
+        let routed: Vec<RoutedMessage> = batch.into_iter().map(RoutedMessage::from).collect();
+        let (now, mut after_unlock) = (self.store.clock.now(), AfterUnlock::default());
         {
-            let mut world = self.store.lock();
-            world.check_routes(postings.iter().map(Posting::route))?;
-            world.publish(postings, now, &mut later)?;
+            let mut namespace = self.store.lock();
+            namespace.check_routes(routed.iter().map(RoutedMessage::route))?;
+            namespace.publish(routed, now, &mut after_unlock)?;
         }
-        later.run();
+        after_unlock.run();
         Ok(())
     }
 
@@ -61,15 +61,15 @@ impl MemoryBroker {
                 queues.push(name.as_str().into());
             }
         }
-        let seat = Seat::new(spec, queues, self.closed.clone());
-        let wake = seat.wake.clone();
+        let consumer = ConsumerState::new(spec, queues, self.closed.clone());
+        let wake = consumer.wake.clone();
         let id = {
-            let mut world = self.store.lock();
-            for queue in &seat.queues {
-                world.queues.entry(queue.clone()).or_default();
+            let mut namespace = self.store.lock();
+            for queue in &consumer.queues {
+                namespace.queues.entry(queue.clone()).or_default();
             }
-            let id = world.number();
-            world.seats.insert(id, seat);
+            let id = namespace.number();
+            namespace.consumers.insert(id, consumer);
             id
         };
         Ok(MemoryConsumer::new(self.store.clone(), self.closed.clone(), id, wake))
@@ -77,14 +77,14 @@ impl MemoryBroker {
 
     fn declare_all(&self, topology: &Topology) -> Result<()> {
         self.check_open("declare queues")?;
-        let mut world = self.store.lock();
+        let mut namespace = self.store.lock();
         for queue in &topology.queues {
-            world.exchanges.check(queue)?;
+            namespace.exchanges.check(queue)?;
         }
         for queue in &topology.queues {
             let name: Arc<str> = queue.name.as_str().into();
-            world.queues.entry(name.clone()).or_default().max_priority = queue.max_priority;
-            world.exchanges.bind(queue, name);
+            namespace.queues.entry(name.clone()).or_default().max_priority = queue.max_priority;
+            namespace.exchanges.bind(queue, name);
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl MemoryBroker {
 impl Broker for MemoryBroker {
     fn capabilities(&self) -> BrokerCapabilities {
         BrokerCapabilities {
-            parks_eta: true,
+            delays: true,
             durable: false,
             multi_process: false,
             priority_order: PriorityOrder::LargerFirst,
@@ -127,9 +127,9 @@ impl Broker for MemoryBroker {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
-            let mut later = Later::default();
-            self.store.lock().wake_where(|seat| Arc::ptr_eq(&seat.closed, &self.closed), &mut later);
-            later.run();
+            let mut after_unlock = AfterUnlock::default();
+            self.store.lock().wake_where(|consumer| Arc::ptr_eq(&consumer.closed, &self.closed), &mut after_unlock);
+            after_unlock.run();
             Ok(())
         })
     }

@@ -8,7 +8,7 @@ use crate::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordP
 use crate::error::Result;
 use crate::memory::backend::MemoryBackend;
 use crate::memory::store::chords::Changes;
-use crate::memory::store::namespace::World;
+use crate::memory::store::namespace::Namespace;
 
 impl ChordStore for MemoryBackend {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
@@ -24,8 +24,8 @@ impl ChordStore for MemoryBackend {
         Box::pin(async move {
             self.check_open("count the part of the chord")?;
             let now = self.store.clock.now();
-            let mut world = self.store.lock();
-            let World { chords, results, .. } = &mut *world;
+            let mut namespace = self.store.lock();
+            let Namespace { chords, results, .. } = &mut *namespace;
             chords.part_done(&part, now, &mut Changes::default(), |id| results.document(id, now))
         })
     }
@@ -34,8 +34,8 @@ impl ChordStore for MemoryBackend {
         Box::pin(async move {
             self.check_open("count the part of the chord")?;
             let now = self.store.clock.now();
-            let mut world = self.store.lock();
-            let World { chords, results, .. } = &mut *world;
+            let mut namespace = self.store.lock();
+            let Namespace { chords, results, .. } = &mut *namespace;
             if chords.count(&part.group, now).is_some_and(ChordCount::may_end) {
                 return Ok(None);
             }
@@ -60,7 +60,7 @@ impl ChordStore for MemoryBackend {
         })
     }
 
-    fn discard<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+    fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             self.check_open("end the chord")?;
             let now = self.store.clock.now();

@@ -9,15 +9,15 @@ use tokio::sync::Notify;
 use crate::broker::consumer::{Acker, Consumer, Delivery};
 use crate::error::Result;
 use crate::memory::acker::MemoryAcker;
-use crate::memory::handle::closed;
-use crate::memory::store::after_unlock::Later;
-use crate::memory::store::namespace::{Store, Taken};
+use crate::memory::handle::closed_error;
+use crate::memory::store::after_unlock::AfterUnlock;
+use crate::memory::store::namespace::{Claimed, SharedNamespace};
 
 /// A consumer in this process. Dropping it without [`close`](Consumer::close) is taken for the death of its worker: what it
 /// holds is delivered again, and runs that had begun count a crash.
 #[derive(Debug)]
 pub struct MemoryConsumer {
-    store: Arc<Store>,
+    store: Arc<SharedNamespace>,
     closed: Arc<AtomicBool>,
     id: u64,
     wake: Arc<Notify>,
@@ -27,7 +27,7 @@ pub struct MemoryConsumer {
 
 /// A wait that may be given up at any await point.
 struct Wait<'a> {
-    store: &'a Store,
+    store: &'a SharedNamespace,
     id: u64,
     over: bool,
 }
@@ -35,15 +35,15 @@ struct Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if !self.over {
-            let mut later = Later::default();
-            self.store.lock().stop_waiting(self.id, &mut later);
-            later.run();
+            let mut after_unlock = AfterUnlock::default();
+            self.store.lock().stop_waiting(self.id, &mut after_unlock);
+            after_unlock.run();
         }
     }
 }
 
 impl MemoryConsumer {
-    pub(crate) fn new(store: Arc<Store>, closed: Arc<AtomicBool>, id: u64, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(store: Arc<SharedNamespace>, closed: Arc<AtomicBool>, id: u64, wake: Arc<Notify>) -> Self {
         let acker = Arc::new(MemoryAcker::new(store.clone(), closed.clone(), id));
         Self { store, closed, id, wake, acker, left: false }
     }
@@ -52,25 +52,25 @@ impl MemoryConsumer {
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
         let max = max.max(1);
         loop {
-            let (now, mut later) = (self.store.clock.now(), Later::default());
-            let (taken, due) = {
-                let mut world = self.store.lock();
+            let (now, mut after_unlock) = (self.store.clock.now(), AfterUnlock::default());
+            let (claimed, due) = {
+                let mut namespace = self.store.lock();
                 // Looked at under the lock: who closes the broker wakes those who wait by then.
                 if self.closed.load(Ordering::Acquire) {
-                    return Err(closed("wait for messages"));
+                    return Err(closed_error("wait for messages"));
                 }
-                let taken = world.take(self.id, max, now);
-                match taken.is_empty() {
-                    true => (taken, world.start_waiting(self.id)),
+                let claimed = namespace.claim(self.id, max, now);
+                match claimed.is_empty() {
+                    true => (claimed, namespace.start_waiting(self.id)),
                     false => {
-                        world.pass_on(self.id, &mut later);
-                        (taken, None)
+                        namespace.wake_another(self.id, &mut after_unlock);
+                        (claimed, None)
                     }
                 }
             };
-            later.run();
-            if !taken.is_empty() {
-                return Ok(taken.into_iter().map(Delivery::from).collect());
+            after_unlock.run();
+            if !claimed.is_empty() {
+                return Ok(claimed.into_iter().map(Delivery::from).collect());
             }
             let mut wait = Wait { store: &self.store, id: self.id, over: false };
             match due {
@@ -92,22 +92,22 @@ impl MemoryConsumer {
 
     fn leave(&mut self, died: bool) {
         if !std::mem::replace(&mut self.left, true) {
-            let (now, mut later) = (self.store.clock.now(), Later::default());
-            self.store.lock().leave(self.id, died, now, &mut later);
-            later.run();
+            let (now, mut after_unlock) = (self.store.clock.now(), AfterUnlock::default());
+            self.store.lock().leave(self.id, died, now, &mut after_unlock);
+            after_unlock.run();
         }
     }
 }
 
-impl From<Taken> for Delivery {
-    fn from(taken: Taken) -> Self {
+impl From<Claimed> for Delivery {
+    fn from(claimed: Claimed) -> Self {
         Self {
-            receipt: taken.receipt,
-            queue: taken.queue,
-            exchange: taken.letter.exchange.clone(),
-            routing_key: taken.letter.routing_key.clone(),
-            redelivered: taken.redelivered,
-            content: taken.letter.content.clone(),
+            receipt: claimed.receipt,
+            queue: claimed.queue,
+            exchange: claimed.message.exchange.clone(),
+            routing_key: claimed.message.routing_key.clone(),
+            redelivered: claimed.redelivered,
+            content: claimed.message.content.clone(),
         }
     }
 }
@@ -129,8 +129,8 @@ impl Consumer for MemoryConsumer {
 
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            if let Some(seat) = self.store.lock().seats.get_mut(&self.id) {
-                seat.prefetch = prefetch;
+            if let Some(consumer) = self.store.lock().consumers.get_mut(&self.id) {
+                consumer.prefetch = prefetch;
             }
             Ok(())
         })
@@ -139,15 +139,15 @@ impl Consumer for MemoryConsumer {
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if self.closed.load(Ordering::Acquire) {
-                return Err(closed("subscribe to a queue"));
+                return Err(closed_error("subscribe to a queue"));
             }
-            let mut world = self.store.lock();
+            let mut namespace = self.store.lock();
             let name: Arc<str> = queue.into();
-            world.queues.entry(name.clone()).or_default();
-            if let Some(seat) = world.seats.get_mut(&self.id)
-                && !seat.reads(queue)
+            namespace.queues.entry(name.clone()).or_default();
+            if let Some(consumer) = namespace.consumers.get_mut(&self.id)
+                && !consumer.reads(queue)
             {
-                seat.queues.push(name);
+                consumer.queues.push(name);
             }
             Ok(())
         })
@@ -155,8 +155,8 @@ impl Consumer for MemoryConsumer {
 
     fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            if let Some(seat) = self.store.lock().seats.get_mut(&self.id) {
-                seat.queues.retain(|name| &**name != queue);
+            if let Some(consumer) = self.store.lock().consumers.get_mut(&self.id) {
+                consumer.queues.retain(|name| &**name != queue);
             }
             Ok(())
         })

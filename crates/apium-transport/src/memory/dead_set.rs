@@ -5,22 +5,22 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::broker::consumer::Content;
-use crate::broker::dead_set::{DeadLetter, DeadSet, Kept};
+use crate::broker::dead_set::{DeadLetter, DeadSet, NewDeadLetter};
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
-use crate::memory::store::after_unlock::Later;
-use crate::memory::store::dead_letters::{Dead, Found};
-use crate::memory::store::queue::{Entry, Letter};
+use crate::memory::store::after_unlock::AfterUnlock;
+use crate::memory::store::dead_letters::{FoundDeadLetter, StoredDeadLetter};
+use crate::memory::store::queue::{Entry, StoredMessage};
 
 impl DeadSet for MemoryBroker {
     fn list(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
         Box::pin(async move {
             self.check_open("list the dead set")?;
             let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
-            let found: Vec<Found> = {
-                let world = self.store.lock();
-                let dead = world.dead.letters.range(first..).take(limit);
-                dead.map(|(key, dead)| world.dead.find(*key, dead)).collect()
+            let found: Vec<FoundDeadLetter> = {
+                let namespace = self.store.lock();
+                let dead = namespace.dead.messages.range(first..).take(limit);
+                dead.map(|(key, dead)| namespace.dead.find(*key, dead)).collect()
             };
             Ok(found.into_iter().map(DeadLetter::from).collect())
         })
@@ -30,25 +30,25 @@ impl DeadSet for MemoryBroker {
         Box::pin(async move {
             self.check_open("read the dead set")?;
             let found = {
-                let world = self.store.lock();
-                world.dead.letters.get(&key).map(|dead| world.dead.find(key, dead))
+                let namespace = self.store.lock();
+                namespace.dead.messages.get(&key).map(|dead| namespace.dead.find(key, dead))
             };
             Ok(found.map(DeadLetter::from))
         })
     }
 
-    fn keep(&self, messages: Vec<Kept>) -> BoxFuture<'_, Result<()>> {
+    fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.check_open("keep messages in the dead set")?;
             let now = self.store.clock.now();
-            let mut world = self.store.lock();
-            for Kept { queue, message, reason } in messages {
-                let (id, order) = (world.number(), world.number());
+            let mut namespace = self.store.lock();
+            for NewDeadLetter { queue, message, reason } in messages {
+                let (id, order) = (namespace.number(), namespace.number());
                 let priority = message.properties.priority.unwrap_or(0);
                 let content = Content::Message(message);
-                let letter = Arc::new(Letter { exchange: "".into(), routing_key: queue.clone(), content });
-                let entry = Entry { id, order, fence: 0, priority, redelivered: false, crashes: 0, queue, letter };
-                world.dead.bury(entry, reason, now);
+                let message = Arc::new(StoredMessage { exchange: "".into(), routing_key: queue.clone(), content });
+                let entry = Entry { id, order, fence: 0, priority, redelivered: false, crashes: 0, queue, message };
+                namespace.dead.add(entry, reason, now);
             }
             Ok(())
         })
@@ -57,18 +57,20 @@ impl DeadSet for MemoryBroker {
     fn replay(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             self.check_open("replay dead messages")?;
-            let (now, mut later, mut count) = (self.store.clock.now(), Later::default(), 0);
+            let (now, mut after_unlock, mut count) = (self.store.clock.now(), AfterUnlock::default(), 0);
             {
-                let mut world = self.store.lock();
+                let mut namespace = self.store.lock();
                 for key in keys {
-                    let Some(Dead { mut entry, .. }) = world.dead.letters.remove(&key) else { continue };
+                    let Some(StoredDeadLetter { mut entry, .. }) = namespace.dead.messages.remove(&key) else {
+                        continue;
+                    };
                     entry.crashes = 0;
-                    entry.order = world.number();
-                    world.put(entry, None, now, &mut later);
+                    entry.order = namespace.number();
+                    namespace.put(entry, None, now, &mut after_unlock);
                     count += 1;
                 }
             }
-            later.run();
+            after_unlock.run();
             Ok(count)
         })
     }
@@ -76,9 +78,9 @@ impl DeadSet for MemoryBroker {
     fn remove(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             self.check_open("remove dead messages")?;
-            let removed: Vec<Dead> = {
-                let mut world = self.store.lock();
-                keys.iter().filter_map(|key| world.dead.letters.remove(key)).collect()
+            let removed: Vec<StoredDeadLetter> = {
+                let mut namespace = self.store.lock();
+                keys.iter().filter_map(|key| namespace.dead.messages.remove(key)).collect()
             };
             Ok(removed.len() as u64)
         })
@@ -87,7 +89,7 @@ impl DeadSet for MemoryBroker {
     fn count(&self) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             self.check_open("count the dead set")?;
-            Ok(self.store.lock().dead.letters.len() as u64)
+            Ok(self.store.lock().dead.messages.len() as u64)
         })
     }
 }

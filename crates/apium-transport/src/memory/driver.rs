@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::memory::backend::MemoryBackend;
 use crate::memory::broker::MemoryBroker;
 use crate::memory::handle::{SCHEME, namespace};
-use crate::memory::store::after_unlock::Later;
-use crate::memory::store::namespace::Store;
+use crate::memory::store::after_unlock::AfterUnlock;
+use crate::memory::store::namespace::SharedNamespace;
 
 /// Keeps everything in this process, under the scheme `memory`.
 ///
@@ -24,7 +24,7 @@ use crate::memory::store::namespace::Store;
 /// opened with.
 #[derive(Debug, Default)]
 pub struct MemoryDriver {
-    stores: Mutex<HashMap<String, Arc<Store>>>,
+    stores: Mutex<HashMap<String, Arc<SharedNamespace>>>,
 }
 
 impl MemoryDriver {
@@ -33,10 +33,10 @@ impl MemoryDriver {
         Self::default()
     }
 
-    fn store(&self, address: &Address, options: &DriverOptions) -> Arc<Store> {
+    fn store(&self, address: &Address, options: &DriverOptions) -> Arc<SharedNamespace> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let name = namespace(address);
-        let new = || Arc::new(Store::new(name.to_owned(), options.clock.clone()));
+        let new = || Arc::new(SharedNamespace::new(name.to_owned(), options.clock.clone()));
         stores.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
@@ -51,11 +51,11 @@ impl MemoryDriver {
     }
 
     /// Puts bytes that are no message on a queue, as another program might on a broker outside. For tests.
-    pub fn plant_unreadable(&self, address: &Address, options: &DriverOptions, queue: &str, raw: Bytes, reason: &str) {
+    pub fn insert_unreadable(&self, address: &Address, options: &DriverOptions, queue: &str, raw: Bytes, reason: &str) {
         let store = self.store(address, options);
-        let (now, mut later) = (store.clock.now(), Later::default());
-        store.lock().plant(queue, raw, reason, now, &mut later);
-        later.run();
+        let (now, mut after_unlock) = (store.clock.now(), AfterUnlock::default());
+        store.lock().insert_unreadable(queue, raw, reason, now, &mut after_unlock);
+        after_unlock.run();
     }
 }
 

@@ -8,10 +8,10 @@ pub(crate) const SCHEME: &str = "memory";
 
 /// What names a store: all behind `memory://`, without the query.
 pub(crate) fn namespace(address: &Address) -> &str {
-    address.rest()
+    address.location()
 }
 
 /// The error of an operation on a closed handle.
-pub(crate) fn closed(what: &str) -> Error {
+pub(crate) fn closed_error(what: &str) -> Error {
     Error::new(ErrorKind::Closed, format!("{what}: this handle of the memory driver was closed"))
 }

@@ -29,7 +29,7 @@ async fn memory() -> Fixture {
             Box::pin(async move { handles })
         })
         .planting(move |queue, raw, reason| {
-            driver.plant_unreadable(&address, &options, &queue, raw, &reason);
+            driver.insert_unreadable(&address, &options, &queue, raw, &reason);
             Box::pin(async {})
         })
 }

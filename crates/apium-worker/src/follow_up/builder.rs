@@ -14,7 +14,7 @@ use apium_app::publish::prepare::Parent;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::json::text::Json;
-use apium_transport::broker::follow_ups::Sequel;
+use apium_transport::broker::follow_ups::FollowUps;
 
 /// Makes messages of plans.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl Sender {
     }
 
     /// Makes messages of what is planned.
-    pub(crate) fn send(&self, planner: Planner, parent: &Parent, sequel: &mut Sequel) -> Result<()> {
+    pub(crate) fn send(&self, planner: Planner, parent: &Parent, sequel: &mut FollowUps) -> Result<()> {
         let plan = planner.finish();
         sequel.publish.extend(self.publisher.messages_after(plan.calls, parent)?);
         sequel.opens.extend(plan.opens);

@@ -13,7 +13,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordPart, FailedPart};
-use apium_transport::broker::follow_ups::{PartEnd, Rest, Sequel};
+use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::follow_up::builder::{Sender, seed_of};
@@ -59,7 +59,7 @@ pub(crate) fn part_of(
     body: Node,
     (state, result): (State, Json),
     parent: Parent,
-) -> PartEnd {
+) -> EndedPart {
     let RunEnd { sender, late, queue } = run;
     let config = sender.publisher.config();
     let PartPlace { group, task_id, group_index } = place;
@@ -82,20 +82,20 @@ pub(crate) fn part_of(
         claimant,
         claim: config.chord_claim(),
     };
-    PartEnd { part, rest: Arc::new(rest) }
+    EndedPart { part, continuation: Arc::new(rest) }
 }
 
 impl ChordBody {
-    fn send(&self, results: &[Json]) -> Result<Sequel> {
-        let mut sequel = Sequel::default();
+    fn send(&self, results: &[Json]) -> Result<FollowUps> {
+        let mut sequel = FollowUps::default();
         let mut planner = self.sender.planner(self.seed);
         planner.add(self.body.clone(), Given::result(Json::from_serialize(results)?))?;
         self.sender.send(planner, &self.parent, &mut sequel)?;
         Ok(sequel)
     }
 
-    fn fail(&self, original: Failure, chord_error: Failure) -> Sequel {
-        let mut sequel = Sequel::default();
+    fn fail(&self, original: Failure, chord_error: Failure) -> FollowUps {
+        let mut sequel = FollowUps::default();
         // It may be asked more than once.
         self.late.forget(self.seed);
         let run = RunEnd { sender: &self.sender, late: &self.late, queue: &self.queue };
@@ -108,8 +108,8 @@ impl ChordBody {
     }
 }
 
-impl Rest for ChordBody {
-    fn complete(&self, results: Vec<Json>) -> Sequel {
+impl ChordContinuation for ChordBody {
+    fn complete(&self, results: Vec<Json>) -> FollowUps {
         self.send(&results).unwrap_or_else(|error| {
             tracing::error!(%error, "could not make the message of a chord's body");
             let failure = Failure::from_exception(ExceptionInfo::chord_error(format!("Callback error: {error}")));
@@ -117,7 +117,7 @@ impl Rest for ChordBody {
         })
     }
 
-    fn failed(&self, part: FailedPart) -> Sequel {
+    fn failed(&self, part: FailedPart) -> FollowUps {
         let FailedPart { task_id, state, exception } = part;
         let text = match state {
             State::Failure | State::Revoked => {
@@ -129,7 +129,7 @@ impl Rest for ChordBody {
         self.fail(original, Failure::from_exception(ExceptionInfo::chord_error(text)))
     }
 
-    fn again(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
+    fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
         let Self { sender, queue, parent, body, .. } = self;
         let made = Again::message(sender, queue, parent, body, part, after);
         made.inspect_err(|error| tracing::error!(%error, "could not make the message that counts a part once more"))

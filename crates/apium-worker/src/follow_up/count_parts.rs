@@ -11,7 +11,7 @@ use apium_transport::backend::backend::SharedBackend;
 use apium_transport::backend::chord::{ChordEnd, ChordProgress, ChordStore};
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::consumer::Settlement;
-use apium_transport::broker::follow_ups::{PartEnd, Sequel};
+use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 
@@ -27,7 +27,7 @@ impl EndedChord {
     /// Ends it. That its claim was lost meanwhile changes nothing any more.
     pub(crate) async fn end(&self, backend: Option<&SharedBackend>) -> Result<()> {
         let Some(chords) = backend.and_then(|backend| backend.chords()) else { return Ok(()) };
-        if !chords.discard(&self.group, &self.claimant, self.end).await? {
+        if !chords.end(&self.group, &self.claimant, self.end).await? {
             tracing::warn!(
                 group = self.group,
                 "the claim on the body of chord {} was lost before it was ended",
@@ -45,10 +45,10 @@ pub(crate) async fn count(
     settlements: impl Iterator<Item = &Settlement>,
     publish: &mut Vec<Outgoing>,
 ) -> Result<Vec<EndedChord>> {
-    let mut all = Sequel::default();
+    let mut all = FollowUps::default();
     let mut without_delivery = VecDeque::new();
     for settlement in settlements {
-        let Some(sequel) = &settlement.sequel else { continue };
+        let Some(sequel) = &settlement.follow_ups else { continue };
         all.extend((**sequel).clone());
         without_delivery.resize(all.parts.len(), settlement.delivery.is_none());
     }
@@ -58,7 +58,7 @@ pub(crate) async fn count(
         return Ok(ended);
     };
     loop {
-        let Sequel { records, opens, parts, publish: messages } = std::mem::take(&mut all);
+        let FollowUps { records, opens, parts, publish: messages } = std::mem::take(&mut all);
         publish.extend(messages);
         if !records.is_empty() {
             backend.store(records).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn count(
             return Ok(ended);
         }
         for end in parts {
-            let (group, claimant, rest) = (end.part.group.clone(), end.part.claimant.clone(), end.rest.clone());
+            let (group, claimant, rest) = (end.part.group.clone(), end.part.claimant.clone(), end.continuation.clone());
             // Those of a chord that follows this one come again with the part that it follows.
             let progress = match without_delivery.pop_front() {
                 Some(true) => kept(chords, broker, &end).await?,
@@ -89,11 +89,11 @@ pub(crate) async fn count(
 }
 
 /// Counts a part that does not come again by itself.
-async fn kept(chords: &dyn ChordStore, broker: &SharedBroker, end: &PartEnd) -> Result<ChordProgress> {
+async fn kept(chords: &dyn ChordStore, broker: &SharedBroker, end: &EndedPart) -> Result<ChordProgress> {
     if let Some(progress) = chords.part_unless_last(end.part.clone()).await? {
         return Ok(progress);
     }
-    if let Some(again) = end.again(Some(end.part.claim)) {
+    if let Some(again) = end.recount_message(Some(end.part.claim)) {
         broker.publish(vec![again]).await?;
     }
     chords.part_done(end.part.clone()).await

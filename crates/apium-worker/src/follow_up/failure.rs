@@ -13,7 +13,7 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
-use apium_transport::broker::follow_ups::Sequel;
+use apium_transport::broker::follow_ups::FollowUps;
 
 use crate::follow_up::builder::{is_called_here, seed_of};
 use crate::follow_up::chord_part::{PartPlace, RunEnd, part_of};
@@ -24,13 +24,13 @@ use crate::pipeline::settle::error;
 pub(crate) struct Fall<'a> {
     run: RunEnd<'a>,
     failure: &'a Failure,
-    sequel: &'a mut Sequel,
+    sequel: &'a mut FollowUps,
     /// What the errbacks that this worker calls itself belong to.
     key: u64,
 }
 
 impl<'a> Fall<'a> {
-    pub(crate) fn new((run, key): (RunEnd<'a>, u64), failure: &'a Failure, sequel: &'a mut Sequel) -> Self {
+    pub(crate) fn new((run, key): (RunEnd<'a>, u64), failure: &'a Failure, sequel: &'a mut FollowUps) -> Self {
         Self { run, failure, sequel, key }
     }
 

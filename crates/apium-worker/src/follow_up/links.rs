@@ -11,7 +11,7 @@ use crate::follow_up::recount::Again;
 
 /// What follows a task.
 #[derive(Debug, Default)]
-pub(crate) struct FollowUps {
+pub(crate) struct Links {
     /// On success, with its result.
     pub(crate) callbacks: Vec<Node>,
     /// On failure.
@@ -24,7 +24,7 @@ pub(crate) struct FollowUps {
     pub(crate) again: Option<Again>,
 }
 
-impl FollowUps {
+impl Links {
     /// Reads what a request holds; `None` when nothing follows.
     ///
     /// # Errors

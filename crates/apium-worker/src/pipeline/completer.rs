@@ -16,8 +16,8 @@ use std::time::Duration;
 use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::consumer::{Acker, Disposition, Receipt, Settle, Settlement, lost_receipts};
-use apium_transport::broker::dead_set::{DeadReason, Kept};
+use apium_transport::broker::consumer::{Acker, Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
+use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
@@ -49,7 +49,7 @@ pub(crate) struct Finish {
     /// The backend of the record where it is not the app's own.
     pub(crate) backend: Option<SharedBackend>,
     /// A message to put into the dead set that is no delivery any more, since it was acked before its run.
-    pub(crate) keep: Option<Kept>,
+    pub(crate) keep: Option<NewDeadLetter>,
     /// Errbacks that are called once it is done.
     pub(crate) late: Option<Late>,
     /// Who waits for it.
@@ -239,7 +239,7 @@ impl Completer {
         if progress.step < Step::Kept {
             let kept: Vec<_> = group.iter().filter_map(|finish| finish.keep.clone()).collect();
             if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
-                dead.keep(kept).await?;
+                dead.add(kept).await?;
             }
             progress.step = Step::Kept;
         }
@@ -364,8 +364,8 @@ async fn settle_deliveries(acker: &dyn Acker, group: &[Finish], progress: &mut P
     let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
     for finish in group {
         match &finish.settlement.delivery {
-            Some((receipt, Settle::Ack)) => acks.push(receipt.clone()),
-            Some((receipt, Settle::Reject(how))) => rejects.push((receipt.clone(), how.clone())),
+            Some((receipt, Acknowledgement::Ack)) => acks.push(receipt.clone()),
+            Some((receipt, Acknowledgement::Reject(how))) => rejects.push((receipt.clone(), how.clone())),
             None => {}
         }
     }
@@ -435,7 +435,7 @@ mod tests {
             Box::pin(async move { self.settle(&self.rejected, receipts) })
         }
 
-        fn begin<'a>(&'a self, _: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        fn mark_started<'a>(&'a self, _: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
             Box::pin(async { Ok(()) })
         }
 
@@ -448,9 +448,9 @@ mod tests {
         Receipt { tag: Tag::Number(number), fence }
     }
 
-    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Settle) -> Finish {
+    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Finish {
         let source = Arc::new(Source { acker: acker.clone(), one_store: false });
-        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), sequel: None };
+        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), follow_ups: None };
         Finish { label: Label::default(), source, settlement, backend: None, keep: None, late: None, done: None }
     }
 
@@ -462,7 +462,9 @@ mod tests {
         let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
         let completer = Completer::new(broker.clone(), None, None);
         let next_run = Outgoing::to_queue("celery", Message::default());
-        completer.group(vec![end(&acker, vec![next_run], receipt(1, 1), Settle::Ack)], Progress::default()).await;
+        completer
+            .group(vec![end(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack)], Progress::default())
+            .await;
         let stats = broker.queues().unwrap().stats().await.unwrap();
         assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
         assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
@@ -475,10 +477,10 @@ mod tests {
         let broker = MemoryDriver::new().broker(address, options).await.unwrap();
         let acker = Arc::new(Refusing::default());
         let mut ends = vec![
-            end(&acker, Vec::new(), receipt(1, 9), Settle::Ack),
-            end(&acker, Vec::new(), receipt(2, 1), Settle::Ack),
-            end(&acker, Vec::new(), receipt(3, 1), Settle::Reject(Disposition::Requeue)),
-            end(&acker, Vec::new(), receipt(4, 9), Settle::Reject(Disposition::Requeue)),
+            end(&acker, Vec::new(), receipt(1, 9), Acknowledgement::Ack),
+            end(&acker, Vec::new(), receipt(2, 1), Acknowledgement::Ack),
+            end(&acker, Vec::new(), receipt(3, 1), Acknowledgement::Reject(Disposition::Requeue)),
+            end(&acker, Vec::new(), receipt(4, 9), Acknowledgement::Reject(Disposition::Requeue)),
         ];
         let source = ends[0].source.clone();
         let mut told = Vec::new();

@@ -11,8 +11,8 @@ use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::{ResultRecord, SharedBackend};
-use apium_transport::broker::consumer::{Disposition, Settle, Settlement};
-use apium_transport::broker::dead_set::{DeadReason, Kept};
+use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
+use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 
@@ -78,23 +78,23 @@ impl Finisher {
         };
         let mut verdict = verdict;
         let record = verdict.store.take().and_then(|told| self.record(work, told, children, now));
-        let settle = std::mem::replace(&mut verdict.settle, Settle::Ack);
+        let settle = std::mem::replace(&mut verdict.settle, Acknowledgement::Ack);
         // With early ack the delivery is gone already; a message that did not fit its task is kept all the same.
         let (delivery, keep) = match (work.is_late(), settle) {
             (true, settle) => (Some((work.receipt.clone(), settle)), None),
-            (false, Settle::Reject(Disposition::Dead(reason))) if reason.code == "arguments" => {
+            (false, Acknowledgement::Reject(Disposition::Dead(reason))) if reason.code == "arguments" => {
                 (None, self.kept(work, reason))
             }
             (false, _) => (None, None),
         };
         let sequel = (!sequel.is_empty()).then(|| Box::new(sequel));
         let late = (sequel.is_some() || !late.is_empty()).then_some(late);
-        let settlement = Settlement { record, publish, delivery, sequel };
+        let settlement = Settlement { record, publish, delivery, follow_ups: sequel };
         (Finish { keep, late, ..self.end(work, settlement) }, verdict)
     }
 
     /// The message of a run, made again from its request.
-    fn kept(&self, work: &Work, reason: DeadReason) -> Option<Kept> {
+    fn kept(&self, work: &Work, reason: DeadReason) -> Option<NewDeadLetter> {
         let Request { headers, properties, body, delivery_info, .. } = &*work.request;
         let serializer = properties.content_type.as_deref().unwrap_or("json");
         let encoded = self.sender.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
@@ -102,7 +102,7 @@ impl Finisher {
         if let Err(error) = &message {
             tracing::error!(task = &*work.task.name, %error, "could not keep the message of a call that does not fit its task");
         }
-        Some(Kept { queue: delivery_info.queue.clone(), message: message.ok()?, reason })
+        Some(NewDeadLetter { queue: delivery_info.queue.clone(), message: message.ok()?, reason })
     }
 
     fn next_run(&self, work: &Work, verdict: &Verdict) -> Option<Result<Outgoing, String>> {
@@ -116,8 +116,8 @@ impl Finisher {
         let ignores = work.request.headers.ignore_result.unwrap_or(work.task.effective.ignore_result);
         let tracked = work.task.effective.track_started && !ignores;
         let record = tracked.then(|| self.started(work, now)).flatten();
-        let delivery = (!work.is_late()).then(|| (work.receipt.clone(), Settle::Ack));
-        let settlement = Settlement { record, publish: Vec::new(), delivery, sequel: None };
+        let delivery = (!work.is_late()).then(|| (work.receipt.clone(), Acknowledgement::Ack));
+        let settlement = Settlement { record, publish: Vec::new(), delivery, follow_ups: None };
         (settlement.record.is_some() || settlement.delivery.is_some()).then(|| self.end(work, settlement))
     }
 

@@ -14,12 +14,12 @@ use apium_protocol::message::signature::Signature;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
-use apium_transport::broker::follow_ups::{PartEnd, Sequel};
+use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
 
 use crate::follow_up::builder::{Sender, seed};
 use crate::follow_up::chord_part::{PartPlace, RunEnd, part_of};
 use crate::follow_up::failure::Fall;
-use crate::follow_up::links::FollowUps;
+use crate::follow_up::links::Links;
 use crate::follow_up::recount::Again;
 use crate::pipeline::errback::Late;
 use crate::pipeline::task_run::Work;
@@ -28,7 +28,7 @@ use crate::pipeline::verdict::Ended;
 /// What follows a run.
 #[derive(Default)]
 pub(crate) struct Followed {
-    pub(crate) sequel: Sequel,
+    pub(crate) sequel: FollowUps,
     /// What it sent, for the `children` of its result.
     pub(crate) children: Vec<ResultTuple>,
     /// Errbacks that this worker calls itself.
@@ -62,7 +62,7 @@ pub(crate) fn after(sender: &Sender, work: &Work, ended: &Ended, stores_errors: 
     }
 }
 
-fn succeeded(sender: &Sender, request: &Request, follow: &Arc<FollowUps>, value: &Json) -> Result<Followed> {
+fn succeeded(sender: &Sender, request: &Request, follow: &Arc<Links>, value: &Json) -> Result<Followed> {
     let mut followed = Followed::default();
     if let (Some(parent), true) = (Parent::of(request), !follow.callbacks.is_empty() || follow.next.is_some()) {
         let mut planner = sender.planner(seed(request));
@@ -98,7 +98,7 @@ fn succeeded(sender: &Sender, request: &Request, follow: &Arc<FollowUps>, value:
 fn failed(
     sender: &Sender,
     request: &Request,
-    follow: &Arc<FollowUps>,
+    follow: &Arc<Links>,
     failure: &Failure,
     stores: bool,
 ) -> Result<Followed> {
@@ -127,13 +127,7 @@ fn replaced(sender: &Sender, request: &Request, with: &Signature) -> Result<Foll
 }
 
 /// Whatever became of the run that counts a part once more, unless it comes again.
-fn counted_again(
-    sender: &Sender,
-    request: &Request,
-    follow: &FollowUps,
-    again: &Again,
-    ended: &Ended,
-) -> Option<Followed> {
+fn counted_again(sender: &Sender, request: &Request, follow: &Links, again: &Again, ended: &Ended) -> Option<Followed> {
     if !matches!(ended, Ended::Success(_) | Ended::Failure { .. } | Ended::Revoked(_)) {
         return None;
     }
@@ -152,10 +146,10 @@ fn counted_again(
 fn part(
     sender: &Sender,
     request: &Request,
-    follow: &FollowUps,
+    follow: &Links,
     told: (State, Json),
     followed: &Followed,
-) -> Option<PartEnd> {
+) -> Option<EndedPart> {
     let body = follow.body.clone()?;
     let place = PartPlace {
         group: request.group()?.to_owned(),

@@ -17,13 +17,13 @@ use apium_protocol::message::message::Message;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_protocol::timestamp;
-use apium_transport::backend::backend::{ResultRecord, RunMark};
-use apium_transport::broker::consumer::{Content, Delivery, Disposition, Receipt, Settle, Settlement};
+use apium_transport::backend::backend::{ResultRecord, RunVersion};
+use apium_transport::broker::consumer::{Acknowledgement, Content, Delivery, Disposition, Receipt, Settlement};
 use apium_transport::broker::dead_set::DeadReason;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::follow_up::links::FollowUps;
+use crate::follow_up::links::Links;
 use crate::pipeline::completer::{Finish, Label};
 use crate::pipeline::task_run::{Source, Work, delivery_mark};
 
@@ -68,8 +68,8 @@ pub(crate) struct Turned {
 impl Turned {
     /// What the completer does about it.
     pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
-        let delivery = Some((self.receipt, Settle::Reject(self.how)));
-        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, sequel: None };
+        let delivery = Some((self.receipt, Acknowledgement::Reject(self.how)));
+        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, follow_ups: None };
         Finish {
             label: self.label,
             source: source.clone(),
@@ -111,7 +111,7 @@ impl Intake {
             Err(error) => return dead(label(&request), receipt, "bad-eta", format!("could not {error}")),
         };
         // What cannot follow a task must not be found out after it ran.
-        let follow = match FollowUps::read(&request) {
+        let follow = match Links::read(&request) {
             Ok(follow) => follow,
             Err(error) => return dead(label(&request), receipt, "follow-ups", format!("could not {error}")),
         };
@@ -122,7 +122,7 @@ impl Intake {
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
         if let Some(eta) = eta.filter(|_| self.parks && !expired) {
-            return Step::End(Turned { label: label(&request), receipt, how: Disposition::Park(eta), record: None });
+            return Step::End(Turned { label: label(&request), receipt, how: Disposition::Delay(eta), record: None });
         }
         let work =
             Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, follow };
@@ -142,7 +142,7 @@ impl Intake {
             let mut document = document(request, id, told, Vec::new(), &self.rules, now);
             // Celery has these keys as null then.
             document.extended = self.rules.extended.then(Box::default);
-            let run = RunMark { retries: request.retries(), delivery: delivery_mark(&receipt) };
+            let run = RunVersion { retries: request.retries(), delivery: delivery_mark(&receipt) };
             ResultRecord { document, run: Some(run), ttl: self.rules.ttl }
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");

@@ -44,7 +44,7 @@ pub(crate) fn turned(turned: &Turned) {
             let (code, text) = (reason.code, &reason.text);
             tracing::error!(task, id, code, "task {task}[{id}] goes to the dead set: {text}");
         }
-        Disposition::Park(eta) => tracing::debug!(task, id, %eta, "task {task}[{id}] waits for its eta"),
+        Disposition::Delay(eta) => tracing::debug!(task, id, %eta, "task {task}[{id}] waits for its eta"),
         Disposition::Requeue | Disposition::Discard => {}
     }
 }

@@ -11,7 +11,7 @@ use apium_app::context::context::{Ctx, CtxParts};
 use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::state_map::StateMap;
 use apium_transport::backend::backend::SharedBackend;
-use apium_transport::broker::consumer::{Delivery, Settle};
+use apium_transport::broker::consumer::{Acknowledgement, Delivery};
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
 use tracing::Instrument as _;
@@ -143,7 +143,7 @@ impl Process {
         let run = Run { request: &work.request, task: &work.task, now };
         let verdict = settle(run, Outcome::Expired, &mut fastrand::Rng::new());
         let (mut finish, verdict) = self.finisher.finish(work, verdict, Vec::new(), now);
-        finish.settlement.delivery = Some((work.receipt.clone(), Settle::Ack));
+        finish.settlement.delivery = Some((work.receipt.clone(), Acknowledgement::Ack));
         self.counts.ended(&verdict.ending, Duration::ZERO);
         let longest = work.task.effective.resultrepr_maxsize;
         log::ended(&work.task.name, &work.request, &verdict.ending, Duration::ZERO, longest);

@@ -271,7 +271,7 @@ impl Ready {
         for group in works.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
             let receipts: Vec<Receipt> = group.iter().map(|work| work.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
-            if let Err(error) = first.source.acker.begin(&receipts).await {
+            if let Err(error) = first.source.acker.mark_started(&receipts).await {
                 // The others run: at worst a crash is not counted.
                 tracing::debug!(%error, "could not note that runs begin");
                 lost.extend_from_slice(lost_receipts(&error));
@@ -426,7 +426,7 @@ mod tests {
             Box::pin(async { Ok(()) })
         }
 
-        fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
             let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
             let lost: Vec<Receipt> = receipts.iter().filter(odd).cloned().collect();
             Box::pin(async move { Err(lease_lost("begin", &lost, receipts.len())) })

@@ -12,7 +12,7 @@ use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
-use apium_transport::broker::consumer::{Disposition, Settle};
+use apium_transport::broker::consumer::{Acknowledgement, Disposition};
 use apium_transport::broker::dead_set::DeadReason;
 use fastrand::Rng;
 use jiff::Timestamp;
@@ -40,9 +40,9 @@ pub(crate) fn settle(run: Run<'_>, outcome: Outcome, dice: &mut Rng) -> Verdict 
         },
         Outcome::Retry(retry) => run.retry(&retry, dice),
         Outcome::Reject { reason, requeue } => run.reject(reason, requeue),
-        Outcome::Ignore => Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Ignored },
+        Outcome::Ignore => Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Ignored },
         Outcome::Replace(with) => {
-            Verdict { store: None, again: None, settle: Settle::Ack, ending: Ended::Replaced(with) }
+            Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Replaced(with) }
         }
         Outcome::TimedOut(limit) => run.timed_out(Failure::time_limit(limit.as_secs_f64())),
         Outcome::Expired => run.revoked("expired"),
@@ -63,7 +63,12 @@ impl Run<'_> {
 
     fn success(self, value: Json) -> Verdict {
         let stored = || Told { state: State::Success, result: value.clone(), traceback: None };
-        Verdict { store: self.stores().then(stored), again: None, settle: Settle::Ack, ending: Ended::Success(value) }
+        Verdict {
+            store: self.stores().then(stored),
+            again: None,
+            settle: Acknowledgement::Ack,
+            ending: Ended::Success(value),
+        }
     }
 
     fn failed(&self, failure: &Failure) -> Option<Told> {
@@ -72,7 +77,7 @@ impl Run<'_> {
 
     fn failure(self, failure: Failure) -> Verdict {
         let settle = match self.task.effective.acks_on_failure {
-            true => Settle::Ack,
+            true => Acknowledgement::Ack,
             false => dead("rejected", format!("it failed and acks_on_failure is off: {failure}")),
         };
         let expected = self.task.is_expected(&failure);
@@ -93,8 +98,8 @@ impl Run<'_> {
 
     fn timed_out(self, failure: Failure) -> Verdict {
         let settle = match self.task.effective.acks_on_timeout {
-            true => Settle::Ack,
-            false => Settle::Reject(Disposition::Requeue),
+            true => Acknowledgement::Ack,
+            false => Acknowledgement::Reject(Disposition::Requeue),
         };
         Verdict {
             store: self.failed(&failure),
@@ -120,14 +125,14 @@ impl Run<'_> {
         Verdict {
             store: self.stores_errors().then(stored),
             again: Some(next),
-            settle: Settle::Ack,
+            settle: Acknowledgement::Ack,
             ending: Ended::Retry(cause),
         }
     }
 
     fn reject(self, reason: String, requeue: bool) -> Verdict {
         let (store, settle) = match requeue {
-            true => (None, Settle::Reject(Disposition::Requeue)),
+            true => (None, Acknowledgement::Reject(Disposition::Requeue)),
             false => {
                 let failure = Failure::from_exception(ExceptionInfo::reject(Some(&reason), requeue));
                 (self.failed(&failure), dead("rejected", reason.clone()))
@@ -141,7 +146,7 @@ impl Run<'_> {
         Verdict {
             store: self.stores_errors().then(|| error(State::Revoked, &failure())),
             again: None,
-            settle: Settle::Ack,
+            settle: Acknowledgement::Ack,
             ending: Ended::Revoked(reason),
         }
     }
@@ -153,7 +158,7 @@ impl Run<'_> {
         let mut verdict = self.revoked("terminated");
         if requeued {
             verdict.store = None;
-            verdict.settle = Settle::Reject(Disposition::Requeue);
+            verdict.settle = Acknowledgement::Reject(Disposition::Requeue);
         }
         verdict.ending = Ended::Cancelled { requeued };
         verdict
@@ -169,8 +174,8 @@ pub(crate) fn error(state: State, failure: &Failure) -> Told {
     Told { state, result: failure.exception().to_json(), traceback }
 }
 
-fn dead(code: &'static str, text: String) -> Settle {
-    Settle::Reject(Disposition::Dead(DeadReason { code, text }))
+fn dead(code: &'static str, text: String) -> Acknowledgement {
+    Acknowledgement::Reject(Disposition::Dead(DeadReason { code, text }))
 }
 
 #[cfg(test)]
@@ -221,10 +226,10 @@ mod tests {
     /// What is stored, whether it runs again, and what becomes of the delivery.
     fn told(verdict: &Verdict) -> (Option<&str>, bool, &'static str) {
         let delivery = match &verdict.settle {
-            Settle::Ack => "ack",
-            Settle::Reject(Disposition::Requeue) => "requeue",
-            Settle::Reject(Disposition::Dead(_)) => "dead",
-            Settle::Reject(_) => "other",
+            Acknowledgement::Ack => "ack",
+            Acknowledgement::Reject(Disposition::Requeue) => "requeue",
+            Acknowledgement::Reject(Disposition::Dead(_)) => "dead",
+            Acknowledgement::Reject(_) => "other",
         };
         (verdict.store.as_ref().map(|told| told.state.as_str()), verdict.again.is_some(), delivery)
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use apium_app::context::request::Request;
 use apium_app::task::registered::RegisteredTask;
-use apium_transport::backend::backend::RunMark;
+use apium_transport::backend::backend::RunVersion;
 use apium_transport::broker::consumer::{Acker, Receipt, Tag};
 use jiff::Timestamp;
 
-use crate::follow_up::links::FollowUps;
+use crate::follow_up::links::Links;
 
 /// Where deliveries came from, and what settles them. A new one is made each time the broker is connected anew.
 pub(crate) struct Source {
@@ -27,7 +27,7 @@ pub(crate) struct Work {
     /// Past this instant it does not begin any more.
     pub(crate) expires: Option<Timestamp>,
     /// What follows it, where something does.
-    pub(crate) follow: Option<Arc<FollowUps>>,
+    pub(crate) follow: Option<Arc<Links>>,
 }
 
 impl Work {
@@ -37,8 +37,8 @@ impl Work {
     }
 
     /// Tells this run's writes from those of other runs of the same task.
-    pub(crate) fn mark(&self) -> RunMark {
-        RunMark { retries: self.request.retries(), delivery: delivery_mark(&self.receipt) }
+    pub(crate) fn mark(&self) -> RunVersion {
+        RunVersion { retries: self.request.retries(), delivery: delivery_mark(&self.receipt) }
     }
 }
 

@@ -6,7 +6,7 @@ use apium_app::failure::Failure;
 use apium_app::retry::policy::NextRun;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
-use apium_transport::broker::consumer::Settle;
+use apium_transport::broker::consumer::Acknowledgement;
 
 /// What is to be done about the end of a run.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Verdict {
     /// The next run to publish, for a retry.
     pub(crate) again: Option<NextRun>,
     /// What becomes of the delivery, when it was not acked before the run.
-    pub(crate) settle: Settle,
+    pub(crate) settle: Acknowledgement,
     /// What hooks and logs are told.
     pub(crate) ending: Ended,
 }

@@ -11,7 +11,7 @@ use apium_transport::broker::consumer::{
     Acker, AtomicSettle, ConsumeSpec, Consumer, Delivery, Disposition, Receipt, Settlement,
 };
 use apium_transport::broker::dead_set::DeadSet;
-use apium_transport::broker::follow_ups::{Rest, Sequel};
+use apium_transport::broker::follow_ups::{ChordContinuation, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
@@ -111,8 +111,8 @@ impl Consumer for RecordingConsumer {
         self.inner.set_prefetch(prefetch)
     }
 
-    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
-        self.inner.rest()
+    fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.inner.pause()
     }
 
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -140,15 +140,15 @@ impl Acker for RecordingAcker {
 
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
         for (_, how) in &receipts {
-            if let Disposition::Park(due) = how {
+            if let Disposition::Delay(due) = how {
                 self.recorder.note_due(*due);
             }
         }
         self.inner.reject(receipts)
     }
 
-    fn begin<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
-        self.inner.begin(receipts)
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        self.inner.mark_started(receipts)
     }
 
     fn atomic(&self) -> Option<&dyn AtomicSettle> {
@@ -164,10 +164,11 @@ impl AtomicSettle for RecordingAcker {
     fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         for part in &mut batch {
             self.recorder.note(&part.publish);
-            if let Some(sequel) = &mut part.sequel {
+            if let Some(sequel) = &mut part.follow_ups {
                 self.recorder.note(&sequel.publish);
                 for end in &mut sequel.parts {
-                    end.rest = Arc::new(RecordingRest { inner: end.rest.clone(), recorder: self.recorder.clone() });
+                    end.continuation =
+                        Arc::new(RecordingRest { inner: end.continuation.clone(), recorder: self.recorder.clone() });
                 }
             }
         }
@@ -181,23 +182,23 @@ impl AtomicSettle for RecordingAcker {
 
 /// What follows the last part of a chord, noted when a store asks for it.
 struct RecordingRest {
-    inner: Arc<dyn Rest>,
+    inner: Arc<dyn ChordContinuation>,
     recorder: Arc<Recorder>,
 }
 
 impl RecordingRest {
-    fn noted(&self, sequel: Sequel) -> Sequel {
+    fn noted(&self, sequel: FollowUps) -> FollowUps {
         self.recorder.note(&sequel.publish);
         sequel
     }
 }
 
-impl Rest for RecordingRest {
-    fn complete(&self, results: Vec<Json>) -> Sequel {
+impl ChordContinuation for RecordingRest {
+    fn complete(&self, results: Vec<Json>) -> FollowUps {
         self.noted(self.inner.complete(results))
     }
 
-    fn failed(&self, part: FailedPart) -> Sequel {
+    fn failed(&self, part: FailedPart) -> FollowUps {
         self.noted(self.inner.failed(part))
     }
 }

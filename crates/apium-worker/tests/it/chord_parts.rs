@@ -71,7 +71,7 @@ async fn a_message_is_out_before_the_last_part_is_counted() {
     assert_eq!(notes.all().len(), 1);
     assert_eq!(state(&app, message.message.headers.id.as_ref().unwrap().as_str()).await, "PENDING");
     let left = counts(&app, "celery").await;
-    assert_eq!((left.ready, left.unacked, left.parked, dead(&app).await.len()), (0, 0, 0, 0));
+    assert_eq!((left.ready, left.unacked, left.delayed, dead(&app).await.len()), (0, 0, 0, 0));
 }
 
 /// What has a delivery comes again by itself, and one store has no moment in between.

@@ -117,7 +117,7 @@ async fn an_eta_that_the_broker_did_not_park_is_parked_by_the_worker() {
     send_changed(&app, "id", |message| message.headers.eta = Some(eta)).await;
     assert_eq!(app.drain().await, 0);
     let parked = counts(&app, "celery").await;
-    assert_eq!((parked.ready, parked.unacked, parked.parked), (0, 0, 1), "no worker holds it (P7)");
+    assert_eq!((parked.ready, parked.unacked, parked.delayed), (0, 0, 1), "no worker holds it (P7)");
     assert_eq!(app.advance(Duration::from_secs(5)).await, 1);
 }
 

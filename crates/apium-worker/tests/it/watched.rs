@@ -7,7 +7,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, Stored,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
 };
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
 use apium_transport::broker::consumer::{Acker, ConsumeSpec, Consumer, Delivery};
@@ -189,9 +189,9 @@ impl Consumer for WatchedConsumer {
         self.inner.set_prefetch(prefetch)
     }
 
-    fn rest(&mut self) -> BoxFuture<'_, Result<()>> {
+    fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         self.switches.0.rests.fetch_add(1, Ordering::SeqCst);
-        self.inner.rest()
+        self.inner.pause()
     }
 
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -221,7 +221,7 @@ impl ResultBackend for WatchedBackend {
         self.inner.address()
     }
 
-    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<Stored>>> {
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         self.inner.store(records)
     }
 

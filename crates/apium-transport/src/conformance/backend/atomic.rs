@@ -3,7 +3,7 @@
 use apium_protocol::result::state::State;
 
 use crate::address::Address;
-use crate::broker::consumer::{Consumer, Disposition, Receipt, Settle, Settlement};
+use crate::broker::consumer::{Acknowledgement, Consumer, Disposition, Receipt, Settlement};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
     assert_counts, assert_lost, join, mark, names, numbered, reason, receipts, record, send, state_of, take, through,
@@ -20,12 +20,12 @@ pub(crate) async fn settle(f: &Fixture, consumer: &dyn Consumer, batch: Vec<Sett
     }
 }
 
-fn part(n: usize, delivery: Option<(Receipt, Settle)>) -> Settlement {
+fn part(n: usize, delivery: Option<(Receipt, Acknowledgement)>) -> Settlement {
     Settlement {
         record: Some(record(&format!("t{n}"), State::Success, mark(0, 1))),
         publish: vec![to("next", &format!("f{n}")), to("next", &format!("g{n}"))],
         delivery,
-        sequel: None,
+        follow_ups: None,
     }
 }
 
@@ -35,9 +35,9 @@ pub async fn everything_is_done_together(f: Fixture) {
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 3).await);
     let batch = vec![
-        part(0, Some((got[0].clone(), Settle::Ack))),
-        part(1, Some((got[1].clone(), Settle::Reject(reason("why"))))),
-        part(2, Some((got[2].clone(), Settle::Reject(Disposition::Requeue)))),
+        part(0, Some((got[0].clone(), Acknowledgement::Ack))),
+        part(1, Some((got[1].clone(), Acknowledgement::Reject(reason("why"))))),
+        part(2, Some((got[2].clone(), Acknowledgement::Reject(Disposition::Requeue)))),
         part(3, None),
         Settlement::default(),
     ];
@@ -61,7 +61,7 @@ pub async fn a_lost_receipt_drops_its_own_parts(f: Fixture) {
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 3).await);
     consumer.acker().ack(vec![got[1].clone()]).await.expect("could not ack");
-    let batch = (0..3).map(|n| part(n, Some((got[n].clone(), Settle::Ack)))).collect();
+    let batch = (0..3).map(|n| part(n, Some((got[n].clone(), Acknowledgement::Ack)))).collect();
     let Some(settled) = settle(&f, &*consumer, batch).await else { return };
     assert_lost(settled, &got[1..2]);
     assert_eq!(state_of(&f, "t0").await, Some(State::Success));
@@ -80,7 +80,7 @@ pub async fn a_refused_record_is_left_out(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 1).await);
-    let mut refused = part(0, Some((got[0].clone(), Settle::Ack)));
+    let mut refused = part(0, Some((got[0].clone(), Acknowledgement::Ack)));
     refused.record = Some(record("t0", State::Failure, mark(9, 9)));
     let Some(settled) = settle(&f, &*consumer, vec![refused]).await else { return };
     settled.expect("could not settle");
@@ -94,9 +94,9 @@ pub async fn a_message_that_goes_nowhere_stops_everything(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 2)).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 2).await);
-    let mut bad = part(1, Some((got[1].clone(), Settle::Ack)));
+    let mut bad = part(1, Some((got[1].clone(), Acknowledgement::Ack)));
     bad.publish.push(through("missing", "key", "bad"));
-    let batch = vec![part(0, Some((got[0].clone(), Settle::Ack))), bad];
+    let batch = vec![part(0, Some((got[0].clone(), Acknowledgement::Ack))), bad];
     let Some(settled) = settle(&f, &*consumer, batch).await else { return };
     let error = settled.expect_err("a message went nowhere");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
@@ -118,7 +118,7 @@ pub async fn a_settlement_wakes_who_waits(f: Fixture) {
     }
     let mut follow = f.consumer(&["next"]).await;
     let watch = f.backend.watch(vec!["t0".into()]).await.expect("could not watch");
-    let mut batch = vec![part(0, Some((got[0].clone(), Settle::Ack)))];
+    let mut batch = vec![part(0, Some((got[0].clone(), Acknowledgement::Ack)))];
     batch[0].publish.push(to("next", "later").at(Some(f.after(f.tick()))));
     let work = settle(&f, &*consumer, batch);
     let ((woken, seen), settled) = join(join(take(&mut follow, 2), watch.collect::<Vec<_>>()), work).await;

@@ -70,7 +70,7 @@ async fn done_at(backend: &SharedBackend, part: ChordPart) -> ChordProgress {
 }
 
 async fn end(f: &Fixture, group: &str, claimant: &str, end: ChordEnd) -> bool {
-    f.backend.chords().expect("there are chords").discard(group, claimant, end).await.expect("could not end the chord")
+    f.backend.chords().expect("there are chords").end(group, claimant, end).await.expect("could not end the chord")
 }
 
 /// How far a chord is: parts that ended, parts in all.

@@ -7,11 +7,11 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{Extended, GroupDocument, ResultDocument, ResultTuple};
 use apium_protocol::result::state::State;
 
-use crate::backend::backend::{ResultRecord, RunMark, Stored, may_replace};
+use crate::backend::backend::{ResultRecord, RunVersion, StoreResult, may_replace};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{document, mark, record, state_of};
 
-async fn store(f: &Fixture, records: Vec<ResultRecord>) -> Vec<Stored> {
+async fn store(f: &Fixture, records: Vec<ResultRecord>) -> Vec<StoreResult> {
     let count = records.len();
     let stored = f.backend.store(records).await.expect("could not store");
     assert_eq!(stored.len(), count, "one answer for each record");
@@ -97,7 +97,7 @@ pub async fn odd_ids_are_kept_apart(f: Fixture) {
 pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
     let states = ["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED"].map(State::from);
     let marks = [None, mark(0, 1), mark(0, 2), mark(1, 1), mark(1, u64::MAX)];
-    let writes: Vec<(&State, Option<RunMark>)> =
+    let writes: Vec<(&State, Option<RunVersion>)> =
         states.iter().flat_map(|state| marks.iter().map(move |mark| (state, *mark))).collect();
     let mut pairs = Vec::new();
     for old in &writes {
@@ -105,20 +105,20 @@ pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
             pairs.push((format!("pair-{}", pairs.len()), *old, *new));
         }
     }
-    let record = |id: &str, (state, run): (&State, Option<RunMark>), result: &str| ResultRecord {
+    let record = |id: &str, (state, run): (&State, Option<RunVersion>), result: &str| ResultRecord {
         document: document(id, state.clone(), result),
         run,
         ttl: None,
     };
     let first = store(&f, pairs.iter().map(|(id, old, _)| record(id, *old, "old")).collect()).await;
-    assert!(first.iter().all(|stored| *stored == Stored::Written));
+    assert!(first.iter().all(|stored| *stored == StoreResult::Written));
     let second = store(&f, pairs.iter().map(|(id, _, new)| record(id, *new, "new")).collect()).await;
     let ids: Vec<TaskId> = pairs.iter().map(|(id, ..)| TaskId::from(id.as_str())).collect();
     let found = f.backend.fetch(&ids).await.expect("could not fetch");
     for (((id, old, new), stored), found) in pairs.iter().zip(second).zip(found) {
         let (wanted, document) = match may_replace(*old, *new) {
-            true => (Stored::Written, document(id, new.0.clone(), "new")),
-            false => (Stored::Kept, document(id, old.0.clone(), "old")),
+            true => (StoreResult::Written, document(id, new.0.clone(), "new")),
+            false => (StoreResult::Refused, document(id, old.0.clone(), "old")),
         };
         assert_eq!((stored, found), (wanted, Some(document)), "{old:?} then {new:?}");
     }
@@ -127,22 +127,22 @@ pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
 /// The run of the last write counts, over a whole history.
 pub async fn the_run_of_the_last_write_counts(f: Fixture) {
     let history = [
-        (State::Started, mark(0, 1), Stored::Written),
-        (State::Retry, mark(0, 1), Stored::Written),
-        (State::Started, mark(1, 2), Stored::Written),
-        (State::Retry, mark(0, 1), Stored::Kept),
-        (State::Failure, mark(1, 2), Stored::Written),
-        (State::Started, mark(1, 2), Stored::Kept),
-        (State::Started, mark(1, 3), Stored::Written),
-        (State::Success, mark(1, 3), Stored::Written),
-        (State::Started, mark(9, 9), Stored::Kept),
-        (State::Failure, mark(9, 9), Stored::Kept),
+        (State::Started, mark(0, 1), StoreResult::Written),
+        (State::Retry, mark(0, 1), StoreResult::Written),
+        (State::Started, mark(1, 2), StoreResult::Written),
+        (State::Retry, mark(0, 1), StoreResult::Refused),
+        (State::Failure, mark(1, 2), StoreResult::Written),
+        (State::Started, mark(1, 2), StoreResult::Refused),
+        (State::Started, mark(1, 3), StoreResult::Written),
+        (State::Success, mark(1, 3), StoreResult::Written),
+        (State::Started, mark(9, 9), StoreResult::Refused),
+        (State::Failure, mark(9, 9), StoreResult::Refused),
     ];
     let mut last = None;
     for (state, run, wanted) in history {
         let stored = store(&f, vec![record("t", state.clone(), run)]).await;
         assert_eq!(stored, [wanted], "{state} of {run:?}");
-        last = if wanted == Stored::Written { Some(state) } else { last };
+        last = if wanted == StoreResult::Written { Some(state) } else { last };
         assert_eq!(state_of(&f, "t").await, last);
     }
 }
@@ -154,7 +154,7 @@ pub async fn a_batch_is_written_in_order(f: Fixture) {
         record("t", State::Success, mark(0, 1)),
         record("t", State::Failure, mark(0, 1)),
     ];
-    assert_eq!(store(&f, batch).await, [Stored::Written, Stored::Written, Stored::Kept]);
+    assert_eq!(store(&f, batch).await, [StoreResult::Written, StoreResult::Written, StoreResult::Refused]);
     assert_eq!(state_of(&f, "t").await, Some(State::Success));
 }
 
@@ -168,7 +168,11 @@ pub async fn results_live_for_their_time(f: Fixture) {
     f.pass(f.tick() + f.tick()).await;
     assert_eq!(state_of(&f, "t").await, None);
     assert_eq!(state_of(&f, "ever").await, Some(State::Success));
-    assert_eq!(store(&f, vec![record("t", State::Started, None)]).await, [Stored::Written], "a result past its time");
+    assert_eq!(
+        store(&f, vec![record("t", State::Started, None)]).await,
+        [StoreResult::Written],
+        "a result past its time"
+    );
 }
 
 /// Purging leaves what still has time, and purges nothing twice.
@@ -189,7 +193,7 @@ pub async fn forget_deletes(f: Fixture) {
     let ids = vec![TaskId::from("a"), TaskId::from("missing")];
     f.backend.forget(ids).await.expect("could not forget");
     assert_eq!((state_of(&f, "a").await, state_of(&f, "b").await), (None, Some(State::Success)));
-    assert_eq!(store(&f, vec![record("a", State::Started, mark(0, 1))]).await, [Stored::Written]);
+    assert_eq!(store(&f, vec![record("a", State::Started, mark(0, 1))]).await, [StoreResult::Written]);
 }
 
 /// A saved group comes out as it went in, is replaced, deleted, and gone after its time.

@@ -19,17 +19,17 @@ pub async fn stats_count_everything(f: Fixture) {
     ack(&*consumer, &got[..1]).await;
     let mut wanted = vec![
         QueueStats { queue: "a".to_owned(), ready: 1, ..QueueStats::default() },
-        QueueStats { queue: "b".to_owned(), ready: 2, unacked: 2, parked: 0, consumers: 1 },
+        QueueStats { queue: "b".to_owned(), ready: 2, unacked: 2, delayed: 0, consumers: 1 },
         QueueStats { queue: "c".to_owned(), consumers: 1, ..QueueStats::default() },
     ];
     assert_eq!(admin.stats().await.expect("could not count"), wanted);
-    if f.broker.capabilities().parks_eta {
+    if f.broker.capabilities().delays {
         let eta = Some(f.after(f.tick()));
         f.broker.publish(vec![to("a", "parked").at(eta)]).await.expect("could not publish");
-        wanted[0].parked = 1;
+        wanted[0].delayed = 1;
         assert_eq!(admin.stats().await.expect("could not count"), wanted);
         f.pass(f.tick()).await;
-        assert_eq!((stats(&f, "a").await.ready, stats(&f, "a").await.parked), (2, 0));
+        assert_eq!((stats(&f, "a").await.ready, stats(&f, "a").await.delayed), (2, 0));
     }
     consumer.close().await.expect("could not close");
     assert_eq!(stats(&f, "b").await, QueueStats { queue: "b".to_owned(), ready: 4, ..QueueStats::default() });
@@ -60,7 +60,7 @@ pub async fn purge_leaves_what_is_delivered(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 5)).await;
     send(&f.broker, "other", &["stays"]).await;
     let mut purged = 3;
-    if f.broker.capabilities().parks_eta {
+    if f.broker.capabilities().delays {
         let eta = Some(f.after(f.tick()));
         f.broker.publish(vec![to("q", "parked").at(eta)]).await.expect("could not publish");
         purged += 1;

@@ -103,7 +103,7 @@ pub async fn what_comes_while_a_consumer_rests_is_for_others(f: Fixture) {
     assert!(soon_pending(&mut resting).await, "a delivery from nowhere");
     send(&f.broker, "q", &["first"]).await;
     let held = take(&mut resting, 1).await;
-    resting.rest().await.expect("could not rest");
+    resting.pause().await.expect("could not rest");
     let batch = vec![with_priority("q", "nine", 9), with_priority("q", "zero", 0), with_priority("r", "five", 5)];
     f.broker.publish(batch).await.expect("could not publish");
     let mut other = f.consumer(&["q", "r"]).await;

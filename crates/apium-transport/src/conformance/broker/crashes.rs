@@ -13,7 +13,7 @@ async fn limited(f: &Fixture, max_crashes: u32) -> Box<dyn Consumer> {
 async fn crash(f: &Fixture, max_crashes: u32) {
     let mut consumer = limited(f, max_crashes).await;
     let got = take(&mut consumer, 1).await;
-    consumer.acker().begin(&receipts(&got)).await.expect("could not begin");
+    consumer.acker().mark_started(&receipts(&got)).await.expect("could not begin");
     f.kill(consumer).await;
 }
 
@@ -51,7 +51,7 @@ pub async fn only_begun_runs_count(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 3)).await;
     let mut consumer = limited(&f, 1).await;
     let got = take(&mut consumer, 3).await;
-    consumer.acker().begin(&receipts(&got)[1..2]).await.expect("could not begin");
+    consumer.acker().mark_started(&receipts(&got)[1..2]).await.expect("could not begin");
     f.kill(consumer).await;
     let mut consumer = limited(&f, 1).await;
     assert_eq!(names(&take(&mut consumer, 2).await), ["m0", "m2"]);
@@ -64,7 +64,7 @@ pub async fn closing_is_no_crash(f: Fixture) {
     for _ in 0..3 {
         let mut consumer = limited(&f, 1).await;
         let got = take(&mut consumer, 1).await;
-        consumer.acker().begin(&receipts(&got)).await.expect("could not begin");
+        consumer.acker().mark_started(&receipts(&got)).await.expect("could not begin");
         consumer.close().await.expect("could not close");
     }
     let mut consumer = limited(&f, 1).await;
@@ -87,8 +87,8 @@ pub async fn beginning_twice_counts_once(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = limited(&f, 2).await;
     let got = receipts(&take(&mut consumer, 1).await);
-    consumer.acker().begin(&got).await.expect("could not begin");
-    consumer.acker().begin(&got).await.expect("could not begin twice");
+    consumer.acker().mark_started(&got).await.expect("could not begin");
+    consumer.acker().mark_started(&got).await.expect("could not begin twice");
     f.kill(consumer).await;
     let mut consumer = limited(&f, 2).await;
     assert_eq!(names(&take(&mut consumer, 1).await), ["m"]);

@@ -1,7 +1,7 @@
 //! The dead set (P12).
 
 use crate::broker::consumer::{Content, Disposition};
-use crate::broker::dead_set::{DeadReason, DeadSet, Kept};
+use crate::broker::dead_set::{DeadReason, DeadSet, NewDeadLetter};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
     ack, assert_counts, content, join, message, names, next, nothing_else, numbered, reason, receipts, reject, send,
@@ -43,8 +43,8 @@ pub async fn a_letter_says_everything(f: Fixture) {
 pub async fn what_was_acked_can_be_kept(f: Fixture) {
     let Some(dead) = f.broker.dead() else { return };
     let reason = DeadReason { code: "arguments", text: "does not fit".to_owned() };
-    let kept = Kept { queue: "q".into(), message: message("m0"), reason };
-    dead.keep(vec![kept]).await.expect("could not keep");
+    let kept = NewDeadLetter { queue: "q".into(), message: message("m0"), reason };
+    dead.add(vec![kept]).await.expect("could not keep");
     let letters = dead.list(0, 10).await.expect("could not list");
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].code.as_str(), letters[0].reason.as_str()), ("arguments", "does not fit"));

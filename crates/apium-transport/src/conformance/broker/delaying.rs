@@ -11,7 +11,7 @@ async fn park(f: &Fixture, name: &str, after: Duration) {
 
 /// An eta is never early, also not by a millisecond, and is due at its instant.
 pub async fn an_eta_is_never_early(f: Fixture) {
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     let mut consumer = f.consumer(&["q"]).await;
@@ -32,7 +32,7 @@ pub async fn an_eta_is_never_early(f: Fixture) {
 
 /// A consumer that waits is woken when the eta comes.
 pub async fn a_due_eta_wakes_who_waits(f: Fixture) {
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     park(&f, "m", f.tick()).await;
@@ -47,7 +47,7 @@ pub async fn a_due_eta_wakes_who_waits(f: Fixture) {
 
 /// An eta that is published while a consumer waits for a later one wakes it in time.
 pub async fn an_earlier_eta_is_noticed(f: Fixture) {
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     park(&f, "late", f.tick() * 1000).await;
@@ -65,7 +65,7 @@ pub async fn an_earlier_eta_is_noticed(f: Fixture) {
 
 /// Etas come in the order of their instants.
 pub async fn etas_come_in_their_order(f: Fixture) {
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     for (name, part) in [("third", 3), ("first", 1), ("fourth", 4), ("second", 2)] {
@@ -86,7 +86,7 @@ pub async fn a_past_eta_is_ready(f: Fixture) {
 
 /// Parked messages take no room of any prefetch and hold up nothing.
 pub async fn parked_messages_hold_up_nothing(f: Fixture) {
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     let due = Some(f.after(f.tick() * 100));
@@ -104,7 +104,7 @@ pub async fn parked_messages_hold_up_nothing(f: Fixture) {
 
 /// A parked message of a consumer that is gone is nobody's: it comes to whoever is there when it is due.
 pub async fn an_eta_survives_its_consumer(f: Fixture) {
-    if !f.broker.capabilities().parks_eta {
+    if !f.broker.capabilities().delays {
         return;
     }
     let consumer = f.consumer(&["q"]).await;

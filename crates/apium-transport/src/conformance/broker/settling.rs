@@ -68,7 +68,7 @@ pub async fn park_brings_it_later(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 1).await;
-    reject(&*consumer, &got, &Disposition::Park(f.after(f.tick()))).await;
+    reject(&*consumer, &got, &Disposition::Delay(f.after(f.tick()))).await;
     assert_counts(&f, "q", (0, 0, 1)).await;
     nothing_else(&f.broker, "q", &mut consumer).await;
     f.pass(f.tick()).await;
@@ -83,7 +83,7 @@ pub async fn park_until_a_past_time_brings_it_at_once(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 1).await;
-    reject(&*consumer, &got, &Disposition::Park(Fixture::start())).await;
+    reject(&*consumer, &got, &Disposition::Delay(Fixture::start())).await;
     assert_eq!(names(&take(&mut consumer, 1).await), ["m"]);
 }
 
@@ -92,7 +92,7 @@ pub async fn one_batch_may_mix_dispositions(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 4)).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 4).await);
-    let how = [Disposition::Requeue, Disposition::Discard, reason("why"), Disposition::Park(f.after(f.tick()))];
+    let how = [Disposition::Requeue, Disposition::Discard, reason("why"), Disposition::Delay(f.after(f.tick()))];
     let batch = got.into_iter().zip(how).collect();
     consumer.acker().reject(batch).await.expect("could not reject");
     assert_counts(&f, "q", (1, 0, 1)).await;
@@ -129,7 +129,7 @@ pub async fn an_old_fence_settles_nothing(f: Fixture) {
     assert_lost(acker.ack(receipts(&old)).await, &receipts(&old));
     let stale = vec![(old[0].receipt.clone(), Disposition::Discard)];
     assert_lost(acker.reject(stale).await, &receipts(&old));
-    assert_lost(acker.begin(&receipts(&old)).await, &receipts(&old));
+    assert_lost(acker.mark_started(&receipts(&old)).await, &receipts(&old));
     assert_counts(&f, "q", (0, 1, 0)).await;
     ack(&*consumer, &new).await;
 }

@@ -8,7 +8,7 @@ use crate::memory::store::queue::Entry;
 
 /// What is done after the lock was given up.
 #[derive(Debug, Default)]
-pub(crate) struct Later {
+pub(crate) struct AfterUnlock {
     pub(crate) wakes: Vec<Arc<Notify>>,
     /// Kept to be dropped outside.
     pub(crate) dropped: Vec<Entry>,
@@ -16,7 +16,7 @@ pub(crate) struct Later {
     pub(crate) wakers: Vec<std::task::Waker>,
 }
 
-impl Later {
+impl AfterUnlock {
     /// Wakes whom it says. Call it without the lock.
     pub(crate) fn run(self) {
         for wake in self.wakes {

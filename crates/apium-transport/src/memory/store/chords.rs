@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FIRED_FOR};
 use crate::backend::chord_results;
-use crate::backend::chord_results::Counted;
+use crate::backend::chord_results::CountedPart;
 use crate::error::Result;
 use crate::memory::store::expiry::{after, is_alive};
 
@@ -29,7 +29,7 @@ pub(crate) struct Chords {
 struct Chord {
     head: Head,
     /// By place in the header, those without one last; then in the order in which they came.
-    parts: BTreeMap<(i64, usize), Counted>,
+    parts: BTreeMap<(i64, usize), CountedPart>,
     /// A header may hold one task at several places.
     seen: HashSet<(TaskId, i64)>,
 }
@@ -37,7 +37,7 @@ struct Chord {
 /// What is known of a chord beside its parts.
 #[derive(Debug, Clone, Default)]
 struct Head {
-    stage: Stage,
+    stage: ChordPhase,
     /// `None` until it is opened.
     size: Option<u64>,
     growth: u64,
@@ -48,7 +48,7 @@ struct Head {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stage {
+enum ChordPhase {
     #[default]
     Counting,
     /// The body was sent.
@@ -90,7 +90,7 @@ impl Head {
 
 impl Chord {
     fn count(&self) -> Option<ChordCount> {
-        let size = self.head.size.filter(|_| self.head.stage == Stage::Counting)? + self.head.growth;
+        let size = self.head.size.filter(|_| self.head.stage == ChordPhase::Counting)? + self.head.growth;
         Some(ChordCount { done: self.parts.len() as u64, size })
     }
 }
@@ -124,7 +124,7 @@ impl Chords {
     /// Begins to count.
     pub(crate) fn open(&mut self, header: ChordHeader, now: Timestamp, changes: &mut Changes) {
         let head = &mut self.chord(&header.group, now, changes).head;
-        if head.stage != Stage::Counting {
+        if head.stage != ChordPhase::Counting {
             return;
         }
         head.size = Some(header.size);
@@ -142,15 +142,15 @@ impl Chords {
     ) -> Result<ChordProgress> {
         let chord = self.chord(&part.group, now, changes);
         match chord.head.stage {
-            Stage::Fired => return Ok(ChordProgress::Fired),
-            Stage::Failed => return Ok(ChordProgress::Waiting),
-            Stage::Counting => {}
+            ChordPhase::Fired => return Ok(ChordProgress::Fired),
+            ChordPhase::Failed => return Ok(ChordProgress::Waiting),
+            ChordPhase::Counting => {}
         }
         let place = place(part.group_index);
         if chord.seen.insert((part.task_id.clone(), place)) {
             let (task_id, state, result) = (part.task_id.clone(), part.state.clone(), part.result.clone());
             let key = (place, chord.parts.len());
-            chord.parts.insert(key, Counted { task_id, state, result });
+            chord.parts.insert(key, CountedPart { task_id, state, result });
             changes.0.push(Before::NoPart(part.group.clone(), key));
         }
         if let Some(ttl) = part.ttl {
@@ -171,7 +171,7 @@ impl Chords {
     /// More parts are to come.
     pub(crate) fn grow(&mut self, group: &str, by: u64, ttl: Option<Duration>, now: Timestamp) {
         let head = &mut self.chord(group, now, &mut Changes::default()).head;
-        if head.stage == Stage::Fired {
+        if head.stage == ChordPhase::Fired {
             return;
         }
         head.growth = head.growth.saturating_add(by);
@@ -197,21 +197,21 @@ impl Chords {
         let chord = self.by_group.get(group).filter(|chord| chord.head.is_alive(now));
         let claimed = chord.is_some_and(|chord| chord.head.claimant(now) == Some(claimant));
         if claimed {
-            self.finish(group, end, now, changes);
+            self.end_now(group, end, now, changes);
         }
         claimed
     }
 
     /// Ends a chord whose claim was just taken.
-    pub(crate) fn finish(&mut self, group: &str, end: ChordEnd, now: Timestamp, changes: &mut Changes) {
+    pub(crate) fn end_now(&mut self, group: &str, end: ChordEnd, now: Timestamp, changes: &mut Changes) {
         let Some(chord) = self.by_group.get_mut(group) else { return };
         match end {
             ChordEnd::Failed => {
                 changes.0.push(Before::Head(group.to_owned(), chord.head.clone()));
-                chord.head.stage = Stage::Failed;
+                chord.head.stage = ChordPhase::Failed;
             }
             ChordEnd::Fired => {
-                let fired = Head { stage: Stage::Fired, expires: Some(after(now, FIRED_FOR)), ..Head::default() };
+                let fired = Head { stage: ChordPhase::Fired, expires: Some(after(now, FIRED_FOR)), ..Head::default() };
                 let old = std::mem::replace(chord, Chord { head: fired, ..Chord::default() });
                 changes.0.push(Before::Whole(group.to_owned(), old));
             }

@@ -12,7 +12,7 @@ use crate::memory::store::queue::Entry;
 
 /// A consumer's place in the store.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConsumerState {
     pub(crate) node: String,
     pub(crate) queues: Vec<Arc<str>>,
     /// Whose turn among `queues` it is.
@@ -20,7 +20,7 @@ pub(crate) struct Seat {
     /// 0 is unlimited.
     pub(crate) prefetch: usize,
     pub(crate) max_crashes: u32,
-    pub(crate) held: HashMap<u64, Held, BuildHasherDefault<NumberHasher>>,
+    pub(crate) in_flight: HashMap<u64, InFlight, BuildHasherDefault<NumberHasher>>,
     /// Whether it waits for a wake that nobody promised yet.
     pub(crate) waiting: bool,
     pub(crate) wake: Arc<Notify>,
@@ -30,13 +30,13 @@ pub(crate) struct Seat {
 
 /// A delivery that is not settled.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct InFlight {
     pub(crate) entry: Entry,
     /// Whether a run of it began (P4).
-    pub(crate) begun: bool,
+    pub(crate) started: bool,
 }
 
-impl Seat {
+impl ConsumerState {
     pub(crate) fn new(spec: &ConsumeSpec, queues: Vec<Arc<str>>, closed: Arc<AtomicBool>) -> Self {
         Self {
             node: spec.node.clone(),
@@ -44,7 +44,7 @@ impl Seat {
             turn: 0,
             prefetch: spec.prefetch,
             max_crashes: spec.max_crashes,
-            held: HashMap::default(),
+            in_flight: HashMap::default(),
             waiting: false,
             wake: Arc::new(Notify::new()),
             closed,
@@ -52,10 +52,10 @@ impl Seat {
     }
 
     /// How many more deliveries it may hold.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn free_prefetch(&self) -> usize {
         match self.prefetch {
             0 => usize::MAX,
-            prefetch => prefetch.saturating_sub(self.held.len()),
+            prefetch => prefetch.saturating_sub(self.in_flight.len()),
         }
     }
 

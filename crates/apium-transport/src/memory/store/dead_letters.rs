@@ -7,63 +7,63 @@ use jiff::Timestamp;
 
 use crate::broker::consumer::Content;
 use crate::broker::dead_set::{DeadLetter, DeadReason};
-use crate::memory::store::queue::{Entry, Letter};
+use crate::memory::store::queue::{Entry, StoredMessage};
 
 /// The dead messages by key.
 #[derive(Debug, Default)]
-pub(crate) struct Graveyard {
-    pub(crate) letters: BTreeMap<u64, Dead>,
+pub(crate) struct DeadLetters {
+    pub(crate) messages: BTreeMap<u64, StoredDeadLetter>,
     last: u64,
 }
 
 /// A dead message.
 #[derive(Debug)]
-pub(crate) struct Dead {
+pub(crate) struct StoredDeadLetter {
     reason: DeadReason,
     at: Timestamp,
     pub(crate) entry: Entry,
 }
 
 /// What a listing shows, copied under the lock and made into a letter outside.
-pub(crate) struct Found {
+pub(crate) struct FoundDeadLetter {
     key: u64,
     reason: DeadReason,
     at: Timestamp,
     queue: Arc<str>,
-    letter: Arc<Letter>,
+    message: Arc<StoredMessage>,
 }
 
-impl Graveyard {
+impl DeadLetters {
     /// Keeps a message that could not be handled.
-    pub(crate) fn bury(&mut self, entry: Entry, reason: DeadReason, at: Timestamp) {
+    pub(crate) fn add(&mut self, entry: Entry, reason: DeadReason, at: Timestamp) {
         self.last += 1;
-        self.letters.insert(self.last, Dead { reason, at, entry });
+        self.messages.insert(self.last, StoredDeadLetter { reason, at, entry });
     }
 
     /// Keeps a message whose runs killed their worker too often.
-    pub(crate) fn bury_crashed(&mut self, entry: Entry, at: Timestamp) {
+    pub(crate) fn add_crash_loop(&mut self, entry: Entry, at: Timestamp) {
         let text = format!(
             "its worker died during {} of its runs, which is as many as worker_max_crashes allows",
             entry.crashes
         );
-        self.bury(entry, DeadReason { code: "crash-loop", text }, at);
+        self.add(entry, DeadReason { code: "crash-loop", text }, at);
     }
 
     /// Copies what a listing shows.
-    pub(crate) fn find(&self, key: u64, dead: &Dead) -> Found {
-        Found {
+    pub(crate) fn find(&self, key: u64, dead: &StoredDeadLetter) -> FoundDeadLetter {
+        FoundDeadLetter {
             key,
             reason: dead.reason.clone(),
             at: dead.at,
             queue: dead.entry.queue.clone(),
-            letter: dead.entry.letter.clone(),
+            message: dead.entry.message.clone(),
         }
     }
 }
 
-impl From<Found> for DeadLetter {
-    fn from(found: Found) -> Self {
-        let (message, raw) = match &found.letter.content {
+impl From<FoundDeadLetter> for DeadLetter {
+    fn from(found: FoundDeadLetter) -> Self {
+        let (message, raw) = match &found.message.content {
             Content::Message(message) => (Some(message.clone()), None),
             Content::Unreadable { raw, .. } => (None, Some(raw.clone())),
         };

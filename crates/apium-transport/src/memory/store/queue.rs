@@ -10,7 +10,7 @@ use crate::broker::consumer::Content;
 
 /// What was published, shared by all queues it was routed to.
 #[derive(Debug)]
-pub(crate) struct Letter {
+pub(crate) struct StoredMessage {
     pub(crate) exchange: Arc<str>,
     pub(crate) routing_key: Arc<str>,
     pub(crate) content: Content,
@@ -31,7 +31,7 @@ pub(crate) struct Entry {
     /// Runs that began and whose consumer died.
     pub(crate) crashes: u32,
     pub(crate) queue: Arc<str>,
-    pub(crate) letter: Arc<Letter>,
+    pub(crate) message: Arc<StoredMessage>,
 }
 
 /// The ready messages of one priority, by `order`.
@@ -43,43 +43,43 @@ struct Lane {
 
 /// A message that waits for its time; the heap's greatest is the one that is due first.
 #[derive(Debug)]
-struct Parked {
+struct DelayedEntry {
     due: Timestamp,
     entry: Entry,
 }
 
-impl Parked {
+impl DelayedEntry {
     fn rank(&self) -> (Timestamp, u64) {
         (self.due, self.entry.order)
     }
 }
 
-impl Ord for Parked {
+impl Ord for DelayedEntry {
     fn cmp(&self, other: &Self) -> Ordering {
         other.rank().cmp(&self.rank())
     }
 }
 
-impl PartialOrd for Parked {
+impl PartialOrd for DelayedEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Parked {
+impl PartialEq for DelayedEntry {
     fn eq(&self, other: &Self) -> bool {
         self.rank() == other.rank()
     }
 }
 
-impl Eq for Parked {}
+impl Eq for DelayedEntry {}
 
 /// A queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Largest priority first. Lanes are few and stay once made.
     lanes: Vec<Lane>,
-    parked: BinaryHeap<Parked>,
+    parked: BinaryHeap<DelayedEntry>,
     ready: usize,
     /// The largest priority told apart, where declared.
     pub(crate) max_priority: Option<u8>,
@@ -130,16 +130,16 @@ impl Queue {
     }
 
     /// Keeps a message back until `due`. Says whether it is due before all the others.
-    pub(crate) fn park(&mut self, due: Timestamp, entry: Entry) -> bool {
+    pub(crate) fn delay(&mut self, due: Timestamp, entry: Entry) -> bool {
         let first = self.earliest().is_none_or(|earliest| due < earliest);
-        self.parked.push(Parked { due, entry });
+        self.parked.push(DelayedEntry { due, entry });
         first
     }
 
     /// Makes ready what is due at `now`, behind what is ready already. `next` counts places.
-    pub(crate) fn ripen(&mut self, now: Timestamp, next: &mut u64) {
+    pub(crate) fn promote_due(&mut self, now: Timestamp, next: &mut u64) {
         while self.earliest().is_some_and(|due| due <= now) {
-            let Some(Parked { mut entry, .. }) = self.parked.pop() else { return };
+            let Some(DelayedEntry { mut entry, .. }) = self.parked.pop() else { return };
             entry.order = *next;
             *next += 1;
             self.push(entry);

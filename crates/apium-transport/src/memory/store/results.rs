@@ -8,8 +8,8 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use jiff::Timestamp;
 
-use crate::backend::backend::{ResultRecord, RunMark, Stored, may_replace};
-use crate::memory::store::after_unlock::Later;
+use crate::backend::backend::{ResultRecord, RunVersion, StoreResult, may_replace};
+use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::expiry::{after, is_alive};
 
 /// How many states a watcher that does not look may fall behind before the oldest that are not ready are left out.
@@ -34,7 +34,7 @@ pub(crate) struct Results {
 #[derive(Debug)]
 struct Row {
     document: Arc<ResultDocument>,
-    run: Option<RunMark>,
+    run: Option<RunVersion>,
     expires: Option<Timestamp>,
 }
 
@@ -66,27 +66,32 @@ pub(crate) enum News {
 
 impl Results {
     /// Writes a record under the overwrite rule and tells who watches.
-    pub(crate) fn store(&mut self, record: ResultRecord, now: Timestamp, later: &mut Later) -> Stored {
+    pub(crate) fn store(
+        &mut self,
+        record: ResultRecord,
+        now: Timestamp,
+        after_unlock: &mut AfterUnlock,
+    ) -> StoreResult {
         let ResultRecord { document, run, ttl } = record;
         if let Some(old) = self.rows.get(&document.task_id)
             && is_alive(old.expires, now)
             && !may_replace((&old.document.state, old.run), (&document.state, run))
         {
-            return Stored::Kept;
+            return StoreResult::Refused;
         }
         let expires = ttl.map(|ttl| after(now, ttl));
         let document = Arc::new(document);
-        self.tell(&document, later);
+        self.notify_watchers(&document, after_unlock);
         self.rows.insert(document.task_id.clone(), Row { document, run, expires });
         if self.rows.len() >= self.purge_at.max(FIRST_PURGE) {
             self.purge_expired(now);
             // The next look is as far away as there are rows, so that looking costs each write a constant.
             self.purge_at = self.rows.len() * 2;
         }
-        Stored::Written
+        StoreResult::Written
     }
 
-    fn tell(&mut self, document: &Arc<ResultDocument>, later: &mut Later) {
+    fn notify_watchers(&mut self, document: &Arc<ResultDocument>, after_unlock: &mut AfterUnlock) {
         if self.watched.is_empty() {
             return;
         }
@@ -104,7 +109,7 @@ impl Results {
                 watch.news.remove(oldest);
             }
             watch.news.push_back(document.clone());
-            later.wakers.extend(watch.waker.take());
+            after_unlock.wakers.extend(watch.waker.take());
         }
     }
 
@@ -173,8 +178,8 @@ impl Results {
     }
 
     /// Has every watch look again.
-    pub(crate) fn wake_all(&mut self, later: &mut Later) {
-        later.wakers.extend(self.watches.values_mut().filter_map(|watch| watch.waker.take()));
+    pub(crate) fn wake_all(&mut self, after_unlock: &mut AfterUnlock) {
+        after_unlock.wakers.extend(self.watches.values_mut().filter_map(|watch| watch.waker.take()));
     }
 
     /// Ends a watch.
@@ -202,12 +207,12 @@ mod tests {
 
     #[test]
     fn what_is_past_its_time_does_not_pile_up() {
-        let (mut results, mut later) = (Results::default(), Later::default());
+        let (mut results, mut after_unlock) = (Results::default(), AfterUnlock::default());
         for second in 0..100_000 {
             let now = Timestamp::from_second(second).unwrap();
             let mut record = record(&second.to_string(), State::Success);
             record.ttl = Some(std::time::Duration::from_secs(100));
-            results.store(record, now, &mut later);
+            results.store(record, now, &mut after_unlock);
             assert!(results.rows.len() <= FIRST_PURGE);
         }
     }
@@ -238,14 +243,14 @@ mod tests {
 
     #[test]
     fn a_watcher_that_does_not_look_holds_a_bounded_number_of_states() {
-        let (mut results, mut later) = (Results::default(), Later::default());
+        let (mut results, mut after_unlock) = (Results::default(), AfterUnlock::default());
         let now = Timestamp::UNIX_EPOCH;
         let watch = results.watch(vec![TaskId::from("done"), TaskId::from("busy")], now);
-        results.store(record("done", State::Success), now, &mut later);
+        results.store(record("done", State::Success), now, &mut after_unlock);
         for n in 0..LAG * 2 {
-            results.store(record("busy", State::Custom(n.to_string().into())), now, &mut later);
+            results.store(record("busy", State::Custom(n.to_string().into())), now, &mut after_unlock);
         }
-        results.store(record("busy", State::Failure), now, &mut later);
+        results.store(record("busy", State::Failure), now, &mut after_unlock);
         let seen = drain(&mut results, watch);
         assert_eq!(seen.len(), LAG);
         assert_eq!(seen[0], State::Success, "a ready state is never left out");
@@ -256,11 +261,11 @@ mod tests {
 
     #[test]
     fn an_ended_watch_leaves_nothing_behind() {
-        let (mut results, mut later) = (Results::default(), Later::default());
+        let (mut results, mut after_unlock) = (Results::default(), AfterUnlock::default());
         let now = Timestamp::UNIX_EPOCH;
         let ids = || vec![TaskId::from("a"), TaskId::from("b"), TaskId::from("b")];
         let (first, second) = (results.watch(ids(), now), results.watch(ids(), now));
-        results.store(record("a", State::Success), now, &mut later);
+        results.store(record("a", State::Success), now, &mut after_unlock);
         results.unwatch(first);
         assert_eq!(results.watched.len(), 1);
         assert_eq!(drain(&mut results, second), [State::Success]);

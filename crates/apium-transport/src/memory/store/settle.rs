@@ -9,122 +9,128 @@ use jiff::Timestamp;
 
 use crate::backend::backend::ResultRecord;
 use crate::backend::chord::{ChordEnd, ChordProgress};
-use crate::broker::consumer::{Receipt, Settle, Settlement};
-use crate::broker::follow_ups::{PartEnd, Sequel};
+use crate::broker::consumer::{Acknowledgement, Receipt, Settlement};
+use crate::broker::follow_ups::{EndedPart, FollowUps};
 use crate::error::Result;
-use crate::memory::store::after_unlock::Later;
+use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::chords::Changes;
-use crate::memory::store::namespace::{Posting, World};
+use crate::memory::store::namespace::{Namespace, RoutedMessage};
 
 /// A settlement, with its messages made before the lock is taken.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedSettlement {
     record: Option<ResultRecord>,
     /// Those of its sequel.
     records: Vec<ResultRecord>,
-    postings: Vec<Posting>,
-    delivery: Option<(Receipt, Settle)>,
-    sequel: Option<Box<Sequel>>,
+    routed: Vec<RoutedMessage>,
+    delivery: Option<(Receipt, Acknowledgement)>,
+    follow_ups: Option<Box<FollowUps>>,
 }
 
-impl From<Settlement> for Prepared {
+impl From<Settlement> for PreparedSettlement {
     fn from(settlement: Settlement) -> Self {
-        let Settlement { record, publish, delivery, mut sequel } = settlement;
+        let Settlement { record, publish, delivery, mut follow_ups } = settlement;
         let mut prepared = Self {
             record,
             records: Vec::new(),
-            postings: publish.into_iter().map(Posting::from).collect(),
+            routed: publish.into_iter().map(RoutedMessage::from).collect(),
             delivery,
-            sequel: None,
+            follow_ups: None,
         };
-        if let Some(sequel) = &mut sequel {
-            prepared.take(sequel);
+        if let Some(follow_ups) = &mut follow_ups {
+            prepared.take_from(follow_ups);
         }
-        prepared.sequel = sequel;
+        prepared.follow_ups = follow_ups;
         prepared
     }
 }
 
-impl Prepared {
+impl PreparedSettlement {
     /// Takes what is stored and published.
-    fn take(&mut self, sequel: &mut Sequel) {
-        self.records.append(&mut sequel.records);
-        self.postings.extend(std::mem::take(&mut sequel.publish).into_iter().map(Posting::from));
+    fn take_from(&mut self, follow_ups: &mut FollowUps) {
+        self.records.append(&mut follow_ups.records);
+        self.routed.extend(std::mem::take(&mut follow_ups.publish).into_iter().map(RoutedMessage::from));
     }
 }
 
 /// Settles for the seat `id`; names the lost receipts.
 pub(crate) fn settle(
-    world: &mut World,
+    namespace: &mut Namespace,
     id: u64,
-    batch: Vec<Prepared>,
+    batch: Vec<PreparedSettlement>,
     now: Timestamp,
-    later: &mut Later,
+    after_unlock: &mut AfterUnlock,
 ) -> Result<Vec<Receipt>> {
-    let (mut held, mut lost) = split(world, id, batch);
+    let (mut kept, mut lost) = split(namespace, id, batch);
     let mut changes = Changes::default();
     let mut ready = Ok(());
-    for prepared in held.iter_mut().filter(|prepared| prepared.sequel.is_some()) {
-        ready = ready.and_then(|()| follow(world, prepared, now, &mut changes));
+    for prepared in kept.iter_mut().filter(|prepared| prepared.follow_ups.is_some()) {
+        ready = ready.and_then(|()| follow(namespace, prepared, now, &mut changes));
     }
-    let ready = ready
-        .and_then(|()| world.check_routes(held.iter().flat_map(|prepared| &prepared.postings).map(Posting::route)));
+    let ready = ready.and_then(|()| {
+        namespace.check_routes(kept.iter().flat_map(|prepared| &prepared.routed).map(RoutedMessage::route))
+    });
     if let Err(error) = ready {
-        world.chords.undo(changes);
+        namespace.chords.undo(changes);
         return Err(error);
     }
-    for Prepared { record, records, postings, delivery, .. } in held {
+    for PreparedSettlement { record, records, routed, delivery, .. } in kept {
         // The same receipt may stand twice in one batch; the second time it is lost.
         if let Some((receipt, how)) = delivery
-            && !world.settle(id, &receipt, how, now, later)
+            && !namespace.settle(id, &receipt, how, now, after_unlock)
         {
             lost.push(receipt);
             continue;
         }
         for record in record.into_iter().chain(records) {
-            world.results.store(record, now, later);
+            namespace.results.store(record, now, after_unlock);
         }
         // The routes were checked under this same lock.
-        world.publish(postings, now, later)?;
+        namespace.publish(routed, now, after_unlock)?;
     }
     Ok(lost)
 }
 
 /// What the seat `id` holds, and the receipts of what it does not.
-fn split(world: &World, id: u64, batch: Vec<Prepared>) -> (Vec<Prepared>, Vec<Receipt>) {
-    let (mut held, mut lost): (Vec<Prepared>, _) = (Vec::with_capacity(batch.len()), Vec::new());
+fn split(namespace: &Namespace, id: u64, batch: Vec<PreparedSettlement>) -> (Vec<PreparedSettlement>, Vec<Receipt>) {
+    let (mut kept, mut lost): (Vec<PreparedSettlement>, _) = (Vec::with_capacity(batch.len()), Vec::new());
     for prepared in batch {
         let is_lost = |receipt: &Receipt| {
             // Parts are counted before anything is settled, so a second time must be seen here.
-            let twice = || held.iter().filter_map(|held| held.delivery.as_ref()).any(|(held, _)| held == receipt);
-            !world.holds(id, receipt) || (prepared.sequel.is_some() && twice())
+            let twice = || kept.iter().filter_map(|kept| kept.delivery.as_ref()).any(|(kept, _)| kept == receipt);
+            !namespace.has_in_flight(id, receipt) || (prepared.follow_ups.is_some() && twice())
         };
         match &prepared.delivery {
             Some((receipt, _)) if is_lost(receipt) => lost.push(receipt.clone()),
-            _ => held.push(prepared),
+            _ => kept.push(prepared),
         }
     }
-    (held, lost)
+    (kept, lost)
 }
 
 /// Opens chords and counts parts; what follows the last part of a chord becomes part of the settlement.
-fn follow(world: &mut World, prepared: &mut Prepared, now: Timestamp, changes: &mut Changes) -> Result<()> {
-    let mut next: VecDeque<Sequel> = prepared.sequel.take().into_iter().map(|sequel| *sequel).collect();
-    while let Some(mut sequel) = next.pop_front() {
-        prepared.take(&mut sequel);
-        for header in sequel.opens {
-            world.chords.open(header, now, changes);
+fn follow(
+    namespace: &mut Namespace,
+    prepared: &mut PreparedSettlement,
+    now: Timestamp,
+    changes: &mut Changes,
+) -> Result<()> {
+    let mut next: VecDeque<FollowUps> = prepared.follow_ups.take().into_iter().map(|follow_ups| *follow_ups).collect();
+    while let Some(mut follow_ups) = next.pop_front() {
+        prepared.take_from(&mut follow_ups);
+        for header in follow_ups.opens {
+            namespace.chords.open(header, now, changes);
         }
-        for end in sequel.parts {
-            let World { chords, results, .. } = &mut *world;
-            let Prepared { record, records, .. } = &*prepared;
+        for end in follow_ups.parts {
+            let Namespace { chords, results, .. } = &mut *namespace;
+            let PreparedSettlement { record, records, .. } = &*prepared;
             let stored = |id: &_| {
                 let own = records.iter().rev().chain(record).find(|record| record.document.task_id == *id);
                 own.map(|record| record.document.clone()).or_else(|| results.document(id, now))
             };
             let progress = chords.part_done(&end.part, now, changes, stored);
-            if let Some((rest, how)) = rest_of(world, &end, progress)? {
-                world.chords.finish(&end.part.group, how, now, changes);
+            if let Some((rest, how)) = rest_of(namespace, &end, progress)? {
+                namespace.chords.end_now(&end.part.group, how, now, changes);
                 next.push_back(rest);
             }
         }
@@ -133,17 +139,21 @@ fn follow(world: &mut World, prepared: &mut Prepared, now: Timestamp, changes: &
 }
 
 /// What follows a part; where it cannot be made or goes nowhere, what fails the chord.
-fn rest_of(world: &World, end: &PartEnd, progress: Result<ChordProgress>) -> Result<Option<(Sequel, ChordEnd)>> {
+fn rest_of(
+    namespace: &Namespace,
+    end: &EndedPart,
+    progress: Result<ChordProgress>,
+) -> Result<Option<(FollowUps, ChordEnd)>> {
     let progress = match progress {
         Ok(progress) => progress,
-        Err(error) => return end.failed_by("Join error", &error),
+        Err(error) => return end.fail_chord("Join error", &error),
     };
-    let rest = end.rest_of(progress).and_then(|rest| {
+    let rest = end.follow_ups_of(progress).and_then(|rest| {
         let messages = rest.iter().flat_map(|(rest, _)| &rest.publish);
-        world.check_routes(messages.map(|out| (&*out.exchange, &*out.routing_key)))?;
+        namespace.check_routes(messages.map(|out| (&*out.exchange, &*out.routing_key)))?;
         Ok(rest)
     });
-    rest.or_else(|error| end.failed_by("Callback error", &error))
+    rest.or_else(|error| end.fail_chord("Callback error", &error))
 }
 
 #[cfg(test)]
@@ -157,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::backend::chord::{ChordHeader, ChordPart, FailedPart};
-    use crate::broker::follow_ups::Rest;
+    use crate::broker::follow_ups::ChordContinuation;
     use crate::broker::outgoing::Outgoing;
 
     /// Panics at one or both of its ends.
@@ -165,16 +175,16 @@ mod tests {
         failed_too: bool,
     }
 
-    impl Rest for Panics {
-        fn complete(&self, _: Vec<Json>) -> Sequel {
+    impl ChordContinuation for Panics {
+        fn complete(&self, _: Vec<Json>) -> FollowUps {
             panic!("a serializer of the user's")
         }
 
-        fn failed(&self, part: FailedPart) -> Sequel {
+        fn failed(&self, part: FailedPart) -> FollowUps {
             assert!(!self.failed_too, "and another one");
             let publish = vec![Outgoing::to_queue("errbacks", Message::default())];
             assert!(part.exception.as_str().contains("ChordError"), "{}", part.exception.as_str());
-            Sequel { publish, ..Sequel::default() }
+            FollowUps { publish, ..FollowUps::default() }
         }
     }
 
@@ -189,30 +199,36 @@ mod tests {
             claimant: "w".to_owned(),
             claim: Duration::ZERO,
         };
-        let parts = vec![PartEnd { part, rest: Arc::new(Panics { failed_too }) }];
+        let parts = vec![EndedPart { part, continuation: Arc::new(Panics { failed_too }) }];
         let opens = vec![ChordHeader { group: "g".to_owned(), size: 1, structure: None, ttl: None }];
         let publish = vec![Outgoing::to_queue("next", Message::default())];
-        let sequel = Some(Box::new(Sequel { opens, parts, ..Sequel::default() }));
-        Settlement { publish, sequel, ..Settlement::default() }
+        let follow_ups = Some(Box::new(FollowUps { opens, parts, ..FollowUps::default() }));
+        Settlement { publish, follow_ups, ..Settlement::default() }
     }
 
-    fn ready(world: &World, queue: &str) -> usize {
-        world.queues.get(queue).map_or(0, |queue| queue.ready())
+    fn ready(namespace: &Namespace, queue: &str) -> usize {
+        namespace.queues.get(queue).map_or(0, |queue| queue.ready())
     }
 
     #[test]
     fn a_body_that_cannot_be_made_fails_its_chord() {
-        let (mut world, now) = (World::default(), Timestamp::UNIX_EPOCH);
-        let settle = |world: &mut World, failed_too| {
-            settle(world, 1, vec![Prepared::from(last_part(failed_too))], now, &mut Later::default())
+        let (mut namespace, now) = (Namespace::default(), Timestamp::UNIX_EPOCH);
+        let settle = |namespace: &mut Namespace, failed_too| {
+            settle(
+                namespace,
+                1,
+                vec![PreparedSettlement::from(last_part(failed_too))],
+                now,
+                &mut AfterUnlock::default(),
+            )
         };
-        let error = settle(&mut world, true).unwrap_err();
+        let error = settle(&mut namespace, true).unwrap_err();
         assert!(error.to_string().starts_with("make what follows the chord g, whose last part is t"), "{error}");
-        assert_eq!((ready(&world, "next"), ready(&world, "errbacks")), (0, 0));
-        assert_eq!(world.chords.count("g", now), None, "it was opened in the same step");
-        assert!(settle(&mut world, false).unwrap().is_empty());
-        assert_eq!((ready(&world, "next"), ready(&world, "errbacks")), (1, 1));
-        assert!(settle(&mut world, true).unwrap().is_empty(), "it is over");
-        assert_eq!((ready(&world, "next"), ready(&world, "errbacks")), (2, 1));
+        assert_eq!((ready(&namespace, "next"), ready(&namespace, "errbacks")), (0, 0));
+        assert_eq!(namespace.chords.count("g", now), None, "it was opened in the same step");
+        assert!(settle(&mut namespace, false).unwrap().is_empty());
+        assert_eq!((ready(&namespace, "next"), ready(&namespace, "errbacks")), (1, 1));
+        assert!(settle(&mut namespace, true).unwrap().is_empty(), "it is over");
+        assert_eq!((ready(&namespace, "next"), ready(&namespace, "errbacks")), (2, 1));
     }
 }

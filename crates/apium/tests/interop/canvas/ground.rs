@@ -74,7 +74,7 @@ impl Ground {
     pub(crate) async fn is_busy(&self) -> bool {
         let all = self.app.broker().queues().unwrap().stats().await.unwrap();
         let served = all.iter().filter(|stats| [queue(Side::Rust), queue(Side::Python)].contains(&&*stats.queue));
-        served.map(|stats| stats.ready + stats.unacked + stats.parked).sum::<u64>() > 0
+        served.map(|stats| stats.ready + stats.unacked + stats.delayed).sum::<u64>() > 0
     }
 
     /// What else there is to know when something went wrong.

@@ -131,7 +131,7 @@ impl<'a> World<'a> {
             Ground::Memory => {
                 let address = Address::parse(&self.ground.url()).unwrap();
                 let options = DriverOptions::new(Clock::system());
-                self.memory.plant_unreadable(&address, &options, "celery", Bytes::from_static(raw), reason);
+                self.memory.insert_unreadable(&address, &options, "celery", Bytes::from_static(raw), reason);
             }
             Ground::Sqlite(dir) => {
                 let file = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();

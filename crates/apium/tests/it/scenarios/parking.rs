@@ -20,14 +20,14 @@ on_every_driver! {
         let later = gated::batch((0..20).map(|n| (n,))).countdown(WAIT).send_all(&app).await.unwrap();
         let worker = start(&app, 3).await;
         until_counts(&app, 0, 0).await;
-        assert_eq!(counts(&app).await.parked, 20);
+        assert_eq!(counts(&app).await.delayed, 20);
         let now = gated::delay(100).send(&app).await.unwrap();
         came(&app, 1).await;
         let_through(&app, 1);
         assert_eq!(value(&now).await, 100, "it runs at once");
         assert!(nobody_came(&app));
         let fetched = counts(&app).await;
-        assert_eq!((fetched.ready, fetched.unacked, fetched.parked), (0, 0, 20), "no worker holds them");
+        assert_eq!((fetched.ready, fetched.unacked, fetched.delayed), (0, 0, 20), "no worker holds them");
         // Nothing depends on the worker that saw them.
         drop(worker);
 
@@ -45,6 +45,6 @@ on_every_driver! {
         stop(last, StopKind::Warm).await;
         assert_eq!(notes(&app).len(), 21, "each ran once");
         let left = counts(&app).await;
-        assert_eq!((left.ready, left.unacked, left.parked), (0, 0, 0));
+        assert_eq!((left.ready, left.unacked, left.delayed), (0, 0, 0));
     }
 }

@@ -28,7 +28,7 @@ async fn dead(app: &TestApp) -> Vec<DeadLetter> {
 /// Asserts that nothing is left in the queue.
 async fn assert_empty(app: &TestApp) {
     let left = counts(app).await;
-    assert_eq!((left.ready, left.unacked, left.parked), (0, 0, 0));
+    assert_eq!((left.ready, left.unacked, left.delayed), (0, 0, 0));
 }
 
 on_every_driver! {

@@ -119,7 +119,7 @@ on_every_driver! {
         let cause = ExceptionInfo::from_json(&result.info().await.unwrap());
         assert!(cause.is("builtins.ValueError") && cause.message() == "boom", "{cause:?}");
         let left = counts(&app).await;
-        assert_eq!((left.ready, left.unacked, left.parked), (1, 0, 0), "exactly one new message");
+        assert_eq!((left.ready, left.unacked, left.delayed), (1, 0, 0), "exactly one new message");
         let headers = only(&app).await.headers;
         assert_eq!((headers.id.as_ref(), headers.retries, headers.eta), (Some(result.id()), 1, None));
     }

@@ -117,7 +117,7 @@ on_every_driver! {
         let report = stop(worker, StopKind::Cold).await;
         assert_eq!((report.how, report.cancelled, report.unsettled), (StopKind::Cold, 2, 0));
         let left = counts(&app).await;
-        assert_eq!((left.ready, left.unacked, left.parked), (0, 0, 0));
+        assert_eq!((left.ready, left.unacked, left.delayed), (0, 0, 0));
         for result in &results {
             assert_eq!(result.state().await.unwrap(), TaskState::Revoked);
             let error = result.get().timeout(crate::live::PATIENCE).await.unwrap_err();

@@ -15,8 +15,8 @@ use apium_transport::address::Address;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::backend::chord::{ChordHeader, ChordPart, ChordProgress, FailedPart};
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Consumer, Delivery, Disposition, Settle, Settlement};
-use apium_transport::broker::follow_ups::{PartEnd, Rest, Sequel};
+use apium_transport::broker::consumer::{Acknowledgement, Consumer, Delivery, Disposition, Settlement};
+use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::error::{ErrorKind, Result};
 
 use crate::brokers::{consumer, finish, keys, names, options, send, spec, take, to};
@@ -55,12 +55,12 @@ pub(crate) fn part(group: &str, id: &str, place: i64, result: &str) -> ChordPart
 /// What follows a header, as a closure.
 pub(crate) struct Body<F>(pub(crate) F);
 
-impl<F: Fn(Result<Vec<Json>, FailedPart>) -> Sequel + Send + Sync> Rest for Body<F> {
-    fn complete(&self, results: Vec<Json>) -> Sequel {
+impl<F: Fn(Result<Vec<Json>, FailedPart>) -> FollowUps + Send + Sync> ChordContinuation for Body<F> {
+    fn complete(&self, results: Vec<Json>) -> FollowUps {
         (self.0)(Ok(results))
     }
 
-    fn failed(&self, part: FailedPart) -> Sequel {
+    fn failed(&self, part: FailedPart) -> FollowUps {
         (self.0)(Err(part))
     }
 }
@@ -70,27 +70,27 @@ pub(crate) fn texts(results: &[Json]) -> String {
 }
 
 /// A message to the queue `bodies` that says what came: the results, or which part failed.
-pub(crate) fn told(came: Result<Vec<Json>, FailedPart>) -> Sequel {
+pub(crate) fn told(came: Result<Vec<Json>, FailedPart>) -> FollowUps {
     let name = match came {
         Ok(results) => texts(&results),
         Err(part) => format!("{} {} {}", part.task_id, part.state.as_str(), part.exception.as_str()),
     };
-    Sequel { publish: vec![to("bodies", &name)], ..Sequel::default() }
+    FollowUps { publish: vec![to("bodies", &name)], ..FollowUps::default() }
 }
 
-pub(crate) fn counts(part: ChordPart, body: impl Rest + 'static) -> Option<Box<Sequel>> {
-    let parts = vec![PartEnd { part, rest: Arc::new(body) }];
-    Some(Box::new(Sequel { parts, ..Sequel::default() }))
+pub(crate) fn counts(part: ChordPart, body: impl ChordContinuation + 'static) -> Option<Box<FollowUps>> {
+    let parts = vec![EndedPart { part, continuation: Arc::new(body) }];
+    Some(Box::new(FollowUps { parts, ..FollowUps::default() }))
 }
 
 /// The end of a task of a header: its result, a message of its own, its part.
-fn end(delivery: Option<&Delivery>, part: ChordPart, body: impl Rest + 'static) -> Settlement {
+fn end(delivery: Option<&Delivery>, part: ChordPart, body: impl ChordContinuation + 'static) -> Settlement {
     let id = part.task_id.to_string();
     Settlement {
         record: Some(record(&id, part.state.clone(), mark(0, 1))),
         publish: vec![to("own", &id)],
-        delivery: delivery.map(|delivery| (delivery.receipt.clone(), Settle::Ack)),
-        sequel: counts(part, body),
+        delivery: delivery.map(|delivery| (delivery.receipt.clone(), Acknowledgement::Ack)),
+        follow_ups: counts(part, body),
     }
 }
 
@@ -195,20 +195,20 @@ async fn what_follows_may_hold_records_chords_and_last_parts() {
     assert_eq!(waiting, ChordProgress::Waiting);
     let inner = Body(|came: Result<Vec<Json>, FailedPart>| {
         let result = texts(&came.unwrap());
-        Sequel {
+        FollowUps {
             records: vec![record("body-of-inner", State::Success, None)],
             opens: vec![header("third", 1)],
             parts: vec![
-                PartEnd { part: part("nowhere", "p", 0, "1"), rest: Arc::new(Body(told)) },
-                PartEnd { part: part("outer", "p", 1, &result), rest: Arc::new(Body(told)) },
+                EndedPart { part: part("nowhere", "p", 0, "1"), continuation: Arc::new(Body(told)) },
+                EndedPart { part: part("outer", "p", 1, &result), continuation: Arc::new(Body(told)) },
             ],
             publish: vec![to("bodies", "of the inner")],
         }
     });
     // The last part stands before another one, which may not be forgotten.
     let mut settlement = end(Some(&batch[0]), part("inner", "a", 0, "1"), inner);
-    let behind = PartEnd { part: part("nowhere", "a", 1, "2"), rest: Arc::new(Body(told)) };
-    settlement.sequel.as_mut().unwrap().parts.push(behind);
+    let behind = EndedPart { part: part("nowhere", "a", 1, "2"), continuation: Arc::new(Body(told)) };
+    settlement.follow_ups.as_mut().unwrap().parts.push(behind);
     settle(&*consumer, vec![settlement]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["of the inner", "10 1"]);
     assert_eq!(listed(&mut redis, "own"), ["a"]);
@@ -231,8 +231,8 @@ async fn the_results_of_groups_in_a_header_are_read_where_they_are_stored() {
     let inner = ResultTuple::group("inner", vec![ResultTuple::task("b"), ResultTuple::task("c")]);
     let structure = Some(GroupDocument { result: ResultTuple::group("g", vec![ResultTuple::task("a"), inner]) });
     let opens = vec![ChordHeader { structure, ..header("g", 3) }];
-    let sequel = Some(Box::new(Sequel { opens, ..Sequel::default() }));
-    settle(&*consumer, vec![Settlement { sequel, ..Settlement::default() }]).await.unwrap();
+    let follow_ups = Some(Box::new(FollowUps { opens, ..FollowUps::default() }));
+    settle(&*consumer, vec![Settlement { follow_ups, ..Settlement::default() }]).await.unwrap();
     assert_eq!(chord(&mut redis, "g"), ["", ".s"]);
     let ends = ["a", "b", "c"].iter().zip(0..).map(|(id, place)| end(None, part("g", id, place, "0"), Body(told)));
     settle(&*consumer, ends.collect()).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_claim_of_another_is_left_to_it() {
     let stolen = Mutex::new(database.connection());
     let lost = Body(move |came| {
         let () = stolen.lock().unwrap().set("celery-taskset-meta-h.c", "another").unwrap();
-        Sequel { records: vec![record("body", State::Failure, None)], opens: vec![header("new", 1)], ..told(came) }
+        FollowUps { records: vec![record("body", State::Failure, None)], opens: vec![header("new", 1)], ..told(came) }
     });
     settle(&*consumer, vec![end(Some(&batch[1]), part("h", "b", 0, "1"), lost)]).await.unwrap();
     assert_eq!(
@@ -302,7 +302,7 @@ async fn a_worker_that_dies_before_the_body_leaves_it_to_the_next() {
     let ends = vec![
         end(Some(&batch[0]), part("g", "a", 0, "1"), Body(told)),
         end(Some(&batch[1]), part("g", "b", 1, "2"), dies),
-        Settlement { delivery: Some((batch[2].receipt.clone(), Settle::Ack)), ..Settlement::default() },
+        Settlement { delivery: Some((batch[2].receipt.clone(), Acknowledgement::Ack)), ..Settlement::default() },
     ];
     let acker = first.acker();
     tokio::select! {
@@ -363,7 +363,10 @@ async fn a_settlement_that_failed_before_the_body_is_tried_again() {
             vec![
                 end(Some(&batch[0]), part(group, "a", 0, "1"), Body(told)),
                 end(Some(&batch[1]), part(group, "b", 1, "2"), breaking),
-                Settlement { delivery: Some((batch[2].receipt.clone(), Settle::Ack)), ..Settlement::default() },
+                Settlement {
+                    delivery: Some((batch[2].receipt.clone(), Acknowledgement::Ack)),
+                    ..Settlement::default()
+                },
             ]
         };
         let error = settle(&*consumer, ends()).await.unwrap_err();
@@ -430,7 +433,7 @@ async fn what_becomes_of_the_delivery_waits_for_the_body() {
     });
     let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
     let mut settlement = end(Some(&batch[0]), part("g", "a", 0, "1"), seen);
-    settlement.delivery = Some((batch[0].receipt.clone(), Settle::Reject(Disposition::Dead(reason))));
+    settlement.delivery = Some((batch[0].receipt.clone(), Acknowledgement::Reject(Disposition::Dead(reason))));
     settle(&*consumer, vec![settlement]).await.unwrap();
     assert_eq!(
         (listed(&mut redis, "bodies"), broker.dead().unwrap().count().await.unwrap()),
@@ -451,7 +454,7 @@ async fn a_body_that_cannot_be_made_is_failed() {
         Ok(_) => {
             let mut message = to("x", "x");
             message.exchange = "missing".into();
-            Sequel { publish: vec![message], ..Sequel::default() }
+            FollowUps { publish: vec![message], ..FollowUps::default() }
         }
         failed => told(failed),
     });
@@ -494,8 +497,10 @@ async fn a_part_costs_no_round_trip_of_its_own_and_a_thousand_few() {
     let batch = take(&mut consumer, 1010).await;
     open(&backend, "g", 1000).await;
     open(&backend, "h", 3).await;
-    let acked =
-        |at: usize| Settlement { delivery: Some((batch[at].receipt.clone(), Settle::Ack)), ..Settlement::default() };
+    let acked = |at: usize| Settlement {
+        delivery: Some((batch[at].receipt.clone(), Acknowledgement::Ack)),
+        ..Settlement::default()
+    };
     let part_of = |at: usize, group: &str, place: i64| Settlement {
         publish: Vec::new(),
         ..end(Some(&batch[at]), part(group, &all[at], place, &at.to_string()), Body(told))
