@@ -16,7 +16,7 @@ use apium_transport::driver::{DriverOptions, SharedDriver};
 
 use crate::app::app::{App, AppParts};
 use crate::app::blocking::Blocking;
-use crate::app::eager_runner::LocalRunner;
+use crate::app::eager_runner::EagerRunner;
 use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
 use crate::config::route_table::RouteTable;
@@ -49,7 +49,7 @@ pub struct AppBuilder {
     queues: Vec<Queue>,
     layers: Vec<SharedPublishLayer>,
     clock: Clock,
-    local_runner: Option<Arc<dyn LocalRunner>>,
+    eager_runner: Option<Arc<dyn EagerRunner>>,
     failed: Option<Error>,
 }
 
@@ -94,7 +94,7 @@ impl AppBuilder {
             queues: Vec::new(),
             layers: Vec::new(),
             clock: Clock::system(),
-            local_runner: None,
+            eager_runner: None,
             failed: None,
         }
     }
@@ -212,8 +212,8 @@ impl AppBuilder {
     }
 
     /// What runs eager calls.
-    pub fn local_runner(mut self, runner: Arc<dyn LocalRunner>) -> Self {
-        self.local_runner = Some(runner);
+    pub fn eager_runner(mut self, runner: Arc<dyn EagerRunner>) -> Self {
+        self.eager_runner = Some(runner);
         self
     }
 
@@ -264,7 +264,7 @@ impl AppBuilder {
             backend,
             backends,
             drivers: self.drivers,
-            local_runner: self.local_runner,
+            eager_runner: self.eager_runner,
             producers: ProducerPool::new(&config),
             blocking: Blocking::default(),
         }))

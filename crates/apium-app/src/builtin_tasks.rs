@@ -7,9 +7,9 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
-use crate::canvas::here::apply;
+use crate::canvas::here::apply_task;
 use crate::canvas::node::{GroupNode, Node};
-use crate::canvas::plan::Given;
+use crate::canvas::plan::SendWith;
 use crate::canvas::send::{send, send_with};
 use crate::context::context::Ctx;
 use crate::error::{Error, ErrorKind};
@@ -109,7 +109,7 @@ async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
         };
         inner.call.arguments = Arguments { args, kwargs: Vec::new() };
         inner.call.options = Default::default();
-        let ran = apply::<Json>(&app, inner.call).await?;
+        let ran = apply_task::<Json>(&app, inner.call).await?;
         let Some(document) = ran.known() else { continue };
         if document.state.propagates() {
             return Err(failure_of(&document).into());
@@ -148,7 +148,7 @@ async fn group(ctx: Ctx) -> TaskResult<Json> {
     let mut group = GroupNode { members, options: Default::default() };
     group.options.task_id = Some(id.into());
     let arguments = Arguments { args, kwargs: Vec::new() };
-    send_with(&app(&ctx)?, Node::Group(group), Given { arguments, ..Given::default() }).await?;
+    send_with(&app(&ctx)?, Node::Group(group), SendWith { arguments, ..SendWith::default() }).await?;
     encode(result)
 }
 

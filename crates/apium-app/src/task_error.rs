@@ -18,12 +18,12 @@ pub type TaskResult<T> = Result<T, TaskError>;
 /// It does not implement [`std::error::Error`], so that `?` turns any such error into a failure that keeps its type for
 /// `autoretry_for` and `throws`. What is only `Into<Box<dyn Error + Send + Sync>>` (anyhow, boxed errors) comes by
 /// [`OrFail::or_fail`].
-pub struct TaskError(Box<Ending>);
+pub struct TaskError(Box<TaskErrorKind>);
 
 /// The ways to end without a value.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Ending {
+pub enum TaskErrorKind {
     /// The task failed.
     Failure(Failure),
     /// The task is to be run again (Celery: `raise self.retry(…)`).
@@ -43,13 +43,13 @@ pub enum Ending {
 
 impl TaskError {
     /// Ends the task in a given way.
-    pub fn new(ending: Ending) -> Self {
+    pub fn new(ending: TaskErrorKind) -> Self {
         Self(Box::new(ending))
     }
 
     /// A failure with a message and no type of its own (`exc_type` "TaskError").
     pub fn failure(message: impl Into<String>) -> Self {
-        Self::new(Ending::Failure(Failure::message(message)))
+        Self::new(TaskErrorKind::Failure(Failure::message(message)))
     }
 
     /// A failure of a Python class, given as `module.Class`, with one argument: the message.
@@ -59,26 +59,26 @@ impl TaskError {
 
     /// Rejects the message; back to the queue when `requeue`.
     pub fn reject(requeue: bool) -> Self {
-        Self::new(Ending::Reject { reason: "rejected by the task".into(), requeue })
+        Self::new(TaskErrorKind::Reject { reason: "rejected by the task".into(), requeue })
     }
 
     /// Rejects the message with a reason.
     pub fn reject_because(reason: impl Into<String>, requeue: bool) -> Self {
-        Self::new(Ending::Reject { reason: reason.into(), requeue })
+        Self::new(TaskErrorKind::Reject { reason: reason.into(), requeue })
     }
 
     /// Leaves the state as it is and acks the message.
     pub fn ignore() -> Self {
-        Self::new(Ending::Ignore)
+        Self::new(TaskErrorKind::Ignore)
     }
 
     /// How the task ends.
-    pub fn ending(&self) -> &Ending {
+    pub fn kind(&self) -> &TaskErrorKind {
         &self.0
     }
 
     /// How the task ends, by value.
-    pub fn into_ending(self) -> Ending {
+    pub fn into_kind(self) -> TaskErrorKind {
         *self.0
     }
 }
@@ -90,19 +90,19 @@ impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
             Some(exception) => Failure::of_exception(exception, error),
             None => Failure::from_error(error),
         };
-        Self::new(Ending::Failure(failure))
+        Self::new(TaskErrorKind::Failure(failure))
     }
 }
 
 impl From<Failure> for TaskError {
     fn from(failure: Failure) -> Self {
-        Self::new(Ending::Failure(failure))
+        Self::new(TaskErrorKind::Failure(failure))
     }
 }
 
 impl From<RetryRequest> for TaskError {
     fn from(retry: RetryRequest) -> Self {
-        Self::new(Ending::Retry(retry))
+        Self::new(TaskErrorKind::Retry(retry))
     }
 }
 
@@ -115,15 +115,15 @@ impl fmt::Debug for TaskError {
 /// So that `?` outside a task takes what a task's function returned when it was called directly.
 impl From<TaskError> for Box<dyn StdError + Send + Sync> {
     fn from(error: TaskError) -> Self {
-        match error.into_ending() {
-            Ending::Failure(failure) => failure.to_string().into(),
-            Ending::Retry(retry) => match retry.cause {
+        match error.into_kind() {
+            TaskErrorKind::Failure(failure) => failure.to_string().into(),
+            TaskErrorKind::Retry(retry) => match retry.cause {
                 Some(cause) => cause.to_string().into(),
                 None => "the task asked to be run again".into(),
             },
-            Ending::Reject { reason, .. } => format!("the task rejected its message: {reason}").into(),
-            Ending::Ignore => "the task ended without a result".into(),
-            Ending::Replace(_) => "the task put another in its place".into(),
+            TaskErrorKind::Reject { reason, .. } => format!("the task rejected its message: {reason}").into(),
+            TaskErrorKind::Ignore => "the task ended without a result".into(),
+            TaskErrorKind::Replace(_) => "the task put another in its place".into(),
         }
     }
 }
@@ -136,19 +136,19 @@ pub trait OrFail<T> {
 
 impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T> for Result<T, E> {
     fn or_fail(self) -> TaskResult<T> {
-        self.map_err(|error| TaskError::new(Ending::Failure(Failure::from_boxed(error.into()))))
+        self.map_err(|error| TaskError::new(TaskErrorKind::Failure(Failure::from_boxed(error.into()))))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, TaskError};
+    use super::{TaskError, TaskErrorKind};
     use crate::error::{Error, ErrorKind};
     use crate::failure::Failure;
 
     fn failure(error: Error) -> Failure {
-        match TaskError::from(error).into_ending() {
-            Ending::Failure(failure) => failure,
+        match TaskError::from(error).into_kind() {
+            TaskErrorKind::Failure(failure) => failure,
             other => panic!("not a failure: {other:?}"),
         }
     }

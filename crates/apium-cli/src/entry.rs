@@ -12,7 +12,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use crate::command;
-use crate::exit::{Code, Result, Stop};
+use crate::exit::{Code, CommandError, Result};
 use crate::session::Session;
 use crate::{logging, settings_sources};
 
@@ -86,7 +86,7 @@ where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
     if !has_tasks && cli.command.needs_tasks() {
-        return Err(Stop::usage("run tasks: this program has none")
+        return Err(CommandError::usage("run tasks: this program has none")
             .hint("put `apium::cli::main(app)` into the program that has them, and run its `worker`"));
     }
     if let Command::Settings(args) = &cli.command {
@@ -100,7 +100,7 @@ where
     }
     let runtime = runtime(is_worker)?;
     runtime.block_on(async {
-        let app = app(settings).await.map_err(|error| Stop::from_build(error.into()))?;
+        let app = app(settings).await.map_err(|error| CommandError::from_build(error.into()))?;
         let session = Session { app, json: cli.global.json };
         let ended = dispatch(&session, cli.command).await;
         let closed = session.app.close().await;
@@ -117,7 +117,7 @@ fn runtime(is_worker: bool) -> Result<tokio::runtime::Runtime> {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    builder.enable_all().build().map_err(|error| Stop::new(Code::Other, format!("start the runtime: {error}")))
+    builder.enable_all().build().map_err(|error| CommandError::new(Code::Other, format!("start the runtime: {error}")))
 }
 
 async fn dispatch(session: &Session, command: Command) -> Result<ExitCode> {

@@ -7,7 +7,7 @@ use apium_app::error::{Error as AppError, ErrorKind as AppKind};
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
 
 /// A result of a command.
-pub(crate) type Result<T, E = Stop> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = CommandError> = std::result::Result<T, E>;
 
 /// How the process ends. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +41,14 @@ A worker exits with 0 after SIGTERM.";
 
 /// Why a command stopped: a line, a hint and an exit code.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct CommandError {
     /// How the process ends.
     pub(crate) code: Code,
     text: String,
     hint: Option<String>,
 }
 
-impl Stop {
+impl CommandError {
     /// Stops with `code`; `text` reads after "could not".
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, text: text.into(), hint: None }
@@ -83,7 +83,7 @@ impl Stop {
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: could not {}", one_line(&self.text))?;
         match &self.hint {
@@ -97,7 +97,7 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-impl From<TransportError> for Stop {
+impl From<TransportError> for CommandError {
     fn from(error: TransportError) -> Self {
         let (code, hint) = match error.kind() {
             TransportKind::Address => (
@@ -119,7 +119,7 @@ impl From<TransportError> for Stop {
     }
 }
 
-impl From<AppError> for Stop {
+impl From<AppError> for CommandError {
     fn from(error: AppError) -> Self {
         let text = error.to_string();
         let (code, hint) = match error.kind() {
@@ -152,21 +152,22 @@ mod tests {
 
     #[test]
     fn a_stop_is_one_line_and_a_hint() {
-        let stop = Stop::usage("read --args\n  as JSON").hint("quote it");
+        let stop = CommandError::usage("read --args\n  as JSON").hint("quote it");
         assert_eq!(stop.to_string(), "error: could not read --args as JSON\nhint: quote it");
     }
 
     #[test]
     fn a_broken_connection_is_unreachable_also_behind_the_app_function() {
         let error = TransportError::new(TransportKind::Connection, "reach redis://cache");
-        let stop = Stop::from_build(Box::new(error));
+        let stop = CommandError::from_build(Box::new(error));
         assert_eq!(stop.code, Code::Unreachable);
         assert!(stop.to_string().contains("reach redis://cache"), "{stop}");
     }
 
     #[test]
     fn a_wrong_setting_is_a_usage_error() {
-        let stop: Stop = AppError::new(AppKind::Config, "read the settings: unknown setting task_serialiser").into();
+        let stop: CommandError =
+            AppError::new(AppKind::Config, "read the settings: unknown setting task_serialiser").into();
         assert_eq!(stop.code, Code::Usage);
     }
 }

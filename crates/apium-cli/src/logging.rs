@@ -5,13 +5,13 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Global, LogFormat};
-use crate::exit::{Result, Stop};
+use crate::exit::{CommandError, Result};
 
 /// Starts logging at the level asked for, or at `default`. A program that installed its own subscriber keeps it.
 pub(crate) fn start(global: &Global, default: &str) -> Result<()> {
     let asked = global.loglevel.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(directives(asked)).map_err(|error| {
-        Stop::usage(format!("read the log level {asked:?}: {error}"))
+        CommandError::usage(format!("read the log level {asked:?}: {error}"))
             .hint("use error, warning, info, debug, trace, off, or a filter such as apium_worker=debug,info")
     })?;
     let builder =

@@ -6,7 +6,7 @@ use apium_app::task::arguments::ParameterList;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::QueueAdmin;
 
-use crate::exit::{Result, Stop};
+use crate::exit::{CommandError, Result};
 
 /// The app of this run, and how to print.
 pub(crate) struct Session {
@@ -17,7 +17,7 @@ pub(crate) struct Session {
 }
 
 /// A task of this program.
-pub(crate) struct Listed {
+pub(crate) struct TaskRow {
     /// Its name.
     pub(crate) name: String,
     /// Its wire parameters, as Python writes them.
@@ -46,9 +46,9 @@ impl Session {
     /// Counting and purging of queues.
     pub(crate) fn queue_admin(&self) -> Result<&dyn QueueAdmin> {
         let broker = self.app.broker();
-        broker
-            .queues()
-            .ok_or_else(|| Stop::usage(format!("look at queues: the broker {} cannot list them", broker.address())))
+        broker.queues().ok_or_else(|| {
+            CommandError::usage(format!("look at queues: the broker {} cannot list them", broker.address()))
+        })
     }
 
     /// The names of the queues of the settings.
@@ -57,12 +57,12 @@ impl Session {
     }
 
     /// The tasks of this program, sorted by name.
-    pub(crate) fn registered(&self) -> Vec<Listed> {
-        let mut tasks: Vec<Listed> = self
+    pub(crate) fn registered(&self) -> Vec<TaskRow> {
+        let mut tasks: Vec<TaskRow> = self
             .app
             .registry()
             .iter()
-            .map(|task| Listed {
+            .map(|task| TaskRow {
                 name: task.name.to_string(),
                 signature: signature(&task.parameters),
                 aliases: task.aliases.iter().map(ToString::to_string).collect(),

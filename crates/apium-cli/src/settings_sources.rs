@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use apium_app::config::settings::Settings;
 
 use crate::args::Global;
-use crate::exit::{Code, Result, Stop};
+use crate::exit::{Code, CommandError, Result};
 
 /// The settings file that is read when none is named.
 const DEFAULT_FILE: &str = "apium.toml";
@@ -28,7 +28,7 @@ pub(crate) fn read(global: &Global) -> Result<Settings> {
     }
     for setting in &global.settings {
         let (name, value) = setting.split_once('=').ok_or_else(|| {
-            Stop::usage(format!("read --set {setting:?}: there is no `=`"))
+            CommandError::usage(format!("read --set {setting:?}: there is no `=`"))
                 .hint("write it as --set task_acks_late=true")
         })?;
         settings.set_flag(name.trim(), value.trim(), "--set")?;
@@ -44,9 +44,10 @@ fn file(global: &Global) -> Result<Option<PathBuf>> {
         .or_else(|| std::env::var_os(FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from));
     match named {
         Some(file) if file.is_file() => Ok(Some(file)),
-        Some(file) => {
-            Err(Stop::new(Code::Usage, format!("read the settings file {}: there is no such file", file.display())))
-        }
+        Some(file) => Err(CommandError::new(
+            Code::Usage,
+            format!("read the settings file {}: there is no such file", file.display()),
+        )),
         None => Ok(Path::new(DEFAULT_FILE).is_file().then(|| DEFAULT_FILE.into())),
     }
 }

@@ -8,14 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A time as given: counted from now, or an instant.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Moment {
+pub(crate) enum TimeArg {
     /// So long from now; may lie in the past.
     FromNow(SignedDuration),
     /// An instant.
     At(Timestamp),
 }
 
-impl Moment {
+impl TimeArg {
     /// Reads seconds (`90`, `0.25`, `-1`) or an instant (`2026-12-01T08:00:00Z`, with an offset, or without one: UTC).
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
@@ -66,24 +66,24 @@ mod tests {
 
     #[test]
     fn seconds_have_fractions_and_may_be_past() {
-        assert_eq!(Moment::parse("0.25"), Ok(Moment::FromNow(SignedDuration::from_millis(250))));
-        assert_eq!(Moment::parse("-1"), Ok(Moment::FromNow(SignedDuration::from_secs(-1))));
-        assert!(Moment::parse("nan").is_err());
+        assert_eq!(TimeArg::parse("0.25"), Ok(TimeArg::FromNow(SignedDuration::from_millis(250))));
+        assert_eq!(TimeArg::parse("-1"), Ok(TimeArg::FromNow(SignedDuration::from_secs(-1))));
+        assert!(TimeArg::parse("nan").is_err());
     }
 
     #[test]
     fn an_instant_without_offset_is_utc() {
-        let zulu = Moment::parse("2026-12-01T08:00:00Z");
+        let zulu = TimeArg::parse("2026-12-01T08:00:00Z");
         assert!(zulu.is_ok());
-        assert_eq!(Moment::parse("2026-12-01T09:00:00+01:00"), zulu);
-        assert_eq!(Moment::parse("2026-12-01T08:00:00"), zulu);
-        assert_eq!(Moment::parse("2026-12-01 08:00:00"), zulu);
+        assert_eq!(TimeArg::parse("2026-12-01T09:00:00+01:00"), zulu);
+        assert_eq!(TimeArg::parse("2026-12-01T08:00:00"), zulu);
+        assert_eq!(TimeArg::parse("2026-12-01 08:00:00"), zulu);
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        assert!(Moment::parse("tomorrow").is_err());
-        assert!(Moment::parse_instant("90").is_err());
+        assert!(TimeArg::parse("tomorrow").is_err());
+        assert!(TimeArg::parse_instant("90").is_err());
         assert!(parse_seconds("-1").is_err());
     }
 
@@ -91,6 +91,6 @@ mod tests {
     fn seconds_count_from_now() {
         let now: Timestamp = "2026-12-01T08:00:00Z".parse().unwrap();
         let later: Timestamp = "2026-12-01T08:01:30Z".parse().unwrap();
-        assert_eq!(Moment::parse("90").unwrap().from(now), later);
+        assert_eq!(TimeArg::parse("90").unwrap().from(now), later);
     }
 }

@@ -8,7 +8,7 @@ use apium_protocol::result::state::State;
 use apium_transport::backend::backend::{ResultBackend, ResultStream};
 use futures_util::StreamExt;
 
-use crate::exit::{Code, Result, Stop};
+use crate::exit::{Code, CommandError, Result};
 use crate::output::{print, progress, result_document};
 use crate::session::Session;
 
@@ -22,7 +22,7 @@ pub(crate) enum Show {
 }
 
 /// Waits until the task is over, and stops with [`Code::TaskFailed`] when it failed or was revoked.
-pub(crate) async fn to_the_end(
+pub(crate) async fn wait_until_ready(
     session: &Session,
     backend: &dyn ResultBackend,
     id: TaskId,
@@ -39,7 +39,9 @@ pub(crate) async fn to_the_end(
     spinner.finish_and_clear();
     match last {
         Some(last) => end(session, &last, show),
-        None => Err(Stop::new(Code::Unreachable, format!("wait for task {id}: the result backend ended the watch"))),
+        None => {
+            Err(CommandError::new(Code::Unreachable, format!("wait for task {id}: the result backend ended the watch")))
+        }
     }
 }
 
@@ -72,14 +74,14 @@ fn end(session: &Session, last: &ResultDocument, show: Show) -> Result<()> {
             _ => Ok(()),
         };
     }
-    let stop = Stop::new(
+    let stop = CommandError::new(
         Code::TaskFailed,
         format!("get a value from task {}: {}", last.task_id, result_document::summary(last)),
     );
     Err(if last.traceback.is_some() { stop.hint("`result ID --traceback` shows where it failed") } else { stop })
 }
 
-fn late(id: &TaskId, limit: Duration) -> Stop {
-    Stop::new(Code::Timeout, format!("see the end of task {id} within {} s", limit.as_secs_f64()))
+fn late(id: &TaskId, limit: Duration) -> CommandError {
+    CommandError::new(Code::Timeout, format!("see the end of task {id} within {} s", limit.as_secs_f64()))
         .hint(format!("the task goes on; look again with `result {id}`"))
 }

@@ -6,14 +6,14 @@ use syn::spanned::Spanned;
 use syn::{Ident, Visibility};
 
 /// A parameter that the caller gives.
-pub(crate) struct Given {
+pub(crate) struct GivenArguments {
     /// Its name in the functions.
     pub(crate) name: Ident,
     /// A name that is like no other.
     pub(crate) variable: Ident,
     /// The type of the parameter of the functions.
     pub(crate) ty: TokenStream,
-    pub(crate) place: Place,
+    pub(crate) place: CallForm,
     /// What it takes from the task before, where that can give it by position.
     pub(crate) first: Option<TokenStream>,
     /// Whether a call may leave it out.
@@ -22,7 +22,7 @@ pub(crate) struct Given {
 
 /// How it travels.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CallForm {
     /// As a positional argument.
     Positional,
     /// As a keyword argument of this name, always.
@@ -35,16 +35,16 @@ pub(crate) enum Place {
     Keywords,
 }
 
-impl Given {
+impl GivenArguments {
     /// `.arg(&x)` and its like, of the writer of arguments.
     fn write(&self) -> TokenStream {
         let variable = &self.variable;
         match &self.place {
-            Place::Positional => quote_spanned!(self.ty.span()=> .arg(&#variable)),
-            Place::Keyword(name) => quote_spanned!(self.ty.span()=> .keyword(#name, &#variable)),
-            Place::Optional(name) => quote_spanned!(self.ty.span()=> .optional_keyword(#name, #variable)),
-            Place::Rest => quote!(.rest(#variable)),
-            Place::Keywords => quote!(.keywords(#variable)),
+            CallForm::Positional => quote_spanned!(self.ty.span()=> .arg(&#variable)),
+            CallForm::Keyword(name) => quote_spanned!(self.ty.span()=> .keyword(#name, &#variable)),
+            CallForm::Optional(name) => quote_spanned!(self.ty.span()=> .optional_keyword(#name, #variable)),
+            CallForm::Rest => quote!(.rest(#variable)),
+            CallForm::Keywords => quote!(.keywords(#variable)),
         }
     }
 }
@@ -59,24 +59,24 @@ pub(crate) struct Calls<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
     pub(crate) output: TokenStream,
-    pub(crate) given: Vec<Given>,
+    pub(crate) given: Vec<GivenArguments>,
     /// What of `Signature` makes one of the definition.
     pub(crate) constructor: Ident,
 }
 
 /// Parameters of one of the functions, and what they become.
-struct Taken {
+struct TakenParameter {
     names: Vec<Ident>,
     types: Vec<TokenStream>,
     variables: Vec<Ident>,
     arguments: TokenStream,
 }
 
-fn taken<'a>(given: impl Iterator<Item = &'a Given>) -> Taken {
-    let given: Vec<&Given> = given.collect();
-    let count = given.iter().filter(|given| given.place == Place::Positional).count();
+fn taken<'a>(given: impl Iterator<Item = &'a GivenArguments>) -> TakenParameter {
+    let given: Vec<&GivenArguments> = given.collect();
+    let count = given.iter().filter(|given| given.place == CallForm::Positional).count();
     let writes = given.iter().map(|given| given.write());
-    Taken {
+    TakenParameter {
         names: given.iter().map(|given| given.name.clone()).collect(),
         types: given.iter().map(|given| given.ty.clone()).collect(),
         variables: given.iter().map(|given| given.variable.clone()).collect(),
@@ -87,7 +87,7 @@ fn taken<'a>(given: impl Iterator<Item = &'a Given>) -> Taken {
 impl Calls<'_> {
     pub(crate) fn expand(&self) -> TokenStream {
         let Self { ident, vis, output, constructor, .. } = self;
-        let Taken { names, types, variables, arguments } = taken(self.given.iter());
+        let TakenParameter { names, types, variables, arguments } = taken(self.given.iter());
         let docs = Docs::of(&ident.to_string());
         let Docs { name, s, si, delay, batch, .. } = &docs;
         let (partial, maps) = (self.partial(&docs), self.maps(&docs));
@@ -131,10 +131,12 @@ impl Calls<'_> {
     }
 
     /// The parameter that the task before can give, and those that are left. Further positional arguments take anything.
-    fn first(&self) -> Option<(TokenStream, &[Given])> {
+    fn first(&self) -> Option<(TokenStream, &[GivenArguments])> {
         match self.given.split_first()? {
-            (Given { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
-            (Given { place: Place::Rest, .. }, _) => Some((quote!(::apium::__private::Anything), &self.given)),
+            (GivenArguments { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
+            (GivenArguments { place: CallForm::Rest, .. }, _) => {
+                Some((quote!(::apium::__private::Anything), &self.given))
+            }
             _ => None,
         }
     }
@@ -143,7 +145,7 @@ impl Calls<'_> {
     fn partial(&self, docs: &Docs) -> Option<TokenStream> {
         let Self { vis, output, constructor, .. } = self;
         let (first, rest) = self.first()?;
-        let Taken { names, types, variables, arguments } = taken(rest.iter());
+        let TakenParameter { names, types, variables, arguments } = taken(rest.iter());
         let doc = &docs.p;
         Some(quote! {
             #[doc = #doc]
@@ -169,8 +171,8 @@ impl Calls<'_> {
                 }
             }
         });
-        let by_position = |given: &&Given| matches!(given.place, Place::Positional | Place::Rest);
-        let Taken { types, variables, arguments, .. } = taken(self.given.iter().filter(by_position));
+        let by_position = |given: &&GivenArguments| matches!(given.place, CallForm::Positional | CallForm::Rest);
+        let TakenParameter { types, variables, arguments, .. } = taken(self.given.iter().filter(by_position));
         if types.is_empty() || self.given.iter().any(|given| !by_position(&given) && !given.optional) {
             return map;
         }

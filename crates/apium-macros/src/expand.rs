@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, ItemFn, LitStr, Result, Type};
 
-use crate::calls::{Calls, Given, Place, wire_ident};
+use crate::calls::{CallForm, Calls, GivenArguments, wire_ident};
 use crate::function::{Default, Function, Kind, Output, Parameter};
 use crate::options::{self, Options};
 
@@ -316,11 +316,13 @@ impl Expansion {
         let given = self.given().map(|Parameter { variable, ty, kind }| {
             let ty = ty.to_token_stream();
             let (name, place, first, optional) = match kind {
-                Kind::Wire { name, default } => (name.as_str(), Place::Positional, Some(ty.clone()), default.is_some()),
-                Kind::Rest => ("args", Place::Rest, None, true),
-                _ => ("kwargs", Place::Keywords, None, true),
+                Kind::Wire { name, default } => {
+                    (name.as_str(), CallForm::Positional, Some(ty.clone()), default.is_some())
+                }
+                Kind::Rest => ("args", CallForm::Rest, None, true),
+                _ => ("kwargs", CallForm::Keywords, None, true),
             };
-            Given { name: wire_ident(name), variable: variable.clone(), ty, place, first, optional }
+            GivenArguments { name: wire_ident(name), variable: variable.clone(), ty, place, first, optional }
         });
         let calls = Calls {
             ident: self.ident(),

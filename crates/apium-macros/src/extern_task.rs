@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Result, ReturnType, Token, Type, Visibility};
 use syn::{parenthesized, token};
 
-use crate::calls::{Calls, Given, Place, wire_ident};
+use crate::calls::{CallForm, Calls, GivenArguments, wire_ident};
 use crate::function::{self, is_ours, last_word, owned};
 use crate::options::{self, Options};
 
@@ -137,22 +137,22 @@ fn is(ty: &Type, name: &str) -> bool {
 }
 
 impl Parameter {
-    fn given(&self, index: usize) -> Given {
+    fn given(&self, index: usize) -> GivenArguments {
         let Self { name, ty, default, keyword_only } = self;
         let wire = name.unraw().to_string();
         let bare = ty.to_token_stream();
         let optional = default.is_some() || collects(ty);
         let first = (!keyword_only && !collects(ty)).then(|| bare.clone());
         let (place, ty) = match () {
-            () if is(ty, "Args") => (Place::Rest, bare),
-            () if is(ty, "Kwargs") => (Place::Keywords, bare),
+            () if is(ty, "Args") => (CallForm::Rest, bare),
+            () if is(ty, "Kwargs") => (CallForm::Keywords, bare),
             () if default.is_some() => {
-                (Place::Optional(wire.clone()), quote_spanned!(ty.span()=> ::apium::__private::Keyword<#bare>))
+                (CallForm::Optional(wire.clone()), quote_spanned!(ty.span()=> ::apium::__private::Keyword<#bare>))
             }
-            () if *keyword_only => (Place::Keyword(wire.clone()), bare),
-            () => (Place::Positional, bare),
+            () if *keyword_only => (CallForm::Keyword(wire.clone()), bare),
+            () => (CallForm::Positional, bare),
         };
-        Given { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, place, first, optional }
+        GivenArguments { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, place, first, optional }
     }
 
     /// A function that is never called: the default is a value of the type.

@@ -13,7 +13,7 @@ use apium_app::error::Result;
 
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{AppParts, Options, launch};
+use crate::launch::{AppParts, WorkerOptions, launch};
 use crate::layer::WorkLayer;
 use crate::node_name;
 use crate::pool::kind::PoolKind;
@@ -132,7 +132,7 @@ impl WorkerBuilder {
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
-        let options = Options {
+        let options = WorkerOptions {
             node: node_name::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node_name::host()).into(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
             pool: self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?,

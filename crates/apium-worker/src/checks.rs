@@ -7,18 +7,18 @@ use apium_app::task::registry::Registry;
 /// Checks the tasks: every `State<T>` is there, and every soft limit can work (P8).
 pub(crate) fn check(registry: &Registry, states: &StateMap) -> Result<()> {
     registry.check_states(states)?;
-    let deaf: Vec<&str> = registry
+    let unseen: Vec<&str> = registry
         .iter()
         .filter(|task| task.effective.soft_time_limit.is_some() && task.is_blocking() && !task.takes_ctx)
         .map(|task| &*task.name)
         .collect();
-    if deaf.is_empty() {
+    if unseen.is_empty() {
         return Ok(());
     }
     let context = format!(
         "start with a soft time limit on {}: a plain fn learns of it through its context only; take `ctx: &Ctx` and call \
          ctx.check()?, make it an async fn, or use time_limit alone",
-        deaf.join(", ")
+        unseen.join(", ")
     );
     Err(Error::new(ErrorKind::Config, context))
 }

@@ -17,10 +17,10 @@ use apium_transport::error::{Error, Result};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
-use crate::health::health::Vitals;
-use crate::limits::prefetch_window::{Window, is_news};
+use crate::health::health::WorkerHealth;
+use crate::limits::prefetch_window::{PrefetchWindow, differs_enough};
 use crate::pipeline::process::Process;
-use crate::pipeline::task_run::Source;
+use crate::pipeline::task_run::DeliverySource;
 
 /// At most so many deliveries are asked for at once.
 const BATCH: usize = 256;
@@ -51,16 +51,16 @@ pub(crate) struct Consume {
     pub(crate) results: Option<Address>,
     pub(crate) process: Arc<Process>,
     /// How far ahead it fetches, where the time says so.
-    pub(crate) window: Option<Window>,
+    pub(crate) window: Option<PrefetchWindow>,
     /// What the window's times count from.
     pub(crate) began: Instant,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<WorkerHealth>,
 }
 
 /// A consumer with what settles its deliveries, and the prefetch that it was told last.
-struct Seat {
+struct OpenConsumer {
     consumer: Box<dyn Consumer>,
-    source: Arc<Source>,
+    source: Arc<DeliverySource>,
     prefetch: usize,
 }
 
@@ -88,19 +88,19 @@ impl Consume {
     /// Consumes until the phase says otherwise. Whatever happens to the broker, runs go on and the loop comes back to it.
     pub(crate) async fn serve(mut self, consumer: Box<dyn Consumer>, mut phase: watch::Receiver<Phase>) {
         let mut wait = FIRST_WAIT;
-        let mut seat = self.seat(consumer);
-        self.vitals.fetches();
+        let mut open = self.open_consumer(consumer);
+        self.health.set_fetching();
         loop {
-            let Err(error) = self.fetch(&mut seat, &mut phase, &mut wait).await else {
-                self.vitals.rests("the worker stops");
+            let Err(error) = self.fetch(&mut open, &mut phase, &mut wait).await else {
+                self.health.set_stopped_fetching("the worker stops");
                 tokio::select! {
                     biased;
                     _ = phase.wait_for(|phase| *phase == Phase::Close) => {}
-                    () = self.let_go(&mut *seat.consumer, &seat.source) => {}
+                    () = self.requeue_unstarted(&mut *open.consumer, &open.source) => {}
                 }
                 break;
             };
-            self.vitals.rests(format!("could not {error}"));
+            self.health.set_stopped_fetching(format!("could not {error}"));
             tracing::warn!(%error, broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
             let resting = async {
                 tokio::time::sleep(wait).await;
@@ -116,28 +116,28 @@ impl Consume {
             };
             match fresh {
                 Some(Ok(fresh)) => {
-                    self.vitals.fetches();
-                    close(std::mem::replace(&mut seat, self.seat(fresh)).consumer).await;
+                    self.health.set_fetching();
+                    close(std::mem::replace(&mut open, self.open_consumer(fresh)).consumer).await;
                 }
                 Some(Err(error)) => tracing::error!(%error, "could not consume again"),
                 None => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
-        self.vitals.rests("the worker stops");
+        self.health.set_stopped_fetching("the worker stops");
         // A dropped sender means that the worker is gone: then there is nothing to wait for.
         let _ = phase.wait_for(|phase| *phase == Phase::Close).await;
-        close(seat.consumer).await;
+        close(open.consumer).await;
     }
 
-    fn seat(&self, consumer: Box<dyn Consumer>) -> Seat {
-        Seat { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
+    fn open_consumer(&self, consumer: Box<dyn Consumer>) -> OpenConsumer {
+        OpenConsumer { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
     }
 
     /// Fetches until the phase changes or an error comes.
     async fn fetch(
         &mut self,
-        seat: &mut Seat,
+        open: &mut OpenConsumer,
         phase: &mut watch::Receiver<Phase>,
         wait: &mut Duration,
     ) -> std::result::Result<(), Error> {
@@ -145,56 +145,56 @@ impl Consume {
             let room = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                room = self.room_at(&mut *seat.consumer) => room?,
+                room = self.free_prefetch_at(&mut *open.consumer) => room?,
             };
-            if let Some(prefetch) = self.prefetch(seat.prefetch) {
-                seat.consumer.set_prefetch(prefetch).await?;
-                seat.prefetch = prefetch;
+            if let Some(prefetch) = self.prefetch(open.prefetch) {
+                open.consumer.set_prefetch(prefetch).await?;
+                open.prefetch = prefetch;
             }
             let batch = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                batch = seat.consumer.next(room) => batch?,
-                () = tokio::time::sleep(SOUND), if !self.vitals.is_fetching() => Vec::new(),
+                batch = open.consumer.next(room) => batch?,
+                () = tokio::time::sleep(SOUND), if !self.health.is_fetching() => Vec::new(),
             };
-            self.vitals.fetches();
-            let late = self.process.take_in(batch, &seat.source);
-            self.give_back(&seat.source, late.into_iter().map(|work| work.receipt).collect()).await;
+            self.health.set_fetching();
+            let late = self.process.take_in(batch, &open.source);
+            self.give_back(&open.source, late.into_iter().map(|task_run| task_run.receipt).collect()).await;
             *wait = FIRST_WAIT;
         }
     }
 
     /// The room, with the consumer at rest while there is none.
-    async fn room_at(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
-        if let Ok(room) = tokio::time::timeout(FULL, self.room()).await {
+    async fn free_prefetch_at(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
+        if let Ok(room) = tokio::time::timeout(FULL, self.free_prefetch()).await {
             return Ok(room);
         }
         consumer.pause().await?;
-        Ok(self.room().await)
+        Ok(self.free_prefetch().await)
     }
 
     /// How many deliveries to ask for; waits until there is room for some. Cancel-safe.
-    async fn room(&mut self) -> usize {
+    async fn free_prefetch(&mut self) -> usize {
         let Some(window) = &mut self.window else { return BATCH };
         loop {
             window.measure(self.process.counts.totals(), self.began.elapsed());
             let mark = window.refill_at(BATCH);
-            let load = self.process.ready.load(0);
-            if load.here <= mark {
-                return window.room(load).clamp(1, BATCH);
+            let load = self.process.run_queue.load(0);
+            if load.local <= mark {
+                return window.free(load).clamp(1, BATCH);
             }
-            self.process.ready.low(mark).await;
+            self.process.run_queue.wait_below(mark).await;
         }
     }
 
     /// The prefetch to tell the consumer, when it is another than the `present` one.
     fn prefetch(&self, present: usize) -> Option<usize> {
         // Each work that waits here for its eta makes room for one more, as in Celery. Not where the broker parks them.
-        let etas = self.process.ready.etas();
+        let etas = self.process.run_queue.delayed_len();
         match &self.window {
             Some(window) => {
-                let wanted = etas + window.prefetch(self.process.ready.load(self.process.completer.open()));
-                is_news(present, wanted).then_some(wanted)
+                let wanted = etas + window.prefetch(self.process.run_queue.load(self.process.completer.pending()));
+                differs_enough(present, wanted).then_some(wanted)
             }
             None if self.spec.prefetch == 0 => None,
             None => Some(self.spec.prefetch + etas).filter(|wanted| *wanted != present),
@@ -202,7 +202,7 @@ impl Consume {
     }
 
     /// Reads the queues no longer, and gives back at once what was on its way from them (P13): runs may last long.
-    async fn let_go(&self, consumer: &mut dyn Consumer, source: &Source) {
+    async fn requeue_unstarted(&self, consumer: &mut dyn Consumer, source: &DeliverySource) {
         for queue in &self.spec.queues {
             if let Err(error) = consumer.unsubscribe(queue).await {
                 tracing::debug!(%error, queue, "could not leave a queue");
@@ -216,7 +216,7 @@ impl Consume {
     }
 
     /// Gives back what came after the stop. What cannot be given back now is when the consumer is closed.
-    async fn give_back(&self, source: &Source, late: Vec<Receipt>) {
+    async fn give_back(&self, source: &DeliverySource, late: Vec<Receipt>) {
         if late.is_empty() {
             return;
         }
@@ -228,12 +228,12 @@ impl Consume {
         }
     }
 
-    fn source(&self, consumer: &dyn Consumer) -> Arc<Source> {
+    fn source(&self, consumer: &dyn Consumer) -> Arc<DeliverySource> {
         let acker = consumer.acker();
         // Without a result backend there are no records that could lie elsewhere.
         let shares = |backend: &Address| acker.atomic().is_some_and(|atomic| atomic.shares_store_with(backend));
         let one_store = self.results.as_ref().map_or(acker.atomic().is_some(), shares);
-        Arc::new(Source { acker, one_store })
+        Arc::new(DeliverySource { acker, is_atomic: one_store })
     }
 }
 

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use apium_app::app::app::App;
-use apium_app::app::eager_runner::{LocalRun, LocalRunner};
+use apium_app::app::eager_runner::{EagerRun, EagerRunner};
 use apium_app::canvas::eager::apply;
 use apium_app::canvas::node::Node;
-use apium_app::canvas::plan::Given;
+use apium_app::canvas::plan::SendWith;
 use apium_app::context::context::{Ctx, CtxParts};
 use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::request::{DeliveryInfo, Request};
-use apium_app::context::result_document::{Told, document};
+use apium_app::context::result_document::{ResultUpdate, result_document};
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::failure::Failure;
 use apium_app::result::async_result::failure_of;
@@ -30,28 +30,28 @@ use tracing::Instrument as _;
 use crate::follow_up::builder::is_called_here;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
-use crate::outcome::Outcome;
+use crate::outcome::RunOutcome;
 use crate::pipeline::errback::called_with;
 use crate::pipeline::executor::Executor;
-use crate::pipeline::settle::{Run, error, settle};
+use crate::pipeline::settle::{RunFacts, failure_update, settle};
 use crate::pipeline::verdict::Ended;
 use crate::pipeline::{hooks, log};
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
-use crate::shutdown::cold::Cold;
+use crate::shutdown::cold::ColdStop;
 
 /// Runs eager calls. `AppBuilder::local_runner` takes it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Local;
+pub struct EagerWorker;
 
-impl LocalRunner for Local {
-    fn run(&self, app: App, run: LocalRun) -> BoxFuture<'static, Result<ResultDocument>> {
+impl EagerRunner for EagerWorker {
+    fn run(&self, app: App, run: EagerRun) -> BoxFuture<'static, Result<ResultDocument>> {
         Box::pin(eager(app, run))
     }
 }
 
-async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
-    let LocalRun { task, message, throws, .. } = run;
+async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
+    let EagerRun { task, message, throws, .. } = run;
     let invocation = app.codecs().decode(&message, app.accept())?;
     let from = DeliveryInfo { priority: message.properties.priority, ..DeliveryInfo::default() };
     let host: Arc<str> = node_name::host().into();
@@ -64,7 +64,7 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
         threads: Threads::new(1, tokio::runtime::Handle::current()),
         clock: app.clock().clone(),
         layers: Vec::new(),
-        cold: Cold::never(),
+        cold: ColdStop::never(),
     };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
@@ -80,25 +80,25 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
         let began = std::time::Instant::now();
         let outcome = executor.execute(&ctx, Limits::NONE, None).instrument(span.clone()).await;
         let outcome = match outcome {
-            Outcome::Replace(with) => in_its_place(&app, &with).await,
+            RunOutcome::Replace(with) => run_replacement(&app, &with).await,
             outcome => outcome,
         };
         let now = app.clock().now();
-        let verdict = settle(Run { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
+        let verdict = settle(RunFacts { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
         log::ended(&task.name, &request, &verdict.ending, began.elapsed(), task.effective.resultrepr_maxsize);
         // Who is told of a failure at once needs no hook for it.
         let is_raised = throws && matches!(verdict.ending, Ended::Failure { .. });
-        let told = told(&verdict.ending);
+        let told = result_update(&verdict.ending);
         follow(&app, &ctx, &verdict.ending).await?;
         if !is_raised && hooks::wanted(&task.hooks, &verdict.ending) {
             hooks::after(&task.hooks, &ctx, verdict.ending).instrument(span).await;
         }
         match verdict.again {
             // A retry runs again at once.
-            Some(next) => again(&mut request, next),
+            Some(next) => apply_retry(&mut request, next),
             None => {
                 let id = request.headers.id.clone().unwrap_or_else(|| "".into());
-                break document(&request, id, told, ctx.children(), &app.config().record_rules(), now);
+                break result_document(&request, id, told, ctx.children(), &app.config().result_policy(), now);
             }
         }
     };
@@ -114,7 +114,7 @@ async fn eager(app: App, run: LocalRun) -> Result<ResultDocument> {
 }
 
 /// Runs what a task puts in its place, here and now: its value is the task's, as is its failure.
-async fn in_its_place(app: &App, with: &Signature) -> Outcome {
+async fn run_replacement(app: &App, with: &Signature) -> RunOutcome {
     let ran = match Node::from_wire(with) {
         Ok(node) if node.is_empty() => {
             Err(Error::new(ErrorKind::Call, "replace a task with an empty chain: it has no task"))
@@ -124,10 +124,10 @@ async fn in_its_place(app: &App, with: &Signature) -> Outcome {
     };
     match ran {
         Ok(applied) => match applied.documents.iter().find(|document| document.state.propagates()) {
-            Some(failed) => Outcome::Failure(failure_of(failed)),
-            None => Outcome::Success(applied.value),
+            Some(failed) => RunOutcome::Failure(failure_of(failed)),
+            None => RunOutcome::Success(applied.value),
         },
-        Err(error) => Outcome::from(Err(TaskError::from(error))),
+        Err(error) => RunOutcome::from(Err(TaskError::from(error))),
     }
 }
 
@@ -139,7 +139,7 @@ async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
         Ended::Success(value) => {
             for callback in request.callbacks() {
                 let node = Node::from_wire(callback)?;
-                let applied = apply(app, node, Given::result(value.clone()).arguments).await?;
+                let applied = apply(app, node, SendWith::result(value.clone()).arguments).await?;
                 ctx.add_children(applied.result);
             }
         }
@@ -162,23 +162,25 @@ async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
 }
 
 /// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
-fn told(ended: &Ended) -> Told {
+fn result_update(ended: &Ended) -> ResultUpdate {
     match ended {
-        Ended::Success(value) => Told { state: State::Success, result: value.clone(), traceback: None },
-        Ended::Failure { failure, .. } => error(State::Failure, failure),
+        Ended::Success(value) => ResultUpdate { state: State::Success, result: value.clone(), traceback: None },
+        Ended::Failure { failure, .. } => failure_update(State::Failure, failure),
         Ended::Rejected { reason, requeue } => {
-            error(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
+            failure_update(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
         }
-        Ended::Revoked(reason) => error(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason))),
-        Ended::Retry(_) => Told { state: State::Retry, result: Json::NULL, traceback: None },
+        Ended::Revoked(reason) => {
+            failure_update(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
+        }
+        Ended::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
         Ended::Ignored | Ended::Replaced(_) | Ended::Cancelled { .. } => {
-            Told { state: State::Ignored, result: Json::NULL, traceback: None }
+            ResultUpdate { state: State::Ignored, result: Json::NULL, traceback: None }
         }
     }
 }
 
 /// The request of the next run.
-fn again(request: &mut Request, next: NextRun) {
+fn apply_retry(request: &mut Request, next: NextRun) {
     request.headers.retries = next.retries;
     request.headers.extra.extend(next.headers);
     if let Some(args) = next.args {

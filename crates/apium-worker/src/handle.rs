@@ -7,34 +7,34 @@ use std::sync::Arc;
 use apium_transport::health::Health;
 use tokio::sync::oneshot;
 
-use crate::health::health::Vitals;
+use crate::health::health::WorkerHealth;
 use crate::pipeline::process::Process;
-use crate::service::Part;
-use crate::shutdown::shutdown::{Asked, StopCause, StopKind, StopReport, StopSwitch};
-use crate::worker::Running;
+use crate::service::Service;
+use crate::shutdown::shutdown::{StopCause, StopKind, StopReport, StopRequest, StopSwitch};
+use crate::worker::RunningWorker;
 
 /// A worker that runs in the background. Dropping the handle stops it at once, as a crash would.
 pub struct WorkerHandle {
     node: Arc<str>,
     switch: StopSwitch,
     process: Arc<Process>,
-    vitals: Arc<Vitals>,
+    health: Arc<WorkerHealth>,
     listens: Option<SocketAddr>,
     report: oneshot::Receiver<StopReport>,
-    part: Part,
+    part: Service,
 }
 
 impl WorkerHandle {
-    pub(crate) fn new(node: Arc<str>, running: Running) -> Self {
+    pub(crate) fn new(node: Arc<str>, running: RunningWorker) -> Self {
         let (switch, process) = (running.switch.clone(), running.process.clone());
-        let (vitals, listens) = (running.vitals.clone(), running.probes.address);
+        let (health, listens) = (running.health.clone(), running.probes.address);
         let (sender, report) = oneshot::channel();
-        let part = Part::start("worker", move |_| async move {
+        let part = Service::start("worker", move |_| async move {
             let report = running.serve().await;
             // Who held the handle may be gone.
             let _ = sender.send(report);
         });
-        Self { node, switch, process, vitals, listens, report, part }
+        Self { node, switch, process, health, listens, report, part }
     }
 
     /// The node name, expanded.
@@ -45,7 +45,7 @@ impl WorkerHandle {
     /// Whether the worker can reach its broker and its result backends, and fetches: what the ready file and `/ready` tell. Asks
     /// nobody and returns at once.
     pub fn health(&self) -> Health {
-        self.vitals.health()
+        self.health.health()
     }
 
     /// Where health probes are answered, when they are: the port is the real one when 0 was asked for.
@@ -55,7 +55,7 @@ impl WorkerHandle {
 
     /// Asks for a stop; a later, harder one overtakes it. Returns at once.
     pub fn ask(&self, kind: StopKind) {
-        self.switch.ask(kind);
+        self.switch.request(kind);
     }
 
     /// Asks for a stop and waits for it.
@@ -66,7 +66,7 @@ impl WorkerHandle {
 
     /// Waits until somebody asked for a stop. Cancel-safe.
     pub async fn stopping(&self) {
-        let Asked { .. } = self.switch.asked(StopKind::Warm).await;
+        let StopRequest { .. } = self.switch.requested(StopKind::Warm).await;
     }
 
     /// Waits until the worker has stopped.
@@ -83,7 +83,7 @@ impl WorkerHandle {
                 given_back: 0,
                 cancelled: 0,
                 leaked_threads: 0,
-                unsettled: self.process.completer.open(),
+                unsettled: self.process.completer.pending(),
             }
         })
     }

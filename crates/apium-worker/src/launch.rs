@@ -18,29 +18,29 @@ use tokio::sync::watch;
 
 use crate::checks;
 use crate::consume::{Consume, Phase};
-use crate::follow_up::builder::Sender;
+use crate::follow_up::builder::FollowUpBuilder;
 use crate::health::duplicate_node;
-use crate::health::health::Vitals;
+use crate::health::health::WorkerHealth;
 use crate::health::probes::{ProbeOptions, Probes};
 use crate::layer::WorkLayer;
-use crate::limits::prefetch_window::Window;
+use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
-use crate::limits::time_limit::DeafTasks;
+use crate::limits::time_limit::UnseenSoftLimits;
 use crate::pipeline::completer::Completer;
-use crate::pipeline::errback::Errbacks;
+use crate::pipeline::errback::ErrbackRunner;
 use crate::pipeline::executor::Executor;
 use crate::pipeline::finish::Finisher;
 use crate::pipeline::intake::Intake;
 use crate::pipeline::process::{Counts, Process};
-use crate::pipeline::run_queue::Ready;
+use crate::pipeline::run_queue::RunQueue;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::Threads;
 use crate::pool::watchdog::Watchdog;
-use crate::service::Part;
-use crate::shutdown::cold::ColdSwitch;
+use crate::service::Service;
+use crate::shutdown::cold::ColdStopSwitch;
 use crate::shutdown::shutdown::StopSwitch;
 use crate::slots::Slots;
-use crate::worker::Running;
+use crate::worker::RunningWorker;
 
 /// What a worker takes from its app.
 pub(crate) struct AppParts {
@@ -55,7 +55,7 @@ pub(crate) struct AppParts {
 }
 
 /// What a worker is told.
-pub(crate) struct Options {
+pub(crate) struct WorkerOptions {
     pub(crate) node: Arc<str>,
     pub(crate) queues: Vec<String>,
     pub(crate) pool: PoolKind,
@@ -74,15 +74,15 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// What [`checks`] refuses; a broker address that cannot work; probes that cannot be answered. A broker that cannot be reached is waited for.
-pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Running> {
+pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<RunningWorker> {
     checks::check(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
-    let (cold_switch, cold) = ColdSwitch::new();
+    let (cold_switch, cold) = ColdStopSwitch::new();
     let topology = topology(&app.publisher, &options.queues)?;
     let config = app.publisher.config().clone();
     let (prefetch, window) = match options.multiplier {
         PrefetchMultiplier::Fixed(multiplier) => (slots.saturating_mul(multiplier as usize), None),
-        PrefetchMultiplier::Auto => (slots, Some(Window::new(slots))),
+        PrefetchMultiplier::Auto => (slots, Some(PrefetchWindow::new(slots))),
     };
     let spec = ConsumeSpec {
         queues: options.queues.clone(),
@@ -93,10 +93,10 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
     };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     let backends = app.backend.iter().chain(app.backends.values()).cloned().collect();
-    let vitals = Arc::new(Vitals::new(broker.clone(), backends, clock.clone()));
-    let probes = Probes::start(&options.probes, &vitals, &clock).await?;
-    let ready = Arc::new(Ready::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
-    ready.remember(std::mem::take(&mut options.buckets));
+    let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
+    let probes = Probes::start(&options.probes, &health, &clock).await?;
+    let ready = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
+    ready.restore_buckets(std::mem::take(&mut options.buckets));
     let executor = Executor {
         pool: options.pool,
         threads: Threads::new(slots, tokio::runtime::Handle::current()),
@@ -104,10 +104,11 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
         layers: options.layers.clone(),
         cold,
     };
-    let errbacks = Errbacks::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
+    let errbacks =
+        ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
     let completer = Completer::new(broker.clone(), app.backend.clone(), Some(errbacks.clone()));
     let results = app.backend.as_ref().map(|backend| backend.address().clone());
-    let process = Arc::new(stops(app, &options.node, ready.clone(), executor, completer.clone()));
+    let process = Arc::new(build_pipeline(app, &options.node, ready.clone(), executor, completer.clone()));
     let registry = process.intake.registry.clone();
     let consume = Consume {
         broker: broker.clone(),
@@ -117,7 +118,7 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
         process: process.clone(),
         window,
         began: Instant::now(),
-        vitals: vitals.clone(),
+        health: health.clone(),
     };
     let consumer = consume.connect().await.map_err(|error| {
         let context = format!("start the worker {} on {}", options.node, broker.address());
@@ -126,21 +127,23 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
     announce(&registry, &options, slots);
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
-    let (watchdog, beats) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
-    Ok(Running {
-        slots: Slots::start(&process, slots, beats.unwrap_or_default()),
+    let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
+    Ok(RunningWorker {
+        slots: Slots::start(&process, slots, timers.unwrap_or_default()),
         completer: completer.start(),
         errbacks: errbacks.start(),
-        timer: Part::start("timer", move |mut stopping| async move {
+        timer: Service::start("timer", move |mut stopping| async move {
             tokio::select! {
-                () = ready.keep_time() => {}
+                () = ready.run_timer() => {}
                 () = stopping.wait() => {}
             }
         }),
-        namesake: Part::start("namesake", move |_| duplicate_node::watch(broker, node, clock, config.worker_lease)),
-        consume: Part::start("consume", move |_| consume.serve(consumer, phases)),
+        duplicate_node: Service::start("namesake", move |_| {
+            duplicate_node::warn_of_duplicates(broker, node, clock, config.worker_lease)
+        }),
+        consume: Service::start("consume", move |_| consume.serve(consumer, phases)),
         probes,
-        vitals,
+        health: health,
         phase,
         cold: cold_switch,
         watchdog,
@@ -151,7 +154,13 @@ pub(crate) async fn launch(app: AppParts, mut options: Options) -> Result<Runnin
 }
 
 /// The four stops and what they share.
-fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, completer: Completer) -> Process {
+fn build_pipeline(
+    app: AppParts,
+    node: &Arc<str>,
+    ready: Arc<RunQueue>,
+    executor: Executor,
+    completer: Completer,
+) -> Process {
     let config = app.publisher.config().clone();
     let registry = app.registry.clone();
     Process {
@@ -159,17 +168,17 @@ fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, 
             registry: app.registry,
             codecs: app.codecs,
             accept: app.accept,
-            rules: config.record_rules(),
+            rules: config.result_policy(),
             hostname: node.clone(),
             utc: config.enable_utc,
             parks: app.publisher.broker().capabilities().delays,
             counts_chords: app.backend.as_ref().is_some_and(|backend| backend.chords().is_some()),
         },
-        ready,
+        run_queue: ready,
         clock: executor.clock.clone(),
         executor,
         finisher: Finisher {
-            sender: Sender { publisher: app.publisher, registry, rules: config.record_rules() },
+            sender: FollowUpBuilder { publisher: app.publisher, registry, rules: config.result_policy() },
             stores: app.backend.is_some(),
             backends: app.backends,
         },
@@ -177,7 +186,7 @@ fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, 
         states: app.states,
         backend: app.backend,
         counts: Counts::default(),
-        deaf: DeafTasks::default(),
+        unseen_soft_limits: UnseenSoftLimits::default(),
     }
 }
 
@@ -185,12 +194,12 @@ fn stops(app: AppParts, node: &Arc<str>, ready: Arc<Ready>, executor: Executor, 
 fn topology(publisher: &Publisher, queues: &[String]) -> Result<Topology> {
     let mut topology = Topology::default();
     for name in queues {
-        topology.queues.push(publisher.router().consumed(name)?);
+        topology.queues.push(publisher.router().queue_to_consume(name)?);
     }
     Ok(topology)
 }
 
-fn announce(registry: &Registry, options: &Options, slots: usize) {
+fn announce(registry: &Registry, options: &WorkerOptions, slots: usize) {
     let (node, queues, pool) = (&*options.node, options.queues.join(", "), options.pool);
     tracing::info!(node, concurrency = slots, %pool, queues, "worker {node} is ready");
     for task in registry.iter() {

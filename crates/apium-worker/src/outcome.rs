@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use apium_app::context::request::RetryRequest;
 use apium_app::failure::Failure;
-use apium_app::task_error::{Ending, TaskResult};
+use apium_app::task_error::{TaskErrorKind, TaskResult};
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::result::exception::ExceptionInfo;
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// It returned this value, encoded.
     Success(Json),
     /// It failed; a panic and a passed soft limit are failures too.
@@ -38,15 +38,15 @@ pub enum Outcome {
     Cancelled,
 }
 
-impl From<TaskResult<Json>> for Outcome {
+impl From<TaskResult<Json>> for RunOutcome {
     fn from(result: TaskResult<Json>) -> Self {
         match result {
             Ok(value) => Self::Success(value),
-            Err(error) => match error.into_ending() {
-                Ending::Failure(failure) => Self::Failure(failure),
-                Ending::Retry(retry) => Self::Retry(retry),
-                Ending::Reject { reason, requeue } => Self::Reject { reason, requeue },
-                Ending::Replace(signature) => Self::Replace(signature),
+            Err(error) => match error.into_kind() {
+                TaskErrorKind::Failure(failure) => Self::Failure(failure),
+                TaskErrorKind::Retry(retry) => Self::Retry(retry),
+                TaskErrorKind::Reject { reason, requeue } => Self::Reject { reason, requeue },
+                TaskErrorKind::Replace(signature) => Self::Replace(signature),
                 // An ending that this version does not know leaves everything as it is.
                 _ => Self::Ignore,
             },
@@ -54,7 +54,7 @@ impl From<TaskResult<Json>> for Outcome {
     }
 }
 
-impl Outcome {
+impl RunOutcome {
     /// What a caught panic comes to: a FAILURE with `exc_type` "Panic".
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();

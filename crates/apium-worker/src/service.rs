@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 /// A background task of the worker.
 ///
 /// Dropping it without [`stop`](Self::stop) aborts the task.
-pub struct Part {
+pub struct Service {
     name: Cow<'static, str>,
     stopping: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
@@ -35,7 +35,7 @@ impl Stopping {
     }
 }
 
-impl Part {
+impl Service {
     /// Starts `run` in the background under `name`.
     pub fn start<F, Fut>(name: impl Into<Cow<'static, str>>, run: F) -> Self
     where
@@ -91,7 +91,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for Service {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -99,7 +99,7 @@ impl Drop for Part {
     }
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Part").field("name", &self.name).finish_non_exhaustive()
     }
@@ -111,14 +111,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_ends_when_it_is_asked() {
-        let part = Part::start("waiter", |mut stopping| async move { stopping.wait().await });
+        let part = Service::start("waiter", |mut stopping| async move { stopping.wait().await });
         assert_eq!(part.name(), "waiter");
         assert!(part.stop(None).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_part_that_does_not_listen_is_aborted_at_the_deadline() {
-        let part = Part::start("deaf", |_| std::future::pending());
+        let part = Service::start("deaf", |_| std::future::pending());
         assert!(!part.stop(Some(Duration::from_secs(1))).await);
     }
 }

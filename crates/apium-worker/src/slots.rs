@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::pipeline::process::Process;
-use crate::pool::watchdog::Beat;
+use crate::pool::watchdog::PollTimer;
 
 /// So many works are taken before a slot lets others have its thread.
 const TURN: usize = 32;
@@ -16,11 +16,11 @@ pub(crate) struct Slots(JoinSet<()>);
 
 impl Slots {
     /// Starts `count` slots; each has a beat where there is a watchdog.
-    pub(crate) fn start(process: &Arc<Process>, count: usize, beats: Vec<Beat>) -> Self {
+    pub(crate) fn start(process: &Arc<Process>, count: usize, timers: Vec<PollTimer>) -> Self {
         let mut slots = JoinSet::new();
-        let mut beats = beats.into_iter();
+        let mut timers = timers.into_iter();
         for _ in 0..count {
-            slots.spawn(serve(process.clone(), beats.next()));
+            slots.spawn(serve(process.clone(), timers.next()));
         }
         Self(slots)
     }
@@ -42,18 +42,18 @@ impl Slots {
     }
 }
 
-async fn serve(process: Arc<Process>, beat: Option<Beat>) {
+async fn serve(process: Arc<Process>, timer: Option<PollTimer>) {
     /// Says that the work is done, also when the slot is aborted.
     struct Done<'a>(&'a Process, bool);
     impl Drop for Done<'_> {
         fn drop(&mut self) {
-            self.0.ready.done(self.1);
+            self.0.run_queue.done(self.1);
         }
     }
     let mut turn = 0;
-    while let Some(work) = process.ready.next().await {
-        let done = Done(&process, work.is_late());
-        process.run(work, beat.as_ref()).await;
+    while let Some(task_run) = process.run_queue.next().await {
+        let done = Done(&process, task_run.acks_late());
+        process.run(task_run, timer.as_ref()).await;
         drop(done);
         turn += 1;
         if turn % TURN == 0 {

@@ -8,47 +8,47 @@ use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement
 use tokio::sync::watch;
 
 use crate::consume::Phase;
-use crate::health::health::Vitals;
+use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
-use crate::pipeline::completer::Finish;
+use crate::pipeline::completer::Completion;
 use crate::pipeline::intake::label;
 use crate::pipeline::process::Process;
-use crate::pipeline::task_run::Work;
+use crate::pipeline::task_run::TaskRun;
 use crate::pool::watchdog::Watchdog;
-use crate::service::Part;
-use crate::shutdown::cold::ColdSwitch;
-use crate::shutdown::shutdown::{Asked, StopKind, StopReport, StopSwitch};
+use crate::service::Service;
+use crate::shutdown::cold::ColdStopSwitch;
+use crate::shutdown::shutdown::{StopKind, StopReport, StopRequest, StopSwitch};
 use crate::slots::Slots;
 
 /// How long a cold stop waits for its writes before it leaves the messages to come back by themselves.
 const COLD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A worker that runs.
-pub(crate) struct Running {
+pub(crate) struct RunningWorker {
     pub(crate) process: Arc<Process>,
     pub(crate) slots: Slots,
-    pub(crate) completer: Part,
+    pub(crate) completer: Service,
     /// Calls errbacks; it ends behind the completer.
-    pub(crate) errbacks: Part,
-    pub(crate) timer: Part,
+    pub(crate) errbacks: Service,
+    pub(crate) timer: Service,
     /// Watches for another worker of this name; it ends when it is dropped.
-    pub(crate) namesake: Part,
-    pub(crate) consume: Part,
+    pub(crate) duplicate_node: Service,
+    pub(crate) consume: Service,
     /// Tell others of the health; they end last.
     pub(crate) probes: Probes,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) health: Arc<WorkerHealth>,
     pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) cold: ColdSwitch,
+    pub(crate) cold: ColdStopSwitch,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) switch: StopSwitch,
     /// `worker_soft_shutdown_timeout`: how long a cold stop lets runs go on first.
     pub(crate) soft_stop: Duration,
 }
 
-impl Running {
+impl RunningWorker {
     /// Runs until a stop is asked for, then stops.
     pub(crate) async fn serve(mut self) -> StopReport {
-        let Asked { kind, cause } = self.switch.asked(StopKind::Warm).await;
+        let StopRequest { kind, cause } = self.switch.requested(StopKind::Warm).await;
         tracing::info!(?kind, ?cause, "the worker stops");
         let counts = &self.process.counts;
         let before = counts.finished.load(Ordering::Relaxed);
@@ -57,14 +57,14 @@ impl Running {
             let stopping = self.stop();
             tokio::select! {
                 biased;
-                _ = switch.asked(StopKind::Now) => None,
+                _ = switch.requested(StopKind::Now) => None,
                 () = stopping => Some(()),
             }
         };
         if stopped.is_none() {
             self.slots.abort();
         }
-        let asked = switch.asked(StopKind::Warm).await;
+        let asked = switch.requested(StopKind::Warm).await;
         let counts = &self.process.counts;
         let finished = counts.finished.load(Ordering::Relaxed);
         let report = StopReport {
@@ -75,7 +75,7 @@ impl Running {
             given_back: counts.given_back.load(Ordering::Relaxed),
             cancelled: counts.cancelled.load(Ordering::Relaxed),
             leaked_threads: self.process.executor.threads.leaked(),
-            unsettled: self.process.completer.open(),
+            unsettled: self.process.completer.pending(),
         };
         self.end(report.how).await;
         tracing::info!("{report}");
@@ -90,7 +90,7 @@ impl Running {
         tokio::select! {
             biased;
             () = self.slots.join() => {}
-            _ = switch.asked(StopKind::Cold) => self.stop_cold().await,
+            _ = switch.requested(StopKind::Cold) => self.stop_cold().await,
         }
         // What was on its way to the slots when they ended.
         self.give_back();
@@ -99,8 +99,8 @@ impl Running {
         tokio::select! {
             biased;
             () = &mut settled => {}
-            () = async { switch.asked(StopKind::Cold).await; tokio::time::sleep(COLD_PATIENCE).await } => {
-                self.process.completer.hurry();
+            () = async { switch.requested(StopKind::Cold).await; tokio::time::sleep(COLD_PATIENCE).await } => {
+                self.process.completer.stop_retrying();
                 settled.await;
             }
         }
@@ -124,7 +124,7 @@ impl Running {
             return;
         }
         // They wait for writes that do not succeed, or for a hook that does not end.
-        self.process.completer.hurry();
+        self.process.completer.stop_retrying();
         if tokio::time::timeout(COLD_PATIENCE, self.slots.join()).await.is_err() {
             tracing::warn!("some runs did not end within {COLD_PATIENCE:?} of being given up; they are left");
             self.slots.abort();
@@ -133,7 +133,7 @@ impl Running {
 
     /// Gives back what no slot has: it is in its queue again before the runs end (P13).
     fn give_back(&self) {
-        let left = self.process.ready.close();
+        let left = self.process.run_queue.close();
         self.process.counts.given_back.fetch_add(left.len() as u64, Ordering::Relaxed);
         self.process.completer.submit_all(left.into_iter().map(given_back));
     }
@@ -142,7 +142,7 @@ impl Running {
     async fn end(self, how: StopKind) {
         self.errbacks.stop((how != StopKind::Warm).then_some(Duration::ZERO)).await;
         self.timer.stop(None).await;
-        self.namesake.stop(Some(Duration::ZERO)).await;
+        self.duplicate_node.stop(Some(Duration::ZERO)).await;
         self.probes.stop().await;
         if how == StopKind::Now {
             // Dropping the parts aborts them.
@@ -160,15 +160,15 @@ impl Running {
     }
 }
 
-fn given_back(work: Work) -> Finish {
-    let delivery = Some((work.receipt, Acknowledgement::Reject(Disposition::Requeue)));
-    Finish {
-        label: label(&work.request),
-        source: work.source,
+fn given_back(task_run: TaskRun) -> Completion {
+    let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
+    Completion {
+        label: label(&task_run.request),
+        source: task_run.source,
         settlement: Settlement { record: None, publish: Vec::new(), delivery, follow_ups: None },
         backend: None,
-        keep: None,
-        late: None,
+        dead_letter: None,
+        errbacks: None,
         done: None,
     }
 }

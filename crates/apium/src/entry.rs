@@ -11,7 +11,7 @@ use apium_sqlite::SqliteDriver;
 use apium_transport::driver::SharedDriver;
 use apium_transport::memory::MemoryDriver;
 #[cfg(feature = "worker")]
-use apium_worker::eager::Local;
+use apium_worker::eager::EagerWorker;
 #[cfg(feature = "worker")]
 use apium_worker::testing::builder::{AppTest, TestBuilder};
 
@@ -33,7 +33,7 @@ impl AppEntry for App {
     fn builder(name: impl Into<String>) -> AppBuilder {
         let builder = AppBuilder::new(name, drivers()).autodiscover(cfg!(feature = "autodiscover"));
         #[cfg(feature = "worker")]
-        let builder = builder.local_runner(Arc::new(Local));
+        let builder = builder.eager_runner(Arc::new(EagerWorker));
         builder
     }
 

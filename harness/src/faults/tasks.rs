@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::layer::{Inner, WorkLayer};
-use apium::worker::outcome::Outcome as RunOutcome;
+use apium::worker::layer::{Next, WorkLayer};
+use apium::worker::outcome::RunOutcome;
 use apium_redis::crash_points;
 use futures_util::future::BoxFuture;
 
@@ -76,7 +76,7 @@ impl Setup {
 pub struct Around;
 
 impl WorkLayer for Around {
-    fn around<'a>(&'a self, _: &'a Ctx, next: Inner<'a>) -> BoxFuture<'a, RunOutcome> {
+    fn around<'a>(&'a self, _: &'a Ctx, next: Next<'a>) -> BoxFuture<'a, RunOutcome> {
         Box::pin(async move {
             crash_points::reached("before-run");
             let outcome = next.run().await;

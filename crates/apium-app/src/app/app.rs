@@ -12,7 +12,7 @@ use apium_transport::clock::Clock;
 use apium_transport::driver::SharedDriver;
 
 use crate::app::blocking::Blocking;
-use crate::app::eager_runner::LocalRunner;
+use crate::app::eager_runner::EagerRunner;
 use crate::config::table::Config;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,7 +36,7 @@ pub(crate) struct AppParts {
     /// Backends that tasks name for themselves, by URL.
     pub(crate) backends: HashMap<String, SharedBackend>,
     pub(crate) drivers: Vec<SharedDriver>,
-    pub(crate) local_runner: Option<Arc<dyn LocalRunner>>,
+    pub(crate) eager_runner: Option<Arc<dyn EagerRunner>>,
     pub(crate) producers: ProducerPool,
     pub(crate) blocking: Blocking,
 }
@@ -129,8 +129,8 @@ impl App {
     }
 
     /// What runs eager calls, if anything does.
-    pub fn local_runner(&self) -> Option<&Arc<dyn LocalRunner>> {
-        self.0.local_runner.as_ref()
+    pub fn eager_runner(&self) -> Option<&Arc<dyn EagerRunner>> {
+        self.0.eager_runner.as_ref()
     }
 
     /// What runs calls from plain code.

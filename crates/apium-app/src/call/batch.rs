@@ -14,7 +14,7 @@ use crate::context::current::note_child;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::publish::prepare::CallSpec;
-use crate::publish::publisher::AT_ONCE;
+use crate::publish::publisher::MAX_BATCH;
 use crate::result::async_result::AsyncResult;
 use crate::signature::fits::Complete;
 use crate::signature::signature::Signature;
@@ -133,7 +133,7 @@ pub(crate) async fn send_all<T>(app: &App, calls: Vec<CallSpec>, as_children: bo
     let mut calls = calls.into_iter().peekable();
     while calls.peek().is_some() {
         let (mut lot, mut policy, mut children) = (Vec::new(), None, Vec::new());
-        for call in calls.by_ref().take(AT_ONCE) {
+        for call in calls.by_ref().take(MAX_BATCH) {
             let backend = app.backend_of(&call.task).cloned();
             let prepared = publisher.prepare(call)?;
             policy.get_or_insert(prepared.policy);

@@ -9,10 +9,10 @@ use futures_util::future::BoxFuture;
 use crate::app::app::App;
 use crate::call::setters::{call_options, links};
 use crate::canvas::eager_results;
-use crate::canvas::freeze::{Frame, Ids};
+use crate::canvas::freeze::{Ids, WorkflowIds};
 use crate::canvas::here;
 use crate::canvas::node::Node;
-use crate::canvas::plan::Given;
+use crate::canvas::plan::SendWith;
 use crate::canvas::send::send_through;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::context::current;
@@ -112,7 +112,7 @@ impl<Out> Call<Out> {
     /// failure. For several tasks, the failure of one that others wait for.
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
-            Node::Task(task) => here::apply(app, task.call).await,
+            Node::Task(task) => here::apply_task(app, task.call).await,
             node => Box::pin(eager_results::apply(app, node)).await,
         }
     }
@@ -171,7 +171,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
     pub fn freeze(&mut self, app: &App) -> Result<AsyncResult<Out>> {
         self.check()?;
         let mut ids = Ids::random(app.publisher().reply_to().clone());
-        let tuple = self.node_mut().freeze(Frame::default(), &mut ids)?;
+        let tuple = self.node_mut().freeze(WorkflowIds::default(), &mut ids)?;
         Ok(AsyncResult::of_tuple(app, &tuple))
     }
 }
@@ -201,7 +201,7 @@ impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
 pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         match app.registry().get(&call.task) {
-            Some(_) if !call.by_name => return here::apply(app, call).await,
+            Some(_) if !call.by_name => return here::apply_task(app, call).await,
             _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
         }
     }
@@ -219,5 +219,5 @@ pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -
     if app.config().task_always_eager {
         return eager_results::apply(app, node).await;
     }
-    Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, Given::default()).await?))
+    Ok(AsyncResult::of_tuple(app, &send_through(app, publisher, node, SendWith::default()).await?))
 }

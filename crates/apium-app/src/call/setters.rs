@@ -148,7 +148,7 @@ macro_rules! call_options {
             /// last. One of that name that is there is replaced.
             pub fn stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
                 match apium_protocol::json::text::Json::from_serialize(&value) {
-                    Ok(value) => self.visit(&mut crate::canvas::stamp::Same, &[(name.into(), value)].into(), false),
+                    Ok(value) => self.visit(&mut crate::canvas::stamp::FixedStamps, &[(name.into(), value)].into(), false),
                     Err(error) => self.fail(error.into()),
                 }
                 self
@@ -157,7 +157,7 @@ macro_rules! call_options {
             /// A stamp beside those of that name that are there: they are a list then (Celery: `append_stamps`).
             pub fn append_stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
                 match apium_protocol::json::text::Json::from_serialize(&value) {
-                    Ok(value) => self.visit(&mut crate::canvas::stamp::Same, &[(name.into(), value)].into(), true),
+                    Ok(value) => self.visit(&mut crate::canvas::stamp::FixedStamps, &[(name.into(), value)].into(), true),
                     Err(error) => self.fail(error.into()),
                 }
                 self

@@ -6,11 +6,11 @@ use apium_protocol::result::document::{ResultDocument, ResultTuple};
 use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
-use crate::canvas::freeze::{Frame, Ids};
-use crate::canvas::here::apply as apply_call;
+use crate::canvas::freeze::{Ids, WorkflowIds};
+use crate::canvas::here::apply_task as apply_call;
 use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::settle_links;
-use crate::canvas::plan::Given;
+use crate::canvas::plan::SendWith;
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::raised;
@@ -18,7 +18,7 @@ use crate::task::arguments::Arguments;
 
 /// What ran here.
 #[derive(Debug, Clone)]
-pub struct Applied {
+pub struct EagerResult {
     /// The result, with those before it.
     pub result: ResultTuple,
     /// The documents of all that ran.
@@ -31,12 +31,12 @@ pub struct Applied {
 ///
 /// # Errors
 /// As [`Call::apply`](crate::call::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed before the end.
-pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<Applied> {
+pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<EagerResult> {
     let mut node = node.under(app.config());
-    let result = node.freeze(Frame::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
+    let result = node.freeze(WorkflowIds::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
     let mut documents = Vec::new();
     let value = run(app, node, arguments, &mut documents).await?;
-    Ok(Applied { result, documents, value })
+    Ok(EagerResult { result, documents, value })
 }
 
 /// Runs it; its value.
@@ -58,7 +58,7 @@ fn run<'a>(
                     documents[began..].iter().try_for_each(check)?;
                     began = documents.len();
                     value = run(app, step, std::mem::take(&mut arguments), documents).await?;
-                    arguments = Given::result(value.clone()).arguments;
+                    arguments = SendWith::result(value.clone()).arguments;
                 }
                 Ok(value)
             }
@@ -67,7 +67,7 @@ fn run<'a>(
                 let began = documents.len();
                 let list = run_group(app, header, arguments, documents).await?;
                 documents[began..].iter().try_for_each(check)?;
-                run(app, *body, Given::result(list).arguments, documents).await
+                run(app, *body, SendWith::result(list).arguments, documents).await
             }
         }
     })

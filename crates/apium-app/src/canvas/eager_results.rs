@@ -8,7 +8,7 @@ use apium_protocol::result::document::{ResultDocument, ResultTuple};
 
 use crate::app::app::App;
 use crate::canvas::eager;
-use crate::canvas::eager::Applied;
+use crate::canvas::eager::EagerResult;
 use crate::canvas::node::Node;
 use crate::error::Result;
 use crate::result::async_result::AsyncResult;
@@ -19,7 +19,7 @@ use crate::task::arguments::Arguments;
 pub(crate) async fn apply<T>(app: &App, node: Node) -> Result<AsyncResult<T>> {
     let (tuple, documents) = run(app, node).await?;
     let result = AsyncResult::of_tuple(app, &tuple);
-    learn(&result, &documents);
+    attach_documents(&result, &documents);
     Ok(result)
 }
 
@@ -27,24 +27,24 @@ pub(crate) async fn apply<T>(app: &App, node: Node) -> Result<AsyncResult<T>> {
 pub(crate) async fn apply_group<T>(app: &App, node: Node) -> Result<GroupResult<T>> {
     let (tuple, documents) = run(app, node).await?;
     let group = GroupResult::of_tuple(app, &tuple);
-    group.iter().for_each(|member| learn(member, &documents));
-    group.parent().into_iter().for_each(|parent| learn(parent, &documents));
+    group.iter().for_each(|member| attach_documents(member, &documents));
+    group.parent().into_iter().for_each(|parent| attach_documents(parent, &documents));
     Ok(group)
 }
 
 type Documents = HashMap<TaskId, Arc<ResultDocument>>;
 
 async fn run(app: &App, node: Node) -> Result<(ResultTuple, Documents)> {
-    let Applied { result, documents, .. } = eager::apply(app, node, Arguments::default()).await?;
+    let EagerResult { result, documents, .. } = eager::apply(app, node, Arguments::default()).await?;
     Ok((result, documents.into_iter().map(|document| (document.task_id.clone(), Arc::new(document))).collect()))
 }
 
-fn learn<T>(result: &AsyncResult<T>, documents: &Documents) {
+fn attach_documents<T>(result: &AsyncResult<T>, documents: &Documents) {
     let own = result.erased();
     for one in std::iter::once(&own).chain(own.before()) {
         if let Some(document) = documents.get(one.id()) {
             one.cell().set(Some(document.clone()));
         }
-        one.members().into_iter().flatten().for_each(|member| learn(member, documents));
+        one.members().into_iter().flatten().for_each(|member| attach_documents(member, documents));
     }
 }

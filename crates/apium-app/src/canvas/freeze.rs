@@ -47,7 +47,7 @@ impl Ids {
 
 /// What a signature is frozen into: its place in what is around it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Frame<'a> {
+pub struct WorkflowIds<'a> {
     /// The id of its result, where it has none.
     pub id: Option<&'a TaskId>,
     /// The first task of all.
@@ -66,7 +66,7 @@ impl Node {
     ///
     /// # Errors
     /// When an option cannot be encoded: the body of a chord travels with its header.
-    pub fn freeze(&mut self, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    pub fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         match self {
             Self::Task(task) => Ok(ResultTuple::task(settle(&mut task.call.options, frame, ids))),
             Self::Chain(chain) => freeze_chain(chain, frame, ids),
@@ -77,7 +77,7 @@ impl Node {
 }
 
 /// Writes the place of a task into its options.
-fn settle(options: &mut CallOptions, frame: Frame<'_>, ids: &mut Ids) -> TaskId {
+fn settle(options: &mut CallOptions, frame: WorkflowIds<'_>, ids: &mut Ids) -> TaskId {
     let id = options.task_id.get_or_insert_with(|| frame.id.cloned().unwrap_or_else(|| ids.next_id())).clone();
     let rare = options.rare_mut();
     rare.reply_to.get_or_insert_with(|| ids.reply_to.clone());
@@ -85,7 +85,7 @@ fn settle(options: &mut CallOptions, frame: Frame<'_>, ids: &mut Ids) -> TaskId 
     id
 }
 
-fn place(rare: &mut RareOptions, frame: Frame<'_>) {
+fn place(rare: &mut RareOptions, frame: WorkflowIds<'_>) {
     if let Some(root) = frame.root {
         rare.root_id = Some(root.clone());
     }
@@ -101,18 +101,18 @@ fn place(rare: &mut RareOptions, frame: Frame<'_>) {
     }
 }
 
-fn freeze_chain(chain: &mut ChainNode, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+fn freeze_chain(chain: &mut ChainNode, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
     chain.steps = steps(std::mem::take(&mut chain.steps));
     freeze_steps(&mut chain.steps, frame, ids)
 }
 
 /// Freezes steps that are in order already. The frame is the last one's.
-pub(crate) fn freeze_steps(list: &mut [Node], frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+pub(crate) fn freeze_steps(list: &mut [Node], frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
     let mut frame = frame;
     let mut results = Vec::with_capacity(list.len());
     for step in list.iter_mut().rev() {
         results.push(step.freeze(frame, ids)?);
-        frame = Frame { root: frame.root, ..Frame::default() };
+        frame = WorkflowIds { root: frame.root, ..WorkflowIds::default() };
     }
     // The first step's is the last one here.
     let result = results.into_iter().rev().reduce(|before, mut result| {
@@ -132,7 +132,7 @@ pub(crate) fn put_behind(result: &mut ResultTuple, before: ResultTuple) {
 
 impl GroupNode {
     /// Gives ids to the members. Groups inside it become its members.
-    pub(crate) fn freeze(&mut self, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    pub(crate) fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         self.flatten();
         let id = self.options.task_id.get_or_insert_with(|| ids.next_id()).clone();
         if frame.group.is_some() || frame.chord.is_some() || frame.index.is_some() || frame.root.is_some() {
@@ -140,7 +140,7 @@ impl GroupNode {
         }
         let mut results = Vec::with_capacity(self.members.len());
         for (index, member) in self.members.iter_mut().enumerate() {
-            let frame = Frame { id: None, index: i64::try_from(index).ok(), ..frame };
+            let frame = WorkflowIds { id: None, index: i64::try_from(index).ok(), ..frame };
             results.push(member.freeze(frame, ids)?);
         }
         Ok(ResultTuple::group(id, results))
@@ -168,12 +168,12 @@ impl GroupNode {
 }
 
 impl ChordNode {
-    fn freeze(&mut self, frame: Frame<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         let own = self.options.task_id.take();
-        let frame = Frame { id: own.as_ref().or(frame.id), ..frame };
+        let frame = WorkflowIds { id: own.as_ref().or(frame.id), ..frame };
         // The header learns of its group and its body when it is sent: written here, each of its tasks would carry the body in each
         // step before.
-        let header = self.header.freeze(Frame { root: frame.root, ..Frame::default() }, ids)?;
+        let header = self.header.freeze(WorkflowIds { root: frame.root, ..WorkflowIds::default() }, ids)?;
         let mut result = self.body.freeze(frame, ids)?;
         put_behind(&mut result, header);
         Ok(result)

@@ -3,20 +3,20 @@
 use apium_protocol::message::task_id::TaskId;
 
 use crate::app::app::App;
-use crate::app::eager_runner::LocalRun;
+use crate::app::eager_runner::EagerRun;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publish::prepare::CallSpec;
 use crate::result::async_result::AsyncResult;
 
 /// Runs a task here and now; its result knows its document.
-pub(crate) async fn apply<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
+pub(crate) async fn apply_task<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
     let Some(task) = app.registry().get(&spec.task).cloned() else {
         return Err(Error::new(
             ErrorKind::NotRegistered,
             format!("run {} here: no task of that name is registered in this program", spec.task),
         ));
     };
-    let Some(runner) = app.local_runner().cloned() else {
+    let Some(runner) = app.eager_runner().cloned() else {
         return Err(Error::new(
             ErrorKind::Config,
             format!("run {} here: the app has no local runner; build it with the feature `worker`", spec.task),
@@ -26,7 +26,7 @@ pub(crate) async fn apply<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>
     let prepared = app.publisher().prepare(spec)?;
     let throws = app.config().task_eager_propagates;
     let id: TaskId = prepared.id;
-    let document = runner.run(app.clone(), LocalRun::new(task, prepared.outgoing.message, throws)).await?;
+    let document = runner.run(app.clone(), EagerRun::new(task, prepared.outgoing.message, throws)).await?;
     let result = AsyncResult::eager(app, id, backend, document);
     if throws {
         result.raise_if_failed()?;

@@ -8,7 +8,7 @@ use crate::canvas::send::{chords, send};
 use crate::context::context::Ctx;
 use crate::context::deferred::Deferred;
 use crate::error::{Error, ErrorKind, Result};
-use crate::task_error::{Ending, TaskError};
+use crate::task_error::{TaskError, TaskErrorKind};
 
 impl Ctx {
     /// Ends this run and lets another signature go on in its place, under its id, in its group, its chord and its chain (Celery:
@@ -23,7 +23,7 @@ impl Ctx {
             None => node,
         };
         match with.into_node().map(under).and_then(|node| node.to_wire()) {
-            Ok(signature) => TaskError::new(Ending::Replace(Box::new(signature))),
+            Ok(signature) => TaskError::new(TaskErrorKind::Replace(Box::new(signature))),
             Err(error) => error.into(),
         }
     }

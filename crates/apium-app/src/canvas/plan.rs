@@ -8,7 +8,7 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::result::document::{GroupDocument, ResultTuple};
 use apium_transport::backend::chord::ChordHeader;
 
-use crate::canvas::freeze::{Frame, Ids, freeze_steps, put_behind};
+use crate::canvas::freeze::{Ids, WorkflowIds, freeze_steps, put_behind};
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::{link_members, settle_links};
 use crate::canvas::steps::steps;
@@ -19,14 +19,14 @@ use crate::task::arguments::Arguments;
 
 /// What a signature is sent with, beside what it holds itself.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct SendWith {
     /// In front of its arguments, and over its keyword arguments; an immutable signature takes none.
     pub arguments: Arguments,
     /// Over its options, but for `group_id` and stamps.
     pub options: CallOptions,
 }
 
-impl Given {
+impl SendWith {
     /// The result of the task before.
     pub fn result(value: Json) -> Self {
         let arguments = Arguments { args: vec![value], kwargs: Vec::new() };
@@ -45,14 +45,14 @@ pub struct Plan {
 
 /// What comes of a signature that is sent.
 #[derive(Debug, Clone)]
-pub struct Planned {
+pub struct PlannedResult {
     /// Its result.
     pub result: ResultTuple,
     /// What is sent at once: a child of who sends it.
     pub child: ResultTuple,
 }
 
-impl From<ResultTuple> for Planned {
+impl From<ResultTuple> for PlannedResult {
     fn from(result: ResultTuple) -> Self {
         Self { child: result.clone(), result }
     }
@@ -86,7 +86,7 @@ impl Planner {
     ///
     /// # Errors
     /// [`ErrorKind::Call`] for an empty chain, and for links on a group; [`ErrorKind::Codec`] for options that cannot be encoded.
-    pub fn add(&mut self, node: Node, given: Given) -> Result<Planned> {
+    pub fn add(&mut self, node: Node, given: SendWith) -> Result<PlannedResult> {
         match node {
             Node::Task(task) => self.task(task, given),
             Node::Chain(chain) => self.chain(chain, given),
@@ -95,21 +95,21 @@ impl Planner {
         }
     }
 
-    fn task(&mut self, task: TaskNode, given: Given) -> Result<Planned> {
+    fn task(&mut self, task: TaskNode, given: SendWith) -> Result<PlannedResult> {
         let TaskNode { mut call, immutable, kind } = task;
         if !immutable {
             call.arguments.prepend(given.arguments);
         }
         call.options = over(given.options, call.options);
         let mut node = Node::Task(TaskNode { call, immutable, kind });
-        let result = node.freeze(Frame::default(), &mut self.ids)?;
+        let result = node.freeze(WorkflowIds::default(), &mut self.ids)?;
         if let Node::Task(task) = node {
             self.plan.calls.push(task.call);
         }
         Ok(result.into())
     }
 
-    fn chain(&mut self, mut chain: ChainNode, given: Given) -> Result<Planned> {
+    fn chain(&mut self, mut chain: ChainNode, given: SendWith) -> Result<PlannedResult> {
         settle_links(&mut chain);
         let mut options = over(given.options, chain.options);
         let id = options.task_id.take();
@@ -125,18 +125,18 @@ impl Planner {
             return Err(Error::new(ErrorKind::Call, "send an empty chain: it has no task"));
         }
         let frame =
-            Frame { id: id.as_ref(), root: root.as_ref(), group: group.as_deref(), index, chord: chord.as_ref() };
+            WorkflowIds { id: id.as_ref(), root: root.as_ref(), group: group.as_deref(), index, chord: chord.as_ref() };
         let result = freeze_steps(&mut list, frame, &mut self.ids)?;
         let first = list.remove(0);
         let single = list.is_empty();
         let rest: Vec<WireSignature> = list.iter().rev().map(Node::to_wire).collect::<Result<_>>()?;
         let rare = options.rare_mut();
         rare.chain.get_or_insert_default().extend(rest);
-        let sent = self.add(first, Given { arguments: given.arguments, options })?;
-        Ok(if single { sent } else { Planned { result, child: sent.child } })
+        let sent = self.add(first, SendWith { arguments: given.arguments, options })?;
+        Ok(if single { sent } else { PlannedResult { result, child: sent.child } })
     }
 
-    fn group(&mut self, mut group: GroupNode, given: Given) -> Result<Planned> {
+    fn group(&mut self, mut group: GroupNode, given: SendWith) -> Result<PlannedResult> {
         refuse_links(&given.options)?;
         // A chain that Python wrote leaves its callbacks to the group that it ends with: they are each member's.
         let mut stored = std::mem::take(&mut group.options);
@@ -153,11 +153,16 @@ impl Planner {
         (own.group_index, own.add_to_parent) = (None, Some(false));
         // A body that is a group is told of the chord around it when it is frozen.
         let (chord, root) = (own.chord.take(), own.root_id.clone());
-        let frame = Frame { root: root.as_ref(), group: Some(id.as_str()), chord: chord.as_ref(), ..Frame::default() };
+        let frame = WorkflowIds {
+            root: root.as_ref(),
+            group: Some(id.as_str()),
+            chord: chord.as_ref(),
+            ..WorkflowIds::default()
+        };
         own.group_id = None;
         let result = group.freeze(frame, &mut self.ids)?;
         let last = group.members.len().saturating_sub(1);
-        let mut given = Some(Given { arguments: given.arguments, options });
+        let mut given = Some(SendWith { arguments: given.arguments, options });
         let mut results = Vec::with_capacity(group.members.len());
         for (place, member) in group.members.into_iter().enumerate() {
             let given = if place == last { given.take() } else { given.clone() };
@@ -170,7 +175,7 @@ impl Planner {
         }
     }
 
-    fn chord(&mut self, chord: ChordNode, given: Given) -> Result<Planned> {
+    fn chord(&mut self, chord: ChordNode, given: SendWith) -> Result<PlannedResult> {
         let ChordNode { mut header, body, options, .. } = chord;
         let mut options = over(given.options, options);
         let id = options.task_id.take();
@@ -187,7 +192,8 @@ impl Planner {
         link.into_iter().for_each(|callback| body.link(callback));
         link_error.into_iter().for_each(|errback| body.link_error(errback));
         let root = body.options().rare.as_ref().and_then(|rare| rare.root_id.clone());
-        let frame = Frame { id: id.as_ref(), root: root.as_ref(), group: Some(group.as_str()), ..Frame::default() };
+        let frame =
+            WorkflowIds { id: id.as_ref(), root: root.as_ref(), group: Some(group.as_str()), ..WorkflowIds::default() };
         let mut result = body.freeze(frame, &mut self.ids)?;
         header.options.task_id = Some(group.clone());
         header.flatten();
@@ -195,13 +201,18 @@ impl Planner {
         (rare.chain, rare.chord, rare.group_id, rare.group_index) = (None, None, None, None);
         (options.countdown, options.eta) = delay;
         if header.members.is_empty() {
-            let nothing = Given::result(Json::from_text("[]")?);
+            let nothing = SendWith::result(Json::from_text("[]")?);
             let sent = self.add(body, nothing)?;
             put_behind(&mut result, ResultTuple::group(group, Vec::new()));
-            return Ok(Planned { result, child: sent.child });
+            return Ok(PlannedResult { result, child: sent.child });
         }
         let body = Arc::new(body.to_wire()?);
-        let frame = Frame { root: root.as_ref(), group: Some(group.as_str()), chord: Some(&body), ..Frame::default() };
+        let frame = WorkflowIds {
+            root: root.as_ref(),
+            group: Some(group.as_str()),
+            chord: Some(&body),
+            ..WorkflowIds::default()
+        };
         let frozen = header.freeze(frame, &mut self.ids)?;
         let nested = frozen.children.iter().flatten().any(|member| member.children.is_some());
         self.plan.opens.push(ChordHeader {
@@ -217,9 +228,9 @@ impl Planner {
         options.task_id = None;
         // The members know their chord already; what they are called with must not hide it.
         options.rare_mut().chord = None;
-        let sent = self.group(header, Given { arguments: given.arguments, options })?;
+        let sent = self.group(header, SendWith { arguments: given.arguments, options })?;
         put_behind(&mut result, sent.result.clone());
-        Ok(Planned { result, child: sent.child })
+        Ok(PlannedResult { result, child: sent.child })
     }
 }
 

@@ -3,7 +3,7 @@
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 
-use crate::canvas::freeze::Frame;
+use crate::canvas::freeze::WorkflowIds;
 use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;
 use crate::canvas::plan::Planner;
@@ -34,7 +34,7 @@ impl Node {
             settle_links(chain);
         }
         let headers = &request.headers;
-        let frame = Frame {
+        let frame = WorkflowIds {
             id: request.id(),
             root: headers.root_id.as_ref(),
             group: request.group(),

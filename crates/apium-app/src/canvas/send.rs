@@ -10,11 +10,11 @@ use apium_transport::broker::outgoing::Outgoing;
 use crate::app::app::App;
 use crate::canvas::freeze::Ids;
 use crate::canvas::node::Node;
-use crate::canvas::plan::{Given, Plan, Planner};
+use crate::canvas::plan::{Plan, Planner, SendWith};
 use crate::context::current::note_child;
 use crate::error::{Error, ErrorKind, Result};
-use crate::publish::prepare::{CallSpec, Parent, Prepared};
-use crate::publish::publisher::{AT_ONCE, Publisher};
+use crate::publish::prepare::{CallSpec, ParentTask, Prepared};
+use crate::publish::publisher::{MAX_BATCH, Publisher};
 
 /// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
 /// all. What is sent is a child of the running task.
@@ -23,19 +23,19 @@ use crate::publish::publisher::{AT_ONCE, Publisher};
 /// As [`Call::send`](crate::call::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.
 /// Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots before are sent.
 pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
-    send_with(app, node, Given::default()).await
+    send_with(app, node, SendWith::default()).await
 }
 
 /// As [`send`], with arguments and options beside its own.
 ///
 /// # Errors
 /// As [`send`].
-pub async fn send_with(app: &App, node: Node, given: Given) -> Result<ResultTuple> {
+pub async fn send_with(app: &App, node: Node, given: SendWith) -> Result<ResultTuple> {
     send_through(app, app.publisher(), node, given).await
 }
 
 /// As [`send_with`], through a publisher that is held by hand.
-pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, given: Given) -> Result<ResultTuple> {
+pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, given: SendWith) -> Result<ResultTuple> {
     let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
     let planned = planner.add(node.under(app.config()), given)?;
@@ -55,7 +55,7 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, g
     }
     let mut prepared = prepared.into_iter().peekable();
     while let Some(policy) = prepared.peek().map(|first| first.policy) {
-        let lot: Vec<Outgoing> = prepared.by_ref().take(AT_ONCE).map(|prepared| prepared.outgoing).collect();
+        let lot: Vec<Outgoing> = prepared.by_ref().take(MAX_BATCH).map(|prepared| prepared.outgoing).collect();
         publisher.publish_under(lot, policy).await?;
     }
     if as_child {
@@ -91,7 +91,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub fn messages_after(&self, calls: Vec<CallSpec>, parent: &Parent) -> Result<Vec<Outgoing>> {
+    pub fn messages_after(&self, calls: Vec<CallSpec>, parent: &ParentTask) -> Result<Vec<Outgoing>> {
         let outgoing = |prepared: Prepared| prepared.outgoing;
         calls.into_iter().map(|call| self.prepare_for(call, Some(parent.clone())).map(outgoing)).collect()
     }

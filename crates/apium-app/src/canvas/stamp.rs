@@ -60,9 +60,9 @@ pub trait StampVisitor {
 
 /// No visitor: every signature gets the same.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Same;
+pub struct FixedStamps;
 
-impl StampVisitor for Same {
+impl StampVisitor for FixedStamps {
     fn on_signature(&mut self, _: &TaskNode, _: &Stamps) -> Stamps {
         Stamps::new()
     }
@@ -173,7 +173,7 @@ mod tests {
     fn links_are_stamped_with_their_task() {
         let mut task = Node::from_wire(&WireSignature::new("t")).unwrap();
         task.link(WireSignature::new("callback"));
-        task.stamp(&mut Same, &stamps("tenant", 7), false).unwrap();
+        task.stamp(&mut FixedStamps, &stamps("tenant", 7), false).unwrap();
         let rare = task.options().rare.as_ref().unwrap();
         assert_eq!(rare.stamps, stamps("tenant", 7));
         assert_eq!(rare.link[0].options["tenant"].as_str(), "7");

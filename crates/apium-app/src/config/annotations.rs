@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::config::read::{FromValue, Wrong, rate_text};
+use crate::config::read::{FromValue, InvalidValue, rate_text};
 use crate::config::value::Value;
 use crate::options::task_options::TaskOptions;
 
@@ -51,8 +51,8 @@ const KNOWN: &[&str] = &[
     "trail",
 ];
 
-fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), Wrong> {
-    fn text(value: &Value) -> Result<Option<Cow<'static, str>>, Wrong> {
+fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), InvalidValue> {
+    fn text(value: &Value) -> Result<Option<Cow<'static, str>>, InvalidValue> {
         Ok(Some(Cow::Owned(String::from_value(value)?)))
     }
     match name {
@@ -77,7 +77,7 @@ fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), Wrong
         "retry_jitter" => options.retry_jitter = Some(bool::from_value(value)?),
         "resultrepr_maxsize" => options.resultrepr_maxsize = Some(usize::from_value(value)?),
         "trail" => options.trail = Some(bool::from_value(value)?),
-        _ => return Err(Wrong { path: String::new(), ..Wrong::unknown_entry(name, KNOWN) }),
+        _ => return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, KNOWN) }),
     }
     Ok(())
 }
@@ -85,11 +85,11 @@ fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), Wrong
 impl FromValue for Annotations {
     const KIND: &'static str = "tables of task options by task name, \"*\" for all tasks";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let Value::Table(tasks) = value else { return Err(Wrong::new(value, Self::KIND)) };
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let Value::Table(tasks) = value else { return Err(InvalidValue::new(value, Self::KIND)) };
         let mut all = BTreeMap::new();
         for (task, entries) in tasks {
-            let Value::Table(entries) = entries else { return Err(Wrong::new(entries, "a table").inside(task)) };
+            let Value::Table(entries) = entries else { return Err(InvalidValue::new(entries, "a table").inside(task)) };
             let mut options = TaskOptions::NEW;
             for (name, value) in entries {
                 set(&mut options, name, value).map_err(|wrong| wrong.inside(name).inside(task))?;

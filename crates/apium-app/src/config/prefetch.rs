@@ -1,6 +1,6 @@
 //! The value of `worker_prefetch_multiplier`: a number for each slot, or a window that the worker sizes by time.
 
-use crate::config::read::{FromValue, Wrong};
+use crate::config::read::{FromValue, InvalidValue};
 use crate::config::value::Value;
 
 /// How far ahead a worker fetches.
@@ -15,15 +15,17 @@ pub enum PrefetchMultiplier {
 impl FromValue for PrefetchMultiplier {
     const KIND: &'static str = "a whole number, 0 or more, or \"auto\"";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
-            Value::Int(number) => u32::try_from(*number).map(Self::Fixed).map_err(|_| Wrong::new(value, Self::KIND)),
+            Value::Int(number) => {
+                u32::try_from(*number).map(Self::Fixed).map_err(|_| InvalidValue::new(value, Self::KIND))
+            }
             Value::Text(text) if text.eq_ignore_ascii_case("auto") => Ok(Self::Auto),
-            other => Err(Wrong::new(other, Self::KIND)),
+            other => Err(InvalidValue::new(other, Self::KIND)),
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match text.parse() {
             Ok(number) => Ok(Self::Fixed(number)),
             Err(_) => Self::from_value(&Value::from(text)),

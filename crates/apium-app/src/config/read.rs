@@ -12,7 +12,7 @@ use crate::options::rate_limit::RateLimit;
 
 /// What is wrong with a value: what is allowed, with a place inside a table where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
+pub struct InvalidValue {
     /// The path inside the value, such as `mail.priority`; empty for the value itself.
     pub path: String,
     /// What is allowed there.
@@ -21,7 +21,7 @@ pub struct Wrong {
     pub found: Option<String>,
 }
 
-impl Wrong {
+impl InvalidValue {
     /// The value itself is wrong.
     pub fn new(value: &Value, allowed: impl Into<String>) -> Self {
         Self { path: String::new(), allowed: allowed.into(), found: Some(value.shown()) }
@@ -54,10 +54,10 @@ pub trait FromValue: Sized {
     const KIND: &'static str;
 
     /// Reads a value of a file or of the builder.
-    fn from_value(value: &Value) -> Result<Self, Wrong>;
+    fn from_value(value: &Value) -> Result<Self, InvalidValue>;
 
     /// Reads the text of a variable or flag.
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         Self::from_value(&Value::Text(text.to_owned()))
     }
 }
@@ -65,18 +65,18 @@ pub trait FromValue: Sized {
 impl FromValue for bool {
     const KIND: &'static str = "true or false";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::Bool(value) => Ok(*value),
-            other => Err(Wrong::new(other, Self::KIND)),
+            other => Err(InvalidValue::new(other, Self::KIND)),
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(Wrong::new(&Value::from(text), "true or false (also 1, 0, yes, no, on, off)")),
+            _ => Err(InvalidValue::new(&Value::from(text), "true or false (also 1, 0, yes, no, on, off)")),
         }
     }
 }
@@ -86,15 +86,15 @@ macro_rules! integers {
         impl FromValue for $ty {
             const KIND: &'static str = $kind;
 
-            fn from_value(value: &Value) -> Result<Self, Wrong> {
+            fn from_value(value: &Value) -> Result<Self, InvalidValue> {
                 match value {
-                    Value::Int(number) => Self::try_from(*number).map_err(|_| Wrong::new(value, Self::KIND)),
-                    other => Err(Wrong::new(other, Self::KIND)),
+                    Value::Int(number) => Self::try_from(*number).map_err(|_| InvalidValue::new(value, Self::KIND)),
+                    other => Err(InvalidValue::new(other, Self::KIND)),
                 }
             }
 
-            fn from_text(text: &str) -> Result<Self, Wrong> {
-                text.parse().map_err(|_| Wrong::new(&Value::from(text), Self::KIND))
+            fn from_text(text: &str) -> Result<Self, InvalidValue> {
+                text.parse().map_err(|_| InvalidValue::new(&Value::from(text), Self::KIND))
             }
         }
     )+};
@@ -108,10 +108,10 @@ integers!(
 impl FromValue for String {
     const KIND: &'static str = "a text";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::Text(text) => Ok(text.clone()),
-            other => Err(Wrong::new(other, Self::KIND)),
+            other => Err(InvalidValue::new(other, Self::KIND)),
         }
     }
 }
@@ -119,7 +119,7 @@ impl FromValue for String {
 impl FromValue for Duration {
     const KIND: &'static str = "seconds (10, 0.5) or a text such as \"500ms\", \"30s\", \"10m\", \"2h\", \"1d\"";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         let seconds = match value {
             Value::Int(seconds) => u32::try_from(*seconds).map(f64::from).ok(),
             Value::Float(seconds) => Some(*seconds),
@@ -127,7 +127,7 @@ impl FromValue for Duration {
             _ => None,
         };
         let span = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        span.ok_or_else(|| Wrong::new(value, Self::KIND))
+        span.ok_or_else(|| InvalidValue::new(value, Self::KIND))
     }
 }
 
@@ -150,28 +150,28 @@ impl FromValue for RateLimit {
     const KIND: &'static str =
         "a number per second (2.5) or a text such as \"10/s\", \"100/m\", \"5/h\"; 0 is no limit";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         let text = rate_text(value)?;
-        Self::parse(&text).ok().flatten().ok_or_else(|| Wrong::new(value, Self::KIND))
+        Self::parse(&text).ok().flatten().ok_or_else(|| InvalidValue::new(value, Self::KIND))
     }
 }
 
 /// A rate limit as a task would write it, checked.
-pub fn rate_text(value: &Value) -> Result<String, Wrong> {
+pub fn rate_text(value: &Value) -> Result<String, InvalidValue> {
     let text = match value {
         Value::Text(text) if text.eq_ignore_ascii_case("none") => "0".to_owned(),
         Value::Text(text) => text.clone(),
         Value::Int(_) | Value::Float(_) => value.shown(),
-        other => return Err(Wrong::new(other, RateLimit::KIND)),
+        other => return Err(InvalidValue::new(other, RateLimit::KIND)),
     };
-    RateLimit::parse(&text).map_err(|_| Wrong::new(value, RateLimit::KIND))?;
+    RateLimit::parse(&text).map_err(|_| InvalidValue::new(value, RateLimit::KIND))?;
     Ok(text)
 }
 
 impl<T: FromValue> FromValue for Option<T> {
     const KIND: &'static str = T::KIND;
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::None => Ok(None),
             Value::Text(text) if text.is_empty() || text.eq_ignore_ascii_case("none") => Ok(None),
@@ -179,7 +179,7 @@ impl<T: FromValue> FromValue for Option<T> {
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         if text.is_empty() || text.eq_ignore_ascii_case("none") { Ok(None) } else { T::from_text(text).map(Some) }
     }
 }
@@ -187,14 +187,14 @@ impl<T: FromValue> FromValue for Option<T> {
 impl FromValue for Vec<String> {
     const KIND: &'static str = "a list of texts (a comma list in a variable)";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::List(items) => items.iter().map(String::from_value).collect(),
-            other => Err(Wrong::new(other, Self::KIND)),
+            other => Err(InvalidValue::new(other, Self::KIND)),
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         Ok(items.map(str::to_owned).collect())
     }
@@ -203,19 +203,21 @@ impl FromValue for Vec<String> {
 impl FromValue for BTreeMap<String, String> {
     const KIND: &'static str = "a table of names with values (in a variable: a=1,b=2)";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let Value::Table(entries) = value else { return Err(Wrong::new(value, Self::KIND)) };
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let Value::Table(entries) = value else { return Err(InvalidValue::new(value, Self::KIND)) };
         let plain = |(key, value): &(String, Value)| match value {
             Value::Text(text) => Ok((key.clone(), text.clone())),
-            Value::List(_) | Value::Table(_) => Err(Wrong::new(value, "a number, a text, true or false").inside(key)),
+            Value::List(_) | Value::Table(_) => {
+                Err(InvalidValue::new(value, "a number, a text, true or false").inside(key))
+            }
             other => Ok((key.clone(), other.shown())),
         };
         entries.iter().map(plain).collect()
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let pair = |item: &str| {
-            let (key, value) = item.split_once('=').ok_or_else(|| Wrong::new(&Value::from(item), Self::KIND))?;
+            let (key, value) = item.split_once('=').ok_or_else(|| InvalidValue::new(&Value::from(item), Self::KIND))?;
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         };
         text.split(',').filter(|item| !item.trim().is_empty()).map(pair).collect()
@@ -225,8 +227,8 @@ impl FromValue for BTreeMap<String, String> {
 impl FromValue for Address {
     const KIND: &'static str = "a URL such as sqlite:///var/lib/app/queue.db or memory://";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let wrong = || Wrong { path: String::new(), allowed: Self::KIND.into(), found: None };
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let wrong = || InvalidValue { path: String::new(), allowed: Self::KIND.into(), found: None };
         let Value::Text(text) = value else { return Err(wrong()) };
         Self::parse(text).map_err(|_| wrong())
     }
@@ -235,21 +237,21 @@ impl FromValue for Address {
 impl FromValue for SocketAddr {
     const KIND: &'static str = "an IP address with a port, such as 127.0.0.1:8081 or [::1]:8081";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let Value::Text(text) = value else { return Err(Wrong::new(value, Self::KIND)) };
-        text.parse().map_err(|_| Wrong::new(value, Self::KIND))
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let Value::Text(text) = value else { return Err(InvalidValue::new(value, Self::KIND)) };
+        text.parse().map_err(|_| InvalidValue::new(value, Self::KIND))
     }
 }
 
 impl FromValue for TimeZone {
     const KIND: &'static str = "a time zone of the IANA database, such as Europe/Paris";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         let name = String::from_value(value)?;
         if name.eq_ignore_ascii_case("utc") {
             return Ok(Self::UTC);
         }
-        Self::get(&name).map_err(|_| Wrong::new(value, Self::KIND))
+        Self::get(&name).map_err(|_| InvalidValue::new(value, Self::KIND))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::read::{FromValue, Wrong};
+use crate::config::read::{FromValue, InvalidValue};
 use crate::config::value::Value;
 
 /// How publishing is tried again when the broker cannot be reached.
@@ -83,8 +83,8 @@ impl RetryPolicy {
 impl FromValue for RetryPolicy {
     const KIND: &'static str = "a table with max_retries, interval_start, interval_step, interval_max";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let Value::Table(entries) = value else { return Err(Wrong::new(value, Self::KIND)) };
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let Value::Table(entries) = value else { return Err(InvalidValue::new(value, Self::KIND)) };
         let mut policy = Self::publish();
         for (name, value) in entries {
             let read = match name.as_str() {
@@ -94,7 +94,7 @@ impl FromValue for RetryPolicy {
                 "interval_max" => Duration::from_value(value).map(|wait| policy.interval_max = wait),
                 _ => {
                     let known = ["max_retries", "interval_start", "interval_step", "interval_max"];
-                    return Err(Wrong::unknown_entry(name, &known));
+                    return Err(InvalidValue::unknown_entry(name, &known));
                 }
             };
             read.map_err(|wrong| wrong.inside(name))?;

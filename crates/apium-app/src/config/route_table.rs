@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::config::read::{FromValue, Wrong};
+use crate::config::read::{FromValue, InvalidValue};
 use crate::config::value::Value;
 use crate::options::call_options::CallOptions;
 
@@ -88,14 +88,17 @@ impl FromValue for RouteTable {
     const KIND: &'static str =
         "a table from task names, globs or regular expressions to queue names or tables of options";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let Value::Table(entries) = value else { return Err(Wrong::new(value, Self::KIND)) };
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let Value::Table(entries) = value else { return Err(InvalidValue::new(value, Self::KIND)) };
         let mut table = Self::new();
         for (pattern, target) in entries {
             let options = CallOptions::from_value(target).map_err(|wrong| wrong.inside(pattern))?;
             table.add(pattern, options).map_err(|error| {
-                Wrong { allowed: "a regular expression after \"re:\"".into(), ..Wrong::new(&Value::from(error), "") }
-                    .inside(pattern)
+                InvalidValue {
+                    allowed: "a regular expression after \"re:\"".into(),
+                    ..InvalidValue::new(&Value::from(error), "")
+                }
+                .inside(pattern)
             })?;
         }
         Ok(table)

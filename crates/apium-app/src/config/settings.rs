@@ -5,8 +5,8 @@ use std::path::Path;
 
 use apium_transport::address::Address;
 
-use crate::config::read::{FromValue, Wrong, nearest};
-use crate::config::table::{Config, Given, SETTINGS, Setting};
+use crate::config::read::{FromValue, InvalidValue, nearest};
+use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -145,8 +145,8 @@ impl Settings {
     }
 
     /// The settings that are given, as they may be printed.
-    pub(crate) fn shown(&self) -> Vec<Given> {
-        let shown = |(name, (value, origin)): (&&'static str, &(Value, Origin))| Given {
+    pub(crate) fn shown(&self) -> Vec<ShownSetting> {
+        let shown = |(name, (value, origin)): (&&'static str, &(Value, Origin))| ShownSetting {
             name,
             shown: without_secrets(name, value),
             origin: origin.to_string(),
@@ -179,7 +179,7 @@ impl Settings {
     /// An error about a value that has the right type but is not allowed.
     pub(crate) fn wrong(&self, name: &'static str, allowed: &str) -> Error {
         match self.given.get(name) {
-            Some((value, origin)) => describe(name, origin, &Wrong::new(value, allowed)),
+            Some((value, origin)) => describe(name, origin, &InvalidValue::new(value, allowed)),
             None => {
                 Error::new(ErrorKind::Config, format!("use the default of the setting {name}: allowed is {allowed}"))
             }
@@ -213,7 +213,7 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-fn describe(name: &str, origin: &Origin, wrong: &Wrong) -> Error {
+fn describe(name: &str, origin: &Origin, wrong: &InvalidValue) -> Error {
     let key = match (&*wrong.path, origin) {
         ("", _) => name.to_owned(),
         (path, _) => format!("{name}.{path}"),

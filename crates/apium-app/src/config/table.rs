@@ -15,7 +15,7 @@ use crate::config::read::FromValue;
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::route_table::RouteTable;
 use crate::config::settings::Settings;
-use crate::context::result_document::RecordRules;
+use crate::context::result_document::ResultPolicy;
 use crate::error::Result;
 use crate::options::effective_options::TaskDefaults;
 use crate::options::rate_limit::RateLimit;
@@ -37,7 +37,7 @@ pub struct Setting {
 
 /// A setting that does not have its default, as it may be printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct ShownSetting {
     /// Its name.
     pub name: &'static str,
     /// Its value, without secrets.
@@ -53,7 +53,7 @@ macro_rules! settings {
         #[non_exhaustive]
         pub struct Config {
             $($( $(#[doc = $doc])+ pub $name: $ty, )+)+
-            given: Vec<Given>,
+            given: Vec<ShownSetting>,
         }
 
         impl Default for Config {
@@ -252,7 +252,7 @@ impl Config {
     }
 
     /// The settings that do not have their default, by name, as they may be printed.
-    pub fn given(&self) -> impl Iterator<Item = &Given> {
+    pub fn given(&self) -> impl Iterator<Item = &ShownSetting> {
         self.given.iter()
     }
 
@@ -282,8 +282,8 @@ impl Config {
     }
 
     /// What the settings say about stored results.
-    pub fn record_rules(&self) -> RecordRules {
-        RecordRules { ttl: self.result_ttl(), extended: self.result_extended, zone: self.zone() }
+    pub fn result_policy(&self) -> ResultPolicy {
+        ResultPolicy { ttl: self.result_ttl(), extended: self.result_extended, zone: self.zone() }
     }
 
     /// The zone in which times are written: `timezone`, else UTC, or the machine's own where `enable_utc` is off.

@@ -2,7 +2,7 @@
 
 use apium_transport::broker::topology::{ExchangeType, Queue};
 
-use crate::config::read::{FromValue, Wrong};
+use crate::config::read::{FromValue, InvalidValue};
 use crate::config::route_table::RouteTable;
 use crate::config::value::Value;
 
@@ -10,21 +10,21 @@ use crate::config::value::Value;
 impl FromValue for ExchangeType {
     const KIND: &'static str = "\"direct\", \"topic\" or \"fanout\"";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::Text(text) if text == "direct" => Ok(Self::Direct),
             Value::Text(text) if text == "topic" => Ok(Self::Topic),
             Value::Text(text) if text == "fanout" => Ok(Self::Fanout),
-            other => Err(Wrong::new(other, Self::KIND)),
+            other => Err(InvalidValue::new(other, Self::KIND)),
         }
     }
 }
 
 const QUEUE_OPTIONS: &[&str] = &["exchange", "exchange_type", "routing_key", "max_priority", "durable"];
 
-fn queue(name: &str, value: &Value) -> Result<Queue, Wrong> {
+fn queue(name: &str, value: &Value) -> Result<Queue, InvalidValue> {
     let mut queue = Queue::new(name);
-    let Value::Table(entries) = value else { return Err(Wrong::new(value, "a table of options of a queue")) };
+    let Value::Table(entries) = value else { return Err(InvalidValue::new(value, "a table of options of a queue")) };
     for (option, value) in entries {
         let read = match option.as_str() {
             "exchange" => String::from_value(value).map(|exchange| queue.exchange = exchange),
@@ -32,7 +32,7 @@ fn queue(name: &str, value: &Value) -> Result<Queue, Wrong> {
             "routing_key" => String::from_value(value).map(|key| queue.routing_key = key),
             "max_priority" => Option::from_value(value).map(|max| queue.max_priority = max),
             "durable" => bool::from_value(value).map(|durable| queue.durable = durable),
-            _ => Err(Wrong { path: String::new(), ..Wrong::unknown_entry(option, QUEUE_OPTIONS) }),
+            _ => Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(option, QUEUE_OPTIONS) }),
         };
         read.map_err(|wrong| wrong.inside(option))?;
     }
@@ -44,18 +44,18 @@ impl FromValue for Vec<Queue> {
     const KIND: &'static str =
         "a list of queue names, or tables (exchange, exchange_type, routing_key, max_priority) by name";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::List(names) => names.iter().map(|name| Ok(Queue::new(String::from_value(name)?))).collect(),
             Value::Table(queues) => {
                 let read = |(name, options): &(String, Value)| queue(name, options).map_err(|wrong| wrong.inside(name));
                 queues.iter().map(read).collect()
             }
-            other => Err(Wrong::new(other, Self::KIND)),
+            other => Err(InvalidValue::new(other, Self::KIND)),
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         Ok(names.map(Queue::new).collect())
     }
@@ -66,17 +66,17 @@ impl FromValue for Vec<RouteTable> {
     const KIND: &'static str = "a table from task names, globs (\"mail.*\") or regular expressions (\"re:^mail\\.\") to queue names or tables of \
          options; or a list of such tables";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
             Value::List(tables) => tables.iter().map(RouteTable::from_value).collect(),
             table => Ok(vec![RouteTable::from_value(table)?]),
         }
     }
 
-    fn from_text(text: &str) -> Result<Self, Wrong> {
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let mut entries = Vec::new();
         for item in text.split(',').filter(|item| !item.trim().is_empty()) {
-            let wrong = || Wrong::new(&Value::from(item), "task=queue pairs with commas between them");
+            let wrong = || InvalidValue::new(&Value::from(item), "task=queue pairs with commas between them");
             let (task, queue) = item.split_once('=').ok_or_else(wrong)?;
             entries.push((task.trim().to_owned(), Value::from(queue.trim())));
         }

@@ -7,9 +7,9 @@ thread_local! {
 }
 
 /// Marks the thread as one that runs plain code, until it is dropped.
-pub(crate) struct PlainCode;
+pub(crate) struct BlockingScope;
 
-impl PlainCode {
+impl BlockingScope {
     pub(crate) fn enter() -> Self {
         DEPTH.set(DEPTH.get() + 1);
         Self
@@ -21,7 +21,7 @@ impl PlainCode {
     }
 }
 
-impl Drop for PlainCode {
+impl Drop for BlockingScope {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
     }

@@ -13,17 +13,17 @@ use apium_transport::backend::backend::{ResultRecord, RunVersion, SharedBackend}
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use crate::context::blocking_scope::PlainCode;
+use crate::context::blocking_scope::BlockingScope;
 use crate::context::deferred::Deferred;
 use crate::context::limit_signal::LimitSignal;
 use crate::context::request::Request;
-use crate::context::result_document::{Told, document, foreign_document};
+use crate::context::result_document::{ResultUpdate, other_task_document, result_document};
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
-use crate::task_error::{Ending, TaskError, TaskResult};
+use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
 /// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same run.
 #[derive(Clone)]
@@ -194,13 +194,13 @@ impl Ctx {
             tracing::debug!(task = self.task_name(), %error, "whether the task was aborted is not known");
         }
         match self.0.aborted.load(Ordering::Relaxed) {
-            true => Err(TaskError::new(Ending::Ignore)),
+            true => Err(TaskError::new(TaskErrorKind::Ignore)),
             false => Ok(()),
         }
     }
 
     fn is_time_to_ask(&self) -> bool {
-        if !PlainCode::is_running() || self.backend().is_none() || self.request().id().is_none() {
+        if !BlockingScope::is_running() || self.backend().is_none() || self.request().id().is_none() {
             return false;
         }
         let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -225,7 +225,7 @@ impl Ctx {
                 let text = format!("store the state {state}: the function was called directly and has no task id");
                 return Err(Error::new(ErrorKind::Call, text));
             };
-            let told = Told { state, result: meta?, traceback: None };
+            let told = ResultUpdate { state, result: meta?, traceback: None };
             let record = ctx.record(id, told, ctx.children())?;
             ctx.store(record).await
         })
@@ -240,9 +240,9 @@ impl Ctx {
         let ctx = self.clone();
         self.deferred(async move {
             let publisher = ctx.needed_publisher()?;
-            let rules = publisher.config().record_rules();
-            let told = Told { state, result: meta?, traceback: None };
-            let document = foreign_document(id, told, &rules, publisher.clock().now());
+            let rules = publisher.config().result_policy();
+            let told = ResultUpdate { state, result: meta?, traceback: None };
+            let document = other_task_document(id, told, &rules, publisher.clock().now());
             ctx.store(ResultRecord { document, run: None, ttl: rules.ttl }).await
         })
     }
@@ -283,10 +283,10 @@ impl Ctx {
     ///
     /// # Errors
     /// [`ErrorKind::Call`] when called directly without an app.
-    pub fn record(&self, id: TaskId, told: Told, children: Vec<ResultTuple>) -> Result<ResultRecord> {
+    pub fn record(&self, id: TaskId, told: ResultUpdate, children: Vec<ResultTuple>) -> Result<ResultRecord> {
         let publisher = self.needed_publisher()?;
-        let rules = publisher.config().record_rules();
-        let document = document(self.request(), id, told, children, &rules, publisher.clock().now());
+        let rules = publisher.config().result_policy();
+        let document = result_document(self.request(), id, told, children, &rules, publisher.clock().now());
         Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl })
     }
 

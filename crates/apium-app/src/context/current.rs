@@ -5,7 +5,7 @@ use std::future::Future;
 
 use apium_protocol::result::document::ResultTuple;
 
-use crate::context::blocking_scope::PlainCode;
+use crate::context::blocking_scope::BlockingScope;
 use crate::context::context::Ctx;
 
 tokio::task_local! {
@@ -33,7 +33,7 @@ pub fn enter<R>(ctx: Ctx, run: impl FnOnce() -> R) -> R {
     }
     ENTERED.with_borrow_mut(|stack| stack.push(ctx));
     let _leave = Leave;
-    let _plain = PlainCode::enter();
+    let _plain = BlockingScope::enter();
     run()
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn note_child(child: impl FnOnce() -> ResultTuple) {
 
 /// Whether a plain task function runs on this thread, where blocking is allowed.
 pub fn is_blocking() -> bool {
-    PlainCode::is_running()
+    BlockingScope::is_running()
 }
 
 /// Allows `get()` of results inside a task, while `future` runs (Celery's `allow_join_result`). Mind the deadlock that the

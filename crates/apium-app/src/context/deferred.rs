@@ -5,7 +5,7 @@ use std::future::{Future, IntoFuture};
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::context::blocking_scope::PlainCode;
+use crate::context::blocking_scope::BlockingScope;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An operation that has not begun. Async code awaits it; a plain task function calls [`wait`](Self::wait).
@@ -25,7 +25,7 @@ impl<T, E: From<Error>> Deferred<T, E> {
     /// # Errors
     /// Those of the operation, and [`ErrorKind::Call`] in async code, where a thread must not be blocked.
     pub fn wait(self) -> Result<T, E> {
-        if !PlainCode::is_running() && Handle::try_current().is_ok() {
+        if !BlockingScope::is_running() && Handle::try_current().is_ok() {
             return Err(Error::new(ErrorKind::Call, "wait in async code: use `.await` instead of `.wait()`").into());
         }
         match self.runtime {

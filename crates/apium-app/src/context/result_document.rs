@@ -14,7 +14,7 @@ use crate::context::request::Request;
 
 /// What the settings say about stored results.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RecordRules {
+pub struct ResultPolicy {
     /// How long a result is kept; `None` is for ever (`result_expires`, one day).
     pub ttl: Option<Duration>,
     /// Whether name, arguments, worker, retries and queue are stored too (`result_extended`, false).
@@ -23,7 +23,7 @@ pub struct RecordRules {
     pub zone: TimeZone,
 }
 
-impl Default for RecordRules {
+impl Default for ResultPolicy {
     fn default() -> Self {
         Self { ttl: Some(Duration::from_secs(24 * 60 * 60)), extended: false, zone: TimeZone::UTC }
     }
@@ -31,7 +31,7 @@ impl Default for RecordRules {
 
 /// A state with what belongs to it.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct ResultUpdate {
     /// The state.
     pub state: State,
     /// The return value, the exception's map, or the meta of a custom state.
@@ -41,12 +41,12 @@ pub struct Told {
 }
 
 /// The document of a run in a given state. `date_done` is set for ready states only, as Celery does.
-pub fn document(
+pub fn result_document(
     request: &Request,
     id: TaskId,
-    told: Told,
+    told: ResultUpdate,
     children: Vec<ResultTuple>,
-    rules: &RecordRules,
+    rules: &ResultPolicy,
     now: Timestamp,
 ) -> ResultDocument {
     let headers = &request.headers;
@@ -92,7 +92,7 @@ fn stamps(request: &Request) -> std::collections::BTreeMap<String, Json> {
 }
 
 /// The document of a task that is not the one that runs: no children, no parent.
-pub fn foreign_document(id: TaskId, told: Told, rules: &RecordRules, now: Timestamp) -> ResultDocument {
+pub fn other_task_document(id: TaskId, told: ResultUpdate, rules: &ResultPolicy, now: Timestamp) -> ResultDocument {
     ResultDocument {
         task_id: id,
         date_done: told.state.is_ready().then(|| timestamp::format_in(now, &rules.zone)),
@@ -114,11 +114,11 @@ mod tests {
     use apium_protocol::result::state::State;
     use jiff::Timestamp;
 
-    use super::{RecordRules, Told, document, foreign_document};
+    use super::{ResultPolicy, ResultUpdate, other_task_document, result_document};
     use crate::context::request::Request;
 
-    fn told(state: &str) -> Told {
-        Told { state: State::from(state), result: Json::NULL, traceback: None }
+    fn told(state: &str) -> ResultUpdate {
+        ResultUpdate { state: State::from(state), result: Json::NULL, traceback: None }
     }
 
     fn request() -> Request {
@@ -137,7 +137,8 @@ mod tests {
     fn a_ready_state_has_its_date_and_another_has_none() {
         let at = |state: &str| {
             let told = told(state);
-            document(&request(), "i".into(), told, Vec::new(), &RecordRules::default(), Timestamp::UNIX_EPOCH).date_done
+            result_document(&request(), "i".into(), told, Vec::new(), &ResultPolicy::default(), Timestamp::UNIX_EPOCH)
+                .date_done
         };
         assert_eq!(at("SUCCESS").as_deref(), Some("1970-01-01T00:00:00+00:00"));
         assert_eq!(at("REVOKED").as_deref(), Some("1970-01-01T00:00:00+00:00"));
@@ -148,9 +149,15 @@ mod tests {
     #[test]
     fn feature_4_3_18_group_parent_and_children_are_kept() {
         let child = ResultTuple { id: "c".into(), parent: None, children: None };
-        let rules = RecordRules::default();
-        let document =
-            document(&request(), "i".into(), told("SUCCESS"), vec![child.clone()], &rules, Timestamp::UNIX_EPOCH);
+        let rules = ResultPolicy::default();
+        let document = result_document(
+            &request(),
+            "i".into(),
+            told("SUCCESS"),
+            vec![child.clone()],
+            &rules,
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(document.group_id.as_deref(), Some("g"));
         assert_eq!(document.parent_id, Some("p".into()));
         assert_eq!(document.children, Some(vec![child]));
@@ -159,8 +166,9 @@ mod tests {
 
     #[test]
     fn feature_4_3_11_result_extended_adds_name_arguments_worker_retries_and_queue() {
-        let rules = RecordRules { extended: true, ..RecordRules::default() };
-        let document = document(&request(), "i".into(), told("SUCCESS"), Vec::new(), &rules, Timestamp::UNIX_EPOCH);
+        let rules = ResultPolicy { extended: true, ..ResultPolicy::default() };
+        let document =
+            result_document(&request(), "i".into(), told("SUCCESS"), Vec::new(), &rules, Timestamp::UNIX_EPOCH);
         let extended = document.extended.unwrap();
         assert_eq!(extended.name.as_deref(), Some("proj.add"));
         assert_eq!(extended.args.unwrap().as_str(), "[1]");
@@ -171,8 +179,8 @@ mod tests {
 
     #[test]
     fn another_tasks_document_says_nothing_about_this_run() {
-        let rules = RecordRules { extended: true, ..RecordRules::default() };
-        let document = foreign_document("other".into(), told("PROGRESS"), &rules, Timestamp::UNIX_EPOCH);
+        let rules = ResultPolicy { extended: true, ..ResultPolicy::default() };
+        let document = other_task_document("other".into(), told("PROGRESS"), &rules, Timestamp::UNIX_EPOCH);
         assert_eq!((document.children, document.extended), (None, None));
     }
 }

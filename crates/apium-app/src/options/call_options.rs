@@ -11,7 +11,7 @@ use apium_protocol::message::task_id::TaskId;
 use jiff::tz::Offset;
 use jiff::{Timestamp, Zoned};
 
-use crate::config::read::{FromValue, Wrong};
+use crate::config::read::{FromValue, InvalidValue};
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::value::Value;
 
@@ -218,7 +218,7 @@ const ROUTE_OPTIONS: &[&str] = &[
 impl FromValue for CallOptions {
     const KIND: &'static str = "a queue's name, or a table of options of a call (queue, priority, expires, …)";
 
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         let mut options = Self::default();
         match value {
             Value::Text(queue) => options.queue = Some(queue.as_str().into()),
@@ -227,18 +227,18 @@ impl FromValue for CallOptions {
                     options.set_from_value(name, value).map_err(|wrong| wrong.inside(name))?;
                 }
             }
-            other => return Err(Wrong::new(other, Self::KIND)),
+            other => return Err(InvalidValue::new(other, Self::KIND)),
         }
         Ok(options)
     }
 }
 
 impl CallOptions {
-    fn set_from_value(&mut self, name: &str, value: &Value) -> Result<(), Wrong> {
-        fn text(value: &Value) -> Result<Option<Arc<str>>, Wrong> {
+    fn set_from_value(&mut self, name: &str, value: &Value) -> Result<(), InvalidValue> {
+        fn text(value: &Value) -> Result<Option<Arc<str>>, InvalidValue> {
             Ok(Option::<String>::from_value(value)?.map(Arc::from))
         }
-        fn seconds(value: &Value) -> Result<Option<f64>, Wrong> {
+        fn seconds(value: &Value) -> Result<Option<f64>, InvalidValue> {
             Ok(Option::<Duration>::from_value(value)?.map(|span| span.as_secs_f64()))
         }
         match name {
@@ -257,7 +257,7 @@ impl CallOptions {
             "retry" => self.retry = Option::from_value(value)?,
             "retry_policy" => self.retry_policy = Option::from_value(value)?,
             "shadow" => self.rare_mut().shadow = Option::from_value(value)?,
-            _ => return Err(Wrong { path: String::new(), ..Wrong::unknown_entry(name, ROUTE_OPTIONS) }),
+            _ => return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, ROUTE_OPTIONS) }),
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl Default for TaskDefaults {
 /// Options of a task in effect: the call excepted, everything is decided.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Effective {
+pub struct EffectiveOptions {
     /// Ack after the run.
     pub acks_late: bool,
     /// Ack a failed run (late ack).
@@ -103,7 +103,7 @@ const DEFAULT_MAX_RETRIES: u32 = 3;
 const DEFAULT_BACKOFF_MAX: Duration = Duration::from_secs(600);
 const DEFAULT_RESULTREPR_MAXSIZE: usize = 1024;
 
-impl Effective {
+impl EffectiveOptions {
     /// Decides every option: what `options` gives, else `defaults`, else Celery's default.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Effective {
     }
 }
 
-impl Default for Effective {
+impl Default for EffectiveOptions {
     /// A task that declares nothing, in an app that sets nothing.
     fn default() -> Self {
         let options = TaskOptions { rate_limit: None, time_limit: None, ..TaskOptions::NEW };
@@ -172,18 +172,18 @@ fn check_limits(hard: Option<Duration>, soft: Option<Duration>) -> Result<()> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Effective, TaskDefaults};
+    use super::{EffectiveOptions, TaskDefaults};
     use crate::options::task_options::{Backoff, TaskOptions};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
-    fn resolve(options: TaskOptions, defaults: &TaskDefaults) -> Effective {
-        Effective::resolve(&options, defaults).unwrap()
+    fn resolve(options: TaskOptions, defaults: &TaskDefaults) -> EffectiveOptions {
+        EffectiveOptions::resolve(&options, defaults).unwrap()
     }
 
     #[test]
     fn the_defaults_are_celerys_with_the_guides_retry_delay() {
-        let plain = Effective::default();
+        let plain = EffectiveOptions::default();
         assert!(!plain.acks_late && plain.acks_on_failure && plain.acks_on_timeout && !plain.reject_on_worker_lost);
         assert!(!plain.track_started && !plain.ignore_result && !plain.store_errors_even_if_ignored);
         assert_eq!((plain.rate_limit, plain.time_limit, plain.soft_time_limit), (None, None, None));
@@ -242,16 +242,16 @@ mod tests {
     #[test]
     fn a_soft_limit_above_the_hard_one_is_refused() {
         let options = TaskOptions { soft_time_limit: Some(S(61)), time_limit: Some(S(60)), ..TaskOptions::NEW };
-        let error = Effective::resolve(&options, &TaskDefaults::default()).unwrap_err().to_string();
+        let error = EffectiveOptions::resolve(&options, &TaskDefaults::default()).unwrap_err().to_string();
         assert!(error.contains("61 s") && error.contains("60 s"), "{error}");
         let equal = TaskOptions { soft_time_limit: Some(S(60)), time_limit: Some(S(60)), ..TaskOptions::NEW };
-        assert!(Effective::resolve(&equal, &TaskDefaults::default()).is_ok());
+        assert!(EffectiveOptions::resolve(&equal, &TaskDefaults::default()).is_ok());
     }
 
     #[test]
     fn a_bad_rate_limit_is_refused_and_zero_turns_one_off() {
         let options = TaskOptions { rate_limit: Some("10/x".into()), ..TaskOptions::NEW };
-        assert!(Effective::resolve(&options, &TaskDefaults::default()).is_err());
+        assert!(EffectiveOptions::resolve(&options, &TaskDefaults::default()).is_err());
         let limit = crate::options::rate_limit::RateLimit { per_second: 1.0 };
         let defaults = TaskDefaults { rate_limit: Some(limit), ..TaskDefaults::default() };
         assert_eq!(resolve(TaskOptions::NEW, &defaults).rate_limit, Some(limit));

@@ -57,7 +57,7 @@ pub struct Prepared {
 
 /// What a call takes from the task that makes it.
 #[derive(Debug, Clone)]
-pub struct Parent {
+pub struct ParentTask {
     /// Its id.
     pub id: TaskId,
     /// The first task of all.
@@ -66,7 +66,7 @@ pub struct Parent {
     pub priority: Option<u8>,
 }
 
-impl Parent {
+impl ParentTask {
     /// The task of a request; `None` for a function that was called directly.
     pub fn of(request: &Request) -> Option<Self> {
         let id = request.id()?.clone();
@@ -83,14 +83,14 @@ impl Publisher {
     /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
     /// cannot be encoded as asked.
     pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
-        self.prepare_for(call, current::get().and_then(|ctx| Parent::of(ctx.request())))
+        self.prepare_for(call, current::get().and_then(|ctx| ParentTask::of(ctx.request())))
     }
 
     /// As [`prepare`](Self::prepare), for a call that another task makes than the one that runs here.
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub fn prepare_for(&self, call: CallSpec, parent: Option<Parent>) -> Result<Prepared> {
+    pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<Prepared> {
         let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
         let mapped = mapped(&task, &arguments);
@@ -102,7 +102,7 @@ impl Publisher {
         let mut defaults = self.defaults(route).or(unregistered.as_ref());
         match defaults {
             Some(inner) if mapped.is_some() => {
-                options.fill_from(&inner.place());
+                options.fill_from(&inner.routing_options());
                 defaults = None;
             }
             Some(defaults) => options.fill_from(&defaults.options),

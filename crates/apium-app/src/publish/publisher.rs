@@ -23,7 +23,7 @@ use crate::publish::layer::{PublishNext, SharedPublishLayer};
 use crate::publish::router::Router;
 
 /// How many messages are published at once.
-pub(crate) const AT_ONCE: usize = 2_000;
+pub(crate) const MAX_BATCH: usize = 2_000;
 
 /// What calls of one task take from the task itself.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl SendDefaults {
     }
 
     /// What of it says where a message goes, and before which others.
-    pub(crate) fn place(&self) -> CallOptions {
+    pub(crate) fn routing_options(&self) -> CallOptions {
         CallOptions { queue: self.options.queue.clone(), priority: self.options.priority, ..CallOptions::default() }
     }
 }
@@ -253,7 +253,7 @@ impl Publisher {
                 if declared.contains(&place) || places.contains(&place) {
                     continue;
                 }
-                if let Some(queue) = self.router().queue_behind(&place.0, &place.1) {
+                if let Some(queue) = self.router().queue_for(&place.0, &place.1) {
                     topology.queues.push(queue.as_ref().clone());
                 }
                 places.push(place);

@@ -189,7 +189,7 @@ impl Router {
     }
 
     /// The queue behind a place that messages are published to, for a message that was not routed here (a retry).
-    pub fn queue_behind(&self, exchange: &str, routing_key: &str) -> Option<Arc<Queue>> {
+    pub fn queue_for(&self, exchange: &str, routing_key: &str) -> Option<Arc<Queue>> {
         let known = self.declared.values().filter_map(|known| known.queue.as_ref());
         let by_exchange = || known.clone().find(|queue| !exchange.is_empty() && queue.exchange == exchange).cloned();
         match self.declared.get(routing_key) {
@@ -203,7 +203,7 @@ impl Router {
     ///
     /// # Errors
     /// A queue that nothing declares, when `task_create_missing_queues` is off.
-    pub fn consumed(&self, name: &str) -> Result<Queue> {
+    pub fn queue_to_consume(&self, name: &str) -> Result<Queue> {
         match self.declared.get(name).and_then(|known| known.queue.as_deref()) {
             Some(queue) => Ok(queue.clone()),
             None if self.create_missing => Ok(self.missing_queue(name)),

@@ -18,7 +18,7 @@ use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 
 use crate::app::app::App;
-use crate::context::result_document::{Told, foreign_document};
+use crate::context::result_document::{ResultUpdate, other_task_document};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 
@@ -33,15 +33,15 @@ pub struct AsyncResult<T> {
     ignored: bool,
     parent: Before,
     members: Option<Members>,
-    known: Known,
+    known: DocumentCell,
     value: PhantomData<fn() -> T>,
 }
 
 /// The document of a ready state: it is not asked for again, unless it is forgotten.
 #[derive(Clone, Default)]
-pub(crate) struct Known(Arc<RwLock<Option<Arc<ResultDocument>>>>);
+pub(crate) struct DocumentCell(Arc<RwLock<Option<Arc<ResultDocument>>>>);
 
-impl Known {
+impl DocumentCell {
     pub(crate) fn get(&self) -> Option<Arc<ResultDocument>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -94,7 +94,7 @@ impl<T> AsyncResult<T> {
             ignored,
             parent: Before::default(),
             members: None,
-            known: Known::default(),
+            known: DocumentCell::default(),
             value: PhantomData,
         }
     }
@@ -196,7 +196,7 @@ impl<T> AsyncResult<T> {
     }
 
     /// Where what was seen is kept, for all clones.
-    pub(crate) fn cell(&self) -> &Known {
+    pub(crate) fn cell(&self) -> &DocumentCell {
         &self.known
     }
 
@@ -257,7 +257,7 @@ impl<T> AsyncResult<T> {
     /// As [`document`](Self::document).
     pub async fn date_done(&self) -> Result<Option<Timestamp>> {
         let Some(text) = self.document().await?.and_then(|document| document.date_done) else { return Ok(None) };
-        Ok(Some(timestamp::parse_in(&text, &self.app.config().record_rules().zone)?))
+        Ok(Some(timestamp::parse_in(&text, &self.app.config().result_policy().zone)?))
     }
 
     /// Name, arguments, worker, retries and queue of the run, where the worker stores them (`result_extended`).
@@ -317,11 +317,11 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// As [`document`](Self::document).
     pub async fn abort(&self) -> Result<()> {
-        let rules = self.app.config().record_rules();
-        let told = Told { state: State::from(ABORTED), result: Json::NULL, traceback: None };
+        let rules = self.app.config().result_policy();
+        let told = ResultUpdate { state: State::from(ABORTED), result: Json::NULL, traceback: None };
         for (backend, ids) in self.own_ids()? {
             let record = |id| {
-                let document = foreign_document(id, told.clone(), &rules, self.app.clock().now());
+                let document = other_task_document(id, told.clone(), &rules, self.app.clock().now());
                 ResultRecord { document, run: None, ttl: rules.ttl }
             };
             let stored = backend.store(ids.into_iter().map(record).collect()).await;

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
-use crate::result::pending::Arrivals;
-use crate::result::wait::Waiting;
+use crate::result::pending::PendingResults;
+use crate::result::wait::WaitOptions;
 
 /// A result, after the one whose task sent it. The first has none.
 pub type Dependency = (Option<AsyncResult<Json>>, AsyncResult<Json>);
@@ -72,7 +72,7 @@ impl Walk {
             link.read = true;
             link.result.clone()
         }));
-        Arrivals::of(format!("task {} and what it sent", last.result.id()), &results).fetch().await.map(drop)
+        PendingResults::of(format!("task {} and what it sent", last.result.id()), &results).fetch().await.map(drop)
     }
 
     async fn go_into(&mut self, link: Link) -> Result<()> {
@@ -130,7 +130,7 @@ impl<T> AsyncResult<T> {
     /// Waits for every result of the tree that begins here, level by level, and gives each with its value. A group comes with the
     /// list of its values, and its members after it.
     pub fn collect(&self) -> Collect {
-        Collect { root: self.erased(), waiting: Waiting::default() }
+        Collect { root: self.erased(), waiting: WaitOptions::default() }
     }
 
     /// The value of the last result of the tree, when all are over.
@@ -146,7 +146,7 @@ impl<T> AsyncResult<T> {
 #[must_use = "nothing happens until it is awaited or streamed"]
 pub struct Collect {
     root: AsyncResult<Json>,
-    waiting: Waiting,
+    waiting: WaitOptions,
 }
 
 impl Collect {

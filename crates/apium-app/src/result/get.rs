@@ -14,8 +14,8 @@ use tracing::Instrument as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 use crate::result::async_result::{AsyncResult, failure_of, raised};
-use crate::result::pending::{Arrivals, Ended};
-use crate::result::wait::Waiting;
+use crate::result::pending::{PendingResults, ReadyResult};
+use crate::result::wait::WaitOptions;
 
 /// What became of a task, where a failure is no error (Celery: `propagate=False`).
 #[derive(Debug, Clone)]
@@ -58,14 +58,14 @@ impl<T> Outcome<T> {
 #[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
 pub struct Get<T> {
     result: AsyncResult<T>,
-    waiting: Waiting,
+    waiting: WaitOptions,
 }
 
 impl<T> AsyncResult<T> {
     /// Waits until the task is over. The backend tells when; nothing is polled here. A failure of what came before it
     /// ([`parent`](AsyncResult::parent)) is raised first, as soon as it is seen.
     pub fn get(&self) -> Get<T> {
-        Get { result: self.clone(), waiting: Waiting::default() }
+        Get { result: self.clone(), waiting: WaitOptions::default() }
     }
 }
 
@@ -101,11 +101,11 @@ impl<T> Get<T> {
     }
 
     /// What arrives until it is over.
-    async fn arrived(self, propagate: bool) -> Result<(AsyncResult<T>, Arrivals)> {
+    async fn arrived(self, propagate: bool) -> Result<(AsyncResult<T>, PendingResults)> {
         let Self { result, waiting } = self;
         let what = format!("task {}", result.id());
         let stop = tracing::trace_span!(target: "apium::walk", "result", task = %result.id());
-        let mut arrivals = Arrivals::with_before(what.clone(), std::slice::from_ref(&result), None);
+        let mut arrivals = PendingResults::with_before(what.clone(), std::slice::from_ref(&result), None);
         waiting.complete(&mut arrivals, what, propagate).instrument(stop).await?;
         Ok((result, arrivals))
     }
@@ -113,7 +113,7 @@ impl<T> Get<T> {
 
 /// What became of a result that is over, in a place of what was waited for.
 pub(crate) fn outcome<T: DeserializeOwned>(
-    arrivals: &Arrivals,
+    arrivals: &PendingResults,
     place: usize,
     result: &AsyncResult<T>,
 ) -> Result<Outcome<T>> {
@@ -121,16 +121,16 @@ pub(crate) fn outcome<T: DeserializeOwned>(
         return Ok(Outcome::of_failure(before));
     }
     match arrivals.json_of(result)? {
-        Ended::Failed(document) => Ok(Outcome::of_failure(&document)),
-        Ended::Value(json) => decode(result, &json).map(Outcome::Value),
+        ReadyResult::Failed(document) => Ok(Outcome::of_failure(&document)),
+        ReadyResult::Value(json) => decode(result, &json).map(Outcome::Value),
     }
 }
 
 /// The value of a result that is over, or its failure as an error.
-pub(crate) fn value<T: DeserializeOwned>(arrivals: &Arrivals, result: &AsyncResult<T>) -> Result<T> {
+pub(crate) fn value<T: DeserializeOwned>(arrivals: &PendingResults, result: &AsyncResult<T>) -> Result<T> {
     match arrivals.json_of(result)? {
-        Ended::Failed(document) => Err(raised(&document)),
-        Ended::Value(json) => decode(result, &json),
+        ReadyResult::Failed(document) => Err(raised(&document)),
+        ReadyResult::Value(json) => decode(result, &json),
     }
 }
 

@@ -19,18 +19,18 @@ use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::result::async_result::{AsyncResult, Known, raised};
+use crate::result::async_result::{AsyncResult, DocumentCell, raised};
 
 /// The results that are waited for.
-pub(crate) struct Arrivals {
+pub(crate) struct PendingResults {
     what: String,
-    tasks: HashMap<TaskId, Task>,
+    tasks: HashMap<TaskId, PendingTask>,
     /// Their ids, as they are asked for: what came before, then the members in their order.
     order: Vec<TaskId>,
     /// The tasks before, the oldest first.
     before: Vec<TaskId>,
     backends: Vec<SharedBackend>,
-    places: Vec<Place>,
+    places: Vec<PendingResult>,
     /// How many places are not over.
     open: usize,
     /// Places that are over and were not told of.
@@ -44,24 +44,24 @@ pub(crate) struct Arrivals {
 
 /// A task that is looked at.
 #[derive(Default)]
-struct Task {
-    known: Vec<Known>,
+struct PendingTask {
+    known: Vec<DocumentCell>,
     backend: Option<usize>,
     document: Option<Arc<ResultDocument>>,
     /// The places it belongs to.
     places: Vec<usize>,
     /// The places that come to nothing when it fails.
-    behind: Vec<Behind>,
+    behind: Vec<FailsWith>,
 }
 
 #[derive(Clone, Copy)]
-enum Behind {
+enum FailsWith {
     Place(usize),
     All,
 }
 
 #[derive(Default)]
-struct Place {
+struct PendingResult {
     /// How many of its tasks are not ready.
     open: usize,
     /// The failure before it that left it without an end of its own.
@@ -69,18 +69,18 @@ struct Place {
 }
 
 /// How a result ended.
-pub(crate) enum Ended {
+pub(crate) enum ReadyResult {
     Value(Json),
     Failed(Arc<ResultDocument>),
 }
 
-impl Task {
+impl PendingTask {
     fn is_ready(&self) -> bool {
         self.document.as_ref().is_some_and(|document| document.state.is_ready())
     }
 }
 
-impl Arrivals {
+impl PendingResults {
     /// Of these results alone.
     pub(crate) fn of<T>(what: String, wanted: &[AsyncResult<T>]) -> Self {
         let mut arrivals = Self::empty(what, wanted.len());
@@ -93,7 +93,7 @@ impl Arrivals {
     /// Of these results and everything before each of them, and before all (`parent`).
     pub(crate) fn with_before<T>(what: String, wanted: &[AsyncResult<T>], parent: Option<&AsyncResult<Json>>) -> Self {
         let mut arrivals = Self::empty(what, wanted.len());
-        arrivals.look_before(parent, Behind::All);
+        arrivals.look_before(parent, FailsWith::All);
         for (place, result) in wanted.iter().enumerate() {
             arrivals.want(place, result, true);
         }
@@ -107,7 +107,7 @@ impl Arrivals {
             order: Vec::with_capacity(places),
             before: Vec::new(),
             backends: Vec::new(),
-            places: std::iter::repeat_with(Place::default).take(places).collect(),
+            places: std::iter::repeat_with(PendingResult::default).take(places).collect(),
             open: places,
             ended: VecDeque::new(),
             failed: None,
@@ -118,7 +118,7 @@ impl Arrivals {
 
     fn want<T>(&mut self, place: usize, result: &AsyncResult<T>, before: bool) {
         if before {
-            self.look_before(result.parent(), Behind::Place(place));
+            self.look_before(result.parent(), FailsWith::Place(place));
         }
         match result.members() {
             Some(members) => members.iter().for_each(|member| self.want(place, member, before)),
@@ -133,7 +133,7 @@ impl Arrivals {
     }
 
     /// Everything before a result, the oldest first.
-    fn look_before(&mut self, parent: Option<&AsyncResult<Json>>, behind: Behind) {
+    fn look_before(&mut self, parent: Option<&AsyncResult<Json>>, behind: FailsWith) {
         let before: Vec<&AsyncResult<Json>> = std::iter::successors(parent, |parent| parent.parent()).collect();
         for result in before.into_iter().rev() {
             match result.members() {
@@ -147,7 +147,7 @@ impl Arrivals {
         }
     }
 
-    fn look_at_header(&mut self, members: &[AsyncResult<Json>], behind: Behind) {
+    fn look_at_header(&mut self, members: &[AsyncResult<Json>], behind: FailsWith) {
         for member in members {
             self.look_before(member.parent(), behind);
             match member.members() {
@@ -161,7 +161,7 @@ impl Arrivals {
         }
     }
 
-    fn look_at<T>(&mut self, result: &AsyncResult<T>) -> &mut Task {
+    fn look_at<T>(&mut self, result: &AsyncResult<T>) -> &mut PendingTask {
         let backend = match result.backend() {
             Ok(backend) => Some(self.place_of(backend)),
             Err(error) => {
@@ -175,7 +175,7 @@ impl Arrivals {
             Entry::Occupied(task) => task.into_mut(),
             Entry::Vacant(new) => {
                 self.order.push(result.id().clone());
-                new.insert(Task::default())
+                new.insert(PendingTask::default())
             }
         };
         task.backend = task.backend.or(backend);
@@ -220,8 +220,8 @@ impl Arrivals {
         let behind = self.tasks.get(&document.task_id).map(|task| task.behind.clone()).unwrap_or_default();
         for behind in behind {
             match behind {
-                Behind::Place(place) => self.lose(place, document),
-                Behind::All => (0..self.places.len()).for_each(|place| self.lose(place, document)),
+                FailsWith::Place(place) => self.lose(place, document),
+                FailsWith::All => (0..self.places.len()).for_each(|place| self.lose(place, document)),
             }
         }
     }
@@ -260,7 +260,7 @@ impl Arrivals {
     }
 
     /// The tasks that are not known to be ready, by backend.
-    fn unknown(&self, wanted: impl Fn(&Task) -> bool) -> Vec<(SharedBackend, Vec<TaskId>)> {
+    fn unknown(&self, wanted: impl Fn(&PendingTask) -> bool) -> Vec<(SharedBackend, Vec<TaskId>)> {
         let mut by_backend: Vec<_> = self.backends.iter().map(|backend| (backend.clone(), Vec::new())).collect();
         for (id, task) in self.order.iter().filter_map(|id| self.tasks.get_key_value(id)) {
             if let Some(backend) = task.backend.filter(|_| !task.is_ready() && wanted(task)) {
@@ -275,7 +275,7 @@ impl Arrivals {
         self.refused.take().map_or(Ok(()), Err)
     }
 
-    async fn fetch_where(&mut self, wanted: impl Fn(&Task) -> bool) -> Result<Vec<Arc<ResultDocument>>> {
+    async fn fetch_where(&mut self, wanted: impl Fn(&PendingTask) -> bool) -> Result<Vec<Arc<ResultDocument>>> {
         self.check()?;
         let mut found = Vec::new();
         for (backend, ids) in self.unknown(wanted) {
@@ -384,33 +384,33 @@ impl Arrivals {
     }
 
     /// The value of a result that is over, a list for a group; or its first failure.
-    pub(crate) fn json_of<T>(&self, result: &AsyncResult<T>) -> Result<Ended> {
+    pub(crate) fn json_of<T>(&self, result: &AsyncResult<T>) -> Result<ReadyResult> {
         let Some(members) = result.members() else {
             return Ok(match self.document(result.id()) {
-                Some(document) if document.state.propagates() => Ended::Failed(document.clone()),
-                Some(document) => Ended::Value(document.result.clone()),
-                None => Ended::Value(Json::NULL),
+                Some(document) if document.state.propagates() => ReadyResult::Failed(document.clone()),
+                Some(document) => ReadyResult::Value(document.result.clone()),
+                None => ReadyResult::Value(Json::NULL),
             });
         };
         let mut list = String::from("[");
         for member in members {
             match self.json_of(member)? {
-                Ended::Failed(document) => return Ok(Ended::Failed(document)),
-                Ended::Value(value) => {
+                ReadyResult::Failed(document) => return Ok(ReadyResult::Failed(document)),
+                ReadyResult::Value(value) => {
                     list.push_str(if list.len() > 1 { ", " } else { "" });
                     list.push_str(value.as_str());
                 }
             }
         }
         list.push(']');
-        Ok(Ended::Value(Json::from_bytes(list.into())?))
+        Ok(ReadyResult::Value(Json::from_bytes(list.into())?))
     }
 
     /// The failure of a result as an error.
     pub(crate) fn raise_of<T>(&self, result: &AsyncResult<T>) -> Result<()> {
         match self.json_of(result)? {
-            Ended::Failed(document) => Err(raised(&document)),
-            Ended::Value(_) => Ok(()),
+            ReadyResult::Failed(document) => Err(raised(&document)),
+            ReadyResult::Value(_) => Ok(()),
         }
     }
 

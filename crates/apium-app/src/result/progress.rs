@@ -9,7 +9,7 @@ use futures_util::stream::try_unfold;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
 use crate::result::group_result::GroupResult;
-use crate::result::pending::Arrivals;
+use crate::result::pending::PendingResults;
 use crate::result::result_set::ResultSet;
 
 /// How many tasks are over, of how many. Those of groups inside a group are counted one by one.
@@ -73,14 +73,14 @@ impl Counted {
         Self { what: format!("task {}", result.id()), total: tasks.len(), tasks, parent: None, counter: None }
     }
 
-    fn progress(&self, arrivals: &Arrivals) -> Progress {
+    fn progress(&self, arrivals: &PendingResults) -> Progress {
         let behind = (self.total..self.tasks.len()).any(|place| arrivals.is_over(place));
         let done = if behind { self.total } else { self.tasks.len() - arrivals.open() };
         Progress { done: done as u64, total: self.total as u64 }
     }
 
     async fn now(self) -> Result<Progress> {
-        let mut arrivals = Arrivals::of(self.what.clone(), &self.tasks);
+        let mut arrivals = PendingResults::of(self.what.clone(), &self.tasks);
         let known = self.progress(&arrivals);
         if known.is_complete() {
             return Ok(known);
@@ -104,7 +104,7 @@ impl Counted {
     }
 
     fn stream(self) -> impl Stream<Item = Result<Progress>> + Send {
-        let arrivals = Arrivals::with_before(self.what.clone(), &self.tasks, self.parent.as_ref());
+        let arrivals = PendingResults::with_before(self.what.clone(), &self.tasks, self.parent.as_ref());
         try_unfold((self, arrivals, None), async |(counted, mut arrivals, told)| {
             let told: Option<Progress> = told;
             if told.is_some_and(Progress::is_complete) {

@@ -17,8 +17,8 @@ use crate::app::app::App;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
 use crate::result::get::{Outcome, outcome, value};
-use crate::result::pending::Arrivals;
-use crate::result::wait::Waiting;
+use crate::result::pending::PendingResults;
+use crate::result::wait::WaitOptions;
 
 /// Results, each once, in the order in which they were added. A [`GroupResult`](crate::result::group_result::GroupResult) is one with
 /// an id.
@@ -128,7 +128,7 @@ impl<T> ResultSet<T> {
     /// # Errors
     /// As [`AsyncResult::document`]; so with every method that reads.
     pub async fn states(&self) -> Result<Vec<State>> {
-        let mut arrivals = Arrivals::of(self.what(), &self.results);
+        let mut arrivals = PendingResults::of(self.what(), &self.results);
         arrivals.fetch().await?;
         Ok(self.results.iter().map(|result| arrivals.state_of(result)).collect())
     }
@@ -178,7 +178,7 @@ impl<T> ResultSet<T> {
     /// # Errors
     /// The failure; and as [`states`](Self::states).
     pub async fn maybe_throw(&self) -> Result<()> {
-        let mut arrivals = Arrivals::of(self.what(), &self.results);
+        let mut arrivals = PendingResults::of(self.what(), &self.results);
         arrivals.fetch().await?;
         self.results.iter().try_for_each(|result| arrivals.raise_of(result))
     }
@@ -188,24 +188,24 @@ impl<T> ResultSet<T> {
     /// # Errors
     /// As [`AsyncResult::forget`].
     pub async fn forget(&self) -> Result<()> {
-        Arrivals::with_before(self.what(), &self.results, self.parent.as_deref()).forget().await
+        PendingResults::with_before(self.what(), &self.results, self.parent.as_deref()).forget().await
     }
 
     /// Waits until every one is over.
-    pub fn get(&self) -> Join<T> {
-        Join { set: self.clone(), waiting: Waiting::default() }
+    pub fn get(&self) -> JoinAll<T> {
+        JoinAll { set: self.clone(), waiting: WaitOptions::default() }
     }
 }
 
 /// A wait for all results of a set or group. Awaited, it is their values in order, or the first failure as soon as it is seen; a
 /// failure of what came before is raised first.
 #[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
-pub struct Join<T> {
+pub struct JoinAll<T> {
     set: ResultSet<T>,
-    waiting: Waiting,
+    waiting: WaitOptions,
 }
 
-impl<T> Join<T> {
+impl<T> JoinAll<T> {
     /// Waits no longer than this, for all together; zero looks once.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.waiting.timeout = Some(limit);
@@ -228,16 +228,16 @@ impl<T> Join<T> {
         self.waiting.check(&self.set.what())
     }
 
-    async fn arrived(self, propagate: bool) -> Result<(ResultSet<T>, Arrivals)> {
+    async fn arrived(self, propagate: bool) -> Result<(ResultSet<T>, PendingResults)> {
         let Self { set, waiting } = self;
         let what = set.what();
-        let mut arrivals = Arrivals::with_before(what.clone(), &set.results, set.parent.as_deref());
+        let mut arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
         waiting.complete(&mut arrivals, what, propagate).await?;
         Ok((set, arrivals))
     }
 }
 
-impl<T: DeserializeOwned + Send + 'static> Join<T> {
+impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
     async fn values_unchecked(self) -> Result<Vec<T>> {
         let (set, arrivals) = self.arrived(true).await?;
         set.results.iter().map(|result| value(&arrivals, result)).collect()
@@ -263,8 +263,8 @@ impl<T: DeserializeOwned + Send + 'static> Join<T> {
         self.check()?;
         let Self { set, waiting } = self;
         let what = set.what();
-        let mut arrivals = Arrivals::with_before(what.clone(), &set.results, set.parent.as_deref());
-        let mut told = |arrivals: &Arrivals, place: usize| {
+        let mut arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
+        let mut told = |arrivals: &PendingResults, place: usize| {
             let result = &set.results[place];
             value(arrivals, result).map(|value| callback(result.id(), value))
         };
@@ -279,7 +279,7 @@ impl<T: DeserializeOwned + Send + 'static> Join<T> {
         self.check()?;
         let Self { set, waiting } = self;
         let what = set.what();
-        let arrivals = Arrivals::with_before(what.clone(), &set.results, set.parent.as_deref());
+        let arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
         Ok(waiting.ended(arrivals, what, move |arrivals, place| {
             let result = &set.results[place];
             Ok((result.id().clone(), outcome(arrivals, place, result)?))
@@ -299,7 +299,7 @@ impl<T: DeserializeOwned + Send + 'static> Join<T> {
 
 impl<T: DeserializeOwned + Send + 'static> ResultSet<T> {
     /// Waits until every one is over and returns their values in order (Celery: `join`, the same as `get`).
-    pub fn join(&self) -> Join<T> {
+    pub fn join(&self) -> JoinAll<T> {
         self.get()
     }
 
@@ -312,7 +312,7 @@ impl<T: DeserializeOwned + Send + 'static> ResultSet<T> {
     }
 }
 
-impl<T: DeserializeOwned + Send + 'static> IntoFuture for Join<T> {
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for JoinAll<T> {
     type Output = Result<Vec<T>>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 

@@ -7,7 +7,7 @@ use apium_protocol::result::document::{ResultDocument, ResultTuple};
 use crate::app::app::App;
 use crate::error::Result;
 use crate::result::async_result::AsyncResult;
-use crate::result::pending::{Arrivals, Ended};
+use crate::result::pending::{PendingResults, ReadyResult};
 
 impl<T> AsyncResult<T> {
     /// The result that Celery writes so (Celery: `result_from_tuple`): of a task, or of a group when it has members, with
@@ -66,12 +66,12 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// As [`document`](Self::document).
     pub async fn forget(&self) -> Result<()> {
-        Arrivals::with_before(format!("task {}", self.id()), std::slice::from_ref(self), None).forget().await
+        PendingResults::with_before(format!("task {}", self.id()), std::slice::from_ref(self), None).forget().await
     }
 
     /// The document that stands for a group: its state is PENDING until every member is over.
     pub(crate) async fn document_of_group(&self) -> Result<Option<ResultDocument>> {
-        let mut arrivals = Arrivals::of(format!("group {}", self.id()), std::slice::from_ref(self));
+        let mut arrivals = PendingResults::of(format!("group {}", self.id()), std::slice::from_ref(self));
         arrivals.fetch().await?;
         if arrivals.is_unknown() {
             return Ok(None);
@@ -80,8 +80,8 @@ impl<T> AsyncResult<T> {
         document.state = arrivals.state_of(self);
         if document.state.is_ready() {
             document.result = match arrivals.json_of(self)? {
-                Ended::Value(list) => list,
-                Ended::Failed(failed) => {
+                ReadyResult::Value(list) => list,
+                ReadyResult::Failed(failed) => {
                     document.traceback.clone_from(&failed.traceback);
                     failed.result.clone()
                 }

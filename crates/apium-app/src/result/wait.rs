@@ -10,20 +10,20 @@ use tokio::time::Instant;
 
 use crate::context::current;
 use crate::error::{Error, ErrorKind, Result};
-use crate::result::pending::Arrivals;
+use crate::result::pending::PendingResults;
 
 /// A callback that sees states as JSON documents.
 type OnMessage = Box<dyn FnMut(&Json) + Send>;
 
 /// How to wait.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_message: Option<OnMessage>,
     pub(crate) allow_in_task: bool,
 }
 
-impl Waiting {
+impl WaitOptions {
     /// Refuses to wait inside a task, where every slot of a worker could come to wait for another.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         if self.allow_in_task || current::may_join() {
@@ -40,28 +40,28 @@ impl Waiting {
 
     /// Waits until everything that is wanted is over, at most the timeout; zero looks once. With `propagate` the first failure
     /// is raised as soon as it is seen, that of a task before it first.
-    pub(crate) async fn complete(self, arrivals: &mut Arrivals, what: String, propagate: bool) -> Result<()> {
+    pub(crate) async fn complete(self, arrivals: &mut PendingResults, what: String, propagate: bool) -> Result<()> {
         self.each(arrivals, what, propagate, &mut |_, _| Ok(())).await
     }
 
     /// As [`complete`](Self::complete), and tells of each place that is over.
     pub(crate) async fn each(
         self,
-        arrivals: &mut Arrivals,
+        arrivals: &mut PendingResults,
         what: String,
         propagate: bool,
-        over: &mut (dyn FnMut(&Arrivals, usize) -> Result<()> + Send),
+        over: &mut (dyn FnMut(&PendingResults, usize) -> Result<()> + Send),
     ) -> Result<()> {
         let mut wait = Wait::begin(self, what);
         while !(propagate && arrivals.has_failed()) {
             match wait.step(arrivals).await? {
-                Step::News => {}
-                Step::Over(place) => over(arrivals, place)?,
-                Step::End => break,
+                WaitEvent::News => {}
+                WaitEvent::Over(place) => over(arrivals, place)?,
+                WaitEvent::End => break,
             }
         }
         match propagate {
-            true => in_time(wait.deadline, arrivals.raise()).await.unwrap_or_else(|| Err(wait.late())),
+            true => in_time(wait.deadline, arrivals.raise()).await.unwrap_or_else(|| Err(wait.timed_out())),
             false => Ok(()),
         }
     }
@@ -69,9 +69,9 @@ impl Waiting {
     /// A stream of the places in the order in which they end, each as `item` makes it.
     pub(crate) fn ended<R>(
         self,
-        arrivals: Arrivals,
+        arrivals: PendingResults,
         what: String,
-        item: impl Fn(&Arrivals, usize) -> Result<R> + Send,
+        item: impl Fn(&PendingResults, usize) -> Result<R> + Send,
     ) -> impl Stream<Item = Result<R>> + Send
     where
         R: Send,
@@ -79,9 +79,9 @@ impl Waiting {
         try_unfold((Wait::begin(self, what), arrivals, item), async |(mut wait, mut arrivals, item)| {
             loop {
                 match wait.step(&mut arrivals).await? {
-                    Step::News => {}
-                    Step::Over(place) => return Ok(Some((item(&arrivals, place)?, (wait, arrivals, item)))),
-                    Step::End => return Ok(None),
+                    WaitEvent::News => {}
+                    WaitEvent::Over(place) => return Ok(Some((item(&arrivals, place)?, (wait, arrivals, item)))),
+                    WaitEvent::End => return Ok(None),
                 }
             }
         })
@@ -99,7 +99,7 @@ struct Wait {
 }
 
 /// What a wait has seen.
-enum Step {
+enum WaitEvent {
     News,
     /// A place is over.
     Over(usize),
@@ -108,37 +108,37 @@ enum Step {
 }
 
 impl Wait {
-    fn begin(waiting: Waiting, what: String) -> Self {
-        let Waiting { timeout, on_message, .. } = waiting;
+    fn begin(waiting: WaitOptions, what: String) -> Self {
+        let WaitOptions { timeout, on_message, .. } = waiting;
         let limit = timeout.filter(|limit| !limit.is_zero());
         // A timeout that is too long to be a time is none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         Self { what, timeout, deadline, on_message, begun: false }
     }
 
-    async fn step(&mut self, arrivals: &mut Arrivals) -> Result<Step> {
+    async fn step(&mut self, arrivals: &mut PendingResults) -> Result<WaitEvent> {
         if !self.begun {
             self.begun = true;
             arrivals.known().try_for_each(|document| self.tell(document))?;
             if self.timeout == Some(Duration::ZERO) {
                 let found = arrivals.fetch().await?;
                 found.iter().try_for_each(|document| self.tell(document))?;
-                return Ok(Step::News);
+                return Ok(WaitEvent::News);
             }
         }
         if let Some(place) = arrivals.pop_ended() {
-            return Ok(Step::Over(place));
+            return Ok(WaitEvent::Over(place));
         }
         if arrivals.open() == 0 {
-            return Ok(Step::End);
+            return Ok(WaitEvent::End);
         }
         if self.timeout == Some(Duration::ZERO) {
-            return Err(self.late());
+            return Err(self.timed_out());
         }
         let news = in_time(self.deadline, arrivals.next()).await;
-        match news.ok_or_else(|| self.late())?? {
-            Some(document) => self.tell(&document).map(|()| Step::News),
-            None => Ok(Step::News),
+        match news.ok_or_else(|| self.timed_out())?? {
+            Some(document) => self.tell(&document).map(|()| WaitEvent::News),
+            None => Ok(WaitEvent::News),
         }
     }
 
@@ -149,7 +149,7 @@ impl Wait {
         Ok(())
     }
 
-    fn late(&self) -> Error {
+    fn timed_out(&self) -> Error {
         let limit = self.timeout.unwrap_or_default().as_secs_f64();
         Error::new(ErrorKind::Timeout, format!("get the result of {} within {limit} s; it may still come", self.what))
     }

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::retry::policy::{RetryPlan, plan};
 use crate::task::arguments::ArgumentWriter;
 use crate::task::into_arguments::IntoArguments;
-use crate::task_error::{Ending, TaskError, TaskResult};
+use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
 /// A wish to run again, made by [`Ctx::retry`]. It keeps the id, the queue and whatever is not changed here. Return it as the
 /// task's error: `return Err(ctx.retry().countdown(wait).into())`.
@@ -72,11 +72,11 @@ impl RetryBuilder {
 
     /// The error behind it (Celery: `exc=`): stored with RETRY, and as the FAILURE when no retry is left.
     pub fn cause(mut self, error: impl Into<TaskError>) -> Self {
-        self.retry.cause = match error.into().into_ending() {
-            Ending::Failure(failure) => Some(failure),
-            Ending::Retry(retry) => retry.cause,
-            Ending::Reject { reason, .. } => Some(Failure::message(reason)),
-            Ending::Ignore | Ending::Replace(_) => None,
+        self.retry.cause = match error.into().into_kind() {
+            TaskErrorKind::Failure(failure) => Some(failure),
+            TaskErrorKind::Retry(retry) => retry.cause,
+            TaskErrorKind::Reject { reason, .. } => Some(Failure::message(reason)),
+            TaskErrorKind::Ignore | TaskErrorKind::Replace(_) => None,
         };
         self
     }
@@ -154,7 +154,7 @@ impl RetryBuilder {
             let now = publisher.clock().now();
             match plan(request, &task.name, &task.effective, &retry, now, &mut fastrand::Rng::new()) {
                 RetryPlan::Exceeded(failure) => Err(failure.into()),
-                RetryPlan::Again(next) => {
+                RetryPlan::Retry(next) => {
                     let next = next.for_parameters(&task.parameters, request);
                     let message = publisher.retry_message(request, &next)?;
                     let rejected = |error| TaskError::reject_because(format!("could not {error}"), false);
@@ -236,7 +236,7 @@ mod tests {
     use super::OrRetry;
     use crate::context::context::Ctx;
     use crate::context::request::{Request, RetryRequest};
-    use crate::task_error::{Ending, TaskError};
+    use crate::task_error::{TaskError, TaskErrorKind};
 
     fn ctx() -> Ctx {
         let mut request = Request::direct();
@@ -245,8 +245,8 @@ mod tests {
     }
 
     fn retry(error: impl Into<TaskError>) -> RetryRequest {
-        match error.into().into_ending() {
-            Ending::Retry(retry) => retry,
+        match error.into().into_kind() {
+            TaskErrorKind::Retry(retry) => retry,
             other => panic!("not a retry: {other:?}"),
         }
     }
@@ -277,15 +277,15 @@ mod tests {
     #[test]
     fn called_directly_the_cause_comes_back() {
         let error: TaskError = Ctx::direct().retry().cause(std::fmt::Error).into();
-        assert!(matches!(error.ending(), Ending::Failure(failure) if failure.exception().exc_type == "Error"));
+        assert!(matches!(error.kind(), TaskErrorKind::Failure(failure) if failure.exception().exc_type == "Error"));
         let error: TaskError = Ctx::direct().retry().into();
-        assert!(matches!(error.ending(), Ending::Retry(_)));
+        assert!(matches!(error.kind(), TaskErrorKind::Retry(_)));
     }
 
     #[test]
     fn an_argument_that_cannot_be_encoded_fails_the_task() {
         let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
         let error: TaskError = ctx().retry().args((bad,)).into();
-        assert!(matches!(error.ending(), Ending::Failure(_)));
+        assert!(matches!(error.kind(), TaskErrorKind::Failure(_)));
     }
 }

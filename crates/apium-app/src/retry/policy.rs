@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::context::request::{Request, RetryRequest};
 use crate::failure::Failure;
-use crate::options::effective_options::Effective;
+use crate::options::effective_options::EffectiveOptions;
 use crate::options::task_options::Backoff;
 use crate::task::arguments::ParameterList;
 use crate::task::registered::RegisteredTask;
@@ -20,7 +20,7 @@ use crate::task::registered::RegisteredTask;
 #[derive(Debug, Clone)]
 pub enum RetryPlan {
     /// It runs again.
-    Again(NextRun),
+    Retry(NextRun),
     /// No retry is left: the task fails with the cause, or with `MaxRetriesExceededError` where none was given.
     Exceeded(Failure),
 }
@@ -105,7 +105,7 @@ pub fn automatic_retry(task: &RegisteredTask, failure: &Failure) -> Option<Retry
 pub fn plan(
     request: &Request,
     name: &str,
-    effective: &Effective,
+    effective: &EffectiveOptions,
     retry: &RetryRequest,
     now: Timestamp,
     dice: &mut Rng,
@@ -118,7 +118,7 @@ pub fn plan(
         let exceeded = || max_retries_exceeded(request, name, retry);
         return RetryPlan::Exceeded(retry.cause.clone().unwrap_or_else(exceeded));
     }
-    RetryPlan::Again(NextRun {
+    RetryPlan::Retry(NextRun {
         retries: request.retries().saturating_add(1),
         eta: retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, dice))),
         args: retry.args.clone(),
@@ -138,7 +138,7 @@ fn after(now: Timestamp, delay: Duration) -> Option<Timestamp> {
     (!delay.is_zero()).then(|| now.saturating_add(delay).unwrap_or(Timestamp::MAX))
 }
 
-fn delay(retries: u32, effective: &Effective, retry: &RetryRequest, dice: &mut Rng) -> Duration {
+fn delay(retries: u32, effective: &EffectiveOptions, retry: &RetryRequest, dice: &mut Rng) -> Duration {
     if let Some(countdown) = retry.countdown {
         return countdown;
     }
@@ -189,7 +189,7 @@ mod tests {
     use super::{NextRun, RetryPlan, backoff_delay, plan};
     use crate::context::request::{Request, RetryRequest};
     use crate::failure::Failure;
-    use crate::options::effective_options::{Effective, TaskDefaults};
+    use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
     use crate::options::task_options::{Backoff, TaskOptions};
     use crate::task::arguments::{Parameter, ParameterList};
 
@@ -204,13 +204,13 @@ mod tests {
     }
 
     fn decide(retries: u32, options: TaskOptions, retry: &RetryRequest) -> RetryPlan {
-        let effective = Effective::resolve(&options, &TaskDefaults::default()).unwrap();
+        let effective = EffectiveOptions::resolve(&options, &TaskDefaults::default()).unwrap();
         plan(&run(retries), "proj.t", &effective, retry, Timestamp::UNIX_EPOCH, &mut Rng::with_seed(7))
     }
 
     fn again(retries: u32, options: TaskOptions, retry: &RetryRequest) -> NextRun {
         match decide(retries, options, retry) {
-            RetryPlan::Again(next) => next,
+            RetryPlan::Retry(next) => next,
             RetryPlan::Exceeded(failure) => panic!("refused: {failure}"),
         }
     }
@@ -244,7 +244,7 @@ mod tests {
             let options = TaskOptions { max_retries: task, ..TaskOptions::NEW };
             let retry = RetryRequest { max_retries: call, ..by_hand.clone() };
             let plan = decide(retries, options, &retry);
-            assert_eq!(matches!(plan, RetryPlan::Again(_)), allowed, "{task:?} {call:?} {retries}");
+            assert_eq!(matches!(plan, RetryPlan::Retry(_)), allowed, "{task:?} {call:?} {retries}");
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
     fn automatic_retries_have_their_own_limit() {
         let options = || TaskOptions { retry_kwargs_max_retries: Some(Some(1)), ..TaskOptions::NEW };
         assert!(matches!(decide(1, options(), &automatic()), RetryPlan::Exceeded(_)));
-        assert!(matches!(decide(1, options(), &RetryRequest::default()), RetryPlan::Again(_)));
+        assert!(matches!(decide(1, options(), &RetryRequest::default()), RetryPlan::Retry(_)));
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
         let retry = RetryRequest { cause: Some(cause), ..RetryRequest::default() };
         match decide(3, TaskOptions::NEW, &retry) {
             RetryPlan::Exceeded(failure) => assert_eq!(failure.exception().exc_type, "KeyError"),
-            RetryPlan::Again(_) => panic!("no retry is left"),
+            RetryPlan::Retry(_) => panic!("no retry is left"),
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
                 let text: String = exception.exc_message[0].decode().unwrap();
                 assert_eq!(text, "Can't retry proj.t[the-id] args:(2, 'a') kwargs:{}");
             }
-            RetryPlan::Again(_) => panic!("no retry is left"),
+            RetryPlan::Retry(_) => panic!("no retry is left"),
         }
     }
 

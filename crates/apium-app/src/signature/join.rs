@@ -20,7 +20,7 @@ use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
-use crate::result::result_set::Join as Wait;
+use crate::result::result_set::JoinAll as Wait;
 use crate::signature::fits::Complete;
 use crate::signature::parallel::Parallel;
 use crate::signature::partial::encoded;

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::context::context::Ctx;
 use crate::failure::Failure;
 use crate::task::arguments::{Args, Kwargs, Parameter, ParameterList};
-use crate::task_error::{Ending, TaskError, TaskResult};
+use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
 /// The arguments of one call, each at its parameter. Borrows from the request; nothing is copied.
 pub struct Bound<'a, const N: usize> {
@@ -100,7 +100,7 @@ pub fn encode<T: Serialize + 'static>(value: T) -> TaskResult<Json> {
     };
     Json::from_serialize(&value).map_err(|error| {
         let failure = Failure::of_class("kombu.exceptions.EncodeError", &format!("return value: {error}"));
-        TaskError::new(Ending::Failure(failure))
+        TaskError::new(TaskErrorKind::Failure(failure))
     })
 }
 
@@ -132,24 +132,24 @@ fn without_place(message: &str) -> &str {
 
 /// The arguments of a call do not fit the task, so that its body never began. No retry heals it.
 #[derive(Debug)]
-struct Misfit(String);
+struct ArgumentMismatch(String);
 
-impl fmt::Display for Misfit {
+impl fmt::Display for ArgumentMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl StdError for Misfit {}
+impl StdError for ArgumentMismatch {}
 
 /// Whether a failure says that the arguments of a call do not fit the task.
-pub fn is_misfit(failure: &Failure) -> bool {
-    failure.source().is_some_and(|error| error.is::<Misfit>())
+pub fn is_argument_mismatch(failure: &Failure) -> bool {
+    failure.source().is_some_and(|error| error.is::<ArgumentMismatch>())
 }
 
 fn type_error(text: &str) -> TaskError {
     let exception = ExceptionInfo::from_path("builtins.TypeError", text);
-    TaskError::new(Ending::Failure(Failure::of_exception(exception, Misfit(text.to_owned()))))
+    TaskError::new(TaskErrorKind::Failure(Failure::of_exception(exception, ArgumentMismatch(text.to_owned()))))
 }
 
 fn position(list: &ParameterList, name: &str) -> Option<usize> {
@@ -225,7 +225,7 @@ mod tests {
 
     use super::{Bound, encode};
     use crate::task::arguments::{Parameter, ParameterList};
-    use crate::task_error::{Ending, TaskError};
+    use crate::task_error::{TaskError, TaskErrorKind};
 
     const fn required(name: &'static str) -> Parameter {
         Parameter { name, optional: false }
@@ -257,8 +257,8 @@ mod tests {
     }
 
     fn text(error: TaskError) -> String {
-        match error.into_ending() {
-            Ending::Failure(failure) => {
+        match error.into_kind() {
+            TaskErrorKind::Failure(failure) => {
                 let exception = failure.exception();
                 assert_eq!(exception.exc_type, "TypeError");
                 assert_eq!(exception.exc_module.as_deref(), Some("builtins"));

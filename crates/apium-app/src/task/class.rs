@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use crate::context::context::Ctx;
 use crate::failure::Failure;
-use crate::options::effective_options::Effective;
+use crate::options::effective_options::EffectiveOptions;
 use crate::options::task_options::TaskOptions;
 use crate::task::arguments::{Parameter, ParameterList};
 use crate::task::binding;
 use crate::task::definition::Returned;
 use crate::task::into_arguments::{FromArguments, IntoArguments};
-use crate::task::registered::{HookFn, HookSet, RegisteredTask, Runner};
+use crate::task::registered::{HookFn, HookSet, RegisteredTask, TaskBody};
 use crate::task_error::TaskResult;
 
 /// A task class. Register an instance with `AppBuilder::register_task`; every run borrows that one instance.
@@ -100,17 +100,17 @@ pub(crate) fn registered<T: Task>(task: T) -> RegisteredTask {
         aliases: T::ALIASES.iter().copied().map(Arc::from).collect(),
         parameters,
         options,
-        effective: Effective::default(),
+        effective: EffectiveOptions::default(),
         hooks: hooks(&task),
         needs: Vec::new(),
         takes_ctx: true,
-        runner: runner(task, parameters),
+        runner: task_body(task, parameters),
         location: location.to_owned(),
     }
 }
 
-fn runner<T: Task>(task: Arc<T>, parameters: ParameterList) -> Runner {
-    Runner::Async(Arc::new(move |ctx: Ctx| {
+fn task_body<T: Task>(task: Arc<T>, parameters: ParameterList) -> TaskBody {
+    TaskBody::Async(Arc::new(move |ctx: Ctx| {
         let task = task.clone();
         Box::pin(async move {
             let args = T::Args::read(&parameters, &ctx)?;
@@ -151,7 +151,7 @@ mod tests {
     use crate::context::request::Request;
     use crate::options::task_options::TaskOptions;
     use crate::task::arguments::Parameter;
-    use crate::task::registered::Runner;
+    use crate::task::registered::TaskBody;
     use crate::task_error::TaskResult;
 
     struct Add {
@@ -192,7 +192,7 @@ mod tests {
         let successes = Arc::new(AtomicU32::new(0));
         let task = registered(Add { bonus: 10, successes: successes.clone() });
         assert_eq!((&*task.name, task.options.acks_late), ("proj.Add", Some(true)));
-        let Runner::Async(run) = &task.runner else { panic!("a task class runs on tokio") };
+        let TaskBody::Async(run) = &task.runner else { panic!("a task class runs on tokio") };
         assert_eq!(run(ctx(&[1, 2], &[])).await.unwrap().as_str(), "13");
         assert_eq!(run(ctx(&[], &[("x", 1)])).await.unwrap().as_str(), "11");
         let error = run(ctx(&[], &[])).await.unwrap_err();

@@ -8,11 +8,11 @@ use futures_util::future::BoxFuture;
 use crate::context::context::Ctx;
 pub use crate::context::state_map::StateNeed;
 use crate::failure::Failure;
-use crate::options::effective_options::Effective;
+use crate::options::effective_options::EffectiveOptions;
 use crate::options::task_options::TaskOptions;
 use crate::task::arguments::ParameterList;
 pub use crate::task::registered::Returned;
-use crate::task::registered::{HookFn, HookSet, RegisteredTask, Runner};
+use crate::task::registered::{HookFn, HookSet, RegisteredTask, TaskBody};
 use crate::task_error::TaskResult;
 
 /// What `#[task]` leaves behind for one function.
@@ -108,7 +108,7 @@ impl From<Hooks> for HookSet {
     }
 }
 
-impl From<TaskFn> for Runner {
+impl From<TaskFn> for TaskBody {
     fn from(run: TaskFn) -> Self {
         match run {
             TaskFn::Async(run) => Self::Async(Arc::new(run)),
@@ -125,7 +125,7 @@ impl RegisteredTask {
             aliases: def.aliases.iter().copied().map(Arc::from).collect(),
             parameters: def.parameters,
             options: (def.options)(),
-            effective: Effective::default(),
+            effective: EffectiveOptions::default(),
             hooks: def.hooks.into(),
             needs: def.needs.iter().copied().flatten().collect(),
             takes_ctx: def.takes_ctx,

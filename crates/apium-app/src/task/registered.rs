@@ -11,7 +11,7 @@ use crate::context::context::Ctx;
 use crate::context::state_map::StateNeed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
-use crate::options::effective_options::{Effective, TaskDefaults};
+use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
 use crate::options::task_options::TaskOptions;
 use crate::task::arguments::ParameterList;
 use crate::task_error::TaskResult;
@@ -27,7 +27,7 @@ pub struct RegisteredTask {
     /// Its options with `task_annotations` laid over: what calls use (queue, priority, serializer, …).
     pub options: TaskOptions,
     /// What they come to with the app's settings: what runs use.
-    pub effective: Effective,
+    pub effective: EffectiveOptions,
     /// Its hooks.
     pub hooks: HookSet,
     /// The types of state it takes.
@@ -35,14 +35,14 @@ pub struct RegisteredTask {
     /// Whether its function takes `&Ctx`.
     pub takes_ctx: bool,
     /// Its body.
-    pub runner: Runner,
+    pub runner: TaskBody,
     /// Where it was defined, for errors and listings: `file:line`, or the type of a task class.
     pub location: String,
 }
 
 /// An erased task body. It binds the arguments of the context's request, runs and encodes what it returns.
 #[derive(Clone)]
-pub enum Runner {
+pub enum TaskBody {
     /// Runs on tokio.
     Async(Arc<dyn Fn(Ctx) -> BoxFuture<'static, TaskResult<Json>> + Send + Sync>),
     /// Runs on the worker's own threads.
@@ -91,9 +91,9 @@ impl HookSet {
 
 impl RegisteredTask {
     /// The same task with `annotation` laid over its options, all of them decided.
-    pub(crate) fn decided(mut self, annotation: TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
+    pub(crate) fn with_defaults(mut self, annotation: TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
         self.options = self.options.overlay(annotation);
-        self.effective = Effective::resolve(&self.options, defaults).map_err(|error| {
+        self.effective = EffectiveOptions::resolve(&self.options, defaults).map_err(|error| {
             let context = format!("register the task {} (defined at {})", self.name, self.location);
             Error::new(ErrorKind::Config, context).with_source(error)
         })?;
@@ -102,7 +102,7 @@ impl RegisteredTask {
 
     /// Whether the function is a plain `fn`, run on the worker's threads.
     pub fn is_blocking(&self) -> bool {
-        matches!(self.runner, Runner::Blocking(_))
+        matches!(self.runner, TaskBody::Blocking(_))
     }
 
     /// Whether the failure is one that the task expects (`throws`): stored all the same, logged without noise.

@@ -68,11 +68,11 @@ impl RegistryBuilder {
         let mut registry = Registry::default();
         for task in self.tasks {
             let annotation = annotations(&task.name);
-            registry.add(Arc::new(task.decided(annotation, defaults)?))?;
+            registry.add(Arc::new(task.with_defaults(annotation, defaults)?))?;
         }
         for task in self.builtins {
             let annotation = annotations(&task.name);
-            let task = task.decided(annotation, defaults)?;
+            let task = task.with_defaults(annotation, defaults)?;
             registry.by_name.entry(task.name.clone()).or_insert_with(|| Arc::new(task));
         }
         registry.in_order.sort_by(|a, b| a.name.cmp(&b.name));

@@ -81,7 +81,7 @@ async fn routes_of_the_builder_declare_their_queues() {
     let (app, sent) = kit::app_of(kit::builder().route("tasks.*", Queue::new("mail").max_priority(10))).await;
     Add::s(1, 2).send(&app).await.unwrap();
     assert_eq!(&*sent.one().routing_key, "mail");
-    assert_eq!(app.publisher().router().consumed("mail").unwrap().max_priority, Some(10));
+    assert_eq!(app.publisher().router().queue_to_consume("mail").unwrap().max_priority, Some(10));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::app::app::App;
-use apium_app::app::eager_runner::{LocalRun, LocalRunner};
+use apium_app::app::eager_runner::{EagerRun, EagerRunner};
 use apium_app::call::batch::Batch;
 use apium_app::config::value::Value;
 use apium_app::context::current;
@@ -162,8 +162,8 @@ async fn guide_0_26_a_retry_keeps_what_the_request_had() {
 /// Adds, after the arguments went through the codecs; fails for negative ones.
 struct Adder;
 
-impl LocalRunner for Adder {
-    fn run(&self, app: App, run: LocalRun) -> BoxFuture<'static, Result<ResultDocument>> {
+impl EagerRunner for Adder {
+    fn run(&self, app: App, run: EagerRun) -> BoxFuture<'static, Result<ResultDocument>> {
         Box::pin(async move {
             let body = app.codecs().decode(&run.message, app.accept())?.body;
             let sum = body.args.iter().map(|arg| arg.decode::<i64>()).sum::<std::result::Result<i64, _>>()?;
@@ -181,7 +181,7 @@ impl LocalRunner for Adder {
 
 #[tokio::test]
 async fn feature_1_6_03_always_eager_runs_here_but_not_calls_by_name() {
-    let builder = kit::builder().setting("task_always_eager", true).local_runner(Arc::new(Adder));
+    let builder = kit::builder().setting("task_always_eager", true).eager_runner(Arc::new(Adder));
     let (app, sent) = kit::app_of(builder).await;
     let result = Add::s(2, 2).countdown(Duration::from_secs(60)).send(&app).await.unwrap();
     assert_eq!(result.state().await.unwrap(), State::Success);
@@ -195,7 +195,7 @@ async fn feature_1_6_03_always_eager_runs_here_but_not_calls_by_name() {
 
 #[tokio::test]
 async fn feature_1_6_04_eager_propagates_raises_at_the_call() {
-    let builder = kit::builder().setting("task_eager_propagates", true).local_runner(Arc::new(Adder));
+    let builder = kit::builder().setting("task_eager_propagates", true).eager_runner(Arc::new(Adder));
     let (app, _) = kit::app_of(builder).await;
     let error = Add::s(-2, 1).apply(&app).await.unwrap_err();
     assert_eq!(error.failure().unwrap().exception().exc_type, "ValueError");

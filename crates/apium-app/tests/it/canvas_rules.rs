@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::canvas::node::{ChainNode, ChordNode, GroupNode, Node};
-use apium_app::canvas::plan::Given;
+use apium_app::canvas::plan::SendWith;
 use apium_app::canvas::send::{send, send_with};
 use apium_app::error::ErrorKind;
 use apium_app::options::call_options::CallOptions;
@@ -80,7 +80,7 @@ fn with_priority(priority: u8) -> CallOptions {
 }
 
 /// The one message that sending it makes.
-async fn sent(app: &App, sent: &Sent, node: Node, given: Given) -> Message {
+async fn sent(app: &App, sent: &Sent, node: Node, given: SendWith) -> Message {
     send_with(app, node, given).await.unwrap();
     sent.one().message
 }
@@ -120,7 +120,7 @@ async fn feature_3_1_04_and_3_3_04_what_is_given_later_goes_in_front() {
     let mut options = with_priority(5);
     options.rare_mut().group_id = Some("other".to_owned());
     options.rare_mut().stamps.insert("who".to_owned(), Json::from_text("\"you\"").unwrap());
-    let given = Given { arguments: arguments(json!([1]), json!({"b": 2, "c": 2})), options };
+    let given = SendWith { arguments: arguments(json!([1]), json!({"b": 2, "c": 2})), options };
     for node in [stored.clone(), Node::chain([stored, task("next")])] {
         let message = sent(&app, &out, node, given.clone()).await;
         let body = body(&message);
@@ -136,7 +136,7 @@ async fn feature_3_1_03_and_3_1_05_an_immutable_signature_takes_no_arguments_lat
     let (app, out) = kit::app().await;
     let signature = Add::s(1, 2).into_immutable();
     let options = with_priority(5);
-    let given = Given { arguments: arguments(json!([9]), json!({"z": 9})), options };
+    let given = SendWith { arguments: arguments(json!([9]), json!({"z": 9})), options };
     let message = sent(&app, &out, signature.node().clone(), given).await;
     assert_eq!((&body(&message)[0], &body(&message)[1]), (&json!([1, 2]), &json!({})));
     assert_eq!(message.properties.priority, Some(5), "options are taken all the same");
@@ -310,7 +310,7 @@ async fn feature_3_3_04_and_3_3_12_what_is_empty_or_nested_among_the_steps_is_ta
     assert!(matches!(steps, Node::Task(_)), "without its type it is a task of that name");
     let nested = vec![Node::group([]), Node::chain(tasks("ab")), Node::group(tasks("c")), Node::chain(tasks("d"))];
     let nested = Node::Chain(ChainNode { steps: nested, options: CallOptions::default() });
-    let given = Given { arguments: arguments(json!([1]), json!({})), options: CallOptions::default() };
+    let given = SendWith { arguments: arguments(json!([1]), json!({})), options: CallOptions::default() };
     let message = sent(&app, &out, nested, given).await;
     assert_eq!((message.headers.task.as_deref(), &body(&message)[0]), (Some("a"), &json!([1])));
     let rest: Vec<Value> = serde_json::from_value(body(&message)[2]["chain"].clone()).unwrap();
@@ -332,7 +332,7 @@ async fn feature_3_4_02_and_3_4_07_what_a_group_is_called_with_goes_to_every_mem
     let mut members = Node::group([task("a"), task("b")]);
     members.options_mut().task_id = Some("the group".into());
     let options = with_priority(4);
-    let given = Given { arguments: arguments(json!([1]), json!({"k": 2})), options };
+    let given = SendWith { arguments: arguments(json!([1]), json!({"k": 2})), options };
     let result = send_with(&app, members, given).await.unwrap();
     assert_eq!(result.id.as_str(), "the group");
     for (place, out) in out.take().into_iter().enumerate() {
@@ -361,7 +361,7 @@ async fn feature_3_4_04_links_of_a_group_are_its_members() {
         let mut options = CallOptions::default();
         let list = if error { &mut options.rare_mut().link_error } else { &mut options.rare_mut().link };
         list.push(wire("callback", json!([]), json!({})));
-        let given = Given { options, ..Given::default() };
+        let given = SendWith { options, ..SendWith::default() };
         let error = send_with(&app, members.clone(), given).await.unwrap_err();
         assert!(error.to_string().contains("a task after all of them is a chord"), "{error}");
     }

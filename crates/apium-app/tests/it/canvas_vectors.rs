@@ -6,7 +6,7 @@ use std::time::Duration;
 use apium_app::app::app::App;
 use apium_app::canvas::node::{ChainNode, GroupNode, Node, TaskNode};
 use apium_app::canvas::send::send;
-use apium_app::canvas::stamp::{Same, StampVisitor, Stamps};
+use apium_app::canvas::stamp::{FixedStamps, StampVisitor, Stamps};
 use apium_app::signature::group::group;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
@@ -202,11 +202,11 @@ async fn feature_3_7_01_to_3_7_03_stamped_signatures_are_celerys_messages() {
     let (app, sent) = kit::app().await;
     let add = |x: i32, y: i32| task("add", json!([x, y]));
     let mut node = add(2, 3);
-    node.stamp(&mut Same, &stamp("mystamp", "value"), false).unwrap();
+    node.stamp(&mut FixedStamps, &stamp("mystamp", "value"), false).unwrap();
     check(&app, &sent, "stamps_simple", node).await;
     let mut node = add(2, 3);
     let tags = [("tags".to_owned(), Json::from_serialize(&["a", "b"]).unwrap())].into();
-    node.stamp(&mut Same, &tags, false).unwrap();
+    node.stamp(&mut FixedStamps, &tags, false).unwrap();
     check(&app, &sent, "stamps_list", node).await;
     let chain = Node::chain([add(2, 3), task("mul", json!([4]))]);
     let group = Node::group([add(1, 1), add(2, 2)]);
@@ -224,9 +224,9 @@ async fn feature_3_7_01_to_3_7_03_stamped_signatures_are_celerys_messages() {
 fn feature_3_7_01_and_3_7_05_a_later_stamp_replaces_or_is_appended() {
     let stamped = |node: &Node| node.options().rare.as_ref().unwrap().stamps["who"].as_str().to_owned();
     let mut node = task("add", json!([1, 1]));
-    node.stamp(&mut Same, &stamp("who", "me"), false).unwrap();
-    node.stamp(&mut Same, &stamp("who", "you"), false).unwrap();
+    node.stamp(&mut FixedStamps, &stamp("who", "me"), false).unwrap();
+    node.stamp(&mut FixedStamps, &stamp("who", "you"), false).unwrap();
     assert_eq!(stamped(&node), "\"you\"");
-    node.stamp(&mut Same, &stamp("who", "all"), true).unwrap();
+    node.stamp(&mut FixedStamps, &stamp("who", "all"), true).unwrap();
     assert_eq!(stamped(&node), "[\"all\", \"you\"]");
 }

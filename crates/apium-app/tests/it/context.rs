@@ -13,7 +13,7 @@ use apium_app::failure::Failure;
 use apium_app::options::task_options::TaskOptions;
 use apium_app::task::arguments::ParameterList;
 use apium_app::task::definition::{Hooks, TaskDef, TaskFn, TaskType};
-use apium_app::task_error::Ending;
+use apium_app::task_error::TaskErrorKind;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
@@ -112,7 +112,7 @@ async fn an_abort_is_seen_and_ends_the_check() {
     ctx.update_state(ABORTED, Json::NULL).await.unwrap();
     assert!(ctx.check().is_ok(), "async code learns of it by asking");
     assert!(ctx.aborted().await.unwrap());
-    assert!(matches!(ctx.check().unwrap_err().ending(), Ending::Ignore));
+    assert!(matches!(ctx.check().unwrap_err().kind(), TaskErrorKind::Ignore));
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_plain_function_finds_an_abort_by_checking() {
     ctx.update_state(ABORTED, Json::NULL).await.unwrap();
     let plain = move || current::enter(ctx.clone(), || ctx.check().unwrap_err());
     let error = tokio::task::spawn_blocking(plain).await.unwrap();
-    assert!(matches!(error.ending(), Ending::Ignore));
+    assert!(matches!(error.kind(), TaskErrorKind::Ignore));
 }
 
 #[tokio::test]
@@ -138,8 +138,8 @@ async fn a_plain_function_writes_states_by_waiting() {
 fn passed_limits_end_the_check() {
     let ctx = Ctx::direct();
     assert!(ctx.check().is_ok());
-    let exc_type = |ctx: &Ctx| match ctx.check().unwrap_err().into_ending() {
-        Ending::Failure(failure) => failure.exception().exc_type.clone(),
+    let exc_type = |ctx: &Ctx| match ctx.check().unwrap_err().into_kind() {
+        TaskErrorKind::Failure(failure) => failure.exception().exc_type.clone(),
         other => panic!("not a failure: {other:?}"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -169,5 +169,5 @@ async fn a_sent_retry_beyond_the_limit_is_the_failure() {
     let app = app().await;
     let cause = Failure::of_class("builtins.KeyError", "k");
     let error = run_of(&app, "a", 1).retry().cause(cause).send().await.unwrap_err();
-    assert!(matches!(error.ending(), Ending::Failure(failure) if failure.exception().exc_type == "KeyError"));
+    assert!(matches!(error.kind(), TaskErrorKind::Failure(failure) if failure.exception().exc_type == "KeyError"));
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 
-use crate::exit::{Result, Stop};
+use crate::exit::{CommandError, Result};
 use crate::output::print;
 use crate::session::Session;
-use crate::time_arg::{Moment, parse_seconds};
+use crate::time_arg::{TimeArg, parse_seconds};
 use crate::{json_arg, wait_result};
 
 /// Options of `call`.
@@ -35,14 +35,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     task_id: Option<String>,
     /// Run it so many seconds from now (fractions allowed), or at an instant, at the earliest
-    #[arg(long, value_name = "SECONDS", value_parser = Moment::parse, allow_hyphen_values = true, conflicts_with = "eta")]
-    countdown: Option<Moment>,
+    #[arg(long, value_name = "SECONDS", value_parser = TimeArg::parse, allow_hyphen_values = true, conflicts_with = "eta")]
+    countdown: Option<TimeArg>,
     /// Run it at this instant at the earliest; without offset it is UTC
-    #[arg(long, value_name = "INSTANT", value_parser = Moment::parse_instant)]
-    eta: Option<Moment>,
+    #[arg(long, value_name = "INSTANT", value_parser = TimeArg::parse_instant)]
+    eta: Option<TimeArg>,
     /// Do not run it later than so many seconds from now (fractions allowed), or than an instant
-    #[arg(long, value_name = "SECONDS", value_parser = Moment::parse, allow_hyphen_values = true)]
-    expires: Option<Moment>,
+    #[arg(long, value_name = "SECONDS", value_parser = TimeArg::parse, allow_hyphen_values = true)]
+    expires: Option<TimeArg>,
     /// The queue
     #[arg(short = 'Q', long, value_name = "QUEUE")]
     queue: Option<String>,
@@ -72,17 +72,20 @@ pub(crate) struct Args {
 /// Sends the task.
 pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let positional = json_arg::array(&args.args).map_err(|reason| {
-        Stop::usage(format!("read --args as a JSON array: {reason}")).hint("write it as --args '[2, \"text\"]'")
+        CommandError::usage(format!("read --args as a JSON array: {reason}")).hint("write it as --args '[2, \"text\"]'")
     })?;
     let keyword = json_arg::object(&args.kwargs).map_err(|reason| {
-        Stop::usage(format!("read --kwargs as a JSON object: {reason}")).hint("write it as --kwargs '{\"x\": 2}'")
+        CommandError::usage(format!("read --kwargs as a JSON object: {reason}"))
+            .hint("write it as --kwargs '{\"x\": 2}'")
     })?;
     let id = args.task_id.as_deref().map_or_else(TaskId::random, TaskId::from);
     // Subscribed before the task is sent, so that no state is missed.
     let backend = if args.wait { Some(session.backend_of(&args.name)?) } else { None };
     send(session, &args, id.clone(), positional, keyword).await?;
     match backend {
-        Some(backend) => wait_result::to_the_end(session, &*backend, id, args.timeout, wait_result::Show::End).await,
+        Some(backend) => {
+            wait_result::wait_until_ready(session, &*backend, id, args.timeout, wait_result::Show::End).await
+        }
         None if session.json => print::json(&serde_json::json!({ "task_id": id.as_str() })),
         None => print::line(id.as_str()),
     }

@@ -4,7 +4,7 @@ use apium_transport::broker::dead_set::{DeadLetter, DeadSet};
 use clap::Subcommand;
 
 use crate::command::purge::confirm;
-use crate::exit::{Result, Stop};
+use crate::exit::{CommandError, Result};
 use crate::output::{dead_letter, print, progress};
 use crate::session::Session;
 
@@ -64,7 +64,7 @@ struct Chosen {
 /// Lists, shows, replays or drops.
 pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let dead = session.app.broker().dead().ok_or_else(|| {
-        Stop::usage(format!("look at the dead set: the broker {} has none", session.app.broker().address()))
+        CommandError::usage(format!("look at the dead set: the broker {} has none", session.app.broker().address()))
     })?;
     match args.action {
         Action::List { limit, after } => list(session, dead, after, limit).await,
@@ -123,8 +123,8 @@ async fn show(session: &Session, dead: &dyn DeadSet, key: u64) -> Result<()> {
     }
 }
 
-fn no_letter(key: u64) -> Stop {
-    Stop::not_found(format!("find dead message {key}")).hint("`dead list` shows the keys there are")
+fn no_letter(key: u64) -> CommandError {
+    CommandError::not_found(format!("find dead message {key}")).hint("`dead list` shows the keys there are")
 }
 
 #[derive(Clone, Copy)]

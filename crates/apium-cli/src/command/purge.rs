@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::exit::{Code, Result, Stop};
+use crate::exit::{Code, CommandError, Result};
 use crate::output::{print, progress};
 use crate::session::Session;
 
@@ -58,17 +58,16 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
 /// Asks on the terminal; without one, `--force` is needed.
 pub(crate) fn confirm(question: &str) -> Result<()> {
     if !io::stdin().is_terminal() {
-        return Err(
-            Stop::usage("ask for confirmation: stdin is not a terminal").hint("add --force to go on without asking")
-        );
+        return Err(CommandError::usage("ask for confirmation: stdin is not a terminal")
+            .hint("add --force to go on without asking"));
     }
     let mut err = io::stderr().lock();
-    let failed = |error: io::Error| Stop::new(Code::Other, format!("ask for confirmation: {error}"));
+    let failed = |error: io::Error| CommandError::new(Code::Other, format!("ask for confirmation: {error}"));
     write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Stop::usage("go on: the answer was no")),
+        _ => Err(CommandError::usage("go on: the answer was no")),
     }
 }

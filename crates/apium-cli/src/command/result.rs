@@ -40,7 +40,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let backend = session.backend()?;
     let id = TaskId::from(&*args.id);
     if args.watch {
-        return wait_result::to_the_end(session, &*backend, id, args.timeout, wait_result::Show::Changes).await;
+        return wait_result::wait_until_ready(session, &*backend, id, args.timeout, wait_result::Show::Changes).await;
     }
     let stored = backend.fetch(std::slice::from_ref(&id)).await?.pop().flatten();
     let found = stored.unwrap_or_else(|| ResultDocument::pending(id));

@@ -7,7 +7,7 @@ use apium_app::config::settings::Settings;
 use apium_worker::builder::AppWorker;
 use apium_worker::pool::kind::PoolKind;
 
-use crate::exit::{Result, Stop};
+use crate::exit::{CommandError, Result};
 use crate::session::Session;
 
 /// Options of `worker`.
@@ -107,12 +107,12 @@ fn chosen_queues(session: &Session, args: &Args) -> Result<Vec<String>> {
     let mut queues = if args.queues.is_empty() { session.configured_queues() } else { args.queues.clone() };
     for excluded in &args.exclude_queues {
         let at = queues.iter().position(|queue| queue == excluded).ok_or_else(|| {
-            Stop::usage(format!("leave out queue {excluded}: it is not one of {}", queues.join(", ")))
+            CommandError::usage(format!("leave out queue {excluded}: it is not one of {}", queues.join(", ")))
         })?;
         queues.remove(at);
     }
     if queues.is_empty() {
-        return Err(Stop::usage("start the worker: no queue is left to consume"));
+        return Err(CommandError::usage("start the worker: no queue is left to consume"));
     }
     Ok(queues)
 }

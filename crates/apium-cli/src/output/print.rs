@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::exit::{Code, Result, Stop};
+use crate::exit::{Code, CommandError, Result};
 
 /// Prints one line.
 pub(crate) fn line(text: &str) -> Result<()> {
@@ -49,7 +49,7 @@ fn render(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
 fn finish(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Stop::new(Code::Other, format!("write to stdout: {error}")))
+            Err(CommandError::new(Code::Other, format!("write to stdout: {error}")))
         }
         _ => Ok(()),
     }

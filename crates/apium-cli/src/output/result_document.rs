@@ -5,14 +5,14 @@ use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 
-use crate::exit::{Code, Result, Stop};
+use crate::exit::{Code, CommandError, Result};
 use crate::output::print;
 use crate::session::Session;
 
 /// Celery's document as one line of JSON, letters in UTF-8.
 pub(crate) fn text(document: &ResultDocument) -> Result<String> {
     let json = Json::from_bytes(document.to_json().into());
-    json.map(|json| json.to_utf8()).map_err(|error| Stop::new(Code::Other, error.to_string()))
+    json.map(|json| json.to_utf8()).map_err(|error| CommandError::new(Code::Other, error.to_string()))
 }
 
 /// Prints a result: the document, or its state and value.

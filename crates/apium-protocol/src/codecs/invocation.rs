@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::reader::Reader;
+use crate::json::reader::JsonReader;
 use crate::message::body::Body;
 use crate::message::headers::{Headers, TimeLimit};
 use crate::message::task_id::TaskId;
@@ -55,7 +55,7 @@ impl Invocation {
     /// Reads a body of protocol 1.
     fn read_map(headers: &Headers, bytes: &Bytes) -> Result<Self> {
         let mut map = Protocol1::default();
-        let mut reader = Reader::of(bytes)?;
+        let mut reader = JsonReader::of(bytes)?;
         let read = reader.object(|key, reader| map.read_field(&key, reader)).and_then(|()| reader.end());
         read.or_else(|e| {
             // What is not JSON at all is told apart from what is no task.
@@ -99,7 +99,7 @@ struct Protocol1 {
 }
 
 impl Protocol1 {
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         let part = |e: Error| e.within(ErrorKind::NotATask, &format!("`{key}`"));
         match key {
             "args" => {

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::json::reader::Reader;
+use crate::json::reader::JsonReader;
 use crate::json::text::Json;
 use crate::value::value::Value;
 
 /// A text; anything else but null gives its JSON text, a datetime its ISO text.
-pub(crate) fn text<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>> {
+pub(crate) fn text<'a>(reader: &mut JsonReader<'a>) -> Result<Option<Cow<'a, str>>> {
     match reader.peek() {
         b'"' => reader.string().map(Some),
         _ if reader.null() => Ok(None),
@@ -24,12 +24,12 @@ pub(crate) fn text<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>> 
 }
 
 /// A text of one's own.
-pub(crate) fn owned<T: for<'x> From<&'x str>>(reader: &mut Reader<'_>) -> Result<Option<T>> {
+pub(crate) fn owned<T: for<'x> From<&'x str>>(reader: &mut JsonReader<'_>) -> Result<Option<T>> {
     Ok(text(reader)?.map(|text| T::from(&text)))
 }
 
 /// A text that is most often one of a few.
-pub(crate) fn known(reader: &mut Reader<'_>, usual: &[&'static str]) -> Result<Option<Cow<'static, str>>> {
+pub(crate) fn known(reader: &mut JsonReader<'_>, usual: &[&'static str]) -> Result<Option<Cow<'static, str>>> {
     Ok(text(reader)?.map(|text| match usual.iter().find(|known| **known == text) {
         Some(known) => Cow::Borrowed(*known),
         None => Cow::Owned(text.into_owned()),
@@ -37,7 +37,7 @@ pub(crate) fn known(reader: &mut Reader<'_>, usual: &[&'static str]) -> Result<O
 }
 
 /// A number, also one in quotes; it is finite.
-pub(crate) fn float(reader: &mut Reader<'_>) -> Result<Option<f64>> {
+pub(crate) fn float(reader: &mut JsonReader<'_>) -> Result<Option<f64>> {
     let finite = |text: &str| text.parse().ok().filter(|value: &f64| value.is_finite());
     match reader.peek() {
         b'"' => match finite(reader.string()?.trim()) {
@@ -54,7 +54,7 @@ pub(crate) fn float(reader: &mut Reader<'_>) -> Result<Option<f64>> {
 }
 
 /// An integer; a float loses its fraction, and what is beyond 64 bits is the nearest that fits.
-pub(crate) fn int(reader: &mut Reader<'_>) -> Result<Option<i64>> {
+pub(crate) fn int(reader: &mut JsonReader<'_>) -> Result<Option<i64>> {
     if matches!(reader.peek(), b'-' | b'0'..=b'9') {
         let (text, _) = reader.number()?;
         return match text.parse().or_else(|_| text.parse().map(|value: f64| value as i64)) {
@@ -66,17 +66,17 @@ pub(crate) fn int(reader: &mut Reader<'_>) -> Result<Option<i64>> {
 }
 
 /// A count: not below 0, and no more than fits; null is 0.
-pub(crate) fn count(reader: &mut Reader<'_>) -> Result<u32> {
+pub(crate) fn count(reader: &mut JsonReader<'_>) -> Result<u32> {
     Ok(int(reader)?.map_or(0, |value| value.clamp(0, u32::MAX.into()) as u32))
 }
 
 /// A small number.
-pub(crate) fn octet(reader: &mut Reader<'_>) -> Result<Option<u8>> {
+pub(crate) fn octet(reader: &mut JsonReader<'_>) -> Result<Option<u8>> {
     Ok(int(reader)?.map(|value| value.clamp(0, u8::MAX.into()) as u8))
 }
 
 /// A truth value; a number is true unless 0.
-pub(crate) fn bool(reader: &mut Reader<'_>) -> Result<Option<bool>> {
+pub(crate) fn bool(reader: &mut JsonReader<'_>) -> Result<Option<bool>> {
     match reader.peek() {
         b't' => reader.word("true").map(|()| Some(true)),
         b'f' => reader.word("false").map(|()| Some(false)),
@@ -86,8 +86,8 @@ pub(crate) fn bool(reader: &mut Reader<'_>) -> Result<Option<bool>> {
 
 /// A list of what `item` reads; null is none.
 pub(crate) fn list<'a, T>(
-    reader: &mut Reader<'a>,
-    mut item: impl FnMut(&mut Reader<'a>) -> Result<T>,
+    reader: &mut JsonReader<'a>,
+    mut item: impl FnMut(&mut JsonReader<'a>) -> Result<T>,
 ) -> Result<Option<Vec<T>>> {
     if reader.null() {
         return Ok(None);
@@ -101,12 +101,12 @@ pub(crate) fn list<'a, T>(
 }
 
 /// A list of values as they are; null is empty.
-pub(crate) fn jsons(reader: &mut Reader<'_>) -> Result<Vec<Json>> {
-    Ok(list(reader, Reader::json)?.unwrap_or_default())
+pub(crate) fn jsons(reader: &mut JsonReader<'_>) -> Result<Vec<Json>> {
+    Ok(list(reader, JsonReader::json)?.unwrap_or_default())
 }
 
 /// A map in its order; null and an empty list are empty. Of a key given twice the last value counts.
-pub(crate) fn entries(reader: &mut Reader<'_>) -> Result<Vec<(String, Json)>> {
+pub(crate) fn entries(reader: &mut JsonReader<'_>) -> Result<Vec<(String, Json)>> {
     let mut entries: Vec<(String, Json)> = Vec::new();
     if reader.null() {
         return Ok(entries);
@@ -141,6 +141,6 @@ pub(crate) fn entries(reader: &mut Reader<'_>) -> Result<Vec<(String, Json)>> {
 }
 
 /// A map; null and an empty list are empty.
-pub(crate) fn map(reader: &mut Reader<'_>) -> Result<BTreeMap<String, Json>> {
+pub(crate) fn map(reader: &mut JsonReader<'_>) -> Result<BTreeMap<String, Json>> {
     Ok(entries(reader)?.into_iter().collect())
 }

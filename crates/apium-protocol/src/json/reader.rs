@@ -14,14 +14,14 @@ const MAX_DEPTH: usize = 1024;
 const AROUND: usize = 64;
 
 /// A place in a JSON text.
-pub(crate) struct Reader<'a> {
+pub(crate) struct JsonReader<'a> {
     text: &'a str,
     at: usize,
     owner: Option<&'a Bytes>,
     depth: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     /// Reads a text; values taken out of it are copies.
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0, owner: None, depth: MAX_DEPTH }
@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     fn ok(text: &str) -> bool {
-        let mut reader = Reader::new(text);
+        let mut reader = JsonReader::new(text);
         reader.skip().and_then(|()| reader.end()).is_ok()
     }
 
@@ -432,8 +432,8 @@ mod tests {
     #[test]
     fn strings_are_unescaped() {
         let text = r#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00z""#;
-        assert_eq!(Reader::new(text).string().unwrap(), "a\"\\/\u{8}\u{c}\n\r\té😀z");
-        assert!(Reader::new(r#""\ud800x""#).string().is_err());
-        assert!(Reader::new(r#""\ude00\ud83d""#).string().is_err());
+        assert_eq!(JsonReader::new(text).string().unwrap(), "a\"\\/\u{8}\u{c}\n\r\té😀z");
+        assert!(JsonReader::new(r#""\ud800x""#).string().is_err());
+        assert!(JsonReader::new(r#""\ude00\ud83d""#).string().is_err());
     }
 }

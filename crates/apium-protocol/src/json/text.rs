@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
-use crate::json::reader::Reader;
-use crate::value::serialize::{Taken, serialize_raw, take};
+use crate::json::reader::JsonReader;
+use crate::value::serialize::{TakenRaw, serialize_raw, take};
 use crate::value::value::Value;
 
 pub use crate::json::list::JsonList;
@@ -59,7 +59,7 @@ impl Json {
     /// # Errors
     /// When it is not UTF-8 or not JSON.
     pub fn from_bytes(bytes: Bytes) -> Result<Self> {
-        let mut reader = Reader::of(&bytes)?;
+        let mut reader = JsonReader::of(&bytes)?;
         let value = reader.json()?;
         reader.end()?;
         Ok(value)
@@ -197,7 +197,7 @@ impl TryFrom<&Json> for Value {
     }
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     /// The next value.
     pub(crate) fn json(&mut self) -> Result<Json> {
         self.raw_bytes().map(Json::from_checked)
@@ -213,8 +213,8 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match take(deserializer)? {
-            Taken::Text(text) => Self::from_bytes(text.into()).map_err(serde::de::Error::custom),
-            Taken::Value(value) => Ok(value.into()),
+            TakenRaw::Text(text) => Self::from_bytes(text.into()).map_err(serde::de::Error::custom),
+            TakenRaw::Value(value) => Ok(value.into()),
         }
     }
 }

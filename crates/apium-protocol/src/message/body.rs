@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_jsons, write_list, write_text};
-use crate::json::reader::{Reader, utf8};
+use crate::json::reader::{JsonReader, utf8};
 use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::message::signature::Signature;
@@ -41,7 +41,7 @@ pub struct Embed {
 
 impl Embed {
     /// Whether anything is to be run after the task.
-    pub fn has_follow_ups(&self) -> bool {
+    pub fn has_links(&self) -> bool {
         let filled = |list: &Option<Vec<Signature>>| list.as_ref().is_some_and(|l| !l.is_empty());
         filled(&self.callbacks) || filled(&self.errbacks) || filled(&self.chain) || self.chord.is_some()
     }
@@ -70,14 +70,14 @@ impl Body {
     /// When the bytes are not JSON ([`ErrorKind::Decode`]), or not such a list of three ([`ErrorKind::NotATask`]).
     pub fn from_json(bytes: &Bytes) -> Result<Self> {
         // What is not JSON at all is told apart from what is no task.
-        let mut reader = Reader::of(bytes)?;
+        let mut reader = JsonReader::of(bytes)?;
         Self::read(&mut reader).or_else(|e| {
             Json::from_bytes(bytes.clone())?;
             Err(e.within(ErrorKind::NotATask, "the body as `[args, kwargs, embed]`"))
         })
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         let mut body = Self::default();
         let mut place = 0;
         reader.array(|reader| {
@@ -111,7 +111,7 @@ impl Embed {
     /// # Errors
     /// When the bytes are neither, or a signature cannot be read.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         let embed = Self::read(&mut reader)?;
         reader.end()?;
         Ok(embed)
@@ -133,7 +133,7 @@ impl Embed {
         map.end();
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         let mut embed = Self::default();
         if reader.null() {
             return Ok(embed);
@@ -143,7 +143,7 @@ impl Embed {
     }
 
     /// Reads one of the follow-ups.
-    pub(crate) fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    pub(crate) fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "callbacks" => self.callbacks = signatures(reader)?,
             "errbacks" => self.errbacks = signatures(reader)?,
@@ -157,7 +157,7 @@ impl Embed {
     }
 }
 
-fn signatures(reader: &mut Reader<'_>) -> Result<Option<Vec<Signature>>> {
+fn signatures(reader: &mut JsonReader<'_>) -> Result<Option<Vec<Signature>>> {
     match reader.peek() {
         b'{' => Ok(Some(vec![Signature::read(reader)?])),
         _ => lenient::list(reader, Signature::read),

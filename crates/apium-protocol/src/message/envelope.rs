@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::base64;
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_text};
-use crate::json::reader::Reader;
+use crate::json::reader::JsonReader;
 use crate::json::write::write_str;
 use crate::message::headers::Headers;
 use crate::message::message::Message;
@@ -66,7 +66,7 @@ impl Envelope {
     }
 
     fn read(raw: &Bytes) -> Result<Self> {
-        let mut reader = Reader::of(raw)?;
+        let mut reader = JsonReader::of(raw)?;
         let mut parts = Parts::default();
         reader.object(|key, reader| {
             parts.read_field(&key, reader).map_err(|e| e.within(ErrorKind::Decode, &format!("`{key}`")))
@@ -87,7 +87,7 @@ impl Envelope {
 }
 
 impl<'a> Parts<'a> {
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_field(&mut self, key: &str, reader: &mut JsonReader<'a>) -> Result<()> {
         match key {
             "body" => self.body = if reader.null() { None } else { Some(reader.string()?) },
             "content-type" => self.content_type = known_content_type(reader)?,
@@ -99,7 +99,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    fn read_headers(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_headers(&mut self, reader: &mut JsonReader<'a>) -> Result<()> {
         self.headers = Headers::default();
         self.redelivered[0] = false;
         if reader.null() {
@@ -114,7 +114,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn read_properties(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_properties(&mut self, reader: &mut JsonReader<'a>) -> Result<()> {
         self.properties = Properties::default();
         self.body_encoding = None;
         self.delivery_tag = None;
@@ -133,7 +133,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    fn read_delivery_info(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+    fn read_delivery_info(&mut self, reader: &mut JsonReader<'a>) -> Result<()> {
         self.forget_delivery_info();
         if reader.null() {
             return Ok(());
@@ -177,7 +177,7 @@ fn fail<T>(what: impl Into<String>) -> Result<T> {
 }
 
 /// Whether Python would take the value for true.
-fn truth(reader: &mut Reader<'_>) -> Result<bool> {
+fn truth(reader: &mut JsonReader<'_>) -> Result<bool> {
     Ok(!matches!(reader.raw()?, "false" | "null" | "0" | "0.0" | "\"\"" | "[]" | "{}"))
 }
 

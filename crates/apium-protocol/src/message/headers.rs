@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_list, write_seconds, write_text};
-use crate::json::reader::{Reader, utf8};
+use crate::json::reader::{JsonReader, utf8};
 use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::json::write::write_str;
@@ -167,18 +167,18 @@ impl Headers {
     /// When the bytes are not a JSON map, or a header cannot be what it must be (a number, a list, a map).
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut headers = Self::default();
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         reader.object(|key, reader| headers.read_field(&key, reader))?;
         reader.end()?;
         Ok(headers)
     }
 
     /// Reads one header's value.
-    pub(crate) fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    pub(crate) fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         self.try_read_field(key, reader).map_err(|e| e.within(ErrorKind::NotATask, &format!("the header `{key}`")))
     }
 
-    fn try_read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    fn try_read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "lang" => self.lang = lenient::known(reader, &LANGUAGES)?,
             "task" => self.task = lenient::owned(reader)?,
@@ -223,7 +223,7 @@ impl TimeLimit {
     }
 
     /// Reads `[hard, soft]`; null and what is left out is unset.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    pub(crate) fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         let mut limits = lenient::list(reader, lenient::float)?.unwrap_or_default().into_iter();
         Ok(Self { hard: limits.next().flatten(), soft: limits.next().flatten() })
     }

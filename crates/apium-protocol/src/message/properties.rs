@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::MapWriter;
-use crate::json::reader::{Reader, utf8};
+use crate::json::reader::{JsonReader, utf8};
 use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 
@@ -65,7 +65,7 @@ impl Properties {
     /// When the bytes are not a JSON map, or the priority or delivery mode is not a number.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut properties = Self::default();
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         reader.object(|key, reader| {
             properties
                 .read_field(&key, reader)
@@ -76,7 +76,7 @@ impl Properties {
     }
 
     /// Reads one property's value.
-    pub(crate) fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    pub(crate) fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "content_type" => self.content_type = known_content_type(reader)?,
             "content_encoding" => self.content_encoding = known_content_encoding(reader)?,
@@ -94,12 +94,12 @@ impl Properties {
 }
 
 /// Reads a content type, wherever it stands.
-pub(crate) fn known_content_type(reader: &mut Reader<'_>) -> Result<Option<Cow<'static, str>>> {
+pub(crate) fn known_content_type(reader: &mut JsonReader<'_>) -> Result<Option<Cow<'static, str>>> {
     lenient::known(reader, &CONTENT_TYPES)
 }
 
 /// Reads a content encoding, wherever it stands.
-pub(crate) fn known_content_encoding(reader: &mut Reader<'_>) -> Result<Option<Cow<'static, str>>> {
+pub(crate) fn known_content_encoding(reader: &mut JsonReader<'_>) -> Result<Option<Cow<'static, str>>> {
     lenient::known(reader, &CONTENT_ENCODINGS)
 }
 

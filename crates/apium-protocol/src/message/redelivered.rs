@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::reader::{Reader, utf8};
+use crate::json::reader::{JsonReader, utf8};
 use crate::message::envelope::REDELIVERED;
 
 /// Where kombu puts the sign.
@@ -96,7 +96,7 @@ struct Entry<'a> {
 
 impl<'a> Map<'a> {
     fn read(text: &'a str, span: Range<usize>, name: &str) -> Result<Self> {
-        let mut reader = Reader::around(&text[span.clone()]);
+        let mut reader = JsonReader::around(&text[span.clone()]);
         if reader.peek() != b'{' {
             return Err(Error::new(ErrorKind::Decode, format!("find a JSON map in {name}, at byte {}", span.start)));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_jsons};
-use crate::json::reader::{Reader, utf8};
+use crate::json::reader::{JsonReader, utf8};
 use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 
@@ -55,7 +55,7 @@ impl Signature {
     /// # Errors
     /// When the bytes are not a JSON map, it names no task, or a part has the wrong shape.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         let signature = Self::read(&mut reader)?;
         reader.end()?;
         Ok(signature)
@@ -73,7 +73,7 @@ impl Signature {
         map.end();
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    pub(crate) fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         let mut task = None;
         let mut signature = Self::new("");
         reader.object(|key, reader| {
@@ -88,7 +88,7 @@ impl Signature {
         Ok(signature)
     }
 
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>, task: &mut Option<Arc<str>>) -> Result<()> {
+    fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>, task: &mut Option<Arc<str>>) -> Result<()> {
         match key {
             "task" => *task = lenient::owned(reader)?,
             "args" => self.args = lenient::jsons(reader)?,

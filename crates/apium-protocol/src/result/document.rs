@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_list, write_text};
-use crate::json::reader::{Reader, utf8};
+use crate::json::reader::{JsonReader, utf8};
 use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::json::write::write_str;
@@ -119,7 +119,7 @@ impl ResultDocument {
     /// # Errors
     /// When the bytes are not a JSON map, `status` or `task_id` is missing, or a field has the wrong shape.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         let (mut status, mut task_id) = (None, None);
         let mut document = Self::pending("");
         reader.object(|key, reader| {
@@ -139,7 +139,7 @@ impl ResultDocument {
         Ok(document)
     }
 
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "result" => self.result = reader.json()?,
             "traceback" => self.traceback = lenient::owned(reader)?,
@@ -171,7 +171,7 @@ impl Extended {
         map.text("queue", self.queue.as_deref());
     }
 
-    fn read_field(&mut self, key: &str, reader: &mut Reader<'_>) -> Result<()> {
+    fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "name" => self.name = lenient::owned(reader)?,
             "args" => self.args = Some(reader.json()?).filter(|json| !json.is_null()),
@@ -216,7 +216,7 @@ impl ResultTuple {
     /// # Errors
     /// When the bytes are not such a list, or nest deeper than 256 results.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         let tuple = Self::read(&mut reader)?;
         reader.end()?;
         Ok(tuple)
@@ -235,11 +235,11 @@ impl ResultTuple {
         out.push(b']');
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         Self::read_nested(reader, MAX_TUPLES)
     }
 
-    fn read_nested(reader: &mut Reader<'_>, depth: usize) -> Result<Self> {
+    fn read_nested(reader: &mut JsonReader<'_>, depth: usize) -> Result<Self> {
         if depth == 0 {
             return reader.fail("results nest too deep");
         }
@@ -301,7 +301,7 @@ impl GroupDocument {
     /// # Errors
     /// When the bytes are not a JSON map with a `result` that is a result tuple.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(utf8(bytes)?);
+        let mut reader = JsonReader::new(utf8(bytes)?);
         let mut result = None;
         reader.object(|key, reader| {
             match &*key {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::base64;
-use crate::json::reader::Reader;
+use crate::json::reader::JsonReader;
 use crate::json::write::write_f64;
 use crate::value::value::Value;
 
@@ -24,14 +24,14 @@ impl Value {
     /// When the text is not JSON, nests deeper than 256 levels, holds half a surrogate pair, or an envelope is of an unknown
     /// type or does not hold what its type needs.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut reader = Reader::new(text);
+        let mut reader = JsonReader::new(text);
         let value = read(&mut reader, MAX_DEPTH)?;
         reader.end()?;
         Ok(value)
     }
 }
 
-fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Value> {
+fn read(reader: &mut JsonReader<'_>, depth: usize) -> Result<Value> {
     match reader.peek() {
         b'"' => Ok(Value::Str(reader.string()?.into_owned())),
         b'[' | b'{' if depth == 0 => reader.fail("the value nests too deep to be decoded"),
@@ -60,7 +60,7 @@ fn read(reader: &mut Reader<'_>, depth: usize) -> Result<Value> {
     }
 }
 
-fn number(reader: &mut Reader<'_>) -> Result<Value> {
+fn number(reader: &mut JsonReader<'_>) -> Result<Value> {
     let (text, integer) = reader.number()?;
     if integer {
         return Ok(text.parse().map_or_else(|_| Value::BigInt(text.to_owned()), Value::Int));

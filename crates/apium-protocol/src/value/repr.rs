@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use crate::json::reader::Reader;
+use crate::json::reader::JsonReader;
 use crate::json::text::Json;
 use crate::timestamp;
 use crate::value::value::Value;
@@ -134,19 +134,19 @@ impl Repr {
     }
 
     fn json(&mut self, json: &Json) {
-        let mut reader = Reader::new(json.as_str());
+        let mut reader = JsonReader::new(json.as_str());
         // The text is JSON; a half surrogate pair ends it early, which a log can bear.
         let _ = self.value(&mut reader);
     }
 
-    fn value(&mut self, reader: &mut Reader<'_>) -> crate::error::Result<()> {
+    fn value(&mut self, reader: &mut JsonReader<'_>) -> crate::error::Result<()> {
         if self.full {
             return reader.skip();
         }
         match reader.peek() {
             b'"' => {
                 let raw = reader.raw()?;
-                match Reader::new(raw).string() {
+                match JsonReader::new(raw).string() {
                     Ok(text) => self.quoted(&text),
                     Err(_) => self.quoted(raw),
                 }
@@ -169,7 +169,7 @@ impl Repr {
         Ok(())
     }
 
-    fn hidden(&mut self, reader: &mut Reader<'_>, hidden: &str, empty: &str) -> crate::error::Result<()> {
+    fn hidden(&mut self, reader: &mut JsonReader<'_>, hidden: &str, empty: &str) -> crate::error::Result<()> {
         let raw = reader.raw()?;
         if raw.len() < 64 && is_typed(raw) && self.typed(raw) {
             return Ok(());
@@ -178,14 +178,14 @@ impl Repr {
         Ok(())
     }
 
-    fn map(&mut self, reader: &mut Reader<'_>) -> crate::error::Result<()> {
+    fn map(&mut self, reader: &mut JsonReader<'_>) -> crate::error::Result<()> {
         let raw = reader.raw()?;
         if is_typed(raw) && self.typed(raw) {
             return Ok(());
         }
         self.open('{');
         let mut place = 0;
-        Reader::new(raw).object(|key, reader| {
+        JsonReader::new(raw).object(|key, reader| {
             self.comma(place);
             place += 1;
             self.quoted(&key);

@@ -48,97 +48,97 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match take(deserializer)? {
-            Taken::Text(text) => Self::parse(&text).map_err(de::Error::custom),
-            Taken::Value(value) => Ok(value),
+            TakenRaw::Text(text) => Self::parse(&text).map_err(de::Error::custom),
+            TakenRaw::Value(value) => Ok(value),
         }
     }
 }
 
 /// What a deserializer gave.
-pub(crate) enum Taken {
+pub(crate) enum TakenRaw {
     /// JSON text.
     Text(String),
     /// A value built from what it visited.
     Value(Value),
 }
 
-impl From<Value> for Taken {
+impl From<Value> for TakenRaw {
     fn from(value: Value) -> Self {
         Self::Value(value)
     }
 }
 
 /// Takes JSON text as it is where the deserializer has it, so that every digit is kept, and else builds the value.
-pub(crate) fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Taken, D::Error> {
+pub(crate) fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TakenRaw, D::Error> {
     deserializer.deserialize_newtype_struct(RAW, AnyVisitor)
 }
 
 struct AnyVisitor;
 
 impl<'de> Visitor<'de> for AnyVisitor {
-    type Value = Taken;
+    type Value = TakenRaw;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Taken, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<TakenRaw, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Taken, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<TakenRaw, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_none<E: de::Error>(self) -> Result<Taken, E> {
+    fn visit_none<E: de::Error>(self) -> Result<TakenRaw, E> {
         Ok(Value::Null.into())
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Taken, E> {
+    fn visit_unit<E: de::Error>(self) -> Result<TakenRaw, E> {
         Ok(Value::Null.into())
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Taken, E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<TakenRaw, E> {
         Ok(Value::Bool(value).into())
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Taken, E> {
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<TakenRaw, E> {
         Ok(Value::Int(value).into())
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Taken, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<TakenRaw, E> {
         Ok(Value::from(value).into())
     }
 
-    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Taken, E> {
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<TakenRaw, E> {
         Ok(Value::from(value).into())
     }
 
-    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Taken, E> {
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<TakenRaw, E> {
         Ok(Value::from(value).into())
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Taken, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<TakenRaw, E> {
         Ok(Value::Float(value).into())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Taken, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<TakenRaw, E> {
         Ok(Value::Str(text.into()).into())
     }
 
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Taken, E> {
+    fn visit_string<E: de::Error>(self, text: String) -> Result<TakenRaw, E> {
         Ok(Value::Str(text).into())
     }
 
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Taken, E> {
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<TakenRaw, E> {
         Ok(Value::Bytes(bytes.into()).into())
     }
 
-    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Taken, E> {
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<TakenRaw, E> {
         Ok(Value::Bytes(bytes).into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Taken, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<TakenRaw, A::Error> {
         let mut list = Vec::new();
         while let Some(value) = seq.next_element()? {
             list.push(value);
@@ -146,15 +146,15 @@ impl<'de> Visitor<'de> for AnyVisitor {
         Ok(Value::List(list).into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Taken, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TakenRaw, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Key>()? {
             if entries.is_empty() && key.0 == RAW {
-                return map.next_value().map(Taken::Text);
+                return map.next_value().map(TakenRaw::Text);
             }
             entries.push((key.0, map.next_value()?));
         }
-        from_entries(entries).map(Taken::Value).map_err(de::Error::custom)
+        from_entries(entries).map(TakenRaw::Value).map_err(de::Error::custom)
     }
 }
 

@@ -61,7 +61,7 @@ impl ChordContinuation for Panics {
     }
 }
 
-pub(crate) fn ends(part: ChordPart, rest: Arc<dyn ChordContinuation>) -> Settlement {
+pub(crate) fn ends(part: ChordPart, continuation: Arc<dyn ChordContinuation>) -> Settlement {
     let parts = vec![EndedPart { part, continuation }];
     Settlement { follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })), ..Settlement::default() }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use apium_app::canvas::node::{Node, TaskKind, TaskNode};
 use apium_app::canvas::plan::Planner;
 use apium_app::context::request::Request;
-use apium_app::context::result_document::RecordRules;
+use apium_app::context::result_document::ResultPolicy;
 use apium_app::error::Result;
-use apium_app::publish::prepare::Parent;
+use apium_app::publish::prepare::ParentTask;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::json::text::Json;
@@ -18,32 +18,32 @@ use apium_transport::broker::follow_ups::FollowUps;
 
 /// Makes messages of plans.
 #[derive(Clone)]
-pub(crate) struct Sender {
+pub(crate) struct FollowUpBuilder {
     pub(crate) publisher: Publisher,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) rules: RecordRules,
+    pub(crate) rules: ResultPolicy,
 }
 
-impl Sender {
+impl FollowUpBuilder {
     pub(crate) fn planner(&self, seed: u64) -> Planner {
         self.publisher.planner(self.publisher.ids_from(seed))
     }
 
     /// Makes messages of what is planned.
-    pub(crate) fn send(&self, planner: Planner, parent: &Parent, sequel: &mut FollowUps) -> Result<()> {
+    pub(crate) fn add_messages(&self, planner: Planner, parent: &ParentTask, follow_ups: &mut FollowUps) -> Result<()> {
         let plan = planner.finish();
-        sequel.publish.extend(self.publisher.messages_after(plan.calls, parent)?);
-        sequel.opens.extend(plan.opens);
+        follow_ups.publish.extend(self.publisher.messages_after(plan.calls, parent)?);
+        follow_ups.opens.extend(plan.opens);
         Ok(())
     }
 }
 
 /// What the ids of all that follows a run are made from.
-pub(crate) fn seed(request: &Request) -> u64 {
-    seed_of(request.id().map_or("", |id| id.as_str()), request.retries())
+pub(crate) fn id_seed(request: &Request) -> u64 {
+    id_seed_of(request.id().map_or("", |id| id.as_str()), request.retries())
 }
 
-pub(crate) fn seed_of(id: &str, retries: u32) -> u64 {
+pub(crate) fn id_seed_of(id: &str, retries: u32) -> u64 {
     // Its keys are fixed, and both runs that must agree are of one program.
     let mut hasher = DefaultHasher::new();
     (id, retries).hash(&mut hasher);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::canvas::node::Node;
-use apium_app::canvas::plan::Given;
+use apium_app::canvas::plan::SendWith;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
-use apium_app::publish::prepare::Parent;
+use apium_app::publish::prepare::ParentTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::exception::ExceptionInfo;
@@ -16,27 +16,27 @@ use apium_transport::backend::chord::{ChordPart, FailedPart};
 use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 
-use crate::follow_up::builder::{Sender, seed_of};
-use crate::follow_up::failure::Fall;
-use crate::follow_up::recount::Again;
-use crate::pipeline::errback::Late;
+use crate::follow_up::builder::{FollowUpBuilder, id_seed_of};
+use crate::follow_up::failure::FailurePropagation;
+use crate::follow_up::recount::Recount;
+use crate::pipeline::errback::PendingErrbacks;
 
 /// The body of a chord, as one of the parts of its header brings it.
 pub(crate) struct ChordBody {
-    pub(crate) sender: Sender,
+    pub(crate) builder: FollowUpBuilder,
     pub(crate) body: Node,
     /// What the ids of it are made from: whoever brings the last part makes the same.
     pub(crate) seed: u64,
     /// The task whose part it was: the body's parent.
-    pub(crate) parent: Parent,
+    pub(crate) parent: ParentTask,
     /// Where errbacks go that this worker calls itself.
-    pub(crate) late: Late,
+    pub(crate) errbacks: PendingErrbacks,
     /// The queue that the task came from whose end this is.
     pub(crate) queue: Arc<str>,
 }
 
 /// Which part of which chord.
-pub(crate) struct PartPlace {
+pub(crate) struct ChordPosition {
     pub(crate) group: String,
     pub(crate) task_id: TaskId,
     pub(crate) group_index: Option<i64>,
@@ -44,31 +44,31 @@ pub(crate) struct PartPlace {
 
 /// The end of a run, as far as all parts that come of it have it in common.
 #[derive(Clone, Copy)]
-pub(crate) struct RunEnd<'a> {
-    pub(crate) sender: &'a Sender,
+pub(crate) struct FollowUpSource<'a> {
+    pub(crate) builder: &'a FollowUpBuilder,
     /// Where errbacks go that this worker calls itself.
-    pub(crate) late: &'a Late,
+    pub(crate) errbacks: &'a PendingErrbacks,
     /// The queue that its task came from.
     pub(crate) queue: &'a Arc<str>,
 }
 
 /// A part of a chord whose body is `body`.
-pub(crate) fn part_of(
-    run: RunEnd<'_>,
-    place: PartPlace,
+pub(crate) fn chord_part(
+    run: FollowUpSource<'_>,
+    place: ChordPosition,
     body: Node,
     (state, result): (State, Json),
-    parent: Parent,
+    parent: ParentTask,
 ) -> EndedPart {
-    let RunEnd { sender, late, queue } = run;
-    let config = sender.publisher.config();
-    let PartPlace { group, task_id, group_index } = place;
+    let FollowUpSource { builder, errbacks: late, queue } = run;
+    let config = builder.publisher.config();
+    let ChordPosition { group, task_id, group_index } = place;
     let rest = ChordBody {
-        sender: sender.clone(),
+        builder.clone(),
         body,
-        seed: seed_of(&group, 0),
+        seed: id_seed_of(&group, 0),
         parent,
-        late: late.clone(),
+        errbacks: late.clone(),
         queue: queue.clone(),
     };
     let claimant = task_id.to_string();
@@ -87,24 +87,24 @@ pub(crate) fn part_of(
 
 impl ChordBody {
     fn send(&self, results: &[Json]) -> Result<FollowUps> {
-        let mut sequel = FollowUps::default();
-        let mut planner = self.sender.planner(self.seed);
-        planner.add(self.body.clone(), Given::result(Json::from_serialize(results)?))?;
-        self.sender.send(planner, &self.parent, &mut sequel)?;
-        Ok(sequel)
+        let mut follow_ups = FollowUps::default();
+        let mut planner = self.builder.planner(self.seed);
+        planner.add(self.body.clone(), SendWith::result(Json::from_serialize(results)?))?;
+        self.builder.add_messages(planner, &self.parent, &mut follow_ups)?;
+        Ok(follow_ups)
     }
 
     fn fail(&self, original: Failure, chord_error: Failure) -> FollowUps {
-        let mut sequel = FollowUps::default();
+        let mut follow_ups = FollowUps::default();
         // It may be asked more than once.
-        self.late.forget(self.seed);
-        let run = RunEnd { sender: &self.sender, late: &self.late, queue: &self.queue };
-        let mut fall = Fall::new((run, self.seed), &chord_error, &mut sequel);
+        self.errbacks.forget(self.seed);
+        let run = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, queue: &self.queue };
+        let mut fall = FailurePropagation::new((run, self.seed), &chord_error, &mut follow_ups);
         let outcome = fall.body(&self.body, &original, &self.parent, self.seed);
         if let Err(error) = outcome {
             tracing::error!(%error, "could not tell all that follows a failed chord");
         }
-        sequel
+        follow_ups
     }
 }
 
@@ -130,8 +130,8 @@ impl ChordContinuation for ChordBody {
     }
 
     fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
-        let Self { sender, queue, parent, body, .. } = self;
-        let made = Again::message(sender, queue, parent, body, part, after);
+        let Self { builder, queue, parent, body, .. } = self;
+        let made = Recount::recount_message(builder, queue, parent, body, part, after);
         made.inspect_err(|error| tracing::error!(%error, "could not make the message that counts a part once more"))
             .ok()
     }

@@ -39,7 +39,7 @@ impl EndedChord {
 }
 
 /// Does what the sequels of these settlements say but for publishing: stores, opens, counts. Messages are added to `publish`.
-pub(crate) async fn count(
+pub(crate) async fn count_parts(
     backend: Option<&SharedBackend>,
     broker: &SharedBroker,
     settlements: impl Iterator<Item = &Settlement>,
@@ -48,8 +48,8 @@ pub(crate) async fn count(
     let mut all = FollowUps::default();
     let mut without_delivery = VecDeque::new();
     for settlement in settlements {
-        let Some(sequel) = &settlement.follow_ups else { continue };
-        all.extend((**sequel).clone());
+        let Some(follow_ups) = &settlement.follow_ups else { continue };
+        all.extend((**follow_ups).clone());
         without_delivery.resize(all.parts.len(), settlement.delivery.is_none());
     }
     let mut ended = Vec::new();
@@ -74,7 +74,7 @@ pub(crate) async fn count(
             let (group, claimant, rest) = (end.part.group.clone(), end.part.claimant.clone(), end.continuation.clone());
             // Those of a chord that follows this one come again with the part that it follows.
             let progress = match without_delivery.pop_front() {
-                Some(true) => kept(chords, broker, &end).await?,
+                Some(true) => count_undelivered(chords, broker, &end).await?,
                 _ => chords.part_done(end.part).await?,
             };
             let (followed, how) = match progress {
@@ -89,7 +89,7 @@ pub(crate) async fn count(
 }
 
 /// Counts a part that does not come again by itself.
-async fn kept(chords: &dyn ChordStore, broker: &SharedBroker, end: &EndedPart) -> Result<ChordProgress> {
+async fn count_undelivered(chords: &dyn ChordStore, broker: &SharedBroker, end: &EndedPart) -> Result<ChordProgress> {
     if let Some(progress) = chords.part_unless_last(end.part.clone()).await? {
         return Ok(progress);
     }

@@ -1,13 +1,13 @@
 //! How a failure falls through a workflow: what comes behind in the chain fails with it, the chord learns of it, errbacks are told.
 
 use apium_app::canvas::node::Node;
-use apium_app::canvas::plan::Given;
+use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
-use apium_app::context::result_document::foreign_document;
+use apium_app::context::result_document::other_task_document;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::options::call_options::CallOptions;
-use apium_app::publish::prepare::Parent;
+use apium_app::publish::prepare::ParentTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
@@ -15,23 +15,23 @@ use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::follow_ups::FollowUps;
 
-use crate::follow_up::builder::{is_called_here, seed_of};
-use crate::follow_up::chord_part::{PartPlace, RunEnd, part_of};
-use crate::pipeline::errback::LateErrback;
-use crate::pipeline::settle::error;
+use crate::follow_up::builder::{id_seed_of, is_called_here};
+use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
+use crate::pipeline::errback::PendingErrback;
+use crate::pipeline::settle::failure_update;
 
 /// A failure on its way.
-pub(crate) struct Fall<'a> {
-    run: RunEnd<'a>,
+pub(crate) struct FailurePropagation<'a> {
+    run: FollowUpSource<'a>,
     failure: &'a Failure,
-    sequel: &'a mut FollowUps,
+    follow_ups: &'a mut FollowUps,
     /// What the errbacks that this worker calls itself belong to.
     key: u64,
 }
 
-impl<'a> Fall<'a> {
-    pub(crate) fn new((run, key): (RunEnd<'a>, u64), failure: &'a Failure, sequel: &'a mut FollowUps) -> Self {
-        Self { run, failure, sequel, key }
+impl<'a> FailurePropagation<'a> {
+    pub(crate) fn new((run, key): (FollowUpSource<'a>, u64), failure: &'a Failure, follow_ups: &'a mut FollowUps) -> Self {
+        Self { run, failure, follow_ups: follow_ups, key }
     }
 
     /// Every step behind fails with it. `chain` is reversed, as it travels. What cannot be read has no id to fail.
@@ -63,12 +63,12 @@ impl<'a> Fall<'a> {
 
     fn store(&mut self, options: &CallOptions, group: Option<String>) {
         let Some(id) = options.task_id.clone() else { return };
-        let told = error(State::Failure, self.failure);
-        let rules = &self.run.sender.rules;
-        let mut document = foreign_document(id, told, rules, self.run.sender.publisher.clock().now());
+        let told = failure_update(State::Failure, self.failure);
+        let rules = &self.run.builder.rules;
+        let mut document = other_task_document(id, told, rules, self.run.builder.publisher.clock().now());
         document.children = Some(Vec::new());
         document.group_id = group;
-        self.sequel.records.push(ResultRecord { document, run: None, ttl: rules.ttl });
+        self.follow_ups.records.push(ResultRecord { document, run: None, ttl: rules.ttl });
     }
 
     /// Tells the chord that a task with these options is a part of.
@@ -79,15 +79,15 @@ impl<'a> Fall<'a> {
             Ok(body) => body,
             Err(error) => return tracing::warn!(%error, "the chord behind a failed task cannot be told of it"),
         };
-        let place = PartPlace { group: group.clone(), task_id: id.clone(), group_index: rare.group_index };
+        let place = ChordPosition { group: group.clone(), task_id: id.clone(), group_index: rare.group_index };
         let root_id = rare.root_id.clone().unwrap_or_else(|| id.clone());
-        let parent = Parent { id: id.clone(), root_id, priority: options.priority };
+        let parent = ParentTask { id: id.clone(), root_id, priority: options.priority };
         let told = (State::Failure, self.failure.exception().to_json());
-        self.sequel.parts.push(part_of(self.run, place, body, told, parent));
+        self.follow_ups.parts.push(chord_part(self.run, place, body, told, parent));
     }
 
     /// The body of a chord whose header failed. One that is a task fails with this, the members of a group with the error behind it.
-    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &Parent, seed: u64) -> Result<()> {
+    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: u64) -> Result<()> {
         if let Node::Group(group) = body {
             let of_group = links(&group.options);
             for member in &group.members {
@@ -97,7 +97,7 @@ impl<'a> Fall<'a> {
                         errbacks.push(errback.clone());
                     }
                 }
-                let mut fall = Fall::new((self.run, self.key), original, self.sequel);
+                let mut fall = FailurePropagation::new((self.run, self.key), original, self.follow_ups);
                 fall.result_of(member, &errbacks, parent, seed)?;
             }
         } else {
@@ -110,7 +110,7 @@ impl<'a> Fall<'a> {
     }
 
     /// What bears the result of a signature fails, and its errbacks are told.
-    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &Parent, seed: u64) -> Result<()> {
+    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: u64) -> Result<()> {
         match node {
             Node::Task(task) => {
                 // As with Celery, the document of a body that did not run names no group.
@@ -118,9 +118,9 @@ impl<'a> Fall<'a> {
                 self.part(&task.call.options);
                 let Some(id) = &task.call.options.task_id else { return Ok(()) };
                 let errbacks: Vec<Node> = errbacks.iter().map(Node::from_wire).collect::<Result<_>>()?;
-                let failed = stand_in(id, &task.call.task, parent);
-                let parent = Parent { id: id.clone(), ..parent.clone() };
-                self.errbacks(&errbacks, &failed, &parent, seed ^ seed_of(id.as_str(), 0))
+                let failed = request_of_unrun(id, &task.call.task, parent);
+                let parent = ParentTask { id: id.clone(), ..parent.clone() };
+                self.errbacks(&errbacks, &failed, &parent, seed ^ id_seed_of(id.as_str(), 0))
             }
             Node::Chain(chain) => match chain.steps.last() {
                 Some(last) => self.result_of(last, errbacks, parent, seed),
@@ -134,11 +134,17 @@ impl<'a> Fall<'a> {
     }
 
     /// Tells errbacks of the failure of the task of `request`: those that this worker calls itself later, the others by messages.
-    pub(crate) fn errbacks(&mut self, errbacks: &[Node], request: &Request, parent: &Parent, seed: u64) -> Result<()> {
+    pub(crate) fn errbacks(
+        &mut self,
+        errbacks: &[Node],
+        request: &Request,
+        parent: &ParentTask,
+        seed: u64,
+    ) -> Result<()> {
         let mut sent = Vec::new();
         for errback in errbacks {
-            if is_called_here(&self.run.sender.registry, errback) {
-                self.run.late.push(self.key, LateErrback::new(errback, request, self.failure));
+            if is_called_here(&self.run.builder.registry, errback) {
+                self.run.errbacks.push(self.key, PendingErrback::new(errback, request, self.failure));
             } else {
                 sent.push(errback.clone());
             }
@@ -146,11 +152,11 @@ impl<'a> Fall<'a> {
         if sent.is_empty() {
             return Ok(());
         }
-        let mut planner = self.run.sender.planner(seed);
-        let mut given = Given::result(Json::from_serialize(&parent.id)?);
+        let mut planner = self.run.builder.planner(seed);
+        let mut given = SendWith::result(Json::from_serialize(&parent.id)?);
         given.options.rare_mut().root_id = Some(parent.root_id.clone());
         planner.add(Node::group(sent), given)?;
-        self.run.sender.send(planner, parent, self.sequel)
+        self.run.builder.add_messages(planner, parent, self.follow_ups)
     }
 }
 
@@ -168,7 +174,7 @@ fn own_links(node: &Node) -> Vec<WireSignature> {
 }
 
 /// The request of a task that has not run.
-fn stand_in(id: &TaskId, task: &str, parent: &Parent) -> Request {
+fn request_of_unrun(id: &TaskId, task: &str, parent: &ParentTask) -> Request {
     let mut request = Request::direct();
     request.called_directly = false;
     request.headers.id = Some(id.clone());

@@ -7,7 +7,7 @@ use apium_app::context::request::Request;
 use apium_app::error::Result;
 use apium_protocol::message::signature::Signature as WireSignature;
 
-use crate::follow_up::recount::Again;
+use crate::follow_up::recount::Recount;
 
 /// What follows a task.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Links {
     /// The body of the chord that it is a part of.
     pub(crate) body: Option<Node>,
     /// The part that it counts once more, in place of one of its own.
-    pub(crate) again: Option<Again>,
+    pub(crate) recount: Option<Recount>,
 }
 
 impl Links {
@@ -30,12 +30,12 @@ impl Links {
     /// # Errors
     /// Naming what cannot be read.
     pub(crate) fn read(request: &Request) -> Result<Option<Arc<Self>>> {
-        if let Some((again, body)) = Again::read(request)? {
-            let again = Self { body: Some(body), again: Some(again), ..Self::default() };
+        if let Some((again, body)) = Recount::read(request)? {
+            let again = Self { body: Some(body), recount: Some(again), ..Self::default() };
             return Ok(Some(Arc::new(again)));
         }
         let embed = &request.body.embed;
-        if !embed.has_follow_ups() {
+        if !embed.has_links() {
             return Ok(None);
         }
         let all = |list: &Option<Vec<WireSignature>>| list.iter().flatten().map(Node::from_wire).collect::<Result<_>>();
@@ -45,7 +45,7 @@ impl Links {
             // Those behind it are read when it is their turn.
             next: embed.chain.as_ref().and_then(|chain| chain.last()).map(Node::from_wire).transpose()?,
             body: embed.chord.as_deref().map(Node::from_wire).transpose()?,
-            again: None,
+            recount: None,
         })))
     }
 }

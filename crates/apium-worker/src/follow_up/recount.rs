@@ -8,7 +8,7 @@ use apium_app::canvas::node::Node;
 use apium_app::context::request::Request;
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::options::call_options::CallOptions;
-use apium_app::publish::prepare::{CallSpec, Parent};
+use apium_app::publish::prepare::{CallSpec, ParentTask};
 use apium_app::task::arguments::Arguments;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
@@ -17,11 +17,11 @@ use apium_protocol::result::state::State;
 use apium_transport::backend::chord::ChordPart;
 use apium_transport::broker::outgoing::Outgoing;
 
-use crate::follow_up::builder::Sender;
+use crate::follow_up::builder::FollowUpBuilder;
 
 /// A part that is to be counted once more.
 #[derive(Debug, Clone)]
-pub(crate) struct Again {
+pub(crate) struct Recount {
     pub(crate) group: String,
     pub(crate) task_id: TaskId,
     pub(crate) group_index: Option<i64>,
@@ -29,7 +29,7 @@ pub(crate) struct Again {
     pub(crate) result: Json,
 }
 
-impl Again {
+impl Recount {
     /// Reads the part, and the body of its chord, from a request; `None` for any other task.
     ///
     /// # Errors
@@ -55,10 +55,10 @@ impl Again {
     }
 
     /// The message that counts this part of a chord with this body once more.
-    pub(crate) fn message(
-        sender: &Sender,
+    pub(crate) fn recount_message(
+        builder: &FollowUpBuilder,
         queue: &Arc<str>,
-        parent: &Parent,
+        parent: &ParentTask,
         body: &Node,
         part: &ChordPart,
         after: Option<Duration>,
@@ -76,11 +76,11 @@ impl Again {
         let mut options = CallOptions::default();
         options.countdown = after;
         options.ignore_result = Some(true);
-        sender.publisher.router().fill(CHORD_PART, &arguments, &mut options);
+        builder.publisher.router().fill(CHORD_PART, &arguments, &mut options);
         // Where its task came from is a worker that knows the body.
         let queue = options.queue.get_or_insert_with(|| queue.clone()).clone();
         let call = CallSpec { task: CHORD_PART.into(), arguments, options, def: None, by_name: false };
-        let Outgoing { message, eta, .. } = sender.publisher.prepare_for(call, Some(parent.clone()))?.outgoing;
+        let Outgoing { message, eta, .. } = builder.publisher.prepare_for(call, Some(parent.clone()))?.outgoing;
         Ok(Outgoing::to_queue(queue, message).at(eta))
     }
 }

@@ -8,7 +8,7 @@ use apium_transport::broker::broker::SharedBroker;
 use apium_transport::clock::Clock;
 
 /// Looks when the worker starts and then once in `pause`, which is rare enough to keep an idle worker quiet (P16).
-pub(crate) async fn watch(broker: SharedBroker, node: Arc<str>, clock: Clock, pause: Duration) {
+pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clock: Clock, pause: Duration) {
     let mut warned = false;
     loop {
         if let Some(queues) = broker.queues()

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 const AGAIN: Duration = Duration::from_secs(3);
 
 /// What a worker's health is made of. The loop that fetches is the only one who writes to it.
-pub(crate) struct Vitals {
+pub(crate) struct WorkerHealth {
     broker: SharedBroker,
     /// The app's backend, and those of tasks that have one of their own.
     backends: Vec<SharedBackend>,
@@ -21,7 +21,7 @@ pub(crate) struct Vitals {
     fetching: watch::Sender<Health>,
 }
 
-impl Vitals {
+impl WorkerHealth {
     pub(crate) fn new(broker: SharedBroker, backends: Vec<SharedBackend>, clock: Clock) -> Self {
         let reason = "the worker has not started to fetch yet".to_owned();
         let fetching = watch::Sender::new(Health::Red { since: clock.now(), reason });
@@ -29,12 +29,12 @@ impl Vitals {
     }
 
     /// The loop has a consumer and fetches.
-    pub(crate) fn fetches(&self) {
+    pub(crate) fn set_fetching(&self) {
         self.fetching.send_if_modified(|now| !std::mem::replace(now, Health::Green).is_green());
     }
 
     /// The loop does not fetch.
-    pub(crate) fn rests(&self, reason: impl Into<String>) {
+    pub(crate) fn set_stopped_fetching(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.fetching.send_if_modified(|now| {
             // It may be red for another reason than at first; how long it has been is the same.
@@ -66,7 +66,7 @@ impl Vitals {
 
     /// Tries backends that cannot be reached, for ever: a worker without tasks would not, and stay red. (A broker is tried by whoever
     /// consumes from it.)
-    pub(crate) async fn revive(&self) {
+    pub(crate) async fn retry_backends(&self) {
         loop {
             self.clock.sleep(AGAIN).await;
             for backend in self.backends.iter().filter(|backend| !backend.health().is_green()) {

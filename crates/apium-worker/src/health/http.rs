@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::health::health::Vitals;
+use crate::health::health::WorkerHealth;
 use crate::service::Stopping;
 
 /// So many connections are answered at a time; others wait.
@@ -38,7 +38,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 }
 
 /// Answers until the worker has stopped.
-pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>, mut stopping: Stopping) {
+pub(crate) async fn serve(listener: TcpListener, health: Arc<WorkerHealth>, mut stopping: Stopping) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
@@ -46,9 +46,9 @@ pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>, mut stoppi
             Some(_) = open.join_next() => {}
             accepted = listener.accept(), if open.len() < MOST => match accepted {
                 Ok((stream, _)) => {
-                    let vitals = vitals.clone();
+                    let health = health.clone();
                     // A probe that went away has its answer already, or wants none.
-                    open.spawn(async move { _ = tokio::time::timeout(PATIENCE, answer(stream, &vitals)).await });
+                    open.spawn(async move { _ = tokio::time::timeout(PATIENCE, answer(stream, &health)).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a health probe");
@@ -59,7 +59,7 @@ pub(crate) async fn serve(listener: TcpListener, vitals: Arc<Vitals>, mut stoppi
     }
 }
 
-async fn answer(mut stream: TcpStream, vitals: &Vitals) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, health: &WorkerHealth) -> std::io::Result<()> {
     let mut request = Vec::with_capacity(512);
     // To its end, or the answer would be lost with what was not read.
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -68,7 +68,7 @@ async fn answer(mut stream: TcpStream, vitals: &Vitals) -> std::io::Result<()> {
         }
     }
     let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let (status, text) = respond(&String::from_utf8_lossy(line), || vitals.health());
+    let (status, text) = respond(&String::from_utf8_lossy(line), || health.health());
     let body = if line.starts_with(b"HEAD ") { "" } else { &text };
     let length = text.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n");

@@ -9,19 +9,19 @@ use std::time::Duration;
 use apium_app::error::Result;
 use apium_transport::clock::Clock;
 
-use crate::health::health::Vitals;
+use crate::health::health::WorkerHealth;
 use crate::health::http;
 use crate::health::ready_file::ReadyFile;
-use crate::service::Part;
+use crate::service::Service;
 
 /// A probe has nothing to finish that takes longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The parts that tell.
 pub(crate) struct Probes {
-    reviver: Part,
-    ready_file: Option<Part>,
-    listener: Option<Part>,
+    reviver: Service,
+    ready_file: Option<Service>,
+    listener: Option<Service>,
     /// Where the endpoint listens.
     pub(crate) address: Option<SocketAddr>,
 }
@@ -38,20 +38,20 @@ impl Probes {
     ///
     /// # Errors
     /// A file that cannot be written, an address that cannot be listened on.
-    pub(crate) async fn start(options: &ProbeOptions, vitals: &Arc<Vitals>, clock: &Clock) -> Result<Self> {
+    pub(crate) async fn start(options: &ProbeOptions, health: &Arc<WorkerHealth>, clock: &Clock) -> Result<Self> {
         let ready_file = options.ready_file.clone().map(ReadyFile::new).transpose()?.map(|file| {
-            let (vitals, clock) = (vitals.clone(), clock.clone());
-            Part::start("ready-file", move |stopping| file.keep(vitals, clock, stopping))
+            let (health, clock) = (health.clone(), clock.clone());
+            Service::start("ready-file", move |stopping| file.keep(health, clock, stopping))
         });
-        let ill = vitals.clone();
-        let reviver = Part::start("reviver", move |_| async move { ill.revive().await });
+        let ill = health.clone();
+        let reviver = Service::start("reviver", move |_| async move { ill.retry_backends().await });
         let Some(address) = options.listen else {
             return Ok(Self { reviver, ready_file, listener: None, address: None });
         };
         let (listener, address) = http::bind(address).await?;
         tracing::info!(%address, "health probes are answered at http://{address}");
-        let vitals = vitals.clone();
-        let listener = Part::start("health-listen", move |stopping| http::serve(listener, vitals, stopping));
+        let health = health.clone();
+        let listener = Service::start("health-listen", move |stopping| http::serve(listener, health, stopping));
         Ok(Self { reviver, ready_file, listener: Some(listener), address: Some(address) })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_transport::clock::Clock;
 
-use crate::health::health::Vitals;
+use crate::health::health::WorkerHealth;
 use crate::service::Stopping;
 
 /// How often the health is looked at; what the worker itself knows is seen at once.
@@ -42,10 +42,10 @@ impl ReadyFile {
     }
 
     /// Keeps the file as the health is, until the worker stops.
-    pub(crate) async fn keep(mut self, vitals: Arc<Vitals>, clock: Clock, mut stopping: Stopping) {
-        let mut changes = vitals.changes();
+    pub(crate) async fn keep(mut self, health: Arc<WorkerHealth>, clock: Clock, mut stopping: Stopping) {
+        let mut changes = health.changes();
         loop {
-            self.set(vitals.health().is_green());
+            self.set(health.health().is_green());
             tokio::select! {
                 () = stopping.wait() => return,
                 _ = changes.changed() => {}

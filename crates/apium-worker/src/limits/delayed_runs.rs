@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// What waits, in order of its eta.
 #[derive(Debug)]
-pub(crate) struct Waiting<W> {
+pub(crate) struct DelayedRuns<W> {
     heap: BinaryHeap<Reverse<Entry<W>>>,
     next: u64,
 }
@@ -17,7 +17,7 @@ struct Entry<W> {
     due: Timestamp,
     // Works of one eta keep the order in which they came.
     number: u64,
-    work: W,
+    task_run: W,
 }
 
 impl<W> Entry<W> {
@@ -46,23 +46,23 @@ impl<W> Ord for Entry<W> {
     }
 }
 
-impl<W> Default for Waiting<W> {
+impl<W> Default for DelayedRuns<W> {
     fn default() -> Self {
         Self { heap: BinaryHeap::new(), next: 0 }
     }
 }
 
-impl<W> Waiting<W> {
+impl<W> DelayedRuns<W> {
     /// Lets `work` wait until `due`.
-    pub(crate) fn push(&mut self, due: Timestamp, work: W) {
-        self.heap.push(Reverse(Entry { due, number: self.next, work }));
+    pub(crate) fn push(&mut self, due: Timestamp, task_run: W) {
+        self.heap.push(Reverse(Entry { due, number: self.next, task_run }));
         self.next += 1;
     }
 
     /// The first that is due at `now`.
     pub(crate) fn pop(&mut self, now: Timestamp) -> Option<W> {
         self.heap.peek().filter(|first| first.0.due <= now)?;
-        self.heap.pop().map(|first| first.0.work)
+        self.heap.pop().map(|first| first.0.task_run)
     }
 
     /// The earliest eta.
@@ -77,7 +77,7 @@ impl<W> Waiting<W> {
 
     /// Takes everything that waits.
     pub(crate) fn drain(&mut self) -> Vec<W> {
-        self.heap.drain().map(|entry| entry.0.work).collect()
+        self.heap.drain().map(|entry| entry.0.task_run).collect()
     }
 }
 
@@ -88,9 +88,9 @@ mod tests {
     #[test]
     fn the_earliest_comes_first_and_none_before_its_time() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let mut waiting = Waiting::default();
-        for (due, work) in [(3, "c"), (1, "a"), (2, "b1"), (2, "b2")] {
-            waiting.push(at(due), work);
+        let mut waiting = DelayedRuns::default();
+        for (due, task_run) in [(3, "c"), (1, "a"), (2, "b1"), (2, "b2")] {
+            waiting.push(at(due), task_run);
         }
         assert_eq!(waiting.next_due(), Some(at(1)));
         assert_eq!(waiting.pop(at(0)), None);

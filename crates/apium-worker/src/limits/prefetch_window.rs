@@ -29,16 +29,16 @@ pub(crate) struct Totals {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Load {
     /// Works that slots have, or that wait for one.
-    pub(crate) here: usize,
+    pub(crate) local: usize,
     /// How many of them the broker counts: all but those that were acked before their run.
-    pub(crate) held: usize,
+    pub(crate) unacked: usize,
     /// Ends on their way to the broker, which counts them until they are there.
-    pub(crate) ends: usize,
+    pub(crate) completing: usize,
 }
 
 /// How much is fetched ahead.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(crate) struct PrefetchWindow {
     slots: usize,
     seen: Totals,
     seen_at: Duration,
@@ -48,7 +48,7 @@ pub(crate) struct Window {
     run: Option<f64>,
 }
 
-impl Window {
+impl PrefetchWindow {
     pub(crate) fn new(slots: usize) -> Self {
         Self { slots, seen: Totals::default(), seen_at: Duration::ZERO, rate: 0.0, run: None }
     }
@@ -91,15 +91,15 @@ impl Window {
     }
 
     /// How many more may be fetched.
-    pub(crate) fn room(&self, load: Load) -> usize {
-        self.size().saturating_sub(load.here)
+    pub(crate) fn free(&self, load: Load) -> usize {
+        self.size().saturating_sub(load.local)
     }
 
     /// How many deliveries the consumer may hold: those that it counts now, and the room. Ends that cannot reach the broker make
     /// it no larger than twice its size, so that a broker that is away stops the fetching. Never 0, which would be no limit.
     pub(crate) fn prefetch(&self, load: Load) -> usize {
         let size = self.size();
-        (load.held + load.ends.min(size) + self.room(load)).clamp(1, size * 2)
+        (load.unacked + load.completing.min(size) + self.free(load)).clamp(1, size * 2)
     }
 }
 
@@ -109,7 +109,7 @@ fn weight(age: f64) -> f64 {
 }
 
 /// Whether a prefetch is far enough from the `present` one to tell the consumer: by more than a quarter.
-pub(crate) fn is_news(present: usize, wanted: usize) -> bool {
+pub(crate) fn differs_enough(present: usize, wanted: usize) -> bool {
     present.abs_diff(wanted) * 4 > present
 }
 
@@ -120,8 +120,8 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     /// A window of `slots` after `steps` of so many ends, each run taking so long, in so much time.
-    fn after(slots: usize, steps: impl IntoIterator<Item = (u64, Duration, Duration)>) -> Window {
-        let mut window = Window::new(slots);
+    fn after(slots: usize, steps: impl IntoIterator<Item = (u64, Duration, Duration)>) -> PrefetchWindow {
+        let mut window = PrefetchWindow::new(slots);
         let (mut totals, mut now) = (Totals::default(), Duration::ZERO);
         for (ended, run, span) in steps {
             totals.finished += ended;
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn it_begins_with_the_slots_grows_within_a_few_batches_and_forgets() {
-        let mut window = Window::new(8);
+        let mut window = PrefetchWindow::new(8);
         assert_eq!((window.size(), window.prefetch(Load::default())), (8, 8));
         // A millisecond of round trip for whatever fits, of runs that take no time.
         let (mut totals, mut now) = (Totals::default(), Duration::ZERO);
@@ -207,8 +207,8 @@ mod tests {
             (&busy, 508, 508, 0, 0, 508),
             (&busy, 300, 292, 30, 208, 530),
         ] {
-            let load = Load { here, held, ends };
-            assert_eq!((window.room(load), window.prefetch(load)), (room, prefetch), "{load:?}");
+            let load = Load { local: here, unacked: held, completing: ends };
+            assert_eq!((window.free(load), window.prefetch(load)), (room, prefetch), "{load:?}");
         }
         assert_eq!((idle.refill_at(256), busy.refill_at(256), busy.refill_at(64)), (7, 383, 444));
     }
@@ -224,7 +224,7 @@ mod tests {
             (1, 2, true),
             (1000, 1250, false),
         ] {
-            assert_eq!(is_news(present, wanted), news, "{present} to {wanted}");
+            assert_eq!(differs_enough(present, wanted), news, "{present} to {wanted}");
         }
     }
 }

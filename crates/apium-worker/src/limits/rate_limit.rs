@@ -39,28 +39,28 @@ impl Bucket {
 
 /// The tasks with a rate limit and what waits for its turn, first come, first served per task.
 #[derive(Debug)]
-pub(crate) struct Limited<W> {
-    tasks: HashMap<Arc<str>, Line<W>>,
+pub(crate) struct RateLimited<W> {
+    tasks: HashMap<Arc<str>, TaskLine<W>>,
     waiting: usize,
 }
 
 #[derive(Debug)]
-struct Line<W> {
+struct TaskLine<W> {
     bucket: Bucket,
     line: VecDeque<W>,
 }
 
-impl<W> Default for Limited<W> {
+impl<W> Default for RateLimited<W> {
     fn default() -> Self {
         Self { tasks: HashMap::new(), waiting: 0 }
     }
 }
 
-impl<W> Limited<W> {
+impl<W> RateLimited<W> {
     /// Lines up `work` of the task `name`.
-    pub(crate) fn push(&mut self, name: &Arc<str>, limit: RateLimit, work: W) {
-        let fresh = || Line { bucket: Bucket::new(limit), line: VecDeque::new() };
-        self.tasks.entry(name.clone()).or_insert_with(fresh).line.push_back(work);
+    pub(crate) fn push(&mut self, name: &Arc<str>, limit: RateLimit, task_run: W) {
+        let fresh = || TaskLine { bucket: Bucket::new(limit), line: VecDeque::new() };
+        self.tasks.entry(name.clone()).or_insert_with(fresh).line.push_back(task_run);
         self.waiting += 1;
     }
 
@@ -76,9 +76,9 @@ impl<W> Limited<W> {
         }
         let lines = self.tasks.values_mut().filter(|task| !task.line.is_empty());
         let first = lines.min_by_key(|task| task.bucket.next_start())?;
-        let work = if first.bucket.take(now) { first.line.pop_front() } else { None };
-        self.waiting -= usize::from(work.is_some());
-        work
+        let task_run = if first.bucket.take(now) { first.line.pop_front() } else { None };
+        self.waiting -= usize::from(task_run.is_some());
+        task_run
     }
 
     /// The earliest instant at which one of those that wait may start.
@@ -93,8 +93,8 @@ impl<W> Limited<W> {
     }
 
     /// Takes over the state of limits.
-    pub(crate) fn remember(&mut self, buckets: HashMap<Arc<str>, Bucket>) {
-        let line = |(name, bucket)| (name, Line { bucket, line: VecDeque::new() });
+    pub(crate) fn restore_buckets(&mut self, buckets: HashMap<Arc<str>, Bucket>) {
+        let line = |(name, bucket)| (name, TaskLine { bucket, line: VecDeque::new() });
         self.tasks.extend(buckets.into_iter().map(line));
     }
 
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn each_task_has_its_own_line() {
         let (slow, quick): (Arc<str>, Arc<str>) = ("slow".into(), "quick".into());
-        let mut limited = Limited::default();
+        let mut limited = RateLimited::default();
         for n in 0..2 {
             limited.push(&slow, RateLimit { per_second: 1.0 }, ("slow", n));
             limited.push(&quick, RateLimit { per_second: 10.0 }, ("quick", n));

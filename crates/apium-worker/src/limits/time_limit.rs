@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use apium_app::options::effective_options::Effective;
+use apium_app::options::effective_options::EffectiveOptions;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::message::headers::TimeLimit;
 use apium_transport::clock::Clock;
@@ -21,7 +21,7 @@ impl Limits {
     pub(crate) const NONE: Self = Self { soft: None, hard: None };
 
     /// The limits of a call of a task. Zero in the message leaves it to the task.
-    pub(crate) fn of(call: TimeLimit, task: &Effective) -> Self {
+    pub(crate) fn of(call: TimeLimit, task: &EffectiveOptions) -> Self {
         let given = |seconds: Option<f64>| {
             seconds.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         };
@@ -76,11 +76,11 @@ impl Deadlines {
 /// Tasks that cannot learn of a soft limit, and were called with one. With an option of the task's own a worker does not start; a
 /// call's own limit is known only now, and its task runs on without it.
 #[derive(Debug, Default)]
-pub(crate) struct DeafTasks(Mutex<HashSet<Arc<str>>>);
+pub(crate) struct UnseenSoftLimits(Mutex<HashSet<Arc<str>>>);
 
-impl DeafTasks {
+impl UnseenSoftLimits {
     /// Warns once for each task.
-    pub(crate) fn look(&self, task: &RegisteredTask, limits: Limits) {
+    pub(crate) fn warn_if_unseen(&self, task: &RegisteredTask, limits: Limits) {
         if limits.soft.is_none() || !task.is_blocking() || task.takes_ctx {
             return;
         }
@@ -108,7 +108,7 @@ mod tests {
     fn the_call_wins_over_the_task() {
         let mut options = TaskOptions::NEW;
         (options.time_limit, options.soft_time_limit) = (Some(S(60)), Some(S(50)));
-        let task = Effective::resolve(&options, &TaskDefaults::default()).unwrap();
+        let task = EffectiveOptions::resolve(&options, &TaskDefaults::default()).unwrap();
         let call = |hard, soft| Limits::of(TimeLimit { hard, soft }, &task);
         assert_eq!(call(None, None), Limits { hard: Some(S(60)), soft: Some(S(50)) });
         assert_eq!(call(Some(0.0), None), Limits { hard: Some(S(60)), soft: Some(S(50)) });

@@ -22,10 +22,10 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
 
-use crate::follow_up::count_parts::{EndedChord, count};
-use crate::pipeline::errback::{Errbacks, Late};
-use crate::pipeline::task_run::Source;
-use crate::service::{Part, Stopping};
+use crate::follow_up::count_parts::{EndedChord, count_parts};
+use crate::pipeline::errback::{ErrbackRunner, PendingErrbacks};
+use crate::pipeline::task_run::DeliverySource;
+use crate::service::{Service, Stopping};
 
 /// How many ends may wait before runs wait for them: with early ack nothing else bounds them.
 const BACKLOG: usize = 4096;
@@ -36,33 +36,33 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// Names a task in logs and errors, as far as it could be read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Label {
+pub(crate) struct TaskLabel {
     pub(crate) id: Option<TaskId>,
     pub(crate) task: Option<Arc<str>>,
 }
 
 /// The end of a delivery or run, to be stored, published and settled.
-pub(crate) struct Finish {
-    pub(crate) label: Label,
-    pub(crate) source: Arc<Source>,
+pub(crate) struct Completion {
+    pub(crate) label: TaskLabel,
+    pub(crate) source: Arc<DeliverySource>,
     pub(crate) settlement: Settlement,
     /// The backend of the record where it is not the app's own.
     pub(crate) backend: Option<SharedBackend>,
     /// A message to put into the dead set that is no delivery any more, since it was acked before its run.
-    pub(crate) keep: Option<NewDeadLetter>,
+    pub(crate) dead_letter: Option<NewDeadLetter>,
     /// Errbacks that are called once it is done.
-    pub(crate) late: Option<Late>,
+    pub(crate) errbacks: Option<PendingErrbacks>,
     /// Who waits for it.
-    pub(crate) done: Option<oneshot::Sender<Done>>,
+    pub(crate) done: Option<oneshot::Sender<CompletionStatus>>,
 }
 
 /// What became of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Done {
+pub(crate) enum CompletionStatus {
     /// Stored, published and settled.
     Settled,
     /// The delivery was given to another consumer meanwhile.
-    Lost,
+    LeaseLost,
     /// It could not be done; the reason was logged.
     Failed,
 }
@@ -72,24 +72,24 @@ pub(crate) enum Done {
 pub(crate) struct Completer(Arc<Shared>);
 
 struct Shared {
-    pending: Mutex<VecDeque<Finish>>,
+    queue: Mutex<VecDeque<Completion>>,
     wake: Notify,
     room: Notify,
-    open: AtomicUsize,
-    hurry: AtomicBool,
+    pending: AtomicUsize,
+    stop_retrying: AtomicBool,
     broker: SharedBroker,
     backend: Option<SharedBackend>,
-    errbacks: Option<Errbacks>,
+    errbacks: Option<ErrbackRunner>,
 }
 
 impl Completer {
-    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>, errbacks: Option<Errbacks>) -> Self {
+    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>, errbacks: Option<ErrbackRunner>) -> Self {
         Self(Arc::new(Shared {
-            pending: Mutex::default(),
+            queue: Mutex::default(),
             wake: Notify::new(),
             room: Notify::new(),
-            open: AtomicUsize::new(0),
-            hurry: AtomicBool::new(false),
+            pending: AtomicUsize::new(0),
+            stop_retrying: AtomicBool::new(false),
             broker,
             backend,
             errbacks,
@@ -97,65 +97,65 @@ impl Completer {
     }
 
     /// Starts the part that does the work.
-    pub(crate) fn start(&self) -> Part {
+    pub(crate) fn start(&self) -> Service {
         let completer = self.clone();
-        Part::start("completer", |stopping| async move { completer.serve(stopping).await })
+        Service::start("completer", |stopping| async move { completer.serve(stopping).await })
     }
 
     /// Hands over an end; waits while too many are pending.
-    pub(crate) async fn submit(&self, finish: Finish) {
-        while self.0.open.load(Ordering::Acquire) >= BACKLOG {
+    pub(crate) async fn submit(&self, completion: Completion) {
+        while self.0.pending.load(Ordering::Acquire) >= BACKLOG {
             let room = self.0.room.notified();
-            if self.0.open.load(Ordering::Acquire) < BACKLOG {
+            if self.0.pending.load(Ordering::Acquire) < BACKLOG {
                 break;
             }
             room.await;
         }
-        self.submit_all([finish]);
+        self.submit_all([completion]);
     }
 
     /// Hands over ends that take no room of others: what the intake turns away.
-    pub(crate) fn submit_all(&self, finishes: impl IntoIterator<Item = Finish>) {
-        let mut pending = self.lock();
-        let before = pending.len();
-        pending.extend(finishes);
-        let added = pending.len() - before;
-        self.0.open.fetch_add(added, Ordering::AcqRel);
-        drop(pending);
+    pub(crate) fn submit_all(&self, completions: impl IntoIterator<Item = Completion>) {
+        let mut queue = self.lock();
+        let before = queue.len();
+        queue.extend(completions);
+        let added = queue.len() - before;
+        self.0.pending.fetch_add(added, Ordering::AcqRel);
+        drop(queue);
         if before == 0 && added > 0 {
             self.0.wake.notify_one();
         }
     }
 
     /// Hands over an end and waits until it is done.
-    pub(crate) async fn settled(&self, mut finish: Finish) -> Done {
+    pub(crate) async fn submit_and_wait(&self, mut completion: Completion) -> CompletionStatus {
         let (done, wait) = oneshot::channel();
-        finish.done = Some(done);
-        self.submit(finish).await;
-        wait.await.unwrap_or(Done::Failed)
+        completion.done = Some(done);
+        self.submit(completion).await;
+        wait.await.unwrap_or(CompletionStatus::Failed)
     }
 
     /// How many ends are not done yet.
-    pub(crate) fn open(&self) -> usize {
-        self.0.open.load(Ordering::Acquire)
+    pub(crate) fn pending(&self) -> usize {
+        self.0.pending.load(Ordering::Acquire)
     }
 
     /// From now on nothing is tried again: the process is about to end, and what is not settled will be delivered again.
-    pub(crate) fn hurry(&self) {
-        self.0.hurry.store(true, Ordering::Release);
+    pub(crate) fn stop_retrying(&self) {
+        self.0.stop_retrying.store(true, Ordering::Release);
         self.0.wake.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Finish>> {
-        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Completion>> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn serve(&self, mut stopping: Stopping) {
         loop {
-            let batch: Vec<Finish> = {
-                let mut pending = self.lock();
-                let count = pending.len().min(BATCH);
-                pending.drain(..count).collect()
+            let batch: Vec<Completion> = {
+                let mut queue = self.lock();
+                let count = queue.len().min(BATCH);
+                queue.drain(..count).collect()
             };
             if batch.is_empty() {
                 if stopping.is_set() {
@@ -169,25 +169,25 @@ impl Completer {
             }
             let count = batch.len();
             self.complete(batch).await;
-            self.0.open.fetch_sub(count, Ordering::AcqRel);
+            self.0.pending.fetch_sub(count, Ordering::AcqRel);
             self.0.room.notify_waiters();
         }
     }
 
     /// Does a batch: runs of ends that can go in one step go together, in the order in which they came.
-    async fn complete(&self, batch: Vec<Finish>) {
-        let mut group: Vec<Finish> = Vec::with_capacity(batch.len());
-        for finish in batch {
-            if group.last().is_some_and(|last| !last.goes_with(&finish)) {
-                self.group(std::mem::replace(&mut group, Vec::with_capacity(1)), Progress::default()).await;
+    async fn complete(&self, batch: Vec<Completion>) {
+        let mut group: Vec<Completion> = Vec::with_capacity(batch.len());
+        for completion in batch {
+            if group.last().is_some_and(|last| !last.goes_with(&completion)) {
+                self.group(std::mem::replace(&mut group, Vec::with_capacity(1)), BatchProgress::default()).await;
             }
-            group.push(finish);
+            group.push(completion);
         }
-        self.group(group, Progress::default()).await;
+        self.group(group, BatchProgress::default()).await;
     }
 
     /// Ends of one source and one way of storing, of which `progress` was made before.
-    async fn group(&self, mut group: Vec<Finish>, mut progress: Progress) {
+    async fn group(&self, mut group: Vec<Completion>, mut progress: BatchProgress) {
         let Some(first) = group.first() else { return };
         let source = first.source.clone();
         let backend = first.backend.clone().or_else(|| self.0.backend.clone());
@@ -198,19 +198,19 @@ impl Completer {
                 Ok(()) => return self.finished(group, &progress.lost),
                 Err(error) => error,
             };
-            if error.is_retryable() && !self.0.hurry.load(Ordering::Acquire) {
+            if error.is_retryable() && !self.0.stop_retrying.load(Ordering::Acquire) {
                 tracing::warn!(%error, ends = group.len(), "could not settle; trying again in {wait:?}");
                 self.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             } else if group.len() > 1 {
                 // One of them spoils the batch: each alone.
-                for finish in group {
-                    Box::pin(self.group(vec![finish], progress.clone())).await;
+                for completion in group {
+                    Box::pin(self.group(vec![completion], progress.clone())).await;
                 }
                 return;
             } else {
-                for finish in group.drain(..) {
-                    self.give_up(finish, &error).await;
+                for completion in group.drain(..) {
+                    self.give_up(completion, &error).await;
                 }
                 return;
             }
@@ -219,7 +219,7 @@ impl Completer {
 
     async fn pause(&self, wait: Duration) {
         let pause = tokio::time::timeout(wait, async {
-            while !self.0.hurry.load(Ordering::Acquire) {
+            while !self.0.stop_retrying.load(Ordering::Acquire) {
                 self.0.wake.notified().await;
             }
         });
@@ -231,40 +231,40 @@ impl Completer {
     /// the ack found no connection.
     async fn attempt(
         &self,
-        source: &Source,
+        source: &DeliverySource,
         backend: Option<&SharedBackend>,
-        group: &[Finish],
-        progress: &mut Progress,
+        group: &[Completion],
+        progress: &mut BatchProgress,
     ) -> Result<()> {
-        if progress.step < Step::Kept {
-            let kept: Vec<_> = group.iter().filter_map(|finish| finish.keep.clone()).collect();
+        if progress.step < Stage::Kept {
+            let kept: Vec<_> = group.iter().filter_map(|completion| completion.dead_letter.clone()).collect();
             if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
                 dead.add(kept).await?;
             }
-            progress.step = Step::Kept;
+            progress.step = Stage::Kept;
         }
         let own = group.first().is_some_and(|first| first.backend.is_some());
-        if let Some(atomic) = source.acker.atomic().filter(|_| source.one_store && !own) {
-            let settled = atomic.settle(group.iter().map(|finish| finish.settlement.clone()).collect()).await;
+        if let Some(atomic) = source.acker.atomic().filter(|_| source.is_atomic && !own) {
+            let settled = atomic.settle(group.iter().map(|completion| completion.settlement.clone()).collect()).await;
             return progress.note_lost(settled);
         }
-        if progress.step < Step::Stored {
-            let records: Vec<_> = group.iter().filter_map(|finish| finish.settlement.record.clone()).collect();
+        if progress.step < Stage::Stored {
+            let records: Vec<_> = group.iter().filter_map(|completion| completion.settlement.record.clone()).collect();
             if let Some(backend) = backend.filter(|_| !records.is_empty()) {
                 backend.store(records).await?;
             }
-            progress.step = Step::Stored;
+            progress.step = Stage::Stored;
         }
-        if progress.step < Step::Published {
+        if progress.step < Stage::Published {
             let mut follow_ups: Vec<_> =
-                group.iter().flat_map(|finish| finish.settlement.publish.iter().cloned()).collect();
-            let settlements = group.iter().map(|finish| &finish.settlement);
+                group.iter().flat_map(|completion| completion.settlement.publish.iter().cloned()).collect();
+            let settlements = group.iter().map(|completion| &completion.settlement);
             // Counting is repeated where publishing failed: who counts again under its name has the claim still.
-            progress.ended = count(self.0.backend.as_ref(), &self.0.broker, settlements, &mut follow_ups).await?;
+            progress.ended = count_parts(self.0.backend.as_ref(), &self.0.broker, settlements, &mut follow_ups).await?;
             if !follow_ups.is_empty() {
                 self.0.broker.publish(follow_ups).await?;
             }
-            progress.step = Step::Published;
+            progress.step = Stage::Published;
         }
         while let Some(chord) = progress.ended.last() {
             chord.end(self.0.backend.as_ref()).await?;
@@ -274,46 +274,46 @@ impl Completer {
     }
 
     /// Tells who waits, and the log about what was lost.
-    fn finished(&self, group: Vec<Finish>, lost: &HashSet<Receipt>) {
-        for finish in group {
+    fn finished(&self, group: Vec<Completion>, lost: &HashSet<Receipt>) {
+        for completion in group {
             let is_lost =
-                !lost.is_empty() && finish.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
+                !lost.is_empty() && completion.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
             if is_lost {
-                let id = finish.label.id.as_ref().map_or("?", |id| id.as_str());
-                let task = finish.label.task.as_deref().unwrap_or("?");
+                let id = completion.label.id.as_ref().map_or("?", |id| id.as_str());
+                let task = completion.label.task.as_deref().unwrap_or("?");
                 tracing::warn!(
                     id,
                     task,
                     "task {task}[{id}] was given to another worker before this one was done with it: its lease ran out"
                 );
-            } else if let (Some(errbacks), Some(late)) = (&self.0.errbacks, &finish.late) {
+            } else if let (Some(errbacks), Some(late)) = (&self.0.errbacks, &completion.errbacks) {
                 errbacks.submit(late.take());
             }
-            tell(finish.done, if is_lost { Done::Lost } else { Done::Settled });
+            notify_waiter(completion.done, if is_lost { CompletionStatus::LeaseLost } else { CompletionStatus::Settled });
         }
     }
 
     /// The end cannot be done. Its message is kept in the dead set rather than run again and again.
-    async fn give_up(&self, finish: Finish, error: &Error) {
-        let Label { id, task } = &finish.label;
+    async fn give_up(&self, completion: Completion, error: &Error) {
+        let TaskLabel { id, task } = &completion.label;
         let id = id.as_ref().map_or("?", |id| id.as_str());
         let task = task.as_deref().unwrap_or("?");
         tracing::error!(id, task, %error, "could not finish task {task}[{id}]");
-        if let Some((receipt, _)) = finish.settlement.delivery
+        if let Some((receipt, _)) = completion.settlement.delivery
             && !error.is_retryable()
             && error.kind() != ErrorKind::Closed
         {
             let text = format!("its end could not be stored, published or settled: {error}");
             let dead = Disposition::Dead(DeadReason { code: "rejected", text });
-            if let Err(error) = finish.source.acker.reject(vec![(receipt, dead)]).await {
+            if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
                 tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
             }
         }
-        tell(finish.done, Done::Failed);
+        notify_waiter(completion.done, CompletionStatus::Failed);
     }
 }
 
-impl Finish {
+impl Completion {
     /// Whether both can go in one batch.
     fn goes_with(&self, other: &Self) -> bool {
         let same_backend = match (&self.backend, &other.backend) {
@@ -327,8 +327,8 @@ impl Finish {
 
 /// What is done of a group of ends.
 #[derive(Debug, Clone, Default)]
-struct Progress {
-    step: Step,
+struct BatchProgress {
+    step: Stage,
     /// Deliveries that turned out to be another consumer's.
     lost: HashSet<Receipt>,
     /// Chords whose bodies are published, and that are still to be ended.
@@ -337,7 +337,7 @@ struct Progress {
 
 /// The last step of the laws that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-enum Step {
+enum Stage {
     #[default]
     Nothing,
     /// What goes to the dead set without being a delivery is there.
@@ -347,7 +347,7 @@ enum Step {
     Acked,
 }
 
-impl Progress {
+impl BatchProgress {
     /// A lost lease of some is no reason to leave the others: it is noted.
     fn note_lost(&mut self, settled: Result<()>) -> Result<()> {
         match settled {
@@ -360,20 +360,20 @@ impl Progress {
     }
 }
 
-async fn settle_deliveries(acker: &dyn Acker, group: &[Finish], progress: &mut Progress) -> Result<()> {
+async fn settle_deliveries(acker: &dyn Acker, group: &[Completion], progress: &mut BatchProgress) -> Result<()> {
     let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
-    for finish in group {
-        match &finish.settlement.delivery {
+    for completion in group {
+        match &completion.settlement.delivery {
             Some((receipt, Acknowledgement::Ack)) => acks.push(receipt.clone()),
             Some((receipt, Acknowledgement::Reject(how))) => rejects.push((receipt.clone(), how.clone())),
             None => {}
         }
     }
-    if progress.step < Step::Acked {
+    if progress.step < Stage::Acked {
         if !acks.is_empty() {
             progress.note_lost(acker.ack(acks).await)?;
         }
-        progress.step = Step::Acked;
+        progress.step = Stage::Acked;
     }
     match rejects.is_empty() {
         true => Ok(()),
@@ -381,7 +381,7 @@ async fn settle_deliveries(acker: &dyn Acker, group: &[Finish], progress: &mut P
     }
 }
 
-fn tell(waiter: Option<oneshot::Sender<Done>>, done: Done) {
+fn notify_waiter(waiter: Option<oneshot::Sender<CompletionStatus>>, done: CompletionStatus) {
     if let Some(waiter) = waiter {
         // Who waited may have been cancelled.
         let _ = waiter.send(done);
@@ -448,10 +448,18 @@ mod tests {
         Receipt { tag: Tag::Number(number), fence }
     }
 
-    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Finish {
-        let source = Arc::new(Source { acker: acker.clone(), one_store: false });
+    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Completion {
+        let source = Arc::new(DeliverySource { acker: acker.clone(), is_atomic: false });
         let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), follow_ups: None };
-        Finish { label: Label::default(), source, settlement, backend: None, keep: None, late: None, done: None }
+        Completion {
+            label: TaskLabel::default(),
+            source,
+            settlement,
+            backend: None,
+            dead_letter: None,
+            errbacks: None,
+            done: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -463,7 +471,7 @@ mod tests {
         let completer = Completer::new(broker.clone(), None, None);
         let next_run = Outgoing::to_queue("celery", Message::default());
         completer
-            .group(vec![end(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack)], Progress::default())
+            .group(vec![end(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack)], BatchProgress::default())
             .await;
         let stats = broker.queues().unwrap().stats().await.unwrap();
         assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
@@ -491,7 +499,7 @@ mod tests {
         }
         // The acks go through, the rejects find no connection at first.
         let completer = Completer::new(broker, None, None);
-        let mut progress = Progress::default();
+        let mut progress = BatchProgress::default();
         settle_deliveries(&*acker, &ends[..2], &mut progress).await.unwrap();
         acker.refusals.store(2, Ordering::SeqCst);
         completer.group(ends, progress).await;
@@ -499,7 +507,15 @@ mod tests {
         for wait in told {
             seen.push(wait.await.unwrap());
         }
-        assert_eq!(seen, [Done::Lost, Done::Settled, Done::Settled, Done::Lost]);
+        assert_eq!(
+            seen,
+            [
+                CompletionStatus::LeaseLost,
+                CompletionStatus::Settled,
+                CompletionStatus::Settled,
+                CompletionStatus::LeaseLost
+            ]
+        );
         assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 9), receipt(2, 1)], "once");
         assert_eq!(*acker.rejected.lock().unwrap(), [receipt(3, 1), receipt(4, 9)]);
     }

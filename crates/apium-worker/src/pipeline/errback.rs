@@ -17,13 +17,13 @@ use apium_protocol::value::repr::repr_value;
 use tokio::sync::Notify;
 
 use crate::limits::time_limit::Limits;
-use crate::outcome::Outcome;
+use crate::outcome::RunOutcome;
 use crate::pipeline::executor::Executor;
-use crate::service::{Part, Stopping};
+use crate::service::{Service, Stopping};
 
 /// An errback that is to be called.
 #[derive(Debug)]
-pub(crate) struct LateErrback {
+pub(crate) struct PendingErrback {
     task: String,
     args: Vec<Json>,
     kwargs: Vec<(String, Json)>,
@@ -31,7 +31,7 @@ pub(crate) struct LateErrback {
     failed: Request,
 }
 
-impl LateErrback {
+impl PendingErrback {
     /// An errback of a failed task: its arguments are the request, the exception and the traceback, and behind them its own.
     pub(crate) fn new(errback: &Node, failed: &Request, failure: &Failure) -> Self {
         let (task, stored) = match errback {
@@ -70,11 +70,11 @@ fn request_map(request: &Request) -> Json {
 
 /// Errbacks that wait until the end that they belong to is stored. Clones share the list.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Late(Arc<Mutex<Vec<(u64, LateErrback)>>>);
+pub(crate) struct PendingErrbacks(Arc<Mutex<Vec<(u64, PendingErrback)>>>);
 
-impl Late {
+impl PendingErrbacks {
     /// Adds one. `of` says what it belongs to.
-    pub(crate) fn push(&self, of: u64, errback: LateErrback) {
+    pub(crate) fn push(&self, of: u64, errback: PendingErrback) {
         self.lock().push((of, errback));
     }
 
@@ -89,21 +89,21 @@ impl Late {
     }
 
     /// Those that wait.
-    pub(crate) fn take(&self) -> Vec<LateErrback> {
+    pub(crate) fn take(&self) -> Vec<PendingErrback> {
         std::mem::take(&mut *self.lock()).into_iter().map(|(_, errback)| errback).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, LateErrback)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, PendingErrback)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Calls errbacks in the background.
 #[derive(Clone)]
-pub(crate) struct Errbacks(Arc<Shared>);
+pub(crate) struct ErrbackRunner(Arc<Shared>);
 
 struct Shared {
-    pending: Mutex<VecDeque<LateErrback>>,
+    pending: Mutex<VecDeque<PendingErrback>>,
     wake: Notify,
     executor: Executor,
     registry: Arc<Registry>,
@@ -111,14 +111,14 @@ struct Shared {
     states: StateMap,
 }
 
-impl Errbacks {
+impl ErrbackRunner {
     pub(crate) fn new(executor: Executor, registry: Arc<Registry>, publisher: Publisher, states: StateMap) -> Self {
         let (pending, wake) = (Mutex::default(), Notify::new());
         Self(Arc::new(Shared { pending, wake, executor, registry, publisher, states }))
     }
 
     /// Hands over what waited.
-    pub(crate) fn submit(&self, errbacks: Vec<LateErrback>) {
+    pub(crate) fn submit(&self, errbacks: Vec<PendingErrback>) {
         if errbacks.is_empty() {
             return;
         }
@@ -127,9 +127,9 @@ impl Errbacks {
     }
 
     /// Starts the part that calls them. Asked to stop, it ends when none is left.
-    pub(crate) fn start(&self) -> Part {
+    pub(crate) fn start(&self) -> Service {
         let errbacks = self.clone();
-        Part::start("errbacks", |stopping| async move { errbacks.serve(stopping).await })
+        Service::start("errbacks", |stopping| async move { errbacks.serve(stopping).await })
     }
 
     async fn serve(&self, mut stopping: Stopping) {
@@ -146,8 +146,8 @@ impl Errbacks {
         }
     }
 
-    async fn call(&self, errback: LateErrback) {
-        let LateErrback { task, args, kwargs, failed } = errback;
+    async fn call(&self, errback: PendingErrback) {
+        let PendingErrback { task, args, kwargs, failed } = errback;
         let Some(registered) = self.0.registry.get(&task).cloned() else { return };
         let id = failed.id().map_or("?", |id| id.as_str()).to_owned();
         let mut request = failed;
@@ -164,7 +164,7 @@ impl Errbacks {
             run: None,
         });
         match self.0.executor.execute(&ctx, Limits::NONE, None).await {
-            Outcome::Success(value) => {
+            RunOutcome::Success(value) => {
                 tracing::debug!(errback = task, id, "errback {task} of task {id} returned {}", repr_value(&value));
             }
             other => {

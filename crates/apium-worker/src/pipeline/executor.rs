@@ -10,20 +10,20 @@ use std::time::Duration;
 use apium_app::context::context::Ctx;
 use apium_app::context::current;
 use apium_app::failure::Failure;
-use apium_app::task::registered::{RegisteredTask, Runner};
+use apium_app::task::registered::{RegisteredTask, TaskBody};
 use apium_app::task_error::TaskResult;
 use apium_protocol::json::text::Json;
 use apium_transport::clock::Clock;
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
-use crate::layer::{Inner, WorkLayer};
+use crate::layer::{Next, WorkLayer};
 use crate::limits::time_limit::{Limits, Passed};
-use crate::outcome::Outcome;
+use crate::outcome::RunOutcome;
 use crate::pool::kind::PoolKind;
 use crate::pool::threads::{ThreadRun, Threads};
-use crate::pool::watchdog::{Beat, Watched};
-use crate::shutdown::cold::Cold;
+use crate::pool::watchdog::{PollTimer, TimedPoll};
+use crate::shutdown::cold::ColdStop;
 
 /// Runs task bodies.
 #[derive(Clone)]
@@ -32,42 +32,48 @@ pub(crate) struct Executor {
     pub(crate) threads: Threads,
     pub(crate) clock: Clock,
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
-    pub(crate) cold: Cold,
+    pub(crate) cold: ColdStop,
 }
 
 /// How long a thread may take to drop an `async fn` before it is taken for blocked and replaced.
 const LAST_AWAIT: Duration = Duration::from_millis(100);
 
-type Ended = std::thread::Result<TaskResult<Json>>;
+type BodyResult = std::thread::Result<TaskResult<Json>>;
 
 impl Executor {
     /// Runs the task of `ctx` within `limits`. `beat` tells the watchdog what the reactor is busy with.
-    pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, beat: Option<&Beat>) -> Outcome {
+    pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, timer: Option<&PollTimer>) -> RunOutcome {
         if self.layers.is_empty() {
-            return self.run(ctx, limits, beat).await;
+            return self.run(ctx, limits, timer).await;
         }
-        let body = Box::pin(self.run(ctx, limits, beat));
-        let layered = AssertUnwindSafe(Inner::new(ctx, &self.layers, body).run()).catch_unwind();
-        layered.await.unwrap_or_else(|panic| Outcome::of_panic(&*panic))
+        let body = Box::pin(self.run(ctx, limits, timer));
+        let layered = AssertUnwindSafe(Next::new(ctx, &self.layers, body).run()).catch_unwind();
+        layered.await.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic))
     }
 
-    async fn run(&self, ctx: &Ctx, limits: Limits, beat: Option<&Beat>) -> Outcome {
-        let Some(task) = ctx.task() else { return Outcome::Ignore };
+    async fn run(&self, ctx: &Ctx, limits: Limits, timer: Option<&PollTimer>) -> RunOutcome {
+        let Some(task) = ctx.task() else { return RunOutcome::Ignore };
         match (&task.runner, self.pool) {
-            (Runner::Async(_), PoolKind::Async | PoolKind::Solo) => self.on_reactor(ctx, task, limits, beat).await,
+            (TaskBody::Async(_), PoolKind::Async | PoolKind::Solo) => self.on_reactor(ctx, task, limits, timer).await,
             _ => self.on_thread(ctx, task, limits).await,
         }
     }
 
     /// An `async fn` on tokio. It can be given up at any await point by dropping it.
-    async fn on_reactor(&self, ctx: &Ctx, task: &Arc<RegisteredTask>, limits: Limits, beat: Option<&Beat>) -> Outcome {
+    async fn on_reactor(
+        &self,
+        ctx: &Ctx,
+        task: &Arc<RegisteredTask>,
+        limits: Limits,
+        timer: Option<&PollTimer>,
+    ) -> RunOutcome {
         let body = pin!(AssertUnwindSafe(current::scope(ctx.clone(), body(ctx.clone(), task.clone()))).catch_unwind());
-        let mut body = Watched { beat, future: body };
+        let mut body = TimedPoll { timer: timer, future: body };
         if limits.is_none() {
             return tokio::select! {
                 biased;
                 ended = &mut body => of(ended),
-                () = self.cold.wait() => Outcome::Cancelled,
+                () = self.cold.wait() => RunOutcome::Cancelled,
             };
         }
         let mut deadlines = limits.deadlines(&self.clock);
@@ -76,26 +82,26 @@ impl Executor {
                 biased;
                 ended = &mut body => return of(ended),
                 passed = deadlines.next(&self.clock) => passed,
-                () = self.cold.wait() => return Outcome::Cancelled,
+                () = self.cold.wait() => return RunOutcome::Cancelled,
             };
             match passed {
                 // Who looks at the signal decides what to do about it; who does not is stopped here.
                 Passed::Soft => {
                     ctx.soft_limit().raise_soft();
                     if !ctx.soft_limit().is_observed() {
-                        return Outcome::Failure(Failure::soft_time_limit());
+                        return RunOutcome::Failure(Failure::soft_time_limit());
                     }
                 }
                 Passed::Hard => {
                     ctx.soft_limit().raise_hard();
-                    return Outcome::TimedOut(limits.hard.unwrap_or_default());
+                    return RunOutcome::TimedOut(limits.hard.unwrap_or_default());
                 }
             }
         }
     }
 
     /// A task on a thread: a plain `fn`, or an `async fn` of the pool `threads`.
-    async fn on_thread(&self, ctx: &Ctx, task: &Arc<RegisteredTask>, limits: Limits) -> Outcome {
+    async fn on_thread(&self, ctx: &Ctx, task: &Arc<RegisteredTask>, limits: Limits) -> RunOutcome {
         if let Some(ended) = self.before_on_thread(ctx, task).await {
             return ended;
         }
@@ -104,24 +110,24 @@ impl Executor {
         let (give_up, given_up) = oneshot::channel();
         let mut run = match self.start_on_thread(ctx, task, given_up) {
             Ok(run) => run,
-            Err(error) => return Outcome::Failure(Failure::from_error(error)),
+            Err(error) => return RunOutcome::Failure(Failure::from_error(error)),
         };
         let outcome = loop {
             let passed = tokio::select! {
                 biased;
                 ended = run.wait() => return of(ended),
                 passed = deadlines.next(&self.clock) => passed,
-                () = self.cold.wait() => break Outcome::Cancelled,
+                () = self.cold.wait() => break RunOutcome::Cancelled,
             };
             match passed {
                 // An `async fn` that does not look at the signal ends at its await point, as on the reactor.
                 Passed::Soft => {
                     ctx.soft_limit().raise_soft();
                     if !task.is_blocking() && !ctx.soft_limit().is_observed() {
-                        break Outcome::Failure(Failure::soft_time_limit());
+                        break RunOutcome::Failure(Failure::soft_time_limit());
                     }
                 }
-                Passed::Hard => break Outcome::TimedOut(limits.hard.unwrap_or_default()),
+                Passed::Hard => break RunOutcome::TimedOut(limits.hard.unwrap_or_default()),
             }
         };
         ctx.soft_limit().raise_hard();
@@ -134,13 +140,13 @@ impl Executor {
     }
 
     /// `before_start` of a plain `fn`, which runs on the reactor as every hook does.
-    async fn before_on_thread(&self, ctx: &Ctx, task: &RegisteredTask) -> Option<Outcome> {
+    async fn before_on_thread(&self, ctx: &Ctx, task: &RegisteredTask) -> Option<RunOutcome> {
         let hook = task.hooks.before_start.as_ref().filter(|_| task.is_blocking())?;
         let started = AssertUnwindSafe(current::scope(ctx.clone(), hook(ctx.clone(), ()))).catch_unwind();
         match started.await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Outcome::from(Err(error))),
-            Err(panic) => Some(Outcome::of_panic(&*panic)),
+            Ok(Err(error)) => Some(RunOutcome::from(Err(error))),
+            Err(panic) => Some(RunOutcome::of_panic(&*panic)),
         }
     }
 
@@ -152,11 +158,11 @@ impl Executor {
     ) -> std::io::Result<ThreadRun<TaskResult<Json>>> {
         let ctx = ctx.clone();
         match &task.runner {
-            Runner::Blocking(run) => {
+            TaskBody::Blocking(run) => {
                 let run = run.clone();
                 self.threads.run(move || current::enter(ctx.clone(), || run(ctx)))
             }
-            Runner::Async(_) => {
+            TaskBody::Async(_) => {
                 let (task, runtime) = (task.clone(), tokio::runtime::Handle::current());
                 self.threads.run(move || {
                     let body = current::scope(ctx.clone(), body(ctx, task));
@@ -180,14 +186,14 @@ async fn body(ctx: Ctx, task: Arc<RegisteredTask>) -> TaskResult<Json> {
         hook(ctx.clone(), ()).await?;
     }
     match &task.runner {
-        Runner::Async(run) => run(ctx).await,
-        Runner::Blocking(run) => run(ctx),
+        TaskBody::Async(run) => run(ctx).await,
+        TaskBody::Blocking(run) => run(ctx),
     }
 }
 
-fn of(ended: Ended) -> Outcome {
+fn of(ended: BodyResult) -> RunOutcome {
     match ended {
         Ok(result) => result.into(),
-        Err(panic) => Outcome::of_panic(&*panic),
+        Err(panic) => RunOutcome::of_panic(&*panic),
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use apium_app::context::request::{DeliveryInfo, Request};
-use apium_app::context::result_document::{RecordRules, Told, document};
+use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -24,15 +24,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::follow_up::links::Links;
-use crate::pipeline::completer::{Finish, Label};
-use crate::pipeline::task_run::{Source, Work, delivery_mark};
+use crate::pipeline::completer::{Completion, TaskLabel};
+use crate::pipeline::task_run::{DeliverySource, TaskRun, delivery_version};
 
 /// What the intake must know to decide.
 pub(crate) struct Intake {
     pub(crate) registry: Arc<Registry>,
     pub(crate) codecs: Codecs,
     pub(crate) accept: Accept,
-    pub(crate) rules: RecordRules,
+    pub(crate) rules: ResultPolicy,
     pub(crate) hostname: Arc<str>,
     /// `enable_utc`.
     pub(crate) utc: bool,
@@ -45,38 +45,38 @@ pub(crate) struct Intake {
 /// What becomes of a delivery.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a step is taken apart at once, and what does not run is rare")]
-pub(crate) enum Step {
+pub(crate) enum Admission {
     /// It runs when a slot is free.
-    Run(Work),
+    Run(TaskRun),
     /// It waits here until then.
-    Wait(Timestamp, Work),
+    Delay(Timestamp, TaskRun),
     /// It came too late to run.
-    Expired(Work),
+    Expired(TaskRun),
     /// It does not run.
-    End(Turned),
+    Refuse(RefusedDelivery),
 }
 
 /// A delivery that does not run, and why.
 #[derive(Debug)]
-pub(crate) struct Turned {
-    pub(crate) label: Label,
+pub(crate) struct RefusedDelivery {
+    pub(crate) label: TaskLabel,
     pub(crate) receipt: Receipt,
     pub(crate) how: Disposition,
     pub(crate) record: Option<ResultRecord>,
 }
 
-impl Turned {
+impl RefusedDelivery {
     /// What the completer does about it.
-    pub(crate) fn finish(self, source: &Arc<Source>) -> Finish {
+    pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
         let delivery = Some((self.receipt, Acknowledgement::Reject(self.how)));
         let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, follow_ups: None };
-        Finish {
+        Completion {
             label: self.label,
             source: source.clone(),
             settlement,
             backend: None,
-            keep: None,
-            late: None,
+            dead_letter: None,
+            errbacks: None,
             done: None,
         }
     }
@@ -84,12 +84,12 @@ impl Turned {
 
 impl Intake {
     /// Decides what becomes of a delivery.
-    pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<Source>, now: Timestamp) -> Step {
+    pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
         let Delivery { receipt, queue, exchange, routing_key, redelivered, content } = delivery;
         let message = match content {
             Content::Message(message) => message,
-            Content::Unreadable { reason, .. } => return dead(Label::default(), receipt, "undecodable", reason),
+            Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
         };
         // A serializer of the app's own may panic: then it is this message that cannot be read, not the worker that goes deaf.
         let decoded = catch_unwind(AssertUnwindSafe(|| self.codecs.decode(&message, &self.accept)));
@@ -111,43 +111,54 @@ impl Intake {
             Err(error) => return dead(label(&request), receipt, "bad-eta", format!("could not {error}")),
         };
         // What cannot follow a task must not be found out after it ran.
-        let follow = match Links::read(&request) {
-            Ok(follow) => follow,
+        let links = match Links::read(&request) {
+            Ok(links) => links,
             Err(error) => return dead(label(&request), receipt, "follow-ups", format!("could not {error}")),
         };
-        if !self.counts_chords && follow.as_ref().is_some_and(|follow| follow.body.is_some()) {
+        if !self.counts_chords && links.as_ref().is_some_and(|links| links.body.is_some()) {
             let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
             return dead(label(&request), receipt, "follow-ups", text);
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
         if let Some(eta) = eta.filter(|_| self.parks && !expired) {
-            return Step::End(Turned { label: label(&request), receipt, how: Disposition::Delay(eta), record: None });
+            return Admission::Refuse(RefusedDelivery {
+                label: label(&request),
+                receipt,
+                how: Disposition::Delay(eta),
+                record: None,
+            });
         }
-        let work =
-            Work { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, follow };
+        let work = TaskRun {
+            request: Arc::new(request),
+            task: task.clone(),
+            receipt,
+            source: source.clone(),
+            expires,
+            links: links,
+        };
         match eta {
-            _ if expired => Step::Expired(work),
-            Some(eta) => Step::Wait(eta, work),
-            None => Step::Run(work),
+            _ if expired => Admission::Expired(work),
+            Some(eta) => Admission::Delay(eta, work),
+            None => Admission::Run(work),
         }
     }
 
-    fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Step {
+    fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Admission {
         let label = label(request);
         let name = label.task.as_deref().unwrap_or_default();
         let record = label.id.clone().map(|id| {
             let result = ExceptionInfo::not_registered(name).to_json();
-            let told = Told { state: State::Failure, result, traceback: None };
-            let mut document = document(request, id, told, Vec::new(), &self.rules, now);
+            let told = ResultUpdate { state: State::Failure, result, traceback: None };
+            let mut document = result_document(request, id, told, Vec::new(), &self.rules, now);
             // Celery has these keys as null then.
             document.extended = self.rules.extended.then(Box::default);
-            let run = RunVersion { retries: request.retries(), delivery: delivery_mark(&receipt) };
+            let run = RunVersion { retries: request.retries(), delivery: delivery_version(&receipt) };
             ResultRecord { document, run: Some(run), ttl: self.rules.ttl }
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
         let how = Disposition::Dead(DeadReason { code: "unknown-task", text });
-        Step::End(Turned { label, receipt, how, record })
+        Admission::Refuse(RefusedDelivery { label, receipt, how, record })
     }
 }
 
@@ -157,15 +168,15 @@ fn times(request: &Request, zone: &TimeZone) -> Result<(Option<Timestamp>, Optio
     Ok((read(&request.headers.eta)?, read(&request.headers.expires)?))
 }
 
-pub(crate) fn label(request: &Request) -> Label {
-    Label { id: request.headers.id.clone(), task: request.headers.task.clone() }
+pub(crate) fn label(request: &Request) -> TaskLabel {
+    TaskLabel { id: request.headers.id.clone(), task: request.headers.task.clone() }
 }
 
-fn label_of(message: &Message) -> Label {
-    Label { id: message.headers.id.clone(), task: message.headers.task.clone() }
+fn label_of(message: &Message) -> TaskLabel {
+    TaskLabel { id: message.headers.id.clone(), task: message.headers.task.clone() }
 }
 
-fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Step {
+fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Admission {
     let code = match error.kind() {
         ErrorKind::NotAccepted | ErrorKind::UnknownSerializer => "content-type",
         _ => "undecodable",
@@ -173,6 +184,11 @@ fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Step {
     dead(label_of(message), receipt, code, format!("could not {error}"))
 }
 
-fn dead(label: Label, receipt: Receipt, code: &'static str, text: String) -> Step {
-    Step::End(Turned { label, receipt, how: Disposition::Dead(DeadReason { code, text }), record: None })
+fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) -> Admission {
+    Admission::Refuse(RefusedDelivery {
+        label,
+        receipt,
+        how: Disposition::Dead(DeadReason { code, text }),
+        record: None,
+    })
 }

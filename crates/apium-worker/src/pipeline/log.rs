@@ -8,8 +8,8 @@ use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::consumer::Disposition;
 use tracing::Level;
 
-use crate::pipeline::intake::Turned;
-use crate::pipeline::task_run::Work;
+use crate::pipeline::intake::RefusedDelivery;
+use crate::pipeline::task_run::TaskRun;
 use crate::pipeline::verdict::Ended;
 
 /// The span of a run: what a task logs carries its name and id, at every level.
@@ -22,21 +22,21 @@ fn id(request: &Request) -> &str {
 }
 
 /// A task was taken in.
-pub(crate) fn received(work: &Work) {
+pub(crate) fn received(task_run: &TaskRun) {
     if tracing::enabled!(Level::INFO) {
-        let (task, id) = (&*work.task.name, id(&work.request));
+        let (task, id) = (&*task_run.task.name, id(&task_run.request));
         tracing::info!(task, id, "task {task}[{id}] received");
     }
 }
 
 /// A work was given to another worker before it began here.
-pub(crate) fn lost(work: &Work) {
-    let (task, id) = (&*work.task.name, id(&work.request));
+pub(crate) fn lost(task_run: &TaskRun) {
+    let (task, id) = (&*task_run.task.name, id(&task_run.request));
     tracing::warn!(task, id, "task {task}[{id}] is left to another worker: its lease ran out before it began");
 }
 
 /// A delivery does not run.
-pub(crate) fn turned(turned: &Turned) {
+pub(crate) fn turned(turned: &RefusedDelivery) {
     let task = turned.label.task.as_deref().unwrap_or("?");
     let id = turned.label.id.as_ref().map_or("?", |id| id.as_str());
     match &turned.how {

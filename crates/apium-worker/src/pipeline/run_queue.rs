@@ -14,11 +14,11 @@ use apium_transport::clock::Clock;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::limits::delayed_runs::Waiting;
+use crate::limits::delayed_runs::DelayedRuns;
 use crate::limits::prefetch_window::Load;
-use crate::limits::rate_limit::{Bucket, Limited};
+use crate::limits::rate_limit::{Bucket, RateLimited};
 use crate::pipeline::log;
-use crate::pipeline::task_run::Work;
+use crate::pipeline::task_run::TaskRun;
 
 /// At most so many runs are noted ahead.
 const LONGEST_NOTE: usize = 64;
@@ -27,7 +27,7 @@ const LONGEST_NOTE: usize = 64;
 const SHORT: Duration = Duration::from_millis(20);
 
 /// What was taken in and not yet accepted by a slot.
-pub(crate) struct Ready {
+pub(crate) struct RunQueue {
     state: Mutex<State>,
     wake: Notify,
     /// Wakes who waits for the next due time.
@@ -45,10 +45,10 @@ pub(crate) struct Ready {
 
 #[derive(Default)]
 struct State {
-    fresh: VecDeque<Work>,
-    noted: VecDeque<Work>,
-    limited: Limited<Work>,
-    waiting: Waiting<Work>,
+    fresh: VecDeque<TaskRun>,
+    noted: VecDeque<TaskRun>,
+    limited: RateLimited<TaskRun>,
+    waiting: DelayedRuns<TaskRun>,
     noting: bool,
     /// Handed out since the last note.
     taken: usize,
@@ -70,14 +70,14 @@ struct State {
 }
 
 enum Next {
-    Run(Work),
+    Run(TaskRun),
     /// To be noted, then run.
-    Note(Vec<Work>),
+    MarkStarted(Vec<TaskRun>),
     Wait,
     Closed,
 }
 
-impl Ready {
+impl RunQueue {
     pub(crate) fn new(clock: Clock, max_crashes: u32, limits: bool) -> Self {
         let (wake, due, low) = (Notify::new(), Notify::new(), Notify::new());
         Self { state: Mutex::default(), wake, due, low, clock, notes: max_crashes > 0, ahead: max_crashes > 2, limits }
@@ -88,15 +88,15 @@ impl Ready {
     }
 
     /// Takes works in, in order. Gives them back when no more are accepted.
-    pub(crate) fn push(&self, works: Vec<Work>) -> Vec<Work> {
+    pub(crate) fn push(&self, task_runs: Vec<TaskRun>) -> Vec<TaskRun> {
         let mut state = self.lock();
         if state.closed {
-            return works;
+            return task_runs;
         }
-        let count = works.len();
+        let count = task_runs.len();
         let limited = state.limited.len();
-        for work in works {
-            self.sort_in(&mut state, work);
+        for task_run in task_runs {
+            self.place_run(&mut state, task_run);
         }
         let (idle, more_limited) = (state.idle, state.limited.len() > limited);
         drop(state);
@@ -107,39 +107,39 @@ impl Ready {
         Vec::new()
     }
 
-    fn sort_in(&self, state: &mut State, work: Work) {
+    fn place_run(&self, state: &mut State, task_run: TaskRun) {
         state.here += 1;
-        match work.task.effective.rate_limit.filter(|_| self.limits) {
-            Some(limit) => state.limited.push(&work.task.name.clone(), limit, work),
-            None => state.fresh.push_back(work),
+        match task_run.task.effective.rate_limit.filter(|_| self.limits) {
+            Some(limit) => state.limited.push(&task_run.task.name.clone(), limit, task_run),
+            None => state.fresh.push_back(task_run),
         }
     }
 
     /// Takes in a work that waits here for its eta.
-    pub(crate) fn push_eta(&self, due: Timestamp, work: Work) -> Option<Work> {
+    pub(crate) fn push_delayed(&self, due: Timestamp, task_run: TaskRun) -> Option<TaskRun> {
         let mut state = self.lock();
         if state.closed {
-            return Some(work);
+            return Some(task_run);
         }
-        state.waiting.push(due, work);
+        state.waiting.push(due, task_run);
         drop(state);
         self.due.notify_one();
         None
     }
 
     /// How many wait for an eta; each raises the prefetch by one, as Celery does.
-    pub(crate) fn etas(&self) -> usize {
+    pub(crate) fn delayed_len(&self) -> usize {
         self.lock().waiting.len()
     }
 
     /// What is here, without what waits for an eta; `ends` are on their way to the broker.
     pub(crate) fn load(&self, ends: usize) -> Load {
         let state = self.lock();
-        Load { here: state.here, held: state.here - state.early, ends }
+        Load { local: state.here, unacked: state.here - state.early, completing: ends }
     }
 
     /// Waits until at most `mark` works are here. One loop at a time waits. Cancel-safe.
-    pub(crate) async fn low(&self, mark: usize) {
+    pub(crate) async fn wait_below(&self, mark: usize) {
         loop {
             {
                 let mut state = self.lock();
@@ -181,15 +181,15 @@ impl Ready {
     }
 
     /// The next work for a slot, which says [`done`](Self::done) after it; `None` once nothing more is accepted.
-    pub(crate) async fn next(&self) -> Option<Work> {
+    pub(crate) async fn next(&self) -> Option<TaskRun> {
         loop {
             let next = match self.take() {
                 Next::Wait => self.wait().await,
                 next => next,
             };
             match next {
-                Next::Run(work) => return Some(work),
-                Next::Note(works) => self.note(works).await,
+                Next::Run(task_run) => return Some(task_run),
+                Next::MarkStarted(task_runs) => self.mark_started(task_runs).await,
                 Next::Closed => return None,
                 Next::Wait => {}
             }
@@ -220,7 +220,7 @@ impl Ready {
     }
 
     /// How many works were handed out in all, when none runs and none is due; `None` while there is something to do.
-    pub(crate) fn quiet(&self) -> Option<u64> {
+    pub(crate) fn handed_out_if_idle(&self) -> Option<u64> {
         let now = self.clock.now();
         let state = self.lock();
         let due = |next: Option<Timestamp>| next.is_some_and(|next| next <= now);
@@ -234,42 +234,42 @@ impl Ready {
         if state.closed {
             return Next::Closed;
         }
-        if let Some(work) = state.noted.pop_front() {
-            return state.hand_out(work);
+        if let Some(task_run) = state.noted.pop_front() {
+            return state.hand_out(task_run);
         }
         if state.limited.len() > 0
             && !state.noting
-            && let Some(work) = state.limited.pop(self.clock.now())
+            && let Some(task_run) = state.limited.pop(self.clock.now())
         {
             // The next one of its task waits from now on.
             self.due.notify_one();
-            return match self.notes && work.is_late() {
+            return match self.notes && task_run.acks_late() {
                 true => {
                     state.noting = true;
-                    Next::Note(vec![work])
+                    Next::MarkStarted(vec![task_run])
                 }
-                false => state.hand_out(work),
+                false => state.hand_out(task_run),
             };
         }
         let Some(first) = state.fresh.front() else { return Next::Wait };
-        if !self.notes || !first.is_late() {
+        if !self.notes || !first.acks_late() {
             return match state.fresh.pop_front() {
-                Some(work) => state.hand_out(work),
+                Some(task_run) => state.hand_out(task_run),
                 None => Next::Wait,
             };
         }
         if state.noting {
             return Next::Wait;
         }
-        Next::Note(state.batch_to_note(self.ahead))
+        Next::MarkStarted(state.batch_to_mark(self.ahead))
     }
 
     /// Notes at the broker that these runs begin, then lets the slots have them. What another worker has meanwhile is left to
     /// it: it would run twice (P2).
-    async fn note(&self, mut works: Vec<Work>) {
+    async fn mark_started(&self, mut task_runs: Vec<TaskRun>) {
         let mut lost: Vec<Receipt> = Vec::new();
-        for group in works.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
-            let receipts: Vec<Receipt> = group.iter().map(|work| work.receipt.clone()).collect();
+        for group in task_runs.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
+            let receipts: Vec<Receipt> = group.iter().map(|task_run| task_run.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
             if let Err(error) = first.source.acker.mark_started(&receipts).await {
                 // The others run: at worst a crash is not counted.
@@ -277,29 +277,29 @@ impl Ready {
                 lost.extend_from_slice(lost_receipts(&error));
             }
         }
-        let noted = works.len();
-        works.retain(|work| {
-            let mine = !lost.contains(&work.receipt);
+        let noted = task_runs.len();
+        task_runs.retain(|task_run| {
+            let mine = !lost.contains(&task_run.receipt);
             if !mine {
-                log::lost(work);
+                log::lost(task_run);
             }
             mine
         });
         let mut state = self.lock();
         state.noting = false;
-        self.leave(&mut state, noted - works.len());
-        let count = works.len().min(state.idle);
-        state.noted.extend(works);
+        self.leave(&mut state, noted - task_runs.len());
+        let count = task_runs.len().min(state.idle);
+        state.noted.extend(task_runs);
         drop(state);
         self.wake_slots(count);
     }
 
     /// Puts what is due where the slots find it. The part that waits for times calls it.
-    fn ripen(&self) {
+    fn promote_due(&self) {
         let now = self.clock.now();
         let mut state = self.lock();
-        while let Some(work) = state.waiting.pop(now) {
-            self.sort_in(&mut state, work);
+        while let Some(task_run) = state.waiting.pop(now) {
+            self.place_run(&mut state, task_run);
         }
         let idle = state.idle;
         drop(state);
@@ -312,12 +312,12 @@ impl Ready {
     }
 
     /// Takes over the rate limits' state of a worker before this one.
-    pub(crate) fn remember(&self, buckets: HashMap<Arc<str>, Bucket>) {
-        self.lock().limited.remember(buckets);
+    pub(crate) fn restore_buckets(&self, buckets: HashMap<Arc<str>, Bucket>) {
+        self.lock().limited.restore_buckets(buckets);
     }
 
     /// Waits for times, one after the other. Runs as a part; ends never.
-    pub(crate) async fn keep_time(&self) {
+    pub(crate) async fn run_timer(&self) {
         loop {
             let changed = self.due.notified();
             match self.next_due() {
@@ -325,11 +325,11 @@ impl Ready {
                 Some(due) => {
                     if due > self.clock.now() {
                         tokio::select! {
-                            () = self.clock.sleep_until(due) => self.ripen(),
+                            () = self.clock.sleep_until(due) => self.promote_due(),
                             () = changed => {}
                         }
                     } else {
-                        self.ripen();
+                        self.promote_due();
                         // What is due and still here waits for a slot, not for a time.
                         changed.await;
                     }
@@ -339,10 +339,10 @@ impl Ready {
     }
 
     /// Accepts and hands out nothing any more, and gives back everything that no slot has.
-    pub(crate) fn close(&self) -> Vec<Work> {
+    pub(crate) fn close(&self) -> Vec<TaskRun> {
         let mut state = self.lock();
         state.closed = true;
-        let mut left: Vec<Work> = state.noted.drain(..).collect();
+        let mut left: Vec<TaskRun> = state.noted.drain(..).collect();
         left.extend(state.fresh.drain(..));
         left.extend(state.limited.drain());
         left.extend(state.waiting.drain());
@@ -354,15 +354,15 @@ impl Ready {
 }
 
 impl State {
-    fn hand_out(&mut self, work: Work) -> Next {
+    fn hand_out(&mut self, task_run: TaskRun) -> Next {
         self.taken += 1;
         self.handed_out += 1;
         self.running += 1;
-        self.early += usize::from(!work.is_late());
-        Next::Run(work)
+        self.early += usize::from(!task_run.acks_late());
+        Next::Run(task_run)
     }
 
-    fn batch_to_note(&mut self, ahead: bool) -> Vec<Work> {
+    fn batch_to_mark(&mut self, ahead: bool) -> Vec<TaskRun> {
         self.noting = true;
         // The slot that asks, those that wait, and as many as the slots took while the last note was under way.
         let turns = self.idle + 1;
@@ -373,9 +373,9 @@ impl State {
         let wanted = if ahead { turns.max((self.taken * growth).min(LONGEST_NOTE)) } else { turns };
         self.taken = 0;
         self.last_note = Some(now);
-        let fits = |(place, work): &(usize, &Work)| {
-            let in_turn = *place < turns || !work.request.delivery_info.redelivered;
-            *place < wanted && work.is_late() && in_turn
+        let fits = |(place, task_run): &(usize, &TaskRun)| {
+            let in_turn = *place < turns || !task_run.request.delivery_info.redelivered;
+            *place < wanted && task_run.acks_late() && in_turn
         };
         let count = self.fresh.iter().enumerate().take_while(fits).count();
         self.fresh.drain(..count).collect()
@@ -396,7 +396,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::pipeline::task_run::Source;
+    use crate::pipeline::task_run::DeliverySource;
 
     static DEF: TaskDef = TaskDef {
         name: "t",
@@ -442,22 +442,22 @@ mod tests {
         let mut builder = RegistryBuilder::new();
         builder.def(&DEF);
         let registry = builder.build(&TaskDefaults::default(), |_| TaskOptions::NEW).unwrap();
-        let source = Arc::new(Source { acker: Arc::new(Odd), one_store: false });
-        let work = |number| Work {
+        let source = Arc::new(DeliverySource { acker: Arc::new(Odd), is_atomic: false });
+        let task_run = |number| TaskRun {
             request: Arc::new(Request::direct()),
             task: registry.get("t").unwrap().clone(),
             receipt: Receipt { tag: Tag::Number(number), fence: 1 },
             source: source.clone(),
             expires: None,
-            follow: None,
+            links: None,
         };
-        let ready = Ready::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true);
-        assert!(ready.push((1..=6).map(work).collect()).is_empty());
+        let ready = RunQueue::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true);
+        assert!(ready.push((1..=6).map(task_run).collect()).is_empty());
         for number in [2, 4, 6] {
             assert_eq!(ready.next().await.unwrap().receipt.tag, Tag::Number(number));
             ready.done(true);
         }
-        assert_eq!(ready.quiet(), Some(3), "nothing else is left");
-        assert_eq!(ready.load(0).here, 0, "what was lost is not here any more");
+        assert_eq!(ready.handed_out_if_idle(), Some(3), "nothing else is left");
+        assert_eq!(ready.load(0).local, 0, "what was lost is not here any more");
     }
 }

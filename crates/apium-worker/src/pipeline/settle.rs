@@ -4,10 +4,10 @@
 //! the same for both (law (b)).
 
 use apium_app::context::request::{Request, RetryRequest};
-use apium_app::context::result_document::Told;
+use apium_app::context::result_document::ResultUpdate;
 use apium_app::failure::Failure;
 use apium_app::retry::policy::{NextRun, RetryPlan, automatic_retry, plan};
-use apium_app::task::binding::is_misfit;
+use apium_app::task::binding::is_argument_mismatch;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
@@ -17,40 +17,42 @@ use apium_transport::broker::dead_set::DeadReason;
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use crate::outcome::Outcome;
+use crate::outcome::RunOutcome;
 use crate::pipeline::verdict::{Ended, Verdict};
 
 /// The run whose end is to be judged.
 #[derive(Clone, Copy)]
-pub(crate) struct Run<'a> {
+pub(crate) struct RunFacts<'a> {
     pub(crate) request: &'a Request,
     pub(crate) task: &'a RegisteredTask,
     pub(crate) now: Timestamp,
 }
 
 /// Decides what is stored, published and settled after `outcome`.
-pub(crate) fn settle(run: Run<'_>, outcome: Outcome, dice: &mut Rng) -> Verdict {
+pub(crate) fn settle(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> Verdict {
     let _stop = tracing::trace_span!(target: "apium::walk", "settle").entered();
     match outcome {
-        Outcome::Success(value) => run.success(value),
-        Outcome::Failure(failure) if is_misfit(&failure) => run.misfit(failure),
-        Outcome::Failure(failure) => match automatic_retry(run.task, &failure) {
+        RunOutcome::Success(value) => run.success(value),
+        RunOutcome::Failure(failure) if is_argument_mismatch(&failure) => run.misfit(failure),
+        RunOutcome::Failure(failure) => match automatic_retry(run.task, &failure) {
             Some(retry) => run.retry(&retry, dice),
             None => run.failure(failure),
         },
-        Outcome::Retry(retry) => run.retry(&retry, dice),
-        Outcome::Reject { reason, requeue } => run.reject(reason, requeue),
-        Outcome::Ignore => Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Ignored },
-        Outcome::Replace(with) => {
+        RunOutcome::Retry(retry) => run.retry(&retry, dice),
+        RunOutcome::Reject { reason, requeue } => run.reject(reason, requeue),
+        RunOutcome::Ignore => {
+            Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Ignored }
+        }
+        RunOutcome::Replace(with) => {
             Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Replaced(with) }
         }
-        Outcome::TimedOut(limit) => run.timed_out(Failure::time_limit(limit.as_secs_f64())),
-        Outcome::Expired => run.revoked("expired"),
-        Outcome::Cancelled => run.cancelled(),
+        RunOutcome::TimedOut(limit) => run.timed_out(Failure::time_limit(limit.as_secs_f64())),
+        RunOutcome::Expired => run.revoked("expired"),
+        RunOutcome::Cancelled => run.cancelled(),
     }
 }
 
-impl Run<'_> {
+impl RunFacts<'_> {
     /// Whether the result is to be stored: the call's wish, else the task's.
     fn stores(&self) -> bool {
         !self.request.headers.ignore_result.unwrap_or(self.task.effective.ignore_result)
@@ -62,7 +64,7 @@ impl Run<'_> {
     }
 
     fn success(self, value: Json) -> Verdict {
-        let stored = || Told { state: State::Success, result: value.clone(), traceback: None };
+        let stored = || ResultUpdate { state: State::Success, result: value.clone(), traceback: None };
         Verdict {
             store: self.stores().then(stored),
             again: None,
@@ -71,8 +73,8 @@ impl Run<'_> {
         }
     }
 
-    fn failed(&self, failure: &Failure) -> Option<Told> {
-        self.stores_errors().then(|| error(State::Failure, failure))
+    fn failed(&self, failure: &Failure) -> Option<ResultUpdate> {
+        self.stores_errors().then(|| failure_update(State::Failure, failure))
     }
 
     fn failure(self, failure: Failure) -> Verdict {
@@ -111,7 +113,7 @@ impl Run<'_> {
 
     fn retry(self, retry: &RetryRequest, dice: &mut Rng) -> Verdict {
         match plan(self.request, &self.task.name, &self.task.effective, retry, self.now, dice) {
-            RetryPlan::Again(next) => self.again(next.for_parameters(&self.task.parameters, self.request)),
+            RetryPlan::Retry(next) => self.again(next.for_parameters(&self.task.parameters, self.request)),
             RetryPlan::Exceeded(failure) => self.failure(failure),
         }
     }
@@ -119,8 +121,8 @@ impl Run<'_> {
     fn again(self, next: NextRun) -> Verdict {
         let cause = next.cause.clone();
         let stored = || match &cause {
-            Some(cause) => error(State::Retry, cause),
-            None => Told { state: State::Retry, result: Json::NULL, traceback: None },
+            Some(cause) => failure_update(State::Retry, cause),
+            None => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
         };
         Verdict {
             store: self.stores_errors().then(stored),
@@ -144,7 +146,7 @@ impl Run<'_> {
     fn revoked(self, reason: &'static str) -> Verdict {
         let failure = || Failure::from_exception(ExceptionInfo::task_revoked(reason));
         Verdict {
-            store: self.stores_errors().then(|| error(State::Revoked, &failure())),
+            store: self.stores_errors().then(|| failure_update(State::Revoked, &failure())),
             again: None,
             settle: Acknowledgement::Ack,
             ending: Ended::Revoked(reason),
@@ -166,12 +168,12 @@ impl Run<'_> {
 }
 
 /// A state with its error. One of FAILURE and RETRY always has a traceback, as in Celery.
-pub(crate) fn error(state: State, failure: &Failure) -> Told {
+pub(crate) fn failure_update(state: State, failure: &Failure) -> ResultUpdate {
     let traceback = match state {
         State::Failure | State::Retry => Some(failure.traceback_text().into_owned()),
         _ => failure.traceback().map(str::to_owned),
     };
-    Told { state, result: failure.exception().to_json(), traceback }
+    ResultUpdate { state, result: failure.exception().to_json(), traceback }
 }
 
 fn dead(code: &'static str, text: String) -> Acknowledgement {
@@ -203,9 +205,9 @@ mod tests {
     };
 
     type Set = fn(&mut TaskOptions);
-    type Row = (&'static str, Set, Outcome, (Option<&'static str>, bool, &'static str));
+    type Row = (&'static str, Set, RunOutcome, (Option<&'static str>, bool, &'static str));
 
-    fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: Outcome) -> Verdict {
+    fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: RunOutcome) -> Verdict {
         let mut builder = RegistryBuilder::new();
         builder.def(&DEF);
         let annotation = |_: &str| {
@@ -219,7 +221,7 @@ mod tests {
         request.headers.id = Some("id".into());
         request.headers.ignore_result = ignore;
         request.headers.retries = retries;
-        let run = Run { request: &request, task: registry.get("t").unwrap(), now: Timestamp::UNIX_EPOCH };
+        let run = RunFacts { request: &request, task: registry.get("t").unwrap(), now: Timestamp::UNIX_EPOCH };
         settle(run, outcome, &mut Rng::with_seed(1))
     }
 
@@ -234,18 +236,23 @@ mod tests {
         (verdict.store.as_ref().map(|told| told.state.as_str()), verdict.again.is_some(), delivery)
     }
 
-    fn failure() -> Outcome {
-        Outcome::Failure(Failure::message("no"))
+    fn failure() -> RunOutcome {
+        RunOutcome::Failure(Failure::message("no"))
     }
 
     #[test]
     fn every_end_by_the_options_of_the_task() {
         let plain: Set = |_| {};
-        let reject = |requeue| Outcome::Reject { reason: "r".into(), requeue };
-        let late = Outcome::TimedOut(Duration::from_secs(1));
+        let reject = |requeue| RunOutcome::Reject { reason: "r".into(), requeue };
+        let late = RunOutcome::TimedOut(Duration::from_secs(1));
         let table: Vec<Row> = vec![
-            ("success", plain, Outcome::Success(Json::NULL), (Some("SUCCESS"), false, "ack")),
-            ("success ignored", |o| o.ignore_result = Some(true), Outcome::Success(Json::NULL), (None, false, "ack")),
+            ("success", plain, RunOutcome::Success(Json::NULL), (Some("SUCCESS"), false, "ack")),
+            (
+                "success ignored",
+                |o| o.ignore_result = Some(true),
+                RunOutcome::Success(Json::NULL),
+                (None, false, "ack"),
+            ),
             ("failure", plain, failure(), (Some("FAILURE"), false, "ack")),
             ("failure ignored", |o| o.ignore_result = Some(true), failure(), (None, false, "ack")),
             (
@@ -276,27 +283,27 @@ mod tests {
                 failure(),
                 (Some("FAILURE"), false, "ack"),
             ),
-            ("retry", plain, Outcome::Retry(RetryRequest::default()), (Some("RETRY"), true, "ack")),
+            ("retry", plain, RunOutcome::Retry(RetryRequest::default()), (Some("RETRY"), true, "ack")),
             (
                 "retry ignored",
                 |o| o.ignore_result = Some(true),
-                Outcome::Retry(RetryRequest::default()),
+                RunOutcome::Retry(RetryRequest::default()),
                 (None, true, "ack"),
             ),
             ("reject away", plain, reject(false), (Some("FAILURE"), false, "dead")),
             ("reject back", plain, reject(true), (None, false, "requeue")),
-            ("ignore", plain, Outcome::Ignore, (None, false, "ack")),
+            ("ignore", plain, RunOutcome::Ignore, (None, false, "ack")),
             ("timed out", plain, late, (Some("FAILURE"), false, "ack")),
             (
                 "timed out, not acked, never retried",
                 |o| (o.acks_on_timeout, o.autoretry_for) = (Some(false), vec![ErrorMatcher::ANY].into()),
-                Outcome::TimedOut(Duration::from_secs(1)),
+                RunOutcome::TimedOut(Duration::from_secs(1)),
                 (Some("FAILURE"), false, "requeue"),
             ),
-            ("expired", plain, Outcome::Expired, (Some("REVOKED"), false, "ack")),
-            ("expired ignored", |o| o.ignore_result = Some(true), Outcome::Expired, (None, false, "ack")),
-            ("cancelled late", plain, Outcome::Cancelled, (None, false, "requeue")),
-            ("cancelled early", |o| o.acks_late = Some(false), Outcome::Cancelled, (Some("REVOKED"), false, "ack")),
+            ("expired", plain, RunOutcome::Expired, (Some("REVOKED"), false, "ack")),
+            ("expired ignored", |o| o.ignore_result = Some(true), RunOutcome::Expired, (None, false, "ack")),
+            ("cancelled late", plain, RunOutcome::Cancelled, (None, false, "requeue")),
+            ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),
         ];
         for (name, set, outcome, wanted) in table {
             assert_eq!(told(&judge(set, None, 0, outcome)), wanted, "{name}");
@@ -306,16 +313,16 @@ mod tests {
     #[test]
     fn the_call_s_wish_about_the_result_wins() {
         let ignoring: Set = |options| options.ignore_result = Some(true);
-        let keeps = judge(ignoring, Some(false), 0, Outcome::Success(Json::NULL));
+        let keeps = judge(ignoring, Some(false), 0, RunOutcome::Success(Json::NULL));
         assert_eq!(told(&keeps).0, Some("SUCCESS"));
-        let drops = judge(|_| {}, Some(true), 0, Outcome::Success(Json::NULL));
+        let drops = judge(|_| {}, Some(true), 0, RunOutcome::Success(Json::NULL));
         assert_eq!(told(&drops).0, None);
     }
 
     #[test]
     fn a_retry_past_its_limit_fails_with_its_cause() {
         let retry = RetryRequest::default;
-        let verdict = judge(|options| options.max_retries = Some(Some(2)), None, 2, Outcome::Retry(retry()));
+        let verdict = judge(|options| options.max_retries = Some(Some(2)), None, 2, RunOutcome::Retry(retry()));
         assert_eq!(told(&verdict), (Some("FAILURE"), false, "ack"));
         assert!(verdict.store.unwrap().result.as_str().contains("MaxRetriesExceededError"));
     }

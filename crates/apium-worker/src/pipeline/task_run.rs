@@ -12,37 +12,37 @@ use jiff::Timestamp;
 use crate::follow_up::links::Links;
 
 /// Where deliveries came from, and what settles them. A new one is made each time the broker is connected anew.
-pub(crate) struct Source {
+pub(crate) struct DeliverySource {
     pub(crate) acker: Arc<dyn Acker>,
     /// Whether results of the app's own backend are stored in the same step as their delivery is settled.
-    pub(crate) one_store: bool,
+    pub(crate) is_atomic: bool,
 }
 
 /// A task that is about to run.
-pub(crate) struct Work {
+pub(crate) struct TaskRun {
     pub(crate) request: Arc<Request>,
     pub(crate) task: Arc<RegisteredTask>,
     pub(crate) receipt: Receipt,
-    pub(crate) source: Arc<Source>,
+    pub(crate) source: Arc<DeliverySource>,
     /// Past this instant it does not begin any more.
     pub(crate) expires: Option<Timestamp>,
     /// What follows it, where something does.
-    pub(crate) follow: Option<Arc<Links>>,
+    pub(crate) links: Option<Arc<Links>>,
 }
 
-impl Work {
+impl TaskRun {
     /// Acked after the run rather than before.
-    pub(crate) fn is_late(&self) -> bool {
+    pub(crate) fn acks_late(&self) -> bool {
         self.task.effective.acks_late
     }
 
     /// Tells this run's writes from those of other runs of the same task.
-    pub(crate) fn mark(&self) -> RunVersion {
-        RunVersion { retries: self.request.retries(), delivery: delivery_mark(&self.receipt) }
+    pub(crate) fn version(&self) -> RunVersion {
+        RunVersion { retries: self.request.retries(), delivery: delivery_version(&self.receipt) }
     }
 }
 
-impl fmt::Debug for Work {
+impl fmt::Debug for TaskRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.request.id().map_or("?", |id| id.as_str());
         write!(f, "Work({}[{id}] {})", self.task.name, self.receipt)
@@ -50,7 +50,7 @@ impl fmt::Debug for Work {
 }
 
 /// One number for a delivery: its tag mixed with its fence.
-pub(crate) fn delivery_mark(receipt: &Receipt) -> u64 {
+pub(crate) fn delivery_version(receipt: &Receipt) -> u64 {
     let tag = match &receipt.tag {
         Tag::Number(number) => *number,
         // FNV-1a: equal on every machine and in every version, unlike the standard hasher.

@@ -1,7 +1,7 @@
 //! What is to be done about the end of a run: decided in [`settle`](crate::pipeline::settle), done by the
 //! [`completer`](crate::pipeline::completer).
 
-use apium_app::context::result_document::Told;
+use apium_app::context::result_document::ResultUpdate;
 use apium_app::failure::Failure;
 use apium_app::retry::policy::NextRun;
 use apium_protocol::json::text::Json;
@@ -12,7 +12,7 @@ use apium_transport::broker::consumer::Acknowledgement;
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// The state to store, if any.
-    pub(crate) store: Option<Told>,
+    pub(crate) store: Option<ResultUpdate>,
     /// The next run to publish, for a retry.
     pub(crate) again: Option<NextRun>,
     /// What becomes of the delivery, when it was not acked before the run.

@@ -33,14 +33,14 @@ pub(crate) struct Watchdog {
 
 struct Shared {
     epoch: Instant,
-    pulses: Vec<Arc<Pulse>>,
+    pulses: Vec<Arc<PollRecord>>,
     asleep: AtomicBool,
     stopped: AtomicBool,
     blocked: AtomicU64,
 }
 
 /// What one slot is doing.
-pub(crate) struct Pulse {
+pub(crate) struct PollRecord {
     /// When the present poll began, in milliseconds since the epoch plus one; zero outside a poll.
     since: AtomicU64,
     /// The beginning of the last poll that was told about.
@@ -50,19 +50,19 @@ pub(crate) struct Pulse {
 
 /// A slot's way to tell the watchdog what it does.
 #[derive(Clone)]
-pub(crate) struct Beat {
-    pulse: Arc<Pulse>,
+pub(crate) struct PollTimer {
+    record: Arc<PollRecord>,
     shared: Arc<Shared>,
     thread: std::thread::Thread,
 }
 
 impl Watchdog {
     /// Starts the watch over `slots` slots; gives one beat for each. `None` when no thread can be had: then nobody watches.
-    pub(crate) fn start(slots: usize) -> Option<(Self, Vec<Beat>)> {
-        let pulse = || Pulse { since: AtomicU64::new(0), told: AtomicU64::new(0), who: Mutex::default() };
+    pub(crate) fn start(slots: usize) -> Option<(Self, Vec<PollTimer>)> {
+        let record = || PollRecord { since: AtomicU64::new(0), told: AtomicU64::new(0), who: Mutex::default() };
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
-            pulses: (0..slots).map(|_| Arc::new(pulse())).collect(),
+            pulses: (0..slots).map(|_| Arc::new(record())).collect(),
             asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             blocked: AtomicU64::new(0),
@@ -70,10 +70,13 @@ impl Watchdog {
         let watched = shared.clone();
         let spawned = std::thread::Builder::new().name("apium-watchdog".to_owned()).spawn(move || watched.watch());
         let thread = spawned.map_err(|error| tracing::warn!(%error, "could not start the watchdog")).ok()?;
-        let beat =
-            |pulse: &Arc<Pulse>| Beat { pulse: pulse.clone(), shared: shared.clone(), thread: thread.thread().clone() };
-        let beats = shared.pulses.iter().map(beat).collect();
-        Some((Self { shared, thread: Some(thread) }, beats))
+        let timer = |record: &Arc<PollRecord>| PollTimer {
+            record: record.clone(),
+            shared: shared.clone(),
+            thread: thread.thread().clone(),
+        };
+        let timers = shared.pulses.iter().map(timer).collect();
+        Some((Self { shared, thread: Some(thread) }, timers))
     }
 
     /// How many blocking polls were told about.
@@ -124,7 +127,7 @@ impl Shared {
     }
 
     fn is_polling(&self) -> bool {
-        self.pulses.iter().any(|pulse| pulse.since.load(Ordering::SeqCst) != 0)
+        self.pulses.iter().any(|record| record.since.load(Ordering::SeqCst) != 0)
     }
 
     /// Tells about new blocking polls; whether any poll is under way.
@@ -132,19 +135,19 @@ impl Shared {
         let now = self.now();
         let longest = u64::try_from(LONGEST_POLL.as_millis()).unwrap_or(u64::MAX);
         let mut polling = false;
-        for pulse in &self.pulses {
-            let since = pulse.since.load(Ordering::SeqCst);
+        for record in &self.pulses {
+            let since = record.since.load(Ordering::SeqCst);
             polling |= since != 0;
             let blocks = since != 0 && now.saturating_sub(since) >= longest;
-            if blocks && pulse.told.swap(since, Ordering::Relaxed) != since {
-                self.tell(pulse, now - since);
+            if blocks && record.told.swap(since, Ordering::Relaxed) != since {
+                self.tell(record, now - since);
             }
         }
         polling
     }
 
-    fn tell(&self, pulse: &Pulse, millis: u64) {
-        let who = pulse.who.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    fn tell(&self, record: &PollRecord, millis: u64) {
+        let who = record.who.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(Blocked { task, id }) = who else { return };
         self.blocked.fetch_add(1, Ordering::Relaxed);
         let id = id.as_ref().map_or("?", TaskId::as_str);
@@ -158,44 +161,44 @@ impl Shared {
     }
 }
 
-impl Beat {
+impl PollTimer {
     /// The slot works on this task now.
     pub(crate) fn works_on(&self, task: &Arc<str>, id: Option<&TaskId>) {
         let who = Blocked { task: task.clone(), id: id.cloned() };
-        *self.pulse.who.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);
+        *self.record.who.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);
     }
 
     fn enter(&self) {
-        self.pulse.since.store(self.shared.now(), Ordering::SeqCst);
+        self.record.since.store(self.shared.now(), Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
     }
 
     fn leave(&self) {
-        self.pulse.since.store(0, Ordering::SeqCst);
+        self.record.since.store(0, Ordering::SeqCst);
     }
 }
 
 /// A task's future whose polls are watched.
-pub(crate) struct Watched<'a, F> {
-    pub(crate) beat: Option<&'a Beat>,
+pub(crate) struct TimedPoll<'a, F> {
+    pub(crate) timer: Option<&'a PollTimer>,
     pub(crate) future: F,
 }
 
-impl<F: Future + Unpin> Future for Watched<'_, F> {
+impl<F: Future + Unpin> Future for TimedPoll<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        struct Left<'a>(&'a Beat);
+        struct Left<'a>(&'a PollTimer);
         impl Drop for Left<'_> {
             fn drop(&mut self) {
                 self.0.leave();
             }
         }
-        let _left = self.beat.map(|beat| {
-            beat.enter();
-            Left(beat)
+        let _left = self.timer.map(|timer| {
+            timer.enter();
+            Left(timer)
         });
         Pin::new(&mut self.future).poll(context)
     }
@@ -207,8 +210,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_poll_that_does_not_end_is_told_once() {
-        let (watchdog, beats) = Watchdog::start(2).unwrap();
-        beats[1].works_on(&"proj.slow".into(), Some(&"id-1".into()));
+        let (watchdog, timers) = Watchdog::start(2).unwrap();
+        timers[1].works_on(&"proj.slow".into(), Some(&"id-1".into()));
         let shared = watchdog.shared.clone();
         let future = std::future::poll_fn(|_| {
             // Blocks its thread, as a task should not, until the watchdog has told it.
@@ -218,7 +221,7 @@ mod tests {
             Poll::Ready(())
         });
         let began = Instant::now();
-        Watched { beat: Some(&beats[1]), future }.await;
+        TimedPoll { timer: Some(&timers[1]), future }.await;
         assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(watchdog.blocked(), 1);
         watchdog.stop();
@@ -226,16 +229,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_quiet_watchdog_sleeps_until_a_poll_begins() {
-        let (watchdog, beats) = Watchdog::start(1).unwrap();
+        let (watchdog, timers) = Watchdog::start(1).unwrap();
         while !watchdog.shared.asleep.load(Ordering::SeqCst) {
             tokio::task::yield_now().await;
         }
-        beats[0].works_on(&"t".into(), None);
-        beats[0].enter();
+        timers[0].works_on(&"t".into(), None);
+        timers[0].enter();
         while watchdog.blocked() == 0 {
             tokio::task::yield_now().await;
         }
-        beats[0].leave();
+        timers[0].leave();
         watchdog.stop();
     }
 }

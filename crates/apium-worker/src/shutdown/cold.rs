@@ -4,16 +4,16 @@ use tokio::sync::watch;
 
 /// Says that runs are to be given up.
 #[derive(Debug)]
-pub(crate) struct ColdSwitch(watch::Sender<bool>);
+pub(crate) struct ColdStopSwitch(watch::Sender<bool>);
 
 /// Sees the signal. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Cold(watch::Receiver<bool>);
+pub(crate) struct ColdStop(watch::Receiver<bool>);
 
-impl ColdSwitch {
-    pub(crate) fn new() -> (Self, Cold) {
+impl ColdStopSwitch {
+    pub(crate) fn new() -> (Self, ColdStop) {
         let (sender, receiver) = watch::channel(false);
-        (Self(sender), Cold(receiver))
+        (Self(sender), ColdStop(receiver))
     }
 
     pub(crate) fn set(&self) {
@@ -21,7 +21,7 @@ impl ColdSwitch {
     }
 }
 
-impl Cold {
+impl ColdStop {
     /// A signal that never comes: for runs outside a worker.
     pub(crate) fn never() -> Self {
         Self(watch::channel(false).1)

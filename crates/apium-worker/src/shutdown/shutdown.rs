@@ -110,14 +110,14 @@ impl fmt::Display for StopReport {
 
 /// A stop that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct StopRequest {
     pub(crate) kind: StopKind,
     pub(crate) cause: StopCause,
 }
 
 /// Asks for a stop. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct StopSwitch(watch::Sender<Option<Asked>>);
+pub(crate) struct StopSwitch(watch::Sender<Option<StopRequest>>);
 
 impl StopSwitch {
     pub(crate) fn new() -> Self {
@@ -125,7 +125,7 @@ impl StopSwitch {
     }
 
     /// Asks for a stop; one that is not harder than the present changes nothing.
-    pub(crate) fn ask(&self, kind: StopKind) {
+    pub(crate) fn request(&self, kind: StopKind) {
         self.update(StopCause::Program, |_| kind);
     }
 
@@ -144,7 +144,7 @@ impl StopSwitch {
                     true
                 }
                 None => {
-                    *asked = Some(Asked { kind, cause });
+                    *asked = Some(StopRequest { kind, cause });
                     true
                 }
             }
@@ -152,7 +152,7 @@ impl StopSwitch {
     }
 
     /// Waits until a stop of at least `kind` was asked for. Cancel-safe.
-    pub(crate) async fn asked(&self, kind: StopKind) -> Asked {
+    pub(crate) async fn requested(&self, kind: StopKind) -> StopRequest {
         let mut seen = self.0.subscribe();
         let found = seen.wait_for(|asked| asked.is_some_and(|asked| asked.kind >= kind)).await.map(|asked| *asked);
         match found {
@@ -267,8 +267,8 @@ mod tests {
     #[test]
     fn a_stop_never_gets_softer() {
         let switch = StopSwitch::new();
-        switch.ask(StopKind::Cold);
-        switch.ask(StopKind::Warm);
+        switch.request(StopKind::Cold);
+        switch.request(StopKind::Warm);
         assert_eq!(switch.0.borrow().unwrap().kind, StopKind::Cold);
     }
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::builder::parts;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{Options, launch};
+use crate::launch::{WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::shutdown::StopKind;
@@ -118,7 +118,7 @@ impl TestApp {
 
     async fn drain_queues(&self, queues: Vec<String>) -> Result<u64> {
         let buckets = std::mem::take(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner).buckets);
-        let options = Options {
+        let options = WorkerOptions {
             node: "test@localhost".into(),
             queues,
             pool: PoolKind::Async,
@@ -134,7 +134,7 @@ impl TestApp {
         let worker = WorkerHandle::new(node, launch(parts(&self.app), options).await?);
         let quiet = self.until_quiet(&worker, &queues).await;
         let process = worker.process();
-        let memory = Memory { buckets: process.ready.buckets(), next_due: process.ready.next_due() };
+        let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         let kind = if quiet.is_ok() { StopKind::Warm } else { StopKind::Cold };
         let report = worker.stop(kind).await;
@@ -147,15 +147,16 @@ impl TestApp {
         let began = Instant::now();
         let mut looks = 0_u32;
         loop {
-            let before = process.ready.quiet().filter(|_| process.completer.open() == 0);
+            let before = process.run_queue.handed_out_if_idle().filter(|_| process.completer.pending() == 0);
             if before.is_some() {
                 let stats = self.stats().await?;
-                let waiting = process.ready.not_due(self.now()) as u64;
+                let waiting = process.run_queue.not_due(self.now()) as u64;
                 // What was sent to a queue that is new meanwhile is the next round's.
                 let stats: Vec<_> = stats.iter().filter(|queue| queues.contains(&queue.queue)).collect();
                 let ready: u64 = stats.iter().map(|queue| queue.ready).sum();
                 let unacked: u64 = stats.iter().map(|queue| queue.unacked).sum();
-                let still = process.ready.quiet().filter(|_| process.completer.open() == 0) == before;
+                let still =
+                    process.run_queue.handed_out_if_idle().filter(|_| process.completer.pending() == 0) == before;
                 if still && ready == 0 && unacked <= waiting {
                     return Ok(());
                 }

@@ -13,7 +13,7 @@ use apium_transport::driver::SharedDriver;
 use apium_transport::memory::MemoryDriver;
 use jiff::Timestamp;
 
-use crate::eager::Local;
+use crate::eager::EagerWorker;
 use crate::testing::app::TestApp;
 use crate::testing::recorder::Recorder;
 use crate::testing::recording_driver::RecordingDriver;
@@ -118,7 +118,7 @@ impl TestBuilder {
             .broker(self.broker.unwrap_or_else(|| own.clone()))
             .backend(self.backend.unwrap_or(own))
             .clock(self.clock.clone())
-            .local_runner(Arc::new(Local));
+            .eager_runner(Arc::new(EagerWorker));
         let app = self.more.into_iter().fold(builder, |builder, more| more(builder)).build().await?;
         Ok(TestApp::new(app, self.clock, recorder, self.concurrency))
     }

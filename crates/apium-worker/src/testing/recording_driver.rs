@@ -164,9 +164,9 @@ impl AtomicSettle for RecordingAcker {
     fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         for part in &mut batch {
             self.recorder.note(&part.publish);
-            if let Some(sequel) = &mut part.follow_ups {
-                self.recorder.note(&sequel.publish);
-                for end in &mut sequel.parts {
+            if let Some(follow_ups) = &mut part.follow_ups {
+                self.recorder.note(&follow_ups.publish);
+                for end in &mut follow_ups.parts {
                     end.continuation =
                         Arc::new(RecordingRest { inner: end.continuation.clone(), recorder: self.recorder.clone() });
                 }
@@ -187,9 +187,9 @@ struct RecordingRest {
 }
 
 impl RecordingRest {
-    fn noted(&self, sequel: FollowUps) -> FollowUps {
-        self.recorder.note(&sequel.publish);
-        sequel
+    fn noted(&self, follow_ups: FollowUps) -> FollowUps {
+        self.recorder.note(&follow_ups.publish);
+        follow_ups
     }
 }
 

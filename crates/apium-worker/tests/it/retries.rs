@@ -5,7 +5,7 @@ use std::time::Duration;
 use apium_app::app::app::App;
 use apium_app::failure::Failure;
 use apium_app::options::task_options::{Backoff, ErrorMatcher};
-use apium_app::task_error::{Ending, TaskError};
+use apium_app::task_error::{TaskError, TaskErrorKind};
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::{AppTest as _, TestBuilder};
 
@@ -13,7 +13,7 @@ use crate::rig::{Notes, exception, json, send, state, stored};
 use crate::task;
 
 fn key_error() -> TaskError {
-    TaskError::new(Ending::Failure(Failure::of_class("builtins.KeyError", "k")))
+    TaskError::new(TaskErrorKind::Failure(Failure::of_class("builtins.KeyError", "k")))
 }
 
 fn builder(notes: &Notes) -> TestBuilder {

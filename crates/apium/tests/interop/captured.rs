@@ -49,7 +49,7 @@ fn runs(found: &Invocation) -> bool {
     // The values are compared with serde_json, which has no NaN.
     let plain = !found.body.args.iter().any(|arg| arg.as_str().contains("NaN"));
     let now = found.headers.eta.is_none();
-    known && plain && now && !found.body.embed.has_follow_ups() && found.headers.ignore_result != Some(true)
+    known && plain && now && !found.body.embed.has_links() && found.headers.ignore_result != Some(true)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -267,7 +267,7 @@ on_every_driver! {
         check(&app, "flow_replace", task("replace_me", json!([1, 1]), 120)).await;
         let mut chain = Node::chain([task("add", json!([1, 1]), 160), task("mul", json!([2]), 161)]);
         let stamps = [("who".to_owned(), Json::from_text("\"me\"").unwrap())].into();
-        chain.stamp(&mut apium_app::canvas::stamp::Same, &stamps, false).unwrap();
+        chain.stamp(&mut apium_app::canvas::stamp::FixedStamps, &stamps, false).unwrap();
         check(&app, "flow_stamped_chain", chain).await;
         check(&app, "flow_spawn", task("spawn", json!([2]), 119)).await;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium::protocol::json::text::Json;
 use apium_app::canvas::node::Node;
-use apium_app::canvas::stamp::{Same, Stamps};
+use apium_app::canvas::stamp::{FixedStamps, Stamps};
 
 use crate::canvas::tasks::{add, call, ends, link, noted, ran, sent, sum};
 use crate::ground::{Notes, notes};
@@ -21,7 +21,7 @@ async fn stamped(ctx: &Ctx, State(notes): State<Notes>, x: Json) -> TaskResult<J
 
 fn tenant(node: &mut Node) {
     let stamps: Stamps = [("tenant".to_owned(), Json::from_text("7").unwrap())].into();
-    node.stamp(&mut Same, &stamps, false).unwrap();
+    node.stamp(&mut FixedStamps, &stamps, false).unwrap();
 }
 
 on_every_driver! {
