@@ -1,6 +1,6 @@
 //! Reads the paths that a source mentions: `use crate::{a, b::C}`, and `crate::a::f()` in the middle of code.
 
-use crate::tidy::rust::{closing, is_name, line_of, places};
+use crate::tidy::source::scan::{closing, is_name, line_of, places};
 
 /// A path as written, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
