@@ -31,8 +31,10 @@ pub(crate) struct Layers {
     pub(crate) walk: Walk,
     /// The words that names must not have.
     pub(crate) words: Words,
-    /// The names that more than one crate may have, each with its reason.
-    pub(crate) same: Reasons,
+    /// The types that more than one crate may have, each with its reason.
+    pub(crate) same_in_crates: Reasons,
+    /// The types that a crate may have more than once, as `crate: Type`, each with its reason.
+    pub(crate) same_in_crate: Reasons,
     /// Words for what is not in the repository, each with what to write.
     pub(crate) outside: Reasons,
 }
@@ -80,7 +82,7 @@ pub(crate) struct Words {
     pub(crate) alone: Reasons,
     /// The words of one crate, which no other may use.
     pub(crate) only: BTreeMap<String, OneCrate>,
-    /// Names and paths that have such a word all the same, each with its reason.
+    /// What has such a word all the same, as a path or as `path: name`, each with its reason.
     pub(crate) allowed: Reasons,
 }
 
@@ -155,7 +157,8 @@ impl Layers {
             lines: required(&table, "walk", "lines")?,
         };
         layers.words = words(&table)?;
-        layers.same = reasons(entries(&table, "same"))?;
+        layers.same_in_crates = reasons(sub(&table, "same", "in_crates"))?;
+        layers.same_in_crate = reasons(sub(&table, "same", "in_crate"))?;
         layers.outside = reasons(entries(&table, "outside"))?;
         Ok(layers)
     }
@@ -239,7 +242,7 @@ mod tests {
              [size.over]\n\"x.rs\" = 12\n[folders.small]\n\"a/src\" = \"tiny\"\n[drivers.exempt]\na = \"kit\"\n\
              [rooms.a]\norder = [\"low\", \"high\"]\nup = [\"low/f -> high\"]\n\
              [words.never]\nvague = \"clear\"\n[words.alone]\nthing = \"name\"\n[words.allowed]\nThing = \"wire\"\n\
-             [words.only]\ntick = { crate = \"a\", instead = \"pulse\" }\n[same]\nState = \"one idea\"\n\
+             [words.only]\ntick = { crate = \"a\", instead = \"pulse\" }\n[same.in_crates]\nState = \"one idea\"\n[same.in_crate]\n\"a: State\" = \"two\"\n\
              [outside]\nPLAN = \"say it\"\n",
         );
         assert_eq!(layers.floors["a"], 0);
@@ -249,13 +252,13 @@ mod tests {
         assert_eq!(layers.absent["a"].crates, ["tokio"]);
         assert_eq!((layers.limit, layers.over["x.rs"], layers.width), (3, 12, 20));
         assert_eq!((layers.folders.least, layers.folders.most, &*layers.folders.small["a/src"]), (2, 3, "tiny"));
-        assert_eq!(layers.not_drivers["a"], "kit");
+        assert_eq!((&*layers.not_drivers["a"], &*layers.same_in_crate["a: State"]), ("kit", "two"));
         assert_eq!((layers.rooms["a"].order.len(), &*layers.rooms["a"].up[0]), (2, "low/f -> high"));
         assert_eq!((&*layers.walk.files[0], layers.walk.most, layers.walk.lines), ("x.rs", 2, 4));
         assert_eq!((&*layers.words.never["vague"], &*layers.words.alone["thing"]), ("clear", "name"));
         assert_eq!((&*layers.words.only["tick"].owner, &*layers.words.only["tick"].instead), ("a", "pulse"));
         assert_eq!(
-            (&*layers.words.allowed["Thing"], &*layers.same["State"], &*layers.outside["PLAN"]),
+            (&*layers.words.allowed["Thing"], &*layers.same_in_crates["State"], &*layers.outside["PLAN"]),
             ("wire", "one idea", "say it")
         );
     }
@@ -265,7 +268,7 @@ mod tests {
         assert!(Layers::parse("[size]\nlimit = 1\n").unwrap_err().contains("width.limit"));
         assert!(Layers::parse(LIMITS).is_ok());
         assert!(Layers::parse(&format!("{LIMITS}[floors]\na = \"x\"\n")).is_err());
-        assert!(Layers::parse(&format!("{LIMITS}[same]\nState = \" \"\n")).unwrap_err().contains("State"));
+        assert!(Layers::parse(&format!("{LIMITS}[same.in_crates]\nState = \" \"\n")).unwrap_err().contains("State"));
         assert!(Layers::parse(&format!("{LIMITS}[words.only]\ntick = {{ crate = \"a\" }}\n")).is_err());
     }
 }

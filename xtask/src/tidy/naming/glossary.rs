@@ -9,34 +9,37 @@ use crate::tidy::source::declarations::{Kind, declarations};
 use crate::tidy::source::rust::Source;
 
 /// Checks the names of files and folders, and what the sources declare: modules, types, traits, variants, and the
-/// functions and fields that other files see.
+/// functions and fields that other files see. Words that may only be a part of a name are looked for in the code of the
+/// house: tests and the crates beside the house may use them.
 pub(crate) fn check(layers: &Layers, sources: &[Source]) -> Vec<Finding> {
+    let rules = &layers.words;
     let mut findings = Vec::new();
     let mut used = BTreeSet::new();
+    let mut permitted = |key: String| {
+        let permitted = rules.allowed.contains_key(&key);
+        used.extend(permitted.then_some(key));
+        permitted
+    };
     for (path, name) in names_of_files(sources) {
-        if layers.words.allowed.contains_key(&path) {
-            used.insert(path);
-        } else if let Some(advice) = breach(&layers.words, &path, &name) {
+        if let Some(advice) = breach(rules, &path, &name)
+            && !permitted(path.clone())
+        {
             findings.push(Finding::of(&path, format!("the name {name:?} {advice}")));
         }
     }
     for source in sources {
         for declared in declarations(source.code()) {
-            if matches!(declared.kind, Kind::Function | Kind::Field) && !declared.shared {
-                continue;
+            let is_private = matches!(declared.kind, Kind::Function | Kind::Field) && !declared.shared;
+            let Some(advice) = breach(rules, source.path(), &declared.name).filter(|_| !is_private) else { continue };
+            if !permitted(format!("{}: {}", source.path(), declared.name)) {
+                let text = format!("the {} {:?} {advice}", declared.kind.shown(), declared.name);
+                findings.push(Finding::at(source.path(), declared.line, text));
             }
-            let Some(advice) = breach(&layers.words, source.path(), &declared.name) else { continue };
-            if layers.words.allowed.contains_key(&declared.name) {
-                used.insert(declared.name);
-                continue;
-            }
-            let text = format!("the {} {:?} {advice}", declared.kind.shown(), declared.name);
-            findings.push(Finding::at(source.path(), declared.line, text));
         }
     }
-    let gone = layers.words.allowed.keys().filter(|name| !used.contains(*name));
+    let gone = rules.allowed.keys().filter(|name| !used.contains(*name));
     findings.extend(gone.map(|name| {
-        Finding::of("layers.toml", format!("[words.allowed] names {name}, which needs no permission: take it off"))
+        Finding::of("layers.toml", format!("[words.allowed] names {name:?}, which needs no permission: take it off"))
     }));
     findings
 }
@@ -63,8 +66,9 @@ fn breach(rules: &Words, path: &str, name: &str) -> Option<String> {
             return Some(format!("has the word {word:?}: say {instead}"));
         }
     }
+    let of_the_house = path.starts_with("crates/") && path.contains("/src/");
     for (word, instead) in &rules.alone {
-        if split == words(word) {
+        if of_the_house && split == words(word) {
             return Some(format!("says too little: say {instead}"));
         }
     }
@@ -85,7 +89,7 @@ mod tests {
         let layers = Layers::of_test(
             "[words.never]\nseat = \"consumer state\"\n[words.alone]\nrest = \"pause\"\n\
              [words.only]\nbeat = { crate = \"apium-beat\", instead = \"heartbeat\" }\n\
-             [words.allowed]\nSeatOfPython = \"its name\"\n",
+             [words.allowed]\n\"crates/y/src/b.rs: SeatOfPython\" = \"its name\"\n",
         );
         let allowed = File { path: "crates/y/src/b.rs".to_owned(), text: "struct SeatOfPython;".to_owned() };
         let file = File { path: path.to_owned(), text: code.to_owned() };
@@ -118,6 +122,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_is_no_whole_name_is_free_beside_the_house_and_in_tests() {
+        assert_eq!(findings("crates/x/src/a.rs", "struct Rest;").len(), 1);
+        assert!(findings("harness/src/rest.rs", "struct Rest;").is_empty());
+        assert!(findings("crates/x/tests/it/rest.rs", "struct Rest;").is_empty());
+        assert_eq!(findings("harness/src/a.rs", "struct Seat;").len(), 1);
+    }
+
+    #[test]
+    fn a_permission_is_for_one_name_in_one_file() {
+        assert_eq!(findings("crates/x/src/a.rs", "struct SeatOfPython;").len(), 1);
+    }
+
+    #[test]
     fn a_word_of_one_crate_is_free_there() {
         assert_eq!(findings("crates/x/src/a.rs", "struct Beat;").len(), 1);
         assert!(findings("crates/apium-beat/src/a.rs", "struct Beat;").is_empty());
@@ -126,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_permission_that_nobody_needs_is_found() {
-        let layers = Layers::of_test("[words.allowed]\nSeat = \"wire\"\n");
+        let layers = Layers::of_test("[words.allowed]\n\"a.rs: Seat\" = \"wire\"\n");
         assert_eq!(check(&layers, &[]).len(), 1);
     }
 }

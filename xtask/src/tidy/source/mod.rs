@@ -1,4 +1,5 @@
-//! Reads a Rust source without a compiler: its code, comments and texts apart, the paths it mentions, the names it declares.
+//! Reads a Rust source without a compiler: its code, comments and texts apart, the paths that it mentions, and the
+//! names that it declares.
 
 pub(crate) mod declarations;
 pub(crate) mod mask;

@@ -27,7 +27,7 @@ pub(crate) fn check(layers: &Layers, sources: &[Source]) -> Vec<Finding> {
         let text = format!("has {lines} lines up to the tests; {} are the most: what is no step moves out", walk.lines);
         findings.push(at_fault(text));
     }
-    let stops = sources.iter().filter(|source| source.path().starts_with("crates/") && has_stop(source));
+    let stops = sources.iter().filter(|source| source.path().contains("/src/") && has_stop(source));
     for source in stops.filter(|source| !walk.files.iter().any(|path| path == source.path())) {
         findings.push(Finding::of(source.path(), "has a stop of the walk and is not among the files of [walk]"));
     }
@@ -81,6 +81,8 @@ mod tests {
         let innocent = "// target: \"apium::walk\"\nfn f() { g(\"apium::walk\") }\n";
         let test = "#[cfg(test)]\nmod tests { fn f() { span!(target: \"apium::walk\") } }\n";
         assert!(findings(&[], &[("a.rs", innocent), ("b.rs", test)]).is_empty());
+        let example = File { path: "crates/x/examples/walk.rs".to_owned(), text: STOP.to_owned() };
+        assert!(check(&Layers::of_test(""), &[Source::new(&example)]).is_empty(), "the reader's own function");
     }
 
     #[test]

@@ -44,8 +44,8 @@ fn is_generated(file: &File) -> bool {
     file.path.starts_with("docs/") && file.text.lines().take(10).any(|line| line.contains("ade by `cargo xtask "))
 }
 
-/// Whether `line`, which ends with `text`, can be broken at `width`: where its first word fills it, it cannot, and neither
-/// can a link's definition.
+/// Whether `line`, which ends with `text`, can be broken at `width`. It cannot where its first word fills it, and
+/// neither can the definition of a link.
 fn can_be_broken(line: &str, text: &str, width: usize) -> bool {
     let opens = |word: &&str| matches!(*word, "-" | "*") || (word.starts_with('[') && word.ends_with("]:"));
     let indent = line.chars().count() - text.chars().count();
