@@ -4,7 +4,8 @@
 //! a driver's name in it runs on that driver.
 
 use crate::docs::guide::Row;
-use crate::tidy::rust::{Source, closing, is_name, line_of};
+use crate::tidy::source::rust::Source;
+use crate::tidy::source::scan::{closing, is_name, line_of};
 
 /// The drivers that every row is shown on.
 const DRIVERS: &[&str] = &["memory", "sqlite", "redis"];

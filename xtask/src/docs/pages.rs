@@ -7,7 +7,7 @@ use crate::commands::Answer;
 use crate::docs::coverage::{self, Covered};
 use crate::docs::{guide, program};
 use crate::files::{self, File};
-use crate::tidy::rust::Source;
+use crate::tidy::source::rust::Source;
 use crate::{output, process};
 
 /// A page made by this program.

@@ -1,11 +1,13 @@
 //! Runs every rule over the repository.
 
 use crate::commands::Answer;
-use crate::files::{self, File};
+use crate::files;
 use crate::tidy::finding::Finding;
 use crate::tidy::layers::Layers;
-use crate::tidy::rust::Source;
-use crate::tidy::{absent, floors, imports, prose, roots, size, words};
+use crate::tidy::naming::{empty_names, glossary, one_meaning};
+use crate::tidy::source::rust::Source;
+use crate::tidy::structure::{absent, drivers, floors, folders, imports, rooms, roots, size, walk};
+use crate::tidy::text::{calls, documents, examples, machine, outside, width};
 use crate::{output, process};
 
 /// Checks the repository and prints every breach.
@@ -33,14 +35,31 @@ fn all() -> Result<Vec<Finding>, String> {
     let mut findings = floors::check(&layers, &packages);
     findings.extend(absent::check(&layers, &packages, &sources));
     findings.extend(imports::check(&sources));
+    findings.extend(folders::check(&layers, &sources));
+    findings.extend(rooms::check(&layers, &sources));
+    findings.extend(drivers::check(&layers, &sources));
+    findings.extend(walk::check(&layers, &sources));
     findings.extend(size::check(&layers, &sources));
+    findings.extend(glossary::check(&layers, &sources));
+    findings.extend(one_meaning::check(&layers, &sources));
     for source in &sources {
         findings.extend(roots::check(source));
-        findings.extend(words::check(source));
+        findings.extend(empty_names::check(source));
+        findings.extend(calls::check(source));
+        findings.extend(width::check(&layers, source));
+        findings.extend(outside::check(&layers, source));
     }
-    findings.extend(files.iter().flat_map(words::check_text));
-    let documents: Vec<&File> = files.iter().filter(|file| file.has_ending("md")).collect();
-    findings.extend(documents.iter().flat_map(|file| prose::check(file, &root)));
+    for file in &files {
+        findings.extend(machine::check(file));
+        findings.extend(examples::check(file));
+        if !file.has_ending("rs") {
+            findings.extend(outside::check_file(&layers, file));
+        }
+        if file.has_ending("md") {
+            findings.extend(documents::check(file, &root));
+            findings.extend(width::check_document(&layers, file));
+        }
+    }
     Ok(findings)
 }
 

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// The file, or the crate.
-    pub(crate) place: String,
+    pub(crate) path: String,
     /// The line, counted from one; zero where no line is meant.
     pub(crate) line: usize,
     /// What is wrong and what to do.
@@ -13,20 +13,20 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// A breach on a line of a file.
-    pub(crate) fn at(place: &str, line: usize, text: impl Into<String>) -> Self {
-        Self { place: place.to_owned(), line, text: text.into() }
+    pub(crate) fn at(path: &str, line: usize, text: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, text: text.into() }
     }
 
     /// A breach by a whole file or crate.
-    pub(crate) fn of(place: &str, text: impl Into<String>) -> Self {
-        Self::at(place, 0, text)
+    pub(crate) fn of(path: &str, text: impl Into<String>) -> Self {
+        Self::at(path, 0, text)
     }
 
     /// `path:line: text`.
     pub(crate) fn shown(&self) -> String {
         match self.line {
-            0 => format!("{}: {}", self.place, self.text),
-            line => format!("{}:{line}: {}", self.place, self.text),
+            0 => format!("{}: {}", self.path, self.text),
+            line => format!("{}:{line}: {}", self.path, self.text),
         }
     }
 }

@@ -19,6 +19,80 @@ pub(crate) struct Layers {
     pub(crate) limit: usize,
     /// Files over the limit with their length.
     pub(crate) over: BTreeMap<String, usize>,
+    /// The columns that prose may fill.
+    pub(crate) width: usize,
+    /// How full folders are.
+    pub(crate) folders: Folders,
+    /// The crates beside the rule of a driver's rooms, each with its reason.
+    pub(crate) not_drivers: Reasons,
+    /// The rooms of each crate that has some.
+    pub(crate) rooms: BTreeMap<String, Rooms>,
+    /// The files that a newcomer reads.
+    pub(crate) walk: Walk,
+    /// The words that names must not have.
+    pub(crate) words: Words,
+    /// The types that more than one crate may have, each with its reason.
+    pub(crate) same_in_crates: Reasons,
+    /// The types that a crate may have more than once, as `crate: Type`, each with its reason.
+    pub(crate) same_in_crate: Reasons,
+    /// Words for what is not in the repository, each with what to write.
+    pub(crate) outside: Reasons,
+}
+
+/// Names with a reason, or with what to say instead.
+pub(crate) type Reasons = BTreeMap<String, String>;
+
+/// How many files a folder may hold.
+#[derive(Debug, Default)]
+pub(crate) struct Folders {
+    /// The fewest.
+    pub(crate) least: usize,
+    /// The most.
+    pub(crate) most: usize,
+    /// Folders that hold fewer, each with its reason.
+    pub(crate) small: Reasons,
+}
+
+/// The rooms of a crate: the folders below its `src`.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    /// From the ground up.
+    pub(crate) order: Vec<String>,
+    /// The imports that go up all the same, as `room/file -> room`.
+    pub(crate) up: Vec<String>,
+}
+
+/// The files that a newcomer reads, in the order in which a message passes them.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// Their paths from the root.
+    pub(crate) files: Vec<String>,
+    /// How many there may be.
+    pub(crate) most: usize,
+    /// How many lines they may have in all, up to their tests.
+    pub(crate) lines: usize,
+}
+
+/// The words that names must not have.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    /// No part of a name, each with what to say instead.
+    pub(crate) never: Reasons,
+    /// Not the whole of a name, each with what to say instead.
+    pub(crate) alone: Reasons,
+    /// The words of one crate, which no other may use.
+    pub(crate) only: BTreeMap<String, OneCrate>,
+    /// What has such a word all the same, as a path or as `path: name`, each with its reason.
+    pub(crate) allowed: Reasons,
+}
+
+/// A word that belongs to one crate.
+#[derive(Debug, Default)]
+pub(crate) struct OneCrate {
+    /// The crate.
+    pub(crate) owner: String,
+    /// What others say.
+    pub(crate) instead: String,
 }
 
 /// A crate beside the house.
@@ -63,21 +137,76 @@ impl Layers {
             let absent = Absent { crates: texts(value, "crates"), words: texts(value, "words") };
             layers.absent.insert(name.clone(), absent);
         }
-        let size = table.get("size").ok_or("read layers.toml: [size] is missing")?;
-        layers.limit = number(size.get("limit")).ok_or("read layers.toml: size.limit is no number")?;
-        if let Some(over) = size.get("over").and_then(Value::as_table) {
-            for (path, lines) in over {
-                let lines =
-                    number(Some(lines)).ok_or_else(|| format!("read layers.toml: the size of {path} is no number"))?;
-                layers.over.insert(path.clone(), lines);
-            }
+        layers.limit = required(&table, "size", "limit")?;
+        for (path, lines) in sub(&table, "size", "over") {
+            layers.over.insert(path.clone(), number(lines).ok_or_else(|| odd(&format!("the size of {path}")))?);
         }
+        layers.width = required(&table, "width", "limit")?;
+        layers.folders = Folders {
+            least: required(&table, "folders", "least")?,
+            most: required(&table, "folders", "most")?,
+            small: reasons(sub(&table, "folders", "small"))?,
+        };
+        layers.not_drivers = reasons(sub(&table, "drivers", "exempt"))?;
+        for (name, value) in entries(&table, "rooms") {
+            layers.rooms.insert(name.clone(), Rooms { order: texts(value, "order"), up: texts(value, "up") });
+        }
+        layers.walk = Walk {
+            files: table.get("walk").map(|walk| texts(walk, "files")).unwrap_or_default(),
+            most: required(&table, "walk", "most")?,
+            lines: required(&table, "walk", "lines")?,
+        };
+        layers.words = words(&table)?;
+        layers.same_in_crates = reasons(sub(&table, "same", "in_crates"))?;
+        layers.same_in_crate = reasons(sub(&table, "same", "in_crate"))?;
+        layers.outside = reasons(entries(&table, "outside"))?;
         Ok(layers)
     }
 }
 
+fn words(table: &Table) -> Result<Words, String> {
+    let mut words = Words {
+        never: reasons(sub(table, "words", "never"))?,
+        alone: reasons(sub(table, "words", "alone"))?,
+        only: BTreeMap::new(),
+        allowed: reasons(sub(table, "words", "allowed"))?,
+    };
+    for (word, value) in sub(table, "words", "only") {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let (Some(owner), Some(instead)) = (text("crate"), text("instead")) else {
+            return Err(odd(&format!("the crate and the replacement of {word}")));
+        };
+        words.only.insert(word.clone(), OneCrate { owner, instead });
+    }
+    Ok(words)
+}
+
+/// The entries of a table of the file.
 fn entries<'a>(table: &'a Table, key: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     table.get(key).and_then(Value::as_table).into_iter().flatten()
+}
+
+/// The entries of a table inside a table of the file.
+fn sub<'a>(table: &'a Table, outer: &str, key: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    table.get(outer).and_then(|outer| outer.get(key)).and_then(Value::as_table).into_iter().flatten()
+}
+
+/// Entries whose values are sentences; one without is refused.
+fn reasons<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>) -> Result<Reasons, String> {
+    let reason = |value: &Value| value.as_str().filter(|reason| !reason.trim().is_empty()).map(str::to_owned);
+    entries
+        .map(|(name, value)| {
+            reason(value).map(|reason| (name.clone(), reason)).ok_or_else(|| odd(&format!("the reason of {name}")))
+        })
+        .collect()
+}
+
+fn required(table: &Table, outer: &str, key: &str) -> Result<usize, String> {
+    table.get(outer).and_then(|outer| outer.get(key)).and_then(number).ok_or_else(|| odd(&format!("{outer}.{key}")))
+}
+
+fn odd(what: &str) -> String {
+    format!("read layers.toml: {what} is missing or of another kind")
 }
 
 fn texts(value: &Value, key: &str) -> Vec<String> {
@@ -85,8 +214,20 @@ fn texts(value: &Value, key: &str) -> Vec<String> {
     list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn number(value: Option<&Value>) -> Option<usize> {
-    value.and_then(Value::as_integer).and_then(|number| usize::try_from(number).ok())
+fn number(value: &Value) -> Option<usize> {
+    value.as_integer().and_then(|number| usize::try_from(number).ok())
+}
+
+#[cfg(test)]
+const LIMITS: &str = "[size]\nlimit = 3\n[width]\nlimit = 20\n[folders]\nleast = 2\nmost = 3\n\
+                      [walk]\nmost = 2\nlines = 4\n";
+
+#[cfg(test)]
+impl Layers {
+    /// Reads `text` behind small limits, for the tests of the rules.
+    pub(crate) fn of_test(text: &str) -> Self {
+        Self::parse(&format!("{LIMITS}{text}")).unwrap()
+    }
 }
 
 #[cfg(test)]
@@ -95,21 +236,39 @@ mod tests {
 
     #[test]
     fn every_table_is_read() {
-        let layers = Layers::parse(
-            "[floors]\na = 0\n[beside]\nm = { uses = [], by = [\"a\"] }\nh = {}\n[absent.a]\ncrates = [\"tokio\"]\n\
-             [size]\nlimit = 10\n[size.over]\n\"x.rs\" = 12\n",
-        )
-        .unwrap();
+        let layers = Layers::of_test(
+            "files = [\"x.rs\"]\n\
+             [floors]\na = 0\n[beside]\nm = { uses = [], by = [\"a\"] }\nh = {}\n[absent.a]\ncrates = [\"tokio\"]\n\
+             [size.over]\n\"x.rs\" = 12\n[folders.small]\n\"a/src\" = \"tiny\"\n[drivers.exempt]\na = \"kit\"\n\
+             [rooms.a]\norder = [\"low\", \"high\"]\nup = [\"low/f -> high\"]\n\
+             [words.never]\nvague = \"clear\"\n[words.alone]\nthing = \"name\"\n[words.allowed]\nThing = \"wire\"\n\
+             [words.only]\ntick = { crate = \"a\", instead = \"pulse\" }\n[same.in_crates]\nState = \"one idea\"\n[same.in_crate]\n\"a: State\" = \"two\"\n\
+             [outside]\nPLAN = \"say it\"\n",
+        );
         assert_eq!(layers.floors["a"], 0);
         assert_eq!(layers.beside["m"].uses.as_deref(), Some(&[][..]));
         assert_eq!(layers.beside["m"].by, ["a"]);
         assert!(layers.beside["h"].uses.is_none());
         assert_eq!(layers.absent["a"].crates, ["tokio"]);
-        assert_eq!((layers.limit, layers.over["x.rs"]), (10, 12));
+        assert_eq!((layers.limit, layers.over["x.rs"], layers.width), (3, 12, 20));
+        assert_eq!((layers.folders.least, layers.folders.most, &*layers.folders.small["a/src"]), (2, 3, "tiny"));
+        assert_eq!((&*layers.not_drivers["a"], &*layers.same_in_crate["a: State"]), ("kit", "two"));
+        assert_eq!((layers.rooms["a"].order.len(), &*layers.rooms["a"].up[0]), (2, "low/f -> high"));
+        assert_eq!((&*layers.walk.files[0], layers.walk.most, layers.walk.lines), ("x.rs", 2, 4));
+        assert_eq!((&*layers.words.never["vague"], &*layers.words.alone["thing"]), ("clear", "name"));
+        assert_eq!((&*layers.words.only["tick"].owner, &*layers.words.only["tick"].instead), ("a", "pulse"));
+        assert_eq!(
+            (&*layers.words.allowed["Thing"], &*layers.same_in_crates["State"], &*layers.outside["PLAN"]),
+            ("wire", "one idea", "say it")
+        );
     }
 
     #[test]
-    fn a_floor_that_is_no_number_is_refused() {
-        assert!(Layers::parse("[floors]\na = \"x\"\n[size]\nlimit = 1\n").is_err());
+    fn what_is_missing_or_odd_is_refused() {
+        assert!(Layers::parse("[size]\nlimit = 1\n").unwrap_err().contains("width.limit"));
+        assert!(Layers::parse(LIMITS).is_ok());
+        assert!(Layers::parse(&format!("{LIMITS}[floors]\na = \"x\"\n")).is_err());
+        assert!(Layers::parse(&format!("{LIMITS}[same.in_crates]\nState = \" \"\n")).unwrap_err().contains("State"));
+        assert!(Layers::parse(&format!("{LIMITS}[words.only]\ntick = {{ crate = \"a\" }}\n")).is_err());
     }
 }

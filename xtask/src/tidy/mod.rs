@@ -1,15 +1,9 @@
-//! `cargo xtask tidy`: the rules of layout that a compiler does not check.
+//! `cargo xtask tidy`: the rules of layout, names and prose that a compiler does not check.
 
-pub(crate) mod absent;
 pub(crate) mod check;
 pub(crate) mod finding;
-pub(crate) mod floors;
-pub(crate) mod graph;
-pub(crate) mod imports;
 pub(crate) mod layers;
-pub(crate) mod paths;
-pub(crate) mod prose;
-pub(crate) mod roots;
-pub(crate) mod rust;
-pub(crate) mod size;
-pub(crate) mod words;
+pub(crate) mod naming;
+pub(crate) mod source;
+pub(crate) mod structure;
+pub(crate) mod text;

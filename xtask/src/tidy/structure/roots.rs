@@ -1,7 +1,8 @@
 //! What opens a file, and what a root may hold.
 
 use crate::tidy::finding::Finding;
-use crate::tidy::rust::{Source, closing, line_of};
+use crate::tidy::source::rust::Source;
+use crate::tidy::source::scan::{closing, line_of};
 
 /// Every file opens with `//!`; `lib.rs` and `mod.rs` hold docs, modules and re-exports.
 pub(crate) fn check(source: &Source) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 
 use crate::tidy::finding::Finding;
 use crate::tidy::layers::Layers;
-use crate::tidy::rust::Source;
+use crate::tidy::source::rust::Source;
 
 /// Holds the length of every source against the limit and the list of files that are over it.
 pub(crate) fn check(layers: &Layers, sources: &[Source]) -> Vec<Finding> {
@@ -44,7 +44,7 @@ mod tests {
     use crate::files::File;
 
     fn findings(lines: usize, over: &str) -> Vec<String> {
-        let layers = Layers::parse(&format!("[size]\nlimit = 3\n[size.over]\n{over}")).unwrap();
+        let layers = Layers::of_test(&format!("[size.over]\n{over}"));
         let file = File { path: "a.rs".to_owned(), text: "x\n".repeat(lines) };
         check(&layers, &[Source::new(&file)]).into_iter().map(|finding| finding.text).collect()
     }

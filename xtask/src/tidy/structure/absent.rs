@@ -1,9 +1,9 @@
 //! Invariants of absence: what a crate or file must never mention.
 
 use crate::tidy::finding::Finding;
-use crate::tidy::floors::Package;
 use crate::tidy::layers::Layers;
-use crate::tidy::rust::Source;
+use crate::tidy::source::rust::Source;
+use crate::tidy::structure::floors::Package;
 
 /// Looks for what `layers.toml` says is absent. A key that ends with `.rs` is a file, any other a crate.
 pub(crate) fn check(layers: &Layers, packages: &[Package], sources: &[Source]) -> Vec<Finding> {
@@ -35,8 +35,7 @@ mod tests {
     use crate::files::File;
 
     fn findings(uses: &[&str], code: &str) -> Vec<String> {
-        let layers =
-            Layers::parse("[absent.low]\ncrates = [\"tokio\"]\nwords = [\"std::env\"]\n[size]\nlimit = 9\n").unwrap();
+        let layers = Layers::of_test("[absent.low]\ncrates = [\"tokio\"]\nwords = [\"std::env\"]\n");
         let uses = uses.iter().map(|&name| name.to_owned()).collect();
         let package = Package { name: "low".to_owned(), uses, tests_use: vec!["tokio".to_owned()] };
         let file = File { path: "crates/low/src/a.rs".to_owned(), text: code.to_owned() };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Who points to whom.
 pub(crate) type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// The groups of more than one member in which each reaches each. (Two members are in one group when each is among what the
-/// other reaches; for the few hundred files of a crate that is quick enough and easier to see than Tarjan's way.)
+/// The groups of more than one member in which each reaches each. (Two members are in one group when each is among what
+/// the other reaches; for the few hundred files of a crate that is quick enough and easier to see than Tarjan's way.)
 pub(crate) fn knots(graph: &Graph) -> Vec<Vec<String>> {
     let reached: BTreeMap<&String, BTreeSet<&String>> =
         graph.keys().map(|start| (start, reach(graph, start))).collect();

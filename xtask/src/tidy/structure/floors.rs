@@ -83,10 +83,9 @@ mod tests {
     }
 
     fn findings(packages: &[Package]) -> Vec<String> {
-        let layers = Layers::parse(
-            "[floors]\nground = 0\nleft = 1\nright = 1\n[beside]\nmacros = { uses = [], by = [\"left\"] }\n[size]\nlimit = 9\n",
-        )
-        .unwrap();
+        let layers = Layers::of_test(
+            "[floors]\nground = 0\nleft = 1\nright = 1\n[beside]\nmacros = { uses = [], by = [\"left\"] }\n",
+        );
         let mut all = vec![package("ground", &[], &[]), package("macros", &[], &[])];
         all.extend(
             ["left", "right"].iter().filter(|n| packages.iter().all(|p| p.name != **n)).map(|n| package(n, &[], &[])),

@@ -1,33 +1,21 @@
 //! Imports within a crate: no knot of more than two files, nothing through a root, and an error type that knows nobody.
 
-use std::collections::BTreeMap;
-
 use crate::tidy::finding::Finding;
-use crate::tidy::graph::{Graph, knots};
-use crate::tidy::paths::{Mention, mentions};
-use crate::tidy::rust::Source;
+use crate::tidy::source::paths::{Mention, mentions};
+use crate::tidy::source::rust::Source;
+use crate::tidy::structure::graph::{Graph, knots};
+use crate::tidy::structure::modules::{Modules, by_crate, module, modules, resolve};
 
 /// The largest group of files that may import each other.
 const KNOT: usize = 2;
 
 /// Checks every crate of the workspace.
 pub(crate) fn check(sources: &[Source]) -> Vec<Finding> {
-    let mut crates: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
-    for source in sources {
-        if let Some((root, inside)) = source.path().split_once("/src/")
-            && !inside.starts_with("bin/")
-        {
-            crates.entry(root).or_default().push(source);
-        }
-    }
-    crates.values().flat_map(|sources| check_crate(sources)).collect()
+    by_crate(sources).values().flat_map(|sources| check_crate(sources)).collect()
 }
 
-/// The files of one crate by their module paths.
-type Modules<'s> = BTreeMap<Vec<String>, &'s str>;
-
 fn check_crate(sources: &[&Source]) -> Vec<Finding> {
-    let modules: Modules = sources.iter().map(|source| (module(source.path()), source.path())).collect();
+    let modules = modules(sources);
     let mut graph = Graph::new();
     let mut findings = Vec::new();
     for source in sources {
@@ -56,52 +44,6 @@ fn inner_edges(graph: &Graph, knot: &[String]) -> Vec<String> {
     let short = |path: &String| path.split_once("/src/").map_or(path.clone(), |(_, inside)| inside.to_owned());
     let edges = knot.iter().flat_map(|from| graph.get(from).into_iter().flatten().map(move |to| (from, to)));
     edges.filter(|(_, to)| knot.contains(to)).map(|(from, to)| format!("{} > {}", short(from), short(to))).collect()
-}
-
-/// The module path of a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`, `src/lib.rs` is the root.
-fn module(path: &str) -> Vec<String> {
-    let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside).trim_end_matches(".rs");
-    let mut parts: Vec<String> = inside.split('/').map(str::to_owned).collect();
-    if parts.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
-        parts.pop();
-    }
-    parts
-}
-
-/// The file that a path leads to, and the segments behind it; nothing for a path to another crate.
-fn resolve<'s>(modules: &Modules<'s>, own: &[String], mention: &Mention) -> Option<(&'s str, Vec<String>)> {
-    let mut segments = mention.segments.as_slice();
-    let mut base: Vec<String> = own.iter().chain(&mention.inside).cloned().collect();
-    match segments.first()?.as_str() {
-        "crate" => {
-            base.clear();
-            segments = &segments[1..];
-        }
-        "self" => segments = &segments[1..],
-        "super" => {
-            while segments.first().is_some_and(|first| first == "super") {
-                base.pop();
-                segments = &segments[1..];
-            }
-        }
-        // A bare name is a child of this module, or another crate.
-        child => {
-            base.push(child.to_owned());
-            modules.get(&base)?;
-            segments = &segments[1..];
-        }
-    }
-    let mut rest = segments;
-    let mut found = (1..=base.len()).rev().find_map(|n| modules.get(&base[..n])).or_else(|| modules.get(&Vec::new()));
-    let mut path = base;
-    for (i, segment) in segments.iter().enumerate() {
-        path.push(segment.clone());
-        if let Some(file) = modules.get(&path) {
-            found = Some(file);
-            rest = &segments[i + 1..];
-        }
-    }
-    found.map(|file| (*file, rest.to_vec()))
 }
 
 /// A type taken from a root that only passes it on, instead of from the module that defines it.

@@ -1,6 +1,6 @@
 //! Reads the paths that a source mentions: `use crate::{a, b::C}`, and `crate::a::f()` in the middle of code.
 
-use crate::tidy::rust::{closing, is_name, line_of, places};
+use crate::tidy::source::scan::{closing, is_name, line_of, places};
 
 /// A path as written, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub(crate) fn mentions(code: &str) -> Vec<Mention> {
     starts.sort_unstable();
     let mut found = Vec::new();
     for start in starts {
-        // `$crate` belongs to whoever expands the macro, `pub(in crate::a)` imports nothing, and `a::self::b` is no start.
+        // `$crate` belongs to whoever expands the macro, `pub(in crate::a)` imports nothing, and `a::self::b` is no
+        // start.
         let before = code[..start].trim_end();
         if before.ends_with('$') || before.ends_with("(in") || before.ends_with("::") {
             continue;

@@ -1,0 +1,8 @@
+//! What is written around the code and in it: documents, comments, texts, and calls that have no place.
+
+pub(crate) mod calls;
+pub(crate) mod documents;
+pub(crate) mod examples;
+pub(crate) mod machine;
+pub(crate) mod outside;
+pub(crate) mod width;
