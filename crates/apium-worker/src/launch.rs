@@ -143,7 +143,7 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
         }),
         consume: Service::start("consume", move |_| consume.serve(consumer, phases)),
         probes,
-        health: health,
+        health,
         phase,
         cold: cold_switch,
         watchdog,

@@ -64,7 +64,7 @@ pub(crate) fn chord_part(
     let config = builder.publisher.config();
     let ChordPosition { group, task_id, group_index } = place;
     let rest = ChordBody {
-        builder.clone(),
+        builder: builder.clone(),
         body,
         seed: id_seed_of(&group, 0),
         parent,

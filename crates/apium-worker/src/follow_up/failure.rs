@@ -30,8 +30,12 @@ pub(crate) struct FailurePropagation<'a> {
 }
 
 impl<'a> FailurePropagation<'a> {
-    pub(crate) fn new((run, key): (FollowUpSource<'a>, u64), failure: &'a Failure, follow_ups: &'a mut FollowUps) -> Self {
-        Self { run, failure, follow_ups: follow_ups, key }
+    pub(crate) fn new(
+        (run, key): (FollowUpSource<'a>, u64),
+        failure: &'a Failure,
+        follow_ups: &'a mut FollowUps,
+    ) -> Self {
+        Self { run, failure, follow_ups, key }
     }
 
     /// Every step behind fails with it. `chain` is reversed, as it travels. What cannot be read has no id to fail.

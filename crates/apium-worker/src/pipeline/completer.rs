@@ -289,7 +289,10 @@ impl Completer {
             } else if let (Some(errbacks), Some(late)) = (&self.0.errbacks, &completion.errbacks) {
                 errbacks.submit(late.take());
             }
-            notify_waiter(completion.done, if is_lost { CompletionStatus::LeaseLost } else { CompletionStatus::Settled });
+            notify_waiter(
+                completion.done,
+                if is_lost { CompletionStatus::LeaseLost } else { CompletionStatus::Settled },
+            );
         }
     }
 

@@ -68,7 +68,7 @@ impl Executor {
         timer: Option<&PollTimer>,
     ) -> RunOutcome {
         let body = pin!(AssertUnwindSafe(current::scope(ctx.clone(), body(ctx.clone(), task.clone()))).catch_unwind());
-        let mut body = TimedPoll { timer: timer, future: body };
+        let mut body = TimedPoll { timer, future: body };
         if limits.is_none() {
             return tokio::select! {
                 biased;

@@ -115,7 +115,7 @@ fn failed(
     let mut planned = PlannedFollowUps::default();
     let part = part(builder, request, links, (State::Failure, failure.exception().to_json()), &planned);
     planned.follow_ups.parts.extend(part);
-    let run = FollowUpSource { builder: builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
     let mut fall = FailurePropagation::new((run, id_seed(request)), failure, &mut planned.follow_ups);
     fall.chain(request.chain(), stores);
     if let Some(parent) = ParentTask::of(request) {
@@ -151,7 +151,7 @@ fn counted_again(
     let mut planned = PlannedFollowUps::default();
     // The body is sent as if the task of the part ended now.
     let parent = ParentTask { id: task_id.clone(), ..ParentTask::of(request)? };
-    let run = FollowUpSource { builder: builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
     let place = ChordPosition { group, task_id, group_index };
     let part = chord_part(run, place, links.body.clone()?, (state, result), parent);
     planned.follow_ups.parts.push(part);
@@ -172,6 +172,6 @@ fn part(
         task_id: request.id()?.clone(),
         group_index: request.group_index(),
     };
-    let run = FollowUpSource { builder: builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
     Some(chord_part(run, place, body, told, ParentTask::of(request)?))
 }

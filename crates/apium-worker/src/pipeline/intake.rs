@@ -129,14 +129,8 @@ impl Intake {
                 record: None,
             });
         }
-        let work = TaskRun {
-            request: Arc::new(request),
-            task: task.clone(),
-            receipt,
-            source: source.clone(),
-            expires,
-            links: links,
-        };
+        let work =
+            TaskRun { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, links };
         match eta {
             _ if expired => Admission::Expired(work),
             Some(eta) => Admission::Delay(eta, work),

@@ -128,7 +128,13 @@ impl Process {
         let (finish, verdict) = self.finisher.finish(&task_run, verdict, ctx.children(), now);
         let took = began.elapsed();
         self.counts.ended(&verdict.ending, took);
-        log::ended(&task_run.task.name, &task_run.request, &verdict.ending, took, task_run.task.effective.resultrepr_maxsize);
+        log::ended(
+            &task_run.task.name,
+            &task_run.request,
+            &verdict.ending,
+            took,
+            task_run.task.effective.resultrepr_maxsize,
+        );
         if hooks::wanted(&task_run.task.hooks, &verdict.ending) {
             // Hooks see the state stored, and hold their slot as the body did.
             self.completer.submit_and_wait(finish).await;
@@ -155,7 +161,9 @@ impl Process {
     async fn accept(&self, task_run: &TaskRun) -> bool {
         match self.finisher.start(task_run, self.clock.now()) {
             None => true,
-            Some(start) => self.completer.submit_and_wait(start).await == CompletionStatus::Settled || task_run.acks_late(),
+            Some(start) => {
+                self.completer.submit_and_wait(start).await == CompletionStatus::Settled || task_run.acks_late()
+            }
         }
     }
 
