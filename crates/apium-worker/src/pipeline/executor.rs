@@ -16,6 +16,7 @@ use apium_protocol::json::text::Json;
 use apium_transport::clock::Clock;
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use crate::layer::{Next, WorkLayer};
 use crate::limits::time_limit::{Limits, Passed};
@@ -43,12 +44,15 @@ type BodyResult = std::thread::Result<TaskResult<Json>>;
 impl Executor {
     /// Runs the task of `ctx` within `limits`. `beat` tells the watchdog what the reactor is busy with.
     pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, timer: Option<&PollTimer>) -> RunOutcome {
-        if self.layers.is_empty() {
-            return self.run(ctx, limits, timer).await;
-        }
-        let body = Box::pin(self.run(ctx, limits, timer));
-        let layered = AssertUnwindSafe(Next::new(ctx, &self.layers, body).run()).catch_unwind();
-        layered.await.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic))
+        let step = tracing::trace_span!(target: "apium::walk", "execute");
+        let run = self.run(ctx, limits, timer).instrument(step);
+        let outcome = if self.layers.is_empty() {
+            run.await
+        } else {
+            let layered = AssertUnwindSafe(Next::new(ctx, &self.layers, Box::pin(run)).run()).catch_unwind();
+            layered.await.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic))
+        };
+        judged(ctx, outcome)
     }
 
     async fn run(&self, ctx: &Ctx, limits: Limits, timer: Option<&PollTimer>) -> RunOutcome {
@@ -188,6 +192,23 @@ async fn body(ctx: Ctx, task: Arc<RegisteredTask>) -> TaskResult<Json> {
     match &task.runner {
         TaskBody::Async(run) => run(ctx).await,
         TaskBody::Blocking(run) => run(ctx),
+    }
+}
+
+/// The outcome, with what the task's options say about its failure: they look at Rust error types, and only here is one at hand.
+fn judged(ctx: &Ctx, outcome: RunOutcome) -> RunOutcome {
+    let Some(task) = ctx.task() else { return outcome };
+    let judge = |failure: Failure| {
+        let judgement = task.judge(&failure);
+        failure.judged(judgement)
+    };
+    match outcome {
+        RunOutcome::Failure(failure) => RunOutcome::Failure(judge(failure)),
+        RunOutcome::Retry(mut retry) => {
+            retry.cause = retry.cause.map(judge);
+            RunOutcome::Retry(retry)
+        }
+        outcome => outcome,
     }
 }
 
