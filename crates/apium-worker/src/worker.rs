@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use tokio::sync::watch;
 
 use crate::consume::Phase;

@@ -12,8 +12,8 @@ use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
-use apium_transport::broker::consumer::{Acknowledgement, Disposition};
 use apium_transport::broker::dead_set::DeadReason;
+use apium_transport::broker::settlement::{Acknowledgement, Disposition};
 use fastrand::Rng;
 use jiff::Timestamp;
 

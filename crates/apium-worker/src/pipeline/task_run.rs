@@ -6,7 +6,7 @@ use std::sync::Arc;
 use apium_app::context::request::Request;
 use apium_app::task::registered::RegisteredTask;
 use apium_transport::backend::backend::RunVersion;
-use apium_transport::broker::consumer::{Acker, Receipt, Tag};
+use apium_transport::broker::settlement::{Acker, Receipt, Tag};
 use jiff::Timestamp;
 
 use crate::follow_up::links::Links;

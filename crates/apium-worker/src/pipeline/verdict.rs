@@ -6,7 +6,7 @@ use apium_app::failure::Failure;
 use apium_app::retry::policy::NextRun;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
-use apium_transport::broker::consumer::Acknowledgement;
+use apium_transport::broker::settlement::Acknowledgement;
 
 /// What is to be done about the end of a run.
 #[derive(Debug)]
