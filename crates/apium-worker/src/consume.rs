@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use apium_transport::address::Address;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Disposition, Receipt};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::settlement::{Disposition, Receipt};
 use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, Result};
 use futures_util::FutureExt as _;

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apium_transport::broker::consumer::{Acker, Consumer, Delivery};
+use apium_transport::broker::consumer::{Consumer, Delivery};
+use apium_transport::broker::settlement::Acker;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;

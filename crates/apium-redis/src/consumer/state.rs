@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use apium_transport::broker::consumer::{ConsumeSpec, Receipt, Tag};
+use apium_transport::broker::consumer::ConsumeSpec;
+use apium_transport::broker::settlement::{Receipt, Tag};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 

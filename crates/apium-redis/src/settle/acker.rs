@@ -9,7 +9,7 @@ use crate::settle::settle;
 use crate::settle::settle::End;
 use crate::shared::Core;
 use apium_transport::address::Address;
-use apium_transport::broker::consumer::{
+use apium_transport::broker::settlement::{
     Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost,
 };
 use apium_transport::error::Result;

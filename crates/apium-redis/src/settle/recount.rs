@@ -10,8 +10,8 @@
 
 use std::sync::Arc;
 
-use apium_transport::broker::consumer::{Acknowledgement, Receipt};
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::{Acknowledgement, Receipt};
 use apium_transport::error::Result;
 
 use crate::consumer::state::{Held, Seat, server_tag};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use apium_protocol::message::envelope::{mark_redelivered, unmark_redelivered};
-use apium_transport::broker::consumer::{Acknowledgement, Disposition, Receipt, Settlement, lease_lost};
 use apium_transport::broker::dead_set::DeadReason;
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lease_lost};
 use apium_transport::error::Result;
 use redis::{Cmd, Value};
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::consumer::{Acker, Acknowledgement, Disposition, Receipt, lost_receipts};
 use apium_transport::broker::dead_set::DeadReason;
+use apium_transport::broker::settlement::{Acker, Acknowledgement, Disposition, Receipt, lost_receipts};
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
@@ -367,8 +367,8 @@ mod tests {
 
     use apium_protocol::message::message::Message;
     use apium_transport::address::Address;
-    use apium_transport::broker::consumer::{AtomicSettle, Settlement, Tag, lease_lost};
     use apium_transport::broker::outgoing::Outgoing;
+    use apium_transport::broker::settlement::{AtomicSettle, Settlement, Tag, lease_lost};
     use apium_transport::clock::Clock;
     use apium_transport::driver::{Driver as _, DriverOptions};
     use apium_transport::memory::MemoryDriver;

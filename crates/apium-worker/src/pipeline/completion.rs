@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
 use apium_transport::broker::dead_set::NewDeadLetter;
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use tokio::sync::oneshot;
 
 use crate::follow_up::pending_errback::PendingErrbacks;

@@ -18,8 +18,9 @@ use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_protocol::timestamp;
 use apium_transport::backend::backend::{ResultRecord, RunVersion};
-use apium_transport::broker::consumer::{Acknowledgement, Content, Delivery, Disposition, Receipt, Settlement};
+use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::broker::dead_set::DeadReason;
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use apium_app::context::request::Request;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::value::repr::repr_value;
-use apium_transport::broker::consumer::Disposition;
+use apium_transport::broker::settlement::Disposition;
 use tracing::Level;
 
 use crate::pipeline::intake::RefusedDelivery;

@@ -15,8 +15,8 @@ use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
-use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
 use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use jiff::Timestamp;
 
 use crate::backends::Backends;

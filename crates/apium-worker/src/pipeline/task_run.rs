@@ -9,7 +9,7 @@ use apium_app::task::registered::RegisteredTask;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_transport::backend::backend::RunVersion;
-use apium_transport::broker::consumer::{Acker, Receipt, Tag};
+use apium_transport::broker::settlement::{Acker, Receipt, Tag};
 use jiff::Timestamp;
 
 use crate::follow_up::links::Links;
