@@ -36,7 +36,7 @@ use crate::pipeline::executor::Executor;
 use crate::pipeline::verdict::{RunFacts, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::kind::PoolKind;
-use crate::pool::threads::Threads;
+use crate::pool::pool::Pools;
 use crate::shutdown::cold::ColdStop;
 
 /// Runs eager calls. `AppBuilder::local_runner` takes it.
@@ -58,13 +58,8 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
-    let executor = Executor {
-        pool: PoolKind::Async,
-        threads: Threads::new(1, tokio::runtime::Handle::current()),
-        clock: app.clock().clone(),
-        layers: Vec::new(),
-        cold: ColdStop::never(),
-    };
+    let executor =
+        Executor { pools: Pools::new(PoolKind::Async, 1, app.clock(), &ColdStop::never()), layers: Vec::new() };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
             request: Arc::new(request.clone()),
@@ -102,7 +97,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
             }
         }
     };
-    executor.threads.release();
+    executor.pools.release();
     let ignored = request.headers.ignore_result.unwrap_or(task.effective.ignore_result);
     if let Some(backend) = app.backend_for(&task).filter(|_| app.config().task_store_eager_result && !ignored)
         && document.state.is_ready()

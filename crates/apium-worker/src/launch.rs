@@ -35,7 +35,7 @@ use crate::pipeline::process::Process;
 use crate::pipeline::run_queue::RunQueue;
 use crate::pipeline::settle::Settler;
 use crate::pool::kind::PoolKind;
-use crate::pool::threads::Threads;
+use crate::pool::pool::Pools;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
@@ -96,13 +96,7 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
     let probes = Probes::start(&options.probes, &health, &clock).await?;
     let ready = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     ready.restore_buckets(std::mem::take(&mut options.buckets));
-    let executor = Executor {
-        pool: options.pool,
-        threads: Threads::new(slots, tokio::runtime::Handle::current()),
-        clock: clock.clone(),
-        layers: options.layers.clone(),
-        cold,
-    };
+    let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
     let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()));
@@ -174,7 +168,7 @@ fn build_pipeline(
             counts_chords: app.backends.app().is_some_and(|backend| backend.chords().is_some()),
         },
         run_queue: ready,
-        clock: executor.clock.clone(),
+        clock: app.publisher.clock().clone(),
         executor,
         follow: FollowUpPlanner {
             builder: FollowUpBuilder { publisher: app.publisher.clone(), registry, rules: config.result_policy() },

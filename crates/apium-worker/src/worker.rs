@@ -70,7 +70,7 @@ impl RunningWorker {
             finished_while_stopping: finished - before,
             given_back: counts.requeued(),
             cancelled: counts.cancelled(),
-            leaked_threads: self.process.executor.threads.leaked(),
+            leaked_threads: self.process.executor.pools.leaked(),
             unsettled: self.process.completer.pending(),
         };
         self.end(report.how).await;
@@ -147,9 +147,9 @@ impl RunningWorker {
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }
-        let threads = self.process.executor.threads.clone();
+        let pools = self.process.executor.pools.clone();
         // Its threads are idle; the ones that were given up are not waited for.
-        let closed = tokio::task::spawn_blocking(move || threads.close(Duration::from_secs(1))).await;
+        let closed = tokio::task::spawn_blocking(move || pools.close(Duration::from_secs(1))).await;
         if closed.is_err() {
             tracing::warn!("could not close the threads of the worker");
         }
