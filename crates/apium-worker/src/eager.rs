@@ -36,7 +36,7 @@ use crate::pipeline::executor::Executor;
 use crate::pipeline::verdict::{RunFacts, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::kind::PoolKind;
-use crate::pool::pool::Pools;
+use crate::pool::pools::Pools;
 use crate::shutdown::cold::ColdStop;
 
 /// Runs eager calls. `AppBuilder::local_runner` takes it.

@@ -35,7 +35,7 @@ use crate::pipeline::process::Process;
 use crate::pipeline::run_queue::RunQueue;
 use crate::pipeline::settle::Settler;
 use crate::pool::kind::PoolKind;
-use crate::pool::pool::Pools;
+use crate::pool::pools::Pools;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;

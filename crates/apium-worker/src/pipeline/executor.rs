@@ -13,7 +13,8 @@ use tracing::Instrument as _;
 use crate::layer::{Next, WorkLayer};
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
-use crate::pool::pool::{BodyRun, Pools};
+use crate::pool::pool::BodyRun;
+use crate::pool::pools::Pools;
 use crate::pool::watchdog::PollTimer;
 
 /// Runs task bodies.

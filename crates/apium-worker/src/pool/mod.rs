@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub mod kind;
 pub(crate) mod pool;
+pub(crate) mod pools;
 pub(crate) mod reactor;
 pub(crate) mod thread_pool;
 pub(crate) mod threads;
