@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use apium::canvas::node::Node;
+use apium::canvas::Node;
 use apium::prelude::*;
 use apium_protocol::message::signature::Signature as WireSignature;
 

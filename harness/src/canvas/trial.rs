@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use apium::canvas::send::send;
+use apium::canvas::send;
 use apium::prelude::*;
 use apium_peers::redis_server::RedisServer;
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::handle::WorkerHandle;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::{StopKind, WorkerHandle};
 use apium_peers::proxy::Proxy;
 use apium_peers::redis_server::RedisServer;
 

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::layer::{Next, WorkLayer};
-use apium::worker::outcome::RunOutcome;
+use apium::worker::{Next, RunOutcome, WorkLayer};
 use apium_redis::crash_points;
 use futures_util::future::BoxFuture;
 

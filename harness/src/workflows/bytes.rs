@@ -1,6 +1,6 @@
 //! How many bytes a workflow sends to the server for each of its tasks, until all of it is published.
 
-use apium::canvas::send::send;
+use apium::canvas::send;
 use apium::prelude::*;
 use redis::aio::MultiplexedConnection;
 

@@ -1,7 +1,6 @@
 //! The workflows that are measured, and their tasks, as `harness/celery/app.py` has them.
 
-use apium::canvas::node::Node;
-use apium::canvas::send::send;
+use apium::canvas::{Node, send};
 use apium::prelude::*;
 use apium_protocol::message::signature::Signature as WireSignature;
 

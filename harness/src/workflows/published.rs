@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use apium::canvas::send::send;
+use apium::canvas::send;
 use apium::prelude::*;
 
 use crate::redis::server::Server;
