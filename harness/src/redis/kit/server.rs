@@ -1,4 +1,4 @@
-//! The private server that everything is measured on, and a connection for looking at it.
+//! The private server of the measurements, and a connection that looks at it.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::process;
-use crate::redis::commands::Commands;
+use crate::redis::kit::commands::Commands;
 
-/// A server that keeps nothing on disk, as fast as the machine lets it be.
+/// A server without persistence.
 #[derive(Debug)]
 pub struct Server {
     process: RedisServer,
     look: MultiplexedConnection,
 }
 
-/// What is left of a queue after a drain.
+/// What a drain left over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
-    /// Messages in the queue, or taken and not settled.
+pub struct Leftover {
+    /// Messages in the queue or in flight.
     pub messages: u64,
     /// Stored results.
     pub results: u64,
@@ -35,7 +35,7 @@ impl Server {
         Ok(Self { process, look })
     }
 
-    /// A database that nobody used before.
+    /// A database that was not used before.
     pub fn fresh(&self) -> Database {
         self.process.fresh_database()
     }
@@ -56,10 +56,10 @@ impl Server {
         Ok(process::processor(self.process.pid())?)
     }
 
-    /// Counts what a drain left in the database, and empties it.
-    pub async fn clear(&self, database: &Database) -> Result<Left, BoxError> {
+    /// Counts what is left over in the database, and empties it.
+    pub async fn clear(&self, database: &Database) -> Result<Leftover, BoxError> {
         let mut connection = connect(&database.url).await?;
-        let (waiting, taken): (u64, u64) =
+        let (ready, unacked): (u64, u64) =
             redis::pipe().cmd("LLEN").arg("celery").cmd("HLEN").arg("unacked").query_async(&mut connection).await?;
         let results: u64 = redis::cmd("EVAL")
             .arg("return #redis.call('KEYS', 'celery-task-meta-*')")
@@ -67,11 +67,11 @@ impl Server {
             .query_async(&mut connection)
             .await?;
         redis::cmd("FLUSHDB").query_async::<()>(&mut connection).await?;
-        Ok(Left { messages: waiting + taken, results })
+        Ok(Leftover { messages: ready + unacked, results })
     }
 }
 
-/// A connection without a limit of time: what is measured may be slow.
+/// A connection without a timeout: what is measured may be slow.
 pub async fn connect(url: &str) -> Result<MultiplexedConnection, BoxError> {
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     Ok(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?)

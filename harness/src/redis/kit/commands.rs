@@ -1,4 +1,4 @@
-//! How often a Redis server ran which command.
+//! How often a Redis server ran each command.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Calls {
 }
 
 impl Commands {
-    /// Reads the section `commandstats` of INFO. What this program looks with is not counted.
+    /// Reads the section `commandstats` of INFO. INFO itself is not counted.
     pub fn parse(text: &str) -> Self {
         let field = |rest: &str, name: &str| {
             rest.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
@@ -52,13 +52,13 @@ impl Commands {
         self.calls.values().map(|calls| calls.count).sum()
     }
 
-    /// Prints what one of `jobs` comes to, for whoever wants to know what a total is made of: how often each command was
-    /// called, and the microseconds in it. A script's time holds that of its commands.
-    pub fn explain(&self, what: &str, jobs: u64) {
-        let each = |number: u64| Value::from((number as f64 / jobs as f64 * 1e3).round() / 1e3);
+    /// Prints, for one of `tasks` tasks, how often each command was called and the microseconds in it. The time of a
+    /// script contains that of its commands.
+    pub fn explain(&self, what: &str, tasks: u64) {
+        let each = |number: u64| Value::from((number as f64 / tasks as f64 * 1e3).round() / 1e3);
         let (mut calls, mut micros) = (Map::new(), Map::new());
-        // What happened a few times in all says nothing about a job.
-        for (name, of) in self.calls.iter().filter(|(_, of)| of.count * 1_000 >= jobs) {
+        // Commands that were called a few times in all do not belong to a task.
+        for (name, of) in self.calls.iter().filter(|(_, of)| of.count * 1_000 >= tasks) {
             calls.insert(name.clone(), each(of.count));
             micros.insert(name.clone(), each(of.micros));
         }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_those_since_the_last_look() {
+    fn calls_are_counted_since_an_earlier_state() {
         let before = Commands::parse("# Commandstats\r\ncmdstat_get:calls=2,usec=5\r\n");
         let after = Commands::parse(
             "cmdstat_get:calls=2,usec=5,usec_per_call=2.5\r\ncmdstat_info:calls=9,usec=1\r\ncmdstat_script|load:calls=3,usec=7\r\n",

@@ -1,4 +1,4 @@
-//! Where a chord lives while it is broken: a database of a Redis server, or files of the embedded driver.
+//! Fresh stores for one chord: a database of a Redis server, or files of the embedded driver.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,18 @@ use apium::prelude::*;
 use apium_peers::redis_server::RedisServer;
 
 use crate::canvas::crew::Stores;
-use crate::faults::look::Look;
-use crate::place::Place;
+use crate::faults::kit::look::Look;
+use crate::scratch::ScratchFolder;
 
-/// A driver, or two stores of one.
+/// A driver, with queue and results in one store or in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Driver {
     /// Redis.
     Redis,
-    /// The embedded driver.
+    /// The embedded driver, with queue and results in one file.
     Sqlite,
-    /// The embedded driver with queue and results in two files, so that ending a chord is not one step.
-    SqliteApart,
+    /// The embedded driver with queue and results in two files: there, ending a chord is not one atomic step.
+    SqliteTwoFiles,
 }
 
 impl Driver {
@@ -26,31 +26,31 @@ impl Driver {
         match self {
             Self::Redis => "redis",
             Self::Sqlite => "sqlite",
-            Self::SqliteApart => "sqlite, two files",
+            Self::SqliteTwoFiles => "sqlite, two files",
         }
     }
 }
 
-/// Fresh stores and a log.
+/// Empty stores, and the log of runs.
 #[derive(Debug)]
-pub struct Ground {
-    place: Place,
+pub struct FreshStores {
+    scratch: ScratchFolder,
     stores: Stores,
     redis: Option<String>,
 }
 
-impl Ground {
-    /// Fresh ones.
+impl FreshStores {
+    /// Makes them.
     pub fn new(driver: Driver, server: &RedisServer) -> Result<Self, BoxError> {
-        let place = Place::new()?;
-        let file = |name: &str| format!("sqlite://{}", place.folder().join(name).display());
+        let scratch = ScratchFolder::new()?;
+        let file = |name: &str| format!("sqlite://{}", scratch.folder().join(name).display());
         let redis = (driver == Driver::Redis).then(|| server.fresh_database().url);
         let stores = match (driver, &redis) {
-            (Driver::SqliteApart, _) => Stores { broker: file("queue.db"), backend: file("results.db") },
+            (Driver::SqliteTwoFiles, _) => Stores { broker: file("queue.db"), backend: file("results.db") },
             (_, Some(url)) => Stores { broker: url.clone(), backend: url.clone() },
             (_, None) => Stores { broker: file("queue.db"), backend: file("queue.db") },
         };
-        Ok(Self { place, stores, redis })
+        Ok(Self { scratch, stores, redis })
     }
 
     /// Their addresses.
@@ -58,23 +58,24 @@ impl Ground {
         &self.stores
     }
 
-    /// Where tasks note their runs.
+    /// Where tasks record their runs.
     pub fn log(&self) -> PathBuf {
         self.folder().join("runs")
     }
 
     fn folder(&self) -> &Path {
-        self.place.folder()
+        self.scratch.folder()
     }
 
-    /// How many messages lie in queues, are out, wait or are dead, and what else is kept of them.
-    pub async fn left(&self, app: &App) -> Result<u64, BoxError> {
+    /// How many messages are in queues, in flight, delayed or in the dead set, and what else the broker stores of
+    /// messages.
+    pub async fn leftover(&self, app: &App) -> Result<u64, BoxError> {
         let broker = app.broker();
         let stats = broker.queues().ok_or("count the queues: this broker cannot")?.stats().await?;
         let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
         let listed = dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>();
         match &self.redis {
-            Some(url) => Ok(listed.max(Look::at(url)?.left()?.total())),
+            Some(url) => Ok(listed.max(Look::at(url)?.leftover()?.total())),
             None => Ok(listed),
         }
     }

@@ -1,17 +1,17 @@
-//! A fresh folder for a measurement's files, on the disk that holds the program: a folder for temporary files may lie in
-//! memory, where a sync costs nothing.
+//! A fresh folder for the files of a measurement, on the disk that holds the program: the system's folder for temporary
+//! files may be in memory, where a sync costs nothing.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// A folder that is deleted when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ScratchFolder {
     folder: PathBuf,
 }
 
-impl Place {
-    /// A new folder beside the program.
+impl ScratchFolder {
+    /// Makes a folder beside the program.
     pub fn new() -> io::Result<Self> {
         let program = env::current_exe()?;
         let beside = program.parent().unwrap_or(Path::new("."));
@@ -31,9 +31,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
-        // What cannot be deleted now is found beside the program later.
+        // What cannot be deleted stays beside the program.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -43,12 +43,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_there_until_it_is_dropped() {
-        let place = Place::new().unwrap();
-        let folder = place.folder().to_owned();
+    fn the_folder_exists_until_it_is_dropped() {
+        let scratch = ScratchFolder::new().unwrap();
+        let folder = scratch.folder().to_owned();
         assert!(folder.is_dir());
-        assert!(place.address().starts_with("sqlite:///"), "{}", place.address());
-        drop(place);
+        assert!(scratch.address().starts_with("sqlite:///"), "{}", scratch.address());
+        drop(scratch);
         assert!(!folder.exists());
     }
 }

@@ -1,34 +1,34 @@
-//! Looking at the server directly, past everything that is broken on purpose.
+//! A connection that looks at the server directly, past everything that a test breaks.
 
 use apium::prelude::BoxError;
 use apium_peers::redis::{self, Connection, FromRedisValue};
 
-use crate::faults::tasks::QUEUE;
+use crate::faults::kit::tasks::QUEUE;
 
-/// A connection that looks.
+/// The connection.
 pub struct Look(Connection);
 
-/// What is left when all is done.
+/// What is still stored when all tasks have run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Left {
+pub struct Leftover {
     /// Messages in the lists of the queue.
     pub ready: u64,
     /// Entries of `unacked`, and of its index.
     pub unacked: u64,
-    /// Messages that waits have moved and nobody claimed.
-    pub taken: u64,
-    /// Lists that have parked messages.
-    pub parked: u64,
+    /// Messages in handoff lists.
+    pub handoffs: u64,
+    /// Lists that have delayed messages.
+    pub delayed: u64,
     /// Messages in the dead set.
     pub dead: u64,
-    /// Crashes that are counted of messages that are done with.
+    /// Crash counts of messages that have been settled.
     pub crashes: u64,
 }
 
-impl Left {
-    /// How many in all.
+impl Leftover {
+    /// The sum of all.
     pub fn total(&self) -> u64 {
-        self.ready + self.unacked + self.taken + self.parked + self.dead + self.crashes
+        self.ready + self.unacked + self.handoffs + self.delayed + self.dead + self.crashes
     }
 }
 
@@ -46,7 +46,7 @@ impl Look {
 
     /// What the server answers to a command.
     pub fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> Result<T, BoxError> {
-        let (name, rest) = words.split_first().ok_or("ask the server: a command has a name")?;
+        let (name, rest) = words.split_first().ok_or("ask the server: give a command")?;
         Ok(redis::cmd(name).arg(rest).query(&mut self.0)?)
     }
 
@@ -55,22 +55,22 @@ impl Look {
         Ok(pipe.query(&mut self.0)?)
     }
 
-    /// What is left.
-    pub fn left(&mut self) -> Result<Left, BoxError> {
-        let mut left = Left::default();
+    /// What is still stored.
+    pub fn leftover(&mut self) -> Result<Leftover, BoxError> {
+        let mut leftover = Leftover::default();
         for list in [QUEUE.to_owned()].into_iter().chain([3, 6, 9].map(|step| format!("{QUEUE}\u{6}\u{16}{step}"))) {
-            left.ready += self.ask::<u64>(&["LLEN", &list])?;
+            leftover.ready += self.ask::<u64>(&["LLEN", &list])?;
         }
-        left.unacked = self.ask::<u64>(&["HLEN", "unacked"])?.max(self.ask(&["ZCARD", "unacked_index"])?);
+        leftover.unacked = self.ask::<u64>(&["HLEN", "unacked"])?.max(self.ask(&["ZCARD", "unacked_index"])?);
         for key in self.ask::<Vec<String>>(&["KEYS", "_apium.taken.*"])? {
             if self.ask::<String>(&["TYPE", &key])? == "list" {
-                left.taken += self.ask::<u64>(&["LLEN", &key])?;
+                leftover.handoffs += self.ask::<u64>(&["LLEN", &key])?;
             }
         }
-        left.parked = self.ask(&["ZCARD", "_apium.eta"])?;
-        left.crashes = self.ask(&["HLEN", "_apium.crashes"])?;
-        left.dead = self.ask(&["HLEN", "_apium.dead"])?;
-        Ok(left)
+        leftover.delayed = self.ask(&["ZCARD", "_apium.eta"])?;
+        leftover.crashes = self.ask(&["HLEN", "_apium.crashes"])?;
+        leftover.dead = self.ask(&["HLEN", "_apium.dead"])?;
+        Ok(leftover)
     }
 
     /// How many of these tasks have no stored SUCCESS.

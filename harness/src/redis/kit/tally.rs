@@ -1,35 +1,35 @@
-//! Executions that Celery's processes count in files of one byte for each number (`harness/celery/tally.py`).
+//! Executions that Celery's processes count, each in a file with one byte for each number (`harness/celery/tally.py`).
 
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use crate::place::Place;
-use crate::redis::drained::Drained;
+use crate::redis::kit::drained::Drained;
+use crate::scratch::ScratchFolder;
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the files are read.
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// The folder with a file for each process.
 #[derive(Debug)]
 pub struct Tally {
-    place: Place,
+    scratch: ScratchFolder,
 }
 
 impl Tally {
-    /// An empty one.
+    /// Makes an empty folder.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { place: Place::new()? })
+        Ok(Self { scratch: ScratchFolder::new()? })
     }
 
-    /// The folder, for the processes.
+    /// The path of the folder, for the processes.
     pub fn folder(&self) -> String {
-        self.place.folder().display().to_string()
+        self.scratch.folder().display().to_string()
     }
 
     /// How often each number was executed.
     pub fn read(&self) -> io::Result<Vec<u64>> {
         let mut counts = Vec::new();
-        for file in fs::read_dir(self.place.folder())? {
+        for file in fs::read_dir(self.scratch.folder())? {
             let bytes = fs::read(file?.path())?;
             counts.resize(counts.len().max(bytes.len()), 0);
             counts.iter_mut().zip(bytes).for_each(|(count, byte)| *count += u64::from(byte));
@@ -37,19 +37,19 @@ impl Tally {
         Ok(counts)
     }
 
-    /// Waits until something was executed.
+    /// Waits until a task was executed.
     pub async fn started(&self, patience: Duration) -> io::Result<()> {
         let started = Instant::now();
         while self.read()?.iter().all(|&count| count == 0) {
             if started.elapsed() > patience {
-                return Err(io::Error::other("nothing was executed"));
+                return Err(io::Error::other("no task was executed"));
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(INTERVAL).await;
         }
         Ok(())
     }
 
-    /// Watches until all of `expected` numbers were executed, as long as something is executed every `patience`.
+    /// Waits until all `expected` numbers were executed. Gives up when nothing is executed for `patience`.
     pub async fn watch(&self, expected: u64, patience: Duration) -> io::Result<Drained> {
         let (mut first, mut last) = (None, (Instant::now(), 0));
         loop {
@@ -68,7 +68,7 @@ impl Tally {
                     repeated: counts.iter().map(|count| count.saturating_sub(1)).sum(),
                 });
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(INTERVAL).await;
         }
     }
 }
@@ -80,8 +80,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn files_are_added_up_by_number() {
         let tally = Tally::new().unwrap();
-        fs::write(tally.place.folder().join("1"), [1, 0, 1, 0]).unwrap();
-        fs::write(tally.place.folder().join("2"), [0, 0, 2, 1]).unwrap();
+        fs::write(tally.scratch.folder().join("1"), [1, 0, 1, 0]).unwrap();
+        fs::write(tally.scratch.folder().join("2"), [0, 0, 2, 1]).unwrap();
         assert_eq!(tally.read().unwrap(), [1, 0, 3, 1]);
         tally.started(Duration::ZERO).await.unwrap();
         let drained = tally.watch(4, Duration::ZERO).await.unwrap();

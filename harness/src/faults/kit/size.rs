@@ -1,40 +1,41 @@
-//! How much of each fault a run has: in full, as `cargo xtask torture redis` without more, and a tenth for the tests.
+//! The amounts of a test run: in full (`--full`), as `cargo xtask torture redis` has them by itself, and a share for
+//! the tests.
 
 use std::time::Duration;
 
 /// The amounts of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Kills of Apium's workers (P1), and of Celery's.
+    /// Kills of Apium's workers (`nothing-lost`).
     pub kills: usize,
     /// Kills of Celery's workers.
     pub celery_kills: usize,
-    /// The visibility timeout of P2.
+    /// The visibility timeout of `run-once`.
     pub visibility: Duration,
-    /// The leases whose end P3 measures.
+    /// The leases of `takeover`.
     pub leases: &'static [Duration],
-    /// `broker_publish_timeout` of P5.
+    /// `broker_publish_timeout` of `deadline`.
     pub deadline: Duration,
-    /// Rounds of P6.
+    /// Rounds of `reconnect`.
     pub rounds: usize,
-    /// How long a black hole of P6 lasts.
-    pub hole: Duration,
-    /// Messages that are parked at once (P7).
-    pub parked: u64,
-    /// For how many seconds 1,000 messages come due in each.
+    /// How long a black hole of `reconnect` lasts.
+    pub black_hole: Duration,
+    /// Messages that are delayed at once (`million-etas`).
+    pub etas: u64,
+    /// For how many seconds 1,000 messages become due in each.
     pub due_seconds: u64,
-    /// Whether idle workers are looked at for a minute with their own settings, or for a sixth of it with all of them scaled (P16).
+    /// Whether idle workers are measured for a minute, or for a sixth of it with all their times scaled (`idle-quiet`).
     pub long_idle: bool,
-    /// Workers beside which another one starts.
+    /// How many workers run when another one starts.
     pub neighbours: usize,
-    /// Who waits for a result at the same time (P17).
+    /// How many wait for a result at the same time (`waiters`).
     pub waiters: u64,
-    /// Whether Celery goes through the same.
+    /// Whether Celery is tested, too.
     pub celery: bool,
 }
 
 impl Size {
-    /// As the promises count.
+    /// The largest amounts.
     pub const FULL: Self = Self {
         kills: 1000,
         celery_kills: 30,
@@ -42,8 +43,8 @@ impl Size {
         leases: &[Duration::from_secs(1), Duration::from_secs(30)],
         deadline: Duration::from_secs(5),
         rounds: 50,
-        hole: Duration::from_secs(7),
-        parked: 1_000_000,
+        black_hole: Duration::from_secs(7),
+        etas: 1_000_000,
         due_seconds: 30,
         long_idle: true,
         neighbours: 20,
@@ -51,19 +52,19 @@ impl Size {
         celery: true,
     };
 
-    /// A few minutes.
+    /// Amounts for a few minutes.
     pub const USUAL: Self = Self {
         kills: 200,
         celery_kills: 6,
         visibility: Duration::from_secs(2),
         rounds: 10,
-        parked: 200_000,
+        etas: 200_000,
         due_seconds: 10,
         neighbours: 10,
         ..Self::FULL
     };
 
-    /// The tests' share.
+    /// Amounts for a test.
     pub const BRIEF: Self = Self {
         kills: 20,
         celery_kills: 0,
@@ -71,8 +72,8 @@ impl Size {
         leases: &[Duration::from_secs(1)],
         deadline: Duration::from_secs(1),
         rounds: 5,
-        hole: Duration::from_secs(1),
-        parked: 50_000,
+        black_hole: Duration::from_secs(1),
+        etas: 50_000,
         due_seconds: 2,
         long_idle: false,
         neighbours: 3,

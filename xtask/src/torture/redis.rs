@@ -1,4 +1,4 @@
-//! The promises of the Redis driver beside what Celery does in the same troubles, as a table and a page.
+//! The guarantees of the Redis driver, and what Celery does under the same faults, as a table and a page.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::{output, process};
 
 const PAGE: &str = "docs/PROMISES-REDIS.md";
 
-/// Runs the program, shows each line as it comes, and writes the page when every promise was asked for. Whether Apium kept them.
+/// Runs the program, shows each line as it comes, and writes the page when every guarantee was tested. Whether Apium kept them.
 pub(crate) fn table(program: Command, size: &str, all: bool) -> Answer {
     let mut rows = Vec::new();
     let passed =
@@ -34,12 +34,13 @@ pub(crate) fn table(program: Command, size: &str, all: bool) -> Answer {
 
 fn page(rows: &[String], flag: &str) -> String {
     format!(
-        "# Promises on Redis, and what Celery does\n\n\
-         Each is shown by breaking what it must survive: workers are killed with SIGKILL, at random and at named places of the code, \
-         stopped and let go on; servers are killed, stopped and cut off; connections are killed. Celery goes through the same where it \
-         has a counterpart. Made by `cargo xtask torture redis{flag}` on {}, with Celery 5.7. The lease is 1 s unless a line says \
+        "# Guarantees on Redis, and what Celery does\n\n\
+         [PROMISES.md](PROMISES.md) says what each guarantee means. Here each is tested by causing what it must survive: \
+         workers are killed with SIGKILL at random instants and at crash points of the code, or frozen for a while; servers \
+         are killed, frozen and cut off; connections are killed. Celery is tested in the same way where it has a \
+         counterpart. Made by `cargo xtask torture redis{flag}` on {}, with Celery 5.7. The lease is 1 s unless a row says \
          otherwise.\n\n\
-         | promise | Apium | Celery 5.7 |\n|---|---|---|\n{}\n",
+         | guarantee | Apium | Celery 5.7 |\n|---|---|---|\n{}\n",
         machine::facts(),
         rows.join("\n")
     )
@@ -52,9 +53,9 @@ fn row(line: &Value) -> Option<String> {
         let word = if value.get("kept")?.as_bool()? { "kept" } else { "**not kept**" };
         Some(format!("{word}: {}", text(value, "text")?))
     };
-    let (promise, what) = (text(line, "promise")?, text(line, "what")?);
-    let celery = line.get("celery").and_then(side).unwrap_or_else(|| "not asked".to_owned());
-    Some(format!("| {promise}: {what} | {} | {celery} |", side(line.get("apium")?)?))
+    let (name, what) = (text(line, "guarantee")?, text(line, "what")?);
+    let celery = line.get("celery").and_then(side).unwrap_or_else(|| "not tested".to_owned());
+    Some(format!("| [{name}](PROMISES.md#{name}): {what} | {} | {celery} |", side(line.get("apium")?)?))
 }
 
 #[cfg(test)]
@@ -66,13 +67,13 @@ mod tests {
     #[test]
     fn a_line_becomes_a_row() {
         let line = json!({
-            "promise": "P9", "what": "it holds",
+            "guarantee": "stays", "what": "it holds",
             "apium": {"kept": true, "text": "2 of 2"},
             "celery": {"kept": false, "text": "1 of 2"},
         });
-        assert_eq!(row(&line).unwrap(), "| P9: it holds | kept: 2 of 2 | **not kept**: 1 of 2 |");
-        let line = json!({"promise": "P9", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
-        assert!(row(&line).unwrap().ends_with("| not asked |"));
+        assert_eq!(row(&line).unwrap(), "| [stays](PROMISES.md#stays): it holds | kept: 2 of 2 | **not kept**: 1 of 2 |");
+        let line = json!({"guarantee": "stays", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
+        assert!(row(&line).unwrap().ends_with("| not tested |"));
         assert_eq!(row(&json!({"measure": "x"})), None);
     }
 }

@@ -1,12 +1,12 @@
-//! Messages that are made once and dealt out to everybody who drains, so that all run the same bytes.
+//! Messages that are made once and copied for every drain, so that all drains run the same bytes.
 
 use apium::prelude::BoxError;
 use apium_peers::database::Database;
 
-use crate::redis::load;
-use crate::redis::server::{Server, connect};
+use crate::redis::kit::load;
+use crate::redis::kit::server::{Server, connect};
 
-/// A queue of calls of the counted task, with the numbers from zero on in order.
+/// A queue of calls of the counted task, in the order of their numbers from zero.
 #[derive(Debug)]
 pub struct Stock {
     database: Database,
@@ -23,13 +23,13 @@ impl Stock {
         Ok(Self { database, results })
     }
 
-    /// Whether the calls ask for their results to be stored.
+    /// Whether the calls have their results stored.
     pub fn results(&self) -> bool {
         self.results
     }
 
     /// A fresh database with the calls of the numbers below `count`.
-    pub async fn deal(&self, server: &Server, count: u64) -> Result<Database, BoxError> {
+    pub async fn copy(&self, server: &Server, count: u64) -> Result<Database, BoxError> {
         let database = server.fresh();
         let mut connection = connect(&self.database.url).await?;
         redis::cmd("COPY")
@@ -41,8 +41,8 @@ impl Stock {
             .await?;
         let mut connection = connect(&database.url).await?;
         let count = i64::try_from(count)?;
-        // The first calls stand at the end from which workers take.
-        let (dealt,): (i64,) = redis::pipe()
+        // The first calls are at the end of the list from which workers pop.
+        let (copied,): (i64,) = redis::pipe()
             .cmd("LTRIM")
             .arg("celery")
             .arg(-count)
@@ -52,8 +52,8 @@ impl Stock {
             .arg("celery")
             .query_async(&mut connection)
             .await?;
-        if dealt != count {
-            return Err(format!("deal {count} messages: there are {dealt}").into());
+        if copied != count {
+            return Err(format!("copy {count} messages: there are {copied}").into());
         }
         Ok(database)
     }

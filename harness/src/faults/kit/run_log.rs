@@ -1,4 +1,5 @@
-//! A log of executions that survives `kill -9`: who ran which number, and when. Apium's tasks and Celery's (`faults.py`) write the same.
+//! A log of runs that survives `kill -9`: which process ran which number, and when. Celery's tasks (`faults.py`) write
+//! the same format.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +12,7 @@ use apium_transport::clock::Clock;
 
 /// A run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ran {
+pub struct LoggedRun {
     /// The number of the task.
     pub number: u64,
     /// The process that ran it.
@@ -20,26 +21,27 @@ pub struct Ran {
     pub at: i64,
 }
 
-/// A part of a page: a write that crosses the end of one can be torn by `kill -9`, and all behind it would be read askew.
+/// The size of an entry. It divides a page: a write that crosses the end of a page can be torn by `kill -9`, and all
+/// later entries would be misread.
 const SIZE: usize = 32;
 
-/// The time as the log has it.
+/// The time as the log records it, in microseconds.
 pub fn now() -> i64 {
     Clock::system().now().as_microsecond()
 }
 
 static OF_PROCESS: OnceLock<RunLog> = OnceLock::new();
 
-/// From now on the tasks of this process write to the log at `path`.
+/// Lets the tasks of this process write to the log at `path`.
 pub fn log_to(path: &Path) -> io::Result<()> {
-    // Set once in the life of a process.
+    // A process sets it once.
     let _ = OF_PROCESS.set(RunLog::open(path)?);
     Ok(())
 }
 
-/// Notes a run of `number` in the log of this process, if it has one.
-pub fn note_run(number: u64) -> io::Result<()> {
-    OF_PROCESS.get().map_or(Ok(()), |log| log.note(number))
+/// Records a run of `number` in the log of this process, if it has one.
+pub fn record_run(number: u64) -> io::Result<()> {
+    OF_PROCESS.get().map_or(Ok(()), |log| log.record(number))
 }
 
 /// The log. Several processes may have it open.
@@ -60,8 +62,8 @@ impl RunLog {
         &self.path
     }
 
-    /// Notes a run of `number` by this process.
-    pub fn note(&self, number: u64) -> io::Result<()> {
+    /// Records a run of `number` by this process.
+    pub fn record(&self, number: u64) -> io::Result<()> {
         let mut entry = [0; SIZE];
         entry[..8].copy_from_slice(&number.to_le_bytes());
         entry[8..16].copy_from_slice(&u64::from(std::process::id()).to_le_bytes());
@@ -70,16 +72,17 @@ impl RunLog {
     }
 
     /// All runs so far.
-    pub fn read(&self) -> io::Result<Vec<Ran>> {
+    pub fn read(&self) -> io::Result<Vec<LoggedRun>> {
         let bytes = fs::read(&self.path)?;
         let word = |entry: &[u8], at: usize| entry[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
-        let ran = |entry: &[u8]| Ran { number: word(entry, 0), pid: word(entry, 8), at: word(entry, 16).cast_signed() };
+        let ran =
+            |entry: &[u8]| LoggedRun { number: word(entry, 0), pid: word(entry, 8), at: word(entry, 16).cast_signed() };
         Ok(bytes.chunks_exact(SIZE).map(ran).collect())
     }
 
     /// The runs of each number.
-    pub fn by_number(&self) -> io::Result<BTreeMap<u64, Vec<Ran>>> {
-        let mut all: BTreeMap<u64, Vec<Ran>> = BTreeMap::new();
+    pub fn by_number(&self) -> io::Result<BTreeMap<u64, Vec<LoggedRun>>> {
+        let mut all: BTreeMap<u64, Vec<LoggedRun>> = BTreeMap::new();
         for ran in self.read()? {
             all.entry(ran.number).or_default().push(ran);
         }
@@ -87,15 +90,15 @@ impl RunLog {
     }
 
     /// Runs of one number.
-    pub fn runs_of(&self, number: u64) -> io::Result<Vec<Ran>> {
+    pub fn runs_of(&self, number: u64) -> io::Result<Vec<LoggedRun>> {
         Ok(self.read()?.into_iter().filter(|ran| ran.number == number).collect())
     }
 
-    /// Waits until `pleases`, for `patience` at the most; whether it did.
-    pub async fn wait(&self, patience: Duration, pleases: impl Fn(&[Ran]) -> bool) -> io::Result<bool> {
+    /// Waits until `holds` is true of the runs, for `patience` at most; whether it became true.
+    pub async fn wait(&self, patience: Duration, holds: impl Fn(&[LoggedRun]) -> bool) -> io::Result<bool> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            if pleases(&self.read()?) {
+            if holds(&self.read()?) {
                 return Ok(true);
             }
             if tokio::time::Instant::now() >= deadline {
@@ -109,15 +112,15 @@ impl RunLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::Place;
+    use crate::scratch::ScratchFolder;
 
     #[tokio::test]
     async fn runs_are_read_as_they_were_written() {
-        let place = Place::new().unwrap();
-        let log = RunLog::open(&place.folder().join("runs")).unwrap();
+        let scratch = ScratchFolder::new().unwrap();
+        let log = RunLog::open(&scratch.folder().join("runs")).unwrap();
         let before = now();
-        log.note(7).unwrap();
-        log.note(7).unwrap();
+        log.record(7).unwrap();
+        log.record(7).unwrap();
         let runs = log.runs_of(7).unwrap();
         assert_eq!(runs.len(), 2);
         assert!(runs[0].at >= before && runs[0].pid == u64::from(std::process::id()), "{runs:?}");

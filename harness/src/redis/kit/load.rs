@@ -1,4 +1,4 @@
-//! The tasks that are measured and the app that holds them, set as Celery's app in `harness/celery/app.py` is.
+//! The tasks that are measured and their app, with the settings of Celery's app in `harness/celery/app.py`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,30 +10,30 @@ use crate::report;
 /// How many calls go in one batch.
 pub const BATCH: u64 = 1_000;
 
-/// How many callers call at a time where they call one by one.
+/// How many callers there are when each call sends one message.
 pub const CALLERS: u64 = 64;
 
 static COUNTER: OnceLock<Arc<Counter>> = OnceLock::new();
 
 /// Makes the tasks of this process count into `counter`.
 pub fn count_into(counter: Arc<Counter>) {
-    // A process measures once; a second counter would be a mistake that shows as lost tasks.
+    // A process measures once. A second counter would be a mistake, and its tasks would count as lost.
     let _ = COUNTER.set(counter);
 }
 
-/// Does nothing but count its number. Whether its result is stored is the app's setting, as in Celery.
+/// Only counts its number. The app's settings say whether its result is stored, as in Celery.
 #[task(name = "bench.count")]
 pub async fn count(number: u64, padding: String) -> TaskResult<u64> {
     drop(padding);
     if let Some(counter) = COUNTER.get() {
-        counter.note(number);
+        counter.record(number);
     }
     Ok(number)
 }
 
-/// Tells whoever reads standard output that it ran.
-#[task(name = "bench.say")]
-pub async fn say() -> TaskResult<()> {
+/// Prints a line when it runs.
+#[task(name = "bench.announce")]
+pub async fn announce() -> TaskResult<()> {
     report::line("ran");
     Ok(())
 }
@@ -43,7 +43,7 @@ pub fn padding() -> String {
     "x".repeat(64)
 }
 
-/// The settings of both apps: late ack, and results only where they are measured.
+/// The settings of both apps: late acknowledgement, and results only when they are measured.
 fn builder(address: &str, results: bool) -> AppBuilder {
     let app = App::builder("bench").broker(address).setting("task_acks_late", true);
     let app = app.setting("task_ignore_result", !results);
@@ -55,7 +55,7 @@ pub async fn app(address: &str, results: bool) -> Result<App, BoxError> {
     Ok(builder(address, results).build().await?)
 }
 
-/// An app for a worker that fetches ahead as `multiplier` says: a number, or `auto`.
+/// An app for a worker with this `worker_prefetch_multiplier`: a number, or `auto`.
 pub async fn worker_app(address: &str, results: bool, multiplier: &str) -> Result<App, BoxError> {
     let app = builder(address, results);
     let app = match multiplier.parse::<u32>() {

@@ -1,4 +1,4 @@
-//! What came out, as a line for each promise and as the table of them.
+//! The outcome of a test: the line that it prints.
 
 use serde_json::json;
 
@@ -7,44 +7,44 @@ use crate::report;
 /// What one system did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether it kept the promise.
+    /// Whether the guarantee was kept.
     pub kept: bool,
     /// What was measured.
     pub text: String,
 }
 
 impl Outcome {
-    /// With what was measured.
+    /// Of a measurement.
     pub fn new(kept: bool, text: impl Into<String>) -> Self {
         Self { kept, text: text.into() }
     }
 
-    /// Both happened.
+    /// Both outcomes in one.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { kept: self.kept && other.kept, text: format!("{}; {}", self.text, other.text) }
     }
 }
 
-/// One promise.
+/// The outcome for one guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its number.
-    pub promise: &'static str,
-    /// What is promised.
+    /// Its name in `docs/PROMISES.md`.
+    pub guarantee: &'static str,
+    /// What is guaranteed, in a few words.
     pub what: &'static str,
     /// What Apium did.
     pub apium: Outcome,
-    /// What Celery did, where it was asked.
+    /// What Celery did, when it was tested.
     pub celery: Option<Outcome>,
 }
 
 impl Row {
-    /// Prints it for whoever reads the pipe.
+    /// Prints it as a line of JSON.
     pub fn print(&self) {
         let side = |outcome: &Outcome| json!({"kept": outcome.kept, "text": outcome.text});
         let line = json!({
-            "promise": self.promise,
+            "guarantee": self.guarantee,
             "what": self.what,
             "apium": side(&self.apium),
             "celery": self.celery.as_ref().map(side),
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_promise_is_kept_when_all_of_it_is() {
+    fn a_guarantee_is_kept_when_every_part_is() {
         let good = Outcome::new(true, "a");
         let bad = Outcome::new(false, "b");
         assert_eq!(good.clone().and(bad), Outcome::new(false, "a; b"));

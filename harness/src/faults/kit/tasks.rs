@@ -1,4 +1,4 @@
-//! The tasks of the fault tests, and the worker that runs them in a process of its own.
+//! The tasks of the fault tests, and the worker that runs them in its own process.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,33 +8,33 @@ use apium::worker::{Next, RunOutcome, WorkLayer};
 use apium_redis::crash_points;
 use futures_util::future::BoxFuture;
 
-use crate::child::told_to_end;
-use crate::faults::run_log::{RunLog, log_to, note_run};
+use crate::child::stdin_closed;
+use crate::faults::kit::run_log::{RunLog, log_to, record_run};
 
-/// The queue of all of them.
+/// The queue of all tasks.
 pub const QUEUE: &str = "celery";
 
-/// Places around a run at which a worker that is armed dies, beside those of the driver.
+/// Crash points around a run, beside those of the driver.
 pub const AROUND: &[&str] = &["before-run", "after-run"];
 
-/// A worker with a lease of a second shows life at least each half of it.
+/// A worker with a lease of one second sends a heartbeat at least each half second.
 const STALL: Duration = Duration::from_millis(400);
 
-/// Takes its time and then notes its number. A number that ends with 3 only at the second run.
-#[task(name = "faults.mark", acks_late, max_retries = 3)]
-pub async fn mark(ctx: &Ctx, number: u64, millis: u64) -> TaskResult<u64> {
+/// Sleeps and then records its number. A number that ends with 3 is recorded only by the second run.
+#[task(name = "faults.sleep_then_record", acks_late, max_retries = 3)]
+pub async fn sleep_then_record(ctx: &Ctx, number: u64, millis: u64) -> TaskResult<u64> {
     if number % 10 == 3 && ctx.request().retries() == 0 {
         return Err(ctx.retry().countdown(Duration::from_millis(20)).into());
     }
     tokio::time::sleep(Duration::from_millis(millis)).await;
-    note_run(number)?;
+    record_run(number)?;
     Ok(number)
 }
 
-/// Notes its number when it begins, and then takes its time.
-#[task(name = "faults.begin", acks_late)]
-pub async fn begin(number: u64, millis: u64) -> TaskResult<u64> {
-    note_run(number)?;
+/// Records its number and then sleeps.
+#[task(name = "faults.record_then_sleep", acks_late)]
+pub async fn record_then_sleep(number: u64, millis: u64) -> TaskResult<u64> {
+    record_run(number)?;
     tokio::time::sleep(Duration::from_millis(millis)).await;
     Ok(number)
 }
@@ -44,14 +44,14 @@ pub async fn begin(number: u64, millis: u64) -> TaskResult<u64> {
 pub struct Setup {
     /// The address of broker and result backend.
     pub url: String,
-    /// Options of the broker, as they stand behind a question mark.
+    /// Options of the broker, as in the query of an address.
     pub options: String,
     /// `worker_lease`.
     pub lease: Duration,
 }
 
 impl Setup {
-    /// As most of them are.
+    /// What most workers have.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), options: String::new(), lease: Duration::from_secs(1) }
     }
@@ -60,7 +60,7 @@ impl Setup {
     pub fn builder(&self) -> AppBuilder {
         let query = if self.options.is_empty() { String::new() } else { format!("?{}", self.options) };
         let app = App::builder("faults").broker(format!("{}{query}", self.url)).backend(&*self.url);
-        // Runs that begin are noted, and nothing is put aside however often its worker dies.
+        // A limit turns on the counting of crashes, and this one is too high for a dead letter.
         app.setting("worker_lease", self.lease).setting("worker_max_crashes", 1_000_000)
     }
 
@@ -70,7 +70,7 @@ impl Setup {
     }
 }
 
-/// A layer that dies around a run when it is armed.
+/// A layer with crash points around a run.
 #[derive(Debug)]
 pub struct Around;
 
@@ -85,8 +85,8 @@ impl WorkLayer for Around {
     }
 }
 
-/// The role of a worker: runs until standard input ends, or until it comes to the place `point` for the `times`-th time.
-pub async fn work(setup: &Setup, log: &str, slots: usize, (point, times): (&str, u32)) -> Result<(), BoxError> {
+/// Runs a worker until standard input closes, or until it reaches the crash point `point` for the `times`-th time.
+pub async fn run_worker(setup: &Setup, log: &str, slots: usize, (point, times): (&str, u32)) -> Result<(), BoxError> {
     log_to(log.as_ref())?;
     if !point.is_empty() {
         crash_points::arm(point, times);
@@ -95,7 +95,7 @@ pub async fn work(setup: &Setup, log: &str, slots: usize, (point, times): (&str,
     let stalls = RunLog::open(&stalls_of(log.as_ref()))?;
     let stop = async {
         tokio::select! {
-            () = told_to_end() => {}
+            () = stdin_closed() => {}
             () = watch_for_stalls(&stalls) => {}
         }
     };
@@ -103,19 +103,19 @@ pub async fn work(setup: &Setup, log: &str, slots: usize, (point, times): (&str,
     Ok(app.close().await?)
 }
 
-/// Where the workers that log to `log` note that the machine did not let them run.
+/// Where workers whose tasks record runs in `log` record the times in which the machine did not run them.
 pub fn stalls_of(log: &Path) -> PathBuf {
     log.with_extension("stalls")
 }
 
-/// Notes, with its length in milliseconds, each time in which this process did not run and so could show no life.
+/// Records each time in which this process did not run and could send no heartbeat, with its length in milliseconds.
 async fn watch_for_stalls(log: &RunLog) {
     const TICK: Duration = Duration::from_millis(50);
     loop {
         let began = std::time::Instant::now();
         tokio::time::sleep(TICK).await;
-        let late = began.elapsed().saturating_sub(TICK);
-        if late > STALL && log.note(u64::try_from(late.as_millis()).unwrap_or(u64::MAX)).is_err() {
+        let stalled = began.elapsed().saturating_sub(TICK);
+        if stalled > STALL && log.record(u64::try_from(stalled.as_millis()).unwrap_or(u64::MAX)).is_err() {
             return;
         }
     }

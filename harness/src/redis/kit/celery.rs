@@ -10,12 +10,12 @@ use apium_peers::python::Python;
 use serde_json::Value;
 
 use crate::process;
-use crate::redis::tally::Tally;
+use crate::redis::kit::tally::Tally;
 
-/// How long a worker may take until it executes something.
+/// How long a worker may take until it executes its first task.
 pub const START: Duration = Duration::from_secs(40);
 
-/// How long a caller may take.
+/// How long a caller may run.
 const CALLER: Duration = Duration::from_secs(120);
 
 /// A way to run a worker.
@@ -38,7 +38,7 @@ pub const PREFORK_8: Pool = Pool { name: "prefork", args: &["-P", "prefork", "-c
 /// Threads of one process.
 pub const THREADS: Pool = Pool { name: "threads", args: &["-P", "threads", "-c", "10"] };
 
-/// One task after the other, in the process that fetches.
+/// One task after the other, in the main process.
 pub const SOLO: Pool = Pool { name: "solo", args: &["-P", "solo"] };
 
 /// A running worker.
@@ -49,7 +49,7 @@ pub struct CeleryWorker {
 }
 
 impl CeleryWorker {
-    /// Starts one whose tasks have numbers below `numbers`.
+    /// Starts a worker whose tasks have numbers below `numbers`.
     pub fn start(pool: Pool, address: &str, results: bool, numbers: u64) -> Result<Self, BoxError> {
         let tally = Tally::new()?;
         let args = ["-m", "celery", "-A", "app", "worker", "-l", "ERROR", "-n", "bench@%h"];
@@ -58,12 +58,12 @@ impl CeleryWorker {
         Ok(Self { process: Guarded::start(&command, None)?, tally })
     }
 
-    /// What its tasks count.
+    /// The counts of its tasks.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// Memory of all its processes that is their own, in megabytes.
+    /// Memory of all its processes (PSS), in megabytes.
     pub fn memory(&self) -> Result<f64, BoxError> {
         Ok(process::tree(self.process.pid())?.into_iter().map(process::memory).sum::<Result<f64, _>>()?)
     }
@@ -73,7 +73,7 @@ impl CeleryWorker {
         Ok(process::tree(self.process.pid())?.into_iter().map(process::processor).sum::<Result<Duration, _>>()?)
     }
 
-    /// Tells it to stop and waits; a worker that drained has settled everything then.
+    /// Tells it to stop and waits. Then it has settled everything that it ran.
     pub fn stop(mut self) -> Result<(), BoxError> {
         self.process.signal("TERM");
         match self.process.wait(Duration::from_secs(30)) {
@@ -83,15 +83,15 @@ impl CeleryWorker {
     }
 }
 
-/// Runs a caller to its end; what it printed.
+/// Runs a caller to its end and returns what it printed.
 pub fn call(measure: &str, calls: u64, address: &str, results: bool) -> Result<Value, BoxError> {
     let command = command(["client.py", measure, &calls.to_string()], address, results);
     let mut caller = Guarded::start(&command, None)?;
-    let ended = caller.wait(CALLER);
-    let said = caller.log().text();
-    match said.lines().last() {
-        Some(line) if ended.is_some_and(|status| status.success()) => Ok(serde_json::from_str(line)?),
-        _ => Err(format!("run Celery's caller: it ended with {ended:?} and printed:\n{said}").into()),
+    let status = caller.wait(CALLER);
+    let output = caller.log().text();
+    match output.lines().last() {
+        Some(line) if status.is_some_and(|status| status.success()) => Ok(serde_json::from_str(line)?),
+        _ => Err(format!("run Celery's caller: it ended with {status:?} and printed:\n{output}").into()),
     }
 }
 

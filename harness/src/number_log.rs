@@ -1,5 +1,5 @@
-//! A log of executions that survives `kill -9`: each is appended to one file by one short write, which the kernel keeps whole
-//! even when the process is gone in the next instant.
+//! A log of executed numbers that survives `kill -9`: each is appended to one file by one short write, which the kernel
+//! does not tear, even when the process is killed in the next instant.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,18 +8,18 @@ use std::{collections::BTreeMap, fs};
 
 /// The log, open for appending. Several processes may have it open.
 #[derive(Debug)]
-pub struct Marks {
+pub struct NumberLog {
     file: File,
 }
 
-impl Marks {
+impl NumberLog {
     /// Opens the log.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { file: OpenOptions::new().create(true).append(true).open(path)? })
     }
 
-    /// Notes that `number` was executed.
-    pub fn note(&self, number: u64) -> io::Result<()> {
+    /// Appends `number`, which was executed.
+    pub fn record(&self, number: u64) -> io::Result<()> {
         (&self.file).write_all(&number.to_le_bytes())
     }
 }
@@ -38,16 +38,16 @@ pub fn read(path: &Path) -> io::Result<BTreeMap<u64, usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::Place;
+    use crate::scratch::ScratchFolder;
 
     #[test]
     fn two_writers_share_a_log() {
-        let place = Place::new().unwrap();
-        let path = place.folder().join("marks");
-        let (a, b) = (Marks::open(&path).unwrap(), Marks::open(&path).unwrap());
-        a.note(1).unwrap();
-        b.note(2).unwrap();
-        a.note(1).unwrap();
+        let scratch = ScratchFolder::new().unwrap();
+        let path = scratch.folder().join("numbers");
+        let (a, b) = (NumberLog::open(&path).unwrap(), NumberLog::open(&path).unwrap());
+        a.record(1).unwrap();
+        b.record(2).unwrap();
+        a.record(1).unwrap();
         assert_eq!(read(&path).unwrap(), BTreeMap::from([(1, 2), (2, 1)]));
     }
 }

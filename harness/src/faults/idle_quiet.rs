@@ -1,4 +1,4 @@
-//! P16: an idle worker is quiet, and starts as fast beside others as alone.
+//! `idle-quiet`: an idle worker sends few commands, and starts as fast beside other workers as alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,41 +6,41 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium_peers::redis_server::RedisServer;
 
-use crate::faults::celery;
-use crate::faults::crew::Crew;
-use crate::faults::look::Look;
-use crate::faults::row::{Outcome, Row};
-use crate::faults::run_log::{RunLog, now};
-use crate::faults::size::Size;
-use crate::faults::tasks::{Setup, mark};
-use crate::place::Place;
+use crate::faults::kit::celery;
+use crate::faults::kit::crew::Crew;
+use crate::faults::kit::look::Look;
+use crate::faults::kit::row::{Outcome, Row};
+use crate::faults::kit::run_log::{RunLog, now};
+use crate::faults::kit::size::Size;
+use crate::faults::kit::tasks::{Setup, sleep_then_record};
+use crate::scratch::ScratchFolder;
 
-/// Commands a second that an idle worker may send beyond its waits.
+/// How many commands a second an idle worker may send beyond its waits.
 const QUIET: f64 = 0.2;
 
-/// A start beside others may take so much longer than one alone.
+/// How much longer a start beside other workers may take than one alone.
 const FLAT: Duration = Duration::from_millis(200);
 
-/// The waits themselves, and what this program looks with.
+/// The waits themselves, and the command of this program.
 const NOT_COUNTED: &[&str] = &["blmove", "brpop", "info"];
 
-/// The check.
+/// Runs the test.
 pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let apium = idle(size.long_idle).await?.and(starts(size.neighbours).await?);
     let celery = if size.celery { Some(celery_idles().await?) } else { None };
-    Ok(Row { promise: "P16", what: "idle is quiet", apium, celery })
+    Ok(Row { guarantee: "idle-quiet", what: "an idle worker sends few commands", apium, celery })
 }
 
-/// A minute, or a sixth of it with all times a sixth of what they are.
+/// Measures for a minute, or for a sixth of it with all times scaled to a sixth.
 async fn idle(long: bool) -> Result<Outcome, BoxError> {
     let (seconds, scale) = if long { (60, 1) } else { (10, 6) };
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let mut setup = Setup::new(server.url(0));
     setup.lease = Duration::from_secs(30) / scale;
     if !long {
-        // Its sweep is at most every minute.
+        // This scales the sweep, which comes once a minute by default.
         setup.options = format!("visibility_timeout={}", 4 * 60 / scale);
     }
     let crew = Crew::new(setup.clone(), log.path());
@@ -51,10 +51,10 @@ async fn idle(long: bool) -> Result<Outcome, BoxError> {
     Ok(Outcome::new(rate < QUIET, text))
 }
 
-/// Commands a second of one idle worker, and which.
+/// Commands a second of one idle worker, and which commands.
 async fn count(setup: &Setup, log: &RunLog, seconds: u64) -> Result<(f64, String), BoxError> {
     let app = setup.app().await?;
-    mark::delay(1, 0).send(&app).await?;
+    sleep_then_record::delay(1, 0).send(&app).await?;
     log.wait(Duration::from_secs(20), |runs| !runs.is_empty()).await?;
     app.close().await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -73,16 +73,16 @@ async fn count(setup: &Setup, log: &RunLog, seconds: u64) -> Result<(f64, String
     Ok((grown.values().sum::<u64>() as f64 / seconds as f64, what))
 }
 
-/// From the start of a process to its first task, alone and beside others.
+/// The time from the start of a process to its first task, alone and beside other workers.
 async fn starts(neighbours: usize) -> Result<Outcome, BoxError> {
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let setup = Setup::new(server.url(0));
     let app = setup.app().await?;
     let mut crew = Crew::new(setup.clone(), log.path());
     let alone = fastest(&app, &crew, &log, 10).await?;
-    // They listen to another queue, so that the first task is the newcomer's.
+    // The other workers consume another queue, so that the new one runs the task.
     crew.setup.options = "global_keyprefix=other".to_owned();
     let others = std::iter::repeat_with(|| crew.start()).take(neighbours).collect::<Result<Vec<_>, _>>()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -101,7 +101,7 @@ async fn starts(neighbours: usize) -> Result<Outcome, BoxError> {
 async fn fastest(app: &App, crew: &Crew, log: &RunLog, first: u64) -> Result<Duration, BoxError> {
     let mut best = Duration::MAX;
     for number in [first, first + 10, first + 20] {
-        mark::delay(number, 0).send(app).await?;
+        sleep_then_record::delay(number, 0).send(app).await?;
         let began = now();
         let worker = crew.start()?;
         log.wait(Duration::from_secs(20), |runs| runs.iter().any(|ran| ran.number == number)).await?;
@@ -114,14 +114,14 @@ async fn fastest(app: &App, crew: &Crew, log: &RunLog, first: u64) -> Result<Dur
 
 async fn celery_idles() -> Result<Outcome, BoxError> {
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let setup = Setup::new(server.url(0));
     let worker =
         |name: &str| celery::worker(&setup.url, log.path(), "{}").mingles().args(["-P", "solo", "-n", name]).start();
     let _one = worker("one@here");
     let (rate, what) = count(&setup, &log, 60).await?;
-    // A second one makes them gossip.
+    // With a second worker, Celery's workers gossip.
     let began = now();
     let _two = worker("two@here");
     let started = Duration::from_micros(u64::try_from(now() - began)?);
