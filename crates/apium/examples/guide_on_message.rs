@@ -1,4 +1,4 @@
-//! on_message: every change of state while `get` waits.
+//! `on_message`: every change of state while `get` waits.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::sync::{Arc, Mutex, PoisonError};

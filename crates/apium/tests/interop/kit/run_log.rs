@@ -1,4 +1,4 @@
-//! What tasks of either side leave in a file: which ran, where, and how often.
+//! The log of runs: a file in which tasks of both sides record what ran, and on which worker.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::worker::Worker;
+use crate::kit::worker::Worker;
 
-/// Nothing that these tests wait for takes longer.
+/// How long the tests wait for anything.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A file that `tasks.note` writes to.
+/// A file that `tasks.log_run` writes to.
 #[derive(Debug)]
-pub(crate) struct Notes {
+pub(crate) struct RunLog {
     folder: TempDir,
 }
 
-/// How often something was done, and by whom.
+/// By word, the workers that recorded it.
 pub(crate) type Done = BTreeMap<String, Vec<String>>;
 
-impl Notes {
+impl RunLog {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.path().join("notes")
+        self.folder.path().join("runs")
     }
 
     /// The path as an argument.
@@ -45,7 +45,7 @@ impl Notes {
         whole.lines().map(fields).collect()
     }
 
-    /// By word, the workers that noted `what` of it.
+    /// By word, the workers that recorded `what` of it.
     pub(crate) fn done(&self, what: &str) -> Done {
         let mut done = Done::new();
         for [how, word, worker] in self.lines() {
@@ -56,29 +56,29 @@ impl Notes {
         done
     }
 
-    /// Waits until so many different words have been noted as `what`.
+    /// Waits until `words` different words have been recorded with `what`.
     pub(crate) async fn wait_for(&self, what: &str, words: usize, workers: &[&Worker]) -> Done {
-        self.wait_until(workers, &format!("{words} words with {what:?}"), |notes| notes.done(what).len() >= words)
+        self.wait_until(workers, &format!("{words} words with {what:?}"), |run_log| run_log.done(what).len() >= words)
             .await;
         self.done(what)
     }
 
-    /// Waits until so many runs have ended.
+    /// Waits until `runs` runs have ended.
     pub(crate) async fn wait_for_ends(&self, runs: usize, workers: &[&Worker]) {
-        let ended = |notes: &Self| notes.lines().iter().filter(|line| line[0] == "end").count() >= runs;
+        let ended = |run_log: &Self| run_log.lines().iter().filter(|line| line[0] == "end").count() >= runs;
         self.wait_until(workers, &format!("the end of {runs} runs"), ended).await;
     }
 
     async fn wait_until(&self, workers: &[&Worker], what: &str, holds: impl Fn(&Self) -> bool) {
-        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        let mut interval = tokio::time::interval(Duration::from_millis(10));
         let waiting = async {
             while !holds(self) {
-                looks.tick().await;
+                interval.tick().await;
             }
         };
         if tokio::time::timeout(LIMIT, waiting).await.is_err() {
             let logs: Vec<String> = workers.iter().map(|worker| worker.log()).collect();
-            panic!("{what} is wanted, and this is there: {:?}\n{}", self.lines(), logs.join("\n"));
+            panic!("{what} should be recorded; the log has {:?}\n{}", self.lines(), logs.join("\n"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A worker of either kind in a process of its own, with settings by Celery's names.
+//! A worker of either side in its own process, with settings by Celery's names.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,21 +10,21 @@ use apium_peers::log::Seen;
 use apium_peers::target::example;
 use serde_json::{Map, Value, json};
 
-use crate::side::Side;
+use crate::kit::side::Side;
 
-/// No worker takes longer to be ready, or to stop.
+/// How long a worker may take to become ready, or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Settings by Celery's names, the same for both kinds.
-pub(crate) type Settings = Vec<(&'static str, Value)>;
+/// Settings by Celery's names, the same for both sides.
+pub(crate) type WorkerSettings = Vec<(&'static str, Value)>;
 
-/// A worker that is to be started.
+/// Builds a worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     /// Broker and result backend.
     pub(crate) url: String,
-    pub(crate) settings: Settings,
-    /// Its name; what it notes carries it.
+    pub(crate) settings: WorkerSettings,
+    /// Its name, which the log of runs has.
     pub(crate) name: &'static str,
     pub(crate) queues: &'static str,
     pub(crate) slots: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Two slots for the queue `celery`, and nothing else out of the ordinary.
+    /// A worker with two slots for the queue `celery`, and defaults otherwise.
     pub(crate) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -112,11 +112,11 @@ impl Setup {
 }
 
 /// Settings as one JSON object.
-pub(crate) fn as_object(settings: &Settings) -> Value {
+pub(crate) fn as_object(settings: &WorkerSettings) -> Value {
     Value::Object(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<Map<_, _>>())
 }
 
-/// A setting as a variable of the environment gives it to a Rust program.
+/// A setting as the text of an environment variable of a Rust program.
 pub(crate) fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -129,7 +129,7 @@ pub(crate) fn as_text(value: &Value) -> String {
     }
 }
 
-/// A running worker. Dropped, it is killed.
+/// A running worker. It is killed when dropped.
 #[derive(Debug)]
 pub(crate) enum Worker {
     Rust(Guarded),
@@ -137,18 +137,18 @@ pub(crate) enum Worker {
 }
 
 impl Worker {
-    /// Kills it and all that it started, as when the machine goes down.
+    /// Kills it and all processes that it started, as when the machine crashes.
     pub(crate) fn kill(&mut self) {
         match self {
             Self::Rust(running) => {
                 running.kill_all();
-                assert!(running.wait(LIMIT).is_some(), "the killed worker lives");
+                assert!(running.wait(LIMIT).is_some(), "the killed worker still runs");
             }
             Self::Python(worker) => worker.kill(),
         }
     }
 
-    /// What it printed so far.
+    /// What it has printed so far.
     pub(crate) fn log(&self) -> String {
         match self {
             Self::Rust(running) => running.log().text(),

@@ -1,39 +1,39 @@
-//! Which flows a run of the tests goes through: some of them, drawn with a seed that is printed, or all.
+//! The flows that a test run goes through: a random selection, whose seed is printed, or all.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::canvas::case;
 use crate::canvas::flow::{Flow, Owners};
-use crate::side::Side;
+use crate::kit::side::Side;
 
-/// The variable that lets the tests go through all flows, and ask Celery again.
+/// The environment variable that lets the tests run all flows, and compare the recorded outcomes with Celery again.
 pub(crate) const FULL: &str = "APIUM_INTEROP_FULL";
 
-/// The variable that gives the seed of another run.
+/// The environment variable with the seed of an earlier run.
 pub(crate) const SEED: &str = "APIUM_INTEROP_SEED";
 
-/// The variable that lets what Celery says be written down, where it is compared otherwise.
+/// The environment variable that records the outcomes with Celery, instead of comparing them.
 pub(crate) const WRITE: &str = "APIUM_INTEROP_WRITE";
 
-/// The variable that lets a run go through the flows whose text contains it: `chain(a,b), a fails`, `sent by Rust`.
+/// The environment variable that selects the flows whose text contains it: `chain(a,b), a fails`, `sent by Rust`.
 pub(crate) const ONLY: &str = "APIUM_INTEROP_ONLY";
 
-/// How many flows are drawn.
-const DRAWN: usize = 600;
+/// How many flows are selected.
+const SELECTED: usize = 600;
 
-/// Whether a variable is there and says something.
+/// Whether an environment variable is set and not empty.
 pub(crate) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// Every flow: each case with all owners that differ for it, from both senders.
+/// Every flow: each case with all owners and from both senders.
 fn all() -> Vec<Flow> {
     let mut flows = Vec::new();
     for case in case::all() {
-        let alone = case.shape.tasks().len() == 1;
+        let is_single = case.shape.tasks().len() == 1;
         for owners in Owners::ALL {
-            // One task cannot alternate.
-            if alone && matches!(owners, Owners::RustFirst | Owners::PythonFirst) {
+            // A single task cannot alternate.
+            if is_single && matches!(owners, Owners::RustFirst | Owners::PythonFirst) {
                 continue;
             }
             flows.extend([Side::Rust, Side::Python].map(|sender| Flow { case, owners, sender }));
@@ -42,7 +42,7 @@ fn all() -> Vec<Flow> {
     flows
 }
 
-/// The flows of this run, and how to have the same again.
+/// The flows of this run, and a text that says how to select the same ones again.
 pub(crate) fn flows() -> (Vec<Flow>, String) {
     let mut flows = all();
     if let Ok(only) = std::env::var(ONLY) {
@@ -59,11 +59,11 @@ pub(crate) fn flows() -> (Vec<Flow>, String) {
         Err(_) => RandomState::new().hash_one("the flows of this run"),
     };
     shuffle(&mut flows, seed);
-    flows.truncate(DRAWN);
-    (flows, format!("{DRAWN} flows; {SEED}={seed} draws them again"))
+    flows.truncate(SELECTED);
+    (flows, format!("{SELECTED} flows; {SEED}={seed} selects them again"))
 }
 
-/// Every order is possible, and a seed always gives the same (splitmix64).
+/// Every order is possible, and a seed always gives the same order (splitmix64).
 fn shuffle<T>(list: &mut [T], seed: u64) {
     let mut state = seed;
     for last in (1..list.len()).rev() {
@@ -76,15 +76,15 @@ fn shuffle<T>(list: &mut [T], seed: u64) {
 }
 
 #[test]
-fn a_seed_draws_the_same_again_and_another_one_draws_others() {
-    let drawn = |seed| {
+fn a_seed_selects_the_same_flows_and_another_seed_selects_others() {
+    let shuffled = |seed| {
         let mut numbers: Vec<u32> = (0..1000).collect();
         shuffle(&mut numbers, seed);
         numbers
     };
-    assert_eq!(drawn(1), drawn(1));
-    assert_ne!(drawn(1), drawn(2));
-    let mut sorted = drawn(3);
+    assert_eq!(shuffled(1), shuffled(1));
+    assert_ne!(shuffled(1), shuffled(2));
+    let mut sorted = shuffled(3);
     sorted.sort_unstable();
     assert_eq!(sorted, (0..1000).collect::<Vec<u32>>());
 }

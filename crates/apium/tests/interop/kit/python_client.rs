@@ -1,4 +1,4 @@
-//! `tests/interop/client.py`: Celery as caller and as reader of results, asked line by line.
+//! `tests/interop/client.py`: Celery as caller and as reader of results. A request is a line, and so is its answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -8,16 +8,16 @@ use std::time::Duration;
 use apium_peers::python::Python;
 use serde_json::Value;
 
-/// No answer takes longer.
+/// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A variable of the environment of a client.
+/// The environment variables of a client.
 pub(crate) type Variables = Vec<(&'static str, String)>;
 
-/// Clients that no test uses at the moment, with what they were started with: starting one takes half a second.
+/// Clients that no test uses at the moment. They are reused, because starting one takes half a second.
 static IDLE: Mutex<Vec<PythonClient>> = Mutex::new(Vec::new());
 
-/// A running client. It ends when we do, since its standard input ends then.
+/// A running client. It ends with this process, because its standard input closes then.
 #[derive(Debug, Clone)]
 pub(crate) struct PythonClient {
     variables: Variables,
@@ -37,10 +37,10 @@ impl PythonClient {
         let mut command = Python::find().command(["client.py"], &env);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (requests, lines) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let (tell, answers) = mpsc::sync_channel(1);
+        let (sender, answers) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                if tell.send(line).is_err() {
+                if sender.send(line).is_err() {
                     return;
                 }
             }
@@ -48,7 +48,7 @@ impl PythonClient {
         Self { variables, pipes: Arc::new(Mutex::new(Pipes { child, requests, answers })) }
     }
 
-    /// Asks for an operation of `client.py`, and waits for its answer without holding up other work of the test.
+    /// Sends a request to `client.py` and waits for the answer, without blocking the test's other futures.
     pub(crate) async fn ask(&self, request: Value) -> Value {
         let pipes = self.pipes.clone();
         let answer = tokio::task::spawn_blocking(move || {
@@ -66,21 +66,21 @@ impl PythonClient {
 
 impl Drop for Pipes {
     fn drop(&mut self) {
-        // Nobody asks it any more.
+        // No test will use it any more.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A client for one test, which others use after it.
+/// A client for one test. Other tests use it afterwards.
 #[derive(Debug)]
-pub(crate) struct Borrowed(Option<PythonClient>);
+pub(crate) struct BorrowedClient(Option<PythonClient>);
 
-impl Borrowed {
+impl BorrowedClient {
     pub(crate) fn of(variables: Variables) -> Self {
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = idle.iter().position(|client| client.variables == variables);
-        let found = place.map(|place| idle.swap_remove(place));
+        let index = idle.iter().position(|client| client.variables == variables);
+        let found = index.map(|index| idle.swap_remove(index));
         drop(idle);
         Self(Some(found.unwrap_or_else(|| PythonClient::start(variables))))
     }
@@ -90,9 +90,9 @@ impl Borrowed {
     }
 }
 
-impl Drop for Borrowed {
+impl Drop for BorrowedClient {
     fn drop(&mut self) {
-        // One whose test failed may owe an answer.
+        // The client of a failed test may have an answer left to send.
         if let Some(client) = self.0.take().filter(|_| !std::thread::panicking()) {
             IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(client);
         }

@@ -1,6 +1,6 @@
 //! The two sides of every call.
 
-/// Which program does something.
+/// A side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Rust,

@@ -1,4 +1,4 @@
-//! Rust as caller and as reader of results: calls from the same description that Python gets.
+//! Rust as caller and as reader of results, from the same description of a call that Python gets.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,17 +8,17 @@ use apium::prelude::*;
 use jiff::fmt::temporal::Pieces;
 use serde_json::Value;
 
-use crate::seen::{Raised, Seen};
-use crate::worker::{Settings as Given, as_text};
+use crate::kit::read_result::{Raised, ReadResult};
+use crate::kit::worker::{WorkerSettings, as_text};
 
-/// No result takes longer.
+/// How long a result may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How Celery writes results; a Rust program reads what it finds.
+/// Settings of how Celery writes results. A Rust program reads all formats without them.
 const OF_CELERY: [&str; 2] = ["result_serializer", "result_compression"];
 
-/// An app on a database, without tasks of its own.
-pub(crate) async fn app(url: &str, settings: &Given) -> App {
+/// An app on a database, without tasks.
+pub(crate) async fn app(url: &str, settings: &WorkerSettings) -> App {
     let mut given = Settings::default();
     for (name, value) in settings.iter().filter(|(name, _)| !OF_CELERY.contains(name)) {
         given.set_flag(name, as_text(value), "--setting").unwrap();
@@ -27,7 +27,7 @@ pub(crate) async fn app(url: &str, settings: &Given) -> App {
     builder.broker(url).backend(url).build().await.unwrap()
 }
 
-/// A signature with options by the names of `apply_async`.
+/// A signature, with options by the names of `apply_async`.
 pub(crate) fn signature(
     app: &App,
     task: &str,
@@ -39,7 +39,7 @@ pub(crate) fn signature(
     let args = args.as_array().into_iter().flatten().map(json);
     let kwargs = kwargs.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), json(value)));
     let mut signature = app.sig(task).raw_args(args).raw_kwargs(kwargs).signature();
-    // Celery takes stamps as options of their own, whose names are those of `stamped_headers`.
+    // In Celery each stamp is an option of its own; `stamped_headers` has their names.
     let stamps: Vec<&str> =
         options["stamped_headers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, value) in options.as_object().into_iter().flatten().filter(|(name, _)| *name != "stamped_headers") {
@@ -120,22 +120,22 @@ fn instant(value: &Value) -> When {
     When { at: text.parse().unwrap(), offset: Pieces::parse(text).unwrap().to_numeric_offset() }
 }
 
-/// Waits for a result, and tells all of it.
-pub(crate) async fn get(app: &App, id: &str) -> Seen {
+/// Waits for a result, and reads all of it.
+pub(crate) async fn get(app: &App, id: &str) -> ReadResult {
     let result = app.result::<Json>(id);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let messages = told.clone();
-    let note = move |message: &Json| {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let messages = seen.clone();
+    let on_message = move |message: &Json| {
         let document = ResultDocument::from_json(message.as_str().as_bytes()).unwrap();
         messages.lock().unwrap().push((document.state.to_string(), shown(&document)));
     };
-    result.get().timeout(PATIENCE).on_message(note).outcome().await.unwrap();
+    result.get().timeout(PATIENCE).on_message(on_message).outcome().await.unwrap();
     let last = result.document().await.unwrap().unwrap();
     let raised = last.state.propagates().then(|| raised(&last));
     let value = if raised.is_some() { Value::Null } else { value(&last.result) };
     let children = last.children.into_iter().flatten().map(|child| child.id.to_string()).collect();
-    let messages = told.lock().unwrap().clone();
-    Seen { state: last.state.to_string(), value, raised, traceback: last.traceback, children, messages }
+    let messages = seen.lock().unwrap().clone();
+    ReadResult { state: last.state.to_string(), value, raised, traceback: last.traceback, children, messages }
 }
 
 /// The state of a result now, and what is stored with it.

@@ -1,18 +1,18 @@
-//! A result as a reader of either side sees it.
+//! A result as a reader of either side reads it.
 
 use serde_json::{Value, json};
 
-/// Everything that a reader tells of a result.
+/// Everything that a reader reads of a result.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Seen {
+pub(crate) struct ReadResult {
     pub(crate) state: String,
     /// The return value; null when it raises.
     pub(crate) value: Value,
     pub(crate) raised: Option<Raised>,
     pub(crate) traceback: Option<String>,
-    /// The ids of what the task sent.
+    /// The ids of the tasks that the task sent.
     pub(crate) children: Vec<String>,
-    /// Every state that `on_message` was told, with what was stored.
+    /// Every state that `on_message` received, with what was stored.
     pub(crate) messages: Vec<(String, Value)>,
 }
 
@@ -29,7 +29,7 @@ impl Raised {
         Self { class: class.to_owned(), args: args.as_array().unwrap().clone() }
     }
 
-    /// As a value among others: `{"class": …, "args": …}`.
+    /// As a JSON value: `{"class": …, "args": …}`.
     pub(crate) fn as_json(&self) -> Value {
         json!({ "class": self.class, "args": self.args })
     }
@@ -40,14 +40,14 @@ impl Raised {
     }
 }
 
-impl Seen {
+impl ReadResult {
     /// From an answer of `client.py`.
     pub(crate) fn read(answer: &Value) -> Self {
         let state = answer["state"].as_str().unwrap().to_owned();
         let raised = Raised::read(&answer["value"]).filter(|_| state != "SUCCESS");
         let texts =
             |list: &Value| list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
-        let told = |message: &Value| {
+        let read = |message: &Value| {
             let shown = Raised::read(&message[1]).map_or_else(|| message[1].clone(), |raised| raised.as_json());
             (message[0].as_str().unwrap().to_owned(), shown)
         };
@@ -56,7 +56,7 @@ impl Seen {
             raised,
             traceback: answer["traceback"].as_str().map(str::to_owned),
             children: texts(&answer["children"]),
-            messages: answer["messages"].as_array().unwrap().iter().map(told).collect(),
+            messages: answer["messages"].as_array().unwrap().iter().map(read).collect(),
             state,
         }
     }
