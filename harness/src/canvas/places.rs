@@ -11,15 +11,15 @@ use crate::faults::tasks::AROUND;
 
 /// Places of the Redis driver that a message does not pass on its way: they belong to what goes on beside it.
 const BESIDE: [&str; 9] = [
-    "before-put-back",
-    "after-put-back",
-    "after-due",
-    "after-life",
-    "bury-closed",
-    "bury-part",
-    "bury-given",
-    "close-stood-down",
-    "close-given-back",
+    "before-return-handoffs",
+    "after-return-handoffs",
+    "after-promote",
+    "after-heartbeat",
+    "reclaim-closed",
+    "reclaim-batch",
+    "reclaim-done",
+    "close-stopped",
+    "close-requeued",
 ];
 
 /// What is counted of a chord where queue and results are two stores.

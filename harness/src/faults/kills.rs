@@ -178,8 +178,8 @@ async fn end(victim: &mut Victim, kills: &mut Kills) -> Result<(), BoxError> {
 /// Waits until a worker dies of itself; false when it does not.
 async fn comes_to(role: &mut Role, place: &str) -> Result<bool, BoxError> {
     // Places on the way out: it is told to stop.
-    let closes = place.starts_with("close") || place.ends_with("put-back");
-    let patience = if place.starts_with("bury") { 3_000 } else { 1_000 };
+    let closes = place.starts_with("close") || place.ends_with("return-handoffs");
+    let patience = if place.starts_with("reclaim") { 3_000 } else { 1_000 };
     for step in 0..patience / 10 {
         if role.has_ended()? {
             return Ok(true);
