@@ -8,7 +8,7 @@ use apium_peers::redis_server::{Builder, RedisServer};
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Acknowledgement, Settlement};
+use apium_transport::broker::settlement::{Acknowledgement, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;

@@ -15,8 +15,9 @@ use apium_transport::address::Address;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::backend::chord::{ChordHeader, ChordPart, ChordProgress, FailedPart};
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Acknowledgement, Consumer, Delivery, Disposition, Settlement};
+use apium_transport::broker::consumer::{Consumer, Delivery};
 use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use apium_transport::error::{ErrorKind, Result};
 
 use crate::brokers::{consumer, finish, keys, names, options, send, spec, take, to};

@@ -10,7 +10,7 @@ use apium_redis::RedisDriver;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Acknowledgement, Disposition, Settlement};
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use apium_transport::error::ErrorKind;
 
 use crate::brokers::{

@@ -12,9 +12,10 @@ use apium_protocol::json::text::Json;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordPart, FailedPart};
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Acknowledgement, Delivery, Settlement};
+use apium_transport::broker::consumer::Delivery;
 use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::{Acknowledgement, Settlement};
 use apium_transport::error::Result;
 
 use crate::brokers::{consumer, keys, length, names, spec, take, to, with_priority};

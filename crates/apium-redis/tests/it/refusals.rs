@@ -7,7 +7,8 @@ use apium_protocol::result::state::State;
 use apium_redis::{RedisBackend, RedisBroker};
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{Consumer, Settlement};
+use apium_transport::broker::consumer::Consumer;
+use apium_transport::broker::settlement::Settlement;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{broker, broker_with, consumer, finish, hasty, send, send_in_the_end, spec, to};

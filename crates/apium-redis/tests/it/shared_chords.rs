@@ -11,9 +11,10 @@ use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::{ResultBackend as _, ResultRecord, ResultStream};
 use apium_transport::backend::chord::FailedPart;
-use apium_transport::broker::consumer::{Acknowledgement, Delivery, Settlement};
+use apium_transport::broker::consumer::Delivery;
 use apium_transport::broker::follow_ups::FollowUps;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::{Acknowledgement, Settlement};
 use apium_transport::error::Result;
 use futures_util::StreamExt as _;
 

@@ -152,7 +152,7 @@ async fn settling_puts_back_what_it_cannot_end() {
     let batch = take(&mut consumer, 2).await;
     spoil(&mut redis, "q");
     let requeue =
-        |at: usize| vec![(batch[at].receipt.clone(), apium_transport::broker::consumer::Disposition::Requeue)];
+        |at: usize| vec![(batch[at].receipt.clone(), apium_transport::broker::settlement::Disposition::Requeue)];
     assert_names(&consumer.acker().reject(requeue(0)).await.unwrap_err(), "q");
     assert_eq!(redis.zcard::<_, usize>("unacked_index").unwrap(), 2);
     mend(&mut redis, "q");
@@ -181,7 +181,7 @@ async fn keys_of_apiums_own() {
     let batch = take(&mut consumer, 1).await;
     let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
     let dead =
-        || vec![(batch[0].receipt.clone(), apium_transport::broker::consumer::Disposition::Dead(reason.clone()))];
+        || vec![(batch[0].receipt.clone(), apium_transport::broker::settlement::Disposition::Dead(reason.clone()))];
     spoil(&mut redis, "_apium.dead");
     assert_names(&consumer.acker().reject(dead()).await.unwrap_err(), "_apium.dead");
     mend(&mut redis, "_apium.dead");

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use apium_transport::broker::consumer::{Acker, Consumer, Delivery};
+use apium_transport::broker::consumer::{Consumer, Delivery};
+use apium_transport::broker::settlement::Acker;
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use apium_transport::broker::consumer::{ConsumeSpec, Receipt, Tag};
+use apium_transport::broker::consumer::ConsumeSpec;
+use apium_transport::broker::settlement::{Receipt, Tag};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 

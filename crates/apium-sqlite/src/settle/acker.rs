@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::consumer::{
+use apium_transport::broker::settlement::{
     Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost,
 };
 use apium_transport::driver::DriverOptions;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use apium_transport::broker::consumer::{Acknowledgement, Disposition, Receipt, Tag};
 use apium_transport::broker::follow_ups::FollowUps;
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Tag};
 use rusqlite::OptionalExtension;
 
 use crate::backend::results::store;

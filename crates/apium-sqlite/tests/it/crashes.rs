@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use apium_sqlite::crash_points;
 use apium_transport::backend::chord::{ChordEnd, ChordProgress};
-use apium_transport::broker::consumer::{Acknowledgement, Receipt, Settlement};
+use apium_transport::broker::settlement::{Acknowledgement, Receipt, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
 

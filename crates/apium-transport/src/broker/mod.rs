@@ -5,5 +5,6 @@ pub mod consumer;
 pub mod dead_set;
 pub mod follow_ups;
 pub mod outgoing;
+pub mod settlement;
 pub mod topic;
 pub mod topology;

@@ -7,8 +7,9 @@ use apium_protocol::json::text::Json;
 use apium_protocol::result::state::State;
 
 use crate::backend::chord::{ChordPart, ChordProgress, FailedPart};
-use crate::broker::consumer::{Acknowledgement, Consumer, Receipt, Settlement};
+use crate::broker::consumer::Consumer;
 use crate::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
+use crate::broker::settlement::{Acknowledgement, Receipt, Settlement};
 use crate::conformance::backend::atomic::settle;
 use crate::conformance::backend::chords::{count, done, failed, header, part};
 use crate::conformance::fixture::Fixture;

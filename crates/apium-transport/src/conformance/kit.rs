@@ -14,9 +14,10 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::backend::backend::{ResultRecord, RunVersion};
 use crate::broker::broker::{QueueStats, SharedBroker};
-use crate::broker::consumer::{Consumer, Content, Delivery, Disposition, Receipt};
+use crate::broker::consumer::{Consumer, Content, Delivery};
 use crate::broker::dead_set::DeadReason;
 use crate::broker::outgoing::Outgoing;
+use crate::broker::settlement::{Disposition, Receipt};
 use crate::conformance::fixture::Fixture;
 use crate::error::{ErrorKind, Result};
 

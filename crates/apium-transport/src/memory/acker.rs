@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::address::Address;
-use crate::broker::consumer::{Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost};
+use crate::broker::settlement::{Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost};
 use crate::error::Result;
 use crate::memory::handle::closed_error;
 use crate::memory::handle::{SCHEME, namespace};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::broker::consumer::{Acker, Consumer, Delivery};
+use crate::broker::consumer::{Consumer, Delivery};
+use crate::broker::settlement::Acker;
 use crate::error::Result;
 use crate::memory::acker::MemoryAcker;
 use crate::memory::handle::closed_error;

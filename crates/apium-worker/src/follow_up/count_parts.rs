@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::backend::chord::{ChordEnd, ChordProgress, ChordStore};
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::consumer::Settlement;
 use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::Settlement;
 use apium_transport::error::Result;
 
 /// A chord whose rest is made, and that is to be ended once it is published.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use apium_transport::broker::consumer::{Receipt, lost_receipts};
+use apium_transport::broker::settlement::{Receipt, lost_receipts};
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -391,7 +391,7 @@ mod tests {
     use apium_app::task::definition::{Hooks, TaskDef, TaskFn};
     use apium_app::task::registry::RegistryBuilder;
     use apium_protocol::json::text::Json;
-    use apium_transport::broker::consumer::{Acker, AtomicSettle, Disposition, Tag, lease_lost};
+    use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Tag, lease_lost};
     use apium_transport::error::Result;
     use futures_util::future::BoxFuture;
 

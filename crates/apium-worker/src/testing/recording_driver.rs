@@ -7,12 +7,11 @@ use apium_transport::address::Address;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::backend::chord::FailedPart;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
-use apium_transport::broker::consumer::{
-    Acker, AtomicSettle, ConsumeSpec, Consumer, Delivery, Disposition, Receipt, Settlement,
-};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::follow_ups::{ChordContinuation, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Receipt, Settlement};
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
 use apium_transport::error::{Error, ErrorKind, Result};

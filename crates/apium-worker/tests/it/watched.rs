@@ -10,9 +10,10 @@ use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
 };
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
-use apium_transport::broker::consumer::{Acker, ConsumeSpec, Consumer, Delivery};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::Acker;
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::{Error, ErrorKind, Result};

@@ -3,7 +3,8 @@
 use apium_protocol::result::state::State;
 
 use crate::address::Address;
-use crate::broker::consumer::{Acknowledgement, Consumer, Disposition, Receipt, Settlement};
+use crate::broker::consumer::Consumer;
+use crate::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
     assert_counts, assert_lost, join, mark, names, numbered, reason, receipts, record, send, state_of, take, through,

@@ -1,7 +1,8 @@
 //! The dead set (P12).
 
-use crate::broker::consumer::{Content, Disposition};
+use crate::broker::consumer::Content;
 use crate::broker::dead_set::{DeadReason, DeadSet, NewDeadLetter};
+use crate::broker::settlement::Disposition;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
     ack, assert_counts, content, join, message, names, next, nothing_else, numbered, reason, receipts, reject, send,

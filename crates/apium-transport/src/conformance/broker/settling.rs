@@ -1,6 +1,6 @@
 //! Settling: each disposition, receipts that are lost, and fences.
 
-use crate::broker::consumer::Disposition;
+use crate::broker::settlement::Disposition;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
     ack, assert_counts, assert_lost, join, names, next, nothing_else, numbered, reason, receipts, reject, send, take,

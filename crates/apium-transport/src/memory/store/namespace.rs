@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::broker::consumer::{Acknowledgement, Content, Disposition, Receipt, Tag};
+use crate::broker::consumer::Content;
 use crate::broker::outgoing::Outgoing;
+use crate::broker::settlement::{Acknowledgement, Disposition, Receipt, Tag};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::memory::store::after_unlock::AfterUnlock;

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::backend::backend::ResultRecord;
 use crate::backend::chord::{ChordEnd, ChordProgress};
-use crate::broker::consumer::{Acknowledgement, Receipt, Settlement};
 use crate::broker::follow_ups::{EndedPart, FollowUps};
+use crate::broker::settlement::{Acknowledgement, Receipt, Settlement};
 use crate::error::Result;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::chords::Changes;
