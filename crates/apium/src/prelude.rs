@@ -67,6 +67,12 @@ pub use apium_transport::broker::topology::Queue;
 #[cfg(feature = "worker")]
 #[doc(no_inline)]
 pub use apium_worker::builder::AppWorker;
+#[cfg(feature = "worker")]
+#[doc(no_inline)]
+pub use apium_worker::handle::WorkerHandle;
+#[cfg(feature = "worker")]
+#[doc(no_inline)]
+pub use apium_worker::shutdown::shutdown::{StopKind, StopReport};
 #[doc(no_inline)]
 pub use serde_json::json;
 

@@ -114,7 +114,7 @@ pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let app = Setup::new(site.list()).app().await?;
     let worker = app.worker().start().await?;
     let apium = rounds(&mut site, &log, size.rounds, size.hole, Some(&worker)).await?;
-    worker.stop(StopKind::Now).await;
+    worker.stop_as(StopKind::Now).await;
     app.close().await?;
     let celery = if size.celery { Some(celery_comes_back(size).await?) } else { None };
     Ok(Row { promise: "P6", what: "it consumes again within 10 s", apium, celery })
