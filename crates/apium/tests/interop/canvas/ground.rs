@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::handle::WorkerHandle;
+use apium::worker::WorkerHandle;
 use apium_peers::celery::CeleryWorker;
 use apium_peers::python::Python;
 use serde_json::Value;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
 use apium::prelude::*;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 
 use crate::gate::Gate;
 use crate::ground::{Notes, notes};
