@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use apium::prelude::*;
-use apium::worker::StopKind;
 use tokio::sync::Semaphore;
 
 use crate::ground::Ground;
@@ -61,6 +60,6 @@ pub(crate) async fn held_while_running(ground: &Ground, acks_late: bool) -> u64 
     let stats = app.broker().queues().unwrap().stats().await.unwrap();
     gate.open(1);
     result.get().await.unwrap();
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
     stats.iter().map(|queue| queue.unacked).sum()
 }

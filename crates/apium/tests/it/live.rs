@@ -53,14 +53,14 @@ pub(crate) async fn start(app: &App, slots: usize) -> WorkerHandle {
 
 /// Stops a worker.
 pub(crate) async fn stop(worker: WorkerHandle, how: StopKind) -> StopReport {
-    tokio::time::timeout(PATIENCE, worker.stop(how)).await.expect("the worker stops")
+    tokio::time::timeout(PATIENCE, worker.stop_as(how)).await.expect("the worker stops")
 }
 
 /// Lets one task run to its end, which stands at the gate first, and stops the worker. What the run sent stays in the queue.
 pub(crate) async fn one_run(app: &App) {
     let worker = start(app, 1).await;
     came(app, 1).await;
-    worker.ask(StopKind::Warm);
+    worker.request_stop(StopKind::Warm);
     let_through(app, 1);
     assert_eq!(stop(worker, StopKind::Warm).await.finished, 1);
 }

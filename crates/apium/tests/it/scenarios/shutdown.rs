@@ -1,5 +1,7 @@
 //! Scenarios 6 and 7: what a stop does to the tasks that run and to those that were only fetched.
 
+use std::time::Duration;
+
 use apium::ErrorKind;
 use apium::prelude::*;
 use apium::worker::StopKind;
@@ -34,7 +36,7 @@ on_every_driver! {
             came(&app, 3).await;
             until_counts(&app, 28 - fetched, 12).await;
 
-            worker.ask(StopKind::Warm);
+            worker.request_stop(StopKind::Warm);
             // What was fetched is back while the others still run, and only they are left out.
             until_counts(&app, 28, if late { 3 } else { 0 }).await;
             let_through(&app, 3);
@@ -108,6 +110,36 @@ on_every_driver! {
         }
     }
 
+    async fn a_handle_stops_its_worker_warm_cold_or_cold_after_a_while(ground: &Ground) {
+        let app = live(ground).setting("task_acks_late", true).register::<gated>().build().await.unwrap();
+        let one = gated::delay(1).send(&app).await.unwrap();
+        let worker = start(&app, 1).await;
+        came(&app, 1).await;
+        let (report, ()) = tokio::join!(worker.stop(), async { let_through(&app, 1) });
+        assert_eq!((report.how, report.finished, report.cancelled), (StopKind::Warm, 1, 0));
+        assert_eq!(value(&one).await, 1);
+
+        gated::delay(2).send(&app).await.unwrap();
+        for stopping in ["cold", "within", "long enough"] {
+            let worker = start(&app, 1).await;
+            came(&app, 1).await;
+            let report = match stopping {
+                "cold" => worker.stop_cold().await,
+                "within" => worker.stop_within(Duration::from_millis(20)).await,
+                _ => {
+                    let_through(&app, 1);
+                    worker.stop_within(crate::live::PATIENCE).await
+                }
+            };
+            let wanted = match stopping {
+                "long enough" => (StopKind::Warm, 1, 0),
+                _ => (StopKind::Cold, 0, 1),
+            };
+            assert_eq!((report.how, report.finished, report.cancelled), wanted, "{stopping}");
+        }
+        assert_eq!(counts(&app).await.ready, 0);
+    }
+
     /// Celery stores a RETRY that never comes, and whoever waits does so for ever.
     async fn scenario_07_cold_shutdown_ends_early_ack_tasks_as_revoked(ground: &Ground) {
         let app = live(ground).register::<gated>().build().await.unwrap();
@@ -133,7 +165,7 @@ on_every_driver! {
         gated::batch((0..9).map(|n| (n,))).send_all(&app).await.unwrap();
         let worker = start(&app, 2).await;
         came(&app, 2).await;
-        worker.ask(StopKind::Warm);
+        worker.request_stop(StopKind::Warm);
         until_counts(&app, 7, 2).await;
         let report = stop(worker, StopKind::Cold).await;
         assert_eq!((report.how, report.finished, report.cancelled), (StopKind::Cold, 0, 2));
