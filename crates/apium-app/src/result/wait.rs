@@ -121,7 +121,7 @@ impl Wait {
             self.begun = true;
             arrivals.known().try_for_each(|document| self.tell(document))?;
             if self.timeout == Some(Duration::ZERO) {
-                let found = arrivals.fetch().await?;
+                let found = arrivals.look().await?;
                 found.iter().try_for_each(|document| self.tell(document))?;
                 return Ok(WaitEvent::News);
             }
