@@ -140,7 +140,12 @@ impl Finisher {
         }
         let id = task_run.request.id()?.clone();
         let document = result_document(&task_run.request, id, told, children, &self.sender.rules, now);
-        Some(ResultRecord { document, run: Some(task_run.version()), ttl: self.sender.rules.ttl })
+        Some(ResultRecord {
+            document,
+            run: Some(task_run.version()),
+            ttl: self.sender.rules.ttl,
+            reply_to: task_run.request.properties.reply_to.clone(),
+        })
     }
 
     fn end(&self, task_run: &TaskRun, settlement: Settlement) -> Completion {
