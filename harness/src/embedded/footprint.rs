@@ -52,7 +52,13 @@ pub async fn etas(count: u64) -> Result<(), BoxError> {
     let app = app(&place.address()).await?;
     fill_later(&app, count).await?;
     let with = settled_memory(&place.address()).await?;
-    let stats = app.broker().queues().ok_or("count the etas: this broker cannot")?.stats().await?;
+    let stats = app
+        .broker()
+        .queues()
+        .and_then(|queues| queues.counts())
+        .ok_or("count the etas: this broker cannot")?
+        .stats()
+        .await?;
     let parked: u64 = stats.iter().map(|queue| queue.delayed).sum();
     if parked != count {
         return Err(format!("{parked} of {count} etas are pending").into());

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use apium::transport::address::Address;
 use apium::transport::backend::backend::SharedBackend;
-use apium::transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium::transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium::transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium::transport::broker::dead_set::DeadSet;
 use apium::transport::broker::outgoing::Outgoing;
+use apium::transport::broker::queue_admin::QueueAdmin;
 use apium::transport::broker::topology::Topology;
 use apium::transport::driver::{Driver, DriverOptions, SharedDriver};
 use apium::transport::error::{Error, ErrorKind, Result};

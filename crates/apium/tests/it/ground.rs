@@ -109,8 +109,8 @@ pub(crate) fn notes(app: &App) -> Vec<String> {
 
 /// The messages that wait in a queue.
 pub(crate) async fn waiting(app: &App, queue: &str) -> Vec<Message> {
-    let queues = app.broker().queues().unwrap();
-    queues.peek(queue, 100).await.unwrap().into_iter().map(|out| out.message).collect()
+    let messages = app.broker().queues().unwrap().messages().unwrap();
+    messages.peek(queue, 100).await.unwrap().into_iter().map(|out| out.message).collect()
 }
 
 /// The one message that waits in the default queue.

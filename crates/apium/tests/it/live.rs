@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::transport::broker::broker::QueueStats;
+use apium::transport::broker::queue_admin::QueueStats;
 use apium::worker::handle::WorkerHandle;
 use apium::worker::shutdown::shutdown::{StopKind, StopReport};
 use futures_util::FutureExt;
@@ -80,7 +80,7 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// What is in the queue `celery`.
 pub(crate) async fn counts(app: &App) -> QueueStats {
-    let all = app.broker().queues().unwrap().stats().await.unwrap();
+    let all = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     all.into_iter().find(|stats| stats.queue == "celery").unwrap_or_default()
 }
 

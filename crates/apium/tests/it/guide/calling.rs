@@ -38,7 +38,7 @@ async fn breaks() -> TaskResult<i64> {
 /// The guide's errback: it looks up what is stored of the task that failed.
 #[task(name = "guide.error_handler")]
 async fn error_handler(ctx: &Ctx, State(notes): State<Notes>, id: String) -> TaskResult<()> {
-    let document = ctx.backend().unwrap().fetch(&[id.as_str().into()]).await?.remove(0).unwrap();
+    let document = ctx.backend().unwrap().stored().unwrap().fetch(&[id.as_str().into()]).await?.remove(0).unwrap();
     notes.add(format!("task {id} raised {}", ExceptionInfo::from_json(&document.result)));
     Ok(())
 }
