@@ -6,11 +6,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
 use crate::result::state::State;
+use crate::value::serialize::serde_by_json;
 
 /// The result document of a task.
 #[derive(Debug, Clone, PartialEq)]

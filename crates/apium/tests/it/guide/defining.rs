@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::protocol::codecs::compression::Compression;
-use apium::protocol::codecs::serializer::Serializer;
+use apium::protocol::codecs::serializer::{Compression, Serializer};
 use apium::protocol::value::value::Value;
 use apium::worker::shutdown::shutdown::StopKind;
 

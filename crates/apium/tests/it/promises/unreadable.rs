@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use apium::arguments::Parameter;
 use apium::prelude::*;
-use apium::protocol::codecs::compression::Compression;
+use apium::protocol::codecs::serializer::Compression;
 use apium::protocol::json::base64;
 use apium::protocol::message::headers::Headers;
 use apium::protocol::message::message::Message;
