@@ -269,7 +269,7 @@ impl Ctx {
             let rules = publisher.config().result_policy();
             let told = ResultUpdate { state, result: meta?, traceback: None };
             let document = other_task_document(id, told, &rules, publisher.clock().now());
-            ctx.store(ResultRecord { document, run: None, ttl: rules.ttl }).await
+            ctx.store(ResultRecord { ttl: rules.ttl, ..ResultRecord::new(document) }).await
         })
     }
 
@@ -282,7 +282,9 @@ impl Ctx {
         let ctx = self.clone();
         self.deferred(async move {
             let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
-            let documents = ctx.needed_backend()?.fetch(&[id]).await?;
+            // Where nothing is stored nobody can abort.
+            let Some(stored) = ctx.needed_backend()?.stored() else { return Ok(false) };
+            let documents = stored.fetch(&[id]).await?;
             let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);
@@ -313,7 +315,8 @@ impl Ctx {
         let publisher = self.needed_publisher()?;
         let rules = publisher.config().result_policy();
         let document = result_document(self.request(), id, told, children, &rules, publisher.clock().now());
-        Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl })
+        let reply_to = self.request().properties.reply_to.clone();
+        Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl, reply_to })
     }
 
     async fn store(&self, record: ResultRecord) -> Result<()> {

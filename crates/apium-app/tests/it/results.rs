@@ -158,7 +158,7 @@ async fn feature_4_1_22_a_ready_state_is_asked_for_once_and_feature_4_1_17_until
     kit::store(&app, result.id(), "SUCCESS", "4").await;
     let clone = result.clone();
     assert_eq!(result.get().await.unwrap(), 4);
-    app.backend().unwrap().forget(vec![result.id().clone()]).await.unwrap();
+    app.backend().unwrap().stored().unwrap().forget(vec![result.id().clone()]).await.unwrap();
     assert_eq!(clone.state().await.unwrap(), State::Success, "kept where it was seen");
     clone.forget().await.unwrap();
     assert_eq!((result.state().await.unwrap(), clone.state().await.unwrap()), (State::Pending, State::Pending));

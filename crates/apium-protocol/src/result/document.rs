@@ -8,12 +8,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
 use crate::result::exception::ExceptionInfo;
 use crate::result::state::State;
+use crate::value::serialize::serde_by_json;
 
 /// The result document of a task: a state with all that belongs to it. This is what is stored, what `watch` gives and what
 /// `on_message` is called with. For serde it is Celery's JSON map (`task_id`, `status`, `result`, `traceback`, `children`,

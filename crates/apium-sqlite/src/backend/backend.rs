@@ -7,7 +7,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use apium_transport::backend::chord::ChordStore;
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -55,6 +55,35 @@ impl ResultBackend for SqliteBackend {
         })
     }
 
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
+        Box::pin(async move {
+            self.handle.check_open("watch results")?;
+            let watching = WatchStream::begin(&self.handle, ids).await?;
+            Ok(Box::pin(watching) as ResultStream)
+        })
+    }
+
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.handle.close();
+            Ok(())
+        })
+    }
+}
+
+impl StoredResults for SqliteBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
         Box::pin(async move {
             let ids = ids.to_vec();
@@ -63,14 +92,6 @@ impl ResultBackend for SqliteBackend {
             };
             let found = self.handle.read("read results", read).await?;
             found.into_iter().map(|found| found.map(|(_, document)| document).transpose()).collect()
-        })
-    }
-
-    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
-        Box::pin(async move {
-            self.handle.check_open("watch results")?;
-            let watching = WatchStream::begin(&self.handle, ids).await?;
-            Ok(Box::pin(watching) as ResultStream)
         })
     }
 
@@ -86,21 +107,6 @@ impl ResultBackend for SqliteBackend {
         Box::pin(async move {
             self.handle.check_open("purge expired results")?;
             self.handle.file.store.purge_expired(false).await
-        })
-    }
-
-    fn groups(&self) -> Option<&dyn GroupStore> {
-        Some(self)
-    }
-
-    fn chords(&self) -> Option<&dyn ChordStore> {
-        Some(self)
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            self.handle.close();
-            Ok(())
         })
     }
 }

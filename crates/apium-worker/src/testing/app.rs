@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
-use apium_transport::broker::broker::QueueStats;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueStats;
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
 
@@ -176,8 +176,8 @@ impl TestApp {
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>> {
-        match self.app.broker().queues() {
-            Some(queues) => Ok(queues.stats().await?),
+        match self.app.broker().queues().and_then(|queues| queues.counts()) {
+            Some(counts) => Ok(counts.stats().await?),
             None => Err(Error::new(ErrorKind::Config, "drain the queues: this broker does not count its messages")),
         }
     }

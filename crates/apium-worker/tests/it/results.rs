@@ -75,7 +75,7 @@ fn note(ctx: &Ctx, what: String) -> BoxFuture<'static, TaskResult<()>> {
     Box::pin(async move {
         let id = ctx.request().id().unwrap().to_string();
         let backend = ctx.state::<Store>().unwrap().get().unwrap();
-        let document = backend.fetch(&[id.as_str().into()]).await.unwrap().remove(0);
+        let document = backend.stored().unwrap().fetch(&[id.as_str().into()]).await.unwrap().remove(0);
         let state = document.map_or_else(|| "PENDING".to_owned(), |document| document.state.to_string());
         ctx.state::<Notes>().unwrap().add(format!("{what} while {state}"));
         Ok(())

@@ -79,7 +79,7 @@ pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool)
 
 /// The counts of the queue `celery`.
 pub(crate) async fn counts(app: &App) -> QueueStats {
-    let all = app.broker().queues().unwrap().stats().await.unwrap();
+    let all = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     all.into_iter().find(|stats| stats.queue == "celery").unwrap_or_default()
 }
 

@@ -220,7 +220,7 @@ on_every_driver! {
         app.drain().await;
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 7);
         let ids = [result.id().clone()];
-        assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
+        assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&ids).await.unwrap(), [None]);
     }
 
     async fn guide_0_07_acks_late_is_after_the_run_and_early_before(fixture: &Fixture) {

@@ -75,7 +75,7 @@ on_every_driver! {
             app.drain().await;
             assert_eq!(records(app).len(), 1, "it runs all the same");
             let ids = [result.id().clone()];
-            assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
+            assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&ids).await.unwrap(), [None]);
             assert_eq!(app.result::<Json>(result.id().clone()).state().await.unwrap(), TaskState::Pending);
         }
         let wanted = ignored::delay("well".into()).ignore_result(false).send(&app).await.unwrap();
