@@ -196,20 +196,19 @@ async fn watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<(),
     let names =
         files.iter().zip(&run.files).map(|(result, file)| (result.id().to_string(), file.display().to_string()));
     let mut screen = Screen::new(names.collect(), &run.singles);
-    let (tell, mut changes) = mpsc::channel(1024);
-    let teller = |tell: &mpsc::Sender<Change>| {
-        let tell = tell.clone();
-        move |message: &Json| {
-            // The channel has room for more than the screen ever lags behind; a change that finds none is only not
-            // shown.
-            let _ = Change::read(message).map(|change| tell.try_send(change));
+    let (sender, mut changes) = mpsc::channel(1024);
+    let on_message = |sender: &mpsc::Sender<Change>| {
+        let sender = sender.clone();
+        move |document: &ResultDocument| {
+            // The channel has room for more changes than the screen is ever behind. A change without room is not shown.
+            let _ = sender.try_send(Change::of(document));
         }
     };
     let singles: Vec<AsyncResult<Json>> = run.singles.iter().map(|(_, id)| app.result(&**id)).collect();
-    let waits = singles.iter().map(|result| result.get().on_message(teller(&tell)).outcome());
+    let waits = singles.iter().map(|result| result.get().on_message(on_message(&sender)).outcome());
     let all_singles = futures_util::future::try_join_all(waits);
-    let all_files = files.get().on_message(teller(&tell)).outcomes();
-    drop(tell);
+    let all_files = files.get().on_message(on_message(&sender)).outcomes();
+    drop(sender);
     let both = futures_util::future::try_join(all_files, all_singles);
     let show = async {
         let mut progress = std::pin::pin!(totals.progress_stream());

@@ -76,8 +76,8 @@ on_every_pair! {
         let (id, members) = send_saved(pair, "tasks.add", &json!([[1, 1], [2, 2]])).await;
         let restored = GroupResult::<i64>::restore(&pair.rust, &id).await.unwrap().unwrap();
         let (sender, receiver) = std::sync::mpsc::sync_channel(100);
-        let get = restored.get().timeout(PATIENCE).on_message(move |message: &Json| {
-            sender.try_send(value(message)).unwrap();
+        let get = restored.get().timeout(PATIENCE).on_message(move |message: &ResultDocument| {
+            sender.try_send(serde_json::to_value(message).unwrap()).unwrap();
         });
         assert_eq!(get.await.unwrap(), [2, 4]);
         let ready: Vec<Value> = receiver.try_iter().filter(|message| message["status"] == "SUCCESS").collect();

@@ -38,7 +38,7 @@ async fn two_thousand_tasks_run_once_each_on_workers_of_both_sides() {
         assert_eq!(pair.get(&ours).await.success(), &json!(format!("r{n}")));
         assert_eq!(pair.get(theirs).await.success(), &json!(format!("p{n}")));
     }
-    let queue = pair.rust.broker().queues().unwrap().stats().await.unwrap();
+    let queue = pair.rust.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     assert!(queue.iter().all(|stats| stats.ready == 0), "{queue:?}");
 }
 

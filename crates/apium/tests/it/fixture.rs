@@ -106,8 +106,8 @@ pub(crate) fn records(app: &App) -> Vec<String> {
 
 /// The messages in a queue.
 pub(crate) async fn waiting(app: &App, queue: &str) -> Vec<Message> {
-    let queues = app.broker().queues().unwrap();
-    queues.peek(queue, 100).await.unwrap().into_iter().map(|out| out.message).collect()
+    let messages = app.broker().queues().unwrap().messages().unwrap();
+    messages.peek(queue, 100).await.unwrap().into_iter().map(|out| out.message).collect()
 }
 
 /// The only message in the default queue.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use apium::prelude::*;
-use apium::worker::StopKind;
 use tokio::sync::Semaphore;
 
 use crate::fixture::Fixture;
@@ -58,9 +57,9 @@ pub(crate) async fn unacked_while_running(fixture: &Fixture, acks_late: bool) ->
     let worker = app.worker().concurrency(1).prefetch_multiplier(1).start().await.unwrap();
     let result = gated::delay(1).send(&app).await.unwrap();
     gate.entered(1).await;
-    let stats = app.broker().queues().unwrap().stats().await.unwrap();
+    let stats = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     gate.open(1);
     result.get().await.unwrap();
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
     stats.iter().map(|queue| queue.unacked).sum()
 }

@@ -53,14 +53,14 @@ pub(crate) async fn start(app: &App, slots: usize) -> WorkerHandle {
 
 /// Stops a worker.
 pub(crate) async fn stop(worker: WorkerHandle, how: StopKind) -> StopReport {
-    tokio::time::timeout(PATIENCE, worker.stop(how)).await.expect("the worker stops")
+    tokio::time::timeout(PATIENCE, worker.stop_as(how)).await.expect("the worker stops")
 }
 
 /// Lets one task, which waits at the gate, run to its end, and stops the worker. What the run sent stays in the queue.
 pub(crate) async fn one_run(app: &App) {
     let worker = start(app, 1).await;
     entered(app, 1).await;
-    worker.ask(StopKind::Warm);
+    worker.request_stop(StopKind::Warm);
     open_gate(app, 1);
     assert_eq!(stop(worker, StopKind::Warm).await.finished, 1);
 }
@@ -79,7 +79,7 @@ pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool)
 
 /// The counts of the queue `celery`.
 pub(crate) async fn counts(app: &App) -> QueueStats {
-    let all = app.broker().queues().unwrap().stats().await.unwrap();
+    let all = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     all.into_iter().find(|stats| stats.queue == "celery").unwrap_or_default()
 }
 

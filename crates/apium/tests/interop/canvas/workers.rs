@@ -72,7 +72,7 @@ impl Workers {
 
     /// Whether a message is in a queue or in flight.
     pub(crate) async fn is_busy(&self) -> bool {
-        let all = self.app.broker().queues().unwrap().stats().await.unwrap();
+        let all = self.app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
         let served = all.iter().filter(|stats| [queue(Side::Rust), queue(Side::Python)].contains(&&*stats.queue));
         served.map(|stats| stats.ready + stats.unacked + stats.delayed).sum::<u64>() > 0
     }
@@ -86,13 +86,13 @@ impl Workers {
         let log = self.python.as_ref().map(|(worker, _)| worker.log()).unwrap_or_default();
         let errors: Vec<&str> =
             log.lines().filter(|line| line.contains("CRITICAL") || line.contains("NotRegistered")).collect();
-        let queues = self.app.broker().queues().unwrap().stats().await.unwrap();
+        let queues = self.app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
         format!("queues: {queues:?}\ndead letters: {dead_letters:?}\nin the log of Celery: {errors:?}")
     }
 
     /// Stops the Rust worker, when no task is left to run.
     pub(crate) async fn stop(self) {
-        tokio::time::timeout(LIMIT, self.rust.stop(apium::worker::StopKind::Warm)).await.unwrap();
+        tokio::time::timeout(LIMIT, self.rust.stop()).await.unwrap();
     }
 }
 

@@ -125,9 +125,8 @@ pub(crate) async fn get(app: &App, id: &str) -> ReadResult {
     let result = app.result::<Json>(id);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let messages = seen.clone();
-    let on_message = move |message: &Json| {
-        let document = ResultDocument::from_json(message.as_str().as_bytes()).unwrap();
-        messages.lock().unwrap().push((document.state.to_string(), shown(&document)));
+    let on_message = move |document: &ResultDocument| {
+        messages.lock().unwrap().push((document.state.to_string(), shown(document)));
     };
     result.get().timeout(PATIENCE).on_message(on_message).outcome().await.unwrap();
     let last = result.document().await.unwrap().unwrap();

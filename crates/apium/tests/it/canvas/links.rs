@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::StopKind;
 use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, ran, record, sent, state};
@@ -202,6 +201,6 @@ on_every_driver! {
             let seen = seen.into_inner();
             assert!(seen[0].starts_with(&format!("errback3 {} {error}", result.id())), "{seen:?}");
         }
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 }

@@ -38,7 +38,7 @@ async fn breaks() -> TaskResult<i64> {
 /// The guide's errback: it reads the stored result of the failed task.
 #[task(name = "guide.error_handler")]
 async fn error_handler(ctx: &Ctx, State(records): State<Records>, id: String) -> TaskResult<()> {
-    let document = ctx.backend().unwrap().fetch(&[id.as_str().into()]).await?.remove(0).unwrap();
+    let document = ctx.backend().unwrap().stored().unwrap().fetch(&[id.as_str().into()]).await?.remove(0).unwrap();
     records.add(format!("task {id} raised {}", ExceptionInfo::from_json(&document.result)));
     Ok(())
 }

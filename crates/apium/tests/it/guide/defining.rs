@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use apium::message::{Compression, Serializer, Value};
 use apium::prelude::*;
-use apium::worker::StopKind;
 
 use crate::fixture::{PATIENCE, Records, given, only, records};
 use crate::gate::{Gate, gated};
@@ -221,7 +220,7 @@ on_every_driver! {
         app.drain().await;
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 7);
         let ids = [result.id().clone()];
-        assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
+        assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&ids).await.unwrap(), [None]);
     }
 
     async fn guide_0_07_acks_late_is_after_the_run_and_early_before(fixture: &Fixture) {
@@ -251,7 +250,7 @@ on_every_driver! {
         assert_eq!(untracked.document().await.unwrap(), None);
         gate.open(2);
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 1);
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
     async fn guide_0_09_rate_limit_spaces_starts(fixture: &Fixture) {
@@ -332,7 +331,7 @@ on_every_driver! {
         app.clock().advance(Duration::from_millis(200));
         let error = result.get().timeout(PATIENCE).await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "TimeLimitExceeded");
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
     async fn guide_0_15_the_soft_limit_can_be_caught(fixture: &Fixture) {
@@ -348,7 +347,7 @@ on_every_driver! {
         assert_eq!(caught.get().timeout(PATIENCE).await.unwrap(), "cleaned up");
         let error = uncaught.get().timeout(PATIENCE).await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "SoftTimeLimitExceeded");
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
     async fn guide_0_16_an_ignored_result_is_not_stored(fixture: &Fixture) {

@@ -147,7 +147,7 @@ on_every_driver! {
         let (value, _) = tokio::join!(get, app.drain());
         assert_eq!(value.unwrap(), "hello world: 10");
         let bodies: Vec<serde_json::Value> =
-            seen.lock().unwrap().iter().map(|body| body.decode().unwrap()).collect();
+            seen.lock().unwrap().iter().map(|body| serde_json::to_value(body).unwrap()).collect();
         let short: Vec<_> = bodies.iter().map(|b| (b["status"].as_str().unwrap(), b["result"].to_string())).collect();
         assert_eq!(
             short,

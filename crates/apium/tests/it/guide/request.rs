@@ -20,6 +20,21 @@ async fn sent_back(ctx: &Ctx, State(records): State<Records>) -> TaskResult<bool
     Ok(ctx.request().delivery_info.redelivered)
 }
 
+type AboutTheRun = (Option<String>, u32, Option<u32>, bool, bool);
+
+fn about(ctx: &Ctx) -> AboutTheRun {
+    let id = ctx.id().map(ToString::to_string);
+    (id, ctx.retries(), ctx.max_retries(), ctx.is_eager(), ctx.called_directly())
+}
+
+#[task(name = "guide.about_the_run", max_retries = 5)]
+async fn about_the_run(ctx: &Ctx) -> TaskResult<AboutTheRun> {
+    match ctx.retries() {
+        0 => Err(ctx.retry().countdown(Duration::ZERO).into()),
+        _ => Ok(about(ctx)),
+    }
+}
+
 /// Everything about the run, as one map.
 #[task(name = "guide.whoami")]
 pub(crate) async fn whoami(ctx: &Ctx, #[default] x: Option<i64>, #[default] y: Option<i64>) -> TaskResult<Value> {
@@ -175,6 +190,17 @@ on_every_driver! {
         let result = retry_once::delay().send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap().0, 1);
+    }
+
+    async fn the_context_answers_what_tasks_ask_most(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let result = about_the_run::delay().task_id("r-1").send(&app).await.unwrap();
+        let eager = about_the_run::delay().task_id("r-2").apply(&app).await.unwrap();
+        app.drain().await;
+        let run = |id: &str, retries, is_eager| (Some(id.to_owned()), retries, Some(5), is_eager, false);
+        assert_eq!(result.get().await.unwrap(), run("r-1", 1, false), "it ran twice");
+        assert_eq!(eager.get().await.unwrap(), run("r-2", 1, true));
+        assert_eq!(about(&Ctx::direct()), (None, 0, None, false, true));
     }
 
     async fn guide_0_37_is_eager(fixture: &Fixture) {

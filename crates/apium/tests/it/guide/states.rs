@@ -8,7 +8,6 @@ use apium::prelude::*;
 use apium::result::ResultDocument;
 use apium::task::Parameter;
 use apium::testing::TestApp;
-use apium::worker::StopKind;
 use futures_util::TryStreamExt as _;
 
 use crate::fixture::{Records, records};
@@ -117,7 +116,7 @@ on_every_driver! {
         assert_eq!(info.get("pid").and_then(Value::as_i64), Some(i64::from(std::process::id())));
         assert_eq!(info.get("hostname").and_then(Value::as_str), Some("w1@here"));
         gate.open(1);
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
     async fn guide_0_57_success_holds_the_value(fixture: &Fixture) {

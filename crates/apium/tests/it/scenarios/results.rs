@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use apium::ErrorKind;
 use apium::prelude::*;
 use apium::worker::StopKind;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt as _};
 
 use crate::fixture::{Records, records};
 
@@ -75,7 +75,7 @@ on_every_driver! {
             app.drain().await;
             assert_eq!(records(app).len(), 1, "it runs all the same");
             let ids = [result.id().clone()];
-            assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
+            assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&ids).await.unwrap(), [None]);
             assert_eq!(app.result::<Json>(result.id().clone()).state().await.unwrap(), TaskState::Pending);
         }
         let wanted = ignored::delay("well".into()).ignore_result(false).send(&app).await.unwrap();
@@ -108,6 +108,40 @@ on_every_driver! {
             let seen = app.result::<Json>(result.id().clone());
             assert_eq!(seen.state().await.unwrap().as_str(), "PROGRESS");
             assert_eq!(seen.info().await.unwrap().as_str(), "{\"done\": 3}");
+        }
+    }
+
+    async fn watch_and_on_message_give_one_type_which_a_web_handler_sends_as_it_is(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        for how in ["progress", "fail"] {
+            let result = stored::delay(how.into()).send(&app).await.unwrap();
+            let (tell, told) = std::sync::mpsc::sync_channel(100);
+            let get = result.get().on_message(move |update| tell.try_send(update.clone()).unwrap()).outcome();
+            // What a handler does: one event a state.
+            let events = result.watch().await.unwrap().map_ok(|update| json!(update).to_string()).try_collect::<Vec<_>>();
+            let (_, events, _) = tokio::join!(get, events, app.drain());
+            let events = events.unwrap().into_iter().map(|event| serde_json::from_str(&event).unwrap());
+            let (watched, told): (Vec<ResultDocument>, Vec<ResultDocument>) = (events.collect(), told.try_iter().collect());
+            let last = watched.last().unwrap();
+            assert_eq!(json!(last), json!(told.last().unwrap()));
+            for update in watched.iter().chain(&told) {
+                assert_eq!(update.task_id, *result.id());
+                assert_eq!(json!(update)["status"], json!(update.state));
+            }
+            match how {
+                "fail" => {
+                    let raised = last.exception().unwrap();
+                    assert!(raised.is("builtins.ValueError") && raised.message() == "boom", "{raised:?}");
+                    assert!(last.traceback.is_some() && last.value::<i64>().unwrap().is_none());
+                }
+                _ => {
+                    assert_eq!((last.value().unwrap(), last.exception()), (Some(5), None));
+                    assert_eq!(last.children.as_deref(), Some(&[][..]));
+                    for progress in watched.iter().filter(|update| update.state.as_str() == "PROGRESS") {
+                        assert_eq!(progress.meta().unwrap(), Some(json!({"done": 3})));
+                    }
+                }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a shutdown does to running tasks, and to messages that were only prefetched.
 
+use std::time::Duration;
+
 use apium::ErrorKind;
 use apium::prelude::*;
 use apium::worker::StopKind;
@@ -39,8 +41,8 @@ on_every_driver! {
             entered(&app, 3).await;
             wait_for_counts(&app, 28 - fetched, 12).await;
 
-            worker.ask(StopKind::Warm);
-            // Prefetched messages are back in the queue while the others still run.
+            worker.request_stop(StopKind::Warm);
+            // What was fetched is back while the others still run, and only they are left out.
             wait_for_counts(&app, 28, if late { 3 } else { 0 }).await;
             open_gate(&app, 3);
             let report = stop(worker, StopKind::Warm).await;
@@ -113,7 +115,37 @@ on_every_driver! {
         }
     }
 
-    /// Celery stores a RETRY that never comes, and its waiters wait for ever.
+    async fn a_handle_stops_its_worker_warm_cold_or_cold_after_a_while(fixture: &Fixture) {
+        let app = live(fixture).setting("task_acks_late", true).register::<gated>().build().await.unwrap();
+        let one = gated::delay(1).send(&app).await.unwrap();
+        let worker = start(&app, 1).await;
+        entered(&app, 1).await;
+        let (report, ()) = tokio::join!(worker.stop(), async { open_gate(&app, 1) });
+        assert_eq!((report.how, report.finished, report.cancelled), (StopKind::Warm, 1, 0));
+        assert_eq!(value(&one).await, 1);
+
+        gated::delay(2).send(&app).await.unwrap();
+        for stopping in ["cold", "within", "long enough"] {
+            let worker = start(&app, 1).await;
+            entered(&app, 1).await;
+            let report = match stopping {
+                "cold" => worker.stop_cold().await,
+                "within" => worker.stop_within(Duration::from_millis(20)).await,
+                _ => {
+                    open_gate(&app, 1);
+                    worker.stop_within(crate::live::PATIENCE).await
+                }
+            };
+            let wanted = match stopping {
+                "long enough" => (StopKind::Warm, 1, 0),
+                _ => (StopKind::Cold, 0, 1),
+            };
+            assert_eq!((report.how, report.finished, report.cancelled), wanted, "{stopping}");
+        }
+        assert_eq!(counts(&app).await.ready, 0);
+    }
+
+    /// Celery stores a RETRY that never comes, and whoever waits does so for ever.
     async fn cold_shutdown_ends_early_ack_tasks_as_revoked(fixture: &Fixture) {
         let app = live(fixture).register::<gated>().build().await.unwrap();
         let results = gated::batch((0..2).map(|n| (n,))).send_all(&app).await.unwrap();
@@ -138,7 +170,7 @@ on_every_driver! {
         gated::batch((0..9).map(|n| (n,))).send_all(&app).await.unwrap();
         let worker = start(&app, 2).await;
         entered(&app, 2).await;
-        worker.ask(StopKind::Warm);
+        worker.request_stop(StopKind::Warm);
         wait_for_counts(&app, 7, 2).await;
         let report = stop(worker, StopKind::Cold).await;
         assert_eq!((report.how, report.finished, report.cancelled), (StopKind::Cold, 0, 2));

@@ -38,7 +38,7 @@ async fn boom(x: Json) -> TaskResult<Json> {
 #[task(name = "flow.looks")]
 async fn looks(ctx: &Ctx, State(records): State<Records>, x: i64) -> TaskResult<()> {
     let parent = ctx.request().headers.parent_id.clone().unwrap();
-    let found = ctx.backend().unwrap().fetch(&[parent]).await?.remove(0);
+    let found = ctx.backend().unwrap().stored().unwrap().fetch(&[parent]).await?.remove(0);
     let children = found.as_ref().and_then(|document| document.children.clone()).unwrap_or_default();
     let lists_me = children.iter().any(|child| Some(&child.id) == ctx.request().id());
     records.add(format!("{x} {:?} {lists_me}", found.map(|document| document.state.to_string())));
@@ -219,7 +219,7 @@ on_every_driver! {
         app.drain().await;
         assert_eq!(app.result::<i64>(result.id().clone()).get().timeout(PATIENCE).await.unwrap(), 3);
         for part in &result.parent().unwrap().group().unwrap() {
-            assert_eq!(app.backend().unwrap().fetch(&[part.id().clone()]).await.unwrap(), [None]);
+            assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&[part.id().clone()]).await.unwrap(), [None]);
         }
         let header = [call("ident", json!([1])), call("ident", json!([2]))];
         let result = sent::<i64>(&app, Node::chord(header, call("tsum", json!([])))).await;
