@@ -71,8 +71,12 @@ mod tests {
             "apium": {"kept": true, "text": "2 of 2"},
             "celery": {"kept": false, "text": "1 of 2"},
         });
-        assert_eq!(row(&line).unwrap(), "| [stays](PROMISES.md#stays): it holds | kept: 2 of 2 | **not kept**: 1 of 2 |");
-        let line = json!({"guarantee": "stays", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
+        assert_eq!(
+            row(&line).unwrap(),
+            "| [stays](PROMISES.md#stays): it holds | kept: 2 of 2 | **not kept**: 1 of 2 |"
+        );
+        let line =
+            json!({"guarantee": "stays", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
         assert!(row(&line).unwrap().ends_with("| not tested |"));
         assert_eq!(row(&json!({"measure": "x"})), None);
     }
