@@ -18,7 +18,9 @@ use crate::launch::{AppParts, WorkerOptions, launch};
 use crate::layer::WorkLayer;
 use crate::node_name;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::shutdown::{Signals, StopKind, StopReport, listen};
+use crate::shutdown::kind::StopKind;
+use crate::shutdown::report::StopReport;
+use crate::shutdown::signals::{Signals, listen};
 
 /// Gives apps their workers.
 pub trait AppWorker: sealed::Sealed {

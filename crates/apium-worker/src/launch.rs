@@ -39,7 +39,7 @@ use crate::pool::pools::Pools;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
-use crate::shutdown::shutdown::StopSwitch;
+use crate::shutdown::switch::StopSwitch;
 use crate::slots::Slots;
 use crate::worker::RunningWorker;
 

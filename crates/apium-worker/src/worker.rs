@@ -13,7 +13,9 @@ use crate::pipeline::process::Process;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
-use crate::shutdown::shutdown::{StopKind, StopReport, StopRequest, StopSwitch};
+use crate::shutdown::kind::StopKind;
+use crate::shutdown::report::StopReport;
+use crate::shutdown::switch::{StopRequest, StopSwitch};
 use crate::slots::Slots;
 
 /// How long a cold stop waits for its writes before it leaves the messages to come back by themselves.

@@ -19,7 +19,7 @@ use crate::health::probes::ProbeOptions;
 use crate::launch::{WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::shutdown::StopKind;
+use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
 
 /// How long a drain waits for a task that does not end, on the machine's clock.
