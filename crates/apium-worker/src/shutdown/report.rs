@@ -12,7 +12,8 @@ pub struct StopReport {
     pub how: StopKind,
     /// Who asked first.
     pub cause: StopCause,
-    /// Tasks whose run ended since the worker started, whatever their state, those during the stop included.
+    /// Tasks that ended in any state since the worker started, those that had expired and those that ended during the stop
+    /// included.
     pub finished: u64,
     /// How many of them ended during the stop.
     pub finished_while_stopping: u64,
