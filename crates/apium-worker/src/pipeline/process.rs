@@ -98,7 +98,7 @@ impl Process {
         let verdict = decide(task_run.facts(now), outcome, dice);
         let (verdict, planned) = self.follow.plan(task_run, verdict, now, dice);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
-        self.counts.ended(&verdict, took);
+        self.counts.add_run(&verdict, took);
         log::ended(&task_run.task, &task_run.request, &verdict, took);
         (completion, verdict)
     }

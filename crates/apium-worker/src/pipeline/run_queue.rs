@@ -281,7 +281,7 @@ impl RunQueue {
         task_runs.retain(|task_run| {
             let mine = !lost.contains(&task_run.receipt);
             if !mine {
-                log::lost(task_run);
+                log::lease_lost(task_run);
             }
             mine
         });

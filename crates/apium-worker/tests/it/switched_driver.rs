@@ -1,4 +1,5 @@
-//! A driver around the memory driver that tells what it is asked, and whose connections can be broken.
+//! A driver around the memory driver. Tests break and mend its connections by switches, and read what the worker asked
+//! of it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,23 +26,24 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 /// The addresses of broker and backend.
-pub(crate) const URL: &str = "watched://";
+pub(crate) const URL: &str = "switched://";
 
-/// What the test turns, and sees.
+/// The switches, and what the worker asked for so far.
 #[derive(Clone, Default)]
 pub(crate) struct Switches(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// The broker and the backend say that they cannot be reached.
+    /// The broker says that it cannot be reached.
     broker_red: AtomicBool,
+    /// The backend says that it is read only.
     backend_red: AtomicBool,
-    /// Consuming and fetching find no connection.
+    /// Consuming and fetching fail with a connection error.
     cut: AtomicBool,
     prefetches: Mutex<Vec<usize>>,
-    /// How often a consumer was told to rest.
-    rests: AtomicUsize,
-    /// Reads of the backend make it green again.
+    /// How often a consumer was paused.
+    pauses: AtomicUsize,
+    /// The next read of the backend turns its health green.
     heals: AtomicBool,
 }
 
@@ -58,17 +60,17 @@ impl Switches {
         self.0.cut.store(cut, Ordering::SeqCst);
     }
 
-    /// Every prefetch that the consumer was told so far.
+    /// Every prefetch that consumers were given so far, the first ones included.
     pub(crate) fn prefetches(&self) -> Vec<usize> {
         self.0.prefetches.lock().unwrap().clone()
     }
 
-    /// How often consumers were told to rest so far.
-    pub(crate) fn rests(&self) -> usize {
-        self.0.rests.load(Ordering::SeqCst)
+    /// How often consumers were paused so far.
+    pub(crate) fn pauses(&self) -> usize {
+        self.0.pauses.load(Ordering::SeqCst)
     }
 
-    /// The next read of the backend finds it again.
+    /// The next read of the backend turns its health green.
     pub(crate) fn heal(&self) {
         self.0.heals.store(true, Ordering::SeqCst);
     }
@@ -89,43 +91,43 @@ fn health(red: &AtomicBool, reason: &str) -> Health {
 }
 
 /// The driver.
-pub(crate) struct WatchedDriver {
+pub(crate) struct SwitchedDriver {
     inner: MemoryDriver,
     switches: Switches,
 }
 
-impl WatchedDriver {
+impl SwitchedDriver {
     pub(crate) fn new(switches: &Switches) -> Arc<Self> {
         Arc::new(Self { inner: MemoryDriver::new(), switches: switches.clone() })
     }
 }
 
-impl Driver for WatchedDriver {
+impl Driver for SwitchedDriver {
     fn schemes(&self) -> &'static [&'static str] {
-        &["watched"]
+        &["switched"]
     }
 
     fn broker(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
         Box::pin(async move {
             let inner = self.inner.broker(Address::parse("memory://")?, options).await?;
-            Ok(Arc::new(WatchedBroker { inner, switches: self.switches.clone() }) as SharedBroker)
+            Ok(Arc::new(SwitchedBroker { inner, switches: self.switches.clone() }) as SharedBroker)
         })
     }
 
     fn backend(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
         Box::pin(async move {
             let inner = self.inner.backend(Address::parse("memory://")?, options).await?;
-            Ok(Arc::new(WatchedBackend { inner, switches: self.switches.clone() }) as SharedBackend)
+            Ok(Arc::new(SwitchedBackend { inner, switches: self.switches.clone() }) as SharedBackend)
         })
     }
 }
 
-struct WatchedBroker {
+struct SwitchedBroker {
     inner: SharedBroker,
     switches: Switches,
 }
 
-impl Broker for WatchedBroker {
+impl Broker for SwitchedBroker {
     fn capabilities(&self) -> BrokerCapabilities {
         self.inner.capabilities()
     }
@@ -147,7 +149,7 @@ impl Broker for WatchedBroker {
             self.switches.check()?;
             self.switches.0.prefetches.lock().unwrap().push(spec.prefetch);
             let inner = self.inner.consume(spec).await?;
-            Ok(Box::new(WatchedConsumer { inner, switches: self.switches.clone() }) as Box<dyn Consumer>)
+            Ok(Box::new(SwitchedConsumer { inner, switches: self.switches.clone() }) as Box<dyn Consumer>)
         })
     }
 
@@ -168,12 +170,12 @@ impl Broker for WatchedBroker {
     }
 }
 
-struct WatchedConsumer {
+struct SwitchedConsumer {
     inner: Box<dyn Consumer>,
     switches: Switches,
 }
 
-impl Consumer for WatchedConsumer {
+impl Consumer for SwitchedConsumer {
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
         Box::pin(async move {
             self.switches.check()?;
@@ -193,7 +195,7 @@ impl Consumer for WatchedConsumer {
     }
 
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
-        self.switches.0.rests.fetch_add(1, Ordering::SeqCst);
+        self.switches.0.pauses.fetch_add(1, Ordering::SeqCst);
         self.inner.pause()
     }
 
@@ -210,12 +212,12 @@ impl Consumer for WatchedConsumer {
     }
 }
 
-struct WatchedBackend {
+struct SwitchedBackend {
     inner: SharedBackend,
     switches: Switches,
 }
 
-impl ResultBackend for WatchedBackend {
+impl ResultBackend for SwitchedBackend {
     fn capabilities(&self) -> BackendCapabilities {
         self.inner.capabilities()
     }
@@ -249,7 +251,7 @@ impl ResultBackend for WatchedBackend {
     }
 }
 
-impl StoredResults for WatchedBackend {
+impl StoredResults for SwitchedBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
         if self.switches.0.heals.swap(false, Ordering::SeqCst) {
             self.switches.backend_red(false);

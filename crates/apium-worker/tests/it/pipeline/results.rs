@@ -1,4 +1,4 @@
-//! What is stored, and the hooks around it.
+//! What is stored of a run, and when hooks see it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -67,10 +67,10 @@ async fn started_is_stored_before_the_run_with_pid_and_node() {
     worker.stop().await;
 }
 
-/// The result backend, for hooks to look into.
+/// The result backend, so that hooks can read the stored state.
 type Store = Arc<OnceLock<SharedBackend>>;
 
-fn note(ctx: &Ctx, what: String) -> BoxFuture<'static, TaskResult<()>> {
+fn add_state(ctx: &Ctx, what: String) -> BoxFuture<'static, TaskResult<()>> {
     let ctx = ctx.clone();
     Box::pin(async move {
         let id = ctx.request().id().unwrap().to_string();
@@ -83,12 +83,12 @@ fn note(ctx: &Ctx, what: String) -> BoxFuture<'static, TaskResult<()>> {
 }
 
 const HOOKS: Hooks = Hooks {
-    before_start: Some(|ctx, ()| note(&ctx, "before_start".into())),
-    on_success: Some(|ctx, value| note(&ctx, format!("on_success {value:?}"))),
-    on_failure: Some(|ctx, failure| note(&ctx, format!("on_failure {failure}"))),
-    on_retry: Some(|ctx, cause| note(&ctx, format!("on_retry {}", cause.is_some()))),
+    before_start: Some(|ctx, ()| add_state(&ctx, "before_start".into())),
+    on_success: Some(|ctx, value| add_state(&ctx, format!("on_success {value:?}"))),
+    on_failure: Some(|ctx, failure| add_state(&ctx, format!("on_failure {failure}"))),
+    on_retry: Some(|ctx, cause| add_state(&ctx, format!("on_retry {}", cause.is_some()))),
     after_return: Some(|ctx, returned: Returned| {
-        note(&ctx, format!("after_return {} {}", returned.state, returned.failure.is_some()))
+        add_state(&ctx, format!("after_return {} {}", returned.state, returned.failure.is_some()))
     }),
 };
 
@@ -105,7 +105,7 @@ task!(Hooked = "hooked", [], hooks HOOKS, async |ctx| {
 #[tokio::test]
 async fn hooks_run_in_celery_s_order_and_see_the_state_stored() {
     let mut results = Vec::new();
-    for (args, id) in [(vec![], "ok"), (vec![1], "bad"), (vec![1, 2], "again")] {
+    for (args, id) in [(vec![], "ok"), (vec![1], "bad"), (vec![1, 2], "retried")] {
         let (notes, store) = (Notes::default(), Store::default());
         let builder = App::test().with(|app| app.autodiscover(false)).state(notes.clone()).state(store.clone());
         let app = builder.register::<Hooked>().build().await.unwrap();

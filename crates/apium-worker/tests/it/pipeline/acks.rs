@@ -1,10 +1,10 @@
-//! Prefetch, early and late ack (scenario 8).
+//! Early and late acknowledgement: what counts into the prefetch, and what reject and failure do to a message.
 
 use apium_app::app::app::App;
 use apium_app::task_error::{TaskError, TaskResult};
 use apium_protocol::json::text::Json;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::shutdown::StopKind;
+use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -25,7 +25,7 @@ async fn app(gate: &Gate) -> TestApp {
 }
 
 #[tokio::test]
-async fn early_ack_holds_the_prefetch_beside_what_runs() {
+async fn early_ack_prefetches_beside_what_runs() {
     let gate = Gate::new();
     let app = app(&gate).await;
     for n in 0..30 {
@@ -74,7 +74,7 @@ task!(RejectEarly = "reject_early", [], async |_ctx| Err(TaskError::reject(true)
 task!(RejectAway = "reject_away", [acks_late: Some(true)], async |_ctx| Err(TaskError::reject_because("no", false)));
 task!(RejectOnce = "reject_once", [acks_late: Some(true)], async |ctx| {
     match ctx.request().delivery_info.redelivered {
-        true => Ok(json("again")),
+        true => Ok(json("second")),
         false => Err(TaskError::reject(true)),
     }
 });
@@ -102,12 +102,12 @@ task!(Fails = "fails", [acks_late: Some(true), acks_on_failure: Some(false)], as
 });
 
 #[tokio::test]
-async fn a_failed_run_that_is_not_acked_is_kept_in_the_dead_set() {
+async fn a_failed_run_that_is_not_acked_goes_to_the_dead_set() {
     let app = App::test().with(|app| app.autodiscover(false)).register::<Fails>().build().await.unwrap();
     send(&app, "fails", "f").await;
     app.drain().await;
     assert_eq!(state(&app, "f").await, "FAILURE");
-    let letters = dead(&app).await;
-    assert_eq!(letters.len(), 1);
-    assert!(letters[0].1.contains("no luck"), "{letters:?}");
+    let dead_letters = dead(&app).await;
+    assert_eq!(dead_letters.len(), 1);
+    assert!(dead_letters[0].1.contains("no luck"), "{dead_letters:?}");
 }

@@ -1,5 +1,5 @@
-//! Parts of chords whose messages were acked before they ran, with queue and results in two stores: before the last one is counted a
-//! message is out that counts it once more.
+//! Parts of chords whose messages were acked before the run, with queue and results in two stores. Before the last part
+//! is counted, the worker publishes a message that counts it once more, in case the worker dies in between.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ task!(Body = "body", [], async |ctx| {
     Ok(json(1))
 });
 
-/// An app whose results are in its own store, or in another one.
-async fn app(notes: &Notes, apart: bool) -> TestApp {
-    let builder = App::test().with(move |app| match apart {
+/// An app whose results are in the store of its queues, or in another one (`two_stores`).
+async fn app(notes: &Notes, two_stores: bool) -> TestApp {
+    let builder = App::test().with(move |app| match two_stores {
         true => app.autodiscover(false).backend("memory://results"),
         false => app.autodiscover(false),
     });
@@ -44,21 +44,21 @@ async fn chord(app: &App, task: &str) -> ResultTuple {
     send(app, Node::chord([call(task, &[1]), call(task, &[2])], call("body", &[]))).await.unwrap()
 }
 
-/// What it would cost to lose the last part: the message that counts it once more.
-fn kept(app: &TestApp) -> usize {
+/// How many messages were published that count a part once more.
+fn recounts(app: &TestApp) -> usize {
     app.sent(CHORD_PART).len()
 }
 
 #[tokio::test]
-async fn a_message_is_out_before_the_last_part_is_counted() {
+async fn a_recount_message_is_published_before_the_last_part_is_counted() {
     let notes = Notes::default();
     let app = app(&notes, true).await;
     let body = chord(&app, "early").await;
     app.drain().await;
-    assert_eq!((notes.all(), kept(&app)), (vec!["[[1, 2]]".to_owned()], 1));
+    assert_eq!((notes.all(), recounts(&app)), (vec!["[[1, 2]]".to_owned()], 1));
     let message = &app.sent(CHORD_PART)[0];
     let header = body.parent.as_ref().unwrap();
-    assert_eq!(&*message.routing_key, "celery", "where its part came from");
+    assert_eq!(&*message.routing_key, "celery", "the queue of the part");
     assert_eq!(message.eta, Some(app.now().saturating_add(app.config().chord_claim()).unwrap()));
     assert_eq!(message.message.headers.ignore_result, Some(true));
     let read: Value = serde_json::from_slice(&message.message.body).unwrap();
@@ -66,7 +66,7 @@ async fn a_message_is_out_before_the_last_part_is_counted() {
         (&read[0], &read[1]["group"], &read[1]["state"]),
         (&serde_json::json!([]), &header.id.as_str().into(), &"SUCCESS".into())
     );
-    // When it is due there is nothing to be done any more, and nothing is stored for it.
+    // When it is due the chord has ended, so it does nothing, and no result is stored for it.
     assert_eq!(app.advance(app.config().chord_claim()).await, 1);
     assert_eq!(notes.all().len(), 1);
     assert_eq!(state(&app, message.message.headers.id.as_ref().unwrap().as_str()).await, "PENDING");
@@ -74,47 +74,47 @@ async fn a_message_is_out_before_the_last_part_is_counted() {
     assert_eq!((left.ready, left.unacked, left.delayed, dead(&app).await.len()), (0, 0, 0, 0));
 }
 
-/// What has a delivery comes again by itself, and one store has no moment in between.
+/// A late-ack part is delivered again when its worker dies, and one store counts and acks in one step.
 #[tokio::test]
-async fn no_message_is_kept_where_the_part_cannot_be_lost() {
-    for (apart, task) in [(true, "late"), (false, "early"), (false, "late")] {
+async fn no_recount_message_is_published_where_the_part_cannot_be_lost() {
+    for (two_stores, task) in [(true, "late"), (false, "early"), (false, "late")] {
         let notes = Notes::default();
-        let app = app(&notes, apart).await;
+        let app = app(&notes, two_stores).await;
         chord(&app, task).await;
         app.drain().await;
-        assert_eq!((notes.all(), kept(&app)), (vec!["[[1, 2]]".to_owned()], 0), "{apart} {task}");
+        assert_eq!((notes.all(), recounts(&app)), (vec!["[[1, 2]]".to_owned()], 0), "two stores: {two_stores}, {task}");
     }
 }
 
-/// Its worker died after the part was counted: the message does the rest, as the part would have done.
+/// The worker died after it had counted the last part, so the recount message sends the body or fails it.
 #[tokio::test]
-async fn the_message_sends_the_body() {
+async fn a_recount_message_makes_what_follows_the_chord() {
     for failed in [false, true] {
         let notes = Notes::default();
         let app = app(&notes, true).await;
         let body = chord(&app, "early").await;
         app.drain().await;
         let message = app.sent(CHORD_PART)[0].clone();
-        let again = self::app(&notes, true).await;
-        // A store in which all parts are counted, and nothing follows.
+        let second = self::app(&notes, true).await;
+        // In the store of the second app all parts are counted, and what follows is not made.
         let read: Value = serde_json::from_slice(&message.message.body).unwrap();
         let group = read[1]["group"].as_str().unwrap();
-        let chords = again.backend().unwrap().chords().unwrap();
+        let chords = second.backend().unwrap().chords().unwrap();
         chords.open(ChordHeader { group: group.into(), size: 2, structure: None, ttl: None }).await.unwrap();
-        for (place, id) in header(&body).into_iter().enumerate() {
+        for (index, id) in header(&body).into_iter().enumerate() {
             let is_failed = failed && read[1]["task_id"].as_str() != Some(id.as_str());
             let (state, result) = match is_failed {
                 true => (
                     "FAILURE",
                     r#"{"exc_type": "ValueError", "exc_message": ["boom"], "exc_module": "builtins"}"#.to_owned(),
                 ),
-                false => ("SUCCESS", (place + 1).to_string()),
+                false => ("SUCCESS", (index + 1).to_string()),
             };
             let part = ChordPart {
                 group: group.into(),
                 claimant: id.to_string(),
                 task_id: id,
-                group_index: Some(i64::try_from(place).unwrap()),
+                group_index: Some(i64::try_from(index).unwrap()),
                 state: state.into(),
                 result: Json::from_text(&result).unwrap(),
                 ttl: None,
@@ -122,22 +122,22 @@ async fn the_message_sends_the_body() {
             };
             chords.part_done(part).await.unwrap();
         }
-        again.broker().publish(vec![message.at(None)]).await.unwrap();
-        // The one that died was told so, and has the claim.
-        again.advance(Duration::from_secs(10)).await;
+        second.broker().publish(vec![message.at(None)]).await.unwrap();
+        // The worker that died has the claim on the body until it runs out.
+        second.advance(Duration::from_secs(10)).await;
         if failed {
-            let document = stored(&again, body.id.as_str()).await.unwrap();
+            let document = stored(&second, body.id.as_str()).await.unwrap();
             assert!(document.result.as_str().contains("ChordError"), "{document:?}");
             assert_eq!(notes.all().len(), 1);
         } else {
-            assert_eq!(again.sent("body").len(), 1);
-            let sent = &again.sent("body")[0].message.headers;
+            assert_eq!(second.sent("body").len(), 1);
+            let sent = &second.sent("body")[0].message.headers;
             let first = &app.sent("body")[0].message.headers;
             assert_eq!((&sent.id, &sent.root_id, &sent.parent_id), (&first.id, &first.root_id, &first.parent_id));
             assert_eq!(notes.all(), ["[[1, 2]]", "[[1, 2]]"], "in another store it is another body");
         }
-        assert_eq!((counts(&again, "celery").await.ready, dead(&again).await.len()), (0, 0));
-        assert_eq!(kept(&again), 1, "its own run has a delivery, and needs no other");
+        assert_eq!((counts(&second, "celery").await.ready, dead(&second).await.len()), (0, 0));
+        assert_eq!(recounts(&second), 1, "the recount itself is acked late and publishes no other one");
     }
 }
 
@@ -146,12 +146,14 @@ fn header(body: &ResultTuple) -> Vec<TaskId> {
     header.children.iter().flatten().map(|member| member.id.clone()).collect()
 }
 
-/// What it says cannot be read: it is kept, like a message whose follow-ups cannot be read.
+/// As every message whose links cannot be read.
 #[tokio::test]
-async fn a_message_that_says_no_part_is_kept_in_the_dead_set() {
+async fn a_recount_message_without_a_part_goes_to_the_dead_set() {
     let app = app(&Notes::default(), true).await;
     app.sig(CHORD_PART).call().send(&app).await.unwrap();
     assert_eq!(app.drain().await, 0);
-    let letters = dead(&app).await;
-    assert!(letters.len() == 1 && letters[0].0 == "follow-ups" && letters[0].1.contains("group"), "{letters:?}");
+    let dead_letters = dead(&app).await;
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
+    let (code, reason) = &dead_letters[0];
+    assert!(code == "follow-ups" && reason.contains("group"), "{dead_letters:?}");
 }

@@ -1,4 +1,5 @@
-//! What cannot or must not run: nothing of it is lost (P12, scenario 23).
+//! Intake: messages that cannot be read, tasks that are unknown, and tasks whose eta is to come or whose expiry has
+//! passed.
 
 use std::time::Duration;
 
@@ -44,10 +45,10 @@ async fn send_changed(app: &TestApp, id: &str, change: impl FnOnce(&mut Message)
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_as_celery_s() {
+async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_celerys() {
     type Change = fn(&mut Message);
     let table: [(&str, Change, &str, &str); 8] = [
-        ("sound", |_| {}, "", "SUCCESS"),
+        ("good", |_| {}, "", "SUCCESS"),
         ("unknown", |m| m.headers.task = Some("no.such".into()), "unknown-task", "FAILURE"),
         (
             "pickle",
@@ -62,7 +63,7 @@ async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_as_celery_s()
         (
             "linked",
             |m| {
-                m.body = r#"[[1], {}, {"callbacks": [{"task": "add", "args": [], "kwargs": {}, "options": {}, "subtask_type": "unheard of", "immutable": false}]}]"#.into()
+                m.body = r#"[[1], {}, {"callbacks": [{"task": "add", "args": [], "kwargs": {}, "options": {}, "subtask_type": "no such type", "immutable": false}]}]"#.into()
             },
             "follow-ups",
             "PENDING",
@@ -79,7 +80,7 @@ async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_as_celery_s()
         assert_eq!(state(&app, id).await, wanted, "{id}");
         let left = counts(&app, "celery").await;
         assert_eq!((left.ready, left.unacked), (0, 0), "{id}");
-        assert_eq!(notes.all().len(), usize::from(id == "sound"), "{id}");
+        assert_eq!(notes.all().len(), usize::from(id == "good"), "{id}");
     }
 }
 
@@ -91,9 +92,9 @@ async fn an_unknown_task_is_not_registered_and_its_message_can_be_replayed() {
     app.drain().await;
     assert_eq!(exception(&app, "id").await, ("NotRegistered".into(), serde_json::json!(["no.such"])));
     let set = app.broker().dead().unwrap();
-    let letter = set.list(0, 1).await.unwrap().remove(0);
-    assert_eq!(letter.message.unwrap().headers.task.as_deref(), Some("no.such"));
-    assert_eq!(set.replay(vec![letter.key]).await.unwrap(), 1);
+    let dead_letter = set.list(0, 1).await.unwrap().remove(0);
+    assert_eq!(dead_letter.message.unwrap().headers.task.as_deref(), Some("no.such"));
+    assert_eq!(set.replay(vec![dead_letter.key]).await.unwrap(), 1);
     assert_eq!(counts(&app, "celery").await.ready, 1);
 }
 
@@ -109,37 +110,37 @@ async fn an_eta_is_the_earliest_start() {
 }
 
 #[tokio::test]
-async fn an_eta_that_the_broker_did_not_park_is_parked_by_the_worker() {
+async fn an_eta_that_the_publisher_did_not_tell_the_broker_is_delayed_by_the_worker() {
     let notes = Notes::default();
     let app = app(&notes).await;
     let eta = apium_protocol::timestamp::format(app.now() + Duration::from_secs(5));
     send_changed(&app, "id", |message| message.headers.eta = Some(eta)).await;
     assert_eq!(app.drain().await, 0);
-    let parked = counts(&app, "celery").await;
-    assert_eq!((parked.ready, parked.unacked, parked.delayed), (0, 0, 1), "no worker holds it (P7)");
+    let delayed = counts(&app, "celery").await;
+    assert_eq!((delayed.ready, delayed.unacked, delayed.delayed), (0, 0, 1), "it is in no worker's memory");
     assert_eq!(app.advance(Duration::from_secs(5)).await, 1);
 }
 
-task!(Holds = "holds", [acks_late: Some(true)], async |ctx| {
+task!(Waits = "waits", [acks_late: Some(true)], async |ctx| {
     ctx.state::<Gate>().unwrap().pass().await;
     Ok(json(1))
 });
-task!(Watched = "watched", [track_started: Some(true)], async |_ctx| Ok(json(1)));
+task!(Tracked = "tracked", [track_started: Some(true)], async |_ctx| Ok(json(1)));
 
 #[tokio::test]
 async fn an_expired_task_is_revoked_on_receipt_although_every_slot_is_busy() {
     let gate = Gate::new();
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
-    let app = builder.register::<Holds>().register::<Watched>().build().await.unwrap();
-    send(&app, "holds", "first").await;
+    let app = builder.register::<Waits>().register::<Tracked>().build().await.unwrap();
+    send(&app, "waits", "first").await;
     let worker = app.worker().concurrency(1).start().await.unwrap();
     gate.begun(1).await;
-    app.sig("watched").call().task_id("id").expires_in(Duration::ZERO).send(&app).await.unwrap();
-    // Expired, and its eta is still to come.
+    app.sig("tracked").call().task_id("id").expires_in(Duration::ZERO).send(&app).await.unwrap();
+    // This one has expired although its eta is still to come.
     let past = apium_protocol::timestamp::format(app.now() - Duration::from_secs(1));
     let ahead = apium_protocol::timestamp::format(app.now() + Duration::from_secs(60));
     send_changed(&app, "both", |message| {
-        message.headers.task = Some("watched".into());
+        message.headers.task = Some("tracked".into());
         (message.headers.eta, message.headers.expires) = (Some(ahead), Some(past));
     })
     .await;
@@ -154,33 +155,33 @@ async fn an_expired_task_is_revoked_on_receipt_although_every_slot_is_busy() {
 async fn a_task_that_expires_while_it_waits_for_a_slot_is_never_started() {
     let gate = Gate::new();
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
-    let app = builder.register::<Holds>().register::<Watched>().build().await.unwrap();
-    send(&app, "holds", "first").await;
+    let app = builder.register::<Waits>().register::<Tracked>().build().await.unwrap();
+    send(&app, "waits", "first").await;
     let worker = app.worker().concurrency(1).start().await.unwrap();
     gate.begun(1).await;
-    let call = app.sig("watched").call().task_id("id").expires_in(Duration::from_secs(5));
+    let call = app.sig("tracked").call().task_id("id").expires_in(Duration::from_secs(5));
     let result = call.send(&app).await.unwrap();
     let mut states = std::pin::pin!(result.watch().await.unwrap());
     until_counts(&app, 0, 2).await;
     app.clock().advance(Duration::from_secs(5));
     gate.open(1);
-    // The first state that anybody sees is the last.
+    // REVOKED is the first state that a watcher sees, so it was never STARTED.
     let first = states.next().await.unwrap().unwrap();
     assert_eq!(first.state.as_str(), "REVOKED");
     until_counts(&app, 0, 0).await;
     worker.stop().await;
 }
 
-/// A serializer that cannot bear what it gets.
-struct Touchy;
+/// A serializer that panics when it decodes.
+struct Panicking;
 
-impl Serializer for Touchy {
+impl Serializer for Panicking {
     fn name(&self) -> &str {
-        "touchy"
+        "panicking"
     }
 
     fn content_type(&self) -> &str {
-        "application/x-touchy"
+        "application/x-panicking"
     }
 
     fn encode(&self, _: &Value) -> ProtocolResult<Vec<u8>> {
@@ -188,17 +189,17 @@ impl Serializer for Touchy {
     }
 
     fn decode(&self, _: &[u8]) -> ProtocolResult<Value> {
-        panic!("touched")
+        panic!("decoded")
     }
 }
 
 #[tokio::test]
-async fn a_serializer_that_panics_costs_its_message_and_not_the_worker() {
+async fn a_serializer_that_panics_dead_letters_its_message_and_does_not_stop_the_worker() {
     let notes = Notes::default();
-    let builder = App::test().with(|app| app.autodiscover(false).serializer(Touchy)).state(notes.clone());
-    let builder = builder.setting("accept_content", vec!["json", "touchy"]);
+    let builder = App::test().with(|app| app.autodiscover(false).serializer(Panicking)).state(notes.clone());
+    let builder = builder.setting("accept_content", vec!["json", "panicking"]);
     let app = builder.register::<Add>().build().await.unwrap();
-    send_changed(&app, "bad", |message| message.properties.content_type = Some("application/x-touchy".into())).await;
+    send_changed(&app, "bad", |message| message.properties.content_type = Some("application/x-panicking".into())).await;
     send_changed(&app, "good", |_| {}).await;
     app.drain().await;
     assert_eq!(dead(&app).await, [("undecodable".to_owned(), "its serializer panicked".to_owned())]);

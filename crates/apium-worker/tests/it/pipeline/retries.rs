@@ -1,4 +1,4 @@
-//! Retries by hand and by error type (scenarios 3 and 4).
+//! Retries: asked for by the task, and automatic ones by error type.
 
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ async fn an_automatic_retry_is_one_message_of_the_same_id_and_not_delayed() {
     app.drain().await;
     let sent = app.sent("auto");
     assert_eq!(sent.len(), 2);
-    let again = &sent[1].message.headers;
-    assert_eq!((again.id.as_ref().unwrap().as_str(), again.retries, again.eta.as_deref()), ("id", 1, None));
-    assert_eq!(again.parent_id.as_ref().unwrap().as_str(), "id");
+    let retry = &sent[1].message.headers;
+    assert_eq!((retry.id.as_ref().unwrap().as_str(), retry.retries, retry.eta.as_deref()), ("id", 1, None));
+    assert_eq!(retry.parent_id.as_ref().unwrap().as_str(), "id");
     assert_eq!(state(&app, "id").await, "SUCCESS");
 }
 
@@ -85,7 +85,7 @@ async fn waits(app: &TestApp) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn backoff_spaces_automatic_retries_and_the_state_says_retry_meanwhile() {
+async fn backoff_spaces_automatic_retries_and_the_state_is_retry_meanwhile() {
     let app = builder(&Notes::default()).register::<Backs>().build().await.unwrap();
     let start = app.now();
     send(&app, "backs", "id").await;
@@ -103,7 +103,7 @@ async fn backoff_spaces_automatic_retries_and_the_state_says_retry_meanwhile() {
     assert_eq!(waits(&app).await[1..], [6, 12, 24]);
 }
 
-task!(Sticky = "sticky", [], async |ctx| {
+task!(RetriesAndSucceeds = "retries_and_succeeds", [], async |ctx| {
     if ctx.request().retries() > 0 {
         return Ok(json("second"));
     }
@@ -113,8 +113,8 @@ task!(Sticky = "sticky", [], async |ctx| {
 
 #[tokio::test]
 async fn success_is_final() {
-    let app = builder(&Notes::default()).register::<Sticky>().build().await.unwrap();
-    send(&app, "sticky", "id").await;
+    let app = builder(&Notes::default()).register::<RetriesAndSucceeds>().build().await.unwrap();
+    send(&app, "retries_and_succeeds", "id").await;
     assert_eq!(app.drain().await, 2);
     assert_eq!(stored(&app, "id").await.unwrap().result.as_str(), "\"first\"");
 }

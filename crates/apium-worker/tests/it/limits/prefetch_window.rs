@@ -1,4 +1,4 @@
-//! `worker_prefetch_multiplier = "auto"`: long tasks are not hoarded, short ones travel in batches.
+//! `worker_prefetch_multiplier = "auto"`: long tasks are not fetched ahead, short ones are fetched in batches.
 
 use apium_app::app::app::App;
 use apium_worker::builder::AppWorker as _;
@@ -6,8 +6,8 @@ use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
 use crate::rig::{Gate, counts, json, send, until, until_counts};
+use crate::switched_driver::{SwitchedDriver, Switches, URL};
 use crate::task;
-use crate::watched::{Switches, URL, WatchedDriver};
 
 task!(Early = "early", [], async |ctx| {
     ctx.state::<Gate>().unwrap().pass().await;
@@ -21,15 +21,15 @@ task!(Nothing = "nothing", [], async |_ctx| Ok(json(())));
 
 async fn app(gate: &Gate, switches: &Switches) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
-    let builder = builder.driver(WatchedDriver::new(switches)).broker(URL).backend(URL);
+    let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     let builder = builder.setting("worker_prefetch_multiplier", "auto");
     builder.register::<Early>().register::<Late>().register::<Nothing>().build().await.unwrap()
 }
 
 #[tokio::test]
-async fn what_has_no_slot_stays_in_the_queue() {
-    // With late ack the eight that run are held; with early ack nothing is.
-    for (task, held) in [("late", 8), ("early", 0)] {
+async fn a_message_without_a_free_slot_stays_in_the_queue() {
+    // With late ack the eight that run are unacked; with early ack none is.
+    for (task, unacked) in [("late", 8), ("early", 0)] {
         let (gate, switches) = (Gate::new(), Switches::default());
         let app = app(&gate, &switches).await;
         for n in 0..30 {
@@ -37,17 +37,17 @@ async fn what_has_no_slot_stays_in_the_queue() {
         }
         let worker = app.worker().concurrency(8).start().await.unwrap();
         gate.begun(8).await;
-        until_counts(&app, 22, held).await;
+        until_counts(&app, 22, unacked).await;
         for left in [21, 20, 19] {
             gate.open(1);
             gate.begun(1).await;
-            until_counts(&app, left, held).await;
+            until_counts(&app, left, unacked).await;
         }
-        // Its consumer waits for nothing meanwhile, and another worker finds what is left.
-        until("the consumer rests", async || switches.rests() > 0).await;
+        // Its consumer is paused meanwhile, and another worker gets the messages that are left.
+        until("the consumer is paused", async || switches.pauses() > 0).await;
         let other = app.worker().hostname("other@here").concurrency(8).start().await.unwrap();
         gate.begun(8).await;
-        until_counts(&app, 11, 2 * held).await;
+        until_counts(&app, 11, 2 * unacked).await;
         gate.open(30);
         until_counts(&app, 0, 0).await;
         let finished = worker.stop().await.finished + other.stop().await.finished;
@@ -59,9 +59,9 @@ async fn what_has_no_slot_stays_in_the_queue() {
 async fn short_runs_make_it_fetch_more_than_four_for_each_slot() {
     let switches = Switches::default();
     let app = app(&Gate::new(), &switches).await;
-    for late in [false, true] {
+    for round in 1..=2 {
         for n in 0..1_500 {
-            let call = app.sig("nothing").call().task_id(format!("{late}{n}"));
+            let call = app.sig("nothing").call().task_id(format!("{round}-{n}"));
             call.send(&app).await.unwrap();
         }
         let worker = app.worker().concurrency(2).prefetch_auto().start().await.unwrap();
@@ -71,16 +71,16 @@ async fn short_runs_make_it_fetch_more_than_four_for_each_slot() {
         })
         .await;
         assert_eq!(worker.stop().await.finished, 1_500);
-        let told = switches.prefetches();
-        assert_eq!(told[0], 2, "it begins with its slots: {told:?}");
-        let largest = told.iter().max().unwrap();
-        assert!(*largest > 8, "the largest of {told:?}");
-        assert!(told.len() < 200, "told {} times", told.len());
+        let prefetches = switches.prefetches();
+        assert_eq!(prefetches[0], 2, "it begins with its slots: {prefetches:?}");
+        let largest = prefetches.iter().max().unwrap();
+        assert!(*largest > 8, "the largest of {prefetches:?}");
+        assert!(prefetches.len() < 200, "set {} times", prefetches.len());
     }
 }
 
 #[tokio::test]
-async fn a_number_given_to_the_worker_wins_over_auto() {
+async fn a_prefetch_multiplier_of_the_builder_wins_over_the_setting() {
     let (gate, switches) = (Gate::new(), Switches::default());
     let app = app(&gate, &switches).await;
     for n in 0..30 {
@@ -92,5 +92,5 @@ async fn a_number_given_to_the_worker_wins_over_auto() {
     gate.open(30);
     until_counts(&app, 0, 0).await;
     worker.stop().await;
-    assert_eq!((switches.prefetches(), switches.rests()), (vec![6], 0));
+    assert_eq!((switches.prefetches(), switches.pauses()), (vec![6], 0));
 }

@@ -1,4 +1,4 @@
-//! Time limits on every pool (P8), panics, and rate limits.
+//! Time limits on every pool, and panics.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use apium_worker::pool::kind::PoolKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
-use crate::rig::{Gate, Notes, exception, json, send, state, until_state};
+use crate::rig::{Gate, exception, json, send, state, until_state};
 use crate::task;
 
 const SOFT: Option<Duration> = Some(Duration::from_secs(1));
@@ -17,22 +17,22 @@ const HARD: Option<Duration> = Some(Duration::from_secs(2));
 
 task!(AsyncHard = "async_hard", [time_limit: HARD], async |ctx| {
     ctx.state::<Gate>().unwrap().pass().await;
-    Ok(json("late"))
+    Ok(json("too late"))
 });
 task!(AsyncSoft = "async_soft", [soft_time_limit: SOFT], async |ctx| {
     ctx.state::<Gate>().unwrap().pass().await;
-    Ok(json("late"))
+    Ok(json("too late"))
 });
 task!(AsyncListens = "async_listens", [soft_time_limit: SOFT, time_limit: HARD], async |ctx| {
-    let told = ctx.soft_limit().wait();
+    let soft_limit = ctx.soft_limit().wait();
     tokio::select! {
-        () = ctx.state::<Gate>().unwrap().pass() => Ok(json("late")),
-        () = told => Ok(json("in time")),
+        () = ctx.state::<Gate>().unwrap().pass() => Ok(json("too late")),
+        () = soft_limit => Ok(json("in time")),
     }
 });
 task!(PlainHard = "plain_hard", [time_limit: HARD], fn |ctx| {
     tokio::runtime::Handle::current().block_on(ctx.state::<Gate>().unwrap().pass());
-    Ok(json("late"))
+    Ok(json("too late"))
 });
 task!(PlainSoft = "plain_soft", [soft_time_limit: SOFT], fn |ctx| {
     let began = tokio::runtime::Handle::current().spawn({
@@ -58,7 +58,7 @@ async fn app(gate: &Gate) -> TestApp {
     builder.register::<Panics>().register::<PlainPanics>().build().await.unwrap()
 }
 
-async fn limits_work(pool: PoolKind) {
+async fn check_limits(pool: PoolKind) {
     for (task, outcome) in [
         ("async_hard", Some(("TimeLimitExceeded", serde_json::json!([2])))),
         ("async_soft", Some(("SoftTimeLimitExceeded", serde_json::json!([])))),
@@ -72,7 +72,7 @@ async fn limits_work(pool: PoolKind) {
         send(&app, "quick", "next").await;
         let worker = app.worker().concurrency(1).pool(pool).start().await.unwrap();
         gate.begun(1).await;
-        // The run's clock was read before it began to run.
+        // The limits count from an instant before the body began, so the clock may be turned now.
         app.clock().advance(Duration::from_secs(if task.ends_with("hard") { 2 } else { 1 }));
         let wanted = if outcome.is_some() { "FAILURE" } else { "SUCCESS" };
         until_state(&app, "it", wanted).await;
@@ -90,30 +90,30 @@ async fn limits_work(pool: PoolKind) {
 
 #[tokio::test]
 async fn limits_work_on_the_async_pool() {
-    limits_work(PoolKind::Async).await;
+    check_limits(PoolKind::Async).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_work_on_threads() {
-    limits_work(PoolKind::Threads).await;
+    check_limits(PoolKind::Threads).await;
 }
 
 #[tokio::test]
 async fn limits_work_solo() {
-    limits_work(PoolKind::Solo).await;
+    check_limits(PoolKind::Solo).await;
 }
 
-task!(Deaf = "proj.deaf", [soft_time_limit: SOFT], fn deaf |_ctx| Ok(json(1)));
+task!(NoContext = "proj.no_context", [soft_time_limit: SOFT], fn no_ctx |_ctx| Ok(json(1)));
 
 #[tokio::test]
 async fn a_soft_limit_that_cannot_work_is_refused_at_start_up() {
-    let app = App::test().with(|app| app.autodiscover(false)).register::<Deaf>().build().await.unwrap();
+    let app = App::test().with(|app| app.autodiscover(false)).register::<NoContext>().build().await.unwrap();
     let error = app.worker().start().await.unwrap_err().to_string();
-    assert!(error.contains("proj.deaf") && error.contains("&Ctx"), "{error}");
+    assert!(error.contains("proj.no_context") && error.contains("&Ctx"), "{error}");
 }
 
 #[tokio::test]
-async fn a_call_s_limit_wins_over_the_task_s() {
+async fn a_calls_limit_wins_over_the_tasks() {
     let gate = Gate::new();
     let app = app(&gate).await;
     let call = app.sig("async_hard").call().task_id("it").time_limit(Duration::from_secs(60));
@@ -150,7 +150,7 @@ async fn a_timed_out_run_that_is_not_acked_runs_again() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_failure_and_the_slot_returns() {
+async fn a_panic_is_a_failure_and_frees_the_slot() {
     let app = app(&Gate::new()).await;
     send(&app, "panics", "a").await;
     send(&app, "plain_panics", "b").await;
@@ -159,32 +159,4 @@ async fn a_panic_is_a_failure_and_the_slot_returns() {
     assert_eq!(exception(&app, "a").await, ("Panic".into(), serde_json::json!(["boom"])));
     assert_eq!(exception(&app, "b").await, ("Panic".into(), serde_json::json!(["plain boom"])));
     assert_eq!(state(&app, "c").await, "SUCCESS");
-}
-
-task!(Limited = "limited", [rate_limit: Some("2/s".into())], async |ctx| {
-    let notes = ctx.state::<Notes>().unwrap();
-    let clock = ctx.state::<apium_transport::clock::Clock>().unwrap();
-    notes.add(clock.now().subsec_millisecond().to_string());
-    Ok(json(1))
-});
-
-#[tokio::test]
-async fn rate_limits_space_the_starts() {
-    let notes = Notes::default();
-    let clock = apium_transport::clock::Clock::manual(jiff::Timestamp::UNIX_EPOCH);
-    let (state, own) = (clock.clone(), clock.clone());
-    let builder = App::test().with(move |app| app.autodiscover(false).clock(own)).state(notes.clone()).state(state);
-    let app = builder.register::<Limited>().build().await.unwrap();
-    for n in 0..5 {
-        send(&app, "limited", &format!("r{n}")).await;
-    }
-    let worker = app.worker().concurrency(4).start().await.unwrap();
-    for count in 1..=5 {
-        crate::rig::until("one more start", async || notes.all().len() == count).await;
-        clock.advance(Duration::from_millis(499));
-        assert_eq!(notes.all().len(), count, "none before its time");
-        clock.advance(Duration::from_millis(1));
-    }
-    assert_eq!(notes.all(), ["0", "500", "0", "500", "0"]);
-    worker.stop().await;
 }
