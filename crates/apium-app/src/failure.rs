@@ -8,15 +8,31 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use apium_protocol::result::exception::ExceptionInfo;
+use serde::{Deserialize, Serialize};
 
 /// A task's failure. Cheap to clone.
 #[derive(Clone)]
 pub struct Failure(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     exception: ExceptionInfo,
     traceback: Option<String>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    judgement: Option<Judgement>,
+}
+
+/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust error
+/// types; from there on it is data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Judgement {
+    /// `autoretry_for` names it and `dont_autoretry_for` does not.
+    pub autoretry: bool,
+    /// `throws` names it.
+    pub expected: bool,
+    /// The arguments of the call do not fit the task, so the body did not begin.
+    pub bad_arguments: bool,
 }
 
 /// Maps a Rust error type to the Python class that stands for it on the wire (`#[wire_error(py = "builtins.ValueError")]`).
@@ -45,7 +61,7 @@ impl Failure {
 
     /// A failure that stands for a given exception.
     pub fn from_exception(exception: ExceptionInfo) -> Self {
-        Self(Arc::new(Inner { exception, traceback: None, source: None }))
+        Self(Arc::new(Inner { exception, traceback: None, source: None, judgement: None }))
     }
 
     /// A failure of a Rust error. `exc_type` is the type's name, or the Python class it is mapped to.
@@ -60,7 +76,7 @@ impl Failure {
     /// A failure of a Rust error that stands for a given exception.
     pub(crate) fn of_exception<E: StdError + Send + Sync + 'static>(exception: ExceptionInfo, error: E) -> Self {
         let traceback = chain_text(&exception.exc_type, &error);
-        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(Arc::new(error)) }))
+        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(Arc::new(error)), judgement: None }))
     }
 
     /// A failure of a boxed error, whose type is not known.
@@ -71,7 +87,7 @@ impl Failure {
     fn of(path: &str, error: Arc<dyn StdError + Send + Sync>) -> Self {
         let exception = ExceptionInfo::from_path(path, error.to_string());
         let traceback = chain_text(path, &*error);
-        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error) }))
+        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error), judgement: None }))
     }
 
     /// A failure of a Python class given as `module.Class`, with one argument: the message.
@@ -92,8 +108,18 @@ impl Failure {
     /// The same failure with this traceback text.
     #[must_use]
     pub fn with_traceback(self, traceback: impl Into<String>) -> Self {
-        let (exception, source) = (self.0.exception.clone(), self.0.source.clone());
-        Self(Arc::new(Inner { exception, traceback: Some(traceback.into()), source }))
+        Self(Arc::new(Inner { traceback: Some(traceback.into()), ..Arc::unwrap_or_clone(self.0) }))
+    }
+
+    /// The same failure with what the options of its task say about it.
+    #[must_use]
+    pub fn judged(self, judgement: Judgement) -> Self {
+        Self(Arc::new(Inner { judgement: Some(judgement), ..Arc::unwrap_or_clone(self.0) }))
+    }
+
+    /// What the options of its task say about it; `None` where no body of a task raised it.
+    pub fn judgement(&self) -> Option<Judgement> {
+        self.0.judgement
     }
 
     /// The exception as it goes over the wire.

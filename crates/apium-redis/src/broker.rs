@@ -14,32 +14,32 @@ use apium_transport::error::Result;
 use apium_transport::health::Health;
 use futures_util::future::BoxFuture;
 
-use crate::connection::commands::Link;
+use crate::connection::commands::CommandConnection;
 use crate::consumer::consumer::RedisConsumer;
-use crate::consumer::maintenance::Attendant;
-use crate::consumer::state::Seat;
+use crate::consumer::maintenance::Maintenance;
+use crate::consumer::state::ConsumerState;
 use crate::options::broker::{BrokerOptions, EtaStrategy};
-use crate::shared::{Core, OpenedBackends};
+use crate::shared::{BrokerShared, OpenedBackends};
 
 /// A broker on a Redis server, on the keys of kombu.
 #[derive(Debug)]
 pub struct RedisBroker {
-    core: Arc<Core>,
+    shared: Arc<BrokerShared>,
     address: Address,
 }
 
 impl RedisBroker {
     pub(crate) fn new(address: Address, options: BrokerOptions, clock: Clock, backends: OpenedBackends) -> Self {
-        let link = Link::new(options.target.clone(), clock);
-        Self { core: Arc::new(Core::new(link, options, backends)), address }
+        let link = CommandConnection::new(options.target.clone(), clock);
+        Self { shared: Arc::new(BrokerShared::new(link, options, backends)), address }
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub(crate) fn shared(&self) -> &Arc<BrokerShared> {
+        &self.shared
     }
 
     async fn open_consumer(&self, spec: ConsumeSpec) -> Result<RedisConsumer> {
-        self.core.check_open("consume")?;
+        self.shared.check_open("consume")?;
         let mut queues: Vec<Arc<str>> = Vec::new();
         for queue in &spec.queues {
             if queues.iter().all(|other| **other != **queue) {
@@ -47,23 +47,23 @@ impl RedisBroker {
             }
         }
         let mut bindings = redis::pipe();
-        let added = self.core.bind_new(&mut bindings, queues.iter().map(|queue| &**queue));
+        let added = self.shared.bind_new(&mut bindings, queues.iter().map(|queue| &**queue));
         if !added.is_empty() {
-            self.core.link.pipeline("consume", &bindings).await?;
-            self.core.bound(added);
+            self.shared.connection.pipeline("consume", &bindings).await?;
+            self.shared.remember_bound(added);
         }
-        let seat = Arc::new(Seat::new(spec));
-        self.core.listen(&queues);
+        let seat = Arc::new(ConsumerState::new(spec));
+        self.shared.subscribe_fanout(&queues);
         seat.set_queues(queues);
-        let attendant = Attendant::start(self.core.clone(), seat.clone()).await?;
-        Ok(RedisConsumer::new(self.core.clone(), seat, attendant))
+        let attendant = Maintenance::start(self.shared.clone(), seat.clone()).await?;
+        Ok(RedisConsumer::new(self.shared.clone(), seat, attendant))
     }
 }
 
 impl Broker for RedisBroker {
     fn capabilities(&self) -> BrokerCapabilities {
         let mut capabilities = BrokerCapabilities::NONE;
-        capabilities.delays = self.core.options.eta != EtaStrategy::Hold;
+        capabilities.delays = self.shared.options.eta_strategy != EtaStrategy::Hold;
         capabilities.durable = true;
         capabilities.multi_process = true;
         capabilities.atomic_publish = true;
@@ -77,11 +77,11 @@ impl Broker for RedisBroker {
     }
 
     fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.core.declare(&topology.queues))
+        Box::pin(self.shared.declare(&topology.queues))
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.core.publish(batch))
+        Box::pin(self.shared.publish(batch))
     }
 
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
@@ -97,13 +97,13 @@ impl Broker for RedisBroker {
     }
 
     fn health(&self) -> Health {
-        self.core.link.health()
+        self.shared.connection.health()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.core.link.close();
-            self.core.ears.close();
+            self.shared.connection.close();
+            self.shared.channels.close();
             Ok(())
         })
     }

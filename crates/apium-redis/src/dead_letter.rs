@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::keys::queue_list::Source;
+use crate::keys::queue_list::QueueList;
 
 /// A letter as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Letter {
+pub(crate) struct StoredDeadLetter {
     code: String,
     reason: String,
     at: Timestamp,
@@ -29,8 +29,8 @@ pub(crate) struct Letter {
     raw: Option<Vec<u8>>,
 }
 
-impl Letter {
-    pub(crate) fn new(source: &Source, tag: &str, raw: &[u8], reason: &DeadReason, at: Timestamp) -> Self {
+impl StoredDeadLetter {
+    pub(crate) fn new(source: &QueueList, tag: &str, raw: &[u8], reason: &DeadReason, at: Timestamp) -> Self {
         let text = std::str::from_utf8(raw).ok();
         let envelope = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
         // What has other blanks around it would not come back byte for byte.
@@ -40,7 +40,7 @@ impl Letter {
             reason: reason.text.clone(),
             at,
             queue: source.queue.to_string(),
-            list: source.list.clone(),
+            list: source.key.clone(),
             tag: tag.to_owned(),
             raw: envelope.is_none().then(|| raw.to_vec()),
             envelope,
@@ -68,7 +68,7 @@ impl Letter {
     }
 
     /// The letter as everybody sees it.
-    pub(crate) fn read(self, key: u64) -> DeadLetter {
+    pub(crate) fn into_dead_letter(self, key: u64) -> DeadLetter {
         let bytes = self.bytes();
         let message = Envelope::decode(&bytes).ok().map(|envelope| envelope.message);
         let headers = message.as_ref().map(|message| &message.headers);

@@ -7,11 +7,11 @@ use apium_transport::broker::topology::ExchangeType;
 
 /// What this process has declared, which need not be written again.
 #[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<Names>);
+pub(crate) struct Declared(Mutex<DeclaredNames>);
 
 /// The names.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct DeclaredNames {
     /// Queues whose binding to the exchange of their own name is written, for the default exchange.
     pub(crate) queues: HashSet<Arc<str>>,
     /// The exchanges that queues were declared with.
@@ -22,9 +22,9 @@ pub(crate) struct Names {
     pub(crate) bindings: HashMap<(String, String), String>,
 }
 
-impl Known {
+impl Declared {
     /// Reads or changes it.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Names) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut DeclaredNames) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -10,7 +10,7 @@ use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
 use crate::backend::backend::RedisBackend;
-use crate::backend::result_store::OpenStores;
+use crate::backend::result_store::ResultStores;
 use crate::broker::RedisBroker;
 use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
@@ -22,7 +22,7 @@ use crate::shared::OpenedBackends;
 pub struct RedisDriver {
     /// Which backends were opened, for brokers that may be the same store.
     backends: OpenedBackends,
-    stores: OpenStores,
+    result_stores: ResultStores,
 }
 
 impl RedisDriver {
@@ -47,7 +47,7 @@ impl RedisDriver {
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<RedisBackend> {
         let read = BackendOptions::read(&address, options)?;
         self.backends.add(address.clone(), &read);
-        Ok(RedisBackend::on(address, self.stores.open(read, options.clock.clone())))
+        Ok(RedisBackend::on(address, self.result_stores.open(read, options.clock.clone())))
     }
 }
 

@@ -9,7 +9,7 @@ const NO_PERMISSION: (ErrorKind, &str) =
     (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page");
 
 /// What an error of the server means: its kind, and what to do about it.
-fn of_server(told: &Told) -> (ErrorKind, &'static str) {
+fn of_server(told: &ServerError) -> (ErrorKind, &'static str) {
     match told.code.as_str() {
         "LOADING" => (ErrorKind::Unavailable, "the server is loading its data; it will answer when it is done"),
         "READONLY" | "UNBLOCKED" => (
@@ -58,15 +58,15 @@ fn of_text(text: &str) -> (ErrorKind, &'static str) {
 
 /// An error as the server told it.
 #[derive(Debug)]
-struct Told {
+struct ServerError {
     code: String,
     detail: String,
     /// Of a pipeline, which of its commands failed first.
-    place: usize,
+    command_index: usize,
 }
 
 /// What the server told. Errors from inside a script carry their code in their text.
-fn told(error: &RedisError) -> Option<Told> {
+fn server_error(error: &RedisError) -> Option<ServerError> {
     const KNOWN: &[&str] = &["OOM", "WRONGTYPE", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"];
     let errors = error.clone().into_server_errors();
     let (place, code, detail) = match errors.as_deref() {
@@ -80,17 +80,17 @@ fn told(error: &RedisError) -> Option<Told> {
         KNOWN.iter().copied().find(|known| words(known))
     });
     let code = inner.flatten().unwrap_or(code).to_owned();
-    Some(Told { code, detail: detail.to_owned(), place })
+    Some(ServerError { code, detail: detail.to_owned(), command_index: place })
 }
 
 /// Of a pipeline, which command failed because of its key: it is of another type.
-pub(crate) fn key_trouble(error: &RedisError) -> Option<usize> {
-    told(error).filter(|told| told.code == "WRONGTYPE").map(|told| told.place)
+pub(crate) fn wrong_key_type(error: &RedisError) -> Option<usize> {
+    server_error(error).filter(|told| told.code == "WRONGTYPE").map(|told| told.command_index)
 }
 
 /// An error of the client library as one of ours; `what` was attempted at `place`.
 pub(crate) fn from_redis(what: &str, place: &dyn fmt::Display, error: RedisError) -> Error {
-    let (kind, hint) = match told(&error) {
+    let (kind, hint) = match server_error(&error) {
         Some(told) => of_server(&told),
         None if error.is_timeout() => (ErrorKind::Timeout, ""),
         None => match error.kind() {
@@ -109,21 +109,21 @@ pub(crate) fn from_redis(what: &str, place: &dyn fmt::Display, error: RedisError
 }
 
 /// The error of an answer that is not what the command promises.
-pub(crate) fn odd_answer(what: &str) -> Error {
+pub(crate) fn unexpected_reply(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{what}: the server's answer is not what this command answers"))
 }
 
 /// Whether the connection is of no use any more after this error.
-pub(crate) fn spoils_connection(error: &RedisError) -> bool {
+pub(crate) fn breaks_connection(error: &RedisError) -> bool {
     const MOVED: &[&str] = &["READONLY", "UNBLOCKED", "MOVED", "ASK", "MASTERDOWN", "LOADING", "NOAUTH"];
-    let moved =
-        told(error).is_some_and(|told| MOVED.contains(&told.code.as_str()) || told.detail.contains("non local key"));
+    let moved = server_error(error)
+        .is_some_and(|told| MOVED.contains(&told.code.as_str()) || told.detail.contains("non local key"));
     moved || error.is_unrecoverable_error() || error.is_timeout() || error.is_io_error()
 }
 
 /// Whether the server has no memory for it.
 pub(crate) fn is_out_of_memory(error: &RedisError) -> bool {
-    told(error).is_some_and(|told| told.code == "OOM")
+    server_error(error).is_some_and(|told| told.code == "OOM")
 }
 
 /// Whether the server does not know the script.

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use apium_transport::address::Address;
 use apium_transport::error::{Error, ErrorKind, Result};
 
-use crate::connection::commands::Link;
-use crate::declared::Known;
+use crate::connection::commands::CommandConnection;
+use crate::declared::Declared;
 use crate::keys::broker_keys::Keys;
 use crate::keys::result_keys::ResultKeys;
 use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
-use crate::pubsub::broker_channels::Ears;
+use crate::pubsub::broker_channels::BrokerChannels;
 
 /// The result backends that a driver has opened, so that a broker knows which of them are its own store.
 #[derive(Debug, Clone, Default)]
@@ -43,24 +43,31 @@ impl OpenedBackends {
 
 /// What a broker and its consumers share.
 #[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) link: Link,
+pub(crate) struct BrokerShared {
+    pub(crate) connection: CommandConnection,
     pub(crate) keys: Keys,
     pub(crate) options: BrokerOptions,
-    pub(crate) known: Known,
+    pub(crate) declared: Declared,
     /// What others tell on channels; connected when there is a consumer.
-    pub(crate) ears: Ears,
+    pub(crate) channels: BrokerChannels,
     backends: OpenedBackends,
 }
 
-impl Core {
-    pub(crate) fn new(link: Link, options: BrokerOptions, backends: OpenedBackends) -> Self {
-        Self { link, keys: options.keys.clone(), options, known: Known::default(), ears: Ears::new(), backends }
+impl BrokerShared {
+    pub(crate) fn new(link: CommandConnection, options: BrokerOptions, backends: OpenedBackends) -> Self {
+        Self {
+            connection: link,
+            keys: options.keys.clone(),
+            options,
+            declared: Declared::default(),
+            channels: BrokerChannels::new(),
+            backends,
+        }
     }
 
     /// The names of the results in this very store.
     pub(crate) fn result_keys(&self) -> Option<ResultKeys> {
-        self.backends.find(|backend| backend.target.is_same_store(self.link.target())).map(|backend| backend.keys)
+        self.backends.find(|backend| backend.target.is_same_store(self.connection.target())).map(|backend| backend.keys)
     }
 
     /// The same, for a settlement that needs them.
@@ -71,7 +78,7 @@ impl Core {
 
     /// Whether the chords of the results in this very store are ordered.
     pub(crate) fn chord_ordered(&self) -> bool {
-        let found = self.backends.find(|backend| backend.target.is_same_store(self.link.target()));
+        let found = self.backends.find(|backend| backend.target.is_same_store(self.connection.target()));
         found.is_none_or(|backend| backend.chord_ordered)
     }
 
@@ -79,12 +86,12 @@ impl Core {
     pub(crate) fn shares_store_with(&self, address: &Address) -> bool {
         let found = self.backends.find(|backend| backend.address == *address);
         found.is_some_and(|backend| {
-            backend.target.is_same_store(self.link.target()) && self.result_keys() == Some(backend.keys)
+            backend.target.is_same_store(self.connection.target()) && self.result_keys() == Some(backend.keys)
         })
     }
 
     /// Refuses when the broker was closed.
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
-        self.link.check_open(what)
+        self.connection.check_open(what)
     }
 }

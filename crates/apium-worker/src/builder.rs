@@ -11,6 +11,7 @@ use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::Result;
 
+use crate::backends::Backends;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{AppParts, WorkerOptions, launch};
@@ -199,7 +200,9 @@ pub(crate) fn parts(app: &App) -> AppParts {
         states: app.states().clone(),
         codecs: app.codecs().clone(),
         accept: app.accept().clone(),
-        backend: app.backend().cloned(),
-        backends: app.registry().iter().filter_map(own).collect::<HashMap<_, _>>(),
+        backends: Arc::new(Backends::new(
+            app.backend().cloned(),
+            app.registry().iter().filter_map(own).collect::<HashMap<_, _>>(),
+        )),
     }
 }

@@ -6,7 +6,6 @@
 //! [`Window`] says how many, and the loop asks for no more than it has room for.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use apium_transport::address::Address;
@@ -224,7 +223,7 @@ impl Consume {
         let count = late.len() as u64;
         let requeued = source.acker.reject(late.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {
-            Ok(()) => _ = self.process.counts.given_back.fetch_add(count, Ordering::Relaxed),
+            Ok(()) => self.process.counts.add_requeued(count),
             Err(error) => tracing::debug!(%error, "could not give back what came after the stop"),
         }
     }

@@ -28,16 +28,15 @@ use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
 use crate::follow_up::builder::is_called_here;
+use crate::follow_up::pending_errback::called_with;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
 use crate::outcome::RunOutcome;
-use crate::pipeline::errback::called_with;
 use crate::pipeline::executor::Executor;
-use crate::pipeline::settle::{RunFacts, failure_update, settle};
-use crate::pipeline::verdict::Ended;
+use crate::pipeline::verdict::{RunFacts, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::kind::PoolKind;
-use crate::pool::threads::Threads;
+use crate::pool::pools::Pools;
 use crate::shutdown::cold::ColdStop;
 
 /// Runs eager calls. `AppBuilder::local_runner` takes it.
@@ -59,13 +58,8 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
-    let executor = Executor {
-        pool: PoolKind::Async,
-        threads: Threads::new(1, tokio::runtime::Handle::current()),
-        clock: app.clock().clone(),
-        layers: Vec::new(),
-        cold: ColdStop::never(),
-    };
+    let executor =
+        Executor { pools: Pools::new(PoolKind::Async, 1, app.clock(), &ColdStop::never()), layers: Vec::new() };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
             request: Arc::new(request.clone()),
@@ -84,25 +78,26 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
             outcome => outcome,
         };
         let now = app.clock().now();
-        let verdict = settle(RunFacts { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
-        log::ended(&task.name, &request, &verdict.ending, began.elapsed(), task.effective.resultrepr_maxsize);
-        // Who is told of a failure at once needs no hook for it.
-        let is_raised = throws && matches!(verdict.ending, Ended::Failure { .. });
-        let told = result_update(&verdict.ending);
-        follow(&app, &ctx, &verdict.ending).await?;
-        if !is_raised && hooks::wanted(&task.hooks, &verdict.ending) {
-            hooks::after(&task.hooks, &ctx, verdict.ending).instrument(span).await;
+        let verdict = decide(RunFacts { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
+        log::ended(&task, &request, &verdict, began.elapsed());
+        let update = result_update(&verdict);
+        follow(&app, &ctx, &verdict).await?;
+        // A retry runs again at once.
+        let next = if let Verdict::Retry(next) = &verdict { Some(next.clone()) } else { None };
+        // A caller that gets the failure itself needs no hook for it.
+        let is_raised = throws && matches!(verdict, Verdict::Failed { .. });
+        if !is_raised && hooks::wanted(&task.hooks, &verdict) {
+            hooks::after(&task.hooks, &ctx, verdict).instrument(span).await;
         }
-        match verdict.again {
-            // A retry runs again at once.
-            Some(next) => apply_retry(&mut request, next),
+        match next {
+            Some(next) => apply_retry(&mut request, *next),
             None => {
                 let id = request.headers.id.clone().unwrap_or_else(|| "".into());
-                break result_document(&request, id, told, ctx.children(), &app.config().result_policy(), now);
+                break result_document(&request, id, update, ctx.children(), &app.config().result_policy(), now);
             }
         }
     };
-    executor.threads.release();
+    executor.pools.release();
     let ignored = request.headers.ignore_result.unwrap_or(task.effective.ignore_result);
     if let Some(backend) = app.backend_for(&task).filter(|_| app.config().task_store_eager_result && !ignored)
         && document.state.is_ready()
@@ -133,17 +128,17 @@ async fn run_replacement(app: &App, with: &Signature) -> RunOutcome {
 
 /// What follows an eager run, here and now: callbacks with its value, errbacks with its id, or with the request, the exception and
 /// the traceback where a worker would call them itself.
-async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
+async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
     let request = ctx.request();
-    match ended {
-        Ended::Success(value) => {
+    match verdict {
+        Verdict::Succeeded(value) => {
             for callback in request.callbacks() {
                 let node = Node::from_wire(callback)?;
                 let applied = apply(app, node, SendWith::result(value.clone()).arguments).await?;
                 ctx.add_children(applied.result);
             }
         }
-        Ended::Failure { failure, .. } => {
+        Verdict::Failed { failure, .. } => {
             for errback in request.errbacks() {
                 let node = Node::from_wire(errback)?;
                 let args = match is_called_here(app.registry(), &node) {
@@ -162,18 +157,19 @@ async fn follow(app: &App, ctx: &Ctx, ended: &Ended) -> Result<()> {
 }
 
 /// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
-fn result_update(ended: &Ended) -> ResultUpdate {
-    match ended {
-        Ended::Success(value) => ResultUpdate { state: State::Success, result: value.clone(), traceback: None },
-        Ended::Failure { failure, .. } => failure_update(State::Failure, failure),
-        Ended::Rejected { reason, requeue } => {
-            failure_update(State::Rejected, &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)))
+fn result_update(verdict: &Verdict) -> ResultUpdate {
+    match verdict {
+        Verdict::Succeeded(value) => ResultUpdate { state: State::Success, result: value.clone(), traceback: None },
+        Verdict::Failed { failure, .. } => ResultUpdate::of_failure(State::Failure, failure),
+        Verdict::Rejected { reason, requeue } => ResultUpdate::of_failure(
+            State::Rejected,
+            &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)),
+        ),
+        Verdict::Revoked(reason) => {
+            ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
         }
-        Ended::Revoked(reason) => {
-            failure_update(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
-        }
-        Ended::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
-        Ended::Ignored | Ended::Replaced(_) | Ended::Cancelled { .. } => {
+        Verdict::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
+        Verdict::Ignored | Verdict::Replaced(_) | Verdict::Cancelled { .. } => {
             ResultUpdate { state: State::Ignored, result: Json::NULL, traceback: None }
         }
     }

@@ -11,13 +11,13 @@ use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
-use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::broker::topology::Topology;
 use tokio::sync::watch;
 
-use crate::checks;
+use crate::backends::Backends;
 use crate::consume::{Consume, Phase};
+use crate::counts::Counts;
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::health::duplicate_node;
 use crate::health::health::WorkerHealth;
@@ -27,14 +27,15 @@ use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
 use crate::limits::time_limit::UnseenSoftLimits;
 use crate::pipeline::completer::Completer;
-use crate::pipeline::errback::ErrbackRunner;
+use crate::pipeline::errback_runner::ErrbackRunner;
 use crate::pipeline::executor::Executor;
-use crate::pipeline::finish::Finisher;
+use crate::pipeline::follow::FollowUpPlanner;
 use crate::pipeline::intake::Intake;
-use crate::pipeline::process::{Counts, Process};
+use crate::pipeline::process::Process;
 use crate::pipeline::run_queue::RunQueue;
+use crate::pipeline::settle::Settler;
 use crate::pool::kind::PoolKind;
-use crate::pool::threads::Threads;
+use crate::pool::pools::Pools;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
@@ -49,9 +50,7 @@ pub(crate) struct AppParts {
     pub(crate) states: StateMap,
     pub(crate) codecs: Codecs,
     pub(crate) accept: Accept,
-    pub(crate) backend: Option<SharedBackend>,
-    /// Backends of tasks that have one of their own, by task name.
-    pub(crate) backends: HashMap<Arc<str>, SharedBackend>,
+    pub(crate) backends: Arc<Backends>,
 }
 
 /// What a worker is told.
@@ -73,9 +72,9 @@ pub(crate) struct WorkerOptions {
 /// Checks, connects and starts everything.
 ///
 /// # Errors
-/// What [`checks`] refuses; a broker address that cannot work; probes that cannot be answered. A broker that cannot be reached is waited for.
+/// A task that needs a state which the app does not give, or a soft limit that cannot work; a broker address that cannot work; probes that cannot be answered. A broker that cannot be reached is waited for.
 pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<RunningWorker> {
-    checks::check(&app.registry, &app.states)?;
+    check(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
     let (cold_switch, cold) = ColdStopSwitch::new();
     let topology = topology(&app.publisher, &options.queues)?;
@@ -96,22 +95,16 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
     if !counts_crashes && config.worker_max_crashes > 0 {
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
     }
-    let backends = app.backend.iter().chain(app.backends.values()).cloned().collect();
+    let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;
     let ready = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     ready.restore_buckets(std::mem::take(&mut options.buckets));
-    let executor = Executor {
-        pool: options.pool,
-        threads: Threads::new(slots, tokio::runtime::Handle::current()),
-        clock: clock.clone(),
-        layers: options.layers.clone(),
-        cold,
-    };
+    let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
-    let completer = Completer::new(broker.clone(), app.backend.clone(), Some(errbacks.clone()));
-    let results = app.backend.as_ref().map(|backend| backend.address().clone());
+    let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()));
+    let results = app.backends.app().map(|backend| backend.address().clone());
     let process = Arc::new(build_pipeline(app, &options.node, ready.clone(), executor, completer.clone()));
     let registry = process.intake.registry.clone();
     let consume = Consume {
@@ -142,7 +135,7 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
                 () = stopping.wait() => {}
             }
         }),
-        duplicate_node: Service::start("namesake", move |_| {
+        duplicate_node: Service::start("duplicate node", move |_| {
             duplicate_node::warn_of_duplicates(broker, node, clock, config.worker_lease)
         }),
         consume: Service::start("consume", move |_| consume.serve(consumer, phases)),
@@ -157,7 +150,7 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
     })
 }
 
-/// The four stops and what they share.
+/// The steps of a run, and what they share.
 fn build_pipeline(
     app: AppParts,
     node: &Arc<str>,
@@ -176,19 +169,18 @@ fn build_pipeline(
             hostname: node.clone(),
             utc: config.enable_utc,
             parks: app.publisher.broker().capabilities().delays,
-            counts_chords: app.backend.as_ref().is_some_and(|backend| backend.chords().is_some()),
+            counts_chords: app.backends.app().is_some_and(|backend| backend.chords().is_some()),
         },
         run_queue: ready,
-        clock: executor.clock.clone(),
+        clock: app.publisher.clock().clone(),
         executor,
-        finisher: Finisher {
-            sender: FollowUpBuilder { publisher: app.publisher, registry, rules: config.result_policy() },
-            stores: app.backend.is_some(),
-            backends: app.backends,
+        follow: FollowUpPlanner {
+            builder: FollowUpBuilder { publisher: app.publisher.clone(), registry, rules: config.result_policy() },
         },
+        settler: Settler { publisher: app.publisher, policy: config.result_policy(), backends: app.backends.clone() },
         completer,
         states: app.states,
-        backend: app.backend,
+        backends: app.backends,
         counts: Counts::default(),
         unseen_soft_limits: UnseenSoftLimits::default(),
     }
@@ -209,4 +201,23 @@ fn announce(registry: &Registry, options: &WorkerOptions, slots: usize) {
     for task in registry.iter() {
         tracing::info!(task = &*task.name, "  . {}", task.name);
     }
+}
+
+/// What a worker refuses to start with. Every `State<T>` is there, and every soft limit can work.
+fn check(registry: &Registry, states: &StateMap) -> Result<()> {
+    registry.check_states(states)?;
+    let unseen: Vec<&str> = registry
+        .iter()
+        .filter(|task| task.effective.soft_time_limit.is_some() && task.is_blocking() && !task.takes_ctx)
+        .map(|task| &*task.name)
+        .collect();
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let context = format!(
+        "start with a soft time limit on {}: a plain fn learns of it through its context only; take `ctx: &Ctx` and call \
+         ctx.check()?, make it an async fn, or use time_limit alone",
+        unseen.join(", ")
+    );
+    Err(Error::new(ErrorKind::Config, context))
 }

@@ -4,9 +4,10 @@
 //! `consume`, which owns the fetching loop, `ready`, which lines up what was fetched, the [`pool`], and `worker`, which
 //! stops everything in order.
 
+mod backends;
 pub mod builder;
-mod checks;
 mod consume;
+mod counts;
 pub mod eager;
 mod follow_up;
 pub mod handle;

@@ -1,19 +1,15 @@
 //! A worker that runs, and the order in which its parts stop.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use tokio::sync::watch;
 
 use crate::consume::Phase;
 use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
-use crate::pipeline::completer::Completion;
-use crate::pipeline::intake::label;
+use crate::pipeline::completion::Completion;
 use crate::pipeline::process::Process;
-use crate::pipeline::task_run::TaskRun;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
@@ -51,7 +47,7 @@ impl RunningWorker {
         let StopRequest { kind, cause } = self.switch.requested(StopKind::Warm).await;
         tracing::info!(?kind, ?cause, "the worker stops");
         let counts = &self.process.counts;
-        let before = counts.finished.load(Ordering::Relaxed);
+        let before = counts.finished();
         let switch = self.switch.clone();
         let stopped = {
             let stopping = self.stop();
@@ -66,15 +62,15 @@ impl RunningWorker {
         }
         let asked = switch.requested(StopKind::Warm).await;
         let counts = &self.process.counts;
-        let finished = counts.finished.load(Ordering::Relaxed);
+        let finished = counts.finished();
         let report = StopReport {
             how: asked.kind,
             cause,
             finished,
             finished_while_stopping: finished - before,
-            given_back: counts.given_back.load(Ordering::Relaxed),
-            cancelled: counts.cancelled.load(Ordering::Relaxed),
-            leaked_threads: self.process.executor.threads.leaked(),
+            given_back: counts.requeued(),
+            cancelled: counts.cancelled(),
+            leaked_threads: self.process.executor.pools.leaked(),
             unsettled: self.process.completer.pending(),
         };
         self.end(report.how).await;
@@ -134,8 +130,8 @@ impl RunningWorker {
     /// Gives back what no slot has: it is in its queue again before the runs end (P13).
     fn give_back(&self) {
         let left = self.process.run_queue.close();
-        self.process.counts.given_back.fetch_add(left.len() as u64, Ordering::Relaxed);
-        self.process.completer.submit_all(left.into_iter().map(given_back));
+        self.process.counts.add_requeued(left.len() as u64);
+        self.process.completer.submit_all(left.into_iter().map(Completion::requeue));
     }
 
     /// Ends what is left: nothing of it can take long.
@@ -151,24 +147,11 @@ impl RunningWorker {
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }
-        let threads = self.process.executor.threads.clone();
+        let pools = self.process.executor.pools.clone();
         // Its threads are idle; the ones that were given up are not waited for.
-        let closed = tokio::task::spawn_blocking(move || threads.close(Duration::from_secs(1))).await;
+        let closed = tokio::task::spawn_blocking(move || pools.close(Duration::from_secs(1))).await;
         if closed.is_err() {
             tracing::warn!("could not close the threads of the worker");
         }
-    }
-}
-
-fn given_back(task_run: TaskRun) -> Completion {
-    let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
-    Completion {
-        label: label(&task_run.request),
-        source: task_run.source,
-        settlement: Settlement { record: None, publish: Vec::new(), delivery, follow_ups: None },
-        backend: None,
-        dead_letter: None,
-        errbacks: None,
-        done: None,
     }
 }

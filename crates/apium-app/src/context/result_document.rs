@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::context::request::Request;
+use crate::failure::Failure;
 
 /// What the settings say about stored results.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,17 @@ pub struct ResultUpdate {
     pub result: Json,
     /// The traceback's text.
     pub traceback: Option<String>,
+}
+
+impl ResultUpdate {
+    /// A state with its error. One of FAILURE and RETRY always has a traceback, as in Celery.
+    pub fn of_failure(state: State, failure: &Failure) -> Self {
+        let traceback = match state {
+            State::Failure | State::Retry => Some(failure.traceback_text().into_owned()),
+            _ => failure.traceback().map(str::to_owned),
+        };
+        Self { state, result: failure.exception().to_json(), traceback }
+    }
 }
 
 /// The document of a run in a given state. `date_done` is set for ready states only, as Celery does.

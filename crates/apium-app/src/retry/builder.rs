@@ -13,7 +13,7 @@ use crate::context::deferred::Deferred;
 use crate::context::request::RetryRequest;
 use crate::error::{Error, ErrorKind};
 use crate::failure::Failure;
-use crate::retry::policy::{RetryPlan, plan};
+use crate::retry::policy::{RetryPlan, RetryWish, decide};
 use crate::task::arguments::ArgumentWriter;
 use crate::task::into_arguments::IntoArguments;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
@@ -152,10 +152,9 @@ impl RetryBuilder {
                 return Err(TaskError::failure("the task cannot be run again: it was called directly"));
             };
             let now = publisher.clock().now();
-            match plan(request, &task.name, &task.effective, &retry, now, &mut fastrand::Rng::new()) {
-                RetryPlan::Exceeded(failure) => Err(failure.into()),
+            match decide(request, task, RetryWish::Asked(&retry), now, &mut fastrand::Rng::new()) {
+                RetryPlan::Exceeded(failure) | RetryPlan::NotWanted(failure) => Err(failure.into()),
                 RetryPlan::Retry(next) => {
-                    let next = next.for_parameters(&task.parameters, request);
                     let message = publisher.retry_message(request, &next)?;
                     let rejected = |error| TaskError::reject_because(format!("could not {error}"), false);
                     publisher.publish(vec![message]).await.map_err(rejected)?;

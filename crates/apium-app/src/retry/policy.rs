@@ -16,13 +16,24 @@ use crate::options::task_options::Backoff;
 use crate::task::arguments::ParameterList;
 use crate::task::registered::RegisteredTask;
 
-/// What becomes of a wish to run again.
+/// Why a task may run again.
+#[derive(Debug)]
+pub enum RetryWish<'a> {
+    /// The task asked for it.
+    Asked(&'a RetryRequest),
+    /// The task failed; its `autoretry_for` may name the error.
+    Failed(Failure),
+}
+
+/// Whether a task runs again.
 #[derive(Debug, Clone)]
 pub enum RetryPlan {
     /// It runs again.
-    Retry(NextRun),
+    Retry(Box<NextRun>),
     /// No retry is left: the task fails with the cause, or with `MaxRetriesExceededError` where none was given.
     Exceeded(Failure),
+    /// Nothing asks for a retry: the task fails.
+    NotWanted(Failure),
 }
 
 /// How the next run differs from this one. What is `None` stays as it is in the request.
@@ -56,8 +67,7 @@ pub struct NextRun {
 impl NextRun {
     /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two values.
     /// The new one counts, every other argument stays.
-    #[must_use]
-    pub fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
+    fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
         let names = parameters.named.iter().map(|parameter| parameter.name);
         let (args, kwargs) = (&request.body.args, &request.body.kwargs);
         match (&self.args, &self.kwargs) {
@@ -84,41 +94,51 @@ impl NextRun {
     }
 }
 
-/// Whether a failure retries by itself, by the task's `autoretry_for`. `dont_autoretry_for` is looked at first.
-pub fn automatic_retry(task: &RegisteredTask, failure: &Failure) -> Option<RetryRequest> {
-    let options = &task.options;
-    if options.dont_autoretry_for.iter().any(|matcher| matcher.matches(failure)) {
-        return None;
-    }
-    options.autoretry_for.iter().any(|matcher| matcher.matches(failure)).then(|| RetryRequest {
-        cause: Some(failure.clone()),
-        automatic: true,
-        backoff: task.effective.retry_backoff != Backoff::Off,
-        ..RetryRequest::default()
-    })
-}
-
-/// Decides whether the task called `name` runs again, and when.
+/// Decides whether a task runs again, when, and with which arguments.
 ///
 /// The limit counts retries, not runs: `max_retries = 3` is one run and three more. The delay is the one asked for, else the
 /// backoff where it applies, else the task's default.
-pub fn plan(
+pub fn decide(
+    request: &Request,
+    task: &RegisteredTask,
+    wish: RetryWish<'_>,
+    now: Timestamp,
+    dice: &mut Rng,
+) -> RetryPlan {
+    let automatic;
+    let retry = match wish {
+        RetryWish::Asked(retry) => retry,
+        RetryWish::Failed(failure) if !task.judge(&failure).autoretry => return RetryPlan::NotWanted(failure),
+        RetryWish::Failed(failure) => {
+            let backoff = task.effective.retry_backoff != Backoff::Off;
+            automatic = RetryRequest { cause: Some(failure), automatic: true, backoff, ..RetryRequest::default() };
+            &automatic
+        }
+    };
+    match plan(request, &task.name, &task.effective, retry, now, dice) {
+        Ok(next) => RetryPlan::Retry(Box::new(next.for_parameters(&task.parameters, request))),
+        Err(exceeded) => RetryPlan::Exceeded(exceeded),
+    }
+}
+
+/// The next run, or the failure that stands for a retry past the limit.
+fn plan(
     request: &Request,
     name: &str,
     effective: &EffectiveOptions,
     retry: &RetryRequest,
     now: Timestamp,
     dice: &mut Rng,
-) -> RetryPlan {
+) -> Result<NextRun, Failure> {
     let limit = retry.max_retries.unwrap_or(match retry.automatic {
         true => effective.autoretry_max_retries,
         false => effective.max_retries,
     });
     if limit.is_some_and(|limit| request.retries() >= limit) {
         let exceeded = || max_retries_exceeded(request, name, retry);
-        return RetryPlan::Exceeded(retry.cause.clone().unwrap_or_else(exceeded));
+        return Err(retry.cause.clone().unwrap_or_else(exceeded));
     }
-    RetryPlan::Retry(NextRun {
+    Ok(NextRun {
         retries: request.retries().saturating_add(1),
         eta: retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, dice))),
         args: retry.args.clone(),
@@ -186,7 +206,7 @@ mod tests {
     use fastrand::Rng;
     use jiff::Timestamp;
 
-    use super::{NextRun, RetryPlan, backoff_delay, plan};
+    use super::{NextRun, backoff_delay, plan};
     use crate::context::request::{Request, RetryRequest};
     use crate::failure::Failure;
     use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
@@ -203,15 +223,15 @@ mod tests {
         request
     }
 
-    fn decide(retries: u32, options: TaskOptions, retry: &RetryRequest) -> RetryPlan {
+    fn planned(retries: u32, options: TaskOptions, retry: &RetryRequest) -> Result<NextRun, Failure> {
         let effective = EffectiveOptions::resolve(&options, &TaskDefaults::default()).unwrap();
         plan(&run(retries), "proj.t", &effective, retry, Timestamp::UNIX_EPOCH, &mut Rng::with_seed(7))
     }
 
     fn again(retries: u32, options: TaskOptions, retry: &RetryRequest) -> NextRun {
-        match decide(retries, options, retry) {
-            RetryPlan::Retry(next) => next,
-            RetryPlan::Exceeded(failure) => panic!("refused: {failure}"),
+        match planned(retries, options, retry) {
+            Ok(next) => next,
+            Err(failure) => panic!("refused: {failure}"),
         }
     }
 
@@ -243,39 +263,39 @@ mod tests {
         for (task, call, retries, allowed) in table {
             let options = TaskOptions { max_retries: task, ..TaskOptions::NEW };
             let retry = RetryRequest { max_retries: call, ..by_hand.clone() };
-            let plan = decide(retries, options, &retry);
-            assert_eq!(matches!(plan, RetryPlan::Retry(_)), allowed, "{task:?} {call:?} {retries}");
+            let plan = planned(retries, options, &retry);
+            assert_eq!(plan.is_ok(), allowed, "{task:?} {call:?} {retries}");
         }
     }
 
     #[test]
     fn automatic_retries_have_their_own_limit() {
         let options = || TaskOptions { retry_kwargs_max_retries: Some(Some(1)), ..TaskOptions::NEW };
-        assert!(matches!(decide(1, options(), &automatic()), RetryPlan::Exceeded(_)));
-        assert!(matches!(decide(1, options(), &RetryRequest::default()), RetryPlan::Retry(_)));
+        assert!(planned(1, options(), &automatic()).is_err());
+        assert!(planned(1, options(), &RetryRequest::default()).is_ok());
     }
 
     #[test]
     fn past_the_limit_the_cause_is_the_failure() {
         let cause = Failure::of_class("builtins.KeyError", "k");
         let retry = RetryRequest { cause: Some(cause), ..RetryRequest::default() };
-        match decide(3, TaskOptions::NEW, &retry) {
-            RetryPlan::Exceeded(failure) => assert_eq!(failure.exception().exc_type, "KeyError"),
-            RetryPlan::Retry(_) => panic!("no retry is left"),
+        match planned(3, TaskOptions::NEW, &retry) {
+            Err(failure) => assert_eq!(failure.exception().exc_type, "KeyError"),
+            Ok(_) => panic!("no retry is left"),
         }
     }
 
     #[test]
     fn past_the_limit_without_a_cause_it_is_max_retries_exceeded() {
-        match decide(3, TaskOptions::NEW, &RetryRequest::default()) {
-            RetryPlan::Exceeded(failure) => {
+        match planned(3, TaskOptions::NEW, &RetryRequest::default()) {
+            Err(failure) => {
                 let exception = failure.exception();
                 assert_eq!(exception.exc_type, "MaxRetriesExceededError");
                 assert_eq!(exception.exc_module.as_deref(), Some("celery.exceptions"));
                 let text: String = exception.exc_message[0].decode().unwrap();
                 assert_eq!(text, "Can't retry proj.t[the-id] args:(2, 'a') kwargs:{}");
             }
-            RetryPlan::Retry(_) => panic!("no retry is left"),
+            Ok(_) => panic!("no retry is left"),
         }
     }
 

@@ -10,10 +10,11 @@ use futures_util::future::BoxFuture;
 use crate::context::context::Ctx;
 use crate::context::state_map::StateNeed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::failure::Failure;
+use crate::failure::{Failure, Judgement};
 use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
-use crate::options::task_options::TaskOptions;
+use crate::options::task_options::{ErrorMatcher, TaskOptions};
 use crate::task::arguments::ParameterList;
+use crate::task::binding::is_argument_mismatch;
 use crate::task_error::TaskResult;
 
 /// A task as an app holds it.
@@ -105,9 +106,18 @@ impl RegisteredTask {
         matches!(self.runner, TaskBody::Blocking(_))
     }
 
-    /// Whether the failure is one that the task expects (`throws`): stored all the same, logged without noise.
-    pub fn is_expected(&self, failure: &Failure) -> bool {
-        self.options.throws.iter().any(|matcher| matcher.matches(failure))
+    /// What the options say about a failure: as it was judged where the body ran, else as its error type is judged here.
+    pub fn judge(&self, failure: &Failure) -> Judgement {
+        if let Some(judgement) = failure.judgement() {
+            return judgement;
+        }
+        let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| matcher.matches(failure));
+        let options = &self.options;
+        Judgement {
+            autoretry: !named(&options.dont_autoretry_for) && named(&options.autoretry_for),
+            expected: named(&options.throws),
+            bad_arguments: is_argument_mismatch(failure),
+        }
     }
 }
 

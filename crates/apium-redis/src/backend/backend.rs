@@ -20,9 +20,9 @@ use futures_util::future::BoxFuture;
 
 use crate::backend::chord;
 use crate::backend::document;
-use crate::backend::result_store::OpenedResults;
+use crate::backend::result_store::ResultStore;
 use crate::backend::results;
-use crate::backend::watch_stream::Watching;
+use crate::backend::watch_stream::WatchStream;
 use crate::options::backend::BackendOptions;
 use crate::scripts::result_args::ttl_ms;
 
@@ -30,7 +30,7 @@ use crate::scripts::result_args::ttl_ms;
 pub struct RedisBackend {
     address: Address,
     /// `None` after close, so that the last handle ends the connections.
-    opened: Mutex<Option<Arc<OpenedResults>>>,
+    store: Mutex<Option<Arc<ResultStore>>>,
     closed: Arc<AtomicBool>,
 }
 
@@ -52,16 +52,16 @@ impl RedisBackend {
 
     /// A result backend with connections of its own.
     pub(crate) fn new(address: Address, options: BackendOptions, clock: Clock) -> Self {
-        Self::on(address, Arc::new(OpenedResults::new(options, clock)))
+        Self::on(address, Arc::new(ResultStore::new(options, clock)))
     }
 
     /// One more handle on what is open.
-    pub(crate) fn on(address: Address, opened: Arc<OpenedResults>) -> Self {
-        Self { address, opened: Mutex::new(Some(opened)), closed: Arc::default() }
+    pub(crate) fn on(address: Address, opened: Arc<ResultStore>) -> Self {
+        Self { address, store: Mutex::new(Some(opened)), closed: Arc::default() }
     }
 
-    fn opened(&self, what: &str) -> Result<Arc<OpenedResults>> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+    fn open_store(&self, what: &str) -> Result<Arc<ResultStore>> {
+        let opened = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         opened.clone().ok_or_else(|| {
             let text = format!("{what}: this handle of {} was closed", self.address);
             Error::new(ErrorKind::Closed, text)
@@ -84,15 +84,15 @@ impl ResultBackend for RedisBackend {
 
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         Box::pin(async move {
-            let opened = self.opened("store results")?;
-            results::store(&opened.link, &opened.keys, records).await
+            let opened = self.open_store("store results")?;
+            results::store(&opened.connection, &opened.keys, records).await
         })
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
-            let opened = self.opened("watch results")?;
-            let watching = Watching::begin(opened, ids, self.closed.clone()).await?;
+            let opened = self.open_store("watch results")?;
+            let watching = WatchStream::begin(opened, ids, self.closed.clone()).await?;
             Ok(Box::pin(watching) as ResultStream)
         })
     }
@@ -110,16 +110,16 @@ impl ResultBackend for RedisBackend {
     }
 
     fn health(&self) -> Health {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.as_ref().map_or(Health::Green, |opened| opened.link.health())
+        let opened = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().map_or(Health::Green, |opened| opened.connection.health())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
-            let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let opened = self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(opened) = opened {
-                opened.watches.wake_all();
+                opened.watcher.wake_all();
             }
             Ok(())
         })
@@ -129,53 +129,53 @@ impl ResultBackend for RedisBackend {
 impl StoredResults for RedisBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
         Box::pin(async move {
-            let opened = self.opened("read results")?;
-            results::fetch(&opened.link, &opened.keys, ids).await
+            let opened = self.open_store("read results")?;
+            results::fetch(&opened.connection, &opened.keys, ids).await
         })
     }
 
     fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let what = "forget results";
-            let opened = self.opened(what)?;
+            let opened = self.open_store(what)?;
             let keys: Vec<String> = ids.iter().flat_map(|id| [opened.keys.task(id), opened.keys.run(id)]).collect();
-            results::delete(&opened.link, what, &keys).await
+            results::delete(&opened.connection, what, &keys).await
         })
     }
 
     fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
         // The server does it by itself.
-        Box::pin(async move { self.opened("purge expired results").map(|_| 0) })
+        Box::pin(async move { self.open_store("purge expired results").map(|_| 0) })
     }
 }
 
 impl ChordStore for RedisBackend {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move { chord::open(&*self.opened("open the chord")?, header).await })
+        Box::pin(async move { chord::open(&*self.open_store("open the chord")?, header).await })
     }
 
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
         Box::pin(async move {
-            let progress = chord::part_done(&*self.opened("count the part of the chord")?, part, false).await?;
+            let progress = chord::part_done(&*self.open_store("count the part of the chord")?, part, false).await?;
             // That it may be the last one is answered only to who asked.
             Ok(progress.unwrap_or(ChordProgress::Waiting))
         })
     }
 
     fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
-        Box::pin(async move { chord::part_done(&*self.opened("count the part of the chord")?, part, true).await })
+        Box::pin(async move { chord::part_done(&*self.open_store("count the part of the chord")?, part, true).await })
     }
 
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { chord::grow(&*self.opened("let the chord grow")?, group, by, ttl).await })
+        Box::pin(async move { chord::grow(&*self.open_store("let the chord grow")?, group, by, ttl).await })
     }
 
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
-        Box::pin(async move { chord::count(&*self.opened("ask how far the chord is")?, group).await })
+        Box::pin(async move { chord::count(&*self.open_store("ask how far the chord is")?, group).await })
     }
 
     fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(async move { chord::discard(&*self.opened("end the chord")?, group, claimant, end).await })
+        Box::pin(async move { chord::end(&*self.open_store("end the chord")?, group, claimant, end).await })
     }
 }
 
@@ -183,29 +183,29 @@ impl GroupStore for RedisBackend {
     fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let what = "save the group";
-            let opened = self.opened(what)?;
+            let opened = self.open_store(what)?;
             let mut command = redis::cmd("SET");
             command.arg(opened.keys.group(id)).arg(group.to_json());
             if let Some(ttl) = ttl_ms(ttl) {
                 command.arg("PX").arg(ttl);
             }
-            opened.link.command(what, &command).await.map(drop)
+            opened.connection.command(what, &command).await.map(drop)
         })
     }
 
     fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
         Box::pin(async move {
-            let opened = self.opened("read the group")?;
+            let opened = self.open_store("read the group")?;
             let key = opened.keys.group(id);
-            let found = results::read(&opened.link, "read the group", std::slice::from_ref(&key)).await?;
+            let found = results::read(&opened.connection, "read the group", std::slice::from_ref(&key)).await?;
             found.into_iter().flatten().next().map(|bytes| document::group(&key, &bytes)).transpose()
         })
     }
 
     fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let opened = self.opened("delete the group")?;
-            results::delete(&opened.link, "delete the group", &[opened.keys.group(id)]).await
+            let opened = self.open_store("delete the group")?;
+            results::delete(&opened.connection, "delete the group", &[opened.keys.group(id)]).await
         })
     }
 }

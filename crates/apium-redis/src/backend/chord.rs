@@ -13,31 +13,31 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use redis::{Cmd, Value};
 
 use crate::backend::document;
-use crate::backend::result_store::OpenedResults;
+use crate::backend::result_store::ResultStore;
 use crate::backend::results;
-use crate::connection::commands::Link;
+use crate::connection::commands::CommandConnection;
 use crate::crash_points::reached;
-use crate::errors::odd_answer;
+use crate::errors::unexpected_reply;
 use crate::keys::result_keys::ResultKeys;
 use crate::scripts::chord_args::{OpenArgs, PartArgs, append_end};
 use crate::scripts::result_args::ttl_ms;
 use crate::scripts::script::{CHORD_END, CHORD_OPEN, CHORD_PART};
 
 /// Begins to count.
-pub(crate) async fn open(opened: &OpenedResults, header: ChordHeader) -> Result<()> {
+pub(crate) async fn open(opened: &ResultStore, header: ChordHeader) -> Result<()> {
     let args = OpenArgs::new(&opened.keys, &header);
     let fill = |command: &mut Cmd| {
         command.arg(1).arg(&args.key);
         args.append_to(command);
     };
-    opened.link.script("open the chord", &CHORD_OPEN, fill).await?;
+    opened.connection.script("open the chord", &CHORD_OPEN, fill).await?;
     reached("chord-opened");
     Ok(())
 }
 
 /// Counts a part; with `unless_last` not one that may be the last, for which it answers `None`.
 pub(crate) async fn part_done(
-    opened: &OpenedResults,
+    opened: &ResultStore,
     part: ChordPart,
     unless_last: bool,
 ) -> Result<Option<ChordProgress>> {
@@ -50,8 +50,8 @@ pub(crate) async fn part_done(
             command.arg("unless-last");
         }
     };
-    let Value::Array(answer) = opened.link.script(what, &CHORD_PART, fill).await? else {
-        return Err(odd_answer(what));
+    let Value::Array(answer) = opened.connection.script(what, &CHORD_PART, fill).await? else {
+        return Err(unexpected_reply(what));
     };
     let mut answer = answer.into_iter();
     match (answer.next(), answer.next()) {
@@ -59,50 +59,50 @@ pub(crate) async fn part_done(
         (Some(Value::BulkString(word)), None) if word == b"fired" => Ok(Some(ChordProgress::Fired)),
         (Some(Value::BulkString(word)), None) if word == b"waiting" => Ok(Some(ChordProgress::Waiting)),
         (Some(Value::BulkString(word)), Some(structure)) if word == b"complete" => {
-            read_parts(&opened.link, &opened.keys, &args.claim.key, structure, answer).await.map(Some)
+            read_parts(&opened.connection, &opened.keys, &args.claim.key, structure, answer).await.map(Some)
         }
-        _ => Err(odd_answer(what)),
+        _ => Err(unexpected_reply(what)),
     }
 }
 
 /// So many more parts are to come.
-pub(crate) async fn grow(opened: &OpenedResults, group: &str, by: u64, ttl: Option<Duration>) -> Result<()> {
+pub(crate) async fn grow(opened: &ResultStore, group: &str, by: u64, ttl: Option<Duration>) -> Result<()> {
     let key = opened.keys.chord(group, ".t");
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("INCRBY").arg(&key).arg(by);
     if let Some(ttl) = ttl_ms(ttl) {
         pipeline.cmd("PEXPIRE").arg(&key).arg(ttl);
     }
-    opened.link.pipeline("let the chord grow", &pipeline).await.map(drop)
+    opened.connection.pipeline("let the chord grow", &pipeline).await.map(drop)
 }
 
 /// How far a chord is.
-pub(crate) async fn count(opened: &OpenedResults, group: &str) -> Result<Option<ChordCount>> {
+pub(crate) async fn count(opened: &ResultStore, group: &str) -> Result<Option<ChordCount>> {
     let what = "ask how far the chord is";
     let keys = &opened.keys;
     let mut pipeline = redis::pipe();
     pipeline.cmd(if opened.chord_ordered { "ZCARD" } else { "LLEN" }).arg(keys.chord(group, ".j"));
     pipeline.cmd("MGET").arg(keys.chord(group, ".s")).arg(keys.chord(group, ".t"));
-    let answers = Value::Array(opened.link.pipeline(what, &pipeline).await?);
+    let answers = Value::Array(opened.connection.pipeline(what, &pipeline).await?);
     let (done, (size, growth)): (u64, (Option<u64>, Option<u64>)) =
-        redis::from_redis_value(answers).map_err(|_| odd_answer(what))?;
+        redis::from_redis_value(answers).map_err(|_| unexpected_reply(what))?;
     Ok(size.map(|size| ChordCount { done, size: size + growth.unwrap_or(0) }))
 }
 
 /// Ends a chord.
-pub(crate) async fn discard(opened: &OpenedResults, group: &str, claimant: &str, end: ChordEnd) -> Result<bool> {
+pub(crate) async fn end(opened: &ResultStore, group: &str, claimant: &str, end: ChordEnd) -> Result<bool> {
     let key = opened.keys.group(group);
     let fill = |command: &mut Cmd| {
         command.arg(1).arg(&key);
         append_end(&key, claimant, end, command);
     };
-    let answer = opened.link.script("end the chord", &CHORD_END, fill).await?;
+    let answer = opened.connection.script("end the chord", &CHORD_END, fill).await?;
     Ok(answer == Value::Int(1))
 }
 
 /// What all parts of a chord come to: those that were counted, or, with a structure, the stored results.
 pub(crate) async fn read_parts(
-    link: &Link,
+    link: &CommandConnection,
     keys: &ResultKeys,
     key: &str,
     structure: Value,
@@ -119,7 +119,7 @@ pub(crate) async fn read_parts(
 
 /// A part as it was counted.
 fn counted(key: &str, part: Value) -> Result<CountedPart> {
-    let Value::BulkString(part) = part else { return Err(odd_answer("read the parts of the chord")) };
+    let Value::BulkString(part) = part else { return Err(unexpected_reply("read the parts of the chord")) };
     let read = |json: Json| json.decode::<(Json, String, String, Json)>();
     let read = Json::from_bytes(document::json(key, &part.into())?).and_then(read);
     let (_, id, state, result) = read.map_err(|error| {
@@ -130,7 +130,7 @@ fn counted(key: &str, part: Value) -> Result<CountedPart> {
 }
 
 /// The stored results of a header that holds groups, nested as it is.
-async fn structured(link: &Link, keys: &ResultKeys, header: &ResultTuple) -> Result<ChordProgress> {
+async fn structured(link: &CommandConnection, keys: &ResultKeys, header: &ResultTuple) -> Result<ChordProgress> {
     let mut ids = Vec::new();
     leaves(header, &mut ids);
     let found = results::fetch(link, keys, &ids).await?;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use redis::Value;
 
 use crate::backend::document;
-use crate::connection::commands::Link;
-use crate::errors::odd_answer;
+use crate::connection::commands::CommandConnection;
+use crate::errors::unexpected_reply;
 use crate::keys::result_keys::ResultKeys;
 use crate::scripts::result_args::RecordArgs;
 use crate::scripts::script::STORE;
@@ -24,7 +24,11 @@ const BYTES: usize = 4 << 20;
 const KEYS: usize = 512;
 
 /// Writes records under the overwrite rule, in the order given.
-pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRecord>) -> Result<Vec<StoreResult>> {
+pub(crate) async fn store(
+    link: &CommandConnection,
+    keys: &ResultKeys,
+    records: Vec<ResultRecord>,
+) -> Result<Vec<StoreResult>> {
     let mut stored = Vec::with_capacity(records.len());
     let (mut batch, mut size) = (Vec::new(), 0);
     for record in records {
@@ -42,15 +46,15 @@ pub(crate) async fn store(link: &Link, keys: &ResultKeys, records: Vec<ResultRec
     Ok(stored)
 }
 
-async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<StoreResult>) -> Result<()> {
+async fn store_batch(link: &CommandConnection, batch: Vec<RecordArgs>, stored: &mut Vec<StoreResult>) -> Result<()> {
     let what = "store results";
     let fill = |command: &mut redis::Cmd| {
         command.arg(1).arg(batch.first().map(|record| &record.key));
         batch.iter().for_each(|record| record.append_to(command));
     };
-    let Value::BulkString(written) = link.script(what, &STORE, fill).await? else { return Err(odd_answer(what)) };
+    let Value::BulkString(written) = link.script(what, &STORE, fill).await? else { return Err(unexpected_reply(what)) };
     if written.len() != batch.len() {
-        return Err(odd_answer(what));
+        return Err(unexpected_reply(what));
     }
     stored.extend(
         written.iter().map(|written| if *written == b'1' { StoreResult::Written } else { StoreResult::Refused }),
@@ -59,19 +63,19 @@ async fn store_batch(link: &Link, batch: Vec<RecordArgs>, stored: &mut Vec<Store
 }
 
 /// Reads the values of `keys`, as they lie there.
-pub(crate) async fn read(link: &Link, what: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+pub(crate) async fn read(link: &CommandConnection, what: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(KEYS) {
         let answer = link.command(what, redis::cmd("MGET").arg(keys)).await?;
-        let Value::Array(values) = answer else { return Err(odd_answer(what)) };
+        let Value::Array(values) = answer else { return Err(unexpected_reply(what)) };
         if values.len() != keys.len() {
-            return Err(odd_answer(what));
+            return Err(unexpected_reply(what));
         }
         for value in values {
             found.push(match value {
                 Value::BulkString(bytes) => Some(Bytes::from(bytes)),
                 Value::Nil => None,
-                _ => return Err(odd_answer(what)),
+                _ => return Err(unexpected_reply(what)),
             });
         }
     }
@@ -79,7 +83,11 @@ pub(crate) async fn read(link: &Link, what: &str, keys: &[String]) -> Result<Vec
 }
 
 /// Reads the documents of `ids`.
-pub(crate) async fn fetch(link: &Link, keys: &ResultKeys, ids: &[TaskId]) -> Result<Vec<Option<ResultDocument>>> {
+pub(crate) async fn fetch(
+    link: &CommandConnection,
+    keys: &ResultKeys,
+    ids: &[TaskId],
+) -> Result<Vec<Option<ResultDocument>>> {
     let names: Vec<String> = ids.iter().map(|id| keys.task(id)).collect();
     let found = read(link, "read results", &names).await?;
     let decode = |(key, bytes): (&String, Option<Bytes>)| bytes.map(|bytes| document::result(key, &bytes)).transpose();
@@ -87,7 +95,7 @@ pub(crate) async fn fetch(link: &Link, keys: &ResultKeys, ids: &[TaskId]) -> Res
 }
 
 /// Deletes keys.
-pub(crate) async fn delete(link: &Link, what: &str, keys: &[String]) -> Result<()> {
+pub(crate) async fn delete(link: &CommandConnection, what: &str, keys: &[String]) -> Result<()> {
     for keys in keys.chunks(KEYS) {
         link.command(what, redis::cmd("DEL").arg(keys)).await?;
     }

@@ -11,35 +11,35 @@ use apium_protocol::result::document::ResultDocument;
 use apium_transport::error::Result;
 use futures_core::Stream;
 
-use crate::backend::result_store::OpenedResults;
+use crate::backend::result_store::ResultStore;
 
 /// A stream of the states of some tasks.
-pub(crate) struct Watching {
-    opened: Arc<OpenedResults>,
+pub(crate) struct WatchStream {
+    store: Arc<ResultStore>,
     number: u64,
 }
 
-impl Watching {
-    pub(crate) async fn begin(opened: Arc<OpenedResults>, ids: Vec<TaskId>, closed: Arc<AtomicBool>) -> Result<Self> {
+impl WatchStream {
+    pub(crate) async fn begin(opened: Arc<ResultStore>, ids: Vec<TaskId>, closed: Arc<AtomicBool>) -> Result<Self> {
         let keys: HashSet<String> = ids.iter().map(|id| opened.keys.task(id)).collect();
         let keys: Vec<String> = keys.into_iter().collect();
-        let number = opened.watches.enter(&keys, closed);
-        let watching = Self { opened, number };
-        watching.opened.watches.begin(number, &keys).await?;
+        let number = opened.watcher.add(&keys, closed);
+        let watching = Self { store: opened, number };
+        watching.store.watcher.begin(number, &keys).await?;
         Ok(watching)
     }
 }
 
-impl Stream for Watching {
+impl Stream for WatchStream {
     type Item = Result<ResultDocument>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.opened.watches.poll(self.number, cx.waker())
+        self.store.watcher.poll(self.number, cx.waker())
     }
 }
 
-impl Drop for Watching {
+impl Drop for WatchStream {
     fn drop(&mut self) {
-        self.opened.watches.leave(self.number);
+        self.store.watcher.remove(self.number);
     }
 }

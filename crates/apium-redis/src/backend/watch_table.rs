@@ -14,11 +14,11 @@ use crate::backend::watch_state::State;
 const LAG: usize = 1024;
 
 /// What was read of some keys.
-pub(crate) type Found = HashMap<String, Option<Arc<State>>>;
+pub(crate) type ReadStates = HashMap<String, Option<Arc<State>>>;
 
 /// All watches.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
+pub(crate) struct WatchTable {
     watches: HashMap<u64, Watch>,
     by_key: HashMap<String, Vec<u64>>,
     number: u64,
@@ -30,26 +30,26 @@ pub(crate) struct Hub {
 struct Watch {
     news: VecDeque<Arc<State>>,
     /// By key, the tasks that are not ready.
-    open: HashMap<String, Following>,
+    open: HashMap<String, WatchedTask>,
     waker: Option<Waker>,
     /// Whether what was stored at the beginning has been read.
-    begun: bool,
+    started: bool,
     /// Whether the backend handle that it came from was closed.
     handle_closed: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
-struct Following {
+struct WatchedTask {
     /// The state that was shown last.
     shown: Option<u64>,
     /// The messages since a reading began, until it ends.
-    held: Option<VecDeque<Arc<State>>>,
+    held_back: Option<VecDeque<Arc<State>>>,
 }
 
 /// What has to be done when the hub is not locked any more.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct After {
+pub(crate) struct AfterUnlock {
     pub(crate) wakers: Vec<Waker>,
     /// Keys that one watch needs no more, each as often as there are such watches.
     pub(crate) released: Vec<String>,
@@ -67,7 +67,7 @@ fn push_bounded(states: &mut VecDeque<Arc<State>>, state: Arc<State>) {
 
 impl Watch {
     /// Shows a state; says whether it was the last of its task.
-    fn show(&mut self, key: &str, state: &Arc<State>, after: &mut After) -> bool {
+    fn show(&mut self, key: &str, state: &Arc<State>, after: &mut AfterUnlock) -> bool {
         let Some(following) = self.open.get_mut(key) else { return true };
         following.shown = Some(state.print);
         push_bounded(&mut self.news, state.clone());
@@ -80,14 +80,14 @@ impl Watch {
     }
 
     /// Shows states in order up to the last; says whether it was there.
-    fn show_all(&mut self, key: &str, states: impl IntoIterator<Item = Arc<State>>, after: &mut After) -> bool {
+    fn show_all(&mut self, key: &str, states: impl IntoIterator<Item = Arc<State>>, after: &mut AfterUnlock) -> bool {
         states.into_iter().any(|state| self.show(key, &state, after))
     }
 
     /// A reading of `key` has ended: shows what it found and the messages that are newer. Says whether the task has ended.
-    fn caught_up(&mut self, key: &str, found: Option<&Arc<State>>, after: &mut After) -> bool {
+    fn caught_up(&mut self, key: &str, found: Option<&Arc<State>>, after: &mut AfterUnlock) -> bool {
         let Some(following) = self.open.get_mut(key) else { return true };
-        let Some(mut held) = following.held.take() else { return false };
+        let Some(mut held) = following.held_back.take() else { return false };
         let shown = following.shown;
         let Some(found) = found else { return self.show_all(key, held, after) };
         if found.last {
@@ -106,15 +106,15 @@ impl Watch {
     }
 }
 
-impl Hub {
+impl WatchTable {
     /// Enters a watch, which holds messages back until it was [begun](Self::begin).
-    pub(crate) fn enter(&mut self, keys: Vec<String>, handle_closed: Arc<AtomicBool>) -> u64 {
+    pub(crate) fn add(&mut self, keys: Vec<String>, handle_closed: Arc<AtomicBool>) -> u64 {
         self.number += 1;
         let number = self.number;
         let mut watch = Watch { handle_closed, ..Watch::default() };
         for key in keys {
             self.by_key.entry(key.clone()).or_default().push(number);
-            watch.open.insert(key, Following { shown: None, held: Some(VecDeque::new()) });
+            watch.open.insert(key, WatchedTask { shown: None, held_back: Some(VecDeque::new()) });
         }
         self.watches.insert(number, watch);
         number
@@ -125,7 +125,7 @@ impl Hub {
     }
 
     /// What the tasks of a watch were found to be. `false` when connections changed meanwhile and it must be read again.
-    pub(crate) fn begin(&mut self, number: u64, generation: u64, found: &Found, after: &mut After) -> bool {
+    pub(crate) fn begin(&mut self, number: u64, generation: u64, found: &ReadStates, after: &mut AfterUnlock) -> bool {
         if generation != self.generation {
             return false;
         }
@@ -135,13 +135,13 @@ impl Hub {
                 self.forget(key, number);
             }
         }
-        watch.begun = true;
+        watch.started = true;
         self.watches.insert(number, watch);
         true
     }
 
     /// Ends a watch.
-    pub(crate) fn leave(&mut self, number: u64, after: &mut After) {
+    pub(crate) fn remove(&mut self, number: u64, after: &mut AfterUnlock) {
         let Some(watch) = self.watches.remove(&number) else { return };
         for key in watch.open.into_keys() {
             self.forget(&key, number);
@@ -165,11 +165,11 @@ impl Hub {
     }
 
     /// Shows the state that a message brought.
-    pub(crate) fn tell(&mut self, key: &str, state: &Arc<State>, after: &mut After) {
+    pub(crate) fn on_message(&mut self, key: &str, state: &Arc<State>, after: &mut AfterUnlock) {
         let Some(mut watchers) = self.by_key.remove(key) else { return };
         watchers.retain(|number| {
             let Some(watch) = self.watches.get_mut(number) else { return false };
-            match watch.open.get_mut(key).map(|following| &mut following.held) {
+            match watch.open.get_mut(key).map(|following| &mut following.held_back) {
                 None => false,
                 Some(Some(held)) => {
                     push_bounded(held, state.clone());
@@ -185,7 +185,7 @@ impl Hub {
 
     /// There is a new connection for messages: everything watched must be read again. Says whether anything is to be read for
     /// watches that have begun; the others read by themselves.
-    pub(crate) fn connected(&mut self, after: &mut After) -> bool {
+    pub(crate) fn connected(&mut self, after: &mut AfterUnlock) -> bool {
         self.generation += 1;
         let mut any = false;
         let mut ended = Vec::new();
@@ -193,12 +193,12 @@ impl Hub {
             let keys: Vec<String> = watch.open.keys().cloned().collect();
             for key in keys {
                 // What was held is older than what will be read.
-                let held = watch.open.get_mut(&key).and_then(|following| following.held.take());
+                let held = watch.open.get_mut(&key).and_then(|following| following.held_back.take());
                 if watch.show_all(&key, held.into_iter().flatten(), after) {
                     ended.push((key, *number));
                 } else if let Some(following) = watch.open.get_mut(&key) {
-                    following.held = Some(VecDeque::new());
-                    any |= watch.begun;
+                    following.held_back = Some(VecDeque::new());
+                    any |= watch.started;
                 }
             }
         }
@@ -211,15 +211,15 @@ impl Hub {
     /// The keys that must be read for watches that have begun, and the generation.
     pub(crate) fn to_read(&self) -> (u64, Vec<String>) {
         let waits = |number: &u64, key: &String| {
-            let watch = self.watches.get(number).filter(|watch| watch.begun);
-            watch.and_then(|watch| watch.open.get(key)).is_some_and(|following| following.held.is_some())
+            let watch = self.watches.get(number).filter(|watch| watch.started);
+            watch.and_then(|watch| watch.open.get(key)).is_some_and(|following| following.held_back.is_some())
         };
         let keys = self.by_key.iter().filter(|(key, watchers)| watchers.iter().any(|number| waits(number, key)));
         (self.generation, keys.map(|(key, _)| key.clone()).collect())
     }
 
     /// What was found for watches that have begun. `false` when connections changed meanwhile.
-    pub(crate) fn read_again(&mut self, generation: u64, found: &Found, after: &mut After) -> bool {
+    pub(crate) fn read_again(&mut self, generation: u64, found: &ReadStates, after: &mut AfterUnlock) -> bool {
         if generation != self.generation {
             return false;
         }
@@ -227,7 +227,7 @@ impl Hub {
             let Some(mut watchers) = self.by_key.remove(key) else { continue };
             watchers.retain(|number| {
                 let Some(watch) = self.watches.get_mut(number) else { return false };
-                !watch.begun || !watch.caught_up(key, found.as_ref(), after)
+                !watch.started || !watch.caught_up(key, found.as_ref(), after)
             });
             if !watchers.is_empty() {
                 self.by_key.insert(key.clone(), watchers);
@@ -237,7 +237,7 @@ impl Hub {
     }
 
     /// The wakers of everybody, since a handle may have been closed.
-    pub(crate) fn wake_all(&mut self, after: &mut After) {
+    pub(crate) fn wake_all(&mut self, after: &mut AfterUnlock) {
         after.wakers.extend(self.watches.values_mut().filter_map(|watch| watch.waker.take()));
     }
 
@@ -246,17 +246,17 @@ impl Hub {
         &mut self,
         number: u64,
         waker: &Waker,
-        after: &mut After,
+        after: &mut AfterUnlock,
     ) -> Poll<Option<Result<ResultDocument>>> {
         let Some(watch) = self.watches.get_mut(&number) else { return Poll::Ready(None) };
         if let Some(state) = watch.news.pop_front() {
             return Poll::Ready(Some(state.document()));
         }
-        if watch.begun && watch.open.is_empty() {
+        if watch.started && watch.open.is_empty() {
             return Poll::Ready(None);
         }
         if watch.handle_closed.load(Ordering::Acquire) {
-            self.leave(number, after);
+            self.remove(number, after);
             return Poll::Ready(Some(Err(Error::new(ErrorKind::Closed, "watch results: the handle was closed"))));
         }
         watch.waker = Some(waker.clone());

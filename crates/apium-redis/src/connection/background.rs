@@ -6,9 +6,9 @@ use tokio::task::JoinHandle;
 
 /// A background task. Dropping it aborts it.
 #[derive(Debug)]
-pub(crate) struct Task(JoinHandle<()>);
+pub(crate) struct Background(JoinHandle<()>);
 
-impl Task {
+impl Background {
     /// Starts `work` in the background.
     pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the handle that owns it")]
@@ -17,12 +17,12 @@ impl Task {
     }
 
     /// Whether it has ended, be it with the runtime that ran it.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 }
 
-impl Drop for Task {
+impl Drop for Background {
     fn drop(&mut self) {
         self.0.abort();
     }

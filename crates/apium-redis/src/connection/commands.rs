@@ -16,17 +16,17 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::connection::connect::{Connection, Greeted, connect, too_slow};
-use crate::errors::{from_redis, is_out_of_memory, is_unknown_script, key_trouble, spoils_connection};
-use crate::options::target::{Place, Target};
-use crate::scripts::script::{SHOW_LIFE, Script};
+use crate::connection::connect::{Connection, Handshake, connect, timed_out};
+use crate::errors::{breaks_connection, from_redis, is_out_of_memory, is_unknown_script, wrong_key_type};
+use crate::options::target::{ServerAddress, Target};
+use crate::scripts::script::{HEARTBEAT, Script};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection that comes back by itself. Cloning shares it.
 #[derive(Debug, Clone)]
-pub(crate) struct Link(Arc<Shared>);
+pub(crate) struct CommandConnection(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -37,9 +37,9 @@ struct Shared {
     connecting: tokio::sync::Mutex<()>,
     /// The server's clock when the link was made, in milliseconds, as far as is known.
     offset: AtomicI64,
-    made: Instant,
+    created: Instant,
     /// Counts connections.
-    generation: watch::Sender<u64>,
+    reconnects: watch::Sender<u64>,
     /// Commands sent since the link was made, for tests and measurements.
     sent: AtomicU64,
     closed: watch::Sender<bool>,
@@ -56,8 +56,8 @@ struct State {
 
 impl Shared {
     /// Milliseconds by a clock that nobody sets.
-    fn since_made(&self) -> i64 {
-        i64::try_from(self.made.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
+    fn since_created(&self) -> i64 {
+        i64::try_from(self.created.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
     }
 
     /// Takes an answer to TIME.
@@ -69,11 +69,11 @@ impl Shared {
 
     /// The server's clock shows so many milliseconds now.
     fn set_time(&self, server: i64) {
-        self.offset.store(server - self.since_made(), Ordering::Relaxed);
+        self.offset.store(server - self.since_created(), Ordering::Relaxed);
     }
 }
 
-impl Link {
+impl CommandConnection {
     pub(crate) fn new(target: Target, clock: Clock) -> Self {
         let clock_now = clock.now().as_millisecond();
         Self(Arc::new(Shared {
@@ -82,8 +82,8 @@ impl Link {
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             offset: AtomicI64::new(clock_now),
-            made: Instant::now(),
-            generation: watch::Sender::new(0),
+            created: Instant::now(),
+            reconnects: watch::Sender::new(0),
             sent: AtomicU64::new(0),
             closed: watch::Sender::new(false),
         }))
@@ -103,7 +103,7 @@ impl Link {
 
     /// Milliseconds since the epoch by the server's clock, which is the same for all workers.
     pub(crate) fn server_now(&self) -> i64 {
-        self.0.since_made() + self.0.offset.load(Ordering::Relaxed)
+        self.0.since_created() + self.0.offset.load(Ordering::Relaxed)
     }
 
     /// Asks the server for its time: before others are taken for dead, and after others have done so with us. Since it was asked last
@@ -115,12 +115,12 @@ impl Link {
     }
 
     /// Counts up with each connection.
-    pub(crate) fn generations(&self) -> watch::Receiver<u64> {
-        self.0.generation.subscribe()
+    pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
+        self.0.reconnects.subscribe()
     }
 
     /// How long the present connection has lasted.
-    pub(crate) fn age(&self) -> Option<Duration> {
+    pub(crate) fn connected_for(&self) -> Option<Duration> {
         let state = self.lock();
         state.connection.as_ref()?;
         state.connected_at.map(|at| at.elapsed())
@@ -135,8 +135,8 @@ impl Link {
     }
 
     /// Where the present connection leads to.
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.lock().connection.as_ref().map(|(connection, _)| connection.place.clone())
+    pub(crate) fn server(&self) -> Option<ServerAddress> {
+        self.lock().connection.as_ref().map(|(connection, _)| connection.server.clone())
     }
 
     /// From now on everything is refused. What waits ends.
@@ -171,7 +171,7 @@ impl Link {
     }
 
     /// Runs a ZADD that shows life. With memory full it costs a trip more, and is done: who cannot show life is taken for dead.
-    pub(crate) async fn show_life(&self, what: &str, zadd: &Cmd) -> Result<Value> {
+    pub(crate) async fn heartbeat(&self, what: &str, zadd: &Cmd) -> Result<Value> {
         let key = |_: usize| key_of(zadd);
         self.run(what, key, async |raw| {
             let answer = raw.send_packed_command(zadd).await;
@@ -184,7 +184,7 @@ impl Link {
                 return answer;
             }
             let mut command = redis::cmd("EVAL");
-            command.arg(SHOW_LIFE.text()).arg(1);
+            command.arg(HEARTBEAT.text()).arg(1);
             for arg in zadd.args_iter().skip(1) {
                 if let redis::Arg::Simple(arg) = arg {
                     command.arg(arg);
@@ -247,19 +247,19 @@ impl Link {
         let (mut connection, generation) = self.connection(what, deadline).await?;
         self.0.sent.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::time::timeout_at(deadline, work(&mut connection.raw)).await;
-        let place = connection.place;
+        let place = connection.server;
         let answer = match answer {
             Ok(Ok(Value::ServerError(error))) => Ok(Err(error.into())),
             answer => answer,
         };
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => match key_trouble(&error).and_then(key) {
+            Ok(Err(error)) => match wrong_key_type(&error).and_then(key) {
                 Some(key) => Err(self.failed(&format!("{what}, with the key {key:?},"), &place, generation, error)),
                 None => Err(self.failed(what, &place, generation, error)),
             },
             Err(_) => {
-                let error = too_slow(what, &place, limit);
+                let error = timed_out(what, &place, limit);
                 self.drop_connection(generation, &error);
                 Err(error)
             }
@@ -267,7 +267,7 @@ impl Link {
     }
 
     fn failed(&self, what: &str, place: &dyn std::fmt::Display, generation: u64, error: RedisError) -> Error {
-        let spoiled = spoils_connection(&error);
+        let spoiled = breaks_connection(&error);
         let error = from_redis(what, place, error);
         if spoiled {
             self.drop_connection(generation, &error);
@@ -320,15 +320,15 @@ impl Link {
         let mut state = self.lock();
         match opened {
             Ok(connection) => {
-                let generation = *self.0.generation.borrow() + 1;
+                let generation = *self.0.reconnects.borrow() + 1;
                 state.connection = Some((connection.clone(), generation));
                 state.pause = None;
                 state.connected_at = Some(Instant::now());
                 if let Some((since, _)) = state.broken.take() {
-                    tracing::info!(place = %connection.place, %since, "connected again");
+                    tracing::info!(place = %connection.server, %since, "connected again");
                 }
                 drop(state);
-                self.0.generation.send_replace(generation);
+                self.0.reconnects.send_replace(generation);
                 Ok((connection, generation))
             }
             Err(error) => {
@@ -348,7 +348,7 @@ impl Link {
 
     /// Connects and learns the server's time.
     async fn open(&self) -> Result<Connection> {
-        let Greeted { connection, time } = connect(&self.0.target, None).await?;
+        let Handshake { connection, time } = connect(&self.0.target, None).await?;
         if let Some(server) = time {
             self.0.set_time(server);
         }

@@ -12,8 +12,8 @@ use redis::{
 };
 
 use crate::connection::tls;
-use crate::errors::{from_redis, odd_answer};
-use crate::options::target::{Finding, Login, Place, Target};
+use crate::errors::{from_redis, unexpected_reply};
+use crate::options::target::{Discovery, Login, ServerAddress, Target};
 
 /// The system probes a silent connection this often, beside the driver's own deadlines.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -22,25 +22,25 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) raw: MultiplexedConnection,
-    pub(crate) place: Place,
+    pub(crate) server: ServerAddress,
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connection({})", self.place)
+        write!(f, "Connection({})", self.server)
     }
 }
 
 /// A connection that has just been made.
 #[derive(Debug)]
-pub(crate) struct Greeted {
+pub(crate) struct Handshake {
     pub(crate) connection: Connection,
     /// The server's time in milliseconds, when it said it.
     pub(crate) time: Option<i64>,
 }
 
 /// Connects to a master; to the one at `wanted` if that is one of those that the target means and answers.
-pub(crate) async fn connect(target: &Target, wanted: Option<&Place>) -> Result<Greeted> {
+pub(crate) async fn connect(target: &Target, wanted: Option<&ServerAddress>) -> Result<Handshake> {
     let mut candidates = candidates(target).await?;
     candidates.sort_by_key(|(place, _)| wanted != Some(place));
     let mut last = None;
@@ -60,9 +60,9 @@ pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
         let what = "connect for subscriptions";
         let opened = async {
             let client = client(target, &place, &login, target.database)?;
-            let limit = target.patience();
+            let limit = target.handshake_timeout();
             let opening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
-            let opened = opening.map_err(|_| too_slow(what, &place, limit))?;
+            let opened = opening.map_err(|_| timed_out(what, &place, limit))?;
             opened.map_err(|error| from_redis(what, &place, error))
         };
         match opened.await {
@@ -73,14 +73,14 @@ pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
     Err(last.unwrap_or_else(|| Error::new(ErrorKind::Address, "connect: the address names no server")))
 }
 
-pub(crate) fn too_slow(what: &str, place: &dyn fmt::Display, limit: Duration) -> Error {
+pub(crate) fn timed_out(what: &str, place: &dyn fmt::Display, limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("{what} at {place}: no answer within {limit:?}"))
 }
 
 /// Connects and logs in; asks `questions` in the same trip, and answers what they answered.
 async fn connect_to(
     target: &Target,
-    place: &Place,
+    place: &ServerAddress,
     login: &Login,
     database: i64,
     questions: &[redis::Cmd],
@@ -88,7 +88,7 @@ async fn connect_to(
     const WHAT: &str = "connect";
     // The library would say of every refused login that the password is wrong.
     let client = client(target, place, &Login::default(), 0)?;
-    let limit = target.patience();
+    let limit = target.handshake_timeout();
     // Deadlines are the link's: each command has its own.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limit))
@@ -111,7 +111,7 @@ async fn connect_to(
     }
     let asked = tokio::time::timeout(limit, pipeline.query_async(&mut raw)).await;
     let answers =
-        asked.map_err(|_| too_slow(WHAT, place, limit))?.map_err(|error| match error.is_connection_dropped() {
+        asked.map_err(|_| timed_out(WHAT, place, limit))?.map_err(|error| match error.is_connection_dropped() {
             true => {
                 let text = format!(
                     "{WHAT} at {place}: it closed the connection at once, as a server does when maxclients is reached"
@@ -124,7 +124,7 @@ async fn connect_to(
 }
 
 /// Connects, learns the server's time and sees that it is one that can serve.
-async fn connect_to_master(target: &Target, place: Place, login: &Login) -> Result<Greeted> {
+async fn connect_to_master(target: &Target, place: ServerAddress, login: &Login) -> Result<Handshake> {
     let questions = [redis::cmd("TIME"), redis::cmd("ROLE")];
     let (raw, answers) = connect_to(target, &place, login, target.database, &questions).await?;
     let time = answers.first().and_then(|time| redis::from_redis_value_ref::<(i64, i64)>(time).ok());
@@ -137,19 +137,19 @@ async fn connect_to_master(target: &Target, place: Place, login: &Login) -> Resu
         let text = format!("connect to {place}: it is a replica; the address must lead to the master");
         return Err(Error::new(ErrorKind::Unavailable, text));
     }
-    Ok(Greeted { connection: Connection { raw, place }, time })
+    Ok(Handshake { connection: Connection { raw, server: place }, time })
 }
 
-fn client(target: &Target, place: &Place, login: &Login, database: i64) -> Result<Client> {
+fn client(target: &Target, place: &ServerAddress, login: &Login, database: i64) -> Result<Client> {
     let made = make_client(target, place, login, database);
     made.map_err(|error| from_redis("connect", place, error))
 }
 
-fn make_client(target: &Target, place: &Place, login: &Login, database: i64) -> RedisResult<Client> {
+fn make_client(target: &Target, place: &ServerAddress, login: &Login, database: i64) -> RedisResult<Client> {
     let address = match (place, &target.tls) {
-        (Place::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
-        (Place::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
-        (Place::Tcp { host, port }, Some(tls)) => {
+        (ServerAddress::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
+        (ServerAddress::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
+        (ServerAddress::Tcp { host, port }, Some(tls)) => {
             ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: !tls.checked, tls_params: None }
         }
     };
@@ -171,18 +171,18 @@ fn make_client(target: &Target, place: &Place, login: &Login, database: i64) -> 
 }
 
 /// The places to try, in order.
-async fn candidates(target: &Target) -> Result<Vec<(Place, Login)>> {
-    match &target.finding {
-        Finding::Direct => Ok(target.places.clone()),
-        Finding::Sentinel { master, login } => master_of(target, master, login).await,
-        Finding::Cluster { tag } => node_of(target, tag).await,
+async fn candidates(target: &Target) -> Result<Vec<(ServerAddress, Login)>> {
+    match &target.discovery {
+        Discovery::Direct => Ok(target.servers.clone()),
+        Discovery::Sentinel { master, login } => master_of(target, master, login).await,
+        Discovery::Cluster { tag } => node_of(target, tag).await,
     }
 }
 
 /// What the sentinels say is the master.
-async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(Place, Login)>> {
+async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(ServerAddress, Login)>> {
     let mut last = None;
-    for (sentinel, own) in &target.places {
+    for (sentinel, own) in &target.servers {
         let asked = async {
             let mut command = redis::cmd("SENTINEL");
             command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
@@ -193,7 +193,7 @@ async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(
                 let text = format!("{what} {master:?} at {sentinel}: it watches none of that name");
                 Error::new(ErrorKind::NotFound, text)
             })?;
-            Ok::<_, Error>((Place::Tcp { host, port }, own.clone()))
+            Ok::<_, Error>((ServerAddress::Tcp { host, port }, own.clone()))
         };
         match asked.await {
             Ok(found) => return Ok(vec![found]),
@@ -204,16 +204,18 @@ async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(
 }
 
 /// The node that has the slot of `tag`; all keys of this driver carry it.
-async fn node_of(target: &Target, tag: &str) -> Result<Vec<(Place, Login)>> {
+async fn node_of(target: &Target, tag: &str) -> Result<Vec<(ServerAddress, Login)>> {
     let mut last = None;
-    for (seed, login) in &target.places {
+    for (seed, login) in &target.servers {
         let asked = async {
             let what = "ask the cluster for its slots";
             let [mut slot, mut slots] = [redis::cmd("CLUSTER"), redis::cmd("CLUSTER")];
             slot.arg("KEYSLOT").arg(format!("{{{tag}}}"));
             slots.arg("SLOTS");
             let (_, answers) = connect_to(target, seed, login, 0, &[slot, slots]).await?;
-            let [Value::Int(slot), Value::Array(ranges)] = answers.as_slice() else { return Err(odd_answer(what)) };
+            let [Value::Int(slot), Value::Array(ranges)] = answers.as_slice() else {
+                return Err(unexpected_reply(what));
+            };
             let slot = *slot;
             let node = ranges.iter().find_map(|range| master_in(range, slot, seed));
             node.map(|place| (place, login.clone())).ok_or_else(|| {
@@ -225,11 +227,11 @@ async fn node_of(target: &Target, tag: &str) -> Result<Vec<(Place, Login)>> {
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| odd_answer("connect to the cluster")))
+    Err(last.unwrap_or_else(|| unexpected_reply("connect to the cluster")))
 }
 
 /// The master of a range of slots, if `slot` lies in it.
-fn master_in(range: &Value, slot: i64, seed: &Place) -> Option<Place> {
+fn master_in(range: &Value, slot: i64, seed: &ServerAddress) -> Option<ServerAddress> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = parts.as_slice() else {
         return None;
@@ -241,8 +243,8 @@ fn master_in(range: &Value, slot: i64, seed: &Place) -> Option<Place> {
     let host: String = redis::from_redis_value_ref(host).ok()?;
     let host = match (host.as_str(), seed) {
         // A node that does not know its own address means the one by which it was reached.
-        ("" | "?", Place::Tcp { host, .. }) => host.clone(),
+        ("" | "?", ServerAddress::Tcp { host, .. }) => host.clone(),
         _ => host,
     };
-    Some(Place::Tcp { host, port: u16::try_from(*port).ok()? })
+    Some(ServerAddress::Tcp { host, port: u16::try_from(*port).ok()? })
 }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use apium_transport::error::{Error, Result};
 use redis::Value;
 
-use crate::connection::connect::{Connection, connect, too_slow};
+use crate::connection::connect::{Connection, connect, timed_out};
 use crate::crash_points::reached;
-use crate::errors::{from_redis, key_trouble};
-use crate::options::target::Place;
-use crate::shared::Core;
+use crate::errors::{from_redis, wrong_key_type};
+use crate::options::target::ServerAddress;
+use crate::shared::BrokerShared;
 
 /// How long one wait lasts before it is begun again. A server that is gone without a word is noticed soon after.
 const LONGEST: Duration = Duration::from_secs(4);
@@ -23,39 +23,39 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A connection for waits.
 #[derive(Debug, Clone)]
-pub(crate) struct WaitLine {
+pub(crate) struct BlockingConnection {
     connection: Connection,
     id: i64,
 }
 
 /// A wait from outside: what is needed to call it off.
 #[derive(Debug, Default)]
-pub(crate) struct Control {
+pub(crate) struct WaitHandle {
     /// The connection's id once it blocks, or is about to.
     id: AtomicI64,
-    called_off: AtomicBool,
+    cancelled: AtomicBool,
 }
 
-impl Control {
+impl WaitHandle {
     /// Asks for the end; answers the connection to be woken, if it waits already.
-    pub(crate) fn call_off(&self) -> Option<i64> {
-        self.called_off.store(true, Ordering::SeqCst);
+    pub(crate) fn cancel(&self) -> Option<i64> {
+        self.cancelled.store(true, Ordering::SeqCst);
         Some(self.id.load(Ordering::SeqCst)).filter(|id| *id != 0)
     }
 }
 
 /// How a wait ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct WaitEnd {
     /// The place of its list.
-    pub(crate) place: usize,
-    pub(crate) line: Option<WaitLine>,
-    pub(crate) outcome: Result<Outcome>,
+    pub(crate) list_number: usize,
+    pub(crate) connection: Option<BlockingConnection>,
+    pub(crate) result: Result<WaitResult>,
 }
 
 /// What a wait brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum WaitResult {
     /// A message was moved, this long after the wait was begun.
     Moved { after: Duration },
     /// The time was up, or it was called off.
@@ -64,25 +64,25 @@ pub(crate) enum Outcome {
 
 /// Waits until a message of `list` was moved to `taken`.
 pub(crate) async fn wait(
-    core: Arc<Core>,
+    core: Arc<BrokerShared>,
     place: usize,
     (list, taken): (String, String),
-    line: Option<WaitLine>,
-    control: Arc<Control>,
-) -> Ended {
-    let wanted = core.link.place();
+    line: Option<BlockingConnection>,
+    control: Arc<WaitHandle>,
+) -> WaitEnd {
+    let wanted = core.connection.server();
     // A wait is where the commands go, or what it moves is not found.
-    let line = line.filter(|line| wanted.as_ref().is_none_or(|wanted| *wanted == line.connection.place));
+    let line = line.filter(|line| wanted.as_ref().is_none_or(|wanted| *wanted == line.connection.server));
     let mut line = match line {
         Some(line) => line,
         None => match open(&core, wanted.as_ref()).await {
             Ok(line) => line,
-            Err(error) => return Ended { place, line: None, outcome: Err(error) },
+            Err(error) => return WaitEnd { list_number: place, connection: None, result: Err(error) },
         },
     };
     control.id.store(line.id, Ordering::SeqCst);
-    if control.called_off.load(Ordering::SeqCst) {
-        return Ended { place, line: Some(line), outcome: Ok(Outcome::Nothing) };
+    if control.cancelled.load(Ordering::SeqCst) {
+        return WaitEnd { list_number: place, connection: Some(line), result: Ok(WaitResult::Nothing) };
     }
     let mut command = redis::cmd("BLMOVE");
     command.arg(&list).arg(taken).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
@@ -91,41 +91,41 @@ pub(crate) async fn wait(
     let moving = line.connection.raw.send_packed_command(&command);
     let answer = tokio::time::timeout(LONGEST + GRACE, moving).await;
     let outcome = match answer {
-        Ok(Ok(Value::Nil)) => Ok(Outcome::Nothing),
+        Ok(Ok(Value::Nil)) => Ok(WaitResult::Nothing),
         Ok(Ok(Value::ServerError(error))) => Err(failed(&line, &list, error.into())),
         Ok(Ok(_)) => {
             reached("after-wait");
-            Ok(Outcome::Moved { after: began.elapsed() })
+            Ok(WaitResult::Moved { after: began.elapsed() })
         }
         Ok(Err(error)) => Err(failed(&line, &list, error)),
-        Err(_) => Err(too_slow(WHAT, &line.connection.place, LONGEST + GRACE)),
+        Err(_) => Err(timed_out(WHAT, &line.connection.server, LONGEST + GRACE)),
     };
     // A connection that failed is not used again.
     let line = outcome.is_ok().then_some(line);
-    Ended { place, line, outcome }
+    WaitEnd { list_number: place, connection: line, result: outcome }
 }
 
 const WHAT: &str = "wait for messages";
 
-fn failed(line: &WaitLine, list: &str, error: redis::RedisError) -> Error {
-    match key_trouble(&error) {
-        Some(_) => from_redis(&format!("{WHAT}, with the key {list:?},"), &line.connection.place, error),
-        None => from_redis(WHAT, &line.connection.place, error),
+fn failed(line: &BlockingConnection, list: &str, error: redis::RedisError) -> Error {
+    match wrong_key_type(&error) {
+        Some(_) => from_redis(&format!("{WHAT}, with the key {list:?},"), &line.connection.server, error),
+        None => from_redis(WHAT, &line.connection.server, error),
     }
 }
 
-async fn open(core: &Core, wanted: Option<&Place>) -> Result<WaitLine> {
-    let target = core.link.target();
+async fn open(core: &BrokerShared, wanted: Option<&ServerAddress>) -> Result<BlockingConnection> {
+    let target = core.connection.target();
     let mut connection = connect(target, wanted).await?.connection;
     let mut command = redis::cmd("CLIENT");
     command.arg("ID");
     let asking = connection.raw.send_packed_command(&command);
     let answer = tokio::time::timeout(target.connect_timeout, asking).await;
     match answer {
-        Ok(Ok(Value::Int(id))) => Ok(WaitLine { connection, id }),
-        Ok(Ok(Value::ServerError(error))) => Err(from_redis(WHAT, &connection.place, error.into())),
-        Ok(Ok(_)) => Err(crate::errors::odd_answer(WHAT)),
-        Ok(Err(error)) => Err(from_redis(WHAT, &connection.place, error)),
-        Err(_) => Err(too_slow(WHAT, &connection.place, target.connect_timeout)),
+        Ok(Ok(Value::Int(id))) => Ok(BlockingConnection { connection, id }),
+        Ok(Ok(Value::ServerError(error))) => Err(from_redis(WHAT, &connection.server, error.into())),
+        Ok(Ok(_)) => Err(crate::errors::unexpected_reply(WHAT)),
+        Ok(Err(error)) => Err(from_redis(WHAT, &connection.server, error)),
+        Err(_) => Err(timed_out(WHAT, &connection.server, target.connect_timeout)),
     }
 }

@@ -4,19 +4,23 @@ use apium_transport::error::Result;
 use redis::Value;
 
 use crate::keys::score::score;
-use crate::shared::Core;
+use crate::shared::BrokerShared;
 
 /// Shows that these deliveries live, with whether their runs have begun. Answers which are not there any more.
-pub(crate) async fn touch(core: &Core, what: &'static str, tags: &[(&str, bool)]) -> Result<Vec<usize>> {
-    let now = core.link.server_now();
+pub(crate) async fn renew_in_flight(
+    core: &BrokerShared,
+    what: &'static str,
+    tags: &[(&str, bool)],
+) -> Result<Vec<usize>> {
+    let now = core.connection.server_now();
     let scores = [score(now, false), score(now, true)];
-    let index = core.keys.index();
+    let index = core.keys.unacked_index();
     let mut command = redis::cmd("ZADD");
     command.arg(&index).arg("XX").arg("CH");
     for (tag, begun) in tags {
         command.arg(&scores[usize::from(*begun)]).arg(*tag);
     }
-    if let Value::Int(changed) = core.link.show_life(what, &command).await?
+    if let Value::Int(changed) = core.connection.heartbeat(what, &command).await?
         && usize::try_from(changed).is_ok_and(|changed| changed == tags.len())
     {
         return Ok(Vec::new());
@@ -27,7 +31,7 @@ pub(crate) async fn touch(core: &Core, what: &'static str, tags: &[(&str, bool)]
     for (tag, _) in tags {
         command.arg(*tag);
     }
-    match core.link.command(what, &command).await? {
+    match core.connection.command(what, &command).await? {
         Value::Array(found) => {
             Ok(found.iter().enumerate().filter(|(_, score)| **score == Value::Nil).map(|(place, _)| place).collect())
         }

@@ -18,20 +18,20 @@ pub(crate) struct LostClaim {
 
 /// Claims and waits without an answer, for as long as a server that was held up may still do them.
 #[derive(Debug, Default)]
-pub(crate) struct Unsure {
+pub(crate) struct LostReplies {
     claims: Vec<LostClaim>,
     /// The consumer's id at the time, and until when.
     waits: Vec<(Arc<str>, Instant)>,
 }
 
-impl Unsure {
+impl LostReplies {
     /// A claim broke.
-    pub(crate) fn claim(&mut self, id: Arc<str>, first: u64, count: usize, patience: Duration) {
+    pub(crate) fn add_claim(&mut self, id: Arc<str>, first: u64, count: usize, patience: Duration) {
         self.claims.push(LostClaim { id, first, count, until: Instant::now() + patience });
     }
 
     /// A wait broke.
-    pub(crate) fn wait(&mut self, id: Arc<str>, patience: Duration) {
+    pub(crate) fn add_wait(&mut self, id: Arc<str>, patience: Duration) {
         let until = Instant::now() + patience;
         match self.waits.iter_mut().find(|(other, _)| *other == id) {
             Some((_, time)) => *time = until,
@@ -50,7 +50,7 @@ impl Unsure {
     }
 
     /// It was looked for all of them: those whose time is up are forgotten.
-    pub(crate) fn looked(&mut self) {
+    pub(crate) fn drop_expired(&mut self) {
         let now = Instant::now();
         self.claims.retain(|lost| lost.until > now);
         self.waits.retain(|(_, until)| *until > now);

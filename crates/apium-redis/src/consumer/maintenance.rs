@@ -9,67 +9,67 @@ use apium_transport::error::{ErrorKind, Result};
 use redis::Value;
 use tokio::time::Instant;
 
-use crate::connection::background::Task;
-use crate::consumer::heartbeat::touch;
-use crate::consumer::reclaim::{bury, restore_visible};
-use crate::consumer::recovery::look;
-use crate::consumer::registration::{Card, MARK, unregister};
-use crate::consumer::state::{Seat, fresh_id};
+use crate::connection::background::Background;
+use crate::consumer::heartbeat::renew_in_flight;
+use crate::consumer::reclaim::{reclaim_consumer, reclaim_expired};
+use crate::consumer::recovery::recover_lost_replies;
+use crate::consumer::registration::{RECLAIMING_PREFIX, Registration, unregister};
+use crate::consumer::state::{ConsumerState, fresh_id};
 use crate::crash_points::reached;
 use crate::publish::delayed;
-use crate::shared::Core;
+use crate::shared::BrokerShared;
 
 /// The attendant of a consumer. Dropping it ends it, and with it the consumer's signs of life.
 #[derive(Debug)]
-pub(crate) struct Attendant {
-    work: Arc<Work>,
-    _task: Task,
+pub(crate) struct Maintenance {
+    inner: Arc<MaintenanceLoop>,
+    _background: Background,
 }
 
 #[derive(Debug)]
-struct Work {
-    core: Arc<Core>,
-    seat: Arc<Seat>,
+struct MaintenanceLoop {
+    shared: Arc<BrokerShared>,
+    state: Arc<ConsumerState>,
 }
 
-impl Attendant {
+impl Maintenance {
     /// Registers the consumer and begins.
-    pub(crate) async fn start(core: Arc<Core>, seat: Arc<Seat>) -> Result<Self> {
-        let work = Arc::new(Work { core, seat });
-        work.register(&work.seat.id()).await?;
+    pub(crate) async fn start(core: Arc<BrokerShared>, seat: Arc<ConsumerState>) -> Result<Self> {
+        let work = Arc::new(MaintenanceLoop { shared: core, state: seat });
+        work.register(&work.state.id()).await?;
         // What a worker that was killed has left is there at once.
         let sweep = work.sweep().await?;
-        let task = Task::start(work.clone().serve(sweep));
-        Ok(Self { work, _task: task })
+        let task = Background::start(work.clone().run(sweep));
+        Ok(Self { inner: work, _background: task })
     }
 
     /// Says anew what the consumer is.
     pub(crate) async fn register(&self) -> Result<()> {
-        self.work.register(&self.work.seat.id()).await
+        self.inner.register(&self.inner.state.id()).await
     }
 
     /// The consumer is gone, and has left nothing.
-    pub(crate) async fn leave(self) -> Result<()> {
-        unregister(&self.work.core, &self.work.seat.id()).await
+    pub(crate) async fn unregister(self) -> Result<()> {
+        unregister(&self.inner.shared, &self.inner.state.id()).await
     }
 }
 
 /// The times at which something is to be done.
-struct Plan {
-    beat: Instant,
+struct Schedule {
+    heartbeat: Instant,
     sweep: Instant,
-    visible: Instant,
-    eta: Option<Instant>,
+    expired: Instant,
+    delayed: Option<Instant>,
 }
 
-impl Work {
+impl MaintenanceLoop {
     fn lease(&self) -> Duration {
-        self.seat.spec.lease
+        self.state.spec.lease
     }
 
     /// How often a consumer that holds something shows that it lives.
-    fn beat(&self) -> Duration {
-        self.lease().min(self.core.options.visibility) / 3
+    fn heartbeat_interval(&self) -> Duration {
+        self.lease().min(self.shared.options.visibility_timeout) / 3
     }
 
     /// For how long nobody is taken for dead after the server was away or refused, so that everybody can come back: longer than
@@ -78,55 +78,56 @@ impl Work {
         self.lease().clamp(Duration::from_secs(2), Duration::from_secs(5))
     }
 
-    fn deadline(&self) -> i64 {
-        self.core.link.server_now() + i64::try_from(self.lease().as_millis()).unwrap_or(i64::MAX / 2)
+    fn lease_deadline(&self) -> i64 {
+        self.shared.connection.server_now() + i64::try_from(self.lease().as_millis()).unwrap_or(i64::MAX / 2)
     }
 
     async fn register(&self, id: &str) -> Result<()> {
-        let card = Card {
-            node: self.seat.spec.node.clone(),
-            queues: self.seat.queues(),
-            max_crashes: self.seat.spec.max_crashes,
+        let card = Registration {
+            node: self.state.spec.node.clone(),
+            queues: self.state.queues(),
+            max_crashes: self.state.spec.max_crashes,
             pid: std::process::id(),
         };
         let card = serde_json::to_string(&card).unwrap_or_default();
         let mut pipeline = redis::pipe();
         pipeline.atomic();
-        pipeline.cmd("HSET").arg(self.core.keys.consumers()).arg(id).arg(card);
+        pipeline.cmd("HSET").arg(self.shared.keys.consumers()).arg(id).arg(card);
         // A larger one only: that of a consumer that is being buried stays as it is.
-        pipeline.cmd("ZADD").arg(self.core.keys.alive()).arg("GT").arg(self.deadline()).arg(id);
-        self.core.link.pipeline("register a consumer", &pipeline).await.map(drop)
+        pipeline.cmd("ZADD").arg(self.shared.keys.leases()).arg("GT").arg(self.lease_deadline()).arg(id);
+        self.shared.connection.pipeline("register a consumer", &pipeline).await.map(drop)
     }
 
-    async fn serve(self: Arc<Self>, sweep: Instant) {
+    async fn run(self: Arc<Self>, sweep: Instant) {
         let now = Instant::now();
-        let mut plan = Plan { beat: now + self.beat(), sweep, visible: now, eta: Some(now) };
-        let mut generations = self.core.link.generations();
+        let mut plan = Schedule { heartbeat: now + self.heartbeat_interval(), sweep, expired: now, delayed: Some(now) };
+        let mut generations = self.shared.connection.reconnects();
         generations.mark_unchanged();
-        let mut etas = self.core.ears.etas.subscribe();
+        let mut etas = self.shared.channels.next_eta.subscribe();
         loop {
-            let next = [Some(plan.beat), Some(plan.sweep), Some(plan.visible), plan.eta].into_iter().flatten().min();
+            let next =
+                [Some(plan.heartbeat), Some(plan.sweep), Some(plan.expired), plan.delayed].into_iter().flatten().min();
             tokio::select! {
                 biased;
-                () = self.seat.wait_closed() => return,
-                () = self.core.link.wait_closed() => return,
-                () = self.seat.doubted.notified() => plan.beat = Instant::now(),
+                () = self.state.wait_closed() => return,
+                () = self.shared.connection.wait_closed() => return,
+                () = self.state.suspected.notified() => plan.heartbeat = Instant::now(),
                 // The server was away: it is told at once that this consumer was not.
                 Ok(()) = generations.changed() => {
-                    plan.beat = Instant::now();
-                    self.core.known.forget_all();
-                    plan.eta = Some(Instant::now());
+                    plan.heartbeat = Instant::now();
+                    self.shared.declared.forget_all();
+                    plan.delayed = Some(Instant::now());
                 }
                 Ok(()) = etas.changed() => {
-                    plan.eta = delayed::planned(&self.core, *etas.borrow_and_update());
+                    plan.delayed = delayed::next_due(&self.shared, *etas.borrow_and_update());
                     continue;
                 }
                 () = tokio::time::sleep_until(next.unwrap_or(now)) => {}
             }
-            if let Err(error) = self.attend(&mut plan).await {
+            if let Err(error) = self.run_due(&mut plan).await {
                 tracing::debug!(%error, "could not look after a consumer; trying again");
                 let soon = Instant::now() + (self.lease() / 10).min(Duration::from_secs(1));
-                for time in [&mut plan.beat, &mut plan.visible].into_iter().chain(plan.eta.as_mut()) {
+                for time in [&mut plan.heartbeat, &mut plan.expired].into_iter().chain(plan.delayed.as_mut()) {
                     *time = (*time).max(soon);
                 }
                 // What kept this consumer from showing life may have kept the others from it.
@@ -136,48 +137,49 @@ impl Work {
     }
 
     /// Does what is due.
-    async fn attend(&self, plan: &mut Plan) -> Result<()> {
+    async fn run_due(&self, plan: &mut Schedule) -> Result<()> {
         let due = |time: Instant| time <= Instant::now();
-        if due(plan.beat) {
-            self.show_life().await?;
+        if due(plan.heartbeat) {
+            self.heartbeat().await?;
             // An idle consumer need not hurry: it holds nothing that could be lost.
-            let idle = self.seat.all().is_empty();
-            plan.beat = Instant::now() + if idle { self.beat() * 3 / 2 } else { self.beat() };
+            let idle = self.state.in_flight().is_empty();
+            plan.heartbeat =
+                Instant::now() + if idle { self.heartbeat_interval() * 3 / 2 } else { self.heartbeat_interval() };
         }
         if due(plan.sweep) {
             plan.sweep = self.sweep().await?;
         }
-        if plan.eta.is_some_and(due) {
-            plan.eta = delayed::attend(&self.core).await?;
+        if plan.delayed.is_some_and(due) {
+            plan.delayed = delayed::promote_due(&self.shared).await?;
         }
-        if due(plan.visible) {
-            restore_visible(&self.core).await?;
-            let visibility = self.core.options.visibility;
-            plan.visible = Instant::now() + (visibility / 4).clamp(Duration::from_millis(250), Duration::from_secs(60));
+        if due(plan.expired) {
+            reclaim_expired(&self.shared).await?;
+            let visibility = self.shared.options.visibility_timeout;
+            plan.expired = Instant::now() + (visibility / 4).clamp(Duration::from_millis(250), Duration::from_secs(60));
         }
         Ok(())
     }
 
     /// Shows that the consumer lives, and so what it holds.
-    async fn show_life(&self) -> Result<()> {
+    async fn heartbeat(&self) -> Result<()> {
         const WHAT: &str = "show that a consumer lives";
-        let id = self.seat.id();
+        let id = self.state.id();
         let mut command = redis::cmd("ZADD");
-        command.arg(self.core.keys.alive()).arg("XX").arg("GT").arg("CH").arg(self.deadline()).arg(&*id);
-        let known = self.core.link.show_life(WHAT, &command).await?;
+        command.arg(self.shared.keys.leases()).arg("XX").arg("GT").arg("CH").arg(self.lease_deadline()).arg(&*id);
+        let known = self.shared.connection.heartbeat(WHAT, &command).await?;
         if known == Value::Int(0) && !self.is_registered(&id).await? {
-            return self.enter_anew(&id).await;
+            return self.register_again(&id).await;
         }
         reached("after-life");
-        look(&self.core, &self.seat).await?;
-        let all = self.seat.all();
-        for part in all.chunks(crate::settle::settle::MOST) {
+        recover_lost_replies(&self.shared, &self.state).await?;
+        let all = self.state.in_flight();
+        for part in all.chunks(crate::settle::settle::MAX_DELIVERIES) {
             let tags: Vec<(&str, bool)> = part.iter().map(|(_, tag, begun)| (tag.as_str(), *begun)).collect();
-            let gone = touch(&self.core, WHAT, &tags).await?;
+            let gone = renew_in_flight(&self.shared, WHAT, &tags).await?;
             let gone: Vec<u64> =
                 gone.into_iter().filter_map(|place| part.get(place)).map(|(number, ..)| *number).collect();
             // Those that were settled meanwhile are not held any more.
-            let lost = self.seat.lose(&gone);
+            let lost = self.state.drop_lost(&gone);
             if lost > 0 {
                 tracing::warn!(lost, "deliveries of this worker were given to others, who took it for dead");
             }
@@ -187,60 +189,62 @@ impl Work {
 
     async fn is_registered(&self, id: &str) -> Result<bool> {
         let mut command = redis::cmd("ZSCORE");
-        command.arg(self.core.keys.alive()).arg(id);
-        let answer = self.core.link.command("show that a consumer lives", &command).await?;
+        command.arg(self.shared.keys.leases()).arg(id);
+        let answer = self.shared.connection.command("show that a consumer lives", &command).await?;
         let deadline: Option<f64> = redis::from_redis_value(answer).unwrap_or_default();
         Ok(deadline.is_some_and(f64::is_finite))
     }
 
     /// Others took this consumer for dead, or the server has forgotten everything.
-    async fn enter_anew(&self, old: &str) -> Result<()> {
-        self.core.link.learn_time().await?;
+    async fn register_again(&self, old: &str) -> Result<()> {
+        self.shared.connection.learn_time().await?;
         let id = fresh_id();
         self.register(&id).await?;
-        let lost = self.seat.enter_anew(id);
+        let lost = self.state.renew_id(id);
         tracing::warn!(lost, "this worker was taken for dead; what it held is given to others, and it goes on anew");
         // What came in after the others had looked.
-        bury(&self.core, old, None).await
+        reclaim_consumer(&self.shared, old, None).await
     }
 
     /// Looks after the dead; answers when to look again.
     async fn sweep(&self) -> Result<Instant> {
         const WHAT: &str = "look after dead consumers";
-        if let Some(left) =
-            self.grace().checked_sub(self.core.link.age().unwrap_or_default()).filter(|left| !left.is_zero())
-            && *self.core.link.generations().borrow() > 1
+        if let Some(left) = self
+            .grace()
+            .checked_sub(self.shared.connection.connected_for().unwrap_or_default())
+            .filter(|left| !left.is_zero())
+            && *self.shared.connection.reconnects().borrow() > 1
         {
             return Ok(Instant::now() + left);
         }
         let mut passed = 0;
         loop {
             let mut command = redis::cmd("ZRANGE");
-            command.arg(self.core.keys.alive()).arg(passed).arg(passed).arg("WITHSCORES");
+            command.arg(self.shared.keys.leases()).arg(passed).arg(passed).arg("WITHSCORES");
             let asked = Instant::now();
-            let answer = self.core.link.command(WHAT, &command).await?;
-            if asked.elapsed() > self.beat() {
+            let answer = self.shared.connection.command(WHAT, &command).await?;
+            if asked.elapsed() > self.heartbeat_interval() {
                 // It was held up, and with it everybody's signs of life.
                 return Ok(Instant::now() + self.grace());
             }
             let first: Vec<(String, f64)> = redis::from_redis_value(answer).unwrap_or_default();
             let Some((id, deadline)) = first.into_iter().next() else { return Ok(Instant::now() + self.lease()) };
-            let id = id.strip_prefix(MARK).unwrap_or(&id);
-            let mut left = deadline as i64 - self.core.link.server_now();
+            let id = id.strip_prefix(RECLAIMING_PREFIX).unwrap_or(&id);
+            let mut left = deadline as i64 - self.shared.connection.server_now();
             if left <= 0 {
-                self.core.link.learn_time().await?;
-                left = deadline as i64 - self.core.link.server_now();
+                self.shared.connection.learn_time().await?;
+                left = deadline as i64 - self.shared.connection.server_now();
             }
             if left > 0 {
                 // Not all at the same time.
                 let spread = fastrand::u64(50..=500).min(self.lease().as_millis() as u64 / 4);
                 return Ok(Instant::now() + Duration::from_millis(left.unsigned_abs() + spread));
             }
-            if *id == *self.seat.id() {
-                self.show_life().await?;
+            if *id == *self.state.id() {
+                self.heartbeat().await?;
                 continue;
             }
-            match bury(&self.core, id, Some(deadline)).await {
+            match reclaim_consumer(&self.shared, id, Some(deadline)).await {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     // A key that it needs is of another type; the other dead are buried all the same.
                     tracing::warn!(%error, consumer = id, "could not give on what a dead worker held; trying again");

@@ -9,17 +9,17 @@ use apium_transport::error::{Error, Result};
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use crate::consumer::handoff::close_lists;
-use crate::consumer::registration::{Card, unregister};
+use crate::consumer::handoff::close_handoffs;
+use crate::consumer::registration::{Registration, unregister};
 use crate::crash_points::reached;
-use crate::dead_letter::Letter;
-use crate::errors::odd_answer;
+use crate::dead_letter::StoredDeadLetter;
+use crate::errors::unexpected_reply;
 use crate::keys::broker_keys::{Keys, glob_escaped};
-use crate::keys::queue_list::Source;
-use crate::keys::score::{has_begun, score};
+use crate::keys::queue_list::QueueList;
+use crate::keys::score::{has_started, score};
 use crate::scripts::operation::{Operation, write};
 use crate::scripts::script::SETTLE;
-use crate::shared::Core;
+use crate::shared::BrokerShared;
 
 const WHAT: &str = "give back what a dead worker held";
 /// So many deliveries are looked at in one go.
@@ -27,32 +27,33 @@ const PART: usize = 200;
 
 /// A delivery of somebody who is dead.
 #[derive(Debug)]
-struct Left {
+struct Orphan {
     tag: String,
-    begun: bool,
+    started: bool,
     envelope: Vec<u8>,
     /// The list it goes back to, with its queue.
-    source: Source,
+    queue_list: QueueList,
     /// The tag in the envelope.
     delivery_tag: String,
 }
 
 /// Gives on what the consumer `id` held. With a `deadline`, only if it has shown no life since that.
-pub(crate) async fn bury(core: &Core, id: &str, deadline: Option<f64>) -> Result<()> {
+pub(crate) async fn reclaim_consumer(core: &BrokerShared, id: &str, deadline: Option<f64>) -> Result<()> {
     let mut command = redis::cmd("HGET");
     command.arg(core.keys.consumers()).arg(id);
-    let card: Option<String> = redis::from_redis_value(core.link.command(WHAT, &command).await?).unwrap_or_default();
-    let card: Option<Card> = card.and_then(|card| serde_json::from_str(&card).ok());
+    let card: Option<String> =
+        redis::from_redis_value(core.connection.command(WHAT, &command).await?).unwrap_or_default();
+    let card: Option<Registration> = card.and_then(|card| serde_json::from_str(&card).ok());
     let (queues, limit) = card.map_or((Vec::new(), 0), |card| (card.queues, card.max_crashes));
     let lists = queues.iter().flat_map(|queue| core.keys.lists(queue));
-    let pairs: Vec<(String, String)> = lists.map(|list| (core.keys.taken(id, &list), list)).collect();
-    if !close_lists(core, id, deadline, &pairs).await? {
+    let pairs: Vec<(String, String)> = lists.map(|list| (core.keys.handoff(id, &list), list)).collect();
+    if !close_handoffs(core, id, deadline, &pairs).await? {
         return Ok(());
     }
     reached("bury-closed");
     let tags = tags_of(core, id).await?;
     let count = tags.len();
-    give_on_tags(core, tags, limit).await?;
+    redistribute_tags(core, tags, limit).await?;
     if count > 0 {
         tracing::info!(consumer = id, count, "gave on what a worker held that shows no life");
     }
@@ -61,44 +62,44 @@ pub(crate) async fn bury(core: &Core, id: &str, deadline: Option<f64>) -> Result
 }
 
 /// Gives back what stands under these tags, which no run has begun of.
-pub(crate) async fn give_back_tags(core: &Core, tags: Vec<(String, bool)>) -> Result<()> {
-    give_on_tags(core, tags, 0).await
+pub(crate) async fn return_unstarted(core: &BrokerShared, tags: Vec<(String, bool)>) -> Result<()> {
+    redistribute_tags(core, tags, 0).await
 }
 
-async fn give_on_tags(core: &Core, mut tags: Vec<(String, bool)>, limit: u32) -> Result<()> {
+async fn redistribute_tags(core: &BrokerShared, mut tags: Vec<(String, bool)>, limit: u32) -> Result<()> {
     // The one that came first is pushed last, and lies in front then.
     let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
     for part in tags.chunks(PART) {
-        let (left, empty) = read(core, part).await?;
-        give_on(core, &left, limit).await?;
-        forget(core, &empty).await?;
+        let (left, empty) = read_orphans(core, part).await?;
+        redistribute(core, &left, limit).await?;
+        remove_empty(core, &empty).await?;
         reached("bury-part");
     }
     Ok(())
 }
 
 /// Takes tags out of the index that no message stands behind, as kombu does.
-async fn forget(core: &Core, empty: &[&str]) -> Result<()> {
+async fn remove_empty(core: &BrokerShared, empty: &[&str]) -> Result<()> {
     if empty.is_empty() {
         return Ok(());
     }
     let mut command = redis::cmd("ZREM");
-    command.arg(core.keys.index()).arg(empty);
-    core.link.command(WHAT, &command).await.map(drop)
+    command.arg(core.keys.unacked_index()).arg(empty);
+    core.connection.command(WHAT, &command).await.map(drop)
 }
 
 /// The tags of a consumer in the index, each with whether its run has begun.
-async fn tags_of(core: &Core, id: &str) -> Result<Vec<(String, bool)>> {
+async fn tags_of(core: &BrokerShared, id: &str) -> Result<Vec<(String, bool)>> {
     let pattern = format!("{}*", glob_escaped(&Keys::tag_prefix(id)));
     let (mut cursor, mut found) = (0_u64, BTreeMap::new());
     loop {
         let mut command = redis::cmd("ZSCAN");
-        command.arg(core.keys.index()).arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
-        let answer = core.link.command(WHAT, &command).await?;
+        command.arg(core.keys.unacked_index()).arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
+        let answer = core.connection.command(WHAT, &command).await?;
         let (next, some) =
-            redis::from_redis_value::<(u64, Vec<(String, f64)>)>(answer).map_err(|_| odd_answer(WHAT))?;
-        found.extend(some.into_iter().map(|(tag, score)| (tag, has_begun(score))));
+            redis::from_redis_value::<(u64, Vec<(String, f64)>)>(answer).map_err(|_| unexpected_reply(WHAT))?;
+        found.extend(some.into_iter().map(|(tag, score)| (tag, has_started(score))));
         cursor = next;
         if cursor == 0 {
             return Ok(found.into_iter().collect());
@@ -107,7 +108,7 @@ async fn tags_of(core: &Core, id: &str) -> Result<Vec<(String, bool)>> {
 }
 
 /// Reads what stands in `unacked` under these tags, and where it belongs; and under which of them nothing stands.
-async fn read<'a>(core: &Core, tags: &'a [(String, bool)]) -> Result<(Vec<Left>, Vec<&'a str>)> {
+async fn read_orphans<'a>(core: &BrokerShared, tags: &'a [(String, bool)]) -> Result<(Vec<Orphan>, Vec<&'a str>)> {
     if tags.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -116,14 +117,16 @@ async fn read<'a>(core: &Core, tags: &'a [(String, bool)]) -> Result<(Vec<Left>,
     for (tag, _) in tags {
         command.arg(tag);
     }
-    let Value::Array(payloads) = core.link.command(WHAT, &command).await? else { return Err(odd_answer(WHAT)) };
+    let Value::Array(payloads) = core.connection.command(WHAT, &command).await? else {
+        return Err(unexpected_reply(WHAT));
+    };
     let (mut all, mut empty) = (Vec::new(), Vec::new());
     for ((tag, begun), payload) in tags.iter().zip(payloads) {
         let Value::BulkString(payload) = payload else {
             empty.push(tag.as_str());
             continue;
         };
-        let Some((raw, exchange, key)) = parts(&payload) else {
+        let Some((raw, exchange, key)) = split_payload(&payload) else {
             tracing::error!(tag, "what stands in unacked under this tag is not what kombu writes there; it is left");
             continue;
         };
@@ -132,7 +135,7 @@ async fn read<'a>(core: &Core, tags: &'a [(String, bool)]) -> Result<(Vec<Left>,
         let priority = decoded.as_ref().and_then(|envelope| envelope.message.properties.priority).unwrap_or(0);
         let queues = match exchange.is_empty() {
             true => vec![key],
-            false => match core.table(&exchange).await.and_then(|table| {
+            false => match core.binding_table(&exchange).await.and_then(|table| {
                 table.queues(&exchange, &key).map(|queues| queues.into_iter().map(str::to_owned).collect::<Vec<_>>())
             }) {
                 Ok(queues) if !queues.is_empty() => queues,
@@ -143,10 +146,16 @@ async fn read<'a>(core: &Core, tags: &'a [(String, bool)]) -> Result<(Vec<Left>,
         };
         // kombu keeps one entry for all copies of a topic message; it gives each queue one, and so does this.
         for queue in queues {
-            let source = Source::new(&core.keys, &queue.as_str().into(), core.keys.step(priority));
+            let source = QueueList::new(&core.keys, &queue.as_str().into(), core.keys.step(priority));
             let delivery_tag =
                 decoded.as_ref().and_then(|envelope| envelope.delivery_tag.as_deref()).unwrap_or(tag).to_owned();
-            all.push(Left { tag: tag.clone(), begun: *begun, envelope: raw.to_vec(), source, delivery_tag });
+            all.push(Orphan {
+                tag: tag.clone(),
+                started: *begun,
+                envelope: raw.to_vec(),
+                queue_list: source,
+                delivery_tag,
+            });
         }
     }
     Ok((all, empty))
@@ -154,7 +163,7 @@ async fn read<'a>(core: &Core, tags: &'a [(String, bool)]) -> Result<(Vec<Left>,
 
 /// The envelope, the exchange and the routing key of what stands in `unacked`: `[envelope, exchange, routing key]`. Byte for byte,
 /// also where the envelope is no JSON, since what follows it is known.
-pub(crate) fn parts(payload: &[u8]) -> Option<(&[u8], String, String)> {
+pub(crate) fn split_payload(payload: &[u8]) -> Option<(&[u8], String, String)> {
     let inner = payload.strip_prefix(b"[")?.strip_suffix(b"]")?;
     let (key, inner) = last_text(inner)?;
     let (exchange, inner) = last_text(inner)?;
@@ -179,7 +188,7 @@ fn last_text(text: &[u8]) -> Option<(String, &[u8])> {
 }
 
 /// To the front of their lists; a message whose runs have killed too many workers goes into the dead set.
-async fn give_on(core: &Core, left: &[Left], limit: u32) -> Result<()> {
+async fn redistribute(core: &BrokerShared, left: &[Orphan], limit: u32) -> Result<()> {
     if left.is_empty() {
         return Ok(());
     }
@@ -195,46 +204,47 @@ async fn give_on(core: &Core, left: &[Left], limit: u32) -> Result<()> {
             place += 1;
             last = &one.tag;
         }
-        operations.push(Operation::Of(place));
-        let list = one.source.list.as_str();
-        operations.push(match one.begun && limit > 0 {
-            false => Operation::Front(list, again.clone()),
+        operations.push(Operation::ForDelivery(place));
+        let list = one.queue_list.key.as_str();
+        operations.push(match one.started && limit > 0 {
+            false => Operation::PushFront(list, again.clone()),
             true => Operation::Crashed {
                 tag: &one.delivery_tag,
                 limit,
                 list,
                 envelope: again,
-                document: crashed(core, one, limit)?,
+                document: crash_loop_text(core, one, limit)?,
             },
         });
     }
     let fill = |command: &mut Cmd| write(core, command, tags.iter().copied(), tags.len(), &operations);
-    core.link.script(WHAT, &SETTLE, fill).await.map(drop)
+    core.connection.script(WHAT, &SETTLE, fill).await.map(drop)
 }
 
-fn crashed(core: &Core, left: &Left, limit: u32) -> Result<String> {
+fn crash_loop_text(core: &BrokerShared, left: &Orphan, limit: u32) -> Result<String> {
     let text = format!("its worker died during {limit} of its runs, as many as worker_max_crashes allows");
     let reason = DeadReason { code: "crash-loop", text };
     let raw = unmark_redelivered(&left.envelope).unwrap_or_else(|_| left.envelope.clone());
-    Letter::new(&left.source, &left.delivery_tag, &raw, &reason, core.link.clock().now()).to_json()
+    StoredDeadLetter::new(&left.queue_list, &left.delivery_tag, &raw, &reason, core.connection.clock().now()).to_json()
 }
 
 /// Gives on what nobody has shown life for in the visibility timeout: what Python's workers held, as they do it among themselves,
 /// and what is left of anybody else.
-pub(crate) async fn restore_visible(core: &Core) -> Result<()> {
-    let limit = core.link.server_now() - i64::try_from(core.options.visibility.as_millis()).unwrap_or(i64::MAX / 2);
+pub(crate) async fn reclaim_expired(core: &BrokerShared) -> Result<()> {
+    let limit = core.connection.server_now()
+        - i64::try_from(core.options.visibility_timeout.as_millis()).unwrap_or(i64::MAX / 2);
     let limit = score(limit, false);
     // What is passed over must not stand before the others for ever.
     let mut passed = 0;
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(core.keys.index()).arg("-inf").arg(&limit).arg("LIMIT").arg(passed).arg(PART);
-        let answer = core.link.command(WHAT, &command).await?;
+        command.arg(core.keys.unacked_index()).arg("-inf").arg(&limit).arg("LIMIT").arg(passed).arg(PART);
+        let answer = core.connection.command(WHAT, &command).await?;
         let tags: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
         if tags.is_empty() {
             return Ok(());
         }
-        let living = living(core, &tags).await?;
+        let living = live_consumers(core, &tags).await?;
         let mut left: Vec<(String, bool)> = Vec::new();
         for tag in &tags {
             if owner(tag).is_none_or(|id| !living.contains(id)) {
@@ -243,12 +253,12 @@ pub(crate) async fn restore_visible(core: &Core) -> Result<()> {
         }
         // Newest first, so that the oldest is in front afterwards.
         left.reverse();
-        let (restored, empty) = read(core, &left).await?;
-        give_on(core, &restored, 0).await?;
+        let (restored, empty) = read_orphans(core, &left).await?;
+        redistribute(core, &restored, 0).await?;
         if !restored.is_empty() {
             tracing::info!(count = restored.len(), "gave on what a worker held longer than the visibility timeout");
         }
-        forget(core, &empty).await?;
+        remove_empty(core, &empty).await?;
         if tags.len() < PART {
             return Ok(());
         }
@@ -263,17 +273,17 @@ fn owner(tag: &str) -> Option<&str> {
 }
 
 /// Those of the owners of `tags` that live.
-async fn living(core: &Core, tags: &[String]) -> Result<HashSet<String>, Error> {
+async fn live_consumers(core: &BrokerShared, tags: &[String]) -> Result<HashSet<String>, Error> {
     let ids: HashSet<&str> = tags.iter().filter_map(|tag| owner(tag)).collect();
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
     let mut command = redis::cmd("ZMSCORE");
-    command.arg(core.keys.alive());
+    command.arg(core.keys.leases());
     for id in &ids {
         command.arg(*id);
     }
-    let answer = core.link.command(WHAT, &command).await?;
+    let answer = core.connection.command(WHAT, &command).await?;
     let scores: Vec<Option<f64>> = redis::from_redis_value(answer).unwrap_or_default();
     let alive = ids.into_iter().zip(scores).filter(|(_, score)| score.is_some());
     Ok(alive.map(|(id, _)| id.to_owned()).collect())
@@ -281,7 +291,7 @@ async fn living(core: &Core, tags: &[String]) -> Result<HashSet<String>, Error> 
 
 #[cfg(test)]
 mod tests {
-    use super::parts;
+    use super::split_payload;
 
     #[test]
     fn what_stands_in_unacked_is_taken_apart_byte_for_byte() {
@@ -292,9 +302,9 @@ mod tests {
             (br#"[{}, "", "a\"b\\"]"#, b"{}", "", "a\"b\\"),
             (b"[\xff\x00, \"\", \"\\u00fc\"]", b"\xff\x00", "", "\u{fc}"),
         ] {
-            assert_eq!(parts(payload), Some((envelope, exchange.to_owned(), key.to_owned())), "{payload:?}");
+            assert_eq!(split_payload(payload), Some((envelope, exchange.to_owned(), key.to_owned())), "{payload:?}");
         }
-        assert_eq!(parts(b"[1, 2]"), None);
-        assert_eq!(parts(b""), None);
+        assert_eq!(split_payload(b"[1, 2]"), None);
+        assert_eq!(split_payload(b""), None);
     }
 }

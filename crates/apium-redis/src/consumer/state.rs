@@ -12,53 +12,53 @@ use apium_transport::broker::settlement::{Receipt, Tag};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use crate::consumer::lost_replies::Unsure;
+use crate::consumer::lost_replies::LostReplies;
 use crate::keys::broker_keys::Keys;
-use crate::keys::queue_list::Source;
+use crate::keys::queue_list::QueueList;
 
 /// A delivery that is out.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub(crate) struct InFlight {
     pub(crate) tag: Arc<str>,
-    pub(crate) source: Arc<Source>,
+    pub(crate) queue_list: Arc<QueueList>,
     /// The envelope as it was taken.
     pub(crate) raw: Bytes,
     pub(crate) redelivered: bool,
-    pub(crate) begun: bool,
+    pub(crate) started: bool,
     /// A settlement of it was sent and not answered: it may be done.
-    pub(crate) doubtful: bool,
+    pub(crate) unanswered: bool,
     /// A settlement of it is on its way.
     pub(crate) settling: bool,
 }
 
 /// A consumer's place.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConsumerState {
     pub(crate) spec: ConsumeSpec,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
     /// Wakes who waits for room, or for the end.
     pub(crate) changed: Notify,
     /// Tells the attendant that others seem to take this consumer for dead.
-    pub(crate) doubted: Notify,
-    life: watch::Sender<Life>,
-    unsure: Mutex<Unsure>,
+    pub(crate) suspected: Notify,
+    lifecycle: watch::Sender<Lifecycle>,
+    lost_replies: Mutex<LostReplies>,
 }
 
 /// How a consumer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
+pub(crate) enum Lifecycle {
     Open,
     Closed,
 }
 
 #[derive(Debug)]
-struct State {
+struct Inner {
     id: Arc<str>,
-    held: HashMap<u64, Held>,
-    last: u64,
+    in_flight: HashMap<u64, InFlight>,
+    last_number: u64,
     prefetch: usize,
     /// Asked of the server and not answered.
-    asked: usize,
+    requested: usize,
     /// How many of the held are being settled.
     settling: usize,
     /// What was settled by calls that failed later, and will be asked for once more.
@@ -68,38 +68,38 @@ struct State {
 
 /// Receipts that are this seat's, with what they name, and the others.
 #[derive(Debug, Default)]
-pub(crate) struct Sorted {
-    pub(crate) ours: Vec<(u64, String, Held)>,
+pub(crate) struct OwnedReceipts {
+    pub(crate) owned: Vec<(u64, String, InFlight)>,
     pub(crate) lost: Vec<Receipt>,
     /// Settled before, by a call that failed later.
-    pub(crate) before: Vec<u64>,
+    pub(crate) settled_before: Vec<u64>,
 }
 
-impl Seat {
+impl ConsumerState {
     /// A seat with a new id.
     pub(crate) fn new(spec: ConsumeSpec) -> Self {
-        let state = State {
+        let state = Inner {
             id: fresh_id(),
-            held: HashMap::new(),
-            last: 0,
+            in_flight: HashMap::new(),
+            last_number: 0,
             prefetch: spec.prefetch,
-            asked: 0,
+            requested: 0,
             settling: 0,
             settled: HashSet::new(),
             queues: Vec::new(),
         };
         Self {
             spec,
-            state: Mutex::new(state),
+            inner: Mutex::new(state),
             changed: Notify::new(),
-            doubted: Notify::new(),
-            life: watch::Sender::new(Life::Open),
-            unsure: Mutex::default(),
+            suspected: Notify::new(),
+            lifecycle: watch::Sender::new(Lifecycle::Open),
+            lost_replies: Mutex::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn id(&self) -> Arc<str> {
@@ -107,15 +107,15 @@ impl Seat {
     }
 
     /// What may have happened without an answer.
-    pub(crate) fn unsure(&self) -> MutexGuard<'_, Unsure> {
-        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lost_replies(&self) -> MutexGuard<'_, LostReplies> {
+        self.lost_replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No more: what is held is somebody else's from now on.
-    pub(crate) fn close(&self) -> (Arc<str>, Vec<(u64, Held)>) {
-        self.life.send_replace(Life::Closed);
+    pub(crate) fn close(&self) -> (Arc<str>, Vec<(u64, InFlight)>) {
+        self.lifecycle.send_replace(Lifecycle::Closed);
         let mut state = self.lock();
-        let (id, all) = (state.id.clone(), state.held.drain().collect());
+        let (id, all) = (state.id.clone(), state.in_flight.drain().collect());
         state.settling = 0;
         state.settled.clear();
         drop(state);
@@ -138,17 +138,17 @@ impl Seat {
 
     /// Ends when the seat is closed.
     pub(crate) async fn wait_closed(&self) {
-        let mut life = self.life.subscribe();
+        let mut life = self.lifecycle.subscribe();
         // The sender lives in `self`.
-        let _ = life.wait_for(|life| *life == Life::Closed).await;
+        let _ = life.wait_for(|life| *life == Lifecycle::Closed).await;
     }
 
     /// The consumer was taken for dead: it goes on under a new id, and nothing that it held is its own.
-    pub(crate) fn enter_anew(&self, id: Arc<str>) -> usize {
+    pub(crate) fn renew_id(&self, id: Arc<str>) -> usize {
         let mut state = self.lock();
         state.id = id;
-        let lost = state.held.len();
-        state.held.clear();
+        let lost = state.in_flight.len();
+        state.in_flight.clear();
         state.settling = 0;
         state.settled.clear();
         drop(state);
@@ -158,11 +158,11 @@ impl Seat {
 
     /// How many more deliveries may be taken. Those whose settlement is on its way do not count: the server does it before a claim
     /// that is sent behind it.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn free_prefetch(&self) -> usize {
         let state = self.lock();
         match state.prefetch {
             0 => usize::MAX,
-            prefetch => prefetch.saturating_sub(state.held.len() + state.asked - state.settling),
+            prefetch => prefetch.saturating_sub(state.in_flight.len() + state.requested - state.settling),
         }
     }
 
@@ -183,56 +183,56 @@ impl Seat {
     pub(crate) fn reserve(&self, count: usize, now_micros: u64) -> (u64, Arc<str>) {
         let mut state = self.lock();
         // Later deliveries of a message have larger fences, also those of other workers: the numbers follow the clock.
-        let first = (state.last + 1).max(now_micros);
-        state.last = first + count as u64;
-        state.asked += count;
+        let first = (state.last_number + 1).max(now_micros);
+        state.last_number = first + count as u64;
+        state.requested += count;
         (first, state.id.clone())
     }
 
     /// One number for a delivery that this consumer makes itself, and who it is.
-    pub(crate) fn number(&self, now_micros: u64) -> (u64, Arc<str>) {
+    pub(crate) fn next_number(&self, now_micros: u64) -> (u64, Arc<str>) {
         let mut state = self.lock();
-        state.last = (state.last + 1).max(now_micros);
-        (state.last, state.id.clone())
+        state.last_number = (state.last_number + 1).max(now_micros);
+        (state.last_number, state.id.clone())
     }
 
     /// For how long a server may be held up and then do what it was asked for.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn lost_reply_window(&self) -> Duration {
         self.spec.lease.max(Duration::from_secs(30)) * 2
     }
 
     /// What was reserved came, or not.
     pub(crate) fn release(&self, count: usize) {
-        self.lock().asked -= count;
+        self.lock().requested -= count;
         self.changed.notify_waiters();
     }
 
     /// Enters what was taken by `id`; gives it back when that is not this consumer's id any more.
-    pub(crate) fn enter(&self, id: &str, taken: Vec<(u64, Held)>) -> Result<(), Vec<(u64, Held)>> {
+    pub(crate) fn add_in_flight(&self, id: &str, taken: Vec<(u64, InFlight)>) -> Result<(), Vec<(u64, InFlight)>> {
         let mut state = self.lock();
-        if &*state.id != id || *self.life.borrow() != Life::Open {
+        if &*state.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
             return Err(taken);
         }
-        state.held.extend(taken);
+        state.in_flight.extend(taken);
         Ok(())
     }
 
     /// Looks receipts up; one that stands twice is lost the second time.
-    pub(crate) fn sort(&self, receipts: impl IntoIterator<Item = Receipt>) -> Sorted {
+    pub(crate) fn look_up(&self, receipts: impl IntoIterator<Item = Receipt>) -> OwnedReceipts {
         let state = self.lock();
         let mut seen = HashSet::new();
-        let mut sorted = Sorted::default();
+        let mut sorted = OwnedReceipts::default();
         for receipt in receipts {
             let held = state
-                .held
+                .in_flight
                 .get(&receipt.fence)
                 .filter(|held| matches!(&receipt.tag, Tag::Text(tag) if *tag == held.tag));
             match held {
                 Some(held) if seen.insert(receipt.fence) => {
-                    sorted.ours.push((receipt.fence, server_tag(&state.id, receipt.fence), held.clone()));
+                    sorted.owned.push((receipt.fence, server_tag(&state.id, receipt.fence), held.clone()));
                 }
                 None if state.settled.contains(&receipt.fence) && seen.insert(receipt.fence) => {
-                    sorted.before.push(receipt.fence);
+                    sorted.settled_before.push(receipt.fence);
                 }
                 _ => sorted.lost.push(receipt),
             }
@@ -241,10 +241,12 @@ impl Seat {
     }
 
     /// Settlements of these are on their way, or not any more.
-    pub(crate) fn settling(&self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
+    pub(crate) fn set_settling(&self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
         let mut state = self.lock();
         for number in numbers {
-            let Some(held) = state.held.get_mut(&number).filter(|held| held.settling != settling) else { continue };
+            let Some(held) = state.in_flight.get_mut(&number).filter(|held| held.settling != settling) else {
+                continue;
+            };
             held.settling = settling;
             state.settling = if settling { state.settling + 1 } else { state.settling - 1 };
         }
@@ -253,7 +255,7 @@ impl Seat {
     }
 
     /// These are settled.
-    pub(crate) fn settled(&self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn remove(&self, numbers: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
         for number in numbers {
             state.remove(number);
@@ -263,7 +265,7 @@ impl Seat {
     }
 
     /// These were settled by a call that has failed: whoever tries it again does not lose them.
-    pub(crate) fn keep_settled(&self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn remember_settled(&self, numbers: impl IntoIterator<Item = u64>) {
         self.lock().settled.extend(numbers);
     }
 
@@ -276,9 +278,9 @@ impl Seat {
     }
 
     /// Others have taken these; answers how many of them were held, and not being settled just now.
-    pub(crate) fn lose(&self, numbers: &[u64]) -> usize {
+    pub(crate) fn drop_lost(&self, numbers: &[u64]) -> usize {
         let mut state = self.lock();
-        let gone = |number: &&u64| state.held.get(number).is_some_and(|held| !held.settling);
+        let gone = |number: &&u64| state.in_flight.get(number).is_some_and(|held| !held.settling);
         let gone: Vec<u64> = numbers.iter().filter(gone).copied().collect();
         let lost = gone.len();
         for number in gone {
@@ -290,41 +292,41 @@ impl Seat {
     }
 
     /// Whether these are settled is not known.
-    pub(crate) fn doubt(&self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn mark_unanswered(&self, numbers: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
         for number in numbers {
-            if let Some(held) = state.held.get_mut(&number) {
-                held.doubtful = true;
+            if let Some(held) = state.in_flight.get_mut(&number) {
+                held.unanswered = true;
             }
         }
     }
 
     /// Runs of these have begun.
-    pub(crate) fn begun(&self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn mark_started(&self, numbers: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
         for number in numbers {
-            if let Some(held) = state.held.get_mut(&number) {
-                held.begun = true;
+            if let Some(held) = state.in_flight.get_mut(&number) {
+                held.started = true;
             }
         }
     }
 
     /// Everything that is held: number, tag in the server, whether its run has begun.
-    pub(crate) fn all(&self) -> Vec<(u64, String, bool)> {
+    pub(crate) fn in_flight(&self) -> Vec<(u64, String, bool)> {
         let state = self.lock();
-        state.held.iter().map(|(number, held)| (*number, server_tag(&state.id, *number), held.begun)).collect()
+        state.in_flight.iter().map(|(number, held)| (*number, server_tag(&state.id, *number), held.started)).collect()
     }
 
     /// The receipt of a delivery.
-    pub(crate) fn receipt(number: u64, held: &Held) -> Receipt {
+    pub(crate) fn receipt(number: u64, held: &InFlight) -> Receipt {
         Receipt { tag: Tag::Text(held.tag.clone()), fence: number }
     }
 }
 
-impl State {
+impl Inner {
     /// A delivery is out no more.
     fn remove(&mut self, number: u64) {
-        if self.held.remove(&number).is_some_and(|held| held.settling) {
+        if self.in_flight.remove(&number).is_some_and(|held| held.settling) {
             self.settling -= 1;
         }
     }

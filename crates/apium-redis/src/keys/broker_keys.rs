@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use apium_transport::error::Result;
 
-use crate::options::raw::Given;
-use crate::options::target::{Finding, Target};
+use crate::options::raw::RawOptions;
+use crate::options::target::{Discovery, Target};
 
 /// Between a queue's name and its priority step, and between the parts of a binding.
 const SEPARATOR: &str = "\u{6}\u{16}";
@@ -22,7 +22,7 @@ pub(crate) struct Keys {
     /// `priority_steps`, ascending, beginning with the one that has no suffix.
     pub(crate) steps: Arc<[u8]>,
     unacked: Arc<str>,
-    index: Arc<str>,
+    unacked_index: Arc<str>,
     /// Before the name of a fanout exchange; `{db}` is filled in already.
     fanout_prefix: Arc<str>,
     /// Whether the routing key is a part of the channel.
@@ -31,16 +31,16 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn read(given: &mut Given, target: &Target) -> Result<Self> {
+    pub(crate) fn read(given: &mut RawOptions, target: &Target) -> Result<Self> {
         let mut prefix = given.take("global_keyprefix").unwrap_or_default();
-        if let Finding::Cluster { tag } = &target.finding {
+        if let Discovery::Cluster { tag } = &target.discovery {
             prefix = format!("{{{tag}}}{prefix}");
         }
         let steps = match given.take("priority_steps") {
             None => STEPS.to_vec(),
-            Some(text) => steps(&text).ok_or_else(|| given.wrong("priority_steps", &text, "numbers from 0 to 9"))?,
+            Some(text) => steps(&text).ok_or_else(|| given.invalid("priority_steps", &text, "numbers from 0 to 9"))?,
         };
-        let text = |given: &mut Given, name, default: &str| -> Arc<str> {
+        let text = |given: &mut RawOptions, name, default: &str| -> Arc<str> {
             given.take(name).map_or_else(|| default.into(), Into::into)
         };
         let fanout_prefix = match given.take("fanout_prefix").as_deref() {
@@ -53,9 +53,9 @@ impl Keys {
             separator: text(given, "sep", SEPARATOR),
             steps: steps.into(),
             unacked: text(given, "unacked_key", "unacked"),
-            index: text(given, "unacked_index_key", "unacked_index"),
+            unacked_index: text(given, "unacked_index_key", "unacked_index"),
             fanout_prefix: fanout_prefix.into(),
-            fanout_patterns: given.truth("fanout_patterns")?.unwrap_or(true),
+            fanout_patterns: given.bool("fanout_patterns")?.unwrap_or(true),
             database: target.database,
         })
     }
@@ -94,8 +94,8 @@ impl Keys {
     }
 
     /// The tags of what is not settled, by the time of the last sign of life.
-    pub(crate) fn index(&self) -> String {
-        self.own(&self.index)
+    pub(crate) fn unacked_index(&self) -> String {
+        self.own(&self.unacked_index)
     }
 
     /// The bindings of an exchange.
@@ -139,7 +139,7 @@ impl Keys {
     }
 
     /// The sign that a message heard on a channel is stored in a queue (Apium's own).
-    pub(crate) fn seen(&self, queue: &str, tag: &str) -> String {
+    pub(crate) fn fanout_stored(&self, queue: &str, tag: &str) -> String {
         format!("{}_apium.heard.{queue}.{tag}", self.prefix)
     }
 
@@ -154,12 +154,12 @@ impl Keys {
     }
 
     /// The ids of consumers by the time until which they count as alive.
-    pub(crate) fn alive(&self) -> String {
+    pub(crate) fn leases(&self) -> String {
         self.own("_apium.alive")
     }
 
     /// Where a wait of a consumer moves the message that it was woken by.
-    pub(crate) fn taken(&self, consumer: &str, list: &str) -> String {
+    pub(crate) fn handoff(&self, consumer: &str, list: &str) -> String {
         format!("{}_apium.taken.{consumer}.{}", self.prefix, list.strip_prefix(&*self.prefix).unwrap_or(list))
     }
 

@@ -9,7 +9,7 @@ pub(crate) fn score(millis: i64, begun: bool) -> String {
 }
 
 /// What [`score`] wrote: whether the run has begun.
-pub(crate) fn has_begun(score: f64) -> bool {
+pub(crate) fn has_started(score: f64) -> bool {
     (score * 10_000.0).round() as i64 % 10 == 5
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn due_score(due: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_begun, score};
+    use super::{has_started, score};
 
     #[test]
     fn a_score_is_kombus_time_and_says_whether_the_run_has_begun() {
@@ -29,11 +29,11 @@ mod tests {
             for begun in [false, true] {
                 let text = score(millis, begun);
                 let read: f64 = text.parse().unwrap();
-                assert_eq!(has_begun(read), begun, "{text}");
+                assert_eq!(has_started(read), begun, "{text}");
                 assert_eq!((read * 1000.0).floor() as i64, millis, "{text}");
             }
         }
         // What kombu writes has more places and is no mark of ours to be read: it is only read of our own tags.
-        assert!(!has_begun(1_767_323_045.25));
+        assert!(!has_started(1_767_323_045.25));
     }
 }

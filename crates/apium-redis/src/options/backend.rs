@@ -5,8 +5,8 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 
 use crate::keys::result_keys::ResultKeys;
-use crate::options::raw::Given;
-use crate::options::target::{Finding, Target};
+use crate::options::raw::RawOptions;
+use crate::options::target::{Discovery, Target};
 
 /// A result backend as its address and options describe it.
 #[derive(Debug, Clone)]
@@ -19,18 +19,18 @@ pub(crate) struct BackendOptions {
 
 impl BackendOptions {
     pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
-        let mut given = Given::new(address, &options.extra);
+        let mut given = RawOptions::new(address, &options.extra);
         let target = Target::read(address, options, &mut given)?;
         // Celery puts a separator behind a prefix that ends in none.
         let mut prefix = given.take("global_keyprefix").unwrap_or_default();
         if !prefix.is_empty() && !prefix.ends_with([':', '_', '-', '.']) {
             prefix.push('_');
         }
-        if let Finding::Cluster { tag } = &target.finding {
+        if let Discovery::Cluster { tag } = &target.discovery {
             prefix = format!("{{{tag}}}{prefix}");
         }
-        let chord_ordered = given.truth("result_chord_ordered")?.unwrap_or(true);
-        given.finish()?;
+        let chord_ordered = given.bool("result_chord_ordered")?.unwrap_or(true);
+        given.refuse_unread()?;
         Ok(Self { target, keys: ResultKeys::new(&prefix), chord_ordered })
     }
 }

@@ -30,15 +30,15 @@ const WITHOUT_MEANING: &[&str] = &[
 
 /// Options that nobody has read yet.
 #[derive(Debug)]
-pub(crate) struct Given {
+pub(crate) struct RawOptions {
     options: BTreeMap<String, String>,
     address: Address,
-    known: Vec<&'static str>,
+    names: Vec<&'static str>,
     /// What seems to be the query may be the rest of a password, so nothing of it is shown.
     hidden: bool,
 }
 
-impl Given {
+impl RawOptions {
     pub(crate) fn new(address: &Address, extra: &BTreeMap<String, String>) -> Self {
         let mut options = extra.clone();
         let mut hidden = false;
@@ -49,12 +49,12 @@ impl Given {
                 options.insert(name.into_owned(), value.into_owned());
             }
         }
-        Self { options, address: address.clone(), known: Vec::new(), hidden }
+        Self { options, address: address.clone(), names: Vec::new(), hidden }
     }
 
     /// Takes an option by its name.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<String> {
-        self.known.push(name);
+        self.names.push(name);
         self.options.remove(name)
     }
 
@@ -63,21 +63,21 @@ impl Given {
         let Some(text) = self.take(name) else { return Ok(None) };
         let read = text.trim().parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
         let read = read.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        read.map(Some).ok_or_else(|| self.wrong(name, &text, "a number of seconds above 0"))
+        read.map(Some).ok_or_else(|| self.invalid(name, &text, "a number of seconds above 0"))
     }
 
     /// Takes a truth value: `true`, `1`, `yes`, `on` and their opposites.
-    pub(crate) fn truth(&mut self, name: &'static str) -> Result<Option<bool>> {
+    pub(crate) fn bool(&mut self, name: &'static str) -> Result<Option<bool>> {
         let Some(text) = self.take(name) else { return Ok(None) };
         match text.trim().to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(Some(true)),
             "false" | "0" | "no" | "off" | "none" => Ok(Some(false)),
-            _ => Err(self.wrong(name, &text, "true or false")),
+            _ => Err(self.invalid(name, &text, "true or false")),
         }
     }
 
     /// The error of an option's value.
-    pub(crate) fn wrong(&self, name: &str, value: &str, wanted: &str) -> Error {
+    pub(crate) fn invalid(&self, name: &str, value: &str, wanted: &str) -> Error {
         let value = if self.hidden { "**" } else { value };
         let context = format!("read the option {name} of {}: it is {value:?} and must be {wanted}", self.address);
         Error::new(ErrorKind::Address, context)
@@ -89,10 +89,10 @@ impl Given {
     }
 
     /// Refuses what nobody has read.
-    pub(crate) fn finish(self) -> Result<()> {
+    pub(crate) fn refuse_unread(self) -> Result<()> {
         let unknown = self.options.keys().find(|name| !WITHOUT_MEANING.contains(&name.as_str()));
         let Some(unknown) = unknown else { return Ok(()) };
-        let mut known = self.known.clone();
+        let mut known = self.names.clone();
         known.sort_unstable();
         let known = known.join(", ");
         let unknown = if self.hidden { "**" } else { unknown };

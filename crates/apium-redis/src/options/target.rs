@@ -9,7 +9,7 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 use url::Url;
 
-use crate::options::raw::Given;
+use crate::options::raw::RawOptions;
 
 /// The schemes of this driver's addresses.
 pub(crate) const SCHEMES: &[&str] =
@@ -20,7 +20,7 @@ const SENTINEL_PORT: u16 = 26379;
 
 /// Where a server listens.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ServerAddress {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
 }
@@ -34,7 +34,7 @@ pub(crate) struct Login {
 
 /// How a server is found among the places.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub(crate) enum Discovery {
     /// The first place that answers; the others are for a failover.
     Direct,
     /// The places are sentinels, which name the master.
@@ -57,9 +57,9 @@ pub(crate) struct Tls {
 /// Which server an address means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub(crate) places: Vec<(Place, Login)>,
+    pub(crate) servers: Vec<(ServerAddress, Login)>,
     pub(crate) database: i64,
-    pub(crate) finding: Finding,
+    pub(crate) discovery: Discovery,
     pub(crate) tls: Option<Tls>,
     /// How long connecting may take.
     pub(crate) connect_timeout: Duration,
@@ -67,13 +67,13 @@ pub(crate) struct Target {
     pub(crate) answer_timeout: Duration,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
@@ -89,12 +89,12 @@ impl fmt::Debug for Login {
 }
 
 impl Target {
-    pub(crate) fn read(address: &Address, options: &DriverOptions, given: &mut Given) -> Result<Self> {
+    pub(crate) fn read(address: &Address, options: &DriverOptions, given: &mut RawOptions) -> Result<Self> {
         let scheme = address.scheme();
         let mut places = Vec::new();
         let mut database = None;
         for part in address.secret_text().split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            let (place, login, path) = place(part, scheme).ok_or_else(|| given.bad_address(HOW))?;
+            let (place, login, path) = server_address(part, scheme).ok_or_else(|| given.bad_address(HOW))?;
             if let Some(path) = path {
                 let number = path.parse::<i64>().ok().filter(|number| *number >= 0);
                 let why = "the path is the number of a database, such as /0";
@@ -108,19 +108,19 @@ impl Target {
         for name in ["db", "virtual_host"] {
             if let Some(text) = given.take(name) {
                 let number = text.trim_start_matches('/').parse::<i64>().ok().filter(|number| *number >= 0);
-                database = Some(number.ok_or_else(|| given.wrong(name, &text, "the number of a database"))?);
+                database = Some(number.ok_or_else(|| given.invalid(name, &text, "the number of a database"))?);
             }
         }
-        let finding = finding(scheme, given)?;
-        if matches!(finding, Finding::Cluster { .. }) && database.is_some_and(|number| number != 0) {
+        let finding = discovery(scheme, given)?;
+        if matches!(finding, Discovery::Cluster { .. }) && database.is_some_and(|number| number != 0) {
             return Err(given.bad_address("a cluster has one database only, with the number 0"));
         }
         let tls = tls(scheme, given)?;
         let answer_timeout = given.seconds("socket_timeout")?.unwrap_or(Duration::from_secs(5));
         Ok(Self {
-            places,
+            servers: places,
             database: database.unwrap_or(0),
-            finding,
+            discovery: finding,
             tls,
             connect_timeout: options.connect_timeout,
             answer_timeout,
@@ -129,19 +129,19 @@ impl Target {
 
     /// How long one server may take to be connected. The steps on the way to the one that serves (the places of a list; a
     /// sentinel or a node that is asked first) end before an answer is due, so that one that is silent does not hide the next.
-    pub(crate) fn patience(&self) -> Duration {
-        let asked_first = u32::from(self.finding != Finding::Direct);
-        let steps = u32::try_from(self.places.len()).unwrap_or(u32::MAX).saturating_add(asked_first);
+    pub(crate) fn handshake_timeout(&self) -> Duration {
+        let asked_first = u32::from(self.discovery != Discovery::Direct);
+        let steps = u32::try_from(self.servers.len()).unwrap_or(u32::MAX).saturating_add(asked_first);
         self.connect_timeout.min(self.answer_timeout.mul_f64(0.8) / steps.max(1))
     }
 
     /// Whether two targets are one store.
     pub(crate) fn is_same_store(&self, other: &Self) -> bool {
-        let places = |target: &Self| target.places.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>();
-        let found = |target: &Self| match &target.finding {
-            Finding::Direct => String::new(),
-            Finding::Sentinel { master, .. } => master.clone(),
-            Finding::Cluster { tag } => format!("{{{tag}}}"),
+        let places = |target: &Self| target.servers.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>();
+        let found = |target: &Self| match &target.discovery {
+            Discovery::Direct => String::new(),
+            Discovery::Sentinel { master, .. } => master.clone(),
+            Discovery::Cluster { tag } => format!("{{{tag}}}"),
         };
         self.database == other.database && places(self) == places(other) && found(self) == found(other)
     }
@@ -151,7 +151,7 @@ const HOW: &str = "write redis://[user:password@]host[:port][/database], rediss:
                    sentinel://host:port;sentinel://host:port or redis+cluster://host:port";
 
 /// One part of an address: its place, who connects, and the path behind it.
-fn place(part: &str, scheme: &str) -> Option<(Place, Login, Option<String>)> {
+fn server_address(part: &str, scheme: &str) -> Option<(ServerAddress, Login, Option<String>)> {
     // A list may name its scheme once or for each.
     let mut text = if part.contains("://") { part.to_owned() } else { format!("{scheme}://{part}") };
     if text.starts_with("redis+socket:") {
@@ -168,17 +168,17 @@ fn place(part: &str, scheme: &str) -> Option<(Place, Login, Option<String>)> {
     let login = Login { user, password: url.password().and_then(decoded) };
     if url.scheme() == "redis+socket" {
         let path = decoded(url.path()).filter(|path| path.len() > 1)?;
-        return Some((Place::Unix(path.into()), login, None));
+        return Some((ServerAddress::Unix(path.into()), login, None));
     }
     let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = url.port().unwrap_or(if url.scheme() == "sentinel" { SENTINEL_PORT } else { PORT });
     let path = url.path().trim_matches('/');
     let path = (!path.is_empty()).then(|| path.to_owned());
-    Some((Place::Tcp { host, port }, login, path))
+    Some((ServerAddress::Tcp { host, port }, login, path))
 }
 
-fn finding(scheme: &str, given: &mut Given) -> Result<Finding> {
+fn discovery(scheme: &str, given: &mut RawOptions) -> Result<Discovery> {
     let master = given.take("master_name");
     let own = given.take("sentinel_kwargs");
     let tag = given.take("hash_tag");
@@ -190,34 +190,34 @@ fn finding(scheme: &str, given: &mut Given) -> Result<Finding> {
             if let Some(text) = own {
                 let map: serde_json::Map<String, serde_json::Value> =
                     serde_json::from_str(&text.replace('\'', "\""))
-                        .map_err(|_| given.wrong("sentinel_kwargs", "**", "a JSON map with username and password"))?;
+                        .map_err(|_| given.invalid("sentinel_kwargs", "**", "a JSON map with username and password"))?;
                 let text = |name: &str| map.get(name).and_then(|value| value.as_str()).map(str::to_owned);
                 login = Login { user: text("username"), password: text("password") };
             }
-            Ok(Finding::Sentinel { master, login })
+            Ok(Discovery::Sentinel { master, login })
         }
-        "redis+cluster" | "rediss+cluster" => Ok(Finding::Cluster { tag: tag.unwrap_or_else(|| "apium".to_owned()) }),
-        _ => Ok(Finding::Direct),
+        "redis+cluster" | "rediss+cluster" => Ok(Discovery::Cluster { tag: tag.unwrap_or_else(|| "apium".to_owned()) }),
+        _ => Ok(Discovery::Direct),
     }
 }
 
-fn tls(scheme: &str, given: &mut Given) -> Result<Option<Tls>> {
+fn tls(scheme: &str, given: &mut RawOptions) -> Result<Option<Tls>> {
     let wanted = given.take("ssl_cert_reqs");
     let roots = given.take("ssl_ca_certs").map(PathBuf::from);
     let (certificate, key) = (given.take("ssl_certfile"), given.take("ssl_keyfile"));
-    let forced = given.truth("ssl")?.unwrap_or(false);
+    let forced = given.bool("ssl")?.unwrap_or(false);
     if !forced && !matches!(scheme, "rediss" | "rediss+cluster" | "valkeys") {
         return Ok(None);
     }
     let checked = match wanted.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("required" | "cert_required" | "2") => true,
         Some("none" | "cert_none" | "0") => false,
-        Some(other) => return Err(given.wrong("ssl_cert_reqs", other, "required or none")),
+        Some(other) => return Err(given.invalid("ssl_cert_reqs", other, "required or none")),
     };
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
         (Some(both), None) => Some((both.clone().into(), both.into())),
-        (None, Some(key)) => return Err(given.wrong("ssl_keyfile", &key, "given together with ssl_certfile")),
+        (None, Some(key)) => return Err(given.invalid("ssl_keyfile", &key, "given together with ssl_certfile")),
         (None, None) => None,
     };
     Ok(Some(Tls { checked, roots, identity }))

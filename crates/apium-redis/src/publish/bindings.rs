@@ -9,8 +9,8 @@ use apium_transport::broker::topology::{ExchangeType, Queue};
 use apium_transport::error::{Error, ErrorKind, Result};
 use redis::{Pipeline, Value};
 
-use crate::errors::odd_answer;
-use crate::shared::Core;
+use crate::errors::unexpected_reply;
+use crate::shared::BrokerShared;
 
 fn kind_name(kind: ExchangeType) -> &'static str {
     match kind {
@@ -53,13 +53,13 @@ fn escaped(word: &str) -> String {
 
 /// What is bound to an exchange.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct BindingTable {
     kind: ExchangeType,
     /// Routing key and queue.
     bindings: Vec<(String, String)>,
 }
 
-impl Table {
+impl BindingTable {
     /// The queues of a routing key; none is an error for a direct exchange.
     pub(crate) fn queues(&self, exchange: &str, key: &str) -> Result<Vec<&str>> {
         let fits = |bound: &str| match self.kind {
@@ -81,7 +81,7 @@ impl Table {
     }
 }
 
-impl Core {
+impl BrokerShared {
     /// Makes the queues of a topology exist.
     pub(crate) async fn declare(&self, queues: &[Queue]) -> Result<()> {
         let mut types: BTreeMap<&str, ExchangeType> = BTreeMap::new();
@@ -98,8 +98,10 @@ impl Core {
         let mut pipeline = redis::pipe();
         let names: Vec<&str> = types.keys().copied().collect();
         pipeline.cmd("HMGET").arg(self.keys.exchanges()).arg(&names);
-        let noted = self.link.pipeline("declare queues", &pipeline).await?;
-        let Some(Value::Array(noted)) = noted.into_iter().next() else { return Err(odd_answer("declare queues")) };
+        let noted = self.connection.pipeline("declare queues", &pipeline).await?;
+        let Some(Value::Array(noted)) = noted.into_iter().next() else {
+            return Err(unexpected_reply("declare queues"));
+        };
         for ((exchange, kind), noted) in types.iter().zip(noted) {
             let noted: Option<String> = redis::from_redis_value(noted).ok().flatten();
             if let Some(noted) = noted.as_deref().map(kind_named).filter(|noted| noted != kind) {
@@ -117,8 +119,8 @@ impl Core {
         for (exchange, kind) in &types {
             pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind_name(*kind)).ignore();
         }
-        self.link.pipeline("declare queues", &pipeline).await?;
-        self.known.with(|names| {
+        self.connection.pipeline("declare queues", &pipeline).await?;
+        self.declared.with(|names| {
             for queue in queues {
                 names.exchanges.insert(queue.exchange.clone(), queue.exchange_type);
                 if queue.exchange_type == ExchangeType::Fanout {
@@ -149,7 +151,7 @@ impl Core {
     /// seen yet; answers which were added.
     pub(crate) fn bind_new<'a>(&self, pipeline: &mut Pipeline, queues: impl Iterator<Item = &'a str>) -> Vec<Arc<str>> {
         let mut added: Vec<Arc<str>> = Vec::new();
-        self.known.with(|names| {
+        self.declared.with(|names| {
             for queue in queues {
                 if !names.queues.contains(queue) && added.iter().all(|other| &**other != queue) {
                     added.push(queue.into());
@@ -163,26 +165,26 @@ impl Core {
     }
 
     /// These bindings are written.
-    pub(crate) fn bound(&self, queues: Vec<Arc<str>>) {
+    pub(crate) fn remember_bound(&self, queues: Vec<Arc<str>>) {
         if !queues.is_empty() {
-            self.known.with(|names| names.queues.extend(queues));
+            self.declared.with(|names| names.queues.extend(queues));
         }
     }
 
     /// What is bound to an exchange.
-    pub(crate) async fn table(&self, exchange: &str) -> Result<Table> {
+    pub(crate) async fn binding_table(&self, exchange: &str) -> Result<BindingTable> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGET").arg(self.keys.exchanges()).arg(exchange);
         pipeline.cmd("SMEMBERS").arg(self.keys.binding(exchange));
         pipeline.cmd("SMEMBERS").arg(self.keys.fanout_queues(exchange));
-        let mut answers = self.link.pipeline("read the bindings of an exchange", &pipeline).await?.into_iter();
+        let mut answers = self.connection.pipeline("read the bindings of an exchange", &pipeline).await?.into_iter();
         let noted: Option<String> = answers.next().and_then(|value| redis::from_redis_value(value).ok()).flatten();
         let mut names = || -> Vec<String> {
             answers.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
         };
         let (members, fanout) = (names(), names());
         let parts: Vec<_> = members.iter().filter_map(|member| self.keys.binding_parts(member)).collect();
-        let declared = self.known.with(|names| names.exchanges.get(exchange).copied());
+        let declared = self.declared.with(|names| names.exchanges.get(exchange).copied());
         let kind = match noted.as_deref().map(kind_named).or(declared) {
             Some(kind) => kind,
             None if parts.is_empty() => {
@@ -196,7 +198,7 @@ impl Core {
             ExchangeType::Fanout => fanout.into_iter().map(|queue| (String::new(), queue)).collect(),
             _ => parts.into_iter().map(|(key, _, queue)| (key.to_owned(), queue.to_owned())).collect(),
         };
-        Ok(Table { kind, bindings })
+        Ok(BindingTable { kind, bindings })
     }
 
     /// Every queue that any binding names, by name, with the exchanges it is bound to.
@@ -205,7 +207,7 @@ impl Core {
         for key in self.scan("list the queues", &self.keys.binding_pattern()).await? {
             let mut command = redis::cmd("SMEMBERS");
             command.arg(&key);
-            let members = self.link.command("list the queues", &command).await?;
+            let members = self.connection.command("list the queues", &command).await?;
             for member in redis::from_redis_value::<Vec<String>>(members).unwrap_or_default() {
                 if let Some((.., queue)) = self.keys.binding_parts(&member) {
                     found.entry(queue.to_owned()).or_default().push((key.clone(), member.clone()));
@@ -221,8 +223,9 @@ impl Core {
         loop {
             let mut command = redis::cmd("SCAN");
             command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
-            let answer = self.link.command(what, &command).await?;
-            let (next, keys) = redis::from_redis_value::<(u64, Vec<String>)>(answer).map_err(|_| odd_answer(what))?;
+            let answer = self.connection.command(what, &command).await?;
+            let (next, keys) =
+                redis::from_redis_value::<(u64, Vec<String>)>(answer).map_err(|_| unexpected_reply(what))?;
             found.extend(keys);
             cursor = next;
             if cursor == 0 {

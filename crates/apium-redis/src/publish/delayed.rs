@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use crate::crash_points::reached;
 use crate::options::broker::EtaStrategy;
-use crate::scripts::script::DUE;
-use crate::shared::Core;
+use crate::scripts::script::PROMOTE_DUE;
+use crate::shared::BrokerShared;
 
 /// At most so many are returned in one step.
-const MOST: usize = 1000;
+const MAX_PROMOTED: usize = 1000;
 
 /// Returns what is due; answers when the next is.
-pub(crate) async fn attend(core: &Core) -> Result<Option<Instant>> {
+pub(crate) async fn promote_due(core: &BrokerShared) -> Result<Option<Instant>> {
     loop {
-        let now = match core.options.eta {
+        let now = match core.options.eta_strategy {
             // Nothing is parked any more, so what is there goes back.
             EtaStrategy::Hold => "+inf".to_owned(),
-            _ => core.link.clock().now().as_microsecond().to_string(),
+            _ => core.connection.clock().now().as_microsecond().to_string(),
         };
         let answer = core
-            .link
-            .script("return what is due", &DUE, |command| {
+            .connection
+            .script("return what is due", &PROMOTE_DUE, |command| {
                 command.arg(1).arg(core.keys.eta()).arg(core.keys.eta_prefix()).arg(core.keys.eta_channel());
-                command.arg(&now).arg(MOST);
+                command.arg(&now).arg(MAX_PROMOTED);
             })
             .await?;
         let (moved, next): (usize, String) = match answer {
@@ -37,15 +37,15 @@ pub(crate) async fn attend(core: &Core) -> Result<Option<Instant>> {
         if moved > 0 {
             reached("after-due");
         }
-        if moved < MOST {
-            return Ok(planned(core, next.parse().ok()));
+        if moved < MAX_PROMOTED {
+            return Ok(next_due(core, next.parse().ok()));
         }
     }
 }
 
 /// When to look after an instant in microseconds: soon after it, and not all workers at the same time.
-pub(crate) fn planned(core: &Core, next: Option<f64>) -> Option<Instant> {
-    let left = next? as i64 - core.link.clock().now().as_microsecond();
+pub(crate) fn next_due(core: &BrokerShared, next: Option<f64>) -> Option<Instant> {
+    let left = next? as i64 - core.connection.clock().now().as_microsecond();
     let spread = Duration::from_micros(fastrand::u64(0..15_000));
     Some(Instant::now() + Duration::from_micros(left.max(0).unsigned_abs()) + spread)
 }

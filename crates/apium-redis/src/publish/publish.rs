@@ -11,13 +11,13 @@ use redis::{Cmd, Pipeline};
 
 use crate::keys::score::due_score;
 use crate::options::broker::EtaStrategy;
-use crate::publish::bindings::Table;
+use crate::publish::bindings::BindingTable;
 use crate::scripts::operation::{Operation, write};
-use crate::scripts::route::{Route, STORED, fresh_tag};
+use crate::scripts::route::{PublishTarget, STORED_PROPERTY, fresh_tag};
 use crate::scripts::script::SETTLE;
-use crate::shared::Core;
+use crate::shared::BrokerShared;
 
-impl Core {
+impl BrokerShared {
     /// Publishes all of a batch or none.
     pub(crate) async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         const WHAT: &str = "publish";
@@ -27,31 +27,31 @@ impl Core {
         }
         let mut bindings = redis::pipe();
         let added = self.bind_new(&mut bindings, by_name(&batch));
-        let routes = self.routes(batch).await?;
+        let routes = self.targets(batch).await?;
         match added.is_empty() {
             true => self.write(WHAT, &routes).await,
-            false if routes.iter().all(|route| matches!(route, Route::List { .. })) => {
+            false if routes.iter().all(|route| matches!(route, PublishTarget::List { .. })) => {
                 bindings.atomic();
                 push(&mut bindings, &routes);
-                self.link.pipeline(WHAT, &bindings).await.map(drop)
+                self.connection.pipeline(WHAT, &bindings).await.map(drop)
             }
             false => {
-                self.link.pipeline(WHAT, &bindings).await?;
+                self.connection.pipeline(WHAT, &bindings).await?;
                 self.write(WHAT, &routes).await
             }
         }?;
-        self.bound(added);
+        self.remember_bound(added);
         Ok(())
     }
 
     /// The routes of messages that are written together with something else; their queues are bound now.
-    pub(crate) async fn route(&self, batch: Vec<Outgoing>) -> Result<Vec<Route>> {
+    pub(crate) async fn bound_targets(&self, batch: Vec<Outgoing>) -> Result<Vec<PublishTarget>> {
         let mut bindings = redis::pipe();
         let added = self.bind_new(&mut bindings, by_name(&batch));
-        let routes = self.routes(batch).await?;
+        let routes = self.targets(batch).await?;
         if !added.is_empty() {
-            match self.link.pipeline("publish", &bindings).await {
-                Ok(_) => self.bound(added),
+            match self.connection.pipeline("publish", &bindings).await {
+                Ok(_) => self.remember_bound(added),
                 // With memory full a settlement is done all the same, and the queue is bound by whoever publishes to it next.
                 Err(error) if error.kind() == ErrorKind::Unavailable => {}
                 Err(error) => return Err(error),
@@ -60,32 +60,32 @@ impl Core {
         Ok(routes)
     }
 
-    async fn write(&self, what: &'static str, routes: &[Route]) -> Result<()> {
-        if let [Route::List { list, .. }, rest @ ..] = routes
-            && rest.iter().all(|route| matches!(route, Route::List { list: other, .. } if other == list))
+    async fn write(&self, what: &'static str, routes: &[PublishTarget]) -> Result<()> {
+        if let [PublishTarget::List { list, .. }, rest @ ..] = routes
+            && rest.iter().all(|route| matches!(route, PublishTarget::List { list: other, .. } if other == list))
         {
             let mut command = redis::cmd("LPUSH");
             command.arg(list);
             envelopes(&mut command, routes);
-            return self.link.command(what, &command).await.map(drop);
+            return self.connection.command(what, &command).await.map(drop);
         }
-        if routes.iter().all(|route| matches!(route, Route::List { .. })) {
+        if routes.iter().all(|route| matches!(route, PublishTarget::List { .. })) {
             let mut pipeline = redis::pipe();
             pipeline.atomic();
             push(&mut pipeline, routes);
-            return self.link.pipeline(what, &pipeline).await.map(drop);
+            return self.connection.pipeline(what, &pipeline).await.map(drop);
         }
         let operations: Vec<Operation<'_>> =
-            std::iter::once(Operation::Of(0)).chain(routes.iter().map(Operation::Route)).collect();
+            std::iter::once(Operation::ForDelivery(0)).chain(routes.iter().map(Operation::Publish)).collect();
         let fill = |command: &mut Cmd| write(self, command, std::iter::empty(), 0, &operations);
-        self.link.script(what, &SETTLE, fill).await.map(drop)
+        self.connection.script(what, &SETTLE, fill).await.map(drop)
     }
 
-    async fn routes(&self, batch: Vec<Outgoing>) -> Result<Vec<Route>> {
-        let mut tables: HashMap<String, Table> = HashMap::new();
+    async fn targets(&self, batch: Vec<Outgoing>) -> Result<Vec<PublishTarget>> {
+        let mut tables: HashMap<String, BindingTable> = HashMap::new();
         for outgoing in batch.iter().filter(|outgoing| !outgoing.exchange.is_empty()) {
             if !tables.contains_key(&*outgoing.exchange) {
-                tables.insert(outgoing.exchange.to_string(), self.table(&outgoing.exchange).await?);
+                tables.insert(outgoing.exchange.to_string(), self.binding_table(&outgoing.exchange).await?);
             }
         }
         let mut routes = Vec::with_capacity(batch.len());
@@ -105,24 +105,25 @@ impl Core {
         Ok(routes)
     }
 
-    fn to_queue(&self, outgoing: &Outgoing, queue: &str) -> Route {
+    fn to_queue(&self, outgoing: &Outgoing, queue: &str) -> PublishTarget {
         let Outgoing { exchange, routing_key, message, eta } = outgoing;
         let list = self.keys.list(queue, message.properties.priority.unwrap_or(0));
         // Each copy has a tag of its own: kombu keeps what is not acked by tag.
         let envelope = enveloped(message, exchange, routing_key);
-        let eta = eta.filter(|eta| self.options.eta == EtaStrategy::Park && *eta > self.link.clock().now());
+        let eta =
+            eta.filter(|eta| self.options.eta_strategy == EtaStrategy::Park && *eta > self.connection.clock().now());
         match eta {
-            None => Route::List { list, envelope },
-            Some(eta) => Route::Parked { list, due: due_score(eta), envelope },
+            None => PublishTarget::List { list, envelope },
+            Some(eta) => PublishTarget::Delayed { list, due: due_score(eta), envelope },
         }
     }
 
-    fn to_channel(&self, outgoing: &Outgoing) -> Route {
+    fn to_channel(&self, outgoing: &Outgoing) -> PublishTarget {
         let Outgoing { exchange, routing_key, message, .. } = outgoing;
         let mut message = message.clone();
-        message.properties.extra.insert(STORED.to_owned(), Json::NULL);
+        message.properties.extra.insert(STORED_PROPERTY.to_owned(), Json::NULL);
         let channel = self.keys.fanout_channel(exchange, routing_key);
-        Route::Channel { channel, envelope: enveloped(&message, exchange, routing_key) }
+        PublishTarget::Channel { channel, envelope: enveloped(&message, exchange, routing_key) }
     }
 }
 
@@ -136,18 +137,18 @@ fn enveloped(message: &Message, exchange: &str, routing_key: &str) -> Vec<u8> {
     envelope
 }
 
-fn envelopes(command: &mut Cmd, routes: &[Route]) {
+fn envelopes(command: &mut Cmd, routes: &[PublishTarget]) {
     for route in routes {
-        if let Route::List { envelope, .. } = route {
+        if let PublishTarget::List { envelope, .. } = route {
             command.arg(envelope.as_slice());
         }
     }
 }
 
 /// One push for each run of messages of one list, in order.
-fn push(pipeline: &mut Pipeline, routes: &[Route]) {
-    let list_of = |route: &Route| match route {
-        Route::List { list, .. } => Some(list.clone()),
+fn push(pipeline: &mut Pipeline, routes: &[PublishTarget]) {
+    let list_of = |route: &PublishTarget| match route {
+        PublishTarget::List { list, .. } => Some(list.clone()),
         _ => None,
     };
     for run in routes.chunk_by(|a, b| list_of(a) == list_of(b)) {

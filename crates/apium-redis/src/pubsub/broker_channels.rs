@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::connection::background::Task;
+use crate::connection::background::Background;
 use crate::pubsub::subscriber::Subscriber;
 
 /// The first instant, in microseconds, at which something parked is due; 0 when it must be looked up.
@@ -14,22 +14,22 @@ pub(crate) type NextEta = Option<f64>;
 
 /// Listens for all consumers of a broker; connected when the first one asks.
 #[derive(Debug)]
-pub(crate) struct Ears {
-    pub(crate) etas: watch::Sender<NextEta>,
-    pub(crate) open: OnceLock<Open>,
+pub(crate) struct BrokerChannels {
+    pub(crate) next_eta: watch::Sender<NextEta>,
+    pub(crate) open: OnceLock<OpenChannels>,
     fanouts: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// The connection, and what works behind it.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub(crate) struct OpenChannels {
     pub(crate) subscriber: Subscriber,
-    pub(crate) _storing: Task,
+    pub(crate) _storing: Background,
 }
 
-impl Ears {
+impl BrokerChannels {
     pub(crate) fn new() -> Self {
-        Self { etas: watch::Sender::new(None), open: OnceLock::new(), fanouts: Mutex::default() }
+        Self { next_eta: watch::Sender::new(None), open: OnceLock::new(), fanouts: Mutex::default() }
     }
 
     /// Exchange and queue of those that are listened for.

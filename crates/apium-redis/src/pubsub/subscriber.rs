@@ -14,11 +14,11 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use crate::connection::background::Task;
+use crate::connection::background::Background;
 use crate::connection::connect::connect_pubsub;
 use crate::options::target::Target;
-use crate::pubsub::channels::{Name, Request, Wanted};
-use crate::pubsub::session::{Ended, Session};
+use crate::pubsub::channels::{ChannelName, Channels, ConfirmRequest};
+use crate::pubsub::session::{PubSubSession, SessionEnd};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -29,12 +29,12 @@ pub(crate) enum Event {
     /// A connection is there and everything needed is subscribed on it. What was published before, while there was none, is
     /// lost and must be read.
     Connected,
-    Message(Message),
+    Message(ChannelMessage),
 }
 
 /// A message of a channel. One that several names of this subscriber mean comes once for each.
 #[derive(Debug)]
-pub(crate) struct Message {
+pub(crate) struct ChannelMessage {
     pub(crate) channel: String,
     pub(crate) payload: Bytes,
 }
@@ -45,68 +45,69 @@ pub(crate) type Listener = Box<dyn Fn(Event) + Send + Sync>;
 /// The subscriptions. Dropping it ends them.
 pub(crate) struct Subscriber {
     shared: Arc<Shared>,
-    task: Mutex<Option<Task>>,
+    background: Mutex<Option<Background>>,
 }
 
 /// What callers and the connection share.
 pub(crate) struct Shared {
     pub(crate) target: Target,
     clock: Clock,
-    quiet: Duration,
+    ping_after: Duration,
     listener: Listener,
-    wanted: Mutex<Wanted>,
+    channels: Mutex<Channels>,
     pub(crate) changed: Notify,
 }
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscriber").field("wanted", &*self.shared.wanted()).finish_non_exhaustive()
+        f.debug_struct("Subscriber").field("wanted", &*self.shared.channels()).finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    pub(crate) fn wanted(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn notify(&self, event: Event) {
         (self.listener)(event);
     }
 
     /// Where the server is looked for.
-    pub(crate) fn place(&self) -> String {
-        self.target.places.first().map(|(place, _)| place.to_string()).unwrap_or_default()
+    pub(crate) fn server(&self) -> String {
+        self.target.servers.first().map(|(place, _)| place.to_string()).unwrap_or_default()
     }
 
     /// A silent connection is asked for a sign of life after this time.
-    pub(crate) fn quiet(&self) -> Duration {
-        self.quiet
+    pub(crate) fn ping_after(&self) -> Duration {
+        self.ping_after
     }
 }
 
 impl Subscriber {
     /// Subscriptions whose silence is looked into after `quiet`: soon, where somebody waits for what may have been lost.
     pub(crate) fn new(target: Target, clock: Clock, quiet: Duration, listener: Listener) -> Self {
-        let shared = Shared { target, clock, quiet, listener, wanted: Mutex::default(), changed: Notify::new() };
-        Self { shared: Arc::new(shared), task: Mutex::default() }
+        let shared =
+            Shared { target, clock, ping_after: quiet, listener, channels: Mutex::default(), changed: Notify::new() };
+        Self { shared: Arc::new(shared), background: Mutex::default() }
     }
 
     /// Needs `names` no more. They are given up together with others, a moment later.
-    pub(crate) fn unsubscribe(&self, names: Vec<Name>) {
+    pub(crate) fn unsubscribe(&self, names: Vec<ChannelName>) {
         if !names.is_empty() {
-            self.shared.wanted().end(names, Instant::now());
+            self.shared.channels().release(names, Instant::now());
             self.shared.changed.notify_one();
         }
     }
 
     /// Needs `names` from now on, without waiting; [`confirmed`](Self::confirmed) has to follow.
-    pub(crate) fn begin(&self, names: &[Name]) {
-        self.shared.wanted().begin(names.iter().cloned());
+    pub(crate) fn need(&self, names: &[ChannelName]) {
+        self.shared.channels().need(names.iter().cloned());
     }
 
     /// Needs `names` from now on; nobody waits for the confirmation.
-    pub(crate) fn begin_now(&self, names: &[Name]) {
-        self.begin(names);
+    pub(crate) fn need_now(&self, names: &[ChannelName]) {
+        self.need(names);
         self.keep_running();
         self.shared.changed.notify_one();
     }
@@ -123,34 +124,34 @@ impl Subscriber {
 
     /// Since when and why there is no connection; `None` while there is one, or while none is needed.
     pub(crate) fn broken(&self) -> Option<(Timestamp, String)> {
-        self.shared.wanted().broken.clone()
+        self.shared.channels().broken.clone()
     }
 
     /// Ends all subscriptions; who waits is told that it was closed.
     pub(crate) fn close(&self) {
         let requests = {
-            let mut wanted = self.shared.wanted();
+            let mut wanted = self.shared.channels();
             wanted.closed = true;
             std::mem::take(&mut wanted.requests)
         };
         drop(requests);
-        self.lock_task().take();
+        self.lock_background().take();
     }
 
-    fn lock_task(&self) -> MutexGuard<'_, Option<Task>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_background(&self) -> MutexGuard<'_, Option<Background>> {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn request(&self, round_trip: bool) -> Result<()> {
         let closed = || Error::new(ErrorKind::Closed, "subscribe: this handle was closed");
         let (done, answer) = oneshot::channel();
         {
-            let mut wanted = self.shared.wanted();
+            let mut wanted = self.shared.channels();
             if wanted.closed {
                 return Err(closed());
             }
             wanted.requests.retain(|request| !request.done.is_closed());
-            wanted.requests.push(Request { round_trip, done });
+            wanted.requests.push(ConfirmRequest { round_trip, done });
         }
         self.keep_running();
         self.shared.changed.notify_one();
@@ -159,7 +160,7 @@ impl Subscriber {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed()),
             Err(_) => {
-                let text = format!("subscribe at {}: not confirmed within {limit:?}", self.shared.place());
+                let text = format!("subscribe at {}: not confirmed within {limit:?}", self.shared.server());
                 Err(match self.broken() {
                     Some((since, why)) => {
                         Error::new(ErrorKind::Connection, format!("{text}; no connection since {since}: {why}"))
@@ -172,9 +173,9 @@ impl Subscriber {
 
     /// Starts the loop, also when it has ended with the runtime that ran it.
     fn keep_running(&self) {
-        let mut task = self.lock_task();
-        if task.as_ref().is_none_or(Task::is_over) {
-            *task = Some(Task::start(run(self.shared.clone())));
+        let mut task = self.lock_background();
+        if task.as_ref().is_none_or(Background::is_finished) {
+            *task = Some(Background::start(run(self.shared.clone())));
         }
     }
 }
@@ -185,15 +186,15 @@ async fn run(shared: Arc<Shared>) {
     loop {
         loop {
             let changed = shared.changed.notified();
-            if !shared.wanted().is_idle() {
+            if !shared.channels().is_idle() {
                 break;
             }
             changed.await;
         }
         let error = match connect_pubsub(&shared.target).await {
-            Ok(connection) => match Session::serve(&shared, connection).await {
-                Ended::Idle => continue,
-                Ended::Broken { error, was_there } => {
+            Ok(connection) => match PubSubSession::serve(&shared, connection).await {
+                SessionEnd::Idle => continue,
+                SessionEnd::Broken { error, was_subscribed: was_there } => {
                     if was_there {
                         pause = FIRST_PAUSE;
                     }
@@ -211,7 +212,7 @@ async fn run(shared: Arc<Shared>) {
 
 /// Notes that there is no connection. Who waits goes on waiting, unless trying again cannot help.
 fn failed(shared: &Shared, error: &Error) {
-    let mut wanted = shared.wanted();
+    let mut wanted = shared.channels();
     let reason = error.to_string();
     match &mut wanted.broken {
         Some((_, last)) => *last = reason,

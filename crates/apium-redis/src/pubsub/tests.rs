@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::options::backend::BackendOptions;
 use crate::options::target::Target;
-use crate::pubsub::channels::Name;
+use crate::pubsub::channels::ChannelName;
 use crate::pubsub::subscriber::{Event, Subscriber};
 
 /// A subscriber with a short patience, and what it is told as texts.
@@ -32,8 +32,8 @@ fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>)
     (Arc::new(Subscriber::new(target.clone(), Clock::system(), target.answer_timeout * 2, Box::new(listener))), told)
 }
 
-async fn subscribe(subscriber: &Subscriber, names: Vec<Name>) -> Result<()> {
-    subscriber.begin(&names);
+async fn subscribe(subscriber: &Subscriber, names: Vec<ChannelName>) -> Result<()> {
+    subscriber.need(&names);
     subscriber.confirmed().await
 }
 
@@ -45,8 +45,8 @@ async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-fn channel(name: &str) -> Name {
-    Name::Channel(name.to_owned())
+fn channel(name: &str) -> ChannelName {
+    ChannelName::Channel(name.to_owned())
 }
 
 fn publish(server: &RedisServer, channel: &str, payload: &str) -> i64 {
@@ -69,7 +69,7 @@ fn calls(server: &RedisServer, command: &str) -> u64 {
 async fn messages_of_channels_and_patterns_come_in_order() {
     let server = RedisServer::start();
     let (subscriber, mut told) = subscriber(&server);
-    subscribe(&subscriber, vec![channel("a"), channel("b"), Name::Pattern("p.*".to_owned())]).await.unwrap();
+    subscribe(&subscriber, vec![channel("a"), channel("b"), ChannelName::Pattern("p.*".to_owned())]).await.unwrap();
     assert_eq!(next(&mut told).await, "connected");
     for n in 0..10 {
         publish(&server, "a", &n.to_string());
@@ -86,9 +86,9 @@ async fn messages_of_channels_and_patterns_come_in_order() {
 async fn what_is_needed_without_waiting_is_subscribed() {
     let server = RedisServer::start();
     let (subscriber, mut told) = subscriber(&server);
-    subscriber.begin_now(&[channel("a")]);
+    subscriber.need_now(&[channel("a")]);
     assert_eq!(next(&mut told).await, "connected");
-    subscriber.begin_now(&[channel("b")]);
+    subscriber.need_now(&[channel("b")]);
     soon("the subscription", async {
         while publish(&server, "b", "x") == 0 {
             tokio::task::yield_now().await;
@@ -102,7 +102,7 @@ async fn what_is_needed_without_waiting_is_subscribed() {
 async fn names_are_counted_and_given_up_together() {
     let server = RedisServer::start();
     let (subscriber, _told) = subscriber(&server);
-    let names: Vec<Name> = (0..100).map(|n| channel(&n.to_string())).collect();
+    let names: Vec<ChannelName> = (0..100).map(|n| channel(&n.to_string())).collect();
     subscribe(&subscriber, names.clone()).await.unwrap();
     subscribe(&subscriber, vec![channel("7")]).await.unwrap();
     assert_eq!(calls(&server, "subscribe"), 1, "one that is subscribed is not subscribed again");
@@ -134,7 +134,7 @@ async fn a_caller_that_gives_up_needs_nothing() {
     assert!(error.is_connection(), "{error}");
     subscriber.unsubscribe(vec![channel("b")]);
     server.resume();
-    subscriber.begin(&[channel("c")]);
+    subscriber.need(&[channel("c")]);
     soon("the subscription", async { while subscriber.confirmed().await.is_err() {} }).await;
     assert_eq!((publish(&server, "a", ""), publish(&server, "b", ""), publish(&server, "c", "")), (1, 0, 1));
 }
@@ -143,7 +143,7 @@ async fn a_caller_that_gives_up_needs_nothing() {
 async fn a_server_that_comes_back_is_subscribed_again() {
     let server = RedisServer::start();
     let (subscriber, mut told) = subscriber(&server);
-    subscribe(&subscriber, vec![channel("a"), Name::Pattern("p*".to_owned())]).await.unwrap();
+    subscribe(&subscriber, vec![channel("a"), ChannelName::Pattern("p*".to_owned())]).await.unwrap();
     assert_eq!(next(&mut told).await, "connected");
     for _ in 0..2 {
         server.restart();

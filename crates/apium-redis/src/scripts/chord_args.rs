@@ -10,7 +10,7 @@ use crate::keys::result_keys::ResultKeys;
 use crate::scripts::result_args::ttl_ms;
 
 /// For how many seconds copies of parts are told that the body was sent (Celery's).
-const DONE: &str = "300";
+const DONE_SECONDS: &str = "300";
 
 /// The arguments of a chord that begins.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct PartArgs {
     /// As Celery writes it among the parts.
     part: Vec<u8>,
     ordered: bool,
-    place: String,
+    group_index: String,
     ttl_ms: String,
 }
 
@@ -60,7 +60,7 @@ impl PartArgs {
             task_id: part.task_id.clone(),
             part: encode(part)?,
             ordered,
-            place: part.group_index.map_or_else(|| "+inf".to_owned(), |place| place.to_string()),
+            group_index: part.group_index.map_or_else(|| "+inf".to_owned(), |place| place.to_string()),
             ttl_ms: text_of(part.ttl),
         })
     }
@@ -68,7 +68,7 @@ impl PartArgs {
     /// Adds the arguments, always `PART_ARGS` of `scripts/chord.lua`.
     pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.claim.key).arg(self.task_id.as_str()).arg(self.part.as_slice()).arg(u8::from(self.ordered));
-        command.arg(&self.place).arg(&self.ttl_ms).arg(self.claim.duration_ms).arg(&self.claim.claimant);
+        command.arg(&self.group_index).arg(&self.ttl_ms).arg(self.claim.duration_ms).arg(&self.claim.claimant);
     }
 }
 
@@ -90,7 +90,7 @@ impl Claim {
 /// Adds the arguments of the end of a chord, always `END_ARGS` of `scripts/chord.lua`.
 pub(crate) fn append_end(key: &str, claimant: &str, end: ChordEnd, command: &mut Cmd) {
     let told = match end {
-        ChordEnd::Fired => DONE,
+        ChordEnd::Fired => DONE_SECONDS,
         ChordEnd::Failed => "",
     };
     command.arg(key).arg(claimant).arg(told);

@@ -6,33 +6,33 @@ use redis::Cmd;
 use crate::keys::score::score;
 use crate::scripts::chord_args::{Claim, OpenArgs, PartArgs, append_end};
 use crate::scripts::result_args::RecordArgs;
-use crate::scripts::route::Route;
-use crate::settle::recount_message::Note;
-use crate::shared::Core;
+use crate::scripts::route::PublishTarget;
+use crate::settle::recount_message::RecountMessage;
+use crate::shared::BrokerShared;
 
 /// One operation of the script.
 #[derive(Debug)]
 pub(crate) enum Operation<'a> {
     /// What follows belongs to the delivery of this place, counted from 1; 0 to none.
-    Of(usize),
+    ForDelivery(usize),
     Record(&'a RecordArgs),
-    Route(&'a Route),
-    Front(&'a str, Vec<u8>),
-    Last(&'a str, Vec<u8>),
-    Park(&'a str, i64, Vec<u8>),
-    Dead(String),
+    Publish(&'a PublishTarget),
+    PushFront(&'a str, Vec<u8>),
+    PushBack(&'a str, Vec<u8>),
+    Delay(&'a str, i64, Vec<u8>),
+    AddDeadLetter(String),
     ForgetCrashes(&'a str),
     /// A chord begins.
     OpenChord(&'a OpenArgs),
     /// What follows, up to the next delivery, is left out when it may complete a chord: the number by which the script names it, whether
     /// chords are ordered, the keys of the chords of its parts.
-    Nearly(usize, bool, Vec<&'a str>),
+    SkipIfLast(usize, bool, Vec<&'a str>),
     /// Should the part behind it be the last one, this is noted.
-    Note(&'a Note),
+    Recount(&'a RecountMessage),
     /// A part of a chord, and the number by which the script names it, should it be the last one.
     Part(usize, &'a PartArgs),
     /// What follows is left out, up to the next of these, unless this claim is held; with none it is not.
-    Hold(Option<&'a Claim>),
+    RequireClaim(Option<&'a Claim>),
     EndChord(&'a Claim, ChordEnd),
     /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
     Crashed {
@@ -46,16 +46,16 @@ pub(crate) enum Operation<'a> {
 
 /// Writes the script's keys and arguments.
 pub(crate) fn write<'a>(
-    core: &Core,
+    core: &BrokerShared,
     command: &mut Cmd,
     tags: impl Iterator<Item = &'a str>,
     count: usize,
     operations: &[Operation<'_>],
 ) {
     let keys = &core.keys;
-    command.arg(7).arg(keys.unacked()).arg(keys.index()).arg(keys.crashes());
+    command.arg(7).arg(keys.unacked()).arg(keys.unacked_index()).arg(keys.crashes());
     command.arg(keys.dead()).arg(keys.dead_last()).arg(keys.dead_order()).arg(keys.eta());
-    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(core.link.server_now(), false));
+    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(core.connection.server_now(), false));
     command.arg(count);
     for tag in tags {
         command.arg(tag);
@@ -72,24 +72,24 @@ impl Operation<'_> {
             command.arg(name).arg(list).arg(envelope);
         };
         match self {
-            Operation::Route(Route::List { list, envelope }) => add("p", list, envelope),
-            Operation::Route(Route::Channel { channel, envelope }) => add("f", channel, envelope),
-            Operation::Front(list, envelope) => add("b", list, envelope),
-            Operation::Last(list, envelope) => add("p", list, envelope),
-            Operation::Route(Route::Parked { list, due, envelope }) => {
+            Operation::Publish(PublishTarget::List { list, envelope }) => add("p", list, envelope),
+            Operation::Publish(PublishTarget::Channel { channel, envelope }) => add("f", channel, envelope),
+            Operation::PushFront(list, envelope) => add("b", list, envelope),
+            Operation::PushBack(list, envelope) => add("p", list, envelope),
+            Operation::Publish(PublishTarget::Delayed { list, due, envelope }) => {
                 command.arg("e").arg(list).arg(*due).arg(envelope.as_slice());
             }
-            Operation::Park(list, due, envelope) => {
+            Operation::Delay(list, due, envelope) => {
                 command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice());
             }
-            Operation::Of(place) => {
+            Operation::ForDelivery(place) => {
                 command.arg("i").arg(*place);
             }
             Operation::Record(record) => {
                 command.arg("r");
                 record.append_to(command);
             }
-            Operation::Dead(document) => {
+            Operation::AddDeadLetter(document) => {
                 command.arg("d").arg(document.as_str());
             }
             Operation::ForgetCrashes(tag) => {
@@ -99,21 +99,21 @@ impl Operation<'_> {
                 command.arg("o");
                 chord.append_to(command);
             }
-            Operation::Nearly(number, ordered, keys) => {
+            Operation::SkipIfLast(number, ordered, keys) => {
                 command.arg("w").arg(*number).arg(u8::from(*ordered)).arg(keys.len()).arg(keys);
             }
-            Operation::Note(note) => {
+            Operation::Recount(note) => {
                 command.arg("g").arg(&note.tag).arg(note.entry.as_slice());
             }
             Operation::Part(number, part) => {
                 command.arg("t").arg(*number);
                 part.append_to(command);
             }
-            Operation::Hold(Some(claim)) => {
+            Operation::RequireClaim(Some(claim)) => {
                 command.arg("h");
                 claim.append_to(command);
             }
-            Operation::Hold(None) => {
+            Operation::RequireClaim(None) => {
                 command.arg("u");
             }
             Operation::EndChord(claim, end) => {

@@ -1,15 +1,15 @@
 //! Where a copy of a published message goes.
 
 /// The property that tells the workers of Apium that a message on a fanout channel lies in their queue already.
-pub(crate) const STORED: &str = "apium_stored";
+pub(crate) const STORED_PROPERTY: &str = "apium_stored";
 
 /// Where one copy of a message goes.
 #[derive(Debug)]
-pub(crate) enum Route {
+pub(crate) enum PublishTarget {
     /// To the end of a list.
     List { list: String, envelope: Vec<u8> },
     /// Back to this list when it is due.
-    Parked { list: String, due: i64, envelope: Vec<u8> },
+    Delayed { list: String, due: i64, envelope: Vec<u8> },
     /// To whoever listens now.
     Channel { channel: String, envelope: Vec<u8> },
 }

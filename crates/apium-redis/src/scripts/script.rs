@@ -56,19 +56,19 @@ pub(crate) static SETTLE_CHORDS: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(record!(), chord!(), settle!())));
 
 /// Returns what was parked and is due.
-pub(crate) static DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/due.lua")));
+pub(crate) static PROMOTE_DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/due.lua")));
 
 /// Returns what waits of a consumer have moved to where it was.
-pub(crate) static PUT_BACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/put_back.lua")));
+pub(crate) static RETURN_HANDOFFS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/put_back.lua")));
 
 /// Puts dead messages back on their lists.
 pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replay.lua")));
 
 /// Stores a message of a fanout exchange once for each queue.
-pub(crate) static HEARD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/heard.lua")));
+pub(crate) static STORE_FANOUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/heard.lua")));
 
 /// Shows life, also when memory is full.
-pub(crate) static SHOW_LIFE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/show_life.lua")));
+pub(crate) static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/show_life.lua")));
 
 /// Writes results.
 pub(crate) static STORE: LazyLock<Script> =

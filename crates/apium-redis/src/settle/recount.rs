@@ -14,106 +14,120 @@ use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::settlement::{Acknowledgement, Receipt};
 use apium_transport::error::Result;
 
-use crate::consumer::state::{Held, Seat, server_tag};
-use crate::keys::queue_list::Source;
-use crate::scripts::route::Route;
-use crate::settle::follow_ups::{Following, Last};
-use crate::settle::recount_message::Note;
-use crate::settle::settle::{End, give_back};
-use crate::shared::Core;
+use crate::consumer::state::{ConsumerState, InFlight, server_tag};
+use crate::keys::queue_list::QueueList;
+use crate::scripts::route::PublishTarget;
+use crate::settle::follow_ups::{LastPart, PreparedFollowUps};
+use crate::settle::recount_message::RecountMessage;
+use crate::settle::settle::{PreparedSettlement, requeue};
+use crate::shared::BrokerShared;
 
 /// The notes of one settlement. What is left of them when it is dropped is given back by the attendant: whether it stands in the
 /// server may not be known.
 #[derive(Debug)]
-pub(crate) struct Outbox<'a> {
-    seat: &'a Seat,
-    notes: Vec<(Arc<str>, u64)>,
+pub(crate) struct Recounts<'a> {
+    state: &'a ConsumerState,
+    messages: Vec<(Arc<str>, u64)>,
 }
 
-impl<'a> Outbox<'a> {
-    pub(crate) fn new(seat: &'a Seat) -> Self {
-        Self { seat, notes: Vec::new() }
+impl<'a> Recounts<'a> {
+    pub(crate) fn new(seat: &'a ConsumerState) -> Self {
+        Self { state: seat, messages: Vec::new() }
     }
 
     /// Whether it is the number of a note.
-    pub(crate) fn has(&self, number: u64) -> bool {
-        self.notes.iter().any(|(_, own)| *own == number)
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.messages.iter().any(|(_, own)| *own == number)
     }
 
     /// All of them are settled, or somebody else's.
-    pub(crate) fn done(&mut self) {
-        self.notes.clear();
+    pub(crate) fn clear(&mut self) {
+        self.messages.clear();
     }
 
     /// Makes the notes of ends that may complete chords. An end one of whose parts has no message for it gets none.
-    pub(crate) async fn note(&mut self, core: &Arc<Core>, mut ends: Vec<End>) -> Result<Vec<End>> {
+    pub(crate) async fn make_all(
+        &mut self,
+        core: &Arc<BrokerShared>,
+        mut ends: Vec<PreparedSettlement>,
+    ) -> Result<Vec<PreparedSettlement>> {
         for end in &mut ends {
             let mut notes = Vec::new();
-            for part in end.following.iter().flat_map(|following| following.parts()) {
+            for part in end.follow_ups.iter().flat_map(|following| following.parts()) {
                 let Some(outgoing) = part.recount_message(None) else {
                     notes.clear();
                     break;
                 };
                 notes.push(self.make(core, outgoing).await?);
             }
-            end.notes = Some(notes);
+            end.recounts = Some(notes);
         }
         Ok(ends)
     }
 
-    async fn make(&mut self, core: &Arc<Core>, outgoing: Outgoing) -> Result<Note> {
+    async fn make(&mut self, core: &Arc<BrokerShared>, outgoing: Outgoing) -> Result<RecountMessage> {
         let (queue, priority) = (outgoing.routing_key.clone(), outgoing.message.properties.priority.unwrap_or(0));
-        let source = Source::new(&core.keys, &queue, core.keys.step(priority));
-        let envelope = core.route(vec![outgoing]).await?.into_iter().find_map(|route| match route {
-            Route::List { envelope, .. } | Route::Parked { envelope, .. } => Some(envelope),
-            Route::Channel { .. } => None,
+        let source = QueueList::new(&core.keys, &queue, core.keys.step(priority));
+        let envelope = core.bound_targets(vec![outgoing]).await?.into_iter().find_map(|route| match route {
+            PublishTarget::List { envelope, .. } | PublishTarget::Delayed { envelope, .. } => Some(envelope),
+            PublishTarget::Channel { .. } => None,
         });
         let raw = envelope.unwrap_or_default();
-        let (number, id) = self.seat.number(u64::try_from(core.link.clock().now().as_microsecond()).unwrap_or(0));
-        self.notes.push((id.clone(), number));
-        let entry = [b"[", &*raw, source.suffix.as_bytes()].concat();
-        let held = Held {
+        let (number, id) =
+            self.state.next_number(u64::try_from(core.connection.clock().now().as_microsecond()).unwrap_or(0));
+        self.messages.push((id.clone(), number));
+        let entry = [b"[", &*raw, source.unacked_suffix.as_bytes()].concat();
+        let held = InFlight {
             tag: number.to_string().into(),
-            source: Arc::new(source),
+            queue_list: Arc::new(source),
             raw: raw.into(),
             redelivered: false,
-            begun: false,
-            doubtful: false,
+            started: false,
+            unanswered: false,
             settling: false,
         };
-        Ok(Note { tag: server_tag(&id, number), id, number, entry, held })
+        Ok(RecountMessage { tag: server_tag(&id, number), id, number, entry, in_flight: held })
     }
 }
 
-impl Drop for Outbox<'_> {
+impl Drop for Recounts<'_> {
     fn drop(&mut self) {
-        if self.notes.is_empty() {
+        if self.messages.is_empty() {
             return;
         }
-        self.seat.settled(self.notes.iter().map(|(_, number)| *number));
-        for (id, number) in self.notes.drain(..) {
-            self.seat.unsure().claim(id, number, 1, self.seat.patience());
+        self.state.remove(self.messages.iter().map(|(_, number)| *number));
+        for (id, number) in self.messages.drain(..) {
+            self.state.lost_replies().add_claim(id, number, 1, self.state.lost_reply_window());
         }
-        self.seat.doubted.notify_one();
+        self.state.suspected.notify_one();
     }
 }
 
 /// The ends of the chords that `end`, which is done, has completed: each with its note as its delivery.
-pub(crate) async fn noted(core: &Core, seat: &Seat, end: End, last: Vec<Last>) -> Result<Vec<(End, Last)>> {
-    let (Some(following), Some(notes)) = (end.following, end.notes) else { return Ok(Vec::new()) };
+pub(crate) async fn recounted(
+    core: &BrokerShared,
+    seat: &ConsumerState,
+    end: PreparedSettlement,
+    last: Vec<LastPart>,
+) -> Result<Vec<(PreparedSettlement, LastPart)>> {
+    let (Some(following), Some(notes)) = (end.follow_ups, end.recounts) else { return Ok(Vec::new()) };
     let mut ends = Vec::with_capacity(last.len());
-    for (place, following, last) in following.taken_apart(last) {
-        let Some(Note { id, number, held, .. }) = notes.get(place) else { continue };
-        let receipt = Seat::receipt(*number, held);
-        match seat.enter(id, vec![(*number, held.clone())]) {
-            Ok(()) => ends.push((of_note(receipt, following), last)),
+    for (place, following, last) in following.into_parts(last) {
+        let Some(RecountMessage { id, number, in_flight: held, .. }) = notes.get(place) else { continue };
+        let receipt = ConsumerState::receipt(*number, held);
+        match seat.add_in_flight(id, vec![(*number, held.clone())]) {
+            Ok(()) => ends.push((of_message(receipt, following), last)),
             // Noted under a name that others count as dead, or that is closed.
-            Err(held) => give_back(core, id, held).await?,
+            Err(held) => requeue(core, id, held).await?,
         }
     }
     Ok(ends)
 }
 
-fn of_note(receipt: Receipt, following: Following) -> End {
-    End { delivery: Some((receipt, Acknowledgement::Ack)), following: Some(Box::new(following)), ..End::default() }
+fn of_message(receipt: Receipt, following: PreparedFollowUps) -> PreparedSettlement {
+    PreparedSettlement {
+        delivery: Some((receipt, Acknowledgement::Ack)),
+        follow_ups: Some(Box::new(following)),
+        ..PreparedSettlement::default()
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::consumer::state::Held;
+use crate::consumer::state::InFlight;
 
 /// A message that is ready to be noted as a delivery of a consumer.
 #[derive(Debug)]
-pub(crate) struct Note {
+pub(crate) struct RecountMessage {
     /// The consumer.
     pub(crate) id: Arc<str>,
     pub(crate) number: u64,
@@ -14,5 +14,5 @@ pub(crate) struct Note {
     pub(crate) tag: String,
     /// What stands in `unacked`.
     pub(crate) entry: Vec<u8>,
-    pub(crate) held: Held,
+    pub(crate) in_flight: InFlight,
 }

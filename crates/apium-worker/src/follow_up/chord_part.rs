@@ -18,8 +18,8 @@ use apium_transport::broker::outgoing::Outgoing;
 
 use crate::follow_up::builder::{FollowUpBuilder, id_seed_of};
 use crate::follow_up::failure::FailurePropagation;
+use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
-use crate::pipeline::errback::PendingErrbacks;
 
 /// The body of a chord, as one of the parts of its header brings it.
 pub(crate) struct ChordBody {

@@ -3,7 +3,7 @@
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
-use apium_app::context::result_document::other_task_document;
+use apium_app::context::result_document::{ResultUpdate, other_task_document};
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::options::call_options::CallOptions;
@@ -17,8 +17,7 @@ use apium_transport::broker::follow_ups::FollowUps;
 
 use crate::follow_up::builder::{id_seed_of, is_called_here};
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
-use crate::pipeline::errback::PendingErrback;
-use crate::pipeline::settle::failure_update;
+use crate::follow_up::pending_errback::PendingErrback;
 
 /// A failure on its way.
 pub(crate) struct FailurePropagation<'a> {
@@ -67,7 +66,7 @@ impl<'a> FailurePropagation<'a> {
 
     fn store(&mut self, options: &CallOptions, group: Option<String>) {
         let Some(id) = options.task_id.clone() else { return };
-        let told = failure_update(State::Failure, self.failure);
+        let told = ResultUpdate::of_failure(State::Failure, self.failure);
         let rules = &self.run.builder.rules;
         let mut document = other_task_document(id, told, rules, self.run.builder.publisher.clock().now());
         document.children = Some(Vec::new());

@@ -13,18 +13,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
-use apium_transport::broker::settlement::{Acker, Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
+use apium_transport::broker::dead_set::DeadReason;
+use apium_transport::broker::settlement::{Acker, Acknowledgement, Disposition, Receipt, lost_receipts};
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
 
+use crate::backends::Backends;
 use crate::follow_up::count_parts::{EndedChord, count_parts};
-use crate::pipeline::errback::{ErrbackRunner, PendingErrbacks};
-use crate::pipeline::task_run::DeliverySource;
+use crate::pipeline::completion::{Completion, CompletionStatus};
+use crate::pipeline::errback_runner::ErrbackRunner;
+use crate::pipeline::task_run::{DeliverySource, TaskLabel};
 use crate::service::{Service, Stopping};
 
 /// How many ends may wait before runs wait for them: with early ack nothing else bounds them.
@@ -33,39 +34,6 @@ const BACKLOG: usize = 4096;
 const BATCH: usize = 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-
-/// Names a task in logs and errors, as far as it could be read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TaskLabel {
-    pub(crate) id: Option<TaskId>,
-    pub(crate) task: Option<Arc<str>>,
-}
-
-/// The end of a delivery or run, to be stored, published and settled.
-pub(crate) struct Completion {
-    pub(crate) label: TaskLabel,
-    pub(crate) source: Arc<DeliverySource>,
-    pub(crate) settlement: Settlement,
-    /// The backend of the record where it is not the app's own.
-    pub(crate) backend: Option<SharedBackend>,
-    /// A message to put into the dead set that is no delivery any more, since it was acked before its run.
-    pub(crate) dead_letter: Option<NewDeadLetter>,
-    /// Errbacks that are called once it is done.
-    pub(crate) errbacks: Option<PendingErrbacks>,
-    /// Who waits for it.
-    pub(crate) done: Option<oneshot::Sender<CompletionStatus>>,
-}
-
-/// What became of an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CompletionStatus {
-    /// Stored, published and settled.
-    Settled,
-    /// The delivery was given to another consumer meanwhile.
-    LeaseLost,
-    /// It could not be done; the reason was logged.
-    Failed,
-}
 
 /// Takes ends and does what they say.
 #[derive(Clone)]
@@ -78,12 +46,12 @@ struct Shared {
     pending: AtomicUsize,
     stop_retrying: AtomicBool,
     broker: SharedBroker,
-    backend: Option<SharedBackend>,
+    backends: Arc<Backends>,
     errbacks: Option<ErrbackRunner>,
 }
 
 impl Completer {
-    pub(crate) fn new(broker: SharedBroker, backend: Option<SharedBackend>, errbacks: Option<ErrbackRunner>) -> Self {
+    pub(crate) fn new(broker: SharedBroker, backends: Arc<Backends>, errbacks: Option<ErrbackRunner>) -> Self {
         Self(Arc::new(Shared {
             queue: Mutex::default(),
             wake: Notify::new(),
@@ -91,7 +59,7 @@ impl Completer {
             pending: AtomicUsize::new(0),
             stop_retrying: AtomicBool::new(false),
             broker,
-            backend,
+            backends,
             errbacks,
         }))
     }
@@ -178,7 +146,7 @@ impl Completer {
     async fn complete(&self, batch: Vec<Completion>) {
         let mut group: Vec<Completion> = Vec::with_capacity(batch.len());
         for completion in batch {
-            if group.last().is_some_and(|last| !last.goes_with(&completion)) {
+            if group.last().is_some_and(|last| !self.go_together(last, &completion)) {
                 self.group(std::mem::replace(&mut group, Vec::with_capacity(1)), BatchProgress::default()).await;
             }
             group.push(completion);
@@ -190,11 +158,11 @@ impl Completer {
     async fn group(&self, mut group: Vec<Completion>, mut progress: BatchProgress) {
         let Some(first) = group.first() else { return };
         let source = first.source.clone();
-        let backend = first.backend.clone().or_else(|| self.0.backend.clone());
+        let own = self.own_backend(first).cloned();
         let mut wait = FIRST_RETRY;
         loop {
-            let stop = tracing::trace_span!(target: "apium::walk", "completer", ends = group.len());
-            let error = match self.attempt(&source, backend.as_ref(), &group, &mut progress).instrument(stop).await {
+            let stop = tracing::trace_span!(target: "apium::walk", "complete", ends = group.len());
+            let error = match self.attempt(&source, own.as_ref(), &group, &mut progress).instrument(stop).await {
                 Ok(()) => return self.finished(group, &progress.lost),
                 Err(error) => error,
             };
@@ -218,6 +186,21 @@ impl Completer {
         }
     }
 
+    /// The backend that the task of `completion` alone has.
+    fn own_backend(&self, completion: &Completion) -> Option<&SharedBackend> {
+        completion.task.as_deref().and_then(|task| self.0.backends.own(task))
+    }
+
+    /// Whether both can go in one batch.
+    fn go_together(&self, one: &Completion, other: &Completion) -> bool {
+        let has_same_backend = match (self.own_backend(one), self.own_backend(other)) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        has_same_backend && Arc::ptr_eq(&one.source, &other.source)
+    }
+
     async fn pause(&self, wait: Duration) {
         let pause = tokio::time::timeout(wait, async {
             while !self.0.stop_retrying.load(Ordering::Acquire) {
@@ -233,7 +216,7 @@ impl Completer {
     async fn attempt(
         &self,
         source: &DeliverySource,
-        backend: Option<&SharedBackend>,
+        own: Option<&SharedBackend>,
         group: &[Completion],
         progress: &mut BatchProgress,
     ) -> Result<()> {
@@ -244,14 +227,13 @@ impl Completer {
             }
             progress.step = Stage::Kept;
         }
-        let own = group.first().is_some_and(|first| first.backend.is_some());
-        if let Some(atomic) = source.acker.atomic().filter(|_| source.is_atomic && !own) {
+        if let Some(atomic) = source.acker.atomic().filter(|_| source.is_atomic && own.is_none()) {
             let settled = atomic.settle(group.iter().map(|completion| completion.settlement.clone()).collect()).await;
             return progress.note_lost(settled);
         }
         if progress.step < Stage::Stored {
             let records: Vec<_> = group.iter().filter_map(|completion| completion.settlement.record.clone()).collect();
-            if let Some(backend) = backend.filter(|_| !records.is_empty()) {
+            if let Some(backend) = own.or(self.0.backends.app()).filter(|_| !records.is_empty()) {
                 backend.store(records).await?;
             }
             progress.step = Stage::Stored;
@@ -261,14 +243,14 @@ impl Completer {
                 group.iter().flat_map(|completion| completion.settlement.publish.iter().cloned()).collect();
             let settlements = group.iter().map(|completion| &completion.settlement);
             // Counting is repeated where publishing failed: who counts again under its name has the claim still.
-            progress.ended = count_parts(self.0.backend.as_ref(), &self.0.broker, settlements, &mut follow_ups).await?;
+            progress.ended = count_parts(self.0.backends.app(), &self.0.broker, settlements, &mut follow_ups).await?;
             if !follow_ups.is_empty() {
                 self.0.broker.publish(follow_ups).await?;
             }
             progress.step = Stage::Published;
         }
         while let Some(chord) = progress.ended.last() {
-            chord.end(self.0.backend.as_ref()).await?;
+            chord.end(self.0.backends.app()).await?;
             progress.ended.pop();
         }
         settle_deliveries(&*source.acker, group, progress).await
@@ -314,18 +296,6 @@ impl Completer {
             }
         }
         notify_waiter(completion.done, CompletionStatus::Failed);
-    }
-}
-
-impl Completion {
-    /// Whether both can go in one batch.
-    fn goes_with(&self, other: &Self) -> bool {
-        let same_backend = match (&self.backend, &other.backend) {
-            (None, None) => true,
-            (Some(one), Some(two)) => Arc::ptr_eq(one, two),
-            _ => false,
-        };
-        same_backend && Arc::ptr_eq(&self.source, &other.source)
     }
 }
 
@@ -455,15 +425,7 @@ mod tests {
     fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Completion {
         let source = Arc::new(DeliverySource { acker: acker.clone(), is_atomic: false });
         let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), follow_ups: None };
-        Completion {
-            label: TaskLabel::default(),
-            source,
-            settlement,
-            backend: None,
-            dead_letter: None,
-            errbacks: None,
-            done: None,
-        }
+        Completion::new(TaskLabel::default(), source, settlement)
     }
 
     #[tokio::test(start_paused = true)]
@@ -472,7 +434,7 @@ mod tests {
         let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
         let broker = MemoryDriver::new().broker(address, options).await.unwrap();
         let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
-        let completer = Completer::new(broker.clone(), None, None);
+        let completer = Completer::new(broker.clone(), Arc::default(), None);
         let next_run = Outgoing::to_queue("celery", Message::default());
         completer
             .group(vec![end(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack)], BatchProgress::default())
@@ -502,7 +464,7 @@ mod tests {
             told.push(wait);
         }
         // The acks go through, the rejects find no connection at first.
-        let completer = Completer::new(broker, None, None);
+        let completer = Completer::new(broker, Arc::default(), None);
         let mut progress = BatchProgress::default();
         settle_deliveries(&*acker, &ends[..2], &mut progress).await.unwrap();
         acker.refusals.store(2, Ordering::SeqCst);

@@ -1,29 +1,36 @@
-//! What the end of a run does to the workflow around it: callbacks and the next step after a success, errbacks and the failure of
-//! what comes behind after a failure, the part of a chord after either. Pure: it makes messages and documents and sends nothing.
+//! The fourth step: what follows the end of a run. Callbacks and the next step after a success, errbacks and the failure of the
+//! steps behind after a failure, the part of a chord after either, and the message of a retry. Pure; it makes messages and
+//! documents and sends nothing.
 
 use std::sync::Arc;
 
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
-use apium_app::error::Result;
+use apium_app::error::{Error, Result};
 use apium_app::failure::Failure;
 use apium_app::publish::prepare::ParentTask;
+use apium_app::retry::policy::NextRun;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
+use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
+use apium_transport::broker::outgoing::Outgoing;
+use fastrand::Rng;
+use jiff::Timestamp;
 
 use crate::follow_up::builder::{FollowUpBuilder, id_seed};
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
 use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::links::Links;
+use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
-use crate::pipeline::errback::PendingErrbacks;
+use crate::outcome::RunOutcome;
 use crate::pipeline::task_run::TaskRun;
-use crate::pipeline::verdict::Ended;
+use crate::pipeline::verdict::{Verdict, decide};
 
 /// What follows a run.
 #[derive(Default)]
@@ -33,38 +40,87 @@ pub(crate) struct PlannedFollowUps {
     pub(crate) children: Vec<ResultTuple>,
     /// Errbacks that this worker calls itself.
     pub(crate) errbacks: PendingErrbacks,
+    /// The message of the next run.
+    pub(crate) retry: Option<Outgoing>,
 }
 
-/// What follows an end; nothing for most.
-///
-/// # Errors
-/// When a message cannot be made.
-pub(crate) fn after(
-    builder: &FollowUpBuilder,
-    task_run: &TaskRun,
-    ended: &Ended,
-    stores_errors: bool,
-) -> Result<Option<PlannedFollowUps>> {
-    if let Ended::Replaced(with) = ended {
-        return replaced(builder, &task_run.request, with).map(Some);
-    }
-    let Some(links) = &task_run.links else { return Ok(None) };
-    if let Some(again) = &links.recount {
-        return Ok(counted_again(builder, &task_run.request, links, again, ended));
-    }
-    match ended {
-        Ended::Success(value) => succeeded(builder, &task_run.request, links, value).map(Some),
-        Ended::Failure { failure, .. } => failed(builder, &task_run.request, links, failure, stores_errors).map(Some),
-        Ended::Revoked(reason) => {
-            let failure = Failure::from_exception(ExceptionInfo::task_revoked(reason));
-            let mut planned = PlannedFollowUps::default();
-            let told = (State::Revoked, failure.exception().to_json());
-            let part = part(builder, &task_run.request, links, told, &planned);
-            planned.follow_ups.parts.extend(part);
-            Ok(Some(planned))
+/// Plans what follows a run.
+pub(crate) struct FollowUpPlanner {
+    pub(crate) builder: FollowUpBuilder,
+}
+
+impl FollowUpPlanner {
+    /// Plans what follows `verdict`, and gives back the verdict that holds. Where the messages cannot be made the verdict is
+    /// another one, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups cannot be sent has
+    /// failed (and may run again by its `autoretry_for`).
+    pub(crate) fn plan(
+        &self,
+        task_run: &TaskRun,
+        verdict: Verdict,
+        now: Timestamp,
+        dice: &mut Rng,
+    ) -> (Verdict, PlannedFollowUps) {
+        let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
+        let error = match self.follow_ups(task_run, &verdict, now) {
+            Ok(planned) => return (verdict, planned),
+            Err(error) => error,
+        };
+        if matches!(verdict, Verdict::Retry(_)) {
+            return (retry_rejected(&error), PlannedFollowUps::default());
         }
-        _ => Ok(None),
+        let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", error.to_string()));
+        let verdict = decide(task_run.facts(now), RunOutcome::Failure(failure), dice);
+        match self.follow_ups(task_run, &verdict, now) {
+            Ok(planned) => (verdict, planned),
+            Err(error) if matches!(verdict, Verdict::Retry(_)) => (retry_rejected(&error), PlannedFollowUps::default()),
+            Err(error) => {
+                let (task, id) = (&*task_run.task.name, task_run.request.id().map_or("?", |id| id.as_str()));
+                tracing::error!(task, id, %error, "could not plan what follows the failure of task {task}[{id}]");
+                (verdict, PlannedFollowUps::default())
+            }
+        }
     }
+
+    /// What follows a verdict; nothing for most.
+    fn follow_ups(&self, task_run: &TaskRun, verdict: &Verdict, now: Timestamp) -> Result<PlannedFollowUps> {
+        let (builder, request) = (&self.builder, &*task_run.request);
+        match verdict {
+            Verdict::Replaced(with) => return replaced(builder, request, with),
+            Verdict::Retry(next) => return retried(builder, request, next),
+            _ => {}
+        }
+        let Some(links) = &task_run.links else { return Ok(PlannedFollowUps::default()) };
+        if let Some(recount) = &links.recount {
+            return Ok(recounted(builder, request, links, recount, verdict).unwrap_or_default());
+        }
+        match verdict {
+            Verdict::Succeeded(value) => succeeded(builder, request, links, value),
+            Verdict::Failed { failure, .. } => {
+                failed(builder, request, links, failure, task_run.facts(now).stores_errors())
+            }
+            Verdict::Revoked(reason) => {
+                let failure = Failure::from_exception(ExceptionInfo::task_revoked(reason));
+                let mut planned = PlannedFollowUps::default();
+                let ended = (State::Revoked, failure.exception().to_json());
+                let part = part(builder, request, links, ended, &planned);
+                planned.follow_ups.parts.extend(part);
+                Ok(planned)
+            }
+            _ => Ok(PlannedFollowUps::default()),
+        }
+    }
+}
+
+fn retry_rejected(error: &Error) -> Verdict {
+    Verdict::Rejected { reason: format!("the message of its retry cannot be made: {error}"), requeue: false }
+}
+
+/// A retry is a child of the run that sent it, under the id of the task.
+fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Result<PlannedFollowUps> {
+    let retry = Some(builder.publisher.retry_message(request, next)?);
+    let child = |id: &TaskId| ResultTuple { id: id.clone(), parent: None, children: None };
+    let children = request.id().map(child).into_iter().collect();
+    Ok(PlannedFollowUps { retry, children, ..PlannedFollowUps::default() })
 }
 
 fn succeeded(
@@ -136,18 +192,18 @@ fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> R
     Ok(planned)
 }
 
-/// Whatever became of the run that counts a part once more, unless it comes again.
-fn counted_again(
+/// The part that a recount counts, whatever became of the run that counts it, unless that run comes again.
+fn recounted(
     builder: &FollowUpBuilder,
     request: &Request,
     links: &Links,
-    again: &Recount,
-    ended: &Ended,
+    recount: &Recount,
+    verdict: &Verdict,
 ) -> Option<PlannedFollowUps> {
-    if !matches!(ended, Ended::Success(_) | Ended::Failure { .. } | Ended::Revoked(_)) {
+    if !matches!(verdict, Verdict::Succeeded(_) | Verdict::Failed { .. } | Verdict::Revoked(_)) {
         return None;
     }
-    let Recount { group, task_id, group_index, state, result } = again.clone();
+    let Recount { group, task_id, group_index, state, result } = recount.clone();
     let mut planned = PlannedFollowUps::default();
     // The body is sent as if the task of the part ended now.
     let parent = ParentTask { id: task_id.clone(), ..ParentTask::of(request)? };
@@ -163,7 +219,7 @@ fn part(
     builder: &FollowUpBuilder,
     request: &Request,
     links: &Links,
-    told: (State, Json),
+    ended: (State, Json),
     planned: &PlannedFollowUps,
 ) -> Option<EndedPart> {
     let body = links.body.clone()?;
@@ -173,5 +229,5 @@ fn part(
         group_index: request.group_index(),
     };
     let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
-    Some(chord_part(run, place, body, told, ParentTask::of(request)?))
+    Some(chord_part(run, place, body, ended, ParentTask::of(request)?))
 }

@@ -11,38 +11,40 @@ use apium_app::task_error::TaskResult;
 use apium_protocol::result::state::State;
 use futures_util::FutureExt as _;
 
-use crate::pipeline::verdict::Ended;
+use crate::pipeline::verdict::Verdict;
 
-/// Whether `ended` has hooks to be called.
-pub(crate) fn wanted(hooks: &HookSet, ended: &Ended) -> bool {
-    match ended {
-        Ended::Success(_) => hooks.on_success.is_some() || hooks.after_return.is_some(),
-        Ended::Failure { .. } => hooks.on_failure.is_some() || hooks.after_return.is_some(),
-        Ended::Retry(_) => hooks.on_retry.is_some(),
-        Ended::Rejected { .. } | Ended::Ignored | Ended::Replaced(_) | Ended::Revoked(_) | Ended::Cancelled { .. } => {
-            false
-        }
+/// Whether `verdict` has hooks to be called.
+pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Succeeded(_) => hooks.on_success.is_some() || hooks.after_return.is_some(),
+        Verdict::Failed { .. } => hooks.on_failure.is_some() || hooks.after_return.is_some(),
+        Verdict::Retry(_) => hooks.on_retry.is_some(),
+        Verdict::Rejected { .. }
+        | Verdict::Ignored
+        | Verdict::Replaced(_)
+        | Verdict::Revoked(_)
+        | Verdict::Cancelled { .. } => false,
     }
 }
 
-/// Calls the hooks that follow `ended`, one after the other. `after_return` is told of SUCCESS and FAILURE only.
-pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, ended: Ended) {
-    let returned = match ended {
-        Ended::Success(value) => {
+/// Calls the hooks that follow `verdict`, one after the other. `after_return` is told of SUCCESS and FAILURE only.
+pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
+    let returned = match verdict {
+        Verdict::Succeeded(value) => {
             if let Some(hook) = &hooks.on_success {
                 call("on_success", ctx, hook(ctx.clone(), value.clone())).await;
             }
             Returned { state: State::Success, result: Some(value), failure: None }
         }
-        Ended::Failure { failure, .. } => {
+        Verdict::Failed { failure, .. } => {
             if let Some(hook) = &hooks.on_failure {
                 call("on_failure", ctx, hook(ctx.clone(), failure.clone())).await;
             }
             Returned { state: State::Failure, result: None, failure: Some(failure) }
         }
-        Ended::Retry(cause) => {
+        Verdict::Retry(next) => {
             if let Some(hook) = &hooks.on_retry {
-                call("on_retry", ctx, hook(ctx.clone(), cause)).await;
+                call("on_retry", ctx, hook(ctx.clone(), next.cause)).await;
             }
             return;
         }

@@ -25,8 +25,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::follow_up::links::Links;
-use crate::pipeline::completer::{Completion, TaskLabel};
-use crate::pipeline::task_run::{DeliverySource, TaskRun, delivery_version};
+use crate::pipeline::completion::Completion;
+use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
 
 /// What the intake must know to decide.
 pub(crate) struct Intake {
@@ -70,16 +70,11 @@ impl RefusedDelivery {
     /// What the completer does about it.
     pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
         let delivery = Some((self.receipt, Acknowledgement::Reject(self.how)));
-        let settlement = Settlement { record: self.record, publish: Vec::new(), delivery, follow_ups: None };
-        Completion {
-            label: self.label,
-            source: source.clone(),
-            settlement,
-            backend: None,
-            dead_letter: None,
-            errbacks: None,
-            done: None,
-        }
+        Completion::new(
+            self.label,
+            source.clone(),
+            Settlement { record: self.record, delivery, ..Settlement::default() },
+        )
     }
 }
 
@@ -109,22 +104,22 @@ impl Intake {
         let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.rules.zone };
         let (eta, expires) = match times(&request, zone) {
             Ok(times) => times,
-            Err(error) => return dead(label(&request), receipt, "bad-eta", format!("could not {error}")),
+            Err(error) => return dead(TaskLabel::of(&request), receipt, "bad-eta", format!("could not {error}")),
         };
         // What cannot follow a task must not be found out after it ran.
         let links = match Links::read(&request) {
             Ok(links) => links,
-            Err(error) => return dead(label(&request), receipt, "follow-ups", format!("could not {error}")),
+            Err(error) => return dead(TaskLabel::of(&request), receipt, "follow-ups", format!("could not {error}")),
         };
         if !self.counts_chords && links.as_ref().is_some_and(|links| links.body.is_some()) {
             let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
-            return dead(label(&request), receipt, "follow-ups", text);
+            return dead(TaskLabel::of(&request), receipt, "follow-ups", text);
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
         if let Some(eta) = eta.filter(|_| self.parks && !expired) {
             return Admission::Refuse(RefusedDelivery {
-                label: label(&request),
+                label: TaskLabel::of(&request),
                 receipt,
                 how: Disposition::Delay(eta),
                 record: None,
@@ -140,7 +135,7 @@ impl Intake {
     }
 
     fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Admission {
-        let label = label(request);
+        let label = TaskLabel::of(request);
         let name = label.task.as_deref().unwrap_or_default();
         let record = label.id.clone().map(|id| {
             let result = ExceptionInfo::not_registered(name).to_json();
@@ -166,10 +161,6 @@ impl Intake {
 fn times(request: &Request, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
     let read = |text: &Option<String>| text.as_deref().map(|text| timestamp::parse_in(text, zone)).transpose();
     Ok((read(&request.headers.eta)?, read(&request.headers.expires)?))
-}
-
-pub(crate) fn label(request: &Request) -> TaskLabel {
-    TaskLabel { id: request.headers.id.clone(), task: request.headers.task.clone() }
 }
 
 fn label_of(message: &Message) -> TaskLabel {

@@ -1,16 +1,16 @@
 //! The log lines of a task's life, with its name and id as fields (Celery's `LOG_*` lines).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::context::request::Request;
+use apium_app::task::registered::RegisteredTask;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
 use tracing::Level;
 
 use crate::pipeline::intake::RefusedDelivery;
 use crate::pipeline::task_run::TaskRun;
-use crate::pipeline::verdict::Ended;
+use crate::pipeline::verdict::{FailureReason, Verdict};
 
 /// The span of a run: what a task logs carries its name and id, at every level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
@@ -36,10 +36,10 @@ pub(crate) fn lost(task_run: &TaskRun) {
 }
 
 /// A delivery does not run.
-pub(crate) fn turned(turned: &RefusedDelivery) {
-    let task = turned.label.task.as_deref().unwrap_or("?");
-    let id = turned.label.id.as_ref().map_or("?", |id| id.as_str());
-    match &turned.how {
+pub(crate) fn refused(refused: &RefusedDelivery) {
+    let task = refused.label.task.as_deref().unwrap_or("?");
+    let id = refused.label.id.as_ref().map_or("?", |id| id.as_str());
+    match &refused.how {
         Disposition::Dead(reason) => {
             let (code, text) = (reason.code, &reason.text);
             tracing::error!(task, id, code, "task {task}[{id}] goes to the dead set: {text}");
@@ -50,37 +50,40 @@ pub(crate) fn turned(turned: &RefusedDelivery) {
 }
 
 /// A run ended.
-pub(crate) fn ended(task: &Arc<str>, request: &Request, ended: &Ended, took: Duration, longest: usize) {
-    let (task, id, seconds) = (&**task, id(request), took.as_secs_f64());
-    match ended {
-        Ended::Success(value) if tracing::enabled!(Level::INFO) => {
+pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict, took: Duration) {
+    let longest = task.effective.resultrepr_maxsize;
+    let (task, id, seconds) = (&*task.name, id(request), took.as_secs_f64());
+    match verdict {
+        Verdict::Succeeded(value) if tracing::enabled!(Level::INFO) => {
             let result = shortened(repr_value(value), longest);
             tracing::info!(task, id, seconds, "task {task}[{id}] succeeded in {seconds:.6}s: {result}");
         }
-        Ended::Success(_) => {}
-        Ended::Failure { failure, expected: true } => {
+        Verdict::Succeeded(_) => {}
+        Verdict::Failed { failure, why: FailureReason::Raised { expected: true } } => {
             tracing::info!(task, id, seconds, "task {task}[{id}] raised expected: {failure}");
         }
-        Ended::Failure { failure, expected: false } => {
+        Verdict::Failed { failure, .. } => {
             let traceback = failure.traceback().unwrap_or_default();
             tracing::error!(task, id, seconds, traceback, "task {task}[{id}] raised unexpected: {failure}");
         }
-        Ended::Retry(Some(cause)) => tracing::info!(task, id, "task {task}[{id}] retry: {cause}"),
-        Ended::Retry(None) => tracing::info!(task, id, "task {task}[{id}] retry"),
-        Ended::Rejected { reason, requeue } => {
+        Verdict::Retry(next) => match &next.cause {
+            Some(cause) => tracing::info!(task, id, "task {task}[{id}] retry: {cause}"),
+            None => tracing::info!(task, id, "task {task}[{id}] retry"),
+        },
+        Verdict::Rejected { reason, requeue } => {
             tracing::warn!(task, id, requeue, "task {task}[{id}] rejected: {reason}");
         }
-        Ended::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
-        Ended::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] put another in its place"),
-        Ended::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
-        Ended::Cancelled { requeued: true } => {
+        Verdict::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
+        Verdict::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] put another in its place"),
+        Verdict::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
+        Verdict::Cancelled { requeued: true } => {
             tracing::warn!(
                 task,
                 id,
                 "task {task}[{id}] was cancelled by the stop of its worker and is back in its queue"
             );
         }
-        Ended::Cancelled { requeued: false } => {
+        Verdict::Cancelled { requeued: false } => {
             tracing::warn!(
                 task,
                 id,

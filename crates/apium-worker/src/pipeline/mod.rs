@@ -1,9 +1,9 @@
 //! One run, step by step.
 
 pub(crate) mod completer;
-pub(crate) mod errback;
+pub(crate) mod completion;
+pub(crate) mod errback_runner;
 pub(crate) mod executor;
-pub(crate) mod finish;
 pub(crate) mod follow;
 pub(crate) mod hooks;
 pub(crate) mod intake;

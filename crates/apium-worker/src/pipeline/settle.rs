@@ -1,183 +1,170 @@
-//! The third stop: what the end of a run means. Pure; it talks to nobody.
+//! The fifth step: what the end of a run stores, and what becomes of its delivery. Pure; it talks to nobody.
 //!
-//! With early ack the delivery is gone before the run, so that `settle` of a [`Verdict`] says nothing then; everything else is
-//! the same for both (law (b)).
+//! With early ack the delivery was acked before the run, so nothing is left to be done with it. Everything else is the same for
+//! both (law (b)).
 
-use apium_app::context::request::{Request, RetryRequest};
-use apium_app::context::result_document::ResultUpdate;
+use std::sync::Arc;
+
+use apium_app::context::request::Request;
+use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
 use apium_app::failure::Failure;
-use apium_app::retry::policy::{NextRun, RetryPlan, automatic_retry, plan};
-use apium_app::task::binding::is_argument_mismatch;
+use apium_app::publish::publisher::Publisher;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
+use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
-use apium_transport::broker::dead_set::DeadReason;
-use apium_transport::broker::settlement::{Acknowledgement, Disposition};
-use fastrand::Rng;
+use apium_transport::backend::backend::ResultRecord;
+use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use jiff::Timestamp;
 
-use crate::outcome::RunOutcome;
-use crate::pipeline::verdict::{Ended, Verdict};
+use crate::backends::Backends;
+use crate::pipeline::completion::Completion;
+use crate::pipeline::follow::PlannedFollowUps;
+use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
+use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict};
 
-/// The run whose end is to be judged.
-#[derive(Clone, Copy)]
-pub(crate) struct RunFacts<'a> {
-    pub(crate) request: &'a Request,
-    pub(crate) task: &'a RegisteredTask,
-    pub(crate) now: Timestamp,
+/// Makes completions of verdicts.
+pub(crate) struct Settler {
+    /// Encodes the message of a call that does not fit its task.
+    pub(crate) publisher: Publisher,
+    pub(crate) policy: ResultPolicy,
+    pub(crate) backends: Arc<Backends>,
 }
 
-/// Decides what is stored, published and settled after `outcome`.
-pub(crate) fn settle(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> Verdict {
-    let _stop = tracing::trace_span!(target: "apium::walk", "settle").entered();
-    match outcome {
-        RunOutcome::Success(value) => run.success(value),
-        RunOutcome::Failure(failure) if is_argument_mismatch(&failure) => run.misfit(failure),
-        RunOutcome::Failure(failure) => match automatic_retry(run.task, &failure) {
-            Some(retry) => run.retry(&retry, dice),
-            None => run.failure(failure),
-        },
-        RunOutcome::Retry(retry) => run.retry(&retry, dice),
-        RunOutcome::Reject { reason, requeue } => run.reject(reason, requeue),
-        RunOutcome::Ignore => {
-            Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Ignored }
-        }
-        RunOutcome::Replace(with) => {
-            Verdict { store: None, again: None, settle: Acknowledgement::Ack, ending: Ended::Replaced(with) }
-        }
-        RunOutcome::TimedOut(limit) => run.timed_out(Failure::time_limit(limit.as_secs_f64())),
-        RunOutcome::Expired => run.revoked("expired"),
-        RunOutcome::Cancelled => run.cancelled(),
-    }
-}
-
-impl RunFacts<'_> {
-    /// Whether the result is to be stored: the call's wish, else the task's.
-    fn stores(&self) -> bool {
-        !self.request.headers.ignore_result.unwrap_or(self.task.effective.ignore_result)
-    }
-
-    /// Whether anything but SUCCESS is to be stored.
-    pub(crate) fn stores_errors(&self) -> bool {
-        self.stores() || self.task.effective.store_errors_even_if_ignored
-    }
-
-    fn success(self, value: Json) -> Verdict {
-        let stored = || ResultUpdate { state: State::Success, result: value.clone(), traceback: None };
-        Verdict {
-            store: self.stores().then(stored),
-            again: None,
-            settle: Acknowledgement::Ack,
-            ending: Ended::Success(value),
-        }
-    }
-
-    fn failed(&self, failure: &Failure) -> Option<ResultUpdate> {
-        self.stores_errors().then(|| failure_update(State::Failure, failure))
-    }
-
-    fn failure(self, failure: Failure) -> Verdict {
-        let settle = match self.task.effective.acks_on_failure {
-            true => Acknowledgement::Ack,
-            false => dead("rejected", format!("it failed and acks_on_failure is off: {failure}")),
-        };
-        let expected = self.task.is_expected(&failure);
-        Verdict { store: self.failed(&failure), again: None, settle, ending: Ended::Failure { failure, expected } }
-    }
-
-    /// Arguments that do not fit fail the task, and its message is kept: a fixed task can take it again.
-    fn misfit(self, failure: Failure) -> Verdict {
-        let words = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
-        let settle = dead("arguments", format!("its arguments do not fit the task: {words}"));
-        Verdict {
-            store: self.failed(&failure),
-            again: None,
-            settle,
-            ending: Ended::Failure { failure, expected: false },
-        }
-    }
-
-    fn timed_out(self, failure: Failure) -> Verdict {
-        let settle = match self.task.effective.acks_on_timeout {
-            true => Acknowledgement::Ack,
-            false => Acknowledgement::Reject(Disposition::Requeue),
-        };
-        Verdict {
-            store: self.failed(&failure),
-            again: None,
-            settle,
-            ending: Ended::Failure { failure, expected: false },
-        }
-    }
-
-    fn retry(self, retry: &RetryRequest, dice: &mut Rng) -> Verdict {
-        match plan(self.request, &self.task.name, &self.task.effective, retry, self.now, dice) {
-            RetryPlan::Retry(next) => self.again(next.for_parameters(&self.task.parameters, self.request)),
-            RetryPlan::Exceeded(failure) => self.failure(failure),
-        }
-    }
-
-    fn again(self, next: NextRun) -> Verdict {
-        let cause = next.cause.clone();
-        let stored = || match &cause {
-            Some(cause) => failure_update(State::Retry, cause),
-            None => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
-        };
-        Verdict {
-            store: self.stores_errors().then(stored),
-            again: Some(next),
-            settle: Acknowledgement::Ack,
-            ending: Ended::Retry(cause),
-        }
-    }
-
-    fn reject(self, reason: String, requeue: bool) -> Verdict {
-        let (store, settle) = match requeue {
-            true => (None, Acknowledgement::Reject(Disposition::Requeue)),
-            false => {
-                let failure = Failure::from_exception(ExceptionInfo::reject(Some(&reason), requeue));
-                (self.failed(&failure), dead("rejected", reason.clone()))
+impl Settler {
+    /// What the completer is to do about a run that ended.
+    pub(crate) fn settle(
+        &self,
+        task_run: &TaskRun,
+        verdict: &Verdict,
+        planned: PlannedFollowUps,
+        end: RunEnd,
+    ) -> Completion {
+        let _stop = tracing::trace_span!(target: "apium::walk", "settle").entered();
+        let PlannedFollowUps { follow_ups, children: sent, errbacks, retry } = planned;
+        let mut children = end.children;
+        children.extend(sent);
+        let update = stored(task_run.facts(end.now), verdict);
+        let record = update.and_then(|update| self.record(task_run, update, children, end.now));
+        let acknowledgement = acknowledgement(&task_run.task, verdict);
+        let (delivery, dead_letter) = match (end.delivery, acknowledgement) {
+            (DeliveryState::InFlight, acknowledgement) => (Some((task_run.receipt.clone(), acknowledgement)), None),
+            // The delivery is gone; a message that does not fit its task is kept all the same.
+            (DeliveryState::AckedEarly, Acknowledgement::Reject(Disposition::Dead(reason)))
+                if matches!(verdict, Verdict::Failed { why: FailureReason::BadArguments, .. }) =>
+            {
+                (None, self.dead_letter(task_run, reason))
             }
+            (DeliveryState::AckedEarly, _) => (None, None),
         };
-        Verdict { store, again: None, settle, ending: Ended::Rejected { reason, requeue } }
+        let follow_ups = (!follow_ups.is_empty()).then(|| Box::new(follow_ups));
+        let errbacks = (follow_ups.is_some() || !errbacks.is_empty()).then_some(errbacks);
+        let settlement = Settlement { record, publish: retry.into_iter().collect(), delivery, follow_ups };
+        Completion { dead_letter, errbacks, ..completion(task_run, settlement) }
     }
 
-    fn revoked(self, reason: &'static str) -> Verdict {
-        let failure = || Failure::from_exception(ExceptionInfo::task_revoked(reason));
-        Verdict {
-            store: self.stores_errors().then(|| failure_update(State::Revoked, &failure())),
-            again: None,
-            settle: Acknowledgement::Ack,
-            ending: Ended::Revoked(reason),
-        }
+    /// What is done before the run: the ack, with early ack, and STARTED, where it is tracked. `None` when there is nothing.
+    pub(crate) fn started(&self, task_run: &TaskRun, now: Timestamp) -> Option<Completion> {
+        let is_tracked = task_run.task.effective.track_started && task_run.facts(now).stores();
+        let record = is_tracked.then(|| {
+            let runner = serde_json::json!({"pid": std::process::id(), "hostname": &*task_run.request.hostname});
+            let result = Json::from_serialize(&runner).unwrap_or(Json::NULL);
+            let update = ResultUpdate { state: State::Started, result, traceback: None };
+            self.record(task_run, update, Vec::new(), now)
+        });
+        let record = record.flatten();
+        let delivery = (!task_run.acks_late()).then(|| (task_run.receipt.clone(), Acknowledgement::Ack));
+        let is_needed = record.is_some() || delivery.is_some();
+        is_needed.then(|| completion(task_run, Settlement { record, delivery, ..Settlement::default() }))
     }
 
-    /// A cold stop. Late ack: back to the queue, the state untouched. Early ack: the message is gone and must not run twice, so
-    /// that REVOKED (`terminated`) tells the truth, where Celery stores a RETRY that never comes.
-    fn cancelled(self) -> Verdict {
-        let requeued = self.task.effective.acks_late;
-        let mut verdict = self.revoked("terminated");
-        if requeued {
-            verdict.store = None;
-            verdict.settle = Acknowledgement::Reject(Disposition::Requeue);
+    fn record(
+        &self,
+        task_run: &TaskRun,
+        update: ResultUpdate,
+        children: Vec<ResultTuple>,
+        now: Timestamp,
+    ) -> Option<ResultRecord> {
+        self.backends.of(&task_run.task.name)?;
+        let id = task_run.request.id()?.clone();
+        let document = result_document(&task_run.request, id, update, children, &self.policy, now);
+        let reply_to = task_run.request.properties.reply_to.clone();
+        Some(ResultRecord { document, run: Some(task_run.version()), ttl: self.policy.ttl, reply_to })
+    }
+
+    /// The message of a run that was acked early, made again from its request.
+    fn dead_letter(&self, task_run: &TaskRun, reason: DeadReason) -> Option<NewDeadLetter> {
+        let Request { headers, properties, body, delivery_info, .. } = &*task_run.request;
+        let serializer = properties.content_type.as_deref().unwrap_or("json");
+        let encoded = self.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
+        let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
+        if let Err(error) = &message {
+            let task = &*task_run.task.name;
+            tracing::error!(task, %error, "could not keep the message of a call that does not fit task {task}");
         }
-        verdict.ending = Ended::Cancelled { requeued };
-        verdict
+        Some(NewDeadLetter { queue: delivery_info.queue.clone(), message: message.ok()?, reason })
     }
 }
 
-/// A state with its error. One of FAILURE and RETRY always has a traceback, as in Celery.
-pub(crate) fn failure_update(state: State, failure: &Failure) -> ResultUpdate {
-    let traceback = match state {
-        State::Failure | State::Retry => Some(failure.traceback_text().into_owned()),
-        _ => failure.traceback().map(str::to_owned),
-    };
-    ResultUpdate { state, result: failure.exception().to_json(), traceback }
+fn completion(task_run: &TaskRun, settlement: Settlement) -> Completion {
+    let task = Some(task_run.task.name.clone());
+    Completion { task, ..Completion::new(TaskLabel::of(&task_run.request), task_run.source.clone(), settlement) }
 }
 
-fn dead(code: &'static str, text: String) -> Acknowledgement {
-    Acknowledgement::Reject(Disposition::Dead(DeadReason { code, text }))
+/// The state that is stored, if any.
+fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
+    let failed = |state, failure: &Failure| run.stores_errors().then(|| ResultUpdate::of_failure(state, failure));
+    let revoked = |reason| failed(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)));
+    match verdict {
+        Verdict::Succeeded(value) => {
+            run.stores().then(|| ResultUpdate { state: State::Success, result: value.clone(), traceback: None })
+        }
+        Verdict::Failed { failure, .. } => failed(State::Failure, failure),
+        Verdict::Retry(next) => match &next.cause {
+            Some(cause) => failed(State::Retry, cause),
+            None => {
+                run.stores_errors().then(|| ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None })
+            }
+        },
+        Verdict::Rejected { reason, requeue: false } => {
+            failed(State::Failure, &Failure::from_exception(ExceptionInfo::reject(Some(reason), false)))
+        }
+        Verdict::Revoked(reason) => revoked(reason),
+        // The message is gone and must not run twice, so REVOKED tells the truth; Celery stores a RETRY that never comes.
+        Verdict::Cancelled { requeued: false } => revoked("terminated"),
+        Verdict::Rejected { requeue: true, .. }
+        | Verdict::Ignored
+        | Verdict::Replaced(_)
+        | Verdict::Cancelled { requeued: true } => None,
+    }
+}
+
+/// What becomes of the delivery, where it was not acked before the run.
+fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement {
+    let requeue = Acknowledgement::Reject(Disposition::Requeue);
+    let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason { code, text }));
+    match verdict {
+        // It is kept: a task that was mended can take it again.
+        Verdict::Failed { failure, why: FailureReason::BadArguments } => {
+            let words = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
+            dead("arguments", format!("its arguments do not fit the task: {words}"))
+        }
+        Verdict::Failed { why: FailureReason::TimedOut, .. } if !task.effective.acks_on_timeout => requeue,
+        Verdict::Failed { failure, why: FailureReason::Raised { .. } } if !task.effective.acks_on_failure => {
+            dead("rejected", format!("it failed and acks_on_failure is off: {failure}"))
+        }
+        Verdict::Rejected { requeue: true, .. } | Verdict::Cancelled { requeued: true } => requeue,
+        Verdict::Rejected { reason, requeue: false } => dead("rejected", reason.clone()),
+        Verdict::Succeeded(_)
+        | Verdict::Failed { .. }
+        | Verdict::Retry(_)
+        | Verdict::Ignored
+        | Verdict::Replaced(_)
+        | Verdict::Revoked(_)
+        | Verdict::Cancelled { requeued: false } => Acknowledgement::Ack,
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +178,16 @@ mod tests {
     use apium_app::task::registry::RegistryBuilder;
 
     use super::*;
+    use crate::outcome::RunOutcome;
+    use crate::pipeline::verdict::decide;
+    use apium_app::context::request::RetryRequest;
+    use fastrand::Rng;
+
+    struct Judged {
+        store: Option<ResultUpdate>,
+        settle: Acknowledgement,
+        verdict: Verdict,
+    }
 
     static DEF: TaskDef = TaskDef {
         name: "t",
@@ -207,7 +204,7 @@ mod tests {
     type Set = fn(&mut TaskOptions);
     type Row = (&'static str, Set, RunOutcome, (Option<&'static str>, bool, &'static str));
 
-    fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: RunOutcome) -> Verdict {
+    fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: RunOutcome) -> Judged {
         let mut builder = RegistryBuilder::new();
         builder.def(&DEF);
         let annotation = |_: &str| {
@@ -221,19 +218,23 @@ mod tests {
         request.headers.id = Some("id".into());
         request.headers.ignore_result = ignore;
         request.headers.retries = retries;
-        let run = RunFacts { request: &request, task: registry.get("t").unwrap(), now: Timestamp::UNIX_EPOCH };
-        settle(run, outcome, &mut Rng::with_seed(1))
+        let task = registry.get("t").unwrap();
+        let run = RunFacts { request: &request, task, now: Timestamp::UNIX_EPOCH };
+        let verdict = decide(run, outcome, &mut Rng::with_seed(1));
+        let (store, settle) = (stored(run, &verdict), acknowledgement(task, &verdict));
+        Judged { store, settle, verdict }
     }
 
     /// What is stored, whether it runs again, and what becomes of the delivery.
-    fn told(verdict: &Verdict) -> (Option<&str>, bool, &'static str) {
-        let delivery = match &verdict.settle {
+    fn shown(judged: &Judged) -> (Option<&str>, bool, &'static str) {
+        let delivery = match &judged.settle {
             Acknowledgement::Ack => "ack",
             Acknowledgement::Reject(Disposition::Requeue) => "requeue",
             Acknowledgement::Reject(Disposition::Dead(_)) => "dead",
             Acknowledgement::Reject(_) => "other",
         };
-        (verdict.store.as_ref().map(|told| told.state.as_str()), verdict.again.is_some(), delivery)
+        let runs_again = matches!(judged.verdict, Verdict::Retry(_));
+        (judged.store.as_ref().map(|update| update.state.as_str()), runs_again, delivery)
     }
 
     fn failure() -> RunOutcome {
@@ -306,7 +307,7 @@ mod tests {
             ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),
         ];
         for (name, set, outcome, wanted) in table {
-            assert_eq!(told(&judge(set, None, 0, outcome)), wanted, "{name}");
+            assert_eq!(shown(&judge(set, None, 0, outcome)), wanted, "{name}");
         }
     }
 
@@ -314,26 +315,28 @@ mod tests {
     fn the_call_s_wish_about_the_result_wins() {
         let ignoring: Set = |options| options.ignore_result = Some(true);
         let keeps = judge(ignoring, Some(false), 0, RunOutcome::Success(Json::NULL));
-        assert_eq!(told(&keeps).0, Some("SUCCESS"));
+        assert_eq!(shown(&keeps).0, Some("SUCCESS"));
         let drops = judge(|_| {}, Some(true), 0, RunOutcome::Success(Json::NULL));
-        assert_eq!(told(&drops).0, None);
+        assert_eq!(shown(&drops).0, None);
     }
 
     #[test]
     fn a_retry_past_its_limit_fails_with_its_cause() {
         let retry = RetryRequest::default;
-        let verdict = judge(|options| options.max_retries = Some(Some(2)), None, 2, RunOutcome::Retry(retry()));
-        assert_eq!(told(&verdict), (Some("FAILURE"), false, "ack"));
-        assert!(verdict.store.unwrap().result.as_str().contains("MaxRetriesExceededError"));
+        let judged = judge(|options| options.max_retries = Some(Some(2)), None, 2, RunOutcome::Retry(retry()));
+        assert_eq!(shown(&judged), (Some("FAILURE"), false, "ack"));
+        assert!(judged.store.unwrap().result.as_str().contains("MaxRetriesExceededError"));
     }
 
     #[test]
     fn expected_errors_are_told_apart_and_stored_all_the_same() {
         let expected: Set = |options| options.throws = vec![ErrorMatcher::ANY].into();
         for (set, wanted) in [(expected, true), ((|_: &mut TaskOptions| {}) as Set, false)] {
-            let verdict = judge(set, None, 0, failure());
-            assert_eq!(told(&verdict).0, Some("FAILURE"));
-            assert!(matches!(verdict.ending, Ended::Failure { expected, .. } if expected == wanted));
+            let judged = judge(set, None, 0, failure());
+            assert_eq!(shown(&judged).0, Some("FAILURE"));
+            assert!(
+                matches!(judged.verdict, Verdict::Failed { why: FailureReason::Raised { expected }, .. } if expected == wanted)
+            );
         }
     }
 }

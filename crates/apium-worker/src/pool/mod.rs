@@ -1,5 +1,10 @@
-//! Where tasks run: `async fn` on tokio (`async_tasks`), plain `fn` on own threads (`threads`).
+//! Where bodies run: `async fn` on tokio (`reactor`), plain `fn` on the worker's own threads (`thread_pool`).
 
+pub(crate) mod body;
 pub mod kind;
+pub(crate) mod pool;
+pub(crate) mod pools;
+pub(crate) mod reactor;
+pub(crate) mod thread_pool;
 pub(crate) mod threads;
 pub(crate) mod watchdog;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use apium::message::repr_value;
 use apium::prelude::*;
-use apium::protocol::value::repr::repr_value;
 
 use crate::errors::{KeyError, ValueError, peer_error, value_error};
 use crate::values;

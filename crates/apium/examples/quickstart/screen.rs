@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 
 use apium::prelude::*;
-use apium::progress::Progress;
+use apium::result::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// A change of a task's state, as `on_message` tells it.

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use apium::protocol::codecs::accept::Accept;
-use apium::protocol::codecs::codecs::Codecs;
-use apium::protocol::codecs::invocation::Invocation;
-use apium::protocol::message::envelope::Envelope;
+use apium::message::{Accept, Codecs, Envelope, Invocation};
 use apium_peers::redis::Commands;
 use bytes::Bytes;
 use serde_json::{Value, json};

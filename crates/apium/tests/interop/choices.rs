@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use apium::protocol::timestamp;
-use apium::transport::clock::Clock;
+use apium::driver::Clock;
+use apium::message::timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Value, json};
 

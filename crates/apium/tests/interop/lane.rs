@@ -1,6 +1,6 @@
 //! One way of a call: a producer of one side, a worker of one side, and readers of both sides that must agree.
 
-use apium::app::App;
+use apium::App;
 use serde_json::{Value, json};
 
 use crate::python::Borrowed;

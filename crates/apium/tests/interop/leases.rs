@@ -100,7 +100,7 @@ async fn a_long_task_of_rust_runs_once_while_python_sweeps() {
 /// A message of the queue `python` as a worker leaves it that died: taken, and not acknowledged.
 fn planted(database: &Database, notes: &Notes) -> String {
     let mut connection = database.connection();
-    let body = apium::protocol::json::base64::encode(
+    let body = apium::message::base64::encode(
         json!([[notes.path(), "stale"], {}, { "callbacks": null, "errbacks": null, "chain": null, "chord": null }])
             .to_string()
             .as_bytes(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use apium::call_options::{CallOptions, When};
+use apium::call::{CallOptions, When};
 use apium::prelude::*;
 use jiff::fmt::temporal::Pieces;
 use serde_json::Value;
@@ -64,8 +64,8 @@ fn set(options: &mut CallOptions, name: &str, value: &Value) {
         "task_id" => options.task_id = Some(text().into()),
         "countdown" => options.countdown = Some(seconds(value)),
         "eta" => options.eta = Some(instant(value)),
-        "expires" if value.is_string() => options.expires = Some(apium::call_options::Expires::At(instant(value))),
-        "expires" => options.expires = Some(apium::call_options::Expires::In(seconds(value))),
+        "expires" if value.is_string() => options.expires = Some(apium::call::Expires::At(instant(value))),
+        "expires" => options.expires = Some(apium::call::Expires::In(seconds(value))),
         "queue" => options.queue = Some(text().into()),
         "exchange" => options.exchange = Some(text().into()),
         "routing_key" => options.routing_key = Some(text().into()),

@@ -44,14 +44,14 @@ examples! {
     guide_retry: "over capacity";
     guide_states: "invalid digit";
     guide_testing: "one mail was sent";
-    walk: "completer";
+    walk: "complete";
 }
 
 #[test]
 fn the_walk_passes_every_stop_in_order() {
     let out = output("walk");
     let stops: Vec<&str> = out.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    let worker = ["process", "intake", "executor", "your", "settle", "completer"];
+    let worker = ["process", "intake", "execute", "your", "decide", "follow", "settle", "complete"];
     let in_worker: Vec<&str> = stops.iter().copied().filter(|stop| worker.contains(stop)).collect();
     assert_eq!(in_worker, worker, "{out}");
     assert_eq!(stops[..2], ["call", "publisher"], "{out}");

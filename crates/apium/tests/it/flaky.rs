@@ -3,16 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use apium::transport::address::Address;
-use apium::transport::backend::backend::SharedBackend;
-use apium::transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
-use apium::transport::broker::consumer::{ConsumeSpec, Consumer};
-use apium::transport::broker::dead_set::DeadSet;
-use apium::transport::broker::outgoing::Outgoing;
-use apium::transport::broker::queue_admin::QueueAdmin;
-use apium::transport::broker::topology::Topology;
-use apium::transport::driver::{Driver, DriverOptions, SharedDriver};
-use apium::transport::error::{Error, ErrorKind, Result};
+use apium::config::Topology;
+use apium::driver::{
+    Address, Broker, BrokerCapabilities, ConsumeSpec, Consumer, DeadSet, Driver, DriverOptions, Error, ErrorKind,
+    Outgoing, QueueAdmin, Result, SharedBackend, SharedBroker, SharedDriver,
+};
 use futures_util::future::BoxFuture;
 
 /// A driver for `flaky+…` addresses around the driver for `…`.

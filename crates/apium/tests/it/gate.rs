@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apium::prelude::*;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 use tokio::sync::Semaphore;
 
 use crate::ground::Ground;

@@ -3,13 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use apium::driver::{MemoryDriver, RedisDriver, SharedDriver, SqliteDriver};
+use apium::message::Message;
 use apium::prelude::*;
-use apium::protocol::message::message::Message;
-use apium::redis::RedisDriver;
-use apium::sqlite::SqliteDriver;
 use apium::testing::{TestApp, TestBuilder};
-use apium::transport::driver::SharedDriver;
-use apium::transport::memory::MemoryDriver;
 use apium_peers::database::Database;
 use apium_peers::redis_server::fresh_database;
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use apium::driver::QueueStats;
 use apium::prelude::*;
-use apium::transport::broker::queue_admin::QueueStats;
-use apium::worker::handle::WorkerHandle;
-use apium::worker::shutdown::shutdown::{StopKind, StopReport};
+use apium::worker::{StopKind, StopReport, WorkerHandle};
 use futures_util::FutureExt;
 
 use crate::gate::Gate;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium::protocol::message::signature::Signature as WireSignature;
-use apium::protocol::result::document::ResultTuple;
+use apium::result::ResultTuple;
 use apium_app::canvas::node::{Node, TaskKind, TaskNode};
 use apium_app::canvas::send::send;
 use apium_app::publish::prepare::CallSpec;
@@ -139,10 +139,10 @@ impl Site<'_> {
             "fails".to_owned(),
             Json::from_serialize(&(self.flow.case.fails.as_deref() == Some(task))).unwrap(),
         ));
-        let mut options = apium::call_options::CallOptions::default();
+        let mut options = apium::call::CallOptions::default();
         options.task_id = Some(format!("{}-{task}", self.name).into());
         options.queue = Some(queue(owner).into());
-        let arguments = apium::arguments::Arguments { args: Vec::new(), kwargs };
+        let arguments = apium::task::Arguments { args: Vec::new(), kwargs };
         let call = CallSpec { task: "canvas.leaf".into(), arguments, options, def: None, by_name: true };
         let mut node = Node::Task(TaskNode { call, immutable: false, kind: TaskKind::Plain });
         self.link(&mut node, task, owner);

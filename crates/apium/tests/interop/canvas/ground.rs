@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::handle::WorkerHandle;
+use apium::worker::WorkerHandle;
 use apium_peers::celery::CeleryWorker;
 use apium_peers::python::Python;
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl Ground {
 
     /// Stops the Rust worker, which must have nothing left to do.
     pub(crate) async fn stop(self) {
-        tokio::time::timeout(LIMIT, self.rust.stop(apium::worker::shutdown::shutdown::StopKind::Warm)).await.unwrap();
+        tokio::time::timeout(LIMIT, self.rust.stop(apium::worker::StopKind::Warm)).await.unwrap();
     }
 }
 

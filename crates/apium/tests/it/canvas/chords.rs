@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apium::config::value::Value;
+use apium::config::Value;
 use apium::prelude::*;
 use apium::testing::TestApp;
 use apium_app::canvas::node::Node;
@@ -26,7 +26,7 @@ fn noted() -> Node {
     call("canvas.noted", json!([]))
 }
 
-fn errback(name: &str) -> apium::protocol::message::signature::Signature {
+fn errback(name: &str) -> apium::message::Signature {
     link(&call(name, json!([])))
 }
 

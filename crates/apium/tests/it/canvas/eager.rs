@@ -1,6 +1,6 @@
 //! Workflows in eager mode: `task_always_eager`, and `apply`. FEATURES 3.5.21 and what goes with it.
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
 use apium::prelude::*;
 use apium_app::canvas::node::Node;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, noted, ran, sent, state};

@@ -1,7 +1,7 @@
 //! A task that puts another signature in its own place, or adds one to its chord: FEATURES 1.5.19 and 1.5.20.
 
+use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium::protocol::message::signature::Signature as WireSignature;
 use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{boomed, call, link, raised, ran, sent, state, stored_error};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use apium::message::Json;
 use apium::prelude::*;
-use apium::protocol::json::text::Json;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::stamp::{FixedStamps, Stamps};
 
@@ -80,6 +80,6 @@ on_every_driver! {
     }
 }
 
-fn call_of(name: &str) -> apium::protocol::message::signature::Signature {
+fn call_of(name: &str) -> apium::message::Signature {
     link(&call(name, json!([])))
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use apium::driver::MemoryDriver;
+use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium::protocol::message::signature::Signature as WireSignature;
 use apium::testing::TestBuilder;
-use apium::transport::memory::MemoryDriver;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, boomed, call, link, noted, raised, ran, same, sent, stored_error, sum};

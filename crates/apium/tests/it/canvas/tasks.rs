@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium::protocol::message::signature::Signature as WireSignature;
 use apium::testing::TestApp;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send;

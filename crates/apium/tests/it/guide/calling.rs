@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
+use apium::message::timestamp;
 use apium::prelude::*;
-use apium::protocol::timestamp;
 use apium::testing::TestApp;
 
 use crate::ground::{Notes, PATIENCE, last_sent, notes, only};

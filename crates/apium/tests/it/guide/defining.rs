@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use apium::message::{Compression, Serializer, Value};
 use apium::prelude::*;
-use apium::protocol::codecs::serializer::{Compression, Serializer};
-use apium::protocol::value::value::Value;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 
 use crate::gate::{Gate, gated};
 use crate::ground::{Notes, PATIENCE, given, notes, only};
@@ -135,11 +134,11 @@ impl Serializer for Turned {
         "binary"
     }
 
-    fn encode(&self, value: &Value) -> apium::protocol::error::Result<Vec<u8>> {
+    fn encode(&self, value: &Value) -> apium::message::Result<Vec<u8>> {
         Ok(value.to_string().bytes().map(|b| !b).collect())
     }
 
-    fn decode(&self, bytes: &[u8]) -> apium::protocol::error::Result<Value> {
+    fn decode(&self, bytes: &[u8]) -> apium::message::Result<Value> {
         let text: Vec<u8> = bytes.iter().map(|b| !b).collect();
         Value::parse(&String::from_utf8_lossy(&text))
     }
@@ -157,11 +156,11 @@ impl Compression for Doubled {
         "application/x-doubled"
     }
 
-    fn compress(&self, bytes: &[u8]) -> apium::protocol::error::Result<Vec<u8>> {
+    fn compress(&self, bytes: &[u8]) -> apium::message::Result<Vec<u8>> {
         Ok(bytes.iter().flat_map(|b| [*b, *b]).collect())
     }
 
-    fn decompress(&self, bytes: &[u8], _limit: usize) -> apium::protocol::error::Result<Vec<u8>> {
+    fn decompress(&self, bytes: &[u8], _limit: usize) -> apium::message::Result<Vec<u8>> {
         Ok(bytes.iter().step_by(2).copied().collect())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
 use apium::prelude::*;
 use apium::testing::TestApp;
 

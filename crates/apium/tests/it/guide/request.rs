@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
+use apium::message::{Json, Message, Signature as WireSignature, Value};
 use apium::prelude::*;
-use apium::protocol::json::text::Json;
-use apium::protocol::message::message::Message;
-use apium::protocol::message::signature::Signature as WireSignature;
-use apium::protocol::value::value::Value;
-use apium::request::{DeliveryInfo, Request};
+use apium::task::{DeliveryInfo, Request};
 use apium::testing::TestApp;
 use apium_app::retry::policy::NextRun;
 
@@ -194,7 +191,7 @@ on_every_driver! {
     async fn guide_0_38_expires(ground: &Ground) {
         let app = ground.app(&[]).await;
         let seen = seen(&app, whoami::delay(None, None).expires_in(Duration::from_secs(60))).await;
-        let at = apium::protocol::timestamp::parse(text(&seen, "expires").unwrap()).unwrap();
+        let at = apium::message::timestamp::parse(text(&seen, "expires").unwrap()).unwrap();
         let left = at.duration_since(app.clock().now()).as_secs();
         assert!((59..=60).contains(&left), "{left}");
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use apium::message::{Value, timestamp};
 use apium::prelude::*;
-use apium::protocol::timestamp;
-use apium::protocol::value::value::Value;
 use apium::testing::TestApp;
 
 use crate::ground::{Notes, last_sent, notes, waiting};
@@ -271,7 +270,7 @@ on_every_driver! {
         let with_cause = retry_twice::delay().send(&app).await.unwrap();
         let without = retry_default::delay().send(&app).await.unwrap();
         app.drain().await;
-        let type_of = |error: apium::error::Error| error.failure().unwrap().exception().exc_type.clone();
+        let type_of = |error: apium::Error| error.failure().unwrap().exception().exc_type.clone();
         assert_eq!(type_of(with_cause.get().await.unwrap_err()), "FailWhale");
         assert_eq!(type_of(without.get().await.unwrap_err()), "MaxRetriesExceededError");
     }

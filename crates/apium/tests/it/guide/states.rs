@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use apium::arguments::Parameter;
-use apium::error::ErrorKind;
+use apium::ErrorKind;
+use apium::message::Value;
 use apium::prelude::*;
-use apium::protocol::result::document::ResultDocument;
-use apium::protocol::value::value::Value;
+use apium::result::ResultDocument;
+use apium::task::Parameter;
 use apium::testing::TestApp;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 use futures_util::TryStreamExt as _;
 
 use crate::gate::Gate;

@@ -1,8 +1,8 @@
 //! A task that keeps killing its worker is put aside after so many crashes, and everything else flows on.
 
+use apium::driver::DeadLetter;
 use apium::prelude::*;
-use apium::transport::broker::dead_set::DeadLetter;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 
 use crate::ground::{Ground, notes};
 use crate::live::{came, counts, let_through, live, nobody_came, start, stop, until, until_counts, value};

@@ -3,21 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use apium::arguments::Parameter;
+use apium::driver::{Address, Clock, DeadLetter, DeadSet, DriverOptions, MemoryDriver, Outgoing};
+use apium::message::{Compression, Headers, Message, Properties, base64};
 use apium::prelude::*;
-use apium::protocol::codecs::serializer::Compression;
-use apium::protocol::json::base64;
-use apium::protocol::message::headers::Headers;
-use apium::protocol::message::message::Message;
-use apium::protocol::message::properties::Properties;
-use apium::transport::address::Address;
-use apium::transport::broker::dead_set::{DeadLetter, DeadSet};
-use apium::transport::broker::outgoing::Outgoing;
-use apium::transport::clock::Clock;
-use apium::transport::driver::DriverOptions;
-use apium::transport::memory::MemoryDriver;
-use apium::worker::handle::WorkerHandle;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::task::Parameter;
+use apium::worker::{StopKind, WorkerHandle};
 use apium_peers::redis::Commands;
 use bytes::Bytes;
 
@@ -50,11 +40,11 @@ impl Compression for Foo {
         "application/x-foo"
     }
 
-    fn compress(&self, bytes: &[u8]) -> apium::protocol::error::Result<Vec<u8>> {
+    fn compress(&self, bytes: &[u8]) -> apium::message::Result<Vec<u8>> {
         Ok(bytes.to_vec())
     }
 
-    fn decompress(&self, bytes: &[u8], _limit: usize) -> apium::protocol::error::Result<Vec<u8>> {
+    fn decompress(&self, bytes: &[u8], _limit: usize) -> apium::message::Result<Vec<u8>> {
         Ok(bytes.to_vec())
     }
 }

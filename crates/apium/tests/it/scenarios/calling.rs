@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
+use apium::driver::Outgoing;
+use apium::message::timestamp;
 use apium::prelude::*;
-use apium::protocol::timestamp;
 use apium::testing::TestApp;
-use apium::transport::broker::outgoing::Outgoing;
 
 use crate::ground::{Notes, notes, only};
 

@@ -1,7 +1,7 @@
 //! Scenarios 1 and 25 on Redis: what lies in its lists, and in which order it is taken.
 
-use apium::protocol::json::base64;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::message::base64;
+use apium::worker::StopKind;
 use apium_peers::redis::Commands;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use apium::transport::clock::Clock;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::driver::Clock;
+use apium::worker::StopKind;
 
 use crate::ground::notes;
 use crate::live::{came, counts, let_through, live, nobody_came, start, stop, until_counts, value};

@@ -1,6 +1,6 @@
 //! Scenario 8: how many messages a worker holds.
 
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 
 use crate::live::{came, counts, let_through, live, nobody_came, start, stop, until_counts, value};
 use crate::scenarios::shutdown::gated;

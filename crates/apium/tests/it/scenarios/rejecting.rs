@@ -1,8 +1,8 @@
 //! Scenario 23: messages that a task or a worker rejects. What Celery drops lies in the dead set here.
 
+use apium::driver::DeadLetter;
 use apium::prelude::*;
 use apium::testing::TestApp;
-use apium::transport::broker::dead_set::DeadLetter;
 
 use crate::ground::{Notes, notes};
 use crate::live::counts;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
 use apium::prelude::*;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 use futures_util::FutureExt;
 
 use crate::ground::{Notes, notes};

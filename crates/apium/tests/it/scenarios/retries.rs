@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
+use apium::message::timestamp;
 use apium::prelude::*;
-use apium::protocol::timestamp;
 use apium::testing::TestApp;
 
 use crate::gate::Gate;

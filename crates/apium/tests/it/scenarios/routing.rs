@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use apium::driver::Clock;
 use apium::prelude::*;
-use apium::transport::clock::Clock;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 
 use crate::gate::Gate;
 use crate::ground::{Notes, notes, waiting};

@@ -1,8 +1,8 @@
 //! Scenarios 6 and 7: what a stop does to the tasks that run and to those that were only fetched.
 
-use apium::error::ErrorKind;
+use apium::ErrorKind;
 use apium::prelude::*;
-use apium::worker::shutdown::shutdown::StopKind;
+use apium::worker::StopKind;
 
 use crate::gate::Gate;
 use crate::ground::{Notes, notes};

@@ -1,7 +1,7 @@
 //! Scenarios 11–13 and 15–18: callbacks, errbacks, chains, groups and chords as a caller sees them.
 
+use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium::protocol::message::signature::Signature as WireSignature;
 use apium::testing::TestBuilder;
 use apium_app::canvas::node::Node;
 
@@ -210,7 +210,7 @@ on_every_driver! {
         for place in [0, 2] {
             assert_eq!(header[place].state().await.unwrap(), TaskState::Success);
         }
-        assert_eq!(notes(&app), [format!("eb3 {} ChordError({})", result.id(), apium::protocol::value::repr::repr_value(&Json::from_serialize(&text).unwrap()))]);
+        assert_eq!(notes(&app), [format!("eb3 {} ChordError({})", result.id(), apium::message::repr_value(&Json::from_serialize(&text).unwrap()))]);
     }
 
     async fn scenario_18_a_chord_completes_once_with_ignored_and_duplicated_headers(ground: &Ground) {

@@ -1,0 +1,53 @@
+//! The pools of one worker, and which of them runs a task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apium_app::task::registered::RegisteredTask;
+use apium_transport::clock::Clock;
+use tokio::runtime::Handle;
+
+use crate::pool::kind::PoolKind;
+use crate::pool::pool::Pool;
+use crate::pool::reactor::Reactor;
+use crate::pool::thread_pool::ThreadPool;
+use crate::shutdown::cold::ColdStop;
+
+/// Where an `async fn` runs, and where a plain `fn` does.
+#[derive(Clone)]
+pub(crate) struct Pools {
+    for_async: Arc<dyn Pool>,
+    for_plain: Arc<dyn Pool>,
+}
+
+impl Pools {
+    /// The pools of a kind, for `slots` runs at a time.
+    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
+        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
+        let for_async: Arc<dyn Pool> = match kind {
+            PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),
+            PoolKind::Threads => threads.clone(),
+        };
+        Self { for_async, for_plain: threads }
+    }
+
+    /// The pool that runs `task`.
+    pub(crate) fn of(&self, task: &RegisteredTask) -> &dyn Pool {
+        if task.is_blocking() { &*self.for_plain } else { &*self.for_async }
+    }
+
+    /// How many threads were given up and have not ended.
+    pub(crate) fn leaked(&self) -> usize {
+        self.for_plain.leaked()
+    }
+
+    /// Lets idle threads end, without waiting for them.
+    pub(crate) fn release(&self) {
+        self.for_plain.release();
+    }
+
+    /// Ends the pools. Blocks its thread for `deadline` at most.
+    pub(crate) fn close(&self, deadline: Duration) {
+        self.for_plain.close(deadline);
+    }
+}

@@ -1,0 +1,67 @@
+//! Bodies on tokio's reactor: an `async fn` runs where it is awaited.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+
+use apium_app::context::current;
+use apium_app::failure::Failure;
+use apium_transport::clock::Clock;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::limits::time_limit::Passed;
+use crate::outcome::RunOutcome;
+use crate::pool::body::{body, outcome_of};
+use crate::pool::pool::{BodyRun, Pool};
+use crate::pool::watchdog::TimedPoll;
+use crate::shutdown::cold::ColdStop;
+
+/// Runs each `async fn` on the reactor of its caller.
+pub(crate) struct Reactor {
+    pub(crate) clock: Clock,
+    pub(crate) cold: ColdStop,
+}
+
+impl Pool for Reactor {
+    fn run<'a>(&'a self, run: BodyRun<'a>) -> BoxFuture<'a, RunOutcome> {
+        Box::pin(self.run_body(run))
+    }
+}
+
+impl Reactor {
+    /// An `async fn` on tokio. It can be given up at any await point by dropping it.
+    async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
+        let BodyRun { ctx, task, limits, timer } = run;
+        let body = pin!(AssertUnwindSafe(current::scope(ctx.clone(), body(ctx.clone(), task.clone()))).catch_unwind());
+        let mut body = TimedPoll { timer, future: body };
+        if limits.is_none() {
+            return tokio::select! {
+                biased;
+                ended = &mut body => outcome_of(ended),
+                () = self.cold.wait() => RunOutcome::Cancelled,
+            };
+        }
+        let mut deadlines = limits.deadlines(&self.clock);
+        loop {
+            let passed = tokio::select! {
+                biased;
+                ended = &mut body => return outcome_of(ended),
+                passed = deadlines.next(&self.clock) => passed,
+                () = self.cold.wait() => return RunOutcome::Cancelled,
+            };
+            match passed {
+                // Who looks at the signal decides what to do about it; who does not is stopped here.
+                Passed::Soft => {
+                    ctx.soft_limit().raise_soft();
+                    if !ctx.soft_limit().is_observed() {
+                        return RunOutcome::Failure(Failure::soft_time_limit());
+                    }
+                }
+                Passed::Hard => {
+                    ctx.soft_limit().raise_hard();
+                    return RunOutcome::TimedOut(limits.hard.unwrap_or_default());
+                }
+            }
+        }
+    }
+}
