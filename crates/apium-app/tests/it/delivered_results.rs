@@ -149,7 +149,7 @@ async fn get_returns_what_is_delivered_while_it_waits() {
     let (result, reply_to) = called(&app, &sent).await;
     let states = Arc::new(Mutex::new(Vec::new()));
     let seen = states.clone();
-    let get = result.get().on_message(move |document| seen.lock().unwrap().push(document.to_string()));
+    let get = result.get().on_message(move |document| seen.lock().unwrap().push(document.state.to_string()));
     let deliver = async {
         store(&app, result.id(), reply_to.clone(), "STARTED", "null").await;
         tokio::task::yield_now().await;

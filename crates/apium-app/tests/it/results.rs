@@ -12,7 +12,6 @@ use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use futures_util::StreamExt;
-use serde_json::Value;
 
 use crate::kit::{self, Add};
 
@@ -85,7 +84,7 @@ async fn guide_0_88_on_message_sees_every_state_as_its_document() {
     let (app, result) = sent().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
-    let get = result.get().on_message(move |body| keep.lock().unwrap().push(body.decode::<Value>().unwrap()));
+    let get = result.get().on_message(move |body| keep.lock().unwrap().push(serde_json::to_value(body).unwrap()));
     let task = async {
         for (state, meta) in [("PROGRESS", "{\"progress\": 50}"), ("PROGRESS", "{\"progress\": 90}"), ("SUCCESS", "10")]
         {

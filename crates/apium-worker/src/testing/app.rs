@@ -137,7 +137,7 @@ impl TestApp {
         let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         let kind = if quiet.is_ok() { StopKind::Warm } else { StopKind::Cold };
-        let report = worker.stop(kind).await;
+        let report = worker.stop_as(kind).await;
         quiet.map(|()| report.finished)
     }
 

@@ -92,7 +92,7 @@ impl Ground {
 
     /// Stops the Rust worker, which must have nothing left to do.
     pub(crate) async fn stop(self) {
-        tokio::time::timeout(LIMIT, self.rust.stop(apium::worker::StopKind::Warm)).await.unwrap();
+        tokio::time::timeout(LIMIT, self.rust.stop()).await.unwrap();
     }
 }
 

@@ -1,4 +1,5 @@
-//! No message is dropped because it could not be read: it lies in the dead set with the reason and its bytes, and can be replayed.
+//! `nothing-dropped`: a message that cannot be read goes to the dead set with the reason and its bytes, and can be
+//! replayed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use apium::worker::{StopKind, WorkerHandle};
 use apium_peers::redis::Commands;
 use bytes::Bytes;
 
-use crate::ground::Ground;
-use crate::live::{live, start, stop, until, value};
+use crate::fixture::Fixture;
+use crate::live::{live, start, stop, value, wait_until};
 
 /// The task of the captured messages, under any name.
 struct Add<const UNKNOWN: bool>;
@@ -28,7 +29,7 @@ impl<const UNKNOWN: bool> Task for Add<UNKNOWN> {
     }
 }
 
-/// The compression that one of the captured messages names and nobody knew: it leaves bytes as they are.
+/// The unknown compression that one of the captured messages names. It does not change the bytes.
 struct Foo;
 
 impl Compression for Foo {
@@ -49,7 +50,7 @@ impl Compression for Foo {
     }
 }
 
-/// A message that was published to a worker of Celery to break it.
+/// A bad message that was published to a Celery worker.
 struct Captured {
     case: String,
     message: Message,
@@ -83,7 +84,7 @@ fn captured() -> Vec<Captured> {
     vector["cases"].as_array().unwrap().iter().map(read).collect()
 }
 
-/// What becomes of each, and a word of the reason; of the others the worker makes a task.
+/// The messages that go to the dead set: the case, the code, and a word of the reason. The worker can read all others.
 const DEAD: &[(&str, &str, &str)] = &[
     ("unknown_task", "unknown-task", "no.such.task"),
     ("invalid_json_body", "undecodable", "byte"),
@@ -100,36 +101,36 @@ const DEAD: &[(&str, &str, &str)] = &[
     ("missing_id_header", "undecodable", "id of the task"),
 ];
 
-/// One store that several apps open.
-struct World<'a> {
-    ground: &'a Ground,
+/// A store that several apps open.
+struct SharedStore<'a> {
+    fixture: &'a Fixture,
     memory: Arc<MemoryDriver>,
 }
 
-impl<'a> World<'a> {
-    fn new(ground: &'a Ground) -> Self {
-        Self { ground, memory: Arc::new(MemoryDriver::new()) }
+impl<'a> SharedStore<'a> {
+    fn new(fixture: &'a Fixture) -> Self {
+        Self { fixture, memory: Arc::new(MemoryDriver::new()) }
     }
 
     fn app(&self) -> AppBuilder {
-        live(self.ground).driver(self.memory.clone()).register_task(Add::<false>)
+        live(self.fixture).driver(self.memory.clone()).register_task(Add::<false>)
     }
 
-    /// Puts bytes that are no message on the queue.
-    fn plant(&self, raw: &'static [u8], reason: &str) {
-        match self.ground {
-            Ground::Memory => {
-                let address = Address::parse(&self.ground.url()).unwrap();
+    /// Puts bytes that are no message into the queue.
+    fn insert_unreadable(&self, raw: &'static [u8], reason: &str) {
+        match self.fixture {
+            Fixture::Memory => {
+                let address = Address::parse(&self.fixture.url()).unwrap();
                 let options = DriverOptions::new(Clock::system());
                 self.memory.insert_unreadable(&address, &options, "celery", Bytes::from_static(raw), reason);
             }
-            Ground::Sqlite(dir) => {
+            Fixture::Sqlite(dir) => {
                 let file = rusqlite::Connection::open(dir.path().join("queue.db")).unwrap();
-                // The headers of the one message there are lost.
+                // Damages the only message there.
                 let spoilt = "UPDATE message SET exchange = NULL, routing_key = NULL, headers = NULL, properties = ?1, body = ?2";
                 assert_eq!(file.execute(spoilt, rusqlite::params![reason, raw]).unwrap(), 1);
             }
-            Ground::Redis(database, _) => {
+            Fixture::Redis(database, _) => {
                 let () = database.connection().lpush("celery", raw).unwrap();
             }
         }
@@ -140,30 +141,34 @@ fn dead(app: &App) -> &dyn DeadSet {
     app.broker().dead().unwrap()
 }
 
-async fn letters(app: &App) -> Vec<DeadLetter> {
+async fn dead_letters(app: &App) -> Vec<DeadLetter> {
     dead(app).list(0, 100).await.unwrap()
 }
 
 async fn until_dead(app: &App, count: u64) {
-    until(&format!("{count} in the dead set"), async || dead(app).count().await.unwrap() == count).await;
+    wait_until(&format!("{count} in the dead set"), async || dead(app).count().await.unwrap() == count).await;
 }
 
-/// The letter of a message: its body and properties are those that were published.
-fn assert_kept(letter: &DeadLetter, sent: &Message, case: &str) {
-    let kept = letter.message.as_ref().unwrap_or_else(|| panic!("{case} is kept as a message"));
-    assert_eq!((&kept.body, &kept.properties, &kept.headers), (&sent.body, &sent.properties, &sent.headers), "{case}");
+/// Asserts that a dead letter has the body, the properties and the headers that were published.
+fn assert_unchanged(dead_letter: &DeadLetter, sent: &Message, case: &str) {
+    let message = dead_letter.message.as_ref().unwrap_or_else(|| panic!("{case} is stored as a message"));
+    assert_eq!(
+        (&message.body, &message.properties, &message.headers),
+        (&sent.body, &sent.properties, &sent.headers),
+        "{case}"
+    );
     let id = sent.headers.id.as_ref().map(TaskId::as_str).or(sent.properties.correlation_id.as_deref());
-    assert_eq!(letter.task_id.as_deref(), id, "{case}");
-    assert_eq!(letter.task.as_deref(), sent.headers.task.as_deref(), "{case}");
-    assert_eq!((letter.raw.as_ref(), letter.queue.as_str()), (None, "celery"), "{case}");
+    assert_eq!(dead_letter.task_id.as_deref(), id, "{case}");
+    assert_eq!(dead_letter.task.as_deref(), sent.headers.task.as_deref(), "{case}");
+    assert_eq!((dead_letter.raw.as_ref(), dead_letter.queue.as_str()), (None, "celery"), "{case}");
 }
 
-/// Publishes a message as it was captured.
+/// Publishes a captured message.
 async fn publish(app: &App, message: &Message) {
     app.broker().publish(vec![Outgoing::to_queue("celery", message.clone())]).await.unwrap();
 }
 
-/// Waits until a task is over, and tells its state.
+/// Waits until a task has ended, and returns its state.
 async fn state_of(app: &App, message: &Message) -> TaskState {
     let id = message.headers.id.clone().or_else(|| {
         let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
@@ -179,9 +184,9 @@ async fn worker(app: &App) -> WorkerHandle {
 }
 
 on_every_driver! {
-    async fn promise_12_each_captured_bad_message_is_kept_with_its_reason(ground: &Ground) {
-        let world = World::new(ground);
-        let app = world.app().build().await.unwrap();
+    async fn each_captured_bad_message_goes_to_the_dead_set_with_its_reason(fixture: &Fixture) {
+        let store = SharedStore::new(fixture);
+        let app = store.app().build().await.unwrap();
         let running = worker(&app).await;
         let cases = captured();
         assert!(DEAD.iter().all(|(name, ..)| cases.iter().any(|captured| captured.case == *name)));
@@ -189,7 +194,7 @@ on_every_driver! {
         for Captured { case, message, state } in &cases {
             publish(&app, message).await;
             let Some((_, code, word)) = DEAD.iter().find(|(name, ..)| name == case) else {
-                // Sound enough for Celery's workers, or an end that they store.
+                // Celery's workers can read it, and store a result.
                 let stored = state_of(&app, message).await;
                 let expected = if case == "kwargs_not_mapping" { "SUCCESS" } else { state.as_deref().unwrap() };
                 assert_eq!(stored.as_str(), expected, "{case}");
@@ -197,94 +202,95 @@ on_every_driver! {
             };
             count += 1;
             until_dead(&app, count).await;
-            let letter = letters(&app).await.pop().unwrap();
-            assert_eq!(letter.code, *code, "{case}: {}", letter.reason);
-            assert!(letter.reason.contains(word), "{case}: {}", letter.reason);
-            assert_kept(&letter, message, case);
+            let dead_letter = dead_letters(&app).await.pop().unwrap();
+            assert_eq!(dead_letter.code, *code, "{case}: {}", dead_letter.reason);
+            assert!(dead_letter.reason.contains(word), "{case}: {}", dead_letter.reason);
+            assert_unchanged(&dead_letter, message, case);
             if let Some(id) = &message.headers.id {
                 let wanted = state.as_deref().unwrap_or("PENDING");
                 let stored = async || app.result::<Json>(id.clone()).state().await.unwrap();
-                until(&format!("{case} is {wanted}"), async || stored().await.as_str() == wanted).await;
+                wait_until(&format!("{case} is {wanted}"), async || stored().await.as_str() == wanted).await;
             }
         }
         stop(running, StopKind::Warm).await;
 
-        // Replayed to the same worker they are as they were; to one that knows more, those run that can.
-        let before = letters(&app).await;
-        let keys = |letters: &[DeadLetter]| letters.iter().map(|letter| letter.key).collect::<Vec<_>>();
+        // Replayed to the same worker, they are dead-lettered again. A worker that can read more of them runs those.
+        let before = dead_letters(&app).await;
+        let keys = |dead_letters: &[DeadLetter]| dead_letters.iter().map(|dead_letter| dead_letter.key).collect::<Vec<_>>();
         assert_eq!(dead(&app).replay(keys(&before)).await.unwrap(), count);
         assert_eq!(dead(&app).count().await.unwrap(), 0);
         let running = worker(&app).await;
         until_dead(&app, count).await;
         stop(running, StopKind::Warm).await;
-        let after = letters(&app).await;
+        let after = dead_letters(&app).await;
         for old in &before {
             let same = |new: &&DeadLetter| (&new.code, &new.message) == (&old.code, &old.message);
             assert_eq!(after.iter().filter(same).count(), 1, "{old:?}");
         }
 
-        let able = world.app().register_task(Add::<true>).compression(Foo).build().await.unwrap();
+        let able = store.app().register_task(Add::<true>).compression(Foo).build().await.unwrap();
         assert_eq!(dead(&able).replay(keys(&after)).await.unwrap(), count);
         let running = worker(&able).await;
         for case in ["unknown_task", "unknown_compression"] {
             let message = &cases.iter().find(|captured| captured.case == case).unwrap().message;
             let id = message.headers.id.clone().unwrap();
-            // Looked up anew each time: a result that is ready is not asked for again, and the unknown task has failed once.
+            // A new result object each time: one that is ready is not read again, and the unknown task has failed
+            // before.
             let result = || able.result::<i64>(id.clone());
-            until(&format!("{case} runs"), async || result().successful().await.unwrap()).await;
+            wait_until(&format!("{case} runs"), async || result().successful().await.unwrap()).await;
             assert_eq!(result().get().await.unwrap(), 3, "{case}");
         }
         until_dead(&able, count - 2).await;
         stop(running, StopKind::Warm).await;
     }
 
-    async fn promise_12_content_that_is_not_accepted_runs_once_it_is(ground: &Ground) {
-        let world = World::new(ground);
-        let narrow = world.app().build().await.unwrap();
-        let wide = world.app().setting("accept_content", ["json", "msgpack"]).build().await.unwrap();
+    async fn content_that_is_not_accepted_runs_once_it_is(fixture: &Fixture) {
+        let store = SharedStore::new(fixture);
+        let narrow = store.app().build().await.unwrap();
+        let wide = store.app().setting("accept_content", ["json", "msgpack"]).build().await.unwrap();
         let call = wide.sig("tasks.add").args((20, 22)).call();
         let result = call.serializer("msgpack").send(&wide).await.unwrap();
-        let sent = crate::ground::only(&narrow).await;
+        let sent = crate::fixture::only(&narrow).await;
         let running = worker(&narrow).await;
         until_dead(&narrow, 1).await;
         stop(running, StopKind::Warm).await;
-        let letter = letters(&narrow).await.remove(0);
-        assert_eq!(letter.code, "content-type");
-        assert!(letter.reason.contains("msgpack") && letter.reason.contains("accept_content"), "{}", letter.reason);
-        assert_kept(&letter, &sent, "msgpack");
+        let dead_letter = dead_letters(&narrow).await.remove(0);
+        assert_eq!(dead_letter.code, "content-type");
+        assert!(dead_letter.reason.contains("msgpack") && dead_letter.reason.contains("accept_content"), "{}", dead_letter.reason);
+        assert_unchanged(&dead_letter, &sent, "msgpack");
         assert_eq!(result.state().await.unwrap(), TaskState::Pending);
 
-        assert_eq!(dead(&wide).replay(vec![letter.key]).await.unwrap(), 1);
+        assert_eq!(dead(&wide).replay(vec![dead_letter.key]).await.unwrap(), 1);
         let running = worker(&wide).await;
         assert_eq!(value(&result).await.decode::<i64>().unwrap(), 42);
         stop(running, StopKind::Warm).await;
         assert_eq!(dead(&wide).count().await.unwrap(), 0);
     }
 
-    async fn promise_12_bytes_that_are_no_message_are_kept_raw(ground: &Ground) {
+    async fn bytes_that_are_no_message_are_dead_lettered_raw(fixture: &Fixture) {
         const RAW: &[u8] = b"\xff\x00 no message \x80";
-        let world = World::new(ground);
-        let app = world.app().build().await.unwrap();
-        if let Ground::Sqlite(_) = ground {
+        let store = SharedStore::new(fixture);
+        let app = store.app().build().await.unwrap();
+        if let Fixture::Sqlite(_) = fixture {
             app.sig("tasks.add").args((1, 1)).send().await.unwrap();
         }
-        world.plant(RAW, "its headers are no JSON");
+        store.insert_unreadable(RAW, "its headers are no JSON");
         let running = worker(&app).await;
         until_dead(&app, 1).await;
-        let letter = letters(&app).await.remove(0);
-        assert_eq!((letter.code.as_str(), letter.queue.as_str()), ("undecodable", "celery"));
-        // Redis keeps no reason beside an element of a list: what is wrong with it shows when it is read.
-        let reason = if let Ground::Redis(..) = ground { "envelope" } else { "its headers are no JSON" };
-        assert!(letter.reason.contains(reason), "{}", letter.reason);
-        assert_eq!((letter.raw.as_deref(), letter.message.as_ref()), (Some(RAW), None));
+        let dead_letter = dead_letters(&app).await.remove(0);
+        assert_eq!((dead_letter.code.as_str(), dead_letter.queue.as_str()), ("undecodable", "celery"));
+        // Redis stores no reason beside a list element; the error is found when the element is read.
+        let reason = if let Fixture::Redis(..) = fixture { "envelope" } else { "its headers are no JSON" };
+        assert!(dead_letter.reason.contains(reason), "{}", dead_letter.reason);
+        assert_eq!((dead_letter.raw.as_deref(), dead_letter.message.as_ref()), (Some(RAW), None));
 
-        // It does not stand in the way of others, and comes back as it was.
+        // It does not hold up other messages, and after a replay it is dead-lettered unchanged.
         let sum = app.sig("tasks.add").args((2, 2)).send().await.unwrap();
         assert_eq!(value(&sum).await.decode::<i64>().unwrap(), 4);
-        assert_eq!(dead(&app).replay(vec![letter.key]).await.unwrap(), 1);
-        until("it is back", async || letters(&app).await.iter().any(|again| again.key != letter.key)).await;
-        let again = letters(&app).await.remove(0);
-        assert_eq!((again.raw.as_deref(), again.code.as_str()), (Some(RAW), "undecodable"));
+        assert_eq!(dead(&app).replay(vec![dead_letter.key]).await.unwrap(), 1);
+        wait_until("it is dead-lettered again", async || dead_letters(&app).await.iter().any(|second| second.key != dead_letter.key)).await;
+        let second = dead_letters(&app).await.remove(0);
+        assert_eq!((second.raw.as_deref(), second.code.as_str()), (Some(RAW), "undecodable"));
         stop(running, StopKind::Warm).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Where a guide test runs: one driver in a namespace of its own, the same test body for each driver.
+//! A driver with a fresh namespace, and the macro that runs a test on every driver.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,17 +12,17 @@ use apium_peers::redis_server::fresh_database;
 
 use crate::gate::Gate;
 
-/// How long a test waits for a result that must come: without it a feature that is off would hang rather than fail.
+/// How long a test waits for a result. With this limit, a missing feature fails the test and does not hang it.
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// One driver with a fresh namespace.
-pub(crate) enum Ground {
+/// A driver with a fresh namespace.
+pub(crate) enum Fixture {
     Memory,
     Sqlite(tempfile::TempDir),
     Redis(Database, Database),
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
@@ -58,14 +58,14 @@ impl Ground {
         }
     }
 
-    /// A test app with every task of this binary, on a clock that stands.
+    /// A test app with every task of this binary and a manual clock.
     pub(crate) fn builder(&self) -> TestBuilder {
         self.builder_at(self.url())
     }
 
     /// The same on another store.
     pub(crate) fn builder_at(&self, url: String) -> TestBuilder {
-        App::test().broker(url.clone()).backend(url).state(Notes::default()).state(Gate::default())
+        App::test().broker(url.clone()).backend(url).state(Records::default()).state(Gate::default())
     }
 
     /// The same, built with some settings.
@@ -75,7 +75,7 @@ impl Ground {
     }
 }
 
-/// Settings as a command line gives them: texts.
+/// Settings from texts, as a command line has them.
 pub(crate) fn given(settings: &[(&str, &str)]) -> Settings {
     let mut given = Settings::default();
     for (name, value) in settings {
@@ -84,64 +84,64 @@ pub(crate) fn given(settings: &[(&str, &str)]) -> Settings {
     given
 }
 
-/// What tasks and hooks note down, for the test to look at. Injected as state.
+/// What tasks and hooks have recorded for the test. Injected as state.
 #[derive(Clone, Default)]
-pub(crate) struct Notes(Arc<Mutex<VecDeque<String>>>);
+pub(crate) struct Records(Arc<Mutex<VecDeque<String>>>);
 
-impl Notes {
-    pub(crate) fn add(&self, note: impl Into<String>) {
-        self.0.lock().unwrap().push_back(note.into());
+impl Records {
+    pub(crate) fn add(&self, text: impl Into<String>) {
+        self.0.lock().unwrap().push_back(text.into());
     }
 
-    /// All notes since the last look.
+    /// Removes and returns all texts.
     pub(crate) fn take(&self) -> Vec<String> {
         self.0.lock().unwrap().drain(..).collect()
     }
 }
 
-/// What an app's tasks have noted since the last look.
-pub(crate) fn notes(app: &App) -> Vec<String> {
-    app.states().get::<Notes>().unwrap().take()
+/// What the tasks of an app have recorded since the last call.
+pub(crate) fn records(app: &App) -> Vec<String> {
+    app.states().get::<Records>().unwrap().take()
 }
 
-/// The messages that wait in a queue.
+/// The messages in a queue.
 pub(crate) async fn waiting(app: &App, queue: &str) -> Vec<Message> {
     let messages = app.broker().queues().unwrap().messages().unwrap();
     messages.peek(queue, 100).await.unwrap().into_iter().map(|out| out.message).collect()
 }
 
-/// The one message that waits in the default queue.
+/// The only message in the default queue.
 pub(crate) async fn only(app: &App) -> Message {
     let mut all = waiting(app, "celery").await;
-    assert_eq!(all.len(), 1, "one message waits");
+    assert_eq!(all.len(), 1, "one message is in the queue");
     all.remove(0)
 }
 
-/// The message that was sent last for a task.
+/// The last message that was sent for a task.
 pub(crate) fn last_sent(app: &TestApp, task: &str) -> Message {
     app.sent(task).pop().expect("a message was sent").message
 }
 
-/// Makes of each test one for every driver.
+/// Makes a test for every driver from each function.
 macro_rules! on_every_driver {
-    ($($(#[$meta:meta])* async fn $name:ident($ground:ident: &Ground) $body:block)*) => {
-        $($(#[$meta])* async fn $name($ground: &$crate::ground::Ground) $body)*
+    ($($(#[$meta:meta])* async fn $name:ident($fixture:ident: &Fixture) $body:block)*) => {
+        $($(#[$meta])* async fn $name($fixture: &$crate::fixture::Fixture) $body)*
 
         mod memory {
             $(#[tokio::test] async fn $name() {
-                Box::pin(super::$name(&$crate::ground::Ground::Memory)).await;
+                Box::pin(super::$name(&$crate::fixture::Fixture::Memory)).await;
             })*
         }
 
         mod sqlite {
             $(#[tokio::test] async fn $name() {
-                Box::pin(super::$name(&$crate::ground::Ground::sqlite())).await;
+                Box::pin(super::$name(&$crate::fixture::Fixture::sqlite())).await;
             })*
         }
 
         mod redis {
             $(#[tokio::test] async fn $name() {
-                Box::pin(super::$name(&$crate::ground::Ground::redis())).await;
+                Box::pin(super::$name(&$crate::fixture::Fixture::redis())).await;
             })*
         }
     };
