@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::consume::Phase;
 use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
 use crate::pipeline::completion::Completion;
@@ -14,12 +13,13 @@ use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
 use crate::shutdown::kind::StopKind;
+use crate::shutdown::phase::Phase;
 use crate::shutdown::report::StopReport;
 use crate::shutdown::switch::{StopRequest, StopSwitch};
 use crate::slots::Slots;
 
-/// How long a cold stop waits for cancelled runs, and then for what they have to store and settle. What is not settled by then
-/// is delivered again.
+/// How long a cold stop waits for cancelled runs, and then for what they have to store and settle. What is not settled
+/// by then is delivered again.
 const COLD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The services of a worker that runs.
@@ -82,8 +82,8 @@ impl RunningWorker {
         report
     }
 
-    /// Stops fetching, waits for the runs and for what they have to settle, and closes the consumer. It is dropped at an await
-    /// point when the worker is to stop at once.
+    /// Stops fetching, waits for the runs and for what they have to settle, and closes the consumer. It is dropped at
+    /// an await point when the worker is to stop at once.
     async fn stop(&mut self) {
         self.phase.send_replace(Phase::Hold);
         self.requeue_waiting();
@@ -112,7 +112,10 @@ impl RunningWorker {
     /// Cancels the runs, after `soft_stop`.
     async fn stop_cold(&mut self) {
         if !self.soft_stop.is_zero() {
-            tracing::info!(seconds = self.soft_stop.as_secs_f64(), "runs may go on for this long before they are cancelled");
+            tracing::info!(
+                seconds = self.soft_stop.as_secs_f64(),
+                "runs may go on for this long before they are cancelled"
+            );
             let clock = self.process.clock.clone();
             tokio::select! {
                 biased;
@@ -127,13 +130,16 @@ impl RunningWorker {
         // The runs that are left wait for a result that cannot be stored, or for a hook that does not end.
         self.process.completer.stop_retrying();
         if tokio::time::timeout(COLD_TIMEOUT, self.slots.join()).await.is_err() {
-            tracing::warn!("some runs did not end within {:?} after they were cancelled; the worker stops without them", 2 * COLD_TIMEOUT);
+            tracing::warn!(
+                "some runs did not end within {:?} after they were cancelled; the worker stops without them",
+                2 * COLD_TIMEOUT
+            );
             self.slots.abort();
         }
     }
 
-    /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the guarantee
-    /// `warm-shutdown`).
+    /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the
+    /// guarantee `warm-shutdown`).
     fn requeue_waiting(&self) {
         let waiting = self.process.run_queue.close();
         self.process.counts.add_requeued(waiting.len() as u64);

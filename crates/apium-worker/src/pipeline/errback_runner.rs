@@ -1,5 +1,5 @@
-//! Calls the errbacks that this worker calls itself, in the background and one after the other. They run after the failure is
-//! stored, and cannot change it.
+//! Calls the errbacks that this worker calls itself, in the background and one after the other. They run after the
+//! failure is stored, and cannot change it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,7 +88,12 @@ impl ErrbackRunner {
                 tracing::debug!(errback = task, id, "errback {task} of task {id} returned {}", repr_value(&value));
             }
             other => {
-                tracing::error!(errback = task, id, ?other, "errback {task} of task {id} failed; the result of the task stays as it is")
+                tracing::error!(
+                    errback = task,
+                    id,
+                    ?other,
+                    "errback {task} of task {id} failed; the result of the task stays as it is"
+                )
             }
         }
     }

@@ -27,7 +27,8 @@ pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
     }
 }
 
-/// Calls the hooks for `verdict`, one after the other. As in Celery `after_return` is called for SUCCESS and FAILURE only.
+/// Calls the hooks for `verdict`, one after the other. As in Celery `after_return` is called for SUCCESS and FAILURE
+/// only.
 pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
     let returned = match verdict {
         Verdict::Succeeded(value) => {
@@ -60,7 +61,9 @@ async fn call(name: &str, ctx: &Ctx, hook: impl Future<Output = TaskResult<()>>)
     let (task, id) = (ctx.task_name(), ctx.request().id().map_or("?", |id| id.as_str()));
     match called {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(task, id, ?error, "{name} of task {task}[{id}] failed; the result stays as it is"),
+        Ok(Err(error)) => {
+            tracing::error!(task, id, ?error, "{name} of task {task}[{id}] failed; the result stays as it is")
+        }
         Err(_) => tracing::error!(task, id, "{name} of task {task}[{id}] panicked; the result stays as it is"),
     }
 }

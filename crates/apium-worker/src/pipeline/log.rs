@@ -13,8 +13,8 @@ use crate::pipeline::intake::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict};
 
-/// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so that it
-/// exists at every log level.
+/// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
+/// that it exists at every log level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
     tracing::error_span!("task", name = task, id = id(request))
 }
@@ -34,17 +34,17 @@ pub(crate) fn received(task_run: &TaskRun) {
 /// Another worker has the message of a run that did not begin here.
 pub(crate) fn lease_lost(task_run: &TaskRun) {
     let (task, id) = (&*task_run.task.name, id(&task_run.request));
-    tracing::warn!(task, id, "task {task}[{id}] does not begin here: its lease expired, and another worker has the message");
+    tracing::warn!(
+        task,
+        id,
+        "task {task}[{id}] does not begin here: its lease expired, and another worker has the message"
+    );
 }
 
 /// Another worker has the message of a run that ended here.
 pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
     let (task, id) = names(label);
-    tracing::warn!(
-        id,
-        task,
-        "task {task}[{id}] ended after its lease had expired: another worker has its message"
-    );
+    tracing::warn!(id, task, "task {task}[{id}] ended after its lease had expired: another worker has its message");
 }
 
 /// A completion was given up.
@@ -104,11 +104,7 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         Verdict::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] was replaced by another"),
         Verdict::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
         Verdict::Cancelled { requeued: true } => {
-            tracing::warn!(
-                task,
-                id,
-                "task {task}[{id}] was cancelled by the stop of its worker and is requeued"
-            );
+            tracing::warn!(task, id, "task {task}[{id}] was cancelled by the stop of its worker and is requeued");
         }
         Verdict::Cancelled { requeued: false } => {
             tracing::warn!(

@@ -1,7 +1,7 @@
 //! The fifth step: what is stored of a run, and how its delivery ends. Pure.
 //!
-//! With early ack the delivery was acked before the run, so it has no end here. All else is the same with early and late ack
-//! (the second law, in [completer](crate::pipeline::completer)).
+//! With early ack the delivery was acked before the run, so it has no end here. All else is the same with early and
+//! late ack (the second law, in [completer](crate::pipeline::completer)).
 
 use std::sync::Arc;
 
@@ -65,8 +65,8 @@ impl Settler {
         Completion { dead_letter, errbacks, ..completion(task_run, settlement) }
     }
 
-    /// The completion at the start of a run: it acks the delivery with early ack, and stores STARTED where `track_started` is on.
-    /// `None` when there is nothing to do.
+    /// The completion at the start of a run: it acks the delivery with early ack, and stores STARTED where
+    /// `track_started` is on. `None` when there is nothing to do.
     pub(crate) fn started(&self, task_run: &TaskRun, now: Timestamp) -> Option<Completion> {
         let is_tracked = task_run.task.effective.track_started && task_run.facts(now).stores();
         let record = is_tracked.then(|| {
@@ -133,7 +133,8 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
             failed(State::Failure, &Failure::from_exception(ExceptionInfo::reject(Some(reason), false)))
         }
         Verdict::Revoked(reason) => revoked(reason),
-        // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry comes.
+        // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry
+        // comes.
         Verdict::Cancelled { requeued: false } => revoked("terminated"),
         Verdict::Rejected { requeue: true, .. }
         | Verdict::Ignored
@@ -172,12 +173,12 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
 mod tests {
     use std::time::Duration;
 
+    use apium_app::context::request::RetryRequest;
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::{ErrorMatcher, TaskOptions};
     use apium_app::task::arguments::ParameterList;
     use apium_app::task::definition::{Hooks, TaskDef, TaskFn};
     use apium_app::task::registry::RegistryBuilder;
-    use apium_app::context::request::RetryRequest;
     use fastrand::Rng;
 
     use super::*;
