@@ -71,28 +71,30 @@ impl WorkerBuilder {
         self
     }
 
-    /// How many tasks run at once, 1 at least (Celery: `-c`, `worker_concurrency`). The default is the number of processors.
+    /// How many tasks run at once, 1 at least (Celery: `-c`, `worker_concurrency`). The default is the number of
+    /// processors.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.concurrency = Some(slots.max(1));
         self
     }
 
-    /// How many messages may be in flight for each slot (Celery: `worker_prefetch_multiplier`, default 4). 0 is no limit.
+    /// How many messages may be in flight for each slot (Celery: `worker_prefetch_multiplier`, default 4). 0 is no
+    /// limit.
     pub fn prefetch_multiplier(mut self, multiplier: usize) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Fixed(u32::try_from(multiplier).unwrap_or(u32::MAX)));
         self
     }
 
-    /// Fetches ahead what the slots can run in about 50 ms, by the measured rate at which runs end, instead of a fixed number of
-    /// messages for each slot (`worker_prefetch_multiplier = "auto"`). Short tasks are fetched in batches of up to 4096. Long
-    /// ones stay in the queue, for other workers, until a slot is free. Celery has nothing like it.
+    /// Fetches ahead what the slots can run in about 50 ms, by the measured rate at which runs end, instead of a fixed
+    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). Short tasks are fetched in batches of
+    /// up to 4096. Long ones stay in the queue, for other workers, until a slot is free. Celery has nothing like it.
     pub fn prefetch_auto(mut self) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Auto);
         self
     }
 
-    /// The node name (Celery: `-n`, default `celery@%h`). `%h` stands for the host, `%n` for its first label, `%d` for its
-    /// domain. Workers should have different names, since listings show them by name.
+    /// The node name (Celery: `-n`, default `celery@%h`). `%h` stands for the host, `%n` for its first label, `%d` for
+    /// its domain. Workers should have different names, since listings show them by name.
     pub fn hostname(mut self, name: impl Into<String>) -> Self {
         self.hostname = Some(name.into());
         self
@@ -116,26 +118,27 @@ impl WorkerBuilder {
         self
     }
 
-    /// A file that exists while the worker is healthy, for a readiness probe (`worker_ready_file`, default none). Its folder must
-    /// exist.
+    /// A file that exists while the worker is healthy, for a readiness probe (`worker_ready_file`, default none). Its
+    /// folder must exist.
     pub fn ready_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.probes.ready_file = Some(file.into());
         self
     }
 
-    /// Answers `GET /ready` and `GET /live` over HTTP at this address (`worker_health_listen`, default none). For port 0 the
-    /// system chooses one, which [`WorkerHandle::health_address`] returns.
+    /// Answers `GET /ready` and `GET /live` over HTTP at this address (`worker_health_listen`, default none). For port
+    /// 0 the system chooses one, which [`WorkerHandle::health_address`] returns.
     pub fn health_listen(mut self, address: SocketAddr) -> Self {
         self.probes.listen = Some(address);
         self
     }
 
-    /// Starts the worker in the background of this runtime. When this returns, the worker consumes. While the broker cannot be
-    /// reached, this waits and tries again. When it is cancelled, nothing is left running.
+    /// Starts the worker in the background of this runtime. When this returns, the worker consumes. While the broker
+    /// cannot be reached, this waits and tries again. When it is cancelled, nothing is left running.
     ///
     /// # Errors
-    /// A task needs state that the app does not have, or has a soft limit that it cannot see; the pool or a queue does not
-    /// exist; the broker refuses; the ready file cannot be written; or the address for probes cannot be listened on.
+    /// A task needs state that the app does not have, or has a soft limit that it cannot see; the pool or a queue does
+    /// not exist; the broker refuses; the ready file cannot be written; or the address for probes cannot be listened
+    /// on.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
@@ -173,8 +176,8 @@ impl WorkerBuilder {
         Ok(handle.stopped().await)
     }
 
-    /// Runs the worker until a signal of the process stops it, as in Celery: SIGTERM or ctrl-c stops it warm, SIGQUIT or a second
-    /// ctrl-c stops it cold, and any further signal stops it at once.
+    /// Runs the worker until a signal of the process stops it, as in Celery: SIGTERM or ctrl-c stops it warm, SIGQUIT
+    /// or a second ctrl-c stops it cold, and any further signal stops it at once.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -1,5 +1,5 @@
-//! Eager calls (`task_always_eager`, `apply`): the task runs in the caller's process. The executor and the verdicts are those
-//! of a worker; there is no queue, no limit and no countdown.
+//! Eager calls (`task_always_eager`, `apply`): the task runs in the caller's process. The executor and the verdicts are
+//! those of a worker; there is no queue, no limit and no countdown.
 
 use std::sync::Arc;
 
@@ -126,8 +126,8 @@ async fn run_replacement(app: &App, with: &Signature) -> RunOutcome {
     }
 }
 
-/// Runs what follows an eager run: callbacks with its value, errbacks with its id. Errbacks that a worker would call itself get
-/// the request, the exception and the traceback instead.
+/// Runs what follows an eager run: callbacks with its value, errbacks with its id. Errbacks that a worker would call
+/// itself get the request, the exception and the traceback instead.
 async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
     let request = ctx.request();
     match verdict {

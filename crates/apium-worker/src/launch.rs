@@ -16,7 +16,7 @@ use apium_transport::broker::topology::Topology;
 use tokio::sync::watch;
 
 use crate::backends::Backends;
-use crate::consume::{Consume, Phase};
+use crate::consume::Consume;
 use crate::counts::Counts;
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::health::duplicate_node;
@@ -39,6 +39,7 @@ use crate::pool::pools::Pools;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
+use crate::shutdown::phase::Phase;
 use crate::shutdown::switch::StopSwitch;
 use crate::slots::Slots;
 use crate::worker::RunningWorker;
@@ -65,15 +66,17 @@ pub(crate) struct WorkerOptions {
     pub(crate) probes: ProbeOptions,
     /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
-    /// The state of rate limits that a worker before this one left. Only the test kit sets it: its workers are short-lived.
+    /// The state of rate limits that a worker before this one left. Only the test kit sets it: its workers are
+    /// short-lived.
     pub(crate) buckets: HashMap<Arc<str>, Bucket>,
 }
 
-/// Checks the tasks, connects to the broker and starts the services. While the broker cannot be reached, it tries again.
+/// Checks the tasks, connects to the broker and starts the services. While the broker cannot be reached, it tries
+/// again.
 ///
 /// # Errors
-/// A task that needs state which the app does not have, or has a soft limit that it cannot see; a queue that does not exist;
-/// a broker that refuses; probes that cannot be started.
+/// A task that needs state which the app does not have, or has a soft limit that it cannot see; a queue that does not
+/// exist; a broker that refuses; probes that cannot be started.
 pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
     check_tasks(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
@@ -204,8 +207,8 @@ fn announce(registry: &Registry, options: &WorkerOptions, slots: usize) {
     }
 }
 
-/// Checks that the app has every `State<T>` that a task takes, and that each task with a soft limit can see it (the guarantee
-/// `time-limits`).
+/// Checks that the app has every `State<T>` that a task takes, and that each task with a soft limit can see it (the
+/// guarantee `time-limits`).
 fn check_tasks(registry: &Registry, states: &StateMap) -> Result<()> {
     registry.check_states(states)?;
     let unseen: Vec<&str> = registry

@@ -8,12 +8,12 @@ use futures_util::future::BoxFuture;
 
 use crate::outcome::RunOutcome;
 
-/// Code around every run of a task. The time limits and the hook `before_start` are inside it; the other hooks run after it.
-/// Of several layers the first one that the builder was given is the outermost.
+/// Code around every run of a task. The time limits and the hook `before_start` are inside it; the other hooks run
+/// after it. Of several layers the first one that the builder was given is the outermost.
 pub trait WorkLayer: Send + Sync + 'static {
-    /// Runs `next`, and may look at its outcome, replace it, or not run it at all. A panic of a layer is a failure of the
-    /// task. The future is dropped at an await point when the worker stops at once, and in a cold stop when it has not ended
-    /// 10 s after the run was cancelled.
+    /// Runs `next`, and may look at its outcome, replace it, or not run it at all. A panic of a layer is a failure of
+    /// the task. The future is dropped at an await point when the worker stops at once, and in a cold stop when it has
+    /// not ended 10 s after the run was cancelled.
     fn around<'a>(&'a self, ctx: &'a Ctx, next: Next<'a>) -> BoxFuture<'a, RunOutcome>;
 }
 

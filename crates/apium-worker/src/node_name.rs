@@ -1,7 +1,7 @@
 //! Node names: `celery@%h` becomes `celery@worker-3.example.org` (Celery: `-n`).
 
-/// Expands a node name as Celery does: `%h` is the host's full name, `%n` its first label, `%d` its domain, `%%` a percent
-/// sign. To a name without `@`, `@` and the host are added.
+/// Expands a node name as Celery does: `%h` is the host's full name, `%n` its first label, `%d` its domain, `%%` a
+/// percent sign. To a name without `@`, `@` and the host are added.
 pub fn expand(name: &str, host: &str) -> String {
     let (first, domain) = host.split_once('.').unwrap_or((host, ""));
     let mut text = String::with_capacity(name.len() + host.len());

@@ -1,5 +1,5 @@
-//! Services: background loops with a name, which their owner stops and joins. Nothing else in the worker spawns tasks, apart
-//! from the slots and the pools.
+//! Services: background loops with a name, which their owner stops and joins. Nothing else in the worker spawns tasks,
+//! apart from the slots and the pools.
 
 use std::borrow::Cow;
 use std::fmt;

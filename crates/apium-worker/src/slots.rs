@@ -1,5 +1,5 @@
-//! The slots: as many tokio tasks as the concurrency says, each of which executes one run after the other. A message costs no
-//! spawn.
+//! The slots: as many tokio tasks as the concurrency says, each of which executes one run after the other. A message
+//! costs no spawn.
 
 use std::sync::Arc;
 
@@ -8,14 +8,16 @@ use tokio::task::JoinSet;
 use crate::pipeline::process::Process;
 use crate::pool::watchdog::PollTimer;
 
-/// How many runs a slot executes before it yields. Runs that never wait would otherwise keep other tokio tasks from the thread.
+/// How many runs a slot executes before it yields. Runs that never wait would otherwise keep other tokio tasks from the
+/// thread.
 const YIELD_AFTER: usize = 32;
 
 /// The slots of a worker.
 pub(crate) struct Slots(JoinSet<()>);
 
 impl Slots {
-    /// Starts `count` slots. Each of them gets one of `timers`, which the watchdog made; without a watchdog there are none.
+    /// Starts `count` slots. Each of them gets one of `timers`, which the watchdog made; without a watchdog there are
+    /// none.
     pub(crate) fn start(process: &Arc<Process>, count: usize, timers: Vec<PollTimer>) -> Self {
         let mut slots = JoinSet::new();
         let mut timers = timers.into_iter();

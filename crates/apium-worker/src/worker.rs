@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::consume::Phase;
 use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
 use crate::pipeline::completion::Completion;
@@ -14,12 +13,13 @@ use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
 use crate::shutdown::kind::StopKind;
+use crate::shutdown::phase::Phase;
 use crate::shutdown::report::StopReport;
 use crate::shutdown::switch::{StopRequest, StopSwitch};
 use crate::slots::Slots;
 
-/// How long a cold stop waits for cancelled runs, and then for what they have to store and settle. What is not settled by then
-/// is delivered again.
+/// How long a cold stop waits for cancelled runs, and then for what they have to store and settle. What is not settled
+/// by then is delivered again.
 const COLD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The services of a worker that runs.
@@ -82,8 +82,8 @@ impl RunningWorker {
         report
     }
 
-    /// Stops fetching, waits for the runs and for what they have to settle, and closes the consumer. It is dropped at an await
-    /// point when the worker is to stop at once.
+    /// Stops fetching, waits for the runs and for what they have to settle, and closes the consumer. It is dropped at
+    /// an await point when the worker is to stop at once.
     async fn stop(&mut self) {
         self.phase.send_replace(Phase::Hold);
         self.requeue_waiting();
@@ -138,8 +138,8 @@ impl RunningWorker {
         }
     }
 
-    /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the guarantee
-    /// `warm-shutdown`).
+    /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the
+    /// guarantee `warm-shutdown`).
     fn requeue_waiting(&self) {
         let waiting = self.process.run_queue.close();
         self.process.counts.add_requeued(waiting.len() as u64);

@@ -1,7 +1,7 @@
 //! The builder makes the messages of what follows a run. It sends nothing.
 //!
-//! The ids in these messages are derived from the id of the task and its number of retries. A run that is repeated after a
-//! crash makes the same ids, so the same message may be published twice but is always the same task.
+//! The ids in these messages are derived from the id of the task and its number of retries. A run that is repeated
+//! after a crash makes the same ids, so the same message may be published twice but is always the same task.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -47,15 +47,16 @@ pub(crate) fn id_seed(request: &Request) -> u64 {
 
 /// The seed of the ids of what follows run number `retries` of the task `id`.
 pub(crate) fn id_seed_of(id: &str, retries: u32) -> u64 {
-    // Its keys are fixed. Another version of the standard library may hash otherwise, but a run is repeated by the same program.
+    // Its keys are fixed. Another version of the standard library may hash otherwise, but a run is repeated by the same
+    // program.
     let mut hasher = DefaultHasher::new();
     (id, retries).hash(&mut hasher);
     hasher.finish()
 }
 
-/// Whether the worker calls an errback itself, with the request, the exception and the traceback of the failed task. As in
-/// Celery it does so for a task of its own that takes more than one argument and no context; other errbacks are sent as
-/// messages, with the id of the failed task.
+/// Whether the worker calls an errback itself, with the request, the exception and the traceback of the failed task. As
+/// in Celery it does so for a task of its own that takes more than one argument and no context; other errbacks are sent
+/// as messages, with the id of the failed task.
 pub(crate) fn is_called_by_worker(registry: &Registry, errback: &Node) -> bool {
     let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain }) = errback else { return false };
     let Some(task) = registry.get(&call.task) else { return false };

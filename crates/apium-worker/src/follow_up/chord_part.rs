@@ -21,7 +21,8 @@ use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
 
-/// What continues a chord after its last part. Each part brings it along, since any of them may be the last one counted.
+/// What continues a chord after its last part. Each part brings it along, since any of them may be the last one
+/// counted.
 pub(crate) struct ChordBody {
     pub(crate) builder: FollowUpBuilder,
     pub(crate) body: Node,

@@ -1,10 +1,10 @@
-//! Counts the parts of chords where queues and results are two stores. What follows the last part is published before the chord
-//! is ended, so a crash between the two sends the body once more, under the same id, and never loses it (the guarantee
-//! `chord-once`).
+//! Counts the parts of chords where queues and results are two stores. What follows the last part is published before
+//! the chord is ended, so a crash between the two sends the body once more, under the same id, and never loses it (the
+//! guarantee `chord-once`).
 //!
-//! An early-ack part is not delivered again when its worker dies. So before it is counted, if it may be the last one, the worker
-//! publishes a recount: a message that counts the part once more after this worker's claim on the body has expired. By then the
-//! chord has ended, or the recount sends the body.
+//! An early-ack part is not delivered again when its worker dies. So before it is counted, if it may be the last one,
+//! the worker publishes a recount: a message that counts the part once more after this worker's claim on the body has
+//! expired. By then the chord has ended, or the recount sends the body.
 
 use std::collections::VecDeque;
 
@@ -25,8 +25,8 @@ pub(crate) struct EndedChord {
 }
 
 impl EndedChord {
-    /// Ends the chord. A claim that was lost meanwhile is only logged: what follows is published, and another worker may have
-    /// published the same.
+    /// Ends the chord. A claim that was lost meanwhile is only logged: what follows is published, and another worker
+    /// may have published the same.
     pub(crate) async fn end(&self, backend: Option<&SharedBackend>) -> Result<()> {
         let Some(chords) = backend.and_then(|backend| backend.chords()) else { return Ok(()) };
         if !chords.end(&self.group, &self.claimant, self.end).await? {
@@ -40,8 +40,8 @@ impl EndedChord {
     }
 }
 
-/// Does what the follow-ups of these settlements say, all but publishing: it stores records, opens chords and counts parts.
-/// Messages are added to `publish`. Returns the chords that are to be ended when these messages are published.
+/// Does what the follow-ups of these settlements say, all but publishing: it stores records, opens chords and counts
+/// parts. Messages are added to `publish`. Returns the chords that are to be ended when these messages are published.
 pub(crate) async fn count_parts(
     backend: Option<&SharedBackend>,
     broker: &SharedBroker,
@@ -76,7 +76,8 @@ pub(crate) async fn count_parts(
         for ended_part in parts {
             let (group, claimant) = (ended_part.part.group.clone(), ended_part.part.claimant.clone());
             let continuation = ended_part.continuation.clone();
-            // Parts that the end of a chord brings have no entry in the list: they come once more when a part of that chord does.
+            // Parts that the end of a chord brings have no entry in the list: they come once more when a part of that
+            // chord does.
             let progress = match without_delivery.pop_front() {
                 Some(true) => count_undelivered(chords, broker, &ended_part).await?,
                 _ => chords.part_done(ended_part.part).await?,

@@ -1,5 +1,5 @@
-//! How a failure spreads through a workflow: the steps behind the task in its chain fail with it, its part of a chord is counted
-//! as failed, and errbacks are called or sent.
+//! How a failure spreads through a workflow: the steps behind the task in its chain fail with it, its part of a chord
+//! is counted as failed, and errbacks are called or sent.
 
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
@@ -25,7 +25,8 @@ pub(crate) struct FailurePropagation<'a> {
     source: FollowUpSource<'a>,
     failure: &'a Failure,
     follow_ups: &'a mut FollowUps,
-    /// The owner of errbacks that this worker calls itself ([`PendingErrbacks::push`](crate::follow_up::pending_errback::PendingErrbacks::push)).
+    /// The owner of errbacks that this worker calls itself
+    /// ([`PendingErrbacks::push`](crate::follow_up::pending_errback::PendingErrbacks::push)).
     errback_owner: u64,
 }
 
@@ -38,8 +39,8 @@ impl<'a> FailurePropagation<'a> {
         Self { source, failure, follow_ups, errback_owner }
     }
 
-    /// Fails the steps behind the task. `chain` is in reverse order, as in messages. A step that cannot be read is skipped: its id
-    /// is not known.
+    /// Fails the steps behind the task. `chain` is in reverse order, as in messages. A step that cannot be read is
+    /// skipped: its id is not known.
     pub(crate) fn chain(&mut self, chain: &[WireSignature], stores: bool) {
         for step in chain {
             match Node::from_wire(step) {
@@ -51,8 +52,8 @@ impl<'a> FailurePropagation<'a> {
         }
     }
 
-    /// Fails one step: its result becomes FAILURE, and its part of a chord is counted. As in Celery nothing is stored for the
-    /// members of a group: whoever waits for them sees the failure of the step before the group.
+    /// Fails one step: its result becomes FAILURE, and its part of a chord is counted. As in Celery nothing is stored
+    /// for the members of a group: whoever waits for them sees the failure of the step before the group.
     fn step(&mut self, node: &Node, stores: bool) {
         match node {
             Node::Task(task) => {
@@ -97,8 +98,8 @@ impl<'a> FailurePropagation<'a> {
         self.follow_ups.parts.push(chord_part(self.source, position, body, result, parent));
     }
 
-    /// Fails the body of a chord whose header failed. As in Celery a body that is a group fails with the error of the header
-    /// (`original`), and any other with the ChordError that this propagates.
+    /// Fails the body of a chord whose header failed. As in Celery a body that is a group fails with the error of the
+    /// header (`original`), and any other with the ChordError that this propagates.
     pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: u64) -> Result<()> {
         if let Node::Group(group) = body {
             let of_group = links(&group.options);
@@ -122,7 +123,8 @@ impl<'a> FailurePropagation<'a> {
         Ok(())
     }
 
-    /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends `errbacks`.
+    /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends
+    /// `errbacks`.
     fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: u64) -> Result<()> {
         match node {
             Node::Task(task) => {
@@ -146,8 +148,8 @@ impl<'a> FailurePropagation<'a> {
         }
     }
 
-    /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and messages for the
-    /// others.
+    /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and
+    /// messages for the others.
     pub(crate) fn errbacks(
         &mut self,
         errbacks: &[Node],

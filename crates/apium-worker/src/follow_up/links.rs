@@ -1,5 +1,5 @@
-//! The links of a message: what follows its task. They are read before the task runs, since a task whose links cannot be read
-//! would run and lose what follows it.
+//! The links of a message: what follows its task. They are read before the task runs, since a task whose links cannot
+//! be read would run and lose what follows it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Errbacks that a worker calls itself, with the request, the exception and the traceback of the failed task (Celery's new-style
-//! errbacks).
+//! Errbacks that a worker calls itself, with the request, the exception and the traceback of the failed task (Celery's
+//! new-style errbacks).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,8 @@ pub(crate) struct PendingErrback {
 }
 
 impl PendingErrback {
-    /// An errback of the task of `failed`. Its arguments are the request, the exception and the traceback, followed by its own.
+    /// An errback of the task of `failed`. Its arguments are the request, the exception and the traceback, followed by
+    /// its own.
     pub(crate) fn new(errback: &Node, failed: &Request, failure: &Failure) -> Self {
         let (task, own) = match errback {
             Node::Task(TaskNode { call, .. }) => (call.task.to_string(), call.arguments.clone()),
@@ -55,8 +56,8 @@ fn request_map(request: &Request) -> Json {
     Json::from_serialize(&map).unwrap_or(Json::NULL)
 }
 
-/// Errbacks that wait until the failure that they belong to is stored. Clones share one list: the completion of a run has one,
-/// and what continues a chord, which the store calls, adds to it through another.
+/// Errbacks that wait until the failure that they belong to is stored. Clones share one list: the completion of a run
+/// has one, and what continues a chord, which the store calls, adds to it through another.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PendingErrbacks(Arc<Mutex<Vec<(u64, PendingErrback)>>>);
 

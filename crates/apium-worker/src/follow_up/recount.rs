@@ -54,8 +54,8 @@ impl Recount {
         Ok(Some((part, Node::from_wire(&body)?)))
     }
 
-    /// The message that counts `part` once more, not before `after` has passed. `parent` is the task whose part it is, and `queue`
-    /// the queue that it came from.
+    /// The message that counts `part` once more, not before `after` has passed. `parent` is the task whose part it is,
+    /// and `queue` the queue that it came from.
     pub(crate) fn recount_message(
         builder: &FollowUpBuilder,
         queue: &Arc<str>,

@@ -1,5 +1,5 @@
-//! Warns when another live worker has the same node name. It never refuses to start, so that the name of a killed worker can
-//! be used again at once.
+//! Warns when another live worker has the same node name. It never refuses to start, so that the name of a killed
+//! worker can be used again at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::clock::Clock;
 
-/// Looks for workers of this name at the start and then once each `interval`. It logs a warning when there is a second one,
-/// and again only after there was none. The interval is the worker's lease, which is rare enough for an idle worker (the
-/// guarantee `idle-quiet`).
+/// Looks for workers of this name at the start and then once each `interval`. It logs a warning when there is a second
+/// one, and again only after there was none. The interval is the worker's lease, which is rare enough for an idle
+/// worker (the guarantee `idle-quiet`).
 pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clock: Clock, interval: Duration) {
     let mut warned = false;
     loop {

@@ -52,7 +52,8 @@ impl WorkerHealth {
         self.fetching.borrow().is_green()
     }
 
-    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the fetching loop.
+    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the fetching
+    /// loop.
     pub(crate) fn health(&self) -> Health {
         let address = self.broker.address();
         let broker = self.broker.health().of(&format!("the broker {address}"));
@@ -68,8 +69,8 @@ impl WorkerHealth {
             .unwrap_or(Health::Green)
     }
 
-    /// Tries backends that cannot be reached, until it is dropped. A worker that has no tasks to run would not use them, and
-    /// would stay red. The broker needs nothing of the kind, since the fetching loop uses it all the time.
+    /// Tries backends that cannot be reached, until it is dropped. A worker that has no tasks to run would not use
+    /// them, and would stay red. The broker needs nothing of the kind, since the fetching loop uses it all the time.
     pub(crate) async fn retry_backends(&self) {
         loop {
             self.clock.sleep(RETRY_INTERVAL).await;
@@ -83,8 +84,8 @@ impl WorkerHealth {
         }
     }
 
-    /// Changes when the loop begins or ceases to fetch. The health of broker and backends makes no such signal: it must be read
-    /// from time to time.
+    /// Changes when the loop begins or ceases to fetch. The health of broker and backends makes no such signal: it must
+    /// be read from time to time.
     pub(crate) fn changes(&self) -> watch::Receiver<Health> {
         self.fetching.subscribe()
     }

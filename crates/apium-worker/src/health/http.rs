@@ -1,5 +1,5 @@
-//! `worker_health_listen`: `GET /ready` and `GET /live` over HTTP, for probes. A connection is one request, and the answer is
-//! one line of text; probes need no more of HTTP.
+//! `worker_health_listen`: `GET /ready` and `GET /live` over HTTP, for probes. A connection is one request, and the
+//! answer is one line of text; probes need no more of HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,7 +61,8 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<WorkerHealth>, mut 
 
 async fn answer(mut stream: TcpStream, health: &WorkerHealth) -> std::io::Result<()> {
     let mut request = Vec::with_capacity(512);
-    // A socket that is closed with unread bytes is reset, and the client may lose the answer. So the request is read to its end.
+    // A socket that is closed with unread bytes is reset, and the client may lose the answer. So the request is read to
+    // its end.
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         if request.len() > MAX_REQUEST || stream.read_buf(&mut request).await? == 0 {
             return Ok(());

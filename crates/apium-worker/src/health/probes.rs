@@ -1,6 +1,6 @@
-//! The services around a worker's health: the ready file and the HTTP endpoint, where the settings ask for them, and the loop
-//! that tries unreachable backends. They start before the worker connects, so that a worker that waits for its broker is live
-//! and not ready.
+//! The services around a worker's health: the ready file and the HTTP endpoint, where the settings ask for them, and
+//! the loop that tries unreachable backends. They start before the worker connects, so that a worker that waits for its
+//! broker is live and not ready.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

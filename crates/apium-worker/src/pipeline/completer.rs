@@ -1,12 +1,12 @@
-//! The sixth step: results are stored, messages published and deliveries settled. The two laws stand here and nowhere else.
+//! The sixth step: results are stored, messages published and deliveries settled. The two laws stand here and nowhere
+//! else.
 //!
-//! (a) The order is *store the result → publish what follows → settle the delivery*: a crash repeats work and never loses it.
-//! Where queues and results are one store, the three are one atomic step.
-//! (b) Early ack settles the delivery before the run, and changes nothing else: its ack is a completion of its own, at the start
-//! of the run.
+//! (a) The order is *store the result → publish what follows → settle the delivery*: a crash repeats work and never
+//! loses it. Where queues and results are one store, the three are one atomic step. (b) Early ack settles the delivery
+//! before the run, and changes nothing else: its ack is a completion of its own, at the start of the run.
 //!
-//! Completions go in batches. A batch is whatever has come while the one before it was under way; nothing waits for a batch to
-//! fill up. When a store cannot be reached, the batch is tried again until it can.
+//! Completions go in batches. A batch is whatever has come while the one before it was under way; nothing waits for a
+//! batch to fill up. When a store cannot be reached, the batch is tried again until it can.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,7 +110,8 @@ impl Completer {
         self.0.pending.load(Ordering::Acquire)
     }
 
-    /// From now on nothing is tried again. The process is about to end, and what is not settled will be delivered again.
+    /// From now on nothing is tried again. The process is about to end, and what is not settled will be delivered
+    /// again.
     pub(crate) fn stop_retrying(&self) {
         self.0.stop_retrying.store(true, Ordering::Release);
         self.0.wake.notify_one();
@@ -216,8 +217,8 @@ impl Completer {
         let _ = tokio::time::timeout(wait, stopped).await;
     }
 
-    /// The laws. One attempt, which goes on where the one before it failed: a message that is published is not published again
-    /// because the ack failed.
+    /// The laws. One attempt, which goes on where the one before it failed: a message that is published is not
+    /// published again because the ack failed.
     async fn attempt(
         &self,
         source: &DeliverySource,
@@ -278,8 +279,8 @@ impl Completer {
         }
     }
 
-    /// Gives up a completion that cannot be done. Its message goes to the dead set where it can, so that the task is not run again
-    /// and again.
+    /// Gives up a completion that cannot be done. Its message goes to the dead set where it can, so that the task is
+    /// not run again and again.
     async fn give_up(&self, completion: Completion, error: &Error) {
         log::not_completed(&completion.label, error);
         if let Some((receipt, _)) = completion.settlement.delivery

@@ -1,5 +1,5 @@
-//! Calls the errbacks that this worker calls itself, in the background and one after the other. They run after the failure is
-//! stored, and cannot change it.
+//! Calls the errbacks that this worker calls itself, in the background and one after the other. They run after the
+//! failure is stored, and cannot change it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -40,8 +40,8 @@ impl Executor {
     }
 }
 
-/// The outcome, with what the task's options (`autoretry_for`, `throws`, …) say about its failure. They match Rust error types,
-/// so they must be asked before the failure is reduced to what is stored.
+/// The outcome, with what the task's options (`autoretry_for`, `throws`, …) say about its failure. They match Rust
+/// error types, so they must be asked before the failure is reduced to what is stored.
 fn judged(ctx: &Ctx, outcome: RunOutcome) -> RunOutcome {
     let Some(task) = ctx.task() else { return outcome };
     let judge = |failure: Failure| {

@@ -1,6 +1,6 @@
-//! The fourth step: what follows a run. After a success these are callbacks and the next step of the chain; after a failure,
-//! errbacks and the failure of the steps behind; after both, the part of a chord; and for a retry, its message. Pure: it makes
-//! messages and documents, and sends nothing.
+//! The fourth step: what follows a run. After a success these are callbacks and the next step of the chain; after a
+//! failure, errbacks and the failure of the steps behind; after both, the part of a chord; and for a retry, its
+//! message. Pure: it makes messages and documents, and sends nothing.
 
 use std::sync::Arc;
 
@@ -50,9 +50,9 @@ pub(crate) struct FollowUpPlanner {
 }
 
 impl FollowUpPlanner {
-    /// Plans what follows `verdict`, and returns the verdict that holds in the end. It is another one where the messages cannot be
-    /// made, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups cannot be sent has failed,
-    /// which its `autoretry_for` may turn into a retry.
+    /// Plans what follows `verdict`, and returns the verdict that holds in the end. It is another one where the
+    /// messages cannot be made, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups
+    /// cannot be sent has failed, which its `autoretry_for` may turn into a retry.
     pub(crate) fn plan(
         &self,
         task_run: &TaskRun,
@@ -115,7 +115,8 @@ fn retry_rejected(error: &Error) -> Verdict {
     Verdict::Rejected { reason: format!("the message of its retry cannot be made: {error}"), requeue: false }
 }
 
-/// What follows a run that is retried: the message of the next run. Celery counts it among the children, under the task's own id.
+/// What follows a run that is retried: the message of the next run. Celery counts it among the children, under the
+/// task's own id.
 fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Result<PlannedFollowUps> {
     let retry = Some(builder.publisher.retry_message(request, next)?);
     let child = |id: &TaskId| ResultTuple { id: id.clone(), parent: None, children: None };
@@ -135,7 +136,8 @@ fn succeeded(
         let mut planner = builder.planner(id_seed(request));
         let send_with = || {
             let mut send_with = SendWith::result(value.clone());
-            // As in Celery a chord that is sent here keeps the root id of the workflow for its body, whichever worker sends that.
+            // As in Celery a chord that is sent here keeps the root id of the workflow for its body, whichever worker
+            // sends that.
             send_with.options.rare_mut().root_id = Some(parent.root_id.clone());
             send_with
         };
@@ -183,7 +185,8 @@ fn failed(
     Ok(planned)
 }
 
-/// What follows a task that was replaced: the other signature, which takes its id and its place in group, chord and chain.
+/// What follows a task that was replaced: the other signature, which takes its id and its place in group, chord and
+/// chain.
 fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> Result<PlannedFollowUps> {
     let mut planned = PlannedFollowUps::default();
     let Some(parent) = ParentTask::of(request) else { return Ok(planned) };
@@ -195,8 +198,8 @@ fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> R
     Ok(planned)
 }
 
-/// What follows a recount: the part that it counts. Whether the recount itself succeeded does not matter, unless it is retried or
-/// delivered again: then the part is counted by that run.
+/// What follows a recount: the part that it counts. Whether the recount itself succeeded does not matter, unless it is
+/// retried or delivered again: then the part is counted by that run.
 fn recounted(
     builder: &FollowUpBuilder,
     request: &Request,

@@ -27,7 +27,8 @@ pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
     }
 }
 
-/// Calls the hooks for `verdict`, one after the other. As in Celery `after_return` is called for SUCCESS and FAILURE only.
+/// Calls the hooks for `verdict`, one after the other. As in Celery `after_return` is called for SUCCESS and FAILURE
+/// only.
 pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
     let returned = match verdict {
         Verdict::Succeeded(value) => {

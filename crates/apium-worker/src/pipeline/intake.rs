@@ -1,8 +1,8 @@
 //! The first step: a delivery is decoded, and the intake decides what becomes of it. Pure.
 //!
 //! A message that cannot be read is never acked. It goes to the dead set with its bytes and the reason (the guarantee
-//! `nothing-dropped`). As in Celery, FAILURE `NotRegistered` is stored for an unknown task, and nothing for other messages that
-//! cannot be read.
+//! `nothing-dropped`). As in Celery, FAILURE `NotRegistered` is stored for an unknown task, and nothing for other
+//! messages that cannot be read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -13,8 +13,8 @@ use crate::pipeline::intake::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict};
 
-/// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so that it
-/// exists at every log level.
+/// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
+/// that it exists at every log level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
     tracing::error_span!("task", name = task, id = id(request))
 }

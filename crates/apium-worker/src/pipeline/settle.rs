@@ -1,7 +1,7 @@
 //! The fifth step: what is stored of a run, and how its delivery ends. Pure.
 //!
-//! With early ack the delivery was acked before the run, so it has no end here. All else is the same with early and late ack
-//! (the second law, in [completer](crate::pipeline::completer)).
+//! With early ack the delivery was acked before the run, so it has no end here. All else is the same with early and
+//! late ack (the second law, in [completer](crate::pipeline::completer)).
 
 use std::sync::Arc;
 
@@ -65,8 +65,8 @@ impl Settler {
         Completion { dead_letter, errbacks, ..completion(task_run, settlement) }
     }
 
-    /// The completion at the start of a run: it acks the delivery with early ack, and stores STARTED where `track_started` is on.
-    /// `None` when there is nothing to do.
+    /// The completion at the start of a run: it acks the delivery with early ack, and stores STARTED where
+    /// `track_started` is on. `None` when there is nothing to do.
     pub(crate) fn started(&self, task_run: &TaskRun, now: Timestamp) -> Option<Completion> {
         let is_tracked = task_run.task.effective.track_started && task_run.facts(now).stores();
         let record = is_tracked.then(|| {
@@ -138,7 +138,8 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
             failed(State::Failure, &Failure::from_exception(ExceptionInfo::reject(Some(reason), false)))
         }
         Verdict::Revoked(reason) => revoked(reason),
-        // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry comes.
+        // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry
+        // comes.
         Verdict::Cancelled { requeued: false } => revoked("terminated"),
         Verdict::Rejected { requeue: true, .. }
         | Verdict::Ignored

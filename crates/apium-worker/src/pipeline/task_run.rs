@@ -18,7 +18,8 @@ use crate::pipeline::verdict::RunFacts;
 /// Where deliveries came from, and what settles them. Each new consumer has a new one.
 pub(crate) struct DeliverySource {
     pub(crate) acker: Arc<dyn Acker>,
-    /// Whether the acker stores results of the app's backend, and what follows, in one step with the settlement of the delivery.
+    /// Whether the acker stores results of the app's backend, and what follows, in one step with the settlement of the
+    /// delivery.
     pub(crate) is_atomic: bool,
 }
 
@@ -40,7 +41,8 @@ impl TaskRun {
         self.task.effective.acks_late
     }
 
-    /// The version of the results that this run stores: backends tell them from those of other runs of the same task by it.
+    /// The version of the results that this run stores: backends tell them from those of other runs of the same task by
+    /// it.
     pub(crate) fn version(&self) -> RunVersion {
         RunVersion { retries: self.request.retries(), delivery: delivery_version(&self.receipt) }
     }

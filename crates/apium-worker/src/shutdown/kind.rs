@@ -6,8 +6,8 @@ pub enum StopKind {
     /// Fetches no more, requeues what has not begun, and waits for the runs, however long they take.
     Warm,
     /// Cancels the runs. Messages of late-ack tasks go back to their queue and no state is stored for them. Early-ack
-    /// tasks become REVOKED (`terminated`), since their messages are gone; Celery stores a RETRY for them, although none
-    /// comes.
+    /// tasks become REVOKED (`terminated`), since their messages are gone; Celery stores a RETRY for them, although
+    /// none comes.
     Cold,
     /// Leaves at once and settles nothing. What was not acked is delivered again when the worker's lease runs out.
     Now,

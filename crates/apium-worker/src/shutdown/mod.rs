@@ -2,6 +2,7 @@
 
 pub(crate) mod cold;
 pub mod kind;
+pub(crate) mod phase;
 pub mod report;
 pub(crate) mod signals;
 pub(crate) mod switch;

@@ -12,8 +12,8 @@ pub struct StopReport {
     pub how: StopKind,
     /// Who asked first.
     pub cause: StopCause,
-    /// Tasks that ended in any state since the worker started, those that had expired and those that ended during the stop
-    /// included.
+    /// Tasks that ended in any state since the worker started, those that had expired and those that ended during the
+    /// stop included.
     pub finished: u64,
     /// How many of them ended during the stop.
     pub finished_while_stopping: u64,
@@ -23,14 +23,14 @@ pub struct StopReport {
     pub cancelled: u64,
     /// Threads that still execute a cancelled or timed-out task. They end with the process.
     pub leaked_threads: usize,
-    /// Runs whose result could not be stored, or whose message could not be settled, before the stop. Their messages are
-    /// delivered again.
+    /// Runs whose result could not be stored, or whose message could not be settled, before the stop. Their messages
+    /// are delivered again.
     pub unsettled: usize,
 }
 
 impl StopReport {
-    /// The process's exit code, as in Celery: 0 after a stop that the program or SIGTERM asked for, and after a cold one;
-    /// 1 after ctrl-c, after a stop at once, and when something is unsettled.
+    /// The process's exit code, as in Celery: 0 after a stop that the program or SIGTERM asked for, and after a cold
+    /// one; 1 after ctrl-c, after a stop at once, and when something is unsettled.
     pub fn exit_code(&self) -> u8 {
         let is_clean = self.how != StopKind::Now && self.unsettled == 0;
         u8::from(!is_clean || self.cause == StopCause::Interrupt)
