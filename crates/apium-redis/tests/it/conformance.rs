@@ -14,7 +14,7 @@ async fn redis() -> Fixture {
     let address = Address::parse(&database.url).unwrap();
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("eta_strategy".to_owned(), "park".to_owned());
-    // Channels are the same in all databases of a server, so the results of a case have names of their own.
+    // Channels do not belong to a database, so the results of each case have a key prefix of their own.
     let mut of_results = DriverOptions::new(options.clock.clone());
     of_results.extra.insert("global_keyprefix".to_owned(), format!("{}:", database.number));
     let open = {
@@ -32,7 +32,7 @@ async fn redis() -> Fixture {
     };
     let Handles { broker, backend } = open().await;
     let mut fixture = Fixture::new(broker, backend, Clock::system());
-    // A lease is waited for by the clock of the machine.
+    // Leases run by the real clock.
     fixture.lease = Duration::from_millis(500);
     fixture.reopening(move || Box::pin(open())).planting(move |queue, raw, _| {
         let mut connection = database.connection();
