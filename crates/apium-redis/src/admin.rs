@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use apium_protocol::message::envelope::Envelope;
-use apium_transport::broker::broker::{QueueAdmin, QueueStats};
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};
 use apium_transport::error::Result;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -17,6 +17,70 @@ use crate::errors::unexpected_reply;
 use crate::shared::BrokerShared;
 
 impl QueueAdmin for RedisBroker {
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let shared = self.shared();
+            shared.check_open("count a queue")?;
+            Ok(counts(shared, queue).await?.0)
+        })
+    }
+
+    fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { clear(self.shared(), "purge a queue", queue, false).await })
+    }
+
+    fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { clear(self.shared(), "delete a queue", queue, true).await.map(drop) })
+    }
+
+    fn messages(&self) -> Option<&dyn QueuePeek> {
+        Some(self)
+    }
+
+    fn counts(&self) -> Option<&dyn QueueCounts> {
+        Some(self)
+    }
+
+    fn consumers(&self) -> Option<&dyn ConsumerCounts> {
+        Some(self)
+    }
+}
+
+impl QueuePeek for RedisBroker {
+    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let shared = self.shared();
+            shared.check_open("peek at a queue")?;
+            let mut found = Vec::new();
+            for list in shared.keys.lists(queue) {
+                let remaining = limit - found.len();
+                if remaining == 0 {
+                    break;
+                }
+                let mut command = redis::cmd("LRANGE");
+                command.arg(&list).arg(-(i64::try_from(remaining).unwrap_or(i64::MAX))).arg(-1);
+                let answer = shared.connection.command("peek at a queue", &command).await?;
+                let Value::Array(elements) = answer else { return Err(unexpected_reply("peek at a queue")) };
+                let mut due = redis::cmd("ZRANGEBYSCORE");
+                due.arg(format!("{}{list}", shared.keys.eta_prefix())).arg("-inf");
+                due.arg(shared.connection.clock().now().as_microsecond()).arg("LIMIT").arg(0).arg(remaining);
+                let answer = shared.connection.command("peek at a queue", &due).await?;
+                let Value::Array(due) = answer else { return Err(unexpected_reply("peek at a queue")) };
+                // A list is read from its end, and due messages come after those of the list. What is no message is
+                // skipped.
+                found.extend(elements.into_iter().rev().chain(due).take(remaining).filter_map(
+                    |element| match element {
+                        Value::BulkString(raw) => decode(&Bytes::from(raw), queue),
+                        _ => None,
+                    },
+                ));
+            }
+            Ok(found)
+        })
+    }
+}
+
+impl QueueCounts for RedisBroker {
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
         Box::pin(async move {
             let shared = self.shared();
@@ -51,47 +115,9 @@ impl QueueAdmin for RedisBroker {
             Ok(all.into_values().collect())
         })
     }
+}
 
-    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
-        Box::pin(async move {
-            let shared = self.shared();
-            shared.check_open("peek at a queue")?;
-            let mut found = Vec::new();
-            for list in shared.keys.lists(queue) {
-                let remaining = limit - found.len();
-                if remaining == 0 {
-                    break;
-                }
-                let mut command = redis::cmd("LRANGE");
-                command.arg(&list).arg(-(i64::try_from(remaining).unwrap_or(i64::MAX))).arg(-1);
-                let answer = shared.connection.command("peek at a queue", &command).await?;
-                let Value::Array(elements) = answer else { return Err(unexpected_reply("peek at a queue")) };
-                let mut due = redis::cmd("ZRANGEBYSCORE");
-                due.arg(format!("{}{list}", shared.keys.eta_prefix())).arg("-inf");
-                due.arg(shared.connection.clock().now().as_microsecond()).arg("LIMIT").arg(0).arg(remaining);
-                let answer = shared.connection.command("peek at a queue", &due).await?;
-                let Value::Array(due) = answer else { return Err(unexpected_reply("peek at a queue")) };
-                // A list is read from its end, and due messages come after those of the list. What is no message is
-                // skipped.
-                found.extend(elements.into_iter().rev().chain(due).take(remaining).filter_map(
-                    |element| match element {
-                        Value::BulkString(raw) => decode(&Bytes::from(raw), queue),
-                        _ => None,
-                    },
-                ));
-            }
-            Ok(found)
-        })
-    }
-
-    fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(async move { clear(self.shared(), "purge a queue", queue, false).await })
-    }
-
-    fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { clear(self.shared(), "delete a queue", queue, true).await.map(drop) })
-    }
-
+impl ConsumerCounts for RedisBroker {
     fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             self.shared().check_open("count the consumers of a name")?;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::clock::Clock;
 use apium_transport::error::Result;
@@ -65,6 +66,8 @@ impl Broker for RedisBroker {
         capabilities.delays = self.shared.options.eta_strategy != EtaStrategy::Hold;
         capabilities.durable = true;
         capabilities.multi_process = true;
+        capabilities.atomic_publish = true;
+        capabilities.counts_crashes = true;
         capabilities.priority_order = PriorityOrder::SmallerFirst;
         capabilities
     }

@@ -23,8 +23,8 @@
 //! ```
 //!
 //! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `delay` (a call), `batch`
-//! (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx` is the [context](context::Ctx) of the run, [`State<T>`](extract::State)
-//! is given by the app, everything else travels.
+//! (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx` is the [context](task::Ctx) of the run,
+//! [`State<T>`](task::State) is given by the app, everything else travels.
 //!
 //! # Workflows
 //!
@@ -64,7 +64,7 @@
 //! // the output of the left task (`i64`) does not fit the first argument of the right task (`Vec<i64>`)
 //! ```
 //!
-//! [`signature`], [`group`], [`join`], [`map`] and [`chain`] say more. [`extern_task!`] describes tasks of other programs, so that they
+//! [`canvas`] says more. [`extern_task!`] describes tasks of other programs, so that they
 //! take part with their types.
 //!
 //! # A program with a worker
@@ -91,12 +91,21 @@
 //!
 //! # Where things are
 //!
-//! - [`prelude`] has what most programs use; `use apium::prelude::*`.
-//! - Calling: [`call`] (options), [`signature`], [`fits`] (what stands behind what), [`group`], [`join`], [`chain`], [`map`],
-//!   [`result`], [`group_result`]; [`canvas`] is the same without types.
-//! - A run: [`context`], [`request`], [`task_error`], [`failure`], [`inject`], [`task_impl`] (task classes).
-//! - The app: [`app`], [`builder`], [`config`] (every setting), [`routing`].
-//! - Running: `worker` and `local`, with the feature `worker`; [`testing`] the same in virtual time.
+//! | module | what is in it |
+//! |---|---|
+//! | [`prelude`] | what most programs use: `use apium::prelude::*` |
+//! | [`task`](mod@task) | the context of a run, its state, options, errors and retries; task classes |
+//! | [`call`] | one call and its options, many at once, by name; routes and layers around publishing |
+//! | [`canvas`] | signatures and workflows, with types and without |
+//! | [`result`] | results of tasks and groups, states, progress |
+//! | [`worker`](mod@worker) | `app.worker()`, its handle, how it stops, layers around a run (feature `worker`) |
+//! | [`config`] | every setting; queues, routes and the policy of publishing |
+//! | [`testing`] | `App::test()`: a memory broker and virtual time (feature `worker`) |
+//! | [`cli`] | the command line of a program (feature `cli`) |
+//! | [`message`] | messages and values as they travel, for serializers and layers of your own |
+//! | [`driver`] | for authors of drivers |
+//!
+//! The app itself is [`App`]; its errors are [`Error`].
 //!
 //! # Features
 //!
@@ -110,38 +119,36 @@
 //! | `autodiscover` | yes | `#[task]` functions are registered without being named |
 //! | `msgpack`, `yaml` | yes | these serializers |
 //! | `compression` | yes | gzip, bzip2, lzma, brotli, zstd |
+//! | `conformance` | no | the tests that every driver must pass, for authors of [`driver`]s |
 //!
 //! A lean producer takes `default-features = false` and its driver.
 
-mod entry;
+pub mod call;
+pub mod canvas;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod driver;
+mod drivers;
+pub mod message;
 pub mod prelude;
 #[cfg(doctest)]
 mod readme;
-
-#[cfg(feature = "cli")]
-pub mod cli;
+pub mod result;
+pub mod task;
 #[cfg(feature = "worker")]
 pub mod testing;
+#[cfg(feature = "worker")]
+pub mod worker;
 
-pub use apium_app::app::app;
-pub use apium_app::call::{batch, by_name as named, call, class_calls};
-pub use apium_app::context::{context, current, extract as inject, limit_signal as limits, request};
+/// [`App::builder`] begins an app and [`App::test`](testing::AppTest::test) one for a test;
+/// [`app.worker()`](worker::AppWorker::worker) runs its tasks, [`sig`](App::sig) calls a task by its name, and
+/// [`result`](App::result) finds a result by its id. `test` and `worker` are methods of traits, which the
+/// [`prelude`] brings.
+pub use apium_app::app::app::App;
+pub use apium_app::builder::AppBuilder;
+pub use apium_app::error::{Error, ErrorKind, Result};
 #[doc(hidden)]
 pub use apium_app::macro_support as __private;
-pub use apium_app::options::{call_options, task_options as options};
-pub use apium_app::publish::{layer as middleware, producer, publisher, router as routing};
-pub use apium_app::result::{async_result as result, collect, get, graph, group_result, progress, result_set};
-pub use apium_app::retry::builder as retry_builder;
-pub use apium_app::signature::{chain, fits, group, join, map, signature};
-pub use apium_app::task::{arguments, class as task_impl, definition as task, registry};
-pub use apium_app::{builder, canvas, config, error, failure, task_error};
 pub use apium_macros::{extern_task, task, task_module, wire_error};
-pub use apium_protocol as protocol;
-#[cfg(feature = "redis")]
-pub use apium_redis as redis;
-#[cfg(feature = "sqlite")]
-pub use apium_sqlite as sqlite;
-pub use apium_transport as transport;
-#[cfg(feature = "worker")]
-pub use apium_worker as worker;
-pub use entry::AppEntry;
+pub use prelude::BoxError;

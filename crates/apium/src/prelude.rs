@@ -67,10 +67,11 @@ pub use apium_transport::broker::topology::Queue;
 #[cfg(feature = "worker")]
 #[doc(no_inline)]
 pub use apium_worker::builder::AppWorker;
+#[cfg(feature = "worker")]
+#[doc(no_inline)]
+pub use apium_worker::testing::builder::AppTest;
 #[doc(no_inline)]
 pub use serde_json::json;
-
-pub use crate::entry::AppEntry;
 
 /// Any error: what a program's `main` and its app function may return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -22,4 +22,4 @@
 //! ```
 
 pub use apium_worker::testing::app::TestApp;
-pub use apium_worker::testing::builder::TestBuilder;
+pub use apium_worker::testing::builder::{AppTest, TestBuilder};

@@ -3,5 +3,6 @@
 pub mod app;
 pub mod blocking;
 pub(crate) mod current_app;
+pub mod defaults;
 pub mod eager_runner;
 pub mod no_broker;

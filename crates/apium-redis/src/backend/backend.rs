@@ -9,7 +9,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::clock::Clock;
@@ -89,13 +89,6 @@ impl ResultBackend for RedisBackend {
         })
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move {
-            let store = self.open_store("read results")?;
-            results::fetch(&store.connection, &store.keys, ids).await
-        })
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
             let store = self.open_store("watch results")?;
@@ -104,18 +97,8 @@ impl ResultBackend for RedisBackend {
         })
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let what = "forget results";
-            let store = self.open_store(what)?;
-            let keys: Vec<String> = ids.iter().flat_map(|id| [store.keys.task(id), store.keys.run(id)]).collect();
-            results::delete(&store.connection, what, &keys).await
-        })
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        // The server deletes expired keys by itself.
-        Box::pin(async move { self.open_store("purge expired results").map(|_| 0) })
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -140,6 +123,29 @@ impl ResultBackend for RedisBackend {
             }
             Ok(())
         })
+    }
+}
+
+impl StoredResults for RedisBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move {
+            let store = self.open_store("read results")?;
+            results::fetch(&store.connection, &store.keys, ids).await
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let what = "forget results";
+            let store = self.open_store(what)?;
+            let keys: Vec<String> = ids.iter().flat_map(|id| [store.keys.task(id), store.keys.run(id)]).collect();
+            results::delete(&store.connection, what, &keys).await
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        // The server deletes expired keys by itself.
+        Box::pin(async move { self.open_store("purge expired results").map(|_| 0) })
     }
 }
 

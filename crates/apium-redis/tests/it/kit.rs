@@ -55,7 +55,7 @@ pub(crate) fn document(id: &str, state: State) -> ResultDocument {
 }
 
 pub(crate) fn record(id: &str, state: State, run: Option<RunVersion>) -> ResultRecord {
-    ResultRecord { document: document(id, state), run, ttl: None }
+    ResultRecord { run, ..ResultRecord::new(document(id, state)) }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "records take an option")]

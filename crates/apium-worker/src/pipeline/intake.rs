@@ -144,7 +144,12 @@ impl Intake {
             // Celery has these keys as null then.
             document.extended = self.rules.extended.then(Box::default);
             let run = RunVersion { retries: request.retries(), delivery: delivery_version(&receipt) };
-            ResultRecord { document, run: Some(run), ttl: self.rules.ttl }
+            ResultRecord {
+                document,
+                run: Some(run),
+                ttl: self.rules.ttl,
+                reply_to: request.properties.reply_to.clone(),
+            }
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
         let how = Disposition::Dead(DeadReason { code: "unknown-task", text });

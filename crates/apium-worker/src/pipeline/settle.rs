@@ -90,7 +90,12 @@ impl Settler {
         self.backends.of(&task_run.task.name)?;
         let id = task_run.request.id()?.clone();
         let document = result_document(&task_run.request, id, update, children, &self.policy, now);
-        Some(ResultRecord { document, run: Some(task_run.version()), ttl: self.policy.ttl })
+        Some(ResultRecord {
+            document,
+            run: Some(task_run.version()),
+            ttl: self.policy.ttl,
+            reply_to: task_run.request.properties.reply_to.clone(),
+        })
     }
 
     /// The message of a run that was acked early, made again from its request.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apium_app::app::app::App;
+use apium_app::app::defaults::AppDefaults;
 use apium_app::builder::AppBuilder;
 use apium_app::config::value::Value;
 use apium_app::error::Result;
@@ -10,7 +11,6 @@ use apium_app::task::class::Task;
 use apium_app::task::definition::TaskType;
 use apium_transport::clock::Clock;
 use apium_transport::driver::SharedDriver;
-use apium_transport::memory::MemoryDriver;
 use jiff::Timestamp;
 
 use crate::eager::EagerWorker;
@@ -20,7 +20,8 @@ use crate::testing::recording_driver::RecordingDriver;
 
 /// Gives `App` its test kit.
 pub trait AppTest: Sized {
-    /// An app for a test: memory broker and backend of its own, and a clock that stands still until it is advanced.
+    /// An app for a test: a memory broker and result backend of its own, and a clock that stands still until the test advances it.
+    /// [`broker`](TestBuilder::broker) names another broker of this build.
     fn test() -> TestBuilder;
 }
 
@@ -29,7 +30,7 @@ impl AppTest for App {
         let start = Timestamp::from_second(START).unwrap_or(Timestamp::UNIX_EPOCH);
         TestBuilder {
             clock: Clock::manual(start),
-            drivers: vec![Arc::new(MemoryDriver::new())],
+            drivers: AppDefaults::drivers(),
             broker: None,
             backend: None,
             concurrency: 1,
@@ -118,6 +119,7 @@ impl TestBuilder {
             .broker(self.broker.unwrap_or_else(|| own.clone()))
             .backend(self.backend.unwrap_or(own))
             .clock(self.clock.clone())
+            .autodiscover(AppDefaults::autodiscovers())
             .eager_runner(Arc::new(EagerWorker));
         let app = self.more.into_iter().fold(builder, |builder, more| more(builder)).build().await?;
         Ok(TestApp::new(app, self.clock, recorder, self.concurrency))

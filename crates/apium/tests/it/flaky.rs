@@ -1,17 +1,13 @@
-//! A driver around a real one whose publishes find no connection for a while.
+//! A driver around a real one whose first publishes fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use apium::transport::address::Address;
-use apium::transport::backend::backend::SharedBackend;
-use apium::transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
-use apium::transport::broker::consumer::{ConsumeSpec, Consumer};
-use apium::transport::broker::dead_set::DeadSet;
-use apium::transport::broker::outgoing::Outgoing;
-use apium::transport::broker::topology::Topology;
-use apium::transport::driver::{Driver, DriverOptions, SharedDriver};
-use apium::transport::error::{Error, ErrorKind, Result};
+use apium::config::Topology;
+use apium::driver::{
+    Address, Broker, BrokerCapabilities, ConsumeSpec, Consumer, DeadSet, Driver, DriverOptions, Error, ErrorKind,
+    Outgoing, QueueAdmin, Result, SharedBackend, SharedBroker, SharedDriver,
+};
 use futures_util::future::BoxFuture;
 
 /// A driver for `flaky+…` addresses around the driver for `…`.
@@ -22,7 +18,7 @@ pub(crate) struct FlakyDriver {
 }
 
 impl FlakyDriver {
-    /// The driver, whose first `failures` publishes fail, and the count of all publishes tried.
+    /// A driver whose first `failures` publishes fail, and the count of all attempts.
     pub(crate) fn around(inner: SharedDriver, failures: u32) -> (Self, Arc<AtomicU32>) {
         let tries = Arc::<AtomicU32>::default();
         (Self { inner, failures, tries: tries.clone() }, tries)

@@ -89,7 +89,7 @@ fn p_leaves_the_first_argument_and_si_takes_none() {
     assert_eq!(chunks.len(), 3);
     assert_eq!(group![add::s(1, 1), add::s(2, 2)].len(), 2);
     assert_eq!(shown(&chain![add::s(1, 1), add::p(2)]), "canvas.add(1, 1) | add(2)");
-    let named = apium::chain::chord(vec![add::s(1, 1)], xsum::p());
+    let named = apium::canvas::chord(vec![add::s(1, 1)], xsum::p());
     assert_eq!(shown(&named), "%canvas.xsum([add(1, 1)])");
 }
 

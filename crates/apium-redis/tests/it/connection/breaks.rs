@@ -250,7 +250,7 @@ async fn messages_of_a_cut_off_consumer_come_to_others_as_redelivered() {
     assert!(redelivered[0].redelivered && message(&redelivered[0]).body == message(&in_flight[0]).body);
     proxy.black_hole(false);
     // An ack without a reply may have been done all the same, so it is sent only when the consumer is connected again.
-    let connected = async { while far.queues().unwrap().stats().await.is_err() {} };
+    let connected = async { while far.queues().unwrap().counts().unwrap().stats().await.is_err() {} };
     soon("the connection", connected).await;
     // The consumer that was cut off comes back, finds out, and goes on.
     let error = soon("the old receipt", async {

@@ -75,7 +75,7 @@ async fn messages_that_are_there_are_claimed_and_settled() {
         follow_ups: None,
     };
     consumer.acker().atomic().unwrap().settle(vec![end]).await.unwrap();
-    assert!(backend.fetch(&["a".into()]).await.unwrap()[0].is_some());
+    assert!(backend.stored().unwrap().fetch(&["a".into()]).await.unwrap()[0].is_some());
     assert_eq!(length(&mut redis, "next"), 1);
     let requeued = vec![(batch[1].receipt.clone(), Disposition::Requeue)];
     consumer.acker().reject(requeued).await.unwrap();

@@ -48,7 +48,7 @@ async fn a_server_that_is_loading() {
     for error in [
         broker.consume(spec(&["q"])).await.map(drop).err(),
         backend.store(vec![record("t", State::Success, None)]).await.err(),
-        backend.fetch(&["t".into()]).await.map(drop).err(),
+        backend.stored().unwrap().fetch(&["t".into()]).await.map(drop).err(),
     ] {
         assert_passes(&error.expect("it was to be loading for longer"), "loading its data");
     }

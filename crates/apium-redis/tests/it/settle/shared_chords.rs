@@ -45,7 +45,7 @@ fn settlement(delivery: &Delivery, body: &str, result: &str) -> Settlement {
     let body = body.to_owned();
     let part = part(&group, id.as_str(), headers.group_index.unwrap(), result);
     Settlement {
-        record: Some(ResultRecord { document, run: None, ttl: None }),
+        record: Some(ResultRecord::new(document)),
         delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
         follow_ups: counts(part, Body(move |came| echo(&body, came))),
         ..Settlement::default()

@@ -1,0 +1,15 @@
+//! Calling tasks: one call and its options, many calls at once, calls by name, routes, and layers around publishing.
+
+pub use apium_app::builder::RouteTarget;
+pub use apium_app::call::batch::Batch;
+pub use apium_app::call::by_name::NamedCall;
+pub use apium_app::call::call::Call;
+pub use apium_app::call::class_calls::TaskCalls;
+pub use apium_app::call::setters::IntoWireSignature;
+pub use apium_app::options::call_options::{CallOptions, Expires, RareOptions, When};
+pub use apium_app::publish::layer::{PublishLayer, PublishNext};
+pub use apium_app::publish::producer::Producer;
+pub use apium_app::publish::publisher::Publisher;
+pub use apium_app::publish::router::RouteQuery;
+#[doc(no_inline)]
+pub use apium_transport::broker::outgoing::Outgoing;

@@ -1,0 +1,13 @@
+//! Workflows: typed signatures and what is made of them, and below them the same tree without types ([`Node`]), which is what
+//! travels.
+
+pub use apium_app::canvas::eager::{EagerResult, apply};
+pub use apium_app::canvas::node::{ChainNode, ChordNode, GroupNode, IntoNode, Node, TaskKind, TaskNode};
+pub use apium_app::canvas::send::send;
+pub use apium_app::canvas::stamp::{FixedStamps, StampVisitor, Stamps};
+pub use apium_app::signature::chain::{IntoGroup, chain, chord};
+pub use apium_app::signature::fits::{Anything, Complete, Fits};
+pub use apium_app::signature::group::{Group, group};
+pub use apium_app::signature::join::{Join, SideBySide, join};
+pub use apium_app::signature::map::{Mapped, chunks, map, starmap};
+pub use apium_app::signature::signature::Signature;

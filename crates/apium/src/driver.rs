@@ -1,0 +1,48 @@
+//! For authors of drivers, and for programs that talk to a broker themselves: the contracts of brokers and result backends, what
+//! they take and return, and the drivers of this build. What a message holds is in [`message`](crate::message).
+//!
+//! With the feature `conformance`, `conformance_tests!` makes a test of each thing that a driver promises.
+
+#[doc(no_inline)]
+pub use apium_protocol::message::message::Message;
+#[doc(no_inline)]
+pub use apium_protocol::message::task_id::TaskId;
+#[doc(no_inline)]
+pub use apium_protocol::result::document::{GroupDocument, ResultDocument, ResultTuple};
+#[doc(no_inline)]
+pub use apium_protocol::result::state::State as TaskState;
+#[cfg(feature = "redis")]
+pub use apium_redis::RedisDriver;
+#[cfg(feature = "sqlite")]
+pub use apium_sqlite::SqliteDriver;
+pub use apium_transport::address::Address;
+pub use apium_transport::backend::backend::{
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, RunVersion, SharedBackend, StoreResult,
+    StoredResults, may_replace,
+};
+pub use apium_transport::backend::chord::{
+    ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore, FIRED_FOR, FailedPart,
+};
+pub use apium_transport::backend::chord_results::{CountedPart, listed as list_results, nested as nest_results};
+pub use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, SharedBroker};
+pub use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Content, Delivery};
+pub use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
+pub use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
+pub use apium_transport::broker::outgoing::Outgoing;
+pub use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};
+pub use apium_transport::broker::settlement::{
+    Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, Tag, lease_lost, lost_receipts,
+};
+pub use apium_transport::broker::topic::topic_matches;
+#[doc(no_inline)]
+pub use apium_transport::broker::topology::{ExchangeType, Queue, Topology};
+pub use apium_transport::clock::Clock;
+#[cfg(feature = "conformance")]
+pub use apium_transport::conformance::{Fixture, Handles};
+#[cfg(feature = "conformance")]
+pub use apium_transport::conformance_tests;
+pub use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
+pub use apium_transport::error::{Error, ErrorKind, Result};
+#[doc(no_inline)]
+pub use apium_transport::health::Health;
+pub use apium_transport::memory::MemoryDriver;

@@ -1,0 +1,9 @@
+//! Running tasks: `app.worker()`, the handle of a worker that runs, how it stops, and layers around a run.
+
+pub use apium_transport::health::Health;
+pub use apium_worker::builder::{AppWorker, WorkerBuilder};
+pub use apium_worker::handle::WorkerHandle;
+pub use apium_worker::layer::{Next, WorkLayer};
+pub use apium_worker::outcome::RunOutcome;
+pub use apium_worker::pool::kind::PoolKind;
+pub use apium_worker::shutdown::shutdown::{StopCause, StopKind, StopReport};
