@@ -1,4 +1,4 @@
-//! Ends of runs with what they do to their workflows: the last part of a chord, its body and its ack are one step.
+//! Settlements with follow-ups: the body of a chord, the end of the chord and the ack of its last part are one step.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settleme
 use apium_transport::error::{ErrorKind, Result};
 
 use crate::brokers::{consumer, finish, keys, names, options, send, spec, take, to};
-use crate::kit::{connection, mark, record, soon};
+use crate::kit::{connection, record, soon, version};
 
 pub(crate) const TTL: Option<Duration> = Some(Duration::from_secs(86_400));
 
@@ -53,7 +53,7 @@ pub(crate) fn part(group: &str, id: &str, place: i64, result: &str) -> ChordPart
     }
 }
 
-/// What follows a header, as a closure.
+/// The continuation of a chord, as a closure.
 pub(crate) struct Body<F>(pub(crate) F);
 
 impl<F: Fn(Result<Vec<Json>, FailedPart>) -> FollowUps + Send + Sync> ChordContinuation for Body<F> {
@@ -70,8 +70,8 @@ pub(crate) fn texts(results: &[Json]) -> String {
     results.iter().map(Json::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// A message to the queue `bodies` that says what came: the results, or which part failed.
-pub(crate) fn told(came: Result<Vec<Json>, FailedPart>) -> FollowUps {
+/// A message to the queue `bodies` that says what the chord came to: the results, or which part failed.
+pub(crate) fn body_message(came: Result<Vec<Json>, FailedPart>) -> FollowUps {
     let name = match came {
         Ok(results) => texts(&results),
         Err(part) => format!("{} {} {}", part.task_id, part.state.as_str(), part.exception.as_str()),
@@ -84,11 +84,11 @@ pub(crate) fn counts(part: ChordPart, body: impl ChordContinuation + 'static) ->
     Some(Box::new(FollowUps { parts, ..FollowUps::default() }))
 }
 
-/// The end of a task of a header: its result, a message of its own, its part.
-fn end(delivery: Option<&Delivery>, part: ChordPart, body: impl ChordContinuation + 'static) -> Settlement {
+/// The settlement of a task of a header: its result, a message of its own, its part.
+fn settlement(delivery: Option<&Delivery>, part: ChordPart, body: impl ChordContinuation + 'static) -> Settlement {
     let id = part.task_id.to_string();
     Settlement {
-        record: Some(record(&id, part.state.clone(), mark(0, 1))),
+        record: Some(record(&id, part.state.clone(), version(0, 1))),
         publish: vec![to("own", &id)],
         delivery: delivery.map(|delivery| (delivery.receipt.clone(), Acknowledgement::Ack)),
         follow_ups: counts(part, body),
@@ -107,7 +107,7 @@ pub(crate) async fn state(backend: &RedisBackend, id: &str) -> Option<State> {
     backend.stored().unwrap().fetch(&[id.into()]).await.unwrap().remove(0).map(|document| document.state)
 }
 
-/// What lies in a list, the first in front.
+/// The bodies of the messages in a list, in order.
 pub(crate) fn listed(redis: &mut Connection, list: &str) -> Vec<String> {
     let all: Vec<String> = redis.lrange(list, 0, -1).unwrap();
     let body = |envelope: &String| {
@@ -128,12 +128,12 @@ fn claim(redis: &mut Connection, group: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn the_last_part_takes_the_body_with_it() {
+async fn the_last_part_and_the_body_are_one_step() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
     let mut consumer = consumer(&broker, "q").await;
-    // Acked late, and before the runs.
+    // With late ack, and with early ack.
     for (group, late) in [("late", true), ("early", false)] {
         send(&broker, "q", &["a", "x", "b", "c"]).await;
         let batch = take(&mut consumer, 4).await;
@@ -143,11 +143,19 @@ async fn the_last_part_takes_the_body_with_it() {
         if !late {
             consumer.acker().ack(crate::brokers::receipts(&batch)).await.unwrap();
         }
-        settle(&*consumer, vec![end(of(1), part("other", "x", 0, "7"), Body(told)), end(of(3), c, Body(told))])
+        settle(
+            &*consumer,
+            vec![
+                settlement(of(1), part("other", "x", 0, "7"), Body(body_message)),
+                settlement(of(3), c, Body(body_message)),
+            ],
+        )
+        .await
+        .unwrap();
+        assert_eq!(listed(&mut redis, "bodies"), Vec::<String>::new());
+        settle(&*consumer, vec![settlement(of(0), a, Body(body_message)), settlement(of(2), b, Body(body_message))])
             .await
             .unwrap();
-        assert_eq!(listed(&mut redis, "bodies"), Vec::<String>::new());
-        settle(&*consumer, vec![end(of(0), a, Body(told)), end(of(2), b, Body(told))]).await.unwrap();
         assert_eq!(listed(&mut redis, "bodies"), ["1 2 3"]);
         assert_eq!(listed(&mut redis, "own"), ["x", "c", "a", "b"]);
         for id in ["a", "b", "c", "x"] {
@@ -172,18 +180,21 @@ async fn a_failed_part_fails_the_body() {
     let batch = take(&mut consumer, 2).await;
     open(&backend, "g", 2).await;
     let failed = ChordPart { state: State::Failure, ..part("g", "a", 0, "\"boom\"") };
-    let ends = vec![end(Some(&batch[0]), failed, Body(told)), end(Some(&batch[1]), part("g", "b", 1, "2"), Body(told))];
-    settle(&*consumer, ends).await.unwrap();
+    let settlements = vec![
+        settlement(Some(&batch[0]), failed, Body(body_message)),
+        settlement(Some(&batch[1]), part("g", "b", 1, "2"), Body(body_message)),
+    ];
+    settle(&*consumer, settlements).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["a FAILURE \"boom\""]);
     assert!(!redis.exists::<_, bool>("celery-taskset-meta-g.s").unwrap(), "it is never complete again");
-    settle(&*consumer, vec![end(None, part("g", "b", 1, "2"), Body(told))]).await.unwrap();
+    settle(&*consumer, vec![settlement(None, part("g", "b", 1, "2"), Body(body_message))]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies").len(), 1);
     assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
 }
 
-/// A chord in a chord: what follows of the inner one is the last part of the outer one, and opens a third.
+/// A chord in a chord: the continuation of the inner one is the last part of the outer one, and opens a third.
 #[tokio::test]
-async fn what_follows_may_hold_records_chords_and_last_parts() {
+async fn follow_ups_may_hold_results_chords_and_last_parts() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
@@ -200,15 +211,15 @@ async fn what_follows_may_hold_records_chords_and_last_parts() {
             records: vec![record("body-of-inner", State::Success, None)],
             opens: vec![header("third", 1)],
             parts: vec![
-                EndedPart { part: part("nowhere", "p", 0, "1"), continuation: Arc::new(Body(told)) },
-                EndedPart { part: part("outer", "p", 1, &result), continuation: Arc::new(Body(told)) },
+                EndedPart { part: part("nowhere", "p", 0, "1"), continuation: Arc::new(Body(body_message)) },
+                EndedPart { part: part("outer", "p", 1, &result), continuation: Arc::new(Body(body_message)) },
             ],
             publish: vec![to("bodies", "of the inner")],
         }
     });
-    // The last part stands before another one, which may not be forgotten.
-    let mut settlement = end(Some(&batch[0]), part("inner", "a", 0, "1"), inner);
-    let behind = EndedPart { part: part("nowhere", "a", 1, "2"), continuation: Arc::new(Body(told)) };
+    // Another part comes after the last part, and must be counted too.
+    let mut settlement = settlement(Some(&batch[0]), part("inner", "a", 0, "1"), inner);
+    let behind = EndedPart { part: part("nowhere", "a", 1, "2"), continuation: Arc::new(Body(body_message)) };
     settlement.follow_ups.as_mut().unwrap().parts.push(behind);
     settle(&*consumer, vec![settlement]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["of the inner", "10 1"]);
@@ -235,8 +246,11 @@ async fn the_results_of_groups_in_a_header_are_read_where_they_are_stored() {
     let follow_ups = Some(Box::new(FollowUps { opens, ..FollowUps::default() }));
     settle(&*consumer, vec![Settlement { follow_ups, ..Settlement::default() }]).await.unwrap();
     assert_eq!(chord(&mut redis, "g"), ["", ".s"]);
-    let ends = ["a", "b", "c"].iter().zip(0..).map(|(id, place)| end(None, part("g", id, place, "0"), Body(told)));
-    settle(&*consumer, ends.collect()).await.unwrap();
+    let settlements = ["a", "b", "c"]
+        .iter()
+        .zip(0..)
+        .map(|(id, place)| settlement(None, part("g", id, place, "0"), Body(body_message)));
+    settle(&*consumer, settlements.collect()).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), [r#""SUCCESS" ["SUCCESS", "SUCCESS"]"#]);
 }
 
@@ -250,29 +264,33 @@ async fn a_claim_of_another_is_left_to_it() {
     let batch = take(&mut consumer, 3).await;
     open(&backend, "g", 1).await;
     let () = redis.set("celery-taskset-meta-g.c", "another").unwrap();
-    settle(&*consumer, vec![end(Some(&batch[0]), part("g", "a", 0, "1"), Body(told))]).await.unwrap();
-    // It loses its claim after it was told that it has it.
+    settle(&*consumer, vec![settlement(Some(&batch[0]), part("g", "a", 0, "1"), Body(body_message))]).await.unwrap();
+    // It loses its claim after it got it.
     open(&backend, "h", 1).await;
     let stolen = Mutex::new(database.connection());
     let lost = Body(move |came| {
         let () = stolen.lock().unwrap().set("celery-taskset-meta-h.c", "another").unwrap();
-        FollowUps { records: vec![record("body", State::Failure, None)], opens: vec![header("new", 1)], ..told(came) }
+        FollowUps {
+            records: vec![record("body", State::Failure, None)],
+            opens: vec![header("new", 1)],
+            ..body_message(came)
+        }
     });
-    settle(&*consumer, vec![end(Some(&batch[1]), part("h", "b", 0, "1"), lost)]).await.unwrap();
+    settle(&*consumer, vec![settlement(Some(&batch[1]), part("h", "b", 0, "1"), lost)]).await.unwrap();
     assert_eq!(
         (listed(&mut redis, "bodies"), listed(&mut redis, "own")),
         (vec![], vec!["a".to_owned(), "b".to_owned()])
     );
     assert_eq!((state(&backend, "body").await, chord(&mut redis, "new")), (None, vec![]));
     assert_eq!(claim(&mut redis, "h").unwrap(), "another");
-    // It runs out, and nobody else has come: then it is its own again.
+    // The claim runs out and nobody else takes it: then it is its own again.
     open(&backend, "i", 1).await;
     let gone = Mutex::new(database.connection());
     let ran_out = Body(move |came| {
         let () = gone.lock().unwrap().del("celery-taskset-meta-i.c").unwrap();
-        told(came)
+        body_message(came)
     });
-    settle(&*consumer, vec![end(Some(&batch[2]), part("i", "c", 0, "3"), ran_out)]).await.unwrap();
+    settle(&*consumer, vec![settlement(Some(&batch[2]), part("i", "c", 0, "3"), ran_out)]).await.unwrap();
     assert_eq!(
         (listed(&mut redis, "bodies"), claim(&mut redis, "i").unwrap()),
         (vec!["3".to_owned()], "done".to_owned())
@@ -280,7 +298,7 @@ async fn a_claim_of_another_is_left_to_it() {
     assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
 }
 
-/// Whoever is killed between the two calls: the delivery comes again, and the body is sent once.
+/// A worker is killed between the two calls: the message is delivered again, and the body is sent once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_before_the_body_leaves_it_to_the_next() {
     let server = RedisServer::start();
@@ -292,45 +310,47 @@ async fn a_worker_that_dies_before_the_body_leaves_it_to_the_next() {
     send(&broker, "q", &["a", "b", "c"]).await;
     let mut first = consumer(&dying, "q").await;
     let batch = take(&mut first, 3).await;
-    let (cut, told_of) = (proxy.clone(), Arc::new(tokio::sync::Notify::new()));
-    let tell = told_of.clone();
+    let (network, is_cut) = (proxy.clone(), Arc::new(tokio::sync::Notify::new()));
+    let notify = is_cut.clone();
     let dies = Body(move |came| {
-        // From here on nobody hears of it.
-        cut.black_hole(true);
-        tell.notify_one();
-        told(came)
+        // From here on the connections of this worker are cut.
+        network.black_hole(true);
+        notify.notify_one();
+        body_message(came)
     });
-    let ends = vec![
-        end(Some(&batch[0]), part("g", "a", 0, "1"), Body(told)),
-        end(Some(&batch[1]), part("g", "b", 1, "2"), dies),
+    let settlements = vec![
+        settlement(Some(&batch[0]), part("g", "a", 0, "1"), Body(body_message)),
+        settlement(Some(&batch[1]), part("g", "b", 1, "2"), dies),
         Settlement { delivery: Some((batch[2].receipt.clone(), Acknowledgement::Ack)), ..Settlement::default() },
     ];
     let acker = first.acker();
     tokio::select! {
-        settled = acker.atomic().unwrap().settle(ends) => panic!("{settled:?}"),
-        () = told_of.notified() => {}
+        settled = acker.atomic().unwrap().settle(settlements) => panic!("{settled:?}"),
+        () = is_cut.notified() => {}
     }
     drop(first);
     proxy.cut();
-    // Nothing but counting is there, and the delivery.
+    // The part is counted and the message is in flight; nothing else is done.
     assert_eq!(listed(&mut redis, "bodies"), Vec::<String>::new());
     assert_eq!((listed(&mut redis, "own"), claim(&mut redis, "g").unwrap()), (vec!["a".to_owned()], "g:b".to_owned()));
     assert_eq!(redis.hlen::<_, usize>("unacked").unwrap(), 1);
     let mut second = consumer(&broker, "q").await;
-    let again = take(&mut second, 1).await;
-    assert_eq!((names(&again), again[0].redelivered), (vec!["b".to_owned()], true));
-    settle(&*second, vec![end(Some(&again[0]), part("g", "b", 1, "2"), Body(told))]).await.unwrap();
+    let redelivered = take(&mut second, 1).await;
+    assert_eq!((names(&redelivered), redelivered[0].redelivered), (vec!["b".to_owned()], true));
+    settle(&*second, vec![settlement(Some(&redelivered[0]), part("g", "b", 1, "2"), Body(body_message))])
+        .await
+        .unwrap();
     assert_eq!(
         (listed(&mut redis, "bodies"), listed(&mut redis, "own")),
         (vec!["1 2".to_owned()], vec!["a".into(), "b".into()])
     );
     assert_eq!((claim(&mut redis, "g").unwrap(), keys(&mut redis, "unacked*")), ("done".to_owned(), vec![]));
-    // That its run had ended is no crash of it.
+    // Its run had ended, so the death of the worker is no crash of the message.
     assert_eq!(keys(&mut redis, "_apium.crashes"), Vec::<String>::new());
 }
 
-/// The connection breaks between the two calls, and the worker tries the whole batch again: what was settled is not lost, and
-/// nothing is sent twice.
+/// The connection breaks between the two calls, and the worker tries the whole batch again: what was settled does not
+/// count as lost, and nothing is sent twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settlement_that_failed_before_the_body_is_tried_again() {
     let server = RedisServer::start();
@@ -338,10 +358,12 @@ async fn a_settlement_that_failed_before_the_body_is_tried_again() {
     let proxy = Arc::new(Proxy::to(server.port()));
     let driver = RedisDriver::new();
     let address = Address::parse(&format!("redis://127.0.0.1:{}/0", proxy.port())).unwrap();
-    let hasty = options(&[("socket_timeout", "0.5")]);
-    let (broker, backend) =
-        (driver.open_broker(address.clone(), &hasty).unwrap(), driver.open_backend(address, &hasty).unwrap());
-    for (group, unheard) in [("g", false), ("h", true)] {
+    let with_short_timeout = options(&[("socket_timeout", "0.5")]);
+    let (broker, backend) = (
+        driver.open_broker(address.clone(), &with_short_timeout).unwrap(),
+        driver.open_backend(address, &with_short_timeout).unwrap(),
+    );
+    for (group, reply_is_lost) in [("g", false), ("h", true)] {
         open(&backend, group, 2).await;
         send(&broker, "q", &["a", "b", "c"]).await;
         let mut lasting = spec(&["q"]);
@@ -349,33 +371,33 @@ async fn a_settlement_that_failed_before_the_body_is_tried_again() {
         let mut consumer = broker.consume(lasting).await.unwrap();
         let batch = take(&mut consumer, 3).await;
         let breaks = Arc::new(AtomicUsize::new(1));
-        let ends = || {
+        let settlements = || {
             let (network, breaks) = (proxy.clone(), breaks.clone());
             let breaking = Body(move |came| {
                 if breaks.swap(0, Ordering::SeqCst) == 1 {
-                    match unheard {
-                        // It is done, and nobody hears of that.
+                    match reply_is_lost {
+                        // The server does it, but the reply is lost.
                         true => network.delay(Duration::from_millis(400)),
                         false => network.black_hole(true),
                     }
                 }
-                told(came)
+                body_message(came)
             });
             vec![
-                end(Some(&batch[0]), part(group, "a", 0, "1"), Body(told)),
-                end(Some(&batch[1]), part(group, "b", 1, "2"), breaking),
+                settlement(Some(&batch[0]), part(group, "a", 0, "1"), Body(body_message)),
+                settlement(Some(&batch[1]), part(group, "b", 1, "2"), breaking),
                 Settlement {
                     delivery: Some((batch[2].receipt.clone(), Acknowledgement::Ack)),
                     ..Settlement::default()
                 },
             ]
         };
-        let error = settle(&*consumer, ends()).await.unwrap_err();
+        let error = settle(&*consumer, settlements()).await.unwrap_err();
         assert!(error.is_retryable(), "{error}");
         proxy.black_hole(false);
         proxy.delay(Duration::ZERO);
         soon("the settlement in the end", async {
-            while let Err(error) = settle(&*consumer, ends()).await {
+            while let Err(error) = settle(&*consumer, settlements()).await {
                 assert!(error.is_retryable() && error.kind() != ErrorKind::LeaseLost, "{error}");
             }
         })
@@ -385,13 +407,13 @@ async fn a_settlement_that_failed_before_the_body_is_tried_again() {
             (vec!["1 2".to_owned()], vec!["a".into(), "b".into()])
         );
         assert_eq!((claim(&mut redis, group).unwrap(), keys(&mut redis, "unacked*")), ("done".to_owned(), vec![]));
-        // Later it is as lost as any.
-        assert_eq!(settle(&*consumer, ends()).await.unwrap_err().kind(), ErrorKind::LeaseLost);
+        // A further attempt finds it lost.
+        assert_eq!(settle(&*consumer, settlements()).await.unwrap_err().kind(), ErrorKind::LeaseLost);
         let () = redis.del(&["bodies", "own"]).unwrap();
     }
 }
 
-/// A worker that was held up between the two calls, and taken for dead: its body is not sent beside the other one.
+/// A worker is held up between the two calls and taken for dead: it does not send a second body.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_taken_for_dead_sends_no_second_body() {
     let server = RedisServer::start();
@@ -403,21 +425,21 @@ async fn a_worker_that_was_taken_for_dead_sends_no_second_body() {
     let batch = take(&mut first, 1).await;
     let others = Mutex::new(connection(&server));
     let held_up = Body(move |came| {
-        // Others bury it and settle its delivery, with the claim that has the same name.
+        // Others reclaim its message and settle it, with a claim of the same name.
         let redis = &mut *others.lock().unwrap();
         let () = redis.del(&["unacked", "unacked_index"]).unwrap();
-        told(came)
+        body_message(came)
     });
-    let error = settle(&*first, vec![end(Some(&batch[0]), part("g", "a", 0, "1"), held_up)]).await.unwrap_err();
+    let error = settle(&*first, vec![settlement(Some(&batch[0]), part("g", "a", 0, "1"), held_up)]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
     assert_eq!((listed(&mut redis, "bodies"), listed(&mut redis, "own")), (vec![], vec![]));
     assert_eq!(claim(&mut redis, "g").unwrap(), "g:a", "whoever has the delivery now goes on");
-    settle(&*first, vec![end(None, part("g", "a", 0, "1"), Body(told))]).await.unwrap();
+    settle(&*first, vec![settlement(None, part("g", "a", 0, "1"), Body(body_message))]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["1"]);
 }
 
 #[tokio::test]
-async fn what_becomes_of_the_delivery_waits_for_the_body() {
+async fn the_acknowledgement_waits_for_the_body() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
@@ -430,10 +452,10 @@ async fn what_becomes_of_the_delivery_waits_for_the_body() {
         let redis = &mut *looks.lock().unwrap();
         assert!(!redis.exists::<_, bool>("_apium.dead").unwrap());
         assert_eq!(redis.zcard::<_, usize>("unacked_index").unwrap(), 1);
-        told(came)
+        body_message(came)
     });
     let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
-    let mut settlement = end(Some(&batch[0]), part("g", "a", 0, "1"), seen);
+    let mut settlement = settlement(Some(&batch[0]), part("g", "a", 0, "1"), seen);
     settlement.delivery = Some((batch[0].receipt.clone(), Acknowledgement::Reject(Disposition::Dead(reason))));
     settle(&*consumer, vec![settlement]).await.unwrap();
     assert_eq!(
@@ -443,7 +465,8 @@ async fn what_becomes_of_the_delivery_waits_for_the_body() {
     assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
 }
 
-/// A body that cannot be sent, and results that cannot be read, fail the body, as with Celery: nobody would hear of it otherwise.
+/// If the body cannot be sent or the results cannot be read, the body fails, as in Celery. Otherwise its callers would
+/// wait for ever.
 #[tokio::test]
 async fn a_body_that_cannot_be_made_is_failed() {
     let database = fresh_database();
@@ -457,12 +480,12 @@ async fn a_body_that_cannot_be_made_is_failed() {
             message.exchange = "missing".into();
             FollowUps { publish: vec![message], ..FollowUps::default() }
         }
-        failed => told(failed),
+        failed => body_message(failed),
     });
-    settle(&*consumer, vec![end(None, part("g", "a", 0, "1"), astray)]).await.unwrap();
+    settle(&*consumer, vec![settlement(None, part("g", "a", 0, "1"), astray)]).await.unwrap();
     open(&backend, "h", 2).await;
     let _: usize = redis.zadd("celery-taskset-meta-h.j", "no part", 0).unwrap();
-    settle(&*consumer, vec![end(None, part("h", "b", 1, "1"), Body(told))]).await.unwrap();
+    settle(&*consumer, vec![settlement(None, part("h", "b", 1, "1"), Body(body_message))]).await.unwrap();
     let bodies = listed(&mut redis, "bodies");
     for (body, words) in bodies.iter().zip([["a FAILURE", "Callback error"], ["b FAILURE", "Join error"]]) {
         assert!(words.iter().all(|word| body.contains(word)) && body.contains("ChordError"), "{body}");
@@ -470,18 +493,18 @@ async fn a_body_that_cannot_be_made_is_failed() {
     assert_eq!(bodies.len(), 2);
 }
 
-/// How often commands whose names begin with one of these were run, those inside of scripts included.
+/// How often commands whose names begin with one of these were run, also inside scripts.
 pub(crate) fn ran(redis: &mut Connection, names: &[&str]) -> usize {
     let stats: String = apium_peers::redis::cmd("INFO").arg("commandstats").query(redis).unwrap();
     let one = |line: &str| {
-        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        let calls = rest.split(',').next()?.parse::<usize>().ok()?;
+        let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let calls = numbers.split(',').next()?.parse::<usize>().ok()?;
         names.iter().any(|wanted| name.starts_with(wanted)).then_some(calls)
     };
     stats.lines().filter_map(one).sum()
 }
 
-/// What settling needs and the attendant of a consumer that has just begun does not.
+/// Commands that settling uses, and that the maintenance of a new consumer does not.
 const INNER: &[&str] = &["zrem", "hdel", "hexists", "set", "publish", "get", "sadd", "zadd", "zcard", "pexpire", "del"];
 
 #[tokio::test]
@@ -504,14 +527,14 @@ async fn a_part_costs_no_round_trip_of_its_own_and_a_thousand_few() {
     };
     let part_of = |at: usize, group: &str, place: i64| Settlement {
         publish: Vec::new(),
-        ..end(Some(&batch[at]), part(group, &all[at], place, &at.to_string()), Body(told))
+        ..settlement(Some(&batch[at]), part(group, &all[at], place, &at.to_string()), Body(body_message))
     };
     let mut cost = async |batch: Vec<Settlement>| {
         let before = (ran(&mut redis, &["eval"]), ran(&mut redis, INNER));
         settle(&*consumer, batch).await.unwrap();
         (ran(&mut redis, &["eval"]) - before.0, ran(&mut redis, INNER) - before.1)
     };
-    // The server learns the scripts.
+    // So that the server knows the scripts.
     cost(vec![acked(1000), part_of(1006, "i", 0)]).await;
     cost(vec![acked(1007)]).await;
     assert_eq!(cost(vec![acked(1001)]).await, (1, 2), "ZREM, HDEL");
@@ -547,10 +570,11 @@ async fn many_consumers_send_one_body() {
             let (place, bodies) = (n * 20 + m, bodies.clone());
             let counted = Body(move |came| {
                 bodies.fetch_add(1, Ordering::Relaxed);
-                told(came)
+                body_message(came)
             });
-            let end = end(None, part("g", &format!("t{place}"), place as i64, &place.to_string()), counted);
-            async move { settle(&**consumer, vec![end]).await.unwrap() }
+            let settlement =
+                settlement(None, part("g", &format!("t{place}"), place as i64, &place.to_string()), counted);
+            async move { settle(&**consumer, vec![settlement]).await.unwrap() }
         })
     });
     futures_util::future::join_all(settled).await;

@@ -1,5 +1,5 @@
-//! What breaks at the worst moment: workers that vanish while a wait is out or a claim is on its way, servers that hang while a
-//! consumer closes, entries that others have left behind.
+//! Faults at the worst moment: workers that vanish during a wait or a claim, servers that hang while a consumer closes,
+//! and entries that others have left behind.
 
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use apium_transport::driver::{Driver as _, DriverOptions};
 
 use crate::kit::{connection, soon};
 
-/// Within this time what a dead consumer held is delivered again: the lease of these tests and 5 s (P3).
+/// Within this time the messages of a dead consumer are delivered again: the lease of these tests and 5 s (the
+/// guarantee takeover).
 const BACK: Duration = Duration::from_secs(6);
 
 async fn broker(url: &str, options: &[(&str, &str)]) -> SharedBroker {
-    let mut given = DriverOptions::new(Clock::system());
-    given.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    RedisDriver::new().broker(Address::parse(url).unwrap(), given).await.unwrap()
+    let mut driver_options = DriverOptions::new(Clock::system());
+    driver_options.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    RedisDriver::new().broker(Address::parse(url).unwrap(), driver_options).await.unwrap()
 }
 
 fn spec(queue: &str) -> ConsumeSpec {
@@ -52,7 +53,7 @@ fn id(delivery: &Delivery) -> String {
     }
 }
 
-/// Waits until what redis says to `command` pleases, for half a minute at the most.
+/// Waits until the reply to `command` is as wanted, for half a minute at most.
 async fn until(server: &RedisServer, command: &[&str], pleases: impl Fn(&apium_peers::redis::Value) -> bool) {
     let mut connection = connection(server);
     soon(&format!("{command:?}"), async {
@@ -68,19 +69,19 @@ async fn until(server: &RedisServer, command: &[&str], pleases: impl Fn(&apium_p
     .await;
 }
 
-/// The ids of those that are in `_apium.alive`.
+/// The ids in `_apium.alive`.
 fn alive(server: &RedisServer) -> Vec<String> {
     apium_peers::redis::cmd("ZRANGE").arg("_apium.alive").arg(0).arg(-1).query(&mut connection(server)).unwrap()
 }
 
-/// The next message, which must come as soon as that of a dead worker.
+/// The next message, which must come as soon as one of a dead worker.
 async fn next(consumer: &mut Box<dyn Consumer>) -> String {
     let batch =
         tokio::time::timeout(BACK, consumer.next(10)).await.expect("a message within the lease and 5 s").unwrap();
     id(&batch[0])
 }
 
-/// A consumer that waits idly behind a proxy.
+/// A consumer that waits for messages behind a proxy.
 async fn idle_behind(
     server: &RedisServer,
     proxy: &Proxy,
@@ -98,21 +99,21 @@ async fn idle_behind(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_that_outlives_its_consumer_takes_nothing() {
+async fn a_wait_that_outlives_its_consumer_moves_nothing() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port());
     let (_vanishing, vanished) = idle_behind(&server, &proxy, &[("priority_steps", "[0]")]).await;
     let before = alive(&server);
-    // From here on nobody hears of it, and its wait stands in the server.
+    // From here on its connections are cut, and its wait goes on in the server.
     proxy.black_hole(true);
     let direct = broker(&server.url(0), &[]).await;
     let mut other = direct.consume(spec("other")).await.unwrap();
-    let buried = async {
+    let reclaimed = async {
         until(&server, &["ZSCORE", "_apium.alive", &before[0]], |score| *score == apium_peers::redis::Value::Nil).await
     };
     tokio::select! {
         batch = other.next(10) => panic!("{batch:?}"),
-        () = buried => {}
+        () = reclaimed => {}
     }
     direct.publish(vec![message("one")]).await.unwrap();
     drop(vanished);
@@ -122,7 +123,7 @@ async fn a_wait_that_outlives_its_consumer_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_comes_after_the_burial_takes_nothing() {
+async fn a_claim_that_comes_after_the_reclaim_gets_nothing() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port());
     let url = format!("redis://127.0.0.1:{}/0", proxy.port());
@@ -133,22 +134,22 @@ async fn a_claim_that_comes_after_the_burial_takes_nothing() {
     let mut other = direct.consume(spec("other")).await.unwrap();
     let first = alive(&server).into_iter().find(|id| !id.starts_with('!')).unwrap();
     assert_eq!(alive(&server).len(), 2);
-    // Its signs of life are late, and so is its claim.
+    // Its heartbeats are held up, and so is its claim.
     proxy.delay(Duration::from_millis(2500));
     let claim = late.next(10);
     tokio::pin!(claim);
-    let held = async {
+    let in_flight = async {
         until(&server, &["ZSCORE", "_apium.alive", &first], |score| *score == apium_peers::redis::Value::Nil).await
     };
     tokio::select! {
         batch = other.next(10) => panic!("{batch:?}"),
         batch = &mut claim => panic!("{batch:?}"),
-        () = held => {}
+        () = in_flight => {}
     }
-    // The claim comes through, and its consumer is gone before it hears of that.
+    // The claim reaches the server, and its consumer is gone before the reply comes.
     until(&server, &["INFO", "commandstats"], |stats| format!("{stats:?}").contains("cmdstat_evalsha")).await;
-    let came = async { until(&server, &["LLEN", "q"], |left| *left == apium_peers::redis::Value::Int(0)).await };
-    // Without the fence it takes the message; with it nothing happens in that time.
+    let came = async { until(&server, &["LLEN", "q"], |length| *length == apium_peers::redis::Value::Int(0)).await };
+    // Without the check it would claim the message; with it nothing happens in that time.
     let _ = tokio::time::timeout(Duration::from_secs(3), async {
         tokio::select! {
             batch = other.next(10) => panic!("{batch:?}"),
@@ -163,7 +164,7 @@ async fn a_claim_that_comes_after_the_burial_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
+async fn what_a_hanging_server_claims_for_a_closing_consumer_comes_back() {
     let server = RedisServer::start();
     let direct = broker(&server.url(0), &[]).await;
     let mut closing = direct.consume(spec("q")).await.unwrap();
@@ -172,7 +173,7 @@ async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
     closing.acker().ack(vec![first[0].receipt.clone()]).await.unwrap();
     direct.publish(vec![message("one")]).await.unwrap();
     server.pause();
-    // The claim is on its way now.
+    // The claim is sent by now.
     assert!(tokio::time::timeout(Duration::from_millis(100), closing.next(10)).await.is_err());
     let closing = closing.close();
     tokio::pin!(closing);
@@ -185,7 +186,7 @@ async fn what_a_hanging_server_takes_for_a_closing_consumer_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_without_a_message_stand_in_nobodys_way() {
+async fn entries_without_a_message_block_nothing() {
     let server = RedisServer::start();
     let direct = broker(&server.url(0), &[("visibility_timeout", "1")]).await;
     let mut look = connection(&server);
@@ -193,7 +194,7 @@ async fn entries_without_a_message_stand_in_nobodys_way() {
     for number in 0..450 {
         planted.cmd("ZADD").arg("unacked_index").arg(number).arg(format!("nobody-{number}"));
         if number % 3 == 0 {
-            // Not what kombu writes there.
+            // Entries that kombu does not write.
             planted.cmd("HSET").arg("unacked").arg(format!("nobody-{number}")).arg("?");
         }
     }
@@ -203,8 +204,8 @@ async fn entries_without_a_message_stand_in_nobodys_way() {
     planted.query::<()>(&mut look).unwrap();
     let mut consumer = direct.consume(spec("q")).await.unwrap();
     assert_eq!(next(&mut consumer).await, "one");
-    let left: u64 = apium_peers::redis::cmd("HLEN").arg("unacked").query(&mut look).unwrap();
-    assert_eq!(left, 151, "what cannot be read is left where it is");
+    let length: u64 = apium_peers::redis::cmd("HLEN").arg("unacked").query(&mut look).unwrap();
+    assert_eq!(length, 151, "what cannot be read is left where it is");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,19 +221,19 @@ async fn a_list_of_another_type_costs_the_others_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_set_forward_buries_nobody() {
+async fn nobody_is_reclaimed_when_the_clock_is_set_forward() {
     let server = RedisServer::start();
     let direct = broker(&server.url(0), &[]).await;
     direct.publish(vec![message("one")]).await.unwrap();
     let mut working = direct.consume(spec("q")).await.unwrap();
-    let held = soon("the message", working.next(10)).await.unwrap();
+    let in_flight = soon("the message", working.next(10)).await.unwrap();
     let first = alive(&server).remove(0);
     let clock = Clock::manual(Clock::system().now());
     let address = Address::parse(&server.url(0)).unwrap();
     let other = RedisDriver::new().broker(address, DriverOptions::new(clock.clone())).await.unwrap();
     let _idle = other.consume(spec("q")).await.unwrap();
     clock.advance(Duration::from_secs(3600));
-    // It looks after the dead at least once while the other shows life for three leases.
+    // In three leases it sweeps at least once, while the other sends heartbeats.
     let score = |look: &mut apium_peers::redis::Connection| -> Option<f64> {
         apium_peers::redis::cmd("ZSCORE").arg("_apium.alive").arg(&first).query(look).unwrap()
     };
@@ -245,5 +246,5 @@ async fn a_clock_that_is_set_forward_buries_nobody() {
     })
     .await;
     assert!(score(&mut look).is_some_and(f64::is_finite), "it is being buried");
-    working.acker().ack(vec![held[0].receipt.clone()]).await.unwrap();
+    working.acker().ack(vec![in_flight[0].receipt.clone()]).await.unwrap();
 }

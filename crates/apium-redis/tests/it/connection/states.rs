@@ -1,4 +1,4 @@
-//! Servers that answer and cannot serve now: loading, a replica, a disk that fails. Each passes.
+//! Servers that answer but cannot serve for now: they load data, are replicas, or cannot write to the disk.
 
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use apium_transport::broker::broker::Broker as _;
 use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::error::{Error, ErrorKind};
 
-use crate::brokers::{LEASE, ack, broker, consumer, finish, hasty, names, send, send_in_the_end, spec, take, to};
+use crate::brokers::{
+    LEASE, ack, broker, consumer, finish, names, send, send_in_the_end, spec, take, to, with_short_timeout,
+};
 use crate::kit::{backend, connection, record, soon, until};
 
 fn assert_passes(error: &Error, hint: &str) {
@@ -27,7 +29,7 @@ async fn a_server_that_is_loading() {
     let mut redis = connection(&server);
     let (broker, backend) = (broker(&server.url(0)), backend(&server.url(0)));
     send(&broker, "q", &["a"]).await;
-    // Twenty seconds of loading: so many keys, and a pause at each.
+    // Loading takes twenty seconds: this many keys, with a pause at each.
     let mut keys = apium_peers::redis::pipe();
     for n in 0..20_000 {
         keys.cmd("SET").arg(n).arg("x".repeat(100)).ignore();
@@ -35,14 +37,14 @@ async fn a_server_that_is_loading() {
     let () = keys.query(&mut redis).unwrap();
     let mut loads = connection(&server);
     let loading = std::thread::spawn(move || cmd("DEBUG").arg("RELOAD").query::<String>(&mut loads));
-    let mut told = None;
+    let mut refused = None;
     soon("a server that loads", async {
-        while told.is_none() {
-            told = broker.publish(vec![to("q", "b")]).await.err();
+        while refused.is_none() {
+            refused = broker.publish(vec![to("q", "b")]).await.err();
         }
     })
     .await;
-    assert_passes(&told.unwrap(), "loading its data");
+    assert_passes(&refused.unwrap(), "loading its data");
     for error in [
         broker.consume(spec(&["q"])).await.map(drop).err(),
         backend.store(vec![record("t", State::Success, None)]).await.err(),
@@ -71,14 +73,14 @@ fn replica_of(redis: &mut Connection, master: Option<u16>) {
 async fn a_master_that_becomes_a_replica() {
     let (server, other) = (RedisServer::start(), RedisServer::start());
     let mut redis = connection(&server);
-    let (broker, backend) = (hasty(&server.url(0)), backend(&server.url(0)));
+    let (broker, backend) = (with_short_timeout(&server.url(0)), backend(&server.url(0)));
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a"]).await;
     finish(&mut consumer, &["a"]).await;
     crate::brokers::idle(&mut consumer, &mut redis, 4).await;
     replica_of(&mut redis, Some(other.port()));
     assert_passes(&broker.publish(vec![to("q", "b")]).await.unwrap_err(), "is a replica");
-    // From then on it does not even connect there, and a wait that stood has ended.
+    // From then on it does not connect there, and its wait has ended.
     assert_passes(&broker.publish(vec![to("q", "b")]).await.unwrap_err(), "is a replica");
     assert_passes(&backend.store(vec![record("t", State::Success, None)]).await.unwrap_err(), "is a replica");
     let waited = soon("the end of the wait", async {
@@ -100,33 +102,33 @@ async fn a_master_that_becomes_a_replica() {
 
 #[tokio::test]
 async fn a_server_that_cannot_save() {
-    // It is to save after each change, and cannot.
+    // The server is to save after each change, and cannot.
     let server = RedisServer::builder().args(["--save", "1 1", "--dbfilename", "none"]).start();
     let mut redis = connection(&server);
     let (broker, other) = (broker(&server.url(0)), broker(&server.url(0)));
     let mut holder = consumer(&broker, "q").await;
-    // It tries again less often than the other, which therefore sees first that the server is back.
+    // This one tries again less often than the other, which therefore notices first that the server is back.
     let seldom = ConsumeSpec { lease: LEASE * 3, ..spec(&["q"]) };
     let mut second = other.consume(seldom).await.unwrap();
     send(&broker, "q", &["a"]).await;
     let batch = take(&mut holder, 1).await;
     let ids: Vec<String> = redis.zrange("_apium.alive", 0, -1).unwrap();
-    // A folder of the dump's name is in its way.
+    // A folder with the name of the dump file.
     let dump = server.directory().join("none");
     let _ = std::fs::remove_file(&dump);
     std::fs::create_dir(&dump).unwrap();
     std::fs::write(dump.join("full"), "").unwrap();
-    let mut told = None;
+    let mut refused = None;
     soon("a server that cannot save", async {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
-        while told.is_none() {
+        while refused.is_none() {
             looks.tick().await;
-            told = broker.publish(vec![to("r", "x")]).await.err();
+            refused = broker.publish(vec![to("r", "x")]).await.err();
         }
     })
     .await;
-    assert_passes(&told.unwrap(), "cannot save to its disk");
-    // It lasts longer than the leases; nobody can show life, and nobody is taken for dead for that.
+    assert_passes(&refused.unwrap(), "cannot save to its disk");
+    // It lasts longer than the leases. No heartbeat is possible, but nobody is taken for dead.
     let began = std::time::Instant::now();
     until("more than the leases", || began.elapsed() > LEASE * 4).await;
     assert!(redis.set::<_, _, ()>("x", "y").is_err());

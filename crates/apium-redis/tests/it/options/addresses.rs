@@ -101,13 +101,13 @@ async fn a_replica_in_a_list_is_passed_over() {
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a"]).await;
     finish(&mut consumer, &["a"]).await;
-    // And it waits where it publishes.
-    let (taken, sent) = tokio::join!(
+    // It waits at the server where it publishes.
+    let (claimed, sent) = tokio::join!(
         soon("a message that was waited for", consumer.next(1)),
         soon("publishing", async { broker.publish(vec![to("q", "b")]).await })
     );
     sent.unwrap();
-    assert_eq!(taken.unwrap().len(), 1);
+    assert_eq!(claimed.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -120,7 +120,8 @@ async fn a_list_goes_over_to_the_next_and_consumers_with_it() {
     one.kill();
     send_in_the_end(&broker, "q", "b").await;
     finish(&mut consumer, &["b"]).await;
-    // The first comes back, and nobody runs to it while the other serves: what is published is where it is waited for.
+    // The first comes back, but nobody switches to it while the other serves: what is published is where the consumer
+    // waits.
     one.restart();
     for name in ["c", "d"] {
         let wanted = [name];

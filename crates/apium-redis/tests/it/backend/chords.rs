@@ -1,4 +1,4 @@
-//! Chords counted on Celery's keys: by Apium alone, and together with Celery.
+//! Chords counted on Celery's keys, by Apium alone and together with Celery.
 
 use std::path::Path;
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn complete(results: &[&str]) -> ChordProgress {
     ChordProgress::Complete(results.iter().map(|text| json(text)).collect())
 }
 
-/// The chord keys of a database: suffix, value, and that they live for a day.
+/// The keys of a chord: suffix and value. Asserts that they expire after a day.
 fn keys(redis: &mut Connection, group: &str) -> Vec<(String, Value)> {
     let prefix = format!("celery-taskset-meta-{group}");
     let mut names: Vec<String> = redis.keys(format!("{prefix}*")).unwrap();
@@ -107,7 +107,7 @@ async fn the_keys_of_a_running_chord_are_celerys() {
 }
 
 #[tokio::test]
-async fn one_caller_is_told_and_copies_count_once() {
+async fn one_caller_gets_the_results_and_copies_count_once() {
     let (mut redis, backend) = fresh();
     open(&backend, "g", 2).await;
     for _ in 0..3 {
@@ -122,11 +122,11 @@ async fn one_caller_is_told_and_copies_count_once() {
     assert!(!end(&backend, "g", "claimant-b", ChordEnd::Fired).await, "a lost claim ends nothing");
     assert!(end(&backend, "g", "claimant-a", ChordEnd::Fired).await);
     assert_eq!(done(&backend, part("g", "b", 1, "2")).await, ChordProgress::Fired);
-    // The same header, sent again since its sender's delivery came twice, fires nothing.
+    // The header is sent once more, since its sender's message was delivered twice. It sends no second body.
     open(&backend, "g", 2).await;
     assert_eq!(done(&backend, part("g", "a", 0, "1")).await, ChordProgress::Fired);
     assert_eq!(backend.chords().unwrap().count("g").await.unwrap(), None);
-    // It is another chord when that is forgotten.
+    // When that is forgotten, it is another chord.
     let () = redis.del("celery-taskset-meta-g.c").unwrap();
     open(&backend, "g", 1).await;
     assert_eq!(done(&backend, part("g", "b", 0, "7")).await, complete(&["7"]));
@@ -175,11 +175,11 @@ async fn many_workers_complete_a_chord_once() {
     let (_redis, backend) = fresh();
     open(&backend, "g", 200).await;
     let parts = (0..200).map(|n| done(&backend, part("g", &format!("t{n}"), n, &n.to_string())));
-    let told = futures_util::future::join_all(parts).await;
+    let answers = futures_util::future::join_all(parts).await;
     let results: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     let wanted = complete(&results.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(told.iter().filter(|progress| **progress == wanted).count(), 1);
-    assert_eq!(told.iter().filter(|progress| **progress == ChordProgress::Waiting).count(), 199);
+    assert_eq!(answers.iter().filter(|progress| **progress == wanted).count(), 1);
+    assert_eq!(answers.iter().filter(|progress| **progress == ChordProgress::Waiting).count(), 199);
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn the_results_of_groups_in_a_header_are_nested() {
         backend.store(vec![record(id, State::Success, None)]).await.unwrap();
         assert_eq!(done(&backend, part("g", id, place, "1")).await, ChordProgress::Waiting);
     }
-    // Its result is not there: it cannot be joined.
+    // One result is missing, so they cannot be joined.
     let missing = FailedPart { task_id: "c".into(), state: State::Pending, exception: Json::NULL };
     assert_eq!(done(&backend, part("g", "c", 2, "1")).await, ChordProgress::Failed(missing));
     backend.store(vec![record("c", State::Success, None)]).await.unwrap();
@@ -237,7 +237,8 @@ async fn the_results_of_groups_in_a_header_are_nested() {
     assert_eq!(done(&backend, part("g", "c", 2, "1")).await, wanted);
 }
 
-/// Two real workers' share of one chord: a header task waits in the queue `ours`, which only Apium serves.
+/// A real Celery worker and Apium share a chord: one task of the header is in the queue `ours`, which only Apium
+/// serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn celery_and_apium_count_together() {
     let database = fresh_database();
@@ -247,7 +248,7 @@ async fn celery_and_apium_count_together() {
     for ours_is_last in [true, false] {
         let send = "import tasks as app; from celery import chord; header = [app.add.s(1, 1), app.add.s(2, 2).set(queue='ours')]\n\
                     body = chord(header)(app.echo.s()); print(body.id, body.parent.id, body.parent.results[0].id)";
-        let send = if ours_is_last { send.to_owned() } else { held(send) };
+        let send = if ours_is_last { send.to_owned() } else { in_other_queue(send) };
         let sent = run_python(["-c", &*send], &env);
         let [body, group, first] = sent.text().split(' ').collect::<Vec<_>>().try_into().unwrap();
         let raw: String = redis.rpop("ours", None).unwrap();
@@ -265,7 +266,7 @@ async fn celery_and_apium_count_together() {
         };
         if ours_is_last {
             assert_eq!(next().await.task_id.as_str(), first);
-            // Its part follows its result.
+            // Celery counts the part after it has stored the result.
             crate::kit::soon("the part of Celery", async {
                 while redis.zcard::<_, u64>(format!("celery-taskset-meta-{group}.j")).unwrap() == 0 {
                     tokio::task::yield_now().await;
@@ -276,9 +277,9 @@ async fn celery_and_apium_count_together() {
             assert!(end(&backend, group, &format!("claimant-{id}"), ChordEnd::Fired).await);
         } else {
             assert_eq!(done(&backend, part(group, id, place, "4")).await, ChordProgress::Waiting);
-            // Now Celery may have its own.
-            let held: String = redis.rpop("held", None).unwrap();
-            let _: u64 = redis.lpush("celery", held).unwrap();
+            // Now Celery gets its own task.
+            let waiting: String = redis.rpop("held", None).unwrap();
+            let _: u64 = redis.lpush("celery", waiting).unwrap();
             assert_eq!(next().await.task_id.as_str(), first);
             let ended = next().await;
             assert_eq!((ended.task_id.as_str(), ended.state), (body, State::Success));
@@ -288,7 +289,7 @@ async fn celery_and_apium_count_together() {
     }
 }
 
-/// The same, with the first task in a queue that nobody serves.
-fn held(send: &str) -> String {
+/// The same, with the first task in a queue that no worker serves.
+fn in_other_queue(send: &str) -> String {
     send.replace("app.add.s(1, 1)", "app.add.s(1, 1).set(queue='held')")
 }

@@ -1,4 +1,4 @@
-//! `sentinel://`: the sentinels say who the master is, and a failover is followed.
+//! `sentinel://`: the sentinels name the master, and the driver follows a failover.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ impl Watched {
         }
         let sentinels = [(); 2].map(|()| RedisServer::builder().sentinel(&text).start());
         let watched = Self { master, replica, sentinels, password };
-        // They have found the replica, and each other.
+        // The sentinels have found the replica, and each other.
         for at in 0..2 {
             let mut sentinel = watched.sentinel(at);
             until("a watch", || {
@@ -99,7 +99,7 @@ async fn a_master_that_dies_is_followed_within_ten_seconds() {
     soon("a result", stored).await;
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(names(&batch), ["b"]);
-    // It waits at the new master, too.
+    // The consumer waits at the new master too.
     let mut redis = connection(&watched.replica);
     idle(&mut consumer, &mut redis, 4).await;
     tokio::join!(finish(&mut consumer, &["c"]), send(&broker, "q", &["c"]));
@@ -113,26 +113,26 @@ async fn a_failover_on_request_is_followed_with_passwords_of_both() {
     let broker = broker_with(&watched.url(), &options);
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a", "b"]).await;
-    let held = take(&mut consumer, 1).await;
+    let in_flight = take(&mut consumer, 1).await;
     let mut synced = connection(&watched.master);
     let _: i64 = cmd("WAIT").arg(1).arg(5000).query(&mut synced).unwrap();
     let () = cmd("SENTINEL").arg("FAILOVER").arg("main").query(&mut watched.sentinel(0)).unwrap();
     until("another master", || {
-        // Who is promoted closes its connections.
+        // A replica that is promoted closes its connections.
         let asked = Client::open(watched.replica.url(0)).and_then(|client| client.get_connection());
         let info = asked.and_then(|mut redis| cmd("INFO").arg("replication").query::<String>(&mut redis));
         info.is_ok_and(|info| info.contains("role:master"))
     })
     .await;
-    // What it holds is still its own, and what waited is there.
-    ack(&*consumer, &held).await;
+    // What the consumer has in flight is still its own, and the ready messages are there.
+    ack(&*consumer, &in_flight).await;
     finish(&mut consumer, &["b"]).await;
     send_in_the_end(&broker, "q", "c").await;
     finish(&mut consumer, &["c"]).await;
 }
 
 #[tokio::test]
-async fn a_sentinel_that_cannot_help_is_told_of() {
+async fn a_sentinel_that_cannot_help_is_an_error() {
     let master = RedisServer::start();
     let text = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port());
     let sentinel = RedisServer::builder().sentinel(&text).start();
@@ -144,7 +144,7 @@ async fn a_sentinel_that_cannot_help_is_told_of() {
     let error = publish(&format!("sentinel://{place}"), &[("master_name", "other")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.to_string().contains("\"other\"") && error.to_string().contains(&place), "{error}");
-    // The next one is asked: nobody listens there, or it is no sentinel.
+    // The next address is asked: nothing listens there, or it is no sentinel.
     let nobody = format!("sentinel://127.0.0.1:{}", port::free());
     let error = publish(&nobody, &[("master_name", "main")]).await.unwrap_err();
     assert!(error.is_connection(), "{error}");

@@ -1,4 +1,5 @@
-//! No result is missed (P17): lost notifications, lost connections, a server that comes back, many waiters.
+//! No waiter misses a result (the guarantee waiters): lost notifications, lost connections, a server that comes back,
+//! many waiters.
 
 use apium_peers::proxy::Proxy;
 use apium_peers::redis::{Commands, Connection, cmd, pipe};
@@ -9,7 +10,7 @@ use apium_transport::backend::backend::{ResultBackend as _, ResultStream};
 use apium_transport::error::ErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use crate::kit::{backend, connection, document, fresh_channels, impatient, mark, record, soon, until};
+use crate::kit::{backend, connection, document, fresh_channels, record, soon, until, version, with_short_timeout};
 
 async fn watch(backend: &RedisBackend, ids: &[&str]) -> ResultStream {
     let ids = ids.iter().map(|id| (*id).into()).collect();
@@ -21,10 +22,10 @@ async fn state(stream: &mut ResultStream) -> Option<State> {
 }
 
 async fn store(backend: &RedisBackend, id: &str, state: State) {
-    backend.store(vec![record(id, state, mark(0, 1))]).await.unwrap();
+    backend.store(vec![record(id, state, version(0, 1))]).await.unwrap();
 }
 
-/// Writes a result and tells nobody.
+/// Writes a result without publishing it.
 fn set_silently(redis: &mut Connection, id: &str, state: State) {
     let () = redis.set(format!("celery-task-meta-{id}"), document(id, state).to_json()).unwrap();
 }
@@ -33,7 +34,7 @@ fn subscribed(redis: &mut Connection) -> Vec<String> {
     cmd("PUBSUB").arg("CHANNELS").query(redis).unwrap()
 }
 
-/// How many connections the server has that have subscriptions, and all others but the one that asks.
+/// How many connections have subscriptions, and how many others there are except the one that asks.
 fn connections(redis: &mut Connection) -> (usize, usize) {
     let list: String = cmd("CLIENT").arg("LIST").query(redis).unwrap();
     let subscribers = list.lines().filter(|line| !line.contains(" sub=0 ")).count();
@@ -60,7 +61,7 @@ async fn a_notification_that_was_lost_is_made_good() {
 #[tokio::test]
 async fn a_server_that_comes_back_has_the_result() {
     let server = RedisServer::builder().args(["--appendonly", "yes", "--appendfsync", "always"]).start();
-    let backend = impatient(&server.url(0));
+    let backend = with_short_timeout(&server.url(0));
     let mut stream = watch(&backend, &["t"]).await;
     store(&backend, "t", State::Started).await;
     assert_eq!(state(&mut stream).await, Some(State::Started));
@@ -74,7 +75,7 @@ async fn a_server_that_comes_back_has_the_result() {
 #[tokio::test]
 async fn a_server_that_comes_back_empty_is_waited_for() {
     let server = RedisServer::start();
-    let backend = impatient(&server.url(0));
+    let backend = with_short_timeout(&server.url(0));
     let mut stream = watch(&backend, &["t"]).await;
     store(&backend, "t", State::Started).await;
     assert_eq!(state(&mut stream).await, Some(State::Started));
@@ -90,12 +91,12 @@ async fn a_server_that_comes_back_empty_is_waited_for() {
 async fn a_black_hole_is_noticed() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port());
-    let backend = impatient(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    let backend = with_short_timeout(&format!("redis://127.0.0.1:{}/0", proxy.port()));
     let mut redis = connection(&server);
     let mut stream = watch(&backend, &["t"]).await;
     assert!(connections(&mut redis).0 == 1);
     proxy.black_hole(true);
-    // It is published, and nobody hears it.
+    // It is published, but the message is lost.
     let () = redis.publish("celery-task-meta-t", document("t", State::Success).to_json()).unwrap();
     set_silently(&mut redis, "t", State::Success);
     let accepted = proxy.accepted();
@@ -109,12 +110,12 @@ async fn a_black_hole_is_noticed() {
 async fn many_cuts_lose_nothing() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port());
-    let backend = impatient(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    let backend = with_short_timeout(&format!("redis://127.0.0.1:{}/0", proxy.port()));
     let direct = self::backend(&server.url(0));
     for round in 0..20 {
         let id = format!("t{round}");
         let mut stream = loop {
-            // A cut may meet the beginning of a watch too, which then says so.
+            // A cut may also come at the beginning of a watch, which then fails.
             match soon("a watch", backend.watch(vec![id.as_str().into()])).await {
                 Ok(stream) => break stream,
                 Err(error) => assert!(error.is_retryable(), "{error}"),
@@ -152,7 +153,7 @@ async fn a_thousand_waiters_share_two_connections() {
     let stats: String = cmd("INFO").arg("commandstats").query(&mut redis).unwrap();
     let calls = |name: &str| -> u64 {
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
-        line.and_then(|rest| rest.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+        line.and_then(|numbers| numbers.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
     };
     assert!(calls("subscribe") <= 10, "{} for a thousand waiters", calls("subscribe"));
     assert!(calls("unsubscribe") <= 10, "{} for a thousand waiters", calls("unsubscribe"));
@@ -168,9 +169,9 @@ async fn a_watch_that_is_dropped_leaves_nothing() {
     until("the end of the subscription", || subscribed(&mut redis).len() == 2).await;
     drop(second);
     until("the end of all subscriptions", || subscribed(&mut redis).is_empty()).await;
-    let mut again = watch(&backend, &["t"]).await;
+    let mut second = watch(&backend, &["t"]).await;
     store(&backend, "t", State::Success).await;
-    assert_eq!(state(&mut again).await, Some(State::Success));
+    assert_eq!(state(&mut second).await, Some(State::Success));
 }
 
 #[tokio::test]
@@ -193,7 +194,7 @@ async fn states_of_a_busy_task_come_in_order_and_once() {
             seen
         };
         let ((), seen) = tokio::join!(write, read);
-        // It begins with the state of then, or the next; from there on nothing is left out.
+        // It begins with the present state or the next one; after that, no state is missing.
         let all: Vec<String> = (0..40).map(|n| format!("STEP{n}")).chain(["SUCCESS".to_owned()]).collect();
         let start = all.iter().position(|state| *state == seen[0]).unwrap();
         assert_eq!(seen, all[start..], "in round {round}");
@@ -201,7 +202,7 @@ async fn states_of_a_busy_task_come_in_order_and_once() {
 }
 
 #[tokio::test]
-async fn a_watcher_that_does_not_look_keeps_the_end() {
+async fn a_watch_that_is_not_polled_keeps_the_last_state() {
     let (_redis, backend, _) = fresh_channels();
     let mut stream = watch(&backend, &["t", "u"]).await;
     let states = |n: u32| record("t", State::from(format!("STEP{n}").as_str()), None);
@@ -219,7 +220,7 @@ async fn a_watcher_that_does_not_look_keeps_the_end() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_ends_its_task() {
+async fn an_unreadable_document_ends_its_task() {
     let (mut redis, backend, prefix) = fresh_channels();
     let mut stream = watch(&backend, &["t", "u"]).await;
     let _: i64 = redis.publish(format!("{prefix}celery-task-meta-t"), "no document").unwrap();
@@ -233,7 +234,7 @@ async fn what_cannot_be_read_ends_its_task() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_in_time() {
     let server = RedisServer::start();
-    let backend = impatient(&server.url(0));
+    let backend = with_short_timeout(&server.url(0));
     server.kill();
     let error = soon("an answer", backend.watch(vec!["t".into()])).await.map(drop).unwrap_err();
     assert!(error.is_retryable(), "{error}");

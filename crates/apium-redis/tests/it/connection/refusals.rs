@@ -1,4 +1,4 @@
-//! Servers that cannot be reached or refuse: one error each that says why and what to do, and shows no secret (P18).
+//! Servers that cannot be reached or that refuse: each is one error that says why and what to do, and shows no secret.
 
 use apium_peers::port;
 use apium_peers::redis::cmd;
@@ -11,16 +11,16 @@ use apium_transport::broker::consumer::Consumer;
 use apium_transport::broker::settlement::Settlement;
 use apium_transport::error::{Error, ErrorKind};
 
-use crate::brokers::{broker, broker_with, consumer, finish, hasty, send, send_in_the_end, spec, to};
-use crate::follow_ups::{Body, TTL, counts, header, part, settle, store, told};
+use crate::brokers::{broker, broker_with, consumer, finish, send, send_in_the_end, spec, to, with_short_timeout};
 use crate::kit::{backend_with, connection, record, soon, until};
+use crate::settle::follow_ups::{Body, TTL, body_message, counts, header, part, settle, store};
 
 const SECRET: &str = "hunter2";
 
-/// The errors of a broker and a result backend at this address: of publishing, consuming, storing and watching.
+/// The errors of publishing, consuming, storing and watching at this address.
 async fn errors(url: &str) -> Vec<Error> {
-    let patience = [("socket_timeout", "2")];
-    let (broker, backend): (RedisBroker, RedisBackend) = (broker_with(url, &patience), backend_with(url, &patience));
+    let timeout = [("socket_timeout", "2")];
+    let (broker, backend): (RedisBroker, RedisBackend) = (broker_with(url, &timeout), backend_with(url, &timeout));
     let mut errors = vec![
         soon("an answer", broker.publish(vec![to("q", "m")])).await.unwrap_err(),
         soon("an answer", broker.consume(spec(&["q"]))).await.map(drop).unwrap_err(),
@@ -81,7 +81,7 @@ async fn a_password_that_is_wanted_from_now_on() {
     let broker = broker(&server.url(0));
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a"]).await;
-    // Those that are connected stay so; a new connection is refused until the password is taken back.
+    // Existing connections go on; a new one is refused until the password is removed.
     let () = cmd("CONFIG").arg("SET").arg("requirepass").arg(SECRET).query(&mut redis).unwrap();
     let mut kill = cmd("CLIENT");
     let _: i64 = kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").query(&mut redis).unwrap();
@@ -116,7 +116,7 @@ async fn a_user_that_may_not() {
         command.arg("SETUSER").arg("limited").arg("reset").arg("on").arg(format!(">{SECRET}")).arg(rules);
         command
     };
-    // Nothing at all, keys of others only, and no writing, in scripts neither.
+    // A user who may do nothing; one who may use other keys only; and one who may not write, not even in scripts.
     for rules in [&[][..], &["+@all", "~other:*", "&*"], &["+@all", "~*", "&*", "-sadd", "-set"]] {
         let () = allow(rules).query(&mut redis).unwrap();
         assert_refused(&url, &place, ErrorKind::Refused, "its ACL needs").await;
@@ -146,7 +146,7 @@ async fn the_commands_of_the_page_are_enough() {
     chords.grow("g", 1, TTL).await.unwrap();
     chords.count("g").await.unwrap();
     let _ = chords.part_done(part("g", "a", 0, "1")).await.unwrap();
-    let last = counts(part("g", "b", 1, "2"), Body(told));
+    let last = counts(part("g", "b", 1, "2"), Body(body_message));
     settle(&*consumer, vec![Settlement { follow_ups: last, ..Settlement::default() }]).await.unwrap();
     broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     soon("closing", consumer.close()).await.unwrap();
@@ -172,21 +172,21 @@ async fn a_database_that_is_not_there() {
 async fn as_many_clients_as_the_server_takes() {
     let server = RedisServer::builder().args(["--maxclients", "8"]).start();
     let place = format!("127.0.0.1:{}", server.port());
-    let broker = hasty(&server.url(0));
+    let broker = with_short_timeout(&server.url(0));
     send(&broker, "q", &["a"]).await;
     let mut redis = connection(&server);
     let others: Vec<_> =
         (0..20).map(|_| apium_peers::redis::Client::open(server.url(0)).unwrap().get_connection()).collect();
-    // What is connected goes on; what is not is told so, or finds the connection closed, and may try again.
+    // Existing connections go on. A new one is refused or closed, and may be tried again.
     send(&broker, "q", &["b"]).await;
-    let other = hasty(&server.url(0));
-    let mut told = false;
+    let other = with_short_timeout(&server.url(0));
+    let mut refused = false;
     soon("the reason", async {
-        while !told {
+        while !refused {
             let error = other.publish(vec![to("q", "c")]).await.unwrap_err();
             assert!(error.is_retryable(), "{error}");
             assert!(error.to_string().contains(&place), "{error}");
-            told = error.to_string().contains("maxclients");
+            refused = error.to_string().contains("maxclients");
         }
     })
     .await;

@@ -1,5 +1,5 @@
-//! Connections that break, fall silent or lead nowhere, and servers that go and come back: nothing is lost, and everything goes
-//! on by itself.
+//! Connections that break or fall silent, and servers that go and come back: nothing is lost, and everything goes on by
+//! itself.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ use apium_transport::broker::broker::Broker as _;
 use apium_transport::broker::consumer::Consumer;
 
 use crate::brokers::{
-    LEASE, ack, broker, consumer, finish, hasty, idle, keys, length, message, moved, names, send, send_in_the_end,
-    spec, take, to,
+    LEASE, ack, broker, consumer, finish, idle, keys, length, message, moved, names, send, send_in_the_end, spec, take,
+    to, with_short_timeout,
 };
 use crate::kit::{connection, soon, until};
 
 fn through(proxy: &Proxy) -> RedisBroker {
-    hasty(&format!("redis://127.0.0.1:{}/0", proxy.port()))
+    with_short_timeout(&format!("redis://127.0.0.1:{}/0", proxy.port()))
 }
 
-/// Takes one message by name, whatever else comes again before it; everything is acked.
+/// Receives until the message with this name comes. Acks all that come.
 async fn take_named(consumer: &mut Box<dyn Consumer>, name: &str) {
     loop {
         let batch = take(consumer, 1).await;
@@ -34,13 +34,13 @@ async fn take_named(consumer: &mut Box<dyn Consumer>, name: &str) {
 #[tokio::test]
 async fn a_server_that_comes_back_with_everything() {
     let server = RedisServer::builder().args(["--appendonly", "yes", "--appendfsync", "always"]).start();
-    let broker = hasty(&server.url(0));
+    let broker = with_short_timeout(&server.url(0));
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a", "b"]).await;
-    let held = take(&mut consumer, 1).await;
+    let in_flight = take(&mut consumer, 1).await;
     server.restart();
-    // What it held is still its own, and what waited is there.
-    ack(&*consumer, &held).await;
+    // What the consumer has in flight is still its own, and the ready messages are there.
+    ack(&*consumer, &in_flight).await;
     finish(&mut consumer, &["b"]).await;
     send_in_the_end(&broker, "q", "c").await;
     finish(&mut consumer, &["c"]).await;
@@ -50,19 +50,19 @@ async fn a_server_that_comes_back_with_everything() {
 #[tokio::test]
 async fn a_server_that_comes_back_empty() {
     let server = RedisServer::start();
-    let broker = hasty(&server.url(0));
+    let broker = with_short_timeout(&server.url(0));
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a"]).await;
-    let held = take(&mut consumer, 1).await;
+    let in_flight = take(&mut consumer, 1).await;
     server.restart();
     send_in_the_end(&broker, "q", "b").await;
     finish(&mut consumer, &["b"]).await;
-    // The consumer is registered again, so that others would find what it holds, and the queue is bound.
+    // The consumer is registered again, so that others would find its messages, and the queue is bound.
     let mut redis = connection(&server);
     until("a registration", || keys(&mut redis, "_apium.*").contains(&"_apium.alive".to_owned())).await;
     let error = soon("the old receipt", async {
         loop {
-            match consumer.acker().ack(vec![held[0].receipt.clone()]).await {
+            match consumer.acker().ack(vec![in_flight[0].receipt.clone()]).await {
                 Ok(()) => panic!("what the server has forgotten was acked"),
                 Err(error) if error.is_retryable() => {}
                 Err(error) => break error,
@@ -109,7 +109,7 @@ async fn every_kind_of_connection_may_be_killed() {
         }
         send_in_the_end(&broker, "q", kind).await;
         take_named(&mut waiting, kind).await;
-        // Each kind is there again, with other connections.
+        // There is a new connection of each kind.
         idle(&mut waiting, &mut redis, 4).await;
         until("all of them", || {
             let all = clients(&mut redis);
@@ -121,14 +121,14 @@ async fn every_kind_of_connection_may_be_killed() {
 }
 
 #[tokio::test]
-async fn a_parked_message_is_heard_of_after_the_subscription_broke() {
+async fn a_delayed_message_comes_although_the_subscription_broke() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let park = crate::brokers::broker_with(&server.url(0), &[("eta_strategy", "park")]);
     let mut waiting = consumer(&park, "q").await;
     until("the subscriptions", || clients(&mut redis).iter().any(|(_, kind)| kind == "subscriptions")).await;
     let soon_due = || apium_transport::clock::Clock::system().now().saturating_add(Duration::from_millis(200)).ok();
-    // Nobody listens when it is told.
+    // Nobody is subscribed when the eta is announced.
     let mut lost = apium_peers::redis::pipe();
     lost.cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub");
     let _: Value = lost.query(&mut redis).unwrap();
@@ -162,23 +162,24 @@ async fn scripts_may_be_forgotten_at_any_time() {
 async fn a_server_that_was_paused() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
-    let (one, other) = (hasty(&server.url(0)), hasty(&server.url(0)));
+    let (one, other) = (with_short_timeout(&server.url(0)), with_short_timeout(&server.url(0)));
     let (mut holder, mut waiting) = (consumer(&one, "q").await, consumer(&other, "q").await);
     send(&one, "q", &["a"]).await;
-    let held = take(&mut holder, 1).await;
+    let in_flight = take(&mut holder, 1).await;
     idle(&mut waiting, &mut redis, 4).await;
     let ids = keys(&mut redis, "_apium.alive");
     server.pause();
     let began = Instant::now();
-    let error = soon("the end of patience", one.publish(vec![to("q", "b")])).await.unwrap_err();
+    let error = soon("the end of the timeout", one.publish(vec![to("q", "b")])).await.unwrap_err();
     assert!(error.is_connection() && error.to_string().contains("no answer within 500ms"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(5));
     until("more than the lease", || began.elapsed() > LEASE * 2).await;
     server.resume();
-    // Nobody was taken for dead: what is held is not given to the other, and b, which the server may have heard, comes.
+    // Nobody was taken for dead: what is in flight is not given to the other, and b, which the server may have
+    // received, comes.
     send_in_the_end(&one, "q", "c").await;
     take_named(&mut waiting, "c").await;
-    ack(&*holder, &held).await;
+    ack(&*holder, &in_flight).await;
     assert_eq!(keys(&mut redis, "_apium.alive"), ids);
     soon("closing", waiting.close()).await.unwrap();
     soon("closing", holder.close()).await.unwrap();
@@ -212,7 +213,7 @@ async fn a_black_hole_for_waits_and_subscriptions() {
     let mut waiting = consumer(&far, "q").await;
     idle(&mut waiting, &mut redis, 4).await;
     proxy.black_hole(true);
-    // The server moves it for the wait, and the answer is never heard.
+    // The server moves it for the wait, but the reply is lost.
     send(&direct, "q", &["m"]).await;
     until("the move", || moved(&mut redis).len() == 1).await;
     let accepted = proxy.accepted();
@@ -233,28 +234,28 @@ async fn a_black_hole_for_waits_and_subscriptions() {
 }
 
 #[tokio::test]
-async fn what_the_lost_hold_comes_to_others_as_redelivered() {
+async fn messages_of_a_cut_off_consumer_come_to_others_as_redelivered() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let (proxy, direct) = (Proxy::to(server.port()), broker(&server.url(0)));
     let far = through(&proxy);
     let mut lost = consumer(&far, "q").await;
     send(&direct, "q", &["m"]).await;
-    let held = take(&mut lost, 1).await;
+    let in_flight = take(&mut lost, 1).await;
     let mut other = consumer(&direct, "q").await;
     proxy.black_hole(true);
     let began = Instant::now();
-    let again = take(&mut other, 1).await;
+    let redelivered = take(&mut other, 1).await;
     assert!(began.elapsed() < LEASE + Duration::from_secs(5), "{:?}", began.elapsed());
-    assert!(again[0].redelivered && message(&again[0]).body == message(&held[0]).body);
+    assert!(redelivered[0].redelivered && message(&redelivered[0]).body == message(&in_flight[0]).body);
     proxy.black_hole(false);
-    // An ack that was sent and got no answer may have been done: nothing is sent before it is connected again.
+    // An ack without a reply may have been done all the same, so it is sent only when the consumer is connected again.
     let connected = async { while far.queues().unwrap().counts().unwrap().stats().await.is_err() {} };
     soon("the connection", connected).await;
-    // The one that was lost comes back, finds out, and goes on.
+    // The consumer that was cut off comes back, finds out, and goes on.
     let error = soon("the old receipt", async {
         loop {
-            match lost.acker().ack(vec![held[0].receipt.clone()]).await {
+            match lost.acker().ack(vec![in_flight[0].receipt.clone()]).await {
                 Err(error) if error.is_retryable() => {}
                 Err(error) => break error,
                 Ok(()) => panic!("what is another's was acked"),
@@ -262,7 +263,7 @@ async fn what_the_lost_hold_comes_to_others_as_redelivered() {
         }
     });
     assert_eq!(error.await.kind(), apium_transport::error::ErrorKind::LeaseLost);
-    ack(&*other, &again).await;
+    ack(&*other, &redelivered).await;
     soon("closing", other.close()).await.unwrap();
     send(&direct, "q", &["n"]).await;
     finish(&mut lost, &["n"]).await;

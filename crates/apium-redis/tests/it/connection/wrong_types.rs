@@ -1,5 +1,5 @@
-//! Keys of another type, as when another program uses their names: the error names the key, no message is lost, and when the key
-//! is gone everything goes on.
+//! Keys of another type, because another program uses their names: the error names the key, no message is lost, and
+//! when the key is gone everything goes on.
 
 use apium_peers::redis::{Commands, Connection};
 use apium_peers::redis_server::{RedisServer, fresh_database};
@@ -15,7 +15,7 @@ use crate::brokers::{
 };
 use crate::kit::{backend, connection, record, soon, until};
 
-/// Puts a text in a key's place; the list that was there keeps another name.
+/// Replaces a key by a text. The list that was there is renamed.
 fn spoil(redis: &mut Connection, key: &str) {
     if redis.exists(key).unwrap() {
         let () = redis.rename(key, format!("kept {key}")).unwrap();
@@ -60,7 +60,7 @@ async fn a_queue_that_is_waited_for() {
     let mut waiting = consumer(&broker, "q").await;
     idle(&mut waiting, &mut redis, 4).await;
     let () = redis.set("q\u{6}\u{16}3", "not yours").unwrap();
-    // The message comes all the same; the trouble shows when there is nothing else.
+    // The message comes all the same. The error comes when there is nothing else.
     send(&broker, "q", &["m"]).await;
     finish(&mut waiting, &["m"]).await;
     let error = soon("the trouble", async {
@@ -80,25 +80,25 @@ async fn a_queue_does_not_hold_up_the_others() {
         let mut consumer = soon("a consumer", broker.consume(spec(&["bad", "good"]))).await.unwrap();
         spoil(&mut redis, "bad");
         send(&broker, "good", &["a", "b", "c"]).await;
-        let mut taken = Vec::new();
+        let mut received = Vec::new();
         soon("the good ones", async {
-            while taken.len() < 3 {
+            while received.len() < 3 {
                 match consumer.next(1).await {
-                    Ok(batch) => taken.extend(batch),
+                    Ok(batch) => received.extend(batch),
                     Err(error) => assert_names(&error, "bad"),
                 }
             }
         })
         .await;
-        assert_eq!(names(&taken), ["a", "b", "c"]);
-        ack(&*consumer, &taken).await;
+        assert_eq!(names(&received), ["a", "b", "c"]);
+        ack(&*consumer, &received).await;
         mend(&mut redis, "bad");
         soon("closing", consumer.close()).await.unwrap();
     }
 }
 
-/// What was popped goes back when it cannot be noted.
-async fn note(key: &str) {
+/// A message that was popped goes back if it cannot be put in flight.
+async fn claim_with_wrong_type(key: &str) {
     let (mut redis, broker) = fresh_broker();
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a", "b"]).await;
@@ -119,16 +119,16 @@ async fn send_urgent(broker: &RedisBroker) {
 
 #[tokio::test]
 async fn unacked() {
-    note("unacked").await;
+    claim_with_wrong_type("unacked").await;
 }
 
 #[tokio::test]
 async fn unacked_index() {
-    note("unacked_index").await;
+    claim_with_wrong_type("unacked_index").await;
 }
 
 #[tokio::test]
-async fn what_a_wait_has_moved_stays_there_too() {
+async fn what_a_wait_has_moved_stays_in_its_handoff_list() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let broker = broker(&server.url(0));
@@ -138,14 +138,14 @@ async fn what_a_wait_has_moved_stays_there_too() {
     send(&broker, "q", &["m"]).await;
     until("the move", || moved(&mut redis).len() == 1).await;
     assert_names(&refused(&mut consumer).await, "unacked");
-    let taken = moved(&mut redis).pop().unwrap();
-    assert_eq!(length(&mut redis, &taken), 1);
+    let received = moved(&mut redis).pop().unwrap();
+    assert_eq!(length(&mut redis, &received), 1);
     mend(&mut redis, "unacked");
     finish(&mut consumer, &["m"]).await;
 }
 
 #[tokio::test]
-async fn settling_puts_back_what_it_cannot_end() {
+async fn what_cannot_be_settled_stays_in_flight() {
     let (mut redis, broker) = fresh_broker();
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a", "b"]).await;
@@ -197,7 +197,7 @@ async fn a_result() {
     let () = redis.lpush(key, "not yours").unwrap();
     let batch = vec![record("s", State::Success, None), record("t", State::Success, None)];
     assert_names(&backend.store(batch.clone()).await.unwrap_err(), key);
-    // It is no document, and no error.
+    // It is not a document, but no error either.
     assert_eq!(backend.stored().unwrap().fetch(&["t".into()]).await.unwrap(), [None]);
     let () = redis.del(key).unwrap();
     backend.store(batch).await.unwrap();

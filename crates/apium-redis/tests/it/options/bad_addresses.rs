@@ -1,4 +1,4 @@
-//! What is wrong in an address or an option is one clear error before anything is connected, and shows no secret (P18).
+//! An invalid address or option is one clear error before anything is connected, and shows no secret.
 
 use apium_redis::RedisBackend;
 use apium_transport::address::Address;
@@ -7,7 +7,7 @@ use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{open, options};
 
-/// The error of a broker, which is also that of a result backend where both know the option.
+/// The error of a broker, which a result backend has too if it has the option.
 fn refused(url: &str, pairs: &[(&str, &str)]) -> Error {
     let error = open(url, pairs).map(drop).expect_err(url);
     assert_eq!(error.kind(), ErrorKind::Address, "{error}");
@@ -37,7 +37,7 @@ fn an_option_that_is_wrong_is_named_with_what_it_must_be() {
         let text = error.to_string();
         assert!(text.starts_with(&format!("read the option {name} of redis://host: it is {value:?}")), "{text}");
         assert!(text.contains(wanted), "{text}");
-        // The same from the query, which wins.
+        // The same in the query, which wins.
         let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
         assert!(refused(&format!("redis://host?{query}"), &[(name, "1")]).to_string().contains(wanted));
     }
@@ -127,8 +127,10 @@ fn nothing_that_is_open_shows_a_secret() {
     ] {
         let broker = open(url, pairs).unwrap();
         let backend = RedisBackend::open(Address::parse(url).unwrap(), &options(pairs)).unwrap();
-        let given: DriverOptions = options(pairs);
-        for debug in [format!("{broker:?}"), format!("{backend:?}"), format!("{broker:#?}"), format!("{given:?}")] {
+        let driver_options: DriverOptions = options(pairs);
+        for debug in
+            [format!("{broker:?}"), format!("{backend:?}"), format!("{broker:#?}"), format!("{driver_options:?}")]
+        {
             assert!(!debug.contains("hunter2"), "{url}: {debug}");
         }
     }

@@ -10,9 +10,9 @@ use apium_transport::clock::Clock;
 use apium_transport::driver::{Driver as _, DriverOptions};
 use apium_transport::health::Health;
 
-use crate::kit::{impatient, soon};
+use crate::kit::{soon, with_short_timeout};
 
-/// Looks until a health is as wanted.
+/// Waits until a health is as wanted.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let looking = async {
         while !holds() {
@@ -25,7 +25,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_server_that_is_away_is_red_and_green_when_it_is_back() {
     let server = RedisServer::start();
-    let backend = impatient(&server.url(0));
+    let backend = with_short_timeout(&server.url(0));
     let options = DriverOptions::new(Clock::system());
     let broker = RedisDriver::new().broker(Address::parse(&server.url(0)).unwrap(), options).await.unwrap();
     let spec = ConsumeSpec {
@@ -35,7 +35,7 @@ async fn a_server_that_is_away_is_red_and_green_when_it_is_back() {
         lease: std::time::Duration::from_millis(600),
         max_crashes: 0,
     };
-    // The consumer's own signs of life notice it, without a message.
+    // The consumer's heartbeats notice it, without any message.
     let _consumer = broker.consume(spec).await.unwrap();
     let looked = [TaskId::from("t")];
     backend.stored().unwrap().fetch(&looked).await.unwrap();

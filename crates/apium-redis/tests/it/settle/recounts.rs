@@ -1,5 +1,5 @@
-//! Parts of chords whose messages were acked before they ran: the last one keeps a message that counts it once more, from the step
-//! that counts it to the step that sends the body.
+//! Parts of chords whose messages were acked before their runs: for the last part a recount message is in flight, from
+//! the step that counts the part until the step that sends the body.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,13 +19,13 @@ use apium_transport::broker::settlement::{Acknowledgement, Settlement};
 use apium_transport::error::Result;
 
 use crate::brokers::{consumer, keys, length, names, spec, take, to, with_priority};
-use crate::follow_ups::{Body, listed, open, part, ran, settle, state, store, told};
-use crate::kit::{connection, mark, record, soon, until};
+use crate::kit::{connection, record, soon, until, version};
+use crate::settle::follow_ups::{Body, body_message, listed, open, part, ran, settle, state, store};
 
-/// What follows a header, and the message that counts a part once more.
-struct Kept<F, G>(Body<F>, G);
+/// The continuation of a chord, with a recount message.
+struct WithRecount<F, G>(Body<F>, G);
 
-impl<F, G> ChordContinuation for Kept<F, G>
+impl<F, G> ChordContinuation for WithRecount<F, G>
 where
     F: Fn(Result<Vec<Json>, FailedPart>) -> FollowUps + Send + Sync,
     G: Fn(&ChordPart) -> Outgoing + Send + Sync,
@@ -44,31 +44,31 @@ where
     }
 }
 
-/// The message to the queue `again` that names the part.
-fn once_more(part: &ChordPart) -> Outgoing {
-    to("again", part.task_id.as_str())
+/// The recount message: it goes to the queue `recounts` and names the part.
+fn recount(part: &ChordPart) -> Outgoing {
+    to("recounts", part.task_id.as_str())
 }
 
-/// The end of a task whose message was acked before: its result, a message of its own, its parts.
-fn end(parts: Vec<(ChordPart, Arc<dyn ChordContinuation>)>) -> Settlement {
+/// The settlement of a task whose message is acked already: its result, a message of its own, its parts.
+fn settlement(parts: Vec<(ChordPart, Arc<dyn ChordContinuation>)>) -> Settlement {
     let id = parts[0].0.task_id.to_string();
-    let parts = parts.into_iter().map(|(part, rest)| EndedPart { part, continuation: rest }).collect();
+    let parts = parts.into_iter().map(|(part, continuation)| EndedPart { part, continuation }).collect();
     Settlement {
-        record: Some(record(&id, State::Success, mark(0, 1))),
+        record: Some(record(&id, State::Success, version(0, 1))),
         publish: vec![to("own", &id)],
         delivery: None,
         follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })),
     }
 }
 
-fn one(part: ChordPart) -> Settlement {
-    end(vec![(part, Arc::new(Kept(Body(told), once_more)))])
+fn last_part(part: ChordPart) -> Settlement {
+    settlement(vec![(part, Arc::new(WithRecount(Body(body_message), recount)))])
 }
 
-/// The end of the run that counts a part once more.
-fn again(delivery: &Delivery, part: ChordPart) -> Settlement {
+/// The settlement of the run of a recount message.
+fn recount_settlement(delivery: &Delivery, part: ChordPart) -> Settlement {
     let follow_ups = FollowUps {
-        parts: vec![EndedPart { part, continuation: Arc::new(Kept(Body(told), once_more)) }],
+        parts: vec![EndedPart { part, continuation: Arc::new(WithRecount(Body(body_message), recount)) }],
         ..FollowUps::default()
     };
     Settlement {
@@ -78,7 +78,7 @@ fn again(delivery: &Delivery, part: ChordPart) -> Settlement {
     }
 }
 
-/// Nothing of kombu's or of a chord's is left but that the body was sent.
+/// No key of kombu or of the chord is left, but the one that says that the body was sent.
 fn nothing_left(redis: &mut Connection, group: &str) {
     assert_eq!(keys(redis, "unacked*"), Vec::<String>::new());
     assert_eq!(keys(redis, &format!("celery-taskset-meta-{group}*")), [format!("celery-taskset-meta-{group}.c")]);
@@ -93,7 +93,7 @@ async fn nothing_is_left_where_nobody_dies() {
     let mut lasting = spec(&["q"]);
     lasting.lease = Duration::from_secs(600);
     let consumer = broker.consume(lasting).await.unwrap();
-    crate::brokers::send(&broker, "again", &["bound now"]).await;
+    crate::brokers::send(&broker, "recounts", &["bound now"]).await;
     for (round, group) in ["warm", "g"].into_iter().enumerate() {
         open(&backend, group, 3).await;
         let mut cost = async |batch: Vec<Settlement>| {
@@ -101,20 +101,20 @@ async fn nothing_is_left_where_nobody_dies() {
             settle(&*consumer, batch).await.unwrap();
             ran(&mut redis, &["eval"]) - before
         };
-        let first = cost(vec![one(part(group, "a", 0, "1"))]).await;
-        let rest = cost(vec![one(part(group, "b", 1, "2")), one(part(group, "c", 2, "3"))]).await;
+        let first = cost(vec![last_part(part(group, "a", 0, "1"))]).await;
+        let continuation = cost(vec![last_part(part(group, "b", 1, "2")), last_part(part(group, "c", 2, "3"))]).await;
         if round == 1 {
-            assert_eq!((first, rest), (1, 3), "a part that is not the last costs no call of its own");
+            assert_eq!((first, continuation), (1, 3), "a part that is not the last costs no call of its own");
         }
         assert_eq!(listed(&mut redis, "bodies").len(), round + 1);
         nothing_left(&mut redis, group);
     }
     assert_eq!(listed(&mut redis, "bodies"), ["1 2 3", "1 2 3"]);
     assert_eq!(listed(&mut redis, "own"), ["a", "b", "c", "a", "b", "c"]);
-    assert_eq!(length(&mut redis, "again"), 1, "only what was sent there");
+    assert_eq!(length(&mut redis, "recounts"), 1, "only what was sent there");
 }
 
-/// Only what has no delivery is kept, and only the last part.
+/// A recount message is made only for a last part, and only without a delivery.
 #[tokio::test]
 async fn the_message_is_made_for_a_last_part_without_a_delivery() {
     let database = fresh_database();
@@ -127,9 +127,9 @@ async fn the_message_is_made_for_a_last_part_without_a_delivery() {
         let made = made.clone();
         let message = move |part: &ChordPart| {
             made.fetch_add(1, Ordering::Relaxed);
-            once_more(part)
+            recount(part)
         };
-        end(vec![(part(group, id, place, "1"), Arc::new(Kept(Body(told), message)))])
+        settlement(vec![(part(group, id, place, "1"), Arc::new(WithRecount(Body(body_message), message)))])
     };
     open(&backend, "late", 2).await;
     open(&backend, "early", 2).await;
@@ -144,7 +144,7 @@ async fn the_message_is_made_for_a_last_part_without_a_delivery() {
     nothing_left(&mut redis, "early");
 }
 
-/// A worker that is killed after the part was counted: others find the message, as they find what it held.
+/// A worker is killed after the part was counted: others reclaim the recount message like any message in flight.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_after_counting_leaves_a_message() {
     let server = RedisServer::start();
@@ -157,35 +157,35 @@ async fn a_worker_that_dies_after_counting_leaves_a_message() {
     let (cut, came) = (proxy.clone(), Arc::new(tokio::sync::Notify::new()));
     let tell = came.clone();
     let dies = Body(move |came| {
-        // From here on nobody hears of it.
+        // From here on the connections of this worker are cut.
         cut.black_hole(true);
         tell.notify_one();
-        told(came)
+        body_message(came)
     });
-    let urgent = |part: &ChordPart| with_priority("again", part.task_id.as_str(), 9);
-    let last = end(vec![(part("g", "b", 1, "2"), Arc::new(Kept(dies, urgent)))]);
+    let urgent = |part: &ChordPart| with_priority("recounts", part.task_id.as_str(), 9);
+    let last = settlement(vec![(part("g", "b", 1, "2"), Arc::new(WithRecount(dies, urgent)))]);
     let acker = first.acker();
     tokio::select! {
-        settled = acker.atomic().unwrap().settle(vec![one(part("g", "a", 0, "1")), last]) => panic!("{settled:?}"),
+        settled = acker.atomic().unwrap().settle(vec![last_part(part("g", "a", 0, "1")), last]) => panic!("{settled:?}"),
         () = came.notified() => {}
     }
     drop(first);
     proxy.cut();
-    // All of the end is done but for the body, and the message stands where its worker's deliveries stand.
+    // All of the settlement is done but for the body, and the recount message is in flight at the dead worker.
     assert_eq!((listed(&mut redis, "own"), listed(&mut redis, "bodies")), (vec!["a".into(), "b".into()], vec![]));
     assert_eq!(state(&backend, "b").await, Some(State::Success));
     assert_eq!((redis.hlen("unacked"), redis.zcard("unacked_index")), (Ok(1_usize), Ok(1_usize)));
-    assert_eq!(keys(&mut redis, "again*"), Vec::<String>::new());
-    let mut second = consumer(&broker, "again").await;
-    let taken = take(&mut second, 1).await;
-    assert_eq!((names(&taken), taken[0].redelivered), (vec!["b".to_owned()], true));
-    settle(&*second, vec![again(&taken[0], part("g", "b", 1, "2"))]).await.unwrap();
+    assert_eq!(keys(&mut redis, "recounts*"), Vec::<String>::new());
+    let mut second = consumer(&broker, "recounts").await;
+    let recounted = take(&mut second, 1).await;
+    assert_eq!((names(&recounted), recounted[0].redelivered), (vec!["b".to_owned()], true));
+    settle(&*second, vec![recount_settlement(&recounted[0], part("g", "b", 1, "2"))]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["1 2"]);
     nothing_left(&mut redis, "g");
     assert_eq!(keys(&mut redis, "_apium.crashes"), Vec::<String>::new(), "it is no crash of it");
 }
 
-/// A worker that is killed before the part was counted has left no trace of its end: the run is lost, as early ack has it, and not
+/// A worker is killed before the part was counted: its run is lost, as with every early ack, and the part is not
 /// counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_before_counting_has_not_ended() {
@@ -201,9 +201,9 @@ async fn a_worker_that_dies_before_counting_has_not_ended() {
     let dies = move |part: &ChordPart| {
         cut.black_hole(true);
         tell.notify_one();
-        once_more(part)
+        recount(part)
     };
-    let last = end(vec![(part("g", "a", 0, "1"), Arc::new(Kept(Body(told), dies)))]);
+    let last = settlement(vec![(part("g", "a", 0, "1"), Arc::new(WithRecount(Body(body_message), dies)))]);
     let acker = first.acker();
     tokio::select! {
         settled = acker.atomic().unwrap().settle(vec![last]) => panic!("{settled:?}"),
@@ -216,25 +216,26 @@ async fn a_worker_that_dies_before_counting_has_not_ended() {
     assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
 }
 
-/// A settlement that is dropped or fails between counting and the body, while its consumer lives: the message goes to its queue soon.
+/// A settlement is dropped or fails after counting and before the body, and its consumer lives: the recount message
+/// soon goes to its queue.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settlement_that_is_given_up_gives_its_message_away() {
+async fn the_recount_message_of_an_abandoned_settlement_goes_to_its_queue() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
     let consumer_of_q = consumer(&broker, "q").await;
-    let mut others = consumer(&broker, "again").await;
+    let mut others = consumer(&broker, "recounts").await;
     for (group, dropped) in [("g", true), ("h", false)] {
         open(&backend, group, 1).await;
         let counted = Arc::new(tokio::sync::Notify::new());
         let (tell, wrong) = (counted.clone(), Mutex::new(database.connection()));
         let breaks = Body(move |came| {
             tell.notify_one();
-            // What it would be written to is no list.
+            // The key to which it would be written is no list.
             let () = wrong.lock().unwrap().set("bodies", "wrong").unwrap();
-            told(came)
+            body_message(came)
         });
-        let last = end(vec![(part(group, "a", 0, "1"), Arc::new(Kept(breaks, once_more)))]);
+        let last = settlement(vec![(part(group, "a", 0, "1"), Arc::new(WithRecount(breaks, recount)))]);
         let acker = consumer_of_q.acker();
         let settling = acker.atomic().unwrap().settle(vec![last]);
         if dropped {
@@ -246,23 +247,23 @@ async fn a_settlement_that_is_given_up_gives_its_message_away() {
         } else {
             soon("a settlement that fails", settling).await.unwrap_err();
         }
-        let taken = take(&mut others, 1).await;
+        let recounted = take(&mut others, 1).await;
         let () = redis.del("bodies").unwrap();
-        assert_eq!(names(&taken), ["a"]);
-        settle(&*others, vec![again(&taken[0], part(group, "a", 0, "1"))]).await.unwrap();
+        assert_eq!(names(&recounted), ["a"]);
+        settle(&*others, vec![recount_settlement(&recounted[0], part(group, "a", 0, "1"))]).await.unwrap();
         assert_eq!(listed(&mut redis, "bodies"), ["1"]);
         nothing_left(&mut redis, group);
         let () = redis.del("bodies").unwrap();
     }
-    // Whoever tries the settlement once more finds that it is done.
-    settle(&*consumer_of_q, vec![one(part("h", "a", 0, "1"))]).await.unwrap();
+    // A second attempt at the settlement finds that it is done.
+    settle(&*consumer_of_q, vec![last_part(part("h", "a", 0, "1"))]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), Vec::<String>::new());
     nothing_left(&mut redis, "h");
 }
 
-/// A consumer that closes between the two gives the message back with all that it holds.
+/// A consumer that closes between the two steps requeues the recount message with all that it has in flight.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_closes_gives_the_message_back() {
+async fn a_consumer_that_closes_requeues_the_recount_message() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
@@ -273,20 +274,20 @@ async fn a_consumer_that_closes_gives_the_message_back() {
     let closed = Body(move |came| {
         let first = closes.lock().unwrap().take().unwrap();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(first.close())).unwrap();
-        told(came)
+        body_message(came)
     });
-    let last = end(vec![(part("g", "a", 0, "1"), Arc::new(Kept(closed, once_more)))]);
-    // Its note is the consumer's no more, which is no matter of the settlement's.
+    let last = settlement(vec![(part("g", "a", 0, "1"), Arc::new(WithRecount(closed, recount)))]);
+    // The recount message is not this consumer's any more, but that is no error of the settlement.
     soon("the settlement", acker.atomic().unwrap().settle(vec![last])).await.unwrap();
-    assert_eq!((listed(&mut redis, "bodies"), length(&mut redis, "again")), (vec![], 1));
-    let mut second = consumer(&broker, "again").await;
-    let taken = take(&mut second, 1).await;
-    settle(&*second, vec![again(&taken[0], part("g", "a", 0, "1"))]).await.unwrap();
+    assert_eq!((listed(&mut redis, "bodies"), length(&mut redis, "recounts")), (vec![], 1));
+    let mut second = consumer(&broker, "recounts").await;
+    let recounted = take(&mut second, 1).await;
+    settle(&*second, vec![recount_settlement(&recounted[0], part("g", "a", 0, "1"))]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["1"]);
     nothing_left(&mut redis, "g");
 }
 
-/// Others have the message before the body is sent: then it is theirs.
+/// Another consumer gets the recount message before the body is sent. Then that one sends the body.
 #[tokio::test]
 async fn whoever_has_the_message_sends_the_body() {
     let database = fresh_database();
@@ -297,17 +298,18 @@ async fn whoever_has_the_message_sends_the_body() {
     let others = Mutex::new(database.connection());
     let held_up = Body(move |came| {
         let () = others.lock().unwrap().del(&["unacked", "unacked_index"]).unwrap();
-        told(came)
+        body_message(came)
     });
-    let last = end(vec![(part("g", "a", 0, "1"), Arc::new(Kept(held_up, once_more)))]);
+    let last = settlement(vec![(part("g", "a", 0, "1"), Arc::new(WithRecount(held_up, recount)))]);
     settle(&*consumer, vec![last]).await.unwrap();
     assert_eq!((listed(&mut redis, "bodies"), listed(&mut redis, "own")), (vec![], vec!["a".to_owned()]));
     assert_eq!(redis.get::<_, String>("celery-taskset-meta-g.c").unwrap(), "g:a");
 }
 
-/// One end may be the last part of several chords, and stand before parts that are not: all are counted, and each body is sent.
+/// A settlement may have the last parts of several chords, and other parts behind them: all are counted, and each body
+/// is sent.
 #[tokio::test]
-async fn an_end_may_complete_several_chords() {
+async fn a_settlement_may_complete_several_chords() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
@@ -320,12 +322,12 @@ async fn an_end_may_complete_several_chords() {
         let looks = looks.clone();
         let seen = Body(move |came| {
             assert_eq!(looks.lock().unwrap().hlen::<_, usize>("unacked").unwrap(), 2);
-            told(came)
+            body_message(came)
         });
-        let rest: Arc<dyn ChordContinuation> = Arc::new(Kept(seen, once_more));
-        (part(group, "a", place, &place.to_string()), rest)
+        let continuation: Arc<dyn ChordContinuation> = Arc::new(WithRecount(seen, recount));
+        (part(group, "a", place, &place.to_string()), continuation)
     });
-    settle(&*consumer, vec![end(parts.collect())]).await.unwrap();
+    settle(&*consumer, vec![settlement(parts.collect())]).await.unwrap();
     assert_eq!(
         (listed(&mut redis, "bodies"), listed(&mut redis, "own")),
         (vec!["0".into(), "2".into()], vec!["a".into()])
@@ -335,9 +337,9 @@ async fn an_end_may_complete_several_chords() {
     nothing_left(&mut redis, "i");
 }
 
-/// Many consumers end parts of one chord at the same time, all acked before.
+/// Many consumers settle parts of one chord at the same time, all of them acked before.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_consumers_keep_one_message() {
+async fn many_consumers_make_one_recount_message() {
     let database = fresh_database();
     let mut redis = database.connection();
     let (broker, backend) = store(&database.url);
@@ -349,14 +351,14 @@ async fn many_consumers_keep_one_message() {
     let settled = consumers.iter().enumerate().flat_map(|(n, consumer)| {
         (0..20).map(move |m| {
             let place = n * 20 + m;
-            let end = one(part("g", &format!("t{place}"), place as i64, &place.to_string()));
-            async move { settle(&**consumer, vec![end]).await.unwrap() }
+            let settlement = last_part(part("g", &format!("t{place}"), place as i64, &place.to_string()));
+            async move { settle(&**consumer, vec![settlement]).await.unwrap() }
         })
     });
     futures_util::future::join_all(settled).await;
     let wanted: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     assert_eq!(listed(&mut redis, "bodies"), [wanted.join(" ")]);
-    assert_eq!(keys(&mut redis, "again*"), Vec::<String>::new());
+    assert_eq!(keys(&mut redis, "recounts*"), Vec::<String>::new());
     until("an empty hash", || !redis.exists::<_, bool>("unacked").unwrap()).await;
     nothing_left(&mut redis, "g");
 }

@@ -16,7 +16,8 @@ use futures_util::StreamExt as _;
 use crate::brokers::{broker_with, consumer, finish, open, options, send, to};
 use crate::kit::{record, soon, until};
 
-/// A folder with an authority `ca`, and certificates `server` and `client` that it has signed; `other` has signed itself.
+/// A folder with an authority `ca`, the certificates `server` and `client` that it has signed, and `other`, which is
+/// self-signed.
 struct Certificates(tempfile::TempDir);
 
 impl Certificates {
@@ -48,8 +49,8 @@ impl Certificates {
         folder
     }
 
-    fn openssl(&self, first: &[&str], rest: &[&str]) {
-        let made = Command::new("openssl").current_dir(self.0.path()).args(first).args(rest).output();
+    fn openssl(&self, first: &[&str], others: &[&str]) {
+        let made = Command::new("openssl").current_dir(self.0.path()).args(first).args(others).output();
         let made = made.expect("could not run openssl, which makes the certificates of these tests");
         assert!(made.status.success(), "{first:?}: {}", String::from_utf8_lossy(&made.stderr));
     }
@@ -63,7 +64,7 @@ impl Certificates {
     }
 }
 
-/// A server that speaks TLS on a port of its own, and does or does not want certificates of clients.
+/// A server that speaks TLS on a port of its own, with or without client certificates.
 fn server(certificates: &Certificates, clients: &str) -> (RedisServer, u16) {
     let port = port::free();
     let server = RedisServer::builder().arg("--tls-port").arg(port.to_string()).arg("--tls-auth-clients").arg(clients);
@@ -77,7 +78,7 @@ fn server(certificates: &Certificates, clients: &str) -> (RedisServer, u16) {
     (server.args(["--tls-ca-cert-file".to_owned(), file("ca.crt")]).start(), port)
 }
 
-/// Publishes, waits and takes, stores and watches: every kind of connection.
+/// Publishes, waits, claims, stores and watches, so that every kind of connection is used.
 async fn assert_serves(url: &str, pairs: &[(&str, &str)]) {
     let broker = broker_with(url, pairs);
     let mut consumer = consumer(&broker, "q").await;
@@ -107,7 +108,7 @@ async fn a_server_is_trusted_by_its_certificate_or_on_request() {
         assert_serves(&url, &[("ssl_cert_reqs", "none")]).await;
         assert_serves(&format!("{url}?ssl_cert_reqs=CERT_NONE"), &[]).await;
         assert_serves(&format!("redis://{host}:{port}/0"), &[("ssl", "true"), ("ssl_ca_certs", &trusted)]).await;
-        // Neither the system's authorities know it, nor does another one.
+        // It is refused by the system's authorities, and by another one.
         for pairs in [&[][..], &[("ssl_ca_certs", &*certificates.text("other.crt"))]] {
             let (kind, text) = refusal(&url, pairs).await;
             assert!(kind == ErrorKind::Connection && text.contains("certificate"), "{kind:?} {text}");
@@ -137,7 +138,7 @@ async fn a_server_may_want_a_certificate_of_the_client() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_file_is_told_with_its_name() {
+async fn an_error_in_a_file_names_the_file() {
     let certificates = Certificates::new();
     let (_server, port) = server(&certificates, "no");
     let url = format!("rediss://localhost:{port}/0");

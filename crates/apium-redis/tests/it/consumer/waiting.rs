@@ -1,4 +1,4 @@
-//! Waiting: what it costs, whom it wakes, and that a message is never nowhere while somebody waits.
+//! Waiting for messages: what it costs, whom it wakes, and that no message is lost on the way.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::brokers::{
 };
 use crate::kit::{connection, soon, until};
 
-/// What clients send to a server, line for line, without what scripts do inside.
+/// The commands that clients send to a server, line by line, without those inside scripts.
 struct Monitor(std::thread::JoinHandle<Vec<String>>);
 
 impl Monitor {
@@ -51,22 +51,22 @@ fn hash(script: &str) -> String {
     Script::new(script).get_hash().to_owned()
 }
 
-/// What taking and settling sent, out of what a monitor has heard.
+/// The commands for claiming and settling, out of the lines of a monitor.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sent {
     claims: usize,
     settlements: usize,
-    /// Waits that follow a claim of the same consumer; the others are those whose time was up.
+    /// Waits after a claim of the same consumer. The others follow a wait whose time was up.
     waits: usize,
-    /// Whatever is neither that nor of the publisher or the attendants.
+    /// Commands that belong to none of these, nor to the publisher or to maintenance.
     others: Vec<String>,
 }
 
 fn counted(lines: &[String]) -> Sent {
-    let claim = hash(include_str!("../../src/scripts/lua/claim.lua"));
+    let claim = hash(include_str!("../../../src/scripts/lua/claim.lua"));
     let settle = hash(concat!(
-        include_str!("../../src/scripts/lua/record.lua"),
-        include_str!("../../src/scripts/lua/settle.lua")
+        include_str!("../../../src/scripts/lua/record.lua"),
+        include_str!("../../../src/scripts/lua/settle.lua")
     ));
     let mut sent = Sent::default();
     let mut claimed: HashMap<String, bool> = HashMap::new();
@@ -84,7 +84,7 @@ fn counted(lines: &[String]) -> Sent {
             ["BLMOVE", ..] => sent.waits += usize::from(claimed.insert(id_in("_apium.taken."), false) == Some(true)),
             ["LPUSH", "q", ..] | ["ZADD", "_apium.alive" | "unacked_index", ..] | ["ZRANGE", "_apium.alive", ..] => {}
             ["ZRANGEBYSCORE", "unacked_index", ..] | ["ZSCORE", "_apium.alive", ..] => {}
-            // A sign of life in the very millisecond of the one before.
+            // A heartbeat in the same millisecond as the one before.
             ["ZMSCORE", "unacked_index", ..] | ["PING", ..] | ["CLIENT", "LIST"] => {}
             _ => sent.others.push(line.clone()),
         }
@@ -104,29 +104,29 @@ async fn one_of_fifty_idle_consumers_is_woken_and_three_commands_are_sent() {
         let lasting = ConsumeSpec { lease: Duration::from_secs(30), ..spec(&["q"]) };
         consumers.push(soon("a consumer", broker.consume(lasting)).await.unwrap());
     }
-    let (took, mut taken) = mpsc::channel::<usize>(1);
+    let (sender, mut received) = mpsc::channel::<usize>(1);
     let work = consumers.into_iter().enumerate().map(|(place, mut consumer)| {
-        let took = took.clone();
+        let sender = sender.clone();
         async move {
             loop {
                 let batch = consumer.next(10).await.unwrap();
                 assert_eq!(batch.len(), 1);
                 ack(&*consumer, &batch).await;
-                took.send(place).await.unwrap();
+                sender.send(place).await.unwrap();
             }
         }
     });
     let publish = async {
         until("all waits", || blocked(&mut redis) == 200).await;
-        // Every script is known to the server from here on.
+        // From here on the server knows every script.
         send(&brokers[0], "q", &["first"]).await;
-        soon("the first", taken.recv()).await.unwrap();
+        soon("the first", received.recv()).await.unwrap();
         until("all waits", || blocked(&mut redis) == 200).await;
         let monitor = Monitor::start(&server);
         let mut by_whom = vec![0; 50];
         for n in 0..MESSAGES {
             send(&brokers[n % 5], "q", &[&n.to_string()]).await;
-            by_whom[soon("a message", taken.recv()).await.unwrap()] += 1;
+            by_whom[soon("a message", received.recv()).await.unwrap()] += 1;
         }
         until("all waits", || blocked(&mut redis) == 200).await;
         (monitor.stop(&mut redis), by_whom)
@@ -137,7 +137,7 @@ async fn one_of_fifty_idle_consumers_is_woken_and_three_commands_are_sent() {
     };
     let sent = counted(&lines);
     assert_eq!(sent, Sent { claims: MESSAGES, settlements: MESSAGES, waits: MESSAGES, others: vec![] });
-    // Those that have waited longest come first, so everybody has a share.
+    // The server wakes the one that has waited longest, so every consumer gets some.
     assert_eq!(by_whom, vec![MESSAGES / 50; 50]);
 }
 
@@ -162,7 +162,7 @@ async fn ten_queues_with_four_steps_each_are_all_served() {
             }
         }
     }
-    // A burst at all of them at once.
+    // A burst to all of them at once.
     idle(&mut consumer, &mut redis, 40).await;
     let all = queues.iter().flat_map(|queue| [0, 3, 6, 9].map(|priority| with_priority(queue, "m", priority)));
     soon("publishing", broker.publish(all.collect())).await.unwrap();
@@ -172,7 +172,7 @@ async fn ten_queues_with_four_steps_each_are_all_served() {
     assert_eq!(moved(&mut redis), Vec::<String>::new());
 }
 
-/// A consumer for which the server has moved a message that it does not know of yet.
+/// A consumer for which the server has moved a message to a handoff list, without the consumer knowing it yet.
 async fn with_moved(broker: &RedisBroker, redis: &mut Connection) -> Box<dyn Consumer> {
     let mut waiting = consumer(broker, "q").await;
     idle(&mut waiting, redis, 4).await;
@@ -183,7 +183,7 @@ async fn with_moved(broker: &RedisBroker, redis: &mut Connection) -> Box<dyn Con
 }
 
 #[tokio::test]
-async fn what_was_moved_for_one_that_died_comes_to_another() {
+async fn a_message_moved_for_a_dead_consumer_goes_to_another() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let (one, other) = (broker(&server.url(0)), broker(&server.url(0)));
@@ -198,7 +198,7 @@ async fn what_was_moved_for_one_that_died_comes_to_another() {
 }
 
 #[tokio::test]
-async fn what_was_moved_for_one_that_closes_goes_back_at_once() {
+async fn a_message_moved_for_a_closing_consumer_is_returned_at_once() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let broker = broker(&server.url(0));
@@ -209,38 +209,38 @@ async fn what_was_moved_for_one_that_closes_goes_back_at_once() {
 }
 
 #[tokio::test]
-async fn a_full_consumer_calls_its_waits_off_and_gives_back_what_they_moved() {
+async fn a_full_consumer_cancels_its_waits_and_returns_what_they_moved() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let (one, other) = (broker(&server.url(0)), broker(&server.url(0)));
     let mut full = soon("a consumer", one.consume(ConsumeSpec { prefetch: 1, ..spec(&["q"]) })).await.unwrap();
     idle(&mut full, &mut redis, 4).await;
-    // One for each wait: they are moved before it has heard of any.
+    // One for each wait: all are moved before the consumer gets the first reply.
     let batch = [9, 6, 3, 0].map(|priority| with_priority("q", &priority.to_string(), priority));
     soon("publishing", other.publish(batch.to_vec())).await.unwrap();
     until("the moves", || moved(&mut redis).len() == 4).await;
-    let held = take(&mut full, 1).await;
+    let in_flight = take(&mut full, 1).await;
     let mut free = consumer(&other, "q").await;
     let more = async {
         let more = full.next(1).await;
         panic!("it is full and took {more:?}");
     };
-    let rest = async {
+    let others = async {
         let began = Instant::now();
-        let rest = take(&mut free, 3).await;
+        let others = take(&mut free, 3).await;
         assert!(began.elapsed() < LEASE, "they were not given back at once: {:?}", began.elapsed());
-        assert!(rest.iter().all(|delivery| !delivery.redelivered));
-        // And from now on it does not wait: others get what comes.
+        assert!(others.iter().all(|delivery| !delivery.redelivered));
+        // From now on it does not wait, and other consumers get what comes.
         until("the end of its waits", || blocked(&mut redis) == 0).await;
-        rest
+        others
     };
-    let rest = tokio::select! { () = more => unreachable!(), rest = rest => rest };
-    let mut all: Vec<String> = names(&held).into_iter().chain(names(&rest)).collect();
+    let others = tokio::select! { () = more => unreachable!(), others = others => others };
+    let mut all: Vec<String> = names(&in_flight).into_iter().chain(names(&others)).collect();
     all.sort();
     assert_eq!(all, ["0", "3", "6", "9"]);
-    // With room it waits again.
-    ack(&*full, &held).await;
-    ack(&*free, &rest).await;
+    // With free prefetch it waits again.
+    ack(&*full, &in_flight).await;
+    ack(&*free, &others).await;
     soon("closing", free.close()).await.unwrap();
     idle(&mut full, &mut redis, 4).await;
     send(&other, "q", &["next"]).await;
@@ -251,7 +251,7 @@ fn ids(redis: &mut Connection) -> Vec<String> {
     redis.zrange("_apium.alive", 0, -1).unwrap()
 }
 
-/// Others take the consumer for dead; waits until it has entered anew.
+/// Others take the consumer for dead. Waits until it is registered again.
 async fn lapse(redis: &mut Connection) {
     let [old] = ids(redis).try_into().unwrap();
     let () = redis.zrem("_apium.alive", &old).unwrap();
@@ -259,34 +259,34 @@ async fn lapse(redis: &mut Connection) {
 }
 
 #[tokio::test]
-async fn who_was_taken_for_dead_goes_on_under_a_new_id() {
+async fn a_consumer_that_was_taken_for_dead_gets_a_new_id() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let broker = broker(&server.url(0));
     let mut lapsed = consumer(&broker, "q").await;
     send(&broker, "q", &["held", "ready"]).await;
-    let held = take(&mut lapsed, 1).await;
+    let in_flight = take(&mut lapsed, 1).await;
     lapse(&mut redis).await;
     until("what it held", || keys(&mut redis, "unacked*").is_empty()).await;
-    let error = soon("an ack", lapsed.acker().ack(receipts(&held))).await.unwrap_err();
+    let error = soon("an ack", lapsed.acker().ack(receipts(&in_flight))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
-    // What it held is in front again, and redelivered.
-    let again = take(&mut lapsed, 2).await;
-    assert_eq!(names(&again), ["held", "ready"]);
-    assert_eq!(again.iter().map(|delivery| delivery.redelivered).collect::<Vec<_>>(), [true, false]);
-    ack(&*lapsed, &again).await;
+    // What it had in flight is in front again, and redelivered.
+    let redelivered = take(&mut lapsed, 2).await;
+    assert_eq!(names(&redelivered), ["held", "ready"]);
+    assert_eq!(redelivered.iter().map(|delivery| delivery.redelivered).collect::<Vec<_>>(), [true, false]);
+    ack(&*lapsed, &redelivered).await;
     assert_eq!(redis.hlen::<_, usize>("_apium.consumers").unwrap(), 1, "the old one is gone");
 }
 
 #[tokio::test]
-async fn what_was_moved_under_the_old_id_is_not_lost() {
+async fn a_message_moved_under_the_old_id_is_not_lost() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let broker = broker(&server.url(0));
     let mut lapsed = with_moved(&broker, &mut redis).await;
     lapse(&mut redis).await;
     finish(&mut lapsed, &["m"]).await;
-    // Its waits move to lists of the new id.
+    // Its waits move messages to the handoff lists of the new id.
     idle(&mut lapsed, &mut redis, 4).await;
     send(&broker, "q", &["n"]).await;
     until("the move", || moved(&mut redis).len() == 1).await;

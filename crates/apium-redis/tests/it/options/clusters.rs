@@ -1,4 +1,5 @@
-//! `redis+cluster://`: every key has one hash tag, so one node serves a broker and its results, and is followed when the slot moves.
+//! `redis+cluster://`: all keys have one hash tag, so one node serves a broker and its results. When the slot moves,
+//! the driver follows it.
 
 use std::time::Duration;
 
@@ -14,15 +15,16 @@ use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;
 
 use crate::brokers::{ack, broker_with, consumer, finish, idle, keys, open, send, send_in_the_end, take, to};
-use crate::follow_ups::{Body, TTL, counts, header, part, settle, store, told};
 use crate::kit::{backend_with, connection, record, soon, until};
+use crate::settle::follow_ups::{Body, TTL, body_message, counts, header, part, settle, store};
 
 /// Three nodes that share the slots.
 struct Cluster {
     nodes: Vec<RedisServer>,
 }
 
-/// A node whose bus listens on this port; by itself it would be one that may be no port, or be somebody else's.
+/// A node whose bus listens on this port. By default the bus port is derived from the server's port, and might be
+/// invalid or in use.
 fn clustered(bus: u16) -> Builder {
     let server = RedisServer::builder().args(["--cluster-enabled", "yes", "--databases", "1"]);
     server.arg("--cluster-port").arg(bus.to_string())
@@ -110,7 +112,7 @@ async fn one_node_serves_and_is_followed() {
     let backend = backend_with(&cluster.url(), &[]);
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["held", "ready"]).await;
-    let held = take(&mut consumer, 1).await;
+    let in_flight = take(&mut consumer, 1).await;
     let due = Clock::system().now().saturating_add(Duration::from_millis(1500)).ok();
     broker.publish(vec![to("q", "parked").at(due)]).await.unwrap();
     backend.store(vec![record("t", State::Started, None)]).await.unwrap();
@@ -123,7 +125,7 @@ async fn one_node_serves_and_is_followed() {
     idle(&mut consumer, &mut source, 4).await;
 
     cluster.move_slot("apium", from, (from + 1) % 3);
-    ack(&*consumer, &held).await;
+    ack(&*consumer, &in_flight).await;
     send_in_the_end(&broker, "q", "moved").await;
     finish(&mut consumer, &["moved"]).await;
     let stored = async {
@@ -134,7 +136,7 @@ async fn one_node_serves_and_is_followed() {
     soon("a result", stored).await;
     assert_eq!(soon("a state", states.next()).await.unwrap().unwrap().state, State::Success);
     assert_eq!(keys(&mut source, "*"), Vec::<String>::new());
-    // The waits are there, too.
+    // The waits are at that node too.
     let mut target = connection(&cluster.nodes[(from + 1) % 3]);
     idle(&mut consumer, &mut target, 4).await;
     tokio::join!(finish(&mut consumer, &["waited for"]), send(&broker, "q", &["waited for"]));
@@ -153,7 +155,7 @@ async fn chords_are_counted_and_their_bodies_sent() {
     let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| Settlement {
         record: Some(record(id, State::Success, None)),
         delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: counts(part("g", id, place, "1"), Body(told)),
+        follow_ups: counts(part("g", id, place, "1"), Body(body_message)),
         ..Settlement::default()
     });
     settle(&*consumer, ends.collect()).await.unwrap();
@@ -177,7 +179,7 @@ async fn brokers_with_other_tags_spread() {
 }
 
 #[tokio::test]
-async fn a_slot_that_nobody_has_is_told_of_and_waited_for() {
+async fn a_slot_without_a_node_is_an_error_until_it_has_one() {
     let node = clustered(port::free()).start();
     let broker = open(&format!("redis+cluster://127.0.0.1:{}", node.port()), &[]).unwrap();
     let error = broker.publish(vec![to("q", "m")]).await.unwrap_err();
@@ -185,7 +187,7 @@ async fn a_slot_that_nobody_has_is_told_of_and_waited_for() {
     assert!(error.to_string().contains("no node serves slot"), "{error}");
     let () = cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).query(&mut connection(&node)).unwrap();
     send_in_the_end(&broker, "q", "m").await;
-    // A server that is no cluster says so.
+    // A server without cluster support says so.
     let plain = RedisServer::start();
     let broker = open(&format!("redis+cluster://127.0.0.1:{}", plain.port()), &[]).unwrap();
     let error = broker.publish(vec![to("q", "m")]).await.unwrap_err();

@@ -1,4 +1,5 @@
-//! Chords whose parts end at a worker of Celery and in settlements of Apium: whoever ends the last one sends the body, once.
+//! Chords with parts at a Celery worker and in settlements of Apium: the side that ends the last part sends the body,
+//! once.
 
 use apium_peers::celery::CeleryWorker;
 use apium_peers::python::run_python;
@@ -19,10 +20,10 @@ use apium_transport::error::Result;
 use futures_util::StreamExt as _;
 
 use crate::brokers::{consumer, message, take};
-use crate::follow_ups::{Body, counts, part, settle, store, texts};
 use crate::kit::{soon, until};
+use crate::settle::follow_ups::{Body, counts, part, settle, store, texts};
 
-/// What Celery's `echo` gets as the body of a chord.
+/// The message of Celery's task `echo` as the body of a chord.
 fn echo(body: &str, came: Result<Vec<Json>, FailedPart>) -> FollowUps {
     let mut message = Message::default();
     message.headers.task = Some("tasks.echo".into());
@@ -36,8 +37,8 @@ fn echo(body: &str, came: Result<Vec<Json>, FailedPart>) -> FollowUps {
     FollowUps { publish: vec![Outgoing::to_queue("celery", message)], ..FollowUps::default() }
 }
 
-/// The end of the task of the delivery, which returns `result`.
-fn end(delivery: &Delivery, body: &str, result: &str) -> Settlement {
+/// The settlement of the delivery's task, which returns `result`.
+fn settlement(delivery: &Delivery, body: &str, result: &str) -> Settlement {
     let headers = &message(delivery).headers;
     let (id, group) = (headers.id.clone().unwrap(), headers.group.as_ref().unwrap().to_string());
     let document = ResultDocument::new(id.clone(), State::Success, Json::from_text(result).unwrap());
@@ -64,7 +65,7 @@ async fn whoever_comes_last_sends_the_body() {
     let env = [("BROKER_URL", &*database.url), ("RESULT_BACKEND", &*database.url)];
     let mut consumer = consumer(&broker, "ours").await;
     for (plain, ours_is_last) in [(true, true), (true, false), (false, true), (false, false)] {
-        // A header that holds a group joins the stored results.
+        // A header that holds a group takes its results from the store.
         let header = if plain { "first, second" } else { "group(first), group(second)" };
         let queue = if ours_is_last { "celery" } else { "held" };
         let send = format!(
@@ -83,11 +84,11 @@ async fn whoever_comes_last_sends_the_body() {
         if ours_is_last {
             until("the part of Celery", || redis.zcard::<_, usize>(&counted).unwrap() == 1).await;
         }
-        settle(&*consumer, vec![end(&delivery, body, "4")]).await.unwrap();
+        settle(&*consumer, vec![settlement(&delivery, body, "4")]).await.unwrap();
         if !ours_is_last {
             assert_eq!(redis.zcard::<_, usize>(&counted).unwrap(), 1, "Celery's is not there yet");
-            let held: String = redis.rpop("held", None).unwrap();
-            let _: u64 = redis.lpush("celery", held).unwrap();
+            let first: String = redis.rpop("held", None).unwrap();
+            let _: u64 = redis.lpush("celery", first).unwrap();
         }
         let ended = next(&mut bodies).await;
         assert_eq!((ended.task_id.as_str(), ended.state), (body, State::Success));
@@ -100,7 +101,7 @@ async fn whoever_comes_last_sends_the_body() {
     assert_eq!(redis.llen::<_, usize>("celery").unwrap(), 0, "no body was sent twice");
 }
 
-/// A header half of which each side runs, at the same time.
+/// Each side runs half of the header, at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_that_end_at_the_same_time_send_one_body() {
     let database = fresh_database();
@@ -118,7 +119,7 @@ async fn parts_that_end_at_the_same_time_send_one_body() {
     for _ in 0..30 {
         let delivery = take(&mut consumer, 1).await.remove(0);
         let place = message(&delivery).headers.group_index.unwrap().to_string();
-        settle(&*consumer, vec![end(&delivery, body, &place)]).await.unwrap();
+        settle(&*consumer, vec![settlement(&delivery, body, &place)]).await.unwrap();
     }
     let wanted: Vec<String> = (0..60).map(|n| n.to_string()).collect();
     let ended = next(&mut bodies).await;

@@ -1,5 +1,5 @@
-//! A server whose memory is full: publishing fails and says what to do; what is there is taken, kept alive, settled and given
-//! back all the same; with memory everything goes on.
+//! A server whose memory is full: publishing fails and says what to do. Messages that are there are claimed, renewed,
+//! settled and requeued all the same. When there is memory again, everything goes on.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use apium_transport::error::ErrorKind;
 use crate::brokers::{
     LEASE, ack, broker, consumer, finish, keys, length, names, options, receipts, send, send_in_the_end, spec, take, to,
 };
-use crate::kit::{connection, mark, record, soon, until};
+use crate::kit::{connection, record, soon, until, version};
 
 fn limit(redis: &mut Connection, limit: &str) {
     let () = cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit).query(redis).unwrap();
 }
 
-/// Every write that needs memory is refused.
+/// Fills the memory, so that every write that needs some is refused.
 fn fill(redis: &mut Connection) {
     limit(redis, "1");
     let refused = redis.set::<_, _, ()>("x", "y").unwrap_err();
@@ -53,7 +53,7 @@ async fn publishing_and_storing_fail_and_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_taken_and_settled() {
+async fn messages_that_are_there_are_claimed_and_settled() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let driver = RedisDriver::new();
@@ -69,7 +69,7 @@ async fn what_is_there_is_taken_and_settled() {
     consumer.acker().mark_started(&receipts(&batch)[..2]).await.unwrap();
     // A result, a follow-up and the ack in one step.
     let end = Settlement {
-        record: Some(record("a", State::Success, mark(0, 1))),
+        record: Some(record("a", State::Success, version(0, 1))),
         publish: vec![to("next", "follow-up")],
         delivery: Some((batch[0].receipt.clone(), Acknowledgement::Ack)),
         follow_ups: None,
@@ -80,13 +80,13 @@ async fn what_is_there_is_taken_and_settled() {
     let requeued = vec![(batch[1].receipt.clone(), Disposition::Requeue)];
     consumer.acker().reject(requeued).await.unwrap();
     consumer.acker().ack(receipts(&batch[2..3])).await.unwrap();
-    // What is left goes back.
+    // The rest is requeued.
     soon("closing", consumer.close()).await.unwrap();
     assert_eq!((length(&mut redis, "q"), keys(&mut redis, "unacked*")), (3, vec![]));
 }
 
 #[tokio::test]
-async fn who_holds_something_stays_alive() {
+async fn a_consumer_with_messages_in_flight_stays_alive() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let (one, other) = (broker(&server.url(0)), broker(&server.url(0)));
@@ -118,7 +118,7 @@ async fn a_consumer_that_waits_goes_on_when_there_is_memory() {
     let mut waiting = consumer(&broker, "q").await;
     crate::brokers::idle(&mut waiting, &mut redis, 4).await;
     fill(&mut redis);
-    // A wait may end meanwhile; its error is one that passes.
+    // A wait may fail meanwhile, with an error that can be retried.
     let ended = tokio::time::timeout(Duration::from_millis(300), waiting.next(1)).await;
     if let Ok(Err(error)) = ended {
         assert!(error.is_retryable(), "{error}");

@@ -1,4 +1,5 @@
-//! What is out: entries of Python's workers are left alone until their time is up, and Apium's are such as Python reads.
+//! Messages in flight: Apium reclaims entries of Celery's workers only after the visibility timeout, and Celery can
+//! read Apium's.
 
 use std::time::{Duration, Instant};
 
@@ -19,14 +20,14 @@ fn server_time(redis: &mut Connection) -> f64 {
     seconds + micros / 1e6
 }
 
-/// Notes a message as out, as kombu does: the tag's entry, and the time at which it was taken.
-fn plant(redis: &mut Connection, tag: &str, payload: &str, taken: f64) {
+/// Puts a message in flight, as kombu does: the entry of the tag, and the time of the delivery.
+fn put_in_flight(redis: &mut Connection, tag: &str, payload: &str, now: f64) {
     let () = redis.hset("unacked", tag, payload).unwrap();
-    let () = redis.zadd("unacked_index", tag, taken).unwrap();
+    let () = redis.zadd("unacked_index", tag, now).unwrap();
 }
 
 #[tokio::test]
-async fn what_a_worker_of_python_holds_is_its_own_until_its_time_is_up() {
+async fn a_message_at_a_celery_worker_is_left_alone_until_the_visibility_timeout() {
     let vector = vector("redis_visibility_restore");
     let unacked = vector.pointer("/keys_before/unacked/value").unwrap().as_object().unwrap();
     let (tag, payload) = unacked.iter().next().unwrap();
@@ -37,43 +38,43 @@ async fn what_a_worker_of_python_holds_is_its_own_until_its_time_is_up() {
     let broker = broker_with(&database.url, &[("visibility_timeout", "1.5")]);
     let mut consumer = consumer(&broker, "celery").await;
     let began = Instant::now();
-    let taken = server_time(&mut redis);
-    plant(&mut redis, tag, payload, taken);
-    // A worker of Apium that dies meanwhile does not make it anybody's.
+    let now = server_time(&mut redis);
+    put_in_flight(&mut redis, tag, payload, now);
+    // A worker of Apium that dies meanwhile makes no difference.
     let dead = soon("another", broker.consume(ConsumeSpec { lease: LEASE / 2, ..spec(&["celery"]) })).await.unwrap();
     drop(dead);
     let batch = take(&mut consumer, 1).await;
     assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
     assert!(batch[0].redelivered);
     assert_eq!(message(&batch[0]).headers.id.as_ref().unwrap().as_str(), "cafe0000-0000-4000-8000-000000000320");
-    // It is marked as kombu marks it.
-    let held: Vec<String> = redis.hvals("unacked").unwrap();
-    let again = String::from_utf8(mark_redelivered(envelope.as_bytes()).unwrap()).unwrap();
-    assert_eq!(held, [format!("[{again}, \"\", \"celery\"]")]);
+    // It is marked as redelivered, as kombu does it.
+    let entries: Vec<String> = redis.hvals("unacked").unwrap();
+    let redelivered = String::from_utf8(mark_redelivered(envelope.as_bytes()).unwrap()).unwrap();
+    assert_eq!(entries, [format!("[{redelivered}, \"\", \"celery\"]")]);
     ack(&*consumer, &batch).await;
     assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn an_ack_of_python_is_final() {
+async fn an_ack_of_celery_is_final() {
     let database = fresh_database();
     let mut redis = database.connection();
     let broker = broker_with(&database.url, &[("visibility_timeout", "0.5")]);
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "source", &["m"]).await;
     let element: String = redis.rpop("source", None).unwrap();
-    let taken = server_time(&mut redis);
-    plant(&mut redis, "python", &format!("[{element}, \"\", \"q\"]"), taken);
+    let now = server_time(&mut redis);
+    put_in_flight(&mut redis, "python", &format!("[{element}, \"\", \"q\"]"), now);
     let mut acked = apium_peers::redis::pipe();
     let () = acked.zrem("unacked_index", "python").ignore().hdel("unacked", "python").query(&mut redis).unwrap();
-    // More than the timeout, as long as a message takes that was noted at the same time and not acked.
-    plant(&mut redis, "other", &format!("[{element}, \"\", \"q\"]"), taken);
+    // Longer than the timeout: until a message is reclaimed that was put in flight at the same time and not acked.
+    put_in_flight(&mut redis, "other", &format!("[{element}, \"\", \"q\"]"), now);
     finish(&mut consumer, &["m"]).await;
     assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn every_message_of_python_comes_back_to_where_it_was() {
+async fn every_message_of_celery_goes_back_to_its_list() {
     let database = fresh_database();
     let mut redis = database.connection();
     let broker = broker_with(&database.url, &[("visibility_timeout", "0.5")]);
@@ -82,11 +83,11 @@ async fn every_message_of_python_comes_back_to_where_it_was() {
     let urgent: String = redis.rpop("source\u{6}\u{16}3", None).unwrap();
     let () = redis.sadd("_kombu.binding.x", "key\u{6}\u{16}\u{6}\u{16}bound").unwrap();
     let old = server_time(&mut redis) - 100.0;
-    plant(&mut redis, "1", &format!("[{element}, \"\", \"direct\"]"), old);
-    plant(&mut redis, "2", &format!("[{urgent}, \"\", \"direct\"]"), old);
-    plant(&mut redis, "3", &format!("[{element}, \"x\", \"key\"]"), old);
-    plant(&mut redis, "4", &format!("[{element}, \"x\", \"unbound\"]"), old);
-    // Nobody's: no message stands behind it.
+    put_in_flight(&mut redis, "1", &format!("[{element}, \"\", \"direct\"]"), old);
+    put_in_flight(&mut redis, "2", &format!("[{urgent}, \"\", \"direct\"]"), old);
+    put_in_flight(&mut redis, "3", &format!("[{element}, \"x\", \"key\"]"), old);
+    put_in_flight(&mut redis, "4", &format!("[{element}, \"x\", \"unbound\"]"), old);
+    // A tag without a message.
     let () = redis.zadd("unacked_index", "5", old).unwrap();
     let _attending = consumer(&broker, "elsewhere").await;
     until("all of them", || keys(&mut redis, "unacked*").is_empty()).await;
@@ -95,27 +96,27 @@ async fn every_message_of_python_comes_back_to_where_it_was() {
 }
 
 #[tokio::test]
-async fn more_than_one_reading_of_old_entries() {
+async fn more_old_entries_than_one_batch() {
     let database = fresh_database();
     let mut redis = database.connection();
     let broker = broker_with(&database.url, &[("visibility_timeout", "0.5")]);
     send(&broker, "source", &["m"]).await;
     let element: String = redis.rpop("source", None).unwrap();
     let old = server_time(&mut redis) - 100.0;
-    // Whatever lies before them: entries without a message, and entries that are none.
+    // Before them are tags without a message, and entries that are no messages.
     for n in 0..500 {
         let () = redis.zadd("unacked_index", format!("gone {n}"), old - 1.0).unwrap();
-        plant(&mut redis, &format!("odd {n}"), "{}", old - 1.0);
-        plant(&mut redis, &n.to_string(), &format!("[{element}, \"\", \"q\"]"), old);
+        put_in_flight(&mut redis, &format!("odd {n}"), "{}", old - 1.0);
+        put_in_flight(&mut redis, &n.to_string(), &format!("[{element}, \"\", \"q\"]"), old);
     }
     let _attending = consumer(&broker, "elsewhere").await;
     until("all of them", || redis.llen::<_, usize>("q").unwrap() == 500).await;
-    // What nobody can read is kept for people who look.
+    // An entry that cannot be read stays for people to look at.
     assert_eq!(redis.hlen::<_, usize>("unacked").unwrap(), 500);
 }
 
 #[tokio::test]
-async fn what_apium_holds_is_an_entry_of_kombu() {
+async fn a_message_at_apium_is_an_entry_of_kombu() {
     let (mut redis, broker) = fresh_broker();
     let queue = "a \"queue\" ü\\";
     let mut urgent = to(queue, "m");
@@ -133,7 +134,7 @@ async fn what_apium_holds_is_an_entry_of_kombu() {
         assert_eq!((exchange.as_str(), routing_key.as_str()), (Some(""), Some(queue)));
         assert_eq!(text(envelope, "/properties/delivery_info/routing_key"), queue);
         assert!(["m", "n"].contains(&text(envelope, "/headers/id")));
-        // Its time, in seconds, is of now.
+        // The score is the present time in seconds.
         let (_, score) = scores.iter().find(|(other, _)| other == tag).unwrap();
         assert!((server_time(&mut redis) - score).abs() < 5.0, "{score}");
     }

@@ -1,4 +1,4 @@
-//! Results on Celery's keys: what lies there, what it costs, and what other workers have left there.
+//! Results on Celery's keys: what is stored, how many commands it takes, and what other workers have stored there.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use apium_protocol::result::state::State;
 use apium_transport::backend::backend::{ResultBackend as _, ResultRecord, StoreResult};
 use apium_transport::error::ErrorKind;
 
-use crate::kit::{backend, backend_with, connection, document, fresh, mark, record, text, vector};
+use crate::kit::{backend, backend_with, connection, document, fresh, record, text, vector, version};
 
 fn key(id: &str) -> String {
     format!("celery-task-meta-{id}")
 }
 
-/// The calls of each command since `before`, without the commands that look.
+/// How often each command was called, without those that this test itself uses.
 fn calls(connection: &mut Connection) -> Vec<(String, u64)> {
     let stats: String = cmd("INFO").arg("commandstats").query(connection).unwrap();
     let read = |line: &str| {
-        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+        let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name.to_owned(), numbers.split(',').next()?.parse().ok()?))
     };
     let looks = ["info", "config|resetstat", "client|setinfo", "select", "ping", "time", "role"];
     let mut calls: Vec<(String, u64)> =
@@ -50,7 +50,7 @@ async fn feature_4_3_05_documents_are_celerys_byte_for_byte() {
         let key = text(&vector, "/result/key");
         assert_eq!(redis.get::<_, String>(key).unwrap(), wanted, "{name}");
         assert!((86_390..=86_400).contains(&redis.ttl::<_, i64>(key).unwrap()));
-        assert_eq!(heard(&mut listening), (channel.to_owned(), wanted.to_owned()));
+        assert_eq!(published(&mut listening), (channel.to_owned(), wanted.to_owned()));
         let keys: Vec<String> = redis.keys("*").unwrap();
         assert_eq!(keys, [key], "{name}");
     }
@@ -65,7 +65,7 @@ fn fresh_listener(backend: &apium_redis::RedisBackend, channel: &str) -> Connect
     connection
 }
 
-fn heard(connection: &mut Connection) -> (String, String) {
+fn published(connection: &mut Connection) -> (String, String) {
     let message: (String, String, String) =
         apium_peers::redis::from_redis_value(connection.recv_response().unwrap()).unwrap();
     (message.1, message.2)
@@ -110,8 +110,8 @@ async fn compressed_documents_are_opened() {
     let () = redis.set(key("c"), &bytes[..]).unwrap();
     let found = backend.stored().unwrap().fetch(&["c".into()]).await.unwrap().remove(0).unwrap();
     assert_eq!((found.state, found.result), (State::Success, Json::from_serialize(&"A".repeat(300)).unwrap()));
-    // What is in it cannot be told inside the server: an end may replace it, a beginning may not.
-    let stored = backend.store(vec![record("c", State::Started, mark(9, 9)), record("c", State::Success, None)]);
+    // A script in the server cannot decompress it: a ready state may replace it, another one may not.
+    let stored = backend.store(vec![record("c", State::Started, version(9, 9)), record("c", State::Success, None)]);
     assert_eq!(stored.await.unwrap(), [StoreResult::Refused, StoreResult::Written]);
 }
 
@@ -129,10 +129,10 @@ async fn documents_of_other_serializers_are_read_and_kept() {
                 State::Success => assert_eq!(found.result.as_str(), r#"{"n": 1, "s": "caf\u00e9"}"#),
                 _ => assert!(found.result.as_str().contains("KeyError"), "{}", found.result),
             }
-            let stored = backend.store(vec![record(name, State::Started, mark(0, 1))]).await.unwrap();
+            let stored = backend.store(vec![record(name, State::Started, version(0, 1))]).await.unwrap();
             assert_eq!(stored, [StoreResult::Refused], "{serializer}, {name}");
             let wanted = if state == State::Success { StoreResult::Refused } else { StoreResult::Written };
-            let stored = backend.store(vec![record(name, State::Revoked, mark(0, 1))]).await.unwrap();
+            let stored = backend.store(vec![record(name, State::Revoked, version(0, 1))]).await.unwrap();
             assert_eq!(stored, [wanted], "{serializer}, {name}");
         }
     }
@@ -169,19 +169,19 @@ async fn a_result_costs_a_set_and_a_publish() {
     };
 
     reset(&mut redis);
-    let batch = (0..1024).map(|n| record(&n.to_string(), State::Success, mark(0, n))).collect();
+    let batch = (0..1024).map(|n| record(&n.to_string(), State::Success, version(0, n))).collect();
     backend.store(batch).await.unwrap();
     assert_eq!(calls(&mut redis), counts(&[("evalsha", 1), ("publish", 1024), ("set", 1024)]));
 
     reset(&mut redis);
-    backend.store(vec![record("1", State::Success, mark(0, 1))]).await.unwrap();
+    backend.store(vec![record("1", State::Success, version(0, 1))]).await.unwrap();
     assert_eq!(calls(&mut redis), counts(&[("evalsha", 1), ("get", 1), ("set", 1)]), "a result that is there");
 
     reset(&mut redis);
-    backend.store(vec![record("t", State::Retry, mark(0, 1))]).await.unwrap();
+    backend.store(vec![record("t", State::Retry, version(0, 1))]).await.unwrap();
     assert_eq!(calls(&mut redis), counts(&[("evalsha", 1), ("publish", 1), ("set", 2)]), "the first state of a run");
     reset(&mut redis);
-    backend.store(vec![record("t", State::Success, mark(1, 2))]).await.unwrap();
+    backend.store(vec![record("t", State::Success, version(1, 2))]).await.unwrap();
     let wanted = counts(&[("del", 1), ("evalsha", 1), ("get", 1), ("publish", 1), ("set", 2)]);
     assert_eq!(calls(&mut redis), wanted, "a result after another state");
     let mut keys: Vec<String> = redis.keys("*t*").unwrap();
@@ -213,25 +213,25 @@ async fn a_batch_of_any_size_is_stored() {
 }
 
 #[tokio::test]
-async fn a_mark_counts_for_its_own_document_only() {
+async fn a_version_counts_for_its_own_document_only() {
     let (mut redis, backend) = fresh();
     let of = async |state: State, run| backend.store(vec![record("t", state, run)]).await.unwrap()[0];
-    assert_eq!(of(State::Failure, mark(3, 7)).await, StoreResult::Written);
-    assert_eq!(of(State::Started, mark(2, 8)).await, StoreResult::Refused);
-    // A worker of Celery writes its own document and knows no marks: what is there is of no known run now.
+    assert_eq!(of(State::Failure, version(3, 7)).await, StoreResult::Written);
+    assert_eq!(of(State::Started, version(2, 8)).await, StoreResult::Refused);
+    // A Celery worker writes a document without a version, so the version there does not belong to it.
     let retried = document("t", State::Retry).to_json();
     let () = redis.set(key("t"), retried).unwrap();
-    assert_eq!(of(State::Started, mark(2, 8)).await, StoreResult::Written);
-    // Deliveries beyond the integers of a double are told apart.
-    assert_eq!(of(State::Failure, mark(2, u64::MAX)).await, StoreResult::Written);
-    assert_eq!(of(State::Started, mark(2, u64::MAX)).await, StoreResult::Refused);
-    assert_eq!(of(State::Started, mark(2, u64::MAX - 1)).await, StoreResult::Written);
+    assert_eq!(of(State::Started, version(2, 8)).await, StoreResult::Written);
+    // Delivery numbers beyond the exact integers of a double are distinguished.
+    assert_eq!(of(State::Failure, version(2, u64::MAX)).await, StoreResult::Written);
+    assert_eq!(of(State::Started, version(2, u64::MAX)).await, StoreResult::Refused);
+    assert_eq!(of(State::Started, version(2, u64::MAX - 1)).await, StoreResult::Written);
 }
 
 #[tokio::test]
 async fn times_to_live_are_kept_to_the_millisecond() {
     let (mut redis, backend) = fresh();
-    let with = |id: &str, ttl| ResultRecord { ttl: Some(ttl), ..record(id, State::Failure, mark(0, 1)) };
+    let with = |id: &str, ttl| ResultRecord { ttl: Some(ttl), ..record(id, State::Failure, version(0, 1)) };
     let batch = vec![
         with("s", Duration::from_secs(100)),
         with("ms", Duration::from_millis(100_500)),
