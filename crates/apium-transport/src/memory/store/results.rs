@@ -22,7 +22,7 @@ const FIRST_PURGE: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     rows: HashMap<TaskId, Row>,
-    pub(crate) groups: HashMap<String, Group>,
+    pub(crate) groups: HashMap<String, StoredGroup>,
     /// At so many rows what is past its time is looked for: nobody else does it here.
     purge_at: usize,
     watches: HashMap<u64, Watch>,
@@ -40,7 +40,7 @@ struct Row {
 
 /// A saved group.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct StoredGroup {
     pub(crate) document: GroupDocument,
     pub(crate) expires: Option<Timestamp>,
 }
