@@ -217,7 +217,7 @@ impl Consume {
         let requeued =
             source.acker.reject(receipts.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {
-            Ok(()) => _ = self.process.counts.add_requeued(count),
+            Ok(()) => self.process.counts.add_requeued(count),
             Err(error) => tracing::debug!(%error, "could not requeue what came after the stop"),
         }
     }
