@@ -102,7 +102,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     if let Some(backend) = app.backend_for(&task).filter(|_| app.config().task_store_eager_result && !ignored)
         && document.state.is_ready()
     {
-        let record = ResultRecord { document: document.clone(), run: None, ttl: app.config().result_ttl() };
+        let record = ResultRecord { ttl: app.config().result_ttl(), ..ResultRecord::new(document.clone()) };
         backend.store(vec![record]).await?;
     }
     Ok(document)

@@ -87,14 +87,18 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         PrefetchMultiplier::Fixed(multiplier) => (slots.saturating_mul(multiplier as usize), None),
         PrefetchMultiplier::Auto => (slots, Some(PrefetchWindow::new(slots))),
     };
+    let counts_crashes = app.publisher.broker().capabilities().counts_crashes;
     let spec = ConsumeSpec {
         queues: options.queues.clone(),
         node: options.node.to_string(),
         prefetch,
         lease: config.worker_lease,
-        max_crashes: config.worker_max_crashes,
+        max_crashes: if counts_crashes { config.worker_max_crashes } else { 0 },
     };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
+    if !counts_crashes && config.worker_max_crashes > 0 {
+        tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
+    }
     let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;

@@ -77,7 +77,8 @@ impl<'a> FailurePropagation<'a> {
         let mut document = other_task_document(id, update, policy, publisher.clock().now());
         document.children = Some(Vec::new());
         document.group_id = group;
-        self.follow_ups.records.push(ResultRecord { document, run: None, ttl: policy.ttl });
+        let reply_to = options.rare.as_ref().and_then(|rare| rare.reply_to.clone());
+        self.follow_ups.records.push(ResultRecord { document, run: None, ttl: policy.ttl, reply_to });
     }
 
     /// Counts a task with these options as failed, where it is a part of a chord.

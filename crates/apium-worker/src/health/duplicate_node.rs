@@ -13,8 +13,8 @@ use apium_transport::clock::Clock;
 pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clock: Clock, interval: Duration) {
     let mut warned = false;
     loop {
-        if let Some(queues) = broker.queues()
-            && let Ok(count) = queues.consumers_named(&node).await
+        if let Some(consumers) = broker.queues().and_then(|queues| queues.consumers())
+            && let Ok(count) = consumers.consumers_named(&node).await
         {
             if count > 1 && !warned {
                 tracing::warn!(

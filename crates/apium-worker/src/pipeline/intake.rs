@@ -125,7 +125,12 @@ impl Intake {
             // Celery stores the keys of `result_extended` as null here.
             document.extended = self.policy.extended.then(Box::default);
             let run = RunVersion { retries: request.retries(), delivery: delivery_version(&receipt) };
-            ResultRecord { document, run: Some(run), ttl: self.policy.ttl }
+            ResultRecord {
+                document,
+                run: Some(run),
+                ttl: self.policy.ttl,
+                reply_to: request.properties.reply_to.clone(),
+            }
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
         let disposition = Disposition::Dead(DeadReason { code: "unknown-task", text });

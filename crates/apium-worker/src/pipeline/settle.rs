@@ -92,7 +92,12 @@ impl Settler {
         self.backends.of(&task_run.task.name)?;
         let id = task_run.request.id()?.clone();
         let document = result_document(&task_run.request, id, update, children, &self.policy, now);
-        Some(ResultRecord { document, run: Some(task_run.version()), ttl: self.policy.ttl })
+        Some(ResultRecord {
+            document,
+            run: Some(task_run.version()),
+            ttl: self.policy.ttl,
+            reply_to: task_run.request.properties.reply_to.clone(),
+        })
     }
 
     /// The message of an early-ack run as a dead letter, encoded from its request.

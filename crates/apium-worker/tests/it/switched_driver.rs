@@ -9,11 +9,13 @@ use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
+    StoredResults,
 };
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::settlement::Acker;
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
@@ -228,23 +230,12 @@ impl ResultBackend for SwitchedBackend {
         self.inner.store(records)
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        if self.switches.0.heals.swap(false, Ordering::SeqCst) {
-            self.switches.backend_red(false);
-        }
-        self.inner.fetch(ids)
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         self.inner.watch(ids)
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        self.inner.forget(ids)
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        self.inner.purge_expired()
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        self.inner.stored().is_some().then_some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -257,5 +248,22 @@ impl ResultBackend for SwitchedBackend {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         self.inner.close()
+    }
+}
+
+impl StoredResults for SwitchedBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        if self.switches.0.heals.swap(false, Ordering::SeqCst) {
+            self.switches.backend_red(false);
+        }
+        self.inner.stored().unwrap().fetch(ids)
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        self.inner.stored().unwrap().forget(ids)
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        self.inner.stored().unwrap().purge_expired()
     }
 }

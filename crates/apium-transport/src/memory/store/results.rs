@@ -72,7 +72,7 @@ impl Results {
         now: Timestamp,
         after_unlock: &mut AfterUnlock,
     ) -> StoreResult {
-        let ResultRecord { document, run, ttl } = record;
+        let ResultRecord { document, run, ttl, .. } = record;
         if let Some(old) = self.rows.get(&document.task_id)
             && is_alive(old.expires, now)
             && !may_replace((&old.document.state, old.run), (&document.state, run))
@@ -230,7 +230,7 @@ mod tests {
             extended: None,
             extra: BTreeMap::new(),
         };
-        ResultRecord { document, run: None, ttl: None }
+        ResultRecord::new(document)
     }
 
     fn drain(results: &mut Results, watch: u64) -> Vec<State> {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::builder::AppTest as _;
 
 use crate::rig::{Notes, json, send, until};
@@ -35,5 +34,5 @@ async fn rate_limits_space_the_starts() {
         clock.advance(Duration::from_millis(1));
     }
     assert_eq!(notes.all(), ["0", "500", "0", "500", "0"]);
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }
