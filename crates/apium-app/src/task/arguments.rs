@@ -209,7 +209,7 @@ impl ArgumentWriter {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let mut args = self.list.finish();
+        let mut args = self.list.into_values();
         args.extend(self.rest);
         Ok(Arguments { args, kwargs: self.kwargs })
     }
