@@ -1,8 +1,8 @@
 //! Counting, peeking, purging and deleting of queues.
 
-use apium_transport::broker::broker::{QueueAdmin, QueueStats};
 use apium_transport::broker::consumer::Content;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, params};
@@ -36,6 +36,16 @@ fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
             })
         })?
         .collect()
+}
+
+/// How many messages of a queue can be delivered now, those that are due among them; none for a missing queue.
+fn depth(conn: &Connection, queue: &str, now: i64) -> rusqlite::Result<u64> {
+    let mut select = conn.prepare_cached(
+        "SELECT coalesce(sum((SELECT count(*) FROM ready WHERE queue = q.id) + \
+                             (SELECT count(*) FROM parked WHERE queue = q.id AND run_at <= ?2)), 0) \
+         FROM queue q WHERE name = ?1 AND hidden = 0",
+    )?;
+    select.query_row(params![queue, now], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
 /// The ready messages in order of delivery. Delayed messages that are due stand among them at their rank.
@@ -105,34 +115,16 @@ impl SqliteBroker {
 }
 
 impl QueueAdmin for SqliteBroker {
-    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
-        Box::pin(self.handle().read("count the queues", stats))
-    }
-
-    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             let name = queue.to_owned();
-            let read = move |conn: &Connection, now| peek(conn, &name, limit, now);
-            self.handle().read("look into the queue", read).await
+            let read = move |conn: &Connection, now| depth(conn, &name, now);
+            self.handle().read("count a queue", read).await
         })
     }
 
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(self.purge_all("purge the queue", queue))
-    }
-
-    fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(async move {
-            let name = node.to_owned();
-            let read = move |conn: &Connection, _| {
-                let mut select = conn.prepare_cached("SELECT id FROM consumer WHERE node = ?1")?;
-                select.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
-            };
-            let named = self.handle().read("count the consumers", read).await?;
-            let folder = self.handle().file.store.live_folder();
-            // A killed consumer is not counted, although its row is still there: its name is free at once.
-            Ok(named.into_iter().filter(|id| !matches!(check(&folder, *id), LockState::Dead(_))).count() as u64)
-        })
     }
 
     fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -147,6 +139,50 @@ impl QueueAdmin for SqliteBroker {
                 }
             };
             self.handle().write("delete the queue", RequestCost::durable(1), operation).await
+        })
+    }
+
+    fn messages(&self) -> Option<&dyn QueuePeek> {
+        Some(self)
+    }
+
+    fn counts(&self) -> Option<&dyn QueueCounts> {
+        Some(self)
+    }
+
+    fn consumers(&self) -> Option<&dyn ConsumerCounts> {
+        Some(self)
+    }
+}
+
+impl QueuePeek for SqliteBroker {
+    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let name = queue.to_owned();
+            let read = move |conn: &Connection, now| peek(conn, &name, limit, now);
+            self.handle().read("look into the queue", read).await
+        })
+    }
+}
+
+impl QueueCounts for SqliteBroker {
+    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
+        Box::pin(self.handle().read("count the queues", stats))
+    }
+}
+
+impl ConsumerCounts for SqliteBroker {
+    fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let name = node.to_owned();
+            let read = move |conn: &Connection, _| {
+                let mut select = conn.prepare_cached("SELECT id FROM consumer WHERE node = ?1")?;
+                select.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
+            };
+            let named = self.handle().read("count the consumers", read).await?;
+            let folder = self.handle().file.store.live_folder();
+            // A killed consumer is not counted, although its row is still there: its name is free at once.
+            Ok(named.into_iter().filter(|id| !matches!(check(&folder, *id), LockState::Dead(_))).count() as u64)
         })
     }
 }

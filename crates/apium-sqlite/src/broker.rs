@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
@@ -83,6 +84,8 @@ impl Broker for SqliteBroker {
         capabilities.delays = true;
         capabilities.durable = true;
         capabilities.multi_process = true;
+        capabilities.atomic_publish = true;
+        capabilities.counts_crashes = true;
         capabilities.priority_order = PriorityOrder::LargerFirst;
         capabilities
     }

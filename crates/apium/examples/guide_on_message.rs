@@ -1,4 +1,4 @@
-//! on_message: every change of state while `get` waits.
+//! `on_message`: every change of state while `get` waits.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,20 +25,20 @@ async fn main() -> Result<(), BoxError> {
 
     let client = async {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let noted = seen.clone();
+        let recorder = seen.clone();
         let result = hello::delay(4, 6).send(&app).await?;
         let value = result
             .get()
-            .on_message(move |message| {
-                println!("{}", message.as_str());
-                let status = message.decode().map(|message: serde_json::Value| message["status"].to_string());
-                noted.lock().unwrap_or_else(PoisonError::into_inner).extend(status);
+            .on_message(move |update| {
+                // A program would send this to a browser, say.
+                println!("{}", json!(update));
+                recorder.lock().unwrap_or_else(PoisonError::into_inner).push(update.state.clone());
             })
             .await?;
         drop(stop);
         assert_eq!(value, "hello world: 10");
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert_eq!(seen.last().map(String::as_str), Some("\"SUCCESS\""));
+        assert_eq!(seen.last(), Some(&TaskState::Success));
         Ok::<(), BoxError>(())
     };
     let (worked, called) = tokio::join!(worker, client);

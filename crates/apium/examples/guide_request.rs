@@ -1,4 +1,4 @@
-//! The request: what a task can know about its own execution.
+//! The request: what a task can know about its run.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::time::Duration;
@@ -10,13 +10,13 @@ async fn dump_context(ctx: &Ctx, x: i64, y: i64) -> TaskResult<serde_json::Value
     let request = ctx.request();
     let headers = &request.headers;
     Ok(json!({
-        "id": headers.id, "root_id": headers.root_id, "parent_id": headers.parent_id,
-        "retries": request.retries(), "group": headers.group, "origin": headers.origin.as_deref(),
+        "id": ctx.id(), "root_id": headers.root_id, "parent_id": headers.parent_id,
+        "retries": ctx.retries(), "group": headers.group, "origin": headers.origin.as_deref(),
         "correlation_id": request.properties.correlation_id.as_deref(),
         "hostname": &*request.hostname, "queue": &*request.delivery_info.queue,
         "hard_limit": headers.timelimit.hard, "soft_limit": headers.timelimit.soft,
         "expires": headers.expires, "custom": headers.extra,
-        "is_eager": request.is_eager, "called_directly": request.called_directly, "utc": request.utc,
+        "is_eager": ctx.is_eager(), "called_directly": ctx.called_directly(), "utc": request.utc,
         "sum": x + y,
     }))
 }
@@ -43,7 +43,7 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(seen["custom"]["tenant"], 7);
     assert!(seen["expires"].is_string());
 
-    // Called as a function there is no message, and no id.
+    // Called as a function, the task has no message and no id.
     let direct = dump_context(&Ctx::direct(), 2, 2).await?;
     assert_eq!((&direct["id"], &direct["called_directly"]), (&json!(null), &json!(true)));
     Ok(())

@@ -118,7 +118,7 @@ pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let app = Setup::new(site.list()).app().await?;
     let worker = app.worker().start().await?;
     let apium = rounds(&mut site, &log, size.rounds, size.black_hole, Some(&worker)).await?;
-    worker.stop(StopKind::Now).await;
+    worker.stop_as(StopKind::Now).await;
     app.close().await?;
     let celery = if size.celery { Some(celery_reconnects(size).await?) } else { None };
     Ok(Row { guarantee: "reconnect", what: "a worker consumes again within 10 s", apium, celery })

@@ -11,7 +11,8 @@ use crate::{output, process};
 
 const PAGE: &str = "docs/PROMISES-REDIS.md";
 
-/// Runs the program, shows each line as it comes, and writes the page when every guarantee was tested. Whether Apium kept them.
+/// Runs the program, shows each line as it comes, and writes the page when every guarantee was tested. Whether Apium
+/// kept them.
 pub(crate) fn table(program: Command, size: &str, all: bool) -> Answer {
     let mut rows = Vec::new();
     let passed =
@@ -71,8 +72,12 @@ mod tests {
             "apium": {"kept": true, "text": "2 of 2"},
             "celery": {"kept": false, "text": "1 of 2"},
         });
-        assert_eq!(row(&line).unwrap(), "| [stays](PROMISES.md#stays): it holds | kept: 2 of 2 | **not kept**: 1 of 2 |");
-        let line = json!({"guarantee": "stays", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
+        assert_eq!(
+            row(&line).unwrap(),
+            "| [stays](PROMISES.md#stays): it holds | kept: 2 of 2 | **not kept**: 1 of 2 |"
+        );
+        let line =
+            json!({"guarantee": "stays", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
         assert!(row(&line).unwrap().ends_with("| not tested |"));
         assert_eq!(row(&json!({"measure": "x"})), None);
     }

@@ -1,6 +1,5 @@
 //! How a task asks for another run of itself (Celery: `self.retry(…)`).
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -206,7 +205,7 @@ impl fmt::Debug for RetryBuilder {
     }
 }
 
-/// Turns an error into a retry with that error as its cause.
+/// Turns an error into a retry with that error as its cause. It takes what `?` takes in a task.
 pub trait OrRetry<T> {
     /// The value, or a retry; `shape` says which one.
     ///
@@ -219,7 +218,7 @@ pub trait OrRetry<T> {
     fn or_retry(self, ctx: &Ctx, shape: impl FnOnce(RetryBuilder) -> RetryBuilder) -> TaskResult<T>;
 }
 
-impl<T, E: StdError + Send + Sync + 'static> OrRetry<T> for Result<T, E> {
+impl<T, E: Into<TaskError>> OrRetry<T> for Result<T, E> {
     fn or_retry(self, ctx: &Ctx, shape: impl FnOnce(RetryBuilder) -> RetryBuilder) -> TaskResult<T> {
         self.map_err(|error| shape(ctx.retry().cause(error)).into())
     }

@@ -7,7 +7,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use apium_transport::backend::chord::ChordStore;
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -54,34 +54,12 @@ impl ResultBackend for SqliteBackend {
         })
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move {
-            let ids = ids.to_vec();
-            let read = move |conn: &Connection, now| {
-                ids.iter().map(|id| results::fetch(conn, id, now)).collect::<rusqlite::Result<Vec<_>>>()
-            };
-            let found = self.handle.read("read results", read).await?;
-            found.into_iter().map(|found| found.map(|(_, document)| document).transpose()).collect()
-        })
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move { Ok(Box::pin(watch_stream::watch(&self.handle, ids).await?) as ResultStream) })
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let ids: Vec<Id> = ids.iter().map(Id::new).collect();
-            let cost = RequestCost::durable(ids.len());
-            self.handle.write("forget results", cost, move |tx: &mut Tx<'_>| results::forget(tx, &ids)).await
-        })
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move {
-            self.handle.check_open("purge expired results")?;
-            self.handle.file.store.purge_expired(false).await
-        })
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -96,6 +74,34 @@ impl ResultBackend for SqliteBackend {
         Box::pin(async move {
             self.handle.close();
             Ok(())
+        })
+    }
+}
+
+impl StoredResults for SqliteBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move {
+            let ids = ids.to_vec();
+            let read = move |conn: &Connection, now| {
+                ids.iter().map(|id| results::fetch(conn, id, now)).collect::<rusqlite::Result<Vec<_>>>()
+            };
+            let found = self.handle.read("read results", read).await?;
+            found.into_iter().map(|found| found.map(|(_, document)| document).transpose()).collect()
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let ids: Vec<Id> = ids.iter().map(Id::new).collect();
+            let cost = RequestCost::durable(ids.len());
+            self.handle.write("forget results", cost, move |tx: &mut Tx<'_>| results::forget(tx, &ids)).await
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            self.handle.check_open("purge expired results")?;
+            self.handle.file.store.purge_expired(false).await
         })
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn ends(part: ChordPart, continuation: Arc<dyn ChordContinuation>) ->
 }
 
 async fn ready(handles: &Handles) -> Vec<(String, u64)> {
-    let stats = handles.broker.queues().unwrap().stats().await.unwrap();
+    let stats = handles.broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     stats.into_iter().map(|stats| (stats.queue, stats.ready)).collect()
 }
 
@@ -156,12 +156,12 @@ async fn chords_are_deleted_in_time_with_their_parts() {
         conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
     };
     assert_eq!(rows(), (4, 5), "the parts of the one whose body was sent are gone");
-    assert_eq!(handles.backend.purge_expired().await.unwrap(), 0);
+    assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 0);
     clock.advance(Duration::from_secs(301));
-    assert_eq!(handles.backend.purge_expired().await.unwrap(), 1);
+    assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 1);
     assert_eq!(rows(), (3, 5));
     clock.advance(Duration::from_secs(86_400));
-    assert_eq!(handles.backend.purge_expired().await.unwrap(), 2);
+    assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 2);
     assert_eq!(rows(), (1, 2));
     // An expired chord that was not purged yet is not found.
     chords.open(header("short", 1, Some(Duration::from_secs(1)))).await.unwrap();

@@ -17,7 +17,7 @@ async fn sqlite() -> Fixture {
             let (path, clock) = (path_again.clone(), clock_again.clone());
             Box::pin(async move { open(&path, &clock).await })
         })
-        .planting(move |queue, raw, reason| {
+        .inserting_unreadable(move |queue, raw, reason| {
             insert_unreadable(&Connection::open(&path).unwrap(), &queue, &raw, &reason);
             Box::pin(async {})
         })
@@ -40,4 +40,8 @@ fn insert_unreadable(conn: &Connection, queue: &str, raw: &[u8], reason: &str) {
     conn.execute_batch("COMMIT").unwrap();
 }
 
-apium_transport::conformance_tests!(crate::conformance::sqlite);
+apium_transport::conformance_tests! {
+    crate::conformance::sqlite,
+    lacks: [],
+    skips: [],
+}

@@ -80,7 +80,7 @@ async fn waiting_chord() -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 async fn ready(handles: &Handles, queue: &str) -> u64 {
-    let stats = handles.broker.queues().unwrap().stats().await.unwrap();
+    let stats = handles.broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     stats.into_iter().find(|stats| stats.queue == queue).map_or(0, |stats| stats.ready)
 }
 

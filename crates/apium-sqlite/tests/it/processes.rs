@@ -124,7 +124,7 @@ async fn claim(handles: Handles, start: bool) {
 }
 
 fn success(id: &str) -> ResultRecord {
-    ResultRecord { document: ResultDocument::new(id, State::Success, Json::NULL), run: None, ttl: None }
+    ResultRecord::new(ResultDocument::new(id, State::Success, Json::NULL))
 }
 
 /// Settles messages for ever: stores a result with each ack.
@@ -225,9 +225,13 @@ async fn what_a_killed_worker_had_in_flight_comes_back_long_before_its_lease_end
     handles.broker.publish((0..50).map(|n| to("q", &format!("m{n}"))).collect()).await.unwrap();
     let mut other = Other::start("claim", &path);
     assert_eq!(other.says("claimed"), "50");
-    assert_eq!(handles.broker.queues().unwrap().consumers_named("w@h").await.unwrap(), 1);
+    assert_eq!(handles.broker.queues().unwrap().consumers().unwrap().consumers_named("w@h").await.unwrap(), 1);
     other.kill();
-    assert_eq!(handles.broker.queues().unwrap().consumers_named("w@h").await.unwrap(), 0, "its name is not free");
+    assert_eq!(
+        handles.broker.queues().unwrap().consumers().unwrap().consumers_named("w@h").await.unwrap(),
+        0,
+        "its name is not free"
+    );
     assert_eq!(all_received(&handles, 50).await.len(), 50);
 }
 

@@ -1,4 +1,4 @@
-//! What keeps results: states, watches, groups and chords.
+//! What keeps results: the result backend with its watches and groups, and chords.
 
 pub mod backend;
 pub mod chord;

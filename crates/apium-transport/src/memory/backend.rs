@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::address::Address;
 use crate::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use crate::backend::chord::ChordStore;
 use crate::backend::watch_stream::{WatchStream, WatchTableOwner};
@@ -54,7 +54,7 @@ impl MemoryBackend {
         Ok(stored)
     }
 
-    /// [`ResultBackend::fetch`], called directly.
+    /// [`StoredResults::fetch`], called directly.
     pub fn fetch_batch(&self, ids: &[TaskId]) -> Result<Vec<Option<ResultDocument>>> {
         self.check_open("read results")?;
         let now = self.store.clock.now();
@@ -79,10 +79,6 @@ impl ResultBackend for MemoryBackend {
         Box::pin(async move { self.store_batch(records) })
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move { self.fetch_batch(ids) })
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
             self.check_open("watch results")?;
@@ -90,6 +86,32 @@ impl ResultBackend for MemoryBackend {
             let number = self.store.lock().results.watch(&ids, self.closed.clone(), now);
             Ok(Box::pin(WatchStream::new(self.store.clone(), number)) as ResultStream)
         })
+    }
+
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            self.store.change_watches(WatchTable::wake_all);
+            Ok(())
+        })
+    }
+}
+
+impl StoredResults for MemoryBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move { self.fetch_batch(ids) })
     }
 
     fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
@@ -107,22 +129,6 @@ impl ResultBackend for MemoryBackend {
             let now = self.store.clock.now();
             let mut namespace = self.store.lock();
             Ok(namespace.results.purge_expired(now) + namespace.chords.purge_expired(now))
-        })
-    }
-
-    fn groups(&self) -> Option<&dyn GroupStore> {
-        Some(self)
-    }
-
-    fn chords(&self) -> Option<&dyn ChordStore> {
-        Some(self)
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            self.closed.store(true, Ordering::Release);
-            self.store.change_watches(WatchTable::wake_all);
-            Ok(())
         })
     }
 }

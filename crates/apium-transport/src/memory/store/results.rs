@@ -49,7 +49,7 @@ impl Results {
         now: Timestamp,
         after_unlock: &mut AfterUnlock,
     ) -> StoreResult {
-        let ResultRecord { document, run, ttl } = record;
+        let ResultRecord { document, run, ttl, .. } = record;
         if let Some(old) = self.rows.get(&document.task_id)
             && is_alive(old.expires, now)
             && !may_replace((&old.document.state, old.run), (&document.state, run))
@@ -146,6 +146,6 @@ mod tests {
             extended: None,
             extra: BTreeMap::new(),
         };
-        ResultRecord { document, run: None, ttl: None }
+        ResultRecord::new(document)
     }
 }
