@@ -46,7 +46,7 @@ async fn chord(app: &App, task: &str) -> ResultTuple {
 
 /// What it would cost to lose the last part: the message that counts it once more.
 fn kept(app: &TestApp) -> usize {
-    app.sent(CHORD_PART).len()
+    app.sent_by_name(CHORD_PART).len()
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_message_is_out_before_the_last_part_is_counted() {
     let body = chord(&app, "early").await;
     app.drain().await;
     assert_eq!((notes.all(), kept(&app)), (vec!["[[1, 2]]".to_owned()], 1));
-    let message = &app.sent(CHORD_PART)[0];
+    let message = &app.sent_by_name(CHORD_PART)[0];
     let header = body.parent.as_ref().unwrap();
     assert_eq!(&*message.routing_key, "celery", "where its part came from");
     assert_eq!(message.eta, Some(app.now().saturating_add(app.config().chord_claim()).unwrap()));
@@ -94,7 +94,7 @@ async fn the_message_sends_the_body() {
         let app = app(&notes, true).await;
         let body = chord(&app, "early").await;
         app.drain().await;
-        let message = app.sent(CHORD_PART)[0].clone();
+        let message = app.sent_by_name(CHORD_PART)[0].clone();
         let again = self::app(&notes, true).await;
         // A store in which all parts are counted, and nothing follows.
         let read: Value = serde_json::from_slice(&message.message.body).unwrap();
@@ -130,9 +130,9 @@ async fn the_message_sends_the_body() {
             assert!(document.result.as_str().contains("ChordError"), "{document:?}");
             assert_eq!(notes.all().len(), 1);
         } else {
-            assert_eq!(again.sent("body").len(), 1);
-            let sent = &again.sent("body")[0].message.headers;
-            let first = &app.sent("body")[0].message.headers;
+            assert_eq!(again.sent_by_name("body").len(), 1);
+            let sent = &again.sent_by_name("body")[0].message.headers;
+            let first = &app.sent_by_name("body")[0].message.headers;
             assert_eq!((&sent.id, &sent.root_id, &sent.parent_id), (&first.id, &first.root_id, &first.parent_id));
             assert_eq!(notes.all(), ["[[1, 2]]", "[[1, 2]]"], "in another store it is another body");
         }

@@ -119,7 +119,7 @@ pub(crate) async fn only(app: &App) -> Message {
 
 /// The message that was sent last for a task.
 pub(crate) fn last_sent(app: &TestApp, task: &str) -> Message {
-    app.sent(task).pop().expect("a message was sent").message
+    app.sent_by_name(task).pop().expect("a message was sent").message
 }
 
 /// Makes of each test one for every driver.

@@ -20,3 +20,4 @@ mod promises;
 mod quickstart;
 mod recorded_log;
 mod scenarios;
+mod testing;

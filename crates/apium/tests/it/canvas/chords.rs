@@ -183,7 +183,7 @@ on_every_driver! {
     async fn feature_3_5_22_a_part_that_comes_twice_counts_once(ground: &Ground) {
         let app = ground.app(&[]).await;
         let result = sent::<Json>(&app, Node::chord([one(1), one(2), one(3)], noted())).await;
-        let twice = app.sent("canvas.same").remove(0);
+        let twice = app.sent_by_name("canvas.same").remove(0);
         app.broker().publish(vec![twice.clone(), twice.clone()]).await.unwrap();
         ran(&app, &result).await;
         app.broker().publish(vec![twice]).await.unwrap();

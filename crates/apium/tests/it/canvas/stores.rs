@@ -21,7 +21,7 @@ async fn fires_once(builder: TestBuilder) {
     ran(&app, &result).await;
     let list = (0..50).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
     assert_eq!(notes(&app), [format!("noted [{list}]")]);
-    assert_eq!(app.sent("canvas.noted").len(), 1);
+    assert_eq!(app.sent_by_name("canvas.noted").len(), 1);
 
     let mut body = call("canvas.noted", json!([]));
     body.link_error(link(&call("canvas.errback1", json!([]))));
@@ -79,7 +79,7 @@ on_every_driver! {
         assert_eq!((letters.len(), letters[0].code.as_str()), (1, "follow-ups"));
         assert!(letters[0].reason.contains("there is no kind \"sculpture\" of signatures"), "{}", letters[0].reason);
         let kept = letters[0].message.as_ref().unwrap();
-        assert_eq!(kept.body, app.sent("canvas.noted")[0].message.body, "it is kept whole");
+        assert_eq!(kept.body, app.sent_by_name("canvas.noted")[0].message.body, "it is kept whole");
     }
 }
 
