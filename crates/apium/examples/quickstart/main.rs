@@ -144,10 +144,9 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<To
     let paths = run.files.iter().map(|file| run.folder.join(file).to_string_lossy().into_owned());
     let files = group(paths.map(|path| count_words::s(path, pace)));
     let totals = (files | add_up::p()).send(app).await?;
-    // The files' results are the group before the totals.
-    let files = totals.parent().and_then(AsyncResult::group).ok_or("the header of a chord comes before its body")?;
-    files.save().await?;
-    (run.files_id, run.totals_id) = (files.id().to_string(), totals.id().to_string());
+    // With the results of the files, which come before it.
+    totals.save().await?;
+    run.totals_id = totals.id().to_string();
     let singles = [
         ("add_up", totals.id()),
         ("retried", retried.id()),
@@ -159,11 +158,10 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<To
     Ok(totals)
 }
 
-/// The chord of a run that was stopped, by its ids.
+/// The chord of a run that was stopped, by the id of its body.
 async fn restore(app: &App, run: &Run) -> Result<AsyncResult<Totals>, BoxError> {
-    let files = GroupResult::<Json>::restore(app, &run.files_id).await?;
-    let files = files.ok_or("the results of the last run are gone; delete its data folder")?;
-    Ok(app.result(&*run.totals_id).with_parent(files))
+    let totals = app.restore(&run.totals_id).await?;
+    Ok(totals.ok_or("the results of the last run are gone; delete its data folder")?)
 }
 
 /// Runs a worker and shows every change of state, until all tasks are over or ctrl-c comes.
