@@ -214,7 +214,12 @@ async fn unanswered(app: &App, published: &BTreeSet<u64>) -> Result<usize, BoxEr
 /// How many messages are in the queues or in the dead set.
 async fn leftover(app: &App) -> Result<u64, BoxError> {
     let broker = app.broker();
-    let stats = broker.queues().ok_or("count the queues: this broker cannot")?.stats().await?;
+    let stats = broker
+        .queues()
+        .and_then(|queues| queues.counts())
+        .ok_or("count the queues: this broker cannot")?
+        .stats()
+        .await?;
     let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
     Ok(dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>())
 }

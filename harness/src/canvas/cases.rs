@@ -11,15 +11,15 @@ use crate::faults::kit::tasks::AROUND;
 
 /// Crash points of the Redis driver that a chord does not pass: they belong to maintenance and to shutdown.
 const NOT_PASSED: [&str; 9] = [
-    "before-put-back",
-    "after-put-back",
-    "after-due",
-    "after-life",
-    "bury-closed",
-    "bury-part",
-    "bury-given",
-    "close-stood-down",
-    "close-given-back",
+    "before-return-handoffs",
+    "after-return-handoffs",
+    "after-promote",
+    "after-heartbeat",
+    "reclaim-closed",
+    "reclaim-batch",
+    "reclaim-done",
+    "close-stopped",
+    "close-requeued",
 ];
 
 /// Crash points that a chord passes only when queue and results are two stores.

@@ -71,7 +71,12 @@ impl FreshStores {
     /// messages.
     pub async fn leftover(&self, app: &App) -> Result<u64, BoxError> {
         let broker = app.broker();
-        let stats = broker.queues().ok_or("count the queues: this broker cannot")?.stats().await?;
+        let stats = broker
+            .queues()
+            .and_then(|queues| queues.counts())
+            .ok_or("count the queues: this broker cannot")?
+            .stats()
+            .await?;
         let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
         let listed = dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>();
         match &self.redis {

@@ -52,7 +52,8 @@ pub async fn etas(count: u64) -> Result<(), BoxError> {
     let app = app(&scratch.address()).await?;
     fill_later(&app, count).await?;
     let with = settled_memory(&scratch.address()).await?;
-    let stats = app.broker().queues().ok_or("count the etas: this broker cannot")?.stats().await?;
+    let counts = app.broker().queues().and_then(|queues| queues.counts());
+    let stats = counts.ok_or("count the etas: this broker cannot")?.stats().await?;
     let delayed: u64 = stats.iter().map(|queue| queue.delayed).sum();
     if delayed != count {
         return Err(format!("{delayed} of {count} etas are pending").into());

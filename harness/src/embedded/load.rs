@@ -48,7 +48,7 @@ pub async fn stored(number: u64, padding: String) -> TaskResult<u64> {
 }
 
 /// Prints a line when it runs.
-#[task(name = "bench.announce", acks_late, ignore_result)]
+#[task(name = "embedded.announce", acks_late, ignore_result)]
 pub async fn announce() -> TaskResult<()> {
     report::line("ran");
     Ok(())

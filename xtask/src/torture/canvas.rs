@@ -16,7 +16,8 @@ const RUNS: (&str, &str) = ("20", "1000");
 /// How many chords of Celery are broken at each point.
 const OF_CELERY: &str = "3";
 
-/// Runs the programs, shows what they print, and writes the page when all passed. Whether Apium's chords survived everything.
+/// Runs the programs, shows what they print, and writes the page when all passed. Whether Apium's chords survived
+/// everything.
 pub(crate) fn table() -> Answer {
     let (mut rows, mut of_celery) = (Vec::new(), Vec::new());
     let mut see = |line: &str| match serde_json::from_str::<Value>(line) {

@@ -11,7 +11,8 @@ use crate::{output, process};
 
 const PAGE: &str = "docs/PROMISES-REDIS.md";
 
-/// Runs the program, shows each line as it comes, and writes the page when every guarantee was tested. Whether Apium kept them.
+/// Runs the program, shows each line as it comes, and writes the page when every guarantee was tested. Whether Apium
+/// kept them.
 pub(crate) fn table(program: Command, size: &str, all: bool) -> Answer {
     let mut rows = Vec::new();
     let passed =

@@ -25,7 +25,8 @@ use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
-/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same run.
+/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same
+/// run.
 #[derive(Clone)]
 pub struct Ctx(Arc<Inner>);
 
@@ -68,8 +69,8 @@ pub struct CtxParts {
 }
 
 impl Ctx {
-    /// The context of a run by a worker or in eager mode. Called where the runtime is entered, so that plain task functions can
-    /// wait for what the context does.
+    /// The context of a run by a worker or in eager mode. Called where the runtime is entered, so that plain task
+    /// functions can wait for what the context does.
     pub fn new(parts: CtxParts) -> Self {
         Self(Arc::new(Inner {
             request: parts.request,
@@ -86,8 +87,8 @@ impl Ctx {
         }))
     }
 
-    /// The context of a function that is called without a message: `request().called_directly` is true, there is no id, no
-    /// broker and no backend.
+    /// The context of a function that is called without a message: `request().called_directly` is true, there is no id,
+    /// no broker and no backend.
     pub fn direct() -> Self {
         Self::direct_with(StateMap::new(), None)
     }
@@ -139,13 +140,14 @@ impl Ctx {
         self.0.request.retries()
     }
 
-    /// How many retries the task's options allow (Celery: `self.max_retries`); `None` is no limit. It is `None` too when called
-    /// directly.
+    /// How many retries the task's options allow (Celery: `self.max_retries`); `None` is no limit. It is `None` too
+    /// when called directly.
     pub fn max_retries(&self) -> Option<u32> {
         self.task().and_then(|task| task.effective.max_retries)
     }
 
-    /// Whether it runs in the caller's process on purpose (Celery: `self.request.is_eager`): by `task_always_eager` or `apply`.
+    /// Whether it runs in the caller's process on purpose (Celery: `self.request.is_eager`): by `task_always_eager` or
+    /// `apply`.
     pub fn is_eager(&self) -> bool {
         self.0.request.is_eager
     }
@@ -201,8 +203,9 @@ impl Ctx {
     }
 
     /// For plain code, now and then: an error once the run should stop. Passed time limits end the task as
-    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is. In a plain function it asks
-    /// the result backend for an abort itself, at most once a second; async code asks by [`aborted`](Self::aborted).
+    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is. In a plain function
+    /// it asks the result backend for an abort itself, at most once a second; async code asks by
+    /// [`aborted`](Self::aborted).
     ///
     /// # Errors
     /// As said; return it with `?`.
@@ -237,12 +240,13 @@ impl Ctx {
         due
     }
 
-    /// Stores a state of the task's own, with meta that callers see while they wait: `ctx.update_state("PROGRESS", json!(…))`.
-    /// It is written at once, also where results are ignored. Await it, or call `wait()` in a plain function.
+    /// Stores a state of the task's own, with meta that callers see while they wait:
+    /// `ctx.update_state("PROGRESS", json!(…))`. It is written at once, also where results are ignored. Await it, or
+    /// call `wait()` in a plain function.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] when called directly, [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Codec`] for
-    /// meta that has no JSON form, [`ErrorKind::Backend`] when the backend fails.
+    /// [`ErrorKind::Call`] when called directly, [`ErrorKind::NoBackend`] without a result backend,
+    /// [`ErrorKind::Codec`] for meta that has no JSON form, [`ErrorKind::Backend`] when the backend fails.
     pub fn update_state(&self, state: impl Into<State>, meta: impl Serialize) -> Deferred<()> {
         let (state, meta) = (state.into(), Json::from_serialize(&meta));
         let ctx = self.clone();
@@ -269,12 +273,12 @@ impl Ctx {
             let rules = publisher.config().result_policy();
             let told = ResultUpdate { state, result: meta?, traceback: None };
             let document = other_task_document(id, told, &rules, publisher.clock().now());
-            ctx.store(ResultRecord { document, run: None, ttl: rules.ttl }).await
+            ctx.store(ResultRecord { ttl: rules.ttl, ..ResultRecord::new(document) }).await
         })
     }
 
-    /// Whether the task was aborted (`AsyncResult::abort`): a task that runs long asks now and then, and returns. Once it was,
-    /// [`check`](Self::check) ends the task too.
+    /// Whether the task was aborted (`AsyncResult::abort`): a task that runs long asks now and then, and returns. Once
+    /// it was, [`check`](Self::check) ends the task too.
     ///
     /// # Errors
     /// [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Backend`] when the backend fails.
@@ -282,7 +286,9 @@ impl Ctx {
         let ctx = self.clone();
         self.deferred(async move {
             let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
-            let documents = ctx.needed_backend()?.fetch(&[id]).await?;
+            // Where nothing is stored nobody can abort.
+            let Some(stored) = ctx.needed_backend()?.stored() else { return Ok(false) };
+            let documents = stored.fetch(&[id]).await?;
             let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);
@@ -313,7 +319,8 @@ impl Ctx {
         let publisher = self.needed_publisher()?;
         let rules = publisher.config().result_policy();
         let document = result_document(self.request(), id, told, children, &rules, publisher.clock().now());
-        Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl })
+        let reply_to = self.request().properties.reply_to.clone();
+        Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl, reply_to })
     }
 
     async fn store(&self, record: ResultRecord) -> Result<()> {

@@ -45,8 +45,8 @@ impl ProducerPool {
     }
 }
 
-/// A producer held by hand: for `call.producer(&producer)`, or to publish prepared messages. Its place goes back to the pool
-/// when it is dropped.
+/// A producer held by hand: for `call.producer(&producer)`, or to publish prepared messages. Its place goes back to the
+/// pool when it is dropped.
 #[derive(Debug)]
 pub struct Producer {
     publisher: Publisher,
@@ -59,7 +59,7 @@ impl Producer {
         &self.publisher
     }
 
-    /// Publishes prepared messages, all or none.
+    /// Publishes prepared messages, all or none if the broker publishes atomically.
     ///
     /// # Errors
     /// See [`Publisher::publish`].

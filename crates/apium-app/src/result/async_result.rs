@@ -1,6 +1,6 @@
-//! The result of a task as its caller sees it (Celery: `AsyncResult`). Where a group stands in its place (before the body of a
-//! chord, at the end of a chain, as a member of another group) it is the result of that group, whose value is the list of
-//! its members' values.
+//! The result of a task as its caller sees it (Celery: `AsyncResult`). Where a group stands in its place (before the
+//! body of a chord, at the end of a chain, as a member of another group) it is the result of that group, whose value is
+//! the list of its members' values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use apium_protocol::result::document::{Extended, ResultDocument, ResultTuple};
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_protocol::timestamp;
-use apium_transport::backend::backend::{ResultRecord, SharedBackend};
+use apium_transport::backend::backend::{ResultRecord, SharedBackend, StoredResults};
 use futures_util::stream::SelectAll;
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -113,8 +113,8 @@ impl<T> AsyncResult<T> {
         result
     }
 
-    /// With the result of what came before: of the task before, as in a chain, or of the group before, as with the body of a
-    /// chord. Its failure is this one's, and `forget` deletes it too.
+    /// With the result of what came before: of the task before, as in a chain, or of the group before, as with the body
+    /// of a chord. Its failure is this one's, and `forget` deletes it too.
     #[must_use]
     pub fn with_parent(mut self, parent: impl Into<AsyncResult<Json>>) -> Self {
         let mut parent = parent.into();
@@ -191,7 +191,7 @@ impl<T> AsyncResult<T> {
     }
 
     /// The document of a ready state, if it was seen.
-    pub(crate) fn known(&self) -> Option<Arc<ResultDocument>> {
+    pub(crate) fn cached_document(&self) -> Option<Arc<ResultDocument>> {
         self.known.get()
     }
 
@@ -200,20 +200,22 @@ impl<T> AsyncResult<T> {
         &self.known
     }
 
-    /// Its document as it is stored now; `None` for an id that nobody knows. A ready state is asked for once. A group has none
-    /// of its own: it is made of those of its members.
+    /// Its document as it is stored now; `None` for an id that nobody knows. A ready state is asked for once. A group
+    /// has none of its own: it is made of those of its members.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`], or [`ErrorKind::Backend`] when the backend cannot be reached; so with every method that reads.
+    /// [`ErrorKind::NoBackend`], also for a backend that stores no results; [`ErrorKind::Backend`] when the backend
+    /// cannot be reached; so with every method that reads.
     pub async fn document(&self) -> Result<Option<ResultDocument>> {
         if self.members.is_some() {
             return self.document_of_group().await;
         }
-        if let Some(known) = self.known() {
+        if let Some(known) = self.cached_document() {
             return Ok(Some((*known).clone()));
         }
         let backend = self.backend()?;
-        let read = backend.fetch(std::slice::from_ref(&self.id)).await;
+        let stored = stored(&format!("read the result of task {}", self.id), backend)?;
+        let read = stored.fetch(std::slice::from_ref(&self.id)).await;
         let found = read.map_err(|error| self.reading(backend, error))?.pop().flatten();
         if let Some(document) = found.as_ref().filter(|document| document.state.is_ready()) {
             self.known.set(Some(Arc::new(document.clone())));
@@ -234,8 +236,8 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.map_or(State::Pending, |document| document.state))
     }
 
-    /// What is stored with the state: the return value, the exception's map, the meta of a custom state, pid and host name of
-    /// STARTED; null when it is PENDING.
+    /// What is stored with the state: the return value, the exception's map, the meta of a custom state, pid and host
+    /// name of STARTED; null when it is PENDING.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -251,7 +253,8 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.and_then(|document| document.traceback))
     }
 
-    /// When it was over; `None` before. What the text in the document says is read in the app's zone where it names none.
+    /// When it was over; `None` before. What the text in the document says is read in the app's zone where it names
+    /// none.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -311,8 +314,8 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await? == State::Failure)
     }
 
-    /// Asks the task to stop: stores the state ABORTED, which a task sees by `ctx.aborted()`. One that is over stays as it is,
-    /// one that does not look runs on.
+    /// Asks the task to stop: stores the state ABORTED, which a task sees by `ctx.aborted()`. One that is over stays as
+    /// it is, one that does not look runs on.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -320,12 +323,13 @@ impl<T> AsyncResult<T> {
         let rules = self.app.config().result_policy();
         let told = ResultUpdate { state: State::from(ABORTED), result: Json::NULL, traceback: None };
         for (backend, ids) in self.own_ids()? {
+            stored(&format!("abort task {}", self.id), &backend)?;
             let record = |id| {
                 let document = other_task_document(id, told.clone(), &rules, self.app.clock().now());
-                ResultRecord { document, run: None, ttl: rules.ttl }
+                ResultRecord { ttl: rules.ttl, ..ResultRecord::new(document) }
             };
-            let stored = backend.store(ids.into_iter().map(record).collect()).await;
-            stored.map_err(|error| {
+            let written = backend.store(ids.into_iter().map(record).collect()).await;
+            written.map_err(|error| {
                 let text = format!("abort task {} at {}", self.id, backend.address());
                 Error::new(ErrorKind::Backend, text).with_source(error)
             })?;
@@ -380,7 +384,7 @@ impl<T> AsyncResult<T> {
 
     /// The task's failure as an error, when it is known to have failed or to be revoked.
     pub(crate) fn raise_if_failed(&self) -> Result<()> {
-        match self.known() {
+        match self.cached_document() {
             Some(document) if document.state.propagates() => Err(raised(&document)),
             _ => Ok(()),
         }
@@ -396,6 +400,21 @@ impl<T> AsyncResult<T> {
             _ => Ok(()),
         }
     }
+}
+
+/// The results that a backend stores.
+///
+/// # Errors
+/// [`ErrorKind::NoBackend`] for a backend that only delivers results; `what` is what was attempted.
+pub(crate) fn stored<'a>(what: &str, backend: &'a SharedBackend) -> Result<&'a dyn StoredResults> {
+    backend.stored().ok_or_else(|| {
+        let text = format!(
+            "{what}: the result backend {} delivers each result once, to the caller of the task, and stores none; wait for \
+             the result with get()",
+            backend.address()
+        );
+        Error::new(ErrorKind::NoBackend, text)
+    })
 }
 
 /// The failure in a document of FAILURE, REVOKED or RETRY.

@@ -129,5 +129,5 @@ pub(crate) fn running(app: &App, id: &str, root: Option<&str>, priority: u8) -> 
 /// Stores a state as a worker would.
 pub(crate) async fn store(app: &App, id: &TaskId, state: &str, result: &str) {
     let document = ResultDocument::new(id.clone(), State::from(state), Json::from_text(result).unwrap());
-    app.backend().unwrap().store(vec![ResultRecord { document, run: None, ttl: None }]).await.unwrap();
+    app.backend().unwrap().store(vec![ResultRecord::new(document)]).await.unwrap();
 }

@@ -1,10 +1,8 @@
-//! Serializers and compressions by name.
+//! Serializers and compressions, by name.
 
 pub mod accept;
 pub(crate) mod builtin;
-pub(crate) mod charset;
 pub mod codecs;
-pub mod compression;
 pub mod invocation;
 #[cfg(feature = "msgpack")]
 pub(crate) mod msgpack;

@@ -1,4 +1,4 @@
-//! JSON text without a tree: reading, writing, and the differences between Python's JSON and everybody else's.
+//! JSON text without a tree: reading and writing it as Python does.
 
 pub mod base64;
 pub(crate) mod key;
@@ -6,7 +6,6 @@ pub(crate) mod lenient;
 pub(crate) mod list;
 pub(crate) mod map_writer;
 pub(crate) mod reader;
-pub(crate) mod serde_by_json;
 pub(crate) mod serialize;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
-//! What moves messages: the broker, its consumers, and what becomes of a delivery.
+//! What moves messages: the broker and its queues, consumers, and how deliveries end.
 
 pub mod broker;
 pub mod consumer;
 pub mod dead_set;
 pub mod follow_ups;
 pub mod outgoing;
+pub mod queue_admin;
 pub mod settlement;
 pub mod topic;
 pub mod topology;

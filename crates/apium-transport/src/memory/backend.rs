@@ -1,27 +1,26 @@
 //! The result backend of the memory driver.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
-use futures_core::Stream;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
 use crate::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use crate::backend::chord::ChordStore;
+use crate::backend::watch_stream::{WatchStream, WatchTableOwner};
+use crate::backend::watch_table::{WatchChanges, WatchTable};
 use crate::error::Result;
 use crate::memory::handle::closed_error;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::expiry::after;
 use crate::memory::store::namespace::SharedNamespace;
-use crate::memory::store::results::{Group, News};
+use crate::memory::store::results::StoredGroup;
 
 /// A result backend in this process.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ impl MemoryBackend {
         Ok(stored)
     }
 
-    /// [`ResultBackend::fetch`], called directly.
+    /// [`StoredResults::fetch`], called directly.
     pub fn fetch_batch(&self, ids: &[TaskId]) -> Result<Vec<Option<ResultDocument>>> {
         self.check_open("read results")?;
         let now = self.store.clock.now();
@@ -80,17 +79,39 @@ impl ResultBackend for MemoryBackend {
         Box::pin(async move { self.store_batch(records) })
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move { self.fetch_batch(ids) })
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
             self.check_open("watch results")?;
             let now = self.store.clock.now();
-            let id = self.store.lock().results.watch(ids, now);
-            Ok(Box::pin(WatchStream { store: self.store.clone(), closed: self.closed.clone(), id }) as ResultStream)
+            let number = self.store.lock().results.watch(&ids, self.closed.clone(), now);
+            Ok(Box::pin(WatchStream::new(self.store.clone(), number)) as ResultStream)
         })
+    }
+
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        Some(self)
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        Some(self)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            self.store.change_watches(WatchTable::wake_all);
+            Ok(())
+        })
+    }
+}
+
+impl StoredResults for MemoryBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move { self.fetch_batch(ids) })
     }
 
     fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
@@ -110,24 +131,6 @@ impl ResultBackend for MemoryBackend {
             Ok(namespace.results.purge_expired(now) + namespace.chords.purge_expired(now))
         })
     }
-
-    fn groups(&self) -> Option<&dyn GroupStore> {
-        Some(self)
-    }
-
-    fn chords(&self) -> Option<&dyn ChordStore> {
-        Some(self)
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            self.closed.store(true, Ordering::Release);
-            let mut after_unlock = AfterUnlock::default();
-            self.store.lock().results.wake_all(&mut after_unlock);
-            after_unlock.run();
-            Ok(())
-        })
-    }
 }
 
 impl GroupStore for MemoryBackend {
@@ -136,7 +139,7 @@ impl GroupStore for MemoryBackend {
             self.check_open("save the group")?;
             let now = self.store.clock.now();
             let expires = ttl.map(|ttl| after(now, ttl));
-            self.store.lock().results.groups.insert(id.to_owned(), Group { document: group, expires });
+            self.store.lock().results.groups.insert(id.to_owned(), StoredGroup { document: group, expires });
             Ok(())
         })
     }
@@ -158,35 +161,13 @@ impl GroupStore for MemoryBackend {
     }
 }
 
-/// The stream of states of some tasks.
-struct WatchStream {
-    store: Arc<SharedNamespace>,
-    closed: Arc<AtomicBool>,
-    id: u64,
-}
+impl WatchTableOwner for SharedNamespace {
+    type Id = TaskId;
 
-impl WatchStream {
-    fn poll(&self, waker: &Waker) -> News {
-        self.store.lock().results.poll(self.id, waker)
-    }
-}
-
-impl Stream for WatchStream {
-    type Item = Result<ResultDocument>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.poll(cx.waker()) {
-            News::State(document) => Poll::Ready(Some(Ok(Arc::unwrap_or_clone(document)))),
-            // The waker is kept already, so a close after this look wakes the stream.
-            News::Wait if self.closed.load(Ordering::Acquire) => Poll::Ready(Some(Err(closed_error("watch results")))),
-            News::Wait => Poll::Pending,
-            News::End => Poll::Ready(None),
-        }
-    }
-}
-
-impl Drop for WatchStream {
-    fn drop(&mut self) {
-        self.store.lock().results.unwatch(self.id);
+    fn change_watches<T>(&self, change: impl FnOnce(&mut WatchTable<TaskId>, &mut WatchChanges<TaskId>) -> T) -> T {
+        let mut changes = WatchChanges::default();
+        let changed = change(&mut self.lock().results.watches, &mut changes);
+        changes.wake();
+        changed
     }
 }

@@ -1,4 +1,4 @@
-//! Publishing and declaring on the memory driver, and opening consumers.
+//! The broker of the memory driver: declaring, publishing, and opening of consumers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use crate::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use crate::broker::consumer::{ConsumeSpec, Consumer};
 use crate::broker::dead_set::DeadSet;
 use crate::broker::outgoing::Outgoing;
+use crate::broker::queue_admin::QueueAdmin;
 use crate::broker::topology::Topology;
 use crate::error::Result;
 use crate::memory::consumer::MemoryConsumer;
@@ -18,7 +19,7 @@ use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::consumer_state::ConsumerState;
 use crate::memory::store::namespace::{RoutedMessage, SharedNamespace};
 
-/// A broker in this process. Beside the [`Broker`] trait it has the same operations without boxes.
+/// A broker in this process. It also has the operations of [`Broker`] as plain functions.
 #[derive(Debug)]
 pub struct MemoryBroker {
     pub(crate) store: Arc<SharedNamespace>,
@@ -96,6 +97,8 @@ impl Broker for MemoryBroker {
             delays: true,
             durable: false,
             multi_process: false,
+            atomic_publish: true,
+            counts_crashes: true,
             priority_order: PriorityOrder::LargerFirst,
         }
     }

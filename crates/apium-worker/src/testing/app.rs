@@ -9,18 +9,18 @@ use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::task::read_arguments::ReadArguments;
-use apium_transport::broker::broker::QueueStats;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueStats;
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
 
-use crate::builder::parts;
+use crate::builder::app_resources;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::shutdown::StopKind;
+use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
 use crate::testing::sent::Sent;
 
@@ -147,7 +147,7 @@ impl TestApp {
             buckets,
         };
         let (node, queues) = (options.node.clone(), options.queues.clone());
-        let worker = WorkerHandle::new(node, launch(parts(&self.app), options).await?);
+        let worker = WorkerHandle::new(node, launch(app_resources(&self.app), options).await?);
         let quiet = self.until_quiet(&worker, &queues).await;
         let process = worker.process();
         let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };
@@ -192,8 +192,8 @@ impl TestApp {
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>> {
-        match self.app.broker().queues() {
-            Some(queues) => Ok(queues.stats().await?),
+        match self.app.broker().queues().and_then(|queues| queues.counts()) {
+            Some(counts) => Ok(counts.stats().await?),
             None => Err(Error::new(ErrorKind::Config, "drain the queues: this broker does not count its messages")),
         }
     }

@@ -45,8 +45,8 @@ fn fetched(app: &TestApp) -> Vec<(String, Option<u32>)> {
 }
 
 on_every_driver! {
-    async fn what_was_sent_to_a_task_is_there_with_its_types_and_options(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn what_was_sent_to_a_task_is_there_with_its_types_and_options(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert!(app.sent::<fetch>().is_empty());
         let call = fetch::delay("a".into(), None, [json!(1)].iter().map(json).collect(), [("k", json(&json!(2)))].into_iter().collect());
         let result = call
@@ -72,8 +72,8 @@ on_every_driver! {
         assert_eq!(sent.request().root_id(), Some(result.id()));
     }
 
-    async fn what_was_sent_comes_in_order_with_what_tasks_send_and_retry(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn what_was_sent_comes_in_order_with_what_tasks_send_and_retry(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         (first::s("a".into()) | fetch::p(None, Args::default(), Kwargs::default())).send(&app).await.unwrap();
         app.sig("testing.fetch_v1").args(("b",)).kwarg("depth", 5).send().await.unwrap();
         app.drain().await;
@@ -93,8 +93,8 @@ on_every_driver! {
         assert_eq!(app.sent::<first>()[0].args(), ("a".to_owned(),));
     }
 
-    async fn classes_and_tasks_of_other_programs_are_read_too(ground: &Ground) {
-        let app = ground.builder().register_task(Add).build().await.unwrap();
+    async fn classes_and_tasks_of_other_programs_are_read_too(fixture: &Fixture) {
+        let app = fixture.builder().register_task(Add).build().await.unwrap();
         Add::delay((1, Some(2))).send(&app).await.unwrap();
         app.sig(Add::NAME).kwarg("x", 3).send().await.unwrap();
         let added: Vec<_> = app.sent::<Add>().iter().map(|sent| sent.args()).collect();
@@ -108,8 +108,8 @@ on_every_driver! {
         assert_eq!(sent[0].queue(), "gpu");
     }
 
-    async fn arguments_that_do_not_fit_are_named(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn arguments_that_do_not_fit_are_named(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         app.sig(fetch::NAME).args((1,)).send().await.unwrap();
         let error = app.sent::<fetch>()[0].try_args().map(drop).unwrap_err();
         assert!(format!("{error:?}").contains("invalid type: integer `1`, expected a string"), "{error:?}");

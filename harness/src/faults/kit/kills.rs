@@ -179,8 +179,8 @@ async fn end(victim: &mut Victim, kills: &mut Kills) -> Result<(), BoxError> {
 /// Waits until a worker dies at `point`; false when it does not.
 async fn reaches(role: &mut Role, point: &str) -> Result<bool, BoxError> {
     // These are reached during shutdown, so the worker is told to stop.
-    let at_shutdown = point.starts_with("close") || point.ends_with("put-back");
-    let patience = if point.starts_with("bury") { 3_000 } else { 1_000 };
+    let at_shutdown = point.starts_with("close") || point.ends_with("return-handoffs");
+    let patience = if point.starts_with("reclaim") { 3_000 } else { 1_000 };
     for step in 0..patience / 10 {
         if role.has_ended()? {
             return Ok(true);

@@ -8,7 +8,7 @@ use apium::result::Progress;
 use apium::testing::TestApp;
 
 use crate::canvas::tasks::{add, boom, same, sum};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// Returns its argument after five seconds.
 #[task(name = "canvas.later")]
@@ -22,10 +22,10 @@ async fn later(ctx: &Ctx, x: i64) -> TaskResult<i64> {
 const FIVE: Duration = Duration::from_secs(5);
 
 /// The app of another process on the same store. What is in memory is one process's alone.
-async fn elsewhere(ground: &Ground) -> Option<TestApp> {
-    match ground {
-        Ground::Memory => None,
-        _ => Some(ground.app(&[]).await),
+async fn elsewhere(fixture: &Fixture) -> Option<TestApp> {
+    match fixture {
+        Fixture::Memory => None,
+        _ => Some(fixture.app(&[]).await),
     }
 }
 
@@ -38,11 +38,11 @@ async fn states(tasks: &apium::result::ResultSet<Json>) -> Vec<String> {
 }
 
 on_every_driver! {
-    async fn a_chain_is_found_by_the_id_of_its_last_task(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_is_found_by_the_id_of_its_last_task(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let sent = (add::s(1, 1) | later::p() | add::p(10)).send(&app).await.unwrap();
         sent.save().await.unwrap();
-        let other = elsewhere(ground).await;
+        let other = elsewhere(fixture).await;
         let found = other.as_ref().unwrap_or(&app).restore::<i64>(sent.id().as_str()).await.unwrap().unwrap();
         assert_eq!(found.as_list(), sent.as_list(), "the last task, and those before it");
         assert_eq!(found.progress().await.unwrap(), progress(0, 3));
@@ -54,14 +54,14 @@ on_every_driver! {
         assert_eq!((found.get().await.unwrap(), found.workflow().progress().await.unwrap()), (12, progress(3, 3)));
     }
 
-    async fn a_chord_is_found_by_the_id_of_its_body_or_of_its_header(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chord_is_found_by_the_id_of_its_body_or_of_its_header(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let header = group([add::s(1, 1), later::s(2), add::s(3, 3)]);
         let sent = (header | sum::p() | add::p(1)).send(&app).await.unwrap();
         sent.save().await.unwrap();
         let header = sent.parent().unwrap().parent().unwrap();
         header.save().await.unwrap();
-        let other = elsewhere(ground).await;
+        let other = elsewhere(fixture).await;
         let other = other.as_ref().unwrap_or(&app);
         let found = other.restore::<i64>(sent.id().as_str()).await.unwrap().unwrap();
         let parts = other.restore::<Vec<i64>>(header.id().as_str()).await.unwrap().unwrap();
@@ -78,11 +78,11 @@ on_every_driver! {
         assert_eq!((found.progress().await.unwrap(), all.progress().await.unwrap()), (progress(3, 3), progress(5, 5)));
     }
 
-    async fn a_group_is_found_by_its_id_with_the_chains_in_it(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_group_is_found_by_its_id_with_the_chains_in_it(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let sent = group([add::s(1, 1) | later::p(), boom::s(Json::NULL), add::s(2, 2)]).send(&app).await.unwrap();
         sent.save().await.unwrap();
-        let other = elsewhere(ground).await;
+        let other = elsewhere(fixture).await;
         let found = other.as_ref().unwrap_or(&app).restore::<Json>(sent.id().as_str()).await.unwrap().unwrap();
         app.drain().await;
         assert_eq!(found.as_tuple(), sent.as_tuple());
@@ -93,8 +93,8 @@ on_every_driver! {
         assert_eq!(found.get().await.unwrap_err().kind(), ErrorKind::TaskFailed);
     }
 
-    async fn what_was_not_saved_or_is_deleted_is_not_found(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn what_was_not_saved_or_is_deleted_is_not_found(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let sent = (same::s(Json::NULL) | same::p()).send(&app).await.unwrap();
         let id = sent.id().as_str();
         assert!(app.restore::<Json>(id).await.unwrap().is_none());
@@ -106,8 +106,8 @@ on_every_driver! {
         assert!(sent.get().await.unwrap().is_null(), "the results stay");
     }
 
-    async fn a_chain_that_is_too_long_for_celerys_form_is_refused(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_that_is_too_long_for_celerys_form_is_refused(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut last = app.result::<Json>("0");
         for step in 1..256 {
             last = app.result(step.to_string()).with_parent(last);
