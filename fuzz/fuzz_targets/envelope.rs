@@ -1,4 +1,4 @@
-//! Any bytes as kombu's envelope: reading gives a message or an error, and marking changes nothing but the mark.
+//! Decodes any bytes as kombu's envelope: the result is a message or an error, and marking changes only the mark.
 //! Run with `cargo +nightly fuzz run envelope`.
 
 #![no_main]
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let again = Envelope::decode(&marked.clone().into()).expect("what was marked can be read");
     assert_eq!(again, Envelope { redelivered: true, ..envelope.clone() });
     assert_eq!(mark_redelivered(&marked).ok().as_ref(), Some(&marked));
-    let unmarked = unmark_redelivered(&marked).expect("the mark can be taken out").into();
+    let unmarked = unmark_redelivered(&marked).expect("the mark can be removed").into();
     let again = Envelope::decode(&unmarked).expect("what was unmarked can be read");
     assert_eq!(again, Envelope { redelivered: false, ..envelope.clone() });
 

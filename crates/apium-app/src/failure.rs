@@ -20,8 +20,8 @@ struct Inner {
     judgement: Option<Judgement>,
 }
 
-/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust error
-/// types; from there on it is data.
+/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust
+/// error types; from there on it is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Judgement {
@@ -33,7 +33,8 @@ pub struct Judgement {
     pub bad_arguments: bool,
 }
 
-/// Maps a Rust error type to the Python class that stands for it on the wire (`#[wire_error(py = "builtins.ValueError")]`).
+/// Maps a Rust error type to the Python class that stands for it on the wire
+/// (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
     /// Whether an error is of the Rust type.
     pub is: fn(&(dyn StdError + 'static)) -> bool,
@@ -74,7 +75,8 @@ impl Failure {
         Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error.into()), judgement: None }))
     }
 
-    /// A failure of a boxed error. `exc_type` is the Python class that the type of the error is mapped to, else "Error".
+    /// A failure of a boxed error. `exc_type` is the Python class that the type of the error is mapped to, else
+    /// "Error".
     pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
         Self::of(BOXED, error.into())
     }
@@ -85,8 +87,8 @@ impl Failure {
         Self::from_exception(ExceptionInfo::from_path(path, error.to_string())).with_traceback(chain_text(path, error))
     }
 
-    /// A failure of what turns into a boxed error: an error, a boxed one, or the error type of another library, whose name is
-    /// `exc_type` then.
+    /// A failure of what turns into a boxed error: an error, a boxed one, or the error type of another library, whose
+    /// name is `exc_type` then.
     pub(crate) fn from_type<E>(error: Box<dyn StdError + Send + Sync>) -> Self {
         let name = std::any::type_name::<E>();
         let path = if name.contains("Box<dyn ") { BOXED.to_owned() } else { plain_path(name) };

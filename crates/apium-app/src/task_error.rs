@@ -16,8 +16,8 @@ pub type TaskResult<T> = Result<T, TaskError>;
 /// How a task ends when it does not return a value.
 ///
 /// It does not implement [`std::error::Error`], so that `?` turns any such error into a failure that keeps its type for
-/// `autoretry_for` and `throws`. [`IntoFailure`] says what else `?` takes: boxed errors, and error types like those of anyhow and
-/// eyre.
+/// `autoretry_for` and `throws`. [`IntoFailure`] says what else `?` takes: boxed errors, and error types like those of
+/// anyhow and eyre.
 pub struct TaskError(Box<TaskErrorKind>);
 
 /// The ways to end without a value.
@@ -83,11 +83,11 @@ impl TaskError {
     }
 }
 
-/// What `?` turns into a failure in a task: every error that is `Send`, `Sync` and `'static`, such an error in a box, text, and
-/// every type that turns into such a box, as the errors of anyhow and eyre do.
+/// What `?` turns into a failure in a task: every error that is `Send`, `Sync` and `'static`, such an error in a box,
+/// text, and every type that turns into such a box, as the errors of anyhow and eyre do.
 ///
-/// `autoretry_for`, `throws` and `#[wire_error]` see the error in a box as they see one without. Of an error of anyhow or eyre they
-/// see the causes alone, since it does not show the error itself.
+/// `autoretry_for`, `throws` and `#[wire_error]` see the error in a box as they see one without. Of an error of anyhow
+/// or eyre they see the causes alone, since it does not show the error itself.
 ///
 /// A `Box<dyn Error>` without `Send + Sync` may not leave its thread; [`OrFail::or_fail`] makes a failure of its text.
 #[diagnostic::on_unimplemented(
@@ -100,7 +100,8 @@ pub trait IntoFailure: Sized {
     fn into_failure(self) -> Failure;
 }
 
-// What tells the task's own vocabulary (`TaskError`, `Failure`) from an error is that it has no text to show: `Display`.
+// What tells the task's own vocabulary (`TaskError`, `Failure`) from an error is that it has no text to show:
+// `Display`.
 #[diagnostic::do_not_recommend]
 impl<E: Into<Box<dyn StdError + Send + Sync>> + fmt::Display + 'static> IntoFailure for E {
     fn into_failure(self) -> Failure {
@@ -156,8 +157,8 @@ impl From<TaskError> for Box<dyn StdError + Send + Sync> {
     }
 }
 
-/// Turns an error into a task's failure where `?` alone does not: a `Box<dyn Error>` without `Send + Sync`. It takes every other
-/// error too.
+/// Turns an error into a task's failure where `?` alone does not: a `Box<dyn Error>` without `Send + Sync`. It takes
+/// every other error too.
 ///
 /// `Kind` tells the two apart; the compiler finds it.
 pub trait OrFail<T, Kind> {

@@ -17,6 +17,7 @@ pub use apium_app::task::arguments::{Args, Arguments, Keyword, Kwargs, Parameter
 pub use apium_app::task::class::Task;
 pub use apium_app::task::definition::{TaskDef, TaskType};
 pub use apium_app::task::into_arguments::{FromArguments, IntoArguments, SplitFirst};
+pub use apium_app::task::read_arguments::ReadArguments;
 pub use apium_app::task::registered::{RegisteredTask, Returned};
 pub use apium_app::task::registry::Registry;
 pub use apium_app::task_error::{IntoFailure, OrFail, TaskError, TaskErrorKind, TaskResult};

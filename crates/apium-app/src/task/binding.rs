@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::context::Ctx;
-use crate::failure::Failure;
-use crate::task::arguments::{Args, Kwargs, Parameter, ParameterList};
+use crate::failure::{Failure, Judgement};
+use crate::task::arguments::{Args, Keyword, Kwargs, Parameter, ParameterList};
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
 /// The arguments of one call, each at its parameter. Borrows from the request; nothing is copied.
@@ -70,6 +70,17 @@ impl<'a, const N: usize> Bound<'a, N> {
         static NULL: Json = Json::NULL;
         let json = self.slots.get(index).copied().flatten().unwrap_or(&NULL);
         decode(json).map_err(|reason| self.wrong_type(index, &reason))
+    }
+
+    /// The value of parameter `index`, if the caller gave one.
+    ///
+    /// # Errors
+    /// As [`required`](Self::required).
+    pub fn keyword<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<Keyword<T>> {
+        match self.slots.get(index).copied().flatten() {
+            Some(_) => self.required(index).map(|value: T| Keyword(Some(value))),
+            None => Ok(Keyword(None)),
+        }
     }
 
     /// The positional arguments beyond the named parameters.
@@ -142,22 +153,19 @@ impl fmt::Display for ArgumentMismatch {
 
 impl StdError for ArgumentMismatch {}
 
-/// Whether a failure says that the arguments of a call do not fit the task.
-pub fn is_argument_mismatch(failure: &Failure) -> bool {
-    failure.source().is_some_and(|error| error.is::<ArgumentMismatch>())
-}
-
 fn type_error(text: &str) -> TaskError {
     let exception = ExceptionInfo::from_path("builtins.TypeError", text);
-    TaskError::new(TaskErrorKind::Failure(Failure::of_exception(exception, ArgumentMismatch(text.to_owned()))))
+    let failure = Failure::of_exception(exception, ArgumentMismatch(text.to_owned()));
+    let judgement = Judgement { bad_arguments: true, ..Judgement::default() };
+    TaskError::new(TaskErrorKind::Failure(failure.judged(judgement)))
 }
 
 fn position(list: &ParameterList, name: &str) -> Option<usize> {
     list.named.iter().position(|parameter| parameter.name == name)
 }
 
-/// Puts each argument into its slot. The order of the checks is the interpreter's: unknown and doubled names, then too many
-/// positional arguments, then missing ones.
+/// Puts each argument into its slot. The order of the checks is the interpreter's: unknown and doubled names, then too
+/// many positional arguments, then missing ones.
 fn fill<'a>(
     list: &ParameterList,
     args: &'a [Json],

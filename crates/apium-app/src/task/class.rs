@@ -1,4 +1,5 @@
-//! Task classes: a type of one's own as a task, where a function is not enough (Celery: `class AddTask(Task): def run(…)`).
+//! Task classes: a type of one's own as a task, where a function is not enough (Celery:
+//! `class AddTask(Task): def run(…)`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,8 +40,8 @@ pub trait Task: Send + Sync + 'static {
     const NAME: &'static str;
     /// Other names it answers to.
     const ALIASES: &'static [&'static str] = &[];
-    /// The names of the wire parameters, one for each element of `Args`. One that may be left out reads as `null` then, so its
-    /// type is an `Option`.
+    /// The names of the wire parameters, one for each element of `Args`. One that may be left out reads as `null` then,
+    /// so its type is an `Option`.
     const PARAMETERS: &'static [Parameter] = <Self::Args as FromArguments>::PARAMETERS;
 
     /// The wire parameters, as a tuple.
@@ -82,6 +83,13 @@ pub trait Task: Send + Sync + 'static {
     }
 }
 
+/// The wire parameters of a task class.
+pub(crate) fn parameters<T: Task>() -> ParameterList {
+    let name = std::any::type_name::<T>();
+    let function = name.rsplit("::").next().unwrap_or(name);
+    ParameterList { function, named: T::PARAMETERS, var_args: false, var_kwargs: false }
+}
+
 /// A task class as the registry holds it, with its options not yet decided.
 pub(crate) fn registered<T: Task>(task: T) -> RegisteredTask {
     const {
@@ -91,8 +99,7 @@ pub(crate) fn registered<T: Task>(task: T) -> RegisteredTask {
         );
     }
     let location = std::any::type_name::<T>();
-    let function = location.rsplit("::").next().unwrap_or(location);
-    let parameters = ParameterList { function, named: T::PARAMETERS, var_args: false, var_kwargs: false };
+    let parameters = parameters::<T>();
     let options = task.options();
     let task = Arc::new(task);
     RegisteredTask {

@@ -20,7 +20,7 @@ use crate::memory::handle::closed_error;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::expiry::after;
 use crate::memory::store::namespace::SharedNamespace;
-use crate::memory::store::results::Group;
+use crate::memory::store::results::StoredGroup;
 
 /// A result backend in this process.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl GroupStore for MemoryBackend {
             self.check_open("save the group")?;
             let now = self.store.clock.now();
             let expires = ttl.map(|ttl| after(now, ttl));
-            self.store.lock().results.groups.insert(id.to_owned(), Group { document: group, expires });
+            self.store.lock().results.groups.insert(id.to_owned(), StoredGroup { document: group, expires });
             Ok(())
         })
     }

@@ -33,7 +33,7 @@ impl FollowUpBuilder {
 
     /// Adds the planned messages, and the chords that they open, to `follow_ups`.
     pub(crate) fn add_messages(&self, planner: Planner, parent: &ParentTask, follow_ups: &mut FollowUps) -> Result<()> {
-        let plan = planner.finish();
+        let plan = planner.into_plan();
         follow_ups.publish.extend(self.publisher.messages_after(plan.calls, parent)?);
         follow_ups.opens.extend(plan.opens);
         Ok(())

@@ -1,5 +1,5 @@
-//! Start marks: a late-ack run begins after the broker was told so, and this says how many runs it is told of at a
-//! time.
+//! Start marks: before a late-ack run begins, the worker marks it as started at the broker. This file decides how many
+//! runs are marked in one batch.
 //!
 //! The broker counts a crash for each marked run whose worker dies (the guarantee `crash-loop`). One mark for each run
 //! would cost a round trip for each task, so several runs are marked in one batch.
@@ -42,7 +42,7 @@ impl StartMarks {
 
     /// Begins a batch, and returns how many runs it may have. `turns` slots want a run now. Beyond these as many runs
     /// are marked as the slots got while the last batch was marked, or twice as many when runs are short, since a batch
-    /// holds the slots up. Where two crashes are enough for the dead set, none is marked before its turn: the crash of
+    /// holds the slots up. Where at most two crashes lead to the dead set, none is marked before its turn: the crash of
     /// another run would count too much.
     pub(crate) fn begin_batch(&mut self, turns: usize) -> usize {
         let now = Instant::now();

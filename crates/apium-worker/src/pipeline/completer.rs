@@ -1,9 +1,11 @@
 //! The sixth step: results are stored, messages published and deliveries settled. The two laws stand here and nowhere
 //! else.
 //!
-//! (a) The order is *store the result → publish what follows → settle the delivery*: a crash repeats work and never
-//! loses it. Where queues and results are one store, the three are one atomic step. (b) Early ack settles the delivery
-//! before the run, and changes nothing else: its ack is a completion of its own, at the start of the run.
+//! (a) The order is *store the result → publish what follows → settle the delivery*: after a crash a step or the whole
+//! run is repeated, and none is lost. Where queues and results are one store, the three are one atomic step.
+//!
+//! (b) Early ack settles the delivery before the run, and changes nothing else: its ack is a completion of its own, at
+//! the start of the run.
 //!
 //! Completions go in batches. A batch is whatever has come while the one before it was under way; nothing waits for a
 //! batch to fill up. When a store cannot be reached, the batch is tried again until it can.
@@ -150,8 +152,8 @@ impl Completer {
         let mut group: Vec<Completion> = Vec::with_capacity(batch.len());
         for completion in batch {
             if group.last().is_some_and(|last| !self.go_together(last, &completion)) {
-                let ready = std::mem::replace(&mut group, Vec::with_capacity(1));
-                self.complete_group(ready, BatchProgress::default()).await;
+                let previous = std::mem::replace(&mut group, Vec::with_capacity(1));
+                self.complete_group(previous, BatchProgress::default()).await;
             }
             group.push(completion);
         }
@@ -213,7 +215,7 @@ impl Completer {
                 self.0.wake.notified().await;
             }
         };
-        // Whether the time is over or retrying is, the pause ends.
+        // The pause ends in both cases.
         let _ = tokio::time::timeout(wait, stopped).await;
     }
 

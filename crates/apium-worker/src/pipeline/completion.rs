@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::dead_set::NewDeadLetter;
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
 use apium_transport::error::{ErrorKind, Result};
@@ -49,6 +50,28 @@ impl Completion {
         let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
         let label = TaskLabel::of(&task_run.request);
         Self::new(label, task_run.source, Settlement { delivery, ..Settlement::default() })
+    }
+}
+
+/// A delivery that this worker does not run now.
+#[derive(Debug)]
+pub(crate) struct RefusedDelivery {
+    pub(crate) label: TaskLabel,
+    pub(crate) receipt: Receipt,
+    pub(crate) disposition: Disposition,
+    /// The result to store, if any.
+    pub(crate) record: Option<ResultRecord>,
+}
+
+impl RefusedDelivery {
+    /// The completion that rejects it.
+    pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
+        let delivery = Some((self.receipt, Acknowledgement::Reject(self.disposition)));
+        Completion::new(
+            self.label,
+            source.clone(),
+            Settlement { record: self.record, delivery, ..Settlement::default() },
+        )
     }
 }
 

@@ -21,12 +21,12 @@ use apium_protocol::timestamp;
 use apium_transport::backend::backend::{ResultRecord, RunVersion};
 use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::broker::dead_set::DeadReason;
-use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement};
+use apium_transport::broker::settlement::{Disposition, Receipt};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::follow_up::links::Links;
-use crate::pipeline::completion::Completion;
+use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
 
 /// What the intake needs to decide.
@@ -56,28 +56,6 @@ pub(crate) enum Admission {
     Expired(TaskRun),
     /// It is not accepted, or goes back to the broker until its eta.
     Refuse(RefusedDelivery),
-}
-
-/// A delivery that this worker does not run now.
-#[derive(Debug)]
-pub(crate) struct RefusedDelivery {
-    pub(crate) label: TaskLabel,
-    pub(crate) receipt: Receipt,
-    pub(crate) disposition: Disposition,
-    /// The result to store, if any.
-    pub(crate) record: Option<ResultRecord>,
-}
-
-impl RefusedDelivery {
-    /// The completion that rejects it.
-    pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
-        let delivery = Some((self.receipt, Acknowledgement::Reject(self.disposition)));
-        Completion::new(
-            self.label,
-            source.clone(),
-            Settlement { record: self.record, delivery, ..Settlement::default() },
-        )
-    }
 }
 
 impl Intake {

@@ -9,7 +9,7 @@ use apium_transport::broker::settlement::Disposition;
 use apium_transport::error::Error;
 use tracing::Level;
 
-use crate::pipeline::intake::RefusedDelivery;
+use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict};
 

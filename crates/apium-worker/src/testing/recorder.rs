@@ -41,8 +41,9 @@ impl Recorder {
         notes.dues.iter().find(|due| **due > now).copied()
     }
 
-    pub(crate) fn sent(&self, task: &str) -> Vec<Outgoing> {
-        let of_task = |outgoing: &&Outgoing| outgoing.message.headers.task.as_deref() == Some(task);
+    /// What was published for the tasks whose name is wanted.
+    pub(crate) fn sent(&self, wanted: impl Fn(&str) -> bool) -> Vec<Outgoing> {
+        let of_task = |outgoing: &&Outgoing| outgoing.message.headers.task.as_deref().is_some_and(&wanted);
         self.lock().sent.iter().filter(of_task).cloned().collect()
     }
 }

@@ -199,12 +199,12 @@ fn seconds(number: f64) -> TaskResult<Duration> {
 }
 
 /// Sleeps for the given seconds, and returns them unchanged.
-async fn sleep_for(ctx: &Ctx, asked: Value) -> TaskResult<Value> {
-    let number = asked
+async fn sleep_for(ctx: &Ctx, length: Value) -> TaskResult<Value> {
+    let number = length
         .as_f64()
         .ok_or_else(|| Failure::of_class("builtins.TypeError", "the number of seconds must be a number"))?;
     pause_or_limit(ctx, seconds(number)?).await?;
-    Ok(asked)
+    Ok(length)
 }
 
 /// Sleeps, unless the soft limit is reached first. Then the task fails with `SoftTimeLimitExceeded`.

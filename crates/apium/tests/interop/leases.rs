@@ -54,8 +54,8 @@ async fn kill_and_finish_on_the_other_side(victim: Side) {
     };
     tokio::time::timeout(rust_client::PATIENCE, claimed).await.expect("all six are claimed");
     worker.kill();
-    let ended = run_log.done("end");
-    assert!(ended.is_empty(), "{ended:?}");
+    let ends = run_log.done("end");
+    assert!(ends.is_empty(), "{ends:?}");
 
     let other = named(setup, victim.other()).start(victim.other());
     let done = run_log.wait_for("end", 6, &[&other]).await;

@@ -70,18 +70,18 @@ impl Fixture {
 
     /// The same, built with some settings.
     pub(crate) async fn app(&self, settings: &[(&'static str, &'static str)]) -> TestApp {
-        let given = given(settings);
-        self.builder().with(|app| app.config(given)).build().await.unwrap()
+        let settings = settings_of(settings);
+        self.builder().with(|app| app.config(settings)).build().await.unwrap()
     }
 }
 
 /// Settings from texts, as a command line has them.
-pub(crate) fn given(settings: &[(&str, &str)]) -> Settings {
-    let mut given = Settings::default();
+pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Settings {
+    let mut found = Settings::default();
     for (name, value) in settings {
-        given.set_flag(name, *value, "--setting").unwrap();
+        found.set_flag(name, *value, "--setting").unwrap();
     }
-    given
+    found
 }
 
 /// What tasks and hooks have recorded for the test. Injected as state.
@@ -119,7 +119,7 @@ pub(crate) async fn only(app: &App) -> Message {
 
 /// The last message that was sent for a task.
 pub(crate) fn last_sent(app: &TestApp, task: &str) -> Message {
-    app.sent(task).pop().expect("a message was sent").message
+    app.sent_by_name(task).pop().expect("a message was sent").message
 }
 
 /// Makes a test for every driver from each function.

@@ -21,7 +21,7 @@ const FIRST_PURGE: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     rows: HashMap<TaskId, Row>,
-    pub(crate) groups: HashMap<String, Group>,
+    pub(crate) groups: HashMap<String, StoredGroup>,
     /// At so many rows, expired ones are looked for. Nothing else does that by itself.
     purge_at: usize,
     pub(crate) watches: WatchTable<TaskId>,
@@ -36,7 +36,7 @@ struct Row {
 
 /// A saved group.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct StoredGroup {
     pub(crate) document: GroupDocument,
     pub(crate) expires: Option<Timestamp>,
 }

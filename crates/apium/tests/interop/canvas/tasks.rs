@@ -36,28 +36,28 @@ impl TaskArgs {
         Ok(serde_json::from_value(map.into())?)
     }
 
-    fn record(&self, what: &str, given: &str) -> TaskResult<()> {
+    fn record(&self, what: &str, received: &str) -> TaskResult<()> {
         // One write to a file that is open for appending: the lines of several programs do not mix.
-        let line = format!("{} {what} {} {given} rust\n", self.flow, self.target);
+        let line = format!("{} {what} {} {received} rust\n", self.flow, self.target);
         Ok(std::fs::OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(line.as_bytes())?)
     }
 }
 
 /// A task of a shape. Its value names its arguments.
 #[task(name = "canvas.leaf")]
-pub(crate) async fn leaf(given: Args, kwargs: Kwargs) -> TaskResult<String> {
-    let (args, given) = (TaskArgs::of(&kwargs)?, short_list(&given)?);
-    args.record("run", &given)?;
+pub(crate) async fn leaf(received: Args, kwargs: Kwargs) -> TaskResult<String> {
+    let (args, received) = (TaskArgs::of(&kwargs)?, short_list(&received)?);
+    args.record("run", &received)?;
     match args.fails {
         true => Err(ValueError(args.target).into()),
-        false => Ok(format!("{}({given})", args.target)),
+        false => Ok(format!("{}({received})", args.target)),
     }
 }
 
 /// A callback.
 #[task(name = "canvas.ok")]
-pub(crate) async fn ok(given: Args, kwargs: Kwargs) -> TaskResult<()> {
-    TaskArgs::of(&kwargs)?.record("ok", &short_list(&given)?)
+pub(crate) async fn ok(received: Args, kwargs: Kwargs) -> TaskResult<()> {
+    TaskArgs::of(&kwargs)?.record("ok", &short_list(&received)?)
 }
 
 /// An errback of the old style: it is sent as a message with the id.
@@ -95,8 +95,8 @@ fn whole(json: &Json) -> TaskResult<serde_json::Value> {
     Ok(serde_json::from_str(json.as_str())?)
 }
 
-fn short_list(given: &[Json]) -> TaskResult<String> {
-    let values = given.iter().map(whole).collect::<TaskResult<Vec<_>>>()?;
+fn short_list(received: &[Json]) -> TaskResult<String> {
+    let values = received.iter().map(whole).collect::<TaskResult<Vec<_>>>()?;
     Ok(shorts(&values))
 }
 

@@ -113,8 +113,8 @@ pub(crate) fn client(url: &str, operation: &str) -> Command {
 pub(crate) async fn output(mut command: Command) -> String {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = tokio::process::Command::from(command).kill_on_drop(true).output();
-    let ended = tokio::time::timeout(LIMIT, running).await.expect("the program ends").unwrap();
+    let output = tokio::time::timeout(LIMIT, running).await.expect("the program ends").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    assert!(ended.status.success(), "{}", text(ended.stderr));
-    text(ended.stdout)
+    assert!(output.status.success(), "{}", text(output.stderr));
+    text(output.stdout)
 }

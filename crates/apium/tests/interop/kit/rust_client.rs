@@ -19,11 +19,11 @@ const OF_CELERY: [&str; 2] = ["result_serializer", "result_compression"];
 
 /// An app on a database, without tasks.
 pub(crate) async fn app(url: &str, settings: &WorkerSettings) -> App {
-    let mut given = Settings::default();
+    let mut of_rust = Settings::default();
     for (name, value) in settings.iter().filter(|(name, _)| !OF_CELERY.contains(name)) {
-        given.set_flag(name, as_text(value), "--setting").unwrap();
+        of_rust.set_flag(name, as_text(value), "--setting").unwrap();
     }
-    let builder = App::builder("interop").autodiscover(false).config(given);
+    let builder = App::builder("interop").autodiscover(false).config(of_rust);
     builder.broker(url).backend(url).build().await.unwrap()
 }
 

@@ -82,7 +82,7 @@ on_every_driver! {
 
     async fn callbacks_follow_a_success_and_errbacks_a_failure(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
-        for (how, ended, followed) in [
+        for (how, expected, followed) in [
             ("ok", "SUCCESS", &["recorded \"ok\""][..]),
             ("failed", "FAILURE", &["errback"]),
             ("retried", "RETRY", &[]),
@@ -92,7 +92,7 @@ on_every_driver! {
             let errback = record::s(Json::from_serialize("errback").unwrap()).into_immutable();
             let result = ends::s(how.into()).link(record::p()).link_error(errback).send(&app).await.unwrap();
             app.drain().await;
-            assert_eq!(state(&result).await, ended);
+            assert_eq!(state(&result).await, expected);
             let seen: Vec<_> = records(&app).into_iter().map(|text| text.replace("recorded \"errback\"", "errback")).collect();
             assert_eq!(seen, followed, "{how}");
             assert_eq!(result.children().await.unwrap().unwrap_or_default().len(), usize::from(how == "ok" || how == "retried"));
@@ -122,7 +122,7 @@ on_every_driver! {
         app.drain().await;
         assert_eq!(records(&app), [format!("errback3 {} ValueError: boom", result.id())]);
         assert_eq!(state(&result).await, "FAILURE", "a failing errback changes nothing");
-        assert!(app.sent(errback3::NAME).is_empty() && app.sent("canvas.bad_errback").is_empty(), "no message is sent");
+        assert!(app.sent_by_name(errback3::NAME).is_empty() && app.sent_by_name("canvas.bad_errback").is_empty(), "no message is sent");
     }
 
     async fn a_bound_errback_takes_the_id_and_may_retry(fixture: &Fixture) {
@@ -141,7 +141,7 @@ on_every_driver! {
         node.link_error(link(&call(errback1::NAME, json!([]))));
         let result = sent::<i64>(&app, node).await;
         app.drain().await;
-        let message = app.sent("elsewhere.errback").remove(0);
+        let message = app.sent_by_name("elsewhere.errback").remove(0);
         assert_eq!(&*message.routing_key, "elsewhere");
         let body = app.codecs().decode(&message.message, app.accept()).unwrap().body;
         assert_eq!(body.args[0].decode::<String>().unwrap(), result.id().as_str());

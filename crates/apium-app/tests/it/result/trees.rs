@@ -17,7 +17,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::kit;
-use crate::watched_backend::{self, Seen};
+use crate::result::watched_backend::{self, Seen};
 
 pub(crate) fn vector(name: &str) -> Value {
     let path = format!("{}/../../tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));

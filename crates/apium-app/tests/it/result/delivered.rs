@@ -1,4 +1,5 @@
-//! Results from a backend that stores none: it delivers each once, to the caller of the task, as Celery's `rpc://` does.
+//! Results from a backend that stores none: it delivers each once, to the caller of the task, as Celery's `rpc://`
+//! does.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! P11: what is published grows with the number of nodes, and with nothing else.
+//! What is published grows with the number of nodes, and with nothing else (the guarantee `group-publishing`).
 
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send;
@@ -53,7 +53,8 @@ async fn promise_11_nesting_adds_a_body_for_each_level_and_no_header() {
         (0..depth).fold(task("tasks.add"), |inner, _| Node::chord([inner, task("tasks.add")], task("tasks.xsum")))
     };
     let sizes = [published(nested(2)).await, published(nested(4)).await, published(nested(8)).await];
-    // Each level has one message more, which carries the bodies around it: at most quadratic in the depth, never doubling.
+    // Each level has one message more, which carries the bodies around it: at most quadratic in the depth, never
+    // doubling.
     assert!(sizes[1] < sizes[0] * 5 / 2 && sizes[2] < sizes[1] * 3, "{sizes:?}");
 }
 

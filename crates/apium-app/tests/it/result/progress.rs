@@ -9,8 +9,8 @@ use apium_transport::backend::chord::ChordCount;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;
-use crate::result_trees::{fail, soon, store, tuple};
-use crate::watched_backend::{self, Seen};
+use crate::result::trees::{fail, soon, store, tuple};
+use crate::result::watched_backend::{self, Seen};
 
 const HEADER: &str = r#"[["header", null], [[["a", null], null], [["b", null], null], [["c", null], null]]]"#;
 

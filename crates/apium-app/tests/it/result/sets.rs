@@ -15,8 +15,8 @@ use apium_protocol::result::state::State;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;
-use crate::result_trees::{fail, json, soon, store, tuple, vector};
-use crate::watched_backend::{self, Seen};
+use crate::result::trees::{fail, json, soon, store, tuple, vector};
+use crate::result::watched_backend::{self, Seen};
 
 fn set(app: &App, ids: &[&str]) -> ResultSet<i64> {
     ResultSet::new(app, ids.iter().map(|id| app.result(*id)))

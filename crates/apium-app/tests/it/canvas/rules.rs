@@ -1,4 +1,4 @@
-//! What signatures are and how they join, before anything is sent: FEATURES 3.1–3.6 as far as no worker is needed.
+//! What signatures are and how they join, before anything is sent, as far as no worker is needed.
 
 use std::time::Duration;
 
@@ -94,7 +94,8 @@ fn feature_3_1_01_a_signature_is_a_map_of_six_entries() {
         "subtask_type": null, "immutable": true,
     });
     assert_eq!(json_of(signature.node()), expected);
-    // Older versions of Celery write how many parts a chord has into the options of its body; nobody asks there any more.
+    // Older versions of Celery write how many parts a chord has into the options of its body; nobody asks there any
+    // more.
     let told = wire("body", json!([]), json!({"chord_size": 3, "queue": "q"}));
     assert_eq!(json_of(&Node::from_wire(&told).unwrap())["options"], json!({"queue": "q"}));
 }

@@ -9,7 +9,7 @@ use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 
 use crate::kit::{self, Add};
-use crate::result_trees::soon;
+use crate::result::trees::soon;
 
 #[tokio::test]
 async fn guide_0_95_a_group_returns_its_values_in_order() {
