@@ -221,6 +221,26 @@ settings! {
     }
 }
 
+macro_rules! task_defaults {
+    (
+        { $($name:ident $doc:tt $setting:ident $type:tt $default:tt;)+ }
+        { $($named:ident $named_doc:tt $named_setting:ident $named_type:tt $named_default:tt;)+ }
+    ) => {
+        impl Config {
+            /// What the settings say to every task that says nothing itself.
+            pub fn task_defaults(&self) -> TaskDefaults {
+                TaskDefaults { $( $name: self.$setting, )+ $( $named: self.$named_setting, )+ }
+            }
+        }
+    };
+}
+macro_rules! with_named {
+    ($resolved:tt) => {
+        apium_options::options! { named => task_defaults $resolved }
+    };
+}
+apium_options::options! { resolved => with_named }
+
 impl Config {
     /// What the types alone cannot say.
     fn check(&self, given: &Settings) -> Result<()> {
@@ -261,23 +281,6 @@ impl Config {
         match &self.task_queues {
             Some(queues) => queues.iter().map(|queue| queue.name.clone()).collect(),
             None => vec![self.task_default_queue.clone()],
-        }
-    }
-
-    /// What the settings say to every task that says nothing itself.
-    pub fn task_defaults(&self) -> TaskDefaults {
-        TaskDefaults {
-            acks_late: self.task_acks_late,
-            acks_on_failure: self.task_acks_on_failure,
-            acks_on_timeout: self.task_acks_on_timeout,
-            reject_on_worker_lost: self.task_reject_on_worker_lost,
-            track_started: self.task_track_started,
-            ignore_result: self.task_ignore_result,
-            store_errors_even_if_ignored: self.task_store_errors_even_if_ignored,
-            rate_limit: self.task_default_rate_limit,
-            time_limit: self.task_time_limit,
-            soft_time_limit: self.task_soft_time_limit,
-            default_retry_delay: self.task_default_retry_delay,
         }
     }
 

@@ -3,10 +3,9 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use apium_protocol::json::text::Json;
-use apium_protocol::result::exception::ExceptionInfo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -130,26 +129,8 @@ fn without_place(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |at| &message[..at])
 }
 
-/// The arguments of a call do not fit the task, so that its body never began. No retry heals it.
-#[derive(Debug)]
-struct ArgumentMismatch(String);
-
-impl fmt::Display for ArgumentMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for ArgumentMismatch {}
-
-/// Whether a failure says that the arguments of a call do not fit the task.
-pub fn is_argument_mismatch(failure: &Failure) -> bool {
-    failure.source().is_some_and(|error| error.is::<ArgumentMismatch>())
-}
-
 fn type_error(text: &str) -> TaskError {
-    let exception = ExceptionInfo::from_path("builtins.TypeError", text);
-    TaskError::new(TaskErrorKind::Failure(Failure::of_exception(exception, ArgumentMismatch(text.to_owned()))))
+    TaskError::new(TaskErrorKind::Failure(Failure::argument_mismatch(text)))
 }
 
 fn position(list: &ParameterList, name: &str) -> Option<usize> {

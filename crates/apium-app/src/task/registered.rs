@@ -14,7 +14,6 @@ use crate::failure::{Failure, Judgement};
 use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
 use crate::options::task_options::{ErrorMatcher, TaskOptions};
 use crate::task::arguments::ParameterList;
-use crate::task::binding::is_argument_mismatch;
 use crate::task_error::TaskResult;
 
 /// A task as an app holds it.
@@ -113,11 +112,11 @@ impl RegisteredTask {
         }
         let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| matcher.matches(failure));
         let options = &self.options;
-        let mut judgement = Judgement::default();
-        judgement.autoretry = !named(&options.dont_autoretry_for) && named(&options.autoretry_for);
-        judgement.expected = named(&options.throws);
-        judgement.bad_arguments = is_argument_mismatch(failure);
-        judgement
+        Judgement {
+            autoretry: !named(&options.dont_autoretry_for) && named(&options.autoretry_for),
+            expected: named(&options.throws),
+            bad_arguments: failure.is_argument_mismatch(),
+        }
     }
 }
 
