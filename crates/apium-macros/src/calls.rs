@@ -13,7 +13,7 @@ pub(crate) struct GivenArguments {
     pub(crate) variable: Ident,
     /// The type of the parameter of the functions.
     pub(crate) ty: TokenStream,
-    pub(crate) place: CallForm,
+    pub(crate) form: CallForm,
     /// What it takes from the task before, where that can give it by position.
     pub(crate) first: Option<TokenStream>,
     /// Whether a call may leave it out.
@@ -30,7 +30,7 @@ pub(crate) enum CallForm {
     /// As a keyword argument of this name, if it is given.
     Optional(String),
     /// Further positional arguments.
-    Rest,
+    VarArgs,
     /// Further keyword arguments.
     Keywords,
 }
@@ -39,11 +39,11 @@ impl GivenArguments {
     /// `.arg(&x)` and its like, of the writer of arguments.
     fn write(&self) -> TokenStream {
         let variable = &self.variable;
-        match &self.place {
+        match &self.form {
             CallForm::Positional => quote_spanned!(self.ty.span()=> .arg(&#variable)),
             CallForm::Keyword(name) => quote_spanned!(self.ty.span()=> .keyword(#name, &#variable)),
             CallForm::Optional(name) => quote_spanned!(self.ty.span()=> .optional_keyword(#name, #variable)),
-            CallForm::Rest => quote!(.rest(#variable)),
+            CallForm::VarArgs => quote!(.rest(#variable)),
             CallForm::Keywords => quote!(.keywords(#variable)),
         }
     }
@@ -81,27 +81,27 @@ pub(crate) struct Calls<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
     pub(crate) output: TokenStream,
-    pub(crate) given: Vec<GivenArguments>,
+    pub(crate) arguments: Vec<GivenArguments>,
     /// What of `Signature` makes one of the definition.
     pub(crate) constructor: Ident,
 }
 
 /// Parameters of one of the functions, and what they become.
-struct TakenParameter {
+struct PassedArguments {
     names: Vec<Ident>,
     types: Vec<TokenStream>,
     variables: Vec<Ident>,
     arguments: TokenStream,
 }
 
-fn taken<'a>(given: impl Iterator<Item = &'a GivenArguments>) -> TakenParameter {
-    let given: Vec<&GivenArguments> = given.collect();
-    let count = given.iter().filter(|given| given.place == CallForm::Positional).count();
-    let writes = given.iter().map(|given| given.write());
-    TakenParameter {
-        names: given.iter().map(|given| given.name.clone()).collect(),
-        types: given.iter().map(|given| given.ty.clone()).collect(),
-        variables: given.iter().map(|given| given.variable.clone()).collect(),
+fn passed<'a>(arguments: impl Iterator<Item = &'a GivenArguments>) -> PassedArguments {
+    let arguments: Vec<&GivenArguments> = arguments.collect();
+    let count = arguments.iter().filter(|arguments| arguments.form == CallForm::Positional).count();
+    let writes = arguments.iter().map(|arguments| arguments.write());
+    PassedArguments {
+        names: arguments.iter().map(|arguments| arguments.name.clone()).collect(),
+        types: arguments.iter().map(|arguments| arguments.ty.clone()).collect(),
+        variables: arguments.iter().map(|arguments| arguments.variable.clone()).collect(),
         arguments: quote!(::apium::__private::ArgumentWriter::new(#count)#(#writes)*.finish()),
     }
 }
@@ -109,7 +109,7 @@ fn taken<'a>(given: impl Iterator<Item = &'a GivenArguments>) -> TakenParameter 
 impl Calls<'_> {
     pub(crate) fn expand(&self) -> TokenStream {
         let Self { ident, vis, output, constructor, .. } = self;
-        let TakenParameter { names, types, variables, arguments } = taken(self.given.iter());
+        let PassedArguments { names, types, variables, arguments } = passed(self.arguments.iter());
         let docs = Docs::of(&ident.to_string());
         let Docs { name, s, si, delay, batch, .. } = &docs;
         let (partial, maps) = (self.partial(&docs), self.maps(&docs));
@@ -155,10 +155,10 @@ impl Calls<'_> {
     /// The parameter that the task before can give, and those that are left. Further positional arguments take
     /// anything.
     fn first(&self) -> Option<(TokenStream, &[GivenArguments])> {
-        match self.given.split_first()? {
+        match self.arguments.split_first()? {
             (GivenArguments { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
-            (GivenArguments { place: CallForm::Rest, .. }, _) => {
-                Some((quote!(::apium::__private::Anything), &self.given))
+            (GivenArguments { form: CallForm::VarArgs, .. }, _) => {
+                Some((quote!(::apium::__private::Anything), &self.arguments))
             }
             _ => None,
         }
@@ -168,7 +168,7 @@ impl Calls<'_> {
     fn partial(&self, docs: &Docs) -> Option<TokenStream> {
         let Self { vis, output, constructor, .. } = self;
         let (first, rest) = self.first()?;
-        let TakenParameter { names, types, variables, arguments } = taken(rest.iter());
+        let PassedArguments { names, types, variables, arguments } = passed(rest.iter());
         let doc = &docs.p;
         Some(quote! {
             #[doc = #doc]
@@ -185,7 +185,7 @@ impl Calls<'_> {
         let (first, rest) = self.first()?;
         let Docs { map, starmap, chunks, .. } = docs;
         let list = quote!(::apium::__private::Signature<::apium::__private::Anything, ::std::vec::Vec<#output>>);
-        let one_is_enough = rest.iter().all(|given| given.optional) && self.given[0].first.is_some();
+        let one_is_enough = rest.iter().all(|arguments| arguments.optional) && self.arguments[0].first.is_some();
         let map = one_is_enough.then(|| {
             quote! {
                 #[doc = #map]
@@ -194,9 +194,10 @@ impl Calls<'_> {
                 }
             }
         });
-        let by_position = |given: &&GivenArguments| matches!(given.place, CallForm::Positional | CallForm::Rest);
-        let TakenParameter { types, variables, arguments, .. } = taken(self.given.iter().filter(by_position));
-        if types.is_empty() || self.given.iter().any(|given| !by_position(&given) && !given.optional) {
+        let by_position =
+            |arguments: &&GivenArguments| matches!(arguments.form, CallForm::Positional | CallForm::VarArgs);
+        let PassedArguments { types, variables, arguments, .. } = passed(self.arguments.iter().filter(by_position));
+        if types.is_empty() || self.arguments.iter().any(|arguments| !by_position(&arguments) && !arguments.optional) {
             return map;
         }
         Some(quote! {

@@ -76,7 +76,7 @@ impl Expansion {
     }
 
     /// What a caller gives: the wire parameters and the collecting ones.
-    fn given(&self) -> impl Iterator<Item = &Parameter> {
+    fn arguments(&self) -> impl Iterator<Item = &Parameter> {
         let travels = |parameter: &&Parameter| !matches!(parameter.kind, Kind::Context { .. } | Kind::Injected);
         self.function.parameters.iter().filter(travels)
     }
@@ -182,7 +182,7 @@ impl Expansion {
             _ => quote!(),
         });
         let has = |test: fn(&Kind) -> bool| self.function.parameters.iter().any(|parameter| test(&parameter.kind));
-        let var_args = has(|kind| matches!(kind, Kind::Rest));
+        let var_args = has(|kind| matches!(kind, Kind::VarArgs));
         let var_kwargs = has(|kind| matches!(kind, Kind::Keywords));
         quote! {
             ::apium::__private::ParameterList {
@@ -229,7 +229,7 @@ impl Expansion {
     /// The erased function: reads the arguments, calls, encodes.
     fn run(&self) -> TokenStream {
         let ident = self.ident();
-        let variables: Vec<&Ident> = self.given().map(|parameter| &parameter.variable).collect();
+        let variables: Vec<&Ident> = self.arguments().map(|parameter| &parameter.variable).collect();
         let injected = self.function.parameters.iter().filter(|p| matches!(p.kind, Kind::Injected)).map(|parameter| {
             let Parameter { variable, ty, .. } = parameter;
             quote_spanned! {ty.span()=>
@@ -278,10 +278,10 @@ impl Expansion {
         let count = self.wire().count();
         let mut index = 0_usize;
         let mut values = Vec::new();
-        for Parameter { ty, kind, .. } in self.given() {
+        for Parameter { ty, kind, .. } in self.arguments() {
             let span = ty.span();
             values.push(match kind {
-                Kind::Rest => quote_spanned!(span=> __bound.rest()),
+                Kind::VarArgs => quote_spanned!(span=> __bound.rest()),
                 Kind::Keywords => quote_spanned!(span=> __bound.keywords()),
                 Kind::Wire { default, .. } => {
                     let at = index;
@@ -300,28 +300,28 @@ impl Expansion {
             });
         }
         let ident = self.ident();
-        let types = self.given().map(|parameter| parameter.ty.to_token_stream()).collect();
+        let types = self.arguments().map(|parameter| parameter.ty.to_token_stream()).collect();
         calls::read_arguments(ident, types, count, &quote!(&__APIUM_PARAMETERS), &values)
     }
 
     /// `NAME`, `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks`.
     fn calls(&self) -> TokenStream {
-        let given = self.given().map(|Parameter { variable, ty, kind }| {
+        let arguments = self.arguments().map(|Parameter { variable, ty, kind }| {
             let ty = ty.to_token_stream();
-            let (name, place, first, optional) = match kind {
+            let (name, form, first, optional) = match kind {
                 Kind::Wire { name, default } => {
                     (name.as_str(), CallForm::Positional, Some(ty.clone()), default.is_some())
                 }
-                Kind::Rest => ("args", CallForm::Rest, None, true),
+                Kind::VarArgs => ("args", CallForm::VarArgs, None, true),
                 _ => ("kwargs", CallForm::Keywords, None, true),
             };
-            GivenArguments { name: wire_ident(name), variable: variable.clone(), ty, place, first, optional }
+            GivenArguments { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional }
         });
         let calls = Calls {
             ident: self.ident(),
             vis: &self.function.item.vis,
             output: self.output(),
-            given: given.collect(),
+            arguments: arguments.collect(),
             constructor: format_ident!("of_def"),
         };
         calls.expand()
@@ -329,7 +329,7 @@ impl Expansion {
 
     fn task_type(&self) -> TokenStream {
         let (ident, output) = (self.ident(), self.output());
-        let types: Vec<&Type> = self.given().map(|parameter| &parameter.ty).collect();
+        let types: Vec<&Type> = self.arguments().map(|parameter| &parameter.ty).collect();
         quote! {
             impl ::apium::__private::TaskType for #ident {
                 type Output = #output;

@@ -133,14 +133,14 @@ fn is(ty: &Type, name: &str) -> bool {
 }
 
 impl Parameter {
-    fn given(&self, index: usize) -> GivenArguments {
+    fn arguments(&self, index: usize) -> GivenArguments {
         let Self { name, ty, default, keyword_only } = self;
         let wire = name.unraw().to_string();
         let bare = ty.to_token_stream();
         let optional = default.is_some() || collects(ty);
         let first = (!keyword_only && !collects(ty)).then(|| bare.clone());
-        let (place, ty) = match () {
-            () if is(ty, "Args") => (CallForm::Rest, bare),
+        let (form, ty) = match () {
+            () if is(ty, "Args") => (CallForm::VarArgs, bare),
             () if is(ty, "Kwargs") => (CallForm::Keywords, bare),
             () if default.is_some() => {
                 (CallForm::Optional(wire.clone()), quote_spanned!(ty.span()=> ::apium::__private::Keyword<#bare>))
@@ -148,7 +148,7 @@ impl Parameter {
             () if *keyword_only => (CallForm::Keyword(wire.clone()), bare),
             () => (CallForm::Positional, bare),
         };
-        GivenArguments { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, place, first, optional }
+        GivenArguments { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, form, first, optional }
     }
 
     /// A function that is never called: the default is a value of the type.
@@ -178,9 +178,10 @@ impl Stub {
         let kept: Vec<&Attribute> = self.attributes.iter().filter(|attr| !is_ours(attr.path(), "task")).collect();
         let cfgs = kept.iter().filter(|attr| attr.path().is_ident("cfg"));
         let definition = self.definition(&options);
-        let given = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.given(index));
+        let arguments = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.arguments(index));
         let output = function::output(&self.output).tokens();
-        let calls = Calls { ident, vis, output, given: given.collect(), constructor: format_ident!("of_extern") };
+        let calls =
+            Calls { ident, vis, output, arguments: arguments.collect(), constructor: format_ident!("of_extern") };
         let calls = calls.expand();
         let read = self.read();
         let defaults = self.parameters.iter().filter_map(Parameter::checked_default);
@@ -205,19 +206,19 @@ impl Stub {
     /// How the arguments of a call are read.
     fn read(&self) -> TokenStream {
         let mut index = 0_usize;
-        let given = self.parameters.iter().map(|parameter| {
-            let GivenArguments { ty, place, .. } = parameter.given(index);
+        let arguments = self.parameters.iter().map(|parameter| {
+            let GivenArguments { ty, form, .. } = parameter.arguments(index);
             let (at, bare, span) = (index, &parameter.ty, parameter.ty.span());
             index += usize::from(!collects(bare));
-            let value = match place {
-                CallForm::Rest => quote_spanned!(span=> __bound.rest()),
+            let value = match form {
+                CallForm::VarArgs => quote_spanned!(span=> __bound.rest()),
                 CallForm::Keywords => quote_spanned!(span=> __bound.keywords()),
                 CallForm::Optional(_) => quote_spanned!(span=> __bound.keyword::<#bare>(#at)?),
                 CallForm::Positional | CallForm::Keyword(_) => quote_spanned!(span=> __bound.required::<#bare>(#at)?),
             };
             (ty, value)
         });
-        let (types, values): (Vec<TokenStream>, Vec<TokenStream>) = given.unzip();
+        let (types, values): (Vec<TokenStream>, Vec<TokenStream>) = arguments.unzip();
         calls::read_arguments(&self.ident, types, index, &quote!(&__APIUM_DEFINITION.parameters), &values)
     }
 
@@ -233,7 +234,7 @@ impl Stub {
             _ => TokenStream::new(),
         };
         let options = options::parse(tokens)?;
-        if let Some(key) = options.given.iter().find(|key| !options::of_callers().any(|known| *key == known)) {
+        if let Some(key) = options.named.iter().find(|key| !options::of_callers().any(|known| *key == known)) {
             let known = options::of_callers().collect::<Vec<_>>().join(", ");
             let text = format!("`{key}` is decided where the body of the task is; here stand {known}");
             return Err(Error::new(key.span(), text));

@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     /// On the wire, under this name.
     Wire { name: String, default: Option<Default> },
     /// `Args`.
-    Rest,
+    VarArgs,
     /// `Kwargs`.
     Keywords,
 }
@@ -149,7 +149,7 @@ fn kind(arg: &PatType, ours: Ours) -> Result<Kind> {
         return Ok(Kind::Injected);
     }
     match last_word(&arg.ty) {
-        Some(word) if word == "Args" => plain().map(|()| Kind::Rest),
+        Some(word) if word == "Args" => plain().map(|()| Kind::VarArgs),
         Some(word) if word == "Kwargs" => plain().map(|()| Kind::Keywords),
         _ => Ok(Kind::Wire { name: wire_name(&arg.pat)?, default: default.map(|(_, default)| default) }),
     }
@@ -229,9 +229,11 @@ fn check_order(parameters: &[Parameter]) -> Result<()> {
                 let text = "a parameter without a default cannot stand behind one that has a default";
                 return Err(Error::new_spanned(ty, text));
             }
-            Kind::Rest if rest.is_some() => return Err(Error::new_spanned(ty, "`Args` comes once, before `Kwargs`")),
+            Kind::VarArgs if rest.is_some() => {
+                return Err(Error::new_spanned(ty, "`Args` comes once, before `Kwargs`"));
+            }
             Kind::Keywords if rest == Some("Kwargs") => return Err(Error::new_spanned(ty, "`Kwargs` comes once")),
-            Kind::Rest => rest = Some("Args"),
+            Kind::VarArgs => rest = Some("Args"),
             Kind::Keywords => rest = Some("Kwargs"),
             _ => {}
         }

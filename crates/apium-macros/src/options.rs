@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Assignments `options.<field> = <value>;` to a `TaskOptions`.
     pub(crate) assignments: Vec<TokenStream>,
     /// The names of all options that are given.
-    pub(crate) given: Vec<Ident>,
+    pub(crate) named: Vec<Ident>,
     /// Hooks by name.
     pub(crate) hooks: Vec<(Ident, Path)>,
     /// The times that are given, by the names of their options.
@@ -65,11 +65,11 @@ impl Parse for Options {
         while !input.is_empty() {
             let key: Ident = input.parse().map_err(|e| Error::new(e.span(), "write the name of an option here"))?;
             let word = key.to_string();
-            if options.given.contains(&key) {
+            if options.named.contains(&key) {
                 return Err(Error::new(key.span(), format!("the option `{word}` is given twice")));
             }
             options.option(&key, &word, input)?;
-            options.given.push(key);
+            options.named.push(key);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
