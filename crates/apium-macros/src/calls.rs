@@ -54,7 +54,8 @@ pub(crate) fn wire_ident(name: &str) -> Ident {
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }
 
-/// `impl ReadArguments`: the arguments of a call, read as a tuple of what a caller gives. `values` read them out of `__bound`.
+/// `impl ReadArguments`: the arguments of a call, read as a tuple of what a caller gives. `values` read them out of
+/// `__bound`.
 pub(crate) fn read_arguments(
     ident: &Ident,
     types: Vec<TokenStream>,

@@ -6,8 +6,8 @@ use crate::task::class::{self, Task};
 use crate::task::into_arguments::FromArguments;
 use crate::task_error::TaskResult;
 
-/// A task whose arguments can be read with their types: a `#[task]` function, a task that `extern_task!` describes, and every
-/// task class.
+/// A task whose arguments can be read with their types: a `#[task]` function, a task that `extern_task!` describes, and
+/// every task class.
 pub trait ReadArguments: 'static {
     /// The registered name.
     const NAME: &'static str;

@@ -27,8 +27,8 @@ use crate::testing::sent::Sent;
 /// How long a drain waits for a task that does not end, on the machine's clock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The app of a test. It is an [`App`] with a clock that the test turns and without a worker of its own: tasks run inside
-/// [`drain`](Self::drain) and [`advance`](Self::advance), one after the other, in the caller's process.
+/// The app of a test. It is an [`App`] with a clock that the test turns and without a worker of its own: tasks run
+/// inside [`drain`](Self::drain) and [`advance`](Self::advance), one after the other, in the caller's process.
 pub struct TestApp {
     app: App,
     clock: Clock,
@@ -76,7 +76,8 @@ impl TestApp {
         self.recorder.sent(is_of_task).into_iter().map(read).collect()
     }
 
-    /// The messages that were published for the task of this name so far, its retries included, in order, as they were published.
+    /// The messages that were published for the task of this name so far, its retries included, in order, as they were
+    /// published.
     pub fn sent_by_name(&self, task: &str) -> Vec<Outgoing> {
         self.recorder.sent(|name| name == task)
     }
@@ -92,8 +93,8 @@ impl TestApp {
         }
     }
 
-    /// Turns the clock by `span`, stopping at each instant at which something becomes due (a countdown, a retry, a rate limit)
-    /// to run it. Tells how many tasks ran.
+    /// Turns the clock by `span`, stopping at each instant at which something becomes due (a countdown, a retry, a rate
+    /// limit) to run it. Tells how many tasks ran.
     ///
     /// # Panics
     /// As [`drain`](Self::drain).

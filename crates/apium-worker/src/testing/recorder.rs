@@ -6,39 +6,39 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 
-/// Notes everything that was published.
+/// Records everything that was published.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Notes>);
+pub(crate) struct Recorder(Mutex<Published>);
 
 #[derive(Debug, Default)]
-struct Notes {
+struct Published {
     sent: Vec<Outgoing>,
     dues: BTreeSet<Timestamp>,
 }
 
 impl Recorder {
-    fn lock(&self) -> MutexGuard<'_, Notes> {
+    fn lock(&self) -> MutexGuard<'_, Published> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn note<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
-        let mut notes = self.lock();
+    pub(crate) fn record<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
+        let mut published = self.lock();
         for outgoing in batch {
-            notes.dues.extend(outgoing.eta);
-            notes.sent.push(outgoing.clone());
+            published.dues.extend(outgoing.eta);
+            published.sent.push(outgoing.clone());
         }
     }
 
-    pub(crate) fn note_due(&self, due: Timestamp) {
+    pub(crate) fn record_due(&self, due: Timestamp) {
         self.lock().dues.insert(due);
     }
 
     /// The next instant after `now` at which something becomes due.
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let mut notes = self.lock();
+        let mut published = self.lock();
         // What is past was seen.
-        notes.dues = notes.dues.split_off(&now);
-        notes.dues.iter().find(|due| **due > now).copied()
+        published.dues = published.dues.split_off(&now);
+        published.dues.iter().find(|due| **due > now).copied()
     }
 
     /// What was published for the tasks whose name is wanted.

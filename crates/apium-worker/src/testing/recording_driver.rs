@@ -64,7 +64,7 @@ impl Broker for RecordingBroker {
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
-        self.recorder.note(&batch);
+        self.recorder.record(&batch);
         self.inner.publish(batch)
     }
 
@@ -141,7 +141,7 @@ impl Acker for RecordingAcker {
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
         for (_, how) in &receipts {
             if let Disposition::Delay(due) = how {
-                self.recorder.note_due(*due);
+                self.recorder.record_due(*due);
             }
         }
         self.inner.reject(receipts)
@@ -163,12 +163,14 @@ impl AtomicSettle for RecordingAcker {
 
     fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         for part in &mut batch {
-            self.recorder.note(&part.publish);
+            self.recorder.record(&part.publish);
             if let Some(follow_ups) = &mut part.follow_ups {
-                self.recorder.note(&follow_ups.publish);
+                self.recorder.record(&follow_ups.publish);
                 for end in &mut follow_ups.parts {
-                    end.continuation =
-                        Arc::new(RecordingRest { inner: end.continuation.clone(), recorder: self.recorder.clone() });
+                    end.continuation = Arc::new(RecordingContinuation {
+                        inner: end.continuation.clone(),
+                        recorder: self.recorder.clone(),
+                    });
                 }
             }
         }
@@ -180,25 +182,25 @@ impl AtomicSettle for RecordingAcker {
     }
 }
 
-/// What follows the last part of a chord, noted when a store asks for it.
-struct RecordingRest {
+/// What follows the last part of a chord, recorded when a store asks for it.
+struct RecordingContinuation {
     inner: Arc<dyn ChordContinuation>,
     recorder: Arc<Recorder>,
 }
 
-impl RecordingRest {
-    fn noted(&self, follow_ups: FollowUps) -> FollowUps {
-        self.recorder.note(&follow_ups.publish);
+impl RecordingContinuation {
+    fn recorded(&self, follow_ups: FollowUps) -> FollowUps {
+        self.recorder.record(&follow_ups.publish);
         follow_ups
     }
 }
 
-impl ChordContinuation for RecordingRest {
+impl ChordContinuation for RecordingContinuation {
     fn complete(&self, results: Vec<Json>) -> FollowUps {
-        self.noted(self.inner.complete(results))
+        self.recorded(self.inner.complete(results))
     }
 
     fn failed(&self, part: FailedPart) -> FollowUps {
-        self.noted(self.inner.failed(part))
+        self.recorded(self.inner.failed(part))
     }
 }

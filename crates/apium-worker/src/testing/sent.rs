@@ -15,7 +15,8 @@ use apium_protocol::message::task_id::TaskId;
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 
-/// A message that was sent to a task. `T` is the task: a `#[task]` function, a task that `extern_task!` describes, or a task class.
+/// A message that was sent to a task. `T` is the task: a `#[task]` function, a task that `extern_task!` describes, or a
+/// task class.
 ///
 /// What is not a method here is one of [`request`](Self::request): what the task will see.
 pub struct Sent<T> {
