@@ -8,24 +8,24 @@ use jiff::Timestamp;
 
 /// Records everything that was published.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Published>);
+pub(crate) struct Recorder(Mutex<Recorded>);
 
 #[derive(Debug, Default)]
-struct Published {
+struct Recorded {
     sent: Vec<Outgoing>,
     dues: BTreeSet<Timestamp>,
 }
 
 impl Recorder {
-    fn lock(&self) -> MutexGuard<'_, Published> {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn record<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
-        let mut published = self.lock();
+        let mut recorded = self.lock();
         for outgoing in batch {
-            published.dues.extend(outgoing.eta);
-            published.sent.push(outgoing.clone());
+            recorded.dues.extend(outgoing.eta);
+            recorded.sent.push(outgoing.clone());
         }
     }
 
@@ -35,10 +35,10 @@ impl Recorder {
 
     /// The next instant after `now` at which something becomes due.
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let mut published = self.lock();
+        let mut recorded = self.lock();
         // What is past was seen.
-        published.dues = published.dues.split_off(&now);
-        published.dues.iter().find(|due| **due > now).copied()
+        recorded.dues = recorded.dues.split_off(&now);
+        recorded.dues.iter().find(|due| **due > now).copied()
     }
 
     /// What was published for the tasks whose name is wanted.
