@@ -9,7 +9,8 @@ use crate::task_error::{TaskError, TaskResult};
 /// Makes a parameter out of the context; a parameter marked `#[inject]` is of such a type.
 ///
 /// ```
-/// # use apium_app::{context::Ctx, inject::FromContext, state_map::StateNeed, task_error::TaskResult};
+/// # use apium_app::context::{context::Ctx, extract::FromContext, state_map::StateNeed};
+/// # use apium_app::task_error::TaskResult;
 /// struct Greeting(String);
 /// struct Language(&'static str);
 ///

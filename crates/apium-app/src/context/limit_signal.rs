@@ -81,7 +81,7 @@ impl LimitSignal {
     /// Waits until the soft limit has passed; for ever when there is none. Cancel-safe.
     ///
     /// ```
-    /// # use apium_app::{context::Ctx, task_error::TaskResult};
+    /// # use apium_app::{context::context::Ctx, task_error::TaskResult};
     /// # async fn fetch() -> std::io::Result<String> { Ok("page".into()) }
     /// async fn page(ctx: &Ctx) -> TaskResult<String> {
     ///     tokio::select! {

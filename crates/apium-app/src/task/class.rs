@@ -21,7 +21,7 @@ use crate::task_error::TaskResult;
 /// A task class. Register an instance with `AppBuilder::register_task`; every run borrows that one instance.
 ///
 /// ```
-/// # use apium_app::{arguments::Parameter, context::Ctx, task_error::TaskResult, task_impl::Task};
+/// # use apium_app::{context::context::Ctx, task::{arguments::Parameter, class::Task}, task_error::TaskResult};
 /// struct Add { bonus: i64 }
 ///
 /// impl Task for Add {

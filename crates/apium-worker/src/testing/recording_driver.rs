@@ -167,8 +167,10 @@ impl AtomicSettle for RecordingAcker {
             if let Some(follow_ups) = &mut part.follow_ups {
                 self.recorder.record(&follow_ups.publish);
                 for end in &mut follow_ups.parts {
-                    end.continuation =
-                        Arc::new(RecordingRest { inner: end.continuation.clone(), recorder: self.recorder.clone() });
+                    end.continuation = Arc::new(RecordingContinuation {
+                        inner: end.continuation.clone(),
+                        recorder: self.recorder.clone(),
+                    });
                 }
             }
         }
@@ -180,25 +182,25 @@ impl AtomicSettle for RecordingAcker {
     }
 }
 
-/// What follows the last part of a chord, noted when a store asks for it.
-struct RecordingRest {
+/// What follows the last part of a chord, recorded when a store asks for it.
+struct RecordingContinuation {
     inner: Arc<dyn ChordContinuation>,
     recorder: Arc<Recorder>,
 }
 
-impl RecordingRest {
-    fn noted(&self, follow_ups: FollowUps) -> FollowUps {
+impl RecordingContinuation {
+    fn recorded(&self, follow_ups: FollowUps) -> FollowUps {
         self.recorder.record(&follow_ups.publish);
         follow_ups
     }
 }
 
-impl ChordContinuation for RecordingRest {
+impl ChordContinuation for RecordingContinuation {
     fn complete(&self, results: Vec<Json>) -> FollowUps {
-        self.noted(self.inner.complete(results))
+        self.recorded(self.inner.complete(results))
     }
 
     fn failed(&self, part: FailedPart) -> FollowUps {
-        self.noted(self.inner.failed(part))
+        self.recorded(self.inner.failed(part))
     }
 }
