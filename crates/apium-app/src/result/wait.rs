@@ -120,7 +120,7 @@ impl Wait {
             self.begun = true;
             arrivals.documents().for_each(|document| self.tell(document));
             if self.timeout == Some(Duration::ZERO) {
-                let found = arrivals.fetch().await?;
+                let found = arrivals.look().await?;
                 found.iter().for_each(|document| self.tell(document));
                 return Ok(WaitEvent::News);
             }
