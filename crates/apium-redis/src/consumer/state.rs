@@ -325,6 +325,14 @@ impl ConsumerState {
             .collect()
     }
 
+    /// The tags of a list made by [`in_flight`](Self::in_flight) whose runs have started since.
+    pub(crate) fn started_since<'a>(&self, list: &'a [(u64, String, bool)]) -> impl Iterator<Item = &'a str> + use<'a> {
+        let inner = self.lock();
+        let has_started = |number| inner.in_flight.get(number).is_some_and(|in_flight| in_flight.started);
+        let started = list.iter().filter(|(number, _, started)| !started && has_started(number));
+        started.map(|(_, tag, _)| tag.as_str()).collect::<Vec<_>>().into_iter()
+    }
+
     /// The receipt of a message in flight.
     pub(crate) fn receipt(number: u64, in_flight: &InFlight) -> Receipt {
         Receipt { tag: Tag::Text(in_flight.tag.clone()), fence: number }

@@ -45,10 +45,11 @@ impl Acker for RedisAcker {
             let mut lost = found.lost;
             for batch in found.owned.chunks(MAX_DELIVERIES) {
                 let tags: Vec<(&str, bool)> = batch.iter().map(|(_, tag, _)| (tag.as_str(), true)).collect();
+                // Before the server is told: a heartbeat at the same time must not end with the opposite.
+                self.state.mark_started(batch.iter().map(|(number, ..)| *number));
                 reached("before-mark-started");
                 let gone = renew_in_flight(&self.shared, "mark runs as started", &tags).await?;
                 reached("after-mark-started");
-                self.state.mark_started(batch.iter().map(|(number, ..)| *number));
                 let gone: Vec<_> = gone.into_iter().filter_map(|index| batch.get(index)).collect();
                 self.state.remove(gone.iter().map(|(number, ..)| *number));
                 lost.extend(gone.iter().map(|(number, _, in_flight)| ConsumerState::receipt(*number, in_flight)));
