@@ -27,13 +27,13 @@ pub use apium_transport::backend::chord_results::{CountedPart, listed as list_re
 pub use apium_transport::broker::broker::{
     Broker, BrokerCapabilities, PriorityOrder, QueueAdmin, QueueStats, SharedBroker,
 };
-pub use apium_transport::broker::consumer::{
-    Acker, Acknowledgement, AtomicSettle, ConsumeSpec, Consumer, Content, Delivery, Disposition, Receipt, Settlement,
-    Tag, lease_lost, lost_receipts,
-};
+pub use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Content, Delivery};
 pub use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
 pub use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 pub use apium_transport::broker::outgoing::Outgoing;
+pub use apium_transport::broker::settlement::{
+    Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, Tag, lease_lost, lost_receipts,
+};
 pub use apium_transport::broker::topic::topic_matches;
 #[doc(no_inline)]
 pub use apium_transport::broker::topology::{ExchangeType, Queue, Topology};
