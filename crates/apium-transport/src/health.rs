@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// Whether what lies behind a connection can be reached.
+/// Whether what lies behind a connection can be reached. It can or it cannot: there will be no third state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// It can, as far as is known.

@@ -79,17 +79,14 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
     let (cold_switch, cold) = ColdStopSwitch::new();
     let topology = topology(&app.publisher, &options.queues)?;
     let config = app.publisher.config().clone();
-    let (prefetch, window) = match options.multiplier {
-        PrefetchMultiplier::Fixed(multiplier) => (slots.saturating_mul(multiplier as usize), None),
-        PrefetchMultiplier::Auto => (slots, Some(PrefetchWindow::new(slots))),
+    let (prefetch, window) = match options.multiplier.fixed() {
+        Some(multiplier) => (slots.saturating_mul(multiplier as usize), None),
+        None => (slots, Some(PrefetchWindow::new(slots))),
     };
-    let spec = ConsumeSpec {
-        queues: options.queues.clone(),
-        node: options.node.to_string(),
-        prefetch,
-        lease: config.worker_lease,
-        max_crashes: config.worker_max_crashes,
-    };
+    let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
+    spec.prefetch = prefetch;
+    spec.lease = config.worker_lease;
+    spec.max_crashes = config.worker_max_crashes;
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));

@@ -12,6 +12,7 @@ use apium_protocol::result::exception::ExceptionInfo;
 
 /// How a run ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RunOutcome {
     /// It returned this value, encoded.
     Success(Json),

@@ -18,6 +18,7 @@ use crate::task::arguments::Arguments;
 
 /// What ran here.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct EagerResult {
     /// The result, with those before it.
     pub result: ResultTuple,

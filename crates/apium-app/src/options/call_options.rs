@@ -18,11 +18,19 @@ use crate::config::value::Value;
 /// An instant with the offset it is written with (`None` is the app's time zone). There is no naive time (TASK guide,
 /// difference 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct When {
     /// The instant.
     pub at: Timestamp,
     /// The offset on the wire.
     pub offset: Option<Offset>,
+}
+
+impl When {
+    /// An instant, and the offset that it is written with.
+    pub fn new(at: Timestamp, offset: Option<Offset>) -> Self {
+        Self { at, offset }
+    }
 }
 
 impl From<Timestamp> for When {
@@ -54,6 +62,7 @@ impl From<SystemTime> for When {
 
 /// When a call expires: the latest instant at which it may start (Celery: `expires`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expires {
     /// After this long, from the call on.
     In(Duration),

@@ -44,6 +44,7 @@ impl ErrorMatcher {
 
 /// How automatic retries are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backoff {
     /// Not at all: `default_retry_delay` or none (see TASK guide row 0.23).
     Off,

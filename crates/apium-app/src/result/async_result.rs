@@ -322,7 +322,7 @@ impl<T> AsyncResult<T> {
         for (backend, ids) in self.own_ids()? {
             let record = |id| {
                 let document = other_task_document(id, told.clone(), &rules, self.app.clock().now());
-                ResultRecord { document, run: None, ttl: rules.ttl }
+                ResultRecord::new(document).kept_for(rules.ttl)
             };
             let stored = backend.store(ids.into_iter().map(record).collect()).await;
             stored.map_err(|error| {

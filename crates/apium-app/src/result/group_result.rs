@@ -90,7 +90,7 @@ impl<T> GroupResult<T> {
     /// # Errors
     /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups.
     pub async fn save(&self) -> Result<()> {
-        let document = GroupDocument { result: self.as_tuple() };
+        let document = GroupDocument::new(self.as_tuple());
         let app = self.set.app();
         let saved = store(app)?.save_group(self.id.as_str(), document, app.config().result_ttl()).await;
         saved.map_err(|error| Error::new(ErrorKind::Backend, format!("save group {}", self.id)).with_source(error))

@@ -14,6 +14,7 @@ use crate::result::result_set::ResultSet;
 
 /// How many tasks are over, of how many. Those of groups inside a group are counted one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// Tasks that are over: SUCCESS, FAILURE or REVOKED, or will never run.
     pub done: u64,
@@ -22,6 +23,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// So many of so many.
+    pub fn new(done: u64, total: u64) -> Self {
+        Self { done, total }
+    }
+
     /// Whether all are over.
     pub fn is_complete(self) -> bool {
         self.done >= self.total

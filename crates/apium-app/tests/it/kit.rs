@@ -112,8 +112,11 @@ pub(crate) async fn app() -> (App, Sent) {
 
 /// The context of a run of `add` with this id.
 pub(crate) fn running(app: &App, id: &str, root: Option<&str>, priority: u8) -> Ctx {
-    let headers = Headers { id: Some(id.into()), root_id: root.map(TaskId::from), ..Headers::default() };
-    let properties = Properties { priority: Some(priority), ..Properties::default() };
+    let mut headers = Headers::default();
+    headers.id = Some(id.into());
+    headers.root_id = root.map(TaskId::from);
+    let mut properties = Properties::default();
+    properties.priority = Some(priority);
     let request = Request::from_message(headers, properties, Body::default(), DeliveryInfo::default());
     Ctx::new(CtxParts {
         request: Arc::new(request),
@@ -129,5 +132,5 @@ pub(crate) fn running(app: &App, id: &str, root: Option<&str>, priority: u8) -> 
 /// Stores a state as a worker would.
 pub(crate) async fn store(app: &App, id: &TaskId, state: &str, result: &str) {
     let document = ResultDocument::new(id.clone(), State::from(state), Json::from_text(result).unwrap());
-    app.backend().unwrap().store(vec![ResultRecord { document, run: None, ttl: None }]).await.unwrap();
+    app.backend().unwrap().store(vec![ResultRecord::new(document)]).await.unwrap();
 }

@@ -45,7 +45,7 @@ async fn revoke(app: &App, id: &str) {
 }
 
 async fn store_document(app: &App, document: ResultDocument) {
-    app.backend().unwrap().store(vec![ResultRecord { document, run: None, ttl: None }]).await.unwrap();
+    app.backend().unwrap().store(vec![ResultRecord::new(document)]).await.unwrap();
 }
 
 /// Stores a SUCCESS that says what the task sent.

@@ -138,7 +138,7 @@ impl ResultBackend for WatchedBackend {
 
 impl ChordStore for Eye {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
-        self.set_count(&header.group, Some(ChordCount { done: 0, size: header.size }));
+        self.set_count(&header.group, Some(ChordCount::new(0, header.size)));
         Box::pin(async { Ok(()) })
     }
 

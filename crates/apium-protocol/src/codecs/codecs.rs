@@ -42,6 +42,7 @@ struct Inner {
 
 /// A body or a value in bytes, with what a message must say of it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct EncodedBody {
     /// The bytes: serialized, then compressed.
     pub bytes: Bytes,

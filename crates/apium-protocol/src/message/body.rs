@@ -15,6 +15,7 @@ use crate::message::signature::Signature;
 
 /// Arguments and follow-ups.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Body {
     /// Positional arguments.
     pub args: Vec<Json>,
@@ -26,6 +27,7 @@ pub struct Body {
 
 /// What follows a task: Celery's `embed` map.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Embed {
     /// Run on success with the return value prepended (`link`).
     pub callbacks: Option<Vec<Signature>>,
@@ -48,6 +50,11 @@ impl Embed {
 }
 
 impl Body {
+    /// Arguments without follow-ups.
+    pub fn new(args: Vec<Json>, kwargs: Vec<(String, Json)>) -> Self {
+        Self { args, kwargs, embed: Embed::default() }
+    }
+
     /// The body of protocol 2 as JSON: `[args, kwargs, embed]`.
     pub fn to_json(&self) -> Vec<u8> {
         let args: usize = self.args.iter().map(|json| json.as_bytes().len() + 2).sum();

@@ -25,6 +25,7 @@ pub(crate) const REDELIVERED: &str = "redelivered";
 
 /// A message and what its envelope says of its way.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Envelope {
     /// The message.
     pub message: Message,
@@ -55,6 +56,11 @@ struct Parts<'a> {
 }
 
 impl Envelope {
+    /// A message without anything said of its way.
+    pub fn new(message: Message) -> Self {
+        Self { message, ..Self::default() }
+    }
+
     /// Reads an envelope. Headers, properties, delivery info and delivery tag may be missing or null; without a body encoding
     /// the body is the text itself. Values that nobody takes apart are slices of `raw`. Of a key given twice the last counts.
     ///

@@ -22,6 +22,7 @@ const COMPRESSIONS: [&str; 5] =
 
 /// Headers of a protocol 2 message. A missing header and one that is null read the same. Empty for protocol 1.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Headers {
     /// The producer's language: Celery writes `py`, Apium `rust`; informational.
     pub lang: Option<Cow<'static, str>>,

@@ -19,6 +19,7 @@ const CONTENT_ENCODINGS: [&str; 2] = ["utf-8", "binary"];
 
 /// Message properties. What belongs to one transport's envelope (delivery tag, delivery info, body encoding) is not here.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Properties {
     /// MIME type of the serializer.
     pub content_type: Option<Cow<'static, str>>,

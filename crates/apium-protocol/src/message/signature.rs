@@ -12,6 +12,7 @@ use crate::json::text::Json;
 
 /// A signature as Celery writes it into messages.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Signature {
     /// The task's name.
     pub task: Arc<str>,

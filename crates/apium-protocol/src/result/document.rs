@@ -14,6 +14,7 @@ use crate::result::state::State;
 
 /// The result document of a task.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ResultDocument {
     /// The task's id.
     pub task_id: TaskId,
@@ -39,6 +40,7 @@ pub struct ResultDocument {
 
 /// What `result_extended` adds to a result document.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Extended {
     /// The task's name.
     pub name: Option<String>,
@@ -56,6 +58,7 @@ pub struct Extended {
 
 /// A result with its parent, or a group with its members: `[[id, parent], children]` on the wire.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ResultTuple {
     /// The id of the task or group.
     pub id: TaskId,
@@ -67,9 +70,17 @@ pub struct ResultTuple {
 
 /// A saved group.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct GroupDocument {
     /// The group with its members.
     pub result: ResultTuple,
+}
+
+impl GroupDocument {
+    /// A saved group of this result.
+    pub fn new(result: ResultTuple) -> Self {
+        Self { result }
+    }
 }
 
 impl ResultDocument {

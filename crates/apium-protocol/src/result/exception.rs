@@ -11,6 +11,7 @@ use crate::value::value::Value;
 
 /// An exception as a result document carries it (`exc_type`, `exc_message`, `exc_module`).
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ExceptionInfo {
     /// The class, dotted when nested: `ValueError`.
     pub exc_type: String,

@@ -95,7 +95,7 @@ impl Claimed {
 fn delivery(number: u64, raw: &Bytes, source: &Arc<QueueList>) -> (InFlight, Delivery) {
     let own_tag = || Arc::from(number.to_string());
     let (tag, exchange, routing_key, redelivered, content) = match Envelope::decode(raw) {
-        Ok(Envelope { message, delivery_tag, exchange, routing_key, redelivered }) => (
+        Ok(Envelope { message, delivery_tag, exchange, routing_key, redelivered, .. }) => (
             delivery_tag.map_or_else(own_tag, Arc::from),
             exchange.unwrap_or_default(),
             routing_key.unwrap_or_else(|| source.queue.clone()),
@@ -117,6 +117,7 @@ fn delivery(number: u64, raw: &Bytes, source: &Arc<QueueList>) -> (InFlight, Del
         settling: false,
     };
     let receipt = ConsumerState::receipt(number, &held);
-    let delivery = Delivery { receipt, queue: source.queue.clone(), exchange, routing_key, redelivered, content };
+    let mut delivery = Delivery::new(receipt, source.queue.clone(), exchange, routing_key, content);
+    delivery.redelivered = redelivered;
     (held, delivery)
 }

@@ -223,7 +223,7 @@ async fn redistribute(core: &BrokerShared, left: &[Orphan], limit: u32) -> Resul
 
 fn crash_loop_text(core: &BrokerShared, left: &Orphan, limit: u32) -> Result<String> {
     let text = format!("its worker died during {limit} of its runs, as many as worker_max_crashes allows");
-    let reason = DeadReason { code: "crash-loop", text };
+    let reason = DeadReason::new("crash-loop", text);
     let raw = unmark_redelivered(&left.envelope).unwrap_or_else(|_| left.envelope.clone());
     StoredDeadLetter::new(&left.queue_list, &left.delivery_tag, &raw, &reason, core.connection.clock().now()).to_json()
 }

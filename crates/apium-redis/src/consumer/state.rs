@@ -319,7 +319,7 @@ impl ConsumerState {
 
     /// The receipt of a delivery.
     pub(crate) fn receipt(number: u64, held: &InFlight) -> Receipt {
-        Receipt { tag: Tag::Text(held.tag.clone()), fence: number }
+        Receipt::new(Tag::Text(held.tag.clone()), number)
     }
 }
 

@@ -197,7 +197,7 @@ impl PreparedFollowUps {
         sequel: FollowUps,
         chord: Option<(Claim, ChordEnd)>,
     ) -> Result<()> {
-        let FollowUps { records, opens, parts, publish } = sequel;
+        let FollowUps { records, opens, parts, publish, .. } = sequel;
         let stage = self.stages.len();
         let mut work = Vec::with_capacity(records.len() + opens.len() + parts.len());
         if work.capacity() > 0 {

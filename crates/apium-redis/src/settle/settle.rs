@@ -366,7 +366,7 @@ pub(crate) async fn requeue(core: &BrokerShared, id: &str, mut held: Vec<(u64, I
 pub(crate) async fn prepare(core: &Arc<BrokerShared>, batch: Vec<Settlement>) -> Result<Vec<PreparedSettlement>> {
     let mut ends = Vec::with_capacity(batch.len());
     for settlement in batch {
-        let Settlement { record, publish, delivery, follow_ups: sequel } = settlement;
+        let Settlement { record, publish, delivery, follow_ups: sequel, .. } = settlement;
         let record = match record {
             Some(record) => Some(RecordArgs::new(&core.needed_result_keys()?, record)),
             None => None,

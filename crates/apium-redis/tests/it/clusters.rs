@@ -150,11 +150,12 @@ async fn chords_are_counted_and_their_bodies_sent() {
     let chords = backend.chords().unwrap();
     chords.open(header("g", 1)).await.unwrap();
     chords.grow("g", 1, TTL).await.unwrap();
-    let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| Settlement {
-        record: Some(record(id, State::Success, None)),
-        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: counts(part("g", id, place, "1"), Body(told)),
-        ..Settlement::default()
+    let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| {
+        let mut settlement = Settlement::default();
+        settlement.record = Some(record(id, State::Success, None));
+        settlement.delivery = Some((delivery.receipt.clone(), Acknowledgement::Ack));
+        settlement.follow_ups = counts(part("g", id, place, "1"), Body(told));
+        settlement
     });
     settle(&*consumer, ends.collect()).await.unwrap();
     assert_eq!(chords.count("g").await.unwrap(), None);

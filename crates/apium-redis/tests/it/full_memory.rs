@@ -68,12 +68,10 @@ async fn what_is_there_is_taken_and_settled() {
     assert_eq!(redis.hlen::<_, usize>("unacked").unwrap(), 5);
     consumer.acker().mark_started(&receipts(&batch)[..2]).await.unwrap();
     // A result, a follow-up and the ack in one step.
-    let end = Settlement {
-        record: Some(record("a", State::Success, mark(0, 1))),
-        publish: vec![to("next", "follow-up")],
-        delivery: Some((batch[0].receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: None,
-    };
+    let mut end = Settlement::default();
+    end.record = Some(record("a", State::Success, mark(0, 1)));
+    end.publish = vec![to("next", "follow-up")];
+    end.delivery = Some((batch[0].receipt.clone(), Acknowledgement::Ack));
     consumer.acker().atomic().unwrap().settle(vec![end]).await.unwrap();
     assert!(backend.fetch(&["a".into()]).await.unwrap()[0].is_some());
     assert_eq!(length(&mut redis, "next"), 1);

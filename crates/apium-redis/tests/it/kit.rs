@@ -55,12 +55,14 @@ pub(crate) fn document(id: &str, state: State) -> ResultDocument {
 }
 
 pub(crate) fn record(id: &str, state: State, run: Option<RunVersion>) -> ResultRecord {
-    ResultRecord { document: document(id, state), run, ttl: None }
+    let mut record = ResultRecord::new(document(id, state));
+    record.run = run;
+    record
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "records take an option")]
 pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunVersion> {
-    Some(RunVersion { retries, delivery })
+    Some(RunVersion::new(retries, delivery))
 }
 
 /// Waits for something that must happen, at most half a minute.

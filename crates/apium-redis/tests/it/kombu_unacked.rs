@@ -39,8 +39,10 @@ async fn what_a_worker_of_python_holds_is_its_own_until_its_time_is_up() {
     let began = Instant::now();
     let taken = server_time(&mut redis);
     plant(&mut redis, tag, payload, taken);
+    let mut spec = spec(&["celery"]);
+    spec.lease = LEASE / 2;
     // A worker of Apium that dies meanwhile does not make it anybody's.
-    let dead = soon("another", broker.consume(ConsumeSpec { lease: LEASE / 2, ..spec(&["celery"]) })).await.unwrap();
+    let dead = soon("another", broker.consume(spec)).await.unwrap();
     drop(dead);
     let batch = take(&mut consumer, 1).await;
     assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());

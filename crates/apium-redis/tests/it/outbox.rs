@@ -52,13 +52,14 @@ fn once_more(part: &ChordPart) -> Outgoing {
 /// The end of a task whose message was acked before: its result, a message of its own, its parts.
 fn end(parts: Vec<(ChordPart, Arc<dyn ChordContinuation>)>) -> Settlement {
     let id = parts[0].0.task_id.to_string();
-    let parts = parts.into_iter().map(|(part, rest)| EndedPart { part, continuation: rest }).collect();
-    Settlement {
-        record: Some(record(&id, State::Success, mark(0, 1))),
-        publish: vec![to("own", &id)],
-        delivery: None,
-        follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })),
-    }
+    let parts = parts.into_iter().map(|(part, rest)| EndedPart::new(part, rest)).collect();
+    let mut follow_ups = FollowUps::default();
+    follow_ups.parts = parts;
+    let mut settlement = Settlement::default();
+    settlement.record = Some(record(&id, State::Success, mark(0, 1)));
+    settlement.publish = vec![to("own", &id)];
+    settlement.follow_ups = Some(Box::new(follow_ups));
+    settlement
 }
 
 fn one(part: ChordPart) -> Settlement {
@@ -67,15 +68,12 @@ fn one(part: ChordPart) -> Settlement {
 
 /// The end of the run that counts a part once more.
 fn again(delivery: &Delivery, part: ChordPart) -> Settlement {
-    let follow_ups = FollowUps {
-        parts: vec![EndedPart { part, continuation: Arc::new(Kept(Body(told), once_more)) }],
-        ..FollowUps::default()
-    };
-    Settlement {
-        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: Some(Box::new(follow_ups)),
-        ..Settlement::default()
-    }
+    let mut follow_ups = FollowUps::default();
+    follow_ups.parts = vec![EndedPart::new(part, Arc::new(Kept(Body(told), once_more)))];
+    let mut settlement = Settlement::default();
+    settlement.delivery = Some((delivery.receipt.clone(), Acknowledgement::Ack));
+    settlement.follow_ups = Some(Box::new(follow_ups));
+    settlement
 }
 
 /// Nothing of kombu's or of a chord's is left but that the body was sent.

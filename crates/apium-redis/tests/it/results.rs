@@ -46,7 +46,9 @@ async fn feature_4_3_05_documents_are_celerys_byte_for_byte() {
         let channel = text(&vector, "/published_on_channel/channel");
         let mut listening = fresh_listener(&backend, channel);
         let ttl = Some(Duration::from_secs(86_400));
-        backend.store(vec![ResultRecord { document, run: None, ttl }]).await.unwrap();
+        let mut record = ResultRecord::new(document);
+        record.ttl = ttl;
+        backend.store(vec![record]).await.unwrap();
         let key = text(&vector, "/result/key");
         assert_eq!(redis.get::<_, String>(key).unwrap(), wanted, "{name}");
         assert!((86_390..=86_400).contains(&redis.ttl::<_, i64>(key).unwrap()));
@@ -79,7 +81,7 @@ async fn feature_4_3_09_and_4_3_16_a_prefix_and_no_expiry_are_celerys() {
     let backend = backend_with(&database.url, &[("global_keyprefix", "pref")]);
     let document = ResultDocument::from_json(text(lies, "/value").as_bytes()).unwrap();
     let id = document.task_id.clone();
-    backend.store(vec![ResultRecord { document: document.clone(), run: None, ttl: None }]).await.unwrap();
+    backend.store(vec![ResultRecord::new(document.clone())]).await.unwrap();
     let mut redis = database.connection();
     assert_eq!(redis.get::<_, String>(name).unwrap(), text(lies, "/value"));
     assert_eq!(redis.ttl::<_, i64>(name).unwrap(), -1);
@@ -231,7 +233,11 @@ async fn a_mark_counts_for_its_own_document_only() {
 #[tokio::test]
 async fn times_to_live_are_kept_to_the_millisecond() {
     let (mut redis, backend) = fresh();
-    let with = |id: &str, ttl| ResultRecord { ttl: Some(ttl), ..record(id, State::Failure, mark(0, 1)) };
+    let with = |id: &str, ttl| {
+        let mut record = record(id, State::Failure, mark(0, 1));
+        record.ttl = Some(ttl);
+        record
+    };
     let batch = vec![
         with("s", Duration::from_secs(100)),
         with("ms", Duration::from_millis(100_500)),

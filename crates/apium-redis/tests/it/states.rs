@@ -106,7 +106,8 @@ async fn a_server_that_cannot_save() {
     let (broker, other) = (broker(&server.url(0)), broker(&server.url(0)));
     let mut holder = consumer(&broker, "q").await;
     // It tries again less often than the other, which therefore sees first that the server is back.
-    let seldom = ConsumeSpec { lease: LEASE * 3, ..spec(&["q"]) };
+    let mut seldom = spec(&["q"]);
+    seldom.lease = LEASE * 3;
     let mut second = other.consume(seldom).await.unwrap();
     send(&broker, "q", &["a"]).await;
     let batch = take(&mut holder, 1).await;

@@ -129,7 +129,7 @@ impl Part {
 
 impl From<Settlement> for Part {
     fn from(settlement: Settlement) -> Self {
-        let Settlement { record, mut publish, delivery, follow_ups: mut sequel } = settlement;
+        let Settlement { record, mut publish, delivery, follow_ups: mut sequel, .. } = settlement;
         let mut records: Vec<_> = record.into_iter().collect();
         if let Some(sequel) = &mut sequel {
             records.append(&mut sequel.records);

@@ -114,7 +114,9 @@ async fn publish_on_demand(handles: Handles) {
 
 /// Takes what there is and keeps it.
 async fn hold(handles: Handles, begin: bool) {
-    let mut consumer = handles.broker.consume(ConsumeSpec { max_crashes: 2, ..spec("q", "w@h", 0) }).await.unwrap();
+    let mut spec = spec("q", "w@h", 0);
+    spec.max_crashes = 2;
+    let mut consumer = handles.broker.consume(spec).await.unwrap();
     let got = consumer.next(100).await.unwrap();
     if begin {
         consumer.acker().mark_started(&receipts(&got)[..1]).await.unwrap();
@@ -124,7 +126,7 @@ async fn hold(handles: Handles, begin: bool) {
 }
 
 fn success(id: &str) -> ResultRecord {
-    ResultRecord { document: ResultDocument::new(id, State::Success, Json::NULL), run: None, ttl: None }
+    ResultRecord::new(ResultDocument::new(id, State::Success, Json::NULL))
 }
 
 /// Works for ever: each message's result is stored with its ack.
@@ -134,11 +136,11 @@ async fn work(handles: Handles) {
     say("ready");
     loop {
         let got = consumer.next(16).await.unwrap();
-        let settle = |(receipt, id): (Receipt, String)| Settlement {
-            record: Some(success(&id)),
-            publish: Vec::new(),
-            delivery: Some((receipt, Acknowledgement::Ack)),
-            follow_ups: None,
+        let settle = |(receipt, id): (Receipt, String)| {
+            let mut settlement = Settlement::default();
+            settlement.record = Some(success(&id));
+            settlement.delivery = Some((receipt, Acknowledgement::Ack));
+            settlement
         };
         let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settle).collect();
         acker.mark_started(&receipts(&got)).await.unwrap();

@@ -86,6 +86,7 @@ pub type SharedBroker = Arc<dyn Broker>;
 
 /// How many messages a queue holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct QueueStats {
     /// The queue's name.
     pub queue: String,
@@ -97,6 +98,13 @@ pub struct QueueStats {
     pub delayed: u64,
     /// Live consumers of the queue.
     pub consumers: u64,
+}
+
+impl QueueStats {
+    /// An empty queue without consumers.
+    pub fn new(queue: String) -> Self {
+        Self { queue, ..Self::default() }
+    }
 }
 
 /// Administration of queues. A queue that is missing counts as an empty one.

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What is to be done about a workflow. In this order: records, opens, parts, messages.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct FollowUps {
     /// Results of other tasks: what comes behind a failed one in its chain, the body of a chord whose header failed.
     pub records: Vec<ResultRecord>,
@@ -47,6 +48,7 @@ impl FollowUps {
 
 /// A part of a chord that ended, and what makes the rest should it be the last one.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct EndedPart {
     /// The part.
     pub part: ChordPart,
@@ -55,6 +57,11 @@ pub struct EndedPart {
 }
 
 impl EndedPart {
+    /// A part and what makes the rest.
+    pub fn new(part: ChordPart, continuation: Arc<dyn ChordContinuation>) -> Self {
+        Self { part, continuation }
+    }
+
     /// What is to be done now that the chord stands so, and how the chord ends by it; nothing where the body is not ours to send.
     ///
     /// # Errors

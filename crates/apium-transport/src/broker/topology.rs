@@ -81,7 +81,15 @@ pub enum ExchangeType {
 
 /// What a broker is asked to make exist.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Topology {
     /// The queues.
     pub queues: Vec<Queue>,
+}
+
+impl Topology {
+    /// These queues, with their exchanges and bindings.
+    pub fn new(queues: Vec<Queue>) -> Self {
+        Self { queues }
+    }
 }

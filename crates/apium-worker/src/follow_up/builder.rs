@@ -53,7 +53,7 @@ pub(crate) fn id_seed_of(id: &str, retries: u32) -> u64 {
 /// Whether an errback is called here rather than sent: a task of this worker that takes more than the id of the failed task, and
 /// is not bound, as in Celery.
 pub(crate) fn is_called_here(registry: &Registry, errback: &Node) -> bool {
-    let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain }) = errback else { return false };
+    let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain, .. }) = errback else { return false };
     let Some(task) = registry.get(&call.task) else { return false };
     let named = task.parameters.named;
     let kept = |(name, _): &&(String, Json)| named.iter().any(|parameter| parameter.name == name.as_str());

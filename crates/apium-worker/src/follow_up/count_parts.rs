@@ -58,7 +58,7 @@ pub(crate) async fn count_parts(
         return Ok(ended);
     };
     loop {
-        let FollowUps { records, opens, parts, publish: messages } = std::mem::take(&mut all);
+        let FollowUps { records, opens, parts, publish: messages, .. } = std::mem::take(&mut all);
         publish.extend(messages);
         if !records.is_empty() {
             backend.store(records).await?;

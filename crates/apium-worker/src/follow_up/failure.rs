@@ -71,7 +71,7 @@ impl<'a> FailurePropagation<'a> {
         let mut document = other_task_document(id, told, rules, self.run.builder.publisher.clock().now());
         document.children = Some(Vec::new());
         document.group_id = group;
-        self.follow_ups.records.push(ResultRecord { document, run: None, ttl: rules.ttl });
+        self.follow_ups.records.push(ResultRecord::new(document).kept_for(rules.ttl));
     }
 
     /// Tells the chord that a task with these options is a part of.

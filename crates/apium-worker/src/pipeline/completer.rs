@@ -289,7 +289,7 @@ impl Completer {
             && error.kind() != ErrorKind::Closed
         {
             let text = format!("its end could not be stored, published or settled: {error}");
-            let dead = Disposition::Dead(DeadReason { code: "rejected", text });
+            let dead = Disposition::Dead(DeadReason::new("rejected", text));
             if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
                 tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
             }
@@ -418,12 +418,12 @@ mod tests {
     }
 
     fn receipt(number: u64, fence: u64) -> Receipt {
-        Receipt { tag: Tag::Number(number), fence }
+        Receipt::new(Tag::Number(number), fence)
     }
 
     fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Completion {
         let source = Arc::new(DeliverySource { acker: acker.clone(), is_atomic: false });
-        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), follow_ups: None };
+        let settlement = Settlement::default().publishing(publish).ending(Some((receipt, how)));
         Completion::new(TaskLabel::default(), source, settlement)
     }
 

@@ -45,6 +45,6 @@ impl Completion {
     pub(crate) fn requeue(task_run: TaskRun) -> Self {
         let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
         let label = TaskLabel::of(&task_run.request);
-        Self::new(label, task_run.source, Settlement { delivery, ..Settlement::default() })
+        Self::new(label, task_run.source, Settlement::default().ending(delivery))
     }
 }

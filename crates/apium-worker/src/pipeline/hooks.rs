@@ -34,13 +34,13 @@ pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
             if let Some(hook) = &hooks.on_success {
                 call("on_success", ctx, hook(ctx.clone(), value.clone())).await;
             }
-            Returned { state: State::Success, result: Some(value), failure: None }
+            Returned::success(value)
         }
         Verdict::Failed { failure, .. } => {
             if let Some(hook) = &hooks.on_failure {
                 call("on_failure", ctx, hook(ctx.clone(), failure.clone())).await;
             }
-            Returned { state: State::Failure, result: None, failure: Some(failure) }
+            Returned::failure(failure)
         }
         Verdict::Retry(next) => {
             if let Some(hook) = &hooks.on_retry {

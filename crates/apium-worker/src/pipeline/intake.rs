@@ -70,11 +70,8 @@ impl RefusedDelivery {
     /// What the completer does about it.
     pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
         let delivery = Some((self.receipt, Acknowledgement::Reject(self.how)));
-        Completion::new(
-            self.label,
-            source.clone(),
-            Settlement { record: self.record, delivery, ..Settlement::default() },
-        )
+        let settlement = Settlement::default().storing(self.record).ending(delivery);
+        Completion::new(self.label, source.clone(), settlement)
     }
 }
 
@@ -82,7 +79,7 @@ impl Intake {
     /// Decides what becomes of a delivery.
     pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
-        let Delivery { receipt, queue, exchange, routing_key, redelivered, content } = delivery;
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, content, .. } = delivery;
         let message = match content {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
@@ -95,7 +92,12 @@ impl Intake {
             Err(_) => return dead(label_of(&message), receipt, "undecodable", "its serializer panicked".to_owned()),
         };
         let priority = message.properties.priority;
-        let from = DeliveryInfo { exchange, routing_key, priority, redelivered, queue };
+        let mut from = DeliveryInfo::default();
+        from.exchange = exchange;
+        from.routing_key = routing_key;
+        from.priority = priority;
+        from.redelivered = redelivered;
+        from.queue = queue;
         let mut request = Request::from_message(headers, message.properties, body, from).on_host(self.hostname.clone());
         request.utc = utc.unwrap_or(self.utc);
         let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
@@ -143,11 +145,11 @@ impl Intake {
             let mut document = result_document(request, id, told, Vec::new(), &self.rules, now);
             // Celery has these keys as null then.
             document.extended = self.rules.extended.then(Box::default);
-            let run = RunVersion { retries: request.retries(), delivery: delivery_version(&receipt) };
-            ResultRecord { document, run: Some(run), ttl: self.rules.ttl }
+            let run = RunVersion::new(request.retries(), delivery_version(&receipt));
+            ResultRecord::new(document).by(Some(run)).kept_for(self.rules.ttl)
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
-        let how = Disposition::Dead(DeadReason { code: "unknown-task", text });
+        let how = Disposition::Dead(DeadReason::new("unknown-task", text));
         Admission::Refuse(RefusedDelivery { label, receipt, how, record })
     }
 }
@@ -174,7 +176,7 @@ fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) ->
     Admission::Refuse(RefusedDelivery {
         label,
         receipt,
-        how: Disposition::Dead(DeadReason { code, text }),
+        how: Disposition::Dead(DeadReason::new(code, text)),
         record: None,
     })
 }

@@ -61,7 +61,9 @@ impl Settler {
         };
         let follow_ups = (!follow_ups.is_empty()).then(|| Box::new(follow_ups));
         let errbacks = (follow_ups.is_some() || !errbacks.is_empty()).then_some(errbacks);
-        let settlement = Settlement { record, publish: retry.into_iter().collect(), delivery, follow_ups };
+        let messages = retry.into_iter().collect();
+        let settlement =
+            Settlement::default().storing(record).publishing(messages).ending(delivery).following_up(follow_ups);
         Completion { dead_letter, errbacks, ..completion(task_run, settlement) }
     }
 
@@ -77,7 +79,7 @@ impl Settler {
         let record = record.flatten();
         let delivery = (!task_run.acks_late()).then(|| (task_run.receipt.clone(), Acknowledgement::Ack));
         let is_needed = record.is_some() || delivery.is_some();
-        is_needed.then(|| completion(task_run, Settlement { record, delivery, ..Settlement::default() }))
+        is_needed.then(|| completion(task_run, Settlement::default().storing(record).ending(delivery)))
     }
 
     fn record(
@@ -90,7 +92,7 @@ impl Settler {
         self.backends.of(&task_run.task.name)?;
         let id = task_run.request.id()?.clone();
         let document = result_document(&task_run.request, id, update, children, &self.policy, now);
-        Some(ResultRecord { document, run: Some(task_run.version()), ttl: self.policy.ttl })
+        Some(ResultRecord::new(document).by(Some(task_run.version())).kept_for(self.policy.ttl))
     }
 
     /// The message of a run that was acked early, made again from its request.
@@ -103,7 +105,7 @@ impl Settler {
             let task = &*task_run.task.name;
             tracing::error!(task, %error, "could not keep the message of a call that does not fit task {task}");
         }
-        Some(NewDeadLetter { queue: delivery_info.queue.clone(), message: message.ok()?, reason })
+        Some(NewDeadLetter::new(delivery_info.queue.clone(), message.ok()?, reason))
     }
 }
 
@@ -143,7 +145,7 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
 /// What becomes of the delivery, where it was not acked before the run.
 fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement {
     let requeue = Acknowledgement::Reject(Disposition::Requeue);
-    let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason { code, text }));
+    let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason::new(code, text)));
     match verdict {
         // It is kept: a task that was mended can take it again.
         Verdict::Failed { failure, why: FailureReason::BadArguments } => {

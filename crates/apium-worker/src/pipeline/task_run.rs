@@ -42,7 +42,7 @@ impl TaskRun {
 
     /// Tells this run's writes from those of other runs of the same task.
     pub(crate) fn version(&self) -> RunVersion {
-        RunVersion { retries: self.request.retries(), delivery: delivery_version(&self.receipt) }
+        RunVersion::new(self.request.retries(), delivery_version(&self.receipt))
     }
 
     /// What decides about its end.

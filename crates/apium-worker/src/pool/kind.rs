@@ -7,6 +7,7 @@ use apium_app::error::{Error, ErrorKind};
 
 /// Where a worker runs its tasks (Celery: `-P`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PoolKind {
     /// `async fn` on tokio, plain `fn` on the worker's own threads. The default.
     #[default]

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 /// How a worker stops. A later one is harder, and a stop only ever gets harder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum StopKind {
     /// Fetch no more, give back what was not begun, finish what runs however long it takes.
     Warm,
@@ -18,6 +19,7 @@ pub enum StopKind {
 
 /// Who asked for the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopCause {
     /// The program.
     Program,

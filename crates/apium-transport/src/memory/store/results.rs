@@ -218,18 +218,7 @@ mod tests {
     }
 
     fn record(id: &str, state: State) -> ResultRecord {
-        let document = ResultDocument {
-            task_id: TaskId::from(id),
-            state,
-            result: Json::NULL,
-            traceback: None,
-            children: None,
-            date_done: None,
-            group_id: None,
-            parent_id: None,
-            extended: None,
-            extra: BTreeMap::new(),
-        };
+        let document = ResultDocument::new(TaskId::from(id), state, Json::NULL);
         ResultRecord { document, run: None, ttl: None }
     }
 

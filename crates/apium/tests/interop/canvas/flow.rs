@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use apium::canvas::{CallSpec, Node, TaskNode, send};
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use apium::result::ResultTuple;
-use apium_app::canvas::node::{Node, TaskKind, TaskNode};
-use apium_app::canvas::send::send;
-use apium_app::publish::prepare::CallSpec;
 use serde_json::{Value, json};
 
 use crate::canvas::case::{Became, Case};
@@ -100,7 +98,9 @@ impl Flow {
         let place = Site { flow: self, name, path };
         let mut node = place.node(&self.case.shape);
         place.link(&mut node, "whole", self.owner(self.case.shape.tasks()[0]));
-        node.link_error(WireSignature { kwargs: place.kwargs("whole"), ..WireSignature::new("canvas.told") });
+        let mut signature = WireSignature::new("canvas.told");
+        signature.kwargs = place.kwargs("whole");
+        node.link_error(signature);
         told(name, &send(app, node).await.unwrap())
     }
 }
@@ -142,22 +142,24 @@ impl Site<'_> {
         let mut options = apium::call::CallOptions::default();
         options.task_id = Some(format!("{}-{task}", self.name).into());
         options.queue = Some(queue(owner).into());
-        let arguments = apium::task::Arguments { args: Vec::new(), kwargs };
-        let call = CallSpec { task: "canvas.leaf".into(), arguments, options, def: None, by_name: true };
-        let mut node = Node::Task(TaskNode { call, immutable: false, kind: TaskKind::Plain });
+        let arguments = apium::task::Arguments::new(Vec::new(), kwargs);
+        let mut call = CallSpec::named("canvas.leaf", arguments);
+        call.options = options;
+        let mut node = Node::Task(TaskNode::new(call));
         self.link(&mut node, task, owner);
         node
     }
 
     /// A callback and an errback.
     fn link(&self, node: &mut Node, place: &str, owner: Side) {
-        let signature = |task: &str| WireSignature {
-            kwargs: self.kwargs(place),
-            options: HashMap::from([("queue", queue(owner))])
+        let signature = |task: &str| {
+            let mut signature = WireSignature::new(task);
+            signature.kwargs = self.kwargs(place);
+            signature.options = HashMap::from([("queue", queue(owner))])
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), Json::from_serialize(&value).unwrap()))
-                .collect(),
-            ..WireSignature::new(task)
+                .collect();
+            signature
         };
         node.link(signature("canvas.ok"));
         node.link_error(signature("canvas.error"));

@@ -1,8 +1,8 @@
 //! Workflows in eager mode: `task_always_eager`, and `apply`. FEATURES 3.5.21 and what goes with it.
 
 use apium::ErrorKind;
+use apium::canvas::Node;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, boomed, call, ends, errback1, kind, link, mul, noted, same, sum};
 use crate::ground::{PATIENCE, notes, waiting};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use apium::canvas::Node;
 use apium::prelude::*;
 use apium::worker::StopKind;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, noted, ran, sent, state};
 use crate::gate::Gate;

@@ -1,8 +1,8 @@
 //! A task that puts another signature in its own place, or adds one to its chord: FEATURES 1.5.19 and 1.5.20.
 
+use apium::canvas::Node;
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{boomed, call, link, raised, ran, sent, state, stored_error};
 use crate::ground::{Notes, notes};
