@@ -1,10 +1,10 @@
-"""The app whose workers are measured beside Apium's, set as `harness/src/redis/load.rs` sets that one."""
+"""The app whose workers are measured beside Apium's, with the settings of `harness/src/redis/kit/load.rs`."""
 
 import os
 
 from celery import Celery
 
-from tally import note
+from tally import record
 
 backend = os.environ.get("BENCH_BACKEND")
 app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=backend)
@@ -17,8 +17,8 @@ app.conf.update(
 
 @app.task(name="bench.count")
 def count(number, padding):
-    """Does nothing but count its number."""
-    note(number)
+    """Only counts its number."""
+    record(number)
     return number
 
 

@@ -1,4 +1,6 @@
-"""Celery as a caller: `client.py enqueue N`, `client.py round-trip N` and `client.py workflows N` print what they took, as one JSON line."""
+"""Celery as a caller: `client.py enqueue N`, `client.py round-trip N` and `client.py workflows N` print their times as one
+JSON line.
+"""
 
 import json
 import sys
@@ -21,7 +23,7 @@ def enqueue(calls):
 
 
 def round_trip(calls):
-    """Calls and waits for the result, again and again."""
+    """Calls and waits for the result, one call after the other."""
     for number in range(20):
         count.apply_async((number, PADDING)).get(timeout=30)
     took = []

@@ -1,4 +1,4 @@
-"""Counts executions by number, in a file of one byte for each number that every process has for itself."""
+"""Counts executions by number. Each process has its own file, with one byte for each number."""
 
 import mmap
 import os
@@ -17,7 +17,7 @@ def opened():
     return files[pid]
 
 
-def note(number):
-    """Notes that `number` was executed."""
+def record(number):
+    """Counts an execution of `number`."""
     counts = opened()
     counts[number] = min(counts[number] + 1, 255)

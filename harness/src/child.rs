@@ -1,4 +1,4 @@
-//! Other processes of a program: itself, started again in another role.
+//! Other processes of a program: the program itself, started again in another role.
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,8 +10,8 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::process;
 
-/// This program, running once more in a role of its own. Dropped, it is killed. It is told to end when its standard input does, so it
-/// does not outlive us for long either.
+/// This program, started again in another role. It is killed when dropped. It ends when its standard input closes, so
+/// it does not outlive this process for long.
 #[derive(Debug)]
 pub struct Role {
     child: Child,
@@ -30,11 +30,11 @@ impl Role {
         Ok(Self { child, input: Some(input), output })
     }
 
-    /// The next line it prints; an error when it ends instead.
+    /// The next line that it prints; an error when it ends instead.
     pub fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         match self.output.read_line(&mut line)? {
-            0 => Err(io::Error::other("the child ended without a word")),
+            0 => Err(io::Error::other("the child ended and printed no line")),
             _ => Ok(line.trim_end().to_owned()),
         }
     }
@@ -55,44 +55,44 @@ impl Role {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// When it ends, whoever waits for it: `clock` is read the moment it does, which may be long before somebody looks.
+    /// The time of its end by `clock`, set at that moment, which may be long before anybody asks whether it has ended.
     pub fn end(&self, clock: fn() -> i64) -> Arc<OnceLock<i64>> {
         let end = Arc::new(OnceLock::new());
-        let (noted, pid) = (end.clone(), i32::try_from(self.pid()).ok().and_then(Pid::from_raw));
+        let (set, pid) = (end.clone(), i32::try_from(self.pid()).ok().and_then(Pid::from_raw));
         thread::spawn(move || {
-            // It stays to be waited for: its number is its own until then.
-            let seen = pid.map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
-            if let Some(Ok(_)) = seen {
-                let _ = noted.set(clock());
+            // The child stays a zombie, so its number is not given to another process.
+            let waited = pid.map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+            if let Some(Ok(_)) = waited {
+                let _ = set.set(clock());
             }
         });
         end
     }
 
-    /// Tells it to end and does not wait.
-    pub fn hang_up(&mut self) {
+    /// Tells it to end, and does not wait.
+    pub fn close_stdin(&mut self) {
         drop(self.input.take());
     }
 
-    /// Sends it a signal, named as `kill -s` takes it.
+    /// Sends it a signal, named as for `kill -s`.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         let sent =
             Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, name, &self.pid().to_string()]).status()?;
         if sent.success() { Ok(()) } else { Err(io::Error::other(format!("the child takes no {name}"))) }
     }
 
-    /// Tells it to end and waits; whether it ended well.
+    /// Tells it to end and waits; whether it succeeded.
     pub fn stop(mut self) -> io::Result<bool> {
         drop(self.input.take());
         Ok(self.child.wait()?.success())
     }
 
-    /// Waits for it to end by itself; whether it ended well.
+    /// Waits until it ends by itself; whether it succeeded.
     pub fn join(mut self) -> io::Result<bool> {
         Ok(self.child.wait()?.success())
     }
 
-    /// Memory that is its own, in megabytes.
+    /// Its memory (PSS), in megabytes.
     pub fn memory(&self) -> io::Result<f64> {
         process::memory(self.child.id())
     }
@@ -105,14 +105,14 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        // One that has ended, and was waited for, takes no signal.
+        // It may have ended already.
         let _ = self.kill();
     }
 }
 
-/// Waits until standard input ends: whoever started us wants us to stop, or is gone.
-pub async fn told_to_end() {
+/// Waits until standard input closes: the parent wants this process to stop, or has ended.
+pub async fn stdin_closed() {
     let mut input = tokio::io::stdin();
-    // A broken pipe is an end too.
+    // A broken pipe is closed, too.
     let _ = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
 }

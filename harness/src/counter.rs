@@ -1,11 +1,11 @@
-//! Counts executions by number, so that a lost or repeated one shows.
+//! Counts executions by number, so that lost and repeated ones are found.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// Which of the numbers from zero to an expected count were executed, and when.
+/// Which of the numbers below an expected count were executed, and when.
 #[derive(Debug)]
 pub struct Counter {
     seen: Vec<AtomicU8>,
@@ -30,8 +30,8 @@ impl Counter {
         }
     }
 
-    /// Notes that `number` was executed.
-    pub fn note(&self, number: u64) {
+    /// Counts an execution of `number`.
+    pub fn record(&self, number: u64) {
         let at = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.first.fetch_min(at, Ordering::Relaxed);
         self.last.fetch_max(at, Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl Counter {
         }
     }
 
-    /// Waits until every number was executed, as long as something is executed every `patience`.
+    /// Waits until every number was executed. Gives up when nothing is executed for `patience`.
     pub async fn wait(&self, patience: Duration) {
         let mut before = self.done.load(Ordering::Acquire);
         while tokio::time::timeout(patience, self.complete.notified()).await.is_err() {
@@ -80,13 +80,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn lost_and_repeated_numbers_show() {
         let counter = Counter::new(3);
-        counter.note(0);
-        counter.note(0);
-        counter.note(2);
-        counter.note(7);
+        counter.record(0);
+        counter.record(0);
+        counter.record(2);
+        counter.record(7);
         counter.wait(Duration::from_secs(1)).await;
         assert_eq!((counter.lost(), counter.repeated()), (1, 1));
-        counter.note(1);
+        counter.record(1);
         counter.wait(Duration::from_secs(1)).await;
         assert_eq!((counter.lost(), counter.repeated()), (0, 1));
         assert!(counter.rate() > 0.0);

@@ -1,17 +1,17 @@
-//! Bench and torture programs of Apium: what its speed and its promises are measured with. `cargo xtask bench` and
-//! `cargo xtask torture` run the programs in `src/bin` and make tables of what they print.
+//! Programs that measure Apium's speed and break what it must survive. `cargo xtask bench` and `cargo xtask torture`
+//! run the programs in `src/bin` and make tables of what they print.
 
 pub mod canvas;
 pub mod child;
 pub mod counter;
 pub mod embedded;
 pub mod faults;
-pub mod marks;
-pub mod place;
+pub mod number_log;
 pub mod process;
 pub mod quantile;
 pub mod redis;
 pub mod report;
+pub mod scratch;
 pub mod seam;
 pub mod torture;
 pub mod workflows;

@@ -1,36 +1,36 @@
-//! What the kernel says about a process: memory, processor time, and the processes that it started.
+//! What the kernel reports of a process: memory, processor time, and the processes that it started.
 
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 
-/// Memory that is the process' own, in megabytes: shared pages are counted in proportion (PSS).
+/// The memory of a process in megabytes. Shared pages are counted in proportion (PSS).
 pub fn memory(pid: u32) -> io::Result<f64> {
     let text = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/smaps_rollup")))?;
     let kibibytes =
         text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<f64>().ok());
-    kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("the kernel tells no PSS"))
+    kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("the kernel reports no PSS"))
 }
 
-/// Processor time that the process used so far, user and system.
+/// The processor time that a process has used so far, user and system.
 pub fn processor(pid: u32) -> io::Result<Duration> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the name in brackets and may hold anything.
+    // The second field is the name in brackets, which may contain anything.
     let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
     match (ticks(11), ticks(12)) {
-        // The kernel shows hundredths of a second to every program.
+        // The kernel reports in hundredths of a second.
         (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
-        _ => Err(io::Error::other("the kernel tells no processor time")),
+        _ => Err(io::Error::other("the kernel reports no processor time")),
     }
 }
 
-/// The process and all that it started, directly or not, and that still runs.
+/// A process and its running descendants.
 pub fn tree(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&pid) = found.get(next) {
-        // Whoever ended meanwhile has no children any more.
+        // A process may have ended meanwhile.
         found.extend(children(pid).unwrap_or_default());
         next += 1;
     }

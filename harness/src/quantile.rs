@@ -1,4 +1,4 @@
-//! Quantiles of what was measured; NaN where nothing was.
+//! Quantiles of measured values; NaN when there are none.
 
 /// The value below which `share` of the sorted values lie.
 pub fn at(sorted: &[f64], share: f64) -> f64 {

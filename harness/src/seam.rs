@@ -1,6 +1,6 @@
-//! What the seam costs: publish, next and ack on the memory driver, called directly and through `dyn`.
+//! What the driver traits cost: publish, next and ack on the memory driver, called directly and through `dyn`.
 //!
-//! Both ways run the same code of the driver; what differs is the boxed future and the virtual call of each batch.
+//! Both ways run the same code of the driver. They differ in the boxed future and the virtual call of each batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub struct Cost {
     pub boxed: f64,
 }
 
-/// Measures `rounds` times `batches` batches, the two ways in turn, and takes the median of each.
+/// Measures `rounds` times `batches` batches each way, in turns, and takes the medians.
 pub async fn measure(rounds: usize, batches: usize) -> Result<Cost> {
     let (mut direct, mut boxed) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -45,7 +45,7 @@ fn per_message(took: Duration, batches: usize) -> f64 {
     took.as_nanos() as f64 / (batches * BATCH) as f64
 }
 
-/// The batches, made before the watch starts.
+/// The batches, made before the time is taken.
 fn prepared(batches: usize) -> Vec<Vec<Outgoing>> {
     let mut message = Message::default();
     message.body = Bytes::from_static(&[b'x'; 100]);

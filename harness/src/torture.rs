@@ -1,8 +1,9 @@
-//! The fault test of the embedded driver: worker processes are killed as by `kill -9` at random moments under load, and in
-//! the end what was published and what was executed must be the same set.
+//! The fault test of the embedded driver: worker processes are killed as by `kill -9` at random instants under load. In
+//! the end, what was published and what was executed must be the same set.
 //!
-//! The worker's side is [`work`]. A task writes its number to a log that survives the kill; one in ten is retried once before
-//! it does, one in ten has a countdown, and some take a few milliseconds, so that kills fall into every stage of a run.
+//! The worker's side is [`run_worker`]. A task writes its number to a log that survives the kill. One task in ten is
+//! retried once before it does, one in ten has a countdown, and some take a few milliseconds, so that kills hit every
+//! stage of a run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,41 +12,41 @@ use std::time::Duration;
 
 use apium::prelude::*;
 
-use crate::child::{Role, told_to_end};
-use crate::marks::{self, Marks};
-use crate::place::Place;
+use crate::child::{Role, stdin_closed};
+use crate::number_log::{self, NumberLog};
 use crate::report;
+use crate::scratch::ScratchFolder;
 
 /// How many workers run at a time.
 const WORKERS: usize = 3;
 
-/// How many tasks are called at a time: some one by one and together, the rest in a batch.
+/// How many tasks are called at a time: some in single calls at once, the others in a batch.
 const ROUND: u64 = 60;
 
-/// How long a dead worker's tasks stay reserved for it.
+/// `worker_lease`: how long a dead worker's tasks stay reserved for it.
 const LEASE: Duration = Duration::from_secs(1);
 
-/// How long nothing may happen in the end before what is missing counts as lost.
+/// Tasks that are still missing in the end count as lost when nothing has run for this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-static MARKS: OnceLock<Marks> = OnceLock::new();
+static LOG: OnceLock<NumberLog> = OnceLock::new();
 
-/// Notes its number; a number that ends with 3 only at the second run.
-#[task(name = "torture.mark", acks_late, max_retries = 3)]
-pub async fn mark(ctx: &Ctx, number: u64) -> TaskResult<u64> {
+/// Records its number; a number that ends with 3 is recorded only by the second run.
+#[task(name = "torture.record", acks_late, max_retries = 3)]
+pub async fn record(ctx: &Ctx, number: u64) -> TaskResult<u64> {
     if number % 10 == 3 && ctx.request().retries() == 0 {
         return Err(ctx.retry().countdown(Duration::from_millis(20)).into());
     }
     if number % 10 > 6 {
         tokio::time::sleep(Duration::from_millis(number % 7)).await;
     }
-    if let Some(marks) = MARKS.get() {
-        marks.note(number)?;
+    if let Some(log) = LOG.get() {
+        log.record(number)?;
     }
     Ok(number)
 }
 
-/// What a torture came to.
+/// The outcome of the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Kills.
@@ -56,22 +57,22 @@ pub struct Verdict {
     pub lost: usize,
     /// Executions beyond the first of each task.
     pub repeated: usize,
-    /// Executed, though nobody published them.
+    /// Numbers that were executed and not published.
     pub strangers: usize,
     /// Tasks whose result is not SUCCESS with their number.
     pub unanswered: usize,
-    /// Messages left in the queue or in the dead set.
-    pub left: u64,
-    /// Whether SQLite finds its file whole.
-    pub whole: bool,
+    /// Messages that are still in the queue or in the dead set.
+    pub leftover: u64,
+    /// Whether SQLite finds no damage in its file.
+    pub intact: bool,
 }
 
 impl Verdict {
-    /// Whether nothing was lost, made up, left over or damaged. A repeated task is no fault: that is what late
-    /// acknowledgement is.
+    /// Whether nothing was lost, invented, left over or damaged. A repeated task is no fault: late acknowledgement
+    /// allows it.
     pub fn is_good(&self) -> bool {
         let faults = self.lost + self.strangers + self.unanswered;
-        faults == 0 && self.left == 0 && self.whole && self.published > 0
+        faults == 0 && self.leftover == 0 && self.intact && self.published > 0
     }
 
     /// Prints the figures.
@@ -82,8 +83,8 @@ impl Verdict {
         report::figure("repeated", self.repeated as f64, "tasks");
         report::figure("strangers", self.strangers as f64, "tasks");
         report::figure("unanswered", self.unanswered as f64, "tasks");
-        report::figure("left", self.left as f64, "messages");
-        report::figure("damaged", f64::from(u8::from(!self.whole)), "");
+        report::figure("leftover", self.leftover as f64, "messages");
+        report::figure("damaged", f64::from(u8::from(!self.intact)), "");
     }
 }
 
@@ -92,12 +93,12 @@ async fn app(address: &str) -> Result<App, BoxError> {
     Ok(app.setting("worker_lease", LEASE).setting("worker_max_crashes", 0).build().await?)
 }
 
-/// A worker on the queue in `folder`, until standard input ends.
-pub async fn work(folder: &Path) -> Result<(), BoxError> {
+/// Runs a worker on the queue in `folder` until standard input closes.
+pub async fn run_worker(folder: &Path) -> Result<(), BoxError> {
     // Set once in the life of this process.
-    let _ = MARKS.set(Marks::open(&folder.join("marks"))?);
+    let _ = LOG.set(NumberLog::open(&folder.join("numbers"))?);
     let app = app(&address(folder)).await?;
-    app.worker().concurrency(8).run_until(told_to_end()).await?;
+    app.worker().concurrency(8).run_until(stdin_closed()).await?;
     Ok(app.close().await?)
 }
 
@@ -105,23 +106,23 @@ fn address(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("queue.db").display())
 }
 
-/// Kills workers `kills` times while tasks are called, lets the rest be done, and counts.
+/// Kills workers `kills` times while tasks are called, waits for the tasks that are still to run, and counts.
 pub async fn torture(kills: usize) -> Result<Verdict, BoxError> {
-    let place = Place::new()?;
-    let marks: PathBuf = place.folder().join("marks");
-    Marks::open(&marks)?;
-    let app = app(&place.address()).await?;
+    let scratch = ScratchFolder::new()?;
+    let log: PathBuf = scratch.folder().join("numbers");
+    NumberLog::open(&log)?;
+    let app = app(&scratch.address()).await?;
     let (done, over) = tokio::sync::watch::channel(false);
     let caller = call_until(&app, over);
     let killer = async {
-        let workers = kill_workers(place.folder(), kills).await;
+        let workers = kill_workers(scratch.folder(), kills).await;
         // The caller may have failed and be gone already.
         let _ = done.send(true);
         workers
     };
     let (published, workers) = tokio::join!(caller, killer);
     let (published, workers) = (published?, workers?);
-    let executed = settle(&marks, &published).await?;
+    let executed = wait_until_done(&log, &published).await?;
     for worker in workers {
         if !worker.stop()? {
             return Err("a worker that was not killed failed".into());
@@ -134,14 +135,14 @@ pub async fn torture(kills: usize) -> Result<Verdict, BoxError> {
         repeated: executed.values().map(|count| count - 1).sum(),
         strangers: executed.keys().filter(|number| !published.contains(number)).count(),
         unanswered: unanswered(&app, &published).await?,
-        left: left(&app).await?,
-        whole: whole(&place.folder().join("queue.db"))?,
+        leftover: leftover(&app).await?,
+        intact: is_intact(&scratch.folder().join("queue.db"))?,
     };
     app.close().await?;
     Ok(verdict)
 }
 
-/// Calls tasks until it is told to end; the numbers whose calls returned.
+/// Calls tasks until the kills are over; the numbers whose calls returned.
 async fn call_until(app: &App, mut over: tokio::sync::watch::Receiver<bool>) -> Result<BTreeSet<u64>, BoxError> {
     let mut published = BTreeSet::new();
     let mut next = 0_u64;
@@ -150,12 +151,12 @@ async fn call_until(app: &App, mut over: tokio::sync::watch::Receiver<bool>) -> 
         next += ROUND;
         let (single, batch): (Vec<u64>, Vec<u64>) = numbers.clone().partition(|number| number % 4 == 1);
         let singles = single.into_iter().map(|number| async move {
-            let call = mark::delay(number).task_id(id(number));
+            let call = record::delay(number).task_id(id(number));
             let call = if number % 10 == 5 { call.countdown(Duration::from_millis(50)) } else { call };
             call.send(app).await
         });
         futures_util::future::try_join_all(singles).await?;
-        Batch::of(batch.into_iter().map(|number| mark::s(number).task_id(id(number)))).send_all(app).await?;
+        Batch::of(batch.into_iter().map(|number| record::s(number).task_id(id(number)))).send_all(app).await?;
         published.extend(numbers);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -166,10 +167,10 @@ fn id(number: u64) -> String {
     format!("torture-{number}")
 }
 
-/// Starts workers, and kills and replaces one of them again and again; those that live in the end.
+/// Starts workers, then kills and replaces one of them after the other; the workers that run in the end.
 async fn kill_workers(folder: &Path, kills: usize) -> Result<Vec<Role>, BoxError> {
     let folder = folder.display().to_string();
-    let start = || Role::start(&["work", &folder]);
+    let start = || Role::start(&["worker", &folder]);
     let mut workers = std::iter::repeat_with(start).take(WORKERS).collect::<Result<Vec<_>, _>>()?;
     for kill in 0..kills {
         tokio::time::sleep(Duration::from_millis(fastrand::u64(20..300))).await;
@@ -180,22 +181,26 @@ async fn kill_workers(folder: &Path, kills: usize) -> Result<Vec<Role>, BoxError
     Ok(workers)
 }
 
-/// Waits until everything was executed, or nothing happens any more; how often each number was.
-async fn settle(log: &Path, published: &BTreeSet<u64>) -> Result<std::collections::BTreeMap<u64, usize>, BoxError> {
-    let (mut executed, mut idle) = (marks::read(log)?, Duration::ZERO);
+/// Waits until everything was executed or nothing runs any more; how often each number was executed.
+async fn wait_until_done(
+    log: &Path,
+    published: &BTreeSet<u64>,
+) -> Result<std::collections::BTreeMap<u64, usize>, BoxError> {
+    let (mut executed, mut idle) = (number_log::read(log)?, Duration::ZERO);
     let step = Duration::from_millis(200);
     while idle < PATIENCE && published.iter().any(|number| !executed.contains_key(number)) {
         tokio::time::sleep(step).await;
-        let now = marks::read(log)?;
+        let now = number_log::read(log)?;
         idle = if now == executed { idle + step } else { Duration::ZERO };
         executed = now;
     }
-    // A last repetition may be under way: a worker that was killed after its mark and before its acknowledgement.
+    // A last repetition may still come: of a worker that was killed after it recorded a number and before it
+    // acknowledged.
     tokio::time::sleep(LEASE * 3).await;
-    Ok(marks::read(log)?)
+    Ok(number_log::read(log)?)
 }
 
-/// How many tasks have no good result.
+/// How many tasks have no correct result.
 async fn unanswered(app: &App, published: &BTreeSet<u64>) -> Result<usize, BoxError> {
     let mut bad = 0;
     for &number in published {
@@ -206,16 +211,21 @@ async fn unanswered(app: &App, published: &BTreeSet<u64>) -> Result<usize, BoxEr
     Ok(bad)
 }
 
-/// How many messages lie in the queues or in the dead set.
-async fn left(app: &App) -> Result<u64, BoxError> {
+/// How many messages are in the queues or in the dead set.
+async fn leftover(app: &App) -> Result<u64, BoxError> {
     let broker = app.broker();
-    let stats = broker.queues().ok_or("count the queues: this broker cannot")?.stats().await?;
+    let stats = broker
+        .queues()
+        .and_then(|queues| queues.counts())
+        .ok_or("count the queues: this broker cannot")?
+        .stats()
+        .await?;
     let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
     Ok(dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>())
 }
 
-/// Whether SQLite finds nothing wrong with the file.
-fn whole(file: &Path) -> Result<bool, BoxError> {
+/// Whether SQLite finds no damage in the file.
+fn is_intact(file: &Path) -> Result<bool, BoxError> {
     let connection = rusqlite::Connection::open(file)?;
     let found: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     Ok(found == "ok")
@@ -225,30 +235,38 @@ fn whole(file: &Path) -> Result<bool, BoxError> {
 mod tests {
     use super::*;
 
-    const GOOD: Verdict =
-        Verdict { kills: 1, published: 2, lost: 0, repeated: 1, strangers: 0, unanswered: 0, left: 0, whole: true };
+    const GOOD: Verdict = Verdict {
+        kills: 1,
+        published: 2,
+        lost: 0,
+        repeated: 1,
+        strangers: 0,
+        unanswered: 0,
+        leftover: 0,
+        intact: true,
+    };
 
     #[test]
-    fn only_repetition_is_forgiven() {
+    fn only_repetition_is_allowed() {
         assert!(GOOD.is_good());
         assert!(!Verdict { lost: 1, ..GOOD }.is_good());
         assert!(!Verdict { strangers: 1, ..GOOD }.is_good());
         assert!(!Verdict { unanswered: 1, ..GOOD }.is_good());
-        assert!(!Verdict { left: 1, ..GOOD }.is_good());
-        assert!(!Verdict { whole: false, ..GOOD }.is_good());
+        assert!(!Verdict { leftover: 1, ..GOOD }.is_good());
+        assert!(!Verdict { intact: false, ..GOOD }.is_good());
         assert!(!Verdict { published: 0, ..GOOD }.is_good());
     }
 
     #[test]
-    fn a_damaged_file_is_noticed() {
-        let place = Place::new().unwrap();
-        let file = place.folder().join("queue.db");
+    fn a_damaged_file_is_found() {
+        let scratch = ScratchFolder::new().unwrap();
+        let file = scratch.folder().join("queue.db");
         rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE a(b); INSERT INTO a VALUES(1)").unwrap();
-        assert!(whole(&file).unwrap());
+        assert!(is_intact(&file).unwrap());
         let mut bytes = std::fs::read(&file).unwrap();
         let page = bytes.len() / 2;
         bytes[page..].fill(0xff);
         std::fs::write(&file, bytes).unwrap();
-        assert!(!whole(&file).unwrap_or(false));
+        assert!(!is_intact(&file).unwrap_or(false));
     }
 }

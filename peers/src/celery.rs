@@ -6,10 +6,10 @@ use crate::guarded::Guarded;
 use crate::log::Seen;
 use crate::python::Python;
 
-/// No worker takes longer to be ready, or to stop.
+/// How long a worker may take to become ready, or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A worker that is to be started.
+/// Builds a worker.
 #[derive(Debug, Clone)]
 pub struct Builder {
     app: String,
@@ -19,27 +19,27 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A variable of its environment.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Where it takes its messages from, and where it stores results.
+    /// Sets the addresses of its broker and of its result backend.
     #[must_use]
     pub fn urls(self, broker: &str, backend: &str) -> Self {
         self.env("BROKER_URL", broker).env("RESULT_BACKEND", backend)
     }
 
-    /// Arguments of `celery worker`: `["-c", "4", "-P", "threads", "-Q", "a,b", "-n", "one@peer"]`.
+    /// Adds arguments of `celery worker`: `["-c", "4", "-P", "threads", "-Q", "a,b", "-n", "one@peer"]`.
     #[must_use]
     pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Self {
         self.args.extend(args.into_iter().map(str::to_owned));
         self
     }
 
-    /// Lets it greet the other workers when it starts (Celery's mingle and gossip), for which it waits a second.
+    /// Turns on Celery's mingle and gossip, for which a worker waits a second at its start.
     #[must_use]
     pub fn mingles(mut self) -> Self {
         self.mingles = true;
@@ -71,7 +71,7 @@ impl Builder {
     }
 }
 
-/// A running worker. Dropped, it is killed with its pool.
+/// A running worker. It is killed with its pool when dropped.
 #[derive(Debug)]
 pub struct CeleryWorker {
     running: Guarded,
@@ -83,26 +83,26 @@ impl CeleryWorker {
         Self::of("tasks")
     }
 
-    /// A worker of another app beside it, named as `celery -A` takes it.
+    /// A worker of another app in the same folder, named as for `celery -A`.
     pub fn of(app: &str) -> Builder {
         Builder { app: app.to_owned(), env: Vec::new(), args: Vec::new(), mingles: false }
     }
 
-    /// Its main process.
+    /// The id of its main process.
     pub fn pid(&self) -> u32 {
         self.running.pid()
     }
 
-    /// What it printed so far.
+    /// What it has printed so far.
     pub fn log(&self) -> String {
         self.running.log().text()
     }
 
-    /// Waits until its log holds `part`.
+    /// Waits until its log contains `part`.
     #[track_caller]
     pub fn wait_for(&self, part: &str) {
         let seen = self.running.log().wait_for(&[part], LIMIT);
-        assert_eq!(seen, Seen::Line, "no line with {part:?} in the log of the worker:\n{}", self.log());
+        assert_eq!(seen, Seen::Line, "the log of the worker has no line with {part:?}:\n{}", self.log());
     }
 
     /// Kills it and its pool as when the machine goes down.
@@ -112,7 +112,7 @@ impl CeleryWorker {
         self.wait();
     }
 
-    /// Asks it to stop when its tasks have ended (a warm shutdown), and does not wait.
+    /// Starts a warm shutdown, and does not wait.
     pub fn terminate(&mut self) {
         self.running.signal("TERM");
     }

@@ -1,4 +1,4 @@
-//! A database number of a Redis server that nobody else has: the fresh namespace of a test.
+//! A numbered database of a Redis server: the namespace of one test.
 
 /// One numbered database.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// A blocking connection, for looking at keys.
+    /// A blocking connection, to look at keys.
     #[cfg(feature = "client")]
     pub fn connection(&self) -> redis::Connection {
         let connection = redis::Client::open(&*self.url).and_then(|client| client.get_connection());

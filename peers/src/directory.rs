@@ -1,4 +1,4 @@
-//! A private directory for one process, which its guard removes.
+//! A private directory for one process. The guard of the process removes it.
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A new folder that only we may read: a server may keep a password in it.
+/// Makes a folder that only this user may read: a server may store a password in it.
 pub(crate) fn private() -> Result<PathBuf, String> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -14,7 +14,7 @@ pub(crate) fn private() -> Result<PathBuf, String> {
         let path = std::env::temp_dir().join(format!("apium-peer-{}-{count}", std::process::id()));
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => return Ok(path),
-            // A process of the same number left it behind.
+            // An earlier process with the same number left it behind.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(format!("create {}: {error}", path.display())),
         }

@@ -1,9 +1,9 @@
-//! A process that ends with ours, however ours ends: returned from, panicked, or killed with SIGKILL.
+//! A process that ends with this one, however this one ends: it returns, panics, or is killed with SIGKILL.
 //!
 //! Without unsafe code a parent cannot ask the kernel for that, so a shell stands in between. It starts the program and
-//! reads from a pipe whose other end only we hold. When the pipe closes, because we dropped it or because we are gone, the
-//! shell removes the program's directory and kills its whole process group. The group is its own, so Ctrl-C in a terminal
-//! ends us first, and then the program by the same way.
+//! reads from a pipe whose other end only this process has open. When the pipe closes, because it was dropped or
+//! because this process has ended, the shell removes the program's directory and kills its whole process group. The
+//! group is its own, so Ctrl-C in a terminal ends this process first, and then the program in the same way.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use crate::log::Log;
 
-/// The shell's part. Arguments: the directory to remove (may be empty), the program, its arguments. It tells the process id
-/// of the program on standard error and ends with the program's status.
+/// The script of the shell. Arguments: the directory to remove (may be empty), the program, its arguments. It prints
+/// the program's process id on standard error and exits with the program's status.
 ///
-/// The directory goes before the group does: the group is killed as a whole, its shell included, since only the number of
-/// a group that somebody is still in cannot have passed to other processes meanwhile.
+/// It removes the directory first, and then kills the group as a whole, with the shell in it: while a process is in a
+/// group, the number of the group is not given to another one.
 const GUARD: &str = r#"
 directory=$1
 shift
@@ -37,19 +37,19 @@ exec 2>/dev/null
 wait "$program"
 "#;
 
-/// A running program and its guard. Dropped, it is killed and its directory is gone.
+/// A running program and its guard. When dropped, the program is killed and its directory removed.
 #[derive(Debug)]
 pub struct Guarded {
     guard: Child,
-    hold: Option<ChildStdin>,
+    pipe: Option<ChildStdin>,
     pid: u32,
     log: Log,
     directory: Option<PathBuf>,
 }
 
 impl Guarded {
-    /// Starts `command` (program, arguments, variables and folder count; its streams do not). `directory` is removed when
-    /// the program is dropped or we end.
+    /// Starts `command`: its program, arguments, variables and folder are used, its streams are not. `directory` is
+    /// removed when the program is dropped or this process ends.
     pub fn start(command: &Command, directory: Option<&Path>) -> io::Result<Self> {
         let mut shell = Command::new("sh");
         shell.args(["-c", GUARD, "guard"]).arg(directory.unwrap_or(Path::new("")));
@@ -66,12 +66,12 @@ impl Guarded {
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut guard = shell.spawn()?;
         let missing = || io::Error::other("the guard has no pipe");
-        let hold = guard.stdin.take();
+        let pipe = guard.stdin.take();
         let log = Log::of(guard.stdout.take().ok_or_else(missing)?);
-        let mut said = String::new();
-        BufReader::new(guard.stderr.take().ok_or_else(missing)?).read_line(&mut said)?;
-        let pid = said.trim().parse().map_err(|_| io::Error::other(format!("the guard said {said:?}")))?;
-        Ok(Self { guard, hold, pid, log, directory: directory.map(Path::to_owned) })
+        let mut printed = String::new();
+        BufReader::new(guard.stderr.take().ok_or_else(missing)?).read_line(&mut printed)?;
+        let pid = printed.trim().parse().map_err(|_| io::Error::other(format!("the guard printed {printed:?}")))?;
+        Ok(Self { guard, pipe, pid, log, directory: directory.map(Path::to_owned) })
     }
 
     /// The program's process id.
@@ -79,65 +79,65 @@ impl Guarded {
         self.pid
     }
 
-    /// What it printed, on both streams.
+    /// What it has printed, on both streams.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// How the program ended; nothing while it runs. A signal counts as 128 and its number, as in a shell.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    /// The exit status of the program; nothing while it runs. A signal counts as 128 and its number, as in a shell.
+    pub fn status(&mut self) -> Option<ExitStatus> {
         self.guard.try_wait().ok().flatten()
     }
 
-    /// Sends a signal, named as `kill -s` takes it. One that has ended gets none.
+    /// Sends a signal, named as for `kill -s`. A program that has ended gets none.
     pub fn signal(&mut self, name: &str) {
-        if self.ended().is_none() {
+        if self.status().is_none() {
             send(name, &self.pid.to_string());
         }
     }
 
     /// Kills the program and every process that it started, as when the machine goes down.
     pub fn kill_all(&mut self) {
-        // While we hold the pipe the guard is in the group, so the number is still the group's.
-        if let Some(_hold) = self.hold.take() {
+        // While the pipe is open the guard is in the group, so the number is still the group's.
+        if let Some(_pipe) = self.pipe.take() {
             send("KILL", &format!("-{}", self.guard.id()));
         }
     }
 
-    /// Waits for the end of the program and of all that it started.
+    /// Waits until the program and all processes that it started have ended.
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         if self.log.wait_for_end(within) { self.guard.wait().ok() } else { None }
     }
 
-    /// Ends the guard and what is left of the program, and leaves the directory to the next one.
+    /// Ends the guard and the program, and leaves the directory for the next program.
     pub(crate) fn keep_directory(mut self) {
         self.directory = None;
-        if let Some(hold) = &mut self.hold {
-            // A guard that is gone removes nothing.
-            let _ = hold.write_all(b"keep\n");
+        if let Some(pipe) = &mut self.pipe {
+            // A guard that has ended removes nothing.
+            let _ = pipe.write_all(b"keep\n");
         }
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // While we are here we do ourselves what the guard does without us: so all is done when this returns, and the
-        // program has a parent that waits for it, where in some containers nobody waits for orphans.
+        // This does what the guard would do, so that all is done when this returns. It also waits for the program: in
+        // some containers nobody waits for orphans.
         self.signal("KILL");
         let _ = self.guard.wait();
         if let Some(directory) = &self.directory {
-            // What is not there is gone.
+            // It may be gone already.
             let _ = std::fs::remove_dir_all(directory);
         }
-        drop(self.hold.take());
+        drop(self.pipe.take());
         self.log.join();
     }
 }
 
-/// `kill -s NAME -- TARGET`, as the shell has it: there may be no program of that name.
+/// Runs `kill -s NAME -- TARGET` in a shell, because there may be no program `kill`.
 fn send(name: &str, target: &str) {
     let sent = Command::new("sh").args(["-c", r#"kill -s "$1" -- "$2""#, "kill", name, target]).output();
-    // A process that ended just now takes no signal, which is no fault of the sender.
+    // A process that has just ended cannot get a signal, which is no error.
     if let Err(error) = sent {
         panic!("could not send {name} to process {target}: {error}");
     }
@@ -185,7 +185,7 @@ mod tests {
         assert!(alive(&child));
         drop(program);
         assert!(!directory.exists());
-        // It has closed its files and is about to be gone.
+        // It has closed its files and is about to end.
         let until = Instant::now() + LIMIT;
         while alive(&child) {
             assert!(Instant::now() < until, "{child} lives");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn alive(pid: &str) -> bool {
-        // A zombie that nobody has waited for yet is dead.
+        // A zombie has ended.
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }

@@ -1,11 +1,11 @@
 //! The real servers and the real Celery that tests and benches run against.
 //!
-//! `cargo xtask test` sees to it that they are installed; this crate starts them, each in a process that ends with the one
-//! that started it, however that ends ([`guarded`]). A [`RedisServer`](redis_server::RedisServer) gives every test a
-//! database of its own; a [`Proxy`](proxy::Proxy) stands between client and server and makes the network fail; a
-//! [`CeleryWorker`](celery::CeleryWorker) is Celery itself.
+//! `cargo xtask test` installs them; this crate starts them, each in a process that ends with the process that started
+//! it ([`guarded`]). A [`RedisServer`](redis_server::RedisServer) gives each test its own database; a
+//! [`Proxy`](proxy::Proxy) between client and server makes the network fail; a [`CeleryWorker`](celery::CeleryWorker)
+//! is Celery itself.
 //!
-//! It is beside the house and used by tests and benches only, so what cannot be started is a panic that says why.
+//! Only tests and benches use this crate, so what cannot be started is a panic that says why.
 
 #[cfg(feature = "client")]
 pub use redis;

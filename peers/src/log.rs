@@ -1,4 +1,4 @@
-//! What another process prints: collected by a thread, waited for by tests, shown when something fails.
+//! What another process prints. A thread collects it, tests wait for it, and failures show it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,19 +24,19 @@ struct Printed {
     ended: bool,
 }
 
-/// How waiting for a line came out.
+/// How waiting for a text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
-    /// It is there.
+    /// The text was printed.
     Line,
-    /// The output ended without it.
+    /// The output ended without the text.
     End,
-    /// Time is up.
+    /// The time was over.
     Nothing,
 }
 
 impl Log {
-    /// Collects what `source` gives, until it ends.
+    /// Collects the output of `source` until it ends.
     pub(crate) fn of(source: impl Read + Send + 'static) -> Self {
         let shared = Arc::new(Shared::default());
         let reader = std::thread::spawn({
@@ -46,26 +46,26 @@ impl Log {
         Self { shared, reader: Some(reader) }
     }
 
-    /// Everything up to now.
+    /// Everything that was printed so far.
     pub fn text(&self) -> String {
         self.shared.lock().text.clone()
     }
 
-    /// Waits until the text holds one of `parts`.
+    /// Waits until the text contains one of `parts`.
     pub fn wait_for(&self, parts: &[&str], within: Duration) -> Seen {
         let seen = self.wait(within, |printed| parts.iter().any(|part| printed.text.contains(part)));
         if seen { Seen::Line } else { self.missing() }
     }
 
-    /// Waits until every process that could print has ended; whether that came in time.
+    /// Waits until every process that could print has ended; whether they ended in time.
     pub fn wait_for_end(&self, within: Duration) -> bool {
         self.wait(within, |printed| printed.ended)
     }
 
-    /// Waits for the end without a limit: for when all that could print has been killed.
+    /// Waits for the end without a limit, after all processes that could print have been killed.
     pub(crate) fn join(&mut self) {
         if let Some(reader) = self.reader.take() {
-            // The thread cannot panic: it reads and appends.
+            // The thread cannot panic: it only reads and appends.
             let _ = reader.join();
         }
     }
@@ -99,7 +99,7 @@ impl Shared {
 fn collect(source: impl Read, shared: &Shared) {
     let mut source = BufReader::new(source);
     let mut line = Vec::new();
-    // A pipe that breaks has ended too.
+    // A broken pipe has ended, too.
     while source.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         shared.lock().text.push_str(&String::from_utf8_lossy(&line));
         shared.changed.notify_all();

@@ -3,14 +3,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 
-/// Where servers listen: below the ports that the kernel gives to outgoing connections, so that a port whose server is
-/// stopped for a moment is still free when it comes back.
+/// The range in which servers listen. It is below the ports that the kernel gives to outgoing connections, so the port
+/// of a server that is restarted stays free meanwhile.
 const FIRST: u16 = 12_000;
 const LAST: u16 = 32_000;
 
-/// A port of this machine on which nobody listens now.
+/// A port of this machine on which no process listens.
 ///
-/// Another process may take it before its server has started; who starts a server on it tries again then.
+/// Another process may take it before the server has started. The caller tries again then.
 pub fn free() -> u16 {
     let count = u64::from(LAST - FIRST);
     let start = RandomState::new().hash_one(0) % count;
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_is_taken_is_not_given() {
-        let _taken: Vec<TcpListener> = (0..50).map(|_| TcpListener::bind(("127.0.0.1", free())).unwrap()).collect();
+    fn a_port_in_use_is_not_given() {
+        let _in_use: Vec<TcpListener> = (0..50).map(|_| TcpListener::bind(("127.0.0.1", free())).unwrap()).collect();
     }
 }

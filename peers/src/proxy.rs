@@ -1,4 +1,4 @@
-//! A TCP proxy between client and server that makes the network fail, or slow, when a test or bench says so.
+//! A TCP proxy between client and server with which tests and benches make the network fail or slow.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::port;
 
-/// How many pieces of at most 64 KiB are on their way at once in one direction. So much data waits only behind a reader who
-/// does not read, and then the writer waits as with any full socket.
+/// How many pieces of at most 64 KiB may be on their way at once in one direction. So much data waits only for a reader
+/// that does not read. Then the writer waits, as with any full socket.
 const ON_THE_WAY: usize = 1024;
 
-/// A proxy in threads of its own. Dropped, it closes its connections and its port.
+/// A proxy with its own threads. When dropped, it closes its connections and its port.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -40,7 +40,7 @@ struct Network {
 struct Connection {
     client: TcpStream,
     server: TcpStream,
-    /// Whether the black hole has bytes of it; it cannot go on after that.
+    /// Whether the black hole has lost bytes of it. Then it cannot go on.
     swallowed: Arc<AtomicBool>,
 }
 
@@ -64,7 +64,7 @@ impl Proxy {
             to_server: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
         });
-        // Somebody else may be quicker on a port that was free.
+        // Another process may take a port that was free.
         let listener = (0..5).find_map(|_| TcpListener::bind(("127.0.0.1", port::free())).ok());
         let bound = listener.and_then(|listener| Some((listener.local_addr().ok()?.port(), listener)));
         let Some((port, listener)) = bound else { panic!("could not listen on any port") };
@@ -77,13 +77,14 @@ impl Proxy {
         self.port
     }
 
-    /// Closes every connection. What is on its way is lost. A client that connected just now, and has said nothing yet, may
-    /// be accepted after the cut.
+    /// Closes every connection. Bytes on their way are lost. A client that has just connected, and has sent nothing
+    /// yet, may be accepted after the cut.
     pub fn cut(&self) {
         self.network.close(|_| true);
     }
 
-    /// Whether new connections are refused, as by a machine on which nobody listens. Those that stand go on.
+    /// Sets whether new connections are refused, as by a machine on which no server listens. Open connections stay
+    /// open.
     #[track_caller]
     pub fn refuse(&self, refuse: bool) {
         let mut listening = lock(&self.listening);
@@ -97,8 +98,8 @@ impl Proxy {
         }
     }
 
-    /// Whether bytes vanish: connections are accepted and read, and nobody hears anything. When it ends, connections that
-    /// lost bytes are closed, since a stream with a hole in it is worse than none.
+    /// Sets whether bytes are lost: connections are accepted and read, and nothing is passed on. When that ends,
+    /// connections that lost bytes are closed, because their streams are damaged.
     pub fn black_hole(&self, black_hole: bool) {
         self.network.black_hole.store(black_hole, Ordering::SeqCst);
         if !black_hole {
@@ -106,8 +107,8 @@ impl Proxy {
         }
     }
 
-    /// How long bytes take in each direction, from now on; a round trip takes twice that. However many are on their way at
-    /// once, none waits for another.
+    /// Sets how long bytes take in each direction from now on. A round trip takes twice that. Bytes do not wait for the
+    /// bytes before them.
     pub fn delay(&self, one_way: Duration) {
         let nanos = u64::try_from(one_way.as_nanos()).unwrap_or(u64::MAX);
         self.network.delay_in_nanos.store(nanos, Ordering::SeqCst);
@@ -118,24 +119,24 @@ impl Proxy {
         self.network.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections stand now.
+    /// How many connections are open.
     pub fn connections(&self) -> usize {
         lock(&self.network.connections).len()
     }
 
-    /// How many bytes it has taken for the server.
+    /// How many bytes it has read for the server.
     pub fn bytes_to_server(&self) -> u64 {
         self.network.to_server.load(Ordering::SeqCst)
     }
 
-    /// How many bytes it has taken for clients.
+    /// How many bytes it has read for clients.
     pub fn bytes_to_client(&self) -> u64 {
         self.network.to_client.load(Ordering::SeqCst)
     }
 
     fn stop_listening(&self, listening: &mut Option<JoinHandle<()>>) {
         if let Some(thread) = listening.take() {
-            // It waits for a connection, so it gets one.
+            // The thread waits for a connection, so this makes one.
             let _ = TcpStream::connect(("127.0.0.1", self.port));
             let _ = thread.join();
         }
@@ -153,7 +154,7 @@ impl Drop for Proxy {
 impl Network {
     fn close(&self, chosen: impl Fn(&Connection) -> bool) {
         for connection in lock(&self.connections).values().filter(|connection| chosen(connection)) {
-            // What is closed already is as it should be.
+            // It may be closed already.
             let _ = connection.client.shutdown(Shutdown::Both);
             let _ = connection.server.shutdown(Shutdown::Both);
         }
@@ -168,7 +169,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Accepts connections until they are to be refused; then the port is closed.
+/// Accepts connections until they are refused; then the port is closed.
 fn listen(listener: TcpListener, network: &Arc<Network>) -> JoinHandle<()> {
     let network = Arc::clone(network);
     std::thread::spawn(move || {
@@ -176,7 +177,7 @@ fn listen(listener: TcpListener, network: &Arc<Network>) -> JoinHandle<()> {
             if network.refuse.load(Ordering::SeqCst) {
                 return;
             }
-            // A client that is gone already, or a server that is not there: the client finds its connection closed.
+            // If the client has gone, or there is no server, the connection is closed.
             let _ = client.and_then(|client| join(client, &network));
         }
     })
@@ -206,7 +207,7 @@ fn join(client: TcpStream, network: &Arc<Network>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Carries bytes in one direction: a thread that reads, and one that writes each piece when it is due.
+/// Carries bytes in one direction: one thread reads, and another one writes each piece when it is due.
 fn carry(
     (from, to): (TcpStream, TcpStream),
     network: &Arc<Network>,
@@ -215,18 +216,24 @@ fn carry(
 ) -> [JoinHandle<()>; 2] {
     let (network, swallowed) = (Arc::clone(network), Arc::clone(swallowed));
     let (send, receive) = sync_channel(ON_THE_WAY);
-    let reader = std::thread::spawn(move || take(from, &network, &swallowed, count(&network), &send));
-    let writer = std::thread::spawn(move || give(to, &receive));
+    let reader = std::thread::spawn(move || read_pieces(from, &network, &swallowed, count(&network), &send));
+    let writer = std::thread::spawn(move || write_pieces(to, &receive));
     [reader, writer]
 }
 
-fn take(mut from: TcpStream, network: &Network, swallowed: &AtomicBool, count: &AtomicU64, send: &SyncSender<Piece>) {
+fn read_pieces(
+    mut from: TcpStream,
+    network: &Network,
+    swallowed: &AtomicBool,
+    count: &AtomicU64,
+    send: &SyncSender<Piece>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if network.black_hole.load(Ordering::SeqCst) {
             swallowed.store(true, Ordering::SeqCst);
             count.fetch_add(read as u64, Ordering::SeqCst);
-            // Whoever ended the black hole meanwhile may not have seen that this connection lost something.
+            // If the black hole has ended meanwhile, it did not close this connection.
             if !network.black_hole.load(Ordering::SeqCst) {
                 let _ = from.shutdown(Shutdown::Both);
                 return;
@@ -236,14 +243,14 @@ fn take(mut from: TcpStream, network: &Network, swallowed: &AtomicBool, count: &
         count.fetch_add(read as u64, Ordering::SeqCst);
         let piece = Piece { due: Instant::now() + network.delay(), bytes: buffer[..read].to_vec() };
         if send.send(piece).is_err() {
-            // Nobody wants it at the other end: the sender hears of that.
+            // The other end is closed, so this end is closed, too.
             let _ = from.shutdown(Shutdown::Both);
             return;
         }
     }
 }
 
-fn give(mut to: TcpStream, receive: &Receiver<Piece>) {
+fn write_pieces(mut to: TcpStream, receive: &Receiver<Piece>) {
     let mut wait = Wait::default();
     for piece in receive {
         wait.until(piece.due);
@@ -252,29 +259,29 @@ fn give(mut to: TcpStream, receive: &Receiver<Piece>) {
             return;
         }
     }
-    // The sender has said all; the answer to it may still come.
+    // The sender is done; its answer may still come.
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Waits for moments, and learns how much longer than asked this machine sleeps: a tenth of a millisecond is much of half a
-/// millisecond.
+/// Waits for instants, and learns how much longer than asked this machine sleeps: a tenth of a millisecond matters when
+/// half a millisecond was asked for.
 #[derive(Default)]
 struct Wait {
     oversleeps: Duration,
 }
 
 impl Wait {
-    /// More than this is a busy machine and not its habit.
+    /// More than this comes from a busy machine and is not learned.
     const HABIT: Duration = Duration::from_micros(200);
 
-    #[expect(clippy::disallowed_methods, reason = "the thread is there to wait: it is the length of the wire")]
+    #[expect(clippy::disallowed_methods, reason = "this thread has nothing else to do than to wait")]
     fn until(&mut self, due: Instant) {
         let started = Instant::now();
         let nap = due.saturating_duration_since(started).saturating_sub(self.oversleeps);
         if !nap.is_zero() {
             std::thread::sleep(nap);
-            let late = started.elapsed().saturating_sub(nap).min(Self::HABIT);
-            self.oversleeps = (self.oversleeps * 7 + late) / 8;
+            let over = started.elapsed().saturating_sub(nap).min(Self::HABIT);
+            self.oversleeps = (self.oversleeps * 7 + over) / 8;
         }
         while Instant::now() < due {
             std::thread::yield_now();

@@ -8,10 +8,10 @@ use crate::directory;
 use crate::guarded::Guarded;
 use crate::target;
 
-/// The variable that names another Python than the one that `cargo xtask peers` makes.
+/// The environment variable that names another Python than that of `cargo xtask peers`.
 pub const PROGRAM: &str = "APIUM_PYTHON";
 
-/// No script takes longer.
+/// How long a script may run.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// An interpreter that can import Celery.
@@ -20,9 +20,9 @@ pub struct Python {
     program: PathBuf,
 }
 
-/// What a script printed and how it ended.
+/// The output of a script, and how it ended.
 #[derive(Debug, Clone)]
-pub struct Ran {
+pub struct ScriptOutput {
     /// Its exit code; 128 and the number of the signal that ended it.
     pub code: i32,
     /// Its standard output.
@@ -31,8 +31,8 @@ pub struct Ran {
     pub err: String,
 }
 
-impl Ran {
-    /// Its standard output without the last line break; a panic with all that it printed when it failed.
+impl ScriptOutput {
+    /// Its standard output without the last line break. Panics with all of its output when it failed.
     #[track_caller]
     pub fn text(&self) -> &str {
         assert_eq!(self.code, 0, "{self:?}");
@@ -58,36 +58,36 @@ impl Python {
         Self { program }
     }
 
-    /// A command of this Python in the folder of the project's own programs, where `import tasks` finds `tasks.py`.
+    /// A command of this Python in the folder of the project's Python programs, where `import tasks` finds `tasks.py`.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(programs());
-        // No files beside the sources, and no line that waits in a buffer.
+        // No compiled files beside the sources, and no buffered output.
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1").envs(env.iter().copied());
         command
     }
 
-    /// Runs Python with these arguments (`["script.py", "x"]`, `["-c", "print(1)"]`) to its end, which must come within two
-    /// minutes.
+    /// Runs Python with these arguments (`["script.py", "x"]`, `["-c", "print(1)"]`) to its end, for two minutes at
+    /// most.
     #[track_caller]
-    pub fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> Ran {
+    pub fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> ScriptOutput {
         let command = self.command(args, env);
         try_run(&command).unwrap_or_else(|error| panic!("could not run {command:?}: {error}"))
     }
 }
 
-/// Runs the Python that is found: [`Python::find`], [`Python::run`].
+/// Runs the Python of [`Python::find`]: see [`Python::run`].
 #[track_caller]
-pub fn run_python<'a>(args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> Ran {
+pub fn run_python<'a>(args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> ScriptOutput {
     Python::find().run(args, env)
 }
 
-/// The folder of the project's own Python programs.
+/// The folder of the project's Python programs.
 pub fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop")
 }
 
-fn try_run(command: &Command) -> Result<Ran, String> {
+fn try_run(command: &Command) -> Result<ScriptOutput, String> {
     let directory = directory::private()?;
     let errors = directory.join("stderr");
     let mut apart = Command::new("sh");
@@ -100,7 +100,7 @@ fn try_run(command: &Command) -> Result<Ran, String> {
     let err = std::fs::read(&errors).map_err(|error| format!("read {}: {error}", errors.display()))?;
     let (out, err) = (guarded.log().text(), String::from_utf8_lossy(&err).into_owned());
     match status.and_then(|status| status.code()) {
-        Some(code) => Ok(Ran { code, out, err }),
+        Some(code) => Ok(ScriptOutput { code, out, err }),
         None => Err(format!("it has not ended after {} s; it printed:\n{out}\n{err}", LIMIT.as_secs())),
     }
 }

@@ -1,4 +1,4 @@
-//! A Redis server of a test's own: on a free port, with a private directory, gone when the process is that started it.
+//! A Redis server for one process: on a free port, in a private directory. It ends with the process that started it.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -15,21 +15,21 @@ use crate::guarded::Guarded;
 use crate::log::Seen;
 use crate::port;
 
-/// No server takes longer to start, or to stop.
+/// How long a server may take to start, or to stop.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How many databases a server has. One that nobody uses costs a few hundred bytes; a number is never used twice.
+/// How many databases a server has. An unused one costs a few hundred bytes. No number is used twice.
 const DATABASES: u32 = 20_000;
 
-/// The variable that names another server than `redis-server`, by name or path: `valkey-server`.
+/// The environment variable that names another server than `redis-server`, by name or path: `valkey-server`.
 pub const PROGRAM: &str = "APIUM_REDIS_SERVER";
 
-/// The server that is started.
+/// The program that is started.
 pub fn program() -> OsString {
     std::env::var_os(PROGRAM).filter(|name| !name.is_empty()).unwrap_or_else(|| "redis-server".into())
 }
 
-/// A server that is to be started.
+/// Builds a server.
 #[derive(Debug, Clone, Default)]
 pub struct Builder {
     port: Option<u16>,
@@ -39,36 +39,36 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Another argument of the server, as on its command line (`--maxmemory`, `1mb`). What is given here wins over the
-    /// defaults. Relative paths start at [`RedisServer::directory`].
+    /// Adds an argument of the server, as on its command line (`--maxmemory`, `1mb`). It overrides the defaults of this
+    /// builder. Relative paths start at [`RedisServer::directory`].
     #[must_use]
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
         self
     }
 
-    /// Several arguments.
+    /// Adds several arguments.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
 
-    /// Listens on this port, whether it is free or not.
+    /// Sets the port, whether it is free or not.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Asks for a password, which then stands in [`RedisServer::url`].
+    /// Sets a password, which [`RedisServer::url`] then contains.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// A sentinel instead of a server, with this configuration.
+    /// Starts a sentinel with this configuration instead of a server.
     #[must_use]
     pub fn sentinel(mut self, configuration: &str) -> Self {
         self.sentinel = Some(configuration.to_owned());
@@ -82,7 +82,7 @@ impl Builder {
     }
 }
 
-/// A running server. Dropped, it is killed and its directory is gone.
+/// A running server. When dropped, it is killed and its directory removed.
 #[derive(Debug)]
 pub struct RedisServer {
     builder: Builder,
@@ -93,18 +93,18 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// A server that keeps nothing on disk.
+    /// Starts a server without persistence.
     #[track_caller]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// A server with arguments of its own.
+    /// Builds a server.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The server that all tests of one process share, started when the first asks for it.
+    /// The server that all tests of this process share. The first call starts it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RedisServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -120,12 +120,12 @@ impl RedisServer {
                     let running = Mutex::new(guarded);
                     return Ok(Self { builder, port, directory, running, databases: AtomicU32::new(0) });
                 }
-                // Somebody else was quicker.
+                // Another process took the port.
                 Err(error) if error.contains("Address already in use") && builder.port.is_none() && attempts > 0 => {
                     attempts -= 1;
                 }
                 Err(error) => {
-                    // It is empty, and the next test has one of its own.
+                    // It is empty, and no other test uses it.
                     let _ = std::fs::remove_dir_all(&directory);
                     return Err(error);
                 }
@@ -139,29 +139,29 @@ impl RedisServer {
         format!("redis://{password}127.0.0.1:{}/{database}", self.port)
     }
 
-    /// A database whose number nobody else has.
+    /// A database that no other caller gets.
     pub fn fresh_database(&self) -> Database {
         let number = self.databases.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(number < DATABASES, "could not give out a database: all {DATABASES} of the server are used");
         Database { url: self.url(number), number }
     }
 
-    /// Where it listens.
+    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it runs: its files and sockets.
+    /// Its directory, with its files and sockets.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.lock().pid()
     }
 
-    /// What it printed since it started last.
+    /// What it has printed since its last start.
     pub fn log(&self) -> String {
         self.lock().log().text()
     }
@@ -178,8 +178,8 @@ impl RedisServer {
         self.end("TERM");
     }
 
-    /// Starts it again on the same port and in the same directory; one that runs is killed first. It is empty unless its
-    /// arguments say that it keeps something.
+    /// Kills it if it runs, and starts it again on the same port and in the same directory. It is empty unless its
+    /// arguments turn on persistence.
     #[track_caller]
     pub fn restart(&self) {
         self.kill();
@@ -189,12 +189,12 @@ impl RedisServer {
         std::mem::replace(&mut *running, next).keep_directory();
     }
 
-    /// Stops it from doing anything; its connections stay open.
+    /// Freezes it; its connections stay open.
     pub fn pause(&self) {
         self.lock().signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Lets it run again.
     pub fn resume(&self) {
         self.lock().signal("CONT");
     }
@@ -203,7 +203,7 @@ impl RedisServer {
     fn end(&self, signal: &str) {
         let mut running = self.lock();
         running.signal(signal);
-        // One that is paused hears of it when it goes on.
+        // A frozen server gets the signal when it runs again.
         running.signal("CONT");
         let ended = running.wait(LIMIT);
         assert!(ended.is_some(), "could not end the server with {signal}; its log:\n{}", running.log().text());
@@ -214,7 +214,7 @@ impl RedisServer {
     }
 }
 
-/// A database of the shared server whose number no other test has.
+/// A database of the shared server that no other caller gets.
 pub fn fresh_database() -> Database {
     RedisServer::shared().fresh_database()
 }
@@ -237,7 +237,7 @@ fn run(builder: &Builder, port: u16, directory: &Path) -> Result<Guarded, String
     }
 }
 
-/// Ends what could not be started, and says what it printed.
+/// Ends a server that could not be started; the error, with what it printed.
 fn failed(guarded: Guarded, why: &str) -> String {
     let text = guarded.log().text();
     guarded.keep_directory();
@@ -248,7 +248,7 @@ fn command(builder: &Builder, port: u16, directory: &Path) -> Result<Command, St
     let mut command = Command::new(program());
     command.current_dir(directory);
     if let Some(configuration) = &builder.sentinel {
-        // A sentinel keeps what it learns in its configuration.
+        // A sentinel writes what it learns into its configuration.
         let file = directory.join("sentinel.conf");
         if !file.exists() {
             std::fs::write(&file, configuration).map_err(|error| format!("write {}: {error}", file.display()))?;
@@ -266,7 +266,7 @@ fn command(builder: &Builder, port: u16, directory: &Path) -> Result<Command, St
     Ok(command)
 }
 
-/// Whether a server answers PING. That it wants a password first is an answer.
+/// Whether a server answers PING. That it asks for a password is an answer, too.
 fn answer(port: u16) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -276,6 +276,6 @@ fn answer(port: u16) -> std::io::Result<()> {
     match line.trim_end() {
         "+PONG" => Ok(()),
         refused if refused.starts_with("-NOAUTH") => Ok(()),
-        other => Err(std::io::Error::other(format!("to PING it said {other:?}"))),
+        other => Err(std::io::Error::other(format!("it answered {other:?} to PING"))),
     }
 }

@@ -1,9 +1,9 @@
-//! Where cargo builds, and what `cargo xtask peers` puts there.
+//! The target directory of cargo, and what `cargo xtask peers` installs there.
 
 use std::path::{Path, PathBuf};
 
-/// The target directory of the program that runs: the nearest folder above it that cargo has marked as such. So it is the
-/// right one wherever `CARGO_TARGET_DIR` or a configuration file moved it to.
+/// The target directory of the running program: the nearest folder above it with cargo's mark. So it is found wherever
+/// `CARGO_TARGET_DIR` or a configuration file has moved it.
 pub fn directory() -> Result<PathBuf, String> {
     let program = std::env::current_exe().map_err(|error| format!("find the running program: {error}"))?;
     above(&program).map(Path::to_owned).ok_or_else(|| {
@@ -15,7 +15,7 @@ pub fn directory() -> Result<PathBuf, String> {
 }
 
 fn above(program: &Path) -> Option<&Path> {
-    // The first stands in the target directory only, the second also in its folders for other platforms.
+    // The first file is in the target directory only, the second also in its folders for other platforms.
     let marked = |mark: &str| program.ancestors().skip(1).find(|folder| folder.join(mark).is_file());
     marked(".rustc_info.json").or_else(|| marked("CACHEDIR.TAG"))
 }
@@ -30,7 +30,7 @@ pub fn python(venv: &Path) -> PathBuf {
     venv.join("bin").join("python")
 }
 
-/// The program of an example of the package `apium`: `cargo test` builds them beside the tests.
+/// The program of an example of the package `apium`. `cargo test` builds the examples beside the tests.
 #[track_caller]
 pub fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap_or_else(|error| panic!("could not find the running program: {error}"));

@@ -1,9 +1,9 @@
 """Celery's side of the fault test of chords: the tasks of `harness/src/canvas/tasks.rs` on the app of `faults.py`.
 
-    CHORDS_KILL    `before`: the process kills itself when it has counted the last part, before it publishes the body; `after`: when the
-                   body is published, before what was counted is deleted
+    CHORDS_KILL    `before`: the process kills itself after it counted the last part and before it publishes the body;
+                   `after`: after it published the body and before it deletes the count
 
-As a program it sends a chord of so many parts (`broken_chords.py 100`) and prints `body` and its id.
+As a program it sends a chord with the given number of parts (`broken_chords.py 100`), and prints `body` and its id.
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 
 from celery import chord
 
-from faults import app, note
+from faults import app, record
 
 BODY = 2**64 - 1
 
@@ -20,14 +20,14 @@ BODY = 2**64 - 1
 @app.task(name="canvas.part")
 def part(number):
     """A part."""
-    note(number)
+    record(number)
     return number * 3 + 1
 
 
 @app.task(name="canvas.join")
 def join(results):
-    """The body: returns what it got."""
-    note(BODY)
+    """The body: returns what it received."""
+    record(BODY)
     return results
 
 

@@ -1,15 +1,17 @@
-"""Celery's side of the fault tests: the tasks of `harness/src/faults/tasks.rs`, writing the same log, and callers.
+"""Celery's side of the fault tests: the tasks of `harness/src/faults/kit/tasks.rs`, writing the same log, and callers.
 
 Configured from the environment:
 
     BROKER_URL, RESULT_BACKEND    addresses; an empty backend stores nothing
-    FAULTS_LOG                    where runs are noted
+    FAULTS_LOG                    the file in which runs are recorded
     FAULTS_OPTIONS                broker_transport_options, as JSON
-    FAULTS_ACKS_EARLY             anything: messages are acked before their runs, as by default
-    FAULTS_KILL_AT                the process kills itself when it has popped so many messages, before it notes that they are out
+    FAULTS_ACKS_EARLY             when set: messages are acked before their runs, as by default
+    FAULTS_KILL_AT                the number of the message at which the process kills itself: after it popped the message and
+                                  before it writes it to `unacked`
 
-As a program it is a caller: `faults.py publish` publishes one task and prints how long that took and what came of it;
-`faults.py get` publishes a task of two seconds, loses its subscription until the result is stored, and prints what `get` did.
+As a program it is a caller. `faults.py publish` publishes one task, and prints how long that took and the outcome.
+`faults.py get` publishes a task of two seconds, kills its own subscription until the result is stored, and prints what
+`get` did.
 """
 
 import json
@@ -30,31 +32,31 @@ app.conf.update(
 )
 
 
-def note(number):
-    """Notes a run: one short write, which survives `kill -9`."""
+def record(number):
+    """Records a run: one short write, which survives `kill -9`."""
     entry = struct.pack("<QQq8x", number, os.getpid(), time.time_ns() // 1000)
     with open(os.environ["FAULTS_LOG"], "ab", buffering=0) as log:
         log.write(entry)
 
 
-@app.task(name="faults.mark")
-def mark(number, millis):
-    """Takes its time and then notes its number."""
+@app.task(name="faults.sleep_then_record")
+def sleep_then_record(number, millis):
+    """Sleeps and then records its number."""
     time.sleep(millis / 1000)
-    note(number)
+    record(number)
     return number
 
 
-@app.task(name="faults.begin")
-def begin(number, millis):
-    """Notes its number when it begins, and then takes its time."""
-    note(number)
+@app.task(name="faults.record_then_sleep")
+def record_then_sleep(number, millis):
+    """Records its number and then sleeps."""
+    record(number)
     time.sleep(millis / 1000)
     return number
 
 
 def die_at(count):
-    """Kills the process between the pop of a message and the note that it is out."""
+    """Kills the process after it popped a message and before it writes it to `unacked`."""
     from kombu.transport.redis import Transport
 
     deliver = Transport._deliver
@@ -74,10 +76,10 @@ if os.environ.get("FAULTS_KILL_AT"):
 
 
 def publish():
-    """Publishes one task; how long that took."""
+    """Publishes one task, and prints how long that took."""
     began = time.monotonic()
     try:
-        mark.delay(1, 0)
+        sleep_then_record.delay(1, 0)
         outcome = "published"
     except Exception as error:
         outcome = type(error).__name__
@@ -90,7 +92,7 @@ def get():
 
     import redis
 
-    result = mark.delay(1, 2000)
+    result = sleep_then_record.delay(1, 2000)
     began = time.monotonic()
     def cut():
         look = redis.Redis.from_url(os.environ["BROKER_URL"])

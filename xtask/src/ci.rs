@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: all that must hold before a change lands, quickest first. `.ci/run` does the same from a shell.
+//! `cargo xtask ci`: all checks that a change must pass, the quickest first. `.ci/run` runs the same from a shell.
 
 use crate::commands::Answer;
 use crate::{process, test};

@@ -1,11 +1,11 @@
-//! The list of commands: what `cargo xtask help` prints and what documents may name. `main.rs` runs them.
+//! The list of commands: `cargo xtask help` prints it, and documents name only commands of it. `main.rs` runs them.
 
-/// What a command answers: whether all was well, or what could not be done.
+/// The outcome of a command: whether all checks passed, or what could not be done.
 pub(crate) type Answer = Result<bool, String>;
 
 /// One command.
 pub(crate) struct Command {
-    /// Its word on the command line.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
     /// Its arguments, for the help.
     usage: &'static str,
@@ -15,19 +15,23 @@ pub(crate) struct Command {
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
-    Command { name: "test", usage: "[ARGS OF CARGO TEST]", about: "run every test and total them" },
-    Command { name: "ci", usage: "", about: "format, clippy, docs and every test: what .ci/run does" },
-    Command { name: "peers", usage: "", about: "install what the tests talk to: redis-server, Python with Celery" },
-    Command { name: "interop", usage: "[--full]", about: "run the tests with real Celery; --full for every flow" },
-    Command { name: "tidy", usage: "", about: "check the rules of layout, floors and names" },
+    Command { name: "test", usage: "[ARGS OF CARGO TEST]", about: "run every test and print the total" },
+    Command { name: "ci", usage: "", about: "run format, clippy, docs and every test, like .ci/run" },
+    Command {
+        name: "peers",
+        usage: "",
+        about: "install what the tests need: redis-server, openssl, Python with Celery",
+    },
+    Command { name: "interop", usage: "[--full]", about: "run the tests with real Celery; --full: every workflow" },
+    Command { name: "tidy", usage: "", about: "check the rules of structure, names and text" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
-    Command { name: "bench", usage: "[NAME] [--runs N]", about: "measure, and write the tables under docs/" },
+    Command { name: "bench", usage: "[NAME] [--runs N]", about: "run benchmarks and write their pages under docs/" },
     Command {
         name: "torture",
         usage: "sqlite|redis|canvas",
-        about: "break what must hold, beside Celery where it can; sqlite and redis also with --full",
+        about: "run fault tests, of Celery too; --full (sqlite, redis): in full; redis also [NAME]",
     },
-    Command { name: "help", usage: "", about: "this list" },
+    Command { name: "help", usage: "", about: "print this list" },
 ];
 
 /// The help.

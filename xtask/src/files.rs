@@ -1,4 +1,4 @@
-//! The files of the repository that were written by hand: Rust sources, manifests and prose.
+//! The text files of the repository: Rust sources, manifests, scripts and documents.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 pub(crate) struct File {
     /// `crates/apium-app/src/call.rs`.
     pub(crate) path: String,
-    /// What it holds.
+    /// Its contents.
     pub(crate) text: String,
 }
 
@@ -24,8 +24,8 @@ impl File {
     }
 }
 
-/// Every text file below `root` that a person wrote, sorted by path. Left out are build output (a folder that holds
-/// `CACHEDIR.TAG`), hidden folders except `.ci` and `.cargo`, test vectors, and the lock file.
+/// Every text file below `root`, sorted by path. Left out are build output (a folder with `CACHEDIR.TAG`), hidden
+/// folders except `.ci` and `.cargo`, test vectors, and the lock file.
 pub(crate) fn all(root: &Path) -> Result<Vec<File>, String> {
     let mut files = Vec::new();
     walk(root, "", &mut files)?;
@@ -47,7 +47,7 @@ fn walk(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<(), String> {
             if !hidden && path != "tests/vectors" && path != "target" {
                 walk(&entry.path(), &format!("{path}/"), files)?;
             }
-        } else if is_written(&path) {
+        } else if is_text(&path) {
             let text = fs::read_to_string(entry.path()).map_err(|e| format!("read {path}: {e}"))?;
             files.push(File { path, text });
         }
@@ -55,7 +55,7 @@ fn walk(dir: &Path, prefix: &str, files: &mut Vec<File>) -> Result<(), String> {
     Ok(())
 }
 
-fn is_written(path: &str) -> bool {
+fn is_text(path: &str) -> bool {
     let endings = [".rs", ".md", ".toml", ".sql", ".py", ".sh", ".ci/run"];
     endings.iter().any(|ending| path.ends_with(ending))
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask interop`: the tests with real Celery alone; `--full` goes through every flow of the canvas, and asks Celery itself
-//! again what it makes of each, where `cargo xtask test` draws some and goes by what is written down.
+//! `cargo xtask interop`: only the tests with real Celery. With `--full` they run every workflow of the canvas, and
+//! compare the recorded outcomes with Celery again. `cargo xtask test` runs a random selection.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use crate::commands::Answer;
 use crate::test::counted;
 use crate::{peers, process};
 
-/// The variable that the tests look at.
+/// The environment variable that the tests read.
 const FULL: &str = "APIUM_INTEROP_FULL";
 
-/// Runs them; what else is in `args` goes to the tests, so a name filters.
+/// Runs the tests. All other arguments go to them, so a name filters.
 pub(crate) fn run(args: &[String]) -> Answer {
     let started = Instant::now();
     peers::ready::ensure()?;

@@ -1,54 +1,55 @@
-//! Reads what `cargo test` prints and counts it.
+//! Reads the output of `cargo test` and counts the tests.
 
 use std::time::Duration;
 
-/// What was counted over all test binaries.
+/// The counts over all test binaries.
 #[derive(Debug, Default)]
 pub(crate) struct Total {
     passed: u64,
     failed: u64,
     ignored: u64,
     binaries: u64,
-    /// The names of failed tests, each behind the binary that holds it.
+    /// The names of failed tests, each with its binary.
     failures: Vec<String>,
-    open: Open,
+    current: Binary,
 }
 
 /// The binary whose output is being read.
 #[derive(Debug, Default)]
-struct Open {
-    /// As cargo announced it; none before the first.
+struct Binary {
+    /// Its name, as cargo announced it; none before the first.
     name: Option<String>,
-    /// Whether it has given no total yet.
-    waiting: bool,
+    /// Whether its total is still missing.
+    is_running: bool,
     /// The names under the latest `failures:` line.
     listed: Vec<String>,
-    listing: bool,
+    /// Whether the lines of that list are being read.
+    is_listing: bool,
 }
 
 impl Total {
-    /// Takes one line of output.
-    pub(crate) fn see(&mut self, line: &str) {
+    /// Reads one line of output.
+    pub(crate) fn read(&mut self, line: &str) {
         if let Some(name) = announced(line) {
-            self.close();
-            self.open = Open { name: Some(name), waiting: true, ..Open::default() };
+            self.end_binary();
+            self.current = Binary { name: Some(name), is_running: true, ..Binary::default() };
         } else if let Some(at) = line.find("test result: ") {
-            self.result(&line[at..]);
+            self.read_result(&line[at..]);
         } else if line == "failures:" {
-            self.open.listing = true;
-            self.open.listed.clear();
-        } else if self.open.listing {
+            self.current.is_listing = true;
+            self.current.listed.clear();
+        } else if self.current.is_listing {
             match line.strip_prefix("    ") {
-                Some(name) if !line.starts_with("     ") => self.open.listed.push(name.to_owned()),
-                // The list is a block of its own; what comes between is the output of tests.
+                Some(name) if !line.starts_with("     ") => self.current.listed.push(name.to_owned()),
+                // Other lines are the output of tests.
                 _ if line.is_empty() => {}
-                _ => self.open.listed.clear(),
+                _ => self.current.listed.clear(),
             }
         }
     }
 
-    /// Takes `test result: ok. 3 passed; 1 failed; 0 ignored; …`.
-    fn result(&mut self, line: &str) {
+    /// Reads `test result: ok. 3 passed; 1 failed; 0 ignored; …`.
+    fn read_result(&mut self, line: &str) {
         let count = |word: &str| -> u64 {
             let number =
                 line.find(word).and_then(|at| line[..at].rsplit([' ', '.', ';']).find(|part| !part.is_empty()));
@@ -59,27 +60,27 @@ impl Total {
         self.failed += failed;
         self.ignored += count(" ignored;");
         self.binaries += 1;
-        self.open.waiting = false;
-        self.open.listing = false;
-        let listed = std::mem::take(&mut self.open.listed);
+        self.current.is_running = false;
+        self.current.is_listing = false;
+        let listed = std::mem::take(&mut self.current.listed);
         if failed > 0 {
-            let name = self.open.name.as_deref().unwrap_or("?");
+            let name = self.current.name.as_deref().unwrap_or("?");
             self.failures.extend(listed.iter().map(|test| format!("{test} ({name})")));
         }
     }
 
-    /// A binary that was announced and gave no total has died.
-    fn close(&mut self) {
-        if std::mem::take(&mut self.open.waiting) {
-            let name = self.open.name.take().unwrap_or_default();
+    /// Counts a binary without a total as failed: it has crashed.
+    fn end_binary(&mut self) {
+        if std::mem::take(&mut self.current.is_running) {
+            let name = self.current.name.take().unwrap_or_default();
             self.failed += 1;
-            self.failures.push(format!("{name} ended without a total: it crashed, or was ended"));
+            self.failures.push(format!("{name} ended without a total: it crashed or was killed"));
         }
     }
 
-    /// Ends the count; the lines to print, the total last.
+    /// Ends the count, and returns the lines to print, the total last.
     pub(crate) fn finish(&mut self, took: Duration) -> Vec<String> {
-        self.close();
+        self.end_binary();
         let mut lines: Vec<String> = self.failures.iter().map(|failure| format!("failed: {failure}")).collect();
         lines.push(format!(
             "total: {} passed, {} failed, {} ignored ({} binaries, {} s)",
@@ -98,7 +99,7 @@ impl Total {
     }
 }
 
-/// The binary that cargo says it runs now: `     Running unittests src/lib.rs (target/debug/deps/x-0123)` or
+/// The binary that cargo announces: `     Running unittests src/lib.rs (target/debug/deps/x-0123)` or
 /// `   Doc-tests apium`.
 fn announced(line: &str) -> Option<String> {
     let line = line.trim_start();
@@ -117,7 +118,7 @@ mod tests {
 
     fn count(output: &str) -> (Total, Vec<String>) {
         let mut total = Total::default();
-        output.lines().for_each(|line| total.see(line));
+        output.lines().for_each(|line| total.read(line));
         let lines = total.finish(Duration::from_secs(7));
         (total, lines)
     }

@@ -1,6 +1,6 @@
-//! Apium's own commands, run as `cargo xtask <command>` (the alias stands in `.cargo/config.toml`).
+//! The project's own commands, run as `cargo xtask <command>` (the alias is in `.cargo/config.toml`).
 //!
-//! One file a command, `commands.rs` is the list of them, and only `output.rs` prints.
+//! One file or folder a command. `commands.rs` lists them, and only `output.rs` prints.
 
 use std::process::ExitCode;
 
@@ -23,9 +23,9 @@ mod torture;
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_else(|| "help".to_owned());
-    let rest: Vec<String> = args.collect();
+    let args: Vec<String> = args.collect();
     let answer = match command(&name) {
-        Some(run) => run(&rest),
+        Some(run) => run(&args),
         None => Err(format!("find the command {name:?}: `cargo xtask help` lists them")),
     };
     match answer {

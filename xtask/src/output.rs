@@ -1,11 +1,11 @@
-//! The one file that prints.
+//! The only file that prints.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line program talks to its user here and nowhere else"
+    reason = "the output of a command line program is printed here and nowhere else"
 )]
 
-/// Prints a line of the answer.
+/// Prints a line.
 pub(crate) fn line(text: &str) {
     println!("{text}");
 }
@@ -15,7 +15,7 @@ pub(crate) fn step(text: &str) {
     println!("==> {text}");
 }
 
-/// Says what could not be done.
+/// Prints what could not be done.
 pub(crate) fn error(text: &str) {
     eprintln!("error: could not {text}");
 }

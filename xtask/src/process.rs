@@ -8,15 +8,16 @@ use apium_peers::{python, redis_server};
 
 use crate::output;
 
-/// The root of the repository: the folder above this crate's.
+/// The root of the repository: the folder above this crate.
 pub(crate) fn root() -> Result<PathBuf, String> {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .ok_or("find the repository: CARGO_MANIFEST_DIR is not set; run this as `cargo xtask`")?;
     Path::new(&manifest).parent().map(Path::to_owned).ok_or_else(|| "find the folder above xtask".to_owned())
 }
 
-/// The cargo that runs us, with the variables of our own configuration taken away: `APIUM_BROKER_URL` in the shell of a
-/// developer must not change what a test does. What names the peers of the tests stays.
+/// A command of the cargo that runs this program, without the environment variables that configure Apium:
+/// `APIUM_BROKER_URL` in a developer's shell must not change what a test does. The variables that name the tests' peers
+/// stay.
 pub(crate) fn cargo(args: &[&str]) -> Result<Command, String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root()?);
@@ -29,14 +30,14 @@ pub(crate) fn cargo(args: &[&str]) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Runs `command` on our own terminal; whether it succeeded.
+/// Runs `command` with the streams of this process; whether it succeeded.
 pub(crate) fn passes(mut command: Command) -> Result<bool, String> {
     output::step(&shown(&command));
     let status = command.status().map_err(|e| format!("start {}: {e}", shown(&command)))?;
     Ok(status.success())
 }
 
-/// Runs `command` and returns its standard output; its standard error goes to ours.
+/// Runs `command` and returns its standard output. Its standard error goes to that of this process.
 pub(crate) fn read(mut command: Command) -> Result<String, String> {
     let name = shown(&command);
     let out = command.stderr(Stdio::inherit()).output().map_err(|e| format!("start {name}: {e}"))?;
@@ -46,21 +47,21 @@ pub(crate) fn read(mut command: Command) -> Result<String, String> {
     String::from_utf8(out.stdout).map_err(|e| format!("read the output of {name}: {e}"))
 }
 
-/// Runs `command` and hands each line of its output to `see`, standard output and standard error in the order in which
-/// they were written; whether it succeeded.
-pub(crate) fn stream(mut command: Command, see: &mut dyn FnMut(&str)) -> Result<bool, String> {
+/// Runs `command` and passes each line of its output to `read`, standard output and standard error in the order in
+/// which they were written; whether it succeeded.
+pub(crate) fn stream(mut command: Command, read: &mut dyn FnMut(&str)) -> Result<bool, String> {
     let name = shown(&command);
     output::step(&name);
     let attempt = |e: std::io::Error| format!("run {name}: {e}");
     let (reader, writer) = pipe().map_err(attempt)?;
     command.stdout(writer.try_clone().map_err(attempt)?).stderr(writer);
     let mut child = command.spawn().map_err(attempt)?;
-    // The command keeps copies of the pipe's end; while they live, reading would never end.
+    // The command has copies of the writing end; while they are open, reading does not end.
     drop(command);
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
     while reader.read_until(b'\n', &mut bytes).map_err(attempt)? > 0 {
-        see(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
+        read(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
         bytes.clear();
     }
     Ok(child.wait().map_err(attempt)?.success())

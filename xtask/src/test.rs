@@ -1,9 +1,9 @@
 //! `cargo xtask test`: every test of the workspace, and their total as the last line.
 //!
-//! What the tests talk to is installed first where it is missing (`cargo xtask peers` does only that). `cargo test --workspace` builds and runs unit tests, integration tests and doc
-//! tests, and builds the examples, which tests find beside themselves in the target directory (`CARGO_TARGET_DIR` is
-//! honoured because cargo honours it). The rules of `cargo xtask tidy` and the check of the generated pages are tests of
-//! this crate, so they are counted too.
+//! It first installs what the tests need, where it is missing (`cargo xtask peers` does only that).
+//! `cargo test --workspace` builds and runs unit tests, integration tests and doc tests. It also builds the examples,
+//! which the tests find in the target directory. The rules of `cargo xtask tidy` and the check of the generated pages
+//! are tests of this crate, so they are counted, too.
 
 use std::process::Command;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::commands::Answer;
 use crate::libtest::Total;
 use crate::{output, peers, process};
 
-/// Runs the tests; `args` go to `cargo test` as they are, so a name filters and `-p` chooses a crate.
+/// Runs the tests. `args` are passed to `cargo test`, so a name filters and `-p` chooses a crate.
 pub(crate) fn run(args: &[String]) -> Answer {
     let started = Instant::now();
     peers::ready::ensure()?;
@@ -25,12 +25,12 @@ pub(crate) fn run(args: &[String]) -> Answer {
     counted(command, started)
 }
 
-/// Runs a `cargo test`, shows what it prints, and ends with the total.
+/// Runs a `cargo test`, prints its output, and then the total.
 pub(crate) fn counted(command: Command, started: Instant) -> Answer {
     let mut total = Total::default();
     let passed = process::stream(command, &mut |line| {
         output::line(line);
-        total.see(line);
+        total.read(line);
     })?;
     output::line("");
     for line in total.finish(started.elapsed()) {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
-use apium_protocol::codecs::compression::Compression;
-use apium_protocol::codecs::serializer::Serializer;
+use apium_protocol::codecs::serializer::{Compression, Serializer};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;

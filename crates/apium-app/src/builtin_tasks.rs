@@ -170,8 +170,8 @@ fn accumulate(ctx: &Ctx) -> TaskResult<Json> {
 
 /// Deletes results that are past their time, where the store does not do that by itself.
 async fn cleanup(ctx: Ctx) -> TaskResult<Json> {
-    if let Some(backend) = ctx.backend() {
-        backend.purge_expired().await?;
+    if let Some(stored) = ctx.backend().and_then(|backend| backend.stored()) {
+        stored.purge_expired().await?;
     }
     Ok(Json::NULL)
 }

@@ -20,7 +20,8 @@ pub enum ErrorKind {
     Publish,
     /// The result backend could not be reached or refused.
     Backend,
-    /// No result backend is configured (Celery: `NotImplementedError` from `get`).
+    /// No result backend is configured (Celery: `NotImplementedError` from `get`), or it lacks what was asked for: stored
+    /// results, or counters of chords.
     NoBackend,
     /// A value could not be encoded or decoded.
     Codec,

@@ -4,7 +4,7 @@ use apium_app::app::app::App;
 use apium_app::error::ErrorKind;
 use apium_app::task::arguments::ParameterList;
 use apium_transport::backend::backend::SharedBackend;
-use apium_transport::broker::broker::QueueAdmin;
+use apium_transport::broker::queue_admin::QueueAdmin;
 
 use crate::exit::{CommandError, Result};
 

@@ -1,12 +1,13 @@
-//! The broker half: declaring, publishing, and opening of consumers.
+//! The broker: it declares queues, publishes messages and opens consumers.
 
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::clock::Clock;
 use apium_transport::error::Result;
@@ -20,7 +21,7 @@ use crate::consumer::state::ConsumerState;
 use crate::options::broker::{BrokerOptions, EtaStrategy};
 use crate::shared::{BrokerShared, OpenedBackends};
 
-/// A broker on a Redis server, on the keys of kombu.
+/// A broker on a Redis server, on the keys of kombu, so that Celery and Apium share its queues.
 #[derive(Debug)]
 pub struct RedisBroker {
     shared: Arc<BrokerShared>,
@@ -29,8 +30,8 @@ pub struct RedisBroker {
 
 impl RedisBroker {
     pub(crate) fn new(address: Address, options: BrokerOptions, clock: Clock, backends: OpenedBackends) -> Self {
-        let link = CommandConnection::new(options.target.clone(), clock);
-        Self { shared: Arc::new(BrokerShared::new(link, options, backends)), address }
+        let connection = CommandConnection::new(options.target.clone(), clock);
+        Self { shared: Arc::new(BrokerShared::new(connection, options, backends)), address }
     }
 
     pub(crate) fn shared(&self) -> &Arc<BrokerShared> {
@@ -51,11 +52,11 @@ impl RedisBroker {
             self.shared.connection.pipeline("consume", &bindings).await?;
             self.shared.remember_bound(added);
         }
-        let seat = Arc::new(ConsumerState::new(spec));
+        let state = Arc::new(ConsumerState::new(spec));
         self.shared.subscribe_fanout(&queues);
-        seat.set_queues(queues);
-        let attendant = Maintenance::start(self.shared.clone(), seat.clone()).await?;
-        Ok(RedisConsumer::new(self.shared.clone(), seat, attendant))
+        state.set_queues(queues);
+        let maintenance = Maintenance::start(self.shared.clone(), state.clone()).await?;
+        Ok(RedisConsumer::new(self.shared.clone(), state, maintenance))
     }
 }
 
@@ -65,6 +66,8 @@ impl Broker for RedisBroker {
         capabilities.delays = self.shared.options.eta_strategy != EtaStrategy::Hold;
         capabilities.durable = true;
         capabilities.multi_process = true;
+        capabilities.atomic_publish = true;
+        capabilities.counts_crashes = true;
         capabilities.priority_order = PriorityOrder::SmallerFirst;
         capabilities
     }

@@ -1,29 +1,29 @@
-//! Named places at which a process that a fault test armed dies in the middle of what it does (feature `crash-points`). Without the
-//! feature nothing of this is in the program.
+//! Named points in the code at which a fault test can make the process die (feature `crash-points`). Without the
+//! feature, none of this is compiled in.
 
-/// The places, in the order in which a message passes them; behind them those of what goes on beside it.
+/// The points that a message passes, in that order, and after them those of background work and of closing.
 #[cfg(feature = "crash-points")]
 pub const POINTS: &[&str] = &[
     "before-wait",
     "after-wait",
     "before-claim",
     "after-claim",
-    "before-begin",
-    "after-begin",
+    "before-mark-started",
+    "after-mark-started",
     "before-settle",
     "after-settle",
-    "before-put-back",
-    "after-put-back",
-    "after-due",
-    "after-life",
-    "bury-closed",
-    "bury-part",
-    "bury-given",
-    "close-stood-down",
-    "close-given-back",
+    "before-return-handoffs",
+    "after-return-handoffs",
+    "after-promote",
+    "after-heartbeat",
+    "reclaim-closed",
+    "reclaim-batch",
+    "reclaim-done",
+    "close-stopped",
+    "close-requeued",
 ];
 
-/// The same, of a chord: where its header is counted, and around the step that sends its body.
+/// The points of a chord: where it is opened and counted, and around the step that sends its body.
 #[cfg(feature = "crash-points")]
 pub const CHORD_POINTS: &[&str] = &["chord-opened", "part-counted", "before-body", "after-body"];
 

@@ -1,4 +1,4 @@
-//! A message in the dead set, as a JSON document. The envelope stands in it as it came, so nothing of it is lost.
+//! A dead letter as a JSON document. It holds the envelope byte for byte, so nothing of the message is lost.
 
 use apium_protocol::message::envelope::Envelope;
 use apium_protocol::message::task_id::TaskId;
@@ -9,38 +9,38 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::keys::queue_list::QueueList;
+use crate::keys::broker_keys::QueueList;
 
-/// A letter as it is stored.
+/// A dead letter as it is stored. The field names are those of the JSON document.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredDeadLetter {
     code: String,
     reason: String,
     at: Timestamp,
     pub(crate) queue: String,
-    /// The list it was taken from.
+    /// The list that it came from.
     pub(crate) list: String,
     pub(crate) tag: String,
-    /// The envelope, where it is JSON.
+    /// The envelope, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     envelope: Option<Box<RawValue>>,
-    /// Its bytes otherwise.
+    /// The envelope's bytes, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<Vec<u8>>,
 }
 
 impl StoredDeadLetter {
-    pub(crate) fn new(source: &QueueList, tag: &str, raw: &[u8], reason: &DeadReason, at: Timestamp) -> Self {
+    pub(crate) fn new(queue_list: &QueueList, tag: &str, raw: &[u8], reason: &DeadReason, at: Timestamp) -> Self {
         let text = std::str::from_utf8(raw).ok();
         let envelope = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        // What has other blanks around it would not come back byte for byte.
+        // With blanks around the JSON it would not come back byte for byte.
         let envelope = envelope.filter(|envelope| envelope.get().len() == raw.len());
         Self {
             code: reason.code.to_owned(),
             reason: reason.text.clone(),
             at,
-            queue: source.queue.to_string(),
-            list: source.key.clone(),
+            queue: queue_list.queue.to_string(),
+            list: queue_list.key.clone(),
             tag: tag.to_owned(),
             raw: envelope.is_none().then(|| raw.to_vec()),
             envelope,
@@ -49,12 +49,12 @@ impl StoredDeadLetter {
 
     pub(crate) fn to_json(&self) -> Result<String> {
         serde_json::to_string(self)
-            .map_err(|error| Error::new(ErrorKind::Other, "write a letter of the dead set").with_source(error))
+            .map_err(|error| Error::new(ErrorKind::Other, "write a message of the dead set").with_source(error))
     }
 
     pub(crate) fn from_json(key: u64, json: &[u8]) -> Result<Self> {
         serde_json::from_slice(json).map_err(|error| {
-            Error::new(ErrorKind::Corrupt, format!("read the letter {key} of the dead set")).with_source(error)
+            Error::new(ErrorKind::Corrupt, format!("read message {key} of the dead set")).with_source(error)
         })
     }
 
@@ -67,7 +67,7 @@ impl StoredDeadLetter {
         }
     }
 
-    /// The letter as everybody sees it.
+    /// The dead letter as the seam shows it.
     pub(crate) fn into_dead_letter(self, key: u64) -> DeadLetter {
         let bytes = self.bytes();
         let message = Envelope::decode(&bytes).ok().map(|envelope| envelope.message);

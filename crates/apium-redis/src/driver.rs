@@ -1,4 +1,4 @@
-//! Opening brokers and result backends by address. Nothing is connected before it is needed.
+//! Opens brokers and result backends by address. A connection is made when it is first needed.
 
 use std::sync::Arc;
 
@@ -17,10 +17,11 @@ use crate::options::broker::BrokerOptions;
 use crate::options::target::SCHEMES;
 use crate::shared::OpenedBackends;
 
-/// Opens `redis://`, `rediss://`, `redis+socket://`, `sentinel://` and `redis+cluster://`.
+/// The driver of Redis: it opens `redis://`, `rediss://`, `redis+socket://`, `sentinel://`, `redis+cluster://`,
+/// `rediss+cluster://`, `valkey://` and `valkeys://`.
 #[derive(Debug, Default)]
 pub struct RedisDriver {
-    /// Which backends were opened, for brokers that may be the same store.
+    /// The backends that were opened: a broker on the same store can settle results together with deliveries.
     backends: OpenedBackends,
     result_stores: ResultStores,
 }
@@ -31,19 +32,19 @@ impl RedisDriver {
         Self::default()
     }
 
-    /// Opens a broker, by its own type.
+    /// Opens a broker as its own type, for what only this driver can do. It does not connect yet.
     ///
     /// # Errors
-    /// When the address or an option cannot be read. Whether the server can be reached shows at the first operation.
+    /// If the address or an option is invalid. A server that cannot be reached is an error of the first operation.
     pub fn open_broker(&self, address: Address, options: &DriverOptions) -> Result<RedisBroker> {
         let read = BrokerOptions::read(&address, options)?;
         Ok(RedisBroker::new(address, read, options.clock.clone(), self.backends.clone()))
     }
 
-    /// Opens a result backend, by its own type.
+    /// Opens a result backend as its own type, for what only this driver can do. It does not connect yet.
     ///
     /// # Errors
-    /// As [`open_broker`](Self::open_broker).
+    /// As for [`open_broker`](Self::open_broker).
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<RedisBackend> {
         let read = BackendOptions::read(&address, options)?;
         self.backends.add(address.clone(), &read);

@@ -1,4 +1,4 @@
-//! From errors of the client library and answers of the server to the one error type.
+//! How errors of the client library and of the server become the one error type.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ const NO_PERMISSION: (ErrorKind, &str) =
     (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page");
 
 /// What an error of the server means: its kind, and what to do about it.
-fn of_server(told: &ServerError) -> (ErrorKind, &'static str) {
-    match told.code.as_str() {
+fn of_server(error: &ServerError) -> (ErrorKind, &'static str) {
+    match error.code.as_str() {
         "LOADING" => (ErrorKind::Unavailable, "the server is loading its data; it will answer when it is done"),
         "READONLY" | "UNBLOCKED" => (
             ErrorKind::Unavailable,
@@ -30,7 +30,7 @@ fn of_server(told: &ServerError) -> (ErrorKind, &'static str) {
         "NOPERM" => NO_PERMISSION,
         "DENIED" => (ErrorKind::Refused, "it serves its own machine only until it has a password"),
         "WRONGTYPE" => (ErrorKind::Corrupt, "a key is of another type than here, as if another program used it"),
-        "ERR" => of_text(&told.detail),
+        "ERR" => of_text(&error.detail),
         _ => (ErrorKind::Other, ""),
     }
 }
@@ -48,7 +48,7 @@ fn of_text(text: &str) -> (ErrorKind, &'static str) {
             (ErrorKind::Refused, "it has no password: take the one in the address away")
         }
         text if text.contains("user executing the script can't") => NO_PERMISSION,
-        // A script that touches what another node of the cluster has now.
+        // A script used a key that another node of the cluster has now.
         text if text.contains("non local key") => {
             (ErrorKind::Unavailable, "another node of the cluster serves this now")
         }
@@ -56,42 +56,42 @@ fn of_text(text: &str) -> (ErrorKind, &'static str) {
     }
 }
 
-/// An error as the server told it.
+/// An error that the server answered.
 #[derive(Debug)]
 struct ServerError {
     code: String,
     detail: String,
-    /// Of a pipeline, which of its commands failed first.
+    /// Which command of a pipeline failed first.
     command_index: usize,
 }
 
-/// What the server told. Errors from inside a script carry their code in their text.
+/// The error that the server answered, if it was the server. An error inside a script has its code in its text.
 fn server_error(error: &RedisError) -> Option<ServerError> {
-    const KNOWN: &[&str] = &["OOM", "WRONGTYPE", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"];
+    const IN_SCRIPTS: &[&str] = &["OOM", "WRONGTYPE", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"];
     let errors = error.clone().into_server_errors();
-    let (place, code, detail) = match errors.as_deref() {
-        Some([(place, first), ..]) => (*place, first.code(), first.details()),
+    let (command_index, code, detail) = match errors.as_deref() {
+        Some([(index, first), ..]) => (*index, first.code(), first.details()),
         _ => (0, error.code()?, error.detail()),
     };
     let detail = detail.unwrap_or_default();
-    // Redis 6 begins with the place in the script.
+    // Redis 6 puts the position in the script first.
     let inner = (matches!(code, "ERR" | "EXECABORT") || code.starts_with('@')).then(|| {
-        let words = |known: &str| detail.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == known);
-        KNOWN.iter().copied().find(|known| words(known))
+        let has = |code: &str| detail.split(|c: char| !c.is_ascii_uppercase()).any(|word| word == code);
+        IN_SCRIPTS.iter().copied().find(|code| has(code))
     });
     let code = inner.flatten().unwrap_or(code).to_owned();
-    Some(ServerError { code, detail: detail.to_owned(), command_index: place })
+    Some(ServerError { code, detail: detail.to_owned(), command_index })
 }
 
-/// Of a pipeline, which command failed because of its key: it is of another type.
+/// The index in the pipeline of a command that failed because its key has another type.
 pub(crate) fn wrong_key_type(error: &RedisError) -> Option<usize> {
-    server_error(error).filter(|told| told.code == "WRONGTYPE").map(|told| told.command_index)
+    server_error(error).filter(|error| error.code == "WRONGTYPE").map(|error| error.command_index)
 }
 
-/// An error of the client library as one of ours; `what` was attempted at `place`.
-pub(crate) fn from_redis(what: &str, place: &dyn fmt::Display, error: RedisError) -> Error {
+/// Converts an error of the client library: `what` was attempted at `server`.
+pub(crate) fn from_redis(what: &str, server: &dyn fmt::Display, error: RedisError) -> Error {
     let (kind, hint) = match server_error(&error) {
-        Some(told) => of_server(&told),
+        Some(error) => of_server(&error),
         None if error.is_timeout() => (ErrorKind::Timeout, ""),
         None => match error.kind() {
             redis::ErrorKind::Io => (ErrorKind::Connection, ""),
@@ -102,28 +102,28 @@ pub(crate) fn from_redis(what: &str, place: &dyn fmt::Display, error: RedisError
         },
     };
     let text = match hint {
-        "" => format!("{what} at {place}"),
-        hint => format!("{what} at {place}; {hint}"),
+        "" => format!("{what} at {server}"),
+        hint => format!("{what} at {server}; {hint}"),
     };
     Error::new(kind, text).with_source(error)
 }
 
-/// The error of an answer that is not what the command promises.
+/// The error of a reply that the command cannot have.
 pub(crate) fn unexpected_reply(what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("{what}: the server's answer is not what this command answers"))
+    Error::new(ErrorKind::Corrupt, format!("{what}: the server answered something else than this command does"))
 }
 
-/// Whether the connection is of no use any more after this error.
+/// Whether the connection cannot be used after this error.
 pub(crate) fn breaks_connection(error: &RedisError) -> bool {
     const MOVED: &[&str] = &["READONLY", "UNBLOCKED", "MOVED", "ASK", "MASTERDOWN", "LOADING", "NOAUTH"];
     let moved = server_error(error)
-        .is_some_and(|told| MOVED.contains(&told.code.as_str()) || told.detail.contains("non local key"));
+        .is_some_and(|error| MOVED.contains(&error.code.as_str()) || error.detail.contains("non local key"));
     moved || error.is_unrecoverable_error() || error.is_timeout() || error.is_io_error()
 }
 
-/// Whether the server has no memory for it.
+/// Whether the server refused it for lack of memory.
 pub(crate) fn is_out_of_memory(error: &RedisError) -> bool {
-    server_error(error).is_some_and(|told| told.code == "OOM")
+    server_error(error).is_some_and(|error| error.code == "OOM")
 }
 
 /// Whether the server does not know the script.

@@ -1,9 +1,14 @@
-//! Apium's Redis driver: queues, results and groups on the keys of kombu and Celery, so that Python and Rust share them.
+//! Apium's Redis driver: queues, results, groups and chords on the keys of kombu and Celery, so that Python and Rust
+//! share them.
 //!
-//! A message's way: [`broker`] → `publish` → (a list of the server) → `consumer` → `claim` → `acker` → `settle`. What is taken
-//! stands in kombu's `unacked` and `unacked_index` until it is settled; `attendant` shows life for it, and `bury` gives on what the dead have left.
-//! `link` is the one supervised connection for commands, `wait` the connections that block, `subscribe` the one that listens. What must not
-//! be torn apart is one script (`scripts/*.lua`).
+//! The way of a message: [`broker`] → `publish/publish` → a list in the server → `consumer/consumer` → `consumer/claim`
+//! → `settle/acker` → `settle/settle`. From the claim until it is settled it is in flight, in kombu's hash `unacked`
+//! and sorted set `unacked_index`. `consumer/maintenance` sends the heartbeats of a consumer, and `consumer/reclaim`
+//! gives the messages of a dead one back.
+//!
+//! There are three kinds of connections: `connection/commands` is the one for commands, `consumer/blocking_wait` has
+//! those that wait for messages, and `pubsub` has one for each subscriber. Each atomic step is one script, in
+//! `scripts/lua`.
 
 mod admin;
 pub mod backend;
@@ -16,7 +21,6 @@ pub mod crash_points;
 mod crash_points;
 mod dead_letter;
 mod dead_set;
-mod declared;
 pub mod driver;
 mod errors;
 mod keys;

@@ -1,12 +1,13 @@
-//! What a broker and its consumers share: the link, the names of keys, and what is known of queues and result backends.
+//! What a broker and its consumers share: the connection, the names of keys, and which queues and backends are known.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use apium_transport::address::Address;
+use apium_transport::broker::topology::ExchangeType;
 use apium_transport::error::{Error, ErrorKind, Result};
 
 use crate::connection::commands::CommandConnection;
-use crate::declared::Declared;
 use crate::keys::broker_keys::Keys;
 use crate::keys::result_keys::ResultKeys;
 use crate::options::backend::BackendOptions;
@@ -14,7 +15,7 @@ use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
 use crate::pubsub::broker_channels::BrokerChannels;
 
-/// The result backends that a driver has opened, so that a broker knows which of them are its own store.
+/// The result backends that a driver has opened. A broker looks here for those in its own store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenedBackends(Arc<Mutex<Vec<OpenedBackend>>>);
 
@@ -27,7 +28,7 @@ struct OpenedBackend {
 }
 
 impl OpenedBackends {
-    /// Notes a backend that was opened.
+    /// Adds a backend that was opened.
     pub(crate) fn add(&self, address: Address, options: &BackendOptions) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.iter().all(|other| other.address != address) {
@@ -48,15 +49,15 @@ pub(crate) struct BrokerShared {
     pub(crate) keys: Keys,
     pub(crate) options: BrokerOptions,
     pub(crate) declared: Declared,
-    /// What others tell on channels; connected when there is a consumer.
+    /// What the consumers subscribe to. It connects with the first consumer.
     pub(crate) channels: BrokerChannels,
     backends: OpenedBackends,
 }
 
 impl BrokerShared {
-    pub(crate) fn new(link: CommandConnection, options: BrokerOptions, backends: OpenedBackends) -> Self {
+    pub(crate) fn new(connection: CommandConnection, options: BrokerOptions, backends: OpenedBackends) -> Self {
         Self {
-            connection: link,
+            connection,
             keys: options.keys.clone(),
             options,
             declared: Declared::default(),
@@ -65,24 +66,25 @@ impl BrokerShared {
         }
     }
 
-    /// The names of the results in this very store.
+    /// The keys of the results in the broker's own store, if a backend is opened there.
     pub(crate) fn result_keys(&self) -> Option<ResultKeys> {
         self.backends.find(|backend| backend.target.is_same_store(self.connection.target())).map(|backend| backend.keys)
     }
 
-    /// The same, for a settlement that needs them.
+    /// [`result_keys`](Self::result_keys), or an error for a settlement that cannot do without.
     pub(crate) fn needed_result_keys(&self) -> Result<ResultKeys> {
         let none = || Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store");
         self.result_keys().ok_or_else(none)
     }
 
-    /// Whether the chords of the results in this very store are ordered.
+    /// Whether the chords in the broker's own store are ordered.
     pub(crate) fn chord_ordered(&self) -> bool {
         let found = self.backends.find(|backend| backend.target.is_same_store(self.connection.target()));
         found.is_none_or(|backend| backend.chord_ordered)
     }
 
-    /// Whether the result backend at `address` is this very store, so that results and deliveries can be settled in one step.
+    /// Whether the result backend at `address` is in the broker's own store: then a result and its delivery are settled
+    /// in one atomic step.
     pub(crate) fn shares_store_with(&self, address: &Address) -> bool {
         let found = self.backends.find(|backend| backend.address == *address);
         found.is_some_and(|backend| {
@@ -90,8 +92,55 @@ impl BrokerShared {
         })
     }
 
-    /// Refuses when the broker was closed.
+    /// Refuses if the broker was closed.
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         self.connection.check_open(what)
+    }
+}
+
+/// What this process has declared already, and so need not write again.
+#[derive(Debug, Default)]
+pub(crate) struct Declared(Mutex<DeclaredNames>);
+
+/// The names behind the lock of [`Declared`].
+#[derive(Debug, Default)]
+pub(crate) struct DeclaredNames {
+    /// Queues whose binding for the default exchange is written: to the exchange of their own name.
+    pub(crate) queues: HashSet<Arc<str>>,
+    /// The exchanges that queues were declared with.
+    pub(crate) exchanges: HashMap<String, ExchangeType>,
+    /// Fanout exchanges by queue.
+    pub(crate) fanouts: HashMap<String, String>,
+    /// Queues by exchange and routing key.
+    pub(crate) bindings: HashMap<(String, String), String>,
+}
+
+impl Declared {
+    /// Reads or changes the names.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut DeclaredNames) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Forgets a queue.
+    pub(crate) fn forget(&self, queue: &str) {
+        self.with(|names| {
+            names.queues.remove(queue);
+            names.fanouts.remove(queue);
+        });
+    }
+
+    /// Forgets every queue, since the server may have lost them.
+    pub(crate) fn forget_all(&self) {
+        self.with(|names| names.queues.clear());
+    }
+
+    /// The queue that was declared with this exchange and routing key.
+    pub(crate) fn queue_of(&self, exchange: &str, key: &str) -> Option<String> {
+        self.with(|names| names.bindings.get(&(exchange.to_owned(), key.to_owned())).cloned())
+    }
+
+    /// The fanout exchange to which a queue is bound.
+    pub(crate) fn fanout_of(&self, queue: &str) -> Option<String> {
+        self.with(|names| names.fanouts.get(queue).cloned())
     }
 }

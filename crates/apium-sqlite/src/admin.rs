@@ -1,20 +1,21 @@
 //! Counting, peeking, purging and deleting of queues.
 
-use apium_transport::broker::broker::{QueueAdmin, QueueStats};
 use apium_transport::broker::consumer::Content;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, params};
 
 use crate::broker::SqliteBroker;
-use crate::consumer::claim::{packed, text};
-use crate::consumer::lock_file::{Life, look};
-use crate::store::request::Weight;
-use crate::store::topology::hide;
-use crate::store::transaction::{Done, Tx};
 
-/// Counts in one look, so that the numbers belong together; what is due counts as ready.
+use crate::consumer::lock_file::{LockState, check};
+use crate::publish::message_row::{StoredMessage, optional_text};
+use crate::store::request::RequestCost;
+use crate::store::topology::hide;
+use crate::store::transaction::{Tx, TxResult};
+
+/// Counts in one query, so that the numbers are of one instant. A delayed message that is due counts as ready.
 fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
     let mut select = conn.prepare_cached(
         "WITH due AS (SELECT queue, sum(run_at <= ?1) AS due, sum(run_at > ?1) AS later FROM parked GROUP BY queue) \
@@ -36,7 +37,17 @@ fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
         .collect()
 }
 
-/// The waiting messages in order of delivery; those that are due and still parked stand at their place.
+/// How many messages of a queue can be delivered now, those that are due among them; none for a missing queue.
+fn depth(conn: &Connection, queue: &str, now: i64) -> rusqlite::Result<u64> {
+    let mut select = conn.prepare_cached(
+        "SELECT coalesce(sum((SELECT count(*) FROM ready WHERE queue = q.id) + \
+                             (SELECT count(*) FROM parked WHERE queue = q.id AND run_at <= ?2)), 0) \
+         FROM queue q WHERE name = ?1 AND hidden = 0",
+    )?;
+    select.query_row(params![queue, now], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// The ready messages in order of delivery. Delayed messages that are due stand among them at their rank.
 fn peek(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Result<Vec<Outgoing>> {
     let mut select = conn.prepare_cached(
         "WITH q AS (SELECT id FROM queue WHERE name = ?1) \
@@ -48,10 +59,11 @@ fn peek(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Res
     let mut rows = select.query(params![queue, i64::try_from(limit).unwrap_or(i64::MAX), now])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        if let Content::Message(message) = packed(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?).content() {
+        let stored = StoredMessage::from_columns(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?);
+        if let Content::Message(message) = stored.content() {
             found.push(Outgoing::new(
-                text(row.get_ref(0)?).unwrap_or_default(),
-                text(row.get_ref(1)?).unwrap_or_else(|| queue.into()),
+                optional_text(row.get_ref(0)?).unwrap_or_default(),
+                optional_text(row.get_ref(1)?).unwrap_or_else(|| queue.into()),
                 message,
             ));
         }
@@ -59,13 +71,13 @@ fn peek(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Res
     Ok(found)
 }
 
-/// Rows deleted in one step of a purge, so that others get their turn.
-const STEP: i64 = 10_000;
+/// Rows that one transaction of a purge deletes, so that other requests need not wait for long.
+const PURGE_STEP: i64 = 10_000;
 
-/// Deletes some waiting and parked messages; returns how many.
-fn purge_step(tx: &mut Tx<'_>, queue: &str) -> Done<u64> {
-    let Some(id) = tx.known.by_name(queue).map(|queue| queue.id) else { return Ok(0) };
-    let mut gone = 0;
+/// Deletes some ready and delayed messages; returns how many.
+fn purge_step(tx: &mut Tx<'_>, queue: &str) -> TxResult<u64> {
+    let Some(id) = tx.queues.by_name(queue).map(|queue| queue.id) else { return Ok(0) };
+    let mut deleted = 0;
     for (messages, rows) in [
         (
             "DELETE FROM message WHERE id IN \
@@ -80,10 +92,10 @@ fn purge_step(tx: &mut Tx<'_>, queue: &str) -> Done<u64> {
              (SELECT run_at, rank FROM parked WHERE queue = ?1 ORDER BY run_at, rank LIMIT ?2)",
         ),
     ] {
-        tx.conn.prepare_cached(messages)?.execute([id, STEP])?;
-        gone += tx.conn.prepare_cached(rows)?.execute([id, STEP])? as u64;
+        tx.conn.prepare_cached(messages)?.execute([id, PURGE_STEP])?;
+        deleted += tx.conn.prepare_cached(rows)?.execute([id, PURGE_STEP])? as u64;
     }
-    Ok(gone)
+    Ok(deleted)
 }
 
 impl SqliteBroker {
@@ -92,24 +104,20 @@ impl SqliteBroker {
         loop {
             let name = queue.to_owned();
             let step = move |tx: &mut Tx<'_>| purge_step(tx, &name);
-            match self.handle().writing(what, Weight::durable(STEP as usize), step).await? {
+            match self.handle().write(what, RequestCost::durable(PURGE_STEP as usize), step).await? {
                 0 => return Ok(purged),
-                gone => purged += gone,
+                deleted => purged += deleted,
             }
         }
     }
 }
 
 impl QueueAdmin for SqliteBroker {
-    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
-        Box::pin(self.handle().reading("count the queues", stats))
-    }
-
-    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             let name = queue.to_owned();
-            let read = move |conn: &Connection, now| peek(conn, &name, limit, now);
-            self.handle().reading("look into the queue", read).await
+            let read = move |conn: &Connection, now| depth(conn, &name, now);
+            self.handle().read("count a queue", read).await
         })
     }
 
@@ -117,6 +125,51 @@ impl QueueAdmin for SqliteBroker {
         Box::pin(self.purge_all("purge the queue", queue))
     }
 
+    fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.purge_all("delete the queue", queue).await?;
+            let name = queue.to_owned();
+            let operation = move |tx: &mut Tx<'_>| {
+                while purge_step(tx, &name)? > 0 {}
+                match tx.queues.by_name(&name).cloned() {
+                    Some(queue) => hide(tx, &queue),
+                    None => Ok(()),
+                }
+            };
+            self.handle().write("delete the queue", RequestCost::durable(1), operation).await
+        })
+    }
+
+    fn messages(&self) -> Option<&dyn QueuePeek> {
+        Some(self)
+    }
+
+    fn counts(&self) -> Option<&dyn QueueCounts> {
+        Some(self)
+    }
+
+    fn consumers(&self) -> Option<&dyn ConsumerCounts> {
+        Some(self)
+    }
+}
+
+impl QueuePeek for SqliteBroker {
+    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let name = queue.to_owned();
+            let read = move |conn: &Connection, now| peek(conn, &name, limit, now);
+            self.handle().read("look into the queue", read).await
+        })
+    }
+}
+
+impl QueueCounts for SqliteBroker {
+    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
+        Box::pin(self.handle().read("count the queues", stats))
+    }
+}
+
+impl ConsumerCounts for SqliteBroker {
     fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             let name = node.to_owned();
@@ -124,25 +177,10 @@ impl QueueAdmin for SqliteBroker {
                 let mut select = conn.prepare_cached("SELECT id FROM consumer WHERE node = ?1")?;
                 select.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
             };
-            let named = self.handle().reading("count the consumers", read).await?;
-            let folder = self.handle().opened.store.live_folder();
-            // The name of one that was killed can be taken at once, though its row still stands.
-            Ok(named.into_iter().filter(|id| !matches!(look(&folder, *id), Life::Dead(_))).count() as u64)
-        })
-    }
-
-    fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            self.purge_all("delete the queue", queue).await?;
-            let name = queue.to_owned();
-            let work = move |tx: &mut Tx<'_>| {
-                while purge_step(tx, &name)? > 0 {}
-                match tx.known.by_name(&name).cloned() {
-                    Some(queue) => hide(tx, &queue),
-                    None => Ok(()),
-                }
-            };
-            self.handle().writing("delete the queue", Weight::durable(1), work).await
+            let named = self.handle().read("count the consumers", read).await?;
+            let folder = self.handle().file.store.live_folder();
+            // A killed consumer is not counted, although its row is still there: its name is free at once.
+            Ok(named.into_iter().filter(|id| !matches!(check(&folder, *id), LockState::Dead(_))).count() as u64)
         })
     }
 }

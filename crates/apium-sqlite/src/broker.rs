@@ -1,25 +1,26 @@
-//! The broker half: declaring, publishing, and opening of consumers.
+//! The broker: declares queues, publishes messages and opens consumers.
 
 use std::sync::Arc;
 
 use apium_transport::address::Address;
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
 use crate::consumer::consumer::SqliteConsumer;
 use crate::consumer::lease::register;
-use crate::consumer::lock_file::Mark;
-use crate::consumer::state::Seat;
+use crate::consumer::lock_file::LockFile;
+use crate::consumer::state::ConsumerState;
 use crate::handle::Handle;
-use crate::publish::message_row::Letter;
+use crate::publish::message_row::EncodedMessage;
 use crate::publish::publish;
-use crate::store::request::Weight;
-use crate::store::topology::{declare, ensure_queue};
+use crate::store::request::RequestCost;
+use crate::store::topology::{QueueRow, declare, ensure_queue};
 use crate::store::transaction::Tx;
 use crate::wake::waker::WakeCauses;
 
@@ -34,9 +35,9 @@ impl SqliteBroker {
         Self { handle }
     }
 
-    /// How often something of another process woke this one, since the store was opened.
+    /// How often another process woke this one since the store was opened, by cause.
     pub fn wake_causes(&self) -> WakeCauses {
-        self.handle.opened.store.wake.causes()
+        self.handle.file.store.waker.causes()
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -45,33 +46,34 @@ impl SqliteBroker {
 
     async fn open_consumer(&self, spec: ConsumeSpec) -> Result<SqliteConsumer> {
         self.handle.check_open("consume")?;
-        let opened = &self.handle.opened;
-        opened.attend().await?;
-        // What a worker that was killed held is ours at once.
-        opened.store.attend_marks().await;
+        let file = &self.handle.file;
+        file.start_maintenance().await?;
+        // What a killed worker had in flight can be claimed at once.
+        file.store.check_lock_files().await;
         let names = spec.queues.clone();
-        let enter = move |tx: &mut Tx<'_>| {
+        let ensure_queues = move |tx: &mut Tx<'_>| {
             let mut queues = Vec::with_capacity(names.len());
             for name in &names {
                 let queue = ensure_queue(tx, name)?;
-                if queues.iter().all(|other: &Arc<crate::store::topology::QueueRow>| other.id != queue.id) {
+                if queues.iter().all(|other: &Arc<QueueRow>| other.id != queue.id) {
                     queues.push(queue);
                 }
             }
             Ok((tx.next_consumer(), queues))
         };
-        let (id, queues) = self.handle.writing("consume", Weight::durable(1), enter).await?;
-        let folder = opened.store.live_folder();
-        let mark = Mark::make(&folder, id).map_err(|error| {
-            let context =
-                format!("consume: make the file {}/{id} that shows that this consumer lives", folder.display());
+        let (id, queues) = self.handle.write("consume", RequestCost::durable(1), ensure_queues).await?;
+        let folder = file.store.live_folder();
+        let lock_file = LockFile::create(&folder, id).map_err(|error| {
+            let context = format!("consume: create the lock file {}/{id} of the consumer", folder.display());
             Error::new(ErrorKind::Refused, context).with_source(error)
         })?;
-        let seat = Arc::new(Seat::new(id, spec, queues, mark, opened.store.clock.now()));
-        let consumer = SqliteConsumer::new(self.handle.clone(), seat.clone());
-        let entered = seat.clone();
-        self.handle.writing("consume", Weight::passing(1), move |tx: &mut Tx<'_>| register(tx, &entered)).await?;
-        opened.store.wake.seat(&seat);
+        let state = Arc::new(ConsumerState::new(id, spec, queues, lock_file, file.store.clock.now()));
+        let consumer = SqliteConsumer::new(self.handle.clone(), state.clone());
+        let registering = state.clone();
+        self.handle
+            .write("consume", RequestCost::volatile(1), move |tx: &mut Tx<'_>| register(tx, &registering))
+            .await?;
+        file.store.waker.add_consumer(&state);
         Ok(consumer)
     }
 }
@@ -82,6 +84,8 @@ impl Broker for SqliteBroker {
         capabilities.delays = true;
         capabilities.durable = true;
         capabilities.multi_process = true;
+        capabilities.atomic_publish = true;
+        capabilities.counts_crashes = true;
         capabilities.priority_order = PriorityOrder::LargerFirst;
         capabilities
     }
@@ -93,20 +97,20 @@ impl Broker for SqliteBroker {
     fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let queues = topology.queues.clone();
-            let weight = Weight::durable(queues.len());
-            self.handle.writing("declare queues", weight, move |tx: &mut Tx<'_>| declare(tx, &queues)).await
+            let cost = RequestCost::durable(queues.len());
+            self.handle.write("declare queues", cost, move |tx: &mut Tx<'_>| declare(tx, &queues)).await
         })
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let letters = Letter::encode_all(batch);
-            let weight = Weight::durable(letters.len());
-            let work = move |tx: &mut Tx<'_>| {
-                let routes = publish::routes(tx, letters.iter())?;
-                publish::insert(tx, letters.iter(), &routes)
+            let messages = EncodedMessage::encode_all(batch);
+            let cost = RequestCost::durable(messages.len());
+            let operation = move |tx: &mut Tx<'_>| {
+                let routes = publish::routes(tx, messages.iter())?;
+                publish::insert(tx, messages.iter(), &routes)
             };
-            self.handle.writing("publish", weight, work).await
+            self.handle.write("publish", cost, operation).await
         })
     }
 

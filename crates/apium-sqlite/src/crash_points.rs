@@ -1,11 +1,12 @@
-//! Named places at which a process that a fault test armed dies in the middle of what it does (feature `crash-points`). Without the
-//! feature nothing of this is in the program.
+//! Crash points: named places in the code at which a process can be told to die, for fault tests (feature
+//! `crash-points`). Without the feature they are not compiled in.
 
-/// The places: those of settling in their order, then those of every commit, and those of a chord whose queue is elsewhere.
+/// The names: those of a settlement and its commit in the order in which it passes them, then those of a chord's part
+/// that is counted by itself, because its queue is in another store.
 #[cfg(feature = "crash-points")]
 pub const POINTS: &[&str] = &[
     "before-settle",
-    // Inside of the transaction: what is not committed is undone by whoever opens the file next.
+    // Inside the transaction. Whoever opens the file next undoes what is not committed.
     "delivery-settled",
     "part-counted",
     "rest-written",

@@ -1,4 +1,4 @@
-//! The dead set: messages that could not be handled, with the reason and their bytes.
+//! The dead set: messages that could not be handled, each with its reason and its bytes.
 
 use apium_transport::broker::consumer::Content;
 use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
@@ -8,20 +8,21 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::broker::SqliteBroker;
-use crate::consumer::claim::packed;
-use crate::publish::dead_letter::bury;
-use crate::publish::message_row::{Letter, Text, instant};
-use crate::publish::publish::{Place, make_ready};
+
+use crate::publish::dead_letter::dead_letter;
+use crate::publish::message_row::{EncodedMessage, StoredMessage, Text, instant};
+use crate::publish::publish::{QueuePosition, insert_ready};
 use crate::publish::rank::rank;
-use crate::store::request::Weight;
+use crate::store::request::RequestCost;
 use crate::store::topology::ensure_queue;
-use crate::store::transaction::{Done, Tx};
+use crate::store::transaction::{Tx, TxResult};
 
 const COLUMNS: &str = "SELECT d.key, d.code, d.reason, d.at, q.name, d.task_id, d.task, d.headers, d.properties, d.body \
                        FROM dead d LEFT JOIN queue q ON q.id = d.queue";
 
-fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    let (message, raw) = match packed(row.get_ref(7)?, row.get_ref(8)?, row.get_ref(9)?).content() {
+fn read_dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let stored = StoredMessage::from_columns(row.get_ref(7)?, row.get_ref(8)?, row.get_ref(9)?);
+    let (message, raw) = match stored.content() {
         Content::Message(message) => (Some(message), None),
         Content::Unreadable { raw, .. } => (None, Some(raw)),
     };
@@ -43,22 +44,22 @@ fn list(conn: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<Dea
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut select = conn.prepare_cached(&format!("{COLUMNS} WHERE d.key > ?1 ORDER BY d.key LIMIT ?2"))?;
-    select.query_map([after, limit], letter)?.collect()
+    select.query_map([after, limit], read_dead_letter)?.collect()
 }
 
-/// Keeps a message that stands in no queue.
-fn keep(tx: &mut Tx<'_>, letter: &Letter, reason: &DeadReason) -> Done<()> {
-    let queue = ensure_queue(tx, &letter.routing_key)?.id;
+/// Adds a message that is not in the store yet.
+fn insert(tx: &mut Tx<'_>, message: &EncodedMessage, reason: &DeadReason) -> TxResult<()> {
+    let queue = ensure_queue(tx, &message.routing_key)?.id;
     let id = tx.next_message();
     tx.conn
         .prepare_cached("INSERT INTO message (id, headers, properties, body) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![id, Text(&letter.headers), Text(&letter.properties), &*letter.body])?;
-    let place = Place { queue, rank: rank(id, letter.priority), message: id, ..Place::default() };
-    bury(tx, place, reason.code, &reason.text)
+        .execute(params![id, Text(&message.headers), Text(&message.properties), &*message.body])?;
+    let position = QueuePosition { queue, rank: rank(id, message.priority), message: id, ..QueuePosition::default() };
+    dead_letter(tx, position, reason.code, &reason.text)
 }
 
-/// Puts one letter back on its queue, behind what is there.
-fn replay(tx: &mut Tx<'_>, key: i64) -> Done<bool> {
+/// Moves one dead letter to its queue, behind the messages that are there. `false` when there is no such dead letter.
+fn replay(tx: &mut Tx<'_>, key: i64) -> TxResult<bool> {
     let found: Option<(i64, u8)> = tx
         .conn
         .prepare_cached("SELECT queue, priority FROM dead WHERE key = ?1")?
@@ -73,58 +74,56 @@ fn replay(tx: &mut Tx<'_>, key: i64) -> Done<bool> {
         )?
         .execute([key, id])?;
     tx.conn.prepare_cached("DELETE FROM dead WHERE key = ?1")?.execute([key])?;
-    make_ready(tx, Place { queue, rank: rank(id, priority), message: id, ..Place::default() })?;
+    insert_ready(tx, QueuePosition { queue, rank: rank(id, priority), message: id, ..QueuePosition::default() })?;
     Ok(true)
 }
 
 impl DeadSet for SqliteBroker {
     fn list(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
-        Box::pin(
-            async move { self.handle().reading("list the dead set", move |conn, _| list(conn, after, limit)).await },
-        )
+        Box::pin(async move { self.handle().read("list the dead set", move |conn, _| list(conn, after, limit)).await })
     }
 
     fn get(&self, key: u64) -> BoxFuture<'_, Result<Option<DeadLetter>>> {
         Box::pin(async move {
             let read = move |conn: &Connection, _| {
                 let mut select = conn.prepare_cached(&format!("{COLUMNS} WHERE d.key = ?1"))?;
-                select.query_row([key.cast_signed()], letter).optional()
+                select.query_row([key.cast_signed()], read_dead_letter).optional()
             };
-            self.handle().reading("read the dead set", read).await
+            self.handle().read("read the dead set", read).await
         })
     }
 
     fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let weight = Weight::durable(messages.len());
-            let (letters, reasons): (Vec<_>, Vec<_>) =
-                messages.into_iter().map(|kept| (Outgoing::to_queue(kept.queue, kept.message), kept.reason)).unzip();
-            let letters = Letter::encode_all(letters);
-            let work = move |tx: &mut Tx<'_>| {
-                letters.iter().zip(&reasons).try_for_each(|(letter, reason)| keep(tx, letter, reason))
+            let cost = RequestCost::durable(messages.len());
+            let (messages, reasons): (Vec<_>, Vec<_>) =
+                messages.into_iter().map(|new| (Outgoing::to_queue(new.queue, new.message), new.reason)).unzip();
+            let messages = EncodedMessage::encode_all(messages);
+            let operation = move |tx: &mut Tx<'_>| {
+                messages.iter().zip(&reasons).try_for_each(|(message, reason)| insert(tx, message, reason))
             };
-            self.handle().writing("keep messages in the dead set", weight, work).await
+            self.handle().write("add messages to the dead set", cost, operation).await
         })
     }
 
     fn replay(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let weight = Weight::durable(keys.len());
-            let work = move |tx: &mut Tx<'_>| {
+            let cost = RequestCost::durable(keys.len());
+            let operation = move |tx: &mut Tx<'_>| {
                 keys.iter().try_fold(0, |done, key| Ok(done + u64::from(replay(tx, key.cast_signed())?)))
             };
-            self.handle().writing("replay dead messages", weight, work).await
+            self.handle().write("replay dead letters", cost, operation).await
         })
     }
 
     fn remove(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let weight = Weight::durable(keys.len());
-            let work = move |tx: &mut Tx<'_>| {
+            let cost = RequestCost::durable(keys.len());
+            let operation = move |tx: &mut Tx<'_>| {
                 let mut delete = tx.conn.prepare_cached("DELETE FROM dead WHERE key = ?1")?;
                 keys.iter().try_fold(0, |done, key| Ok(done + delete.execute([key.cast_signed()])? as u64))
             };
-            self.handle().writing("remove dead messages", weight, work).await
+            self.handle().write("remove dead letters", cost, operation).await
         })
     }
 
@@ -132,7 +131,7 @@ impl DeadSet for SqliteBroker {
         Box::pin(async move {
             let read =
                 |conn: &Connection, _| conn.query_row("SELECT count(*) FROM dead", [], |row| row.get::<_, i64>(0));
-            Ok(self.handle().reading("count the dead set", read).await?.cast_unsigned())
+            Ok(self.handle().read("count the dead set", read).await?.cast_unsigned())
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Opening brokers and result backends by address. Those of one file share one store.
+//! Opens brokers and result backends by address. Those of one file share one store.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ use futures_util::future::BoxFuture;
 use crate::backend::backend::SqliteBackend;
 use crate::broker::SqliteBroker;
 use crate::handle::Handle;
-use crate::open_file::Opened;
-use crate::options::{Options, SCHEME};
+use crate::open_file::OpenFile;
+use crate::options::{FileOptions, SCHEME};
 
-/// Opens `sqlite:///` + absolute path. Brokers and backends of one file that are opened by the same driver share one store in
-/// memory; those of different drivers and processes share the file.
+/// Opens addresses of the form `sqlite:///` + absolute path. Brokers and backends that one driver opens for one file
+/// share its threads and connections; those of other drivers and processes share the file alone.
 #[derive(Debug, Default)]
 pub struct SqliteDriver {
-    open: Mutex<HashMap<PathBuf, Weak<Opened>>>,
+    open: Mutex<HashMap<PathBuf, Weak<OpenFile>>>,
 }
 
 impl SqliteDriver {
@@ -31,31 +31,37 @@ impl SqliteDriver {
         Self::default()
     }
 
-    /// Opens a broker, by its own type: for what only this driver has.
+    /// Opens a broker as its own type, for what only this driver offers. Creates the file when it is missing, and
+    /// blocks for some milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// `Address` when the address cannot be read; `Refused`, `NotFound`, `Corrupt` or `Timeout` when the file cannot be
+    /// opened.
     pub fn open_broker(&self, address: Address, options: &DriverOptions) -> Result<SqliteBroker> {
         self.open(address, options).map(SqliteBroker::new)
     }
 
-    /// Opens a result backend, by its own type.
+    /// Opens a result backend as its own type, with the same effects and errors as [`open_broker`](Self::open_broker).
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<SqliteBackend> {
         self.open(address, options).map(SqliteBackend::new)
     }
 
     fn open(&self, address: Address, options: &DriverOptions) -> Result<Handle> {
         let clock: Clock = options.clock.clone();
-        let options = Options::read(&address, options)?;
+        let options = FileOptions::read(&address, options)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|_, opened| opened.strong_count() > 0);
-        let opened = match open.get(&options.path).and_then(Weak::upgrade) {
-            Some(opened) => opened,
+        open.retain(|_, file| file.strong_count() > 0);
+        let file = match open.get(&options.path).and_then(Weak::upgrade) {
+            Some(file) => file,
             None => {
                 let path = options.path.clone();
-                let opened = Opened::open(options, clock)?;
-                open.insert(path, Arc::downgrade(&opened));
-                opened
+                let file = OpenFile::open(options, clock)?;
+                open.insert(path, Arc::downgrade(&file));
+                file
             }
         };
-        Ok(Handle::new(opened, address))
+        Ok(Handle::new(file, address))
     }
 }
 

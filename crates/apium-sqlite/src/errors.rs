@@ -1,15 +1,15 @@
-//! From SQLite's errors to ours: which kind, on which file, and what to do about it.
+//! Turns SQLite's errors into this project's: their kind, the file, and what the user can do.
 
 use std::path::Path;
 
 use apium_transport::error::{Error, ErrorKind};
 use rusqlite::ErrorCode;
 
-/// Says what could not be done on `path` and why.
+/// The error that `doing` failed on the file `path`.
 pub(crate) fn explain(path: &Path, doing: &str, error: rusqlite::Error) -> Error {
     let (kind, advice) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (ErrorKind::Timeout, "another process holds its lock for too long; try again")
+            (ErrorKind::Timeout, "another process has kept it locked for too long; try again")
         }
         Some(ErrorCode::DatabaseCorrupt) => {
             (ErrorKind::Corrupt, "the file is damaged; move it away, or save what `sqlite3 FILE .recover` finds")
@@ -23,8 +23,8 @@ pub(crate) fn explain(path: &Path, doing: &str, error: rusqlite::Error) -> Error
             (ErrorKind::Refused, "it cannot be opened; check that the folder exists and that this user may write in it")
         }
         Some(ErrorCode::SystemIoFailure) => (ErrorKind::Other, "reading or writing the file failed; check the disk"),
-        Some(ErrorCode::TooBig) => (ErrorKind::Refused, "the message is larger than SQLite can keep (1 GB)"),
-        _ => (ErrorKind::Other, "an unexpected error of SQLite"),
+        Some(ErrorCode::TooBig) => (ErrorKind::Refused, "the message is larger than SQLite can store (1 GB)"),
+        _ => (ErrorKind::Other, "SQLite reported an unexpected error"),
     };
     Error::new(kind, format!("{doing} in {}: {advice}", path.display())).with_source(error)
 }

@@ -7,21 +7,21 @@ use apium_transport::address::Address;
 use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
-use crate::open_file::Opened;
-use crate::store::request::Weight;
-use crate::store::transaction::{Done, Tx};
+use crate::open_file::OpenFile;
+use crate::store::request::RequestCost;
+use crate::store::transaction::{Tx, TxResult};
 
 /// A handle on an open store.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    pub(crate) opened: Arc<Opened>,
+    pub(crate) file: Arc<OpenFile>,
     pub(crate) address: Address,
     pub(crate) closed: Arc<AtomicBool>,
 }
 
 impl Handle {
-    pub(crate) fn new(opened: Arc<Opened>, address: Address) -> Self {
-        Self { opened, address, closed: Arc::default() }
+    pub(crate) fn new(file: Arc<OpenFile>, address: Address) -> Self {
+        Self { file, address, closed: Arc::default() }
     }
 
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
@@ -34,28 +34,28 @@ impl Handle {
     /// Closes this handle; the store stays open for others.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.opened.store.wake.all_seats();
-        self.opened.store.wake.hub.wake_all();
+        self.file.store.waker.wake_consumers();
+        self.file.store.waker.watch_table.wake_all();
     }
 
-    /// Runs `work` on the thread that reads.
-    pub(crate) async fn reading<T: Send + 'static>(
+    /// Runs `operation`, with the present in microseconds, on the reader thread.
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+        operation: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         self.check_open(what)?;
-        self.opened.read(what, work).await
+        self.file.read(what, operation).await
     }
 
-    /// Runs `work` in a transaction of the writer.
-    pub(crate) async fn writing<T: Send + 'static>(
+    /// Runs `operation` in a transaction of the writer thread.
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
-        weight: Weight,
-        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        cost: RequestCost,
+        operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) -> Result<T> {
         self.check_open(what)?;
-        self.opened.store.write(what, weight, work).await
+        self.file.store.write(what, cost, operation).await
     }
 }

@@ -1,10 +1,14 @@
-//! Apium's embedded driver: broker, result backend, eta store and dead set in one SQLite file (`sqlite:///var/q.db`). Several
-//! processes of one machine may share the file.
+//! Apium's embedded driver: broker, result backend, delayed messages and dead set in one SQLite file
+//! (`sqlite:///var/q.db`). Several processes of one machine may share the file.
 //!
-//! A message's way: [`broker`] (publish) → `publish` → `claim` → [`consumer`] (next) → `acker` → `settle`. Everything that writes
-//! is a request to the one writer thread (`store::writer`), which serves all that wait in one transaction.
-//! `chord` counts the parts of chords and `sequel` does what follows the last one, in the transaction that settles it.
-//! `schema.sql` and `schema_2.sql` say what lies in the file; `wake` how others learn of it; `lease` and `mark` what becomes of the dead.
+//! The way of a message: [`broker`] (publish) → `publish` → `consumer::claim` → [`consumer`] (next) → `settle::acker` →
+//! `settle::settle`. Everything that writes is a request to the one writer thread (`store::writer`), which runs all
+//! waiting requests in one transaction.
+//!
+//! `backend::chord` counts the parts of chords. `settle::follow_ups` writes what follows the last part, in the
+//! transaction that settles it. `store/schema.sql` and `store/schema_2.sql` define the tables. `wake` tells consumers
+//! and watchers, of this process and of others, that something was committed. `consumer::lease` and
+//! `consumer::lock_file` find out that a consumer died.
 
 mod admin;
 pub mod backend;
@@ -21,7 +25,7 @@ mod handle;
 mod open_file;
 mod options;
 mod publish;
-mod reader;
+
 mod settle;
 mod store;
 mod wake;

@@ -1,4 +1,4 @@
-//! Opening a file, and ending its threads with the last handle.
+//! An open file: starts its threads, and ends them when the last handle is dropped.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -9,111 +9,123 @@ use rusqlite::Connection;
 use tokio::sync::OnceCell;
 
 use crate::consumer::maintenance;
-use crate::options::Options;
-use crate::reader;
+use crate::options::FileOptions;
+
 use crate::store::store::Store;
 use crate::store::{flusher, open, writer};
 
-/// Stack of each thread; SQLite needs little.
+/// Bytes of each thread's stack; SQLite needs little.
 const STACK: usize = 512 << 10;
-/// Stack of the thread that writes: what follows a chord is made on it, which may call the user's serializer.
+/// Bytes of the writer thread's stack. It builds the follow-ups of chords, which may call a serializer of the user's.
 const WRITER_STACK: usize = 2 << 20;
 
 type Threads = Mutex<Vec<JoinHandle<()>>>;
 
-/// An open store. Dropping the last handle writes what was asked for, and ends the threads.
+/// A store with its threads. Dropping the last handle runs the requests that wait and ends the threads.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenFile {
     pub(crate) store: Arc<Store>,
-    /// Those that write and flush.
-    writing: Threads,
-    /// Those that read and attend.
-    beside: Threads,
-    reading: OnceLock<()>,
-    attending: OnceCell<()>,
+    /// The writer and the flusher.
+    writer_threads: Threads,
+    /// The reader and the maintenance.
+    other_threads: Threads,
+    reader_started: OnceLock<()>,
+    maintenance_started: OnceCell<()>,
 }
 
-impl Opened {
-    /// Opens the file, making it when it is missing. Blocks for some milliseconds.
-    pub(crate) fn open(options: Options, clock: Clock) -> Result<Arc<Self>> {
+impl OpenFile {
+    /// Opens the file, and creates it when it is missing. Blocks for some milliseconds.
+    pub(crate) fn open(options: FileOptions, clock: Clock) -> Result<Arc<Self>> {
         let conn = open::writer(&options)?;
         let store = Arc::new(Store::new(options, clock));
-        let opened = Arc::new(Self {
+        let file = Arc::new(Self {
             store,
-            writing: Mutex::default(),
-            beside: Mutex::default(),
-            reading: OnceLock::new(),
-            attending: OnceCell::new(),
+            writer_threads: Mutex::default(),
+            other_threads: Mutex::default(),
+            reader_started: OnceLock::new(),
+            maintenance_started: OnceCell::new(),
         });
-        opened.start(&opened.writing, "apium-sqlite-f", STACK, |store| flusher::run(&store))?;
-        opened.start(&opened.writing, "apium-sqlite-w", WRITER_STACK, move |store| writer::run(&store, conn))?;
-        Ok(opened)
+        file.start(&file.writer_threads, "apium-sqlite-f", STACK, |store| flusher::run(&store))?;
+        file.start(&file.writer_threads, "apium-sqlite-w", WRITER_STACK, move |store| writer::run(&store, conn))?;
+        Ok(file)
     }
 
-    /// Runs `work` on the thread that reads, which is started by the first such request.
+    /// Runs `operation`, with the present in microseconds, on the reader thread. The first call starts that thread.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+        operation: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.begin_reading()?;
-        self.store.read(what, work).await
+        self.start_reader()?;
+        self.store.read(what, operation).await
     }
 
-    /// Starts the thread that reads, once.
-    pub(crate) fn begin_reading(&self) -> Result<()> {
-        if self.reading.set(()).is_ok() {
-            self.start(&self.beside, "apium-sqlite-r", STACK, |store| reader::run(&store))?;
+    /// Starts the reader thread, once.
+    fn start_reader(&self) -> Result<()> {
+        if self.reader_started.set(()).is_ok() {
+            self.start(&self.other_threads, "apium-sqlite-r", STACK, |store| run_reader(&store))?;
         }
         Ok(())
     }
 
-    /// Starts the attendant, once: it is needed as soon as somebody consumes or watches.
-    pub(crate) async fn attend(&self) -> Result<()> {
-        let begin = || async {
-            self.begin_reading()?;
-            let doorbell = self.store.hang_doorbell().await;
-            self.start(&self.beside, "apium-sqlite-a", STACK, move |store| maintenance::run(&store, doorbell))
+    /// Starts the maintenance thread, once. It is needed as soon as somebody consumes or watches.
+    pub(crate) async fn start_maintenance(&self) -> Result<()> {
+        let start = || async {
+            self.start_reader()?;
+            let doorbell = self.store.open_doorbell().await;
+            self.start(&self.other_threads, "apium-sqlite-a", STACK, move |store| maintenance::run(&store, doorbell))
         };
-        self.attending.get_or_try_init(begin).await.copied()
+        self.maintenance_started.get_or_try_init(start).await.copied()
     }
 
     fn start(
         &self,
-        among: &Threads,
+        threads: &Threads,
         name: &str,
         stack: usize,
-        work: impl FnOnce(Arc<Store>) + Send + 'static,
+        run: impl FnOnce(Arc<Store>) + Send + 'static,
     ) -> Result<()> {
         let store = self.store.clone();
-        let thread = thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(move || work(store));
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(stack).spawn(move || run(store));
         let thread = thread.map_err(|error| {
             Error::new(ErrorKind::Other, format!("start a thread for {}", self.store.options.path.display()))
                 .with_source(error)
         })?;
-        among.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
     }
 
     fn join(&self, threads: &Threads) {
         let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A thread never holds this handle, so it never waits for itself.
+            // No thread has this handle, so none waits here for itself.
             if thread.join().is_err() {
-                tracing::error!(path = %self.store.options.path.display(), "a thread of the store had panicked");
+                tracing::error!(path = %self.store.options.path.display(), "a thread of the store panicked");
             }
         }
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenFile {
     fn drop(&mut self) {
-        self.store.wake.stop();
+        self.store.waker.stop();
         self.store.reads.close();
-        // SQLite writes the log back when the last connection to the file closes. Two that close at the same time each see the
-        // other, and neither does it.
-        self.join(&self.beside);
+        // SQLite copies the write-ahead log into the file when the last connection closes. Two connections that close
+        // at the same time each see the other one, and then neither copies it: so the writer closes last.
+        self.join(&self.other_threads);
         self.store.writes.close();
-        self.join(&self.writing);
+        self.join(&self.writer_threads);
+    }
+}
+
+/// Serves the requests to read until the store is closed. Long reads must not delay the writer, so
+/// they have a thread of their own.
+fn run_reader(store: &Store) {
+    let _close = store.reads.close_on_drop();
+    let conn = store.open_reader();
+    while let Some(requests) = store.reads.take_all() {
+        for request in requests {
+            request(conn.as_ref());
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a `sqlite:///path?option=value` address says.
+//! The options of a store, read from an address of the form `sqlite:///path?option=value`.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -10,51 +10,53 @@ use apium_transport::error::{Error, ErrorKind, Result};
 /// The scheme of the addresses.
 pub(crate) const SCHEME: &str = "sqlite";
 
-/// When a commit is written through to the disk.
+/// When a commit is flushed to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Synchronous {
-    /// At every commit that publishes, settles or stores (the default): nothing is lost when the power fails.
+    /// After every commit that publishes, settles or stores, before it is answered (the default). Nothing is lost when
+    /// the power fails.
     Full,
-    /// Now and then: the last commits may be lost when the power fails, never when a process dies.
+    /// When SQLite moves its log into the file. The last commits may be lost when the power fails, never when a process
+    /// dies.
     Normal,
 }
 
-/// A store as its address and the settings describe it.
+/// The options of one store.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
-    /// The database file, with symbolic links resolved as far as it exists.
+pub(crate) struct FileOptions {
+    /// The database file, with symbolic links resolved as far as the path exists.
     pub(crate) path: PathBuf,
     pub(crate) synchronous: Synchronous,
-    /// How long to wait for another process's transaction.
-    pub(crate) patience: Duration,
+    /// How long to wait for the transaction of another process.
+    pub(crate) busy_timeout: Duration,
 }
 
-impl Options {
-    /// Reads the address; `synchronous` may also stand in the transport options.
+impl FileOptions {
+    /// Reads the address. `synchronous` may also be one of the transport options; the address goes first.
     pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
         let path = path_of(address)?;
-        let mut found =
-            Self { path: resolve(&path), synchronous: Synchronous::Full, patience: options.connect_timeout };
+        let mut read =
+            Self { path: resolve(&path), synchronous: Synchronous::Full, busy_timeout: options.connect_timeout };
         if let Some(value) = options.extra.get("synchronous") {
-            found.synchronous = synchronous(address, value)?;
+            read.synchronous = synchronous(address, value)?;
         }
         for option in address.query().unwrap_or_default().split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match name {
-                "synchronous" => found.synchronous = synchronous(address, value)?,
+                "synchronous" => read.synchronous = synchronous(address, value)?,
                 _ => {
-                    return Err(wrong(
+                    return Err(invalid(
                         address,
                         &format!("it has no option {name:?}; the only one is synchronous=full|normal"),
                     ));
                 }
             }
         }
-        Ok(found)
+        Ok(read)
     }
 }
 
-fn wrong(address: &Address, why: &str) -> Error {
+fn invalid(address: &Address, why: &str) -> Error {
     Error::new(ErrorKind::Address, format!("read the address {address}: {why}"))
 }
 
@@ -62,7 +64,7 @@ fn synchronous(address: &Address, value: &str) -> Result<Synchronous> {
     match value.to_ascii_lowercase().as_str() {
         "full" => Ok(Synchronous::Full),
         "normal" => Ok(Synchronous::Normal),
-        _ => Err(wrong(address, &format!("synchronous is full or normal, not {value:?}"))),
+        _ => Err(invalid(address, &format!("synchronous is full or normal, not {value:?}"))),
     }
 }
 
@@ -72,13 +74,13 @@ fn path_of(address: &Address) -> Result<PathBuf> {
     let path = Path::new(text);
     let names_file = path.file_name().is_some() && !text.ends_with('/');
     if !path.is_absolute() || !names_file {
-        return Err(wrong(
+        return Err(invalid(
             address,
             "write sqlite:/// and the absolute path of a file: sqlite:///var/lib/app/queue.db is /var/lib/app/queue.db",
         ));
     }
     if path.components().any(|part| part == Component::ParentDir) && text.contains('\0') {
-        return Err(wrong(address, "the path holds a zero byte"));
+        return Err(invalid(address, "the path holds a zero byte"));
     }
     Ok(path.to_owned())
 }
@@ -103,10 +105,10 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
 
-/// The path by which two processes agree that it is the same file.
+/// The path with symbolic links resolved, by which two processes see that they open the same file.
 fn resolve(path: &Path) -> PathBuf {
-    if let Ok(found) = path.canonicalize() {
-        return found;
+    if let Ok(resolved) = path.canonicalize() {
+        return resolved;
     }
     match (path.parent().and_then(|parent| parent.canonicalize().ok()), path.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
@@ -123,10 +125,10 @@ mod tests {
     use apium_transport::driver::DriverOptions;
     use apium_transport::error::ErrorKind;
 
-    use super::{Options, Synchronous};
+    use super::{FileOptions, Synchronous};
 
-    fn read(address: &str) -> Result<Options, apium_transport::error::Error> {
-        Options::read(&Address::parse(address).unwrap(), &DriverOptions::new(Clock::system()))
+    fn read(address: &str) -> Result<FileOptions, apium_transport::error::Error> {
+        FileOptions::read(&Address::parse(address).unwrap(), &DriverOptions::new(Clock::system()))
     }
 
     #[test]
@@ -134,7 +136,7 @@ mod tests {
         let options = read("sqlite:///nowhere/q%20r.db").unwrap();
         assert_eq!(options.path.to_str(), Some("/nowhere/q r.db"));
         assert_eq!(options.synchronous, Synchronous::Full);
-        assert_eq!(options.patience, Duration::from_secs(4));
+        assert_eq!(options.busy_timeout, Duration::from_secs(4));
         assert_eq!(read("sqlite:///q.db?synchronous=normal").unwrap().synchronous, Synchronous::Normal);
     }
 

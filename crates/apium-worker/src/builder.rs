@@ -161,7 +161,7 @@ impl WorkerBuilder {
         let mut stop = std::pin::pin!(stop);
         let handle = self.start().await?;
         tokio::select! {
-            () = &mut stop => handle.ask(StopKind::Warm),
+            () = &mut stop => handle.request_stop(StopKind::Warm),
             () = handle.stopping() => {}
         }
         Ok(handle.stopped().await)

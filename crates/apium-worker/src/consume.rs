@@ -223,7 +223,7 @@ impl Consume {
         let count = late.len() as u64;
         let requeued = source.acker.reject(late.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {
-            Ok(()) => _ = self.process.counts.add_requeued(count),
+            Ok(()) => self.process.counts.add_requeued(count),
             Err(error) => tracing::debug!(%error, "could not give back what came after the stop"),
         }
     }

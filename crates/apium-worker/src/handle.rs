@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apium_transport::health::Health;
 use tokio::sync::oneshot;
@@ -13,7 +14,8 @@ use crate::service::Service;
 use crate::shutdown::shutdown::{StopCause, StopKind, StopReport, StopRequest, StopSwitch};
 use crate::worker::RunningWorker;
 
-/// A worker that runs in the background. Dropping the handle stops it at once, as a crash would.
+/// A worker that runs in the background, started by [`WorkerBuilder::start`](crate::builder::WorkerBuilder::start). Dropping the
+/// handle stops it at once, as a crash would; [`stop`](Self::stop) and its like stop it in order, and report what it left behind.
 pub struct WorkerHandle {
     node: Arc<str>,
     switch: StopSwitch,
@@ -53,15 +55,42 @@ impl WorkerHandle {
         self.listens
     }
 
-    /// Asks for a stop; a later, harder one overtakes it. Returns at once.
-    pub fn ask(&self, kind: StopKind) {
-        self.switch.request(kind);
+    /// Stops the worker warm, and waits for it: nothing more is fetched, what was fetched and not begun goes back to its queue,
+    /// and what runs is finished, however long that takes (Celery: SIGTERM).
+    ///
+    /// Not cancel-safe: a worker whose stop is dropped stops at once, as it does when its handle is dropped.
+    pub async fn stop(self) -> StopReport {
+        self.stop_as(StopKind::Warm).await
     }
 
-    /// Asks for a stop and waits for it.
-    pub async fn stop(self, kind: StopKind) -> StopReport {
-        self.ask(kind);
+    /// Stops the worker warm, and cold when it has not stopped after `limit`. Not cancel-safe, as [`stop`](Self::stop).
+    pub async fn stop_within(self, limit: Duration) -> StopReport {
+        self.request_stop(StopKind::Warm);
+        let switch = self.switch.clone();
+        let mut stopped = std::pin::pin!(self.stopped());
+        tokio::select! {
+            report = &mut stopped => return report,
+            () = tokio::time::sleep(limit) => switch.request(StopKind::Cold),
+        }
+        stopped.await
+    }
+
+    /// Stops the worker cold, and waits for it: what runs is given up. Late-ack tasks go back to their queue, early-ack tasks are
+    /// REVOKED (Celery: SIGQUIT). Not cancel-safe, as [`stop`](Self::stop).
+    pub async fn stop_cold(self) -> StopReport {
+        self.stop_as(StopKind::Cold).await
+    }
+
+    /// Stops the worker as `kind` says, and waits for it. Not cancel-safe, as [`stop`](Self::stop).
+    pub async fn stop_as(self, kind: StopKind) -> StopReport {
+        self.request_stop(kind);
         self.stopped().await
+    }
+
+    /// Asks for a stop and returns at once; [`stopped`](Self::stopped) waits for it. A harder one may be asked for later, a softer
+    /// one changes nothing.
+    pub fn request_stop(&self, kind: StopKind) {
+        self.switch.request(kind);
     }
 
     /// Waits until somebody asked for a stop. Cancel-safe.

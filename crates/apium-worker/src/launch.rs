@@ -83,11 +83,15 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
         Some(multiplier) => (slots.saturating_mul(multiplier as usize), None),
         None => (slots, Some(PrefetchWindow::new(slots))),
     };
+    let counts_crashes = app.publisher.broker().capabilities().counts_crashes;
     let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
     spec.prefetch = prefetch;
     spec.lease = config.worker_lease;
-    spec.max_crashes = config.worker_max_crashes;
+    spec.max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
+    if !counts_crashes && config.worker_max_crashes > 0 {
+        tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
+    }
     let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;

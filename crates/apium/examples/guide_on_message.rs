@@ -29,16 +29,16 @@ async fn main() -> Result<(), BoxError> {
         let result = hello::delay(4, 6).send(&app).await?;
         let value = result
             .get()
-            .on_message(move |message| {
-                println!("{}", message.as_str());
-                let status = message.decode().map(|message: serde_json::Value| message["status"].to_string());
-                noted.lock().unwrap_or_else(PoisonError::into_inner).extend(status);
+            .on_message(move |update| {
+                // A program would send this to a browser, say.
+                println!("{}", json!(update));
+                noted.lock().unwrap_or_else(PoisonError::into_inner).push(update.state.clone());
             })
             .await?;
         drop(stop);
         assert_eq!(value, "hello world: 10");
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert_eq!(seen.last().map(String::as_str), Some("\"SUCCESS\""));
+        assert_eq!(seen.last(), Some(&TaskState::Success));
         Ok::<(), BoxError>(())
     };
     let (worked, called) = tokio::join!(worker, client);

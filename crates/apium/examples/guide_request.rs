@@ -10,13 +10,13 @@ async fn dump_context(ctx: &Ctx, x: i64, y: i64) -> TaskResult<serde_json::Value
     let request = ctx.request();
     let headers = &request.headers;
     Ok(json!({
-        "id": headers.id, "root_id": headers.root_id, "parent_id": headers.parent_id,
-        "retries": request.retries(), "group": headers.group, "origin": headers.origin.as_deref(),
+        "id": ctx.id(), "root_id": headers.root_id, "parent_id": headers.parent_id,
+        "retries": ctx.retries(), "group": headers.group, "origin": headers.origin.as_deref(),
         "correlation_id": request.properties.correlation_id.as_deref(),
         "hostname": &*request.hostname, "queue": &*request.delivery_info.queue,
         "hard_limit": headers.timelimit.hard, "soft_limit": headers.timelimit.soft,
         "expires": headers.expires, "custom": headers.extra,
-        "is_eager": request.is_eager, "called_directly": request.called_directly, "utc": request.utc,
+        "is_eager": ctx.is_eager(), "called_directly": ctx.called_directly(), "utc": request.utc,
         "sum": x + y,
     }))
 }

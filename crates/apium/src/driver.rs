@@ -18,19 +18,18 @@ pub use apium_sqlite::SqliteDriver;
 pub use apium_transport::address::Address;
 pub use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, RunVersion, SharedBackend, StoreResult,
-    may_replace,
+    StoredResults, may_replace,
 };
 pub use apium_transport::backend::chord::{
     ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore, FIRED_FOR, FailedPart,
 };
 pub use apium_transport::backend::chord_results::{CountedPart, listed as list_results, nested as nest_results};
-pub use apium_transport::broker::broker::{
-    Broker, BrokerCapabilities, PriorityOrder, QueueAdmin, QueueStats, SharedBroker,
-};
+pub use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, SharedBroker};
 pub use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Content, Delivery};
 pub use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
 pub use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 pub use apium_transport::broker::outgoing::Outgoing;
+pub use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};
 pub use apium_transport::broker::settlement::{
     Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, Tag, lease_lost, lost_receipts,
 };

@@ -2,9 +2,8 @@
 
 pub use apium_protocol::codecs::accept::Accept;
 pub use apium_protocol::codecs::codecs::Codecs;
-pub use apium_protocol::codecs::compression::Compression;
 pub use apium_protocol::codecs::invocation::Invocation;
-pub use apium_protocol::codecs::serializer::Serializer;
+pub use apium_protocol::codecs::serializer::{Compression, Serializer};
 pub use apium_protocol::error::{Error, ErrorKind, Result};
 pub use apium_protocol::json::base64;
 pub use apium_protocol::json::text::Json;

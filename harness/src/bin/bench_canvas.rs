@@ -1,4 +1,5 @@
-//! Measures workflows on Redis beside Celery: `bench_canvas MEASURE` prints the figures of one run. Without one it lists them.
+//! Measures workflows on Redis beside Celery: `bench_canvas MEASURE` prints the figures of one run. Without an argument
+//! it lists the measures.
 
 use apium::prelude::BoxError;
 use apium_harness::redis::round_trip::Counts;
@@ -13,10 +14,10 @@ async fn main() -> Result<(), BoxError> {
         ["workflows"] => side_by_side::measure(Counts { apium: 11, celery: 3 }).await,
         ["published"] => published::measure(100_000).await,
         ["bytes"] => bytes::measure().await,
-        // Apium alone, to look at with a profiler.
+        // Apium alone, for a profiler.
         ["alone", flow, slots, count] => side_by_side::alone(flow, slots.parse()?, count.parse()?).await,
-        // The role in which it starts itself.
-        ["work", address, slots] => worker::work(address, slots.parse()?).await,
+        // How it starts itself as another process.
+        ["worker", address, slots] => worker::run(address, slots.parse()?).await,
         _ => {
             report::line("workflows published bytes");
             Ok(())

@@ -1,4 +1,5 @@
-//! Measures the embedded driver: `bench_embedded MEASURE` prints the figures of one run. Without one it lists them.
+//! Measures the embedded driver: `bench_embedded MEASURE` prints the figures of one run. Without an argument it lists
+//! the measures.
 
 use apium::prelude::BoxError;
 use apium_harness::embedded::{drain, enqueue, footprint, round_trip, worker};
@@ -20,9 +21,9 @@ async fn main() -> Result<(), BoxError> {
         ["idle"] => footprint::idle().await,
         ["first-task"] => footprint::first_task().await,
         ["etas"] => footprint::etas(1_000_000).await,
-        // The roles in which it starts itself.
-        ["work", address] => worker::work(address).await,
-        ["produce", address, count, kind] => worker::produce(address, count.parse()?, *kind == "kept").await,
+        // How it starts itself as another process.
+        ["worker", address] => worker::run(address).await,
+        ["produce", address, count, kind] => worker::produce(address, count.parse()?, *kind == "stored").await,
         _ => {
             report::line(
                 "enqueue-batches enqueue-callers drain drain-results live live-results round-trip \

@@ -1,8 +1,9 @@
-//! Measures the Redis driver beside Celery and a bare client: `bench_redis MEASURE` prints the figures of one run. Without one
-//! it lists them.
+//! Measures the Redis driver beside Celery and a bare client: `bench_redis MEASURE` prints the figures of one run.
+//! Without an argument it lists the measures.
 
 use apium::prelude::BoxError;
-use apium_harness::redis::{drain, enqueue, far, footprint, round_trip, worker};
+use apium_harness::redis::kit::worker;
+use apium_harness::redis::{drain, enqueue, far, footprint, round_trip};
 use apium_harness::report;
 
 #[tokio::main]
@@ -18,13 +19,13 @@ async fn main() -> Result<(), BoxError> {
         ["idle"] => footprint::measure(300).await,
         ["far"] => far::measure(far::Counts { apium: 100_000, celery: 1_000, round_trips: 500 }).await,
         ["check"] => drain::check(1_000).await,
-        // Apium's worker or callers alone, to look at with a profiler.
+        // Apium's worker or callers alone, for a profiler.
         ["alone", way, count] => enqueue::alone(way, count.parse()?).await,
         ["alone", kind, count, slots, multiplier] => {
             drain::apium_alone(count.parse()?, *kind == "results", worker::Setting { slots, multiplier }).await
         }
-        // The roles in which it starts itself.
-        ["work", address, kind] => worker::work(address, kind).await,
+        // How it starts itself as another process.
+        ["worker", address, kind] => worker::run(address, kind).await,
         ["drain-as", address, kind, count, slots, multiplier] => {
             worker::drain(address, kind, count.parse()?, worker::Setting { slots, multiplier }).await
         }

@@ -1,4 +1,4 @@
-//! Prints what a message costs through the seams of `apium-transport`, against the same code called directly.
+//! Measures what a message costs through the traits of `apium-transport`, against the same code called directly.
 
 use apium_harness::{report, seam};
 

@@ -1,15 +1,15 @@
-//! A case: which chord on which driver, and where its worker dies.
+//! A case of the fault test: which chord on which driver, and where its worker dies.
 
-use crate::canvas::crew::Fate;
-use crate::canvas::ground::Driver;
+use crate::canvas::crew::Crash;
+use crate::canvas::fresh_stores::Driver;
 use crate::canvas::shape::Shape;
 
-/// When workers die.
+/// When a worker dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// At a place, somewhere in the chord.
+    /// At a crash point, somewhere in the chord.
     Middle,
-    /// At a place, with the last part in hand.
+    /// At a crash point, when it has the last part.
     Last,
     /// At random instants.
     Random,
@@ -20,35 +20,35 @@ pub enum Moment {
 pub struct Case {
     /// Where the chord lives.
     pub driver: Driver,
-    /// When.
+    /// When a worker dies.
     pub moment: Moment,
-    /// What is sent.
+    /// The workflow that is sent.
     pub shape: Shape,
-    /// Where, unless at random.
-    pub fate: Option<Fate>,
+    /// Where the worker dies, unless at random.
+    pub crash: Option<Crash>,
 }
 
 impl Case {
-    /// What stands in the table for it.
+    /// Its title in the table.
     pub fn title(&self) -> String {
-        let place = self.fate.map_or("random instants", |fate| fate.place);
+        let point = self.crash.map_or("random instants", |crash| crash.point);
         let when = match (self.shape, self.moment) {
             (Shape::Nested, _) => ", in a chord of chords",
-            (Shape::Opened, _) => ", by the worker that opens it",
-            (Shape::EarlyLast, _) => ", the last part, acked before its run",
+            (Shape::OpenedByWorker, _) => ", by the worker that opens it",
+            (Shape::EarlyAckedLast, _) => ", the last part, acked before its run",
             (_, Moment::Last) => ", the last part",
             (_, Moment::Middle) => ", on the way",
             (_, Moment::Random) => "",
         };
-        format!("{place}{when}")
+        format!("{point}{when}")
     }
 
-    /// How often the body may run. Where queue and results are two stores, its message is out before the chord is ended, and who
-    /// dies between the two sends it again.
+    /// Whether the body may run `bodies` times. With queue and results in two stores, its message is published before
+    /// the chord is ended; after a crash between the two it is published again.
     pub fn allows(&self, bodies: usize) -> bool {
-        let again = self.driver == Driver::SqliteApart
-            && (self.moment == Moment::Random || self.fate.is_some_and(|fate| fate.place == "before-end"));
-        bodies == 1 || (again && bodies > 1)
+        let may_repeat = self.driver == Driver::SqliteTwoFiles
+            && (self.moment == Moment::Random || self.crash.is_some_and(|crash| crash.point == "before-end"));
+        bodies == 1 || (may_repeat && bodies > 1)
     }
 }
 
@@ -58,14 +58,17 @@ mod tests {
 
     #[test]
     fn a_second_body_is_allowed_only_between_two_stores() {
-        let case = |driver, place| Case {
+        let case = |driver, point| Case {
             driver,
             moment: Moment::Last,
-            shape: Shape::KeptLast,
-            fate: Some(Fate { place, times: 1 }),
+            shape: Shape::SeparateLast,
+            crash: Some(Crash { point, times: 1 }),
         };
         assert!(!case(Driver::Redis, "after-body").allows(2) && !case(Driver::Sqlite, "before-end").allows(2));
-        assert!(case(Driver::SqliteApart, "before-end").allows(2) && !case(Driver::SqliteApart, "after-end").allows(2));
-        assert!(!case(Driver::SqliteApart, "before-end").allows(0));
+        assert!(
+            case(Driver::SqliteTwoFiles, "before-end").allows(2)
+                && !case(Driver::SqliteTwoFiles, "after-end").allows(2)
+        );
+        assert!(!case(Driver::SqliteTwoFiles, "before-end").allows(0));
     }
 }

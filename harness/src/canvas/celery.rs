@@ -1,5 +1,5 @@
-//! Celery at the places where its chords break: its worker is killed between the last part and the publishing of the body, and between
-//! that and the deletion of what was counted (`tests/interop/broken_chords.py`).
+//! Celery where its chords break: its worker is killed after it counted the last part and before it published the body,
+//! or after that and before it deleted the count (`tests/interop/broken_chords.py`).
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use serde_json::json;
 
 use crate::canvas::crew::Stores;
 use crate::canvas::tasks::{BODIES, BODY, PARTS, answer};
-use crate::faults::celery::eager;
-use crate::faults::run_log::{Ran, RunLog};
-use crate::place::Place;
+use crate::faults::kit::celery::sweep_each_second;
+use crate::faults::kit::run_log::{LoggedRun, RunLog};
 use crate::report;
+use crate::scratch::ScratchFolder;
 
-/// How many parts.
+/// How many parts a chord has.
 const SIZE: u64 = 100;
 
-/// How long after its visibility timeout a message of the killed worker may take to be run by another one, which looks for it each
-/// second, and the body behind it.
+/// How long, after the visibility timeout, another worker may take to run the killed worker's message, and the body
+/// after it. It looks for such messages each second.
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// A visibility timeout that is shorter than Celery's claim on a body.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// One that is longer.
+/// A visibility timeout that is longer than that.
 const LONG: Duration = Duration::from_secs(40);
 
-/// How many chords are broken at a time.
+/// How many chords run at a time.
 const AT_ONCE: usize = 6;
 
 /// How a chord is broken.
@@ -56,21 +56,21 @@ const BREAKS: [Break; 5] = [
     broken("body published, count not ended; acks late, visibility timeout 40 s", "after", true, LONG),
 ];
 
-/// Breaks chords of Celery so many times at each place, and prints a line for each.
+/// Breaks chords of Celery `runs` times at each point, and prints a line for each point.
 pub async fn check(runs: usize) -> Result<(), BoxError> {
     let server = RedisServer::start();
     let server = &server;
     let trials = BREAKS.iter().flat_map(|broken| (0..runs).map(move |_| async move { broken.run(server).await }));
-    let ends: Vec<(usize, bool)> = stream::iter(trials).buffered(AT_ONCE).try_collect().await?;
-    for (broken, ends) in BREAKS.iter().zip(ends.chunks(runs)) {
-        let count = |of: &dyn Fn(usize) -> bool| ends.iter().filter(|(bodies, _)| of(*bodies)).count();
+    let outcomes: Vec<(usize, bool)> = stream::iter(trials).buffered(AT_ONCE).try_collect().await?;
+    for (broken, outcomes) in BREAKS.iter().zip(outcomes.chunks(runs)) {
+        let count = |of: &dyn Fn(usize) -> bool| outcomes.iter().filter(|(bodies, _)| of(*bodies)).count();
         let line = json!({
             "celery": broken.title,
             "chords": runs,
             "once": count(&|bodies| bodies == 1),
             "more": count(&|bodies| bodies > 1),
             "never": count(&|bodies| bodies == 0),
-            "right": ends.iter().filter(|(_, right)| *right).count(),
+            "right": outcomes.iter().filter(|(_, right)| *right).count(),
         });
         report::line(&line.to_string());
     }
@@ -81,17 +81,17 @@ impl Break {
     /// How often the body ran, and whether its result is right.
     async fn run(&self, server: &RedisServer) -> Result<(usize, bool), BoxError> {
         let url = server.fresh_database().url;
-        let place = Place::new()?;
-        let log = RunLog::open(&place.folder().join("runs"))?;
-        let _keeper = self.worker(&url, &log, BODIES).start();
+        let scratch = ScratchFolder::new()?;
+        let log = RunLog::open(&scratch.folder().join("runs"))?;
+        let _body_worker = self.worker(&url, &log, BODIES).start();
         let mut victim = self.worker(&url, &log, PARTS).env("CHORDS_KILL", self.kill).start();
         let app = Stores { broker: url.clone(), backend: url.clone() }.caller().await?;
         let body: AsyncResult<Vec<u64>> = app.result(send(&url, &log)?);
         victim.wait();
         let _other = self.worker(&url, &log, PARTS).start();
-        // A second body, where there is one, comes with the copy of the last part.
+        // If there is a second body, it comes when the last part runs again.
         let wanted = if self.kill == "after" { 2 } else { 1 };
-        let bodies = |runs: &[Ran]| runs.iter().filter(|ran| ran.number == BODY).count();
+        let bodies = |runs: &[LoggedRun]| runs.iter().filter(|ran| ran.number == BODY).count();
         log.wait(self.visibility + MARGIN, |runs| bodies(runs) >= wanted).await?;
         let bodies = bodies(&log.read()?);
         let right = bodies > 0 && body.get().timeout(MARGIN).await? == (0..SIZE).map(answer).collect::<Vec<_>>();
@@ -103,21 +103,21 @@ impl Break {
         CeleryWorker::of("broken_chords")
             .urls(url, url)
             .env("FAULTS_LOG", &log.path().display().to_string())
-            .env("FAULTS_OPTIONS", &eager(self.visibility))
+            .env("FAULTS_OPTIONS", &sweep_each_second(self.visibility))
             .env("FAULTS_ACKS_EARLY", if self.acks_late { "" } else { "1" })
             .args(["-P", "solo", "-Q", queue, "-n", "chords@here"])
     }
 }
 
-/// Sends a chord; the id of its body.
+/// Sends a chord and returns the id of its body.
 fn send(url: &str, log: &RunLog) -> Result<String, BoxError> {
     let log = log.path().display().to_string();
     let env = [("BROKER_URL", url), ("RESULT_BACKEND", url), ("FAULTS_LOG", &log)];
     let mut caller = Guarded::start(&Python::find().command(["broken_chords.py", &SIZE.to_string()], &env), None)?;
-    let ended = caller.wait(Duration::from_secs(60));
-    let said = caller.log().text();
-    match said.lines().find_map(|line| line.strip_prefix("body ")) {
-        Some(id) if ended.is_some_and(|status| status.success()) => Ok(id.to_owned()),
-        _ => Err(format!("send a chord with Celery: it ended with {ended:?} and printed:\n{said}").into()),
+    let status = caller.wait(Duration::from_secs(60));
+    let output = caller.log().text();
+    match output.lines().find_map(|line| line.strip_prefix("body ")) {
+        Some(id) if status.is_some_and(|status| status.success()) => Ok(id.to_owned()),
+        _ => Err(format!("send a chord with Celery: it ended with {status:?} and printed:\n{output}").into()),
     }
 }

@@ -1,11 +1,12 @@
-//! The fault test of chords (P10): workers die at every named place on a chord's way, in its middle and at its last part, and in the
-//! end the body ran once and got every result. `torture_canvas` runs it and prints a line for each place.
+//! The fault test of chords (`chord-once`): workers are killed at every crash point that a chord passes, in its middle
+//! and at its last part. The body must run once, with every result. `torture_canvas` runs it and prints a line for each
+//! case.
 
 pub mod case;
+pub mod cases;
 pub mod celery;
 pub mod crew;
-pub mod ground;
-pub mod places;
+pub mod fresh_stores;
 pub mod shape;
 pub mod tally;
 pub mod tasks;

@@ -1,4 +1,4 @@
-//! The chords that are broken, and what comes out of them.
+//! The workflows of the fault test, and the result that each must have.
 
 use std::ops::Range;
 
@@ -8,17 +8,17 @@ use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::canvas::tasks::{BODIES, LAST, add, answer, early, first, join, part};
 
-/// A workflow that ends with a body.
+/// A workflow that ends with a chord's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A chord.
     Flat,
-    /// The same, whose last part goes to a queue of its own.
-    KeptLast,
-    /// The same, and that part is acked before it runs.
-    EarlyLast,
-    /// A task, and then a chord, which a worker opens.
-    Opened,
+    /// A chord whose last part goes to a queue of its own.
+    SeparateLast,
+    /// The same, and the last part is acked before it runs.
+    EarlyAckedLast,
+    /// A task and then a chord, which a worker opens.
+    OpenedByWorker,
     /// A chord of chords.
     Nested,
 }
@@ -27,7 +27,7 @@ pub enum Shape {
 pub const INNER_CHORDS: u64 = 10;
 
 impl Shape {
-    /// It with so many parts.
+    /// The workflow with this many parts.
     pub fn node(self, parts: u64) -> Result<Node, BoxError> {
         let body = call(join::NAME, &[], Some(BODIES))?;
         let all = |last: Option<&'static str>| {
@@ -35,9 +35,9 @@ impl Shape {
         };
         Ok(match self {
             Self::Flat => Node::chord(all(None).collect::<Result<Vec<_>, _>>()?, body),
-            Self::KeptLast => Node::chord(all(Some(part::NAME)).collect::<Result<Vec<_>, _>>()?, body),
-            Self::EarlyLast => Node::chord(all(Some(early::NAME)).collect::<Result<Vec<_>, _>>()?, body),
-            Self::Opened => {
+            Self::SeparateLast => Node::chord(all(Some(part::NAME)).collect::<Result<Vec<_>, _>>()?, body),
+            Self::EarlyAckedLast => Node::chord(all(Some(early::NAME)).collect::<Result<Vec<_>, _>>()?, body),
+            Self::OpenedByWorker => {
                 let chord = Node::chord(all(None).collect::<Result<Vec<_>, _>>()?, body);
                 Node::chain([call(first::NAME, &[], None)?, chord])
             }
@@ -52,7 +52,7 @@ impl Shape {
         })
     }
 
-    /// What the body gets.
+    /// What the body receives.
     pub fn results(self, parts: u64) -> Vec<u64> {
         match self {
             Self::Nested => (0..INNER_CHORDS).map(|number| inner_parts(parts, number).map(answer).sum()).collect(),
@@ -61,16 +61,16 @@ impl Shape {
     }
 }
 
-/// The parts of one inner chord, side by side, so that the inner chords end one after the other.
+/// The numbers of the parts of one inner chord. They follow each other, so the inner chords end one after the other.
 fn inner_parts(parts: u64, number: u64) -> Range<u64> {
     let of = |number| parts * number / INNER_CHORDS;
     of(number)..of(number + 1)
 }
 
-/// A part; one that is kept for the end says which task it is.
-fn of_part(number: u64, kept: Option<&str>) -> Result<Node, BoxError> {
-    let mut node = call(kept.unwrap_or(part::NAME), &[number], kept.map(|_| LAST))?;
-    // Behind another task it takes nothing of it.
+/// A part. `separate` names the task of a part that goes to the queue of the last part.
+fn of_part(number: u64, separate: Option<&str>) -> Result<Node, BoxError> {
+    let mut node = call(separate.unwrap_or(part::NAME), &[number], separate.map(|_| LAST))?;
+    // It does not take the result of a task before it.
     node.set_immutable(true);
     Ok(node)
 }
@@ -97,8 +97,8 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_part_is_the_last_one_and_no_other() {
-        for (shape, task) in [(Shape::KeptLast, part::NAME), (Shape::EarlyLast, early::NAME)] {
+    fn only_the_last_part_goes_to_its_own_queue() {
+        for (shape, task) in [(Shape::SeparateLast, part::NAME), (Shape::EarlyAckedLast, early::NAME)] {
             let Node::Chord(chord) = shape.node(5).unwrap() else { panic!("it is a chord") };
             let members: Vec<_> = chord.header.members.iter().map(|member| member.to_wire().unwrap()).collect();
             let queues: Vec<bool> = members.iter().map(|member| member.options.contains_key("queue")).collect();

@@ -1,4 +1,4 @@
-//! What came of all runs: a line for each case.
+//! The outcomes of all runs: a line for each case.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ struct Line {
     once: usize,
     allowed: usize,
     right: usize,
-    left: u64,
+    leftover: u64,
     repeated: usize,
     slowest: f64,
 }
@@ -28,15 +28,26 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds what came of a case.
+    /// Adds the outcome of a trial.
     pub fn add(&mut self, case: &Case, trial: &Trial) {
         let (driver, title) = (case.driver.name(), case.title());
         let line = match self.lines.iter().position(|line| line.driver == driver && line.title == title) {
-            Some(place) => &mut self.lines[place],
+            Some(index) => &mut self.lines[index],
             None => {
                 let (chords, deaths, once, allowed, right) = (0, 0, 0, 0, 0);
-                let (left, repeated, slowest) = (0, 0, 0.0);
-                self.lines.push(Line { driver, title, chords, deaths, once, allowed, right, left, repeated, slowest });
+                let (leftover, repeated, slowest) = (0, 0, 0.0);
+                self.lines.push(Line {
+                    driver,
+                    title,
+                    chords,
+                    deaths,
+                    once,
+                    allowed,
+                    right,
+                    leftover,
+                    repeated,
+                    slowest,
+                });
                 let last = self.lines.len() - 1;
                 &mut self.lines[last]
             }
@@ -46,15 +57,17 @@ impl Tally {
         line.once += usize::from(trial.bodies == 1);
         line.allowed += usize::from(case.allows(trial.bodies));
         line.right += usize::from(trial.right);
-        line.left += trial.left;
+        line.leftover += trial.leftover;
         line.repeated += trial.repeated;
         line.slowest = line.slowest.max(trial.seconds);
     }
 
-    /// Whether every body ran as often as it may, with every result, nothing is left, and workers died at every place.
-    pub fn kept(&self) -> bool {
-        let good =
-            |line: &Line| line.allowed == line.chords && line.right == line.chords && line.left == 0 && line.deaths > 0;
+    /// Whether each body ran as often as it may and got every result, nothing is left over, and a worker died in every
+    /// case.
+    pub fn passed(&self) -> bool {
+        let good = |line: &Line| {
+            line.allowed == line.chords && line.right == line.chords && line.leftover == 0 && line.deaths > 0
+        };
         !self.lines.is_empty() && self.lines.iter().all(good)
     }
 
@@ -63,12 +76,12 @@ impl Tally {
         for line in &self.lines {
             let line = json!({
                 "driver": line.driver,
-                "place": line.title,
+                "case": line.title,
                 "chords": line.chords,
                 "deaths": line.deaths,
                 "once": line.once,
                 "right": line.right,
-                "left": line.left,
+                "leftover": line.leftover,
                 "repeated": line.repeated,
                 "slowest": line.slowest,
             });
@@ -81,23 +94,23 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::canvas::case::Moment;
-    use crate::canvas::ground::Driver;
+    use crate::canvas::fresh_stores::Driver;
     use crate::canvas::shape::Shape;
 
-    const CASE: Case = Case { driver: Driver::Redis, moment: Moment::Random, shape: Shape::Flat, fate: None };
+    const CASE: Case = Case { driver: Driver::Redis, moment: Moment::Random, shape: Shape::Flat, crash: None };
 
-    fn kept(trial: Trial) -> bool {
+    fn passes(trial: Trial) -> bool {
         let mut tally = Tally::default();
         tally.add(&CASE, &trial);
-        tally.kept()
+        tally.passed()
     }
 
     #[test]
     fn only_a_body_that_ran_once_and_got_all_is_good() {
         let good = Trial { deaths: 1, bodies: 1, right: true, ..Trial::default() };
-        assert!(kept(Trial { repeated: 3, ..good.clone() }));
-        assert!(!kept(Trial { bodies: 2, ..good.clone() }) && !kept(Trial { bodies: 0, ..good.clone() }));
-        assert!(!kept(Trial { right: false, ..good.clone() }) && !kept(Trial { left: 1, ..good.clone() }));
-        assert!(!kept(Trial { deaths: 0, ..good }));
+        assert!(passes(Trial { repeated: 3, ..good.clone() }));
+        assert!(!passes(Trial { bodies: 2, ..good.clone() }) && !passes(Trial { bodies: 0, ..good.clone() }));
+        assert!(!passes(Trial { right: false, ..good.clone() }) && !passes(Trial { leftover: 1, ..good.clone() }));
+        assert!(!passes(Trial { deaths: 0, ..good }));
     }
 }

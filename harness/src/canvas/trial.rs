@@ -1,4 +1,4 @@
-//! One chord from its sending to its end, and the death of its workers on the way.
+//! One chord from its sending to its end, and the deaths of its workers meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -7,43 +7,44 @@ use apium::prelude::*;
 use apium_peers::redis_server::RedisServer;
 
 use crate::canvas::case::{Case, Moment};
-use crate::canvas::crew::{Crew, Fate};
-use crate::canvas::ground::Ground;
+use crate::canvas::crew::{Crash, Crew};
+use crate::canvas::fresh_stores::FreshStores;
 use crate::canvas::tasks::{BODIES, BODY, INNER, LAST, PARTS};
 use crate::child::Role;
-use crate::faults::run_log::RunLog;
+use crate::faults::kit::run_log::RunLog;
 
 /// How many workers take over.
 const OTHERS: usize = 2;
 
-/// Kills at random instants.
+/// How many workers are killed at random instants.
 const KILLS: usize = 8;
 
-/// How long nothing may come of it.
+/// How long to wait for each thing that must happen.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How long a worker that is to die may live after the body has run.
+/// How long a worker that should die may live after the body has run.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How often conditions are checked.
 const STEP: Duration = Duration::from_millis(5);
 
-/// What came of it.
+/// The outcome of a trial.
 #[derive(Debug, Clone, Default)]
 pub struct Trial {
     /// Workers that died where they should.
     pub deaths: usize,
     /// Runs of the body.
     pub bodies: usize,
-    /// Whether its result is there, and holds every result in order.
+    /// Whether the body received every result in order, and its own result is stored.
     pub right: bool,
-    /// What lies in queues, is out, or is dead; and 1 for a chord that is still counted.
-    pub left: u64,
+    /// Messages that are still in queues, in flight or in the dead set; and 1 for a chord that is still counted.
+    pub leftover: u64,
     /// Runs of parts beyond the first of each.
     pub repeated: usize,
     /// From the first death to the result, in seconds.
     pub seconds: f64,
-    /// What else is to be said.
-    pub note: String,
+    /// Remarks on what went wrong.
+    pub remarks: String,
 }
 
 struct Scene<'a> {
@@ -51,31 +52,31 @@ struct Scene<'a> {
     crew: Crew,
     app: App,
     log: RunLog,
-    ground: &'a Ground,
+    stores: &'a FreshStores,
 }
 
-/// Sends the chord of `case` with so many parts, and lets workers die.
+/// Sends the chord of `case` with `parts` parts, and lets workers die.
 pub async fn run(case: &Case, parts: u64, server: &RedisServer) -> Result<Trial, BoxError> {
-    let ground = Ground::new(case.driver, server)?;
-    let log = RunLog::open(&ground.log())?;
-    let crew = Crew::new(ground.stores(), log.path());
-    let app = ground.stores().caller().await?;
-    let scene = Scene { case, crew, app, log, ground: &ground };
-    let mut keeper = scene.crew.keeper(BODIES)?;
-    keeper.line()?;
+    let stores = FreshStores::new(case.driver, server)?;
+    let log = RunLog::open(&stores.log())?;
+    let crew = Crew::new(stores.stores(), log.path());
+    let app = stores.stores().caller().await?;
+    let scene = Scene { case, crew, app, log, stores: &stores };
+    let mut protected = scene.crew.protected(BODIES)?;
+    protected.line()?;
     let mut trial = Trial::default();
     let (result, workers, died) = match case.moment {
         Moment::Middle => scene.middle(parts, &mut trial).await?,
         Moment::Last => scene.last(parts, &mut trial).await?,
         Moment::Random => scene.random(parts, &mut trial).await?,
     };
-    scene.look(&result, parts, died, &mut trial).await?;
-    for worker in workers.into_iter().chain([keeper]) {
+    scene.examine(&result, parts, died, &mut trial).await?;
+    for worker in workers.into_iter().chain([protected]) {
         if !worker.stop()? {
             return Err("stop a worker that was not killed: it failed".into());
         }
     }
-    // What workers had in hand when they were stopped has run by now.
+    // What was in flight when the workers stopped has run by now.
     trial.bodies = scene.log.runs_of(BODY)?.len();
     scene.app.close().await?;
     Ok(trial)
@@ -93,27 +94,27 @@ impl Scene<'_> {
         std::iter::repeat_with(|| self.crew.start(queues)).take(OTHERS).collect()
     }
 
-    fn fate(&self) -> Result<Fate, BoxError> {
-        self.case.fate.ok_or_else(|| "kill at a place: the case names none".into())
+    fn crash(&self) -> Result<Crash, BoxError> {
+        self.case.crash.ok_or_else(|| "kill at a crash point: the case names none".into())
     }
 
-    /// One worker does all of it until it dies; then others do the rest.
+    /// One worker runs the chord until it dies; then other workers take over.
     async fn middle(&self, parts: u64, trial: &mut Trial) -> Result<Played, BoxError> {
-        let mut victim = self.crew.armed(PARTS, self.fate()?)?;
+        let mut victim = self.crew.armed(PARTS, self.crash()?)?;
         victim.line()?;
         let result = self.send(parts).await?;
         self.dies(&mut victim, trial).await?;
         Ok((result, self.others(PARTS)?, Instant::now()))
     }
 
-    /// The last part goes to the one that dies, when all others have ended.
+    /// When all other parts have ended, a worker gets the last one and dies.
     async fn last(&self, parts: u64, trial: &mut Trial) -> Result<Played, BoxError> {
         let mut workers = vec![self.crew.start(PARTS)?];
         let result = self.send(parts).await?;
-        if !self.comes_true(async || Ok(self.ground.left(&self.app).await? == 1)).await? {
+        if !self.comes_true(async || Ok(self.stores.leftover(&self.app).await? == 1)).await? {
             return Err("bring a chord to its last part: the others do not end".into());
         }
-        let mut victim = self.crew.armed(LAST, self.fate()?)?;
+        let mut victim = self.crew.armed(LAST, self.crash()?)?;
         self.dies(&mut victim, trial).await?;
         workers.extend(self.others(&format!("{PARTS},{LAST}"))?);
         Ok((result, workers, Instant::now()))
@@ -128,7 +129,7 @@ impl Scene<'_> {
         let began = Instant::now();
         let killer = async {
             for kill in 0..KILLS {
-                // The first while the chord is still being sent, or soon after.
+                // The first kill comes while the chord is being sent, or soon after.
                 let most = if kill == 0 { parts * 20 } else { 100_000 };
                 tokio::time::sleep(Duration::from_micros(fastrand::u64(..most))).await;
                 if kill > 0 && !self.log.runs_of(BODY)?.is_empty() {
@@ -147,7 +148,7 @@ impl Scene<'_> {
         Ok((result?, workers, began))
     }
 
-    /// Waits until a worker has died where it should; one that does not come there is killed when the body has run.
+    /// Waits until a worker has died at its crash point. One that does not reach it is killed when the body has run.
     async fn dies(&self, victim: &mut Role, trial: &mut Trial) -> Result<(), BoxError> {
         let deadline = Instant::now() + PATIENCE;
         let mut ran = None;
@@ -160,7 +161,7 @@ impl Scene<'_> {
                 ran = Some(Instant::now());
             }
             if ran.is_some_and(|ran| ran.elapsed() > GRACE) || Instant::now() > deadline {
-                trial.note = "its worker did not come there".to_owned();
+                trial.remarks = "its worker did not reach the crash point".to_owned();
                 return Ok(victim.kill()?);
             }
             tokio::time::sleep(STEP).await;
@@ -178,8 +179,8 @@ impl Scene<'_> {
         Ok(true)
     }
 
-    /// Waits for the result and for empty queues, and looks at what there is.
-    async fn look(
+    /// Waits for the result and for empty queues, and records what it finds.
+    async fn examine(
         &self,
         result: &AsyncResult<Vec<u64>>,
         parts: u64,
@@ -190,19 +191,21 @@ impl Scene<'_> {
             Ok(got) => {
                 trial.right = got == self.case.shape.results(parts);
                 if !trial.right {
-                    trial.note += &format!(" the body got {} results: {:?} …", got.len(), &got[..got.len().min(5)]);
+                    trial.remarks +=
+                        &format!(" the body received {} results: {:?} …", got.len(), &got[..got.len().min(5)]);
                 }
             }
-            Err(error) => trial.note += &format!(" {error}"),
+            Err(error) => trial.remarks += &format!(" {error}"),
         }
         trial.seconds = died.elapsed().as_secs_f64();
-        self.comes_true(async || Ok(self.ground.left(&self.app).await? == 0)).await?;
-        trial.left = self.ground.left(&self.app).await?;
-        let chords = self.app.backend().and_then(|backend| backend.chords()).ok_or("count parts: nothing does")?;
+        self.comes_true(async || Ok(self.stores.leftover(&self.app).await? == 0)).await?;
+        trial.leftover = self.stores.leftover(&self.app).await?;
+        let chords =
+            self.app.backend().and_then(|backend| backend.chords()).ok_or("count parts: the backend cannot")?;
         let header = result.parent().ok_or("find the header: the body has no parent")?;
         if let Some(count) = chords.count(header.id().as_str()).await? {
-            trial.note += &format!(" the chord still counts: {} of {}", count.done, count.size);
-            trial.left += 1;
+            trial.remarks += &format!(" the chord still counts: {} of {}", count.done, count.size);
+            trial.leftover += 1;
         }
         let runs = self.log.by_number()?;
         trial.repeated = runs.range(..INNER).map(|(_, runs)| runs.len() - 1).sum();

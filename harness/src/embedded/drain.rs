@@ -1,4 +1,4 @@
-//! How fast a worker gets calls done, from the first execution to the last.
+//! How many tasks a worker runs in a second, from the first execution to the last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,29 +8,30 @@ use apium::prelude::*;
 use crate::child::Role;
 use crate::counter::Counter;
 use crate::embedded::load::{app, count_into, fill};
-use crate::place::Place;
 use crate::report;
+use crate::scratch::ScratchFolder;
 
-/// Tasks that a worker runs at a time; it holds four times as many messages (Celery's `worker_prefetch_multiplier`).
+/// Tasks that a worker runs at a time. It prefetches four times as many messages (Celery's
+/// `worker_prefetch_multiplier`).
 const SLOTS: usize = 128;
 
-/// How long nothing may happen before what is missing counts as lost.
+/// Tasks that are still missing count as lost when nothing has run for this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A queue that was filled before.
+/// Measures a worker on a queue that was filled before.
 pub async fn filled(name: &str, count: u64, results: bool) -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let app = app(&place.address()).await?;
+    let scratch = ScratchFolder::new()?;
+    let app = app(&scratch.address()).await?;
     fill(&app, count, results).await?;
     drain(name, app, count, None).await
 }
 
-/// A queue that another process fills at the same time.
+/// Measures a worker on a queue that another process fills at the same time.
 pub async fn live(name: &str, count: u64, results: bool) -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let app = app(&place.address()).await?;
-    let kind = if results { "kept" } else { "noop" };
-    let producer = Role::start(&["produce", &place.address(), &count.to_string(), kind])?;
+    let scratch = ScratchFolder::new()?;
+    let app = app(&scratch.address()).await?;
+    let kind = if results { "stored" } else { "noop" };
+    let producer = Role::start(&["produce", &scratch.address(), &count.to_string(), kind])?;
     drain(name, app, count, Some(producer)).await
 }
 

@@ -1,24 +1,24 @@
-//! What a worker costs when it has nothing to do, how soon it does something, and what a million etas weigh on it.
+//! What an idle worker costs, how soon it runs its first task, and how much memory a million etas cost it.
 
 use std::time::{Duration, Instant};
 
 use apium::prelude::*;
 
 use crate::child::Role;
-use crate::embedded::load::{app, fill_later, tell};
-use crate::place::Place;
+use crate::embedded::load::{announce, app, fill_later};
 use crate::report;
+use crate::scratch::ScratchFolder;
 
-/// How long a worker may settle before it is looked at.
+/// How long a worker has to become idle before it is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How long an idle worker is watched.
+/// How long an idle worker is measured.
 const WATCH: Duration = Duration::from_secs(10);
 
-/// Memory and processor of an idle worker.
+/// Measures the memory and processor time of an idle worker.
 pub async fn idle() -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let worker = Role::start(&["work", &place.address()])?;
+    let scratch = ScratchFolder::new()?;
+    let worker = Role::start(&["worker", &scratch.address()])?;
     tokio::time::sleep(SETTLE).await;
     let (before, started) = (worker.processor()?, Instant::now());
     tokio::time::sleep(WATCH).await;
@@ -28,14 +28,14 @@ pub async fn idle() -> Result<(), BoxError> {
     stopped(worker)
 }
 
-/// From exec to the end of the first task, which waits in the queue.
+/// Measures the time from the start of the process to the end of its first task, which waits in the queue.
 pub async fn first_task() -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let app = app(&place.address()).await?;
-    tell::delay().send(&app).await?;
+    let scratch = ScratchFolder::new()?;
+    let app = app(&scratch.address()).await?;
+    announce::delay().send(&app).await?;
     app.close().await?;
     let started = Instant::now();
-    let mut worker = Role::start(&["work", &place.address()])?;
+    let mut worker = Role::start(&["worker", &scratch.address()])?;
     let line = worker.line()?;
     let took = started.elapsed();
     if line != "ran" {
@@ -45,17 +45,18 @@ pub async fn first_task() -> Result<(), BoxError> {
     stopped(worker)
 }
 
-/// Memory of an idle worker with `count` etas pending, less that of one with none.
+/// Measures how much more memory an idle worker uses when `count` etas are pending.
 pub async fn etas(count: u64) -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let without = settled_memory(&place.address()).await?;
-    let app = app(&place.address()).await?;
+    let scratch = ScratchFolder::new()?;
+    let without = settled_memory(&scratch.address()).await?;
+    let app = app(&scratch.address()).await?;
     fill_later(&app, count).await?;
-    let with = settled_memory(&place.address()).await?;
-    let stats = app.broker().queues().ok_or("count the etas: this broker cannot")?.stats().await?;
-    let parked: u64 = stats.iter().map(|queue| queue.delayed).sum();
-    if parked != count {
-        return Err(format!("{parked} of {count} etas are pending").into());
+    let with = settled_memory(&scratch.address()).await?;
+    let counts = app.broker().queues().and_then(|queues| queues.counts());
+    let stats = counts.ok_or("count the etas: this broker cannot")?.stats().await?;
+    let delayed: u64 = stats.iter().map(|queue| queue.delayed).sum();
+    if delayed != count {
+        return Err(format!("{delayed} of {count} etas are pending").into());
     }
     app.close().await?;
     report::figure("etas", with - without, "MB");
@@ -63,7 +64,7 @@ pub async fn etas(count: u64) -> Result<(), BoxError> {
 }
 
 async fn settled_memory(address: &str) -> Result<f64, BoxError> {
-    let worker = Role::start(&["work", address])?;
+    let worker = Role::start(&["worker", address])?;
     tokio::time::sleep(SETTLE).await;
     let memory = worker.memory()?;
     stopped(worker)?;

@@ -8,48 +8,48 @@ use apium::prelude::*;
 use crate::counter::Counter;
 use crate::report;
 
-/// How many callers call at a time where they call one by one.
+/// How many callers there are when each call sends one message.
 pub const CALLERS: u64 = 64;
 
 /// How many calls go in one batch.
 pub const BATCH: u64 = 1_000;
 
-/// How many callers send batches: while one batch is being written, the next is made.
+/// How many callers send batches: while one batch is written, the other caller prepares the next.
 pub const SENDERS: u64 = 2;
 
 static COUNTER: OnceLock<Arc<Counter>> = OnceLock::new();
 
 /// Makes the tasks of this process count into `counter`.
 pub fn count_into(counter: Arc<Counter>) {
-    // A process measures once; a second counter would be a mistake that shows as lost tasks.
+    // A process measures once. A second counter would be a mistake, and its tasks would count as lost.
     let _ = COUNTER.set(counter);
 }
 
-fn note(number: u64) {
+fn count(number: u64) {
     if let Some(counter) = COUNTER.get() {
-        counter.note(number);
+        counter.record(number);
     }
 }
 
-/// Does nothing, and nobody asks for its result.
+/// Does nothing. Its result is not stored.
 #[task(name = "bench.noop", acks_late, ignore_result)]
 pub async fn noop(number: u64, padding: String) -> TaskResult<()> {
     drop(padding);
-    note(number);
+    count(number);
     Ok(())
 }
 
-/// Does nothing, and its result is stored.
-#[task(name = "bench.kept", acks_late)]
-pub async fn kept(number: u64, padding: String) -> TaskResult<u64> {
+/// Does nothing. Its result is stored.
+#[task(name = "bench.stored", acks_late)]
+pub async fn stored(number: u64, padding: String) -> TaskResult<u64> {
     drop(padding);
-    note(number);
+    count(number);
     Ok(number)
 }
 
-/// Tells whoever reads standard output that it ran.
-#[task(name = "bench.tell", acks_late, ignore_result)]
-pub async fn tell() -> TaskResult<()> {
+/// Prints a line when it runs.
+#[task(name = "embedded.announce", acks_late, ignore_result)]
+pub async fn announce() -> TaskResult<()> {
     report::line("ran");
     Ok(())
 }
@@ -74,7 +74,7 @@ pub async fn fill(app: &App, count: u64, results: bool) -> Result<(), BoxError> 
             for start in (sender * BATCH..count).step_by(step) {
                 let numbers = start..(start + BATCH).min(count);
                 if results {
-                    kept::batch(numbers.map(|number| (number, padding()))).send_all(&app).await?;
+                    stored::batch(numbers.map(|number| (number, padding()))).send_all(&app).await?;
                 } else {
                     noop::batch(numbers.map(|number| (number, padding()))).send_all(&app).await?;
                 }
@@ -88,7 +88,7 @@ pub async fn fill(app: &App, count: u64, results: bool) -> Result<(), BoxError> 
     Ok(())
 }
 
-/// Calls the task for the numbers below `count`, one by one from [`CALLERS`] callers.
+/// Calls the task for the numbers below `count`, one message a call, from [`CALLERS`] callers.
 pub async fn call_each(app: &App, count: u64, results: bool) -> Result<(), BoxError> {
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..CALLERS {
@@ -96,7 +96,7 @@ pub async fn call_each(app: &App, count: u64, results: bool) -> Result<(), BoxEr
         callers.spawn(async move {
             for number in (caller..count).step_by(64) {
                 if results {
-                    kept::delay(number, padding()).send(&app).await?;
+                    stored::delay(number, padding()).send(&app).await?;
                 } else {
                     noop::delay(number, padding()).send(&app).await?;
                 }
@@ -110,7 +110,7 @@ pub async fn call_each(app: &App, count: u64, results: bool) -> Result<(), BoxEr
     Ok(())
 }
 
-/// Puts `count` calls into the queue that are due in an hour.
+/// Publishes `count` calls that are due in an hour.
 pub async fn fill_later(app: &App, count: u64) -> Result<(), BoxError> {
     let hour = Duration::from_secs(3_600);
     for start in (0..count).step_by(usize::try_from(BATCH)?) {

@@ -1,4 +1,5 @@
-//! The measures of the embedded driver. Each is one run of `bench_embedded`, which starts itself again for other processes.
+//! The measurements of the embedded driver. Each is one run of `bench_embedded`, which starts itself again when it
+//! needs another process.
 
 pub mod drain;
 pub mod enqueue;

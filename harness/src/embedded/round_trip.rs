@@ -1,21 +1,21 @@
-//! How long a caller waits for a result, with nothing else going on.
+//! How long a caller waits for the result of one call, when nothing else runs.
 
 use std::time::Instant;
 
 use apium::prelude::*;
 
 use crate::child::Role;
-use crate::embedded::load::{app, kept, padding};
-use crate::place::Place;
+use crate::embedded::load::{app, padding, stored};
 use crate::report;
+use crate::scratch::ScratchFolder;
 
-/// Caller and worker in one process.
+/// Measures with caller and worker in one process.
 pub async fn one_process(count: u64) -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let app = app(&place.address()).await?;
+    let scratch = ScratchFolder::new()?;
+    let app = app(&scratch.address()).await?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let worker = app.worker().run_until(async {
-        // A sender that is gone says stop as well.
+        // A dropped sender means stop, too.
         let _ = stopped.await;
     });
     let calls = async {
@@ -29,11 +29,11 @@ pub async fn one_process(count: u64) -> Result<(), BoxError> {
     Ok(app.close().await?)
 }
 
-/// The worker in another process.
+/// Measures with the worker in another process.
 pub async fn two_processes(count: u64) -> Result<(), BoxError> {
-    let place = Place::new()?;
-    let app = app(&place.address()).await?;
-    let worker = Role::start(&["work", &place.address()])?;
+    let scratch = ScratchFolder::new()?;
+    let app = app(&scratch.address()).await?;
+    let worker = Role::start(&["worker", &scratch.address()])?;
     let median = measure(&app, count).await;
     if !worker.stop()? {
         return Err("the worker failed".into());
@@ -42,16 +42,16 @@ pub async fn two_processes(count: u64) -> Result<(), BoxError> {
     Ok(app.close().await?)
 }
 
-/// The median time of a call and its answer, in milliseconds.
+/// The median time from a call to its result, in milliseconds.
 async fn measure(app: &App, count: u64) -> Result<f64, BoxError> {
     // The first calls open files and start the worker.
     for number in 0..50 {
-        kept::delay(number, padding()).send(app).await?.get().await?;
+        stored::delay(number, padding()).send(app).await?.get().await?;
     }
     let mut took = Vec::new();
     for number in 0..count {
         let started = Instant::now();
-        let answer = kept::delay(number, padding()).send(app).await?.get().await?;
+        let answer = stored::delay(number, padding()).send(app).await?.get().await?;
         took.push(started.elapsed());
         if answer != number {
             return Err(format!("task {number} answered {answer}").into());

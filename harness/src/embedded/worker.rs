@@ -1,14 +1,14 @@
-//! The roles of other processes: a worker that runs until its standard input ends, and a producer.
+//! What the other processes of a measure do: a worker that runs until its standard input closes, and a producer.
 
 use apium::prelude::*;
 
-use crate::child::told_to_end;
+use crate::child::stdin_closed;
 use crate::embedded::load::{app, call_each};
 
-/// Works on the queue at `address`.
-pub async fn work(address: &str) -> Result<(), BoxError> {
+/// Runs a worker on the queue at `address`.
+pub async fn run(address: &str) -> Result<(), BoxError> {
     let app = app(address).await?;
-    app.worker().run_until(told_to_end()).await?;
+    app.worker().run_until(stdin_closed()).await?;
     Ok(app.close().await?)
 }
 

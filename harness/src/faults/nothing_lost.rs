@@ -1,4 +1,4 @@
-//! P1: whatever kills a worker, and wherever, every published task runs.
+//! `nothing-lost`: whatever kills a worker, and wherever, every published task runs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,38 +7,38 @@ use apium::prelude::*;
 use apium_peers::redis_server::RedisServer;
 use tokio::sync::watch;
 
-use crate::faults::celery;
-use crate::faults::crew::Crew;
-use crate::faults::kills::{Kills, kill};
-use crate::faults::look::Look;
-use crate::faults::row::{Outcome, Row};
-use crate::faults::run_log::RunLog;
-use crate::faults::size::Size;
-use crate::faults::tasks::{Setup, mark, stalls_of};
-use crate::place::Place;
+use crate::faults::kit::celery;
+use crate::faults::kit::crew::Crew;
+use crate::faults::kit::kills::{Kills, kill};
+use crate::faults::kit::look::Look;
+use crate::faults::kit::row::{Outcome, Row};
+use crate::faults::kit::run_log::RunLog;
+use crate::faults::kit::size::Size;
+use crate::faults::kit::tasks::{Setup, sleep_then_record, stalls_of};
+use crate::scratch::ScratchFolder;
 
 /// How many tasks are called at a time.
 const ROUND: u64 = 40;
 
-/// The visibility timeout of the share with Python's workers.
+/// The visibility timeout in the runs with Celery's workers.
 const VISIBILITY: Duration = Duration::from_secs(2);
 
-/// How long nothing may happen in the end before what is missing counts as lost.
+/// Tasks that are still missing in the end count as lost when nothing has run for this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The check.
+/// Runs the test.
 pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let mixed = size.kills / 5;
     let alone = apium(size.kills - mixed, false, size.kills >= 200).await?;
     let apium = alone.and(apium(mixed, true, false).await?);
     let celery = if size.celery { Some(celery_loses(size.celery_kills).await?) } else { None };
-    Ok(Row { promise: "P1", what: "nothing lost", apium, celery })
+    Ok(Row { guarantee: "nothing-lost", what: "no published task is lost", apium, celery })
 }
 
-async fn apium(count: usize, with_python: bool, every_place: bool) -> Result<Outcome, BoxError> {
+async fn apium(count: usize, with_python: bool, every_point: bool) -> Result<Outcome, BoxError> {
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let mut setup = Setup::new(server.url(0));
     setup.options = format!("visibility_timeout={}", VISIBILITY.as_secs());
     let _sweepers: Vec<_> = if with_python {
@@ -58,7 +58,7 @@ async fn apium(count: usize, with_python: bool, every_place: bool) -> Result<Out
     };
     let (published, workers) = tokio::join!(call_until(&app, over), killer);
     let (published, workers) = (published?, workers?);
-    settle(&log, &published).await?;
+    wait_until_done(&log, &published).await?;
     for worker in workers {
         if !worker.stop()? {
             return Err("a worker that was not killed failed".into());
@@ -67,31 +67,31 @@ async fn apium(count: usize, with_python: bool, every_place: bool) -> Result<Out
     app.close().await?;
     let runs = log.by_number()?;
     let stalls = RunLog::open(&stalls_of(log.path()))?.read()?;
-    stalls.iter().for_each(|stall| kills.stalled(stall));
+    stalls.iter().for_each(|stall| kills.add_stall(stall));
     let mut look = Look::at(&setup.url)?;
-    let left = look.left()?;
+    let leftover = look.leftover()?;
     let ids: Vec<String> = published.iter().copied().map(id).collect();
     let unanswered = look.unanswered(&ids)?;
     let lost = published.iter().filter(|number| !runs.contains_key(number)).count();
     let repeated: usize = runs.values().map(|runs| runs.len() - 1).sum();
     let unexplained: usize = runs.values().map(|runs| kills.unexplained(runs)).sum();
-    let missed = if every_place { kills.missed() } else { Vec::new() };
+    let missed = if every_point { kills.missed() } else { Vec::new() };
     let faults = lost + unexplained + unanswered + missed.len();
-    let kept = faults == 0 && left.total() == 0 && !published.is_empty();
-    let at = kills.at.values().sum::<usize>();
+    let kept = faults == 0 && leftover.total() == 0 && !published.is_empty();
+    let at = kills.at_points.values().sum::<usize>();
     let mut text = format!(
-        "{} kills ({} at {} named places, {} while stopping, {} after a stop longer than the lease), {} disturbances{}: \
-         {} published, {lost} lost, {repeated} repeated, all but {unexplained} explained by a kill",
+        "{} kills ({} at {} crash points, {} while stopping, {} after a freeze longer than the lease), {} other faults{}: \
+         {} published, {lost} lost, {repeated} repeated, all but {unexplained} explained by a fault",
         kills.total(),
         at,
-        kills.at.len(),
+        kills.at_points.len(),
         kills.closing,
         kills.frozen,
-        kills.disturbed,
-        if with_python { ", Python sweeping" } else { "" },
+        kills.other_faults,
+        if with_python { ", Celery sweeping" } else { "" },
         published.len(),
     );
-    for (count, what) in [(unanswered as u64, "without a result"), (left.total(), "left over")] {
+    for (count, what) in [(unanswered as u64, "without a result"), (leftover.total(), "left over")] {
         if count > 0 {
             text += &format!(", {count} {what}");
         }
@@ -102,11 +102,11 @@ async fn apium(count: usize, with_python: bool, every_place: bool) -> Result<Out
     for (number, runs) in runs.iter().filter(|(_, runs)| kills.unexplained(runs) > 0).take(5) {
         text += &format!(", {number}: {}", kills.describe(runs));
     }
-    if left.total() > 0 {
-        text += &format!(" ({left:?})");
+    if leftover.total() > 0 {
+        text += &format!(" ({leftover:?})");
     }
     if !missed.is_empty() {
-        text += &format!(", nobody died at {}", missed.join(" "));
+        text += &format!(", no worker died at {}", missed.join(" "));
     }
     Ok(Outcome::new(kept, text))
 }
@@ -115,7 +115,7 @@ fn id(number: u64) -> String {
     format!("faults-{number}")
 }
 
-/// Calls tasks until it is told to end; the numbers whose calls returned.
+/// Calls tasks until the kills are over; the numbers whose calls returned.
 async fn call_until(app: &App, mut over: watch::Receiver<bool>) -> Result<BTreeSet<u64>, BoxError> {
     let mut published = BTreeSet::new();
     let mut next = 0_u64;
@@ -123,13 +123,13 @@ async fn call_until(app: &App, mut over: watch::Receiver<bool>) -> Result<BTreeS
         let (single, batch): (Vec<u64>, Vec<u64>) = (next..next + ROUND).partition(|number| number % 4 == 1);
         next += ROUND;
         let singles = single.into_iter().map(|number| async move {
-            let call = mark::delay(number, number % 5).task_id(id(number));
+            let call = sleep_then_record::delay(number, number % 5).task_id(id(number));
             let call = if number % 10 == 5 { call.countdown(Duration::from_millis(50)) } else { call };
             call.send(app).await.map(|_| number)
         });
-        // The server may be away for longer than publishing waits: who called knows that then.
+        // The server may be away for longer than the publish timeout: then the caller has an error.
         published.extend(futures_util::future::join_all(singles).await.into_iter().flatten());
-        let calls = batch.iter().map(|number| mark::s(*number, *number % 5).task_id(id(*number)));
+        let calls = batch.iter().map(|number| sleep_then_record::s(*number, *number % 5).task_id(id(*number)));
         if Batch::of(calls).send_all(app).await.is_ok() {
             published.extend(batch);
         }
@@ -138,8 +138,8 @@ async fn call_until(app: &App, mut over: watch::Receiver<bool>) -> Result<BTreeS
     Ok(published)
 }
 
-/// Waits until everything was executed, or nothing happens any more.
-async fn settle(log: &RunLog, published: &BTreeSet<u64>) -> Result<(), BoxError> {
+/// Waits until everything was executed, or nothing runs any more.
+async fn wait_until_done(log: &RunLog, published: &BTreeSet<u64>) -> Result<(), BoxError> {
     let mut before = 0;
     loop {
         let runs = log.read()?;
@@ -153,32 +153,32 @@ async fn settle(log: &RunLog, published: &BTreeSet<u64>) -> Result<(), BoxError>
         before = runs.len();
         log.wait(PATIENCE, |runs| runs.len() > before).await?;
     }
-    // A last repetition may be under way: a worker that was killed after its run and before its end was written.
+    // A last repetition may still come: of a worker that was killed after a run and before its acknowledgement.
     tokio::time::sleep(VISIBILITY * 2).await;
     Ok(())
 }
 
-/// Celery's worker, killed between the pop of a message and the note that it is out, and at random.
+/// Celery's worker, killed after it popped a message and before it wrote it to `unacked`, and at random.
 async fn celery_loses(random: usize) -> Result<Outcome, BoxError> {
-    const AT_PLACE: usize = 3;
+    const AT_POINT: usize = 3;
     const TASKS: u64 = 10;
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let setup = Setup::new(server.url(0));
     let app = setup.app().await?;
-    let options = celery::eager(Duration::from_secs(1));
+    let options = celery::sweep_each_second(Duration::from_secs(1));
     let worker = || celery::worker(&setup.url, log.path(), &options).args(["-P", "solo", "-n", "victim@here"]);
     let mut published = 0;
-    for kill in 0..AT_PLACE + random {
-        // Numbers that end with 3 are tasks that Apium's retry.
+    for kill in 0..AT_POINT + random {
+        // Numbers that end with 3 are tasks that Apium retries.
         let numbers = (published..).filter(|number| number % 10 != 3).take(TASKS as usize).collect::<Vec<u64>>();
         published = numbers.last().map_or(published, |last| last + 1);
-        let mut victim = if kill < AT_PLACE { worker().env("FAULTS_KILL_AT", "4") } else { worker() }.start();
+        let mut victim = if kill < AT_POINT { worker().env("FAULTS_KILL_AT", "4") } else { worker() }.start();
         for number in &numbers {
-            mark::delay(*number, 5).send(&app).await?;
+            sleep_then_record::delay(*number, 5).send(&app).await?;
         }
-        if kill < AT_PLACE {
+        if kill < AT_POINT {
             victim.wait();
         } else {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..100))).await;
@@ -196,7 +196,7 @@ async fn celery_loses(random: usize) -> Result<Outcome, BoxError> {
     let runs = log.by_number()?;
     let lost = all.iter().filter(|number| !runs.contains_key(number)).count();
     let text = format!(
-        "{AT_PLACE} kills between the pop and the note in unacked, {random} at random: {} published, {lost} lost",
+        "{AT_POINT} kills between the pop and the entry in unacked, {random} at random: {} published, {lost} lost",
         all.len()
     );
     Ok(Outcome::new(lost == 0, text))

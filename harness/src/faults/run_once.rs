@@ -1,4 +1,4 @@
-//! P2: work that lasts longer than the visibility timeout, and an eta beyond it, run once.
+//! `run-once`: a task that runs for longer than the visibility timeout, and one with an eta beyond it, run once.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,36 +6,36 @@ use std::time::Duration;
 use apium::prelude::*;
 use apium_peers::redis_server::RedisServer;
 
-use crate::faults::celery;
-use crate::faults::crew::Crew;
-use crate::faults::row::{Outcome, Row};
-use crate::faults::run_log::RunLog;
-use crate::faults::size::Size;
-use crate::faults::tasks::{Setup, begin, mark};
-use crate::place::Place;
+use crate::faults::kit::celery;
+use crate::faults::kit::crew::Crew;
+use crate::faults::kit::row::{Outcome, Row};
+use crate::faults::kit::run_log::RunLog;
+use crate::faults::kit::size::Size;
+use crate::faults::kit::tasks::{Setup, record_then_sleep, sleep_then_record};
+use crate::scratch::ScratchFolder;
 
 const LONG: u64 = 1;
 const ETA: u64 = 2;
 
-/// The check.
+/// Runs the test.
 pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let apium = apium(size.visibility).await?;
     let celery = if size.celery { Some(celery_repeats(size.visibility).await?) } else { None };
-    Ok(Row { promise: "P2", what: "long work is not run twice", apium, celery })
+    Ok(Row { guarantee: "run-once", what: "a long task runs once", apium, celery })
 }
 
-/// Two workers of Apium, and one of Python that looks for abandoned messages each second.
+/// Two workers of Apium, and a Celery worker that looks for abandoned messages each second.
 async fn apium(visibility: Duration) -> Result<Outcome, BoxError> {
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let mut setup = Setup::new(server.url(0));
     setup.options = format!("visibility_timeout={}", visibility.as_secs());
     setup.lease = Duration::from_secs(30);
     let _sweeper = celery::sweeper(&setup.url, log.path(), visibility, "one");
     let crew = Crew::new(setup.clone(), log.path());
     let workers = [crew.start()?, crew.start()?];
-    let outcome = runs(&setup, &log, visibility, "lease 30 s, Python sweeping").await?;
+    let outcome = runs(&setup, &log, visibility, "lease 30 s, Celery sweeping").await?;
     for worker in workers {
         worker.stop()?;
     }
@@ -44,12 +44,12 @@ async fn apium(visibility: Duration) -> Result<Outcome, BoxError> {
 
 async fn celery_repeats(visibility: Duration) -> Result<Outcome, BoxError> {
     let server = RedisServer::start();
-    let place = Place::new()?;
-    let log = RunLog::open(&place.folder().join("runs"))?;
+    let scratch = ScratchFolder::new()?;
+    let log = RunLog::open(&scratch.folder().join("runs"))?;
     let setup = Setup::new(server.url(0));
     let worker = |name: &str, path: &Path| {
         let name = format!("{name}@here");
-        celery::worker(&setup.url, path, &celery::eager(visibility))
+        celery::worker(&setup.url, path, &celery::sweep_each_second(visibility))
             .args(["-P", "threads", "-c", "4", "-n", &name])
             .start()
     };
@@ -57,17 +57,17 @@ async fn celery_repeats(visibility: Duration) -> Result<Outcome, BoxError> {
     runs(&setup, &log, visibility, "two workers").await
 }
 
-/// Calls both tasks and counts their runs until no more can come.
+/// Calls both tasks, and counts their runs when no more can come.
 async fn runs(setup: &Setup, log: &RunLog, visibility: Duration, who: &str) -> Result<Outcome, BoxError> {
     let app = setup.app().await?;
     let long = visibility * 5;
-    begin::delay(LONG, u64::try_from(long.as_millis())?).send(&app).await?;
-    mark::delay(ETA, 0).countdown(long).send(&app).await?;
-    let both = |runs: &[crate::faults::run_log::Ran]| {
+    record_then_sleep::delay(LONG, u64::try_from(long.as_millis())?).send(&app).await?;
+    sleep_then_record::delay(ETA, 0).countdown(long).send(&app).await?;
+    let both = |runs: &[crate::faults::kit::run_log::LoggedRun]| {
         [LONG, ETA].iter().all(|number| runs.iter().any(|ran| ran.number == *number))
     };
     let ran = log.wait(long + Duration::from_secs(10), both).await?;
-    // Who gives something on twice does so within a timeout.
+    // A second delivery would come within one visibility timeout.
     tokio::time::sleep(visibility * 2).await;
     app.close().await?;
     let (task, eta) = (log.runs_of(LONG)?.len(), log.runs_of(ETA)?.len());

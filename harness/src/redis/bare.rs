@@ -1,5 +1,5 @@
-//! The bare limit: a client that does the same Redis operations on the same keys as a worker, reads what a worker must at
-//! least read of a message, and does nothing else. It dispatches, limits, logs and retries nothing.
+//! The bare limit: a client that runs the same Redis operations on the same keys as a worker, parses the part of a
+//! message that a worker must parse, and does nothing else. It dispatches, limits, logs and retries nothing.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,19 +12,20 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::counter::Counter;
-use crate::redis::drained::Drained;
-use crate::redis::server::connect;
+use crate::redis::kit::drained::Drained;
+use crate::redis::kit::server::connect;
 
-/// How messages are taken.
+/// How messages are claimed.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// Its name in the figures.
     pub name: &'static str,
-    /// Whether taking and noting are one step, in a script, as is safe; otherwise RPOP and then ZADD and HSET.
+    /// Whether a script pops messages and adds them to `unacked` in one step, which is safe; otherwise RPOP, then ZADD
+    /// and HSET.
     pub atomic: bool,
-    /// How many messages are taken at a time.
+    /// How many messages are claimed at a time.
     pub batch: u64,
-    /// How many connections take.
+    /// How many connections claim.
     pub fetchers: usize,
 }
 
@@ -35,12 +36,12 @@ pub const SHAPES: &[Shape] = &[
     Shape { name: "claim_256_twice", atomic: true, batch: 256, fetchers: 2 },
 ];
 
-/// Pops, and notes each message under its tag in `unacked` and `unacked_index`.
+/// Pops messages and adds each under its tag to `unacked` and `unacked_index`.
 const CLAIM: &str = r#"
-local taken = redis.call('RPOP', KEYS[1], ARGV[1])
-if not taken then return {} end
+local claimed = redis.call('RPOP', KEYS[1], ARGV[1])
+if not claimed then return {} end
 local scores, entries = {}, {}
-for _, message in ipairs(taken) do
+for _, message in ipairs(claimed) do
   local tag = string.match(message, '"delivery_tag": ?"([^"]+)"')
   scores[#scores + 1] = ARGV[2]
   scores[#scores + 1] = tag
@@ -49,7 +50,7 @@ for _, message in ipairs(taken) do
 end
 redis.call('ZADD', 'unacked_index', unpack(scores))
 redis.call('HSET', 'unacked', unpack(entries))
-return taken
+return claimed
 "#;
 
 /// Drains `count` numbers from the queue of the database at `address`.
@@ -83,7 +84,7 @@ struct Fetcher {
     counter: Arc<Counter>,
 }
 
-/// What a message must at least be read for.
+/// The parsed part of a message.
 struct Read {
     tag: String,
     id: String,
@@ -91,30 +92,30 @@ struct Read {
 }
 
 impl Fetcher {
-    /// Takes with a script; what was taken before is settled in the same write.
+    /// Claims with a script, and settles the previous messages in the same write.
     async fn claim(mut self) -> Result<(), BoxError> {
         let mut done = Vec::new();
         loop {
             let mut pipe = redis::pipe();
             self.settle(&mut pipe, &done);
             pipe.cmd("EVALSHA").arg(&self.script).arg(1).arg("celery").arg(self.shape.batch).arg(1_700_000_000);
-            let (taken,): (Vec<String>,) = pipe.query_async(&mut self.connection).await?;
-            if taken.is_empty() {
+            let (claimed,): (Vec<String>,) = pipe.query_async(&mut self.connection).await?;
+            if claimed.is_empty() {
                 return Ok(());
             }
-            done = self.execute(&taken)?;
+            done = self.execute(&claimed)?;
         }
     }
 
-    /// Pops, and then notes and settles in one write.
+    /// Pops, then adds to `unacked` and settles in one write.
     async fn pop(mut self) -> Result<(), BoxError> {
         loop {
             let popped: Option<Vec<String>> =
                 redis::cmd("RPOP").arg("celery").arg(self.shape.batch).query_async(&mut self.connection).await?;
-            let Some(taken) = popped else { return Ok(()) };
-            let done = self.execute(&taken)?;
+            let Some(claimed) = popped else { return Ok(()) };
+            let done = self.execute(&claimed)?;
             let (mut index, mut unacked) = (command("ZADD", "unacked_index"), command("HSET", "unacked"));
-            for (message, read) in taken.iter().zip(&done) {
+            for (message, read) in claimed.iter().zip(&done) {
                 index.arg(1_700_000_000).arg(&read.tag);
                 unacked.arg(&read.tag).arg(format!("[{message}, \"\", \"celery\"]"));
             }
@@ -125,11 +126,11 @@ impl Fetcher {
         }
     }
 
-    fn execute(&self, taken: &[String]) -> Result<Vec<Read>, BoxError> {
-        let mut done = Vec::with_capacity(taken.len());
-        for message in taken {
+    fn execute(&self, claimed: &[String]) -> Result<Vec<Read>, BoxError> {
+        let mut done = Vec::with_capacity(claimed.len());
+        for message in claimed {
             let read = read(message).ok_or_else(|| format!("read the message {message}"))?;
-            self.counter.note(read.number);
+            self.counter.record(read.number);
             done.push(read);
         }
         Ok(done)

@@ -1,17 +1,17 @@
-//! How fast a filled queue gets done: by the bare client, by Apium's worker and by Celery's, on the same messages.
+//! How fast the bare client, Apium's worker and Celery's worker drain a filled queue, with the same messages.
 
 use apium::prelude::BoxError;
 use apium_peers::database::Database;
 
 use crate::redis::bare::{self, SHAPES};
-use crate::redis::celery::{CeleryWorker, PREFORK, Pool, SOLO, START, THREADS};
-use crate::redis::drained::Drained;
-use crate::redis::server::Server;
-use crate::redis::stock::Stock;
-use crate::redis::worker::{self, PATIENCE, Setting, with_slots};
+use crate::redis::kit::celery::{CeleryWorker, PREFORK, Pool, SOLO, START, THREADS};
+use crate::redis::kit::drained::Drained;
+use crate::redis::kit::server::Server;
+use crate::redis::kit::stock::Stock;
+use crate::redis::kit::worker::{self, PATIENCE, Setting, with_slots};
 use crate::report;
 
-/// How many messages each drains; Celery fewer, since it takes longer.
+/// How many messages each drains. Celery drains fewer, because it takes longer.
 #[derive(Debug, Clone, Copy)]
 pub struct Counts {
     /// The bare client and Apium.
@@ -20,7 +20,7 @@ pub struct Counts {
     pub celery: u64,
 }
 
-/// One series of drains: with or without results, under a name that starts all its figures.
+/// A series of drains, with or without results. The names of its figures start with its name.
 #[derive(Debug)]
 pub struct Series<'a> {
     name: &'a str,
@@ -28,7 +28,7 @@ pub struct Series<'a> {
     stock: Stock,
 }
 
-/// Everybody, one after the other.
+/// Measures all, one after the other.
 pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(), BoxError> {
     let server = Server::start().await?;
     let series = Series { name, server: &server, stock: Stock::fill(&server, counts.fast, results).await? };
@@ -50,7 +50,7 @@ pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(
     Ok(())
 }
 
-/// The bare client and Apium alone, on few messages: whether everything is counted.
+/// Runs the bare client and Apium on a few messages, to check that everything is counted.
 pub async fn check(count: u64) -> Result<(), BoxError> {
     let server = Server::start().await?;
     for (name, results) in [("drain", false), ("results", true)] {
@@ -69,14 +69,14 @@ pub async fn apium_alone(count: u64, results: bool, setting: Setting<'_>) -> Res
 }
 
 impl Series<'_> {
-    /// Every shape of the bare client; the rate of the best of all, and of the best that is as safe as a worker.
+    /// Runs every shape of the bare client; the rate of the best one, and of the best one that is as safe as a worker.
     async fn bare(&self, count: u64) -> Result<(f64, f64), BoxError> {
         let (mut best, mut safe) = (0.0_f64, 0.0_f64);
         for &shape in SHAPES {
-            let database = self.stock.deal(self.server, count).await?;
+            let database = self.stock.copy(self.server, count).await?;
             let drained = bare::drain(&database.url, shape, count, self.stock.results()).await?;
             drained.report(&format!("{}_bare_{}", self.name, shape.name));
-            self.settled(&database, count).await?;
+            self.report_leftover(&database, count).await?;
             best = best.max(drained.rate);
             if shape.atomic {
                 safe = safe.max(drained.rate);
@@ -87,12 +87,12 @@ impl Series<'_> {
         Ok((best, safe))
     }
 
-    /// Apium's worker; its rate.
+    /// Runs Apium's worker; its rate.
     async fn apium(&self, at: &str, count: u64, setting: Setting<'_>) -> Result<f64, BoxError> {
-        let database = self.stock.deal(self.server, count).await?;
+        let database = self.stock.copy(self.server, count).await?;
         let (commands, busy) = (self.server.commands().await?, self.server.processor()?);
         let mut worker = worker::start_draining(&database.url, self.stock.results(), count, setting)?;
-        let drained = Drained::hear(&worker.line()?)?;
+        let drained = Drained::parse(&worker.line()?)?;
         let name = format!("{}_{at}", self.name);
         drained.report(&name);
         let each = |spent: std::time::Duration| spent.as_secs_f64() * 1e6 / count as f64;
@@ -104,13 +104,13 @@ impl Series<'_> {
         if !worker.stop()? {
             return Err("the worker failed".into());
         }
-        self.settled(&database, count).await?;
+        self.report_leftover(&database, count).await?;
         Ok(drained.rate)
     }
 
-    /// Celery's worker; its rate.
+    /// Runs Celery's worker; its rate.
     async fn celery(&self, pool: Pool, count: u64) -> Result<f64, BoxError> {
-        let database = self.stock.deal(self.server, count).await?;
+        let database = self.stock.copy(self.server, count).await?;
         let commands = self.server.commands().await?;
         let worker = CeleryWorker::start(pool, &database.url, self.stock.results(), count)?;
         worker.tally().started(START).await?;
@@ -121,16 +121,16 @@ impl Series<'_> {
         let called = self.server.commands().await?.since(&commands);
         called.explain(&name, count);
         report::figure(&format!("{name}_commands"), called.total() as f64 / count as f64, "commands");
-        self.settled(&database, count).await?;
+        self.report_leftover(&database, count).await?;
         Ok(drained.rate)
     }
 
-    /// Whether every message is settled and every result stored.
-    async fn settled(&self, database: &Database, count: u64) -> Result<(), BoxError> {
-        let left = self.server.clear(database).await?;
-        report::figure("left", left.messages as f64, "messages");
+    /// Reports messages that are not settled and results that are not stored.
+    async fn report_leftover(&self, database: &Database, count: u64) -> Result<(), BoxError> {
+        let leftover = self.server.clear(database).await?;
+        report::figure("unsettled", leftover.messages as f64, "messages");
         if self.stock.results() {
-            report::figure("unanswered", count.abs_diff(left.results) as f64, "tasks");
+            report::figure("unanswered", count.abs_diff(leftover.results) as f64, "tasks");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How fast calls get into the queue.
+//! How many calls are published in a second.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use apium::prelude::*;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
-use crate::redis::celery;
-use crate::redis::load::{self, BATCH, CALLERS, padding};
-use crate::redis::server::{Server, connect};
-use crate::redis::stock::Stock;
+use crate::redis::kit::celery;
+use crate::redis::kit::load::{self, BATCH, CALLERS, padding};
+use crate::redis::kit::server::{Server, connect};
+use crate::redis::kit::stock::Stock;
 use crate::report;
 
-/// How often the two that are compared one by one take turns: what a round trip costs changes from second to second.
+/// How often Apium and the bare loop take turns: the cost of a round trip changes from second to second.
 const TURNS: u64 = 10;
 
 /// How many messages each measure sends.
@@ -26,10 +26,10 @@ pub struct Counts {
     pub many: u64,
 }
 
-/// All the ways.
+/// Measures all ways to publish.
 pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     let server = Server::start().await?;
-    // What the bare loops send is what Apium sends.
+    // The bare loops send the same bytes as Apium.
     let envelopes = Stock::fill(&server, BATCH, false).await?.envelopes(BATCH).await?;
     let database = server.fresh();
     let (app, connection) = (load::app(&database.url, false).await?, connect(&database.url).await?);
@@ -40,8 +40,8 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
         bare += on_the_runtime(bare_loop(connection.clone(), envelopes.clone(), counts.single / TURNS)).await?;
         ours += on_the_runtime(call_loop(app.clone(), counts.single / TURNS)).await?;
     }
-    let said = celery::call("enqueue", counts.celery, &server.fresh().url, false)?;
-    let celery = Duration::from_secs_f64(said["seconds"].as_f64().ok_or("read what Celery's caller said")?);
+    let printed = celery::call("enqueue", counts.celery, &server.fresh().url, false)?;
+    let celery = Duration::from_secs_f64(printed["seconds"].as_f64().ok_or("read what Celery's caller printed")?);
     let (ours, bare) = (rate(counts.single, ours), rate(counts.single, bare));
     let celery = rate(counts.celery, celery);
     report::figure("enqueue", ours, "/s");
@@ -62,12 +62,12 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     let started = Instant::now();
     load::fill(&app, counts.many).await?;
     report::figure("enqueue_batches", rate(counts.many, started.elapsed()), "/s");
-    let left = server.clear(&database).await?;
-    report::figure("unsent", counts.many.abs_diff(left.messages) as f64, "tasks");
+    let leftover = server.clear(&database).await?;
+    report::figure("unsent", counts.many.abs_diff(leftover.messages) as f64, "tasks");
     Ok(app.close().await?)
 }
 
-/// Calls alone, for a profiler: `single`, `callers` or `batches`, or the bare loop, as `bare`.
+/// Runs one way alone, for a profiler: `single`, `callers` or `batches`, or `bare` for the bare loop.
 pub async fn alone(way: &str, count: u64) -> Result<(), BoxError> {
     let server = Server::start().await?;
     let database = server.fresh();
@@ -89,13 +89,13 @@ fn rate(count: u64, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// Runs it where a server's handlers run: on a thread of the runtime, not on the one that started it.
+/// Runs a loop on a thread of the runtime, as a server runs its handlers, and not on the main thread.
 async fn on_the_runtime(
     run: impl Future<Output = Result<Duration, BoxError>> + Send + 'static,
 ) -> Result<Duration, BoxError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(run);
-    tasks.join_next().await.ok_or("measure: nothing ran")??
+    tasks.join_next().await.ok_or("measure: nothing was run")??
 }
 
 async fn call_loop(app: App, count: u64) -> Result<Duration, BoxError> {

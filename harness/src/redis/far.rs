@@ -1,4 +1,4 @@
-//! The same with a server that is further away: a proxy makes every round trip a millisecond longer.
+//! The same measurements with a server that is further away: a proxy makes every round trip a millisecond longer.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use apium_peers::database::Database;
 use apium_peers::proxy::Proxy;
 
 use crate::quantile::median;
-use crate::redis::celery::{CeleryWorker, PREFORK, START};
-use crate::redis::drained::Drained;
+use crate::redis::kit::celery::{CeleryWorker, PREFORK, START};
+use crate::redis::kit::drained::Drained;
+use crate::redis::kit::server::{Server, connect};
+use crate::redis::kit::stock::Stock;
+use crate::redis::kit::worker::{self, PATIENCE, Setting, with_slots};
 use crate::redis::round_trip::{self, compare};
-use crate::redis::server::{Server, connect};
-use crate::redis::stock::Stock;
-use crate::redis::worker::{self, PATIENCE, Setting, with_slots};
 use crate::report;
 
-/// How long bytes are on their way in each direction.
+/// How long bytes take in each direction.
 const ONE_WAY: Duration = Duration::from_micros(500);
 
-/// How many messages are drained, and how many round trips are measured.
+/// How many messages are drained and round trips measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Counts {
     /// Apium's drain.
@@ -29,7 +29,7 @@ pub struct Counts {
     pub round_trips: u64,
 }
 
-/// Drains without and with results, and round trips.
+/// Measures drains, without and with results, and round trips.
 pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     let server = Server::start().await?;
     let proxy = Proxy::to(server.port());
@@ -37,14 +37,14 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     report::figure("far_ping", ping(&through(&proxy, &server.fresh())).await?, "ms");
     for (name, results) in [("far", false), ("far_results", true)] {
         let stock = Stock::fill(&server, counts.apium, results).await?;
-        let database = stock.deal(&server, counts.apium).await?;
+        let database = stock.copy(&server, counts.apium).await?;
         let many = apium(&format!("{name}_64"), &through(&proxy, &database), counts.apium, results, with_slots("64"))?;
         server.clear(&database).await?;
-        let database = stock.deal(&server, counts.apium).await?;
+        let database = stock.copy(&server, counts.apium).await?;
         let auto = Setting { slots: "64", multiplier: "auto" };
         apium(&format!("{name}_64_auto"), &through(&proxy, &database), counts.apium, results, auto)?;
         server.clear(&database).await?;
-        let database = stock.deal(&server, counts.celery).await?;
+        let database = stock.copy(&server, counts.celery).await?;
         let worker = CeleryWorker::start(PREFORK, &through(&proxy, &database), results, counts.celery)?;
         worker.tally().started(START).await?;
         let drained = worker.tally().watch(counts.celery, PATIENCE).await?;
@@ -60,7 +60,7 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
 
 fn apium(name: &str, address: &str, count: u64, results: bool, setting: Setting<'_>) -> Result<f64, BoxError> {
     let mut worker = worker::start_draining(address, results, count, setting)?;
-    let drained = Drained::hear(&worker.line()?)?;
+    let drained = Drained::parse(&worker.line()?)?;
     drained.report(name);
     match worker.stop()? {
         true => Ok(drained.rate),
@@ -72,7 +72,7 @@ fn through(proxy: &Proxy, database: &Database) -> String {
     format!("redis://127.0.0.1:{}/{}", proxy.port(), database.number)
 }
 
-/// The median time of a command and its answer.
+/// The median round trip of a command, in milliseconds.
 async fn ping(address: &str) -> Result<f64, BoxError> {
     let mut connection = connect(address).await?;
     let mut times = Vec::new();

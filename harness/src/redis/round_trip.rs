@@ -1,14 +1,14 @@
-//! How long a caller waits for a result from a worker that has nothing else to do, in another process.
+//! How long a caller waits for a result from an idle worker in another process.
 
 use std::time::{Duration, Instant};
 
 use apium::prelude::*;
 
 use crate::quantile::at;
-use crate::redis::celery::{self, CeleryWorker, PREFORK};
-use crate::redis::load::{self, padding};
-use crate::redis::server::Server;
-use crate::redis::worker;
+use crate::redis::kit::celery::{self, CeleryWorker, PREFORK};
+use crate::redis::kit::load::{self, padding};
+use crate::redis::kit::server::Server;
+use crate::redis::kit::worker;
 use crate::report;
 
 /// How many calls are measured.
@@ -20,13 +20,13 @@ pub struct Counts {
     pub celery: u64,
 }
 
-/// Apium and Celery on a server of their own.
+/// Measures Apium and Celery on one server.
 pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     let server = Server::start().await?;
     compare("round_trip", &server.fresh().url, &server.fresh().url, counts).await
 }
 
-/// Apium on one address and Celery on another.
+/// Measures Apium on one address and Celery on another.
 pub async fn compare(name: &str, apium: &str, celery: &str, counts: Counts) -> Result<(), BoxError> {
     let ours = of_apium(apium, counts.apium).await?;
     let theirs = of_celery(celery, counts.celery)?;
@@ -64,9 +64,9 @@ async fn of_apium(address: &str, count: u64) -> Result<Vec<f64>, BoxError> {
 
 fn of_celery(address: &str, count: u64) -> Result<Vec<f64>, BoxError> {
     let worker = CeleryWorker::start(PREFORK, address, true, count)?;
-    let said = celery::call("round-trip", count, address, true)?;
+    let printed = celery::call("round-trip", count, address, true)?;
     worker.stop()?;
-    let times = said["seconds_each"].as_array().ok_or("read what Celery's caller said")?;
+    let times = printed["seconds_each"].as_array().ok_or("read what Celery's caller printed")?;
     let mut took: Vec<f64> = times.iter().filter_map(|seconds| Some(seconds.as_f64()? * 1e3)).collect();
     took.sort_by(f64::total_cmp);
     Ok(took)

@@ -1,10 +1,10 @@
-//! How many bytes a workflow sends to the server for each of its tasks, until all of it is published.
+//! How many bytes publishing a workflow sends to the server, for each of its tasks.
 
 use apium::canvas::send;
 use apium::prelude::*;
 use redis::aio::MultiplexedConnection;
 
-use crate::redis::server::{Server, connect};
+use crate::redis::kit::server::{Server, connect};
 use crate::report;
 use crate::workflows::flow::Flow;
 use crate::workflows::worker;
@@ -12,7 +12,7 @@ use crate::workflows::worker;
 /// The sizes that are compared.
 const SIZES: [u64; 4] = [10, 100, 1_000, 10_000];
 
-/// Groups and chords of all sizes.
+/// Measures groups and chords of all sizes.
 pub async fn measure() -> Result<(), BoxError> {
     let server = Server::start().await?;
     for flow in [Flow::Group, Flow::Chord] {
@@ -38,7 +38,7 @@ async fn published(server: &Server, flow: Flow, size: u64) -> Result<u64, BoxErr
     let app = worker::app(&database.url).await?;
     send(&app, Flow::Group.node(1)?).await?;
     let mut look = connect(&database.url).await?;
-    // What asking costs is known from asking twice.
+    // Reading twice shows how many bytes a reading sends itself.
     let (first, before) = (received(&mut look).await?, received(&mut look).await?);
     send(&app, flow.node(size)?).await?;
     let after = received(&mut look).await?;

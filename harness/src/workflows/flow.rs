@@ -1,4 +1,4 @@
-//! The workflows that are measured, and their tasks, as `harness/celery/app.py` has them.
+//! The workflows that are measured, and their tasks, the same as in `harness/celery/app.py`.
 
 use apium::canvas::{Node, send};
 use apium::prelude::*;
@@ -19,11 +19,11 @@ pub async fn total(numbers: Vec<u64>) -> TaskResult<u64> {
 /// A workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Tasks side by side.
+    /// A group.
     Group,
-    /// The same with a body that adds up.
+    /// A chord whose body adds up.
     Chord,
-    /// Tasks one after the other.
+    /// A chain.
     Chain,
 }
 
@@ -37,7 +37,7 @@ impl Flow {
         }
     }
 
-    /// It with so many tasks, the body not counted.
+    /// The workflow with `size` tasks, the body not counted.
     pub fn node(self, size: u64) -> Result<Node, BoxError> {
         let members = || (0..size).map(|number| call(inc::NAME, Some(number))).collect::<Result<Vec<_>, _>>();
         Ok(match self {
@@ -50,7 +50,7 @@ impl Flow {
         })
     }
 
-    /// Sends it with so many tasks and waits for what comes of it, which must be right.
+    /// Sends the workflow with `size` tasks, waits for its result and checks it.
     pub async fn run(self, app: &App, size: u64) -> Result<(), BoxError> {
         let sent = send(app, self.node(size)?).await?;
         let sum = size * (size + 1) / 2;
@@ -61,7 +61,7 @@ impl Flow {
         };
         match got == wanted {
             true => Ok(()),
-            false => Err(format!("run a {} of {size}: it came to {got} and not to {wanted}", self.name()).into()),
+            false => Err(format!("run a {} of {size}: its result is {got} and not {wanted}", self.name()).into()),
         }
     }
 }

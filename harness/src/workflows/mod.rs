@@ -1,5 +1,5 @@
-//! The measures of the canvas on Redis: groups, chords and chains beside Celery's, and what they put on the wire. Each is one run of
-//! `bench_canvas`, which starts itself again for Apium's worker.
+//! The measurements of workflows on Redis: groups, chords and chains beside Celery's, and the bytes that they send.
+//! Each is one run of `bench_canvas`, which starts itself again for Apium's worker.
 
 pub mod bytes;
 pub mod flow;

@@ -1,4 +1,4 @@
-//! How long workflows take from the call to the result, by Apium and by Celery, one after the other on one server.
+//! How long workflows take from the call to the result, with Apium and with Celery, one after the other on one server.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,20 +6,20 @@ use std::time::Instant;
 use apium::prelude::*;
 
 use crate::quantile::median;
-use crate::redis::celery::{self, CeleryWorker, PREFORK_2, PREFORK_8, Pool};
+use crate::redis::kit::celery::{self, CeleryWorker, PREFORK_2, PREFORK_8, Pool};
+use crate::redis::kit::server::Server;
 use crate::redis::round_trip::Counts;
-use crate::redis::server::Server;
 use crate::report;
 use crate::workflows::flow::Flow;
 use crate::workflows::worker;
 
-/// What is measured, with the number of tasks.
+/// The workflows that are measured, with their numbers of tasks.
 const FLOWS: [(Flow, u64); 3] = [(Flow::Group, 1_000), (Flow::Chord, 1_000), (Flow::Chain, 100)];
 
-/// Workers that are compared: so many slots of Apium's, and so many processes of Celery's.
+/// Two workers that are compared: the slots of Apium's, and the processes of Celery's.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
-    /// Behind the names of its figures.
+    /// The end of the names of its figures.
     suffix: &'static str,
     slots: usize,
     pool: Pool,
@@ -28,7 +28,7 @@ struct Pair {
 const PAIRS: [Pair; 2] =
     [Pair { suffix: "_2", slots: 2, pool: PREFORK_2 }, Pair { suffix: "_8", slots: 8, pool: PREFORK_8 }];
 
-/// Both, each run so often: one run of Celery's takes as long as many of Apium's.
+/// Measures both. Celery runs less often, because one of its runs takes as long as many of Apium's.
 pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     let server = Server::start().await?;
     for Pair { suffix, slots, pool } in PAIRS {
@@ -36,7 +36,7 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
         let theirs = of_celery(&server, pool, counts.celery)?;
         for (flow, _) in FLOWS {
             let name = flow.name();
-            let seconds = |times: &Times| times.get(name).copied().ok_or("measure: it was not run");
+            let seconds = |times: &Times| times.get(name).copied().ok_or("measure: a workflow was not run");
             let (own, celery) = (seconds(&ours)?, seconds(&theirs)?);
             report::figure(&format!("{name}{suffix}"), own * 1e3, "ms");
             report::figure(&format!("{name}{suffix}_celery"), celery * 1e3, "ms");
@@ -46,7 +46,7 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Apium alone on one workflow, for a profiler.
+/// Runs one workflow with Apium alone, for a profiler.
 pub async fn alone(name: &str, slots: usize, count: u64) -> Result<(), BoxError> {
     let server = Server::start().await?;
     let flows: Vec<_> = FLOWS.into_iter().filter(|(flow, _)| flow.name() == name).collect();
@@ -62,7 +62,7 @@ async fn of_apium(server: &Server, slots: usize, count: u64, flows: &[(Flow, u64
     let database = server.fresh();
     let worker = worker::start(&database.url, slots)?;
     let app = worker::app(&database.url).await?;
-    // The first one starts the worker and opens connections.
+    // The first run waits for the worker and opens connections.
     Flow::Chain.run(&app, 1).await?;
     let mut times = Times::new();
     for &(flow, size) in flows {
@@ -78,19 +78,19 @@ async fn of_apium(server: &Server, slots: usize, count: u64, flows: &[(Flow, u64
         return Err("the worker failed".into());
     }
     app.close().await?;
-    let left = server.clear(&database).await?;
-    report::figure("left", left.messages as f64, "messages");
+    let leftover = server.clear(&database).await?;
+    report::figure("unsettled", leftover.messages as f64, "messages");
     Ok(times)
 }
 
 fn of_celery(server: &Server, pool: Pool, count: u64) -> Result<Times, BoxError> {
     let database = server.fresh();
     let worker = CeleryWorker::start(pool, &database.url, true, 1)?;
-    let said = celery::call("workflows", count, &database.url, true)?;
+    let printed = celery::call("workflows", count, &database.url, true)?;
     worker.stop()?;
     let mut times = Times::new();
     for (flow, _) in FLOWS {
-        let took = said[flow.name()].as_array().ok_or("read what Celery's caller said")?;
+        let took = printed[flow.name()].as_array().ok_or("read what Celery's caller printed")?;
         times.insert(flow.name(), median(took.iter().filter_map(serde_json::Value::as_f64).collect()));
     }
     Ok(times)

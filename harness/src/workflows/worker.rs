@@ -1,22 +1,23 @@
-//! Apium's worker, in a process of its own as Celery's is, and the app of both sides: late ack and results, as Celery's has them.
+//! Apium's worker, in its own process like Celery's, and the app of caller and worker. Like Celery's app it has late
+//! acknowledgement and results.
 
 use apium::prelude::*;
 
-use crate::child::{Role, told_to_end};
+use crate::child::{Role, stdin_closed};
 
 /// An app on the server at `address`.
 pub async fn app(address: &str) -> Result<App, BoxError> {
     Ok(App::builder("bench").broker(address).backend(address).setting("task_acks_late", true).build().await?)
 }
 
-/// Starts a worker with so many slots.
+/// Starts a worker with this many slots.
 pub fn start(address: &str, slots: usize) -> Result<Role, BoxError> {
-    Ok(Role::start(&["work", address, &slots.to_string()])?)
+    Ok(Role::start(&["worker", address, &slots.to_string()])?)
 }
 
-/// The role of [`start`].
-pub async fn work(address: &str, slots: usize) -> Result<(), BoxError> {
+/// What the process of [`start`] runs.
+pub async fn run(address: &str, slots: usize) -> Result<(), BoxError> {
     let app = app(address).await?;
-    app.worker().concurrency(slots).run_until(told_to_end()).await?;
+    app.worker().concurrency(slots).run_until(stdin_closed()).await?;
     Ok(app.close().await?)
 }

@@ -1,4 +1,4 @@
-//! Runs the programs of this crate as other programs would.
+//! Runs the programs of this crate as `cargo xtask` does.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What the bench of the Redis driver counts, on few messages. Nothing here looks at a time.
+//! The benchmark of the Redis driver counts correctly, checked on a few messages. No time is checked.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -16,12 +16,12 @@ fn the_bench_counts_every_message_of_a_small_drain() {
         }
     }
     // Three shapes of the bare client and Apium, without and with results.
-    for (fault, drains) in [("lost", 8), ("repeated", 8), ("left", 8), ("unanswered", 4)] {
+    for (fault, drains) in [("lost", 8), ("repeated", 8), ("unsettled", 8), ("unanswered", 4)] {
         assert_eq!(figures[fault], vec![0.0; drains], "{fault}: {lines}");
     }
     for rate in ["drain_64", "drain_bare", "results_64", "results_bare"] {
         assert!(figures[rate][0] > 0.0, "{rate}: {lines}");
     }
-    // Each message is taken and settled, which no worker does without a command.
+    // A worker needs at least one command to claim and settle a message.
     assert!(figures["results_64_commands"][0] >= 1.0, "{lines}");
 }

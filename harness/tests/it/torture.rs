@@ -1,4 +1,4 @@
-//! A tenth of the fault tests. Each program breaks a server, or workers, of its own.
+//! A share of the fault tests. Each program breaks its own server, or its own workers.
 
 use std::process::Command;
 
@@ -10,60 +10,60 @@ fn twenty_kills_lose_nothing() {
     assert!(figures.contains(r#""measure":"published""#), "{figures}");
 }
 
-/// Lets the Redis driver show that it keeps a promise.
-fn redis_keeps(promise: &str) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_redis")).args(["brief", promise]).output().unwrap();
+/// Runs the fault test of a guarantee on Redis.
+fn redis_keeps(guarantee: &str) {
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_redis")).args(["brief", guarantee]).output().unwrap();
     let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{row}\n{errors}");
-    assert!(row.contains(&format!(r#""promise":"{promise}""#)), "{row}");
+    assert!(row.contains(&format!(r#""guarantee":"{guarantee}""#)), "{row}");
 }
 
 #[test]
 fn redis_loses_nothing_to_kills() {
-    redis_keeps("P1");
+    redis_keeps("nothing-lost");
 }
 
 #[test]
-fn redis_runs_long_work_once() {
-    redis_keeps("P2");
+fn redis_runs_a_long_task_once() {
+    redis_keeps("run-once");
 }
 
 #[test]
-fn redis_recovers_quickly() {
-    redis_keeps("P3");
+fn redis_tasks_of_a_killed_worker_are_taken_over() {
+    redis_keeps("takeover");
 }
 
 #[test]
-fn redis_publishing_has_a_deadline() {
-    redis_keeps("P5");
+fn redis_publishing_ends_within_a_deadline() {
+    redis_keeps("deadline");
 }
 
 #[test]
-fn redis_is_consumed_again() {
-    redis_keeps("P6");
+fn redis_is_consumed_again_after_an_outage() {
+    redis_keeps("reconnect");
 }
 
 #[test]
-fn redis_parks_etas() {
-    redis_keeps("P7");
+fn redis_stores_etas_outside_of_workers() {
+    redis_keeps("million-etas");
 }
 
 #[test]
-fn redis_is_left_alone_by_idle_workers() {
-    redis_keeps("P16");
+fn redis_gets_few_commands_from_idle_workers() {
+    redis_keeps("idle-quiet");
 }
 
 #[test]
-fn redis_results_are_never_missed() {
-    redis_keeps("P17");
+fn redis_waiters_get_results_whose_notification_was_lost() {
+    redis_keeps("waiters");
 }
 
-/// Lets the workers of small chords die at every place, twice.
+/// Kills the workers of small chords at every crash point, twice.
 fn chords_survive_on(driver: &str) {
     let out = Command::new(env!("CARGO_BIN_EXE_torture_canvas")).args(["2", "200", driver]).output().unwrap();
     let (lines, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{lines}\n{errors}");
-    assert!(lines.contains(r#""place":"before-settle, the last part""#), "{lines}");
+    assert!(lines.contains(r#""case":"before-settle, the last part""#), "{lines}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Starts a server, says its process id and directory, and waits until it is killed: the test of what outlives a process.
+//! Starts a server, prints its process id and directory, and waits until it is killed: for the test that no server
+//! outlives the process that started it.
 
 use std::io::{self, Write};
 

@@ -31,7 +31,7 @@ fn a_killed_worker_is_gone_with_its_pool() {
 }
 
 #[test]
-fn what_a_script_prints_and_how_it_ends_is_told() {
+fn the_output_and_the_exit_code_of_a_script_are_returned() {
     let ran = Python::find().run(["-c", "import sys; print(sys.argv[1:]); sys.exit('no')", "a b", "ü"], &[]);
     assert_eq!((ran.code, &*ran.out, &*ran.err), (1, "['a b', 'ü']\n", "no\n"));
 }

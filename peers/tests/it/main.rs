@@ -1,4 +1,4 @@
-//! The peers themselves: they start, fail on request, and are gone when their time is.
+//! The peers themselves start, fail on request, and end in time.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The network fails as it is told.
+//! The proxy makes the network fail in every way.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -49,9 +49,9 @@ fn the_end_of_a_stream_passes_after_its_last_bytes() {
     let mut stream = connect(&proxy);
     stream.write_all(b"all").unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut rest = String::new();
-    stream.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "all");
+    let mut received = String::new();
+    stream.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "all");
 }
 
 #[test]
@@ -67,18 +67,18 @@ fn a_cut_ends_connections_and_lets_new_ones_in() {
 #[test]
 fn refused_connections_are_refused_by_the_kernel() {
     let proxy = Proxy::to(echo().0);
-    let standing = connect(&proxy);
-    ask(&standing, "word").unwrap();
+    let open = connect(&proxy);
+    ask(&open, "word").unwrap();
     proxy.refuse(true);
     let refused = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(ask(&standing, "still").unwrap(), "still\n");
+    assert_eq!(ask(&open, "still").unwrap(), "still\n");
     proxy.refuse(false);
     assert_eq!(ask(&connect(&proxy), "again").unwrap(), "again\n");
 }
 
 #[test]
-fn a_black_hole_takes_everything_and_says_nothing() {
+fn a_black_hole_reads_everything_and_sends_nothing() {
     let proxy = Proxy::to(echo().0);
     let (old, idle) = (connect(&proxy), connect(&proxy));
     ask(&old, "word").unwrap();
@@ -90,16 +90,16 @@ fn a_black_hole_takes_everything_and_says_nothing() {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.flush().unwrap();
     }
-    wait_until(|| proxy.bytes_to_server() == 15, "what the black hole took");
+    wait_until(|| proxy.bytes_to_server() == 15, "what the black hole read");
     proxy.black_hole(false);
     for mut stream in [&old, &new] {
-        assert_eq!(stream.read(&mut [0; 9]).unwrap_or(0), 0, "a connection with a hole in it goes on");
+        assert_eq!(stream.read(&mut [0; 9]).unwrap_or(0), 0, "a connection that lost bytes is still open");
     }
     assert_eq!(ask(&idle, "word").unwrap(), "word\n");
 }
 
 #[test]
-fn a_delay_is_the_length_of_the_wire_and_not_its_width() {
+fn a_delay_adds_to_the_latency_and_not_to_the_throughput() {
     let proxy = Proxy::to(echo().0);
     let mut stream = connect(&proxy);
     ask(&stream, "word").unwrap();
@@ -121,7 +121,7 @@ fn a_delay_is_the_length_of_the_wire_and_not_its_width() {
 }
 
 #[test]
-fn a_proxy_without_a_server_closes_and_a_dropped_one_is_gone() {
+fn a_proxy_without_a_server_closes_connections_and_a_dropped_one_its_port() {
     let free = apium_peers::port::free();
     let proxy = Proxy::to(free);
     assert_eq!(connect(&proxy).read(&mut [0; 9]).unwrap_or(0), 0);

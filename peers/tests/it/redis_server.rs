@@ -1,4 +1,4 @@
-//! Servers start, stop, come back, and do not outlive who started them.
+//! Servers start, stop, restart, and do not outlive the process that started them.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -21,7 +21,7 @@ fn every_caller_has_a_database_of_its_own() {
 }
 
 #[test]
-fn a_server_comes_back_empty_on_its_port() {
+fn a_server_restarts_empty_on_its_port() {
     let server = RedisServer::start();
     let (port, pid, database) = (server.port(), server.pid(), server.fresh_database());
     let () = database.connection().set("key", 1).unwrap();
@@ -37,7 +37,7 @@ fn a_server_comes_back_empty_on_its_port() {
 }
 
 #[test]
-fn a_server_that_keeps_things_comes_back_with_them() {
+fn a_server_with_persistence_restarts_with_its_data() {
     let server = RedisServer::builder().args(["--appendonly", "yes", "--appendfsync", "always"]).start();
     let database = server.fresh_database();
     let () = database.connection().set("key", 7).unwrap();
@@ -73,7 +73,7 @@ fn a_cluster_node_and_a_sentinel_are_servers_too() {
 }
 
 #[test]
-fn a_paused_server_answers_when_it_goes_on() {
+fn a_paused_server_answers_when_it_runs_again() {
     let server = RedisServer::start();
     let mut connection = server.fresh_database().connection();
     connection.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -85,15 +85,15 @@ fn a_paused_server_answers_when_it_goes_on() {
 
 #[test]
 fn two_servers_do_not_share_a_port() {
-    let taken = RedisServer::start();
-    let same = std::panic::catch_unwind(|| RedisServer::builder().port(taken.port()).start()).unwrap_err();
+    let first = RedisServer::start();
+    let same = std::panic::catch_unwind(|| RedisServer::builder().port(first.port()).start()).unwrap_err();
     let message = same.downcast_ref::<String>().unwrap();
     assert!(message.contains("Address already in use"), "{message}");
     assert_eq!(RedisServer::builder().port(port::free()).start().fresh_database().number, 1);
 }
 
 #[test]
-fn a_server_does_not_outlive_who_started_it() {
+fn a_server_does_not_outlive_the_process_that_started_it() {
     for signal in ["KILL", "INT"] {
         let mut holder = Command::new(env!("CARGO_BIN_EXE_hold_server"));
         let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -109,7 +109,7 @@ fn a_server_does_not_outlive_who_started_it() {
     }
 }
 
-/// Whether a process runs; a zombie that nobody has waited for yet does not.
+/// Whether a process runs. A zombie does not.
 fn alive(pid: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))

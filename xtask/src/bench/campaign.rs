@@ -1,4 +1,4 @@
-//! Runs plans and writes their pages.
+//! Runs benchmarks by their plans and writes the pages.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::bench::{machine, quiet, table};
 use crate::commands::Answer;
 use crate::{output, peers, process};
 
-/// Runs the plans named in `args`, or all; `--runs N` changes how often.
+/// Runs the plans that `args` name, or all. `--runs N` changes how often each is run.
 pub(crate) fn run(args: &[String]) -> Answer {
     let mut runs = None;
     let mut chosen: Vec<&Plan> = Vec::new();
@@ -19,8 +19,8 @@ pub(crate) fn run(args: &[String]) -> Answer {
             let number = args.next().and_then(|number| number.parse::<usize>().ok()).filter(|&number| number > 0);
             runs = Some(number.ok_or("read --runs: it takes a number above zero")?);
         } else {
-            let known = PLANS.iter().find(|plan| plan.name == arg);
-            chosen.push(known.ok_or_else(|| format!("find the bench {arg:?}: there are {}", names()))?);
+            let found = PLANS.iter().find(|plan| plan.name == arg);
+            chosen.push(found.ok_or_else(|| format!("find the benchmark {arg:?}: there are {}", names()))?);
         }
     }
     if chosen.is_empty() {
@@ -46,7 +46,7 @@ fn execute(plan: &Plan, runs: usize) -> Answer {
         return Ok(false);
     }
     let mut figures = Figures::default();
-    // Round by round, so that a noisy minute does not hit one measure alone.
+    // All measures in each round, so that a busy minute does not affect one measure alone.
     for round in 1..=runs {
         for measure in plan.measures {
             let busy =
@@ -61,8 +61,8 @@ fn execute(plan: &Plan, runs: usize) -> Answer {
     }
     let (table, met) = table::render(plan.goals, &figures);
     let page = format!(
-        "# Measured: {}\n\n{}\n\nMade by `cargo xtask bench {}` on {}. Medians, with the least and the most of the runs \
-         behind them; a run waits up to a minute for a quiet machine.\n\n{table}",
+        "# Measured: {}\n\n{}\n\nMade by `cargo xtask bench {}` on {}. Medians, with the least and the most of all \
+         runs. A run waits up to a minute for a quiet machine.\n\n{table}",
         plan.name,
         plan.about,
         plan.name,
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_bench_is_refused_with_the_list() {
+    fn an_unknown_benchmark_is_refused_with_the_list() {
         let error = run(&["nothing".to_owned()]).unwrap_err();
         assert!(error.contains("seam"), "{error}");
         assert!(run(&["--runs".to_owned(), "0".to_owned()]).is_err());

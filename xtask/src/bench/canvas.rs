@@ -1,4 +1,4 @@
-//! The plan of the canvas: workflows of Apium and Celery on one server, and what they put on the wire.
+//! The plan of the canvas: workflows of Apium and Celery on one server, and the bytes that they send.
 
 use crate::bench::goal::{Goal, at_least, below, none, shown};
 use crate::bench::plan::Plan;
@@ -10,14 +10,15 @@ pub(crate) const CANVAS: Plan = Plan {
     measures: &["workflows", "published", "bytes"],
     runs: 5,
     page: "docs/BENCH-CANVAS.md",
-    about: "Workflows on Redis, from the call to the result in the caller's hands, by Apium and by Celery 5.7 in one run on one private \
-            server without persistence, on the machine that caller and worker run on too. A group of 1,000 tasks that return a number, a \
-            chord of the same whose body adds up, a chain of 100. One worker on each side with the same concurrency (`-c`; processes of \
-            Celery's prefork, slots of Apium's), late ack by `task_acks_late`, everything else as it is by default. Within a run each \
-            figure is the median of 11 times for Apium and of 3 for Celery; ratios are taken within a run, and every result is checked. \
-            For BullMQ 5 there are figures of another machine only: 430 ms for a flow of 1,000 with one parent, 110 ms for a \
-            chain of 100, at a concurrency of 100. Bytes are what the server received from the caller until all of the workflow was \
-            published, divided by the number of tasks, the body counted.",
+    about: "Workflows on Redis, from the call until the caller has the result, by Apium and by Celery 5.7. Both run on one \
+            private server without persistence, on the machine of caller and worker. The workflows are a group of 1,000 \
+            tasks that return a number, a chord of the same tasks whose body adds up, and a chain of 100. There is one \
+            worker on each side with the same concurrency (`-c`: processes of Celery's prefork pool, slots of Apium's), late \
+            acknowledgement (`task_acks_late`), and defaults otherwise. Within a run each figure is the median of 11 \
+            workflows of Apium and of 3 of Celery. Ratios are taken within a run, and every result is checked. For BullMQ 5 \
+            there are only figures of another machine: 430 ms for a flow of 1,000 with one parent, 110 ms for a chain of \
+            100, at a concurrency of 100. Bytes are what the server received from the caller until all of the workflow was \
+            published, divided by the number of tasks, the body included.",
     goals: GOALS,
 };
 
@@ -40,7 +41,7 @@ const GOALS: &[Goal] = &[
     below("chain_8", "chain of 100, `-c 8` (ahead of BullMQ)", 110.0, "ms"),
     shown("chain_8_celery", "the same, Celery", "ms"),
     at_least("chain_8_to_celery", "… Celery to Apium", 8.0, "×"),
-    none("left", "messages not settled after all of them", "messages"),
+    none("unsettled", "messages not settled after all of them", "messages"),
     below("published_group", "group of 100,000 in the queue", 2.0, "s"),
     below("published_chord", "chord of 100,000 in the queue", 2.0, "s"),
     none("unsent", "tasks of both that are not in the queue", "tasks"),

@@ -10,7 +10,7 @@ pub(crate) struct Figures {
     values: BTreeMap<String, Vec<f64>>,
 }
 
-/// What several runs of one measure say together.
+/// The summary of several runs of one measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Summary {
     /// The value in the middle.
@@ -24,7 +24,7 @@ pub(crate) struct Summary {
 }
 
 impl Figures {
-    /// Takes the output of one run; lines that are no figures are passed over.
+    /// Reads the output of one run, and skips lines that are no figures.
     pub(crate) fn read(&mut self, output: &str) {
         for line in output.lines() {
             let Ok(figure) = serde_json::from_str::<Value>(line) else { continue };
@@ -34,7 +34,7 @@ impl Figures {
         }
     }
 
-    /// What was measured under `name`; nothing, when no run printed it.
+    /// The summary of the measure `name`; nothing when no run printed it.
     pub(crate) fn of(&self, name: &str) -> Option<Summary> {
         let mut values = self.values.get(name)?.clone();
         values.sort_by(f64::total_cmp);
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_gathered_and_noise_is_passed_over() {
+    fn runs_are_gathered_and_other_lines_are_skipped() {
         let mut figures = Figures::default();
         for value in ["3", "1", "2"] {
             figures.read(&format!("warming up\n{{\"measure\":\"m\",\"value\":{value},\"unit\":\"/s\"}}\n"));

@@ -1,4 +1,4 @@
-//! A figure's goal, and when it is met.
+//! The goal of a figure, and when it is met.
 
 use crate::bench::figures::Summary;
 
@@ -6,25 +6,25 @@ use crate::bench::figures::Summary;
 pub(crate) struct Goal {
     /// The name under which the program prints it.
     pub(crate) name: &'static str,
-    /// What it is, for the table.
+    /// Its title in the table.
     pub(crate) title: &'static str,
-    /// What it should come to; nothing for a figure that only explains another.
+    /// The value that it should reach; nothing for a figure that only explains another.
     pub(crate) bound: Option<Bound>,
     /// The unit.
     pub(crate) unit: &'static str,
 }
 
-/// A figure that should come to so much or more.
+/// A figure that should be this much or more.
 pub(crate) const fn at_least(name: &'static str, title: &'static str, least: f64, unit: &'static str) -> Goal {
     Goal { name, title, bound: Some(Bound::AtLeast(least)), unit }
 }
 
-/// A figure that should come to so much or less.
+/// A figure that should be this much or less.
 pub(crate) const fn at_most(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
     Goal { name, title, bound: Some(Bound::AtMost(most)), unit }
 }
 
-/// A figure that should come to less than that.
+/// A figure that should be less than this.
 pub(crate) const fn below(name: &'static str, title: &'static str, most: f64, unit: &'static str) -> Goal {
     Goal { name, title, bound: Some(Bound::Below(most)), unit }
 }
@@ -39,7 +39,7 @@ pub(crate) const fn shown(name: &'static str, title: &'static str, unit: &'stati
     Goal { name, title, bound: None, unit }
 }
 
-/// Which side of a number a figure should be on.
+/// The limit of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound {
     /// That much or more.
@@ -53,7 +53,7 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// Whether the runs are on the right side: their median, or every one of them.
+    /// Whether the runs keep the limit: their median, or each of them.
     pub(crate) fn holds(self, runs: Summary) -> bool {
         match self {
             Self::AtLeast(least) => runs.median >= least,
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_hold_on_their_side() {
+    fn a_bound_holds_on_its_side() {
         let two = summary(1.0, 2.0, 3.0);
         assert!(Bound::AtLeast(2.0).holds(two) && !Bound::AtLeast(2.1).holds(two));
         assert!(Bound::Below(2.1).holds(two) && !Bound::Below(2.0).holds(two));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_exact_must_be_so_in_every_run() {
+    fn an_exact_bound_must_hold_in_every_run() {
         assert!(Bound::Always(0.0).holds(summary(0.0, 0.0, 0.0)));
         assert!(!Bound::Always(0.0).holds(summary(0.0, 0.0, 1.0)));
     }

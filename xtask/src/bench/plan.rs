@@ -1,22 +1,22 @@
-//! What a plan is: a program, its measures, and what each figure should come to.
+//! A plan: a program, its measures, and the goal of each figure.
 
 use crate::bench::goal::Goal;
 
-/// A plan: a program, its measures and the page they go to.
+/// A plan.
 pub(crate) struct Plan {
-    /// Its word on the command line.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
     /// The program in `harness/src/bin`.
     pub(crate) binary: &'static str,
-    /// Whether it talks to what `cargo xtask peers` installs.
+    /// Whether it needs what `cargo xtask peers` installs.
     pub(crate) peers: bool,
-    /// What each run is told; one run of the program for each.
+    /// The measures; the program runs once for each.
     pub(crate) measures: &'static [&'static str],
-    /// How often each is run.
+    /// How often each measure is run.
     pub(crate) runs: usize,
-    /// Where the table goes.
+    /// The page of the table.
     pub(crate) page: &'static str,
-    /// What is measured, for the page.
+    /// What is measured, as the page says it.
     pub(crate) about: &'static str,
     /// The figures, in the order of the table.
     pub(crate) goals: &'static [Goal],

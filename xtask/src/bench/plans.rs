@@ -1,4 +1,4 @@
-//! The plans that there are.
+//! The list of plans.
 
 use crate::bench::canvas::CANVAS;
 use crate::bench::goal::{at_least, below, none, shown};
@@ -24,10 +24,10 @@ const EMBEDDED: Plan = Plan {
     ],
     runs: 5,
     page: "docs/BENCH-EMBEDDED.md",
-    about: "The embedded driver on a file on disk, every commit flushed before it is answered (`synchronous=full`); a task that \
-            does nothing, with the arguments `(i, \"x\" * 64)`; late ack. Where a worker drains it has 128 slots and holds four \
-            times as many messages; the live producer calls one by one from 64 callers. Producer and worker share the \
-            machine. Executions are counted by the task itself, by number, so that a lost or repeated one shows.",
+    about: "The embedded driver on a file on disk. Every commit is flushed before it is answered (`synchronous=full`). The \
+            task does nothing, has the arguments `(i, \"x\" * 64)` and late acknowledgement. A worker has 128 slots and \
+            prefetches four times as many messages. The live producer sends one message a call, from 64 callers. Producer \
+            and worker share the machine. Each task counts its executions by number, so lost and repeated ones are found.",
     goals: &[
         at_least("enqueue_batches", "enqueue, batches of 1,000", 80_000.0, "/s"),
         at_least("enqueue_callers", "enqueue, one by one from 64 callers", 45_000.0, "/s"),
@@ -53,14 +53,14 @@ const SEAM: Plan = Plan {
     measures: &["all"],
     runs: 5,
     page: "docs/BENCH-SEAM.md",
-    about: "Publish, next and ack on the memory driver in batches of 64: the driver's methods called directly, and the same methods \
-            through `dyn Broker`, `dyn Consumer` and `dyn Acker`, which box the future of each batch.",
+    about: "Publish, next and ack on the memory driver in batches of 64: with the driver's methods called directly, and with \
+            the same methods called through `dyn Broker`, `dyn Consumer` and `dyn Acker`, which box the future of each batch.",
     goals: &[
         shown("direct", "called directly", "ns/message"),
         shown("dyn", "through `dyn`", "ns/message"),
-        below("difference", "what the seam costs", 1_000.0, "ns/message"),
+        below("difference", "the difference", 1_000.0, "ns/message"),
     ],
 };
 
-/// Every plan.
+/// All plans.
 pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS, &CANVAS];

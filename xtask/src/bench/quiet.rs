@@ -1,26 +1,26 @@
-//! Waiting for a quiet machine: what else runs there is measured too, otherwise.
+//! Waits for a quiet machine, because other programs would disturb the measurement.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// The share of the processors that others may use when a run starts.
+/// The share of the processors that other programs may use when a run starts.
 const QUIET: f64 = 0.15;
 
-/// How long a run waits for that.
+/// How long a run waits for a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the machine is watched before it is called quiet.
+/// How long the machine is measured.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Waits for a quiet machine, for a minute at most; the share of the processors that was in use then. Nothing where the
-/// system does not tell.
+/// Waits for a quiet machine, for a minute at most; the share of the processors that was in use then. Nothing on
+/// systems that do not report it.
 pub(crate) fn wait() -> Option<f64> {
     let started = Instant::now();
     loop {
         let before = read()?;
         #[expect(
             clippy::disallowed_methods,
-            reason = "a program of one thread watches the machine, which has no signal for this"
+            reason = "a program with one thread watches the machine, which has no signal for this"
         )]
         std::thread::sleep(WATCH);
         let busy = read()?.busy_since(before);
@@ -30,7 +30,7 @@ pub(crate) fn wait() -> Option<f64> {
     }
 }
 
-/// Time that the processors spent, in ticks since the start of the machine.
+/// The time of the processors, in ticks since the machine started.
 #[derive(Debug, Clone, Copy)]
 struct Ticks {
     all: u64,
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_neither_idle_nor_waiting_is_busy() {
+    fn time_that_is_neither_idle_nor_waiting_is_busy() {
         let before = parse("cpu  10 0 10 70 10 0\ncpu0 1").unwrap();
         let after = parse("cpu  30 0 20 120 30 0\n").unwrap();
         assert!((after.busy_since(before) - 0.3).abs() < 1e-9, "{}", after.busy_since(before));

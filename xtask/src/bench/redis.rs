@@ -11,16 +11,16 @@ pub(crate) const REDIS: Plan = Plan {
     runs: 5,
     page: "docs/BENCH-REDIS.md",
     about: "The Redis driver beside Celery 5.7 and beside a bare client, in one run on one private server without persistence, on \
-            the machine that producer and worker run on too. A task that does nothing, with the arguments `(i, \"x\" * 64)`; late \
-            ack by `task_acks_late` and results by `task_ignore_result` for both. Everybody drains the same messages, which \
-            Apium made: Apium's worker 200,000, Celery's 5,000. Celery's pools are prefork with a process for each core, 10 \
-            threads, and solo; everything else is as it is by default, in Apium's worker too, but for what the row names \
-            (`-c` is its concurrency, `auto` its prefetch). The bare client does a worker's Redis operations in pipelines, \
-            parses envelope and body and does nothing else; the limit is the best of its shapes in the same run: RPOP of 256 and \
-            then one write, which loses what it popped when it is killed, or a script that takes 64 or 256 and notes them in one \
-            step, from two connections. Only the latter are as safe as a worker is. Executions \
-            are counted by the task itself, by number, so that a lost or repeated one shows. Ratios are taken within a run. \
-            Commands of scripts are counted as Redis counts them, each for itself.",
+            the machine of producer and worker. The task does nothing and has the arguments `(i, \"x\" * 64)`. Apium and Celery \
+            both have late acknowledgement (`task_acks_late`), and results as the row says (`task_ignore_result`). All \
+            drain the same messages, which Apium made: Apium's worker 200,000, Celery's 5,000. Celery's pools are prefork \
+            with a process for each core, 10 threads, and solo. All else is at its default, in Apium's worker too, but for \
+            what the row names (`-c` is its concurrency, `auto` its prefetch). The bare client runs the Redis operations of a \
+            worker in pipelines, parses envelope and body and does nothing else. The bare limit is the best of its shapes in \
+            the same run: RPOP of 256 and then one write, which loses messages when it is killed; or a script that claims 64 \
+            or 256 in one step, on two connections. Only the script is as safe as a worker. Each task counts its executions by \
+            number, so lost and repeated ones are found. Ratios are taken within a run. Commands inside scripts are counted, as \
+            Redis counts them.",
     goals: GOALS,
 };
 
@@ -64,10 +64,10 @@ const GOALS: &[Goal] = &[
     shown("results_celery_prefork_commands", "Redis commands for one task with its result, Celery", "commands"),
     shown("results_64_worker_cpu", "processor time of the worker for one task with its result, `-c 64`", "µs"),
     shown("results_64_server_cpu", "processor time of the server for one task with its result, `-c 64`", "µs"),
-    // What must not happen.
+    // Faults.
     none("lost", "tasks that were not run, in all drains", "tasks"),
     none("repeated", "tasks run twice, in all drains", "tasks"),
-    none("left", "messages not settled, after all drains", "messages"),
+    none("unsettled", "messages not settled, after all drains", "messages"),
     none("unanswered", "tasks without a stored result, in all drains with results", "tasks"),
     none("unsent", "calls that are not in the queue, in all batches", "tasks"),
     // Calling.

@@ -39,7 +39,7 @@ fn shown_bound(bound: Bound, unit: &str) -> String {
     }
 }
 
-/// Three digits that count, and commas between thousands.
+/// Three significant digits, and commas between thousands.
 fn number(value: f64) -> String {
     let places = match value.abs() {
         size if size >= 100.0 || value.fract() == 0.0 => 0,
@@ -47,7 +47,8 @@ fn number(value: f64) -> String {
         _ => 2,
     };
     let text = format!("{value:.places$}");
-    let (whole, rest) = text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, fraction) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, fraction)| (whole, Some(fraction)));
     let digits = whole.trim_start_matches('-');
     let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -57,7 +58,7 @@ fn number(value: f64) -> String {
         grouped.push(digit);
     }
     let sign = if whole.starts_with('-') { "-" } else { "" };
-    rest.map_or_else(|| format!("{sign}{grouped}"), |rest| format!("{sign}{grouped}.{rest}"))
+    fraction.map_or_else(|| format!("{sign}{grouped}"), |fraction| format!("{sign}{grouped}.{fraction}"))
 }
 
 #[cfg(test)]
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_that_is_missed_or_not_measured_shows() {
+    fn a_goal_that_is_missed_or_not_measured_is_marked() {
         let mut figures = Figures::default();
         figures.read("{\"measure\":\"a\",\"value\":5}");
         let goal = |name, bound| Goal { name, title: name, bound: Some(bound), unit: "/s" };

@@ -1,37 +1,37 @@
 //! The coverage table: which tests show which row of the guide, and on which drivers.
 //!
-//! A test that stands in `on_every_driver! { … }` runs on memory, sqlite and redis; one that stands in a module, or has a name, with
-//! a driver's name in it runs on that driver.
+//! A test inside `on_every_driver! { … }` runs on memory, sqlite and redis. Any other test runs on a driver if its
+//! name, or the path of its file, contains the driver's name.
 
 use crate::docs::guide::Row;
 use crate::tidy::source::rust::Source;
 use crate::tidy::source::scan::{closing, is_name, line_of};
 
-/// The drivers that every row is shown on.
+/// The drivers on which each row must be shown.
 const DRIVERS: &[&str] = &["memory", "sqlite", "redis"];
 
-/// The macro that makes one test for each driver.
+/// The macro that makes a test for each driver.
 const EVERY_DRIVER: &str = "on_every_driver!";
 
 /// A test of the guide.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    /// Its function's name.
+pub(crate) struct GuideTest {
+    /// The name of its function.
     pub(crate) name: String,
     /// Its file.
     pub(crate) path: String,
     /// Its line.
     pub(crate) line: usize,
-    /// The drivers it runs on.
+    /// The drivers on which it runs.
     pub(crate) drivers: Vec<&'static str>,
 }
 
 /// Every test whose name starts with `guide_`.
-pub(crate) fn tests(sources: &[Source]) -> Vec<Shown> {
+pub(crate) fn tests(sources: &[Source]) -> Vec<GuideTest> {
     sources.iter().flat_map(tests_of).collect()
 }
 
-fn tests_of(source: &Source) -> Vec<Shown> {
+fn tests_of(source: &Source) -> Vec<GuideTest> {
     let code = source.tests();
     let every: Vec<_> = code
         .match_indices(EVERY_DRIVER)
@@ -43,7 +43,7 @@ fn tests_of(source: &Source) -> Vec<Shown> {
         let on = |driver: &&&str| {
             every.iter().any(|range| range.contains(&at)) || name.contains(**driver) || source.path().contains(**driver)
         };
-        Shown {
+        GuideTest {
             name: name.to_owned(),
             path: source.path().to_owned(),
             line: line_of(code, at),
@@ -57,11 +57,11 @@ fn tests_of(source: &Source) -> Vec<Shown> {
 #[derive(Debug)]
 pub(crate) struct Covered<'r> {
     row: &'r Row,
-    tests: Vec<Shown>,
+    tests: Vec<GuideTest>,
 }
 
 impl Covered<'_> {
-    /// What is missing for the row to be shown: nothing, when it is excused.
+    /// What the row lacks; nothing when it is excused.
     pub(crate) fn gap(&self) -> Option<String> {
         if self.row.excused.is_some() {
             return None;
@@ -76,7 +76,7 @@ impl Covered<'_> {
             .then(|| format!("row {number} ({}) has no test on {}", self.row.title, missing.join(" and ")))
     }
 
-    /// The row as a line of the table; with the lines of the tests, or, for a page that is kept, without them.
+    /// The row as a line of the table. A page in the repository has no line numbers, because they change often.
     fn line(&self, with_lines: bool) -> String {
         let row = self.row;
         let shown: Vec<String> = self
@@ -104,20 +104,20 @@ impl Covered<'_> {
 }
 
 /// Joins rows and tests.
-pub(crate) fn join<'r>(rows: &'r [Row], tests: &[Shown]) -> Vec<Covered<'r>> {
-    let of = |row: &Row| tests.iter().filter(|test| test.name.starts_with(&row.mark())).cloned().collect();
+pub(crate) fn join<'r>(rows: &'r [Row], tests: &[GuideTest]) -> Vec<Covered<'r>> {
+    let of = |row: &Row| tests.iter().filter(|test| test.name.starts_with(&row.prefix())).cloned().collect();
     rows.iter().map(|row| Covered { row, tests: of(row) }).collect()
 }
 
-/// Tests that carry a number of no row.
-pub(crate) fn strays(rows: &[Row], tests: &[Shown]) -> Vec<String> {
-    let stray = tests.iter().filter(|test| rows.iter().all(|row| !test.name.starts_with(&row.mark())));
-    stray.map(|test| format!("{}:{}: {} carries the number of no row", test.path, test.line, test.name)).collect()
+/// Tests whose names have a number that no row has.
+pub(crate) fn without_row(rows: &[Row], tests: &[GuideTest]) -> Vec<String> {
+    let found = tests.iter().filter(|test| rows.iter().all(|row| !test.name.starts_with(&row.prefix())));
+    found.map(|test| format!("{}:{}: no row has the number in {}", test.path, test.line, test.name)).collect()
 }
 
 /// The table in Markdown.
 pub(crate) fn table(covered: &[Covered<'_>], with_lines: bool) -> String {
-    let mut text = String::from("| row | promise | drivers | tests |\n|---|---|---|---|\n");
+    let mut text = String::from("| row | what it says | drivers | tests |\n|---|---|---|---|\n");
     for row in covered {
         text.push_str(&row.line(with_lines));
         text.push('\n');
@@ -134,7 +134,7 @@ mod tests {
     const ROWS: &str =
         "[rows]\n\"0.01\" = \"one\"\n\"0.02\" = \"two\"\n\"0.03\" = \"three\"\n[excused]\n\"0.03\" = \"comes later\"\n";
 
-    fn shown(path: &str, text: &str) -> Vec<Shown> {
+    fn shown(path: &str, text: &str) -> Vec<GuideTest> {
         let file = File { path: path.to_owned(), text: text.to_owned() };
         tests(&[Source::new(&file)])
     }
@@ -166,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_no_row_is_a_stray() {
+    fn a_test_with_a_number_of_no_row_is_found() {
         let rows = guide::rows(ROWS).unwrap();
-        assert_eq!(strays(&rows, &shown("crates/x/tests/a.rs", "fn guide_0_99_x() {}")).len(), 1);
-        assert!(strays(&rows, &shown("crates/x/tests/a.rs", "fn guide_0_02_x() {}")).is_empty());
+        assert_eq!(without_row(&rows, &shown("crates/x/tests/a.rs", "fn guide_0_99_x() {}")).len(), 1);
+        assert!(without_row(&rows, &shown("crates/x/tests/a.rs", "fn guide_0_02_x() {}")).is_empty());
     }
 }

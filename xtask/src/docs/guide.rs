@@ -2,12 +2,12 @@
 
 use toml::{Table, Value};
 
-/// One row.
+/// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     /// Its number: `0.09`.
     pub(crate) number: String,
-    /// What is promised, in a few words.
+    /// What the guide says, in a few words.
     pub(crate) title: String,
     /// Why it needs no test yet.
     pub(crate) excused: Option<String>,
@@ -16,8 +16,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// How the number stands in the name of a test: `guide_0_09_`.
-    pub(crate) fn mark(&self) -> String {
+    /// The start of the names of its tests: `guide_0_09_`.
+    pub(crate) fn prefix(&self) -> String {
         format!("guide_{}_", self.number.replace('.', "_"))
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn rows_are_read_with_their_excuses() {
         let rows = rows("[rows]\n\"0.02\" = \"b\"\n\"0.01\" = \"a\"\n[excused]\n\"0.02\" = \"later\"\n").unwrap();
-        assert_eq!(rows[0].mark(), "guide_0_01_");
+        assert_eq!(rows[0].prefix(), "guide_0_01_");
         assert_eq!((rows[1].title.as_str(), rows[1].excused.as_deref()), ("b", Some("later")));
     }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the pages under `docs/` that are made from code and tests.
+//! `cargo xtask docs`: the pages under `docs/` that are generated from code and tests.
 
 pub(crate) mod coverage;
 pub(crate) mod guide;

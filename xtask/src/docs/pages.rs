@@ -1,4 +1,4 @@
-//! The generated pages: which there are, and whether those in the repository are as they would be made now.
+//! The generated pages: which there are, and whether those in the repository are up to date.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use crate::files::{self, File};
 use crate::tidy::source::rust::Source;
 use crate::{output, process};
 
-/// A page made by this program.
+/// A generated page.
 struct Page {
     path: &'static str,
     text: String,
 }
 
-/// Prints the coverage table and writes the pages; with `--check`, says what is out of date or missing instead.
+/// Prints the coverage table and writes the pages. With `--check` it only prints what is out of date or missing.
 pub(crate) fn run(args: &[String]) -> Answer {
     let root = process::root()?;
     let files = files::all(&root)?;
@@ -38,19 +38,19 @@ pub(crate) fn run(args: &[String]) -> Answer {
     Ok(gaps.is_empty())
 }
 
-/// The pages that the program prints. The tests of the facade hold those in the repository against its binary.
+/// The pages that the program `apium` prints. The tests of the crate `apium` compare them with its binary, too.
 fn program_pages() -> Result<Vec<Page>, String> {
     let settings = Page { path: "docs/SETTINGS.md", text: program::settings()? };
     Ok(vec![settings, Page { path: "docs/COMMAND-LINE.md", text: program::command_line()? }])
 }
 
-/// The coverage table, without the lines of the tests, which move with every change.
+/// The coverage table, without the line numbers of the tests, which change often.
 fn coverage_page(files: &[File]) -> Result<Page, String> {
     let rows = guide_rows(files)?;
     let table = coverage::table(&coverage::join(&rows, &tests(files)), false);
     let coverage = format!(
-        "# What shows each promise of the task guide\n\nMade by `cargo xtask docs` from `docs/guide-rows.toml` and the names of \
-         the tests; that command also prints the line of each test.\n\n{table}"
+        "# Which tests show each row of the task guide\n\nMade by `cargo xtask docs` from `docs/guide-rows.toml` and the names \
+         of the tests. That command also prints the line of each test.\n\n{table}"
     );
     Ok(Page { path: "docs/COVERAGE.md", text: coverage })
 }
@@ -60,11 +60,11 @@ fn gaps(files: &[File]) -> Result<Vec<String>, String> {
     let rows = guide_rows(files)?;
     let tests = tests(files);
     let mut gaps: Vec<String> = coverage::join(&rows, &tests).iter().filter_map(Covered::gap).collect();
-    gaps.extend(coverage::strays(&rows, &tests));
+    gaps.extend(coverage::without_row(&rows, &tests));
     Ok(gaps)
 }
 
-/// Pages that are not as they would be made now.
+/// Pages that differ from what would be generated now.
 fn stale(root: &Path, pages: &[Page]) -> Vec<String> {
     let old = pages.iter().filter(|page| fs::read_to_string(root.join(page.path)).ok().as_ref() != Some(&page.text));
     old.map(|page| format!("{} is out of date: run `cargo xtask docs`", page.path)).collect()
@@ -75,8 +75,8 @@ fn guide_rows(files: &[File]) -> Result<Vec<guide::Row>, String> {
     guide::rows(&file.text)
 }
 
-fn tests(files: &[File]) -> Vec<coverage::Shown> {
-    // This crate's own tests hold examples of such names, in texts only; they are blanked like every text.
+fn tests(files: &[File]) -> Vec<coverage::GuideTest> {
+    // The tests of this crate contain such names as examples, but only in texts, which are not read.
     let sources: Vec<Source> = files.iter().filter(|file| file.has_ending("rs")).map(Source::new).collect();
     coverage::tests(&sources)
 }

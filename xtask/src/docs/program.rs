@@ -1,4 +1,4 @@
-//! Pages that the program prints about itself: its settings and its command line.
+//! Pages that the program `apium` prints: its settings and its command line.
 
 use crate::process;
 
@@ -10,9 +10,9 @@ pub(crate) fn settings() -> Result<String, String> {
 /// The page of the command line: the help of each command.
 pub(crate) fn command_line() -> Result<String, String> {
     let mut page = String::from(
-        "# The command line\n\nMade by `cargo xtask docs` from the help of the program. A program of your own that ends with \
-         `apium::cli::main(app)` has all of it under its own name; the stand-alone `apium` has what needs no task code, which is \
-         all but `worker` and `registered`.\n",
+        "# The command line\n\nMade by `cargo xtask docs` from the help of the program. Your own program that calls \
+         `apium::cli::main(app)` has all of these commands under its own name. The stand-alone `apium` has all but `worker` \
+         and `registered`, which need task code.\n",
     );
     let whole = apium(&["--help"])?;
     page.push_str(&section("apium", &whole));
@@ -31,12 +31,12 @@ pub(crate) fn command_line() -> Result<String, String> {
 
 fn apium(args: &[&str]) -> Result<String, String> {
     let mut command = process::cargo(&["run", "--quiet", "--package", "apium", "--bin", "apium", "--"])?;
-    // The width of the reader's window is no part of the page.
+    // The page must not depend on the width of the terminal.
     command.args(args).env_remove("COLUMNS");
     process::read(command)
 }
 
-/// The help without the options that every command takes; they stand under the first heading.
+/// The help without the options that every command has; they are under the first heading.
 fn own_part(help: &str) -> &str {
     help.split("\nGlobal options:").next().unwrap_or(help)
 }

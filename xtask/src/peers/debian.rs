@@ -1,4 +1,4 @@
-//! Packages of Debian and its kin.
+//! Packages of Debian and of systems that derive from it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -8,18 +8,18 @@ use std::process::Command;
 
 use crate::process;
 
-/// Asked by every package whether its service may start.
+/// Every package runs this program to ask whether its service may start.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs packages. Where that is not ours to do, the error says what is `missing`.
+/// Installs packages. Without root, or on another system, the error says what is `missing`.
 pub(crate) fn install(packages: &[&str], missing: &str) -> Result<(), String> {
     if !Path::new("/etc/debian_version").exists() || !is_root()? {
         return Err(format!(
             "run the tests without their peers: {missing} (on Debian, root gets it from `cargo xtask peers`)"
         ));
     }
-    let _asleep = Asleep::begin()?;
-    // A fresh container has no lists yet; elsewhere they are there and need not be fetched.
+    let _policy = NoServices::install()?;
+    // A fresh container has no package lists, so they are fetched when the first attempt fails.
     if try_install(packages)? || (process::passes(apt_get(&["update"]))? && try_install(packages)?) {
         return Ok(());
     }
@@ -44,31 +44,31 @@ fn is_root() -> Result<bool, String> {
     Ok(process::read(command)?.trim() == "0")
 }
 
-/// While it lives, no installed service is started: the tests start servers of their own, on ports of their own. A policy
-/// that the machine has already stays as it is.
-struct Asleep {
-    ours: bool,
+/// While this value exists, no installed service is started: the tests start their own servers, on their own ports. A
+/// policy that the machine already has is not changed.
+struct NoServices {
+    is_ours: bool,
 }
 
-impl Asleep {
-    fn begin() -> Result<Self, String> {
+impl NoServices {
+    fn install() -> Result<Self, String> {
         let attempt = |error: std::io::Error| format!("write {POLICY}: {error}");
         match OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY) {
             Ok(mut file) => {
-                let asleep = Self { ours: true };
+                let policy = Self { is_ours: true };
                 file.write_all(b"#!/bin/sh\nexit 101\n").map_err(attempt)?;
-                Ok(asleep)
+                Ok(policy)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { is_ours: false }),
             Err(error) => Err(attempt(error)),
         }
     }
 }
 
-impl Drop for Asleep {
+impl Drop for NoServices {
     fn drop(&mut self) {
-        if self.ours {
-            // It was there a moment ago; who removed it meanwhile wanted the same.
+        if self.is_ours {
+            // If it is gone already, nothing is left to do.
             let _ = fs::remove_file(POLICY);
         }
     }

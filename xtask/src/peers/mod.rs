@@ -1,4 +1,4 @@
-//! `cargo xtask peers`: what the tests talk to, a Redis server and a Python with Celery, is installed.
+//! `cargo xtask peers`: installs what the tests need: a Redis server, openssl, and a Python with Celery.
 
 mod debian;
 mod openssl;

@@ -1,10 +1,10 @@
-//! The program `openssl`, with which the tests make the certificates of an encrypted server.
+//! The program `openssl`. The tests make the certificates of an encrypted server with it.
 
 use std::process::{Command, Stdio};
 
 use crate::peers::debian;
 
-/// Makes sure that it can be run, and says which it is.
+/// Makes sure that it can be run, and returns its version.
 pub(crate) fn ensure() -> Result<String, String> {
     if let Some(version) = version() {
         return Ok(version);
@@ -13,7 +13,7 @@ pub(crate) fn ensure() -> Result<String, String> {
     version().ok_or_else(|| "find openssl, although it was just installed".to_owned())
 }
 
-/// What it says about itself; nothing when it cannot be run.
+/// Its version; nothing when it cannot be run.
 fn version() -> Option<String> {
     let out = Command::new("openssl").arg("version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())

@@ -1,4 +1,5 @@
-//! Sees to it that the peers are there, and says what it does. When they are, it takes a moment and changes nothing.
+//! Makes sure that the peers are installed, and prints which they are. When they are, it takes a moment and changes
+//! nothing.
 
 use crate::commands::Answer;
 use crate::output;

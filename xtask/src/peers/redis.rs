@@ -7,7 +7,7 @@ use apium_peers::redis_server::{PROGRAM, program};
 
 use crate::peers::debian;
 
-/// Makes sure that a server can be started, and says which.
+/// Makes sure that a server can be started, and returns its version.
 pub(crate) fn ensure() -> Result<String, String> {
     let program = program();
     if let Some(version) = version(Path::new(&program)) {
@@ -21,7 +21,7 @@ pub(crate) fn ensure() -> Result<String, String> {
     version(Path::new(&program)).ok_or_else(|| "find redis-server, although it was just installed".to_owned())
 }
 
-/// What a server says about itself; nothing when it cannot be started.
+/// The version of a server; nothing when it cannot be started.
 fn version(program: &Path) -> Option<String> {
     let out = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&out.stdout);
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_started_has_no_version() {
+    fn a_program_that_cannot_be_started_has_no_version() {
         assert_eq!(version(Path::new("no-such-server-here")), None);
         assert_eq!(version(Path::new("false")), None);
     }

@@ -11,10 +11,10 @@ use apium_peers::target;
 use crate::peers::debian;
 use crate::process;
 
-/// What is installed: names and exact versions.
+/// The list of packages, with exact versions.
 const REQUIREMENTS: &str = "tests/interop/requirements.txt";
 
-/// Makes sure that the environment is there, and says where.
+/// Makes sure that the environment exists, and returns where it is.
 pub(crate) fn ensure() -> Result<String, String> {
     if let Some(named) = std::env::var_os(PROGRAM).filter(|name| !name.is_empty()) {
         return Ok(format!("Python is {}, as {PROGRAM} says", named.display()));
@@ -24,7 +24,7 @@ pub(crate) fn ensure() -> Result<String, String> {
     let wanted = fs::read_to_string(&requirements).map_err(|e| format!("read {REQUIREMENTS}: {e}"))?;
     let folder = venv.parent().unwrap_or(&venv);
     fs::create_dir_all(folder).map_err(|e| format!("create {}: {e}", folder.display()))?;
-    // Two runs at once would each take the other's half-made environment for its own.
+    // Two runs at once would use each other's unfinished environment.
     let lock =
         File::create(folder.join("venv.lock")).map_err(|e| format!("create a file in {}: {e}", folder.display()))?;
     lock.lock().map_err(|e| format!("lock {}: {e}", folder.display()))?;
@@ -34,19 +34,19 @@ pub(crate) fn ensure() -> Result<String, String> {
     Ok(format!("Python with Celery in {}", venv.display()))
 }
 
-/// The note inside, written last: for which requirements the environment was made.
-fn note(venv: &Path) -> std::path::PathBuf {
+/// The file that is written last: the requirements for which the environment was made.
+fn stamp(venv: &Path) -> std::path::PathBuf {
     venv.join("apium-requirements.txt")
 }
 
 fn is_made(venv: &Path, wanted: &str) -> bool {
-    target::python(venv).is_file() && fs::read_to_string(note(venv)).is_ok_and(|made| made == wanted)
+    target::python(venv).is_file() && fs::read_to_string(stamp(venv)).is_ok_and(|made| made == wanted)
 }
 
 fn make(venv: &Path, requirements: &Path, wanted: &str) -> Result<(), String> {
-    if !makes_environments() {
-        let advice = "install Python 3 with its modules venv and ensurepip, or name a Python that can import the packages \
-                      of tests/interop/requirements.txt in APIUM_PYTHON";
+    if !can_make_environments() {
+        let advice = "install Python 3 with the modules venv and ensurepip, or name in APIUM_PYTHON a Python that can import \
+                      the packages of tests/interop/requirements.txt";
         debian::install(&["python3", "python3-venv"], advice)?;
     }
     match fs::remove_dir_all(venv) {
@@ -61,13 +61,13 @@ fn make(venv: &Path, requirements: &Path, wanted: &str) -> Result<(), String> {
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--requirement"]);
     install.arg(requirements);
     if process::passes(create)? && process::passes(install)? {
-        return fs::write(note(venv), wanted).map_err(|e| format!("write into {}: {e}", venv.display()));
+        return fs::write(stamp(venv), wanted).map_err(|e| format!("write into {}: {e}", venv.display()));
     }
     Err(format!("make a Python environment in {} with the packages of {REQUIREMENTS}", venv.display()))
 }
 
-/// Debian installs Python without the modules that make an environment.
-fn makes_environments() -> bool {
+/// Whether Python has the modules that make an environment. Debian installs it without them.
+fn can_make_environments() -> bool {
     let mut command = Command::new("python3");
     command.args(["-c", "import ensurepip, venv"]).stdin(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
@@ -84,7 +84,7 @@ mod tests {
         fs::create_dir_all(venv.join("bin")).unwrap();
         fs::write(target::python(&venv), "").unwrap();
         assert!(!is_made(&venv, "celery==1\n"), "it was not finished");
-        fs::write(note(&venv), "celery==1\n").unwrap();
+        fs::write(stamp(&venv), "celery==1\n").unwrap();
         assert!(is_made(&venv, "celery==1\n"));
         assert!(!is_made(&venv, "celery==2\n"));
         fs::remove_dir_all(&venv).unwrap();

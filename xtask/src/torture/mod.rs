@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: fault tests that take too long for every run of the tests, which run a tenth of them.
+//! `cargo xtask torture`: fault tests in full. The tests of the harness run a small share of each.
 
 pub(crate) mod canvas;
-pub(crate) mod promises;
+pub(crate) mod redis;
 pub(crate) mod run;

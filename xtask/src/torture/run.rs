@@ -1,7 +1,7 @@
-//! The command: which program breaks which driver, and how much.
+//! The command: which fault test is run, and how large.
 
 use crate::commands::Answer;
-use crate::torture::{canvas, promises};
+use crate::torture::{canvas, redis};
 use crate::{peers, process};
 
 /// Kills of workers of the embedded driver in one run.
@@ -10,7 +10,7 @@ const KILLS: &str = "200";
 /// The same for `--full`.
 const KILLS_IN_FULL: &str = "1000";
 
-/// Runs the fault test of the driver named first; the program says what came out, and fails when anything was lost.
+/// Runs the fault test that is named first. It prints its outcome, and fails when a guarantee was not kept.
 pub(crate) fn run(args: &[String]) -> Answer {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
@@ -20,13 +20,18 @@ pub(crate) fn run(args: &[String]) -> Answer {
             peers::ready::ensure()?;
             canvas::table()
         }
-        ["redis", "--full", named @ ..] => redis("full", named),
-        ["redis", named @ ..] if named.iter().all(|name| name.starts_with('P')) => redis("usual", named),
+        ["redis", "--full", named @ ..] if are_names(named) => on_redis("full", named),
+        ["redis", named @ ..] if are_names(named) => on_redis("usual", named),
         _ => {
-            let all = "`torture sqlite [--full]`, `torture redis [--full] [P1 …]` and `torture canvas`";
-            Err(format!("read the arguments: there is {all}"))
+            let all = "`torture sqlite [--full]`, `torture redis [--full] [NAME …]` or `torture canvas`";
+            Err(format!("read the arguments: use {all}"))
         }
     }
+}
+
+/// Whether none of these is an option. The program knows which guarantees there are.
+fn are_names(args: &[&str]) -> bool {
+    args.iter().all(|arg| !arg.starts_with('-'))
 }
 
 fn sqlite(kills: &str) -> Answer {
@@ -34,11 +39,11 @@ fn sqlite(kills: &str) -> Answer {
     process::passes(process::cargo(&program)?)
 }
 
-fn redis(size: &str, named: &[&str]) -> Answer {
+fn on_redis(size: &str, named: &[&str]) -> Answer {
     peers::ready::ensure()?;
     let program = ["run", "--release", "--package", "apium-harness", "--bin", "torture_redis", "--", size];
     let program: Vec<&str> = program.iter().chain(named).copied().collect();
-    promises::table(process::cargo(&program)?, size, named.is_empty())
+    redis::table(process::cargo(&program)?, size, named.is_empty())
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The broker of an app that has none: everything asked of it says so.
 
 use apium_transport::address::Address;
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;

@@ -65,7 +65,8 @@ impl<Out> Batch<Out> {
         self.calls.iter_mut().for_each(|call| call.visit(visitor, stamps, append));
     }
 
-    /// Sends all calls, 2,000 messages at a time, each lot whole or not at all. The results are in the order of the calls.
+    /// Sends all calls, 2,000 messages at a time, each lot whole or not at all if the broker publishes
+    /// atomically. The results are in the order of the calls.
     ///
     /// # Errors
     /// As [`Call::send`](crate::call::call::Call::send). Nothing is sent when one of the calls cannot be made into a message; when the

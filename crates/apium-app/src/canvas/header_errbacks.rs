@@ -3,7 +3,6 @@
 //! Celery looks at the setting when an errback is linked. A signature knows no app then, so a chord remembers what was linked to the
 //! whole of it until it is sent, runs here, or takes a task's place.
 
-
 use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;
 use crate::config::table::Config;

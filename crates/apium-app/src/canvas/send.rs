@@ -17,7 +17,7 @@ use crate::publish::prepare::{CallSpec, ParentTask, Prepared};
 use crate::publish::publisher::{MAX_BATCH, Publisher};
 
 /// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
-/// all. What is sent is a child of the running task.
+/// all if the broker publishes atomically. What is sent is a child of the running task.
 ///
 /// # Errors
 /// As [`Call::send`](crate::call::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.

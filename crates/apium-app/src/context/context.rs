@@ -129,7 +129,33 @@ impl Ctx {
         &self.0.request
     }
 
-    /// The task's registered name; empty when called directly.
+    /// The task's id (Celery: `self.request.id`); `None` when called directly.
+    pub fn id(&self) -> Option<&TaskId> {
+        self.0.request.id()
+    }
+
+    /// Retries so far, 0 for the first run (Celery: `self.request.retries`).
+    pub fn retries(&self) -> u32 {
+        self.0.request.retries()
+    }
+
+    /// How many retries the task's options allow (Celery: `self.max_retries`); `None` is no limit. It is `None` too when called
+    /// directly.
+    pub fn max_retries(&self) -> Option<u32> {
+        self.task().and_then(|task| task.effective.max_retries)
+    }
+
+    /// Whether it runs in the caller's process on purpose (Celery: `self.request.is_eager`): by `task_always_eager` or `apply`.
+    pub fn is_eager(&self) -> bool {
+        self.0.request.is_eager
+    }
+
+    /// Whether the function was called without a message (Celery: `self.request.called_directly`); then there is no id.
+    pub fn called_directly(&self) -> bool {
+        self.0.request.called_directly
+    }
+
+    /// The task's registered name (Celery: `self.name`); empty when called directly.
     pub fn task_name(&self) -> &str {
         self.0.task.as_ref().map_or("", |task| &task.name)
     }
@@ -256,7 +282,9 @@ impl Ctx {
         let ctx = self.clone();
         self.deferred(async move {
             let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
-            let documents = ctx.needed_backend()?.fetch(&[id]).await?;
+            // Where nothing is stored nobody can abort.
+            let Some(stored) = ctx.needed_backend()?.stored() else { return Ok(false) };
+            let documents = stored.fetch(&[id]).await?;
             let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);
@@ -282,7 +310,8 @@ impl Ctx {
         let publisher = self.needed_publisher()?;
         let rules = publisher.config().result_policy();
         let document = result_document(self.request(), id, told, children, &rules, publisher.clock().now());
-        Ok(ResultRecord::new(document).by(self.0.run).kept_for(rules.ttl))
+        let reply_to = self.request().properties.reply_to.clone();
+        Ok(ResultRecord::new(document).by(self.0.run).kept_for(rules.ttl).replying_to(reply_to))
     }
 
     async fn store(&self, record: ResultRecord) -> Result<()> {

@@ -59,7 +59,7 @@ impl Producer {
         &self.publisher
     }
 
-    /// Publishes prepared messages, all or none.
+    /// Publishes prepared messages, all or none if the broker publishes atomically.
     ///
     /// # Errors
     /// See [`Publisher::publish`].

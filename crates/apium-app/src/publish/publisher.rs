@@ -177,10 +177,12 @@ impl Publisher {
         self.0.owner.get().and_then(Weak::upgrade)
     }
 
-    /// Publishes all of a batch or none, under the policy of the settings. Makes queues that are missing.
+    /// Publishes a batch under the policy of the settings. Makes queues that are missing.
     ///
     /// # Errors
-    /// [`ErrorKind::Publish`] when the broker cannot be reached before the deadline and within the retries, or refuses.
+    /// [`ErrorKind::Publish`] when the broker cannot be reached before the deadline and within the retries, or refuses. A
+    /// broker that publishes atomically has published nothing then; of another one's batch a part may be published, and
+    /// the error says so.
     /// Cancelling it leaves open whether the batch was published.
     pub async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.publish_under(batch, PublishPolicy::of(self.config())).await
@@ -200,7 +202,9 @@ impl Publisher {
         let outcome = if forever { tries.await } else { within(policy.timeout, tries).await };
         outcome.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
-            Error::new(ErrorKind::Publish, format!("publish {messages} to {}", self.broker().address()))
+            let in_part = count > 1 && !self.broker().capabilities().atomic_publish;
+            let in_part = if in_part { " (some of them may be published)" } else { "" };
+            Error::new(ErrorKind::Publish, format!("publish {messages} to {}{in_part}", self.broker().address()))
                 .with_source(error)
         })
     }

@@ -12,7 +12,7 @@ use apium_protocol::result::document::{Extended, ResultDocument, ResultTuple};
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_protocol::timestamp;
-use apium_transport::backend::backend::{ResultRecord, SharedBackend};
+use apium_transport::backend::backend::{ResultRecord, SharedBackend, StoredResults};
 use futures_util::stream::SelectAll;
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -204,7 +204,8 @@ impl<T> AsyncResult<T> {
     /// of its own: it is made of those of its members.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`], or [`ErrorKind::Backend`] when the backend cannot be reached; so with every method that reads.
+    /// [`ErrorKind::NoBackend`], also for a backend that stores no results; [`ErrorKind::Backend`] when the backend cannot be
+    /// reached; so with every method that reads.
     pub async fn document(&self) -> Result<Option<ResultDocument>> {
         if self.members.is_some() {
             return self.document_of_group().await;
@@ -213,7 +214,8 @@ impl<T> AsyncResult<T> {
             return Ok(Some((*known).clone()));
         }
         let backend = self.backend()?;
-        let read = backend.fetch(std::slice::from_ref(&self.id)).await;
+        let stored = stored(&format!("read the result of task {}", self.id), backend)?;
+        let read = stored.fetch(std::slice::from_ref(&self.id)).await;
         let found = read.map_err(|error| self.reading(backend, error))?.pop().flatten();
         if let Some(document) = found.as_ref().filter(|document| document.state.is_ready()) {
             self.known.set(Some(Arc::new(document.clone())));
@@ -320,12 +322,13 @@ impl<T> AsyncResult<T> {
         let rules = self.app.config().result_policy();
         let told = ResultUpdate { state: State::from(ABORTED), result: Json::NULL, traceback: None };
         for (backend, ids) in self.own_ids()? {
+            stored(&format!("abort task {}", self.id), &backend)?;
             let record = |id| {
                 let document = other_task_document(id, told.clone(), &rules, self.app.clock().now());
                 ResultRecord::new(document).kept_for(rules.ttl)
             };
-            let stored = backend.store(ids.into_iter().map(record).collect()).await;
-            stored.map_err(|error| {
+            let written = backend.store(ids.into_iter().map(record).collect()).await;
+            written.map_err(|error| {
                 let text = format!("abort task {} at {}", self.id, backend.address());
                 Error::new(ErrorKind::Backend, text).with_source(error)
             })?;
@@ -394,6 +397,21 @@ impl<T> AsyncResult<T> {
             _ => Ok(()),
         }
     }
+}
+
+/// The results that a backend stores.
+///
+/// # Errors
+/// [`ErrorKind::NoBackend`] for a backend that only delivers results; `what` is what was attempted.
+pub(crate) fn stored<'a>(what: &str, backend: &'a SharedBackend) -> Result<&'a dyn StoredResults> {
+    backend.stored().ok_or_else(|| {
+        let text = format!(
+            "{what}: the result backend {} delivers each result once, to the caller of the task, and stores none; wait for \
+             the result with get()",
+            backend.address()
+        );
+        Error::new(ErrorKind::NoBackend, text)
+    })
 }
 
 /// The failure in a document of FAILURE, REVOKED or RETRY.

@@ -72,7 +72,7 @@ impl Walk {
             link.read = true;
             link.result.clone()
         }));
-        PendingResults::of(format!("task {} and what it sent", last.result.id()), &results).fetch().await.map(drop)
+        PendingResults::of(format!("task {} and what it sent", last.result.id()), &results).look().await.map(drop)
     }
 
     async fn go_into(&mut self, link: Link) -> Result<()> {

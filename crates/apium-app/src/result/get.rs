@@ -86,9 +86,9 @@ impl<T> Get<T> {
         self
     }
 
-    /// Calls `callback` with every state of the task from now on, as its document: `status`, `result`, `traceback`,
-    /// `children`, `date_done`, `task_id`, and `group_id`, `parent_id` where there are any. The ready state is the last.
-    pub fn on_message(mut self, callback: impl FnMut(&Json) + Send + 'static) -> Self {
+    /// Calls `callback` with every state of the task from now on, as its [`ResultDocument`]: the same that
+    /// [`watch`](AsyncResult::watch) gives. The ready state is the last.
+    pub fn on_message(mut self, callback: impl FnMut(&ResultDocument) + Send + 'static) -> Self {
         self.waiting.on_message = Some(Box::new(callback));
         self
     }

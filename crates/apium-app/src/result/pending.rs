@@ -15,11 +15,14 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::SharedBackend;
-use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll};
+use futures_util::{FutureExt as _, StreamExt};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::result::async_result::{AsyncResult, DocumentCell, raised};
+use crate::result::async_result::{AsyncResult, DocumentCell, raised, stored};
+
+/// The states of tasks of several backends.
+type States = SelectAll<BoxStream<'static, Result<ResultDocument>>>;
 
 /// The results that are waited for.
 pub(crate) struct PendingResults {
@@ -39,7 +42,7 @@ pub(crate) struct PendingResults {
     failed: Option<Arc<ResultDocument>>,
     /// Why a backend could not be found.
     refused: Option<Error>,
-    states: Option<SelectAll<BoxStream<'static, Result<ResultDocument>>>>,
+    states: Option<States>,
 }
 
 /// A task that is looked at.
@@ -275,19 +278,38 @@ impl PendingResults {
         self.refused.take().map_or(Ok(()), Err)
     }
 
+    /// Reads from the backends that store results.
     async fn fetch_where(&mut self, wanted: impl Fn(&PendingTask) -> bool) -> Result<Vec<Arc<ResultDocument>>> {
         self.check()?;
         let mut found = Vec::new();
         for (backend, ids) in self.unknown(wanted) {
-            let read = backend.fetch(&ids).await.map_err(|error| reading(&self.what, &backend, error))?;
+            let Some(stored) = backend.stored() else { continue };
+            let read = stored.fetch(&ids).await.map_err(|error| reading(&self.what, &backend, error))?;
             found.extend(read.into_iter().flatten().filter_map(|document| self.take(document)));
         }
         Ok(found)
     }
 
     /// Reads what is not known to be ready, all at once; returns the documents of places.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoBackend`] when one of the backends stores no results.
     pub(crate) async fn fetch(&mut self) -> Result<Vec<Arc<ResultDocument>>> {
+        self.check()?;
+        for (backend, _) in self.unknown(|_| true) {
+            stored(&format!("read the result of {}", self.what), &backend)?;
+        }
         self.fetch_where(|_| true).await
+    }
+
+    /// Looks once, without waiting: reads what is stored, and takes what was delivered where nothing is stored.
+    pub(crate) async fn look(&mut self) -> Result<Vec<Arc<ResultDocument>>> {
+        let mut found = self.fetch_where(|_| true).await?;
+        let mut delivered = self.watch(|backend| backend.stored().is_none()).await?;
+        while let Some(Some(document)) = delivered.next().now_or_never() {
+            found.extend(self.take(document?));
+        }
+        Ok(found)
     }
 
     /// The next document of a task that is looked at. Begins to watch with the first call.
@@ -295,7 +317,10 @@ impl PendingResults {
         loop {
             let states = match &mut self.states {
                 Some(states) => states,
-                None => self.watch().await?,
+                None => {
+                    let states = self.watch(|_| true).await?;
+                    self.states.insert(states)
+                }
             };
             let Some(document) = states.next().await else {
                 return Err(Error::new(
@@ -311,15 +336,15 @@ impl PendingResults {
         }
     }
 
-    async fn watch(&mut self) -> Result<&mut SelectAll<BoxStream<'static, Result<ResultDocument>>>> {
+    async fn watch(&mut self, wanted: impl Fn(&SharedBackend) -> bool) -> Result<States> {
         self.check()?;
         let mut states = SelectAll::new();
-        for (backend, ids) in self.unknown(|_| true) {
+        for (backend, ids) in self.unknown(|_| true).into_iter().filter(|(backend, _)| wanted(backend)) {
             let watched = backend.watch(ids).await.map_err(|error| reading(&self.what, &backend, error))?;
             let what = self.what.clone();
             states.push(watched.map(move |state| state.map_err(|error| reading(&what, &backend, error))).boxed());
         }
-        Ok(self.states.insert(states))
+        Ok(states)
     }
 
     /// A place that is over and was not told of.
@@ -424,7 +449,9 @@ impl PendingResults {
             }
         }
         for (backend, ids) in by_backend {
-            backend.forget(ids).await.map_err(|error| {
+            // Where nothing is stored there is nothing to delete.
+            let Some(stored) = backend.stored() else { continue };
+            stored.forget(ids).await.map_err(|error| {
                 let text = format!("forget the result of {} at {}", self.what, backend.address());
                 Error::new(ErrorKind::Backend, text).with_source(error)
             })?;

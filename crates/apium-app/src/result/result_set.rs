@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
@@ -213,7 +214,7 @@ impl<T> JoinAll<T> {
     }
 
     /// Calls `callback` with every state of every member, as its document.
-    pub fn on_message(mut self, callback: impl FnMut(&Json) + Send + 'static) -> Self {
+    pub fn on_message(mut self, callback: impl FnMut(&ResultDocument) + Send + 'static) -> Self {
         self.waiting.on_message = Some(Box::new(callback));
         self
     }

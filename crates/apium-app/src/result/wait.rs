@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use apium_protocol::json::text::Json;
 use apium_protocol::result::document::ResultDocument;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
@@ -12,8 +11,8 @@ use crate::context::current;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::pending::PendingResults;
 
-/// A callback that sees states as JSON documents.
-type OnMessage = Box<dyn FnMut(&Json) + Send>;
+/// A callback that sees states as documents.
+type OnMessage = Box<dyn FnMut(&ResultDocument) + Send>;
 
 /// How to wait.
 #[derive(Default)]
@@ -119,10 +118,10 @@ impl Wait {
     async fn step(&mut self, arrivals: &mut PendingResults) -> Result<WaitEvent> {
         if !self.begun {
             self.begun = true;
-            arrivals.known().try_for_each(|document| self.tell(document))?;
+            arrivals.known().for_each(|document| self.tell(document));
             if self.timeout == Some(Duration::ZERO) {
                 let found = arrivals.fetch().await?;
-                found.iter().try_for_each(|document| self.tell(document))?;
+                found.iter().for_each(|document| self.tell(document));
                 return Ok(WaitEvent::News);
             }
         }
@@ -136,17 +135,16 @@ impl Wait {
             return Err(self.timed_out());
         }
         let news = in_time(self.deadline, arrivals.next()).await;
-        match news.ok_or_else(|| self.timed_out())?? {
-            Some(document) => self.tell(&document).map(|()| WaitEvent::News),
-            None => Ok(WaitEvent::News),
+        if let Some(document) = news.ok_or_else(|| self.timed_out())?? {
+            self.tell(&document);
         }
+        Ok(WaitEvent::News)
     }
 
-    fn tell(&mut self, document: &ResultDocument) -> Result<()> {
+    fn tell(&mut self, document: &ResultDocument) {
         if let Some(callback) = &mut self.on_message {
-            callback(&Json::from_bytes(document.to_json().into())?);
+            callback(document);
         }
-        Ok(())
     }
 
     fn timed_out(&self) -> Error {

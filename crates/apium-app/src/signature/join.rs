@@ -8,6 +8,7 @@ use std::time::Duration;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -275,7 +276,7 @@ impl<Out> JoinGet<Out> {
     }
 
     /// Calls `callback` with every state of every member, as its document.
-    pub fn on_message(mut self, callback: impl FnMut(&Json) + Send + 'static) -> Self {
+    pub fn on_message(mut self, callback: impl FnMut(&ResultDocument) + Send + 'static) -> Self {
         self.wait = self.wait.on_message(callback);
         self
     }

@@ -128,11 +128,11 @@ impl RegisteredTask {
         }
         let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| matcher.matches(failure));
         let options = &self.options;
-        let mut judgement = Judgement::default();
-        judgement.autoretry = !named(&options.dont_autoretry_for) && named(&options.autoretry_for);
-        judgement.expected = named(&options.throws);
-        judgement.bad_arguments = is_argument_mismatch(failure);
-        judgement
+        Judgement {
+            autoretry: !named(&options.dont_autoretry_for) && named(&options.autoretry_for),
+            expected: named(&options.throws),
+            bad_arguments: is_argument_mismatch(failure),
+        }
     }
 }
 

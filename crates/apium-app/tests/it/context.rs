@@ -78,7 +78,7 @@ fn run_of(app: &App, id: &str, retries: u32) -> Ctx {
 }
 
 async fn stored(app: &App, id: &str) -> Option<ResultDocument> {
-    app.backend().unwrap().fetch(&[id.into()]).await.unwrap().pop().unwrap()
+    app.backend().unwrap().stored().unwrap().fetch(&[id.into()]).await.unwrap().pop().unwrap()
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_sent_retry_is_a_message_of_the_same_id_and_a_child() {
     let app = app().await;
     let ctx = run_of(&app, "a", 0);
     ctx.retry().countdown(Duration::ZERO).args((7,)).send().await.unwrap();
-    let outgoing = app.broker().queues().unwrap().peek("celery", 2).await.unwrap();
+    let outgoing = app.broker().queues().unwrap().messages().unwrap().peek("celery", 2).await.unwrap();
     let [Outgoing { message, .. }] = &outgoing[..] else { panic!("one message was sent") };
     assert_eq!((message.headers.id.as_ref(), message.headers.retries), (Some(&"a".into()), 1));
     assert_eq!((message.headers.eta.as_deref(), message.headers.argsrepr.as_deref()), (None, Some("(7,)")));

@@ -10,6 +10,7 @@ mod canvas_typed;
 mod canvas_vectors;
 mod compile_fail;
 mod context;
+mod delivered_results;
 mod groups;
 mod kit;
 mod progress;

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
+use apium_app::call::batch::Batch;
 use apium_app::config::retry_policy::RetryPolicy;
 use apium_app::config::value::Value;
 use apium_app::error::{Error, ErrorKind};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::SharedBackend;
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind, Result};
@@ -38,11 +40,14 @@ struct Scripted {
     answers: Mutex<VecDeque<Answer>>,
     always: Option<Answer>,
     tries: AtomicUsize,
+    atomic: bool,
 }
 
 impl Broker for Scripted {
     fn capabilities(&self) -> BrokerCapabilities {
-        BrokerCapabilities::NONE
+        let mut capabilities = BrokerCapabilities::NONE;
+        capabilities.atomic_publish = self.atomic;
+        capabilities
     }
     fn address(&self) -> &Address {
         &self.address
@@ -96,12 +101,22 @@ async fn scripted(
     always: Option<Answer>,
     shape: impl FnOnce(AppBuilder) -> AppBuilder,
 ) -> (App, Arc<Scripted>) {
+    scripted_with(answers, always, true, shape).await
+}
+
+async fn scripted_with(
+    answers: &[Answer],
+    always: Option<Answer>,
+    atomic: bool,
+    shape: impl FnOnce(AppBuilder) -> AppBuilder,
+) -> (App, Arc<Scripted>) {
     let address = "scripted://user:hunter2@nowhere";
     let broker = Arc::new(Scripted {
         address: Address::parse(address).unwrap(),
         answers: Mutex::new(answers.iter().copied().collect()),
         always,
         tries: AtomicUsize::new(0),
+        atomic,
     });
     let builder = AppBuilder::new("proj", vec![Arc::new(ScriptedDriver(broker.clone()))]).autodiscover(false);
     (shape(builder.broker(address)).register::<Add>().build().await.unwrap(), broker)
@@ -196,4 +211,20 @@ async fn guide_0_94_without_a_limit_there_are_as_many_as_wanted() {
         held.push(app.producer().await.unwrap());
     }
     assert_eq!(held.len(), 32);
+}
+
+#[tokio::test]
+async fn an_error_says_where_a_part_of_a_batch_may_be_published() {
+    for (atomic, wanted) in [
+        (true, "publish 2 messages to scripted://user:**@nowhere: write: the store is full"),
+        (
+            false,
+            "publish 2 messages to scripted://user:**@nowhere (some of them may be published): write: the store is full",
+        ),
+    ] {
+        let (app, _) = scripted_with(&[], Some(Answer::Full), atomic, |builder| builder).await;
+        let calls = Batch::of([Add::s(1, 1), Add::s(2, 2)]);
+        let error = calls.send_all(&app).await.unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+    }
 }

@@ -221,7 +221,7 @@ async fn feature_4_1_06_on_message_sees_the_states_of_the_task_alone() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
     let get = chain(&app).get().on_message(move |body| {
-        let body: Value = body.decode().unwrap();
+        let body = serde_json::to_value(body).unwrap();
         keep.lock().unwrap().push((body["task_id"].to_string(), body["status"].to_string()));
     });
     let run = async {

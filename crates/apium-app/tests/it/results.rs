@@ -12,7 +12,6 @@ use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use futures_util::StreamExt;
-use serde_json::Value;
 
 use crate::kit::{self, Add};
 
@@ -85,7 +84,7 @@ async fn guide_0_88_on_message_sees_every_state_as_its_document() {
     let (app, result) = sent().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
-    let get = result.get().on_message(move |body| keep.lock().unwrap().push(body.decode::<Value>().unwrap()));
+    let get = result.get().on_message(move |body| keep.lock().unwrap().push(serde_json::to_value(body).unwrap()));
     let task = async {
         for (state, meta) in [("PROGRESS", "{\"progress\": 50}"), ("PROGRESS", "{\"progress\": 90}"), ("SUCCESS", "10")]
         {
@@ -159,7 +158,7 @@ async fn feature_4_1_22_a_ready_state_is_asked_for_once_and_feature_4_1_17_until
     kit::store(&app, result.id(), "SUCCESS", "4").await;
     let clone = result.clone();
     assert_eq!(result.get().await.unwrap(), 4);
-    app.backend().unwrap().forget(vec![result.id().clone()]).await.unwrap();
+    app.backend().unwrap().stored().unwrap().forget(vec![result.id().clone()]).await.unwrap();
     assert_eq!(clone.state().await.unwrap(), State::Success, "kept where it was seen");
     clone.forget().await.unwrap();
     assert_eq!((result.state().await.unwrap(), clone.state().await.unwrap()), (State::Pending, State::Pending));

@@ -11,6 +11,7 @@ use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
+    StoredResults,
 };
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::broker::broker::SharedBroker;
@@ -104,23 +105,13 @@ impl ResultBackend for WatchedBackend {
         self.inner.store(records)
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        self.eye.note(Seen::Fetch, ids);
-        self.inner.fetch(ids)
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         self.eye.note(Seen::Watch, &ids);
         self.inner.watch(ids)
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        self.eye.note(Seen::Forget, &ids);
-        self.inner.forget(ids)
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        self.inner.purge_expired()
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        self.inner.stored().is_some().then_some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -133,6 +124,22 @@ impl ResultBackend for WatchedBackend {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         self.inner.close()
+    }
+}
+
+impl StoredResults for WatchedBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        self.eye.note(Seen::Fetch, ids);
+        self.inner.stored().unwrap().fetch(ids)
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        self.eye.note(Seen::Forget, &ids);
+        self.inner.stored().unwrap().forget(ids)
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        self.inner.stored().unwrap().purge_expired()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `queues`: lists the queues with their counts.
 
+use apium_transport::broker::queue_admin::QueueAdmin;
+
 use crate::exit::Result;
 use crate::output::print;
 use crate::session::Session;
@@ -14,7 +16,9 @@ pub(crate) struct Args {}
 
 /// Lists.
 pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
-    let stats = session.queue_admin()?.stats().await?;
+    let admin = session.queue_admin()?;
+    let Some(counts) = admin.counts() else { return depths(session, admin).await };
+    let stats = counts.stats().await?;
     if session.json {
         let list: Vec<_> = stats
             .iter()
@@ -35,4 +39,18 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
         })
         .collect();
     print::table(&["queue", "ready", "unacked", "parked", "consumers"], &[1, 2, 3, 4], &rows)
+}
+
+/// Lists the queues of the settings with what can be delivered: all that a broker without lists of queues can say.
+async fn depths(session: &Session, admin: &dyn QueueAdmin) -> Result<()> {
+    let mut depths = Vec::new();
+    for queue in session.configured_queues() {
+        depths.push((admin.depth(&queue).await?, queue));
+    }
+    if session.json {
+        let list = depths.iter().map(|(depth, queue)| serde_json::json!({"queue": queue, "ready": depth}));
+        return print::json(&list.collect::<Vec<_>>().into());
+    }
+    let rows: Vec<Vec<String>> = depths.into_iter().map(|(depth, queue)| vec![queue, depth.to_string()]).collect();
+    print::table(&["queue", "ready"], &[1], &rows)
 }

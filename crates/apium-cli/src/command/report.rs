@@ -1,6 +1,7 @@
 //! `report`: versions, platform, addresses and settings, without secrets: what belongs into a bug report.
 
 use apium_transport::broker::broker::PriorityOrder;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use serde_json::{Value, json};
 
 use crate::exit::Result;
@@ -26,8 +27,8 @@ async fn gather(session: &Session) -> Value {
         PriorityOrder::SmallerFirst => "smaller first",
     };
     let state = match broker.queues() {
-        Some(admin) => match admin.stats().await {
-            Ok(stats) => format!("reachable, {} queues", stats.len()),
+        Some(admin) => match state_of(session, admin).await {
+            Ok(state) => state,
             Err(error) => format!("not reachable: {error}"),
         },
         None => "cannot be asked".to_owned(),
@@ -68,6 +69,20 @@ async fn gather(session: &Session) -> Value {
         "tasks": session.registered().into_iter().map(|task| task.name).collect::<Vec<_>>(),
         "settings that differ from the defaults": settings,
     })
+}
+
+/// What a broker says that can be reached.
+async fn state_of(session: &Session, admin: &dyn QueueAdmin) -> apium_transport::error::Result<String> {
+    match admin.counts() {
+        Some(counts) => Ok(format!("reachable, {} queues", counts.stats().await?.len())),
+        None => {
+            // It has no list of queues; any question finds out whether it answers.
+            for queue in session.configured_queues().iter().take(1) {
+                admin.depth(queue).await?;
+            }
+            Ok("reachable".to_owned())
+        }
+    }
 }
 
 /// Prints nested names and values, two blanks deeper each level.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 
-use crate::exit::Result;
+use crate::exit::{CommandError, Result};
 use crate::output::result_document;
 use crate::session::Session;
 use crate::time_arg::parse_seconds;
@@ -42,7 +42,11 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     if args.watch {
         return wait_result::wait_until_ready(session, &*backend, id, args.timeout, wait_result::Show::Changes).await;
     }
-    let stored = backend.fetch(std::slice::from_ref(&id)).await?.pop().flatten();
-    let found = stored.unwrap_or_else(|| ResultDocument::pending(id));
+    let stored = backend.stored().ok_or_else(|| {
+        let address = backend.address();
+        CommandError::usage(format!("read a result: the result backend {address} delivers results and stores none"))
+    })?;
+    let found = stored.fetch(std::slice::from_ref(&id)).await?.pop().flatten();
+    let found = found.unwrap_or_else(|| ResultDocument::pending(id));
     result_document::print(session, &found, args.traceback)
 }

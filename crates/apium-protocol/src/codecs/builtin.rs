@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codecs::compression::Compression;
-use crate::codecs::serializer::Serializer;
+use crate::codecs::serializer::{Compression, Serializer};
 use crate::error::Result;
 use crate::value::value::Value;
 

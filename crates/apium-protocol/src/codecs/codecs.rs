@@ -15,9 +15,8 @@ use crate::message::properties::Properties;
 use crate::value::value::Value;
 
 use crate::codecs::accept::Accept;
-use crate::codecs::compression::Compression;
 use crate::codecs::invocation::Invocation;
-use crate::codecs::serializer::Serializer;
+use crate::codecs::serializer::{Compression, Serializer};
 
 /// The most that a compressed body may become: 512 MiB.
 pub const DEFAULT_DECOMPRESSED_LIMIT: usize = 512 << 20;
@@ -246,7 +245,7 @@ impl Codecs {
         };
         match serializer {
             Some(serializer) if !is_json(serializer.name()) => Ok(serializer.decode(&plain)?.to_json_bytes().into()),
-            _ => crate::codecs::charset::to_utf8(plain, content_encoding),
+            _ => to_utf8(plain, content_encoding),
         }
     }
 
@@ -304,4 +303,18 @@ fn is_json(name: &str) -> bool {
 /// A content type without its parameters.
 fn mime_of(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// The text as UTF-8 (checked by whoever reads it). Unnamed and binary ones are taken for UTF-8.
+fn to_utf8(bytes: Bytes, encoding: Option<&str>) -> Result<Bytes> {
+    let Some(encoding) = encoding.filter(|name| *name != "utf-8") else { return Ok(bytes) };
+    match encoding.to_ascii_lowercase().as_str() {
+        "" | "utf8" | "utf_8" | "ascii" | "us-ascii" | "binary" | "ascii-8bit" => Ok(bytes),
+        "latin-1" | "latin1" | "iso-8859-1" => Ok(bytes.iter().map(|&b| char::from(b)).collect::<String>().into()),
+        "utf-8-sig" => Ok(bytes.strip_prefix(b"\xef\xbb\xbf").map(|rest| bytes.slice_ref(rest)).unwrap_or(bytes)),
+        _ => Err(Error::new(
+            ErrorKind::Decode,
+            format!("read text in the content encoding `{encoding}`: utf-8 is expected"),
+        )),
+    }
 }

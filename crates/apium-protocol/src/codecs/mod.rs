@@ -2,9 +2,7 @@
 
 pub mod accept;
 pub(crate) mod builtin;
-pub(crate) mod charset;
 pub mod codecs;
-pub mod compression;
 pub mod invocation;
 #[cfg(feature = "msgpack")]
 pub(crate) mod msgpack;

@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use crate::codecs::accept::Accept;
 use crate::codecs::codecs::*;
-use crate::codecs::compression::Compression;
-use crate::codecs::serializer::Serializer;
+use crate::codecs::serializer::{Compression, Serializer};
 use crate::error::{ErrorKind, Result};
 use crate::json::text::Json;
 use crate::message::body::Body;

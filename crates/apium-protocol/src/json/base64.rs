@@ -1,85 +1,46 @@
-//! Standard base64 (RFC 4648 with padding), as kombu's typed envelopes and transports use it.
+//! Base64 as kombu's typed envelopes and transports use it: the standard alphabet, written with padding, read leniently.
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine as _};
 
-/// What each letter stands for; 255 for what is no letter of base64.
-const SIXES: [u8; 256] = {
-    let mut sixes = [u8::MAX; 256];
-    let mut six = 0;
-    while six < ALPHABET.len() {
-        sixes[ALPHABET[six] as usize] = six as u8;
-        six += 1;
-    }
-    sixes
-};
+/// Reads text whose padding was taken off; bits that are left over may have any value.
+const UNPADDED: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Encodes bytes.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut out = Vec::new();
-    encode_into(bytes, &mut out);
-    // The alphabet is ASCII.
-    String::from_utf8(out).unwrap_or_default()
+    STANDARD.encode(bytes)
 }
 
 /// Appends the encoded bytes.
 pub fn encode_into(bytes: &[u8], out: &mut Vec<u8>) {
-    let letter = |word: u32, shift: u32| ALPHABET[(word >> shift) as usize & 0x3f];
-    out.reserve(bytes.len().div_ceil(3) * 4);
-    let (triples, rest) = bytes.as_chunks::<3>();
-    for &[a, b, c] in triples {
-        let word = u32::from_be_bytes([0, a, b, c]);
-        out.extend_from_slice(&[letter(word, 18), letter(word, 12), letter(word, 6), letter(word, 0)]);
-    }
-    match *rest {
-        [a] => {
-            let word = u32::from_be_bytes([0, a, 0, 0]);
-            out.extend_from_slice(&[letter(word, 18), letter(word, 12), b'=', b'=']);
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // There is room for exactly this, so it cannot fail.
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or_default();
+    out.truncate(start + written);
+}
+
+/// Decodes text, skipping line breaks and blanks. Padding may be missing. `None` if it is not base64.
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    let is_blank = |byte: &u8| matches!(byte, b'\r' | b'\n' | b' ' | b'\t');
+    match decode_unbroken(text.as_bytes()) {
+        None if text.as_bytes().iter().any(is_blank) => {
+            let unbroken: Vec<u8> = text.bytes().filter(|byte| !is_blank(byte)).collect();
+            decode_unbroken(&unbroken)
         }
-        [a, b] => {
-            let word = u32::from_be_bytes([0, a, b, 0]);
-            out.extend_from_slice(&[letter(word, 18), letter(word, 12), letter(word, 6), b'=']);
-        }
-        _ => {}
+        decoded => decoded,
     }
 }
 
-/// Decodes text; line breaks and blanks are skipped. `None` when it is not base64.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len().div_ceil(4) * 3);
-    // Four letters at a time, up to the first four with anything else among them.
-    let (quads, _) = text.as_bytes().as_chunks::<4>();
-    let mut letters = 0;
-    for quad in quads {
-        let [a, b, c, d] = quad.map(|byte| SIXES[usize::from(byte)]);
-        if (a | b | c | d) > 63 {
-            break;
-        }
-        let word = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
-        out.extend_from_slice(&word.to_be_bytes()[1..]);
-        letters += 4;
-    }
-    let (mut word, mut bits, mut padding) = (0u32, 0u32, 0u32);
-    for &byte in &text.as_bytes()[letters..] {
-        let six = match byte {
-            b'=' => {
-                padding += 1;
-                continue;
-            }
-            b'\r' | b'\n' | b' ' | b'\t' => continue,
-            _ => SIXES[usize::from(byte)],
-        };
-        if padding > 0 || six > 63 {
-            return None;
-        }
-        word = (word << 6 | u32::from(six)) & 0x00ff_ffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((word >> bits) as u8);
-        }
-    }
-    // What is left over is at most padding: 0, 2 or 4 bits; 6 would be a lone letter.
-    (bits < 6 && padding <= 2).then_some(out)
+fn decode_unbroken(text: &[u8]) -> Option<Vec<u8>> {
+    let unpadded = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
+    UNPADDED.decode(unpadded).ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ pub(crate) mod lenient;
 pub(crate) mod list;
 pub(crate) mod map_writer;
 pub(crate) mod reader;
-pub(crate) mod serde_by_json;
 pub(crate) mod serialize;
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_jsons, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::message::signature::Signature;
+use crate::value::serialize::serde_by_json;
 
 /// Arguments and follow-ups.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -8,10 +8,10 @@ use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_list, write_seconds, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
+use crate::value::serialize::serde_by_json;
 
 /// What `lang` usually is.
 const LANGUAGES: [&str; 2] = ["py", "rust"];

@@ -8,8 +8,8 @@ use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::MapWriter;
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
+use crate::value::serialize::serde_by_json;
 
 /// What `content_type` usually is.
 const CONTENT_TYPES: [&str; 3] = ["application/json", "application/x-msgpack", "application/x-yaml"];

@@ -7,8 +7,8 @@ use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_jsons};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
+use crate::value::serialize::serde_by_json;
 
 /// A signature as Celery writes it into messages.
 #[derive(Debug, Clone, PartialEq)]

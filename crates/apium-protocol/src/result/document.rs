@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::serde_by_json::serde_by_json;
 use crate::json::text::Json;
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
+use crate::result::exception::ExceptionInfo;
 use crate::result::state::State;
+use crate::value::serialize::serde_by_json;
 
-/// The result document of a task.
+/// The result document of a task: a state with all that belongs to it. This is what is stored, what `watch` gives and what
+/// `on_message` is called with. For serde it is Celery's JSON map (`task_id`, `status`, `result`, `traceback`, `children`,
+/// `date_done`, and `group_id`, `parent_id` where there are any), so a web handler can pass it on as it is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ResultDocument {
@@ -103,6 +108,29 @@ impl ResultDocument {
     /// The document of an unknown id: PENDING, without a result.
     pub fn pending(task_id: impl Into<TaskId>) -> Self {
         Self::new(task_id, State::Pending, Json::NULL)
+    }
+
+    /// The return value; `None` unless the state is SUCCESS.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when the value does not fit the type.
+    pub fn value<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        (self.state == State::Success).then(|| self.result.decode()).transpose()
+    }
+
+    /// The exception; `None` unless the state is FAILURE, REVOKED or RETRY.
+    pub fn exception(&self) -> Option<ExceptionInfo> {
+        self.state.is_exception().then(|| ExceptionInfo::from_json(&self.result))
+    }
+
+    /// What a task that is not over says about itself: the meta of a state of its own (`update_state`), pid and host name of
+    /// STARTED. `None` in every other state, and where nothing was said.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`] when the meta does not fit the type.
+    pub fn meta<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let has_meta = matches!(self.state, State::Started | State::Custom(_)) && !self.result.is_null();
+        has_meta.then(|| self.result.decode()).transpose()
     }
 
     /// The document as Celery stores it, `task_id` last.
@@ -330,3 +358,58 @@ impl GroupDocument {
 }
 
 serde_by_json! { ResultDocument ResultTuple GroupDocument }
+
+#[cfg(test)]
+mod tests {
+    use super::ResultDocument;
+    use crate::json::text::Json;
+    use crate::result::exception::ExceptionInfo;
+    use crate::result::state::State;
+
+    fn document(state: &str, result: &str) -> ResultDocument {
+        ResultDocument::new("i", State::from(state), Json::from_text(result).unwrap())
+    }
+
+    #[test]
+    fn what_is_stored_with_a_state_is_a_value_an_exception_or_meta() {
+        let returned = document("SUCCESS", "4");
+        assert_eq!((returned.value().unwrap(), returned.meta().unwrap()), (Some(4), None::<u8>));
+        assert_eq!(returned.exception(), None);
+        assert!(returned.value::<String>().is_err());
+
+        let boom = ExceptionInfo::new("builtins", "ValueError", "boom");
+        for state in ["FAILURE", "REVOKED", "RETRY"] {
+            let failed = document(state, boom.to_json().as_str());
+            assert_eq!(failed.exception().as_ref(), Some(&boom), "{state}");
+            assert_eq!((failed.value::<u8>().unwrap(), failed.meta::<u8>().unwrap()), (None, None));
+        }
+
+        let runs = document("PROGRESS", "50");
+        assert_eq!((runs.meta().unwrap(), runs.value().unwrap()), (Some(50), None::<u8>));
+        assert_eq!(runs.exception(), None);
+        assert_eq!(document("STARTED", "null").meta::<u8>().unwrap(), None);
+        assert_eq!(document("PENDING", "1").meta::<u8>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_document_passes_through_serde_as_celerys_map() {
+        let mut failed = document("FAILURE", ExceptionInfo::new("builtins", "ValueError", "boom").to_json().as_str());
+        failed.traceback = Some("Traceback".into());
+        let map = serde_json::to_value(&failed).unwrap();
+        assert_eq!(
+            (&map["status"], &map["task_id"], &map["traceback"]),
+            (&"FAILURE".into(), &"i".into(), &"Traceback".into())
+        );
+        assert_eq!(map["result"]["exc_type"], "ValueError");
+        assert_eq!(
+            serde_json::from_value::<ExceptionInfo>(map["result"].clone()).unwrap(),
+            failed.exception().unwrap()
+        );
+        let read: ResultDocument = serde_json::from_value(map).unwrap();
+        assert_eq!((&read.task_id, &read.state, &read.traceback), (&failed.task_id, &failed.state, &failed.traceback));
+        assert_eq!(read.exception(), failed.exception());
+        let text = serde_json::to_string(&failed).unwrap();
+        assert_eq!(text.as_bytes(), failed.to_json());
+        assert_eq!(serde_json::from_str::<ResultDocument>(&text).unwrap(), failed);
+    }
+}

@@ -1,9 +1,14 @@
 //! Task states, with Celery's sets and order of precedence.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-/// The state of a task.
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The state of a task. As text, and for serde, it is Celery's word: `PENDING`, `STARTED`, `SUCCESS`, …; a state of the task's
+/// own is its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
     /// Waiting, or unknown.
@@ -93,8 +98,52 @@ impl From<&str> for State {
     }
 }
 
+impl FromStr for State {
+    type Err = Infallible;
+
+    /// Reads the state's name; one that Celery does not know is a state of the task's own.
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(name.into())
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Ok(Self::from(name.as_str()))
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    #[test]
+    fn a_state_is_celerys_word_in_json_and_back() {
+        let names = [
+            "PENDING", "RECEIVED", "STARTED", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "REJECTED", "IGNORED",
+            "PROGRESS",
+        ];
+        for name in names {
+            let state = State::from(name);
+            assert_eq!(matches!(state, State::Custom(_)), name == "PROGRESS");
+            let json = serde_json::to_string(&state).unwrap();
+            assert_eq!(json, format!("\"{name}\""));
+            assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
+            assert_eq!(name.parse(), Ok(state));
+        }
+        assert!(serde_json::from_str::<State>("1").is_err());
     }
 }

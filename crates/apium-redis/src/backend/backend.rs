@@ -1,4 +1,4 @@
-//! The result backend half.
+//! The result backend.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::clock::Clock;
@@ -26,10 +26,10 @@ use crate::backend::watch_stream::WatchStream;
 use crate::options::backend::BackendOptions;
 use crate::scripts::result_args::ttl_ms;
 
-/// A result backend in Redis, on Celery's keys and channels.
+/// A result backend in Redis, on Celery's keys and channels, so that Celery and Apium read each other's results.
 pub struct RedisBackend {
     address: Address,
-    /// `None` after close, so that the last handle ends the connections.
+    /// `None` after close, so that the connections end with the last handle.
     store: Mutex<Option<Arc<ResultStore>>>,
     closed: Arc<AtomicBool>,
 }
@@ -41,10 +41,10 @@ impl fmt::Debug for RedisBackend {
 }
 
 impl RedisBackend {
-    /// Opens a result backend with connections of its own. Nothing is sent before it is used.
+    /// Opens a result backend with connections of its own. It does not connect before it is used.
     ///
     /// # Errors
-    /// When the address or an option cannot be read.
+    /// If the address or an option is invalid.
     pub fn open(address: Address, options: &DriverOptions) -> Result<Self> {
         let read = BackendOptions::read(&address, options)?;
         Ok(Self::new(address, read, options.clock.clone()))
@@ -55,14 +55,14 @@ impl RedisBackend {
         Self::on(address, Arc::new(ResultStore::new(options, clock)))
     }
 
-    /// One more handle on what is open.
-    pub(crate) fn on(address: Address, opened: Arc<ResultStore>) -> Self {
-        Self { address, store: Mutex::new(Some(opened)), closed: Arc::default() }
+    /// One more handle on an open result store.
+    pub(crate) fn on(address: Address, store: Arc<ResultStore>) -> Self {
+        Self { address, store: Mutex::new(Some(store)), closed: Arc::default() }
     }
 
     fn open_store(&self, what: &str) -> Result<Arc<ResultStore>> {
-        let opened = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.clone().ok_or_else(|| {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or_else(|| {
             let text = format!("{what}: this handle of {} was closed", self.address);
             Error::new(ErrorKind::Closed, text)
         })
@@ -84,38 +84,21 @@ impl ResultBackend for RedisBackend {
 
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         Box::pin(async move {
-            let opened = self.open_store("store results")?;
-            results::store(&opened.connection, &opened.keys, records).await
-        })
-    }
-
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move {
-            let opened = self.open_store("read results")?;
-            results::fetch(&opened.connection, &opened.keys, ids).await
+            let store = self.open_store("store results")?;
+            results::store(&store.connection, &store.keys, records).await
         })
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
-            let opened = self.open_store("watch results")?;
-            let watching = WatchStream::begin(opened, ids, self.closed.clone()).await?;
-            Ok(Box::pin(watching) as ResultStream)
+            let store = self.open_store("watch results")?;
+            let stream = WatchStream::begin(store, ids, self.closed.clone()).await?;
+            Ok(Box::pin(stream) as ResultStream)
         })
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let what = "forget results";
-            let opened = self.open_store(what)?;
-            let keys: Vec<String> = ids.iter().flat_map(|id| [opened.keys.task(id), opened.keys.run(id)]).collect();
-            results::delete(&opened.connection, what, &keys).await
-        })
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        // The server does it by itself.
-        Box::pin(async move { self.open_store("purge expired results").map(|_| 0) })
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -127,19 +110,42 @@ impl ResultBackend for RedisBackend {
     }
 
     fn health(&self) -> Health {
-        let opened = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.as_ref().map_or(Health::Green, |opened| opened.connection.health())
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.as_ref().map_or(Health::Green, |store| store.connection.health())
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
-            let opened = self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(opened) = opened {
-                opened.watcher.wake_all();
+            let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(store) = store {
+                store.watcher.wake_all();
             }
             Ok(())
         })
+    }
+}
+
+impl StoredResults for RedisBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move {
+            let store = self.open_store("read results")?;
+            results::fetch(&store.connection, &store.keys, ids).await
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let what = "forget results";
+            let store = self.open_store(what)?;
+            let keys: Vec<String> = ids.iter().flat_map(|id| [store.keys.task(id), store.keys.run(id)]).collect();
+            results::delete(&store.connection, what, &keys).await
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        // The server deletes expired keys by itself.
+        Box::pin(async move { self.open_store("purge expired results").map(|_| 0) })
     }
 }
 
@@ -151,7 +157,7 @@ impl ChordStore for RedisBackend {
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
         Box::pin(async move {
             let progress = chord::part_done(&*self.open_store("count the part of the chord")?, part, false).await?;
-            // That it may be the last one is answered only to who asked.
+            // `None` is the answer to `unless_last` alone.
             Ok(progress.unwrap_or(ChordProgress::Waiting))
         })
     }
@@ -177,29 +183,29 @@ impl GroupStore for RedisBackend {
     fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let what = "save the group";
-            let opened = self.open_store(what)?;
+            let store = self.open_store(what)?;
             let mut command = redis::cmd("SET");
-            command.arg(opened.keys.group(id)).arg(group.to_json());
+            command.arg(store.keys.group(id)).arg(group.to_json());
             if let Some(ttl) = ttl_ms(ttl) {
                 command.arg("PX").arg(ttl);
             }
-            opened.connection.command(what, &command).await.map(drop)
+            store.connection.command(what, &command).await.map(drop)
         })
     }
 
     fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
         Box::pin(async move {
-            let opened = self.open_store("read the group")?;
-            let key = opened.keys.group(id);
-            let found = results::read(&opened.connection, "read the group", std::slice::from_ref(&key)).await?;
+            let store = self.open_store("read the group")?;
+            let key = store.keys.group(id);
+            let found = results::read(&store.connection, "read the group", std::slice::from_ref(&key)).await?;
             found.into_iter().flatten().next().map(|bytes| document::group(&key, &bytes)).transpose()
         })
     }
 
     fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let opened = self.open_store("delete the group")?;
-            results::delete(&opened.connection, "delete the group", &[opened.keys.group(id)]).await
+            let store = self.open_store("delete the group")?;
+            results::delete(&store.connection, "delete the group", &[store.keys.group(id)]).await
         })
     }
 }

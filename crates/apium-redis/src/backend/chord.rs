@@ -23,26 +23,26 @@ use crate::scripts::chord_args::{OpenArgs, PartArgs, append_end};
 use crate::scripts::result_args::ttl_ms;
 use crate::scripts::script::{CHORD_END, CHORD_OPEN, CHORD_PART};
 
-/// Begins to count.
-pub(crate) async fn open(opened: &ResultStore, header: ChordHeader) -> Result<()> {
-    let args = OpenArgs::new(&opened.keys, &header);
+/// Opens a chord.
+pub(crate) async fn open(store: &ResultStore, header: ChordHeader) -> Result<()> {
+    let args = OpenArgs::new(&store.keys, &header);
     let fill = |command: &mut Cmd| {
         command.arg(1).arg(&args.key);
         args.append_to(command);
     };
-    opened.connection.script("open the chord", &CHORD_OPEN, fill).await?;
+    store.connection.script("open the chord", &CHORD_OPEN, fill).await?;
     reached("chord-opened");
     Ok(())
 }
 
-/// Counts a part; with `unless_last` not one that may be the last, for which it answers `None`.
+/// Counts a part. With `unless_last` it does not count one that may be the last, and returns `None`.
 pub(crate) async fn part_done(
-    opened: &ResultStore,
+    store: &ResultStore,
     part: ChordPart,
     unless_last: bool,
 ) -> Result<Option<ChordProgress>> {
     let what = "count the part of the chord";
-    let args = PartArgs::new(&opened.keys, opened.chord_ordered, &part)?;
+    let args = PartArgs::new(&store.keys, store.chord_ordered, &part)?;
     let fill = |command: &mut Cmd| {
         command.arg(1).arg(&args.claim.key);
         args.append_to(command);
@@ -50,7 +50,7 @@ pub(crate) async fn part_done(
             command.arg("unless-last");
         }
     };
-    let Value::Array(answer) = opened.connection.script(what, &CHORD_PART, fill).await? else {
+    let Value::Array(answer) = store.connection.script(what, &CHORD_PART, fill).await? else {
         return Err(unexpected_reply(what));
     };
     let mut answer = answer.into_iter();
@@ -59,50 +59,51 @@ pub(crate) async fn part_done(
         (Some(Value::BulkString(word)), None) if word == b"fired" => Ok(Some(ChordProgress::Fired)),
         (Some(Value::BulkString(word)), None) if word == b"waiting" => Ok(Some(ChordProgress::Waiting)),
         (Some(Value::BulkString(word)), Some(structure)) if word == b"complete" => {
-            read_parts(&opened.connection, &opened.keys, &args.claim.key, structure, answer).await.map(Some)
+            read_parts(&store.connection, &store.keys, &args.claim.key, structure, answer).await.map(Some)
         }
         _ => Err(unexpected_reply(what)),
     }
 }
 
-/// So many more parts are to come.
-pub(crate) async fn grow(opened: &ResultStore, group: &str, by: u64, ttl: Option<Duration>) -> Result<()> {
-    let key = opened.keys.chord(group, ".t");
+/// Lets a chord wait for `by` more parts.
+pub(crate) async fn grow(store: &ResultStore, group: &str, by: u64, ttl: Option<Duration>) -> Result<()> {
+    let key = store.keys.chord(group, ".t");
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("INCRBY").arg(&key).arg(by);
     if let Some(ttl) = ttl_ms(ttl) {
         pipeline.cmd("PEXPIRE").arg(&key).arg(ttl);
     }
-    opened.connection.pipeline("let the chord grow", &pipeline).await.map(drop)
+    store.connection.pipeline("let the chord grow", &pipeline).await.map(drop)
 }
 
-/// How far a chord is.
-pub(crate) async fn count(opened: &ResultStore, group: &str) -> Result<Option<ChordCount>> {
+/// How many parts of a chord are counted, of how many.
+pub(crate) async fn count(store: &ResultStore, group: &str) -> Result<Option<ChordCount>> {
     let what = "ask how far the chord is";
-    let keys = &opened.keys;
+    let keys = &store.keys;
     let mut pipeline = redis::pipe();
-    pipeline.cmd(if opened.chord_ordered { "ZCARD" } else { "LLEN" }).arg(keys.chord(group, ".j"));
+    pipeline.cmd(if store.chord_ordered { "ZCARD" } else { "LLEN" }).arg(keys.chord(group, ".j"));
     pipeline.cmd("MGET").arg(keys.chord(group, ".s")).arg(keys.chord(group, ".t"));
-    let answers = Value::Array(opened.connection.pipeline(what, &pipeline).await?);
+    let answers = Value::Array(store.connection.pipeline(what, &pipeline).await?);
     let (done, (size, growth)): (u64, (Option<u64>, Option<u64>)) =
         redis::from_redis_value(answers).map_err(|_| unexpected_reply(what))?;
     Ok(size.map(|size| ChordCount::new(done, size + growth.unwrap_or(0))))
 }
 
-/// Ends a chord.
-pub(crate) async fn end(opened: &ResultStore, group: &str, claimant: &str, end: ChordEnd) -> Result<bool> {
-    let key = opened.keys.group(group);
+/// Ends a chord. Returns false if the claim was lost.
+pub(crate) async fn end(store: &ResultStore, group: &str, claimant: &str, end: ChordEnd) -> Result<bool> {
+    let key = store.keys.group(group);
     let fill = |command: &mut Cmd| {
         command.arg(1).arg(&key);
         append_end(&key, claimant, end, command);
     };
-    let answer = opened.connection.script("end the chord", &CHORD_END, fill).await?;
+    let answer = store.connection.script("end the chord", &CHORD_END, fill).await?;
     Ok(answer == Value::Int(1))
 }
 
-/// What all parts of a chord come to: those that were counted, or, with a structure, the stored results.
+/// The results of all parts of a chord: as they were counted, or, if the header has a structure, from the stored
+/// results.
 pub(crate) async fn read_parts(
-    link: &CommandConnection,
+    connection: &CommandConnection,
     keys: &ResultKeys,
     key: &str,
     structure: Value,
@@ -111,13 +112,13 @@ pub(crate) async fn read_parts(
     match structure {
         Value::BulkString(structure) => {
             let structure = document::group(key, &structure.into())?;
-            structured(link, keys, &structure.result).await
+            structured(connection, keys, &structure.result).await
         }
         _ => Ok(listed(parts.map(|part| counted(key, part)).collect::<Result<Vec<_>>>()?)),
     }
 }
 
-/// A part as it was counted.
+/// Decodes a part as it was counted.
 fn counted(key: &str, part: Value) -> Result<CountedPart> {
     let Value::BulkString(part) = part else { return Err(unexpected_reply("read the parts of the chord")) };
     let read = |json: Json| json.decode::<(Json, String, String, Json)>();
@@ -129,11 +130,11 @@ fn counted(key: &str, part: Value) -> Result<CountedPart> {
     Ok(CountedPart::new(TaskId::from(id), State::from(state.as_str()), result))
 }
 
-/// The stored results of a header that holds groups, nested as it is.
-async fn structured(link: &CommandConnection, keys: &ResultKeys, header: &ResultTuple) -> Result<ChordProgress> {
+/// The stored results of a header that holds groups, nested as the header is.
+async fn structured(connection: &CommandConnection, keys: &ResultKeys, header: &ResultTuple) -> Result<ChordProgress> {
     let mut ids = Vec::new();
     leaves(header, &mut ids);
-    let found = results::fetch(link, keys, &ids).await?;
+    let found = results::fetch(connection, keys, &ids).await?;
     let mut stored: HashMap<TaskId, Option<ResultDocument>> = ids.into_iter().zip(found).collect();
     nested(header, [], |id| Ok(stored.remove(id).flatten()))
 }

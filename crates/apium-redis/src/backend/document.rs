@@ -1,4 +1,4 @@
-//! Stored documents as they may lie there: JSON, or what another worker's `result_compression` and `result_serializer` made.
+//! Decoding of stored documents: JSON, or what `result_compression` and `result_serializer` of another worker made.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 static CODECS: LazyLock<Codecs> = LazyLock::new(Codecs::standard);
 
-/// The document of a task that lies at `key`.
+/// The result document that is stored at `key`.
 pub(crate) fn result(key: &str, bytes: &Bytes) -> Result<ResultDocument> {
     if bytes.first() == Some(&b'{')
         && let Ok(document) = ResultDocument::from_json(bytes)
@@ -20,17 +20,17 @@ pub(crate) fn result(key: &str, bytes: &Bytes) -> Result<ResultDocument> {
     ResultDocument::from_json(&json(key, bytes)?).map_err(|error| damaged(key, "is no result document", error))
 }
 
-/// The saved group that lies at `key`.
+/// The saved group that is stored at `key`.
 pub(crate) fn group(key: &str, bytes: &Bytes) -> Result<GroupDocument> {
     GroupDocument::from_json(&json(key, bytes)?).map_err(|error| damaged(key, "is no saved group", error))
 }
 
-/// A document as JSON.
+/// A stored document as JSON. Celery writes no header that names the serializer, so it is told by the first byte.
 pub(crate) fn json(key: &str, bytes: &Bytes) -> Result<Bytes> {
     let plain = CODECS.open_result(bytes).map_err(|error| damaged(key, "is compressed and cannot be opened", error))?;
     let serializer = match *plain.as_ref() {
         [b'{' | b'[', ..] => return Ok(plain),
-        // The first byte of a pickle is that of an empty map of msgpack.
+        // 0x80 begins a pickle, and is also an empty map of msgpack.
         [0x80, 2..=5, ..] => "pickle",
         [0x80..=0x9f | 0xdc..=0xdf, ..] => "msgpack",
         _ if plain.trim_ascii_start().starts_with(b"{") => return Ok(plain),

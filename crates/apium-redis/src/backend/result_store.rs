@@ -1,4 +1,4 @@
-//! What the result backends of one store share: the connection, the names of keys, and the watches.
+//! What the result backends of one store share: the connection, the names of keys, and the watcher.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -9,7 +9,7 @@ use crate::connection::commands::CommandConnection;
 use crate::keys::result_keys::ResultKeys;
 use crate::options::backend::BackendOptions;
 
-/// An open result store. Its connections end when nobody holds it.
+/// An open result store. Its connections end with its last handle.
 #[derive(Debug)]
 pub(crate) struct ResultStore {
     pub(crate) connection: CommandConnection,
@@ -19,14 +19,14 @@ pub(crate) struct ResultStore {
 }
 
 impl ResultStore {
-    /// Nothing is sent before it is needed.
+    /// A store that is not connected yet.
     pub(crate) fn new(options: BackendOptions, clock: Clock) -> Self {
-        let link = CommandConnection::new(options.target, clock);
-        let watches = ResultWatcher::new(link.clone());
-        Self { connection: link, keys: options.keys, chord_ordered: options.chord_ordered, watcher: watches }
+        let connection = CommandConnection::new(options.target, clock);
+        let watches = ResultWatcher::new(connection.clone());
+        Self { connection, keys: options.keys, chord_ordered: options.chord_ordered, watcher: watches }
     }
 
-    /// Whether these options mean this store, and its connections.
+    /// Whether these options mean this store, with connections of the same kind.
     fn is(&self, options: &BackendOptions) -> bool {
         self.keys == options.keys
             && self.chord_ordered == options.chord_ordered
@@ -39,15 +39,15 @@ impl ResultStore {
 pub(crate) struct ResultStores(Mutex<Vec<Weak<ResultStore>>>);
 
 impl ResultStores {
-    /// The store that `options` mean.
+    /// The store that `options` mean: an open one, or a new one.
     pub(crate) fn open(&self, options: BackendOptions, clock: Clock) -> Arc<ResultStore> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|opened| opened.strong_count() > 0);
-        if let Some(opened) = all.iter().filter_map(Weak::upgrade).find(|opened| opened.is(&options)) {
-            return opened;
+        all.retain(|store| store.strong_count() > 0);
+        if let Some(store) = all.iter().filter_map(Weak::upgrade).find(|store| store.is(&options)) {
+            return store;
         }
-        let opened = Arc::new(ResultStore::new(options, clock));
-        all.push(Arc::downgrade(&opened));
-        opened
+        let store = Arc::new(ResultStore::new(options, clock));
+        all.push(Arc::downgrade(&store));
+        store
     }
 }

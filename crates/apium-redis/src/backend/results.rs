@@ -14,18 +14,18 @@ use crate::keys::result_keys::ResultKeys;
 use crate::scripts::result_args::RecordArgs;
 use crate::scripts::script::STORE;
 
-/// Records in one call of the script.
+/// How many records are in one call of the script at most.
 const RECORDS: usize = 1024;
 
-/// Bytes in one call of the script, since the server does nothing else meanwhile.
+/// How many bytes are in one call of the script at most: the server does nothing else meanwhile.
 const BYTES: usize = 4 << 20;
 
-/// Keys in one command.
+/// How many keys are in one command at most.
 const KEYS: usize = 512;
 
-/// Writes records under the overwrite rule, in the order given.
+/// Stores records in order. A record is refused if a newer run has written the result already.
 pub(crate) async fn store(
-    link: &CommandConnection,
+    connection: &CommandConnection,
     keys: &ResultKeys,
     records: Vec<ResultRecord>,
 ) -> Result<Vec<StoreResult>> {
@@ -34,25 +34,31 @@ pub(crate) async fn store(
     for record in records {
         let record = RecordArgs::new(keys, record);
         if !batch.is_empty() && (batch.len() == RECORDS || size + record.size() > BYTES) {
-            store_batch(link, std::mem::take(&mut batch), &mut stored).await?;
+            store_batch(connection, std::mem::take(&mut batch), &mut stored).await?;
             size = 0;
         }
         size += record.size();
         batch.push(record);
     }
     if !batch.is_empty() {
-        store_batch(link, batch, &mut stored).await?;
+        store_batch(connection, batch, &mut stored).await?;
     }
     Ok(stored)
 }
 
-async fn store_batch(link: &CommandConnection, batch: Vec<RecordArgs>, stored: &mut Vec<StoreResult>) -> Result<()> {
+async fn store_batch(
+    connection: &CommandConnection,
+    batch: Vec<RecordArgs>,
+    stored: &mut Vec<StoreResult>,
+) -> Result<()> {
     let what = "store results";
     let fill = |command: &mut redis::Cmd| {
         command.arg(1).arg(batch.first().map(|record| &record.key));
         batch.iter().for_each(|record| record.append_to(command));
     };
-    let Value::BulkString(written) = link.script(what, &STORE, fill).await? else { return Err(unexpected_reply(what)) };
+    let Value::BulkString(written) = connection.script(what, &STORE, fill).await? else {
+        return Err(unexpected_reply(what));
+    };
     if written.len() != batch.len() {
         return Err(unexpected_reply(what));
     }
@@ -62,11 +68,11 @@ async fn store_batch(link: &CommandConnection, batch: Vec<RecordArgs>, stored: &
     Ok(())
 }
 
-/// Reads the values of `keys`, as they lie there.
-pub(crate) async fn read(link: &CommandConnection, what: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
+/// Reads the values of `keys` as they are stored.
+pub(crate) async fn read(connection: &CommandConnection, what: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>> {
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(KEYS) {
-        let answer = link.command(what, redis::cmd("MGET").arg(keys)).await?;
+        let answer = connection.command(what, redis::cmd("MGET").arg(keys)).await?;
         let Value::Array(values) = answer else { return Err(unexpected_reply(what)) };
         if values.len() != keys.len() {
             return Err(unexpected_reply(what));
@@ -84,20 +90,20 @@ pub(crate) async fn read(link: &CommandConnection, what: &str, keys: &[String]) 
 
 /// Reads the documents of `ids`.
 pub(crate) async fn fetch(
-    link: &CommandConnection,
+    connection: &CommandConnection,
     keys: &ResultKeys,
     ids: &[TaskId],
 ) -> Result<Vec<Option<ResultDocument>>> {
     let names: Vec<String> = ids.iter().map(|id| keys.task(id)).collect();
-    let found = read(link, "read results", &names).await?;
+    let found = read(connection, "read results", &names).await?;
     let decode = |(key, bytes): (&String, Option<Bytes>)| bytes.map(|bytes| document::result(key, &bytes)).transpose();
     names.iter().zip(found).map(decode).collect()
 }
 
 /// Deletes keys.
-pub(crate) async fn delete(link: &CommandConnection, what: &str, keys: &[String]) -> Result<()> {
+pub(crate) async fn delete(connection: &CommandConnection, what: &str, keys: &[String]) -> Result<()> {
     for keys in keys.chunks(KEYS) {
-        link.command(what, redis::cmd("DEL").arg(keys)).await?;
+        connection.command(what, redis::cmd("DEL").arg(keys)).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One state of a task, as a message or a reading brought it.
+//! A state of a task, as a message or a read brought it.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -11,12 +11,12 @@ use crate::backend::document;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// A state with what tells it from others.
+/// A state of a task.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Of the document's bytes. Two of the same are the same state that came two ways.
+    /// The hash of the document's bytes: it shows that a message and a read brought the same state.
     pub(crate) print: u64,
-    /// Whether it is the last one: a ready state, or what cannot be read.
+    /// Whether it is the last one: the task is ready, or the document cannot be decoded.
     pub(crate) last: bool,
     document: Result<ResultDocument>,
 }

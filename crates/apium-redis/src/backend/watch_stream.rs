@@ -1,4 +1,4 @@
-//! The stream of a watch.
+//! The stream of a watch, as a backend returns it.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -20,13 +20,13 @@ pub(crate) struct WatchStream {
 }
 
 impl WatchStream {
-    pub(crate) async fn begin(opened: Arc<ResultStore>, ids: Vec<TaskId>, closed: Arc<AtomicBool>) -> Result<Self> {
-        let keys: HashSet<String> = ids.iter().map(|id| opened.keys.task(id)).collect();
+    pub(crate) async fn begin(store: Arc<ResultStore>, ids: Vec<TaskId>, closed: Arc<AtomicBool>) -> Result<Self> {
+        let keys: HashSet<String> = ids.iter().map(|id| store.keys.task(id)).collect();
         let keys: Vec<String> = keys.into_iter().collect();
-        let number = opened.watcher.add(&keys, closed);
-        let watching = Self { store: opened, number };
-        watching.store.watcher.begin(number, &keys).await?;
-        Ok(watching)
+        let number = store.watcher.add(&keys, closed);
+        let stream = Self { store, number };
+        stream.store.watcher.begin(number, &keys).await?;
+        Ok(stream)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which watch waits for which task, and what it has not yet been shown. No I/O.
+//! The watch table: which watch waits for which task, and the states that it has not delivered yet. No I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use apium_transport::error::{Error, ErrorKind, Result};
 
 use crate::backend::watch_state::State;
 
-/// How many states a watch that nobody polls may fall behind before the oldest that are not ready are left out.
+/// How many states a watch keeps that nobody polls. Then the oldest states that are not the last of a task are dropped.
 const LAG: usize = 1024;
 
-/// What was read of some keys.
+/// What was read, by key.
 pub(crate) type ReadStates = HashMap<String, Option<Arc<State>>>;
 
 /// All watches.
@@ -22,7 +22,7 @@ pub(crate) struct WatchTable {
     watches: HashMap<u64, Watch>,
     by_key: HashMap<String, Vec<u64>>,
     number: u64,
-    /// Counts the connections for messages. What was read before the last one began may miss something.
+    /// The number of the last connection for messages. What was read before it may miss a state.
     generation: u64,
 }
 
@@ -32,30 +32,30 @@ struct Watch {
     /// By key, the tasks that are not ready.
     open: HashMap<String, WatchedTask>,
     waker: Option<Waker>,
-    /// Whether what was stored at the beginning has been read.
+    /// Whether the states that were stored at its beginning have been read.
     started: bool,
-    /// Whether the backend handle that it came from was closed.
+    /// Whether the backend handle that opened it was closed.
     handle_closed: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
 struct WatchedTask {
-    /// The state that was shown last.
+    /// The hash of the state that was shown last.
     shown: Option<u64>,
-    /// The messages since a reading began, until it ends.
+    /// The messages that came since a read began. `None` while no read is running.
     held_back: Option<VecDeque<Arc<State>>>,
 }
 
-/// What has to be done when the hub is not locked any more.
+/// What has to be done after the table is unlocked.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct AfterUnlock {
     pub(crate) wakers: Vec<Waker>,
-    /// Keys that one watch needs no more, each as often as there are such watches.
+    /// Keys that a watch needs no more, once for each such watch.
     pub(crate) released: Vec<String>,
 }
 
-/// Makes room in a queue that nobody empties. The last state of a task is always kept.
+/// Adds a state, and drops the oldest if there are too many. The last state of a task is never dropped.
 fn push_bounded(states: &mut VecDeque<Arc<State>>, state: Arc<State>) {
     if states.len() >= LAG
         && let Some(oldest) = states.iter().position(|state| !state.last)
@@ -66,10 +66,10 @@ fn push_bounded(states: &mut VecDeque<Arc<State>>, state: Arc<State>) {
 }
 
 impl Watch {
-    /// Shows a state; says whether it was the last of its task.
+    /// Shows a state. Returns whether it was the last of its task.
     fn show(&mut self, key: &str, state: &Arc<State>, after: &mut AfterUnlock) -> bool {
-        let Some(following) = self.open.get_mut(key) else { return true };
-        following.shown = Some(state.print);
+        let Some(watched) = self.open.get_mut(key) else { return true };
+        watched.shown = Some(state.print);
         push_bounded(&mut self.news, state.clone());
         after.wakers.extend(self.waker.take());
         if state.last {
@@ -79,35 +79,36 @@ impl Watch {
         state.last
     }
 
-    /// Shows states in order up to the last; says whether it was there.
+    /// Shows states in order, up to the last one of the task. Returns whether that was among them.
     fn show_all(&mut self, key: &str, states: impl IntoIterator<Item = Arc<State>>, after: &mut AfterUnlock) -> bool {
         states.into_iter().any(|state| self.show(key, &state, after))
     }
 
-    /// A reading of `key` has ended: shows what it found and the messages that are newer. Says whether the task has ended.
+    /// A read of `key` has ended: shows what it found, and the messages that are newer. Returns whether the task is
+    /// ready.
     fn caught_up(&mut self, key: &str, found: Option<&Arc<State>>, after: &mut AfterUnlock) -> bool {
-        let Some(following) = self.open.get_mut(key) else { return true };
-        let Some(mut held) = following.held_back.take() else { return false };
-        let shown = following.shown;
-        let Some(found) = found else { return self.show_all(key, held, after) };
+        let Some(watched) = self.open.get_mut(key) else { return true };
+        let Some(mut held_back) = watched.held_back.take() else { return false };
+        let shown = watched.shown;
+        let Some(found) = found else { return self.show_all(key, held_back, after) };
         if found.last {
             return self.show(key, found, after);
         }
-        // All messages up to the reading have come: it is one of them, or it is older than all.
-        match held.iter().position(|state| state.print == found.print) {
-            Some(place) => drop(held.drain(..=place)),
+        // All messages up to the read have come, so what it found is one of them, or is older than all.
+        match held_back.iter().position(|state| state.print == found.print) {
+            Some(position) => drop(held_back.drain(..=position)),
             None if shown == Some(found.print) => {}
-            None => return self.show(key, found, after) || self.show_all(key, held, after),
+            None => return self.show(key, found, after) || self.show_all(key, held_back, after),
         }
         if shown != Some(found.print) && self.show(key, found, after) {
             return true;
         }
-        self.show_all(key, held, after)
+        self.show_all(key, held_back, after)
     }
 }
 
 impl WatchTable {
-    /// Enters a watch, which holds messages back until it was [begun](Self::begin).
+    /// Adds a watch. It holds messages back until it has [begun](Self::begin).
     pub(crate) fn add(&mut self, keys: Vec<String>, handle_closed: Arc<AtomicBool>) -> u64 {
         self.number += 1;
         let number = self.number;
@@ -124,7 +125,8 @@ impl WatchTable {
         self.generation
     }
 
-    /// What the tasks of a watch were found to be. `false` when connections changed meanwhile and it must be read again.
+    /// Begins a watch with the states that were read. Returns false if there was another connection meanwhile: then
+    /// they must be read once more.
     pub(crate) fn begin(&mut self, number: u64, generation: u64, found: &ReadStates, after: &mut AfterUnlock) -> bool {
         if generation != self.generation {
             return false;
@@ -140,7 +142,7 @@ impl WatchTable {
         true
     }
 
-    /// Ends a watch.
+    /// Removes a watch.
     pub(crate) fn remove(&mut self, number: u64, after: &mut AfterUnlock) {
         let Some(watch) = self.watches.remove(&number) else { return };
         for key in watch.open.into_keys() {
@@ -169,10 +171,10 @@ impl WatchTable {
         let Some(mut watchers) = self.by_key.remove(key) else { return };
         watchers.retain(|number| {
             let Some(watch) = self.watches.get_mut(number) else { return false };
-            match watch.open.get_mut(key).map(|following| &mut following.held_back) {
+            match watch.open.get_mut(key).map(|watched| &mut watched.held_back) {
                 None => false,
-                Some(Some(held)) => {
-                    push_bounded(held, state.clone());
+                Some(Some(held_back)) => {
+                    push_bounded(held_back, state.clone());
                     true
                 }
                 Some(None) => !watch.show(key, state, after),
@@ -183,42 +185,42 @@ impl WatchTable {
         }
     }
 
-    /// There is a new connection for messages: everything watched must be read again. Says whether anything is to be read for
-    /// watches that have begun; the others read by themselves.
+    /// There is a new connection for messages: all that is watched must be read again. Returns whether there is
+    /// anything to read for watches that have begun. The others read by themselves.
     pub(crate) fn connected(&mut self, after: &mut AfterUnlock) -> bool {
         self.generation += 1;
         let mut any = false;
-        let mut ended = Vec::new();
+        let mut ready = Vec::new();
         for (number, watch) in &mut self.watches {
             let keys: Vec<String> = watch.open.keys().cloned().collect();
             for key in keys {
-                // What was held is older than what will be read.
-                let held = watch.open.get_mut(&key).and_then(|following| following.held_back.take());
-                if watch.show_all(&key, held.into_iter().flatten(), after) {
-                    ended.push((key, *number));
-                } else if let Some(following) = watch.open.get_mut(&key) {
-                    following.held_back = Some(VecDeque::new());
+                // Messages that were held back are older than what will be read.
+                let held_back = watch.open.get_mut(&key).and_then(|watched| watched.held_back.take());
+                if watch.show_all(&key, held_back.into_iter().flatten(), after) {
+                    ready.push((key, *number));
+                } else if let Some(watched) = watch.open.get_mut(&key) {
+                    watched.held_back = Some(VecDeque::new());
                     any |= watch.started;
                 }
             }
         }
-        for (key, number) in ended {
+        for (key, number) in ready {
             self.forget(&key, number);
         }
         any
     }
 
-    /// The keys that must be read for watches that have begun, and the generation.
+    /// The number of the connection, and the keys that must be read for watches that have begun.
     pub(crate) fn to_read(&self) -> (u64, Vec<String>) {
         let waits = |number: &u64, key: &String| {
             let watch = self.watches.get(number).filter(|watch| watch.started);
-            watch.and_then(|watch| watch.open.get(key)).is_some_and(|following| following.held_back.is_some())
+            watch.and_then(|watch| watch.open.get(key)).is_some_and(|watched| watched.held_back.is_some())
         };
         let keys = self.by_key.iter().filter(|(key, watchers)| watchers.iter().any(|number| waits(number, key)));
         (self.generation, keys.map(|(key, _)| key.clone()).collect())
     }
 
-    /// What was found for watches that have begun. `false` when connections changed meanwhile.
+    /// Shows what was read for watches that have begun. Returns false if there was another connection meanwhile.
     pub(crate) fn read_again(&mut self, generation: u64, found: &ReadStates, after: &mut AfterUnlock) -> bool {
         if generation != self.generation {
             return false;
@@ -236,12 +238,12 @@ impl WatchTable {
         true
     }
 
-    /// The wakers of everybody, since a handle may have been closed.
+    /// Wakes every watch, since a handle may have been closed.
     pub(crate) fn wake_all(&mut self, after: &mut AfterUnlock) {
         after.wakers.extend(self.watches.values_mut().filter_map(|watch| watch.waker.take()));
     }
 
-    /// The next news of a watch.
+    /// The next state of a watch.
     pub(crate) fn poll(
         &mut self,
         number: u64,

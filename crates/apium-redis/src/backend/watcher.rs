@@ -1,4 +1,4 @@
-//! The hub with its connections: subscribing, reading, and reading again after a loss.
+//! The watcher: the watch table with its connections. It subscribes, reads, and reads again after a lost connection.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
@@ -24,26 +24,26 @@ pub(crate) struct ResultWatcher {
     connection: CommandConnection,
     subscriber: Subscriber,
     table: Mutex<WatchTable>,
-    /// What reads again after a loss.
+    /// The task that reads again after a lost connection.
     reading: Mutex<Option<Background>>,
 }
 
 impl ResultWatcher {
-    pub(crate) fn new(link: CommandConnection) -> Arc<Self> {
+    pub(crate) fn new(connection: CommandConnection) -> Arc<Self> {
         Arc::new_cyclic(|own: &Weak<Self>| {
             let own = own.clone();
             let listener = move |event| {
-                if let Some(watches) = own.upgrade() {
+                if let Some(watcher) = own.upgrade() {
                     match event {
-                        Event::Message(message) => watches.tell(&message),
-                        Event::Connected => watches.connected(&own),
+                        Event::Message(message) => watcher.tell(&message),
+                        Event::Connected => watcher.connected(&own),
                     }
                 }
             };
-            let target = link.target().clone();
+            let target = connection.target().clone();
             let quiet = target.answer_timeout * 2;
-            let subscriber = Subscriber::new(target, link.clock().clone(), quiet, Box::new(listener));
-            Self { connection: link, subscriber, table: Mutex::default(), reading: Mutex::default() }
+            let subscriber = Subscriber::new(target, connection.clock().clone(), quiet, Box::new(listener));
+            Self { connection, subscriber, table: Mutex::default(), reading: Mutex::default() }
         })
     }
 
@@ -51,16 +51,16 @@ impl ResultWatcher {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the hub and what follows of it.
-    fn with<T>(&self, work: impl FnOnce(&mut WatchTable, &mut AfterUnlock) -> T) -> T {
+    /// Locks the table for `f`, and then does what is to be done after unlocking.
+    fn with<T>(&self, f: impl FnOnce(&mut WatchTable, &mut AfterUnlock) -> T) -> T {
         let mut after = AfterUnlock::default();
-        let done = work(&mut self.table(), &mut after);
+        let done = f(&mut self.table(), &mut after);
         self.subscriber.unsubscribe(after.released.into_iter().map(ChannelName::Channel).collect());
         after.wakers.into_iter().for_each(Waker::wake);
         done
     }
 
-    /// Enters a watch; [`leave`](Self::leave) has to follow.
+    /// Adds a watch; [`remove`](Self::remove) has to follow.
     pub(crate) fn add(&self, keys: &[String], handle_closed: Arc<std::sync::atomic::AtomicBool>) -> u64 {
         let names: Vec<ChannelName> = keys.iter().cloned().map(ChannelName::Channel).collect();
         self.subscriber.need(&names);
@@ -76,7 +76,7 @@ impl ResultWatcher {
             generation = self.table().generation();
             found = self.read(keys).await?;
         }
-        while !self.with(|hub, after| hub.begin(number, generation, &found, after)) {
+        while !self.with(|table, after| table.begin(number, generation, &found, after)) {
             self.subscriber.confirmed().await?;
             generation = self.table().generation();
             found = self.read(keys).await?;
@@ -84,7 +84,7 @@ impl ResultWatcher {
         Ok(())
     }
 
-    /// Reads what is stored. When it has, every message that was published before has been told.
+    /// Reads what is stored. When it returns, every message that was published before the read has come too.
     async fn read(&self, keys: &[String]) -> Result<ReadStates> {
         let found = results::read(&self.connection, "watch results", keys).await?;
         let found: ReadStates = keys
@@ -92,7 +92,7 @@ impl ResultWatcher {
             .zip(found)
             .map(|(key, bytes)| (key.clone(), bytes.map(|bytes| State::read(key, &bytes))))
             .collect();
-        // A last state needs no place among the messages, and neither does nothing.
+        // Only a state that is not the last of its task must be ordered among the messages.
         if found.values().flatten().any(|state| !state.last) {
             self.subscriber.caught_up().await?;
         }
@@ -102,49 +102,49 @@ impl ResultWatcher {
     fn tell(&self, message: &ChannelMessage) {
         if self.table().is_watched(&message.channel) {
             let state = State::read(&message.channel, &message.payload);
-            self.with(|hub, after| hub.on_message(&message.channel, &state, after));
+            self.with(|table, after| table.on_message(&message.channel, &state, after));
         }
     }
 
     fn connected(&self, own: &Weak<Self>) {
         if self.with(WatchTable::connected) {
-            // An older reading is of no use any more.
-            let task = Background::start(read_again(own.clone()));
-            *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+            // This ends an older read, which is of no use any more.
+            let background = Background::start(read_again(own.clone()));
+            *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some(background);
         }
     }
 
     pub(crate) fn remove(&self, number: u64) {
-        self.with(|hub, after| hub.remove(number, after));
+        self.with(|table, after| table.remove(number, after));
     }
 
-    /// Makes every watch look again, since a handle may have been closed.
+    /// Wakes every watch, since a handle may have been closed.
     pub(crate) fn wake_all(&self) {
         self.with(WatchTable::wake_all);
     }
 
     pub(crate) fn poll(&self, number: u64, waker: &Waker) -> Poll<Option<Result<ResultDocument>>> {
-        self.with(|hub, after| hub.poll(number, waker, after))
+        self.with(|table, after| table.poll(number, waker, after))
     }
 }
 
-/// Reads everything watched again, however often it takes.
-async fn read_again(watches: Weak<ResultWatcher>) {
+/// Reads all that is watched again, and tries until it succeeds.
+async fn read_again(watcher: Weak<ResultWatcher>) {
     let mut pause = FIRST_PAUSE;
-    while let Some(watches) = watches.upgrade() {
-        let (generation, keys) = watches.table().to_read();
+    while let Some(watcher) = watcher.upgrade() {
+        let (generation, keys) = watcher.table().to_read();
         if keys.is_empty() {
             return;
         }
-        match watches.read(&keys).await {
+        match watcher.read(&keys).await {
             Ok(found) => {
-                // It is of no use when another connection has come, and with it another reading.
-                let _ = watches.with(|hub, after| hub.read_again(generation, &found, after));
+                // If there is another connection by now, it has started another read.
+                let _ = watcher.with(|table, after| table.read_again(generation, &found, after));
                 return;
             }
-            Err(error) => tracing::debug!(%error, "watched results could not be read again yet"),
+            Err(error) => tracing::debug!(%error, "could not read watched results again; trying again"),
         }
-        drop(watches);
+        drop(watcher);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -1,4 +1,4 @@
-//! Background work that ends with whoever owns it. Nothing else in this crate starts tasks.
+//! Background tasks that end with their owner. Nothing else in this crate spawns.
 
 use std::future::Future;
 
@@ -9,14 +9,14 @@ use tokio::task::JoinHandle;
 pub(crate) struct Background(JoinHandle<()>);
 
 impl Background {
-    /// Starts `work` in the background.
-    pub(crate) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
+    /// Starts `task` in the background.
+    pub(crate) fn start(task: impl Future<Output = ()> + Send + 'static) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the handle that owns it")]
-        let task = tokio::spawn(work);
-        Self(task)
+        let handle = tokio::spawn(task);
+        Self(handle)
     }
 
-    /// Whether it has ended, be it with the runtime that ran it.
+    /// Whether it has ended, by itself or with the runtime that ran it.
     pub(crate) fn is_finished(&self) -> bool {
         self.0.is_finished()
     }

@@ -1,7 +1,8 @@
-//! The supervised connection: one for all commands that do not block, shared by everybody, made anew when it breaks.
+//! The connection for commands that do not block: one for all, which is replaced when it breaks.
 //!
-//! Every command has a deadline. A connection that broke, that misses a deadline (a black hole looks like that) or whose server
-//! turned into a replica is dropped, and the next command connects again, after a pause that grows with each failure.
+//! Every command has a deadline. A connection is dropped when it breaks, when a command misses its deadline (a network
+//! that swallows everything shows no other sign), and when its server has become a replica. The next command connects
+//! again, after a pause that grows with each failure.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,7 @@ use crate::scripts::script::{HEARTBEAT, Script};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection that comes back by itself. Cloning shares it.
+/// A connection that is made again by itself. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandConnection(Arc<Shared>);
 
@@ -33,14 +34,14 @@ struct Shared {
     target: Target,
     clock: Clock,
     state: Mutex<State>,
-    /// Held by whoever connects; the others wait for what comes of it.
+    /// Locked by the one that connects. The others wait, and use the same connection.
     connecting: tokio::sync::Mutex<()>,
-    /// The server's clock when the link was made, in milliseconds, as far as is known.
+    /// The server's time at `created`, in milliseconds; a guess until the server was asked.
     offset: AtomicI64,
     created: Instant,
-    /// Counts connections.
+    /// The number of the last connection.
     reconnects: watch::Sender<u64>,
-    /// Commands sent since the link was made, for tests and measurements.
+    /// Commands sent since `created`, for tests and measurements.
     sent: AtomicU64,
     closed: watch::Sender<bool>,
 }
@@ -49,25 +50,25 @@ struct Shared {
 struct State {
     connection: Option<(Connection, u64)>,
     pause: Option<(Instant, Duration)>,
-    /// Since when, and why, there is none.
+    /// Since when and why there is no connection.
     broken: Option<(Timestamp, String)>,
     connected_at: Option<Instant>,
 }
 
 impl Shared {
-    /// Milliseconds by a clock that nobody sets.
+    /// Milliseconds since `created`, by a clock that nobody can set.
     fn since_created(&self) -> i64 {
         i64::try_from(self.created.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
     }
 
-    /// Takes an answer to TIME.
+    /// Uses a reply to TIME.
     fn learn(&self, time: &Value) {
         if let Ok((seconds, micros)) = redis::from_redis_value_ref::<(i64, i64)>(time) {
             self.set_time(seconds * 1000 + micros / 1000);
         }
     }
 
-    /// The server's clock shows so many milliseconds now.
+    /// Sets the server's time, in milliseconds.
     fn set_time(&self, server: i64) {
         self.offset.store(server - self.since_created(), Ordering::Relaxed);
     }
@@ -101,32 +102,32 @@ impl CommandConnection {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds since the epoch by the server's clock, which is the same for all workers.
+    /// Milliseconds since the epoch by the server's clock, so that all workers agree.
     pub(crate) fn server_now(&self) -> i64 {
         self.0.since_created() + self.0.offset.load(Ordering::Relaxed)
     }
 
-    /// Asks the server for its time: before others are taken for dead, and after others have done so with us. Since it was asked last
-    /// this machine may have slept, and the server's clock may have been set.
+    /// Asks the server for its time. It is asked before a consumer is taken for dead, and after this one was: meanwhile
+    /// this machine may have slept, or the server's clock may have been set.
     pub(crate) async fn learn_time(&self) -> Result<()> {
         let time = self.command("ask for the time", &redis::cmd("TIME")).await?;
         self.0.learn(&time);
         Ok(())
     }
 
-    /// Counts up with each connection.
+    /// The number of the last connection. It counts up with each.
     pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
         self.0.reconnects.subscribe()
     }
 
-    /// How long the present connection has lasted.
+    /// How old the present connection is.
     pub(crate) fn connected_for(&self) -> Option<Duration> {
         let state = self.lock();
         state.connection.as_ref()?;
         state.connected_at.map(|at| at.elapsed())
     }
 
-    /// Whether the server can be reached, as far as anybody has tried.
+    /// Whether the server could be reached when it was last tried.
     pub(crate) fn health(&self) -> Health {
         match &self.lock().broken {
             None => Health::Green,
@@ -134,12 +135,12 @@ impl CommandConnection {
         }
     }
 
-    /// Where the present connection leads to.
+    /// The server of the present connection.
     pub(crate) fn server(&self) -> Option<ServerAddress> {
         self.lock().connection.as_ref().map(|(connection, _)| connection.server.clone())
     }
 
-    /// From now on everything is refused. What waits ends.
+    /// Closes it: from now on every command is refused.
     pub(crate) fn close(&self) {
         self.0.closed.send_replace(true);
         self.lock().connection = None;
@@ -149,14 +150,14 @@ impl CommandConnection {
         *self.0.closed.borrow()
     }
 
-    /// Ends when the link is closed.
+    /// Returns when it is closed.
     pub(crate) async fn wait_closed(&self) {
         let mut closed = self.0.closed.subscribe();
         // The sender lives in `self`.
         let _ = closed.wait_for(|closed| *closed).await;
     }
 
-    /// Refuses when the link was closed.
+    /// Refuses if it was closed.
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         match self.is_closed() {
             false => Ok(()),
@@ -164,13 +165,14 @@ impl CommandConnection {
         }
     }
 
-    /// Runs one command within the target's deadline.
+    /// Runs one command within the deadline of the target.
     pub(crate) async fn command(&self, what: &str, command: &Cmd) -> Result<Value> {
         let key = |_: usize| key_of(command);
         self.run(what, key, async |raw| raw.send_packed_command(command).await).await
     }
 
-    /// Runs a ZADD that shows life. With memory full it costs a trip more, and is done: who cannot show life is taken for dead.
+    /// Runs a ZADD that is a heartbeat. If the server's memory is full it costs one round trip more and is done all the
+    /// same: a consumer without heartbeats would be taken for dead.
     pub(crate) async fn heartbeat(&self, what: &str, zadd: &Cmd) -> Result<Value> {
         let key = |_: usize| key_of(zadd);
         self.run(what, key, async |raw| {
@@ -195,9 +197,9 @@ impl CommandConnection {
         .await
     }
 
-    /// Runs commands in one write and answers what each of them answered; an error of one is the error of all.
+    /// Runs commands in one write and returns their replies. An error of one is the error of all.
     pub(crate) async fn pipeline(&self, what: &str, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        let key = |place: usize| pipeline.cmd_iter().nth(place).and_then(key_of);
+        let key = |server: usize| pipeline.cmd_iter().nth(server).and_then(key_of);
         let answers = self
             .run(what, key, async |raw| {
                 let answer: Value = pipeline.query_async(raw).await?;
@@ -211,9 +213,9 @@ impl CommandConnection {
         }
     }
 
-    /// Runs a script by its hash, and by its text where the server does not know it yet.
+    /// Runs a script by its hash, or by its text if the server does not know it yet.
     pub(crate) async fn script(&self, what: &str, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Value> {
-        // Which key it is, the scripts say themselves.
+        // The scripts name the key of an error themselves.
         self.run(
             what,
             |_| None,
@@ -244,10 +246,10 @@ impl CommandConnection {
         self.check_open(what)?;
         let limit = self.0.target.answer_timeout;
         let deadline = Instant::now() + limit;
-        let (mut connection, generation) = self.connection(what, deadline).await?;
+        let (mut connection, number) = self.connection(what, deadline).await?;
         self.0.sent.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::time::timeout_at(deadline, work(&mut connection.raw)).await;
-        let place = connection.server;
+        let server = connection.server;
         let answer = match answer {
             Ok(Ok(Value::ServerError(error))) => Ok(Err(error.into())),
             answer => answer,
@@ -255,22 +257,22 @@ impl CommandConnection {
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => match wrong_key_type(&error).and_then(key) {
-                Some(key) => Err(self.failed(&format!("{what}, with the key {key:?},"), &place, generation, error)),
-                None => Err(self.failed(what, &place, generation, error)),
+                Some(key) => Err(self.failed(&format!("{what}, with the key {key:?},"), &server, number, error)),
+                None => Err(self.failed(what, &server, number, error)),
             },
             Err(_) => {
-                let error = timed_out(what, &place, limit);
-                self.drop_connection(generation, &error);
+                let error = timed_out(what, &server, limit);
+                self.drop_connection(number, &error);
                 Err(error)
             }
         }
     }
 
-    fn failed(&self, what: &str, place: &dyn std::fmt::Display, generation: u64, error: RedisError) -> Error {
-        let spoiled = breaks_connection(&error);
-        let error = from_redis(what, place, error);
-        if spoiled {
-            self.drop_connection(generation, &error);
+    fn failed(&self, what: &str, server: &dyn std::fmt::Display, number: u64, error: RedisError) -> Error {
+        let broken = breaks_connection(&error);
+        let error = from_redis(what, server, error);
+        if broken {
+            self.drop_connection(number, &error);
         }
         if self.is_closed() {
             return Error::new(ErrorKind::Closed, format!("{what}: this handle was closed")).with_source(error);
@@ -278,10 +280,10 @@ impl CommandConnection {
         error
     }
 
-    /// Nobody uses this connection any more.
-    fn drop_connection(&self, generation: u64, why: &Error) {
+    /// Drops the connection with this number, unless there is another one already.
+    fn drop_connection(&self, number: u64, why: &Error) {
         let mut state = self.lock();
-        if state.connection.as_ref().is_some_and(|(_, own)| *own == generation) {
+        if state.connection.as_ref().is_some_and(|(_, own)| *own == number) {
             state.connection = None;
             state.broken.get_or_insert_with(|| (self.0.clock.now(), why.to_string()));
         }
@@ -297,43 +299,43 @@ impl CommandConnection {
             return Ok(present);
         }
         let limit = self.0.target.answer_timeout;
-        let late = |_| {
+        let no_connection = |_| {
             let why = self
                 .lock()
                 .broken
                 .clone()
-                .map(|(since, why)| format!("; it is away since {since}: {why}"))
+                .map(|(since, why)| format!("; it has been away since {since}: {why}"))
                 .unwrap_or_default();
             let text = format!("{what}: no connection to the server within {limit:?}{why}");
             Error::new(ErrorKind::Timeout, text)
         };
-        let _alone = tokio::time::timeout_at(deadline, self.0.connecting.lock()).await.map_err(late)?;
+        let _alone = tokio::time::timeout_at(deadline, self.0.connecting.lock()).await.map_err(no_connection)?;
         if let Some(present) = self.present() {
             return Ok(present);
         }
         let pause = self.lock().pause;
         if let Some((until, _)) = pause {
-            tokio::time::timeout_at(deadline, tokio::time::sleep_until(until)).await.map_err(late)?;
+            tokio::time::timeout_at(deadline, tokio::time::sleep_until(until)).await.map_err(no_connection)?;
         }
         let opened = tokio::time::timeout_at(deadline, self.open()).await;
-        let opened = opened.unwrap_or_else(|elapsed| Err(late(elapsed)));
+        let opened = opened.unwrap_or_else(|elapsed| Err(no_connection(elapsed)));
         let mut state = self.lock();
         match opened {
             Ok(connection) => {
-                let generation = *self.0.reconnects.borrow() + 1;
-                state.connection = Some((connection.clone(), generation));
+                let number = *self.0.reconnects.borrow() + 1;
+                state.connection = Some((connection.clone(), number));
                 state.pause = None;
                 state.connected_at = Some(Instant::now());
                 if let Some((since, _)) = state.broken.take() {
-                    tracing::info!(place = %connection.server, %since, "connected again");
+                    tracing::info!(server = %connection.server, %since, "connected again");
                 }
                 drop(state);
-                self.0.reconnects.send_replace(generation);
-                Ok((connection, generation))
+                self.0.reconnects.send_replace(number);
+                Ok((connection, number))
             }
             Err(error) => {
                 let pause = state.pause.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
-                // Workers that lost the same server do not come back in step.
+                // So that workers that lost the same server do not all come back at once.
                 let spread = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
                 state.pause = Some((Instant::now() + spread, pause));
                 let reason = error.to_string();
@@ -356,7 +358,7 @@ impl CommandConnection {
     }
 }
 
-/// The key of a command that has one.
+/// The key of a command, if it has one.
 fn key_of(command: &Cmd) -> Option<String> {
     match command.args_iter().nth(1) {
         Some(redis::Arg::Simple(key)) => Some(String::from_utf8_lossy(key).into_owned()),

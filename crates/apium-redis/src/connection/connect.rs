@@ -1,5 +1,5 @@
-//! Connections to the server that a target means, each new one found anew: the first of several places that answers, what a
-//! sentinel names, or the node of a cluster.
+//! Connects to the server that a target means. For each connection the server is looked for anew: the first of a list
+//! that answers, the master that a sentinel names, or the node of a cluster.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::connection::tls;
 use crate::errors::{from_redis, unexpected_reply};
 use crate::options::target::{Discovery, Login, ServerAddress, Target};
 
-/// The system probes a silent connection this often, beside the driver's own deadlines.
+/// How often the operating system probes a silent connection. The driver has its own deadlines besides.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// A connection, and the place it leads to.
+/// A connection, and the server to which it leads.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) raw: MultiplexedConnection,
@@ -31,22 +31,22 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// A connection that has just been made.
+/// A new connection, after login.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     pub(crate) connection: Connection,
-    /// The server's time in milliseconds, when it said it.
+    /// The server's time in milliseconds, if it told it.
     pub(crate) time: Option<i64>,
 }
 
-/// Connects to a master; to the one at `wanted` if that is one of those that the target means and answers.
-pub(crate) async fn connect(target: &Target, wanted: Option<&ServerAddress>) -> Result<Handshake> {
+/// Connects to a master: to `preferred` if the target means it too and it answers, else to another one.
+pub(crate) async fn connect(target: &Target, preferred: Option<&ServerAddress>) -> Result<Handshake> {
     let mut candidates = candidates(target).await?;
-    candidates.sort_by_key(|(place, _)| wanted != Some(place));
+    candidates.sort_by_key(|(server, _)| preferred != Some(server));
     let mut last = None;
-    for (place, login) in candidates {
-        match connect_to_master(target, place, &login).await {
-            Ok(greeted) => return Ok(greeted),
+    for (server, login) in candidates {
+        match connect_to_master(target, server, &login).await {
+            Ok(handshake) => return Ok(handshake),
             Err(error) => last = Some(error),
         }
     }
@@ -56,14 +56,14 @@ pub(crate) async fn connect(target: &Target, wanted: Option<&ServerAddress>) -> 
 /// Connects for subscriptions.
 pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
     let mut last = None;
-    for (place, login) in candidates(target).await? {
+    for (server, login) in candidates(target).await? {
         let what = "connect for subscriptions";
         let opened = async {
-            let client = client(target, &place, &login, target.database)?;
+            let client = client(target, &server, &login, target.database)?;
             let limit = target.handshake_timeout();
             let opening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
-            let opened = opening.map_err(|_| timed_out(what, &place, limit))?;
-            opened.map_err(|error| from_redis(what, &place, error))
+            let opened = opening.map_err(|_| timed_out(what, &server, limit))?;
+            opened.map_err(|error| from_redis(what, &server, error))
         };
         match opened.await {
             Ok(opened) => return Ok(opened),
@@ -73,29 +73,29 @@ pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
     Err(last.unwrap_or_else(|| Error::new(ErrorKind::Address, "connect: the address names no server")))
 }
 
-pub(crate) fn timed_out(what: &str, place: &dyn fmt::Display, limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("{what} at {place}: no answer within {limit:?}"))
+pub(crate) fn timed_out(what: &str, server: &dyn fmt::Display, limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("{what} at {server}: no answer within {limit:?}"))
 }
 
-/// Connects and logs in; asks `questions` in the same trip, and answers what they answered.
+/// Connects and logs in. The commands `questions` are sent in the same round trip; returns their replies.
 async fn connect_to(
     target: &Target,
-    place: &ServerAddress,
+    server: &ServerAddress,
     login: &Login,
     database: i64,
     questions: &[redis::Cmd],
 ) -> Result<(MultiplexedConnection, Vec<Value>)> {
     const WHAT: &str = "connect";
-    // The library would say of every refused login that the password is wrong.
-    let client = client(target, place, &Login::default(), 0)?;
+    // Without a login here, since the library calls every refused login a wrong password.
+    let client = client(target, server, &Login::default(), 0)?;
     let limit = target.handshake_timeout();
-    // Deadlines are the link's: each command has its own.
+    // No response timeout here: the callers have a deadline for each command.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limit))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024);
     let opened = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut raw = opened.map_err(|error| from_redis(WHAT, place, error))?;
+    let mut raw = opened.map_err(|error| from_redis(WHAT, server, error))?;
     let mut pipeline = redis::pipe();
     if let Some(password) = &login.password {
         pipeline.cmd("AUTH").arg(&login.user).arg(password).ignore();
@@ -111,22 +111,22 @@ async fn connect_to(
     }
     let asked = tokio::time::timeout(limit, pipeline.query_async(&mut raw)).await;
     let answers =
-        asked.map_err(|_| timed_out(WHAT, place, limit))?.map_err(|error| match error.is_connection_dropped() {
+        asked.map_err(|_| timed_out(WHAT, server, limit))?.map_err(|error| match error.is_connection_dropped() {
             true => {
                 let text = format!(
-                    "{WHAT} at {place}: it closed the connection at once, as a server does when maxclients is reached"
+                    "{WHAT} at {server}: it closed the connection at once, as a server does when maxclients is reached"
                 );
                 Error::new(ErrorKind::Connection, text).with_source(error)
             }
-            false => from_redis(WHAT, place, error),
+            false => from_redis(WHAT, server, error),
         })?;
     Ok((raw, answers))
 }
 
-/// Connects, learns the server's time and sees that it is one that can serve.
-async fn connect_to_master(target: &Target, place: ServerAddress, login: &Login) -> Result<Handshake> {
+/// Connects, learns the server's time, and refuses a replica.
+async fn connect_to_master(target: &Target, server: ServerAddress, login: &Login) -> Result<Handshake> {
     let questions = [redis::cmd("TIME"), redis::cmd("ROLE")];
-    let (raw, answers) = connect_to(target, &place, login, target.database, &questions).await?;
+    let (raw, answers) = connect_to(target, &server, login, target.database, &questions).await?;
     let time = answers.first().and_then(|time| redis::from_redis_value_ref::<(i64, i64)>(time).ok());
     let time = time.map(|(seconds, micros)| seconds * 1000 + micros / 1000);
     let role: Option<String> = match answers.get(1) {
@@ -134,19 +134,19 @@ async fn connect_to_master(target: &Target, place: ServerAddress, login: &Login)
         _ => None,
     };
     if role.is_some_and(|role| role != "master") {
-        let text = format!("connect to {place}: it is a replica; the address must lead to the master");
+        let text = format!("connect to {server}: it is a replica; the address must lead to the master");
         return Err(Error::new(ErrorKind::Unavailable, text));
     }
-    Ok(Handshake { connection: Connection { raw, server: place }, time })
+    Ok(Handshake { connection: Connection { raw, server }, time })
 }
 
-fn client(target: &Target, place: &ServerAddress, login: &Login, database: i64) -> Result<Client> {
-    let made = make_client(target, place, login, database);
-    made.map_err(|error| from_redis("connect", place, error))
+fn client(target: &Target, server: &ServerAddress, login: &Login, database: i64) -> Result<Client> {
+    let created = make_client(target, server, login, database);
+    created.map_err(|error| from_redis("connect", server, error))
 }
 
-fn make_client(target: &Target, place: &ServerAddress, login: &Login, database: i64) -> RedisResult<Client> {
-    let address = match (place, &target.tls) {
+fn make_client(target: &Target, server: &ServerAddress, login: &Login, database: i64) -> RedisResult<Client> {
+    let address = match (server, &target.tls) {
         (ServerAddress::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
         (ServerAddress::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
         (ServerAddress::Tcp { host, port }, Some(tls)) => {
@@ -170,7 +170,7 @@ fn make_client(target: &Target, place: &ServerAddress, login: &Login, database: 
     }
 }
 
-/// The places to try, in order.
+/// The servers to try, in order.
 async fn candidates(target: &Target) -> Result<Vec<(ServerAddress, Login)>> {
     match &target.discovery {
         Discovery::Direct => Ok(target.servers.clone()),
@@ -179,7 +179,7 @@ async fn candidates(target: &Target) -> Result<Vec<(ServerAddress, Login)>> {
     }
 }
 
-/// What the sentinels say is the master.
+/// The master, as the first sentinel that answers names it.
 async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(ServerAddress, Login)>> {
     let mut last = None;
     for (sentinel, own) in &target.servers {
@@ -188,7 +188,7 @@ async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(
             command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
             let what = "ask the sentinel for its master";
             let (_, answers) = connect_to(target, sentinel, login, 0, &[command]).await?;
-            let found = answers.into_iter().next().and_then(|place| redis::from_redis_value(place).ok()).flatten();
+            let found = answers.into_iter().next().and_then(|server| redis::from_redis_value(server).ok()).flatten();
             let (host, port): (String, u16) = found.ok_or_else(|| {
                 let text = format!("{what} {master:?} at {sentinel}: it watches none of that name");
                 Error::new(ErrorKind::NotFound, text)
@@ -203,7 +203,7 @@ async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(
     Err(last.unwrap_or_else(|| Error::new(ErrorKind::Address, "connect: the address names no sentinel")))
 }
 
-/// The node that has the slot of `tag`; all keys of this driver carry it.
+/// The node that has the slot of the hash tag `tag`, which is in all keys of this driver.
 async fn node_of(target: &Target, tag: &str) -> Result<Vec<(ServerAddress, Login)>> {
     let mut last = None;
     for (seed, login) in &target.servers {
@@ -218,7 +218,7 @@ async fn node_of(target: &Target, tag: &str) -> Result<Vec<(ServerAddress, Login
             };
             let slot = *slot;
             let node = ranges.iter().find_map(|range| master_in(range, slot, seed));
-            node.map(|place| (place, login.clone())).ok_or_else(|| {
+            node.map(|server| (server, login.clone())).ok_or_else(|| {
                 Error::new(ErrorKind::Unavailable, format!("{what} at {seed}: no node serves slot {slot} now"))
             })
         };
@@ -242,7 +242,7 @@ fn master_in(range: &Value, slot: i64, seed: &ServerAddress) -> Option<ServerAdd
     let [host, Value::Int(port), ..] = node.as_slice() else { return None };
     let host: String = redis::from_redis_value_ref(host).ok()?;
     let host = match (host.as_str(), seed) {
-        // A node that does not know its own address means the one by which it was reached.
+        // A node that does not know its own address means the one at which it was reached.
         ("" | "?", ServerAddress::Tcp { host, .. }) => host.clone(),
         _ => host,
     };

@@ -1,4 +1,4 @@
-//! Connections to the server, and the tasks that keep them.
+//! Connections to the server, and the background tasks that use them.
 
 pub(crate) mod background;
 pub(crate) mod commands;

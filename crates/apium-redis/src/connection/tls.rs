@@ -4,7 +4,7 @@ use redis::{Client, ConnectionInfo, RedisResult};
 
 use crate::options::target::Tls;
 
-/// A client that trusts and shows the certificates of the options.
+/// A client with the certificates of the options: those that it trusts, and its own.
 #[cfg(feature = "tls")]
 pub(crate) fn open(info: ConnectionInfo, tls: &Tls) -> RedisResult<Client> {
     use redis::{ClientTlsConfig, ErrorKind, RedisError, TlsCertificates};
@@ -26,7 +26,7 @@ pub(crate) fn open(info: ConnectionInfo, tls: &Tls) -> RedisResult<Client> {
     Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
 }
 
-/// Without the feature there are none.
+/// Without the feature every encrypted address is refused.
 #[cfg(not(feature = "tls"))]
 pub(crate) fn open(_: ConnectionInfo, _: &Tls) -> RedisResult<Client> {
     let text = "this build has no TLS: turn on the feature redis-tls";

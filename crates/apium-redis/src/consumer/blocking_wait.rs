@@ -1,8 +1,8 @@
-//! Waiting for a message: a blocking move of one list into a list of the consumer's own, which wakes one consumer for each message
-//! and leaves the message in the server all the time.
+//! Waiting for a message: a blocking move (BLMOVE) from a queue's list to a handoff list of the consumer. One message
+//! wakes one consumer, and the message is in the server all the time. The consumer claims it from the handoff list.
 //!
-//! A blocking move waits for one list only, so each list (a queue has one for each priority step) has a connection of its own
-//! while the consumer waits. `consumer` claims what was moved.
+//! A blocking move waits for one list, and a queue has one for each priority step. So the consumer waits on one
+//! connection for each list.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -17,27 +17,28 @@ use crate::errors::{from_redis, wrong_key_type};
 use crate::options::target::ServerAddress;
 use crate::shared::BrokerShared;
 
-/// How long one wait lasts before it is begun again. A server that is gone without a word is noticed soon after.
+/// How long one wait lasts at most; then the consumer starts another one.
 const LONGEST: Duration = Duration::from_secs(4);
+/// How much later the reply may come, before the connection counts as broken.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A connection for waits.
+/// A connection for waits, with its id in the server.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockingConnection {
     connection: Connection,
     id: i64,
 }
 
-/// A wait from outside: what is needed to call it off.
+/// A handle by which a wait can be cancelled.
 #[derive(Debug, Default)]
 pub(crate) struct WaitHandle {
-    /// The connection's id once it blocks, or is about to.
+    /// The connection's id, from just before it blocks; 0 before.
     id: AtomicI64,
     cancelled: AtomicBool,
 }
 
 impl WaitHandle {
-    /// Asks for the end; answers the connection to be woken, if it waits already.
+    /// Cancels the wait. Returns the id of the connection that must be unblocked, if it blocks already.
     pub(crate) fn cancel(&self) -> Option<i64> {
         self.cancelled.store(true, Ordering::SeqCst);
         Some(self.id.load(Ordering::SeqCst)).filter(|id| *id != 0)
@@ -47,76 +48,76 @@ impl WaitHandle {
 /// How a wait ended.
 #[derive(Debug)]
 pub(crate) struct WaitEnd {
-    /// The place of its list.
+    /// The number of its list.
     pub(crate) list_number: usize,
+    /// The connection, if it can be used again.
     pub(crate) connection: Option<BlockingConnection>,
     pub(crate) result: Result<WaitResult>,
 }
 
-/// What a wait brought.
+/// The result of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitResult {
-    /// A message was moved, this long after the wait was begun.
+    /// A message was moved to the handoff list, this long after the wait began.
     Moved { after: Duration },
-    /// The time was up, or it was called off.
+    /// The time was up, or the wait was cancelled.
     Nothing,
 }
 
-/// Waits until a message of `list` was moved to `taken`.
+/// Waits until a message was moved from `list` to `handoff`.
 pub(crate) async fn wait(
-    core: Arc<BrokerShared>,
-    place: usize,
-    (list, taken): (String, String),
-    line: Option<BlockingConnection>,
-    control: Arc<WaitHandle>,
+    shared: Arc<BrokerShared>,
+    list_number: usize,
+    (list, handoff): (String, String),
+    blocking: Option<BlockingConnection>,
+    handle: Arc<WaitHandle>,
 ) -> WaitEnd {
-    let wanted = core.connection.server();
-    // A wait is where the commands go, or what it moves is not found.
-    let line = line.filter(|line| wanted.as_ref().is_none_or(|wanted| *wanted == line.connection.server));
-    let mut line = match line {
-        Some(line) => line,
-        None => match open(&core, wanted.as_ref()).await {
-            Ok(line) => line,
-            Err(error) => return WaitEnd { list_number: place, connection: None, result: Err(error) },
+    let preferred = shared.connection.server();
+    // It must wait at the server to which the commands go, since they claim what it moves.
+    let blocking =
+        blocking.filter(|blocking| preferred.as_ref().is_none_or(|preferred| *preferred == blocking.connection.server));
+    let mut blocking = match blocking {
+        Some(blocking) => blocking,
+        None => match open(&shared, preferred.as_ref()).await {
+            Ok(blocking) => blocking,
+            Err(error) => return WaitEnd { list_number, connection: None, result: Err(error) },
         },
     };
-    control.id.store(line.id, Ordering::SeqCst);
-    if control.cancelled.load(Ordering::SeqCst) {
-        return WaitEnd { list_number: place, connection: Some(line), result: Ok(WaitResult::Nothing) };
+    handle.id.store(blocking.id, Ordering::SeqCst);
+    if handle.cancelled.load(Ordering::SeqCst) {
+        return WaitEnd { list_number, connection: Some(blocking), result: Ok(WaitResult::Nothing) };
     }
     let mut command = redis::cmd("BLMOVE");
-    command.arg(&list).arg(taken).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
+    command.arg(&list).arg(handoff).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
     reached("before-wait");
     let began = tokio::time::Instant::now();
-    let moving = line.connection.raw.send_packed_command(&command);
+    let moving = blocking.connection.raw.send_packed_command(&command);
     let answer = tokio::time::timeout(LONGEST + GRACE, moving).await;
-    let outcome = match answer {
+    let result = match answer {
         Ok(Ok(Value::Nil)) => Ok(WaitResult::Nothing),
-        Ok(Ok(Value::ServerError(error))) => Err(failed(&line, &list, error.into())),
+        Ok(Ok(Value::ServerError(error))) => Err(failed(&blocking, &list, error.into())),
         Ok(Ok(_)) => {
             reached("after-wait");
             Ok(WaitResult::Moved { after: began.elapsed() })
         }
-        Ok(Err(error)) => Err(failed(&line, &list, error)),
-        Err(_) => Err(timed_out(WHAT, &line.connection.server, LONGEST + GRACE)),
+        Ok(Err(error)) => Err(failed(&blocking, &list, error)),
+        Err(_) => Err(timed_out(WHAT, &blocking.connection.server, LONGEST + GRACE)),
     };
-    // A connection that failed is not used again.
-    let line = outcome.is_ok().then_some(line);
-    WaitEnd { list_number: place, connection: line, result: outcome }
+    WaitEnd { list_number, connection: result.is_ok().then_some(blocking), result }
 }
 
 const WHAT: &str = "wait for messages";
 
-fn failed(line: &BlockingConnection, list: &str, error: redis::RedisError) -> Error {
+fn failed(blocking: &BlockingConnection, list: &str, error: redis::RedisError) -> Error {
     match wrong_key_type(&error) {
-        Some(_) => from_redis(&format!("{WHAT}, with the key {list:?},"), &line.connection.server, error),
-        None => from_redis(WHAT, &line.connection.server, error),
+        Some(_) => from_redis(&format!("{WHAT}, with the key {list:?},"), &blocking.connection.server, error),
+        None => from_redis(WHAT, &blocking.connection.server, error),
     }
 }
 
-async fn open(core: &BrokerShared, wanted: Option<&ServerAddress>) -> Result<BlockingConnection> {
-    let target = core.connection.target();
-    let mut connection = connect(target, wanted).await?.connection;
+async fn open(shared: &BrokerShared, preferred: Option<&ServerAddress>) -> Result<BlockingConnection> {
+    let target = shared.connection.target();
+    let mut connection = connect(target, preferred).await?.connection;
     let mut command = redis::cmd("CLIENT");
     command.arg("ID");
     let asking = connection.raw.send_packed_command(&command);

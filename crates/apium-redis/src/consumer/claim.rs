@@ -1,4 +1,4 @@
-//! Taking messages: what one call of the claiming script takes, and what deliveries it makes.
+//! Claiming messages: one call of the claim script, and the deliveries that it makes.
 
 use std::sync::Arc;
 
@@ -12,56 +12,60 @@ use crate::consumer::state::{ConsumerState, InFlight};
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
 use crate::keys::broker_keys::Keys;
-use crate::keys::queue_list::QueueList;
+use crate::keys::broker_keys::QueueList;
 use crate::keys::score::score;
 use crate::scripts::script::CLAIM;
 use crate::shared::BrokerShared;
 
-/// A list to take from.
+/// A list to claim from.
 #[derive(Debug, Clone)]
 pub(crate) struct ClaimRequest {
     pub(crate) queue_list: Arc<QueueList>,
-    /// Its place among the consumer's lists.
+    /// Its number among the consumer's lists.
     pub(crate) list_number: usize,
-    /// Where a wait has moved a message of it, if one has.
+    /// The handoff list, if a wait has moved a message there.
     pub(crate) handoff: Option<String>,
-    /// Whether the list itself is read, too.
+    /// Whether the list itself is read too.
     pub(crate) reads_list: bool,
 }
 
-/// What was taken.
+/// What was claimed.
 #[derive(Debug)]
 pub(crate) struct Claimed {
+    /// The id of the consumer that claimed.
     pub(crate) id: Arc<str>,
+    /// The number of the first message; the others follow it.
     pub(crate) first: u64,
     /// How many were asked for.
     pub(crate) wanted: usize,
-    /// The lists that were read, each with how many came of it.
+    /// The lists that were read, and how many messages came from each.
     pub(crate) counts: Vec<(ClaimRequest, usize)>,
     pub(crate) envelopes: Vec<Bytes>,
-    /// Nothing: others have buried this consumer.
+    /// Nothing was claimed, since this consumer was taken for dead.
     pub(crate) gone: bool,
 }
 
-/// Takes at most `wanted` messages.
+/// Claims at most `wanted` messages, under the numbers from `first` on.
 pub(crate) async fn claim(
-    core: Arc<BrokerShared>,
+    shared: Arc<BrokerShared>,
     (first, id): (u64, Arc<str>),
     wanted: usize,
     lists: Vec<ClaimRequest>,
 ) -> Result<Claimed> {
-    const WHAT: &str = "take messages";
+    const WHAT: &str = "claim messages";
     let prefix = Keys::tag_prefix(&id);
-    let now = score(core.connection.server_now(), false);
+    let now = score(shared.connection.server_now(), false);
     reached("before-claim");
-    let answer = core
+    let answer = shared
         .connection
         .script(WHAT, &CLAIM, |command| {
-            command.arg(3).arg(core.keys.unacked()).arg(core.keys.unacked_index()).arg(core.keys.leases());
+            command.arg(3).arg(shared.keys.unacked()).arg(shared.keys.unacked_index()).arg(shared.keys.leases());
             command.arg(&now).arg(&*id).arg(&prefix).arg(first).arg(wanted);
-            for asked in &lists {
-                command.arg(if asked.reads_list { asked.queue_list.key.as_str() } else { "" });
-                command.arg(asked.handoff.as_deref().unwrap_or_default()).arg(asked.queue_list.unacked_suffix.as_str());
+            for request in &lists {
+                command.arg(if request.reads_list { request.queue_list.key.as_str() } else { "" });
+                command
+                    .arg(request.handoff.as_deref().unwrap_or_default())
+                    .arg(request.queue_list.unacked_suffix.as_str());
             }
         })
         .await?;
@@ -81,43 +85,44 @@ pub(crate) async fn claim(
 }
 
 impl Claimed {
-    /// The deliveries, each with what the seat keeps of it.
+    /// The deliveries, each with its number and with what the consumer keeps of it while it is in flight.
     pub(crate) fn deliveries(&self) -> impl Iterator<Item = (u64, InFlight, Delivery)> + '_ {
-        let sources = self.counts.iter().flat_map(|(asked, count)| std::iter::repeat_n(&asked.queue_list, *count));
-        self.envelopes.iter().zip(sources).enumerate().map(|(place, (raw, source))| {
-            let number = self.first + place as u64;
-            let (held, delivery) = delivery(number, raw, source);
-            (number, held, delivery)
+        let queue_lists =
+            self.counts.iter().flat_map(|(request, count)| std::iter::repeat_n(&request.queue_list, *count));
+        self.envelopes.iter().zip(queue_lists).enumerate().map(|(index, (raw, queue_list))| {
+            let number = self.first + index as u64;
+            let (in_flight, delivery) = delivery(number, raw, queue_list);
+            (number, in_flight, delivery)
         })
     }
 }
 
-fn delivery(number: u64, raw: &Bytes, source: &Arc<QueueList>) -> (InFlight, Delivery) {
+fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight, Delivery) {
     let own_tag = || Arc::from(number.to_string());
     let (tag, exchange, routing_key, redelivered, content) = match Envelope::decode(raw) {
         Ok(Envelope { message, delivery_tag, exchange, routing_key, redelivered, .. }) => (
             delivery_tag.map_or_else(own_tag, Arc::from),
             exchange.unwrap_or_default(),
-            routing_key.unwrap_or_else(|| source.queue.clone()),
+            routing_key.unwrap_or_else(|| queue_list.queue.clone()),
             redelivered,
             Content::Message(message),
         ),
         Err(error) => {
             let content = Content::Unreadable { raw: raw.clone(), reason: format!("could not {error}") };
-            (own_tag(), Arc::default(), source.queue.clone(), false, content)
+            (own_tag(), Arc::default(), queue_list.queue.clone(), false, content)
         }
     };
-    let held = InFlight {
+    let in_flight = InFlight {
         tag,
-        queue_list: source.clone(),
+        queue_list: queue_list.clone(),
         raw: raw.clone(),
         redelivered,
         started: false,
         unanswered: false,
         settling: false,
     };
-    let receipt = ConsumerState::receipt(number, &held);
-    let mut delivery = Delivery::new(receipt, source.queue.clone(), exchange, routing_key, content);
+    let receipt = ConsumerState::receipt(number, &in_flight);
+    let mut delivery = Delivery::new(receipt, queue_list.queue.clone(), exchange, routing_key, content);
     delivery.redelivered = redelivered;
-    (held, delivery)
+    (in_flight, delivery)
 }

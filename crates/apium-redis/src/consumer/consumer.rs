@@ -1,7 +1,7 @@
-//! The consuming half: claims while there is something to take, waits while there is not.
+//! The consumer: it claims messages while there are any, and waits while there are none.
 //!
-//! Nothing runs in the background for a call of `next`: what it has begun (a claim, waits) is kept in the consumer and goes on
-//! with the next call, so a dropped call loses nothing.
+//! Nothing runs in the background for a call of `next`. The claim and the waits that it has started belong to the
+//! consumer and go on with the next call, so that dropping a call loses nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,13 +21,14 @@ use crate::consumer::queue_lists::QueueLists;
 use crate::consumer::recovery::recover_lost_replies;
 use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
+use crate::scripts::operation::MAX_DELIVERIES;
 use crate::settle::acker::RedisAcker;
-use crate::settle::settle::{MAX_DELIVERIES, requeue};
+use crate::settle::prepared::requeue;
 use crate::shared::BrokerShared;
 
-/// How long closing waits for what was on its way.
+/// How long closing and pausing wait for a running claim and for running waits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// A wait that is called off may not have begun in the server: it is called off again after this time.
+/// How long after a wait is cancelled it is cancelled once more: it may not have reached the server before.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A consumer of one or more queues.
@@ -36,12 +37,12 @@ pub struct RedisConsumer {
     state: Arc<ConsumerState>,
     acker: Arc<RedisAcker>,
     lists: QueueLists,
-    /// The claim that is on its way.
+    /// The running claim: its result, how long it took, and how many messages it asked for.
     claiming: Option<BoxFuture<'static, (Result<Claimed>, Duration, usize)>>,
-    /// Its first number, and who claims.
+    /// The first number of the last claim, and the consumer's id at that time.
     reserved: (u64, Arc<str>),
     buffer: VecDeque<Delivery>,
-    /// The fastest answer to a claim: about one round trip.
+    /// The fastest reply to a claim, which took about one round trip.
     round_trip: Duration,
     maintenance: Option<Maintenance>,
 }
@@ -53,32 +54,32 @@ impl std::fmt::Debug for RedisConsumer {
 }
 
 impl RedisConsumer {
-    pub(crate) fn new(core: Arc<BrokerShared>, seat: Arc<ConsumerState>, attendant: Maintenance) -> Self {
-        let acker = Arc::new(RedisAcker { shared: core.clone(), state: seat.clone() });
-        let mut lists = QueueLists::new(core.clone(), seat.clone());
-        for queue in seat.queues() {
+    pub(crate) fn new(shared: Arc<BrokerShared>, state: Arc<ConsumerState>, maintenance: Maintenance) -> Self {
+        let acker = Arc::new(RedisAcker { shared: shared.clone(), state: state.clone() });
+        let mut lists = QueueLists::new(shared.clone(), state.clone());
+        for queue in state.queues() {
             lists.add(&queue);
         }
         Self {
-            shared: core,
-            state: seat,
+            shared,
+            state,
             acker,
             lists,
             claiming: None,
             reserved: (0, Arc::default()),
             buffer: VecDeque::new(),
             round_trip: Duration::from_secs(1),
-            maintenance: Some(attendant),
+            maintenance: Some(maintenance),
         }
     }
 
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
-        const WHAT: &str = "take the next delivery";
-        let (core, seat) = (self.shared.clone(), self.state.clone());
+        const WHAT: &str = "receive the next delivery";
+        let (shared, state) = (self.shared.clone(), self.state.clone());
         loop {
-            core.check_open(WHAT)?;
-            // From here on no change is missed.
-            let changed = seat.changed.notified();
+            shared.check_open(WHAT)?;
+            // Registered before the state is read, so that no change is missed.
+            let changed = state.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if !self.buffer.is_empty() {
@@ -89,33 +90,33 @@ impl RedisConsumer {
                 let (claimed, took, wanted) = tokio::select! {
                     biased;
                     claimed = claiming => claimed,
-                    () = core.connection.wait_closed() => continue,
+                    () = shared.connection.wait_closed() => continue,
                 };
                 self.claiming = None;
-                seat.release(wanted);
+                state.release(wanted);
                 let claimed = self.claim_answered((claimed, wanted))?;
                 self.buffer_claimed(claimed, took).await?;
                 continue;
             }
-            let room = seat.free_prefetch();
+            let free = state.free_prefetch();
             let outdated = self.lists.is_outdated();
             if outdated && self.lists.waits.is_empty() && !self.lists.any_moved() {
                 self.lists.renew();
                 continue;
             }
-            if room == 0 || outdated {
-                self.wait_while_full(changed, &core).await?;
+            if free == 0 || outdated {
+                self.wait_while_full(changed, &shared).await?;
                 continue;
             }
             if self.lists.any_ready() {
-                self.start_claim(max.max(1).min(room).min(MAX_DELIVERIES));
+                self.start_claim(max.max(1).min(free).min(MAX_DELIVERIES));
                 continue;
             }
             self.lists.start_waits();
             tokio::select! {
                 biased;
-                () = core.connection.wait_closed() => {}
-                Some(ended) = self.lists.waits.next() => self.wait_ended(ended)?,
+                () = shared.connection.wait_closed() => {}
+                Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end)?,
                 () = changed => {}
             }
         }
@@ -133,7 +134,7 @@ impl RedisConsumer {
         }));
     }
 
-    /// A claim that broke may have been done all the same.
+    /// Remembers a claim without a reply, since the server may have done it.
     fn claim_answered(&self, (claimed, wanted): (Result<Claimed>, usize)) -> Result<Claimed> {
         claimed.inspect_err(|error| {
             if error.is_connection() {
@@ -143,46 +144,50 @@ impl RedisConsumer {
         })
     }
 
+    /// Puts claimed messages in flight and into the buffer.
     async fn buffer_claimed(&mut self, claimed: Claimed, took: Duration) -> Result<()> {
         if claimed.gone {
-            // Until the attendant has entered it anew there is nothing to take.
+            // There is nothing to claim until the maintenance loop has registered the consumer again.
             self.state.suspected.notify_one();
-            let outdated = self.state.wait_renamed(&claimed.id);
-            return tokio::time::timeout(STOP_TIMEOUT, outdated).await.or(Ok(()));
+            let renamed = self.state.wait_renamed(&claimed.id);
+            return tokio::time::timeout(STOP_TIMEOUT, renamed).await.or(Ok(()));
         }
         self.round_trip = self.round_trip.min(took);
         self.lists.claim_answered(&claimed);
-        let mut held = Vec::with_capacity(claimed.envelopes.len());
-        for (number, entry, delivery) in claimed.deliveries() {
-            held.push((number, entry));
+        let mut deliveries = Vec::with_capacity(claimed.envelopes.len());
+        for (number, in_flight, delivery) in claimed.deliveries() {
+            deliveries.push((number, in_flight));
             self.buffer.push_back(delivery);
         }
-        if let Err(held) = self.state.add_in_flight(&claimed.id, held) {
-            // Taken under an id that others count as dead, and had gone through already.
+        if let Err(deliveries) = self.state.add_in_flight(&claimed.id, deliveries) {
+            // They were claimed under an id that others have reclaimed already, so nobody else would find them.
             self.buffer.clear();
-            return requeue(&self.shared, &claimed.id, held).await;
+            return requeue(&self.shared, &claimed.id, deliveries).await;
         }
         Ok(())
     }
 
-    fn wait_ended(&mut self, ended: WaitEnd) -> Result<()> {
-        if ended.result.is_err() {
+    /// Takes note of the end of a wait. One that ended within about a round trip found its message there already, so
+    /// there may be more.
+    fn wait_ended(&mut self, wait_end: WaitEnd) -> Result<()> {
+        if wait_end.result.is_err() {
             self.state.lost_replies().add_wait(self.lists.id(), self.state.lost_reply_window());
         }
         let soon = self.round_trip * 2 + Duration::from_millis(1);
-        let at_once = matches!(ended.result, Ok(WaitResult::Moved { after }) if after < soon);
-        self.lists.wait_ended(ended, at_once)
+        let at_once = matches!(wait_end.result, Ok(WaitResult::Moved { after }) if after < soon);
+        self.lists.wait_ended(wait_end, at_once)
     }
 
-    /// Holds as much as it may: nothing must come now, and what a wait has moved meanwhile goes back to others.
-    async fn wait_while_full(&mut self, changed: impl Future<Output = ()>, core: &BrokerShared) -> Result<()> {
+    /// Waits while the prefetch is used up. No wait may take a message from other consumers meanwhile: running ones are
+    /// cancelled, and messages that were moved are returned.
+    async fn wait_while_full(&mut self, changed: impl Future<Output = ()>, shared: &BrokerShared) -> Result<()> {
         if self.lists.any_moved() {
             return self.lists.return_moved().await;
         }
         if self.lists.waits.is_empty() {
             tokio::select! {
                 biased;
-                () = core.connection.wait_closed() => {}
+                () = shared.connection.wait_closed() => {}
                 () = changed => {}
             }
             return Ok(());
@@ -190,12 +195,13 @@ impl RedisConsumer {
         self.lists.cancel_waits().await?;
         tokio::select! {
             biased;
-            Some(ended) = self.lists.waits.next() => self.wait_ended(ended),
+            Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end),
             () = tokio::time::sleep(CANCEL_INTERVAL) => Ok(()),
         }
     }
 
-    /// Ends what is on its way and gives back what it brought.
+    /// Ends the running claim and the waits. Claimed messages stay in the buffer, and those in handoff lists are
+    /// returned.
     async fn stop_claims(&mut self) -> Result<()> {
         let deadline = Instant::now() + STOP_TIMEOUT;
         if let Some(claiming) = &mut self.claiming
@@ -208,16 +214,16 @@ impl RedisConsumer {
         }
         while !self.lists.waits.is_empty() && Instant::now() < deadline {
             self.lists.cancel_waits().await?;
-            if let Ok(Some(ended)) = tokio::time::timeout(CANCEL_INTERVAL, self.lists.waits.next()).await {
-                // One that failed has moved nothing that anybody knows of; what it has moved is put back below.
-                let _ = self.wait_ended(ended);
+            if let Ok(Some(wait_end)) = tokio::time::timeout(CANCEL_INTERVAL, self.lists.waits.next()).await {
+                // If it failed, what it has moved nevertheless is returned below.
+                let _ = self.wait_ended(wait_end);
             }
         }
         self.lists.return_all().await?;
         match self.claiming.is_none() && self.lists.waits.is_empty() {
             true => Ok(()),
-            // It may still be done by a server that is slow.
-            false => Err(Error::new(ErrorKind::Timeout, "stop taking messages: the server does not answer in time")),
+            // A slow server may still do them.
+            false => Err(Error::new(ErrorKind::Timeout, "stop claiming messages: the server does not answer in time")),
         }
     }
 
@@ -226,19 +232,19 @@ impl RedisConsumer {
             self.state.close();
             return Ok(());
         }
-        let stood_down = self.stop_claims().await;
-        reached("close-stood-down");
-        let (id, held) = self.state.close();
-        let given_back = requeue(&self.shared, &id, held).await;
-        reached("close-given-back");
-        let looked = recover_lost_replies(&self.shared, &self.state).await;
-        let clear = stood_down.is_ok() && given_back.is_ok() && looked.is_ok() && self.state.lost_replies().is_empty();
+        let stopped = self.stop_claims().await;
+        reached("close-stopped");
+        let (id, deliveries) = self.state.close();
+        let requeued = requeue(&self.shared, &id, deliveries).await;
+        reached("close-requeued");
+        let recovered = recover_lost_replies(&self.shared, &self.state).await;
+        let clear = stopped.is_ok() && requeued.is_ok() && recovered.is_ok() && self.state.lost_replies().is_empty();
         match self.maintenance.take() {
-            // What could not be given back, or may come yet, is left to the others, who find it by the registration.
-            Some(attendant) if clear => attendant.unregister().await?,
+            // Otherwise it stays registered, so that others reclaim what could not be requeued and what may still come.
+            Some(maintenance) if clear => maintenance.unregister().await?,
             _ => {}
         }
-        stood_down.and(given_back)
+        stopped.and(requeued)
     }
 }
 
@@ -300,18 +306,18 @@ impl Consumer for RedisConsumer {
 }
 
 impl RedisConsumer {
-    /// Tells the others which queues are read.
+    /// Registers the queues that are read.
     async fn update_registration(&mut self, queues: Vec<Arc<str>>) -> Result<()> {
         let before = self.state.queues();
         self.shared.subscribe_fanout(&queues);
         self.state.set_queues(queues);
-        let told = match &self.maintenance {
-            Some(attendant) => attendant.register().await,
+        let registered = match &self.maintenance {
+            Some(maintenance) => maintenance.register().await,
             None => Err(Error::new(ErrorKind::Closed, "change the queues of a consumer: it was closed")),
         };
-        if told.is_err() {
+        if registered.is_err() {
             self.state.set_queues(before);
         }
-        told
+        registered
     }
 }

@@ -1,4 +1,4 @@
-//! What waits have moved to lists of their own, and nobody claimed.
+//! Handoff lists: returning the messages that a wait has moved there and that nobody claimed.
 
 use apium_transport::error::Result;
 use redis::Value;
@@ -7,44 +7,46 @@ use crate::crash_points::reached;
 use crate::scripts::script::RETURN_HANDOFFS;
 use crate::shared::BrokerShared;
 
-/// Moves what lies in the first list of each pair to the front of the second.
-pub(crate) async fn return_handoffs(core: &BrokerShared, pairs: &[(String, String)]) -> Result<()> {
+/// Moves the messages in the first list of each pair, a handoff list, to the front of the second.
+pub(crate) async fn return_handoffs(shared: &BrokerShared, pairs: &[(String, String)]) -> Result<()> {
     if pairs.is_empty() {
         return Ok(());
     }
-    reached("before-put-back");
-    core.connection
-        .script("put back what waits have moved", &RETURN_HANDOFFS, |command| {
+    reached("before-return-handoffs");
+    shared
+        .connection
+        .script("return messages to their queues", &RETURN_HANDOFFS, |command| {
             command.arg(pairs.len() * 2);
-            for (taken, list) in pairs {
-                command.arg(taken).arg(list);
+            for (handoff, list) in pairs {
+                command.arg(handoff).arg(list);
             }
         })
         .await?;
-    reached("after-put-back");
+    reached("after-return-handoffs");
     Ok(())
 }
 
-/// So long nothing is moved to the lists of a consumer that was buried, in seconds: it may be a process that was stopped, or a
-/// machine that slept, and that goes on one day with what it was about to do.
+/// For how many seconds no message can be moved to the handoff lists of a dead consumer. It may be a stopped process or
+/// a sleeping machine, which later goes on with the wait that it was about to send.
 const CLOSED_SECONDS: u32 = 86_400;
 
-/// The same for the consumer `id`, which is buried: from now on nothing is taken in its name. False when it has shown life since
-/// `deadline`; without one it is not asked.
+/// The same for the consumer `id`, which is being reclaimed: from now on nothing can be moved or claimed in its name.
+/// Returns false, and does nothing, if its lease is not the one that ended at `deadline` any more. `None` skips this
+/// check.
 pub(crate) async fn close_handoffs(
-    core: &BrokerShared,
+    shared: &BrokerShared,
     id: &str,
     deadline: Option<f64>,
     pairs: &[(String, String)],
 ) -> Result<bool> {
-    let answer = core
+    let answer = shared
         .connection
-        .script("close the lists of a dead worker", &RETURN_HANDOFFS, |command| {
+        .script("close the handoff lists of a dead worker", &RETURN_HANDOFFS, |command| {
             command.arg(pairs.len() * 2 + 1);
-            for (taken, list) in pairs {
-                command.arg(taken).arg(list);
+            for (handoff, list) in pairs {
+                command.arg(handoff).arg(list);
             }
-            command.arg(core.keys.leases());
+            command.arg(shared.keys.leases());
             command.arg(id).arg(deadline.map(|deadline| deadline.to_string()).unwrap_or_default());
             command.arg(CLOSED_SECONDS);
         })

@@ -1,13 +1,13 @@
-//! What the server may have done without anybody having heard of it: a claim or a wait whose connection broke before the answer
-//! came. Its messages are out under this consumer's name, and this consumer, which lives, does not know of them: so for a while it
-//! looks, and gives back what it finds.
+//! Lost replies: claims and waits whose connection broke before the reply came. The server may have done them. Then
+//! messages are in flight under the name of this consumer, which does not know of them. Nobody else looks for them
+//! while it lives, so it looks for them itself for a while, and requeues what it finds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A claim without an answer.
+/// A claim without a reply.
 #[derive(Debug, Clone)]
 pub(crate) struct LostClaim {
     pub(crate) id: Arc<str>,
@@ -16,7 +16,7 @@ pub(crate) struct LostClaim {
     until: Instant,
 }
 
-/// Claims and waits without an answer, for as long as a server that was held up may still do them.
+/// Claims and waits without a reply, for as long as a server that was held up may still do them.
 #[derive(Debug, Default)]
 pub(crate) struct LostReplies {
     claims: Vec<LostClaim>,
@@ -25,31 +25,31 @@ pub(crate) struct LostReplies {
 }
 
 impl LostReplies {
-    /// A claim broke.
-    pub(crate) fn add_claim(&mut self, id: Arc<str>, first: u64, count: usize, patience: Duration) {
-        self.claims.push(LostClaim { id, first, count, until: Instant::now() + patience });
+    /// Adds a claim: it is looked for during `window`.
+    pub(crate) fn add_claim(&mut self, id: Arc<str>, first: u64, count: usize, window: Duration) {
+        self.claims.push(LostClaim { id, first, count, until: Instant::now() + window });
     }
 
-    /// A wait broke.
-    pub(crate) fn add_wait(&mut self, id: Arc<str>, patience: Duration) {
-        let until = Instant::now() + patience;
+    /// Adds the waits of this id: they are looked for during `window`.
+    pub(crate) fn add_wait(&mut self, id: Arc<str>, window: Duration) {
+        let until = Instant::now() + window;
         match self.waits.iter_mut().find(|(other, _)| *other == id) {
             Some((_, time)) => *time = until,
             None => self.waits.push((id, until)),
         }
     }
 
-    /// Whether nothing is in doubt.
+    /// Whether no reply is missing.
     pub(crate) fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.waits.is_empty()
     }
 
-    /// The claims, and the ids of the consumers whose waits broke.
+    /// The claims, and the ids whose waits broke.
     pub(crate) fn all(&self) -> (Vec<LostClaim>, Vec<Arc<str>>) {
         (self.claims.clone(), self.waits.iter().map(|(id, _)| id.clone()).collect())
     }
 
-    /// It was looked for all of them: those whose time is up are forgotten.
+    /// Drops those whose window is over, after it was looked for all of them.
     pub(crate) fn drop_expired(&mut self) {
         let now = Instant::now();
         self.claims.retain(|lost| lost.until > now);

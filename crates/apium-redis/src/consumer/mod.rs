@@ -1,4 +1,4 @@
-//! A message comes out: claims, in-flight state, heartbeats and maintenance.
+//! A message comes out: claims, the messages in flight, heartbeats and maintenance.
 
 pub(crate) mod blocking_wait;
 pub(crate) mod claim;

@@ -1,4 +1,4 @@
-//! The lists that a consumer reads: each queue has one for each priority step. Each is to be claimed from, or waited for.
+//! The lists that a consumer reads, one for each priority step of each queue, and its waits for those that are empty.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use crate::consumer::blocking_wait::{BlockingConnection, WaitEnd, WaitHandle, Wa
 use crate::consumer::claim::{ClaimRequest, Claimed};
 use crate::consumer::handoff::return_handoffs;
 use crate::consumer::state::ConsumerState;
-use crate::keys::queue_list::QueueList;
+use crate::keys::broker_keys::QueueList;
 use crate::options::broker::QueueOrder;
 use crate::shared::BrokerShared;
 
-/// What is known of a list.
+/// What the consumer knows of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ListState {
-    /// There may be messages.
+    /// There may be messages in it.
     Ready,
     /// It was empty.
     Empty,
-    /// A wait is out for it.
+    /// A wait for it is running.
     Waiting,
-    /// A wait has moved a message of it; and whether there may be more.
+    /// A wait has moved a message to the handoff list; whether there may be more in the list.
     Moved { more: bool },
 }
 
@@ -33,15 +33,15 @@ struct Entry {
     queue_list: Arc<QueueList>,
     step: u8,
     state: ListState,
-    /// Where its wait moves a message.
+    /// The handoff list to which its wait moves a message.
     handoff: String,
 }
 
-/// The lists of a consumer, and its waits.
+/// The lists of a consumer, by number, and its waits.
 pub(crate) struct QueueLists {
     shared: Arc<BrokerShared>,
     state: Arc<ConsumerState>,
-    /// The consumer's id in the names of the lists that waits move to.
+    /// The consumer's id in the names of the handoff lists.
     id: Arc<str>,
     entries: HashMap<usize, Entry>,
     next_number: usize,
@@ -49,16 +49,16 @@ pub(crate) struct QueueLists {
     order: Vec<Arc<str>>,
     pub(crate) waits: FuturesUnordered<BoxFuture<'static, WaitEnd>>,
     wait_handles: HashMap<usize, Arc<WaitHandle>>,
-    /// Connections for waits that nobody uses now.
+    /// Connections for waits that are not in use.
     idle_connections: Vec<BlockingConnection>,
 }
 
 impl QueueLists {
-    pub(crate) fn new(core: Arc<BrokerShared>, seat: Arc<ConsumerState>) -> Self {
-        let id = seat.id();
+    pub(crate) fn new(shared: Arc<BrokerShared>, state: Arc<ConsumerState>) -> Self {
+        let id = state.id();
         Self {
-            shared: core,
-            state: seat,
+            shared,
+            state,
             id,
             entries: HashMap::new(),
             next_number: 0,
@@ -69,14 +69,13 @@ impl QueueLists {
         }
     }
 
-    /// Reads one more queue.
+    /// Adds a queue.
     pub(crate) fn add(&mut self, queue: &str) {
         let name: Arc<str> = queue.into();
         for step in self.shared.keys.steps.iter().copied() {
-            let source = Arc::new(QueueList::new(&self.shared.keys, &name, step));
-            let taken = self.shared.keys.handoff(&self.id, &source.key);
-            self.entries
-                .insert(self.next_number, Entry { queue_list: source, step, state: ListState::Ready, handoff: taken });
+            let queue_list = Arc::new(QueueList::new(&self.shared.keys, &name, step));
+            let handoff = self.shared.keys.handoff(&self.id, &queue_list.key);
+            self.entries.insert(self.next_number, Entry { queue_list, step, state: ListState::Ready, handoff });
             self.next_number += 1;
         }
         self.order.push(name);
@@ -85,23 +84,23 @@ impl QueueLists {
         }
     }
 
-    /// Reads a queue no longer. No wait is out.
+    /// Removes a queue. No wait may be running.
     pub(crate) fn remove(&mut self, queue: &str) {
         self.entries.retain(|_, entry| &*entry.queue_list.queue != queue);
         self.order.retain(|other| &**other != queue);
     }
 
-    /// The consumer's id in the names of the lists that waits move to.
+    /// The consumer's id in the names of the handoff lists.
     pub(crate) fn id(&self) -> Arc<str> {
         self.id.clone()
     }
 
-    /// Whether the consumer had to enter anew since: then waits are to be ended before others are begun.
+    /// Whether the consumer has got a new id since. Then all waits must end before another one may start.
     pub(crate) fn is_outdated(&self) -> bool {
         self.state.id() != self.id
     }
 
-    /// Takes the consumer's new id. No wait is out, and nothing that one has moved is left.
+    /// Uses the consumer's new id. No wait may be running, and the handoff lists must be empty.
     pub(crate) fn renew(&mut self) {
         self.id = self.state.id();
         for entry in self.entries.values_mut() {
@@ -114,87 +113,89 @@ impl QueueLists {
         self.entries.values().any(|entry| matches!(entry.state, ListState::Ready | ListState::Moved { .. }))
     }
 
-    /// Whether a wait has moved something that is not claimed.
+    /// Whether a wait has moved a message that is not claimed yet.
     pub(crate) fn any_moved(&self) -> bool {
         self.entries.values().any(|entry| matches!(entry.state, ListState::Moved { .. }))
     }
 
-    /// What to claim from, in order: the first step of every queue, then the next.
+    /// The lists to claim from, in order: the first step of every queue, then the second, and so on.
     pub(crate) fn claim_requests(&mut self) -> Vec<ClaimRequest> {
         let rank = |queue: &str| self.order.iter().position(|other| &**other == queue);
-        let mut asked: Vec<(u8, Option<usize>, ClaimRequest)> = Vec::new();
-        for (place, entry) in &self.entries {
-            let (taken, list) = match entry.state {
+        let mut requests: Vec<(u8, Option<usize>, ClaimRequest)> = Vec::new();
+        for (list_number, entry) in &self.entries {
+            let (handoff, reads_list) = match entry.state {
                 ListState::Ready => (None, true),
                 ListState::Moved { more } => (Some(entry.handoff.clone()), more),
                 ListState::Empty | ListState::Waiting => continue,
             };
-            let one = ClaimRequest {
-                queue_list: entry.queue_list.clone(),
-                list_number: *place,
-                handoff: taken,
-                reads_list: list,
-            };
-            asked.push((entry.step, rank(&entry.queue_list.queue), one));
+            let queue_list = entry.queue_list.clone();
+            let request = ClaimRequest { queue_list, list_number: *list_number, handoff, reads_list };
+            requests.push((entry.step, rank(&entry.queue_list.queue), request));
         }
-        asked.sort_by_key(|(step, rank, _)| (*step, *rank));
+        requests.sort_by_key(|(step, rank, _)| (*step, *rank));
         if self.shared.options.queue_order == QueueOrder::RoundRobin && self.order.len() > 1 {
             self.order.rotate_left(1);
         }
-        asked.into_iter().map(|(.., one)| one).collect()
+        requests.into_iter().map(|(.., request)| request).collect()
     }
 
-    /// Learns from a claim: whoever gave less than could be taken is empty.
+    /// Takes note of a claim: a list that gave less than was asked for is empty.
     pub(crate) fn claim_answered(&mut self, claimed: &Claimed) {
         let drained = claimed.envelopes.len() < claimed.wanted;
         let last = claimed.counts.iter().rposition(|(_, count)| *count > 0);
-        for (at, (asked, _)) in claimed.counts.iter().enumerate() {
-            let Some(entry) = self.entries.get_mut(&asked.list_number) else { continue };
+        for (at, (request, _)) in claimed.counts.iter().enumerate() {
+            let Some(entry) = self.entries.get_mut(&request.list_number) else { continue };
             if !drained && last.is_none_or(|last| at > last) {
-                // It was not read: there was no room left.
+                // The claim was full before it came to this list.
                 continue;
             }
-            // What stands before the one that was read last was read to its end.
-            let more = asked.reads_list && !drained && last == Some(at);
+            // All lists before the last one that gave messages were read to their ends.
+            let more = request.reads_list && !drained && last == Some(at);
             entry.state = if more { ListState::Ready } else { ListState::Empty };
         }
     }
 
-    /// Waits for every list that was empty.
+    /// Starts a wait for every list that was empty.
     pub(crate) fn start_waits(&mut self) {
-        let mut begun = Vec::new();
-        for (place, entry) in &mut self.entries {
+        let mut started = Vec::new();
+        for (list_number, entry) in &mut self.entries {
             if entry.state == ListState::Empty {
                 entry.state = ListState::Waiting;
-                begun.push((*place, (entry.queue_list.key.clone(), entry.handoff.clone())));
+                started.push((*list_number, (entry.queue_list.key.clone(), entry.handoff.clone())));
             }
         }
-        for (place, lists) in begun {
-            let control = Arc::new(WaitHandle::default());
-            self.wait_handles.insert(place, control.clone());
-            self.waits.push(Box::pin(wait(self.shared.clone(), place, lists, self.idle_connections.pop(), control)));
+        for (list_number, lists) in started {
+            let handle = Arc::new(WaitHandle::default());
+            self.wait_handles.insert(list_number, handle.clone());
+            self.waits.push(Box::pin(wait(
+                self.shared.clone(),
+                list_number,
+                lists,
+                self.idle_connections.pop(),
+                handle,
+            )));
         }
     }
 
-    /// A wait has ended.
-    pub(crate) fn wait_ended(&mut self, ended: WaitEnd, at_once: bool) -> Result<()> {
-        self.wait_handles.remove(&ended.list_number);
-        self.idle_connections.extend(ended.connection);
-        let standing = match &ended.result {
+    /// Takes note of the end of a wait. After one that ended `at_once` there may be more messages in the list.
+    pub(crate) fn wait_ended(&mut self, wait_end: WaitEnd, at_once: bool) -> Result<()> {
+        self.wait_handles.remove(&wait_end.list_number);
+        self.idle_connections.extend(wait_end.connection);
+        let state = match &wait_end.result {
             Ok(WaitResult::Moved { .. }) => ListState::Moved { more: at_once },
             Ok(WaitResult::Nothing) => ListState::Empty,
-            // It may have moved something before it broke.
+            // It may have moved a message before it broke.
             Err(_) => ListState::Moved { more: true },
         };
-        if let Some(entry) = self.entries.get_mut(&ended.list_number) {
-            entry.state = standing;
+        if let Some(entry) = self.entries.get_mut(&wait_end.list_number) {
+            entry.state = state;
         }
-        ended.result.map(drop)
+        wait_end.result.map(drop)
     }
 
-    /// Calls the waits off; each then ends soon.
+    /// Cancels the waits. Each of them ends soon after.
     pub(crate) async fn cancel_waits(&mut self) -> Result<()> {
-        let ids: Vec<i64> = self.wait_handles.values().filter_map(|control| control.cancel()).collect();
+        let ids: Vec<i64> = self.wait_handles.values().filter_map(|handle| handle.cancel()).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -202,27 +203,27 @@ impl QueueLists {
         for id in ids {
             pipeline.cmd("CLIENT").arg("UNBLOCK").arg(id).arg("TIMEOUT");
         }
-        self.shared.connection.pipeline("call off a wait", &pipeline).await.map(drop)
+        self.shared.connection.pipeline("cancel a wait", &pipeline).await.map(drop)
     }
 
-    /// Gives back what waits have moved and nobody claimed.
+    /// Returns the messages that waits have moved and that are not claimed.
     pub(crate) async fn return_moved(&mut self) -> Result<()> {
         let moved: Vec<usize> = self
             .entries
             .iter()
             .filter(|(_, entry)| matches!(entry.state, ListState::Moved { .. }))
-            .map(|(place, _)| *place)
+            .map(|(list_number, _)| *list_number)
             .collect();
         self.return_of(&moved).await?;
-        for place in moved {
-            if let Some(entry) = self.entries.get_mut(&place) {
+        for list_number in moved {
+            if let Some(entry) = self.entries.get_mut(&list_number) {
                 entry.state = ListState::Ready;
             }
         }
         Ok(())
     }
 
-    /// The same for every list, whatever is known of it.
+    /// Returns the messages of every handoff list, also those of which the consumer does not know.
     pub(crate) async fn return_all(&mut self) -> Result<()> {
         let all: Vec<usize> = self.entries.keys().copied().collect();
         self.return_of(&all).await?;
@@ -235,7 +236,7 @@ impl QueueLists {
     async fn return_of(&mut self, places: &[usize]) -> Result<()> {
         let pairs: Vec<(String, String)> = places
             .iter()
-            .filter_map(|place| self.entries.get(place))
+            .filter_map(|list_number| self.entries.get(list_number))
             .map(|entry| (entry.handoff.clone(), entry.queue_list.key.clone()))
             .collect();
         return_handoffs(&self.shared, &pairs).await

@@ -1,5 +1,6 @@
-//! What the dead have left: the deliveries of consumers of Apium that show no life any more (P3), and those of any worker whose
-//! time is up by kombu's own rule.
+//! Reclaiming: the messages that dead consumers had in flight go back to their lists. A consumer of Apium is dead when
+//! its lease has ended (the guarantee takeover); messages of any worker are reclaimed after the visibility timeout, by
+//! kombu's own rule.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,89 +15,92 @@ use crate::consumer::registration::{Registration, unregister};
 use crate::crash_points::reached;
 use crate::dead_letter::StoredDeadLetter;
 use crate::errors::unexpected_reply;
+use crate::keys::broker_keys::QueueList;
 use crate::keys::broker_keys::{Keys, glob_escaped};
-use crate::keys::queue_list::QueueList;
 use crate::keys::score::{has_started, score};
 use crate::scripts::operation::{Operation, write};
 use crate::scripts::script::SETTLE;
 use crate::shared::BrokerShared;
 
-const WHAT: &str = "give back what a dead worker held";
-/// So many deliveries are looked at in one go.
-const PART: usize = 200;
+const WHAT: &str = "reclaim the messages of a dead worker";
+/// How many messages are reclaimed in one step.
+const BATCH: usize = 200;
 
-/// A delivery of somebody who is dead.
+/// A message in flight whose worker is dead.
 #[derive(Debug)]
 struct Orphan {
     tag: String,
     started: bool,
     envelope: Vec<u8>,
-    /// The list it goes back to, with its queue.
+    /// The list to which it goes back.
     queue_list: QueueList,
-    /// The tag in the envelope.
+    /// The delivery tag in the envelope.
     delivery_tag: String,
 }
 
-/// Gives on what the consumer `id` held. With a `deadline`, only if it has shown no life since that.
-pub(crate) async fn reclaim_consumer(core: &BrokerShared, id: &str, deadline: Option<f64>) -> Result<()> {
+/// Reclaims what the consumer `id` had in flight. With a `deadline`, only if its lease is still the one that ended
+/// then.
+pub(crate) async fn reclaim_consumer(shared: &BrokerShared, id: &str, deadline: Option<f64>) -> Result<()> {
     let mut command = redis::cmd("HGET");
-    command.arg(core.keys.consumers()).arg(id);
-    let card: Option<String> =
-        redis::from_redis_value(core.connection.command(WHAT, &command).await?).unwrap_or_default();
-    let card: Option<Registration> = card.and_then(|card| serde_json::from_str(&card).ok());
-    let (queues, limit) = card.map_or((Vec::new(), 0), |card| (card.queues, card.max_crashes));
-    let lists = queues.iter().flat_map(|queue| core.keys.lists(queue));
-    let pairs: Vec<(String, String)> = lists.map(|list| (core.keys.handoff(id, &list), list)).collect();
-    if !close_handoffs(core, id, deadline, &pairs).await? {
+    command.arg(shared.keys.consumers()).arg(id);
+    let registration: Option<String> =
+        redis::from_redis_value(shared.connection.command(WHAT, &command).await?).unwrap_or_default();
+    let registration: Option<Registration> =
+        registration.and_then(|registration| serde_json::from_str(&registration).ok());
+    let (queues, limit) =
+        registration.map_or((Vec::new(), 0), |registration| (registration.queues, registration.max_crashes));
+    let lists = queues.iter().flat_map(|queue| shared.keys.lists(queue));
+    let pairs: Vec<(String, String)> = lists.map(|list| (shared.keys.handoff(id, &list), list)).collect();
+    if !close_handoffs(shared, id, deadline, &pairs).await? {
         return Ok(());
     }
-    reached("bury-closed");
-    let tags = tags_of(core, id).await?;
+    reached("reclaim-closed");
+    let tags = tags_of(shared, id).await?;
     let count = tags.len();
-    redistribute_tags(core, tags, limit).await?;
+    redistribute_tags(shared, tags, limit).await?;
     if count > 0 {
-        tracing::info!(consumer = id, count, "gave on what a worker held that shows no life");
+        tracing::info!(consumer = id, count, "reclaimed the messages of a dead worker");
     }
-    reached("bury-given");
-    unregister(core, id).await
+    reached("reclaim-done");
+    unregister(shared, id).await
 }
 
-/// Gives back what stands under these tags, which no run has begun of.
-pub(crate) async fn return_unstarted(core: &BrokerShared, tags: Vec<(String, bool)>) -> Result<()> {
-    redistribute_tags(core, tags, 0).await
+/// Returns the messages under these tags, whose runs have not started, to the front of their lists.
+pub(crate) async fn return_unstarted(shared: &BrokerShared, tags: Vec<(String, bool)>) -> Result<()> {
+    redistribute_tags(shared, tags, 0).await
 }
 
-async fn redistribute_tags(core: &BrokerShared, mut tags: Vec<(String, bool)>, limit: u32) -> Result<()> {
-    // The one that came first is pushed last, and lies in front then.
+async fn redistribute_tags(shared: &BrokerShared, mut tags: Vec<(String, bool)>, limit: u32) -> Result<()> {
+    // The one that came first is pushed last, and so ends in front.
     let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
-    for part in tags.chunks(PART) {
-        let (left, empty) = read_orphans(core, part).await?;
-        redistribute(core, &left, limit).await?;
-        remove_empty(core, &empty).await?;
-        reached("bury-part");
+    for batch in tags.chunks(BATCH) {
+        let (orphans, empty) = read_orphans(shared, batch).await?;
+        redistribute(shared, &orphans, limit).await?;
+        remove_empty(shared, &empty).await?;
+        reached("reclaim-batch");
     }
     Ok(())
 }
 
-/// Takes tags out of the index that no message stands behind, as kombu does.
-async fn remove_empty(core: &BrokerShared, empty: &[&str]) -> Result<()> {
+/// Removes tags without a message from the index, as kombu does.
+async fn remove_empty(shared: &BrokerShared, empty: &[&str]) -> Result<()> {
     if empty.is_empty() {
         return Ok(());
     }
     let mut command = redis::cmd("ZREM");
-    command.arg(core.keys.unacked_index()).arg(empty);
-    core.connection.command(WHAT, &command).await.map(drop)
+    command.arg(shared.keys.unacked_index()).arg(empty);
+    shared.connection.command(WHAT, &command).await.map(drop)
 }
 
-/// The tags of a consumer in the index, each with whether its run has begun.
-async fn tags_of(core: &BrokerShared, id: &str) -> Result<Vec<(String, bool)>> {
+/// The tags of a consumer in the index, each with whether its run has started.
+async fn tags_of(shared: &BrokerShared, id: &str) -> Result<Vec<(String, bool)>> {
     let pattern = format!("{}*", glob_escaped(&Keys::tag_prefix(id)));
     let (mut cursor, mut found) = (0_u64, BTreeMap::new());
     loop {
         let mut command = redis::cmd("ZSCAN");
-        command.arg(core.keys.unacked_index()).arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
-        let answer = core.connection.command(WHAT, &command).await?;
+        command.arg(shared.keys.unacked_index()).arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
+        let answer = shared.connection.command(WHAT, &command).await?;
         let (next, some) =
             redis::from_redis_value::<(u64, Vec<(String, f64)>)>(answer).map_err(|_| unexpected_reply(WHAT))?;
         found.extend(some.into_iter().map(|(tag, score)| (tag, has_started(score))));
@@ -107,27 +111,27 @@ async fn tags_of(core: &BrokerShared, id: &str) -> Result<Vec<(String, bool)>> {
     }
 }
 
-/// Reads what stands in `unacked` under these tags, and where it belongs; and under which of them nothing stands.
-async fn read_orphans<'a>(core: &BrokerShared, tags: &'a [(String, bool)]) -> Result<(Vec<Orphan>, Vec<&'a str>)> {
+/// Reads the messages under these tags, and the lists to which they go back. Also returns the tags without a message.
+async fn read_orphans<'a>(shared: &BrokerShared, tags: &'a [(String, bool)]) -> Result<(Vec<Orphan>, Vec<&'a str>)> {
     if tags.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
     let mut command = redis::cmd("HMGET");
-    command.arg(core.keys.unacked());
+    command.arg(shared.keys.unacked());
     for (tag, _) in tags {
         command.arg(tag);
     }
-    let Value::Array(payloads) = core.connection.command(WHAT, &command).await? else {
+    let Value::Array(payloads) = shared.connection.command(WHAT, &command).await? else {
         return Err(unexpected_reply(WHAT));
     };
     let (mut all, mut empty) = (Vec::new(), Vec::new());
-    for ((tag, begun), payload) in tags.iter().zip(payloads) {
+    for ((tag, started), payload) in tags.iter().zip(payloads) {
         let Value::BulkString(payload) = payload else {
             empty.push(tag.as_str());
             continue;
         };
         let Some((raw, exchange, key)) = split_payload(&payload) else {
-            tracing::error!(tag, "what stands in unacked under this tag is not what kombu writes there; it is left");
+            tracing::error!(tag, "skipped an entry of unacked that is not what kombu writes there");
             continue;
         };
         let raw = Bytes::copy_from_slice(raw);
@@ -135,34 +139,29 @@ async fn read_orphans<'a>(core: &BrokerShared, tags: &'a [(String, bool)]) -> Re
         let priority = decoded.as_ref().and_then(|envelope| envelope.message.properties.priority).unwrap_or(0);
         let queues = match exchange.is_empty() {
             true => vec![key],
-            false => match core.binding_table(&exchange).await.and_then(|table| {
+            false => match shared.binding_table(&exchange).await.and_then(|table| {
                 table.queues(&exchange, &key).map(|queues| queues.into_iter().map(str::to_owned).collect::<Vec<_>>())
             }) {
                 Ok(queues) if !queues.is_empty() => queues,
                 Err(error) if error.is_retryable() => return Err(error),
-                // Nobody is bound any more: the name that it was sent to is the best guess.
+                // No queue is bound any more. The routing key is the best guess at a queue's name.
                 _ => vec![key],
             },
         };
-        // kombu keeps one entry for all copies of a topic message; it gives each queue one, and so does this.
+        // kombu has one entry for all copies of a topic message, and requeues one copy to each queue. So does this.
         for queue in queues {
-            let source = QueueList::new(&core.keys, &queue.as_str().into(), core.keys.step(priority));
+            let queue_list = QueueList::new(&shared.keys, &queue.as_str().into(), shared.keys.step(priority));
             let delivery_tag =
                 decoded.as_ref().and_then(|envelope| envelope.delivery_tag.as_deref()).unwrap_or(tag).to_owned();
-            all.push(Orphan {
-                tag: tag.clone(),
-                started: *begun,
-                envelope: raw.to_vec(),
-                queue_list: source,
-                delivery_tag,
-            });
+            let (tag, started, envelope) = (tag.clone(), *started, raw.to_vec());
+            all.push(Orphan { tag, started, envelope, queue_list, delivery_tag });
         }
     }
     Ok((all, empty))
 }
 
-/// The envelope, the exchange and the routing key of what stands in `unacked`: `[envelope, exchange, routing key]`. Byte for byte,
-/// also where the envelope is no JSON, since what follows it is known.
+/// Splits an entry of `unacked`, `[envelope, exchange, routing key]`. It reads from the end, so that the envelope stays
+/// byte for byte what it was, even if it is no JSON.
 pub(crate) fn split_payload(payload: &[u8]) -> Option<(&[u8], String, String)> {
     let inner = payload.strip_prefix(b"[")?.strip_suffix(b"]")?;
     let (key, inner) = last_text(inner)?;
@@ -170,10 +169,10 @@ pub(crate) fn split_payload(payload: &[u8]) -> Option<(&[u8], String, String)> {
     Some((inner, exchange, key))
 }
 
-/// Takes `, "text"` off the end.
+/// Splits `, "text"` off the end. Returns the text, and what is before it.
 fn last_text(text: &[u8]) -> Option<(String, &[u8])> {
     let end = text.strip_suffix(b"\"")?;
-    // The quote that opens it is the last one before which no odd number of backslashes stands.
+    // The opening quote is the last one that is not escaped: an even number of backslashes is before it.
     let mut at = end.len();
     loop {
         at = end[..at].iter().rposition(|byte| *byte == b'"')?;
@@ -183,107 +182,107 @@ fn last_text(text: &[u8]) -> Option<(String, &[u8])> {
         }
     }
     let value = serde_json::from_slice(&text[at..]).ok()?;
-    let rest = end[..at].strip_suffix(b" ").unwrap_or(&end[..at]).strip_suffix(b",")?;
-    Some((value, rest))
+    let before = end[..at].strip_suffix(b" ").unwrap_or(&end[..at]).strip_suffix(b",")?;
+    Some((value, before))
 }
 
-/// To the front of their lists; a message whose runs have killed too many workers goes into the dead set.
-async fn redistribute(core: &BrokerShared, left: &[Orphan], limit: u32) -> Result<()> {
-    if left.is_empty() {
+/// Puts messages at the front of their lists. One whose runs have killed `limit` workers goes to the dead set.
+async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> Result<()> {
+    if orphans.is_empty() {
         return Ok(());
     }
-    let mut tags: Vec<&str> = left.iter().map(|one| one.tag.as_str()).collect();
+    let mut tags: Vec<&str> = orphans.iter().map(|orphan| orphan.tag.as_str()).collect();
     tags.dedup();
-    let mut operations = Vec::with_capacity(left.len() * 2);
-    let again: Vec<Vec<u8>> =
-        left.iter().map(|one| mark_redelivered(&one.envelope).unwrap_or_else(|_| one.envelope.clone())).collect();
-    let mut place = 0;
+    let mut operations = Vec::with_capacity(orphans.len() * 2);
+    let requeued = |orphan: &Orphan| mark_redelivered(&orphan.envelope).unwrap_or_else(|_| orphan.envelope.clone());
+    let requeued: Vec<Vec<u8>> = orphans.iter().map(requeued).collect();
+    let mut position = 0;
     let mut last = "";
-    for (one, again) in left.iter().zip(&again) {
-        if one.tag != last {
-            place += 1;
-            last = &one.tag;
+    for (orphan, requeued) in orphans.iter().zip(&requeued) {
+        if orphan.tag != last {
+            position += 1;
+            last = &orphan.tag;
         }
-        operations.push(Operation::ForDelivery(place));
-        let list = one.queue_list.key.as_str();
-        operations.push(match one.started && limit > 0 {
-            false => Operation::PushFront(list, again.clone()),
+        operations.push(Operation::ForDelivery(position));
+        let list = orphan.queue_list.key.as_str();
+        operations.push(match orphan.started && limit > 0 {
+            false => Operation::PushFront(list, requeued.clone()),
             true => Operation::Crashed {
-                tag: &one.delivery_tag,
+                tag: &orphan.delivery_tag,
                 limit,
                 list,
-                envelope: again,
-                document: crash_loop_text(core, one, limit)?,
+                envelope: requeued,
+                document: crash_loop_text(shared, orphan, limit)?,
             },
         });
     }
-    let fill = |command: &mut Cmd| write(core, command, tags.iter().copied(), tags.len(), &operations);
-    core.connection.script(WHAT, &SETTLE, fill).await.map(drop)
+    let fill = |command: &mut Cmd| {
+        let tags = (tags.iter().copied(), tags.len());
+        write(&shared.keys, shared.connection.server_now(), command, tags, &operations);
+    };
+    shared.connection.script(WHAT, &SETTLE, fill).await.map(drop)
 }
 
-fn crash_loop_text(core: &BrokerShared, left: &Orphan, limit: u32) -> Result<String> {
+/// The document for the dead set, should this crash be the last one allowed.
+fn crash_loop_text(shared: &BrokerShared, orphan: &Orphan, limit: u32) -> Result<String> {
     let text = format!("its worker died during {limit} of its runs, as many as worker_max_crashes allows");
     let reason = DeadReason::new("crash-loop", text);
-    let raw = unmark_redelivered(&left.envelope).unwrap_or_else(|_| left.envelope.clone());
-    StoredDeadLetter::new(&left.queue_list, &left.delivery_tag, &raw, &reason, core.connection.clock().now()).to_json()
+    let raw = unmark_redelivered(&orphan.envelope).unwrap_or_else(|_| orphan.envelope.clone());
+    let now = shared.connection.clock().now();
+    StoredDeadLetter::new(&orphan.queue_list, &orphan.delivery_tag, &raw, &reason, now).to_json()
 }
 
-/// Gives on what nobody has shown life for in the visibility timeout: what Python's workers held, as they do it among themselves,
-/// and what is left of anybody else.
-pub(crate) async fn reclaim_expired(core: &BrokerShared) -> Result<()> {
-    let limit = core.connection.server_now()
-        - i64::try_from(core.options.visibility_timeout.as_millis()).unwrap_or(i64::MAX / 2);
+/// Reclaims messages that nobody has renewed for the visibility timeout: those of Celery's workers, by the rule that
+/// they follow among themselves, and what is left over of any other.
+pub(crate) async fn reclaim_expired(shared: &BrokerShared) -> Result<()> {
+    let limit = shared.connection.server_now()
+        - i64::try_from(shared.options.visibility_timeout.as_millis()).unwrap_or(i64::MAX / 2);
     let limit = score(limit, false);
-    // What is passed over must not stand before the others for ever.
-    let mut passed = 0;
+    // So that tags that are skipped do not hide those behind them.
+    let mut skipped = 0;
     loop {
         let mut command = redis::cmd("ZRANGEBYSCORE");
-        command.arg(core.keys.unacked_index()).arg("-inf").arg(&limit).arg("LIMIT").arg(passed).arg(PART);
-        let answer = core.connection.command(WHAT, &command).await?;
+        command.arg(shared.keys.unacked_index()).arg("-inf").arg(&limit).arg("LIMIT").arg(skipped).arg(BATCH);
+        let answer = shared.connection.command(WHAT, &command).await?;
         let tags: Vec<String> = redis::from_redis_value(answer).unwrap_or_default();
         if tags.is_empty() {
             return Ok(());
         }
-        let living = live_consumers(core, &tags).await?;
-        let mut left: Vec<(String, bool)> = Vec::new();
-        for tag in &tags {
-            if owner(tag).is_none_or(|id| !living.contains(id)) {
-                left.push((tag.clone(), false));
-            }
+        let live = live_consumers(shared, &tags).await?;
+        let expired = tags.iter().filter(|tag| owner(tag).is_none_or(|id| !live.contains(id)));
+        // Newest first, so that the oldest ends in front.
+        let expired: Vec<(String, bool)> = expired.rev().map(|tag| (tag.clone(), false)).collect();
+        let (orphans, empty) = read_orphans(shared, &expired).await?;
+        redistribute(shared, &orphans, 0).await?;
+        if !orphans.is_empty() {
+            tracing::info!(count = orphans.len(), "reclaimed messages that were in flight for the visibility timeout");
         }
-        // Newest first, so that the oldest is in front afterwards.
-        left.reverse();
-        let (restored, empty) = read_orphans(core, &left).await?;
-        redistribute(core, &restored, 0).await?;
-        if !restored.is_empty() {
-            tracing::info!(count = restored.len(), "gave on what a worker held longer than the visibility timeout");
-        }
-        remove_empty(core, &empty).await?;
-        if tags.len() < PART {
+        remove_empty(shared, &empty).await?;
+        if tags.len() < BATCH {
             return Ok(());
         }
-        let given: HashSet<&str> = restored.iter().map(|one| one.tag.as_str()).collect();
-        passed += tags.len() - given.len() - empty.len();
+        let reclaimed: HashSet<&str> = orphans.iter().map(|orphan| orphan.tag.as_str()).collect();
+        skipped += tags.len() - reclaimed.len() - empty.len();
     }
 }
 
-/// Whose tag it is, if it is one of Apium's.
+/// The id of the consumer in a tag, if it is one of Apium's.
 fn owner(tag: &str) -> Option<&str> {
     tag.strip_prefix("apium.")?.split('.').next()
 }
 
-/// Those of the owners of `tags` that live.
-async fn live_consumers(core: &BrokerShared, tags: &[String]) -> Result<HashSet<String>, Error> {
+/// The owners of `tags` that have a lease.
+async fn live_consumers(shared: &BrokerShared, tags: &[String]) -> Result<HashSet<String>, Error> {
     let ids: HashSet<&str> = tags.iter().filter_map(|tag| owner(tag)).collect();
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
     let mut command = redis::cmd("ZMSCORE");
-    command.arg(core.keys.leases());
+    command.arg(shared.keys.leases());
     for id in &ids {
         command.arg(*id);
     }
-    let answer = core.connection.command(WHAT, &command).await?;
+    let answer = shared.connection.command(WHAT, &command).await?;
     let scores: Vec<Option<f64>> = redis::from_redis_value(answer).unwrap_or_default();
     let alive = ids.into_iter().zip(scores).filter(|(_, score)| score.is_some());
     Ok(alive.map(|(id, _)| id.to_owned()).collect())
@@ -294,7 +293,7 @@ mod tests {
     use super::split_payload;
 
     #[test]
-    fn what_stands_in_unacked_is_taken_apart_byte_for_byte() {
+    fn an_entry_of_unacked_is_split_byte_for_byte() {
         for (payload, envelope, exchange, key) in [
             (&br#"[{"a": 1}, "", "celery"]"#[..], &br#"{"a": 1}"#[..], "", "celery"),
             (br#"[{"a":1},"x","k"]"#, br#"{"a":1}"#, "x", "k"),

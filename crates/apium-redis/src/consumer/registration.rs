@@ -1,4 +1,4 @@
-//! What a consumer says of itself to the others, and where.
+//! The registration of a consumer: what it says of itself to others.
 
 use std::sync::Arc;
 
@@ -7,25 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::BrokerShared;
 
-/// Before the id of a consumer whose burial has begun, beside its own entry: so it is found by who looks for the dead next, should
-/// the one who began not come to an end.
+/// The prefix of an entry beside that of a consumer which is being reclaimed. If the one that reclaims dies, the next
+/// sweep finds this entry and goes on.
 pub(crate) const RECLAIMING_PREFIX: &str = "!";
 
-/// What a consumer says of itself.
+/// What a consumer says of itself. The field names are those of the JSON document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Registration {
     pub(crate) node: String,
     pub(crate) queues: Vec<Arc<str>>,
     pub(crate) max_crashes: u32,
-    /// Of its process, for people who look.
+    /// The id of its process, for people who look.
     pub(crate) pid: u32,
 }
 
-/// Nobody looks for this consumer any more.
-pub(crate) async fn unregister(core: &BrokerShared, id: &str) -> Result<()> {
-    // No transaction: it would be refused when memory is full. Without its card it is still found, and unregistered again.
+/// Removes a consumer: nobody looks for what it had in flight any more.
+pub(crate) async fn unregister(shared: &BrokerShared, id: &str) -> Result<()> {
+    // Not a transaction, which a server with full memory would refuse. If only the first command is done, the consumer
+    // is still found by its lease, and removed again.
     let mut pipeline = redis::pipe();
-    pipeline.cmd("HDEL").arg(core.keys.consumers()).arg(id);
-    pipeline.cmd("ZREM").arg(core.keys.leases()).arg(id).arg(format!("{RECLAIMING_PREFIX}{id}"));
-    core.connection.pipeline("leave", &pipeline).await.map(drop)
+    pipeline.cmd("HDEL").arg(shared.keys.consumers()).arg(id);
+    pipeline.cmd("ZREM").arg(shared.keys.leases()).arg(id).arg(format!("{RECLAIMING_PREFIX}{id}"));
+    shared.connection.pipeline("unregister a consumer", &pipeline).await.map(drop)
 }

@@ -1,7 +1,7 @@
-//! What one consumer holds: the deliveries that are out and not settled, and how many more it may take.
+//! The state of one consumer: its messages in flight, and how many more it may claim.
 //!
-//! In the server every delivery stands in kombu's `unacked` and `unacked_index` under a tag of this driver's making,
-//! `apium.<consumer>.<number>`: so it is known whose it is without a further key. The number is the fence of the receipt.
+//! In the server, each message in flight is in kombu's `unacked` and `unacked_index` under the tag
+//! `apium.<consumer>.<number>`, which says whose it is without another key. The number is the fence of the receipt.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,37 +14,38 @@ use tokio::sync::{Notify, watch};
 
 use crate::consumer::lost_replies::LostReplies;
 use crate::keys::broker_keys::Keys;
-use crate::keys::queue_list::QueueList;
+use crate::keys::broker_keys::QueueList;
 
-/// A delivery that is out.
+/// A message in flight.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlight {
     pub(crate) tag: Arc<str>,
     pub(crate) queue_list: Arc<QueueList>,
-    /// The envelope as it was taken.
+    /// The envelope as it was claimed.
     pub(crate) raw: Bytes,
     pub(crate) redelivered: bool,
     pub(crate) started: bool,
-    /// A settlement of it was sent and not answered: it may be done.
+    /// A settlement of it was sent and got no reply: it may be done.
     pub(crate) unanswered: bool,
-    /// A settlement of it is on its way.
+    /// A settlement of it is being sent.
     pub(crate) settling: bool,
 }
 
-/// A consumer's place.
+/// The state of a consumer.
 #[derive(Debug)]
 pub(crate) struct ConsumerState {
     pub(crate) spec: ConsumeSpec,
     inner: Mutex<Inner>,
-    /// Wakes who waits for room, or for the end.
+    /// Notified of each change: waiters look for free prefetch, a new id, or the end.
     pub(crate) changed: Notify,
-    /// Tells the attendant that others seem to take this consumer for dead.
+    /// Tells the maintenance loop to send a heartbeat at once, since others seem to have taken this consumer for dead,
+    /// or since there are lost replies to look for.
     pub(crate) suspected: Notify,
     lifecycle: watch::Sender<Lifecycle>,
     lost_replies: Mutex<LostReplies>,
 }
 
-/// How a consumer is.
+/// Whether a consumer is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
     Open,
@@ -57,28 +58,30 @@ struct Inner {
     in_flight: HashMap<u64, InFlight>,
     last_number: u64,
     prefetch: usize,
-    /// Asked of the server and not answered.
+    /// How many messages were asked for, by claims without a reply yet.
     requested: usize,
-    /// How many of the held are being settled.
+    /// How many of those in flight are being settled.
     settling: usize,
-    /// What was settled by calls that failed later, and will be asked for once more.
+    /// What was settled by calls that failed later. The callers will try again.
     settled: HashSet<u64>,
     queues: Vec<Arc<str>>,
 }
 
-/// Receipts that are this seat's, with what they name, and the others.
+/// Receipts, sorted by whose they are.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedReceipts {
+    /// Those of this consumer: number, tag in the server, and the message.
     pub(crate) owned: Vec<(u64, String, InFlight)>,
+    /// Those that are not this consumer's, or not any more.
     pub(crate) lost: Vec<Receipt>,
-    /// Settled before, by a call that failed later.
+    /// The numbers of those that were settled by a call that failed later.
     pub(crate) settled_before: Vec<u64>,
 }
 
 impl ConsumerState {
-    /// A seat with a new id.
+    /// The state of a new consumer, with a new id.
     pub(crate) fn new(spec: ConsumeSpec) -> Self {
-        let state = Inner {
+        let inner = Inner {
             id: fresh_id(),
             in_flight: HashMap::new(),
             last_number: 0,
@@ -90,7 +93,7 @@ impl ConsumerState {
         };
         Self {
             spec,
-            inner: Mutex::new(state),
+            inner: Mutex::new(inner),
             changed: Notify::new(),
             suspected: Notify::new(),
             lifecycle: watch::Sender::new(Lifecycle::Open),
@@ -106,24 +109,24 @@ impl ConsumerState {
         self.lock().id.clone()
     }
 
-    /// What may have happened without an answer.
+    /// The claims and waits without a reply.
     pub(crate) fn lost_replies(&self) -> MutexGuard<'_, LostReplies> {
         self.lost_replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// No more: what is held is somebody else's from now on.
+    /// Closes the consumer. Returns its id and what was in flight, for requeueing.
     pub(crate) fn close(&self) -> (Arc<str>, Vec<(u64, InFlight)>) {
         self.lifecycle.send_replace(Lifecycle::Closed);
-        let mut state = self.lock();
-        let (id, all) = (state.id.clone(), state.in_flight.drain().collect());
-        state.settling = 0;
-        state.settled.clear();
-        drop(state);
+        let mut inner = self.lock();
+        let (id, all) = (inner.id.clone(), inner.in_flight.drain().collect());
+        inner.settling = 0;
+        inner.settled.clear();
+        drop(inner);
         self.changed.notify_waiters();
         (id, all)
     }
 
-    /// Ends when the consumer's id is not `id` any more.
+    /// Returns when the consumer's id is not `id` any more.
     pub(crate) async fn wait_renamed(&self, id: &str) {
         loop {
             let changed = self.changed.notified();
@@ -136,33 +139,33 @@ impl ConsumerState {
         }
     }
 
-    /// Ends when the seat is closed.
+    /// Returns when the consumer is closed.
     pub(crate) async fn wait_closed(&self) {
-        let mut life = self.lifecycle.subscribe();
+        let mut lifecycle = self.lifecycle.subscribe();
         // The sender lives in `self`.
-        let _ = life.wait_for(|life| *life == Lifecycle::Closed).await;
+        let _ = lifecycle.wait_for(|lifecycle| *lifecycle == Lifecycle::Closed).await;
     }
 
-    /// The consumer was taken for dead: it goes on under a new id, and nothing that it held is its own.
+    /// The consumer was taken for dead: it gets a new id, and has nothing in flight any more. Returns how much it had.
     pub(crate) fn renew_id(&self, id: Arc<str>) -> usize {
-        let mut state = self.lock();
-        state.id = id;
-        let lost = state.in_flight.len();
-        state.in_flight.clear();
-        state.settling = 0;
-        state.settled.clear();
-        drop(state);
+        let mut inner = self.lock();
+        inner.id = id;
+        let lost = inner.in_flight.len();
+        inner.in_flight.clear();
+        inner.settling = 0;
+        inner.settled.clear();
+        drop(inner);
         self.changed.notify_waiters();
         lost
     }
 
-    /// How many more deliveries may be taken. Those whose settlement is on its way do not count: the server does it before a claim
-    /// that is sent behind it.
+    /// How many more messages may be claimed. Those whose settlement is being sent do not count as in flight: the
+    /// server does it before any claim that is sent later.
     pub(crate) fn free_prefetch(&self) -> usize {
-        let state = self.lock();
-        match state.prefetch {
+        let inner = self.lock();
+        match inner.prefetch {
             0 => usize::MAX,
-            prefetch => prefetch.saturating_sub(state.in_flight.len() + state.requested - state.settling),
+            prefetch => prefetch.saturating_sub(inner.in_flight.len() + inner.requested - inner.settling),
         }
     }
 
@@ -179,59 +182,59 @@ impl ConsumerState {
         self.lock().queues.clone()
     }
 
-    /// Keeps `count` numbers, and as much room, for what will be taken. Their first, and who takes.
+    /// Reserves `count` numbers and as much prefetch for a claim. Returns the first number, and the consumer's id.
     pub(crate) fn reserve(&self, count: usize, now_micros: u64) -> (u64, Arc<str>) {
-        let mut state = self.lock();
-        // Later deliveries of a message have larger fences, also those of other workers: the numbers follow the clock.
-        let first = (state.last_number + 1).max(now_micros);
-        state.last_number = first + count as u64;
-        state.requested += count;
-        (first, state.id.clone())
+        let mut inner = self.lock();
+        // Numbers follow the clock, so that each later delivery of a message has a greater fence, at whichever worker.
+        let first = (inner.last_number + 1).max(now_micros);
+        inner.last_number = first + count as u64;
+        inner.requested += count;
+        (first, inner.id.clone())
     }
 
-    /// One number for a delivery that this consumer makes itself, and who it is.
+    /// One number for a delivery that this consumer makes itself, and the consumer's id.
     pub(crate) fn next_number(&self, now_micros: u64) -> (u64, Arc<str>) {
-        let mut state = self.lock();
-        state.last_number = (state.last_number + 1).max(now_micros);
-        (state.last_number, state.id.clone())
+        let mut inner = self.lock();
+        inner.last_number = (inner.last_number + 1).max(now_micros);
+        (inner.last_number, inner.id.clone())
     }
 
-    /// For how long a server may be held up and then do what it was asked for.
+    /// For how long a server that is held up may still do what it was asked for.
     pub(crate) fn lost_reply_window(&self) -> Duration {
         self.spec.lease.max(Duration::from_secs(30)) * 2
     }
 
-    /// What was reserved came, or not.
+    /// Frees reserved prefetch when the claim has ended.
     pub(crate) fn release(&self, count: usize) {
         self.lock().requested -= count;
         self.changed.notify_waiters();
     }
 
-    /// Enters what was taken by `id`; gives it back when that is not this consumer's id any more.
-    pub(crate) fn add_in_flight(&self, id: &str, taken: Vec<(u64, InFlight)>) -> Result<(), Vec<(u64, InFlight)>> {
-        let mut state = self.lock();
-        if &*state.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
-            return Err(taken);
+    /// Adds what `id` claimed. Returns it if that is not this consumer's id any more, or if the consumer is closed.
+    pub(crate) fn add_in_flight(&self, id: &str, claimed: Vec<(u64, InFlight)>) -> Result<(), Vec<(u64, InFlight)>> {
+        let mut inner = self.lock();
+        if &*inner.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
+            return Err(claimed);
         }
-        state.in_flight.extend(taken);
+        inner.in_flight.extend(claimed);
         Ok(())
     }
 
-    /// Looks receipts up; one that stands twice is lost the second time.
+    /// Looks up receipts. One that is given twice is lost the second time.
     pub(crate) fn look_up(&self, receipts: impl IntoIterator<Item = Receipt>) -> OwnedReceipts {
-        let state = self.lock();
+        let inner = self.lock();
         let mut seen = HashSet::new();
         let mut sorted = OwnedReceipts::default();
         for receipt in receipts {
-            let held = state
+            let in_flight = inner
                 .in_flight
                 .get(&receipt.fence)
-                .filter(|held| matches!(&receipt.tag, Tag::Text(tag) if *tag == held.tag));
-            match held {
-                Some(held) if seen.insert(receipt.fence) => {
-                    sorted.owned.push((receipt.fence, server_tag(&state.id, receipt.fence), held.clone()));
+                .filter(|in_flight| matches!(&receipt.tag, Tag::Text(tag) if *tag == in_flight.tag));
+            match in_flight {
+                Some(in_flight) if seen.insert(receipt.fence) => {
+                    sorted.owned.push((receipt.fence, server_tag(&inner.id, receipt.fence), in_flight.clone()));
                 }
-                None if state.settled.contains(&receipt.fence) && seen.insert(receipt.fence) => {
+                None if inner.settled.contains(&receipt.fence) && seen.insert(receipt.fence) => {
                     sorted.settled_before.push(receipt.fence);
                 }
                 _ => sorted.lost.push(receipt),
@@ -240,105 +243,110 @@ impl ConsumerState {
         sorted
     }
 
-    /// Settlements of these are on their way, or not any more.
+    /// Sets whether settlements of these are being sent.
     pub(crate) fn set_settling(&self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
-        let mut state = self.lock();
+        let mut inner = self.lock();
         for number in numbers {
-            let Some(held) = state.in_flight.get_mut(&number).filter(|held| held.settling != settling) else {
+            let Some(in_flight) = inner.in_flight.get_mut(&number).filter(|in_flight| in_flight.settling != settling)
+            else {
                 continue;
             };
-            held.settling = settling;
-            state.settling = if settling { state.settling + 1 } else { state.settling - 1 };
+            in_flight.settling = settling;
+            inner.settling = if settling { inner.settling + 1 } else { inner.settling - 1 };
         }
-        drop(state);
+        drop(inner);
         self.changed.notify_waiters();
     }
 
-    /// These are settled.
+    /// Removes these: they are settled, or in flight at another consumer.
     pub(crate) fn remove(&self, numbers: impl IntoIterator<Item = u64>) {
-        let mut state = self.lock();
+        let mut inner = self.lock();
         for number in numbers {
-            state.remove(number);
+            inner.remove(number);
         }
-        drop(state);
+        drop(inner);
         self.changed.notify_waiters();
     }
 
-    /// These were settled by a call that has failed: whoever tries it again does not lose them.
+    /// Remembers that these were settled by a call that has failed, so that they are not lost for a second attempt.
     pub(crate) fn remember_settled(&self, numbers: impl IntoIterator<Item = u64>) {
         self.lock().settled.extend(numbers);
     }
 
-    /// Nobody will ask for these once more.
+    /// Forgets these, after the second attempt.
     pub(crate) fn forget_settled(&self, numbers: &[u64]) {
         if !numbers.is_empty() {
-            let mut state = self.lock();
-            numbers.iter().for_each(|number| _ = state.settled.remove(number));
+            let mut inner = self.lock();
+            numbers.iter().for_each(|number| _ = inner.settled.remove(number));
         }
     }
 
-    /// Others have taken these; answers how many of them were held, and not being settled just now.
+    /// Removes those that others have reclaimed, except those that are being settled. Returns how many it removed.
     pub(crate) fn drop_lost(&self, numbers: &[u64]) -> usize {
-        let mut state = self.lock();
-        let gone = |number: &&u64| state.in_flight.get(number).is_some_and(|held| !held.settling);
+        let mut inner = self.lock();
+        let gone = |number: &&u64| inner.in_flight.get(number).is_some_and(|in_flight| !in_flight.settling);
         let gone: Vec<u64> = numbers.iter().filter(gone).copied().collect();
         let lost = gone.len();
         for number in gone {
-            state.remove(number);
+            inner.remove(number);
         }
-        drop(state);
+        drop(inner);
         self.changed.notify_waiters();
         lost
     }
 
-    /// Whether these are settled is not known.
+    /// Marks these: a settlement got no reply.
     pub(crate) fn mark_unanswered(&self, numbers: impl IntoIterator<Item = u64>) {
-        let mut state = self.lock();
+        let mut inner = self.lock();
         for number in numbers {
-            if let Some(held) = state.in_flight.get_mut(&number) {
-                held.unanswered = true;
+            if let Some(in_flight) = inner.in_flight.get_mut(&number) {
+                in_flight.unanswered = true;
             }
         }
     }
 
-    /// Runs of these have begun.
+    /// Marks these: their runs have started.
     pub(crate) fn mark_started(&self, numbers: impl IntoIterator<Item = u64>) {
-        let mut state = self.lock();
+        let mut inner = self.lock();
         for number in numbers {
-            if let Some(held) = state.in_flight.get_mut(&number) {
-                held.started = true;
+            if let Some(in_flight) = inner.in_flight.get_mut(&number) {
+                in_flight.started = true;
             }
         }
     }
 
-    /// Everything that is held: number, tag in the server, whether its run has begun.
+    /// Everything in flight: number, tag in the server, whether its run has started.
     pub(crate) fn in_flight(&self) -> Vec<(u64, String, bool)> {
-        let state = self.lock();
-        state.in_flight.iter().map(|(number, held)| (*number, server_tag(&state.id, *number), held.started)).collect()
+        let inner = self.lock();
+        inner
+            .in_flight
+            .iter()
+            .map(|(number, in_flight)| (*number, server_tag(&inner.id, *number), in_flight.started))
+            .collect()
     }
 
-    /// The receipt of a delivery.
-    pub(crate) fn receipt(number: u64, held: &InFlight) -> Receipt {
-        Receipt::new(Tag::Text(held.tag.clone()), number)
+    /// The receipt of a message in flight.
+    pub(crate) fn receipt(number: u64, in_flight: &InFlight) -> Receipt {
+        Receipt::new(Tag::Text(in_flight.tag.clone()), number)
     }
 }
 
 impl Inner {
-    /// A delivery is out no more.
+    /// Removes a message from those in flight.
     fn remove(&mut self, number: u64) {
-        if self.in_flight.remove(&number).is_some_and(|held| held.settling) {
+        if self.in_flight.remove(&number).is_some_and(|in_flight| in_flight.settling) {
             self.settling -= 1;
         }
     }
 }
 
-/// An id for a consumer.
+/// A new id for a consumer.
 pub(crate) fn fresh_id() -> Arc<str> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     id[..16].into()
 }
 
-/// The tag of a delivery in the server.
+/// The tag of a message in flight, in the server.
 pub(crate) fn server_tag(id: &str, number: u64) -> String {
     format!("{}{number}", Keys::tag_prefix(id))
 }

@@ -1,4 +1,4 @@
-//! The names of keys and channels: kombu's and Celery's byte for byte, and Apium's own beside them (`_apium.…`).
+//! The names of a broker's keys and channels: those of kombu and Celery byte for byte, and Apium's own (`_apium.…`).
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use apium_transport::error::Result;
 use crate::options::raw::RawOptions;
 use crate::options::target::{Discovery, Target};
 
-/// Between a queue's name and its priority step, and between the parts of a binding.
+/// Separates a queue's name from its priority step, and the parts of a binding.
 const SEPARATOR: &str = "\u{6}\u{16}";
 
 /// Celery's priority steps.
@@ -16,46 +16,46 @@ const STEPS: [u8; 4] = [0, 3, 6, 9];
 /// The names of a broker's keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
-    /// `global_keyprefix`; with a cluster, the hash tag before it.
+    /// `global_keyprefix`; on a cluster, with the hash tag in front of it.
     prefix: Arc<str>,
     separator: Arc<str>,
-    /// `priority_steps`, ascending, beginning with the one that has no suffix.
+    /// `priority_steps`, ascending.
     pub(crate) steps: Arc<[u8]>,
     unacked: Arc<str>,
     unacked_index: Arc<str>,
-    /// Before the name of a fanout exchange; `{db}` is filled in already.
+    /// The prefix of a fanout exchange's channel, with the database in place of `{db}`.
     fanout_prefix: Arc<str>,
-    /// Whether the routing key is a part of the channel.
+    /// Whether the routing key is a part of the channel's name.
     fanout_patterns: bool,
     database: i64,
 }
 
 impl Keys {
-    pub(crate) fn read(given: &mut RawOptions, target: &Target) -> Result<Self> {
-        let mut prefix = given.take("global_keyprefix").unwrap_or_default();
+    pub(crate) fn read(raw: &mut RawOptions, target: &Target) -> Result<Self> {
+        let mut prefix = raw.take("global_keyprefix").unwrap_or_default();
         if let Discovery::Cluster { tag } = &target.discovery {
             prefix = format!("{{{tag}}}{prefix}");
         }
-        let steps = match given.take("priority_steps") {
+        let steps = match raw.take("priority_steps") {
             None => STEPS.to_vec(),
-            Some(text) => steps(&text).ok_or_else(|| given.invalid("priority_steps", &text, "numbers from 0 to 9"))?,
+            Some(text) => steps(&text).ok_or_else(|| raw.invalid("priority_steps", &text, "numbers from 0 to 9"))?,
         };
-        let text = |given: &mut RawOptions, name, default: &str| -> Arc<str> {
-            given.take(name).map_or_else(|| default.into(), Into::into)
+        let text = |raw: &mut RawOptions, name, default: &str| -> Arc<str> {
+            raw.take(name).map_or_else(|| default.into(), Into::into)
         };
-        let fanout_prefix = match given.take("fanout_prefix").as_deref() {
+        let fanout_prefix = match raw.take("fanout_prefix").as_deref() {
             None | Some("true" | "True" | "1") => format!("/{}.", target.database),
             Some("false" | "False" | "0" | "") => String::new(),
             Some(own) => own.replace("{db}", &target.database.to_string()),
         };
         Ok(Self {
             prefix: prefix.into(),
-            separator: text(given, "sep", SEPARATOR),
+            separator: text(raw, "sep", SEPARATOR),
             steps: steps.into(),
-            unacked: text(given, "unacked_key", "unacked"),
-            unacked_index: text(given, "unacked_index_key", "unacked_index"),
+            unacked: text(raw, "unacked_key", "unacked"),
+            unacked_index: text(raw, "unacked_index_key", "unacked_index"),
             fanout_prefix: fanout_prefix.into(),
-            fanout_patterns: given.bool("fanout_patterns")?.unwrap_or(true),
+            fanout_patterns: raw.bool("fanout_patterns")?.unwrap_or(true),
             database: target.database,
         })
     }
@@ -64,18 +64,18 @@ impl Keys {
         format!("{}{name}", self.prefix)
     }
 
-    /// The list of a queue's messages of `priority`.
+    /// The list for a queue's messages of `priority`.
     pub(crate) fn list(&self, queue: &str, priority: u8) -> String {
         self.step_list(queue, self.step(priority))
     }
 
-    /// The step that messages of `priority` go to: the greatest that is not above it.
+    /// The step of messages of `priority`: the greatest that is not above it.
     pub(crate) fn step(&self, priority: u8) -> u8 {
         let priority = priority.min(9);
         self.steps.iter().rev().copied().find(|step| *step <= priority).unwrap_or(self.steps[0])
     }
 
-    /// The list of a queue's step.
+    /// The list of a queue's priority step. Step 0 has no suffix.
     pub(crate) fn step_list(&self, queue: &str, step: u8) -> String {
         match step {
             0 => format!("{}{queue}", self.prefix),
@@ -83,17 +83,17 @@ impl Keys {
         }
     }
 
-    /// All lists of a queue, the one that is served first in front.
+    /// All lists of a queue, in the order in which they are served.
     pub(crate) fn lists(&self, queue: &str) -> Vec<String> {
         self.steps.iter().map(|step| self.step_list(queue, *step)).collect()
     }
 
-    /// The hash of what was delivered and is not settled: tag to `[envelope, exchange, routing key]`.
+    /// The hash of the messages in flight: tag to `[envelope, exchange, routing key]`.
     pub(crate) fn unacked(&self) -> String {
         self.own(&self.unacked)
     }
 
-    /// The tags of what is not settled, by the time of the last sign of life.
+    /// The tags of the messages in flight, by the time at which they were renewed last.
     pub(crate) fn unacked_index(&self) -> String {
         self.own(&self.unacked_index)
     }
@@ -108,18 +108,18 @@ impl Keys {
         format!("{}_kombu.binding_permanent.{exchange}", self.prefix)
     }
 
-    /// What the keys of bindings begin with, for a search.
+    /// A pattern that matches the keys of all bindings.
     pub(crate) fn binding_pattern(&self) -> String {
         format!("{}_kombu.binding.*", glob_escaped(&self.prefix))
     }
 
-    /// One binding: routing key, pattern, queue.
+    /// A binding as the member of a set: routing key, pattern, queue.
     pub(crate) fn binding_member(&self, routing_key: &str, pattern: &str, queue: &str) -> String {
         let separator = &self.separator;
         format!("{routing_key}{separator}{pattern}{separator}{queue}")
     }
 
-    /// The parts of a binding.
+    /// The routing key, the pattern and the queue of a binding.
     pub(crate) fn binding_parts<'a>(&self, member: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
         let mut parts = member.split(&*self.separator);
         Some((parts.next()?, parts.next()?, parts.next()?))
@@ -133,62 +133,62 @@ impl Keys {
         }
     }
 
-    /// The queues of Apium on a fanout exchange (Apium's own): theirs are lists, where kombu's are channels.
+    /// The queues that Apium has bound to a fanout exchange (Apium's own). They are lists; kombu has channels for them.
     pub(crate) fn fanout_queues(&self, exchange: &str) -> String {
         format!("{}_apium.fanout.{exchange}", self.prefix)
     }
 
-    /// The sign that a message heard on a channel is stored in a queue (Apium's own).
+    /// The sign that a message of a fanout channel is stored in a queue (Apium's own).
     pub(crate) fn fanout_stored(&self, queue: &str, tag: &str) -> String {
         format!("{}_apium.heard.{queue}.{tag}", self.prefix)
     }
 
-    /// The exchanges with their types (Apium's own).
+    /// The types of exchanges, by name (Apium's own).
     pub(crate) fn exchanges(&self) -> String {
         self.own("_apium.exchanges")
     }
 
-    /// The consumers of Apium: id to what they said of themselves.
+    /// The registrations of Apium's consumers, by id.
     pub(crate) fn consumers(&self) -> String {
         self.own("_apium.consumers")
     }
 
-    /// The ids of consumers by the time until which they count as alive.
+    /// The ids of Apium's consumers, by the time at which their lease ends.
     pub(crate) fn leases(&self) -> String {
         self.own("_apium.alive")
     }
 
-    /// Where a wait of a consumer moves the message that it was woken by.
+    /// The handoff list of a consumer: a wait moves the message that ends it from `list` to this one.
     pub(crate) fn handoff(&self, consumer: &str, list: &str) -> String {
         format!("{}_apium.taken.{consumer}.{}", self.prefix, list.strip_prefix(&*self.prefix).unwrap_or(list))
     }
 
-    /// What begins the tags of a consumer.
+    /// The prefix of a consumer's tags.
     pub(crate) fn tag_prefix(consumer: &str) -> String {
         format!("apium.{consumer}.")
     }
 
-    /// The lists that have parked messages, by the first instant that is due.
+    /// The lists that have delayed messages, by the instant at which the first is due.
     pub(crate) fn eta(&self) -> String {
         self.own("_apium.eta")
     }
 
-    /// What begins the keys of parked messages; the list's name follows.
+    /// The prefix of the keys of delayed messages; the list's name follows it.
     pub(crate) fn eta_prefix(&self) -> String {
         self.own("_apium.eta.")
     }
 
-    /// The channel that tells of an earlier eta.
+    /// The channel that announces an eta earlier than all others.
     pub(crate) fn eta_channel(&self) -> String {
         format!("{}/{}._apium.eta", self.prefix, self.database)
     }
 
-    /// How often runs of a message killed their worker, by delivery tag.
+    /// How many runs of a message killed their worker, by delivery tag.
     pub(crate) fn crashes(&self) -> String {
         self.own("_apium.crashes")
     }
 
-    /// The dead set.
+    /// The dead set: number to document.
     pub(crate) fn dead(&self) -> String {
         self.own("_apium.dead")
     }
@@ -204,6 +204,24 @@ impl Keys {
     }
 }
 
+/// One list of a queue: messages are claimed from it, and requeued messages go back to it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QueueList {
+    pub(crate) queue: Arc<str>,
+    pub(crate) key: String,
+    /// What follows the envelope in an entry of `unacked`.
+    pub(crate) unacked_suffix: String,
+}
+
+impl QueueList {
+    /// The list of a queue's priority step.
+    pub(crate) fn new(keys: &Keys, queue: &Arc<str>, step: u8) -> Self {
+        // As kombu writes it, with the default exchange: whoever requeues the message requeues it to this queue.
+        let name = serde_json::to_string(&**queue).unwrap_or_default();
+        Self { queue: queue.clone(), key: keys.step_list(queue, step), unacked_suffix: format!(", \"\", {name}]") }
+    }
+}
+
 fn steps(text: &str) -> Option<Vec<u8>> {
     let mut steps = Vec::new();
     for part in text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()) {
@@ -214,7 +232,7 @@ fn steps(text: &str) -> Option<Vec<u8>> {
     (!steps.is_empty()).then_some(steps)
 }
 
-/// `text` as a pattern that matches nothing else.
+/// `text` as a pattern that matches only itself.
 pub(crate) fn glob_escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -238,9 +256,9 @@ mod tests {
     use crate::options::broker::BrokerOptions;
 
     fn keys(options: &[(&str, &str)]) -> Keys {
-        let mut given = DriverOptions::new(Clock::system());
-        given.extra = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
-        BrokerOptions::read(&Address::parse("redis://h/13").unwrap(), &given).unwrap().keys
+        let mut raw = DriverOptions::new(Clock::system());
+        raw.extra = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
+        BrokerOptions::read(&Address::parse("redis://h/13").unwrap(), &raw).unwrap().keys
     }
 
     #[test]

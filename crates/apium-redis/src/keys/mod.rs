@@ -1,6 +1,5 @@
-//! Names of keys, and the scores of sorted sets.
+//! The names of keys, and the scores of sorted sets.
 
 pub(crate) mod broker_keys;
-pub(crate) mod queue_list;
 pub(crate) mod result_keys;
 pub(crate) mod score;

@@ -1,4 +1,5 @@
-//! The names of keys and channels of results, as Celery has them, and the mark of a run beside them (Apium's own).
+//! The names of a result backend's keys and channels, as Celery has them, and one key of Apium's own for a run's
+//! version.
 
 use std::sync::Arc;
 
@@ -15,12 +16,13 @@ impl ResultKeys {
         Self { prefix: prefix.into() }
     }
 
-    /// A task's document, and the channel on which each of its states is told.
+    /// A task's result document, and the channel on which each of its states is published.
     pub(crate) fn task(&self, id: &TaskId) -> String {
         format!("{}celery-task-meta-{}", self.prefix, id.as_str())
     }
 
-    /// Which run wrote the document, where that matters for the overwrite rule (Apium's own; never beside a SUCCESS).
+    /// The version of the run that wrote the document, for the rule which run may overwrite it (Apium's own). A SUCCESS
+    /// has none.
     pub(crate) fn run(&self, id: &TaskId) -> String {
         format!("{}_apium.run.{}", self.prefix, id.as_str())
     }
@@ -30,8 +32,8 @@ impl ResultKeys {
         format!("{}celery-taskset-meta-{id}", self.prefix)
     }
 
-    /// One of the keys of a chord, by its suffix: `.j` the parts, `.t` what the size grew by, `.s` the size, `.d` the parts that
-    /// were counted, `.c` who has the claim on the body, or `done`.
+    /// A key of a chord, by its suffix: `.j` the counted parts, `.t` by how much the size grew, `.s` the size, `.d`
+    /// which parts were counted, `.c` who has the claim on the body, or `done`.
     pub(crate) fn chord(&self, group: &str, suffix: &str) -> String {
         format!("{}{suffix}", self.group(group))
     }

@@ -1,4 +1,4 @@
-//! The options of a broker: kombu's `broker_transport_options`, and a few of Apium's own.
+//! The options of a broker: kombu's `broker_transport_options`, and Apium's own.
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use crate::keys::broker_keys::Keys;
 use crate::options::raw::RawOptions;
 use crate::options::target::Target;
 
-/// What becomes of messages with an eta (`eta_strategy`).
+/// What becomes of a message with an eta (`eta_strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EtaStrategy {
-    /// Publish them as Celery does; a worker that receives one parks it (the default).
+    /// It is published as Celery does it; a worker of Apium that receives it delays it in the server (the default).
     Receive,
-    /// Park them when they are published, too. Only where a worker of Apium runs, since no other returns them.
+    /// It is also delayed in the server when it is published. A worker of Apium must run, since Celery's do not promote
+    /// it.
     Park,
-    /// As Celery: whoever receives one holds it. What is parked goes back to its queue at once.
+    /// As in Celery, the worker that receives it keeps it until it is due. Delayed messages are promoted at once.
     Hold,
 }
 
 /// In which order queues are read (`queue_order_strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueueOrder {
-    /// The queue that was served last comes last.
+    /// After each claim the first queue becomes the last.
     RoundRobin,
     /// As they were given.
     AsGiven,
@@ -39,31 +40,31 @@ pub(crate) struct BrokerOptions {
     pub(crate) keys: Keys,
     pub(crate) eta_strategy: EtaStrategy,
     pub(crate) queue_order: QueueOrder,
-    /// After this time without a sign of life a delivery of any worker is given to another (kombu's; 1 h).
+    /// A message in flight that nobody has renewed for this time is given to another worker, as in kombu (default 1 h).
     pub(crate) visibility_timeout: Duration,
 }
 
 impl BrokerOptions {
     pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
-        let mut given = RawOptions::new(address, &options.extra);
-        let target = Target::read(address, options, &mut given)?;
-        let keys = Keys::read(&mut given, &target)?;
-        let eta = match given.take("eta_strategy").as_deref() {
+        let mut raw = RawOptions::new(address, &options.extra);
+        let target = Target::read(address, options, &mut raw)?;
+        let keys = Keys::read(&mut raw, &target)?;
+        let eta = match raw.take("eta_strategy").as_deref() {
             None | Some("receive") => EtaStrategy::Receive,
             Some("park") => EtaStrategy::Park,
             Some("hold") => EtaStrategy::Hold,
-            Some(other) => return Err(given.invalid("eta_strategy", other, "receive, park or hold")),
+            Some(other) => return Err(raw.invalid("eta_strategy", other, "receive, park or hold")),
         };
-        let order = match given.take("queue_order_strategy").as_deref() {
+        let order = match raw.take("queue_order_strategy").as_deref() {
             None | Some("round_robin") => QueueOrder::RoundRobin,
             Some("priority") => QueueOrder::AsGiven,
             Some("sorted") => QueueOrder::Sorted,
             Some(other) => {
-                return Err(given.invalid("queue_order_strategy", other, "round_robin, priority or sorted"));
+                return Err(raw.invalid("queue_order_strategy", other, "round_robin, priority or sorted"));
             }
         };
-        let visibility = given.seconds("visibility_timeout")?.unwrap_or(Duration::from_secs(3600));
-        given.refuse_unread()?;
+        let visibility = raw.seconds("visibility_timeout")?.unwrap_or(Duration::from_secs(3600));
+        raw.refuse_unread()?;
         Ok(Self { target, keys, eta_strategy: eta, queue_order: order, visibility_timeout: visibility })
     }
 }

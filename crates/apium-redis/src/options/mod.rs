@@ -1,4 +1,4 @@
-//! What an address and the transport options say.
+//! Options: what an address and the transport options say.
 
 pub(crate) mod backend;
 pub(crate) mod broker;

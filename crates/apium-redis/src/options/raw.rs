@@ -1,4 +1,4 @@
-//! Options as texts, from the transport options and from the query of the address (which wins), and their reading.
+//! Raw options: texts from the transport options and from the query of the address, which wins, and how they are read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use apium_transport::address::Address;
 use apium_transport::error::{Error, ErrorKind, Result};
 
-/// Options of kombu's and redis-py's client that have no counterpart here: accepted, so that one configuration serves both.
+/// Options of kombu and redis-py that have no counterpart here. They are accepted, so that Celery and Apium can share
+/// one configuration.
 const WITHOUT_MEANING: &[&str] = &[
     "client_name",
     "connection_class",
@@ -28,13 +29,14 @@ const WITHOUT_MEANING: &[&str] = &[
     "unacked_restore_throttle",
 ];
 
-/// Options that nobody has read yet.
+/// Options that are not read yet.
 #[derive(Debug)]
 pub(crate) struct RawOptions {
     options: BTreeMap<String, String>,
     address: Address,
+    /// The names that were asked for, which are all that exist.
     names: Vec<&'static str>,
-    /// What seems to be the query may be the rest of a password, so nothing of it is shown.
+    /// Whether no option is shown in errors: the query may be the end of a password with a `?` that was not encoded.
     hidden: bool,
 }
 
@@ -66,7 +68,7 @@ impl RawOptions {
         read.map(Some).ok_or_else(|| self.invalid(name, &text, "a number of seconds above 0"))
     }
 
-    /// Takes a truth value: `true`, `1`, `yes`, `on` and their opposites.
+    /// Takes a bool: `true`, `1`, `yes` or `on`; `false`, `0`, `no`, `off` or `none`.
     pub(crate) fn bool(&mut self, name: &'static str) -> Result<Option<bool>> {
         let Some(text) = self.take(name) else { return Ok(None) };
         match text.trim().to_ascii_lowercase().as_str() {
@@ -76,26 +78,26 @@ impl RawOptions {
         }
     }
 
-    /// The error of an option's value.
+    /// The error for the value of an option.
     pub(crate) fn invalid(&self, name: &str, value: &str, wanted: &str) -> Error {
         let value = if self.hidden { "**" } else { value };
         let context = format!("read the option {name} of {}: it is {value:?} and must be {wanted}", self.address);
         Error::new(ErrorKind::Address, context)
     }
 
-    /// The error of an address.
+    /// The error for an address.
     pub(crate) fn bad_address(&self, why: &str) -> Error {
         Error::new(ErrorKind::Address, format!("read the address {}: {why}", self.address))
     }
 
-    /// Refuses what nobody has read.
+    /// Refuses options that were not asked for.
     pub(crate) fn refuse_unread(self) -> Result<()> {
         let unknown = self.options.keys().find(|name| !WITHOUT_MEANING.contains(&name.as_str()));
         let Some(unknown) = unknown else { return Ok(()) };
-        let mut known = self.names.clone();
-        known.sort_unstable();
-        let known = known.join(", ");
+        let mut names = self.names.clone();
+        names.sort_unstable();
+        let names = names.join(", ");
         let unknown = if self.hidden { "**" } else { unknown };
-        Err(self.bad_address(&format!("there is no option {unknown:?}; there are {known}")))
+        Err(self.bad_address(&format!("there is no option {unknown:?}; there are {names}")))
     }
 }

@@ -1,4 +1,4 @@
-//! Which server an address means: one of several places, what a sentinel names, or the node of a cluster that has our slot.
+//! Which server an address means: one of a list, the one that a sentinel names, or the cluster node that has our slot.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,14 +32,14 @@ pub(crate) struct Login {
     pub(crate) password: Option<String>,
 }
 
-/// How a server is found among the places.
+/// How the server is found that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Discovery {
-    /// The first place that answers; the others are for a failover.
+    /// It is the first of the addresses that answers; the others are for a failover.
     Direct,
-    /// The places are sentinels, which name the master.
+    /// The addresses are sentinels, which name the master.
     Sentinel { master: String, login: Login },
-    /// The places are nodes of a cluster; the one that has the slot of this tag serves.
+    /// The addresses are nodes of a cluster; it is the one that has the slot of this hash tag.
     Cluster { tag: String },
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Discovery {
 pub(crate) struct Tls {
     /// Whether the server's certificate is checked (`ssl_cert_reqs`).
     pub(crate) checked: bool,
-    /// Who is trusted (`ssl_ca_certs`); the system's store otherwise.
+    /// The certificates that are trusted (`ssl_ca_certs`), or `None` for those of the system.
     pub(crate) roots: Option<PathBuf>,
     /// This client's certificate and key (`ssl_certfile`, `ssl_keyfile`).
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
@@ -61,9 +61,9 @@ pub(crate) struct Target {
     pub(crate) database: i64,
     pub(crate) discovery: Discovery,
     pub(crate) tls: Option<Tls>,
-    /// How long connecting may take.
+    /// How long it may take to connect.
     pub(crate) connect_timeout: Duration,
-    /// How long an answer may take before the connection counts as broken.
+    /// How long a reply may take before the connection counts as broken.
     pub(crate) answer_timeout: Duration,
 }
 
@@ -89,46 +89,47 @@ impl fmt::Debug for Login {
 }
 
 impl Target {
-    pub(crate) fn read(address: &Address, options: &DriverOptions, given: &mut RawOptions) -> Result<Self> {
+    pub(crate) fn read(address: &Address, options: &DriverOptions, raw: &mut RawOptions) -> Result<Self> {
         let scheme = address.scheme();
-        let mut places = Vec::new();
+        let mut servers = Vec::new();
         let mut database = None;
         for part in address.secret_text().split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            let (place, login, path) = server_address(part, scheme).ok_or_else(|| given.bad_address(HOW))?;
+            let (server, login, path) = server_address(part, scheme).ok_or_else(|| raw.bad_address(HOW))?;
             if let Some(path) = path {
                 let number = path.parse::<i64>().ok().filter(|number| *number >= 0);
                 let why = "the path is the number of a database, such as /0";
-                database = Some(number.ok_or_else(|| given.bad_address(why))?);
+                database = Some(number.ok_or_else(|| raw.bad_address(why))?);
             }
-            places.push((place, login));
+            servers.push((server, login));
         }
-        if places.is_empty() {
-            return Err(given.bad_address("it names no server"));
+        if servers.is_empty() {
+            return Err(raw.bad_address("it names no server"));
         }
         for name in ["db", "virtual_host"] {
-            if let Some(text) = given.take(name) {
+            if let Some(text) = raw.take(name) {
                 let number = text.trim_start_matches('/').parse::<i64>().ok().filter(|number| *number >= 0);
-                database = Some(number.ok_or_else(|| given.invalid(name, &text, "the number of a database"))?);
+                database = Some(number.ok_or_else(|| raw.invalid(name, &text, "the number of a database"))?);
             }
         }
-        let finding = discovery(scheme, given)?;
-        if matches!(finding, Discovery::Cluster { .. }) && database.is_some_and(|number| number != 0) {
-            return Err(given.bad_address("a cluster has one database only, with the number 0"));
+        let discovery = discovery(scheme, raw)?;
+        if matches!(discovery, Discovery::Cluster { .. }) && database.is_some_and(|number| number != 0) {
+            return Err(raw.bad_address("a cluster has one database only, with the number 0"));
         }
-        let tls = tls(scheme, given)?;
-        let answer_timeout = given.seconds("socket_timeout")?.unwrap_or(Duration::from_secs(5));
+        let tls = tls(scheme, raw)?;
+        let answer_timeout = raw.seconds("socket_timeout")?.unwrap_or(Duration::from_secs(5));
         Ok(Self {
-            servers: places,
+            servers,
             database: database.unwrap_or(0),
-            discovery: finding,
+            discovery,
             tls,
             connect_timeout: options.connect_timeout,
             answer_timeout,
         })
     }
 
-    /// How long one server may take to be connected. The steps on the way to the one that serves (the places of a list; a
-    /// sentinel or a node that is asked first) end before an answer is due, so that one that is silent does not hide the next.
+    /// How long it may take to connect to one server and log in. All servers of the list, and a sentinel or node that
+    /// is asked first, can be tried within the time for one reply, so that a silent server does not keep us from the
+    /// next one.
     pub(crate) fn handshake_timeout(&self) -> Duration {
         let asked_first = u32::from(self.discovery != Discovery::Direct);
         let steps = u32::try_from(self.servers.len()).unwrap_or(u32::MAX).saturating_add(asked_first);
@@ -137,28 +138,28 @@ impl Target {
 
     /// Whether two targets are one store.
     pub(crate) fn is_same_store(&self, other: &Self) -> bool {
-        let places = |target: &Self| target.servers.iter().map(|(place, _)| place.clone()).collect::<Vec<_>>();
+        let servers = |target: &Self| target.servers.iter().map(|(server, _)| server.clone()).collect::<Vec<_>>();
         let found = |target: &Self| match &target.discovery {
             Discovery::Direct => String::new(),
             Discovery::Sentinel { master, .. } => master.clone(),
             Discovery::Cluster { tag } => format!("{{{tag}}}"),
         };
-        self.database == other.database && places(self) == places(other) && found(self) == found(other)
+        self.database == other.database && servers(self) == servers(other) && found(self) == found(other)
     }
 }
 
 const HOW: &str = "write redis://[user:password@]host[:port][/database], rediss://…, redis+socket:///path, \
                    sentinel://host:port;sentinel://host:port or redis+cluster://host:port";
 
-/// One part of an address: its place, who connects, and the path behind it.
+/// One part of an address: its server, the login, and the path after it.
 fn server_address(part: &str, scheme: &str) -> Option<(ServerAddress, Login, Option<String>)> {
-    // A list may name its scheme once or for each.
+    // A list may have its scheme once or for each server.
     let mut text = if part.contains("://") { part.to_owned() } else { format!("{scheme}://{part}") };
     if text.starts_with("redis+socket:") {
-        // To a URL who connects is a part of the host, and a socket has none.
+        // A URL cannot have a login without a host, and a socket has no host.
         text = text.replacen("@/", "@socket/", 1);
     }
-    // A fragment means nothing here; what looks like one is a letter of a password that was not encoded.
+    // A fragment means nothing here; what looks like one is a `#` in a password that was not encoded.
     let url = Url::parse(&text).ok().filter(|url| url.fragment().is_none())?;
     let decoded = |text: &str| {
         let pair = format!("x={}", text.replace('+', "%2B"));
@@ -178,19 +179,19 @@ fn server_address(part: &str, scheme: &str) -> Option<(ServerAddress, Login, Opt
     Some((ServerAddress::Tcp { host, port }, login, path))
 }
 
-fn discovery(scheme: &str, given: &mut RawOptions) -> Result<Discovery> {
-    let master = given.take("master_name");
-    let own = given.take("sentinel_kwargs");
-    let tag = given.take("hash_tag");
+fn discovery(scheme: &str, raw: &mut RawOptions) -> Result<Discovery> {
+    let master = raw.take("master_name");
+    let own = raw.take("sentinel_kwargs");
+    let tag = raw.take("hash_tag");
     match scheme {
         "sentinel" => {
             let why = "sentinels need the option master_name";
-            let master = master.ok_or_else(|| given.bad_address(why))?;
+            let master = master.ok_or_else(|| raw.bad_address(why))?;
             let mut login = Login::default();
             if let Some(text) = own {
                 let map: serde_json::Map<String, serde_json::Value> =
                     serde_json::from_str(&text.replace('\'', "\""))
-                        .map_err(|_| given.invalid("sentinel_kwargs", "**", "a JSON map with username and password"))?;
+                        .map_err(|_| raw.invalid("sentinel_kwargs", "**", "a JSON map with username and password"))?;
                 let text = |name: &str| map.get(name).and_then(|value| value.as_str()).map(str::to_owned);
                 login = Login { user: text("username"), password: text("password") };
             }
@@ -201,23 +202,23 @@ fn discovery(scheme: &str, given: &mut RawOptions) -> Result<Discovery> {
     }
 }
 
-fn tls(scheme: &str, given: &mut RawOptions) -> Result<Option<Tls>> {
-    let wanted = given.take("ssl_cert_reqs");
-    let roots = given.take("ssl_ca_certs").map(PathBuf::from);
-    let (certificate, key) = (given.take("ssl_certfile"), given.take("ssl_keyfile"));
-    let forced = given.bool("ssl")?.unwrap_or(false);
+fn tls(scheme: &str, raw: &mut RawOptions) -> Result<Option<Tls>> {
+    let wanted = raw.take("ssl_cert_reqs");
+    let roots = raw.take("ssl_ca_certs").map(PathBuf::from);
+    let (certificate, key) = (raw.take("ssl_certfile"), raw.take("ssl_keyfile"));
+    let forced = raw.bool("ssl")?.unwrap_or(false);
     if !forced && !matches!(scheme, "rediss" | "rediss+cluster" | "valkeys") {
         return Ok(None);
     }
     let checked = match wanted.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("required" | "cert_required" | "2") => true,
         Some("none" | "cert_none" | "0") => false,
-        Some(other) => return Err(given.invalid("ssl_cert_reqs", other, "required or none")),
+        Some(other) => return Err(raw.invalid("ssl_cert_reqs", other, "required or none")),
     };
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
         (Some(both), None) => Some((both.clone().into(), both.into())),
-        (None, Some(key)) => return Err(given.invalid("ssl_keyfile", &key, "given together with ssl_certfile")),
+        (None, Some(key)) => return Err(raw.invalid("ssl_keyfile", &key, "given together with ssl_certfile")),
         (None, None) => None,
     };
     Ok(Some(Tls { checked, roots, identity }))

@@ -1,5 +1,5 @@
-//! Queues, exchanges and bindings as kombu keeps them, so that publishers in Python find the queues of Apium and the other way
-//! round. What an exchange's type is kombu knows in each process only; here it stands in a key of Apium's own, too.
+//! Queues, exchanges and bindings as kombu keeps them, so that Celery and Apium find each other's queues. kombu knows
+//! the type of an exchange only within a process; Apium also writes it to a key of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn kind_named(name: &str) -> ExchangeType {
     }
 }
 
-/// A topic's pattern as the regular expression that kombu matches by.
+/// The pattern of a topic as kombu's regular expression.
 fn kombu_pattern(routing_key: &str) -> String {
     let words = routing_key.split('.').map(|word| match word {
         "*" => r"[^\.]+".to_owned(),
@@ -51,7 +51,7 @@ fn escaped(word: &str) -> String {
     out
 }
 
-/// What is bound to an exchange.
+/// The bindings of an exchange.
 #[derive(Debug)]
 pub(crate) struct BindingTable {
     kind: ExchangeType,
@@ -60,7 +60,7 @@ pub(crate) struct BindingTable {
 }
 
 impl BindingTable {
-    /// The queues of a routing key; none is an error for a direct exchange.
+    /// The queues for a routing key. For a direct exchange, none is an error.
     pub(crate) fn queues(&self, exchange: &str, key: &str) -> Result<Vec<&str>> {
         let fits = |bound: &str| match self.kind {
             ExchangeType::Direct => bound == key,
@@ -82,7 +82,7 @@ impl BindingTable {
 }
 
 impl BrokerShared {
-    /// Makes the queues of a topology exist.
+    /// Declares queues with their exchanges and bindings. A queue of the default exchange needs nothing.
     pub(crate) async fn declare(&self, queues: &[Queue]) -> Result<()> {
         let mut types: BTreeMap<&str, ExchangeType> = BTreeMap::new();
         for queue in queues.iter().filter(|queue| !queue.exchange.is_empty()) {
@@ -94,18 +94,17 @@ impl BrokerShared {
         if types.is_empty() {
             return Ok(());
         }
-        // A direct exchange is what kombu takes every exchange for that it does not know; only the others are worth a note.
         let mut pipeline = redis::pipe();
-        let names: Vec<&str> = types.keys().copied().collect();
-        pipeline.cmd("HMGET").arg(self.keys.exchanges()).arg(&names);
-        let noted = self.connection.pipeline("declare queues", &pipeline).await?;
-        let Some(Value::Array(noted)) = noted.into_iter().next() else {
+        let exchanges: Vec<&str> = types.keys().copied().collect();
+        pipeline.cmd("HMGET").arg(self.keys.exchanges()).arg(&exchanges);
+        let stored = self.connection.pipeline("declare queues", &pipeline).await?;
+        let Some(Value::Array(stored)) = stored.into_iter().next() else {
             return Err(unexpected_reply("declare queues"));
         };
-        for ((exchange, kind), noted) in types.iter().zip(noted) {
-            let noted: Option<String> = redis::from_redis_value(noted).ok().flatten();
-            if let Some(noted) = noted.as_deref().map(kind_named).filter(|noted| noted != kind) {
-                return Err(other_type(exchange, noted, *kind));
+        for ((exchange, kind), stored) in types.iter().zip(stored) {
+            let stored: Option<String> = redis::from_redis_value(stored).ok().flatten();
+            if let Some(stored) = stored.as_deref().map(kind_named).filter(|stored| stored != kind) {
+                return Err(other_type(exchange, stored, *kind));
             }
         }
         let mut pipeline = redis::pipe();
@@ -120,16 +119,16 @@ impl BrokerShared {
             pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind_name(*kind)).ignore();
         }
         self.connection.pipeline("declare queues", &pipeline).await?;
-        self.declared.with(|names| {
+        self.declared.with(|declared| {
             for queue in queues {
-                names.exchanges.insert(queue.exchange.clone(), queue.exchange_type);
+                declared.exchanges.insert(queue.exchange.clone(), queue.exchange_type);
                 if queue.exchange_type == ExchangeType::Fanout {
-                    names.fanouts.insert(queue.name.clone(), queue.exchange.clone());
+                    declared.fanouts.insert(queue.name.clone(), queue.exchange.clone());
                 }
                 let bound = (queue.exchange.clone(), queue.routing_key.clone());
-                names.bindings.insert(bound, queue.name.clone());
+                declared.bindings.insert(bound, queue.name.clone());
                 if queue.exchange == queue.name {
-                    names.queues.insert(queue.name.as_str().into());
+                    declared.queues.insert(queue.name.as_str().into());
                 }
             }
         });
@@ -147,13 +146,13 @@ impl BrokerShared {
         pipeline.cmd("SADD").arg(self.keys.permanent_binding(exchange)).arg(&member).ignore();
     }
 
-    /// Adds the bindings of queues that are published to by name, as kombu writes them, for those that this process has not
-    /// seen yet; answers which were added.
+    /// Adds the bindings of queues that are published to by name, as kombu writes them. Skips those that this process
+    /// has written already. Returns which it added.
     pub(crate) fn bind_new<'a>(&self, pipeline: &mut Pipeline, queues: impl Iterator<Item = &'a str>) -> Vec<Arc<str>> {
         let mut added: Vec<Arc<str>> = Vec::new();
-        self.declared.with(|names| {
+        self.declared.with(|declared| {
             for queue in queues {
-                if !names.queues.contains(queue) && added.iter().all(|other| &**other != queue) {
+                if !declared.queues.contains(queue) && added.iter().all(|other| &**other != queue) {
                     added.push(queue.into());
                 }
             }
@@ -164,28 +163,28 @@ impl BrokerShared {
         added
     }
 
-    /// These bindings are written.
+    /// Remembers that the bindings of these queues are written.
     pub(crate) fn remember_bound(&self, queues: Vec<Arc<str>>) {
         if !queues.is_empty() {
-            self.declared.with(|names| names.queues.extend(queues));
+            self.declared.with(|declared| declared.queues.extend(queues));
         }
     }
 
-    /// What is bound to an exchange.
+    /// Reads the bindings of an exchange.
     pub(crate) async fn binding_table(&self, exchange: &str) -> Result<BindingTable> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGET").arg(self.keys.exchanges()).arg(exchange);
         pipeline.cmd("SMEMBERS").arg(self.keys.binding(exchange));
         pipeline.cmd("SMEMBERS").arg(self.keys.fanout_queues(exchange));
         let mut answers = self.connection.pipeline("read the bindings of an exchange", &pipeline).await?.into_iter();
-        let noted: Option<String> = answers.next().and_then(|value| redis::from_redis_value(value).ok()).flatten();
-        let mut names = || -> Vec<String> {
+        let stored: Option<String> = answers.next().and_then(|value| redis::from_redis_value(value).ok()).flatten();
+        let mut declared = || -> Vec<String> {
             answers.next().and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
         };
-        let (members, fanout) = (names(), names());
+        let (members, fanout) = (declared(), declared());
         let parts: Vec<_> = members.iter().filter_map(|member| self.keys.binding_parts(member)).collect();
-        let declared = self.declared.with(|names| names.exchanges.get(exchange).copied());
-        let kind = match noted.as_deref().map(kind_named).or(declared) {
+        let declared = self.declared.with(|declared| declared.exchanges.get(exchange).copied());
+        let kind = match stored.as_deref().map(kind_named).or(declared) {
             Some(kind) => kind,
             None if parts.is_empty() => {
                 let text = format!("publish to the exchange {exchange:?}: there is none of that name");
@@ -201,7 +200,7 @@ impl BrokerShared {
         Ok(BindingTable { kind, bindings })
     }
 
-    /// Every queue that any binding names, by name, with the exchanges it is bound to.
+    /// Every queue that has a binding, by name: the key of each of its bindings, and the member there.
     pub(crate) async fn bound_queues(&self) -> Result<BTreeMap<String, Vec<(String, String)>>> {
         let mut found: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for key in self.scan("list the queues", &self.keys.binding_pattern()).await? {
@@ -217,7 +216,7 @@ impl BrokerShared {
         Ok(found)
     }
 
-    /// The keys that match a pattern.
+    /// All keys that match a pattern.
     pub(crate) async fn scan(&self, what: &str, pattern: &str) -> Result<Vec<String>> {
         let (mut cursor, mut found) = (0_u64, BTreeSet::new());
         loop {

@@ -1,5 +1,6 @@
-//! Parked messages (P7): they wait in the server, in a sorted set for each list, and any worker of Apium returns what is due.
-//! `_apium.eta` names the lists by their first instant; who parks something earlier than that tells the others.
+//! Delayed messages: they wait in the server, in a sorted set for each list, and any worker of Apium promotes those
+//! that are due. `_apium.eta` holds the lists by the instant at which their first message is due. An eta earlier than
+//! all others is announced on a channel.
 
 use std::time::Duration;
 
@@ -12,21 +13,21 @@ use crate::options::broker::EtaStrategy;
 use crate::scripts::script::PROMOTE_DUE;
 use crate::shared::BrokerShared;
 
-/// At most so many are returned in one step.
+/// How many messages are promoted in one step.
 const MAX_PROMOTED: usize = 1000;
 
-/// Returns what is due; answers when the next is.
-pub(crate) async fn promote_due(core: &BrokerShared) -> Result<Option<Instant>> {
+/// Promotes messages that are due. Returns when the next one is.
+pub(crate) async fn promote_due(shared: &BrokerShared) -> Result<Option<Instant>> {
     loop {
-        let now = match core.options.eta_strategy {
-            // Nothing is parked any more, so what is there goes back.
+        let now = match shared.options.eta_strategy {
+            // With this strategy nothing is delayed in the server, so what still is goes back at once.
             EtaStrategy::Hold => "+inf".to_owned(),
-            _ => core.connection.clock().now().as_microsecond().to_string(),
+            _ => shared.connection.clock().now().as_microsecond().to_string(),
         };
-        let answer = core
+        let answer = shared
             .connection
-            .script("return what is due", &PROMOTE_DUE, |command| {
-                command.arg(1).arg(core.keys.eta()).arg(core.keys.eta_prefix()).arg(core.keys.eta_channel());
+            .script("promote delayed messages", &PROMOTE_DUE, |command| {
+                command.arg(1).arg(shared.keys.eta()).arg(shared.keys.eta_prefix()).arg(shared.keys.eta_channel());
                 command.arg(&now).arg(MAX_PROMOTED);
             })
             .await?;
@@ -35,17 +36,17 @@ pub(crate) async fn promote_due(core: &BrokerShared) -> Result<Option<Instant>> 
             answer => redis::from_redis_value(answer).unwrap_or_default(),
         };
         if moved > 0 {
-            reached("after-due");
+            reached("after-promote");
         }
         if moved < MAX_PROMOTED {
-            return Ok(next_due(core, next.parse().ok()));
+            return Ok(next_due(shared, next.parse().ok()));
         }
     }
 }
 
-/// When to look after an instant in microseconds: soon after it, and not all workers at the same time.
-pub(crate) fn next_due(core: &BrokerShared, next: Option<f64>) -> Option<Instant> {
-    let left = next? as i64 - core.connection.clock().now().as_microsecond();
+/// When to promote what is due at an instant, in microseconds: a little later, and not at all workers at the same time.
+pub(crate) fn next_due(shared: &BrokerShared, next: Option<f64>) -> Option<Instant> {
+    let remaining = next? as i64 - shared.connection.clock().now().as_microsecond();
     let spread = Duration::from_micros(fastrand::u64(0..15_000));
-    Some(Instant::now() + Duration::from_micros(left.max(0).unsigned_abs()) + spread)
+    Some(Instant::now() + Duration::from_micros(remaining.max(0).unsigned_abs()) + spread)
 }

@@ -1,4 +1,4 @@
-//! A message goes in: routes, bindings, and what is delayed.
+//! A message goes in: targets, bindings, fanout exchanges, and delayed messages.
 
 pub(crate) mod bindings;
 pub(crate) mod delayed;

@@ -1,4 +1,5 @@
-//! Publishing: each message becomes an element of a list, parked until its eta, or told on a channel; a batch is one atomic write.
+//! Publishing: each message goes to a list, is delayed until its eta, or is published on a channel. A batch is one
+//! atomic write.
 
 use std::collections::HashMap;
 
@@ -12,13 +13,23 @@ use redis::{Cmd, Pipeline};
 use crate::keys::score::due_score;
 use crate::options::broker::EtaStrategy;
 use crate::publish::bindings::BindingTable;
-use crate::scripts::operation::{Operation, write};
-use crate::scripts::route::{PublishTarget, STORED_PROPERTY, fresh_tag};
+use crate::scripts::operation::{Operation, PublishTarget, write};
 use crate::scripts::script::SETTLE;
+
 use crate::shared::BrokerShared;
 
+/// The property of a message on a fanout channel that tells Apium's workers that it is stored in their queues already.
+pub(crate) const STORED_PROPERTY: &str = "apium_stored";
+
+/// A new delivery tag: a UUID, as in kombu. It must be unique, but need not be a secret.
+pub(crate) fn fresh_tag() -> String {
+    let mut buffer = uuid::Uuid::encode_buffer();
+    let bytes = fastrand::u128(..).to_ne_bytes();
+    uuid::Builder::from_random_bytes(bytes).into_uuid().hyphenated().encode_lower(&mut buffer).to_owned()
+}
+
 impl BrokerShared {
-    /// Publishes all of a batch or none.
+    /// Publishes a batch, all of it or nothing.
     pub(crate) async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         const WHAT: &str = "publish";
         self.check_open(WHAT)?;
@@ -27,57 +38,61 @@ impl BrokerShared {
         }
         let mut bindings = redis::pipe();
         let added = self.bind_new(&mut bindings, by_name(&batch));
-        let routes = self.targets(batch).await?;
+        let targets = self.targets(batch).await?;
         match added.is_empty() {
-            true => self.write(WHAT, &routes).await,
-            false if routes.iter().all(|route| matches!(route, PublishTarget::List { .. })) => {
+            true => self.write(WHAT, &targets).await,
+            false if targets.iter().all(|target| matches!(target, PublishTarget::List { .. })) => {
                 bindings.atomic();
-                push(&mut bindings, &routes);
+                push(&mut bindings, &targets);
                 self.connection.pipeline(WHAT, &bindings).await.map(drop)
             }
             false => {
                 self.connection.pipeline(WHAT, &bindings).await?;
-                self.write(WHAT, &routes).await
+                self.write(WHAT, &targets).await
             }
         }?;
         self.remember_bound(added);
         Ok(())
     }
 
-    /// The routes of messages that are written together with something else; their queues are bound now.
+    /// The targets of messages that are written together with something else. Their queues are bound at once.
     pub(crate) async fn bound_targets(&self, batch: Vec<Outgoing>) -> Result<Vec<PublishTarget>> {
         let mut bindings = redis::pipe();
         let added = self.bind_new(&mut bindings, by_name(&batch));
-        let routes = self.targets(batch).await?;
+        let targets = self.targets(batch).await?;
         if !added.is_empty() {
             match self.connection.pipeline("publish", &bindings).await {
                 Ok(_) => self.remember_bound(added),
-                // With memory full a settlement is done all the same, and the queue is bound by whoever publishes to it next.
+                // If the server's memory is full it must still do the settlement. The next one to publish there binds
+                // the queue.
                 Err(error) if error.kind() == ErrorKind::Unavailable => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(routes)
+        Ok(targets)
     }
 
-    async fn write(&self, what: &'static str, routes: &[PublishTarget]) -> Result<()> {
-        if let [PublishTarget::List { list, .. }, rest @ ..] = routes
-            && rest.iter().all(|route| matches!(route, PublishTarget::List { list: other, .. } if other == list))
+    async fn write(&self, what: &'static str, targets: &[PublishTarget]) -> Result<()> {
+        if let [PublishTarget::List { list, .. }, others @ ..] = targets
+            && others.iter().all(|target| matches!(target, PublishTarget::List { list: other, .. } if other == list))
         {
             let mut command = redis::cmd("LPUSH");
             command.arg(list);
-            envelopes(&mut command, routes);
+            envelopes(&mut command, targets);
             return self.connection.command(what, &command).await.map(drop);
         }
-        if routes.iter().all(|route| matches!(route, PublishTarget::List { .. })) {
+        if targets.iter().all(|target| matches!(target, PublishTarget::List { .. })) {
             let mut pipeline = redis::pipe();
             pipeline.atomic();
-            push(&mut pipeline, routes);
+            push(&mut pipeline, targets);
             return self.connection.pipeline(what, &pipeline).await.map(drop);
         }
-        let operations: Vec<Operation<'_>> =
-            std::iter::once(Operation::ForDelivery(0)).chain(routes.iter().map(Operation::Publish)).collect();
-        let fill = |command: &mut Cmd| write(self, command, std::iter::empty(), 0, &operations);
+        let mut operations = vec![Operation::ForDelivery(0)];
+        operations.extend(targets.iter().map(Operation::Publish));
+        let fill = |command: &mut Cmd| {
+            let tags = (std::iter::empty(), 0);
+            write(&self.keys, self.connection.server_now(), command, tags, &operations);
+        };
         self.connection.script(what, &SETTLE, fill).await.map(drop)
     }
 
@@ -88,27 +103,27 @@ impl BrokerShared {
                 tables.insert(outgoing.exchange.to_string(), self.binding_table(&outgoing.exchange).await?);
             }
         }
-        let mut routes = Vec::with_capacity(batch.len());
+        let mut targets = Vec::with_capacity(batch.len());
         for outgoing in &batch {
             match tables.get(&*outgoing.exchange) {
-                None => routes.push(self.to_queue(outgoing, &outgoing.routing_key)),
+                None => targets.push(self.to_queue(outgoing, &outgoing.routing_key)),
                 Some(table) => {
                     for queue in table.queues(&outgoing.exchange, &outgoing.routing_key)? {
-                        routes.push(self.to_queue(outgoing, queue));
+                        targets.push(self.to_queue(outgoing, queue));
                     }
                     if table.is_fanout() {
-                        routes.push(self.to_channel(outgoing));
+                        targets.push(self.to_channel(outgoing));
                     }
                 }
             }
         }
-        Ok(routes)
+        Ok(targets)
     }
 
     fn to_queue(&self, outgoing: &Outgoing, queue: &str) -> PublishTarget {
         let Outgoing { exchange, routing_key, message, eta, .. } = outgoing;
         let list = self.keys.list(queue, message.properties.priority.unwrap_or(0));
-        // Each copy has a tag of its own: kombu keeps what is not acked by tag.
+        // Each copy has a tag of its own, since kombu keeps messages in flight by tag.
         let envelope = enveloped(message, exchange, routing_key);
         let eta =
             eta.filter(|eta| self.options.eta_strategy == EtaStrategy::Park && *eta > self.connection.clock().now());
@@ -137,21 +152,21 @@ fn enveloped(message: &Message, exchange: &str, routing_key: &str) -> Vec<u8> {
     envelope
 }
 
-fn envelopes(command: &mut Cmd, routes: &[PublishTarget]) {
-    for route in routes {
-        if let PublishTarget::List { envelope, .. } = route {
+fn envelopes(command: &mut Cmd, targets: &[PublishTarget]) {
+    for target in targets {
+        if let PublishTarget::List { envelope, .. } = target {
             command.arg(envelope.as_slice());
         }
     }
 }
 
-/// One push for each run of messages of one list, in order.
-fn push(pipeline: &mut Pipeline, routes: &[PublishTarget]) {
-    let list_of = |route: &PublishTarget| match route {
+/// Adds the pushes, in order: one for consecutive messages of the same list.
+fn push(pipeline: &mut Pipeline, targets: &[PublishTarget]) {
+    let list_of = |target: &PublishTarget| match target {
         PublishTarget::List { list, .. } => Some(list.clone()),
         _ => None,
     };
-    for run in routes.chunk_by(|a, b| list_of(a) == list_of(b)) {
+    for run in targets.chunk_by(|a, b| list_of(a) == list_of(b)) {
         if let Some(list) = run.first().and_then(list_of) {
             let mut command = redis::cmd("LPUSH");
             command.arg(list);

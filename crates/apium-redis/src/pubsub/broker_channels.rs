@@ -1,5 +1,4 @@
-//! What a broker's consumers listen to: news of parked messages, and the fanout exchanges of their queues. `hear` says what becomes
-//! of it.
+//! The channels to which the consumers of a broker subscribe. `publish/fanout` says what becomes of the messages.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,18 +8,19 @@ use tokio::sync::watch;
 use crate::connection::background::Background;
 use crate::pubsub::subscriber::Subscriber;
 
-/// The first instant, in microseconds, at which something parked is due; 0 when it must be looked up.
+/// The instant in microseconds at which the first delayed message is due; 0 if it must be looked up.
 pub(crate) type NextEta = Option<f64>;
 
-/// Listens for all consumers of a broker; connected when the first one asks.
+/// The subscriptions for all consumers of a broker. The first consumer opens them.
 #[derive(Debug)]
 pub(crate) struct BrokerChannels {
     pub(crate) next_eta: watch::Sender<NextEta>,
     pub(crate) open: OnceLock<OpenChannels>,
+    /// Exchange and queue.
     fanouts: Mutex<BTreeSet<(String, String)>>,
 }
 
-/// The connection, and what works behind it.
+/// The connection, and the task that stores what it brings.
 #[derive(Debug)]
 pub(crate) struct OpenChannels {
     pub(crate) subscriber: Subscriber,
@@ -32,12 +32,12 @@ impl BrokerChannels {
         Self { next_eta: watch::Sender::new(None), open: OnceLock::new(), fanouts: Mutex::default() }
     }
 
-    /// Exchange and queue of those that are listened for.
+    /// Exchange and queue of the subscribed fanout exchanges.
     pub(crate) fn fanouts(&self) -> MutexGuard<'_, BTreeSet<(String, String)>> {
         self.fanouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops listening.
+    /// Ends the subscriptions.
     pub(crate) fn close(&self) {
         if let Some(open) = self.open.get() {
             open.subscriber.close();

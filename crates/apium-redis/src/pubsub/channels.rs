@@ -1,4 +1,5 @@
-//! Which channels somebody needs, and who waits for a confirmation. Both the callers and the connection look here.
+//! Which channels are needed, and who waits for a confirmation. Callers write here, and the connection reads here what
+//! to do.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,40 +8,41 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// What can be subscribed.
+/// What can be subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ChannelName {
     Channel(String),
-    /// A pattern of channels, in Redis' words for them.
+    /// A glob pattern of channels, as Redis matches them.
     Pattern(String),
 }
 
-/// Somebody who waits until all that was wanted before is confirmed.
+/// A request for confirmation: a caller waits until all that was needed before is subscribed.
 #[derive(Debug)]
 pub(crate) struct ConfirmRequest {
-    /// Whether the server must have answered something that was sent after the request.
+    /// Whether the server must answer a command that is sent after the request.
     pub(crate) round_trip: bool,
     pub(crate) done: oneshot::Sender<Result<()>>,
 }
 
-/// The needs of all callers.
+/// The channels that the callers need, and the state of the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
+    /// How many callers need each name.
     counts: HashMap<ChannelName, usize>,
-    /// Names whose need began or ended since the connection looked; kept while there is one.
+    /// Names that became needed or unneeded since the connection looked. Empty while there is no connection.
     changed: HashSet<ChannelName>,
-    /// Whether names are needed that the connection has not looked at.
+    /// Whether some of the changed names are needed.
     pub(crate) has_new: bool,
-    /// Since when there are names that nobody needs any more.
+    /// Since when some names are subscribed that nobody needs.
     pub(crate) unneeded_since: Option<Instant>,
     pub(crate) requests: Vec<ConfirmRequest>,
     connected: bool,
-    /// Since when, and why, there is no connection.
+    /// Since when and why there is no connection.
     pub(crate) broken: Option<(Timestamp, String)>,
     pub(crate) closed: bool,
 }
 
-/// What the connection has to do.
+/// What the connection has to do next.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) add: Vec<ChannelName>,
@@ -49,7 +51,7 @@ pub(crate) struct Change {
 }
 
 impl Channels {
-    /// Counts one more need of each name.
+    /// One more caller needs each of these names.
     pub(crate) fn need(&mut self, names: impl IntoIterator<Item = ChannelName>) {
         for name in names {
             let count = self.counts.entry(name.clone()).or_default();
@@ -61,7 +63,7 @@ impl Channels {
         }
     }
 
-    /// Counts one need of each name less.
+    /// One caller less needs each of these names.
     pub(crate) fn release(&mut self, names: impl IntoIterator<Item = ChannelName>, now: Instant) {
         for name in names {
             let Some(count) = self.counts.get_mut(&name) else { continue };
@@ -76,12 +78,12 @@ impl Channels {
         }
     }
 
-    /// Whether anybody needs anything.
+    /// Whether nobody needs or waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         self.counts.is_empty() && self.requests.is_empty()
     }
 
-    /// A connection begins: all that is needed has to be subscribed on it.
+    /// There is a new connection. Returns all that must be subscribed on it.
     pub(crate) fn connected(&mut self) -> Change {
         self.connected = true;
         self.changed.clear();
@@ -94,7 +96,7 @@ impl Channels {
         }
     }
 
-    /// The connection is gone; who waited goes on waiting.
+    /// The connection is gone. The requests in `waiting` go on waiting for the next one.
     pub(crate) fn disconnected(&mut self, mut waiting: Vec<ConfirmRequest>) {
         self.connected = false;
         self.changed.clear();
@@ -104,7 +106,7 @@ impl Channels {
         self.requests = waiting;
     }
 
-    /// What has changed against what is `confirmed`.
+    /// Takes what has changed, compared with what is `confirmed`.
     pub(crate) fn change(&mut self, confirmed: &HashSet<ChannelName>) -> Change {
         let mut change = Change { requests: std::mem::take(&mut self.requests), ..Change::default() };
         self.unneeded_since = None;

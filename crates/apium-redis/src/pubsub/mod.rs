@@ -1,4 +1,4 @@
-//! One connection for all channels.
+//! Subscriptions: one connection for all channels of a broker or result backend.
 
 pub(crate) mod broker_channels;
 pub(crate) mod channels;

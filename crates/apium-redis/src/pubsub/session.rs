@@ -1,7 +1,7 @@
 //! One connection for subscriptions, from its first channel to its end.
 //!
-//! It does one thing at a time (a change of the subscriptions, or a ping) and hands on messages all the while. Requests that
-//! come meanwhile are served together by the next.
+//! It does one change of the subscriptions, or one ping, at a time, and hands on messages meanwhile. Requests that come
+//! during a change are served together by the next one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,95 +19,94 @@ use crate::errors::{breaks_connection, from_redis};
 use crate::pubsub::channels::{Change, ChannelName, ConfirmRequest};
 use crate::pubsub::subscriber::{ChannelMessage, Event, Shared};
 
-/// How long names that nobody needs any more wait for others.
+/// How long a name that nobody needs stays subscribed, so that several are unsubscribed with one command.
 const GATHER_TIME: Duration = Duration::from_millis(50);
 
-/// Names in one command.
+/// How many names are in one command at most.
 const MAX_NAMES: usize = 1000;
 
 /// How a session ended.
 pub(crate) enum SessionEnd {
-    /// Nobody needs a subscription.
+    /// No subscription is needed any more.
     Idle,
-    Broken {
-        error: Error,
-        was_subscribed: bool,
-    },
+    /// The connection broke, before or after all that was needed was subscribed.
+    Broken { error: Error, was_subscribed: bool },
 }
 
-/// The connection with what is subscribed on it.
+/// A connection, and what is subscribed on it.
 pub(crate) struct PubSubSession<'a> {
     shared: &'a Shared,
     sink: PubSubSink,
     confirmed: HashSet<ChannelName>,
-    /// Whether everything that was needed at the beginning is subscribed.
+    /// Whether the server has answered for all that was needed at the beginning.
     was_subscribed: bool,
 }
 
-/// Why a change was not made, and whether the connection is of no use any more.
+/// Why a change failed.
 struct FailedChange {
     error: Error,
     connection_broken: bool,
 }
 
-/// What is under way.
+/// A change that the server has not answered yet.
 struct PendingChange {
     add: Vec<ChannelName>,
     requests: Vec<ConfirmRequest>,
-    answer: BoxFuture<'static, Result<(), FailedChange>>,
+    reply: BoxFuture<'static, Result<(), FailedChange>>,
 }
 
 impl<'a> PubSubSession<'a> {
-    /// Serves until the connection breaks or nobody needs it.
+    /// Serves until the connection breaks or is not needed any more.
     pub(crate) async fn serve(shared: &'a Shared, connection: PubSub) -> SessionEnd {
         let (sink, mut stream) = connection.split();
         let mut session = Self { shared, sink, confirmed: HashSet::new(), was_subscribed: false };
         let first = shared.channels().connected();
-        let mut work = Some(session.start_change(first));
-        let ended = session.run(&mut stream, &mut work).await;
-        // Who waits is served by the next connection.
-        let waiting = work.map(|work| work.requests).unwrap_or_default();
+        let mut change = Some(session.start_change(first));
+        let error = session.run(&mut stream, &mut change).await;
+        // Those that still wait are served by the next connection.
+        let waiting = change.map(|change| change.requests).unwrap_or_default();
         shared.channels().disconnected(waiting);
-        match ended {
+        match error {
             None => SessionEnd::Idle,
             Some(error) => SessionEnd::Broken { error, was_subscribed: session.was_subscribed },
         }
     }
 
-    /// Ends with the error that broke the connection, or without one when nobody needs it.
-    async fn run(&mut self, stream: &mut PubSubStream, work: &mut Option<PendingChange>) -> Option<Error> {
-        let mut heard = Instant::now();
+    /// Returns the error that broke the connection, or `None` when it is not needed any more.
+    async fn run(&mut self, stream: &mut PubSubStream, change: &mut Option<PendingChange>) -> Option<Error> {
+        let mut last_reply = Instant::now();
         loop {
-            let due = self.due(heard);
+            let due = self.due(last_reply);
             tokio::select! {
                 message = stream.next() => {
                     let Some(message) = message else { return Some(self.lost()) };
-                    heard = Instant::now();
+                    last_reply = Instant::now();
                     self.hand_on(message);
                 }
-                answer = answer_of(work), if work.is_some() => {
-                    let refused = match answer {
+                reply = reply_of(change), if change.is_some() => {
+                    let refused = match reply {
                         Err(FailedChange { error, connection_broken: true }) => return Some(error),
                         Err(FailedChange { error, connection_broken: false }) => Some(error),
                         Ok(()) => None,
                     };
-                    heard = Instant::now();
-                    // What the server sent before the answer lies in the stream already. All of it is told first.
+                    last_reply = Instant::now();
+                    // Messages that the server sent before this reply are in the stream already, and are handed on
+                    // first.
                     while let Some(message) = tokio::task::unconstrained(stream.next()).now_or_never() {
                         let Some(message) = message else { return Some(self.lost()) };
                         self.hand_on(message);
                     }
-                    if let Some(work) = work.take() {
-                        self.finish_change(work, refused);
+                    if let Some(change) = change.take() {
+                        self.finish_change(change, refused);
                     }
                 }
-                () = self.shared.changed.notified(), if work.is_none() => {}
-                () = tokio::time::sleep_until(due), if work.is_none() => {}
+                () = self.shared.changed.notified(), if change.is_none() => {}
+                () = tokio::time::sleep_until(due), if change.is_none() => {}
             }
-            if work.is_none() {
-                *work = match self.next_change() {
+            if change.is_none() {
+                *change = match self.next_change() {
                     Some(change) => Some(self.start_change(change)),
-                    None if heard + self.shared.ping_after() > Instant::now() => None,
+                    None if last_reply + self.shared.ping_after() > Instant::now() => None,
                     None if self.shared.channels().is_idle() => return None,
                     None => Some(self.start_change(Change::default())),
                 };
@@ -115,6 +114,7 @@ impl<'a> PubSubSession<'a> {
         }
     }
 
+    /// Passes a message to the listener.
     fn hand_on(&self, message: Msg) {
         let message = ChannelMessage {
             channel: message.get_channel_name().to_owned(),
@@ -123,53 +123,53 @@ impl<'a> PubSubSession<'a> {
         self.shared.notify(Event::Message(message));
     }
 
-    /// When to look again although nothing happened.
-    fn due(&self, heard: Instant) -> Instant {
-        let quiet = heard + self.shared.ping_after();
+    /// When to send a ping, or to unsubscribe, if nothing happens before.
+    fn due(&self, last_reply: Instant) -> Instant {
+        let ping = last_reply + self.shared.ping_after();
         match self.shared.channels().unneeded_since {
-            Some(ended) => quiet.min(ended + GATHER_TIME),
-            None => quiet,
+            Some(since) => ping.min(since + GATHER_TIME),
+            None => ping,
         }
     }
 
     fn next_change(&self) -> Option<Change> {
-        let mut wanted = self.shared.channels();
-        let gathered = wanted.unneeded_since.is_some_and(|ended| ended + GATHER_TIME <= Instant::now());
-        if wanted.requests.is_empty() && !wanted.has_new && !gathered {
+        let mut channels = self.shared.channels();
+        let gathered = channels.unneeded_since.is_some_and(|since| since + GATHER_TIME <= Instant::now());
+        if channels.requests.is_empty() && !channels.has_new && !gathered {
             return None;
         }
-        let change = wanted.change(&self.confirmed);
+        let change = channels.change(&self.confirmed);
         let nothing = change.add.is_empty() && change.remove.is_empty() && change.requests.is_empty();
         (!nothing).then_some(change)
     }
 
-    /// Begins a change; one that changes nothing asks for a sign of life.
+    /// Starts a change. One that changes nothing is a ping.
     fn start_change(&mut self, change: Change) -> PendingChange {
         let Change { add, remove, requests } = change;
         for name in &remove {
             self.confirmed.remove(name);
         }
-        let asked = requests.is_empty() || requests.iter().any(|request| request.round_trip);
-        let ping = asked && add.is_empty() && remove.is_empty();
-        let answer = perform(self.sink.clone(), add.clone(), remove, ping);
-        let (place, limit) = (self.shared.server(), self.shared.target.answer_timeout);
-        let answer = async move {
-            match tokio::time::timeout(limit, answer).await {
+        let needs_reply = requests.is_empty() || requests.iter().any(|request| request.round_trip);
+        let ping = needs_reply && add.is_empty() && remove.is_empty();
+        let reply = perform(self.sink.clone(), add.clone(), remove, ping);
+        let (server, limit) = (self.shared.server(), self.shared.target.answer_timeout);
+        let reply = async move {
+            match tokio::time::timeout(limit, reply).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => {
-                    let spoiled = breaks_connection(&error);
-                    Err(FailedChange { error: from_redis("subscribe", &place, error), connection_broken: spoiled })
+                    let connection_broken = breaks_connection(&error);
+                    Err(FailedChange { error: from_redis("subscribe", &server, error), connection_broken })
                 }
-                Err(_) => Err(FailedChange { error: timed_out("subscribe", &place, limit), connection_broken: true }),
+                Err(_) => Err(FailedChange { error: timed_out("subscribe", &server, limit), connection_broken: true }),
             }
         };
-        PendingChange { add, requests, answer: answer.boxed() }
+        PendingChange { add, requests, reply: reply.boxed() }
     }
 
-    /// The server has answered, or refused.
-    fn finish_change(&mut self, work: PendingChange, refused: Option<Error>) {
+    /// Finishes a change that the server has done or refused.
+    fn finish_change(&mut self, change: PendingChange, refused: Option<Error>) {
         if refused.is_none() {
-            self.confirmed.extend(work.add);
+            self.confirmed.extend(change.add);
         }
         if !self.was_subscribed {
             self.was_subscribed = true;
@@ -178,26 +178,26 @@ impl<'a> PubSubSession<'a> {
             }
             self.shared.notify(Event::Connected);
         }
-        for request in work.requests {
+        for request in change.requests {
             let answer = match &refused {
                 None => Ok(()),
                 Some(error) => Err(Error::new(error.kind(), error.to_string())),
             };
-            // Who asked may have gone.
+            // The caller may have gone.
             let _ = request.done.send(answer);
         }
     }
 
     fn lost(&self) -> Error {
-        let place = self.shared.server();
-        Error::new(ErrorKind::Connection, format!("keep the subscriptions at {place}: the connection broke"))
+        let server = self.shared.server();
+        Error::new(ErrorKind::Connection, format!("keep the subscriptions at {server}: the connection broke"))
     }
 }
 
-/// The answer of what is under way.
-async fn answer_of(work: &mut Option<PendingChange>) -> Result<(), FailedChange> {
-    match work {
-        Some(work) => (&mut work.answer).await,
+/// The reply to the pending change.
+async fn reply_of(change: &mut Option<PendingChange>) -> Result<(), FailedChange> {
+    match change {
+        Some(change) => (&mut change.reply).await,
         None => std::future::pending().await,
     }
 }
@@ -224,7 +224,7 @@ async fn perform(mut sink: PubSubSink, add: Vec<ChannelName>, remove: Vec<Channe
     Ok(())
 }
 
-/// Channels and patterns.
+/// Splits names into channels and patterns.
 fn by_kind(names: Vec<ChannelName>) -> (Vec<String>, Vec<String>) {
     let (mut channels, mut patterns) = (Vec::new(), Vec::new());
     for name in names {

@@ -1,7 +1,7 @@
-//! The handle on the subscriptions, and the loop that connects again.
+//! The subscriber: a handle on subscriptions, and the loop that connects and connects again.
 //!
-//! The connection is opened when the first channel is needed, and given up when none has been for a while. Names are counted,
-//! so that two callers may need the same one.
+//! It connects when the first channel is needed, and disconnects when none has been needed for a while. Needs are
+//! counted, so that two callers can need the same channel.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,32 +23,32 @@ use crate::pubsub::session::{PubSubSession, SessionEnd};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a listener is told. It is told in order and must not block.
+/// What a listener gets, in order. It must not block.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A connection is there and everything needed is subscribed on it. What was published before, while there was none, is
-    /// lost and must be read.
+    /// There is a new connection, and all that was needed is subscribed on it. What was published while there was none
+    /// is lost; the listener has to read it elsewhere.
     Connected,
     Message(ChannelMessage),
 }
 
-/// A message of a channel. One that several names of this subscriber mean comes once for each.
+/// A message of a channel. It comes once for each name of the subscriber that matches the channel.
 #[derive(Debug)]
 pub(crate) struct ChannelMessage {
     pub(crate) channel: String,
     pub(crate) payload: Bytes,
 }
 
-/// Who is told.
+/// The function that gets the events.
 pub(crate) type Listener = Box<dyn Fn(Event) + Send + Sync>;
 
-/// The subscriptions. Dropping it ends them.
+/// Subscriptions. Dropping it ends them.
 pub(crate) struct Subscriber {
     shared: Arc<Shared>,
     background: Mutex<Option<Background>>,
 }
 
-/// What callers and the connection share.
+/// What the callers and the connection share.
 pub(crate) struct Shared {
     pub(crate) target: Target,
     clock: Clock,
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscriber").field("wanted", &*self.shared.channels()).finish_non_exhaustive()
+        f.debug_struct("Subscriber").field("channels", &*self.shared.channels()).finish_non_exhaustive()
     }
 }
 
@@ -73,26 +73,26 @@ impl Shared {
         (self.listener)(event);
     }
 
-    /// Where the server is looked for.
+    /// The first server of the target, for errors.
     pub(crate) fn server(&self) -> String {
-        self.target.servers.first().map(|(place, _)| place.to_string()).unwrap_or_default()
+        self.target.servers.first().map(|(server, _)| server.to_string()).unwrap_or_default()
     }
 
-    /// A silent connection is asked for a sign of life after this time.
+    /// How long a connection may be silent before a ping is sent.
     pub(crate) fn ping_after(&self) -> Duration {
         self.ping_after
     }
 }
 
 impl Subscriber {
-    /// Subscriptions whose silence is looked into after `quiet`: soon, where somebody waits for what may have been lost.
-    pub(crate) fn new(target: Target, clock: Clock, quiet: Duration, listener: Listener) -> Self {
-        let shared =
-            Shared { target, clock, ping_after: quiet, listener, channels: Mutex::default(), changed: Notify::new() };
+    /// A subscriber without subscriptions. A silent connection gets a ping after `ping_after`: choose a short time if
+    /// callers wait for messages that may have been lost.
+    pub(crate) fn new(target: Target, clock: Clock, ping_after: Duration, listener: Listener) -> Self {
+        let shared = Shared { target, clock, ping_after, listener, channels: Mutex::default(), changed: Notify::new() };
         Self { shared: Arc::new(shared), background: Mutex::default() }
     }
 
-    /// Needs `names` no more. They are given up together with others, a moment later.
+    /// Needs `names` no more. They are unsubscribed a moment later, together with others.
     pub(crate) fn unsubscribe(&self, names: Vec<ChannelName>) {
         if !names.is_empty() {
             self.shared.channels().release(names, Instant::now());
@@ -100,24 +100,24 @@ impl Subscriber {
         }
     }
 
-    /// Needs `names` from now on, without waiting; [`confirmed`](Self::confirmed) has to follow.
+    /// Needs `names` from now on. [`confirmed`](Self::confirmed) has to follow, which subscribes to them.
     pub(crate) fn need(&self, names: &[ChannelName]) {
         self.shared.channels().need(names.iter().cloned());
     }
 
-    /// Needs `names` from now on; nobody waits for the confirmation.
+    /// Needs `names` from now on and subscribes to them, without waiting for the confirmation.
     pub(crate) fn need_now(&self, names: &[ChannelName]) {
         self.need(names);
         self.keep_running();
         self.shared.changed.notify_one();
     }
 
-    /// Waits until everything that is needed now is subscribed.
+    /// Waits until all that is needed now is subscribed.
     pub(crate) async fn confirmed(&self) -> Result<()> {
         self.request(false).await
     }
 
-    /// Waits until the listener was told of every message that the server published before now.
+    /// Waits until the listener got every message that was published before now.
     pub(crate) async fn caught_up(&self) -> Result<()> {
         self.request(true).await
     }
@@ -127,12 +127,12 @@ impl Subscriber {
         self.shared.channels().broken.clone()
     }
 
-    /// Ends all subscriptions; who waits is told that it was closed.
+    /// Ends all subscriptions. Callers that wait get the error that it was closed.
     pub(crate) fn close(&self) {
         let requests = {
-            let mut wanted = self.shared.channels();
-            wanted.closed = true;
-            std::mem::take(&mut wanted.requests)
+            let mut channels = self.shared.channels();
+            channels.closed = true;
+            std::mem::take(&mut channels.requests)
         };
         drop(requests);
         self.lock_background().take();
@@ -146,12 +146,12 @@ impl Subscriber {
         let closed = || Error::new(ErrorKind::Closed, "subscribe: this handle was closed");
         let (done, answer) = oneshot::channel();
         {
-            let mut wanted = self.shared.channels();
-            if wanted.closed {
+            let mut channels = self.shared.channels();
+            if channels.closed {
                 return Err(closed());
             }
-            wanted.requests.retain(|request| !request.done.is_closed());
-            wanted.requests.push(ConfirmRequest { round_trip, done });
+            channels.requests.retain(|request| !request.done.is_closed());
+            channels.requests.push(ConfirmRequest { round_trip, done });
         }
         self.keep_running();
         self.shared.changed.notify_one();
@@ -173,14 +173,14 @@ impl Subscriber {
 
     /// Starts the loop, also when it has ended with the runtime that ran it.
     fn keep_running(&self) {
-        let mut task = self.lock_background();
-        if task.as_ref().is_none_or(Background::is_finished) {
-            *task = Some(Background::start(run(self.shared.clone())));
+        let mut background = self.lock_background();
+        if background.as_ref().is_none_or(Background::is_finished) {
+            *background = Some(Background::start(run(self.shared.clone())));
         }
     }
 }
 
-/// Connects, and connects again.
+/// Connects while something is needed, and connects again after a failure.
 async fn run(shared: Arc<Shared>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -194,8 +194,8 @@ async fn run(shared: Arc<Shared>) {
         let error = match connect_pubsub(&shared.target).await {
             Ok(connection) => match PubSubSession::serve(&shared, connection).await {
                 SessionEnd::Idle => continue,
-                SessionEnd::Broken { error, was_subscribed: was_there } => {
-                    if was_there {
+                SessionEnd::Broken { error, was_subscribed } => {
+                    if was_subscribed {
                         pause = FIRST_PAUSE;
                     }
                     error
@@ -204,17 +204,17 @@ async fn run(shared: Arc<Shared>) {
             Err(error) => error,
         };
         failed(&shared, &error);
-        // Processes that lost the same server do not come back in step.
+        // So that processes that lost the same server do not all come back at once.
         tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Notes that there is no connection. Who waits goes on waiting, unless trying again cannot help.
+/// Remembers that there is no connection. Callers go on waiting, unless to try again is useless.
 fn failed(shared: &Shared, error: &Error) {
-    let mut wanted = shared.channels();
+    let mut channels = shared.channels();
     let reason = error.to_string();
-    match &mut wanted.broken {
+    match &mut channels.broken {
         Some((_, last)) => *last = reason,
         none => {
             tracing::warn!(error = %reason, "subscriptions are broken; connecting again");
@@ -222,8 +222,8 @@ fn failed(shared: &Shared, error: &Error) {
         }
     }
     if !error.is_retryable() {
-        for request in std::mem::take(&mut wanted.requests) {
-            // Who asked may have gone.
+        for request in std::mem::take(&mut channels.requests) {
+            // The caller may have gone.
             let _ = request.done.send(Err(Error::new(error.kind(), error.to_string())));
         }
     }

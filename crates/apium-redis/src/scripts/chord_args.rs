@@ -1,4 +1,4 @@
-//! Chords as the scripts read them: `scripts/chord.lua` says what becomes of them.
+//! The arguments of the scripts for chords. `lua/chord.lua` says what becomes of them.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
@@ -9,10 +9,10 @@ use redis::Cmd;
 use crate::keys::result_keys::ResultKeys;
 use crate::scripts::result_args::ttl_ms;
 
-/// For how many seconds copies of parts are told that the body was sent (Celery's).
+/// For how many seconds a chord whose body was sent is remembered, for parts that run twice (as long as in Celery).
 const DONE_SECONDS: &str = "300";
 
-/// The arguments of a chord that begins.
+/// The arguments that open a chord.
 #[derive(Debug)]
 pub(crate) struct OpenArgs {
     pub(crate) key: String,
@@ -31,18 +31,18 @@ impl OpenArgs {
         }
     }
 
-    /// Adds the arguments, always `OPEN_ARGS` of `scripts/chord.lua`.
+    /// Adds the arguments, always `OPEN_ARGS` of `lua/chord.lua`.
     pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.key).arg(self.size).arg(self.structure.as_slice()).arg(&self.ttl_ms);
     }
 }
 
-/// The arguments of a part.
+/// The arguments that count a part.
 #[derive(Debug)]
 pub(crate) struct PartArgs {
     pub(crate) claim: Claim,
     task_id: TaskId,
-    /// As Celery writes it among the parts.
+    /// The part as Celery writes it.
     part: Vec<u8>,
     ordered: bool,
     group_index: String,
@@ -65,14 +65,14 @@ impl PartArgs {
         })
     }
 
-    /// Adds the arguments, always `PART_ARGS` of `scripts/chord.lua`.
+    /// Adds the arguments, always `PART_ARGS` of `lua/chord.lua`.
     pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.claim.key).arg(self.task_id.as_str()).arg(self.part.as_slice()).arg(u8::from(self.ordered));
         command.arg(&self.group_index).arg(&self.ttl_ms).arg(self.claim.duration_ms).arg(&self.claim.claimant);
     }
 }
 
-/// Who has the claim on the body of a chord, or hopes so.
+/// A claim on the body of a chord: only who has it may send the body.
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
     pub(crate) key: String,
@@ -81,27 +81,27 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Adds the arguments, always `HOLD_ARGS` of `scripts/chord.lua`.
+    /// Adds the arguments, always `HOLD_ARGS` of `lua/chord.lua`.
     pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.key).arg(&self.claimant).arg(self.duration_ms);
     }
 }
 
-/// Adds the arguments of the end of a chord, always `END_ARGS` of `scripts/chord.lua`.
+/// Adds the arguments of the end of a chord, always `END_ARGS` of `lua/chord.lua`.
 pub(crate) fn append_end(key: &str, claimant: &str, end: ChordEnd, command: &mut Cmd) {
-    let told = match end {
+    let remembered = match end {
         ChordEnd::Fired => DONE_SECONDS,
         ChordEnd::Failed => "",
     };
-    command.arg(key).arg(claimant).arg(told);
+    command.arg(key).arg(claimant).arg(remembered);
 }
 
-/// Milliseconds; empty for ever.
+/// A time to live in milliseconds; an empty text is for ever.
 fn text_of(ttl: Option<std::time::Duration>) -> String {
     ttl_ms(ttl).map(|ttl| ttl.to_string()).unwrap_or_default()
 }
 
-/// `[1, task id, state, result]`.
+/// A part as Celery writes it: `[1, task id, state, result]`.
 fn encode(part: &ChordPart) -> Result<Vec<u8>> {
     let text = |text: &str| {
         Json::from_serialize(text).map_err(|error| {

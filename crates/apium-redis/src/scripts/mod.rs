@@ -1,7 +1,6 @@
-//! Atomic steps: the scripts that run in the server, and their arguments.
+//! Atomic steps: the scripts that run inside the server, and their arguments.
 
 pub(crate) mod chord_args;
 pub(crate) mod operation;
 pub(crate) mod result_args;
-pub(crate) mod route;
 pub(crate) mod script;

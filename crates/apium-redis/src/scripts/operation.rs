@@ -1,61 +1,83 @@
-//! The operations of the settling script, and how they are written.
+//! The operations of the script that ends deliveries, `lua/settle.lua`, and how they become its arguments.
 
 use apium_transport::backend::chord::ChordEnd;
 use redis::Cmd;
 
+use crate::keys::broker_keys::Keys;
 use crate::keys::score::score;
 use crate::scripts::chord_args::{Claim, OpenArgs, PartArgs, append_end};
 use crate::scripts::result_args::RecordArgs;
-use crate::scripts::route::PublishTarget;
-use crate::settle::recount_message::RecountMessage;
-use crate::shared::BrokerShared;
+
+/// How many deliveries one call of a script handles at most: the server does nothing else meanwhile.
+pub(crate) const MAX_DELIVERIES: usize = 500;
+
+/// Where one copy of a published message goes.
+#[derive(Debug)]
+pub(crate) enum PublishTarget {
+    /// To the end of a list.
+    List { list: String, envelope: Vec<u8> },
+    /// To the end of this list, once it is due; until then it is delayed.
+    Delayed { list: String, due: i64, envelope: Vec<u8> },
+    /// To those who are subscribed to the channel now.
+    Channel { channel: String, envelope: Vec<u8> },
+}
 
 /// One operation of the script.
 #[derive(Debug)]
 pub(crate) enum Operation<'a> {
-    /// What follows belongs to the delivery of this place, counted from 1; 0 to none.
+    /// The operations after it belong to the delivery with this position among the tags, counted from 1; 0 is none.
     ForDelivery(usize),
+    /// Writes a result.
     Record(&'a RecordArgs),
+    /// Publishes a message.
     Publish(&'a PublishTarget),
+    /// Puts an envelope at the front of a list.
     PushFront(&'a str, Vec<u8>),
+    /// Puts an envelope at the end of a list.
     PushBack(&'a str, Vec<u8>),
+    /// Delays an envelope of a list until its due score.
     Delay(&'a str, i64, Vec<u8>),
+    /// Adds a document to the dead set.
     AddDeadLetter(String),
+    /// Forgets the crashes that were counted for a delivery tag.
     ForgetCrashes(&'a str),
-    /// A chord begins.
+    /// Begins to count a chord.
     OpenChord(&'a OpenArgs),
-    /// What follows, up to the next delivery, is left out when it may complete a chord: the number by which the script names it, whether
-    /// chords are ordered, the keys of the chords of its parts.
-    SkipIfLast(usize, bool, Vec<&'a str>),
-    /// Should the part behind it be the last one, this is noted.
-    Recount(&'a RecountMessage),
-    /// A part of a chord, and the number by which the script names it, should it be the last one.
-    Part(usize, &'a PartArgs),
-    /// What follows is left out, up to the next of these, unless this claim is held; with none it is not.
-    RequireClaim(Option<&'a Claim>),
-    EndChord(&'a Claim, ChordEnd),
-    /// A run of it killed its worker: to the front of its list, or, the limit reached, into the dead set.
-    Crashed {
-        tag: &'a str,
-        limit: u32,
-        list: &'a str,
-        envelope: &'a [u8],
-        document: String,
+    /// Skips the operations after it, up to the next delivery, if their parts may complete a chord.
+    SkipIfLast {
+        /// The number by which the reply names it.
+        number: usize,
+        /// Whether chords are ordered.
+        ordered: bool,
+        /// The keys of the chords of its parts.
+        keys: Vec<&'a str>,
     },
+    /// If the part after it is the last one of its chord, this message is put in flight: the entry in `unacked`, under
+    /// the tag.
+    Recount { tag: &'a str, entry: &'a [u8] },
+    /// Counts a part of a chord. The number names it in the reply if it is the last one.
+    Part(usize, &'a PartArgs),
+    /// Skips the operations after it, up to the next of these, unless this claim is held. `None` ends the condition.
+    RequireClaim(Option<&'a Claim>),
+    /// Ends a chord.
+    EndChord(&'a Claim, ChordEnd),
+    /// Counts a run that killed its worker: the message goes to the front of its list or, at the limit, into the dead
+    /// set.
+    Crashed { tag: &'a str, limit: u32, list: &'a str, envelope: &'a [u8], document: String },
 }
 
-/// Writes the script's keys and arguments.
+/// Adds the script's keys and arguments to a call. `now` is the server's time in milliseconds; `count` is the number of
+/// `tags`.
 pub(crate) fn write<'a>(
-    core: &BrokerShared,
+    keys: &Keys,
+    now: i64,
     command: &mut Cmd,
-    tags: impl Iterator<Item = &'a str>,
-    count: usize,
+    (tags, count): (impl Iterator<Item = &'a str>, usize),
     operations: &[Operation<'_>],
 ) {
-    let keys = &core.keys;
     command.arg(7).arg(keys.unacked()).arg(keys.unacked_index()).arg(keys.crashes());
     command.arg(keys.dead()).arg(keys.dead_last()).arg(keys.dead_order()).arg(keys.eta());
-    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(core.connection.server_now(), false));
+    command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(now, false));
     command.arg(count);
     for tag in tags {
         command.arg(tag);
@@ -66,7 +88,7 @@ pub(crate) fn write<'a>(
 }
 
 impl Operation<'_> {
-    /// Adds it to the script's arguments.
+    /// Adds it to the arguments of the script, whose head lists the letters.
     fn append(&self, command: &mut Cmd) {
         let mut add = |name: &str, list: &str, envelope: &[u8]| {
             command.arg(name).arg(list).arg(envelope);
@@ -82,8 +104,8 @@ impl Operation<'_> {
             Operation::Delay(list, due, envelope) => {
                 command.arg("e").arg(*list).arg(*due).arg(envelope.as_slice());
             }
-            Operation::ForDelivery(place) => {
-                command.arg("i").arg(*place);
+            Operation::ForDelivery(position) => {
+                command.arg("i").arg(*position);
             }
             Operation::Record(record) => {
                 command.arg("r");
@@ -99,11 +121,11 @@ impl Operation<'_> {
                 command.arg("o");
                 chord.append_to(command);
             }
-            Operation::SkipIfLast(number, ordered, keys) => {
+            Operation::SkipIfLast { number, ordered, keys } => {
                 command.arg("w").arg(*number).arg(u8::from(*ordered)).arg(keys.len()).arg(keys);
             }
-            Operation::Recount(note) => {
-                command.arg("g").arg(&note.tag).arg(note.entry.as_slice());
+            Operation::Recount { tag, entry } => {
+                command.arg("g").arg(*tag).arg(*entry);
             }
             Operation::Part(number, part) => {
                 command.arg("t").arg(*number);

@@ -1,4 +1,4 @@
-//! A result record as the scripts read it: `write_record` in `scripts/record.lua` says what becomes of it.
+//! A result record as the scripts read it. `write_record` in `lua/record.lua` says what becomes of it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use redis::Cmd;
 
 use crate::keys::result_keys::ResultKeys;
 
-/// Longer than this (some thirty thousand years) is for ever: the server refuses instants that it cannot count.
+/// Longer than this many milliseconds (some thirty thousand years) is for ever: the server refuses times that overflow.
 const FOR_EVER: u128 = 1_000_000_000_000_000;
 
 /// The arguments of one record.
@@ -17,7 +17,7 @@ pub(crate) struct RecordArgs {
     pub(crate) key: String,
     pub(crate) run_key: String,
     pub(crate) document: Vec<u8>,
-    /// Milliseconds; empty for ever.
+    /// Milliseconds; an empty text is for ever.
     ttl_ms: String,
     class: &'static str,
     retries: String,
@@ -32,7 +32,7 @@ impl RecordArgs {
             state if state.is_ready() => "r",
             _ => "n",
         };
-        // A SUCCESS is final and needs no mark. The server hashes every byte that a script is given, so it is not given one.
+        // A SUCCESS is final and needs no version. The server hashes every byte that a script gets, so none is sent.
         let run = run.filter(|_| class != "s");
         Self {
             key: keys.task(&document.task_id),
@@ -45,12 +45,12 @@ impl RecordArgs {
         }
     }
 
-    /// Roughly what it adds to a command.
+    /// Roughly how many bytes it adds to a command.
     pub(crate) fn size(&self) -> usize {
         self.document.len() + self.key.len() + self.run_key.len() + 128
     }
 
-    /// Adds the arguments, always `RECORD_ARGS` of `scripts/record.lua`.
+    /// Adds the arguments, always `RECORD_ARGS` of `lua/record.lua`.
     pub(crate) fn append_to(&self, command: &mut Cmd) {
         command.arg(&self.key).arg(&self.run_key).arg(self.document.as_slice()).arg(&self.ttl_ms);
         command.arg(self.class).arg(&self.retries).arg(&self.delivery);

@@ -1,22 +1,23 @@
-//! The scripts that run inside the server, each an atomic step. Their texts stand in `scripts/`.
+//! The scripts that run inside the server, each an atomic step. Their texts are in `lua/`, and the server knows each by
+//! the hash of its text.
 
 use std::sync::LazyLock;
 
-/// What several scripts begin with: the writing of results.
+/// The writing of results, with which several scripts begin.
 macro_rules! record {
     () => {
         include_str!("lua/record.lua")
     };
 }
 
-/// The same: the counting of parts.
+/// The counting of parts, with which several scripts begin.
 macro_rules! chord {
     () => {
         include_str!("lua/chord.lua")
     };
 }
 
-/// The end of deliveries.
+/// The settling of deliveries.
 macro_rules! settle {
     () => {
         include_str!("lua/settle.lua")
@@ -45,36 +46,38 @@ impl Script {
     }
 }
 
-/// Takes messages and notes that they are out.
+/// Claims messages and puts them in flight.
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
 
-/// Ends deliveries: results, follow-ups, and what becomes of the messages.
+/// Settles deliveries: results, follow-ups, and what becomes of the messages. It also publishes what a list alone
+/// cannot take.
 pub(crate) static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(concat!(record!(), settle!())));
 
-/// The same where there are operations of chords among them. What few need is not made in every call.
+/// The same, with operations for chords. It is a script of its own, since only a few calls need them.
 pub(crate) static SETTLE_CHORDS: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(record!(), chord!(), settle!())));
 
-/// Returns what was parked and is due.
+/// Promotes delayed messages that are due.
 pub(crate) static PROMOTE_DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/due.lua")));
 
-/// Returns what waits of a consumer have moved to where it was.
+/// Returns messages from handoff lists to the lists that they came from, and closes the handoff lists of a dead
+/// consumer.
 pub(crate) static RETURN_HANDOFFS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/put_back.lua")));
 
 /// Puts dead messages back on their lists.
 pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replay.lua")));
 
-/// Stores a message of a fanout exchange once for each queue.
+/// Stores a message of a fanout channel in a queue, once.
 pub(crate) static STORE_FANOUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/heard.lua")));
 
-/// Shows life, also when memory is full.
+/// Sends a heartbeat although the server's memory is full.
 pub(crate) static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/show_life.lua")));
 
-/// Writes results.
+/// Stores results.
 pub(crate) static STORE: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(record!(), include_str!("lua/store.lua"))));
 
-/// Begins to count the parts of a chord.
+/// Opens a chord.
 pub(crate) static CHORD_OPEN: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(chord!(), include_str!("lua/chord_open.lua"))));
 

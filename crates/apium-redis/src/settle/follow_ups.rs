@@ -1,10 +1,14 @@
-//! What the end of a run does to the workflow around it, within the script that settles its delivery.
+//! The follow-ups of a run, as operations of the script that settles its delivery.
 //!
-//! Within one delivery records, opens and parts come before all messages. When a part turns out to be the last one of its chord, the
-//! script stops doing that delivery's operations, leaves it out, and answers with the parts. What follows of them is made here,
-//! put behind the rest, and the delivery is settled again: by then nothing but counting is visible, and the messages, the end of
-//! the chord and the ack are one step. Should this process die before it, the delivery comes again, finds its part counted, and has the
-//! claim. Where there is no delivery any more, `outbox` makes one.
+//! For each delivery the script first writes results, opens chords and counts parts, and then publishes messages. If a
+//! part is the last one of its chord, the script skips the remaining operations of the delivery, keeps the delivery in
+//! flight, and answers with all parts. The continuation of the chord is made from them here and added to what remains,
+//! and the delivery is settled once more. Until then nothing is visible but the counts: the messages, the end of the
+//! chord and the ack are one atomic step. If this process dies before it, the message is delivered again, its part is
+//! found counted already, and the new run continues the chord. A part without a delivery gets one first; see
+//! [`recount`].
+//!
+//! [`recount`]: crate::settle::recount
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,33 +19,32 @@ use apium_transport::error::Result;
 use redis::Value;
 
 use crate::backend::chord::read_parts;
+use crate::consumer::state::InFlight;
 use crate::scripts::chord_args::{Claim, OpenArgs, PartArgs};
-use crate::scripts::operation::Operation;
+use crate::scripts::operation::{Operation, PublishTarget};
 use crate::scripts::result_args::RecordArgs;
-use crate::scripts::route::PublishTarget;
-use crate::settle::recount_message::RecountMessage;
 use crate::shared::BrokerShared;
 
-/// What is left of a workflow to be done with one delivery.
+/// The follow-ups of one delivery that are still to be done.
 #[derive(Debug, Default)]
 pub(crate) struct PreparedFollowUps {
-    /// What comes before messages.
+    /// Results and parts; the script does them before it publishes any message.
     steps: VecDeque<FollowUpStep>,
-    /// The first is what the settlement brought, each other one what a chord makes whose parts have all come.
+    /// The first holds the follow-ups of the settlement itself, each other one those of a chord that it completed.
     stages: Vec<FollowUpStage>,
 }
 
-/// Messages, and what they belong to.
+/// Follow-ups that belong together: they are all done, or all skipped.
 #[derive(Debug)]
 struct FollowUpStage {
-    /// The chord whose end this is. All of it is left out when its claim was lost meanwhile: then others do it.
+    /// The chord that they end. They are skipped if its claim was lost meanwhile, since the new claimant does the same.
     chord: Option<(Claim, ChordEnd)>,
     targets: Vec<PublishTarget>,
 }
 
 #[derive(Debug)]
 struct FollowUpStep {
-    /// Its place in `stages`.
+    /// Its index in `stages`.
     stage: usize,
     work: FollowUpWork,
 }
@@ -53,39 +56,54 @@ enum FollowUpWork {
     Part(PartArgs, Box<EndedPart>),
 }
 
-/// A part that was the last one, as the script told.
+/// A part that was the last one of its chord, as the script answered.
 #[derive(Debug)]
 pub(crate) struct LastPart {
-    /// Its place in the steps.
+    /// Its index in the steps.
     pub(crate) step: usize,
-    /// How the results nest.
+    /// How the results of the header nest.
     pub(crate) structure: Value,
-    /// What was counted.
+    /// All parts that were counted.
     pub(crate) parts: Vec<Value>,
 }
 
+/// A message that recounts a part, ready for the script to put it in flight at this consumer. [`recount`] says why.
+///
+/// [`recount`]: crate::settle::recount
+#[derive(Debug)]
+pub(crate) struct RecountMessage {
+    /// The consumer's id.
+    pub(crate) id: Arc<str>,
+    pub(crate) number: u64,
+    /// Its tag in the server.
+    pub(crate) tag: String,
+    /// Its entry in `unacked`.
+    pub(crate) entry: Vec<u8>,
+    pub(crate) in_flight: InFlight,
+}
+
 impl PreparedFollowUps {
-    /// What a settlement brought.
-    pub(crate) async fn prepare(core: &Arc<BrokerShared>, sequel: FollowUps) -> Result<Self> {
-        let mut following = Self::default();
-        following.add(core, sequel, None).await?;
-        Ok(following)
+    /// Prepares the follow-ups of a settlement.
+    pub(crate) async fn prepare(shared: &Arc<BrokerShared>, follow_ups: FollowUps) -> Result<Self> {
+        let mut prepared = Self::default();
+        prepared.add(shared, follow_ups, None).await?;
+        Ok(prepared)
     }
 
-    /// Whether a chord begins.
+    /// Whether they open a chord.
     pub(crate) fn opens_chord(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.work, FollowUpWork::Open(_)))
     }
 
-    /// The parts that are to be counted.
+    /// The parts that they count.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &EndedPart> {
         self.steps.iter().filter_map(|step| match &step.work {
-            FollowUpWork::Part(_, end) => Some(&**end),
+            FollowUpWork::Part(_, ended) => Some(&**ended),
             _ => None,
         })
     }
 
-    /// The keys of their chords.
+    /// The keys of the chords of these parts.
     pub(crate) fn chord_keys(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter_map(|step| match &step.work {
             FollowUpWork::Part(part, _) => Some(part.claim.key.as_str()),
@@ -93,38 +111,41 @@ impl PreparedFollowUps {
         })
     }
 
-    /// Adds its operations, with the messages `routes` before its own. `count` is told of each part, with its place in the steps, and
-    /// answers the number that the script names it by. The n-th of `notes` is that of the n-th part.
+    /// Adds the operations of the follow-ups. The messages `targets` come before their own. `count` gets the index of
+    /// each part in the steps and returns the number by which the script's reply names the part. `recounts` are those
+    /// of the parts, in the same order.
     pub(crate) fn append<'a>(
         &'a self,
-        routes: &'a [PublishTarget],
-        notes: &'a [RecountMessage],
+        targets: &'a [PublishTarget],
+        recounts: &'a [RecountMessage],
         mut count: impl FnMut(usize) -> usize,
         operations: &mut Vec<Operation<'a>>,
     ) {
-        let (mut stage, mut notes) = (0, notes.iter());
-        for (place, step) in self.steps.iter().enumerate() {
+        let (mut stage, mut recounts) = (0, recounts.iter());
+        for (position, step) in self.steps.iter().enumerate() {
             self.switch_stage(&mut stage, step.stage, operations);
             match &step.work {
                 FollowUpWork::Record(record) => operations.push(Operation::Record(record)),
                 FollowUpWork::Open(chord) => operations.push(Operation::OpenChord(chord)),
                 FollowUpWork::Part(part, _) => {
-                    operations.extend(notes.next().map(Operation::Recount));
-                    operations.push(Operation::Part(count(place), part));
+                    let recount = recounts.next();
+                    operations
+                        .extend(recount.map(|message| Operation::Recount { tag: &message.tag, entry: &message.entry }));
+                    operations.push(Operation::Part(count(position), part));
                 }
             }
         }
         self.switch_stage(&mut stage, 0, operations);
-        operations.extend(routes.iter().map(Operation::Publish));
-        for (place, of) in self.stages.iter().enumerate() {
-            self.switch_stage(&mut stage, place, operations);
+        operations.extend(targets.iter().map(Operation::Publish));
+        for (position, of) in self.stages.iter().enumerate() {
+            self.switch_stage(&mut stage, position, operations);
             operations.extend(of.targets.iter().map(Operation::Publish));
             operations.extend(of.chord.as_ref().map(|(claim, end)| Operation::EndChord(claim, *end)));
         }
         self.switch_stage(&mut stage, 0, operations);
     }
 
-    /// What follows belongs to another stage.
+    /// The operations after this belong to stage `to`.
     fn switch_stage<'a>(&'a self, stage: &mut usize, to: usize, operations: &mut Vec<Operation<'a>>) {
         if *stage != to {
             *stage = to;
@@ -132,15 +153,16 @@ impl PreparedFollowUps {
         }
     }
 
-    /// All of it is done but for what follows these parts: each with its place among the parts, and alone.
+    /// Splits off the parts that were the last ones of their chords, when all the rest is done: the position of each
+    /// among all parts, and follow-ups that hold it alone.
     pub(crate) fn into_parts(self, last: Vec<LastPart>) -> Vec<(usize, Self, LastPart)> {
         let parts = self.steps.into_iter().enumerate().filter(|(_, step)| matches!(step.work, FollowUpWork::Part(..)));
         let mut last = last.into_iter().peekable();
-        let alone = parts.enumerate().filter_map(|(place, (at, step))| {
+        let alone = parts.enumerate().filter_map(|(position, (at, step))| {
             let last = last.next_if(|last| last.step == at)?;
             let stages = vec![FollowUpStage { chord: None, targets: Vec::new() }];
             Some((
-                place,
+                position,
                 Self { steps: [FollowUpStep { stage: 0, ..step }].into(), stages },
                 LastPart { step: 0, ..last },
             ))
@@ -148,19 +170,19 @@ impl PreparedFollowUps {
         alone.collect()
     }
 
-    /// A part was the last one: all before it is done, and what follows of it is put behind the rest.
-    pub(crate) async fn complete(&mut self, core: &Arc<BrokerShared>, last: LastPart) -> Result<()> {
-        let Some(FollowUpStep { work: FollowUpWork::Part(args, end), .. }) = self.steps.drain(..=last.step).next_back()
-        else {
+    /// Drops the steps up to the last part of a chord, which are done, and adds the continuation of that chord.
+    pub(crate) async fn complete(&mut self, shared: &Arc<BrokerShared>, last: LastPart) -> Result<()> {
+        let step = self.steps.drain(..=last.step).next_back();
+        let Some(FollowUpStep { work: FollowUpWork::Part(args, ended), .. }) = step else {
             return Ok(());
         };
         let claim = args.claim;
-        let keys = core.needed_result_keys()?;
-        let read = read_parts(&core.connection, &keys, &claim.key, last.structure, last.parts.into_iter()).await;
+        let keys = shared.needed_result_keys()?;
+        let read = read_parts(&shared.connection, &keys, &claim.key, last.structure, last.parts.into_iter()).await;
         let (what, error) = match read {
             Ok(progress) => {
-                let followed = match end.follow_ups_of(progress) {
-                    Ok(rest) => self.add_after_chord(core, &claim, rest).await,
+                let followed = match ended.follow_ups_of(progress) {
+                    Ok(continuation) => self.add_after_chord(shared, &claim, continuation).await,
                     Err(error) => Err(error),
                 };
                 match followed {
@@ -173,48 +195,49 @@ impl PreparedFollowUps {
         if error.is_retryable() {
             return Err(error);
         }
-        // A body that cannot be made or sent is failed, as with Celery, or nobody would ever hear of it.
-        self.add_after_chord(core, &claim, end.fail_chord(what, &error)?).await
+        // As in Celery, a body that cannot be built or sent is stored as failed. Otherwise its callers would wait for
+        // ever.
+        self.add_after_chord(shared, &claim, ended.fail_chord(what, &error)?).await
     }
 
-    /// Puts what follows a chord behind what is there.
+    /// Adds the continuation of a chord.
     async fn add_after_chord(
         &mut self,
-        core: &Arc<BrokerShared>,
+        shared: &Arc<BrokerShared>,
         claim: &Claim,
-        rest: Option<(FollowUps, ChordEnd)>,
+        continuation: Option<(FollowUps, ChordEnd)>,
     ) -> Result<()> {
-        match rest {
-            Some((sequel, end)) => self.add(core, sequel, Some((claim.clone(), end))).await,
+        match continuation {
+            Some((follow_ups, end)) => self.add(shared, follow_ups, Some((claim.clone(), end))).await,
             None => Ok(()),
         }
     }
 
-    /// Puts something behind what is there, or changes nothing.
+    /// Adds follow-ups as a new stage. On an error nothing has changed.
     async fn add(
         &mut self,
-        core: &Arc<BrokerShared>,
-        sequel: FollowUps,
+        shared: &Arc<BrokerShared>,
+        follow_ups: FollowUps,
         chord: Option<(Claim, ChordEnd)>,
     ) -> Result<()> {
-        let FollowUps { records, opens, parts, publish, .. } = sequel;
+        let FollowUps { records, opens, parts, publish, .. } = follow_ups;
         let stage = self.stages.len();
         let mut work = Vec::with_capacity(records.len() + opens.len() + parts.len());
         if work.capacity() > 0 {
-            let keys = core.needed_result_keys()?;
+            let keys = shared.needed_result_keys()?;
             work.extend(records.into_iter().map(|record| FollowUpWork::Record(RecordArgs::new(&keys, record))));
             work.extend(opens.iter().map(|header| FollowUpWork::Open(OpenArgs::new(&keys, header))));
-            let ordered = core.chord_ordered();
-            for end in parts {
-                work.push(FollowUpWork::Part(PartArgs::new(&keys, ordered, &end.part)?, Box::new(end)));
+            let ordered = shared.chord_ordered();
+            for ended in parts {
+                work.push(FollowUpWork::Part(PartArgs::new(&keys, ordered, &ended.part)?, Box::new(ended)));
             }
         }
-        let routes = match publish.is_empty() {
+        let targets = match publish.is_empty() {
             true => Vec::new(),
-            false => core.bound_targets(publish).await?,
+            false => shared.bound_targets(publish).await?,
         };
         self.steps.extend(work.into_iter().map(|work| FollowUpStep { stage, work }));
-        self.stages.push(FollowUpStage { chord, targets: routes });
+        self.stages.push(FollowUpStage { chord, targets });
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! A delivery ends: acknowledgements, settlements, and what follows.
+//! A delivery ends: acknowledgements, settlements and follow-ups.
 
 pub(crate) mod acker;
 pub(crate) mod follow_ups;
+pub(crate) mod prepared;
 pub(crate) mod recount;
-pub(crate) mod recount_message;
 pub(crate) mod settle;

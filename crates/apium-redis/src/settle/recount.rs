@@ -1,12 +1,17 @@
-//! The parts of chords that have no delivery which would come again: their messages were acked before they ran.
+//! Recounts: parts of chords that have no delivery any more, because their message was acked before its run.
 //!
-//! Such a part must not be counted as the last one and then be forgotten with its worker, before the body is sent. So the first
-//! call of the script leaves its whole end out when one of its parts may be the last one. The second call does all of the end, and
-//! with a part that is the last one it notes a message that counts it once more ([`Rest::again`]), as a delivery of this consumer.
-//! From there on it is a part with a delivery like any other: the third call sends the body and acks that message, and whoever dies
-//! before it, closes or loses its connection leaves the message to the others, who find it as they find every delivery.
+//! If such a part were counted as the last one and its worker died before the body was sent, nobody would send the
+//! body. So it takes three calls of the script:
 //!
-//! [`Rest::again`]: apium_transport::broker::follow_ups::Rest::again
+//! 1. The script skips the whole settlement if one of its parts may be the last one of its chord.
+//! 2. The script does all of the settlement. For a part that is the last one it also puts a recount message
+//!    ([`EndedPart::recount_message`]) in flight at this consumer.
+//! 3. From then on the part has a delivery like any other. The script sends the body and acks the recount message.
+//!
+//! If this worker dies or loses its connection before the third call, another consumer reclaims the recount message as
+//! it reclaims every delivery, and the part is counted once more.
+//!
+//! [`EndedPart::recount_message`]: apium_transport::broker::follow_ups::EndedPart::recount_message
 
 use std::sync::Arc;
 
@@ -15,15 +20,14 @@ use apium_transport::broker::settlement::{Acknowledgement, Receipt};
 use apium_transport::error::Result;
 
 use crate::consumer::state::{ConsumerState, InFlight, server_tag};
-use crate::keys::queue_list::QueueList;
-use crate::scripts::route::PublishTarget;
-use crate::settle::follow_ups::{LastPart, PreparedFollowUps};
-use crate::settle::recount_message::RecountMessage;
-use crate::settle::settle::{PreparedSettlement, requeue};
+use crate::keys::broker_keys::QueueList;
+use crate::scripts::operation::PublishTarget;
+use crate::settle::follow_ups::{LastPart, PreparedFollowUps, RecountMessage};
+use crate::settle::prepared::{PreparedSettlement, requeue};
 use crate::shared::BrokerShared;
 
-/// The notes of one settlement. What is left of them when it is dropped is given back by the attendant: whether it stands in the
-/// server may not be known.
+/// The recount messages of one call of `settle`: consumer id and number. Those that are left when it is dropped may be
+/// in flight in the server or not, so the maintenance loop looks for them.
 #[derive(Debug)]
 pub(crate) struct Recounts<'a> {
     state: &'a ConsumerState,
@@ -31,62 +35,63 @@ pub(crate) struct Recounts<'a> {
 }
 
 impl<'a> Recounts<'a> {
-    pub(crate) fn new(seat: &'a ConsumerState) -> Self {
-        Self { state: seat, messages: Vec::new() }
+    pub(crate) fn new(state: &'a ConsumerState) -> Self {
+        Self { state, messages: Vec::new() }
     }
 
-    /// Whether it is the number of a note.
+    /// Whether a recount message has this number.
     pub(crate) fn contains(&self, number: u64) -> bool {
         self.messages.iter().any(|(_, own)| *own == number)
     }
 
-    /// All of them are settled, or somebody else's.
+    /// All of them are settled, or in flight at another consumer.
     pub(crate) fn clear(&mut self) {
         self.messages.clear();
     }
 
-    /// Makes the notes of ends that may complete chords. An end one of whose parts has no message for it gets none.
+    /// Makes the recount messages of settlements that may complete chords. A settlement gets none if one of its parts
+    /// cannot be recounted.
     pub(crate) async fn make_all(
         &mut self,
-        core: &Arc<BrokerShared>,
-        mut ends: Vec<PreparedSettlement>,
+        shared: &Arc<BrokerShared>,
+        mut settlements: Vec<PreparedSettlement>,
     ) -> Result<Vec<PreparedSettlement>> {
-        for end in &mut ends {
-            let mut notes = Vec::new();
-            for part in end.follow_ups.iter().flat_map(|following| following.parts()) {
+        for settlement in &mut settlements {
+            let mut recounts = Vec::new();
+            for part in settlement.follow_ups.iter().flat_map(|follow_ups| follow_ups.parts()) {
                 let Some(outgoing) = part.recount_message(None) else {
-                    notes.clear();
+                    recounts.clear();
                     break;
                 };
-                notes.push(self.make(core, outgoing).await?);
+                recounts.push(self.make(shared, outgoing).await?);
             }
-            end.recounts = Some(notes);
+            settlement.recounts = Some(recounts);
         }
-        Ok(ends)
+        Ok(settlements)
     }
 
-    async fn make(&mut self, core: &Arc<BrokerShared>, outgoing: Outgoing) -> Result<RecountMessage> {
+    async fn make(&mut self, shared: &Arc<BrokerShared>, outgoing: Outgoing) -> Result<RecountMessage> {
         let (queue, priority) = (outgoing.routing_key.clone(), outgoing.message.properties.priority.unwrap_or(0));
-        let source = QueueList::new(&core.keys, &queue, core.keys.step(priority));
-        let envelope = core.bound_targets(vec![outgoing]).await?.into_iter().find_map(|route| match route {
+        let queue_list = QueueList::new(&shared.keys, &queue, shared.keys.step(priority));
+        let envelope = shared.bound_targets(vec![outgoing]).await?.into_iter().find_map(|target| match target {
             PublishTarget::List { envelope, .. } | PublishTarget::Delayed { envelope, .. } => Some(envelope),
             PublishTarget::Channel { .. } => None,
         });
         let raw = envelope.unwrap_or_default();
-        let (number, id) =
-            self.state.next_number(u64::try_from(core.connection.clock().now().as_microsecond()).unwrap_or(0));
+        let now = shared.connection.clock().now().as_microsecond();
+        let (number, id) = self.state.next_number(u64::try_from(now).unwrap_or(0));
         self.messages.push((id.clone(), number));
-        let entry = [b"[", &*raw, source.unacked_suffix.as_bytes()].concat();
-        let held = InFlight {
+        let entry = [b"[", &*raw, queue_list.unacked_suffix.as_bytes()].concat();
+        let in_flight = InFlight {
             tag: number.to_string().into(),
-            queue_list: Arc::new(source),
+            queue_list: Arc::new(queue_list),
             raw: raw.into(),
             redelivered: false,
             started: false,
             unanswered: false,
             settling: false,
         };
-        Ok(RecountMessage { tag: server_tag(&id, number), id, number, entry, in_flight: held })
+        Ok(RecountMessage { tag: server_tag(&id, number), id, number, entry, in_flight })
     }
 }
 
@@ -103,31 +108,31 @@ impl Drop for Recounts<'_> {
     }
 }
 
-/// The ends of the chords that `end`, which is done, has completed: each with its note as its delivery.
+/// Settlements for the chords that `settlement`, which is done, has completed. The delivery of each is its recount
+/// message.
 pub(crate) async fn recounted(
-    core: &BrokerShared,
-    seat: &ConsumerState,
-    end: PreparedSettlement,
+    shared: &BrokerShared,
+    state: &ConsumerState,
+    settlement: PreparedSettlement,
     last: Vec<LastPart>,
 ) -> Result<Vec<(PreparedSettlement, LastPart)>> {
-    let (Some(following), Some(notes)) = (end.follow_ups, end.recounts) else { return Ok(Vec::new()) };
-    let mut ends = Vec::with_capacity(last.len());
-    for (place, following, last) in following.into_parts(last) {
-        let Some(RecountMessage { id, number, in_flight: held, .. }) = notes.get(place) else { continue };
-        let receipt = ConsumerState::receipt(*number, held);
-        match seat.add_in_flight(id, vec![(*number, held.clone())]) {
-            Ok(()) => ends.push((of_message(receipt, following), last)),
-            // Noted under a name that others count as dead, or that is closed.
-            Err(held) => requeue(core, id, held).await?,
+    let (Some(follow_ups), Some(recounts)) = (settlement.follow_ups, settlement.recounts) else {
+        return Ok(Vec::new());
+    };
+    let mut settlements = Vec::with_capacity(last.len());
+    for (position, follow_ups, last) in follow_ups.into_parts(last) {
+        let Some(RecountMessage { id, number, in_flight, .. }) = recounts.get(position) else { continue };
+        let receipt = ConsumerState::receipt(*number, in_flight);
+        match state.add_in_flight(id, vec![(*number, in_flight.clone())]) {
+            Ok(()) => settlements.push((of_message(receipt, follow_ups), last)),
+            // This id was taken for dead or closed meanwhile.
+            Err(deliveries) => requeue(shared, id, deliveries).await?,
         }
     }
-    Ok(ends)
+    Ok(settlements)
 }
 
-fn of_message(receipt: Receipt, following: PreparedFollowUps) -> PreparedSettlement {
-    PreparedSettlement {
-        delivery: Some((receipt, Acknowledgement::Ack)),
-        follow_ups: Some(Box::new(following)),
-        ..PreparedSettlement::default()
-    }
+fn of_message(receipt: Receipt, follow_ups: PreparedFollowUps) -> PreparedSettlement {
+    let settlement = PreparedSettlement::of_delivery(receipt, Acknowledgement::Ack);
+    PreparedSettlement { follow_ups: Some(Box::new(follow_ups)), ..settlement }
 }

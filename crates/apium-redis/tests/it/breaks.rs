@@ -249,7 +249,7 @@ async fn what_the_lost_hold_comes_to_others_as_redelivered() {
     assert!(again[0].redelivered && message(&again[0]).body == message(&held[0]).body);
     proxy.black_hole(false);
     // An ack that was sent and got no answer may have been done: nothing is sent before it is connected again.
-    let connected = async { while far.queues().unwrap().stats().await.is_err() {} };
+    let connected = async { while far.queues().unwrap().counts().unwrap().stats().await.is_err() {} };
     soon("the connection", connected).await;
     // The one that was lost comes back, finds out, and goes on.
     let error = soon("the old receipt", async {

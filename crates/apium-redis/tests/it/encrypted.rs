@@ -86,7 +86,7 @@ async fn assert_serves(url: &str, pairs: &[(&str, &str)]) {
     let mut states = soon("a watch", backend.watch(vec!["t".into()])).await.unwrap();
     backend.store(vec![record("t", State::Success, None)]).await.unwrap();
     assert_eq!(soon("a state", states.next()).await.unwrap().unwrap().state, State::Success);
-    backend.forget(vec!["t".into()]).await.unwrap();
+    backend.stored().unwrap().forget(vec!["t".into()]).await.unwrap();
 }
 
 async fn refusal(url: &str, pairs: &[(&str, &str)]) -> (ErrorKind, String) {

@@ -111,7 +111,7 @@ pub(crate) async fn open(backend: &RedisBackend, group: &str, size: u64) {
 }
 
 pub(crate) async fn state(backend: &RedisBackend, id: &str) -> Option<State> {
-    backend.fetch(&[id.into()]).await.unwrap().remove(0).map(|document| document.state)
+    backend.stored().unwrap().fetch(&[id.into()]).await.unwrap().remove(0).map(|document| document.state)
 }
 
 /// What lies in a list, the first in front.

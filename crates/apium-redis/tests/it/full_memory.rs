@@ -73,7 +73,7 @@ async fn what_is_there_is_taken_and_settled() {
     end.publish = vec![to("next", "follow-up")];
     end.delivery = Some((batch[0].receipt.clone(), Acknowledgement::Ack));
     consumer.acker().atomic().unwrap().settle(vec![end]).await.unwrap();
-    assert!(backend.fetch(&["a".into()]).await.unwrap()[0].is_some());
+    assert!(backend.stored().unwrap().fetch(&["a".into()]).await.unwrap()[0].is_some());
     assert_eq!(length(&mut redis, "next"), 1);
     let requeued = vec![(batch[1].receipt.clone(), Disposition::Requeue)];
     consumer.acker().reject(requeued).await.unwrap();

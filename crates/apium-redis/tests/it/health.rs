@@ -35,15 +35,15 @@ async fn a_server_that_is_away_is_red_and_green_when_it_is_back() {
     // The consumer's own signs of life notice it, without a message.
     let _consumer = broker.consume(spec).await.unwrap();
     let looked = [TaskId::from("t")];
-    backend.fetch(&looked).await.unwrap();
+    backend.stored().unwrap().fetch(&looked).await.unwrap();
     assert!(broker.health().is_green() && backend.health().is_green());
     server.kill();
     until("the broker is red", || !broker.health().is_green()).await;
-    backend.fetch(&looked).await.unwrap_err();
+    backend.stored().unwrap().fetch(&looked).await.unwrap_err();
     let Health::Red { reason, .. } = backend.health() else { panic!("the backend is green") };
     assert!(reason.starts_with("could not ") && reason.contains(&server.port().to_string()), "{reason}");
     server.restart();
     until("the broker is green", || broker.health().is_green()).await;
-    soon("the server", async { while backend.fetch(&looked).await.is_err() {} }).await;
+    soon("the server", async { while backend.stored().unwrap().fetch(&looked).await.is_err() {} }).await;
     assert!(backend.health().is_green());
 }

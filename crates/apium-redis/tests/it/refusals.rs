@@ -150,7 +150,7 @@ async fn the_commands_of_the_page_are_enough() {
     let mut settlement = Settlement::default();
     settlement.follow_ups = last;
     settle(&*consumer, vec![settlement]).await.unwrap();
-    broker.queues().unwrap().stats().await.unwrap();
+    broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     soon("closing", consumer.close()).await.unwrap();
     let log: Vec<apium_peers::redis::Value> = cmd("ACL").arg("LOG").query(&mut redis).unwrap();
     assert!(log.is_empty(), "{log:?}");

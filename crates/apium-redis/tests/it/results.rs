@@ -85,7 +85,7 @@ async fn feature_4_3_09_and_4_3_16_a_prefix_and_no_expiry_are_celerys() {
     let mut redis = database.connection();
     assert_eq!(redis.get::<_, String>(name).unwrap(), text(lies, "/value"));
     assert_eq!(redis.ttl::<_, i64>(name).unwrap(), -1);
-    assert_eq!(backend.fetch(&[id]).await.unwrap(), [Some(document)]);
+    assert_eq!(backend.stored().unwrap().fetch(&[id]).await.unwrap(), [Some(document)]);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn compressed_documents_are_opened() {
     let (mut redis, backend) = fresh();
     let bytes = base64::decode(text(&vector, "/raw_b64")).unwrap();
     let () = redis.set(key("c"), &bytes[..]).unwrap();
-    let found = backend.fetch(&["c".into()]).await.unwrap().remove(0).unwrap();
+    let found = backend.stored().unwrap().fetch(&["c".into()]).await.unwrap().remove(0).unwrap();
     assert_eq!((found.state, found.result), (State::Success, Json::from_serialize(&"A".repeat(300)).unwrap()));
     // What is in it cannot be told inside the server: an end may replace it, a beginning may not.
     let stored = backend.store(vec![record("c", State::Started, mark(9, 9)), record("c", State::Success, None)]);
@@ -125,7 +125,7 @@ async fn documents_of_other_serializers_are_read_and_kept() {
         for (name, state) in [("success", State::Success), ("failure", State::Failure)] {
             let bytes = base64::decode(text(&vector, &format!("/{name}_b64"))).unwrap();
             let () = redis.set(key(name), &bytes[..]).unwrap();
-            let found = backend.fetch(&[name.into()]).await.unwrap().remove(0).unwrap();
+            let found = backend.stored().unwrap().fetch(&[name.into()]).await.unwrap().remove(0).unwrap();
             assert_eq!(found.state, state, "{serializer}");
             match state {
                 State::Success => assert_eq!(found.result.as_str(), r#"{"n": 1, "s": "caf\u00e9"}"#),
@@ -146,7 +146,7 @@ async fn pickled_documents_are_never_read() {
     let (mut redis, backend) = fresh();
     let bytes = base64::decode(text(&vector, "/success_b64")).unwrap();
     let () = redis.set(key("p"), &bytes[..]).unwrap();
-    let error = backend.fetch(&["p".into()]).await.unwrap_err();
+    let error = backend.stored().unwrap().fetch(&["p".into()]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("pickle") && error.to_string().contains(&key("p")), "{error}");
     assert_eq!(backend.store(vec![record("p", State::Started, None)]).await.unwrap(), [StoreResult::Refused]);
@@ -192,7 +192,7 @@ async fn a_result_costs_a_set_and_a_publish() {
 
     reset(&mut redis);
     let ids: Vec<TaskId> = (0..300).map(|n| TaskId::from(n.to_string())).collect();
-    backend.fetch(&ids).await.unwrap();
+    backend.stored().unwrap().fetch(&ids).await.unwrap();
     assert_eq!(calls(&mut redis), counts(&[("mget", 1)]));
 }
 
@@ -206,7 +206,7 @@ async fn a_batch_of_any_size_is_stored() {
     }
     assert!(backend.store(records).await.unwrap().iter().all(|stored| *stored == StoreResult::Written));
     let ids: Vec<TaskId> = (0..3000).map(|n| TaskId::from(n.to_string())).collect();
-    let found = backend.fetch(&ids).await.unwrap();
+    let found = backend.stored().unwrap().fetch(&ids).await.unwrap();
     for (n, found) in found.into_iter().enumerate() {
         let found = found.unwrap();
         assert_eq!(found.task_id.as_str(), n.to_string());
@@ -251,6 +251,6 @@ async fn times_to_live_are_kept_to_the_millisecond() {
         assert!((100_001..=100_500).contains(&redis.pttl::<_, i64>(key).unwrap()));
     }
     assert_eq!(redis.pttl::<_, i64>(key("ever")).unwrap(), -1);
-    backend.forget(vec!["s".into(), "ms".into(), "ever".into()]).await.unwrap();
+    backend.stored().unwrap().forget(vec!["s".into(), "ms".into(), "ever".into()]).await.unwrap();
     assert_eq!(redis.keys::<_, Vec<String>>("*").unwrap(), Vec::<String>::new());
 }

@@ -7,7 +7,6 @@ use apium_peers::redis_server::RedisServer;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{LEASE, ack, broker, consumer, finish, hasty, names, send, send_in_the_end, spec, take, to};
@@ -46,7 +45,7 @@ async fn a_server_that_is_loading() {
     for error in [
         broker.consume(spec(&["q"])).await.map(drop).err(),
         backend.store(vec![record("t", State::Success, None)]).await.err(),
-        backend.fetch(&["t".into()]).await.map(drop).err(),
+        backend.stored().unwrap().fetch(&["t".into()]).await.map(drop).err(),
     ] {
         assert_passes(&error.expect("it was to be loading for longer"), "loading its data");
     }

@@ -7,7 +7,7 @@ use apium_peers::redis::{Commands, Connection, Script, Value, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::consumer::Consumer;
 use apium_transport::error::ErrorKind;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;

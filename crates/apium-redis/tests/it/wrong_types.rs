@@ -198,8 +198,8 @@ async fn a_result() {
     let batch = vec![record("s", State::Success, None), record("t", State::Success, None)];
     assert_names(&backend.store(batch.clone()).await.unwrap_err(), key);
     // It is no document, and no error.
-    assert_eq!(backend.fetch(&["t".into()]).await.unwrap(), [None]);
+    assert_eq!(backend.stored().unwrap().fetch(&["t".into()]).await.unwrap(), [None]);
     let () = redis.del(key).unwrap();
     backend.store(batch).await.unwrap();
-    assert!(backend.fetch(&["t".into()]).await.unwrap()[0].is_some());
+    assert!(backend.stored().unwrap().fetch(&["t".into()]).await.unwrap()[0].is_some());
 }

@@ -1,4 +1,4 @@
-//! The result backend half.
+//! The result backend: stores, reads and watches results, and saves groups.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use apium_transport::backend::chord::ChordStore;
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -15,10 +15,11 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::backend::results;
-use crate::backend::watch_stream::Watching;
+use crate::backend::watch_stream::WatchStream;
 use crate::handle::Handle;
-use crate::store::request::Weight;
-use crate::store::result_row::{Id, Record};
+use crate::publish::message_row::Text;
+use crate::store::request::RequestCost;
+use crate::store::result_row::{Id, ResultRow};
 use crate::store::transaction::Tx;
 
 /// A result backend in one SQLite file. Several processes of one machine may open the same file.
@@ -47,45 +48,23 @@ impl ResultBackend for SqliteBackend {
 
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
         Box::pin(async move {
-            let records: Vec<Arc<Record>> = records.into_iter().map(|record| Arc::new(record.into())).collect();
-            let weight = Weight::durable(records.len());
-            let work = move |tx: &mut Tx<'_>| records.iter().map(|record| results::store(tx, record)).collect();
-            self.handle.writing("store results", weight, work).await
-        })
-    }
-
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move {
-            let ids = ids.to_vec();
-            let read = move |conn: &Connection, now| {
-                ids.iter().map(|id| results::fetch(conn, id, now)).collect::<rusqlite::Result<Vec<_>>>()
-            };
-            let found = self.handle.reading("read results", read).await?;
-            found.into_iter().map(|found| found.map(|(_, document)| document).transpose()).collect()
+            let records: Vec<Arc<ResultRow>> = records.into_iter().map(|record| Arc::new(record.into())).collect();
+            let cost = RequestCost::durable(records.len());
+            let operation = move |tx: &mut Tx<'_>| records.iter().map(|record| results::store(tx, record)).collect();
+            self.handle.write("store results", cost, operation).await
         })
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
             self.handle.check_open("watch results")?;
-            let watching = Watching::begin(&self.handle, ids).await?;
+            let watching = WatchStream::begin(&self.handle, ids).await?;
             Ok(Box::pin(watching) as ResultStream)
         })
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let ids: Vec<Id> = ids.iter().map(Id::new).collect();
-            let weight = Weight::durable(ids.len());
-            self.handle.writing("forget results", weight, move |tx: &mut Tx<'_>| results::forget(tx, &ids)).await
-        })
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move {
-            self.handle.check_open("purge expired results")?;
-            self.handle.opened.store.purge_expired(false).await
-        })
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -104,18 +83,46 @@ impl ResultBackend for SqliteBackend {
     }
 }
 
+impl StoredResults for SqliteBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move {
+            let ids = ids.to_vec();
+            let read = move |conn: &Connection, now| {
+                ids.iter().map(|id| results::fetch(conn, id, now)).collect::<rusqlite::Result<Vec<_>>>()
+            };
+            let found = self.handle.read("read results", read).await?;
+            found.into_iter().map(|found| found.map(|(_, document)| document).transpose()).collect()
+        })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let ids: Vec<Id> = ids.iter().map(Id::new).collect();
+            let cost = RequestCost::durable(ids.len());
+            self.handle.write("forget results", cost, move |tx: &mut Tx<'_>| results::forget(tx, &ids)).await
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            self.handle.check_open("purge expired results")?;
+            self.handle.file.store.purge_expired(false).await
+        })
+    }
+}
+
 impl GroupStore for SqliteBackend {
     fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let (id, json) = (id.to_owned(), group.to_json());
-            let work = move |tx: &mut Tx<'_>| {
+            let operation = move |tx: &mut Tx<'_>| {
                 let expires = ttl.map(|ttl| tx.after(ttl));
                 tx.conn
                     .prepare_cached("INSERT OR REPLACE INTO saved_group (id, expires, document) VALUES (?1, ?2, ?3)")?
-                    .execute(params![id, expires, crate::publish::message_row::Text(&json)])?;
+                    .execute(params![id, expires, Text(&json)])?;
                 Ok(())
             };
-            self.handle.writing("save the group", Weight::durable(1), work).await
+            self.handle.write("save the group", RequestCost::durable(1), operation).await
         })
     }
 
@@ -129,7 +136,7 @@ impl GroupStore for SqliteBackend {
                 .query_row(params![name, now], |row| row.get::<_, String>(0))
                 .optional()
             };
-            let Some(json) = self.handle.reading("read the group", read).await? else { return Ok(None) };
+            let Some(json) = self.handle.read("read the group", read).await? else { return Ok(None) };
             GroupDocument::from_json(json.as_bytes()).map(Some).map_err(|error| {
                 let context = format!("read the group {id}: its row is damaged");
                 Error::new(ErrorKind::Corrupt, context).with_source(error)
@@ -140,11 +147,11 @@ impl GroupStore for SqliteBackend {
     fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let name = id.to_owned();
-            let work = move |tx: &mut Tx<'_>| {
+            let operation = move |tx: &mut Tx<'_>| {
                 tx.conn.prepare_cached("DELETE FROM saved_group WHERE id = ?1")?.execute([&name])?;
                 Ok(())
             };
-            self.handle.writing("delete the group", Weight::durable(1), work).await
+            self.handle.write("delete the group", RequestCost::durable(1), operation).await
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Counting the parts of chords, inside a transaction: what is counted, who may send the body, and how a chord ends.
+//! Counts the parts of chords, inside a transaction: what is counted, who may send the body, and how a chord ends.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::backend::results;
 use crate::publish::message_row::Text;
 use crate::store::result_row::{Id, id_of_column};
-use crate::store::transaction::{Done, Fault, Tx};
+use crate::store::transaction::{Fault, Tx, TxResult};
 
 /// Parts are counted.
 const COUNTING: i64 = 0;
@@ -25,7 +25,7 @@ const FIRED: i64 = 1;
 /// The body was failed.
 const FAILED: i64 = 2;
 
-/// A chord, without its parts and its structure.
+/// The row of a chord, without its parts and its structure.
 #[derive(Debug, Clone)]
 struct Row {
     id: i64,
@@ -38,18 +38,19 @@ struct Row {
 }
 
 impl Row {
-    /// Whether all parts are in.
+    /// Whether all parts are counted.
     fn is_complete(&self) -> bool {
         self.size.is_some_and(|size| self.parts == size.saturating_add(self.growth))
     }
 
+    /// Who may send the body now, if somebody has claimed that.
     fn claimant(&self, now: i64) -> Option<&str> {
         self.claim.as_ref().filter(|(_, until)| now < *until).map(|(claimant, _)| claimant.as_str())
     }
 }
 
-/// The chord of a group, if it is there and not past its time.
-fn find(tx: &Tx<'_>, group: &str) -> Done<Option<Row>> {
+/// The chord of a group. An expired chord is deleted and not returned.
+fn find(tx: &Tx<'_>, group: &str) -> TxResult<Option<Row>> {
     let row = tx
         .conn
         .prepare_cached(
@@ -78,8 +79,8 @@ fn find(tx: &Tx<'_>, group: &str) -> Done<Option<Row>> {
     }
 }
 
-/// The chord of a group, made when missing.
-fn find_or_make(tx: &Tx<'_>, group: &str) -> Done<Row> {
+/// The chord of a group, created when it is missing.
+fn find_or_make(tx: &Tx<'_>, group: &str) -> TxResult<Row> {
     if let Some(row) = find(tx, group)? {
         return Ok(row);
     }
@@ -88,7 +89,7 @@ fn find_or_make(tx: &Tx<'_>, group: &str) -> Done<Row> {
     Ok(Row { id, stage: COUNTING, size: None, growth: 0, parts: 0, expires: None, claim: None })
 }
 
-fn write(tx: &Tx<'_>, row: &Row) -> Done<()> {
+fn write(tx: &Tx<'_>, row: &Row) -> TxResult<()> {
     let (claimant, until) = row.claim.as_ref().map(|(claimant, until)| (claimant, until)).unzip();
     tx.conn
         .prepare_cached(
@@ -99,13 +100,13 @@ fn write(tx: &Tx<'_>, row: &Row) -> Done<()> {
     Ok(())
 }
 
-fn delete_parts(tx: &Tx<'_>, chord: i64) -> Done<()> {
+fn delete_parts(tx: &Tx<'_>, chord: i64) -> TxResult<()> {
     tx.conn.prepare_cached("DELETE FROM chord_part WHERE chord = ?1")?.execute([chord])?;
     Ok(())
 }
 
-/// Begins to count.
-pub(crate) fn open(tx: &Tx<'_>, header: &ChordHeader) -> Done<()> {
+/// Opens a chord: sets its size, its structure and when it expires.
+pub(crate) fn open(tx: &Tx<'_>, header: &ChordHeader) -> TxResult<()> {
     let row = find_or_make(tx, &header.group)?;
     if row.stage != COUNTING {
         return Ok(());
@@ -119,35 +120,35 @@ pub(crate) fn open(tx: &Tx<'_>, header: &ChordHeader) -> Done<()> {
     Ok(())
 }
 
-/// Counts a part.
-pub(crate) fn part_done(tx: &Tx<'_>, part: &ChordPart) -> Done<ChordProgress> {
+/// Counts a part once. Returns the results of all parts to the one that may send the body.
+pub(crate) fn part_done(tx: &Tx<'_>, part: &ChordPart) -> TxResult<ChordProgress> {
     let mut row = find_or_make(tx, &part.group)?;
     match row.stage {
         FIRED => return Ok(ChordProgress::Fired),
         FAILED => return Ok(ChordProgress::Waiting),
         _ => {}
     }
-    let place = part.group_index.unwrap_or(i64::MAX);
+    let position = part.group_index.unwrap_or(i64::MAX);
     row.parts += tx
         .conn
         .prepare_cached(
             "INSERT OR IGNORE INTO chord_part (chord, place, task, state, result) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![row.id, place, Id::new(&part.task_id), part.state.as_str(), Text(part.result.as_bytes())])?
+        .execute(params![row.id, position, Id::new(&part.task_id), part.state.as_str(), Text(part.result.as_bytes())])?
         as i64;
     if let Some(ttl) = part.ttl {
         row.expires = Some(tx.after(ttl));
     }
-    let ours = row.is_complete() && row.claimant(tx.now).is_none_or(|claimant| claimant == part.claimant);
-    if ours {
+    let claims = row.is_complete() && row.claimant(tx.now).is_none_or(|claimant| claimant == part.claimant);
+    if claims {
         row.claim = Some((part.claimant.clone(), tx.after(part.claim)));
     }
     write(tx, &row)?;
-    if ours { joined(tx, row.id, &part.group) } else { Ok(ChordProgress::Waiting) }
+    if claims { join_results(tx, row.id, &part.group) } else { Ok(ChordProgress::Waiting) }
 }
 
-/// What all parts of a chord come to.
-fn joined(tx: &Tx<'_>, chord: i64, group: &str) -> Done<ChordProgress> {
+/// Joins the results of all parts of a chord.
+fn join_results(tx: &Tx<'_>, chord: i64, group: &str) -> TxResult<ChordProgress> {
     let structure: Option<String> =
         tx.conn.prepare_cached("SELECT structure FROM chord WHERE id = ?1")?.query_row([chord], |row| row.get(0))?;
     let parts = parts(tx, chord, group)?;
@@ -156,23 +157,23 @@ fn joined(tx: &Tx<'_>, chord: i64, group: &str) -> Done<ChordProgress> {
         let text = format!("read how the results of the chord {group} nest: its row is damaged");
         Error::new(ErrorKind::Corrupt, text).with_source(error)
     })?;
-    // An error of SQLite undoes the whole transaction, so it must not become one of the request.
-    let mut broken = None;
+    // An error of SQLite rolls back the whole transaction, so it must not become an error of this request alone.
+    let mut sqlite_error = None;
     let stored = |id: &_| match results::fetch(tx.conn, id, tx.now) {
         Ok(found) => found.map(|(_, document)| document).transpose(),
         Err(error) => {
-            broken = Some(error);
+            sqlite_error = Some(error);
             Ok(None)
         }
     };
     let joined = chord_results::nested(&header.result, parts, stored);
-    match broken {
+    match sqlite_error {
         Some(error) => Err(Fault::Sqlite(error)),
         None => Ok(joined?),
     }
 }
 
-fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> Done<Vec<CountedPart>> {
+fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> TxResult<Vec<CountedPart>> {
     let damaged = || Error::new(ErrorKind::Corrupt, format!("read a part of the chord {group}: its row is damaged"));
     let mut select =
         tx.conn.prepare_cached("SELECT task, state, result FROM chord_part WHERE chord = ?1 ORDER BY place, id")?;
@@ -188,8 +189,8 @@ fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> Done<Vec<CountedPart>> {
     Ok(parts)
 }
 
-/// More parts are to come.
-pub(crate) fn grow(tx: &Tx<'_>, group: &str, by: u64, ttl: Option<Duration>) -> Done<()> {
+/// Adds `by` parts to the size of a chord.
+pub(crate) fn grow(tx: &Tx<'_>, group: &str, by: u64, ttl: Option<Duration>) -> TxResult<()> {
     let mut row = find_or_make(tx, group)?;
     if row.stage == FIRED {
         return Ok(());
@@ -201,7 +202,7 @@ pub(crate) fn grow(tx: &Tx<'_>, group: &str, by: u64, ttl: Option<Duration>) -> 
     write(tx, &row)
 }
 
-/// How far a chord is.
+/// How many parts of a chord are counted, of how many; `None` when it is not open or has ended.
 pub(crate) fn count(conn: &Connection, group: &str, now: i64) -> rusqlite::Result<Option<ChordCount>> {
     conn.prepare_cached(
         "SELECT parts, size + growth FROM chord \
@@ -214,23 +215,23 @@ pub(crate) fn count(conn: &Connection, group: &str, now: i64) -> rusqlite::Resul
     .optional()
 }
 
-/// Ends a chord for the one that has the claim on its body; `false` when the claim was lost.
-pub(crate) fn end(tx: &Tx<'_>, group: &str, claimant: &str, how: ChordEnd) -> Done<bool> {
+/// Ends a chord for the one who claimed its body. `false` when the claim was lost.
+pub(crate) fn end(tx: &Tx<'_>, group: &str, claimant: &str, how: ChordEnd) -> TxResult<bool> {
     match find(tx, group)? {
-        Some(row) if row.claimant(tx.now) == Some(claimant) => finish(tx, row, how).map(|()| true),
+        Some(row) if row.claimant(tx.now) == Some(claimant) => end_chord(tx, row, how).map(|()| true),
         _ => Ok(false),
     }
 }
 
-/// Ends a chord whose claim was taken in this transaction.
-pub(crate) fn end_now(tx: &Tx<'_>, group: &str, how: ChordEnd) -> Done<()> {
+/// Ends a chord whose body was claimed in this transaction.
+pub(crate) fn end_now(tx: &Tx<'_>, group: &str, how: ChordEnd) -> TxResult<()> {
     match find(tx, group)? {
-        Some(row) => finish(tx, row, how),
+        Some(row) => end_chord(tx, row, how),
         None => Ok(()),
     }
 }
 
-fn finish(tx: &Tx<'_>, row: Row, how: ChordEnd) -> Done<()> {
+fn end_chord(tx: &Tx<'_>, row: Row, how: ChordEnd) -> TxResult<()> {
     match how {
         ChordEnd::Failed => write(tx, &Row { stage: FAILED, ..row }),
         ChordEnd::Fired => {
@@ -242,8 +243,8 @@ fn finish(tx: &Tx<'_>, row: Row, how: ChordEnd) -> Done<()> {
     }
 }
 
-/// Deletes chords that are past their time.
-pub(crate) fn purge(tx: &mut Tx<'_>) -> Done<u64> {
+/// Deletes expired chords; returns how many.
+pub(crate) fn purge(tx: &mut Tx<'_>) -> TxResult<u64> {
     tx.conn
         .prepare_cached("DELETE FROM chord_part WHERE chord IN (SELECT id FROM chord WHERE expires <= ?1)")?
         .execute([tx.now])?;

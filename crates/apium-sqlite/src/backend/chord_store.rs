@@ -1,4 +1,4 @@
-//! The chord store half of the result backend.
+//! The chord store of the result backend.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use rusqlite::Connection;
 use crate::backend::backend::SqliteBackend;
 use crate::backend::chord;
 use crate::crash_points::reached;
-use crate::store::request::Weight;
-use crate::store::transaction::{Done, Tx};
+use crate::store::request::RequestCost;
+use crate::store::transaction::{Tx, TxResult};
 
 impl SqliteBackend {
-    async fn counting<T: Send + 'static>(
+    async fn count_part<T: Send + 'static>(
         &self,
-        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) -> Result<T> {
         reached("before-part");
-        let progress = self.handle.writing("count the part of the chord", Weight::durable(2), work).await?;
+        let progress = self.handle.write("count the part of the chord", RequestCost::durable(2), operation).await?;
         reached("after-part");
         Ok(progress)
     }
@@ -28,18 +28,18 @@ impl SqliteBackend {
 impl ChordStore for SqliteBackend {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let work = move |tx: &mut Tx<'_>| chord::open(tx, &header);
-            self.handle.writing("open the chord", Weight::durable(1), work).await
+            let operation = move |tx: &mut Tx<'_>| chord::open(tx, &header);
+            self.handle.write("open the chord", RequestCost::durable(1), operation).await
         })
     }
 
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
-        Box::pin(async move { self.counting(move |tx| chord::part_done(tx, &part)).await })
+        Box::pin(async move { self.count_part(move |tx| chord::part_done(tx, &part)).await })
     }
 
     fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
         Box::pin(async move {
-            self.counting(move |tx| match chord::count(tx.conn, &part.group, tx.now)? {
+            self.count_part(move |tx| match chord::count(tx.conn, &part.group, tx.now)? {
                 Some(count) if count.may_end() => Ok(None),
                 _ => chord::part_done(tx, &part).map(Some),
             })
@@ -50,8 +50,8 @@ impl ChordStore for SqliteBackend {
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let group = group.to_owned();
-            let work = move |tx: &mut Tx<'_>| chord::grow(tx, &group, by, ttl);
-            self.handle.writing("add parts to the chord", Weight::durable(1), work).await
+            let operation = move |tx: &mut Tx<'_>| chord::grow(tx, &group, by, ttl);
+            self.handle.write("add parts to the chord", RequestCost::durable(1), operation).await
         })
     }
 
@@ -59,7 +59,7 @@ impl ChordStore for SqliteBackend {
         Box::pin(async move {
             let group = group.to_owned();
             let read = move |conn: &Connection, now| chord::count(conn, &group, now);
-            self.handle.reading("count the parts of the chord", read).await
+            self.handle.read("count the parts of the chord", read).await
         })
     }
 
@@ -67,8 +67,8 @@ impl ChordStore for SqliteBackend {
         Box::pin(async move {
             reached("before-end");
             let (group, claimant) = (group.to_owned(), claimant.to_owned());
-            let work = move |tx: &mut Tx<'_>| chord::end(tx, &group, &claimant, end);
-            let ended = self.handle.writing("end the chord", Weight::durable(2), work).await?;
+            let operation = move |tx: &mut Tx<'_>| chord::end(tx, &group, &claimant, end);
+            let ended = self.handle.write("end the chord", RequestCost::durable(2), operation).await?;
             reached("after-end");
             Ok(ended)
         })

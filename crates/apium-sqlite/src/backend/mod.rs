@@ -1,4 +1,4 @@
-//! Results, chords and watches.
+//! Results come in and go out: reading, writing, watching them, and counting the parts of chords.
 
 pub mod backend;
 pub(crate) mod chord;

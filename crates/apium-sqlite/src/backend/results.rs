@@ -1,4 +1,4 @@
-//! Reading, writing and deleting of result rows.
+//! Reads, writes and deletes the rows of results.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, params};
 
 use crate::publish::message_row::Text;
-use crate::store::result_row::{Id, Record, id_of_column};
-use crate::store::transaction::{Done, Tx};
+use crate::store::result_row::{Id, ResultRow, id_of_column};
+use crate::store::transaction::{Tx, TxResult};
 
 /// Writes one record under the overwrite rule.
-pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<Record>) -> Done<StoreResult> {
-    let document = &record.given.document;
+pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<ResultRow>) -> TxResult<StoreResult> {
+    let document = &record.record.document;
     let old = find(tx, record)?;
     if let Some((_, Some(old))) = &old
-        && !may_replace((&old.0, old.1), (&document.state, record.given.run))
+        && !may_replace((&old.0, old.1), (&document.state, record.record.run))
     {
         return Ok(StoreResult::Refused);
     }
     let seq = tx.next_result();
-    let expires = record.given.ttl.map(|ttl| tx.after(ttl));
-    let (retries, delivery) = record.given.run.map(|run| (run.retries, run.delivery.cast_signed())).unzip();
+    let expires = record.record.ttl.map(|ttl| tx.after(ttl));
+    let (retries, delivery) = record.record.run.map(|run| (run.retries, run.delivery.cast_signed())).unzip();
     let state = document.state.as_str();
     match old {
         None => tx
@@ -47,10 +47,10 @@ pub(crate) fn store(tx: &mut Tx<'_>, record: &Arc<Record>) -> Done<StoreResult> 
     Ok(StoreResult::Written)
 }
 
-/// The row of a record's id, and what it holds unless that is past its time.
-type Old = (i64, Option<(State, Option<RunVersion>)>);
+/// The `seq` of a result, and its state and run unless it has expired.
+type OldRow = (i64, Option<(State, Option<RunVersion>)>);
 
-fn find(tx: &Tx<'_>, record: &Record) -> Done<Option<Old>> {
+fn find(tx: &Tx<'_>, record: &ResultRow) -> TxResult<Option<OldRow>> {
     let mut select =
         tx.conn.prepare_cached("SELECT seq, id, state, retries, delivery, expires FROM result WHERE key = ?1")?;
     let mut rows = select.query([record.key])?;
@@ -72,10 +72,10 @@ fn find(tx: &Tx<'_>, record: &Record) -> Done<Option<Old>> {
     Ok(None)
 }
 
-/// A result as read: its place and its document, or why it cannot be read.
-pub(crate) type Found = (i64, Result<ResultDocument, Error>);
+/// A result as read: its `seq`, and its document or why that cannot be read.
+pub(crate) type FoundResult = (i64, Result<ResultDocument, Error>);
 
-fn decode(seq: i64, id: &dyn std::fmt::Display, json: ValueRef<'_>) -> Found {
+fn decode(seq: i64, id: &dyn std::fmt::Display, json: ValueRef<'_>) -> FoundResult {
     let document = match json {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => ResultDocument::from_json(bytes),
         _ => ResultDocument::from_json(b""),
@@ -87,7 +87,7 @@ fn decode(seq: i64, id: &dyn std::fmt::Display, json: ValueRef<'_>) -> Found {
 }
 
 /// Reads the result of one id.
-pub(crate) fn fetch(conn: &Connection, id: &TaskId, now: i64) -> rusqlite::Result<Option<Found>> {
+pub(crate) fn fetch(conn: &Connection, id: &TaskId, now: i64) -> rusqlite::Result<Option<FoundResult>> {
     let row_id = Id::new(id);
     let mut select = conn.prepare_cached("SELECT seq, id, expires, document FROM result WHERE key = ?1")?;
     let mut rows = select.query([row_id.key()])?;
@@ -101,17 +101,17 @@ pub(crate) fn fetch(conn: &Connection, id: &TaskId, now: i64) -> rusqlite::Resul
     Ok(None)
 }
 
-/// The last place given to a result.
+/// The last `seq` of a result.
 pub(crate) fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("SELECT result FROM counters WHERE one = 1")?.query_row([], |row| row.get(0))
 }
 
-/// Reads results written after `after` that `wanted` asks for, and the last place looked at.
+/// Reads the results with a `seq` above `after` that `wanted` accepts. Also returns the last `seq` that was looked at.
 pub(crate) fn newer(
     conn: &Connection,
     after: i64,
     wanted: impl Fn(&TaskId) -> bool,
-) -> rusqlite::Result<(Vec<(TaskId, Found)>, i64)> {
+) -> rusqlite::Result<(Vec<(TaskId, FoundResult)>, i64)> {
     let mut found = Vec::new();
     let mut last = after;
     let mut select = conn.prepare_cached("SELECT seq, id, document FROM result WHERE seq > ?1 ORDER BY seq")?;
@@ -127,7 +127,7 @@ pub(crate) fn newer(
 }
 
 /// Deletes the results of `ids`.
-pub(crate) fn forget(tx: &mut Tx<'_>, ids: &[Id]) -> Done<()> {
+pub(crate) fn forget(tx: &mut Tx<'_>, ids: &[Id]) -> TxResult<()> {
     let mut delete = tx.conn.prepare_cached("DELETE FROM result WHERE key = ?1 AND id = ?2")?;
     for id in ids {
         delete.execute(params![id.key(), id])?;
@@ -135,25 +135,25 @@ pub(crate) fn forget(tx: &mut Tx<'_>, ids: &[Id]) -> Done<()> {
     Ok(())
 }
 
-/// Rows looked at in one step of a purge.
-const STEP: i64 = 5000;
+/// Rows that one transaction of a purge looks at.
+const PURGE_STEP: i64 = 5000;
 
-/// Deletes what is past its time among the rows behind `after`, a bounded number of them; returns how many were deleted and
-/// where to go on, if there is more.
-pub(crate) fn purge_step(tx: &mut Tx<'_>, after: i64) -> Done<(u64, Option<i64>)> {
+/// Deletes the expired results among the next rows with a `seq` above `after`, a bounded number. Returns how many were
+/// deleted, and the `seq` to go on from if there are more.
+pub(crate) fn purge_step(tx: &mut Tx<'_>, after: i64) -> TxResult<(u64, Option<i64>)> {
     let last: Option<i64> = tx
         .conn
         .prepare_cached("SELECT max(seq) FROM (SELECT seq FROM result WHERE seq > ?1 ORDER BY seq LIMIT ?2)")?
-        .query_row([after, STEP], |row| row.get(0))?;
+        .query_row([after, PURGE_STEP], |row| row.get(0))?;
     let Some(last) = last else { return Ok((0, None)) };
-    let gone = tx
+    let deleted = tx
         .conn
         .prepare_cached("DELETE FROM result WHERE seq > ?1 AND seq <= ?2 AND expires <= ?3")?
         .execute([after, last, tx.now])?;
-    Ok((gone as u64, Some(last)))
+    Ok((deleted as u64, Some(last)))
 }
 
-/// Deletes saved groups that are past their time.
-pub(crate) fn purge_groups(tx: &mut Tx<'_>) -> Done<u64> {
+/// Deletes expired groups; returns how many.
+pub(crate) fn purge_groups(tx: &mut Tx<'_>) -> TxResult<u64> {
     Ok(tx.conn.prepare_cached("DELETE FROM saved_group WHERE expires <= ?1")?.execute([tx.now])? as u64)
 }

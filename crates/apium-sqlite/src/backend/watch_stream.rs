@@ -10,26 +10,26 @@ use apium_transport::error::Result;
 use futures_core::Stream;
 
 use crate::handle::Handle;
-use crate::open_file::Opened;
+use crate::open_file::OpenFile;
 
 /// A stream of the states of some tasks.
-pub(crate) struct Watching {
-    opened: Arc<Opened>,
+pub(crate) struct WatchStream {
+    file: Arc<OpenFile>,
     number: u64,
 }
 
-impl Watching {
+impl WatchStream {
     /// Enters a watch, then reads what is stored.
     pub(crate) async fn begin(handle: &Handle, ids: Vec<TaskId>) -> Result<Self> {
-        let opened = handle.opened.clone();
-        opened.attend().await?;
-        let seen = match opened.store.wake.hub.is_watched() {
+        let file = handle.file.clone();
+        file.start_maintenance().await?;
+        let seen = match file.store.waker.watch_table.is_watched() {
             true => 0,
-            false => opened.read("watch results", |conn, _| crate::backend::results::last_seq(conn)).await?,
+            false => file.read("watch results", |conn, _| crate::backend::results::last_seq(conn)).await?,
         };
-        let number = opened.store.wake.hub.enter(ids.clone(), seen, handle.closed.clone());
-        opened.store.wake.attendant.notify_one();
-        let watching = Self { opened, number };
+        let number = file.store.waker.watch_table.add(ids.clone(), seen, handle.closed.clone());
+        file.store.waker.maintenance.notify_one();
+        let watching = Self { file, number };
         let read = move |conn: &rusqlite::Connection, now| {
             let mut found = Vec::new();
             for id in ids {
@@ -39,22 +39,22 @@ impl Watching {
             }
             Ok(found)
         };
-        let found = watching.opened.read("watch results", read).await?;
-        watching.opened.store.wake.hub.begin(number, found);
+        let found = watching.file.read("watch results", read).await?;
+        watching.file.store.waker.watch_table.add_stored(number, found);
         Ok(watching)
     }
 }
 
-impl Stream for Watching {
+impl Stream for WatchStream {
     type Item = Result<ResultDocument>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.opened.store.wake.hub.poll(self.number, cx.waker())
+        self.file.store.waker.watch_table.poll(self.number, cx.waker())
     }
 }
 
-impl Drop for Watching {
+impl Drop for WatchStream {
     fn drop(&mut self) {
-        self.opened.store.wake.hub.leave(self.number);
+        self.file.store.waker.watch_table.remove(self.number);
     }
 }

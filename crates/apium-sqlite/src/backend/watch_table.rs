@@ -1,5 +1,5 @@
-//! Watching results: one place per process for any number of waiters. A watch is entered here first and reads what is stored
-//! second, so no state is missed; places (`seq`) tell which of two documents is the newer.
+//! Watching results: one place per process for any number of waiters. A watch is entered here first and reads what is
+//! stored second, so no state is missed; places (`seq`) tell which of two documents is the newer.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,15 +10,15 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_transport::error::{Error, ErrorKind, Result};
 
-use crate::backend::results::Found;
-use crate::store::result_row::Record;
+use crate::backend::results::FoundResult;
+use crate::store::result_row::ResultRow;
 
 /// How many states a watch that nobody polls may fall behind before the oldest that are not ready are left out.
 const LAG: usize = 1024;
 
 /// All watches of this process.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
+pub(crate) struct WatchTable {
     inner: Mutex<Inner>,
     /// The number of watched ids, to be looked at without the lock.
     watched: AtomicUsize,
@@ -36,7 +36,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Watch {
-    news: VecDeque<(bool, Result<ResultDocument>)>,
+    states: VecDeque<(bool, Result<ResultDocument>)>,
     /// The newest place that was reported, by id, of those that are not ready.
     open: HashMap<TaskId, i64>,
     waker: Option<Waker>,
@@ -56,12 +56,12 @@ impl Watch {
         if ready {
             self.open.remove(id);
         }
-        if self.news.len() >= LAG
-            && let Some(oldest) = self.news.iter().position(|(ready, _)| !ready)
+        if self.states.len() >= LAG
+            && let Some(oldest) = self.states.iter().position(|(ready, _)| !ready)
         {
-            self.news.remove(oldest);
+            self.states.remove(oldest);
         }
-        self.news.push_back((ready, document));
+        self.states.push_back((ready, document));
     }
 }
 
@@ -86,7 +86,7 @@ impl Inner {
     }
 }
 
-impl Hub {
+impl WatchTable {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,7 +101,7 @@ impl Hub {
     }
 
     /// Enters a watch. `seen` is the last place of the store, read before.
-    pub(crate) fn enter(&self, ids: Vec<TaskId>, seen: i64, handle_closed: Arc<AtomicBool>) -> u64 {
+    pub(crate) fn add(&self, ids: Vec<TaskId>, seen: i64, handle_closed: Arc<AtomicBool>) -> u64 {
         let mut inner = self.lock();
         if inner.by_id.is_empty() {
             inner.seen = inner.seen.max(seen);
@@ -120,7 +120,7 @@ impl Hub {
     }
 
     /// Adds what was stored when the watch was entered.
-    pub(crate) fn begin(&self, number: u64, found: Vec<(TaskId, Found)>) {
+    pub(crate) fn add_stored(&self, number: u64, found: Vec<(TaskId, FoundResult)>) {
         let mut inner = self.lock();
         let Some(mut watch) = inner.watches.remove(&number) else { return };
         for (id, (seq, document)) in found {
@@ -139,7 +139,7 @@ impl Hub {
     }
 
     /// Ends a watch.
-    pub(crate) fn leave(&self, number: u64) {
+    pub(crate) fn remove(&self, number: u64) {
         let mut inner = self.lock();
         if let Some(watch) = inner.watches.remove(&number) {
             for id in watch.open.keys() {
@@ -155,14 +155,14 @@ impl Hub {
     }
 
     /// Reports results that this process has committed, in order.
-    pub(crate) fn tell(&self, results: &[(i64, Arc<Record>)]) {
+    pub(crate) fn notify(&self, results: &[(i64, Arc<ResultRow>)]) {
         if !self.is_watched() {
             return;
         }
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         for (seq, record) in results {
-            let document = &record.given.document;
+            let document = &record.record.document;
             inner.tell(&document.task_id, *seq, Ok(document), &mut wakers);
         }
         self.count(&inner);
@@ -171,7 +171,7 @@ impl Hub {
     }
 
     /// Reports results that were read from the store, all those up to the place `seen`.
-    pub(crate) fn tell_found(&self, found: &[(TaskId, Found)], seen: Option<i64>) {
+    pub(crate) fn notify_found(&self, found: &[(TaskId, FoundResult)], seen: Option<i64>) {
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         for (id, (seq, document)) in found {
@@ -216,7 +216,7 @@ impl Hub {
         let mut inner = self.lock();
         let closed = inner.closed;
         let Some(watch) = inner.watches.get_mut(&number) else { return Poll::Ready(None) };
-        if let Some((_, document)) = watch.news.pop_front() {
+        if let Some((_, document)) = watch.states.pop_front() {
             return Poll::Ready(Some(document));
         }
         if watch.begun && watch.open.is_empty() {

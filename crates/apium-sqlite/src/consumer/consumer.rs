@@ -1,4 +1,5 @@
-//! The consuming half: claims are asked of the writer, and what they bring is decoded here, off its thread.
+//! The consumer. It sends its claims to the writer thread, and decodes the messages itself, so that the writer need
+//! not.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,33 +12,33 @@ use tokio::sync::oneshot;
 
 use crate::consumer::claim::{Claimed, claim};
 use crate::consumer::lease::{ensure_registered, remove, subscribe, unsubscribe};
-use crate::consumer::state::Seat;
+use crate::consumer::state::ConsumerState;
 use crate::handle::Handle;
-use crate::publish::message_row::{Stored, instant};
+use crate::publish::message_row::{StoredMessage, instant};
 use crate::settle::acker::SqliteAcker;
-use crate::store::request::Weight;
+use crate::store::request::RequestCost;
 use crate::store::topology::ensure_queue;
 use crate::store::transaction::Tx;
 
-/// The most that one claim takes.
+/// The most messages of one claim.
 const MAX_CLAIM: usize = 1024;
 
-/// A consumer of a [`SqliteBroker`](crate::SqliteBroker). Dropping it without [`close`](Consumer::close) is taken for the death
-/// of its worker: what it holds is delivered again, and runs that had begun count a crash.
+/// A consumer of a [`SqliteBroker`](crate::SqliteBroker). Dropping it without [`close`](Consumer::close) counts as the
+/// death of its worker: its in-flight messages are requeued, and each run that had started counts a crash.
 #[derive(Debug)]
 pub struct SqliteConsumer {
     handle: Handle,
-    seat: Arc<Seat>,
-    /// A claim that was asked for; kept here so that a dropped `next` loses nothing.
-    asked: Option<oneshot::Receiver<Result<Claimed>>>,
-    /// Claimed and not yet handed out.
-    waiting: VecDeque<Stored>,
+    state: Arc<ConsumerState>,
+    /// A claim that was sent to the writer. It is kept here, so that a dropped `next` loses nothing.
+    pending_claim: Option<oneshot::Receiver<Result<Claimed>>>,
+    /// Claimed and not yet returned by `next`.
+    waiting: VecDeque<StoredMessage>,
     default_exchange: Arc<str>,
 }
 
 impl SqliteConsumer {
-    pub(crate) fn new(handle: Handle, seat: Arc<Seat>) -> Self {
-        Self { handle, seat, asked: None, waiting: VecDeque::new(), default_exchange: "".into() }
+    pub(crate) fn new(handle: Handle, state: Arc<ConsumerState>) -> Self {
+        Self { handle, state, pending_claim: None, waiting: VecDeque::new(), default_exchange: "".into() }
     }
 
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
@@ -49,48 +50,49 @@ impl SqliteConsumer {
                 let exchange = &self.default_exchange;
                 return Ok(self.waiting.drain(..count).map(|stored| stored.into_delivery(exchange)).collect());
             }
-            let Some(asked) = &mut self.asked else {
-                self.ask(max).await?;
+            let Some(asked) = &mut self.pending_claim else {
+                self.request_claim(max).await?;
                 continue;
             };
             let claimed = asked.await;
-            self.asked = None;
+            self.pending_claim = None;
             let claimed = claimed.unwrap_or_else(|_| Ok(Claimed::default()))?;
-            if claimed.letters.is_empty() {
+            if claimed.messages.is_empty() {
                 self.wait_for_wake(claimed.next_due).await;
                 continue;
             }
-            let deliveries = claimed.letters.iter().map(|l| (l.id.cast_unsigned(), l.fence.cast_unsigned()));
-            self.seat.hold(deliveries);
-            self.waiting = claimed.letters.into();
+            let deliveries = claimed.messages.iter().map(|l| (l.id.cast_unsigned(), l.fence.cast_unsigned()));
+            self.state.add_in_flight(deliveries);
+            self.waiting = claimed.messages.into();
         }
     }
 
-    /// Asks for a claim, once there is room for it.
-    async fn ask(&mut self, max: usize) -> Result<()> {
-        let room = self.seat.room();
-        if room == 0 {
-            self.seat.notify.notified().await;
+    /// Sends a claim to the writer, or waits until there is free prefetch.
+    async fn request_claim(&mut self, max: usize) -> Result<()> {
+        let free = self.state.free_prefetch();
+        if free == 0 {
+            self.state.notify.notified().await;
             return Ok(());
         }
-        let (seat, max) = (self.seat.clone(), max.min(room).min(MAX_CLAIM));
-        let queues = seat.queues_in_turn();
-        let work = move |tx: &mut Tx<'_>| {
-            ensure_registered(tx, &seat)?;
-            claim(tx, seat.id, &queues, max)
+        let (state, max) = (self.state.clone(), max.min(free).min(MAX_CLAIM));
+        let queues = state.queues_in_turn();
+        let operation = move |tx: &mut Tx<'_>| {
+            ensure_registered(tx, &state)?;
+            claim(tx, state.id, &queues, max)
         };
-        self.asked = Some(self.handle.opened.store.write_soon("claim", Weight::passing(max), work).await?);
+        self.pending_claim =
+            Some(self.handle.file.store.send_write("claim", RequestCost::volatile(max), operation).await?);
         Ok(())
     }
 
-    /// Waits for a sign of new messages, or for the next one to be due.
+    /// Waits until there may be new messages, or until the next delayed one is due.
     async fn wait_for_wake(&self, next_due: Option<i64>) {
         match next_due {
-            None => self.seat.notify.notified().await,
+            None => self.state.notify.notified().await,
             Some(due) => tokio::select! {
                 biased;
-                () = self.seat.notify.notified() => {}
-                () = self.handle.opened.store.clock.sleep_until(instant(due)) => {}
+                () = self.state.notify.notified() => {}
+                () = self.handle.file.store.clock.sleep_until(instant(due)) => {}
             },
         }
     }
@@ -98,14 +100,14 @@ impl SqliteConsumer {
 
 impl Drop for SqliteConsumer {
     fn drop(&mut self) {
-        if self.seat.leave() {
-            let (seat, begun) = (self.seat.clone(), self.seat.begun());
-            self.handle.opened.store.write_unasked(
-                "give back deliveries",
-                Weight::durable(64),
+        if self.state.close() {
+            let (state, started) = (self.state.clone(), self.state.started());
+            self.handle.file.store.write_detached(
+                "requeue the deliveries of a dropped consumer",
+                RequestCost::durable(64),
                 move |tx: &mut Tx<'_>| {
-                    remove(tx, seat.id, |id, fence| begun.contains(&(id, fence)))?;
-                    seat.remove_mark();
+                    remove(tx, state.id, |id, fence| started.contains(&(id, fence)))?;
+                    state.remove_lock_file();
                     Ok(())
                 },
             );
@@ -119,50 +121,51 @@ impl Consumer for SqliteConsumer {
     }
 
     fn acker(&self) -> Arc<dyn Acker> {
-        Arc::new(SqliteAcker::new(self.handle.clone(), self.seat.clone()))
+        Arc::new(SqliteAcker::new(self.handle.clone(), self.state.clone()))
     }
 
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.seat.set_prefetch(prefetch);
+            self.state.set_prefetch(prefetch);
             Ok(())
         })
     }
 
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let (name, id) = (queue.to_owned(), self.seat.id);
-            let work = move |tx: &mut Tx<'_>| {
+            let (name, id) = (queue.to_owned(), self.state.id);
+            let operation = move |tx: &mut Tx<'_>| {
                 let queue = ensure_queue(tx, &name)?;
                 subscribe(tx, id, queue.id)?;
                 Ok(queue)
             };
-            let queue = self.handle.writing("subscribe to a queue", Weight::durable(1), work).await?;
-            self.seat.add_queue(queue);
-            self.seat.notify.notify_one();
+            let queue = self.handle.write("subscribe to a queue", RequestCost::durable(1), operation).await?;
+            self.state.add_queue(queue);
+            self.state.notify.notify_one();
             Ok(())
         })
     }
 
     fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let Some(queue) = self.seat.remove_queue(queue) else { return Ok(()) };
-            let id = self.seat.id;
-            let work = move |tx: &mut Tx<'_>| unsubscribe(tx, id, queue.id);
-            self.handle.writing("unsubscribe from a queue", Weight::passing(1), work).await
+            let Some(queue) = self.state.remove_queue(queue) else { return Ok(()) };
+            let id = self.state.id;
+            let operation = move |tx: &mut Tx<'_>| unsubscribe(tx, id, queue.id);
+            self.handle.write("unsubscribe from a queue", RequestCost::volatile(1), operation).await
         })
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         Box::pin(async move {
-            if !self.seat.leave() {
+            if !self.state.close() {
                 return Ok(());
             }
-            let (seat, id) = (self.seat.clone(), self.seat.id);
-            let work = move |tx: &mut Tx<'_>| remove(tx, id, |_, _| false);
-            let closed = self.handle.opened.store.write("give back deliveries", Weight::durable(64), work).await;
+            let (state, id) = (self.state.clone(), self.state.id);
+            let operation = move |tx: &mut Tx<'_>| remove(tx, id, |_, _| false);
+            let what = "requeue the deliveries of a closed consumer";
+            let closed = self.handle.file.store.write(what, RequestCost::durable(64), operation).await;
             if closed.is_ok() {
-                seat.remove_mark();
+                state.remove_lock_file();
             }
             closed.map(|_| ())
         })

@@ -1,6 +1,7 @@
-//! A consumer's mark of life: a locked file beside the database. The system drops the lock when the process dies, however it
-//! dies, so who gets the lock knows that the consumer is dead. In the file stand the deliveries whose runs have begun (P4):
-//! what was written to it outlives the process, without a transaction and without flushing the disk.
+//! The lock file of a consumer: a locked file beside the database. The system drops the lock when the process dies, in
+//! whatever way, so another process that gets the lock knows that the consumer is dead. The file lists the deliveries
+//! whose runs have started, so that their crashes are counted. Its bytes survive the process without a transaction and
+//! without a flush of the disk.
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
@@ -8,12 +9,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of one slot: id and fence of a delivery, each as eight bytes, the lowest first.
+/// Bytes of one slot: message id and fence of a delivery, each as eight bytes in little-endian order.
 const SLOT: usize = 16;
 
-/// The locked file of a consumer of this process.
+/// The lock file of a consumer of this process.
 #[derive(Debug)]
-pub(crate) struct Mark {
+pub(crate) struct LockFile {
     path: PathBuf,
     inner: Mutex<Inner>,
 }
@@ -21,63 +22,65 @@ pub(crate) struct Mark {
 #[derive(Debug)]
 struct Inner {
     file: File,
-    slots: Slots,
+    slots: FileSlots,
 }
 
-/// Which slots of the file are taken.
+/// Which slots of the file are used.
 #[derive(Debug, Default)]
-struct Slots {
-    taken: Vec<bool>,
-    free: usize,
+struct FileSlots {
+    used: Vec<bool>,
+    free_count: usize,
     cursor: usize,
 }
 
-impl Slots {
-    /// Takes the next free slot, going round so that those taken one after the other mostly lie side by side.
-    fn take(&mut self) -> usize {
-        if self.free * 2 <= self.taken.len() {
-            self.cursor = self.taken.len();
-            let more = self.taken.len().max(256);
-            self.taken.resize(self.taken.len() + more, false);
-            self.free += more;
+impl FileSlots {
+    /// Allocates the next free slot. The search goes round the file, so that slots which are allocated one after the
+    /// other are mostly neighbours and can be written at once.
+    fn allocate(&mut self) -> usize {
+        if self.free_count * 2 <= self.used.len() {
+            self.cursor = self.used.len();
+            let more = self.used.len().max(256);
+            self.used.resize(self.used.len() + more, false);
+            self.free_count += more;
         }
-        while self.taken[self.cursor % self.taken.len()] {
+        while self.used[self.cursor % self.used.len()] {
             self.cursor += 1;
         }
-        let slot = self.cursor % self.taken.len();
+        let slot = self.cursor % self.used.len();
         self.cursor = slot + 1;
-        self.taken[slot] = true;
-        self.free -= 1;
+        self.used[slot] = true;
+        self.free_count -= 1;
         slot
     }
 
-    fn give_back(&mut self, slot: usize) {
-        if std::mem::take(&mut self.taken[slot]) {
-            self.free += 1;
+    fn free(&mut self, slot: usize) {
+        if std::mem::take(&mut self.used[slot]) {
+            self.free_count += 1;
         }
     }
 }
 
-impl Mark {
-    /// Makes the file of consumer `id` in `folder`, locked.
-    pub(crate) fn make(folder: &Path, id: i64) -> io::Result<Self> {
+impl LockFile {
+    /// Creates the file of consumer `id` in `folder`, locked.
+    pub(crate) fn create(folder: &Path, id: i64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        // Locked before it gets the name under which others look for it.
+        // It is locked before it gets the name that others look for.
         let draft = folder.join(format!("{id}.new-{:08x}", fastrand::u32(..)));
         let file = File::options().read(true).write(true).create_new(true).open(&draft)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::Error(error) => error,
-            TryLockError::WouldBlock => io::Error::other("somebody else has locked a new file"),
+            TryLockError::WouldBlock => io::Error::other("another process has locked the new file"),
         })?;
         let path = folder.join(id.to_string());
         fs::rename(&draft, &path)?;
-        Ok(Self { path, inner: Mutex::new(Inner { file, slots: Slots::default() }) })
+        Ok(Self { path, inner: Mutex::new(Inner { file, slots: FileSlots::default() }) })
     }
 
-    /// Notes that runs of these deliveries (id and fence) begin; returns the slots, to be given back when they have ended.
-    pub(crate) fn begin(&self, deliveries: &[(u64, u64)]) -> io::Result<Vec<usize>> {
+    /// Writes that runs of these deliveries (message id and fence) start. Returns their slots, which are to be freed
+    /// when the deliveries are settled.
+    pub(crate) fn add_started(&self, deliveries: &[(u64, u64)]) -> io::Result<Vec<usize>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let slots: Vec<usize> = deliveries.iter().map(|_| inner.slots.take()).collect();
+        let slots: Vec<usize> = deliveries.iter().map(|_| inner.slots.allocate()).collect();
         let mut bytes = Vec::with_capacity(deliveries.len() * SLOT);
         let mut start = 0;
         for (at, (id, fence)) in deliveries.iter().enumerate() {
@@ -93,111 +96,113 @@ impl Mark {
         Ok(slots)
     }
 
-    /// The runs in these slots have ended and are settled. What stands in the file is not looked at any more, since the store
+    /// Frees the slots of settled deliveries. Their bytes stay in the file, but nobody looks at them, since the store
     /// no longer has those deliveries.
-    pub(crate) fn end(&self, slots: impl Iterator<Item = usize>) {
+    pub(crate) fn free_slots(&self, slots: impl Iterator<Item = usize>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in slots {
-            inner.slots.give_back(slot);
+            inner.slots.free(slot);
         }
     }
 
-    /// Removes the file, before the lock goes: nobody takes it for that of a dead consumer.
+    /// Removes the file while it is still locked, so that nobody finds it unlocked and takes the consumer for dead.
     pub(crate) fn remove(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the file of a consumer could not be removed");
+            tracing::debug!(path = %self.path.display(), %error, "could not remove the lock file of a consumer");
         }
     }
 }
 
-/// What another consumer's file says about it.
+/// What the lock file of another consumer says about it.
 #[derive(Debug)]
-pub(crate) enum Life {
-    /// It holds its lock.
+pub(crate) enum LockState {
+    /// The file is locked: the consumer is alive.
     Alive,
-    /// It is dead; these deliveries (id and fence) had begun.
-    Dead(Remains),
-    /// There is no such file, so only its lease tells.
+    /// The file is not locked: the consumer is dead.
+    Dead(DeadConsumerFile),
+    /// There is no such file: only the lease of the consumer tells.
     Unknown,
 }
 
-/// The file of a dead consumer. As long as this is held, nobody else buries it.
+/// The lock file of a dead consumer, locked by this process: while this value exists, no other process reclaims from
+/// that consumer.
 #[derive(Debug)]
-pub(crate) struct Remains {
+pub(crate) struct DeadConsumerFile {
     path: PathBuf,
     _lock: File,
-    begun: HashSet<(i64, i64)>,
+    /// Message ids and fences.
+    started: HashSet<(i64, i64)>,
 }
 
-impl Remains {
-    /// Whether a run of the delivery with this id and fence had begun.
-    pub(crate) fn had_begun(&self, id: i64, fence: i64) -> bool {
-        self.begun.contains(&(id, fence))
+impl DeadConsumerFile {
+    /// Whether a run of the delivery with this message id and fence had started.
+    pub(crate) fn had_started(&self, id: i64, fence: i64) -> bool {
+        self.started.contains(&(id, fence))
     }
 
     /// Removes the file.
     pub(crate) fn remove(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the file of a dead consumer could not be removed");
+            tracing::debug!(path = %self.path.display(), %error, "could not remove the lock file of a dead consumer");
         }
     }
 }
 
-/// Looks whether the consumer `id` lives.
-pub(crate) fn look(folder: &Path, id: i64) -> Life {
+/// Checks whether the consumer `id` is alive.
+pub(crate) fn check(folder: &Path, id: i64) -> LockState {
     let path = folder.join(id.to_string());
-    let Ok(mut file) = File::options().read(true).write(true).open(&path) else { return Life::Unknown };
+    let Ok(mut file) = File::options().read(true).write(true).open(&path) else { return LockState::Unknown };
     if file.try_lock().is_err() {
-        return Life::Alive;
+        return LockState::Alive;
     }
     let mut bytes = Vec::new();
     if let Err(error) = file.read_to_end(&mut bytes) {
-        tracing::warn!(path = %path.display(), %error, "could not read which runs of a dead consumer had begun");
+        tracing::warn!(path = %path.display(), %error, "could not read which runs of a dead consumer had started");
     }
     let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).unwrap_or_default();
-    let begun = bytes.chunks_exact(SLOT).map(|slot| (number(&slot[..8]), number(&slot[8..]))).collect();
-    Life::Dead(Remains { path, _lock: file, begun })
+    let started = bytes.chunks_exact(SLOT).map(|slot| (number(&slot[..8]), number(&slot[8..]))).collect();
+    LockState::Dead(DeadConsumerFile { path, _lock: file, started })
 }
 
-/// The consumers that have a file in `folder`.
-pub(crate) fn listed(folder: &Path) -> Vec<i64> {
+/// The ids of the consumers that have a lock file in `folder`.
+pub(crate) fn consumer_ids(folder: &Path) -> Vec<i64> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Life, Mark, listed, look};
+    use super::{LockFile, LockState, check, consumer_ids};
 
     #[test]
-    fn a_dropped_mark_is_that_of_a_dead_consumer_and_says_what_had_begun() {
+    fn a_dropped_lock_file_is_that_of_a_dead_consumer_and_lists_what_had_started() {
         let folder = tempfile::tempdir().unwrap();
-        let mark = Mark::make(folder.path(), 7).unwrap();
-        assert!(matches!(look(folder.path(), 7), Life::Alive));
-        assert!(matches!(look(folder.path(), 8), Life::Unknown));
-        assert_eq!(listed(folder.path()), [7]);
+        let lock_file = LockFile::create(folder.path(), 7).unwrap();
+        assert!(matches!(check(folder.path(), 7), LockState::Alive));
+        assert!(matches!(check(folder.path(), 8), LockState::Unknown));
+        assert_eq!(consumer_ids(folder.path()), [7]);
         let many: Vec<(u64, u64)> = (0..1000).map(|n| (n, 1)).collect();
-        let slots = mark.begin(&many).unwrap();
-        mark.end(slots.into_iter().filter(|slot| slot % 3 == 0));
-        mark.begin(&[(5000, 2), (5001, 1), (5002, 1)]).unwrap();
-        drop(mark);
-        let Life::Dead(remains) = look(folder.path(), 7) else { panic!("alive") };
-        assert!(remains.had_begun(1, 1) && remains.had_begun(999, 1) && remains.had_begun(5000, 2));
-        assert!(remains.had_begun(5001, 1) && remains.had_begun(5002, 1));
-        assert!(!remains.had_begun(5000, 1) && !remains.had_begun(1000, 1));
-        remains.remove();
-        assert!(listed(folder.path()).is_empty());
+        let slots = lock_file.add_started(&many).unwrap();
+        lock_file.free_slots(slots.into_iter().filter(|slot| slot % 3 == 0));
+        lock_file.add_started(&[(5000, 2), (5001, 1), (5002, 1)]).unwrap();
+        drop(lock_file);
+        let LockState::Dead(dead_file) = check(folder.path(), 7) else { panic!("alive") };
+        assert!(dead_file.had_started(1, 1) && dead_file.had_started(999, 1) && dead_file.had_started(5000, 2));
+        assert!(dead_file.had_started(5001, 1) && dead_file.had_started(5002, 1));
+        assert!(!dead_file.had_started(5000, 1) && !dead_file.had_started(1000, 1));
+        dead_file.remove();
+        assert!(consumer_ids(folder.path()).is_empty());
     }
 
     #[test]
     fn slots_are_used_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mark = Mark::make(folder.path(), 1).unwrap();
+        let lock_file = LockFile::create(folder.path(), 1).unwrap();
         for n in 0..100_000 {
-            let slots = mark.begin(&[(n, 1), (n + 1, 1)]).unwrap();
-            mark.end(slots.into_iter());
+            let slots = lock_file.add_started(&[(n, 1), (n + 1, 1)]).unwrap();
+            lock_file.free_slots(slots.into_iter());
         }
-        drop(mark);
+        drop(lock_file);
         assert!(std::fs::metadata(folder.path().join("1")).unwrap().len() <= 16 * 512);
     }
 }

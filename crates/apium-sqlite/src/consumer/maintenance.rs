@@ -1,5 +1,6 @@
-//! The thread that attends to what happens outside of requests: doorbells of other processes, polling where they may not
-//! ring, leases to renew, and consumers that died. It has its own small reactor, since callers come and go with theirs.
+//! The maintenance thread. It listens for the doorbell, polls for commits that rang no doorbell, renews leases,
+//! reclaims from dead consumers and deletes what has expired. It has a small async runtime of its own, because those of
+//! the callers may end before the store does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,87 +13,87 @@ use rusqlite::Connection;
 use crate::backend::chord;
 use crate::backend::results;
 use crate::consumer::lease;
-use crate::consumer::lock_file::{Life, listed, look};
-use crate::consumer::state::Seat;
-use crate::store::request::Weight;
+use crate::consumer::lock_file::{LockState, check, consumer_ids};
+use crate::consumer::state::ConsumerState;
+use crate::store::request::RequestCost;
 use crate::store::store::Store;
 use crate::store::transaction::Tx;
 use crate::wake::doorbell::Doorbell;
 use crate::wake::ringer::{MESSAGES, RESULTS};
 
-/// How often the commits of others are looked for where doorbells ring.
+/// How often to look for commits of other processes where doorbells work.
 const SLOW_POLL: Duration = Duration::from_millis(250);
-/// How often at first where they do not; then less and less often, down to `SLOW_POLL`.
+/// How often to look where they do not. The pause doubles up to `SLOW_POLL` while nothing is found.
 const QUICK_POLL: Duration = Duration::from_millis(25);
-/// How often the marks of other consumers are looked at.
-const SWEEP: Duration = Duration::from_millis(500);
-/// How often expired results are deleted.
-const PURGE: Duration = Duration::from_secs(900);
-/// Ids up to which each is looked up by itself.
-const FEW: usize = 64;
+/// How often to check the lock files of other consumers.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// How often to delete expired results.
+const PURGE_INTERVAL: Duration = Duration::from_secs(900);
+/// Up to so many watched ids, each is looked up by its id; beyond, all new results are read.
+const MAX_SINGLE_LOOKUPS: usize = 64;
 
-/// Attends until the store is closed.
+/// Runs until the store is closed.
 pub(crate) fn run(store: &Arc<Store>, doorbell: Option<Doorbell>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time();
     #[cfg(unix)]
     builder.enable_io();
     match builder.build() {
-        Ok(runtime) => runtime.block_on(attend(store, doorbell)),
+        Ok(runtime) => runtime.block_on(run_maintenance(store, doorbell)),
         Err(error) => {
             let path = store.options.path.display();
-            tracing::error!(%path, %error, "no leases are renewed: the attendant could not start");
+            tracing::error!(%path, %error, "could not start the maintenance of the store: no leases are renewed");
         }
     }
 }
 
-async fn attend(store: &Arc<Store>, doorbell: Option<Doorbell>) {
-    let mut bell = Bell::new(doorbell);
-    let mut poller = Poller::new(store, bell.rings());
-    let (mut sweep, mut purge) = (tokio::time::Instant::now(), tokio::time::Instant::now() + PURGE);
+async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
+    let mut listener = DoorbellListener::new(doorbell);
+    let mut poller = Poller::new(store, listener.rings());
+    let (mut sweep, mut purge) = (tokio::time::Instant::now(), tokio::time::Instant::now() + PURGE_INTERVAL);
     loop {
-        if store.wake.is_stopped() {
+        if store.waker.is_stopped() {
             return;
         }
-        let seats = store.wake.seats();
-        let renewal = store.next_renewal(&seats);
-        let idle = seats.is_empty() && !store.wake.hub.is_watched();
+        let consumers = store.waker.consumers();
+        let renewal = store.next_renewal(&consumers);
+        let idle = consumers.is_empty() && !store.waker.watch_table.is_watched();
         tokio::select! {
             biased;
-            () = store.wake.attendant.notified() => {}
-            what = bell.heard() => {
-                store.wake.causes.bell.fetch_add(1, Ordering::Relaxed);
+            () = store.waker.maintenance.notified() => {}
+            what = listener.rung() => {
+                store.waker.counts.doorbell.fetch_add(1, Ordering::Relaxed);
                 store.others_committed(what).await;
             }
-            () = store.clock.sleep_until(renewal), if !seats.is_empty() => store.attend_leases(seats).await,
-            () = tokio::time::sleep_until(sweep), if !seats.is_empty() => {
-                sweep = tokio::time::Instant::now() + SWEEP;
-                store.attend_marks().await;
+            () = store.clock.sleep_until(renewal), if !consumers.is_empty() => store.renew_leases(consumers).await,
+            () = tokio::time::sleep_until(sweep), if !consumers.is_empty() => {
+                sweep = tokio::time::Instant::now() + SWEEP_INTERVAL;
+                store.check_lock_files().await;
             }
             () = poller.due(), if !idle => {
                 if poller.others_committed() {
-                    store.wake.causes.poll.fetch_add(1, Ordering::Relaxed);
+                    store.waker.counts.poll.fetch_add(1, Ordering::Relaxed);
                     store.others_committed(MESSAGES | RESULTS).await;
                 }
             }
             () = tokio::time::sleep_until(purge), if !idle => {
-                purge = tokio::time::Instant::now() + PURGE;
+                purge = tokio::time::Instant::now() + PURGE_INTERVAL;
                 if let Err(error) = store.purge_expired(true).await {
-                    tracing::warn!(%error, "expired results stay for now");
+                    tracing::warn!(%error, "could not delete expired results; the next attempt is in 15 minutes");
                 }
             }
         }
     }
 }
 
-/// This process's doorbell, as the reactor listens to it.
-struct Bell {
+/// Listens for this process's doorbell.
+struct DoorbellListener {
     #[cfg(unix)]
     socket: Option<tokio::net::UnixDatagram>,
     _doorbell: Option<Doorbell>,
 }
 
-impl Bell {
+impl DoorbellListener {
     #[cfg(unix)]
     fn new(doorbell: Option<Doorbell>) -> Self {
         let socket = doorbell.as_ref().and_then(|doorbell| {
@@ -107,9 +108,9 @@ impl Bell {
         Self { _doorbell: doorbell }
     }
 
-    /// Waits for a ring and takes all that rang meanwhile.
+    /// Waits until the doorbell rings; returns what for, of all rings since the last call.
     #[cfg(unix)]
-    async fn heard(&mut self) -> u8 {
+    async fn rung(&mut self) -> u8 {
         let Some(socket) = &self.socket else { return std::future::pending().await };
         let mut byte = [0];
         let mut what = 0;
@@ -123,7 +124,7 @@ impl Bell {
     }
 
     #[cfg(not(unix))]
-    async fn heard(&mut self) -> u8 {
+    async fn rung(&mut self) -> u8 {
         std::future::pending().await
     }
 
@@ -138,7 +139,7 @@ impl Bell {
     }
 }
 
-/// Looks whether other connections have committed, less and less often while they have not.
+/// Finds out whether other connections have committed, less and less often while they have not.
 struct Poller {
     conn: Result<Connection>,
     version: i64,
@@ -175,25 +176,25 @@ impl Poller {
 }
 
 impl Store {
-    /// When leases are to be renewed next: in time for the shortest.
-    fn next_renewal(&self, seats: &[Arc<Seat>]) -> Timestamp {
-        let third = seats.iter().map(|seat| seat.lease / 3).min().unwrap_or_default();
-        let last = seats.iter().map(|seat| seat.renewed_at()).min().unwrap_or_default();
+    /// When to renew the leases next: a third of the shortest lease after the earliest renewal.
+    fn next_renewal(&self, consumers: &[Arc<ConsumerState>]) -> Timestamp {
+        let third = consumers.iter().map(|state| state.lease / 3).min().unwrap_or_default();
+        let last = consumers.iter().map(|state| state.renewed_at()).min().unwrap_or_default();
         last.saturating_add(third.max(Duration::from_millis(1))).unwrap_or(Timestamp::MAX)
     }
 
     async fn others_committed(&self, what: u8) {
         if what & MESSAGES != 0 {
-            self.wake.all_seats();
+            self.waker.wake_consumers();
         }
-        if what & RESULTS != 0 && self.wake.hub.is_watched() {
-            self.look_for_results().await;
+        if what & RESULTS != 0 && self.waker.watch_table.is_watched() {
+            self.read_new_results().await;
         }
     }
 
-    /// Reads the results that other processes wrote, for those who watch.
-    async fn look_for_results(&self) {
-        let (ids, seen) = self.wake.hub.wanted(FEW);
+    /// Reads the results that other processes wrote and that somebody watches.
+    async fn read_new_results(&self) {
+        let (ids, seen) = self.waker.watch_table.wanted(MAX_SINGLE_LOOKUPS);
         let outcome = match ids {
             Some(ids) => {
                 let read = move |conn: &Connection, now| {
@@ -208,7 +209,7 @@ impl Store {
                 self.read("watch results", read).await
             }
             None => {
-                let this = self.wake.hub.watched_ids();
+                let this = self.waker.watch_table.watched_ids();
                 let read = move |conn: &Connection, _| {
                     results::newer(conn, seen, |id| this.contains(id)).map(|(found, last)| (found, Some(last)))
                 };
@@ -216,82 +217,92 @@ impl Store {
             }
         };
         match outcome {
-            Ok((found, seen)) => self.wake.hub.tell_found(&found, seen),
-            Err(error) => tracing::warn!(%error, "results of other processes come later"),
+            Ok((found, seen)) => self.waker.watch_table.notify_found(&found, seen),
+            Err(error) => {
+                tracing::warn!(%error, "could not read the results of other processes; the next attempt follows")
+            }
         }
     }
 
-    /// Renews the leases of this process, and gives back what is held by those who did not.
-    async fn attend_leases(&self, seats: Vec<Arc<Seat>>) {
-        for seat in &seats {
-            seat.set_renewed_at(self.clock.now());
+    /// Renews the leases of this process's consumers, and reclaims from consumers whose lease has run out.
+    async fn renew_leases(&self, consumers: Vec<Arc<ConsumerState>>) {
+        for state in &consumers {
+            state.set_renewed_at(self.clock.now());
         }
-        let work = move |tx: &mut Tx<'_>| {
-            lease::renew(tx, &seats)?;
-            lease::expired(tx)
+        let operation = move |tx: &mut Tx<'_>| {
+            lease::renew(tx, &consumers)?;
+            lease::expired_consumers(tx)
         };
-        match self.write("renew leases", Weight::passing(4), work).await {
+        match self.write("renew leases", RequestCost::volatile(4), operation).await {
             Ok(expired) => {
                 for consumer in expired {
-                    self.bury(consumer).await;
+                    self.reclaim_expired(consumer).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "leases were not renewed; the next attempt follows"),
+            Err(error) => tracing::warn!(%error, "could not renew leases; the next attempt follows"),
         }
     }
 
-    /// Gives back what is held by consumers whose mark says that they are dead.
-    pub(crate) async fn attend_marks(&self) {
-        for consumer in listed(&self.live_folder()) {
-            if self.wake.seats().iter().all(|seat| seat.id != consumer) {
-                self.bury_dead(consumer).await;
+    /// Reclaims from the consumers whose lock file says that they are dead.
+    pub(crate) async fn check_lock_files(&self) {
+        for consumer in consumer_ids(&self.live_folder()) {
+            if self.waker.consumers().iter().all(|state| state.id != consumer) {
+                self.reclaim_dead(consumer).await;
             }
         }
     }
 
-    /// Gives back what a consumer held, should it be dead; says whether it was.
-    async fn bury_dead(&self, consumer: i64) -> bool {
-        let Life::Dead(remains) = look(&self.live_folder(), consumer) else { return false };
-        let remains = Arc::new(remains);
-        let known = remains.clone();
-        let work = move |tx: &mut Tx<'_>| lease::remove(tx, consumer, |id, fence| known.had_begun(id, fence));
-        match self.write("give back what a dead consumer held", Weight::durable(64), work).await {
+    /// Reclaims from a consumer if its lock file says that it is dead. Returns whether it is.
+    async fn reclaim_dead(&self, consumer: i64) -> bool {
+        let LockState::Dead(dead_file) = check(&self.live_folder(), consumer) else { return false };
+        let dead_file = Arc::new(dead_file);
+        let file = dead_file.clone();
+        let operation = move |tx: &mut Tx<'_>| lease::remove(tx, consumer, |id, fence| file.had_started(id, fence));
+        match self.write("reclaim the deliveries of a dead consumer", RequestCost::durable(64), operation).await {
             Ok(count) => {
-                tracing::info!(consumer, count, "gave back what a dead consumer held");
-                remains.remove();
+                tracing::info!(consumer, count, "reclaimed the deliveries of a dead consumer");
+                dead_file.remove();
             }
-            Err(error) => tracing::warn!(consumer, %error, "what a dead consumer held is given back later"),
+            Err(error) => {
+                tracing::warn!(consumer, %error, "could not reclaim from a dead consumer; the next attempt follows")
+            }
         }
         true
     }
 
-    /// Gives back what a consumer held whose lease has run out. It may only stand still: then no crash is counted.
-    async fn bury(&self, consumer: i64) {
-        if self.bury_dead(consumer).await {
+    /// Reclaims from a consumer whose lease has run out. Its process may be alive and blocked: then no crash is
+    /// counted.
+    async fn reclaim_expired(&self, consumer: i64) {
+        if self.reclaim_dead(consumer).await {
             return;
         }
-        let work = move |tx: &mut Tx<'_>| match lease::is_expired(tx, consumer)? {
+        let operation = move |tx: &mut Tx<'_>| match lease::is_expired(tx, consumer)? {
             true => lease::remove(tx, consumer, |_, _| false).map(Some),
             false => Ok(None),
         };
-        match self.write("give back what an expired lease held", Weight::durable(64), work).await {
-            Ok(Some(count)) => tracing::warn!(consumer, count, "a lease has run out; gave back what it held"),
+        match self.write("reclaim the deliveries of an expired lease", RequestCost::durable(64), operation).await {
+            Ok(Some(count)) => {
+                tracing::warn!(consumer, count, "a lease has run out; reclaimed the deliveries of its consumer")
+            }
             Ok(None) => {}
-            Err(error) => tracing::warn!(consumer, %error, "what an expired lease held is given back later"),
+            Err(error) => {
+                tracing::warn!(consumer, %error, "could not reclaim after an expired lease; the next attempt follows")
+            }
         }
     }
 
-    /// Deletes results, groups and chords that are past their time, a bounded number in each transaction. With `only_oldest` it ends at
-    /// the first step that finds none, which is enough where results expire in the order they were written.
+    /// Deletes expired results, groups and chords, a bounded number in each transaction. With `only_oldest` it stops at
+    /// the first step that finds no expired result, which is enough when results expire in the order in which they were
+    /// written.
     pub(crate) async fn purge_expired(&self, only_oldest: bool) -> Result<u64> {
-        let mut purged = self.write("purge expired groups", Weight::passing(1), results::purge_groups).await?;
-        purged += self.write("purge expired chords", Weight::passing(1), chord::purge).await?;
+        let mut purged = self.write("purge expired groups", RequestCost::volatile(1), results::purge_groups).await?;
+        purged += self.write("purge expired chords", RequestCost::volatile(1), chord::purge).await?;
         let mut after = Some(0);
         while let Some(from) = after {
             let step = move |tx: &mut Tx<'_>| results::purge_step(tx, from);
-            let (gone, next) = self.write("purge expired results", Weight::passing(1000), step).await?;
-            purged += gone;
-            after = if only_oldest && gone == 0 { None } else { next };
+            let (deleted, next) = self.write("purge expired results", RequestCost::volatile(1000), step).await?;
+            purged += deleted;
+            after = if only_oldest && deleted == 0 { None } else { next };
         }
         Ok(purged)
     }

@@ -1,4 +1,4 @@
-//! A message comes out: claims, in-flight state, leases and maintenance.
+//! A message comes out: claims, in-flight deliveries, leases, lock files and maintenance.
 
 pub(crate) mod claim;
 pub mod consumer;

@@ -1,4 +1,4 @@
-//! A consumer's place in its process: what it reads, what it holds, and how it is woken.
+//! What a consumer knows in its process: the queues it reads, its in-flight deliveries, and how it is woken.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,76 +11,82 @@ use apium_transport::broker::settlement::{Receipt, Tag};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use crate::consumer::lock_file::Mark;
+use crate::consumer::lock_file::LockFile;
 use crate::store::topology::QueueRow;
 
-/// A consumer's place.
+/// The state of a consumer, shared by the consumer, its acker and the maintenance thread.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConsumerState {
     pub(crate) id: i64,
     pub(crate) node: String,
     pub(crate) lease: Duration,
     pub(crate) max_crashes: u32,
-    /// Wakes its `next`: there may be something to claim, or room, or an end.
+    /// Wakes its `next`: there may be messages to claim or free prefetch, or the consumer was closed.
     pub(crate) notify: Notify,
-    mark: Mark,
+    lock_file: LockFile,
     prefetch: AtomicUsize,
-    left: AtomicBool,
+    closed: AtomicBool,
     renewed_at: Mutex<Timestamp>,
     queues: Mutex<Vec<Arc<QueueRow>>>,
-    held: Mutex<HashMap<u64, Held>>,
+    in_flight: Mutex<HashMap<u64, InFlight>>,
 }
 
 /// A delivery that is not settled.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct InFlight {
     fence: u64,
-    /// Where it stands in the mark, once a run of it began.
+    /// Its slot in the lock file, once a run of it has started.
     slot: Option<usize>,
 }
 
-impl Seat {
-    pub(crate) fn new(id: i64, spec: ConsumeSpec, queues: Vec<Arc<QueueRow>>, mark: Mark, now: Timestamp) -> Self {
+impl ConsumerState {
+    pub(crate) fn new(
+        id: i64,
+        spec: ConsumeSpec,
+        queues: Vec<Arc<QueueRow>>,
+        lock_file: LockFile,
+        now: Timestamp,
+    ) -> Self {
         Self {
             id,
             node: spec.node,
             lease: spec.lease,
             max_crashes: spec.max_crashes,
             notify: Notify::new(),
-            mark,
+            lock_file,
             prefetch: AtomicUsize::new(spec.prefetch),
-            left: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             renewed_at: Mutex::new(now),
             queues: Mutex::new(queues),
-            held: Mutex::default(),
+            in_flight: Mutex::default(),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<u64, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<u64, InFlight>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn own_queues(&self) -> MutexGuard<'_, Vec<Arc<QueueRow>>> {
+    fn lock_queues(&self) -> MutexGuard<'_, Vec<Arc<QueueRow>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The queues, beginning with the one whose turn it is.
+    /// The queues, in the order of the next claim: each claim begins with another queue.
     pub(crate) fn queues_in_turn(&self) -> Vec<Arc<QueueRow>> {
-        let mut queues = self.own_queues();
+        let mut queues = self.lock_queues();
         if queues.len() > 1 {
             queues.rotate_left(1);
         }
         queues.clone()
     }
 
-    /// The queues.
+    /// The queues, without a change of their order.
     pub(crate) fn queues(&self) -> Vec<Arc<QueueRow>> {
-        self.own_queues().clone()
+        self.lock_queues().clone()
     }
 
-    /// Adds a queue; says whether it is new.
+    /// Adds a queue. Returns whether it is new.
     pub(crate) fn add_queue(&self, queue: Arc<QueueRow>) -> bool {
-        let mut queues = self.own_queues();
+        let mut queues = self.lock_queues();
         let new = queues.iter().all(|own| own.id != queue.id);
         if new {
             queues.push(queue);
@@ -88,113 +94,113 @@ impl Seat {
         new
     }
 
-    /// Takes a queue away.
+    /// Removes a queue and returns it, if it was there.
     pub(crate) fn remove_queue(&self, name: &str) -> Option<Arc<QueueRow>> {
-        let mut queues = self.own_queues();
+        let mut queues = self.lock_queues();
         let at = queues.iter().position(|own| &*own.name == name)?;
         Some(queues.remove(at))
     }
 
-    /// Whether it reads one of these queues.
+    /// Whether the consumer reads one of these queues.
     pub(crate) fn reads_any(&self, ids: &[i64]) -> bool {
-        self.own_queues().iter().any(|queue| ids.contains(&queue.id))
+        self.lock_queues().iter().any(|queue| ids.contains(&queue.id))
     }
 
-    /// How many more deliveries it may hold.
-    pub(crate) fn room(&self) -> usize {
+    /// How many more deliveries it may have in flight.
+    pub(crate) fn free_prefetch(&self) -> usize {
         match self.prefetch.load(Ordering::Acquire) {
             0 => usize::MAX,
-            prefetch => prefetch.saturating_sub(self.held().len()),
+            prefetch => prefetch.saturating_sub(self.in_flight().len()),
         }
     }
 
-    /// Sets how many deliveries it may hold.
+    /// Sets how many deliveries it may have in flight; 0 is no bound.
     pub(crate) fn set_prefetch(&self, prefetch: usize) {
         self.prefetch.store(prefetch, Ordering::Release);
         self.notify.notify_one();
     }
 
-    /// Notes deliveries (id and fence) that were claimed for it.
-    pub(crate) fn hold(&self, deliveries: impl Iterator<Item = (u64, u64)>) {
-        let mut held = self.held();
-        held.extend(deliveries.map(|(id, fence)| (id, Held { fence, slot: None })));
+    /// Adds deliveries (message id and fence) that were claimed for it.
+    pub(crate) fn add_in_flight(&self, deliveries: impl Iterator<Item = (u64, u64)>) {
+        let mut in_flight = self.in_flight();
+        in_flight.extend(deliveries.map(|(id, fence)| (id, InFlight { fence, slot: None })));
     }
 
-    /// Notes that deliveries were settled, or turned out to be lost.
-    pub(crate) fn release<'r>(&self, receipts: impl Iterator<Item = &'r Receipt>) {
-        let mut ended = Vec::new();
+    /// Removes deliveries that were settled or turned out to be lost.
+    pub(crate) fn remove_in_flight<'r>(&self, receipts: impl Iterator<Item = &'r Receipt>) {
+        let mut slots = Vec::new();
         {
-            let mut held = self.held();
+            let mut in_flight = self.in_flight();
             for receipt in receipts {
                 if let Tag::Number(id) = receipt.tag
-                    && held.get(&id).is_some_and(|own| own.fence == receipt.fence)
-                    && let Some(Held { slot: Some(slot), .. }) = held.remove(&id)
+                    && in_flight.get(&id).is_some_and(|own| own.fence == receipt.fence)
+                    && let Some(InFlight { slot: Some(slot), .. }) = in_flight.remove(&id)
                 {
-                    ended.push(slot);
+                    slots.push(slot);
                 }
             }
         }
-        if !ended.is_empty() {
-            self.mark.end(ended.into_iter());
+        if !slots.is_empty() {
+            self.lock_file.free_slots(slots.into_iter());
         }
         self.notify.notify_one();
     }
 
-    /// Notes that runs of these begin; returns those it does not hold.
-    pub(crate) fn begin(&self, receipts: &[Receipt]) -> io::Result<Vec<Receipt>> {
+    /// Writes to the lock file that runs of these deliveries start. Returns those that are not in flight.
+    pub(crate) fn mark_started(&self, receipts: &[Receipt]) -> io::Result<Vec<Receipt>> {
         let mut lost = Vec::new();
-        let mut begun = Vec::with_capacity(receipts.len());
-        let mut held = self.held();
+        let mut started = Vec::with_capacity(receipts.len());
+        let mut in_flight = self.in_flight();
         for receipt in receipts {
             match receipt.tag {
-                Tag::Number(id) if held.get(&id).is_some_and(|own| own.fence == receipt.fence) => {
-                    if held.get(&id).is_some_and(|own| own.slot.is_none()) {
-                        begun.push((id, receipt.fence));
+                Tag::Number(id) if in_flight.get(&id).is_some_and(|own| own.fence == receipt.fence) => {
+                    if in_flight.get(&id).is_some_and(|own| own.slot.is_none()) {
+                        started.push((id, receipt.fence));
                     }
                 }
                 _ => lost.push(receipt.clone()),
             }
         }
-        let slots = self.mark.begin(&begun)?;
-        for ((id, _), slot) in begun.into_iter().zip(slots) {
-            if let Some(own) = held.get_mut(&id) {
+        let slots = self.lock_file.add_started(&started)?;
+        for ((id, _), slot) in started.into_iter().zip(slots) {
+            if let Some(own) = in_flight.get_mut(&id) {
                 own.slot = Some(slot);
             }
         }
         Ok(lost)
     }
 
-    /// The ids and fences of the deliveries whose runs have begun.
-    pub(crate) fn begun(&self) -> Vec<(i64, i64)> {
-        let held = self.held();
-        let begun = held.iter().filter(|(_, own)| own.slot.is_some());
-        begun.map(|(id, own)| (id.cast_signed(), own.fence.cast_signed())).collect()
+    /// The message ids and fences of the deliveries whose runs have started.
+    pub(crate) fn started(&self) -> Vec<(i64, i64)> {
+        let in_flight = self.in_flight();
+        let started = in_flight.iter().filter(|(_, own)| own.slot.is_some());
+        started.map(|(id, own)| (id.cast_signed(), own.fence.cast_signed())).collect()
     }
 
-    /// Leaves for good; says whether it had not before.
-    pub(crate) fn leave(&self) -> bool {
-        let first = !self.left.swap(true, Ordering::AcqRel);
+    /// Closes the consumer for good. Returns whether it was open.
+    pub(crate) fn close(&self) -> bool {
+        let first = !self.closed.swap(true, Ordering::AcqRel);
         self.notify.notify_one();
         first
     }
 
-    /// Whether it left.
-    pub(crate) fn has_left(&self) -> bool {
-        self.left.load(Ordering::Acquire)
+    /// Whether the consumer was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
-    /// When its lease was renewed.
+    /// When its lease was renewed last.
     pub(crate) fn renewed_at(&self) -> Timestamp {
         *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes when its lease is renewed.
+    /// Sets when its lease was renewed last.
     pub(crate) fn set_renewed_at(&self, at: Timestamp) {
         *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// Removes its mark of life; its row is gone.
-    pub(crate) fn remove_mark(&self) {
-        self.mark.remove();
+    /// Removes its lock file. Its row must be deleted already.
+    pub(crate) fn remove_lock_file(&self) {
+        self.lock_file.remove();
     }
 }

@@ -1,4 +1,5 @@
-//! Messages as rows: encoded by the publisher's task, decoded by the consumer's, so that the writer thread only moves bytes.
+//! Messages as rows. The publisher encodes them and the consumer decodes them, so that the writer thread only copies
+//! bytes.
 
 use std::sync::Arc;
 
@@ -8,18 +9,18 @@ use apium_protocol::message::properties::Properties;
 use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::settlement::{Receipt, Tag};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-/// A message to be written.
+/// A message to be written, with its headers and properties encoded.
 #[derive(Debug)]
-pub(crate) struct Letter {
+pub(crate) struct EncodedMessage {
     pub(crate) exchange: Arc<str>,
     pub(crate) routing_key: Arc<str>,
     pub(crate) priority: u8,
-    /// In microseconds, rounded up: never before its time.
+    /// In microseconds, rounded up, so that the message never runs before its eta.
     pub(crate) eta: Option<i64>,
     /// JSON.
     pub(crate) headers: Vec<u8>,
@@ -28,14 +29,14 @@ pub(crate) struct Letter {
     pub(crate) body: Bytes,
 }
 
-impl Letter {
+impl EncodedMessage {
     /// Encodes a batch.
     pub(crate) fn encode_all(batch: Vec<Outgoing>) -> Vec<Self> {
         batch.into_iter().map(Self::from).collect()
     }
 }
 
-impl From<Outgoing> for Letter {
+impl From<Outgoing> for EncodedMessage {
     fn from(out: Outgoing) -> Self {
         let Outgoing { exchange, routing_key, message, eta, .. } = out;
         Self {
@@ -59,7 +60,7 @@ impl ToSql for Text<'_> {
     }
 }
 
-/// An instant in whole microseconds, never earlier than given.
+/// The instant in microseconds, rounded up.
 pub(crate) fn micros_up(at: Timestamp) -> i64 {
     let whole = at.as_microsecond();
     match Timestamp::from_microsecond(whole) {
@@ -68,14 +69,19 @@ pub(crate) fn micros_up(at: Timestamp) -> i64 {
     }
 }
 
-/// The instant of a column.
+/// The instant that a column holds in microseconds.
 pub(crate) fn instant(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
+/// The text of a column that may be null.
+pub(crate) fn optional_text(column: ValueRef<'_>) -> Option<Arc<str>> {
+    column.as_str().ok().map(Arc::from)
+}
+
 /// A message as read from its row, still encoded.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored {
+pub(crate) struct StoredMessage {
     pub(crate) id: i64,
     pub(crate) fence: i64,
     pub(crate) redelivered: bool,
@@ -84,16 +90,42 @@ pub(crate) struct Stored {
     pub(crate) exchange: Option<Arc<str>>,
     /// `None` is the queue's name.
     pub(crate) routing_key: Option<Arc<str>>,
-    /// Whether there are headers; without them the body is bytes that are no message.
+    /// Whether there are headers. Without them the body is bytes that are no message.
     pub(crate) is_message: bool,
     pub(crate) headers_len: usize,
     pub(crate) properties_len: usize,
-    /// Headers, properties and body, one behind the other.
+    /// Headers, properties and body, in this order.
     pub(crate) bytes: Bytes,
 }
 
-impl Stored {
-    /// Decodes headers and properties.
+impl StoredMessage {
+    /// Copies headers, properties and body into one allocation; the other fields are empty.
+    pub(crate) fn from_columns(headers: ValueRef<'_>, properties: ValueRef<'_>, body: ValueRef<'_>) -> Self {
+        let raw = |value| match value {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes),
+            _ => None,
+        };
+        let is_message = raw(headers).is_some();
+        let columns = [raw(headers), raw(properties), raw(body)].map(Option::unwrap_or_default);
+        let mut bytes = BytesMut::with_capacity(columns.iter().map(|column| column.len()).sum());
+        for column in columns {
+            bytes.put_slice(column);
+        }
+        Self {
+            id: 0,
+            fence: 0,
+            redelivered: false,
+            queue: Arc::default(),
+            exchange: None,
+            routing_key: None,
+            is_message,
+            headers_len: columns[0].len(),
+            properties_len: columns[1].len(),
+            bytes: Bytes::from(bytes),
+        }
+    }
+
+    /// Decodes headers and properties. The body is not copied.
     pub(crate) fn content(&self) -> Content {
         let body = self.bytes.slice(self.headers_len + self.properties_len..);
         if !self.is_message {
@@ -112,7 +144,7 @@ impl Stored {
         }
     }
 
-    /// The delivery to hand to a worker; `default_exchange` is the shared empty text.
+    /// The delivery for a worker. `default_exchange` is an empty text that all deliveries share.
     pub(crate) fn into_delivery(self, default_exchange: &Arc<str>) -> Delivery {
         let content = self.content();
         let receipt = Receipt::new(Tag::Number(self.id.cast_unsigned()), self.fence.cast_unsigned());
@@ -134,9 +166,9 @@ mod tests {
     fn an_eta_is_never_rounded_to_an_earlier_instant() {
         for nanos in [0_i128, 1, 999, 1000, 1001, 1_700_000_000_123_456_789, -1, -1000, -1001] {
             let at = Timestamp::from_nanosecond(nanos).unwrap();
-            let kept = instant(micros_up(at));
-            assert!(kept >= at, "{nanos}");
-            assert!(kept.as_nanosecond() - nanos < 1000, "{nanos}");
+            let stored = instant(micros_up(at));
+            assert!(stored >= at, "{nanos}");
+            assert!(stored.as_nanosecond() - nanos < 1000, "{nanos}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A message goes in: its rows, its rank, and its way to the dead set.
+//! A message goes in: its queues, its rows, its rank, and how it moves to the dead set.
 
 pub(crate) mod dead_letter;
 pub(crate) mod message_row;

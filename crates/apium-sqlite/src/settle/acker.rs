@@ -1,4 +1,4 @@
-//! Settling deliveries, alone or in one transaction with their results and follow-ups.
+//! The acker: settles deliveries, alone or in one transaction with their results and follow-ups.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
-use crate::consumer::state::Seat;
+use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
 use crate::handle::Handle;
-use crate::options::{Options, SCHEME};
-use crate::publish::message_row::Letter;
+use crate::options::{FileOptions, SCHEME};
+use crate::publish::message_row::EncodedMessage;
 use crate::settle::settle;
-use crate::settle::settle::Part;
-use crate::store::request::Weight;
-use crate::store::result_row::Record;
+use crate::settle::settle::SettlePart;
+use crate::store::request::RequestCost;
+use crate::store::result_row::ResultRow;
 use crate::store::transaction::Tx;
 
 /// Settles the deliveries of one consumer.
 #[derive(Debug)]
 pub(crate) struct SqliteAcker {
     handle: Handle,
-    seat: Arc<Seat>,
+    state: Arc<ConsumerState>,
 }
 
 impl SqliteAcker {
-    pub(crate) fn new(handle: Handle, seat: Arc<Seat>) -> Self {
-        Self { handle, seat }
+    pub(crate) fn new(handle: Handle, state: Arc<ConsumerState>) -> Self {
+        Self { handle, state }
     }
 
-    /// Notes what was settled, and makes the error that names what was lost.
-    fn settled(&self, what: &str, receipts: &[Receipt], lost: &[usize], all: usize) -> Result<()> {
-        self.seat.release(receipts.iter());
+    /// Removes the receipts from those in flight. Returns the error that names the lost ones, if there are any.
+    fn after_settling(&self, what: &str, receipts: &[Receipt], lost: &[usize], all: usize) -> Result<()> {
+        self.state.remove_in_flight(receipts.iter());
         if lost.is_empty() {
             return Ok(());
         }
@@ -47,36 +47,36 @@ impl SqliteAcker {
 impl Acker for SqliteAcker {
     fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let (id, receipts) = (self.seat.id, Arc::new(receipts));
+            let (id, receipts) = (self.state.id, Arc::new(receipts));
             let own = receipts.clone();
-            let work = move |tx: &mut Tx<'_>| settle::ack(tx, id, own.iter());
-            let lost = self.handle.writing("ack", Weight::durable(receipts.len()), work).await?;
-            self.settled("ack", &receipts, &lost, receipts.len())
+            let operation = move |tx: &mut Tx<'_>| settle::ack(tx, id, own.iter());
+            let lost = self.handle.write("ack", RequestCost::durable(receipts.len()), operation).await?;
+            self.after_settling("ack", &receipts, &lost, receipts.len())
         })
     }
 
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let id = self.seat.id;
+            let id = self.state.id;
             let names: Vec<Receipt> = receipts.iter().map(|(receipt, _)| receipt.clone()).collect();
-            let parts: Vec<(Receipt, Acknowledgement)> =
+            let rejected: Vec<(Receipt, Acknowledgement)> =
                 receipts.into_iter().map(|(receipt, how)| (receipt, Acknowledgement::Reject(how))).collect();
-            let work = move |tx: &mut Tx<'_>| settle::reject(tx, id, &parts);
-            let lost = self.handle.writing("reject", Weight::durable(names.len()), work).await?;
-            self.settled("reject", &names, &lost, names.len())
+            let operation = move |tx: &mut Tx<'_>| settle::reject(tx, id, &rejected);
+            let lost = self.handle.write("reject", RequestCost::durable(names.len()), operation).await?;
+            self.after_settling("reject", &names, &lost, names.len())
         })
     }
 
     fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.handle.check_open("begin")?;
-            let lost = self.seat.begin(receipts).map_err(|error| {
-                let context = format!("note that runs begin beside {}", self.handle.address);
+            self.handle.check_open("start runs")?;
+            let lost = self.state.mark_started(receipts).map_err(|error| {
+                let context = format!("write the started runs to the lock file beside {}", self.handle.address);
                 Error::new(ErrorKind::Other, context).with_source(error)
             })?;
             match lost.is_empty() {
                 true => Ok(()),
-                false => Err(lease_lost("begin", &lost, receipts.len())),
+                false => Err(lease_lost("start", &lost, receipts.len())),
             }
         })
     }
@@ -88,23 +88,23 @@ impl Acker for SqliteAcker {
 
 impl AtomicSettle for SqliteAcker {
     fn shares_store_with(&self, backend: &Address) -> bool {
-        let store = &self.handle.opened.store;
+        let store = &self.handle.file.store;
         backend.scheme() == SCHEME
-            && Options::read(backend, &DriverOptions::new(store.clock.clone()))
+            && FileOptions::read(backend, &DriverOptions::new(store.clock.clone()))
                 .is_ok_and(|options| options.path == store.options.path)
     }
 
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let id = self.seat.id;
-            let parts: Arc<Vec<Part>> = Arc::new(batch.into_iter().map(Part::from).collect());
-            let rows = parts.iter().map(Part::rows).sum();
+            let id = self.state.id;
+            let parts: Arc<Vec<SettlePart>> = Arc::new(batch.into_iter().map(SettlePart::from).collect());
+            let rows = parts.iter().map(SettlePart::rows).sum();
             let own = parts.clone();
-            let work = move |tx: &mut Tx<'_>| settle::settle(tx, id, &own);
+            let operation = move |tx: &mut Tx<'_>| settle::settle(tx, id, &own);
             reached("before-settle");
-            let lost = self.handle.writing("settle", Weight::durable(rows), work).await?;
+            let lost = self.handle.write("settle", RequestCost::durable(rows), operation).await?;
             reached("after-settle");
-            self.seat.release(parts.iter().filter_map(Part::receipt));
+            self.state.remove_in_flight(parts.iter().filter_map(SettlePart::receipt));
             if lost.is_empty() {
                 return Ok(());
             }
@@ -115,31 +115,32 @@ impl AtomicSettle for SqliteAcker {
     }
 }
 
-impl Part {
+impl SettlePart {
     fn receipt(&self) -> Option<&Receipt> {
         self.delivery.as_ref().map(|(receipt, _)| receipt)
     }
 
-    /// How much it writes, as far as it is known.
+    /// About how many rows it writes. What follows a chord is not known yet.
     fn rows(&self) -> usize {
-        let sequel = self.sequel.as_ref().map_or(0, |sequel| sequel.opens.len() + 2 * sequel.parts.len());
-        self.records.len().max(1) + self.publish.len() + sequel
+        let chords =
+            self.follow_ups.as_ref().map_or(0, |follow_ups| follow_ups.opens.len() + 2 * follow_ups.parts.len());
+        self.records.len().max(1) + self.publish.len() + chords
     }
 }
 
-impl From<Settlement> for Part {
+impl From<Settlement> for SettlePart {
     fn from(settlement: Settlement) -> Self {
-        let Settlement { record, mut publish, delivery, follow_ups: mut sequel, .. } = settlement;
+        let Settlement { record, mut publish, delivery, mut follow_ups, .. } = settlement;
         let mut records: Vec<_> = record.into_iter().collect();
-        if let Some(sequel) = &mut sequel {
-            records.append(&mut sequel.records);
-            publish.append(&mut sequel.publish);
+        if let Some(follow_ups) = &mut follow_ups {
+            records.append(&mut follow_ups.records);
+            publish.append(&mut follow_ups.publish);
         }
         Self {
-            records: records.into_iter().map(|record| Arc::new(Record::from(record))).collect(),
-            publish: Letter::encode_all(publish),
+            records: records.into_iter().map(|record| Arc::new(ResultRow::from(record))).collect(),
+            publish: EncodedMessage::encode_all(publish),
             delivery,
-            sequel: sequel.filter(|sequel| !sequel.is_empty()),
+            follow_ups: follow_ups.filter(|follow_ups| !follow_ups.is_empty()),
         }
     }
 }

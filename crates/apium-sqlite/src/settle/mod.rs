@@ -1,4 +1,4 @@
-//! A delivery ends: acknowledgements, settlements, and what follows.
+//! A delivery ends: acknowledgements, settlements and follow-ups.
 
 pub(crate) mod acker;
 pub(crate) mod follow_ups;

@@ -1,4 +1,5 @@
-//! Ending deliveries, inside a transaction: acked, put back, parked, dropped or buried.
+//! Ends deliveries, inside a transaction: acks, or rejects with a disposition (requeue, delay, discard, dead-letter).
+//! Writes what belongs to them in the same transaction.
 
 use std::sync::Arc;
 
@@ -8,43 +9,48 @@ use rusqlite::OptionalExtension;
 
 use crate::backend::results::store;
 use crate::crash_points::reached;
-use crate::publish::dead_letter::bury;
-use crate::publish::message_row::{Letter, micros_up};
+use crate::publish::dead_letter::dead_letter;
+use crate::publish::message_row::{EncodedMessage, micros_up};
 use crate::publish::publish;
-use crate::publish::publish::{Place, Routes, make_ready, park};
-use crate::settle::follow_ups::follow;
-use crate::store::result_row::Record;
-use crate::store::transaction::{Done, Tx};
+use crate::publish::publish::{QueuePosition, Routes, delay, insert_ready};
+use crate::settle::follow_ups::apply;
+use crate::store::result_row::ResultRow;
+use crate::store::transaction::{Tx, TxResult};
 
 /// One settlement, encoded.
 #[derive(Debug)]
-pub(crate) struct Part {
-    /// Its own, then those of its sequel.
-    pub(crate) records: Vec<Arc<Record>>,
-    pub(crate) publish: Vec<Letter>,
+pub(crate) struct SettlePart {
+    /// Its own record, then those of its follow-ups.
+    pub(crate) records: Vec<Arc<ResultRow>>,
+    /// Its own messages, then those of its follow-ups.
+    pub(crate) publish: Vec<EncodedMessage>,
     pub(crate) delivery: Option<(Receipt, Acknowledgement)>,
-    /// What is left of it: chords to open and parts to count.
-    pub(crate) sequel: Option<Box<FollowUps>>,
+    /// The chords to open and the parts to count.
+    pub(crate) follow_ups: Option<Box<FollowUps>>,
 }
 
 /// The message id and fence of a receipt of this driver.
-pub(crate) fn numbers(receipt: &Receipt) -> Option<(i64, i64)> {
+pub(crate) fn message_and_fence(receipt: &Receipt) -> Option<(i64, i64)> {
     match receipt.tag {
         Tag::Number(tag) => Some((tag.cast_signed(), receipt.fence.cast_signed())),
         Tag::Text(_) => None,
     }
 }
 
-/// Acks the receipts held by `consumer`; returns the indices of the lost ones.
-pub(crate) fn ack<'r>(tx: &mut Tx<'_>, consumer: i64, receipts: impl Iterator<Item = &'r Receipt>) -> Done<Vec<usize>> {
+/// Acks the receipts of `consumer`. Returns the indices of those that are no longer in flight there: they are lost.
+pub(crate) fn ack<'r>(
+    tx: &mut Tx<'_>,
+    consumer: i64,
+    receipts: impl Iterator<Item = &'r Receipt>,
+) -> TxResult<Vec<usize>> {
     let mut lost = Vec::new();
-    let mut claimed =
+    let mut delete_claimed =
         tx.conn.prepare_cached("DELETE FROM claimed WHERE message = ?1 AND consumer = ?2 AND fence = ?3")?;
-    let mut message = tx.conn.prepare_cached("DELETE FROM message WHERE id = ?1")?;
+    let mut delete_message = tx.conn.prepare_cached("DELETE FROM message WHERE id = ?1")?;
     for (index, receipt) in receipts.enumerate() {
-        match numbers(receipt) {
-            Some((id, fence)) if claimed.execute([id, consumer, fence])? == 1 => {
-                message.execute([id])?;
+        match message_and_fence(receipt) {
+            Some((id, fence)) if delete_claimed.execute([id, consumer, fence])? == 1 => {
+                delete_message.execute([id])?;
             }
             _ => lost.push(index),
         }
@@ -52,20 +58,20 @@ pub(crate) fn ack<'r>(tx: &mut Tx<'_>, consumer: i64, receipts: impl Iterator<It
     Ok(lost)
 }
 
-/// Ends one delivery; says whether `consumer` held it.
-fn end(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Acknowledgement) -> Done<bool> {
+/// Ends one delivery. Returns whether it was in flight at `consumer`.
+fn end_delivery(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Acknowledgement) -> TxResult<bool> {
     let Acknowledgement::Reject(disposition) = how else {
         return Ok(ack(tx, consumer, std::iter::once(receipt))?.is_empty());
     };
-    let Some((id, fence)) = numbers(receipt) else { return Ok(false) };
-    let place = tx
+    let Some((id, fence)) = message_and_fence(receipt) else { return Ok(false) };
+    let position = tx
         .conn
         .prepare_cached(
             "DELETE FROM claimed WHERE message = ?1 AND consumer = ?2 AND fence = ?3 \
              RETURNING queue, rank, fence, crashes, redelivered",
         )?
         .query_row([id, consumer, fence], |row| {
-            Ok(Place {
+            Ok(QueuePosition {
                 queue: row.get(0)?,
                 rank: row.get(1)?,
                 message: id,
@@ -75,54 +81,56 @@ fn end(tx: &mut Tx<'_>, consumer: i64, receipt: &Receipt, how: &Acknowledgement)
             })
         })
         .optional()?;
-    let Some(place) = place else { return Ok(false) };
+    let Some(position) = position else { return Ok(false) };
     match disposition {
-        Disposition::Requeue => make_ready(tx, Place { redelivered: true, ..place })?,
+        Disposition::Requeue => insert_ready(tx, QueuePosition { redelivered: true, ..position })?,
         Disposition::Delay(until) => match micros_up(*until) {
-            until if until > tx.now => park(tx, place, until)?,
-            _ => make_ready(tx, place)?,
+            until if until > tx.now => delay(tx, position, until)?,
+            _ => insert_ready(tx, position)?,
         },
         Disposition::Discard => {
             tx.conn.prepare_cached("DELETE FROM message WHERE id = ?1")?.execute([id])?;
         }
-        Disposition::Dead(reason) => bury(tx, place, reason.code, &reason.text)?,
+        Disposition::Dead(reason) => dead_letter(tx, position, reason.code, &reason.text)?,
     }
     Ok(true)
 }
 
-/// Rejects receipts; returns the indices of the lost ones.
-pub(crate) fn reject(tx: &mut Tx<'_>, consumer: i64, receipts: &[(Receipt, Acknowledgement)]) -> Done<Vec<usize>> {
+/// Rejects the receipts of `consumer`. Returns the indices of the lost ones.
+pub(crate) fn reject(tx: &mut Tx<'_>, consumer: i64, receipts: &[(Receipt, Acknowledgement)]) -> TxResult<Vec<usize>> {
     let mut lost = Vec::new();
     for (index, (receipt, how)) in receipts.iter().enumerate() {
-        if !end(tx, consumer, receipt, how)? {
+        if !end_delivery(tx, consumer, receipt, how)? {
             lost.push(index);
         }
     }
     Ok(lost)
 }
 
-/// Stores, publishes and ends what belongs together; a lost receipt drops all of its part. Returns the indices of those.
-pub(crate) fn settle(tx: &mut Tx<'_>, consumer: i64, parts: &[Part]) -> Done<Vec<usize>> {
-    // What follows a chord is only known when its last part is counted, and may go nowhere.
-    match parts.iter().filter_map(|part| part.sequel.as_ref()).any(|sequel| !sequel.parts.is_empty()) {
-        true => tx.whole(|tx| settle_all(tx, consumer, parts)),
+/// Ends the delivery of each part and writes its results, messages and follow-ups. A part whose receipt is lost writes
+/// nothing. Returns the indices of those parts.
+pub(crate) fn settle(tx: &mut Tx<'_>, consumer: i64, parts: &[SettlePart]) -> TxResult<Vec<usize>> {
+    // The follow-ups of a chord are known only after its last part is counted. They may have no queue, which refuses
+    // the whole batch after something was written.
+    match parts.iter().filter_map(|part| part.follow_ups.as_ref()).any(|follow_ups| !follow_ups.parts.is_empty()) {
+        true => tx.all_or_nothing(|tx| settle_all(tx, consumer, parts)),
         false => settle_all(tx, consumer, parts),
     }
 }
 
-fn settle_all(tx: &mut Tx<'_>, consumer: i64, parts: &[Part]) -> Done<Vec<usize>> {
-    // Before anything is written, since a letter that goes nowhere refuses the whole batch.
+fn settle_all(tx: &mut Tx<'_>, consumer: i64, parts: &[SettlePart]) -> TxResult<Vec<usize>> {
+    // Before anything is written, since a message that has no queue refuses the whole batch.
     let routes: Vec<Option<Routes>> = parts
         .iter()
         .map(|part| match part.publish.is_empty() {
             true => Ok(None),
             false => publish::routes(tx, part.publish.iter()).map(Some),
         })
-        .collect::<Done<_>>()?;
+        .collect::<TxResult<_>>()?;
     let mut lost = Vec::new();
     for (index, (part, routes)) in parts.iter().zip(&routes).enumerate() {
         if let Some((receipt, how)) = &part.delivery
-            && !end(tx, consumer, receipt, how)?
+            && !end_delivery(tx, consumer, receipt, how)?
         {
             lost.push(index);
             continue;
@@ -134,8 +142,8 @@ fn settle_all(tx: &mut Tx<'_>, consumer: i64, parts: &[Part]) -> Done<Vec<usize>
         if let Some(routes) = routes {
             publish::insert(tx, part.publish.iter(), routes)?;
         }
-        if let Some(sequel) = &part.sequel {
-            follow(tx, sequel)?;
+        if let Some(follow_ups) = &part.follow_ups {
+            apply(tx, follow_ups)?;
         }
     }
     Ok(lost)

@@ -1,11 +1,12 @@
-//! The way of requests to a thread: bounded, and emptied in one go, so that one transaction serves all that wait.
+//! A bounded queue of requests to a thread. The thread takes all waiting requests at once, so that they share one
+//! transaction.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-/// How many requests may wait. Senders beyond it wait their turn.
+/// How many requests may wait. When there are so many, senders wait.
 const BOUND: usize = 4096;
 
 /// A queue from many tasks to one thread.
@@ -14,38 +15,39 @@ pub(crate) struct Inbox<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
     emptied: Condvar,
-    room: Semaphore,
+    free: Semaphore,
 }
 
 #[derive(Debug)]
 struct State<T> {
     waiting: VecDeque<T>,
-    /// How many of `waiting` took a place of `room`.
-    placed: usize,
+    /// How many permits of `free` the waiting requests have.
+    permits: usize,
     asleep: bool,
     closed: bool,
 }
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
-        let state = State { waiting: VecDeque::new(), placed: 0, asleep: false, closed: false };
-        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), room: Semaphore::new(BOUND) }
+        let state = State { waiting: VecDeque::new(), permits: 0, asleep: false, closed: false };
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), free: Semaphore::new(BOUND) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a request when there is room; gives it back when the inbox is closed. Cancel-safe: it is added or it is not.
+    /// Adds a request, after waiting while the inbox is full. Returns the request when the inbox is closed.
+    /// Cancel-safe: a dropped call adds nothing.
     pub(crate) async fn send(&self, request: T) -> Result<(), T> {
-        match self.room.acquire().await {
-            Ok(place) => place.forget(),
+        match self.free.acquire().await {
+            Ok(permit) => permit.forget(),
             Err(_) => return Err(request),
         }
         self.push(request, 1)
     }
 
-    /// Adds a request without waiting for room: for the few that must not wait.
+    /// Adds a request although the inbox may be full, for callers that must not wait.
     pub(crate) fn send_now(&self, request: T) -> Result<(), T> {
         self.push(request, 0)
     }
@@ -60,13 +62,13 @@ impl<T> Inbox<T> {
         self.push(request, 0)
     }
 
-    fn push(&self, request: T, placed: usize) -> Result<(), T> {
+    fn push(&self, request: T, permits: usize) -> Result<(), T> {
         let mut state = self.lock();
         if state.closed {
             return Err(request);
         }
         state.waiting.push_back(request);
-        state.placed += placed;
+        state.permits += permits;
         if state.asleep {
             state.asleep = false;
             self.filled.notify_one();
@@ -74,8 +76,9 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Takes all that wait, after waiting for the first. `None` when the inbox was closed and is empty.
-    pub(crate) fn take(&self) -> Option<VecDeque<T>> {
+    /// Removes and returns all requests, after waiting for the first one. `None` when the inbox was closed and is
+    /// empty.
+    pub(crate) fn take_all(&self) -> Option<VecDeque<T>> {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.closed {
@@ -89,38 +92,39 @@ impl<T> Inbox<T> {
 
     fn emptied(&self, mut state: MutexGuard<'_, State<T>>) -> Option<VecDeque<T>> {
         state.asleep = false;
-        let placed = std::mem::take(&mut state.placed);
-        let taken = std::mem::take(&mut state.waiting);
+        let permits = std::mem::take(&mut state.permits);
+        let requests = std::mem::take(&mut state.waiting);
         drop(state);
-        self.room.add_permits(placed);
+        self.free.add_permits(permits);
         self.emptied.notify_all();
-        Some(taken)
+        Some(requests)
     }
 
-    /// Held by a thread that serves or feeds this inbox: when it ends, however it ends, the inbox is closed. Where it served,
-    /// nothing waits any more but after a panic; then those who sent learn that nobody answers.
-    pub(crate) fn serving(&self) -> Serving<'_, T> {
-        Serving(self)
+    /// A guard for the thread that serves or feeds this inbox. When that thread ends, in whatever way, the inbox is
+    /// closed. After a panic the waiting requests are dropped, so that their senders get an error instead of waiting
+    /// for ever.
+    pub(crate) fn close_on_drop(&self) -> CloseOnDrop<'_, T> {
+        CloseOnDrop(self)
     }
 
-    /// Takes no more requests; what waits is still served.
+    /// Closes the inbox: it accepts no more requests, but waiting ones are still served.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.room.close();
+        self.free.close();
         self.filled.notify_all();
         self.emptied.notify_all();
     }
 }
 
 /// Closes an inbox when it is dropped.
-pub(crate) struct Serving<'i, T>(&'i Inbox<T>);
+pub(crate) struct CloseOnDrop<'i, T>(&'i Inbox<T>);
 
-impl<T> Drop for Serving<'_, T> {
+impl<T> Drop for CloseOnDrop<'_, T> {
     fn drop(&mut self) {
         self.0.close();
         if std::thread::panicking() {
-            let abandoned = std::mem::take(&mut self.0.lock().waiting);
-            drop(abandoned);
+            let waiting = std::mem::take(&mut self.0.lock().waiting);
+            drop(waiting);
         }
     }
 }
@@ -137,12 +141,12 @@ mod tests {
         for n in 0..3 {
             inbox.send(n).await.unwrap();
         }
-        assert_eq!(inbox.take().unwrap(), [0, 1, 2]);
+        assert_eq!(inbox.take_all().unwrap(), [0, 1, 2]);
         inbox.send_now(3).unwrap();
         inbox.close();
         assert_eq!(inbox.send(4).await, Err(4));
-        assert_eq!(inbox.take().unwrap(), [3]);
-        assert!(inbox.take().is_none());
+        assert_eq!(inbox.take_all().unwrap(), [3]);
+        assert!(inbox.take_all().is_none());
     }
 
     #[tokio::test]
@@ -153,7 +157,7 @@ mod tests {
         }
         let mut more = Box::pin(inbox.send(0));
         assert!(futures_util::FutureExt::now_or_never(&mut more).is_none());
-        assert_eq!(inbox.take().unwrap().len(), super::BOUND);
+        assert_eq!(inbox.take_all().unwrap().len(), super::BOUND);
         more.await.unwrap();
     }
 }

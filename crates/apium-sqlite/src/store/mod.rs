@@ -1,5 +1,5 @@
-//! One open file in one process: the threads that write and flush, the thread that reads, and the thread that attends to
-//! leases, doorbells and due times. Brokers and backends of the same file share it.
+//! The store behind one open file: its tables, the requests to its threads, and the threads that write and flush.
+//! Brokers and backends of the same file share it.
 
 pub(crate) mod flusher;
 pub(crate) mod inbox;

@@ -1,4 +1,4 @@
-//! Opening connections: write-ahead log, little memory, and patience with other processes.
+//! Opens connections: with a write-ahead log, little memory, and a time to wait for other processes.
 
 use std::path::Path;
 use std::thread;
@@ -8,17 +8,17 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::errors::explain;
-use crate::options::Options;
+use crate::options::FileOptions;
 use crate::store::schema;
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the file.
 const CHECKPOINT_PAGES: u32 = 4000;
 
-/// Opens the file for the writer, making it and its tables when they are missing.
-pub(crate) fn writer(options: &Options) -> Result<Connection> {
+/// Opens the file for the writer, and creates it and its tables when they are missing.
+pub(crate) fn writer(options: &FileOptions) -> Result<Connection> {
     let path = &options.path;
-    check_place(path)?;
-    let mut conn = open(path, OpenFlags::SQLITE_OPEN_CREATE, options.patience)?;
+    check_path(path)?;
+    let mut conn = open(path, OpenFlags::SQLITE_OPEN_CREATE, options.busy_timeout)?;
     let set = |conn: &Connection| -> rusqlite::Result<bool> {
         let mode: String = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))?;
         conn.pragma_update(None, "synchronous", "NORMAL")?;
@@ -42,10 +42,10 @@ pub(crate) fn writer(options: &Options) -> Result<Connection> {
     Ok(conn)
 }
 
-/// Opens the file, which exists, for reading.
-pub(crate) fn reader(options: &Options) -> Result<Connection> {
+/// Opens the file for reading. It must exist.
+pub(crate) fn reader(options: &FileOptions) -> Result<Connection> {
     let path = &options.path;
-    let conn = open(path, OpenFlags::empty(), options.patience)?;
+    let conn = open(path, OpenFlags::empty(), options.busy_timeout)?;
     let set = |conn: &Connection| -> rusqlite::Result<()> {
         conn.pragma_update(None, "query_only", true)?;
         conn.pragma_update(None, "cache_size", -256)
@@ -54,7 +54,7 @@ pub(crate) fn reader(options: &Options) -> Result<Connection> {
     Ok(conn)
 }
 
-fn open(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connection> {
+fn open(path: &Path, more: OpenFlags, busy_timeout: Duration) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let mut conn = Connection::open_with_flags(path, flags).map_err(|error| explain(path, "open the store", error))?;
     let mut since = Instant::now();
@@ -62,16 +62,16 @@ fn open(path: &Path, more: OpenFlags, patience: Duration) -> Result<Connection> 
         if attempt == 0 {
             since = Instant::now();
         }
-        // Transactions are short: look again soon, and less often when it lasts.
+        // Transactions are short: try again soon at first, then less often.
         let pause = Duration::from_micros(if attempt < 20 { 100 } else { 1000 });
         thread::park_timeout(pause);
-        since.elapsed() < patience
+        since.elapsed() < busy_timeout
     };
     conn.busy_handler(Some(handler)).map_err(|error| explain(path, "open the store", error))?;
     Ok(conn)
 }
 
-fn check_place(path: &Path) -> Result<()> {
+fn check_path(path: &Path) -> Result<()> {
     let refuse = |kind, why: String| Err(Error::new(kind, format!("open the store {}: {why}", path.display())));
     if path.is_dir() {
         return refuse(ErrorKind::Refused, "it is a folder; name a file in it".to_owned());

@@ -1,73 +1,78 @@
-//! Requests to the threads. Those to the writer run inside a transaction that others share, and answer after its commit.
+//! Requests to the threads. A request to the writer runs in a transaction that it shares with others, and is answered
+//! after the commit.
 
 use apium_transport::error::{Error, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::store::transaction::{Done, Effects, Fault, Tx};
+use crate::store::transaction::{Effects, Fault, Tx, TxResult};
 
-/// How much a request writes, and whether it must be on the disk before it is answered.
+/// How much a request writes, and whether that must be on the disk before it is answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Weight {
+pub(crate) struct RequestCost {
     pub(crate) rows: usize,
     pub(crate) durable: bool,
 }
 
-impl Weight {
-    /// For what must survive a power failure.
+impl RequestCost {
+    /// A request whose effect must survive a power failure.
     pub(crate) fn durable(rows: usize) -> Self {
         Self { rows, durable: true }
     }
 
-    /// For what is worth nothing after a power failure: who holds which message.
-    pub(crate) fn passing(rows: usize) -> Self {
+    /// A request whose effect is of no use after a power failure, such as who has which message in flight.
+    pub(crate) fn volatile(rows: usize) -> Self {
         Self { rows, durable: false }
     }
 }
 
 /// A request to the writer.
-pub(crate) trait Job: Send {
-    /// What it does, for errors.
+pub(crate) trait WriteRequest: Send {
+    /// What it does, for errors: they read "could not {what} …".
     fn what(&self) -> &'static str;
 
     /// How much it writes.
-    fn weight(&self) -> Weight;
+    fn cost(&self) -> RequestCost;
 
-    /// Does it. Called again from the start when the transaction was undone because of another request.
+    /// Runs it. It is called again when the transaction was rolled back because of another request.
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
 
-    /// Answers, after the commit or with the error that prevented it.
-    fn finish(self: Box<Self>, failed: Option<Error>);
+    /// Sends the answer: its own after the commit, or `failed` when there was no commit.
+    fn answer(self: Box<Self>, failed: Option<Error>);
 }
 
 /// A request made of a closure.
-pub(crate) struct Write<T, F> {
+pub(crate) struct WriteClosure<T, F> {
     what: &'static str,
-    weight: Weight,
-    work: F,
+    cost: RequestCost,
+    operation: F,
     outcome: Option<Result<T>>,
     answer: oneshot::Sender<Result<T>>,
 }
 
-impl<T: Send + 'static, F: FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static> Write<T, F> {
-    /// The request and where its answer comes.
-    pub(crate) fn request(what: &'static str, weight: Weight, work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T>>) {
+impl<T: Send + 'static, F: FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static> WriteClosure<T, F> {
+    /// The request, and the channel on which its answer comes.
+    pub(crate) fn request(
+        what: &'static str,
+        cost: RequestCost,
+        operation: F,
+    ) -> (Box<dyn WriteRequest>, oneshot::Receiver<Result<T>>) {
         let (answer, receiver) = oneshot::channel();
-        (Box::new(Self { what, weight, work, outcome: None, answer }), receiver)
+        (Box::new(Self { what, cost, operation, outcome: None, answer }), receiver)
     }
 }
 
-impl<T: Send, F: FnMut(&mut Tx<'_>) -> Done<T> + Send> Job for Write<T, F> {
+impl<T: Send, F: FnMut(&mut Tx<'_>) -> TxResult<T> + Send> WriteRequest for WriteClosure<T, F> {
     fn what(&self) -> &'static str {
         self.what
     }
 
-    fn weight(&self) -> Weight {
-        self.weight
+    fn cost(&self) -> RequestCost {
+        self.cost
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
-        self.outcome = match (self.work)(tx) {
+        self.outcome = match (self.operation)(tx) {
             Ok(value) => Some(Ok(value)),
             Err(Fault::Refused(error)) => Some(Err(error)),
             Err(Fault::Sqlite(error)) => return Err(error),
@@ -75,25 +80,25 @@ impl<T: Send, F: FnMut(&mut Tx<'_>) -> Done<T> + Send> Job for Write<T, F> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, failed: Option<Error>) {
+    fn answer(self: Box<Self>, failed: Option<Error>) {
         let outcome = match failed {
             Some(error) => Some(Err(error)),
             None => self.outcome,
         };
         if let Some(outcome) = outcome {
-            // Nobody waits any more when the caller was cancelled.
+            // When the caller was cancelled, nobody waits for the answer.
             let _ = self.answer.send(outcome);
         }
     }
 }
 
-/// A commit that is not flushed.
+/// A commit that is not flushed yet.
 pub(crate) struct Committed {
-    /// The requests that are answered after the flush.
-    pub(crate) jobs: Vec<Box<dyn Job>>,
-    /// What is told after the flush.
+    /// The requests to answer after the flush.
+    pub(crate) requests: Vec<Box<dyn WriteRequest>>,
+    /// What to announce after the flush.
     pub(crate) effects: Effects,
 }
 
-/// A request to the thread that reads.
-pub(crate) type ReadJob = Box<dyn FnOnce(Result<&Connection, &Error>) + Send>;
+/// A request to the reader thread.
+pub(crate) type ReadRequest = Box<dyn FnOnce(Result<&Connection, &Error>) + Send>;

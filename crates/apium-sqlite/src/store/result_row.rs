@@ -1,4 +1,4 @@
-//! Results as rows: the key of an id, and a record encoded by the task that stores it.
+//! Results as rows: ids, their keys, and results that are encoded before they reach the writer thread.
 
 use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::ResultRecord;
@@ -16,7 +16,7 @@ pub(crate) enum Id {
 impl Id {
     pub(crate) fn new(id: &TaskId) -> Self {
         let text = id.as_str();
-        // Only the spelling that is given back when it is written again.
+        // Only the spelling that comes out again when the UUID is written as text.
         let usual = text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase());
         match usual.then(|| Uuid::try_parse(text)) {
             Some(Ok(uuid)) => Self::Uuid(uuid),
@@ -24,7 +24,7 @@ impl Id {
         }
     }
 
-    /// 64 bits of the id. Two ids may share them.
+    /// 64 bits of the id. Two ids may have the same ones.
     pub(crate) fn key(&self) -> i64 {
         let (high, low) = match self {
             Self::Uuid(uuid) => uuid.as_u64_pair(),
@@ -52,7 +52,7 @@ impl ToSql for Id {
     }
 }
 
-/// The id of a column.
+/// The id that a column holds.
 pub(crate) fn id_of_column(column: Value) -> Option<TaskId> {
     match column {
         Value::Blob(bytes) => Uuid::from_slice(&bytes).ok().map(|uuid| uuid.to_string().into()),
@@ -63,17 +63,17 @@ pub(crate) fn id_of_column(column: Value) -> Option<TaskId> {
 
 /// A result to be written, with its document encoded.
 #[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) given: ResultRecord,
+pub(crate) struct ResultRow {
+    pub(crate) record: ResultRecord,
     pub(crate) id: Id,
     pub(crate) key: i64,
     pub(crate) json: Vec<u8>,
 }
 
-impl From<ResultRecord> for Record {
-    fn from(given: ResultRecord) -> Self {
-        let id = Id::new(&given.document.task_id);
-        Self { key: id.key(), json: given.document.to_json(), given, id }
+impl From<ResultRecord> for ResultRow {
+    fn from(record: ResultRecord) -> Self {
+        let id = Id::new(&record.document.task_id);
+        Self { key: id.key(), json: record.document.to_json(), record, id }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Making the tables, adding what an older file lacks, and refusing a file whose tables are not ours.
+//! Creates the tables, adds those that an older file lacks, and refuses a file that is of another program or a newer
+//! version.
 
 use std::path::Path;
 
@@ -7,23 +8,23 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::errors::explain;
 
-/// What each version added to the one before. A program of an older version refuses a file of a newer one when it opens it; what it
-/// had opened before goes on, so a step must not change what the steps before it made.
+/// What each version adds to the version before. A program of an older version refuses to open a newer file; but one
+/// that has it open already goes on using it, so a step must not change what earlier steps made.
 const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
-/// The tables' version, kept in `user_version`.
+/// The version of the tables, stored in `user_version`.
 const VERSION: i64 = STEPS.len() as i64;
-/// Marks the file as Apium's, kept in `application_id` ("Apiu").
+/// Says that the file is Apium's, stored in `application_id` ("Apiu").
 const APPLICATION: i64 = 0x4170_6975;
 
-/// Checks the file's version; makes the tables in an empty file, and in an older one those that it lacks.
+/// Checks the version of the file, and creates the tables that it lacks.
 pub(crate) fn prepare(conn: &mut Connection, path: &Path) -> Result<()> {
     let fail = |error| explain(path, "open the store", error);
-    if found(conn).map_err(fail)?.steps(path)? == STEPS.len() {
+    if read_version(conn).map_err(fail)?.steps(path)? == STEPS.len() {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-    // Another process may have been quicker.
-    let made = found(&tx).map_err(fail)?.steps(path)?;
+    // Another process may have done it meanwhile.
+    let made = read_version(&tx).map_err(fail)?.steps(path)?;
     for step in STEPS.iter().skip(made) {
         tx.execute_batch(step).map_err(fail)?;
     }
@@ -32,23 +33,24 @@ pub(crate) fn prepare(conn: &mut Connection, path: &Path) -> Result<()> {
     tx.commit().map_err(fail)
 }
 
-struct Found {
+/// What a file says about its tables.
+struct FileVersion {
     version: i64,
     application: i64,
     tables: i64,
 }
 
-fn found(conn: &Connection) -> rusqlite::Result<Found> {
+fn read_version(conn: &Connection) -> rusqlite::Result<FileVersion> {
     let number = |sql| conn.query_row(sql, [], |row| row.get(0));
-    Ok(Found {
+    Ok(FileVersion {
         version: number("PRAGMA user_version")?,
         application: number("PRAGMA application_id")?,
         tables: number("SELECT count(*) FROM sqlite_schema")?,
     })
 }
 
-impl Found {
-    /// How many steps were made.
+impl FileVersion {
+    /// How many steps the file has.
     fn steps(&self, path: &Path) -> Result<usize> {
         let path = path.display();
         if self.tables == 0 {

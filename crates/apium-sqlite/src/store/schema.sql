@@ -1,11 +1,12 @@
--- Apium's embedded store, as of version 1; `schema_2.sql` says what came with version 2. Times are microseconds since 1970 in UTC. Integer keys come from `counters`, so that
--- none is ever used twice.
+-- The tables of Apium's embedded store, version 1; `schema_2.sql` adds those of version 2. Times are microseconds since
+-- 1970 in UTC. Integer keys come from `counters`, so that none is ever used twice.
 --
--- A message's row is written once and deleted once. Where it stands lies in small rows beside it: `ready`, `parked` or
--- `claimed`. So a claim moves 64 tiny rows of one or two pages and leaves the pages of the messages clean.
+-- The row of a message is written once and deleted once. Its position is a small row beside it: in `ready`, `parked`
+-- (delayed) or `claimed` (in flight). So a claim of 64 messages moves 64 small rows of one or two pages, and does not
+-- change the pages of the messages.
 --
--- rank = order - (priority << 48): ascending order is larger priority first, then lower order first. The order of a new message
--- is its id; one that was parked gets a new order when it is due.
+-- rank = order - (priority << 48): ascending order is larger priority first, then lower order first. The order of a new
+-- message is its id; a delayed message gets a new order when it is due.
 
 CREATE TABLE counters (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -17,7 +18,7 @@ CREATE TABLE counters (
 );
 INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0);
 
--- A deleted queue keeps its row, hidden, so that what was delivered from it can go back to it.
+-- A deleted queue keeps its row, hidden, so that messages which were delivered from it can go back to it.
 CREATE TABLE queue (
     id           INTEGER PRIMARY KEY,
     name         TEXT NOT NULL UNIQUE,
@@ -35,8 +36,8 @@ CREATE TABLE binding (
     PRIMARY KEY (exchange, key, queue)
 ) WITHOUT ROWID;
 
--- exchange null: the default one. routing_key null: the queue's name. headers null: body holds
--- bytes that are no message, and properties says why.
+-- exchange null: the default exchange. routing_key null: the name of the queue. headers null: body holds bytes that are
+-- no message, and properties says why.
 CREATE TABLE message (
     id          INTEGER PRIMARY KEY,
     exchange    TEXT,
@@ -45,7 +46,7 @@ CREATE TABLE message (
     properties  TEXT,
     body        BLOB NOT NULL
 );
--- fence: the fence of the last delivery; crashes: runs that began and whose worker died during them.
+-- fence: the fence of the last delivery. crashes: how many runs started whose worker died during them.
 CREATE TABLE ready (
     queue       INTEGER NOT NULL,
     rank        INTEGER NOT NULL,
@@ -86,7 +87,7 @@ CREATE TABLE subscription (
     queue    INTEGER NOT NULL,
     PRIMARY KEY (consumer, queue)
 ) WITHOUT ROWID;
--- Processes that want to be woken: a Unix datagram socket each.
+-- The doorbells of processes that want to be woken: paths of Unix datagram sockets.
 CREATE TABLE listener (
     path TEXT PRIMARY KEY
 ) WITHOUT ROWID;
@@ -107,8 +108,9 @@ CREATE TABLE dead (
     body        BLOB NOT NULL
 );
 
--- seq grows with every write, so that a watcher reads what is new; key is 64 bits of the id: random keys spread the writes
--- over the pages of `result_key`, and the smaller they are the fewer pages there are. Two ids may share a key: id decides.
+-- seq grows with every write, so that a watcher can read what is new. key is 64 bits of the id. Random keys spread the
+-- writes over the pages of `result_key`, so small keys are good: then there are few pages. Two ids may have the same
+-- key; id decides.
 CREATE TABLE result (
     seq      INTEGER PRIMARY KEY,
     key      INTEGER NOT NULL,

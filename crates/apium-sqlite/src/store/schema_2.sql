@@ -1,7 +1,7 @@
--- What version 2 adds: the chords. Times are microseconds since 1970 in UTC.
+-- The tables that version 2 adds: chords. Times are microseconds since 1970 in UTC.
 
--- stage 0: parts are counted; 1: the body was sent, and the row only says so until `expires`; 2: the body was failed.
--- size null: not opened yet. The chord is complete when parts = size + growth.
+-- stage 0: parts are counted. 1: the body was sent, and the row says so until `expires`. 2: the body was failed.
+-- size null: the chord is not opened yet. The chord is complete when parts = size + growth.
 CREATE TABLE chord (
     id          INTEGER PRIMARY KEY,
     name        TEXT NOT NULL UNIQUE,  -- the id of the header's group
@@ -14,8 +14,8 @@ CREATE TABLE chord (
     claim_until INTEGER,               -- and until when nobody else does
     structure   TEXT                   -- how the results nest
 );
--- In the order of `place`, then of `id`. A header may hold one task at several places; place is the largest integer where
--- there is none.
+-- In the order of `place`, then of `id`. A header may have one task at several places. A part without a place has the
+-- largest integer.
 CREATE TABLE chord_part (
     id     INTEGER PRIMARY KEY,
     chord  INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-//! What all threads and handles of one open file share.
+//! What all threads and handles of one open file share: its options, its clock, and the ways to its threads.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,22 +9,22 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::errors::explain;
-use crate::options::Options;
+use crate::options::FileOptions;
 use crate::store::inbox::Inbox;
 use crate::store::open;
-use crate::store::request::{Committed, Job, ReadJob, Weight, Write};
-use crate::store::transaction::{Done, Effects, Tx};
+use crate::store::request::{Committed, ReadRequest, RequestCost, WriteClosure, WriteRequest};
+use crate::store::transaction::{Effects, Tx, TxResult};
 use crate::wake::ringer::Ringer;
-use crate::wake::waker::Wake;
+use crate::wake::waker::Waker;
 
 /// What all threads and handles of one file share.
 pub(crate) struct Store {
-    pub(crate) options: Options,
+    pub(crate) options: FileOptions,
     pub(crate) clock: Clock,
     /// Whom to wake after a commit.
-    pub(crate) wake: Wake,
-    pub(crate) writes: Inbox<Box<dyn Job>>,
-    pub(crate) reads: Inbox<ReadJob>,
+    pub(crate) waker: Waker,
+    pub(crate) writes: Inbox<Box<dyn WriteRequest>>,
+    pub(crate) reads: Inbox<ReadRequest>,
     pub(crate) flushes: Inbox<Committed>,
 }
 
@@ -35,82 +35,82 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    pub(crate) fn new(options: Options, clock: Clock) -> Self {
-        let wake = Wake::new();
-        Self { options, clock, wake, writes: Inbox::new(), reads: Inbox::new(), flushes: Inbox::new() }
+    pub(crate) fn new(options: FileOptions, clock: Clock) -> Self {
+        let waker = Waker::new();
+        Self { options, clock, waker, writes: Inbox::new(), reads: Inbox::new(), flushes: Inbox::new() }
     }
 
-    /// Runs `work` in the next transaction and returns what it says, once that is committed.
+    /// Runs `operation` in the next transaction, and returns its value after the commit.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
-        weight: Weight,
-        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        cost: RequestCost,
+        operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) -> Result<T> {
-        let answer = self.write_soon(what, weight, work).await?;
-        self.answered(what, answer).await
+        let answer = self.send_write(what, cost, operation).await?;
+        self.receive(what, answer).await
     }
 
-    /// Hands `work` to the writer; the answer comes after the commit. Cancel-safe: it is handed over or it is not.
-    pub(crate) async fn write_soon<T: Send + 'static>(
+    /// Sends `operation` to the writer; the answer comes after the commit. Cancel-safe: a dropped call sends nothing.
+    pub(crate) async fn send_write<T: Send + 'static>(
         &self,
         what: &'static str,
-        weight: Weight,
-        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        cost: RequestCost,
+        operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T>>> {
-        let (job, answer) = Write::request(what, weight, work);
-        self.writes.send(job).await.map_err(|_| self.ended(what))?;
+        let (request, answer) = WriteClosure::request(what, cost, operation);
+        self.writes.send(request).await.map_err(|_| self.closed_error(what))?;
         Ok(answer)
     }
 
-    /// Hands `work` to the writer without waiting for room or for the answer.
-    pub(crate) fn write_unasked<T: Send + 'static>(
+    /// Sends `operation` to the writer without waiting, not even for the answer.
+    pub(crate) fn write_detached<T: Send + 'static>(
         &self,
         what: &'static str,
-        weight: Weight,
-        work: impl FnMut(&mut Tx<'_>) -> Done<T> + Send + 'static,
+        cost: RequestCost,
+        operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) {
-        let (job, _) = Write::request(what, weight, work);
-        if self.writes.send_now(job).is_err() {
-            tracing::debug!(what, "the store is closed already");
+        let (request, _) = WriteClosure::request(what, cost, operation);
+        if self.writes.send_now(request).is_err() {
+            tracing::debug!(what, "could not write: the store is closed already");
         }
     }
 
-    /// Waits for an answer of the writer.
-    pub(crate) async fn answered<T>(&self, what: &str, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-        answer.await.unwrap_or_else(|_| Err(self.ended(what)))
+    /// Waits for the answer of a thread.
+    pub(crate) async fn receive<T>(&self, what: &str, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+        answer.await.unwrap_or_else(|_| Err(self.closed_error(what)))
     }
 
-    /// Runs `work`, with the instant in microseconds, on the thread that reads.
+    /// Runs `operation`, with the present in microseconds, on the reader thread.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+        operation: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (tell, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let now = self.now();
         let path = self.options.path.clone();
-        let job: ReadJob = Box::new(move |conn| {
+        let request: ReadRequest = Box::new(move |conn| {
             let outcome = match conn {
-                Ok(conn) => work(conn, now).map_err(|error| explain(&path, what, error)),
+                Ok(conn) => operation(conn, now).map_err(|error| explain(&path, what, error)),
                 Err(error) => Err(Error::new(error.kind(), error.to_string())),
             };
-            // Nobody waits any more when the caller was cancelled.
-            let _ = tell.send(outcome);
+            // When the caller was cancelled, nobody waits for the answer.
+            let _ = sender.send(outcome);
         });
-        self.reads.send(job).await.map_err(|_| self.ended(what))?;
-        self.answered(what, answer).await
+        self.reads.send(request).await.map_err(|_| self.closed_error(what))?;
+        self.receive(what, answer).await
     }
 
-    /// Tells this process and the others what is new.
-    pub(crate) fn tell(&self, ringer: &mut Ringer, effects: Effects) {
-        for path in ringer.ring(&effects, &self.wake.other_bells()) {
-            self.forget_doorbell(path);
+    /// Wakes the consumers and watchers of this process and of others after a commit.
+    pub(crate) fn announce(&self, ringer: &mut Ringer, effects: Effects) {
+        for path in ringer.ring(&effects, &self.waker.other_doorbells()) {
+            self.remove_doorbell(path);
         }
-        self.wake.told(effects);
+        self.waker.notify(effects);
     }
 
-    /// The instant in microseconds.
+    /// The present in microseconds.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now().as_microsecond()
     }
@@ -120,14 +120,14 @@ impl Store {
         open::reader(&self.options)
     }
 
-    /// The folder beside the file for what lives only as long as processes do: lock files of consumers, doorbells.
+    /// The folder beside the file that holds the lock files of consumers and the doorbells of processes.
     pub(crate) fn live_folder(&self) -> PathBuf {
         let mut name = self.options.path.clone().into_os_string();
         name.push("-live");
         name.into()
     }
 
-    fn ended(&self, what: &str) -> Error {
+    fn closed_error(&self, what: &str) -> Error {
         Error::new(ErrorKind::Closed, format!("{what} in {}: the store was closed", self.options.path.display()))
     }
 }

@@ -1,4 +1,4 @@
-//! Queues, exchanges and bindings: what is declared, and to which queues a message goes.
+//! Queues, exchanges and bindings: declaring them, and finding the queues of a message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use apium_transport::broker::topology::{ExchangeType, Queue};
 use apium_transport::error::{Error, ErrorKind};
 use rusqlite::{Connection, params};
 
-use crate::store::transaction::{Done, Fault, Tx};
+use crate::store::transaction::{Fault, Tx, TxResult};
 
-/// A queue.
+/// A queue, as its row holds it.
 #[derive(Debug)]
 pub(crate) struct QueueRow {
     pub(crate) id: i64,
@@ -26,32 +26,33 @@ struct Exchange {
     bindings: Vec<(String, i64)>,
 }
 
-/// All that is declared, as of one version; kept by the writer between transactions.
+/// A copy in memory of all that is declared, which the writer keeps between transactions.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct QueueCache {
+    /// The counter `topology` when it was read.
     version: Option<i64>,
     by_name: HashMap<Arc<str>, Arc<QueueRow>>,
     by_id: HashMap<i64, Arc<QueueRow>>,
     exchanges: HashMap<String, Exchange>,
 }
 
-impl Known {
-    /// Forgets everything: a transaction that may have changed it was undone.
-    pub(crate) fn forget(&mut self) {
+impl QueueCache {
+    /// Removes everything: a transaction that may have changed it was rolled back.
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes part in the change that makes `version`.
-    pub(crate) fn changed(&mut self, version: i64) {
+    /// Sets the version: the transaction that has this cache changes what is declared, and the cache with it.
+    pub(crate) fn set_version(&mut self, version: i64) {
         self.version = Some(version);
     }
 
-    /// Reads what is declared, when it is not what is known.
+    /// Reads what is declared, if this copy is of another version.
     pub(crate) fn refresh(&mut self, conn: &Connection, version: i64) -> rusqlite::Result<()> {
         if self.version == Some(version) {
             return Ok(());
         }
-        self.forget();
+        self.clear();
         let mut statement = conn.prepare_cached("SELECT id, name, max_priority, hidden FROM queue")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -82,12 +83,12 @@ impl Known {
         queue
     }
 
-    /// The queue of an id, hidden or not.
+    /// The queue with this id, hidden or not.
     pub(crate) fn by_id(&self, id: i64) -> Option<&Arc<QueueRow>> {
         self.by_id.get(&id)
     }
 
-    /// The queue of a name, when it is there.
+    /// The queue with this name, unless it is hidden.
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<QueueRow>> {
         self.by_name.get(name).filter(|queue| !queue.hidden)
     }
@@ -109,32 +110,32 @@ fn kind_name(kind: ExchangeType) -> &'static str {
     }
 }
 
-/// Makes a queue exist.
-pub(crate) fn ensure_queue(tx: &mut Tx<'_>, name: &str) -> Done<Arc<QueueRow>> {
-    match tx.known.by_name.get(name) {
+/// Returns the queue with this name, after creating or unhiding it if needed.
+pub(crate) fn ensure_queue(tx: &mut Tx<'_>, name: &str) -> TxResult<Arc<QueueRow>> {
+    match tx.queues.by_name.get(name) {
         Some(queue) if !queue.hidden => Ok(queue.clone()),
         Some(queue) => {
             let queue = queue.clone();
             tx.change_topology();
             tx.conn.prepare_cached("UPDATE queue SET hidden = 0 WHERE id = ?1")?.execute([queue.id])?;
-            let shown =
+            let unhidden =
                 QueueRow { id: queue.id, name: queue.name.clone(), max_priority: queue.max_priority, hidden: false };
-            Ok(tx.known.add(shown))
+            Ok(tx.queues.add(unhidden))
         }
         None => {
             let id = tx.change_topology();
             tx.conn
                 .prepare_cached("INSERT INTO queue (id, name, max_priority, hidden) VALUES (?1, ?2, NULL, 0)")?
                 .execute(params![id, name])?;
-            Ok(tx.known.add(QueueRow { id, name: name.into(), max_priority: None, hidden: false }))
+            Ok(tx.queues.add(QueueRow { id, name: name.into(), max_priority: None, hidden: false }))
         }
     }
 }
 
-/// Makes the queues, exchanges and bindings exist.
-pub(crate) fn declare(tx: &mut Tx<'_>, queues: &[Queue]) -> Done<()> {
+/// Declares queues with their exchanges and bindings.
+pub(crate) fn declare(tx: &mut Tx<'_>, queues: &[Queue]) -> TxResult<()> {
     for queue in queues {
-        if let Some(exchange) = tx.known.exchanges.get(&queue.exchange)
+        if let Some(exchange) = tx.queues.exchanges.get(&queue.exchange)
             && exchange.kind != queue.exchange_type
         {
             return Err(Fault::Refused(Error::new(
@@ -156,7 +157,7 @@ pub(crate) fn declare(tx: &mut Tx<'_>, queues: &[Queue]) -> Done<()> {
             tx.conn
                 .prepare_cached("UPDATE queue SET max_priority = ?2 WHERE id = ?1")?
                 .execute(params![row.id, queue.max_priority])?;
-            tx.known.add(QueueRow {
+            tx.queues.add(QueueRow {
                 id: row.id,
                 name: row.name.clone(),
                 max_priority: queue.max_priority,
@@ -168,53 +169,53 @@ pub(crate) fn declare(tx: &mut Tx<'_>, queues: &[Queue]) -> Done<()> {
     Ok(())
 }
 
-fn bind(tx: &mut Tx<'_>, queue: &Queue, id: i64) -> Done<()> {
+fn bind(tx: &mut Tx<'_>, queue: &Queue, id: i64) -> TxResult<()> {
     if queue.exchange.is_empty() {
         return Ok(());
     }
-    if !tx.known.exchanges.contains_key(&queue.exchange) {
+    if !tx.queues.exchanges.contains_key(&queue.exchange) {
         tx.change_topology();
         tx.conn
             .prepare_cached("INSERT INTO exchange (name, kind) VALUES (?1, ?2)")?
             .execute([&*queue.exchange, kind_name(queue.exchange_type)])?;
         let exchange = Exchange { kind: queue.exchange_type, bindings: Vec::new() };
-        tx.known.exchanges.insert(queue.exchange.clone(), exchange);
+        tx.queues.exchanges.insert(queue.exchange.clone(), exchange);
     }
     let binding = (queue.routing_key.clone(), id);
-    if tx.known.exchanges.get(&queue.exchange).is_some_and(|exchange| exchange.bindings.contains(&binding)) {
+    if tx.queues.exchanges.get(&queue.exchange).is_some_and(|exchange| exchange.bindings.contains(&binding)) {
         return Ok(());
     }
     tx.change_topology();
     tx.conn
         .prepare_cached("INSERT OR IGNORE INTO binding (exchange, key, queue) VALUES (?1, ?2, ?3)")?
         .execute(params![queue.exchange, queue.routing_key, id])?;
-    if let Some(exchange) = tx.known.exchanges.get_mut(&queue.exchange) {
+    if let Some(exchange) = tx.queues.exchanges.get_mut(&queue.exchange) {
         exchange.bindings.push(binding);
     }
     Ok(())
 }
 
-/// Hides a queue and drops its bindings; its waiting messages are the caller's.
-pub(crate) fn hide(tx: &mut Tx<'_>, queue: &QueueRow) -> Done<()> {
+/// Hides a queue and deletes its bindings. The caller deletes its messages.
+pub(crate) fn hide(tx: &mut Tx<'_>, queue: &QueueRow) -> TxResult<()> {
     tx.change_topology();
     tx.conn.prepare_cached("UPDATE queue SET hidden = 1 WHERE id = ?1")?.execute([queue.id])?;
     tx.conn.prepare_cached("DELETE FROM binding WHERE queue = ?1")?.execute([queue.id])?;
-    for exchange in tx.known.exchanges.values_mut() {
+    for exchange in tx.queues.exchanges.values_mut() {
         exchange.bindings.retain(|(_, bound)| *bound != queue.id);
     }
-    tx.known.add(QueueRow { id: queue.id, name: queue.name.clone(), max_priority: queue.max_priority, hidden: true });
+    tx.queues.add(QueueRow { id: queue.id, name: queue.name.clone(), max_priority: queue.max_priority, hidden: true });
     Ok(())
 }
 
-/// The queues a message goes to, each once. The default exchange makes the queue it names.
-pub(crate) fn route(tx: &mut Tx<'_>, exchange: &str, key: &str) -> Done<Vec<Arc<QueueRow>>> {
+/// The queues of a message, each once. On the default exchange, a missing queue is created.
+pub(crate) fn route(tx: &mut Tx<'_>, exchange: &str, key: &str) -> TxResult<Vec<Arc<QueueRow>>> {
     if exchange.is_empty() {
         return Ok(vec![ensure_queue(tx, key)?]);
     }
     let refuse = |why: String| {
         Err(Fault::Refused(Error::new(ErrorKind::NotFound, format!("publish to the exchange {exchange:?}: {why}"))))
     };
-    let Some(found) = tx.known.exchanges.get(exchange) else {
+    let Some(found) = tx.queues.exchanges.get(exchange) else {
         return refuse("it does not exist; declare a queue on it first".to_owned());
     };
     let mut queues: Vec<Arc<QueueRow>> = Vec::new();
@@ -224,7 +225,8 @@ pub(crate) fn route(tx: &mut Tx<'_>, exchange: &str, key: &str) -> Done<Vec<Arc<
             ExchangeType::Topic => topic_matches(bound, key),
             ExchangeType::Fanout => true,
         };
-        if let Some(queue) = tx.known.by_id(*id).filter(|queue| fits && queues.iter().all(|other| other.id != queue.id))
+        if let Some(queue) =
+            tx.queues.by_id(*id).filter(|queue| fits && queues.iter().all(|other| other.id != queue.id))
         {
             queues.push(queue.clone());
         }

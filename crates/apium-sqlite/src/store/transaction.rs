@@ -1,4 +1,4 @@
-//! One write transaction: its instant, its counters, the queues it knows and what has to be told once it is committed.
+//! One write transaction: its instant, its counters, the declared queues, and what to announce after the commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use apium_transport::error::Error;
 use rusqlite::Connection;
 
-use crate::store::result_row::Record;
-use crate::store::topology::Known;
+use crate::store::result_row::ResultRow;
+use crate::store::topology::QueueCache;
 
-/// Why a request cannot be done.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// SQLite failed: the whole transaction is undone.
+    /// SQLite failed: the whole transaction is rolled back.
     Sqlite(rusqlite::Error),
-    /// The request itself is wrong. It has written nothing; the others of the transaction go on.
+    /// The request itself is wrong. It has written nothing, and the other requests of the transaction go on.
     Refused(Error),
 }
 
@@ -31,49 +31,49 @@ impl From<Error> for Fault {
 }
 
 /// The result of one request inside a transaction.
-pub(crate) type Done<T> = Result<T, Fault>;
+pub(crate) type TxResult<T> = Result<T, Fault>;
 
-/// What others want to know after the commit.
+/// What to announce after the commit.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     /// Queues that have more ready messages.
     pub(crate) ready: Vec<i64>,
-    /// A message was parked that is due before all the others.
-    pub(crate) earlier: bool,
-    /// Results that were written, in order, with their place.
-    pub(crate) results: Vec<(i64, Arc<Record>)>,
+    /// A message was delayed that is due before all other delayed messages.
+    pub(crate) earlier_due: bool,
+    /// Results that were written, in order, each with its `seq`.
+    pub(crate) results: Vec<(i64, Arc<ResultRow>)>,
 }
 
 impl Effects {
-    /// Notes that `queue` has more ready messages.
-    pub(crate) fn ready(&mut self, queue: i64) {
+    /// Adds that `queue` has more ready messages.
+    pub(crate) fn add_ready(&mut self, queue: i64) {
         if self.ready.last() != Some(&queue) && !self.ready.contains(&queue) {
             self.ready.push(queue);
         }
     }
 
-    /// How much is noted now.
-    fn mark(&self) -> Mark {
-        Mark { ready: self.ready.len(), earlier: self.earlier, results: self.results.len() }
+    /// How much there is now.
+    fn savepoint(&self) -> Savepoint {
+        Savepoint { ready: self.ready.len(), earlier_due: self.earlier_due, results: self.results.len() }
     }
 
-    /// Forgets what was noted since.
-    fn back_to(&mut self, mark: Mark) {
-        self.ready.truncate(mark.ready);
-        self.earlier = mark.earlier;
-        self.results.truncate(mark.results);
+    /// Removes what was added since.
+    fn roll_back_to(&mut self, savepoint: Savepoint) {
+        self.ready.truncate(savepoint.ready);
+        self.earlier_due = savepoint.earlier_due;
+        self.results.truncate(savepoint.results);
     }
 }
 
-/// A moment of [`Effects`], which only grow.
+/// How much there was in [`Effects`] at one moment; they only grow.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Savepoint {
     ready: usize,
-    earlier: bool,
+    earlier_due: bool,
     results: usize,
 }
 
-/// The last numbers given out; see `counters` in schema.sql.
+/// The last numbers that were used; see `counters` in schema.sql.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counters {
     message: i64,
@@ -88,20 +88,20 @@ pub(crate) struct Counters {
 pub(crate) struct Tx<'c> {
     /// The connection, inside the transaction.
     pub(crate) conn: &'c Connection,
-    /// The instant, in microseconds.
+    /// The instant of the transaction, in microseconds.
     pub(crate) now: i64,
-    /// What to tell after the commit.
+    /// What to announce after the commit.
     pub(crate) effects: Effects,
-    /// The queues and exchanges.
-    pub(crate) known: &'c mut Known,
-    begun: Counters,
+    /// The declared queues and exchanges.
+    pub(crate) queues: &'c mut QueueCache,
+    start_counters: Counters,
     counters: Counters,
 }
 
 impl<'c> Tx<'c> {
     /// Reads the counters of a transaction that has just begun.
-    pub(crate) fn begin(conn: &'c Connection, known: &'c mut Known, now: i64) -> rusqlite::Result<Self> {
-        let begun = conn
+    pub(crate) fn begin(conn: &'c Connection, queues: &'c mut QueueCache, now: i64) -> rusqlite::Result<Self> {
+        let counters = conn
             .prepare_cached("SELECT message, result, consumer, topology, listener FROM counters WHERE one = 1")?
             .query_row([], |row| {
                 Ok(Counters {
@@ -112,14 +112,14 @@ impl<'c> Tx<'c> {
                     listener: row.get(4)?,
                 })
             })?;
-        known.refresh(conn, begun.topology)?;
-        Ok(Self { conn, now, effects: Effects::default(), known, begun, counters: begun })
+        queues.refresh(conn, counters.topology)?;
+        Ok(Self { conn, now, effects: Effects::default(), queues, start_counters: counters, counters })
     }
 
-    /// Writes the counters back; the commit follows.
+    /// Writes the counters, before the commit. Returns the effects and the counter of listeners.
     pub(crate) fn end(self) -> rusqlite::Result<(Effects, i64)> {
         let Counters { message, result, consumer, topology, listener } = self.counters;
-        if self.counters != self.begun {
+        if self.counters != self.start_counters {
             self.conn
                 .prepare_cached(
                     "UPDATE counters SET message = ?1, result = ?2, consumer = ?3, topology = ?4, listener = ?5 WHERE one = 1",
@@ -129,27 +129,28 @@ impl<'c> Tx<'c> {
         Ok((self.effects, listener))
     }
 
-    /// Does `work` whole or not at all: what it wrote before it was refused is undone, and the others of the transaction go on.
-    pub(crate) fn whole<T>(&mut self, work: impl FnOnce(&mut Self) -> Done<T>) -> Done<T> {
-        let (counters, effects) = (self.counters, self.effects.mark());
+    /// Runs `operation` whole or not at all: when it is refused, what it wrote is rolled back, and the other requests
+    /// of the transaction go on.
+    pub(crate) fn all_or_nothing<T>(&mut self, operation: impl FnOnce(&mut Self) -> TxResult<T>) -> TxResult<T> {
+        let (counters, effects) = (self.counters, self.effects.savepoint());
         self.conn.prepare_cached("SAVEPOINT whole")?.raw_execute()?;
-        let done = work(self);
-        match &done {
+        let result = operation(self);
+        match &result {
             Ok(_) => {}
-            // The whole transaction is undone.
-            Err(Fault::Sqlite(_)) => return done,
+            // The writer rolls back the whole transaction.
+            Err(Fault::Sqlite(_)) => return result,
             Err(Fault::Refused(_)) => {
                 self.conn.prepare_cached("ROLLBACK TO whole")?.raw_execute()?;
-                self.effects.back_to(effects);
+                self.effects.roll_back_to(effects);
                 if self.counters.topology != counters.topology {
-                    self.known.forget();
-                    self.known.refresh(self.conn, counters.topology)?;
+                    self.queues.clear();
+                    self.queues.refresh(self.conn, counters.topology)?;
                 }
                 self.counters = counters;
             }
         }
         self.conn.prepare_cached("RELEASE whole")?.raw_execute()?;
-        done
+        result
     }
 
     /// The instant `span` later, in microseconds.
@@ -163,7 +164,7 @@ impl<'c> Tx<'c> {
         self.counters.message
     }
 
-    /// A new place for a result.
+    /// A new `seq` for a result.
     pub(crate) fn next_result(&mut self) -> i64 {
         self.counters.result += 1;
         self.counters.result
@@ -175,14 +176,15 @@ impl<'c> Tx<'c> {
         self.counters.consumer
     }
 
-    /// Notes that queues, exchanges or bindings change, and returns a new id for a queue.
+    /// Counts a change of queues, exchanges or bindings. Returns the new count, which may serve as the id of a new
+    /// queue.
     pub(crate) fn change_topology(&mut self) -> i64 {
         self.counters.topology += 1;
-        self.known.changed(self.counters.topology);
+        self.queues.set_version(self.counters.topology);
         self.counters.topology
     }
 
-    /// Notes that a listener came or went.
+    /// Counts that a doorbell was registered or removed.
     pub(crate) fn change_listeners(&mut self) {
         self.counters.listener += 1;
     }

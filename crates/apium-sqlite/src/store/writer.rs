@@ -1,5 +1,5 @@
-//! The thread that writes. All requests that wait share one transaction (group commit); those that must be durable are
-//! answered after the flush behind it (see `flusher`).
+//! The writer thread. All waiting requests share one transaction (group commit). Requests that must be durable are
+//! answered after the flush that follows the commit (see `flusher`).
 
 use std::collections::VecDeque;
 
@@ -8,30 +8,30 @@ use rusqlite::Connection;
 use crate::crash_points::reached;
 use crate::errors::explain;
 use crate::options::Synchronous;
-use crate::store::flusher::AHEAD;
-use crate::store::request::{Committed, Job};
+use crate::store::flusher::MAX_UNFLUSHED;
+use crate::store::request::{Committed, WriteRequest};
 use crate::store::store::Store;
-use crate::store::topology::Known;
+use crate::store::topology::QueueCache;
 use crate::store::transaction::{Effects, Tx};
 use crate::wake::ringer::Ringer;
 
-/// Rows after which a transaction takes in no further request.
-const ENOUGH_ROWS: usize = 4096;
+/// With so many rows a transaction is full: later requests go into the next one.
+const MAX_ROWS: usize = 4096;
 
 struct Writer<'s> {
     store: &'s Store,
     conn: Connection,
-    known: Known,
-    /// Whether commits flush the disk, as SQLite was told last.
-    flushes: bool,
+    queues: QueueCache,
+    /// Whether SQLite flushes the disk with each commit, as it was set last.
+    flushes_commits: bool,
     ringer: Ringer,
-    /// Whether SQLite has flushed the log once.
-    log_is_sure: bool,
+    /// Whether SQLite itself has flushed the write-ahead log once.
+    log_flushed_once: bool,
 }
 
-/// Why a transaction was not made.
+/// Why a transaction failed.
 enum Failed {
-    /// It could not begin: none of the requests can do better.
+    /// It could not begin, so no request would succeed by itself either.
     Begin(rusqlite::Error),
     /// A request or the commit failed.
     Within(rusqlite::Error),
@@ -39,108 +39,117 @@ enum Failed {
 
 /// Serves requests until the store is closed.
 pub(crate) fn run(store: &Store, conn: Connection) {
-    let _serving = (store.writes.serving(), store.flushes.serving());
-    let mut writer =
-        Writer { store, conn, known: Known::default(), flushes: false, ringer: Ringer::new(), log_is_sure: false };
-    while let Some(waiting) = store.writes.take() {
+    let _close = (store.writes.close_on_drop(), store.flushes.close_on_drop());
+    let mut writer = Writer {
+        store,
+        conn,
+        queues: QueueCache::default(),
+        flushes_commits: false,
+        ringer: Ringer::new(),
+        log_flushed_once: false,
+    };
+    while let Some(waiting) = store.writes.take_all() {
         writer.serve(waiting);
     }
     let path = store.options.path.display();
     if let Err((_, error)) = writer.conn.close() {
-        tracing::warn!(%path, %error, "the store could not be closed");
+        tracing::warn!(%path, %error, "could not close the store");
     }
 }
 
 impl Writer<'_> {
-    fn serve(&mut self, mut waiting: VecDeque<Box<dyn Job>>) {
+    fn serve(&mut self, mut waiting: VecDeque<Box<dyn WriteRequest>>) {
         while !waiting.is_empty() {
             let mut rows = 0;
             let mut batch = Vec::with_capacity(waiting.len());
-            while rows < ENOUGH_ROWS
-                && let Some(job) = waiting.pop_front()
+            while rows < MAX_ROWS
+                && let Some(request) = waiting.pop_front()
             {
-                rows += job.weight().rows;
-                batch.push(job);
+                rows += request.cost().rows;
+                batch.push(request);
             }
             self.serve_batch(batch);
         }
     }
 
-    fn serve_batch(&mut self, mut batch: Vec<Box<dyn Job>>) {
+    fn serve_batch(&mut self, mut batch: Vec<Box<dyn WriteRequest>>) {
         match self.transaction(&mut batch) {
             Ok(effects) => self.committed(batch, effects),
-            // One request may have spoilt it for the others.
+            // One request may have failed it for all: each gets a transaction of its own.
             Err(Failed::Within(_)) if batch.len() > 1 => {
-                for job in batch {
-                    self.serve_batch(vec![job]);
+                for request in batch {
+                    self.serve_batch(vec![request]);
                 }
             }
             Err(Failed::Begin(error) | Failed::Within(error)) => {
-                for job in batch {
-                    let error = explain(&self.store.options.path, job.what(), copy_of(&error));
-                    job.finish(Some(error));
+                for request in batch {
+                    let error = explain(&self.store.options.path, request.what(), copy_of(&error));
+                    request.answer(Some(error));
                 }
             }
         }
     }
 
-    /// Answers what need not be durable, and leaves the rest to the flusher.
-    fn committed(&mut self, batch: Vec<Box<dyn Job>>, mut effects: Effects) {
+    /// Answers the requests that need not be durable, and sends the others to the flusher.
+    fn committed(&mut self, batch: Vec<Box<dyn WriteRequest>>, mut effects: Effects) {
         let full = self.store.options.synchronous == Synchronous::Full;
-        let (durable, passing): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| full && job.weight().durable);
-        for job in passing {
-            job.finish(None);
+        let (durable, volatile): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|request| full && request.cost().durable);
+        for request in volatile {
+            request.answer(None);
         }
         if durable.is_empty() {
-            return self.store.tell(&mut self.ringer, effects);
+            return self.store.announce(&mut self.ringer, effects);
         }
-        // Messages are told of at once: they may be claimed while their publisher still waits for the disk.
-        let later = Effects { results: std::mem::take(&mut effects.results), ..Effects::default() };
-        self.store.tell(&mut self.ringer, effects);
-        let committed = Committed { jobs: durable, effects: later };
-        if self.store.flushes.send_below(committed, AHEAD).is_err() {
-            tracing::error!(path = %self.store.options.path.display(), "the flusher has ended before the writer");
+        // Messages are announced at once, since they may be claimed before the flush. Results are announced after it.
+        let after_flush = Effects { results: std::mem::take(&mut effects.results), ..Effects::default() };
+        self.store.announce(&mut self.ringer, effects);
+        let committed = Committed { requests: durable, effects: after_flush };
+        if self.store.flushes.send_below(committed, MAX_UNFLUSHED).is_err() {
+            let path = self.store.options.path.display();
+            tracing::error!(%path, "the flusher thread ended before the writer thread");
         }
     }
 
-    fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Effects, Failed> {
-        let durable = batch.iter().any(|job| job.weight().durable);
-        // The first one is flushed by SQLite, which also makes sure of the log's place in its folder.
-        let first = durable && !self.log_is_sure && self.store.options.synchronous == Synchronous::Full;
+    fn transaction(&mut self, batch: &mut [Box<dyn WriteRequest>]) -> Result<Effects, Failed> {
+        let durable = batch.iter().any(|request| request.cost().durable);
+        // SQLite flushes the first one itself. It also flushes the folder, so that the log file is there after a power
+        // failure.
+        let first = durable && !self.log_flushed_once && self.store.options.synchronous == Synchronous::Full;
         self.set_flushing(first).map_err(Failed::Begin)?;
         execute(&self.conn, "BEGIN IMMEDIATE").map_err(Failed::Begin)?;
-        let done = self.within(batch);
-        self.log_is_sure |= first && done.is_ok();
-        if done.is_err() {
-            self.known.forget();
+        let result = self.run_and_commit(batch);
+        self.log_flushed_once |= first && result.is_ok();
+        if result.is_err() {
+            self.queues.clear();
             if !self.conn.is_autocommit()
                 && let Err(error) = self.conn.execute_batch("ROLLBACK")
             {
-                tracing::warn!(path = %self.store.options.path.display(), %error, "a transaction could not be undone");
+                tracing::warn!(path = %self.store.options.path.display(), %error, "could not roll a transaction back");
             }
         }
-        done.map_err(Failed::Within)
+        result.map_err(Failed::Within)
     }
 
-    fn within(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Effects> {
-        let mut tx = Tx::begin(&self.conn, &mut self.known, self.store.now())?;
-        for job in batch {
-            job.run(&mut tx)?;
+    fn run_and_commit(&mut self, batch: &mut [Box<dyn WriteRequest>]) -> rusqlite::Result<Effects> {
+        let mut tx = Tx::begin(&self.conn, &mut self.queues, self.store.now())?;
+        for request in batch {
+            request.run(&mut tx)?;
         }
         let (effects, listeners) = tx.end()?;
         reached("before-commit");
         execute(&self.conn, "COMMIT")?;
         reached("after-commit");
-        if let Err(error) = self.store.wake.learn_bells(&self.conn, listeners) {
-            tracing::debug!(%error, "the doorbells of other processes could not be read");
+        if let Err(error) = self.store.waker.read_doorbells(&self.conn, listeners) {
+            tracing::debug!(%error, "could not read the doorbells of other processes");
         }
         Ok(effects)
     }
 
     fn set_flushing(&mut self, flush: bool) -> rusqlite::Result<()> {
-        if self.flushes != flush {
+        if self.flushes_commits != flush {
             execute(&self.conn, if flush { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
-            self.flushes = flush;
+            self.flushes_commits = flush;
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
-//! This process's own doorbell: hanging it, making it known to others, and forgetting those of the dead.
+//! The doorbell of this process: opening it and registering it in the store. Also removes the doorbells of dead
+//! processes.
 
 use std::path::PathBuf;
 
-use crate::store::request::Weight;
+use crate::store::request::RequestCost;
 use crate::store::store::Store;
 use crate::store::transaction::Tx;
 
-/// This process's doorbell; its socket file goes with it.
+/// The doorbell of this process. Dropping it removes the socket file.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     #[cfg(unix)]
@@ -17,15 +18,16 @@ pub(crate) struct Doorbell {
 impl Drop for Doorbell {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "a doorbell could not be removed");
+            tracing::debug!(path = %self.path.display(), %error, "could not remove a doorbell");
         }
     }
 }
 
 impl Store {
-    /// Makes this process's doorbell and makes it known. `None` where that is not possible: polling is left then.
+    /// Opens the doorbell of this process and registers it in the store. `None` where that fails: then this process
+    /// only polls.
     #[cfg(unix)]
-    pub(crate) async fn hang_doorbell(&self) -> Option<Doorbell> {
+    pub(crate) async fn open_doorbell(&self) -> Option<Doorbell> {
         let folder = self.live_folder();
         let name = format!("{}-{:08x}.bell", std::process::id(), fastrand::u32(..));
         let path = folder.join(name);
@@ -35,39 +37,40 @@ impl Store {
         let socket = match bound {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::debug!(path = %path.display(), %error, "no doorbell: this process polls for the commits of others");
+                let path = path.display();
+                tracing::debug!(%path, %error, "no doorbell: this process polls for commits of others");
                 return None;
             }
         };
         let doorbell = Doorbell { socket, path };
         let text = doorbell.path.to_str()?.to_owned();
-        self.wake.set_own_bell(&doorbell.path);
-        let known = self
-            .write("listen for commits", Weight::passing(1), move |tx: &mut Tx<'_>| {
+        self.waker.set_own_doorbell(&doorbell.path);
+        let registered = self
+            .write("listen for commits", RequestCost::volatile(1), move |tx: &mut Tx<'_>| {
                 tx.change_listeners();
                 tx.conn.prepare_cached("INSERT OR IGNORE INTO listener (path) VALUES (?1)")?.execute([&text])?;
                 Ok(())
             })
             .await;
-        known.ok().map(|()| doorbell)
+        registered.ok().map(|()| doorbell)
     }
 
-    /// Where there are no such sockets, polling is left.
+    /// There are no such sockets here: this process only polls.
     #[cfg(not(unix))]
-    pub(crate) async fn hang_doorbell(&self) -> Option<Doorbell> {
+    pub(crate) async fn open_doorbell(&self) -> Option<Doorbell> {
         None
     }
 
-    /// Forgets a doorbell that nobody hears.
-    pub(crate) fn forget_doorbell(&self, path: PathBuf) {
-        self.write_unasked("forget a doorbell", Weight::passing(1), move |tx: &mut Tx<'_>| {
-            let gone = tx
+    /// Removes a doorbell on which nobody listens.
+    pub(crate) fn remove_doorbell(&self, path: PathBuf) {
+        self.write_detached("remove a doorbell", RequestCost::volatile(1), move |tx: &mut Tx<'_>| {
+            let deleted = tx
                 .conn
                 .prepare_cached("DELETE FROM listener WHERE path = ?1")?
                 .execute([path.to_str().unwrap_or_default()])?;
-            if gone > 0 {
+            if deleted > 0 {
                 tx.change_listeners();
-                // A socket file without a socket; whoever made it is dead.
+                // The socket file is left over from a dead process.
                 let _ = std::fs::remove_file(&path);
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Who learns of a commit, and how.
+//! How consumers and watchers learn of a commit, in this process and in others.
 
 pub(crate) mod doorbell;
 pub(crate) mod ringer;

@@ -1,13 +1,14 @@
-//! Doorbells: a Unix datagram socket for each process that consumes or watches. Who commits something for others sends one
-//! byte to each, and never waits: a full or dead doorbell is passed over, since polling finds what was missed.
+//! Rings doorbells. Each process that consumes or watches has a doorbell, a Unix datagram socket. Whoever commits
+//! something for others sends one byte to each doorbell and never waits. When a doorbell is full or dead, nothing is
+//! sent: polling finds what was missed.
 
 use std::path::{Path, PathBuf};
 
 use crate::store::transaction::Effects;
 
-/// In the byte: there are messages.
+/// Bit of the byte: there are messages.
 pub(crate) const MESSAGES: u8 = 1;
-/// In the byte: there are results.
+/// Bit of the byte: there are results.
 pub(crate) const RESULTS: u8 = 2;
 
 /// Rings the doorbells of other processes.
@@ -27,9 +28,9 @@ impl Ringer {
         }
     }
 
-    /// Rings for what was committed; returns the doorbells that nobody hears any more.
+    /// Rings for what was committed. Returns the doorbells on which nobody listens any more.
     pub(crate) fn ring(&self, effects: &Effects, others: &[PathBuf]) -> Vec<PathBuf> {
-        let messages = if effects.earlier || !effects.ready.is_empty() { MESSAGES } else { 0 };
+        let messages = if effects.earlier_due || !effects.ready.is_empty() { MESSAGES } else { 0 };
         let results = if effects.results.is_empty() { 0 } else { RESULTS };
         match messages | results {
             0 => Vec::new(),
@@ -37,7 +38,7 @@ impl Ringer {
         }
     }
 
-    /// Says whether somebody is there.
+    /// Returns whether somebody listens there.
     #[cfg(unix)]
     fn send(&self, path: &Path, byte: u8) -> bool {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};

@@ -1,4 +1,4 @@
-//! Chords in the file: what a body that cannot be made leaves behind, what an older file gets, what is deleted in time.
+//! Chords in the file: a settlement whose body panics, files of an older version, and chords that expire.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) fn header(group: &str, size: u64, ttl: Option<Duration>) -> ChordHead
     header
 }
 
-/// A part of a chord that returned its own name.
+/// A part of a chord whose task returned its own name.
 pub(crate) fn part(group: &str, id: &str, place: i64) -> ChordPart {
     let mut part = ChordPart::new(
         group.to_owned(),
@@ -36,7 +36,7 @@ pub(crate) fn part(group: &str, id: &str, place: i64) -> ChordPart {
     part
 }
 
-/// Publishes a body named after its results.
+/// Publishes a body whose id is made of its results.
 pub(crate) struct Body;
 
 impl ChordContinuation for Body {
@@ -54,7 +54,7 @@ impl ChordContinuation for Body {
     }
 }
 
-/// Panics, after another part of the same settlement was served.
+/// Panics, after another part of the same settlement was counted.
 struct Panics;
 
 impl ChordContinuation for Panics {
@@ -67,6 +67,7 @@ impl ChordContinuation for Panics {
     }
 }
 
+/// A settlement that only counts `part`.
 pub(crate) fn ends(part: ChordPart, continuation: Arc<dyn ChordContinuation>) -> Settlement {
     let parts = vec![EndedPart::new(part, continuation)];
     let mut follow_ups = FollowUps::default();
@@ -77,7 +78,7 @@ pub(crate) fn ends(part: ChordPart, continuation: Arc<dyn ChordContinuation>) ->
 }
 
 async fn ready(handles: &Handles) -> Vec<(String, u64)> {
-    let stats = handles.broker.queues().unwrap().stats().await.unwrap();
+    let stats = handles.broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     stats.into_iter().map(|stats| (stats.queue, stats.ready)).collect()
 }
 
@@ -91,13 +92,13 @@ async fn a_settlement_that_panics_leaves_nothing_behind() {
     }
     handles.broker.publish(vec![to("q", "m")]).await.unwrap();
     let mut consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
-    let held: Vec<Receipt> = receipts(&soon("a message", consumer.next(1)).await.unwrap());
+    let in_flight: Vec<Receipt> = receipts(&soon("a message", consumer.next(1)).await.unwrap());
     let acker = consumer.acker();
     let atomic = acker.atomic().unwrap();
-    let batch = |rest: Arc<dyn ChordContinuation>| {
-        let mut last = ends(part("bad", "b", 0), rest);
-        last.delivery = Some((held[0].clone(), Acknowledgement::Ack));
-        // A queue is made and a body written before the panic.
+    let batch = |continuation: Arc<dyn ChordContinuation>| {
+        let mut last = ends(part("bad", "b", 0), continuation);
+        last.delivery = Some((in_flight[0].clone(), Acknowledgement::Ack));
+        // A queue is created and a body is written before the panic.
         vec![ends(part("good", "a", 0), Arc::new(Body)), last]
     };
     let other = handles.backend.store(Vec::new());
@@ -107,7 +108,7 @@ async fn a_settlement_that_panics_leaves_nothing_behind() {
     other.expect("a request was spoilt by another of the same transaction");
     assert_eq!(ready(&handles).await, [("q".to_owned(), 0)]);
     assert_eq!(chords.count("good").await.unwrap().unwrap().done, 0);
-    // The same again, with one that does not panic: the writer still knows what there is.
+    // The same batch without a panic: the writer's copy of the queues is still right.
     atomic.settle(batch(Arc::new(Body))).await.unwrap();
     assert_eq!(ready(&handles).await, [("body".to_owned(), 2), ("q".to_owned(), 0)]);
     let mut bodies = handles.broker.consume(spec("body", "n@h", 0)).await.unwrap();
@@ -165,14 +166,14 @@ async fn chords_are_deleted_in_time_with_their_parts() {
         conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
     };
     assert_eq!(rows(), (4, 5), "the parts of the one whose body was sent are gone");
-    assert_eq!(handles.backend.purge_expired().await.unwrap(), 0);
+    assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 0);
     clock.advance(Duration::from_secs(301));
-    assert_eq!(handles.backend.purge_expired().await.unwrap(), 1);
+    assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 1);
     assert_eq!(rows(), (3, 5));
     clock.advance(Duration::from_secs(86_400));
-    assert_eq!(handles.backend.purge_expired().await.unwrap(), 2);
+    assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 2);
     assert_eq!(rows(), (1, 2));
-    // What was not purged yet is found by whoever asks.
+    // An expired chord that was not purged yet is not found.
     chords.open(header("short", 1, Some(Duration::from_secs(1)))).await.unwrap();
     clock.advance(Duration::from_secs(1));
     assert_eq!(chords.part_done(part("short", "a", 0)).await.unwrap(), ChordProgress::Waiting);

@@ -1,4 +1,4 @@
-//! The SQLite driver under the conformance suite. A second driver on the same file stands for another process.
+//! The conformance suite on the SQLite driver. A second driver on the same file plays another process.
 
 use apium_transport::clock::Clock;
 use apium_transport::conformance::{Fixture, Handles};
@@ -11,21 +11,21 @@ async fn sqlite() -> Fixture {
     let path = folder.path().join("q.db");
     let clock = Clock::manual(Fixture::start());
     let Handles { broker, backend } = open(&path, &clock).await;
-    let (again, clock_again) = (path.clone(), clock.clone());
+    let (path_again, clock_again) = (path.clone(), clock.clone());
     Fixture::new(broker, backend, clock)
         .reopening(move || {
-            let (path, clock) = (again.clone(), clock_again.clone());
+            let (path, clock) = (path_again.clone(), clock_again.clone());
             Box::pin(async move { open(&path, &clock).await })
         })
-        .planting(move |queue, raw, reason| {
-            plant(&Connection::open(&path).unwrap(), &queue, &raw, &reason);
+        .inserting_unreadable(move |queue, raw, reason| {
+            insert_unreadable(&Connection::open(&path).unwrap(), &queue, &raw, &reason);
             Box::pin(async {})
         })
         .keeping(folder)
 }
 
-/// Writes a row that holds no message, as a dead letter of such bytes makes it when it is replayed.
-fn plant(conn: &Connection, queue: &str, raw: &[u8], reason: &str) {
+/// Inserts a row that holds no message, as a dead letter of such bytes does when it is replayed.
+fn insert_unreadable(conn: &Connection, queue: &str, raw: &[u8], reason: &str) {
     conn.execute_batch("BEGIN IMMEDIATE; UPDATE counters SET message = message + 1, topology = topology + 1").unwrap();
     let id =
         |column| conn.query_row(&format!("SELECT {column} FROM counters"), [], |row| row.get::<_, i64>(0)).unwrap();
@@ -40,4 +40,8 @@ fn plant(conn: &Connection, queue: &str, raw: &[u8], reason: &str) {
     conn.execute_batch("COMMIT").unwrap();
 }
 
-apium_transport::conformance_tests!(crate::conformance::sqlite);
+apium_transport::conformance_tests! {
+    crate::conformance::sqlite,
+    lacks: [],
+    skips: [],
+}

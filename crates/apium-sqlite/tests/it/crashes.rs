@@ -1,4 +1,4 @@
-//! A process that dies at each of the named places, on its way through the end of a chord: nothing is lost, and nothing is done twice.
+//! A process dies at each of the crash points while it ends a chord: nothing is lost, and nothing is done twice.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,10 +16,10 @@ use crate::kit::{id_of, open, receipts, soon, spec, to};
 const POINT: &str = "APIUM_SQLITE_TEST_POINT";
 const FILE: &str = "APIUM_SQLITE_TEST_DYING_FILE";
 
-/// Those that a worker passes whose queue is elsewhere.
+/// The crash points that a worker passes whose queue is in another store.
 const OF_PARTS: [&str; 4] = ["before-part", "after-part", "before-end", "after-end"];
 
-/// The entry point of the process that dies; without a place there is nothing to do.
+/// The entry point of the process that dies. Without a crash point there is nothing to do.
 #[test]
 fn child() {
     let (Ok(point), Ok(file)) = (std::env::var(POINT), std::env::var(FILE)) else { return };
@@ -31,9 +31,9 @@ fn child() {
             return end_by_parts(&handles).await;
         }
         let mut consumer = handles.broker.consume(spec("q", "dying@h", 0)).await.unwrap();
-        let held = receipts(&soon("the message", consumer.next(1)).await.unwrap());
+        let in_flight = receipts(&soon("the message", consumer.next(1)).await.unwrap());
         crash_points::arm(&point, 1);
-        let settled = consumer.acker().atomic().unwrap().settle(vec![last(&held[0])]).await;
+        let settled = consumer.acker().atomic().unwrap().settle(vec![last(&in_flight[0])]).await;
         panic!("it was to die at {point}, and settled: {settled:?}");
     });
 }
@@ -45,7 +45,7 @@ fn last(receipt: &Receipt) -> Settlement {
     settlement
 }
 
-/// What a worker does whose queue is elsewhere.
+/// What a worker does whose queue is in another store.
 async fn end_by_parts(handles: &Handles) {
     let chords = handles.backend.chords().unwrap();
     let progress = chords.part_done(part("g", "b", 1)).await.unwrap();
@@ -61,13 +61,14 @@ fn dies(path: &Path, point: &str) {
         .stdout(std::process::Stdio::null())
         .status()
         .unwrap();
-    // A panic, or an end without one, has a code; a process that aborts has none.
+    // A process that panics or returns has an exit code; one that aborts has none.
     #[cfg(unix)]
     assert_eq!(status.code(), None, "it did not die at {point}");
     assert!(!status.success(), "it did not die at {point}");
 }
 
-async fn begun() -> (tempfile::TempDir, std::path::PathBuf) {
+/// A file with a message and with a chord that waits for its last part.
+async fn waiting_chord() -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let handles = open(&path, &Clock::system()).await;
@@ -79,7 +80,7 @@ async fn begun() -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 async fn ready(handles: &Handles, queue: &str) -> u64 {
-    let stats = handles.broker.queues().unwrap().stats().await.unwrap();
+    let stats = handles.broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     stats.into_iter().find(|stats| stats.queue == queue).map_or(0, |stats| stats.ready)
 }
 
@@ -87,7 +88,7 @@ async fn ready(handles: &Handles, queue: &str) -> u64 {
 async fn a_settlement_is_done_whole_or_not_at_all() {
     let (mut done, mut undone) = (0, 0);
     for point in crash_points::POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
-        let (_folder, path) = begun().await;
+        let (_folder, path) = waiting_chord().await;
         dies(&path, point);
         let handles = open(&path, &Clock::system()).await;
         let chords = handles.backend.chords().unwrap();
@@ -102,8 +103,8 @@ async fn a_settlement_is_done_whole_or_not_at_all() {
                 let mut consumer = handles.broker.consume(spec("q", "next@h", 0)).await.unwrap();
                 let got = soon("the delivery of the dead", consumer.next(1)).await.unwrap();
                 assert_eq!((id_of(&got[0]).as_str(), got[0].redelivered), ("m", true), "{point}");
-                let again = vec![last(&got[0].receipt)];
-                consumer.acker().atomic().unwrap().settle(again).await.unwrap();
+                let settlement = vec![last(&got[0].receipt)];
+                consumer.acker().atomic().unwrap().settle(settlement).await.unwrap();
             }
         }
         assert_eq!(chords.part_done(part("g", "b", 1)).await.unwrap(), ChordProgress::Fired, "{point}");
@@ -115,9 +116,9 @@ async fn a_settlement_is_done_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_chord_whose_queue_is_elsewhere_is_ended_by_the_next() {
+async fn a_chord_whose_queue_is_in_another_store_is_ended_by_the_next_worker() {
     for point in OF_PARTS {
-        let (_folder, path) = begun().await;
+        let (_folder, path) = waiting_chord().await;
         dies(&path, point);
         let handles = open(&path, &Clock::system()).await;
         let chords = handles.backend.chords().unwrap();

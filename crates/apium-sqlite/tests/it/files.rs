@@ -1,4 +1,4 @@
-//! Files that cannot be used: each is an error of the right kind that names the file and says what to do.
+//! Files that cannot be used: each gives an error of the right kind that names the file and says what to do.
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +78,7 @@ async fn a_missing_folder_is_named() {
     assert_eq!(refused(folder.path()).await.kind(), ErrorKind::Refused);
 }
 
-/// The superuser may write everywhere: then there is nothing to be seen.
+/// Whether this user cannot write there. The superuser can write everywhere.
 #[cfg(unix)]
 fn is_read_only(path: &Path) -> bool {
     let writable = if path.is_dir() {
@@ -114,7 +114,7 @@ async fn a_request_that_fails_spoils_no_other() {
     let path = folder.path().join("q.db");
     let handles = open(&path, &Clock::system()).await;
     handles.broker.publish(vec![to("q", "first")]).await.unwrap();
-    // A trigger fails like a full disk does: in the midst of a transaction.
+    // A trigger fails in the middle of a transaction, as a full disk does.
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
         "CREATE TRIGGER full BEFORE INSERT ON ready WHEN new.rank > 1 BEGIN SELECT raise(ABORT, 'full'); END",

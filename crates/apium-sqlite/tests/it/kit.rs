@@ -1,4 +1,4 @@
-//! What the tests share: opening a file, and messages.
+//! What the tests share: opening a file, messages and specifications of consumers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(crate) fn spec(queue: &str, node: &str, prefetch: usize) -> ConsumeSpec {
     spec
 }
 
-/// Waits for something that must happen, at most half a minute.
+/// Waits for something that must happen, at most 30 seconds.
 pub(crate) async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }

@@ -1,4 +1,4 @@
-//! The SQLite driver against its contracts, against other processes, and against bad files.
+//! Tests of the SQLite driver: the conformance suite, several processes on one file, and bad files.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

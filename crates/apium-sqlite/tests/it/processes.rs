@@ -1,4 +1,4 @@
-//! Several processes on one file. The test binary runs itself as the other process: `child` is its entry point.
+//! Several processes on one file. The test binary runs itself as the other process, whose entry point is `child`.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +11,6 @@ use apium_protocol::result::state::State;
 use apium_sqlite::SqliteDriver;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::broker::settlement::{Acknowledgement, Receipt, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
@@ -45,18 +44,18 @@ impl Other {
         Self { child, input, output }
     }
 
-    /// Waits for a line that begins with `word`, and returns the rest of it.
+    /// Waits for a line that begins with `word`, and returns the text behind it.
     fn says(&mut self, word: &str) -> String {
         loop {
             let mut line = String::new();
             assert!(self.output.read_line(&mut line).unwrap() > 0, "the other process ended before it said {word}");
-            if let Some(rest) = line.trim_end().strip_prefix(word) {
-                return rest.trim().to_owned();
+            if let Some(text) = line.trim_end().strip_prefix(word) {
+                return text.trim().to_owned();
             }
         }
     }
 
-    fn tell(&mut self, line: &str) {
+    fn order(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
     }
 
@@ -80,7 +79,7 @@ fn say(line: &str) {
     out.flush().unwrap();
 }
 
-/// The entry point of the other process, which the tests start with a role; without one there is nothing to do.
+/// The entry point of the other process, which the tests start with a role. Without a role there is nothing to do.
 #[test]
 fn child() {
     let (Ok(role), Ok(file)) = (std::env::var(ROLE), std::env::var(FILE)) else { return };
@@ -89,9 +88,9 @@ fn child() {
         let handles = open(Path::new(&file), &Clock::system()).await;
         match role.as_str() {
             "publish" => publish_on_demand(handles).await,
-            "hold" => hold(handles, false).await,
-            "begin" => hold(handles, true).await,
-            "work" => work(handles).await,
+            "claim" => claim(handles, false).await,
+            "start" => claim(handles, true).await,
+            "settle" => settle(handles).await,
             "produce" => produce(handles).await,
             other => panic!("no role {other}"),
         }
@@ -112,16 +111,16 @@ async fn publish_on_demand(handles: Handles) {
     }
 }
 
-/// Takes what there is and keeps it.
-async fn hold(handles: Handles, begin: bool) {
+/// Claims what there is and keeps it in flight.
+async fn claim(handles: Handles, start: bool) {
     let mut spec = spec("q", "w@h", 0);
     spec.max_crashes = 2;
     let mut consumer = handles.broker.consume(spec).await.unwrap();
     let got = consumer.next(100).await.unwrap();
-    if begin {
+    if start {
         consumer.acker().mark_started(&receipts(&got)[..1]).await.unwrap();
     }
-    say(&format!("holding {}", got.len()));
+    say(&format!("claimed {}", got.len()));
     std::future::pending().await
 }
 
@@ -129,27 +128,27 @@ fn success(id: &str) -> ResultRecord {
     ResultRecord::new(ResultDocument::new(id, State::Success, Json::NULL))
 }
 
-/// Works for ever: each message's result is stored with its ack.
-async fn work(handles: Handles) {
+/// Settles messages for ever: stores a result with each ack.
+async fn settle(handles: Handles) {
     let mut consumer = handles.broker.consume(spec("q", "w@h", 64)).await.unwrap();
     let acker = consumer.acker();
     say("ready");
     loop {
         let got = consumer.next(16).await.unwrap();
-        let settle = |(receipt, id): (Receipt, String)| {
+        let settlement = |(receipt, id): (Receipt, String)| {
             let mut settlement = Settlement::default();
             settlement.record = Some(success(&id));
             settlement.delivery = Some((receipt, Acknowledgement::Ack));
             settlement
         };
-        let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settle).collect();
+        let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settlement).collect();
         acker.mark_started(&receipts(&got)).await.unwrap();
         acker.atomic().unwrap().settle(all).await.unwrap();
         say(&format!("settled {}", got.len()));
     }
 }
 
-/// Publishes for ever, and says what was published after it was.
+/// Publishes for ever, and says each time what was published.
 async fn produce(handles: Handles) {
     for n in 0_u64.. {
         let ids: Vec<String> = (0..1 + n % 7).map(|m| format!("{}-{n}-{m}", std::process::id())).collect();
@@ -180,13 +179,14 @@ async fn an_idle_consumer_is_woken_by_the_doorbell() {
     let mut consumer = broker.consume(spec("q", "n@h", 0)).await.unwrap();
     let mut other = Other::start("publish", &path);
     other.says("ready");
-    // A poll may come first, and so may the message, before the consumer waits; on a busy machine often, but not each time.
+    // A poll may come before the doorbell, or the message before the consumer waits: on a busy machine often, but not
+    // each time.
     let (mut rang, mut n) = (0, 0);
     while rang < 5 {
         n += 1;
         assert!(n <= 200, "the doorbell rang for {rang} of 200 messages");
         let before = broker.wake_causes();
-        other.tell(&format!("publish m{n}"));
+        other.order(&format!("publish m{n}"));
         let got = soon("the message of another process", consumer.next(10)).await.unwrap();
         rang += u64::from(broker.wake_causes().doorbell > before.doorbell);
         consumer.acker().ack(receipts(&got)).await.unwrap();
@@ -201,12 +201,12 @@ async fn a_watcher_learns_of_the_results_of_another_process() {
     let handles = open(&path, &Clock::system()).await;
     let mut other = Other::start("publish", &path);
     other.says("ready");
-    // More ids than are looked up one by one, too.
+    // One id, and more ids than are looked up one by one.
     for count in [1_usize, 100] {
         let ids: Vec<_> = (0..count).map(|n| format!("{count}-{n}")).collect();
         let mut stream = handles.backend.watch(ids.iter().map(|id| id.as_str().into()).collect()).await.unwrap();
         for id in &ids {
-            other.tell(&format!("succeed {id}"));
+            other.order(&format!("succeed {id}"));
             other.says("done");
         }
         let mut seen = BTreeSet::new();
@@ -218,17 +218,21 @@ async fn a_watcher_learns_of_the_results_of_another_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_worker_held_comes_back_long_before_its_lease_ends() {
+async fn what_a_killed_worker_had_in_flight_comes_back_long_before_its_lease_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     // The clock stands still: no lease ever ends.
     let handles = open(&path, &Clock::manual(Clock::system().now())).await;
     handles.broker.publish((0..50).map(|n| to("q", &format!("m{n}"))).collect()).await.unwrap();
-    let mut other = Other::start("hold", &path);
-    assert_eq!(other.says("holding"), "50");
-    assert_eq!(handles.broker.queues().unwrap().consumers_named("w@h").await.unwrap(), 1);
+    let mut other = Other::start("claim", &path);
+    assert_eq!(other.says("claimed"), "50");
+    assert_eq!(handles.broker.queues().unwrap().consumers().unwrap().consumers_named("w@h").await.unwrap(), 1);
     other.kill();
-    assert_eq!(handles.broker.queues().unwrap().consumers_named("w@h").await.unwrap(), 0, "its name is not free");
+    assert_eq!(
+        handles.broker.queues().unwrap().consumers().unwrap().consumers_named("w@h").await.unwrap(),
+        0,
+        "its name is not free"
+    );
     assert_eq!(all_received(&handles, 50).await.len(), 50);
 }
 
@@ -239,14 +243,14 @@ async fn what_kills_its_worker_ends_in_the_dead_set() {
     let handles = open(&path, &Clock::system()).await;
     handles.broker.publish(vec![to("q", "killer"), to("q", "bystander")]).await.unwrap();
     for _ in 0..2 {
-        let mut other = Other::start("begin", &path);
-        assert_eq!(other.says("holding"), "2");
+        let mut other = Other::start("start", &path);
+        assert_eq!(other.says("claimed"), "2");
         other.kill();
     }
     assert_eq!(all_received(&handles, 1).await, BTreeSet::from(["bystander".to_owned()]));
-    let letters = handles.broker.dead().unwrap().list(0, 10).await.unwrap();
-    assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].code.as_str(), letters[0].task_id.as_deref()), ("crash-loop", Some("killer")));
+    let dead_letters = handles.broker.dead().unwrap().list(0, 10).await.unwrap();
+    assert_eq!(dead_letters.len(), 1);
+    assert_eq!((dead_letters[0].code.as_str(), dead_letters[0].task_id.as_deref()), ("crash-loop", Some("killer")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,9 +261,9 @@ async fn nothing_is_lost_when_workers_and_producers_are_killed() {
     let mut published: BTreeSet<String> = BTreeSet::new();
     for round in 0..12_usize {
         let mut producer = Other::start("produce", &path);
-        let mut worker = Other::start("work", &path);
+        let mut worker = Other::start("settle", &path);
         worker.says("ready");
-        // The moments differ: after so many signs of life of the one or the other.
+        // The processes are killed at different moments: after so many lines of the one or the other.
         for _ in 0..3 + round * 7 % 11 {
             published.extend(producer.says("published").split(' ').map(str::to_owned));
         }
@@ -269,14 +273,14 @@ async fn nothing_is_lost_when_workers_and_producers_are_killed() {
         let (first, second) = if round % 2 == 0 { (&mut worker, &mut producer) } else { (&mut producer, &mut worker) };
         first.kill();
         second.kill();
-        // What it said before it died counts as well.
+        // What it published before it was killed counts as well.
         for line in BufRead::lines(&mut producer.output) {
             if let Some(ids) = line.unwrap().strip_prefix("published ") {
                 published.extend(ids.split(' ').map(str::to_owned));
             }
         }
     }
-    let mut last = Other::start("work", &path);
+    let mut last = Other::start("settle", &path);
     let ids: Vec<_> = published.iter().map(|id| id.as_str().into()).collect();
     let mut stream = handles.backend.watch(ids).await.unwrap();
     let mut settled = BTreeSet::new();
@@ -290,7 +294,11 @@ async fn nothing_is_lost_when_workers_and_producers_are_killed() {
     assert_eq!(check, "ok");
     let count = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     let placed = "SELECT (SELECT count(*) FROM ready) + (SELECT count(*) FROM claimed) + (SELECT count(*) FROM parked)";
-    assert_eq!(count("SELECT count(*) FROM message"), count(placed), "messages without a place, or places without one");
+    assert_eq!(
+        count("SELECT count(*) FROM message"),
+        count(placed),
+        "messages without a position, or positions without a message"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,7 +308,7 @@ async fn a_stopped_store_leaves_no_files_but_its_own() {
     let handles = open(&path, &Clock::system()).await;
     let consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
     let live = folder.path().join("q.db-live");
-    assert_eq!(std::fs::read_dir(&live).unwrap().count(), 2, "one mark of life, one doorbell");
+    assert_eq!(std::fs::read_dir(&live).unwrap().count(), 2, "one lock file, one doorbell");
     consumer.close().await.unwrap();
     drop(handles);
     assert_eq!(std::fs::read_dir(&live).unwrap().count(), 0);

@@ -1,4 +1,4 @@
-//! The result backend seam, and the one rule that says which write may replace which.
+//! The result backend seam, and the overwrite rule: which write may replace which.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::health::Health;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackendCapabilities {
-    /// Whether results survive the death of every process.
+    /// Whether results survive the end of every process.
     pub durable: bool,
     /// Whether several processes see the same results.
     pub multi_process: bool,
-    /// Whether `watch` reports every state, or only the newest at each look.
+    /// Whether `watch` reports every state; otherwise it may leave out states that were soon replaced.
     pub every_state: bool,
 }
 
 impl BackendCapabilities {
-    /// A backend kept in one process, reporting only the newest state.
+    /// Of a backend that can do none of it.
     pub const NONE: Self = Self { durable: false, multi_process: false, every_state: false };
 }
 
@@ -38,16 +38,19 @@ impl BackendCapabilities {
 pub struct ResultRecord {
     /// The document as Celery stores it.
     pub document: ResultDocument,
-    /// Which run of which delivery writes it; `None` for a write from outside a run.
+    /// The run and delivery that write it; `None` for a write from outside a run.
     pub run: Option<RunVersion>,
     /// How long it is kept; `None` is for ever (Celery: `result_expires`).
     pub ttl: Option<Duration>,
+    /// Where the caller of the task waits for results: the property `reply_to` of the task's message. Only a backend that
+    /// delivers results instead of storing them reads it.
+    pub reply_to: Option<Arc<str>>,
 }
 
 impl ResultRecord {
-    /// A document that is written from outside a run and kept for ever.
+    /// A record from outside a run, kept for ever.
     pub fn new(document: ResultDocument) -> Self {
-        Self { document, run: None, ttl: None }
+        Self { document, run: None, ttl: None, reply_to: None }
     }
 
     /// Written by this run.
@@ -61,6 +64,13 @@ impl ResultRecord {
     #[must_use]
     pub fn kept_for(mut self, ttl: Option<Duration>) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// With the place where the caller waits.
+    #[must_use]
+    pub fn replying_to(mut self, reply_to: Option<Arc<str>>) -> Self {
+        self.reply_to = reply_to;
         self
     }
 }
@@ -85,16 +95,16 @@ impl RunVersion {
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreResult {
-    /// It was written.
+    /// It was stored, or sent to the caller.
     Written,
-    /// The overwrite rule kept what was there.
+    /// It was not: the overwrite rule kept what was there, or no caller waits for it.
     Refused,
 }
 
-/// Whether `new` may replace `old` (state and run of the stored document).
+/// The overwrite rule: whether `new` may replace `old` (state and run of the stored document).
 ///
-/// SUCCESS is final. FAILURE and REVOKED give way to a ready state, to a run with more retries, or to a new delivery. A state
-/// that is not ready never replaces what a run with more retries wrote.
+/// SUCCESS is final. FAILURE and REVOKED are replaced by a ready state, by a run with more retries, and by a new delivery.
+/// A state that is not ready never replaces what a run with more retries wrote.
 pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVersion>)) -> bool {
     let (old_state, old_run) = old;
     let (new_state, new_run) = new;
@@ -115,48 +125,48 @@ pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVe
     }
 }
 
-/// A stream of the states of some tasks. Each item is a document; a task's last item is its ready state. The stream ends
-/// after the last of the tasks is ready. It never misses the ready state (P17): subscribe first, then read.
+/// The states of some tasks. Each item is a document; the last one of a task is its ready state. The stream ends after the
+/// last task is ready. It never misses a ready state: a backend subscribes first and reads then.
 pub type ResultStream = Pin<Box<dyn Stream<Item = Result<ResultDocument>> + Send>>;
 
-/// A store of results.
+/// A result backend. Most store results ([`stored`](Self::stored)); one that only delivers them is possible too.
+///
+/// A backend without stored results (Celery's `rpc://`) sends each record to [`ResultRecord::reply_to`], once. Only the
+/// process that called the task can watch it; nobody can read the result again later.
 pub trait ResultBackend: Send + Sync + 'static {
     /// What this backend can do.
     fn capabilities(&self) -> BackendCapabilities;
 
-    /// Where it is; printing it never shows a secret.
+    /// Its address. Printing it never shows a secret.
     fn address(&self) -> &Address;
 
-    /// Writes records, each atomically and under [`may_replace`]; in the order given.
+    /// Writes records in the given order. A backend with stored results writes each atomically and under [`may_replace`].
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>>;
 
-    /// Reads documents; `None` for an id that is not there.
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>>;
-
-    /// The states of `ids`, from the ones stored now on.
+    /// The states of `ids`: first the one that is stored now, then each new one.
+    ///
+    /// Without stored results, first the states that arrived and that no stream has yielded yet. A state that a dropped
+    /// stream has not yielded is kept for the next one.
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>>;
 
-    /// Deletes results; a missing one is not an error.
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>>;
+    /// The results that it stores; `None` for a backend that only delivers them.
+    fn stored(&self) -> Option<&dyn StoredResults>;
 
-    /// Deletes what is past its time; returns how many. Nothing to do where the store does it by itself.
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>>;
-
-    /// Saved groups, where the backend has them.
+    /// Saved groups, if it has them.
     fn groups(&self) -> Option<&dyn GroupStore>;
 
-    /// Counters of chords, where the backend has them.
+    /// Counters of chords, if it has them.
     fn chords(&self) -> Option<&dyn ChordStore> {
         None
     }
 
-    /// Whether it can be reached, as far as this process knows; asks nobody and returns at once. A backend inside the process is
-    /// always there.
+    /// Whether it can be reached, as far as this process knows. Does no I/O and returns at once. A backend inside the
+    /// process can always be reached.
     fn health(&self) -> Health {
         Health::Green
     }
 
-    /// Closes connections. Idempotent; later calls of other methods, and watches that wait, return
+    /// Closes its connections. Idempotent. Later calls of other methods, and streams that wait, return
     /// [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }
@@ -164,15 +174,27 @@ pub trait ResultBackend: Send + Sync + 'static {
 /// A shared result backend.
 pub type SharedBackend = Arc<dyn ResultBackend>;
 
+/// Results that a backend keeps: every process can read them, and as often as it likes.
+pub trait StoredResults: Send + Sync {
+    /// Reads documents, one answer for each id; `None` for an id that nothing is stored of.
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>>;
+
+    /// Deletes results. A missing one is not an error.
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>>;
+
+    /// Deletes what has expired; returns how many. Nothing to do where the store does it by itself.
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>>;
+}
+
 /// Saved groups (`GroupResult.save`).
 pub trait GroupStore: Send + Sync {
-    /// Saves a group for `ttl`.
+    /// Saves a group for `ttl`; `None` is for ever.
     fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;
 
     /// Reads a saved group.
     fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>>;
 
-    /// Deletes a saved group; a missing one is not an error.
+    /// Deletes a saved group. A missing one is not an error.
     fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 }
 
@@ -215,8 +237,8 @@ mod tests {
     #[test]
     fn success_is_final() {
         for new in ["STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "ABORTED"] {
-            for mark in [None, run(0, 1), run(1, 2), run(u32::MAX, u64::MAX)] {
-                assert!(!check(("SUCCESS", run(0, 1)), (new, mark)), "{new} of {mark:?}");
+            for version in [None, run(0, 1), run(1, 2), run(u32::MAX, u64::MAX)] {
+                assert!(!check(("SUCCESS", run(0, 1)), (new, version)), "{new} of {version:?}");
             }
         }
     }

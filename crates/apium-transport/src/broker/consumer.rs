@@ -1,5 +1,5 @@
-//! The consuming half of the broker seam: what is consumed, and the deliveries that come. A delivery is data; only an [`Acker`]
-//! settles it.
+//! The consuming half of the broker seam: what to consume, and the deliveries that come. A delivery is data; only an
+//! [`Acker`] settles it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::error::Result;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConsumeSpec {
-    /// Queue names.
+    /// Names of queues.
     pub queues: Vec<String>,
-    /// The node name of the worker, for listings and for the warning about a second live worker of that name.
+    /// The node name of the worker, for lists of consumers and for the warning about a second worker with this name.
     pub node: String,
-    /// How many unsettled deliveries this consumer may hold; 0 is unlimited (Celery: concurrency × multiplier).
+    /// How many deliveries this consumer may have in flight; 0 is unlimited (Celery: concurrency × multiplier).
     pub prefetch: usize,
-    /// How long a delivery of a consumer that shows no life stays reserved for it (P3; default 30 s).
+    /// How long the deliveries of this consumer stay reserved for it after its last heartbeat (`worker_lease`).
     pub lease: Duration,
-    /// A delivery whose runs killed their worker this often goes to the dead set instead of being delivered again
-    /// (P4, `worker_max_crashes`; 0 is never).
+    /// A message whose runs killed their worker this often goes to the dead set instead of being delivered again
+    /// (`worker_max_crashes`); 0 is no limit.
     pub max_crashes: u32,
 }
 
@@ -40,7 +40,7 @@ impl ConsumeSpec {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// What to give back when it is settled.
+    /// Names the delivery when it is settled.
     pub receipt: Receipt,
     /// The queue it came from.
     pub queue: Arc<str>,
@@ -61,38 +61,39 @@ impl Delivery {
     }
 }
 
-/// What a delivery holds.
+/// What a delivery contains.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::large_enum_variant,
     reason = "the large variant is the one that every delivery but the broken ones is"
 )]
 pub enum Content {
-    /// A message whose headers and properties could be read. Its body is still encoded.
+    /// A message with headers and properties that could be read. Its body is still encoded.
     Message(Message),
-    /// Bytes that are no message.
+    /// Bytes that are not a message.
     Unreadable {
-        /// The bytes as found.
+        /// The bytes as they were found.
         raw: Bytes,
         /// Why they cannot be read.
         reason: String,
     },
 }
 
-/// A source of deliveries. Not shared: one loop owns it.
+/// A source of deliveries. Not shared: one loop owns it. Dropping it is like the death of its process: its deliveries come
+/// again when its lease is over.
 pub trait Consumer: Send + 'static {
-    /// Waits for at least one delivery and returns at most `max`. Cancel-safe: a dropped call loses nothing.
+    /// Waits for at least one delivery and returns at most `max`. Cancel-safe: dropping the future loses no delivery.
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
 
-    /// What settles the deliveries of this consumer.
+    /// The acker of this consumer's deliveries.
     fn acker(&self) -> Arc<dyn Acker>;
 
-    /// Changes how many unsettled deliveries this consumer may hold.
+    /// Changes how many deliveries this consumer may have in flight; 0 is unlimited.
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>>;
 
-    /// Nobody will call [`next`](Self::next) for a while: from now on nothing comes to this consumer, and what was on its way and
-    /// was not handed out is others' again. The next call of `next` goes on. Nothing to do for a consumer that takes messages in
-    /// `next` only.
+    /// Says that nobody will call [`next`](Self::next) for a while. Messages that the consumer fetched ahead and has not
+    /// handed out go back to their queues, and it fetches no more until the next call of `next`. Does nothing for a
+    /// consumer that fetches only in `next`.
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
@@ -100,9 +101,9 @@ pub trait Consumer: Send + 'static {
     /// Consumes from one more queue.
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// Stops consuming from a queue. What was delivered stays to be settled.
+    /// Stops consuming from a queue. Deliveries from it can still be settled.
     fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// Stops delivering and gives every unsettled delivery back to its queue, in front.
+    /// Stops consuming and returns every delivery in flight to the front of its queue.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
 }

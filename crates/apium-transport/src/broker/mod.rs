@@ -5,6 +5,7 @@ pub mod consumer;
 pub mod dead_set;
 pub mod follow_ups;
 pub mod outgoing;
+pub mod queue_admin;
 pub mod settlement;
 pub mod topic;
 pub mod topology;

@@ -19,7 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Receipt {
     /// The driver's tag for the message.
     pub tag: Tag,
-    /// Counts up with each delivery of the same message, so that a late ack of an earlier one is noticed (fencing).
+    /// Counts up with each delivery of the message, so that the late ack of an earlier delivery is noticed (a fencing
+    /// token).
     pub fence: u64,
 }
 
@@ -30,7 +31,7 @@ impl Receipt {
     }
 }
 
-/// A driver's name for a message that is out for delivery.
+/// A driver's name for a message in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Tag {
     /// A number (AMQP, SQLite, PostgreSQL, memory).
@@ -49,27 +50,27 @@ impl fmt::Display for Receipt {
     }
 }
 
-/// The error of an operation on deliveries that were settled before or given to another consumer: names each of `lost`,
-/// out of `all` that the batch held. `what` is the verb. [`lost_receipts`] reads them back.
+/// The error of an operation that found `lost` among the `all` receipts of its batch: deliveries that were settled before,
+/// or given to another consumer. `what` is the operation as a verb. [`lost_receipts`] reads the receipts back.
 pub fn lease_lost(what: &str, lost: &[Receipt], all: usize) -> Error {
     let text = format!("{what} {} of {all} deliveries, already settled or given to another consumer", lost.len());
     Error::new(ErrorKind::LeaseLost, text).with_source(LostReceipts(lost.to_vec()))
 }
 
-/// The receipts that an error made by [`lease_lost`] names; none for any other error.
+/// The receipts in an error made by [`lease_lost`]; none for any other error.
 pub fn lost_receipts(error: &Error) -> &[Receipt] {
     let source = std::error::Error::source(error);
     source.and_then(|source| source.downcast_ref::<LostReceipts>()).map_or(&[], |lost| &lost.0)
 }
 
-/// Receipts whose lease was lost, as the cause of an error.
+/// The cause of a [`lease_lost`] error.
 #[derive(Debug)]
 struct LostReceipts(Vec<Receipt>);
 
 impl fmt::Display for LostReceipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, receipt) in self.0.iter().enumerate() {
-            let gap = if place == 0 { "" } else { " " };
+        for (index, receipt) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
             write!(f, "{gap}{receipt}")?;
         }
         Ok(())
@@ -81,61 +82,74 @@ impl std::error::Error for LostReceipts {}
 /// What becomes of a rejected delivery.
 #[derive(Debug, Clone)]
 pub enum Disposition {
-    /// Back to its queue, to be delivered again as redelivered.
+    /// Back to its queue, to be delivered again, as redelivered.
     Requeue,
-    /// Back to its queue, not before this instant; not counted as a redelivery (an eta found by a worker).
+    /// Back to its queue, not to be delivered before this instant, and not as redelivered: for an eta that a worker found.
     Delay(Timestamp),
-    /// Away (Celery: reject without requeue).
+    /// Dropped (Celery: reject without requeue).
     Discard,
-    /// Into the dead set, with the reason, to be looked at and replayed.
+    /// Into the dead set, with the reason.
     Dead(DeadReason),
 }
 
-/// Settles deliveries. Cheap to share; lives on after its consumer, whose close or death makes every receipt a lost one.
-/// Settling a receipt twice, or one whose lease was lost, is an error of kind
-/// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) that names it (see [`lease_lost`]); the other receipts of the batch are
-/// settled all the same.
+/// Settles the deliveries of one consumer. Cheap to share. It outlives its consumer, but when the consumer closes or dies,
+/// all its receipts are lost.
+///
+/// # Errors
+/// Each method fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost) for receipts that were settled before or whose
+/// lease was lost, and names them (see [`lease_lost`]). It settles the other receipts of the batch all the same.
 pub trait Acker: Send + Sync + 'static {
-    /// The messages are done with.
+    /// Acknowledges deliveries: their messages are done with and deleted.
     fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>>;
 
-    /// The messages are not done, and what becomes of them.
+    /// Rejects deliveries, each with what becomes of it.
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>>;
 
-    /// Notes that runs of these begin now. Should this process die before they are settled, each counts one crash (P4).
-    /// Called in batches before a run with late ack; cheap.
-    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>>;
+    /// Marks runs as started. If this process dies before such a delivery is settled, its message counts one crash. A
+    /// worker calls it before runs that are acked late, for several at once; it should be cheap.
+    ///
+    /// Does nothing by default: a broker with [`counts_crashes`](crate::broker::broker::BrokerCapabilities::counts_crashes)
+    /// has it, and nobody else is asked.
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        let _ = receipts;
+        Box::pin(async { Ok(()) })
+    }
 
-    /// Settlement in one atomic step, where broker and result backend are one store.
+    /// Settlement in one atomic step, if broker and result backend can be one store.
     fn atomic(&self) -> Option<&dyn AtomicSettle>;
 }
 
-/// Store results, publish follow-ups and settle deliveries in one atomic step.
+/// Stores results, publishes follow-ups and settles deliveries in one atomic step.
 pub trait AtomicSettle: Send + Sync {
-    /// Whether the result backend at `backend` is the same store.
+    /// Whether the result backend at `backend` is the store of this broker.
     fn shares_store_with(&self, backend: &Address) -> bool;
 
-    /// All of it or nothing. A record that the overwrite rule refuses is left out silently; a lost receipt drops what belongs
-    /// to it (its record and messages too) and is reported as
-    /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) after the others were settled.
+    /// Carries out the whole batch or nothing. Two things do not stop the batch: a record that the overwrite rule refuses
+    /// is left out, and a lost receipt drops all of its own settlement, with record, messages and follow-ups.
     ///
-    /// A part that is the last of its chord takes with it what its [`ChordContinuation`](crate::broker::follow_ups::ChordContinuation) makes, which may hold further
-    /// parts, and ends the chord. Where that goes nowhere the chord is failed. Should this process die on the way, nothing is done but that parts are counted: a delivery that
-    /// is not acked comes again and finds its part counted and the claim free.
+    /// The settlement of the last part of a chord also does what its [`ChordContinuation`] makes, which may contain further
+    /// parts, and ends the chord. If that cannot be done, the chord is failed. If this process dies meanwhile, nothing is
+    /// done except that parts may be counted: the delivery comes again, finds its part counted, and the claim on the body
+    /// is free.
+    ///
+    /// # Errors
+    /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) for lost receipts, after the others were settled.
+    ///
+    /// [`ChordContinuation`]: crate::broker::follow_ups::ChordContinuation
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>>;
 }
 
-/// What belongs to the end of one run.
+/// The end of one run.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Settlement {
-    /// The result to store, if any.
+    /// The result to store.
     pub record: Option<ResultRecord>,
-    /// Follow-up messages to publish (a retry, links, the next step of a chain).
+    /// Messages to publish (a retry, links, the next step of a chain).
     pub publish: Vec<Outgoing>,
-    /// The delivery and what becomes of it; `None` when it was acked before the run.
+    /// The delivery and how it ends; `None` when it was acked before the run.
     pub delivery: Option<(Receipt, Acknowledgement)>,
-    /// What it does to the workflow around it, which few have. Its messages come behind `publish`.
+    /// What it does to the workflow around the run, if anything. Its messages are published after `publish`.
     pub follow_ups: Option<Box<FollowUps>>,
 }
 
@@ -172,8 +186,8 @@ impl Settlement {
 /// How a delivery ends.
 #[derive(Debug, Clone)]
 pub enum Acknowledgement {
-    /// Done.
+    /// It is acked.
     Ack,
-    /// Not done.
+    /// It is rejected.
     Reject(Disposition),
 }

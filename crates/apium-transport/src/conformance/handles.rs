@@ -1,8 +1,9 @@
-//! Several handles on one store, as several processes have.
+//! Several handles on one store, as several processes have them.
 
 use apium_protocol::result::state::State;
 use futures_util::StreamExt;
 
+use crate::conformance::broker::consuming::next_of;
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
     ack, assert_counts, join, names, next, numbered, record, send, soon, state_of, take, to,
@@ -10,7 +11,7 @@ use crate::conformance::kit::{
 
 /// What one handle publishes, another consumes.
 pub async fn handles_share_queues(f: Fixture) {
-    let Some(other) = f.reopen().await else { return };
+    let other = f.reopen().await;
     send(&other.broker, "q", &numbered("m", 5)).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 5).await;
@@ -22,7 +23,7 @@ pub async fn handles_share_queues(f: Fixture) {
 
 /// A consumer that waits is woken by a message of another handle.
 pub async fn handles_wake_each_other(f: Fixture) {
-    let Some(other) = f.reopen().await else { return };
+    let other = f.reopen().await;
     let mut consumer = f.consumer(&["q"]).await;
     for name in ["one", "two"] {
         let (got, ()) = join(next(&mut consumer, 1), async {
@@ -36,15 +37,12 @@ pub async fn handles_wake_each_other(f: Fixture) {
 
 /// A consumer that waits notices an eta that another handle publishes.
 pub async fn handles_see_each_others_etas(f: Fixture) {
-    let Some(other) = f.reopen().await else { return };
-    if !f.broker.capabilities().delays {
-        return;
-    }
+    let other = f.reopen().await;
     let mut consumer = f.consumer(&["q"]).await;
     let (got, ()) = join(next(&mut consumer, 1), async {
         let eta = Some(f.after(f.tick()));
         other.broker.publish(vec![to("q", "m").at(eta)]).await.expect("could not publish");
-        f.pass(f.tick()).await;
+        f.advance(f.tick());
     })
     .await;
     assert_eq!(names(&got), ["m"]);
@@ -52,20 +50,13 @@ pub async fn handles_see_each_others_etas(f: Fixture) {
 
 /// Consumers of several handles get each message once.
 pub async fn handles_get_each_message_once(f: Fixture) {
-    let Some(other) = f.reopen().await else { return };
+    let other = f.reopen().await;
     let mut first = f.limited("q", 5).await;
     let mut second = other.broker.consume(f.spec(&["q"])).await.expect("could not consume");
     send(&f.broker, "q", &numbered("m", 40)).await;
     let mut got = Vec::new();
     while got.len() < 40 {
-        let (consumer, batch) = soon("a delivery", async {
-            tokio::select! {
-                batch = first.next(3) => (0, batch),
-                batch = second.next(3) => (1, batch),
-            }
-        })
-        .await;
-        let batch = batch.expect("could not take the next delivery");
+        let (consumer, batch) = soon("a delivery", next_of(&mut first, &mut second, 3)).await;
         ack(if consumer == 0 { &*first } else { &*second }, &batch).await;
         got.extend(names(&batch));
     }
@@ -77,7 +68,7 @@ pub async fn handles_get_each_message_once(f: Fixture) {
 
 /// Results that one handle stores, another reads and watches.
 pub async fn handles_share_results(f: Fixture) {
-    let Some(other) = f.reopen().await else { return };
+    let other = f.reopen().await;
     other.backend.store(vec![record("early", State::Success, None)]).await.expect("could not store");
     assert_eq!(state_of(&f, "early").await, Some(State::Success));
     let stream = f.backend.watch(vec!["early".into(), "late".into()]).await.expect("could not watch");
@@ -93,11 +84,21 @@ pub async fn handles_share_results(f: Fixture) {
 
 /// Closing one handle leaves the others alone.
 pub async fn closing_one_handle_leaves_the_others(f: Fixture) {
-    let Some(other) = f.reopen().await else { return };
+    let other = f.reopen().await;
     let mut consumer = f.consumer(&["q"]).await;
     other.broker.close().await.expect("could not close");
     other.backend.close().await.expect("could not close");
     send(&f.broker, "q", &["m"]).await;
     assert_eq!(names(&next(&mut consumer, 1).await), ["m"]);
     assert_eq!(state_of(&f, "t").await, None);
+}
+
+/// Consumers are counted by their node name through every handle.
+pub async fn handles_count_each_others_consumers(f: Fixture) {
+    let other = f.reopen().await;
+    let consumer = f.consumer(&["q"]).await;
+    let counts = other.broker.queues().and_then(|queues| queues.consumers()).expect("consumers are counted");
+    let node = f.spec(&["q"]).node;
+    assert_eq!(counts.consumers_named(&node).await.expect("could not count the consumers"), 1);
+    consumer.close().await.expect("could not close");
 }

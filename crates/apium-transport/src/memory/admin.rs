@@ -1,43 +1,25 @@
-//! Counting, peeking, purging and deleting of the memory driver's queues.
+//! Administration of the memory driver's queues.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::broker::broker::{QueueAdmin, QueueStats};
 use crate::broker::consumer::Content;
 use crate::broker::outgoing::Outgoing;
+use crate::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
 use crate::memory::store::namespace::Namespace;
 use crate::memory::store::queue::{Queue, StoredMessage};
 
 impl QueueAdmin for MemoryBroker {
-    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
+    fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
-            self.check_open("count the queues")?;
+            self.check_open("count the messages of a queue")?;
             let now = self.store.clock.now();
-            let mut all: Vec<QueueStats> = {
-                let mut namespace = self.store.lock();
-                namespace.promote_due(now);
-                namespace.queues.iter().map(|(name, queue)| count(&namespace, name, queue)).collect()
-            };
-            all.sort_by(|a, b| a.queue.cmp(&b.queue));
-            Ok(all)
-        })
-    }
-
-    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
-        Box::pin(async move {
-            self.check_open("look into the queue")?;
-            let now = self.store.clock.now();
-            let messages: Vec<Arc<StoredMessage>> = {
-                let mut namespace = self.store.lock();
-                namespace.promote_due(now);
-                let found = namespace.queues.get(queue);
-                found.map(|q| q.peek(limit).map(|entry| entry.message.clone()).collect()).unwrap_or_default()
-            };
-            Ok(messages.iter().filter_map(|message| outgoing(message)).collect())
+            let mut namespace = self.store.lock();
+            namespace.promote_due(now);
+            Ok(namespace.queues.get(queue).map_or(0, |queue| queue.ready() as u64))
         })
     }
 
@@ -62,6 +44,52 @@ impl QueueAdmin for MemoryBroker {
         })
     }
 
+    fn messages(&self) -> Option<&dyn QueuePeek> {
+        Some(self)
+    }
+
+    fn counts(&self) -> Option<&dyn QueueCounts> {
+        Some(self)
+    }
+
+    fn consumers(&self) -> Option<&dyn ConsumerCounts> {
+        Some(self)
+    }
+}
+
+impl QueuePeek for MemoryBroker {
+    fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            self.check_open("look into the queue")?;
+            let now = self.store.clock.now();
+            let messages: Vec<Arc<StoredMessage>> = {
+                let mut namespace = self.store.lock();
+                namespace.promote_due(now);
+                let found = namespace.queues.get(queue);
+                found.map(|q| q.peek(limit).map(|entry| entry.message.clone()).collect()).unwrap_or_default()
+            };
+            Ok(messages.iter().filter_map(|message| outgoing(message)).collect())
+        })
+    }
+}
+
+impl QueueCounts for MemoryBroker {
+    fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
+        Box::pin(async move {
+            self.check_open("count the queues")?;
+            let now = self.store.clock.now();
+            let mut all: Vec<QueueStats> = {
+                let mut namespace = self.store.lock();
+                namespace.promote_due(now);
+                namespace.queues.iter().map(|(name, queue)| count(&namespace, name, queue)).collect()
+            };
+            all.sort_by(|a, b| a.queue.cmp(&b.queue));
+            Ok(all)
+        })
+    }
+}
+
+impl ConsumerCounts for MemoryBroker {
     fn consumers_named<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             self.check_open("count the consumers")?;

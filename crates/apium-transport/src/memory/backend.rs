@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use crate::address::Address;
 use crate::backend::backend::{
-    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult,
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use crate::backend::chord::ChordStore;
 use crate::error::Result;
@@ -55,7 +55,7 @@ impl MemoryBackend {
         Ok(stored)
     }
 
-    /// [`ResultBackend::fetch`], called directly.
+    /// [`StoredResults::fetch`], called directly.
     pub fn fetch_batch(&self, ids: &[TaskId]) -> Result<Vec<Option<ResultDocument>>> {
         self.check_open("read results")?;
         let now = self.store.clock.now();
@@ -80,10 +80,6 @@ impl ResultBackend for MemoryBackend {
         Box::pin(async move { self.store_batch(records) })
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        Box::pin(async move { self.fetch_batch(ids) })
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
             self.check_open("watch results")?;
@@ -93,22 +89,8 @@ impl ResultBackend for MemoryBackend {
         })
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            self.check_open("forget results")?;
-            let forgotten = self.store.lock().results.forget(&ids);
-            drop(forgotten);
-            Ok(())
-        })
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move {
-            self.check_open("purge expired results")?;
-            let now = self.store.clock.now();
-            let mut namespace = self.store.lock();
-            Ok(namespace.results.purge_expired(now) + namespace.chords.purge_expired(now))
-        })
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        Some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -126,6 +108,30 @@ impl ResultBackend for MemoryBackend {
             self.store.lock().results.wake_all(&mut after_unlock);
             after_unlock.run();
             Ok(())
+        })
+    }
+}
+
+impl StoredResults for MemoryBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        Box::pin(async move { self.fetch_batch(ids) })
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.check_open("forget results")?;
+            let forgotten = self.store.lock().results.forget(&ids);
+            drop(forgotten);
+            Ok(())
+        })
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            self.check_open("purge expired results")?;
+            let now = self.store.clock.now();
+            let mut namespace = self.store.lock();
+            Ok(namespace.results.purge_expired(now) + namespace.chords.purge_expired(now))
         })
     }
 }

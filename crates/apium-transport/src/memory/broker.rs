@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
-use crate::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, QueueAdmin};
+use crate::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use crate::broker::consumer::{ConsumeSpec, Consumer};
 use crate::broker::dead_set::DeadSet;
 use crate::broker::outgoing::Outgoing;
+use crate::broker::queue_admin::QueueAdmin;
 use crate::broker::topology::Topology;
 use crate::error::Result;
 use crate::memory::consumer::MemoryConsumer;
@@ -96,6 +97,8 @@ impl Broker for MemoryBroker {
             delays: true,
             durable: false,
             multi_process: false,
+            atomic_publish: true,
+            counts_crashes: true,
             priority_order: PriorityOrder::LargerFirst,
         }
     }

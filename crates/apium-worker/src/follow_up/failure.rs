@@ -71,7 +71,8 @@ impl<'a> FailurePropagation<'a> {
         let mut document = other_task_document(id, told, rules, self.run.builder.publisher.clock().now());
         document.children = Some(Vec::new());
         document.group_id = group;
-        self.follow_ups.records.push(ResultRecord::new(document).kept_for(rules.ttl));
+        let reply_to = options.rare.as_ref().and_then(|rare| rare.reply_to.clone());
+        self.follow_ups.records.push(ResultRecord::new(document).kept_for(rules.ttl).replying_to(reply_to));
     }
 
     /// Tells the chord that a task with these options is a part of.

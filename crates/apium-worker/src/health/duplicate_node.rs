@@ -11,8 +11,8 @@ use apium_transport::clock::Clock;
 pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clock: Clock, pause: Duration) {
     let mut warned = false;
     loop {
-        if let Some(queues) = broker.queues()
-            && let Ok(living) = queues.consumers_named(&node).await
+        if let Some(consumers) = broker.queues().and_then(|queues| queues.consumers())
+            && let Ok(living) = consumers.consumers_named(&node).await
         {
             if living > 1 && !warned {
                 tracing::warn!(

@@ -70,7 +70,9 @@ impl WorkerHealth {
         loop {
             self.clock.sleep(AGAIN).await;
             for backend in self.backends.iter().filter(|backend| !backend.health().is_green()) {
-                if let Err(error) = backend.fetch(&[TaskId::random()]).await {
+                // One that only delivers results connects again by itself, as a broker does.
+                let Some(stored) = backend.stored() else { continue };
+                if let Err(error) = stored.fetch(&[TaskId::random()]).await {
                     tracing::debug!(%error, backend = %backend.address(), "the result backend cannot be reached yet");
                 }
             }

@@ -8,7 +8,6 @@ use apium_app::context::current;
 use apium_app::task::definition::Returned;
 use apium_app::task::registered::HookSet;
 use apium_app::task_error::TaskResult;
-use apium_protocol::result::state::State;
 use futures_util::FutureExt as _;
 
 use crate::pipeline::verdict::Verdict;

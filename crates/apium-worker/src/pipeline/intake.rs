@@ -146,7 +146,8 @@ impl Intake {
             // Celery has these keys as null then.
             document.extended = self.rules.extended.then(Box::default);
             let run = RunVersion::new(request.retries(), delivery_version(&receipt));
-            ResultRecord::new(document).by(Some(run)).kept_for(self.rules.ttl)
+            let reply_to = request.properties.reply_to.clone();
+            ResultRecord::new(document).by(Some(run)).kept_for(self.rules.ttl).replying_to(reply_to)
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
         let how = Disposition::Dead(DeadReason::new("unknown-task", text));

@@ -92,7 +92,9 @@ impl Settler {
         self.backends.of(&task_run.task.name)?;
         let id = task_run.request.id()?.clone();
         let document = result_document(&task_run.request, id, update, children, &self.policy, now);
-        Some(ResultRecord::new(document).by(Some(task_run.version())).kept_for(self.policy.ttl))
+        let reply_to = task_run.request.properties.reply_to.clone();
+        let record = ResultRecord::new(document).by(Some(task_run.version())).kept_for(self.policy.ttl);
+        Some(record.replying_to(reply_to))
     }
 
     /// The message of a run that was acked early, made again from its request.

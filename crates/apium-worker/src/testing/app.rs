@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
-use apium_transport::broker::broker::QueueStats;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueStats;
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
 
@@ -137,7 +137,7 @@ impl TestApp {
         let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         let kind = if quiet.is_ok() { StopKind::Warm } else { StopKind::Cold };
-        let report = worker.stop(kind).await;
+        let report = worker.stop_as(kind).await;
         quiet.map(|()| report.finished)
     }
 
@@ -176,8 +176,8 @@ impl TestApp {
     }
 
     async fn stats(&self) -> Result<Vec<QueueStats>> {
-        match self.app.broker().queues() {
-            Some(queues) => Ok(queues.stats().await?),
+        match self.app.broker().queues().and_then(|queues| queues.counts()) {
+            Some(counts) => Ok(counts.stats().await?),
             None => Err(Error::new(ErrorKind::Config, "drain the queues: this broker does not count its messages")),
         }
     }

@@ -37,7 +37,7 @@ async fn early_ack_holds_the_prefetch_beside_what_runs() {
     assert_eq!(gate.more(), 0, "no fourth one runs");
     gate.open(30);
     until_counts(&app, 0, 0).await;
-    assert_eq!(worker.stop(StopKind::Warm).await.finished, 30);
+    assert_eq!(worker.stop().await.finished, 30);
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn late_ack_counts_what_runs_into_the_prefetch() {
     until_counts(&app, 18, 12).await;
     gate.open(30);
     until_counts(&app, 0, 0).await;
-    assert_eq!(worker.stop(StopKind::Warm).await.finished, 30);
+    assert_eq!(worker.stop().await.finished, 30);
     assert_eq!(state(&app, "l29").await, "SUCCESS");
 }
 
@@ -66,7 +66,7 @@ async fn a_multiplier_of_zero_fetches_everything() {
     let worker = app.worker().concurrency(2).prefetch_multiplier(0).start().await.unwrap();
     gate.begun(2).await;
     until_counts(&app, 0, 300).await;
-    assert_eq!(worker.stop(StopKind::Cold).await.cancelled, 2);
+    assert_eq!(worker.stop_as(StopKind::Cold).await.cancelled, 2);
     assert_eq!(counts(&app, "celery").await.ready, 300);
 }
 

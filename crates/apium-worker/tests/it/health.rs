@@ -70,7 +70,7 @@ async fn a_worker_is_as_well_as_its_broker_its_backend_and_its_loop() {
 
     send(&app, "long", "c").await;
     gate.begun(1).await;
-    worker.ask(StopKind::Warm);
+    worker.request_stop(StopKind::Warm);
     until("the worker says that it stops", async || reason(&worker) == "the worker stops").await;
     gate.open(1);
     worker.stopped().await;
@@ -107,7 +107,7 @@ async fn the_ready_file_is_there_while_the_worker_is_green() {
     // A warm stop takes it away before what runs has ended.
     send(&app, "long", "it").await;
     gate.begun(1).await;
-    worker.ask(StopKind::Warm);
+    worker.request_stop(StopKind::Warm);
     until("the file is gone with the stop", async || !file.exists()).await;
     gate.open(1);
     worker.stopped().await;
@@ -122,7 +122,7 @@ async fn the_ready_file_goes_with_a_worker_that_leaves_at_once() {
     let app = app(&gate, &Switches::default()).await;
     let worker = app.worker().concurrency(1).ready_file(&file).start().await.unwrap();
     until("the file is there", async || file.exists()).await;
-    worker.stop(StopKind::Now).await;
+    worker.stop_as(StopKind::Now).await;
     assert!(!file.exists());
 
     let nowhere = folder.path().join("missing/ready");
@@ -172,7 +172,7 @@ async fn probes_are_answered_over_http() {
     // While what runs ends it lives and takes no more.
     send(&app, "long", "it").await;
     gate.begun(1).await;
-    worker.ask(StopKind::Warm);
+    worker.request_stop(StopKind::Warm);
     until("not ready with the stop", async || got(address, "GET /ready").await.0 == 503).await;
     assert_eq!(got(address, "GET /live").await.0, 200);
     gate.open(1);
@@ -201,5 +201,5 @@ async fn a_worker_that_waits_for_its_broker_lives_and_is_not_ready() {
     switches.cut(false);
     let worker = starting.await.unwrap();
     until("it is ready", async || got(address, "GET /ready").await.0 == 200).await;
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }

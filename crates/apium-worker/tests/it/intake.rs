@@ -10,7 +10,6 @@ use apium_protocol::message::message::Message;
 use apium_protocol::value::value::Value;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -148,7 +147,7 @@ async fn an_expired_task_is_revoked_on_receipt_although_every_slot_is_busy() {
     until_state(&app, "both", "REVOKED").await;
     until_counts(&app, 0, 1).await;
     gate.open(1);
-    assert_eq!(worker.stop(StopKind::Warm).await.finished, 3);
+    assert_eq!(worker.stop().await.finished, 3);
 }
 
 #[tokio::test]
@@ -169,7 +168,7 @@ async fn a_task_that_expires_while_it_waits_for_a_slot_is_never_started() {
     let first = states.next().await.unwrap().unwrap();
     assert_eq!(first.state.as_str(), "REVOKED");
     until_counts(&app, 0, 0).await;
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }
 
 /// A serializer that cannot bear what it gets.

@@ -6,7 +6,6 @@ use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::pool::kind::PoolKind;
-use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -83,7 +82,7 @@ async fn limits_work(pool: PoolKind) {
         // Its slot is free again.
         until_state(&app, "next", "SUCCESS").await;
         let leaks = usize::from(task == "plain_hard");
-        let report = worker.stop(StopKind::Warm).await;
+        let report = worker.stop().await;
         assert_eq!(report.leaked_threads, leaks, "{task} on {pool}");
         gate.open(1);
     }
@@ -126,7 +125,7 @@ async fn a_call_s_limit_wins_over_the_task_s() {
     app.clock().advance(Duration::from_secs(1));
     until_state(&app, "it", "FAILURE").await;
     assert_eq!(exception(&app, "it").await.1, serde_json::json!([60]));
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }
 
 task!(Requeued = "requeued", [acks_late: Some(true), acks_on_timeout: Some(false), time_limit: HARD], async |ctx| {
@@ -147,7 +146,7 @@ async fn a_timed_out_run_that_is_not_acked_runs_again() {
     gate.begun(1).await;
     app.clock().advance(Duration::from_secs(2));
     until_state(&app, "it", "SUCCESS").await;
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }
 
 #[tokio::test]
@@ -187,5 +186,5 @@ async fn rate_limits_space_the_starts() {
         clock.advance(Duration::from_millis(1));
     }
     assert_eq!(notes.all(), ["0", "500", "0", "500", "0"]);
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }

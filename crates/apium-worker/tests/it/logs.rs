@@ -8,7 +8,6 @@ use std::time::Duration;
 use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::builder::AppTest as _;
 
 use crate::rig::{json, send, until};
@@ -87,8 +86,8 @@ async fn a_second_worker_of_one_name_is_a_warning_in_both_logs() {
     until("the second worker's warning", async || warnings() > 0).await;
     app.clock().advance(Duration::from_secs(30));
     until("the first worker's warning", async || warnings() == 2).await;
-    second.stop(StopKind::Warm).await;
-    first.stop(StopKind::Warm).await;
+    second.stop().await;
+    first.stop().await;
 }
 
 task!(Deaf = "deaf", [], fn deaf |_ctx| Ok(json(1)));
@@ -108,7 +107,7 @@ async fn a_calls_soft_limit_that_a_task_cannot_learn_of_is_one_warning() {
     }
     let worker = app.worker().concurrency(2).start().await.unwrap();
     until("all have run", async || logged().matches("succeeded in").count() == 12).await;
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
     let text = logged();
     assert_eq!(text.matches("soft time limit of a call").count(), 1, "{text}");
     assert!(text.contains("WARN") && text.contains("a call of deaf has no effect"), "{text}");

@@ -9,7 +9,6 @@ use apium_app::task::definition::{Hooks, Returned};
 use apium_app::task_error::{TaskError, TaskResult};
 use apium_transport::backend::backend::SharedBackend;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::builder::AppTest as _;
 use futures_util::future::BoxFuture;
 
@@ -65,7 +64,7 @@ async fn started_is_stored_before_the_run_with_pid_and_node() {
     assert_eq!(extended.queue.as_deref(), Some("celery"));
     assert_eq!(document.children, Some(Vec::new()));
     assert!(document.date_done.is_some());
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
 }
 
 /// The result backend, for hooks to look into.
@@ -76,7 +75,7 @@ fn note(ctx: &Ctx, what: String) -> BoxFuture<'static, TaskResult<()>> {
     Box::pin(async move {
         let id = ctx.request().id().unwrap().to_string();
         let backend = ctx.state::<Store>().unwrap().get().unwrap();
-        let document = backend.fetch(&[id.as_str().into()]).await.unwrap().remove(0);
+        let document = backend.stored().unwrap().fetch(&[id.as_str().into()]).await.unwrap().remove(0);
         let state = document.map_or_else(|| "PENDING".to_owned(), |document| document.state.to_string());
         ctx.state::<Notes>().unwrap().add(format!("{what} while {state}"));
         Ok(())

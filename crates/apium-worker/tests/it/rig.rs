@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use apium_app::app::app::App;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::document::ResultDocument;
-use apium_transport::broker::broker::QueueStats;
+use apium_transport::broker::queue_admin::QueueStats;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -125,7 +125,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut seen: impl F
 
 /// The counts of one queue; zeros where there is none.
 pub(crate) async fn counts(app: &App, queue: &str) -> QueueStats {
-    let stats = app.broker().queues().unwrap().stats().await.unwrap();
+    let stats = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     stats.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()
 }
 
@@ -144,7 +144,7 @@ pub(crate) async fn until_counts(app: &App, ready: u64, unacked: u64) {
 
 /// The stored document of a task.
 pub(crate) async fn stored(app: &App, id: &str) -> Option<ResultDocument> {
-    app.backend().unwrap().fetch(&[id.into()]).await.unwrap().remove(0)
+    app.backend().unwrap().stored().unwrap().fetch(&[id.into()]).await.unwrap().remove(0)
 }
 
 /// The stored state, or PENDING.

@@ -43,7 +43,7 @@ async fn a_warm_stop_finishes_what_runs_and_gives_back_the_rest_at_once() {
     let worker = app.worker().concurrency(3).start().await.unwrap();
     gate.begun(3).await;
     until_counts(&app, 18, 12).await;
-    worker.ask(StopKind::Warm);
+    worker.request_stop(StopKind::Warm);
     // What was prefetched is back while the three still run.
     until_counts(&app, 27, 3).await;
     gate.open(3);
@@ -69,7 +69,7 @@ async fn a_cold_stop_puts_late_ack_back_and_revokes_early_ack() {
     send(&app, "early", "e").await;
     let worker = app.worker().concurrency(2).start().await.unwrap();
     gate.begun(2).await;
-    let report = worker.stop(StopKind::Cold).await;
+    let report = worker.stop_as(StopKind::Cold).await;
     assert_eq!((report.how, report.cancelled, report.finished), (StopKind::Cold, 2, 0));
     let left = counts(&app, "celery").await;
     assert_eq!((left.ready, left.unacked), (1, 0), "the late-ack one is back");
@@ -89,8 +89,8 @@ async fn a_cold_stop_overtakes_a_warm_one_and_leaks_only_plain_functions() {
     send(&app, "late", "l").await;
     let worker = app.worker().concurrency(2).start().await.unwrap();
     gate.begun(2).await;
-    worker.ask(StopKind::Warm);
-    worker.ask(StopKind::Cold);
+    worker.request_stop(StopKind::Warm);
+    worker.request_stop(StopKind::Cold);
     let report = worker.stopped().await;
     assert_eq!((report.how, report.cancelled, report.leaked_threads), (StopKind::Cold, 2, 1));
     until_counts(&app, 2, 0).await;
@@ -105,7 +105,7 @@ async fn a_soft_stop_leaves_runs_some_time() {
     let builder = app.worker().concurrency(1).soft_shutdown_timeout(Duration::from_secs(60));
     let worker = builder.start().await.unwrap();
     gate.begun(1).await;
-    worker.ask(StopKind::Cold);
+    worker.request_stop(StopKind::Cold);
     gate.open(1);
     let report = worker.stopped().await;
     assert_eq!((report.finished, report.cancelled), (1, 0));
@@ -132,7 +132,7 @@ async fn a_cold_stop_does_not_wait_for_a_hook_that_does_not_end() {
     let worker = app.worker().concurrency(1).start().await.unwrap();
     gate.begun(1).await;
     gate.open(1);
-    let report = worker.stop(StopKind::Cold).await;
+    let report = worker.stop_as(StopKind::Cold).await;
     assert_eq!((report.how, report.finished, report.unsettled), (StopKind::Cold, 1, 0));
     assert_eq!(state(&app, "h").await, "SUCCESS");
 }
@@ -144,7 +144,7 @@ async fn a_stop_at_once_settles_nothing() {
     send(&app, "late", "l").await;
     let worker = app.worker().concurrency(1).start().await.unwrap();
     gate.begun(1).await;
-    let report = worker.stop(StopKind::Now).await;
+    let report = worker.stop_as(StopKind::Now).await;
     assert_eq!((report.how, report.exit_code()), (StopKind::Now, 1));
     assert_eq!(state(&app, "l").await, "PENDING");
     until_counts(&app, 1, 0).await;
@@ -174,7 +174,7 @@ async fn a_task_whose_worker_dies_with_it_is_quarantined_and_its_neighbours_are_
         gate.begun(1).await;
         until_counts(&app, 0, 4).await;
         // Nothing is settled: for the broker the worker died.
-        worker.stop(StopKind::Now).await;
+        worker.stop_as(StopKind::Now).await;
     }
     let codes: Vec<String> = dead(&app).await.into_iter().map(|(code, _)| code).collect();
     assert_eq!(codes, ["crash-loop"]);

@@ -8,11 +8,13 @@ use apium_protocol::result::document::ResultDocument;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
+    StoredResults,
 };
-use apium_transport::broker::broker::{Broker, BrokerCapabilities, QueueAdmin, SharedBroker};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::settlement::Acker;
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
@@ -226,23 +228,12 @@ impl ResultBackend for WatchedBackend {
         self.inner.store(records)
     }
 
-    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        if self.switches.0.heals.swap(false, Ordering::SeqCst) {
-            self.switches.backend_red(false);
-        }
-        self.inner.fetch(ids)
-    }
-
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         self.inner.watch(ids)
     }
 
-    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        self.inner.forget(ids)
-    }
-
-    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
-        self.inner.purge_expired()
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        self.inner.stored().is_some().then_some(self)
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
@@ -255,5 +246,22 @@ impl ResultBackend for WatchedBackend {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         self.inner.close()
+    }
+}
+
+impl StoredResults for WatchedBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        if self.switches.0.heals.swap(false, Ordering::SeqCst) {
+            self.switches.backend_red(false);
+        }
+        self.inner.stored().unwrap().fetch(ids)
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        self.inner.stored().unwrap().forget(ids)
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        self.inner.stored().unwrap().purge_expired()
     }
 }

@@ -2,7 +2,6 @@
 
 use apium_app::app::app::App;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::shutdown::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -51,7 +50,7 @@ async fn what_has_no_slot_stays_in_the_queue() {
         until_counts(&app, 11, 2 * held).await;
         gate.open(30);
         until_counts(&app, 0, 0).await;
-        let finished = worker.stop(StopKind::Warm).await.finished + other.stop(StopKind::Warm).await.finished;
+        let finished = worker.stop().await.finished + other.stop().await.finished;
         assert_eq!(finished, 30, "{task}");
     }
 }
@@ -71,7 +70,7 @@ async fn short_runs_make_it_fetch_more_than_four_for_each_slot() {
             (left.ready, left.unacked) == (0, 0)
         })
         .await;
-        assert_eq!(worker.stop(StopKind::Warm).await.finished, 1_500);
+        assert_eq!(worker.stop().await.finished, 1_500);
         let told = switches.prefetches();
         assert_eq!(told[0], 2, "it begins with its slots: {told:?}");
         let largest = told.iter().max().unwrap();
@@ -92,6 +91,6 @@ async fn a_number_given_to_the_worker_wins_over_auto() {
     until_counts(&app, 24, 6).await;
     gate.open(30);
     until_counts(&app, 0, 0).await;
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
     assert_eq!((switches.prefetches(), switches.rests()), (vec![6], 0));
 }

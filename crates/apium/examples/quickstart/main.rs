@@ -198,9 +198,9 @@ async fn watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<(),
     let (tell, mut changes) = mpsc::channel(1024);
     let teller = |tell: &mpsc::Sender<Change>| {
         let tell = tell.clone();
-        move |message: &Json| {
+        move |document: &ResultDocument| {
             // The channel has room for more than the screen ever lags behind; a change that finds none is only not shown.
-            let _ = Change::read(message).map(|change| tell.try_send(change));
+            let _ = tell.try_send(Change::of(document));
         }
     };
     let singles: Vec<AsyncResult<Json>> = run.singles.iter().map(|(_, id)| app.result(&**id)).collect();

@@ -18,11 +18,10 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Reads a result document.
-    pub(crate) fn read(message: &Json) -> Option<Self> {
-        let document = ResultDocument::from_json(message.as_bytes()).ok()?;
+    /// Of a result document.
+    pub(crate) fn of(document: &ResultDocument) -> Self {
         let detail = document.result.decode().unwrap_or_default();
-        Some(Self { id: document.task_id.to_string(), state: document.state, detail })
+        Self { id: document.task_id.to_string(), state: document.state.clone(), detail }
     }
 }
 

@@ -76,8 +76,8 @@ on_every_lane! {
         let (id, members) = send_saved(lane, "tasks.add", &json!([[1, 1], [2, 2]])).await;
         let restored = GroupResult::<i64>::restore(&lane.rust, &id).await.unwrap().unwrap();
         let (tell, told) = std::sync::mpsc::sync_channel(100);
-        let get = restored.get().timeout(PATIENCE).on_message(move |message: &Json| {
-            tell.try_send(value(message)).unwrap();
+        let get = restored.get().timeout(PATIENCE).on_message(move |message: &ResultDocument| {
+            tell.try_send(serde_json::to_value(message).unwrap()).unwrap();
         });
         assert_eq!(get.await.unwrap(), [2, 4]);
         let told: Vec<Value> = told.try_iter().filter(|message| message["status"] == "SUCCESS").collect();

@@ -38,7 +38,7 @@ async fn two_thousand_tasks_are_each_done_once_by_workers_of_both_kinds() {
         assert_eq!(lane.get(&ours).await.success(), &json!(format!("r{n}")));
         assert_eq!(lane.get(theirs).await.success(), &json!(format!("p{n}")));
     }
-    let queue = lane.rust.broker().queues().unwrap().stats().await.unwrap();
+    let queue = lane.rust.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     assert!(queue.iter().all(|stats| stats.ready == 0), "{queue:?}");
 }
 

@@ -125,9 +125,8 @@ pub(crate) async fn get(app: &App, id: &str) -> Seen {
     let result = app.result::<Json>(id);
     let told = Arc::new(Mutex::new(Vec::new()));
     let messages = told.clone();
-    let note = move |message: &Json| {
-        let document = ResultDocument::from_json(message.as_str().as_bytes()).unwrap();
-        messages.lock().unwrap().push((document.state.to_string(), shown(&document)));
+    let note = move |document: &ResultDocument| {
+        messages.lock().unwrap().push((document.state.to_string(), shown(document)));
     };
     result.get().timeout(PATIENCE).on_message(note).outcome().await.unwrap();
     let last = result.document().await.unwrap().unwrap();

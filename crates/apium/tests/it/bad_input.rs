@@ -1,4 +1,4 @@
-//! Bad input: what a foreign producer, a broken disk or a mistaken hand can do, and what becomes of it.
+//! Bad input from foreign producers, damaged files and wrong command lines, and how each ends.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use apium::message::{Headers, Message, Properties};
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::program::{Place, Running};
+use crate::program::{Running, Sandbox};
 
-/// Puts a message on the queue `celery`, as a foreign producer that may write anything does.
-fn publish(place: &Place, id: &str, change: impl FnOnce(&mut Message)) {
+/// Publishes a message to the queue `celery`, as a foreign producer that can write anything.
+fn publish(sandbox: &Sandbox, id: &str, change: impl FnOnce(&mut Message)) {
     let mut headers = Headers::default();
     headers.task = Some("tasks.add".into());
     headers.id = Some(id.into());
@@ -28,208 +28,212 @@ fn publish(place: &Place, id: &str, change: impl FnOnce(&mut Message)) {
     runtime.block_on(async {
         let driver = apium::driver::SqliteDriver::new();
         let broker =
-            driver.broker(Address::parse(&place.url()).unwrap(), DriverOptions::new(Clock::system())).await.unwrap();
+            driver.broker(Address::parse(&sandbox.url()).unwrap(), DriverOptions::new(Clock::system())).await.unwrap();
         broker.declare(&apium::config::Topology::new(vec!["celery".into()])).await.unwrap();
         broker.publish(vec![Outgoing::to_queue("celery", message)]).await.unwrap();
         broker.close().await.unwrap();
     });
 }
 
-/// The dead message with this id, once the worker has said that it saw it and a later task has run.
-fn dead(place: &Place, worker: &mut Running, id: &str) -> serde_json::Value {
+/// The dead letter of a task, after the worker has logged it and a later task has run.
+fn dead(sandbox: &Sandbox, worker: &mut Running, id: &str) -> serde_json::Value {
     worker.wait_for(id);
-    assert_eq!(place.call(&["tasks.add", "-a", "[1, 1]"]).0["result"], 2, "the worker goes on");
-    let list = place.apium(&["dead", "list", "--json"]).with_code(0).json();
-    let letters = list.as_array().unwrap();
-    letters.iter().find(|letter| letter["task_id"] == id).cloned().unwrap_or_else(|| panic!("{id} is not in {list}"))
+    assert_eq!(sandbox.call(&["tasks.add", "-a", "[1, 1]"]).0["result"], 2, "the worker runs other tasks");
+    let list = sandbox.apium(&["dead", "list", "--json"]).with_code(0).json();
+    let dead_letters = list.as_array().unwrap();
+    dead_letters
+        .iter()
+        .find(|dead_letter| dead_letter["task_id"] == id)
+        .cloned()
+        .unwrap_or_else(|| panic!("{id} is not in {list}"))
 }
 
 #[test]
-fn bad_input_wrong_arguments_fail_as_in_python() {
-    let place = Place::new();
-    let _worker = place.worker(&[]);
+fn wrong_arguments_fail_as_in_python() {
+    let sandbox = Sandbox::new();
+    let _worker = sandbox.worker(&[]);
     for (args, kwargs, text) in [
         ("[1]", "{}", "add() missing 1 required positional argument: 'y'"),
         ("[1, 2, 3]", "{}", "add() takes 2 positional arguments but 3 were given"),
         ("[1, 2]", "{\"z\": 3}", "add() got an unexpected keyword argument 'z'"),
         ("[1, 2]", "{\"x\": 3}", "add() got multiple values for argument 'x'"),
     ] {
-        let (document, code) = place.call(&["tasks.add", "-a", args, "-k", kwargs]);
+        let (document, code) = sandbox.call(&["tasks.add", "-a", args, "-k", kwargs]);
         assert_eq!((code, &document["status"]), (1, &json!("FAILURE")), "{document}");
         assert_eq!(
             document["result"],
             json!({ "exc_type": "TypeError", "exc_message": [text], "exc_module": "builtins" })
         );
-        assert_kept(&place, &document, text);
+        assert_dead_letter(&sandbox, &document, text);
     }
 }
 
-/// The message of a failed call lies in the dead set, with the reason.
-fn assert_kept(place: &Place, document: &serde_json::Value, text: &str) {
-    let list = place.apium(&["dead", "list", "--json"]).with_code(0).json();
-    let letter = list.as_array().unwrap().iter().find(|letter| letter["task_id"] == document["task_id"]);
-    let letter = letter.unwrap_or_else(|| panic!("{document} is not in {list}"));
-    assert_eq!(letter["code"], "arguments");
-    assert!(letter["reason"].as_str().unwrap().contains(text), "{letter}");
+/// Asserts that the message of a failed call is in the dead set, with the reason.
+fn assert_dead_letter(sandbox: &Sandbox, document: &serde_json::Value, text: &str) {
+    let list = sandbox.apium(&["dead", "list", "--json"]).with_code(0).json();
+    let dead_letter = list.as_array().unwrap().iter().find(|dead_letter| dead_letter["task_id"] == document["task_id"]);
+    let dead_letter = dead_letter.unwrap_or_else(|| panic!("{document} is not in {list}"));
+    assert_eq!(dead_letter["code"], "arguments");
+    assert!(dead_letter["reason"].as_str().unwrap().contains(text), "{dead_letter}");
 }
 
 #[test]
-fn bad_input_wrong_arguments_are_kept_with_late_ack_too() {
-    let place = Place::new();
-    let _worker = place.worker(&[]);
-    let (document, code) = place.call(&["tasks.late_sleep", "-a", "[1, 2]"]);
+fn wrong_arguments_are_dead_lettered_with_late_ack_too() {
+    let sandbox = Sandbox::new();
+    let _worker = sandbox.worker(&[]);
+    let (document, code) = sandbox.call(&["tasks.late_sleep", "-a", "[1, 2]"]);
     assert_eq!((code, &document["result"]["exc_type"]), (1, &json!("TypeError")), "{document}");
-    assert_kept(&place, &document, "late_sleep() takes from 0 to 1 positional arguments but 2 were given");
+    assert_dead_letter(&sandbox, &document, "late_sleep() takes from 0 to 1 positional arguments but 2 were given");
 }
 
 #[test]
-fn bad_input_an_argument_of_the_wrong_type_is_named() {
-    let place = Place::new();
-    let _worker = place.worker(&[]);
-    let (document, code) = place.call(&["tasks.xsum", "-a", "[\"no list\"]"]);
+fn an_argument_of_the_wrong_type_is_named() {
+    let sandbox = Sandbox::new();
+    let _worker = sandbox.worker(&[]);
+    let (document, code) = sandbox.call(&["tasks.xsum", "-a", "[\"no list\"]"]);
     assert_eq!((code, &document["result"]["exc_type"]), (1, &json!("TypeError")), "{document}");
     assert!(document["result"]["exc_message"][0].as_str().unwrap().contains("numbers"), "{document}");
-    assert_kept(&place, &document, "numbers");
+    assert_dead_letter(&sandbox, &document, "numbers");
 }
 
 #[test]
-fn bad_input_an_unknown_task_is_kept_and_fails() {
-    let place = Place::new();
-    let mut worker = place.worker(&[]);
-    publish(&place, "unknown-1", |message| message.headers.task = Some("tasks.nobody_knows".into()));
-    assert_eq!(dead(&place, &mut worker, "unknown-1")["code"], "unknown-task");
-    let document = place.apium(&["result", "unknown-1", "--json"]).json();
+fn an_unknown_task_is_dead_lettered_and_fails() {
+    let sandbox = Sandbox::new();
+    let mut worker = sandbox.worker(&[]);
+    publish(&sandbox, "unknown-1", |message| message.headers.task = Some("tasks.nobody_knows".into()));
+    assert_eq!(dead(&sandbox, &mut worker, "unknown-1")["code"], "unknown-task");
+    let document = sandbox.apium(&["result", "unknown-1", "--json"]).json();
     assert_eq!((&document["status"], &document["result"]["exc_type"]), (&json!("FAILURE"), &json!("NotRegistered")));
 }
 
 #[test]
-fn bad_input_a_content_type_that_is_not_accepted_is_kept() {
-    let place = Place::new();
-    let mut worker = place.worker(&[]);
-    publish(&place, "pickle-1", |message| {
+fn a_content_type_that_is_not_accepted_is_dead_lettered() {
+    let sandbox = Sandbox::new();
+    let mut worker = sandbox.worker(&[]);
+    publish(&sandbox, "pickle-1", |message| {
         message.properties.content_type = Some("application/x-python-serialize".into());
         message.properties.content_encoding = Some("binary".into());
     });
-    assert_eq!(dead(&place, &mut worker, "pickle-1")["code"], "content-type");
-    assert_eq!(place.apium(&["result", "pickle-1", "--json"]).json()["status"], "PENDING");
-    place.interop(&["call", "tasks.noop", "--serializer", "msgpack", "--task-id", "msgpack-1"]).with_code(0);
-    assert_eq!(dead(&place, &mut worker, "msgpack-1")["code"], "content-type");
+    assert_eq!(dead(&sandbox, &mut worker, "pickle-1")["code"], "content-type");
+    assert_eq!(sandbox.apium(&["result", "pickle-1", "--json"]).json()["status"], "PENDING");
+    sandbox.interop(&["call", "tasks.noop", "--serializer", "msgpack", "--task-id", "msgpack-1"]).with_code(0);
+    assert_eq!(dead(&sandbox, &mut worker, "msgpack-1")["code"], "content-type");
 }
 
 #[test]
-fn bad_input_broken_compression_is_kept() {
-    let place = Place::new();
-    let mut worker = place.worker(&[]);
-    publish(&place, "packed-1", |message| {
+fn broken_compression_is_dead_lettered() {
+    let sandbox = Sandbox::new();
+    let mut worker = sandbox.worker(&[]);
+    publish(&sandbox, "packed-1", |message| {
         message.headers.compression = Some("application/x-gzip".into());
         message.body = Bytes::from_static(b"this was never packed");
     });
-    assert_eq!(dead(&place, &mut worker, "packed-1")["code"], "undecodable");
+    assert_eq!(dead(&sandbox, &mut worker, "packed-1")["code"], "undecodable");
 }
 
 #[test]
-fn bad_input_truncated_json_is_kept_with_its_bytes_and_can_be_replayed() {
-    let place = Place::new();
-    let mut worker = place.worker(&[]);
-    publish(&place, "cut-1", |message| message.body = Bytes::from_static(b"[[2, 2], {}, {\"callb"));
-    let letter = dead(&place, &mut worker, "cut-1");
-    assert_eq!(letter["code"], "undecodable");
-    let key = letter["key"].to_string();
-    let shown = place.apium(&["dead", "show", &key]).with_code(0).out;
+fn truncated_json_is_dead_lettered_with_its_bytes_and_can_be_replayed() {
+    let sandbox = Sandbox::new();
+    let mut worker = sandbox.worker(&[]);
+    publish(&sandbox, "cut-1", |message| message.body = Bytes::from_static(b"[[2, 2], {}, {\"callb"));
+    let dead_letter = dead(&sandbox, &mut worker, "cut-1");
+    assert_eq!(dead_letter["code"], "undecodable");
+    let key = dead_letter["key"].to_string();
+    let shown = sandbox.apium(&["dead", "show", &key]).with_code(0).out;
     assert!(shown.contains("[[2, 2], {}, {\"callb"), "{shown}");
-    place.apium(&["dead", "replay", &key]).with_code(0);
-    assert_eq!(dead(&place, &mut worker, "cut-1")["code"], "undecodable", "it comes back");
+    sandbox.apium(&["dead", "replay", &key]).with_code(0);
+    assert_eq!(dead(&sandbox, &mut worker, "cut-1")["code"], "undecodable", "it is dead-lettered again");
 }
 
 #[test]
-fn bad_input_ten_megabytes_of_arguments_come_back_whole() {
-    let place = Place::new();
-    let _worker = place.worker(&[]);
+fn ten_megabytes_of_arguments_come_back_whole() {
+    let sandbox = Sandbox::new();
+    let _worker = sandbox.worker(&[]);
     let text = "x".repeat(10 << 20);
-    publish(&place, "large-1", |message| {
+    publish(&sandbox, "large-1", |message| {
         message.headers.task = Some("tasks.identity".into());
         message.body = format!("[[\"{text}\"], {{}}, {{}}]").into();
     });
-    let document = place.apium(&["result", "large-1", "--watch", "--json", "--timeout", "60"]).with_code(0).json();
+    let document = sandbox.apium(&["result", "large-1", "--watch", "--json", "--timeout", "60"]).with_code(0).json();
     assert_eq!(document["result"].as_str().map(str::len), Some(text.len()));
 }
 
 #[test]
-fn bad_input_a_corrupt_file_is_named() {
-    let place = Place::new();
-    fs::write(place.file(), b"this is no database, and it is long enough to be looked at as one".repeat(100)).unwrap();
+fn a_corrupt_file_is_named() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.file(), b"this is no database, and it is long enough to be read as one".repeat(100)).unwrap();
     for command in [&["queues"][..], &["call", "x"], &["result", "x"]] {
-        let ended = place.apium(command).with_code(3);
-        assert!(ended.err.contains("queue.db") && ended.err.lines().count() == 2, "{ended:?}");
+        let output = sandbox.apium(command).with_code(3);
+        assert!(output.err.contains("queue.db") && output.err.lines().count() == 2, "{output:?}");
     }
-    place.interop(&["worker"]).with_code(3);
+    sandbox.interop(&["worker"]).with_code(3);
 }
 
 #[test]
-fn bad_input_a_read_only_file_is_named() {
-    let place = Place::new();
-    place.apium(&["call", "x"]).with_code(0);
-    let mut rights = fs::metadata(place.file()).unwrap().permissions();
+fn a_read_only_file_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.apium(&["call", "x"]).with_code(0);
+    let mut rights = fs::metadata(sandbox.file()).unwrap().permissions();
     rights.set_readonly(true);
-    fs::set_permissions(place.file(), rights).unwrap();
-    if fs::OpenOptions::new().write(true).open(place.file()).is_ok() {
-        // The superuser writes whatever the rights say; a folder cannot be written as a file by anyone.
-        fs::remove_file(place.file()).unwrap();
-        fs::create_dir(place.file()).unwrap();
+    fs::set_permissions(sandbox.file(), rights).unwrap();
+    if fs::OpenOptions::new().write(true).open(sandbox.file()).is_ok() {
+        // The superuser may write in spite of the rights, but nobody can write a folder as a file.
+        fs::remove_file(sandbox.file()).unwrap();
+        fs::create_dir(sandbox.file()).unwrap();
     }
-    let ended = place.apium(&["call", "x"]).with_code(3);
-    assert!(ended.err.contains("queue.db"), "{ended:?}");
+    let output = sandbox.apium(&["call", "x"]).with_code(3);
+    assert!(output.err.contains("queue.db"), "{output:?}");
 }
 
 #[test]
-fn bad_input_a_second_worker_of_the_same_name_warns_in_both_logs() {
-    let place = Place::new();
-    let mut first = place.worker(&["-n", "twin@here"]);
-    let mut second = place.worker(&["-n", "twin@here"]);
+fn a_second_worker_of_the_same_name_warns_in_both_logs() {
+    let sandbox = Sandbox::new();
+    let mut first = sandbox.worker(&["-n", "twin@here"]);
+    let mut second = sandbox.worker(&["-n", "twin@here"]);
     assert!(second.seen_or_wait("twin@here", "another").contains("twin@here"));
     assert!(first.seen_or_wait("twin@here", "another").contains("twin@here"));
-    assert_eq!(place.call(&["tasks.add", "-a", "[1, 1]"]).0["result"], 2, "it is no refusal");
+    assert_eq!(sandbox.call(&["tasks.add", "-a", "[1, 1]"]).0["result"], 2, "both run");
 }
 
 #[test]
-fn bad_input_the_name_of_a_killed_worker_is_free_at_once() {
-    let place = Place::new();
-    place.worker(&["-n", "twin@here"]).kill();
-    let second = place.worker(&["-n", "twin@here"]);
-    assert_eq!(place.call(&["tasks.add", "-a", "[1, 1]"]).0["result"], 2);
+fn the_name_of_a_killed_worker_is_free_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.worker(&["-n", "twin@here"]).kill();
+    let second = sandbox.worker(&["-n", "twin@here"]);
+    assert_eq!(sandbox.call(&["tasks.add", "-a", "[1, 1]"]).0["result"], 2);
     let (_, lines) = second.stop("TERM");
     assert!(!lines.iter().any(|line| line.contains("another")), "{lines:#?}");
 }
 
 #[test]
-fn bad_input_a_soft_limit_above_the_hard_one_is_refused() {
-    let place = Place::new();
-    let call = place.interop(&["call", "tasks.add", "--time-limit", "1", "--soft-time-limit", "2"]).with_code(2);
+fn a_soft_limit_above_the_hard_one_is_refused() {
+    let sandbox = Sandbox::new();
+    let call = sandbox.interop(&["call", "tasks.add", "--time-limit", "1", "--soft-time-limit", "2"]).with_code(2);
     assert!(call.err.contains("soft"), "{call:?}");
-    let worker = place.interop(&["worker", "--time-limit", "1", "--soft-time-limit", "2"]).with_code(2);
+    let worker = sandbox.interop(&["worker", "--time-limit", "1", "--soft-time-limit", "2"]).with_code(2);
     assert!(worker.err.contains("task_soft_time_limit"), "{worker:?}");
 }
 
 #[test]
-fn bad_input_a_rate_limit_without_sense_is_refused() {
-    let place = Place::new();
-    let ended = place.interop(&["worker", "--set", "task_default_rate_limit=10/x"]).with_code(2);
-    assert!(ended.err.contains("10/x") && ended.err.contains("task_default_rate_limit"), "{ended:?}");
+fn a_malformed_rate_limit_is_refused() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.interop(&["worker", "--set", "task_default_rate_limit=10/x"]).with_code(2);
+    assert!(output.err.contains("10/x") && output.err.contains("task_default_rate_limit"), "{output:?}");
 }
 
 #[test]
-fn bad_input_an_unknown_setting_names_the_nearest() {
-    let place = Place::new();
-    let option = place.apium(&["queues", "--set", "task_serialiser=json"]).with_code(2);
+fn an_unknown_setting_names_the_nearest() {
+    let sandbox = Sandbox::new();
+    let option = sandbox.apium(&["queues", "--set", "task_serialiser=json"]).with_code(2);
     assert!(option.err.contains("task_serializer"), "{option:?}");
-    fs::write(place.path().join("apium.toml"), "worker_prefetch_multiplyer = 1").unwrap();
-    let file = place.apium(&["queues"]).with_code(2);
+    fs::write(sandbox.path().join("apium.toml"), "worker_prefetch_multiplyer = 1").unwrap();
+    let file = sandbox.apium(&["queues"]).with_code(2);
     assert!(file.err.contains("worker_prefetch_multiplier") && file.err.contains("apium.toml"), "{file:?}");
 }
 
 #[test]
-fn bad_input_the_result_of_an_unknown_id_is_pending() {
-    let place = Place::new();
-    let document = place.apium(&["result", "nobody", "--json"]).with_code(0).json();
+fn the_result_of_an_unknown_id_is_pending() {
+    let sandbox = Sandbox::new();
+    let document = sandbox.apium(&["result", "nobody", "--json"]).with_code(0).json();
     assert_eq!((&document["status"], &document["result"]), (&json!("PENDING"), &json!(null)));
 }

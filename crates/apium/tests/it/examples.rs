@@ -1,16 +1,16 @@
-//! Every example runs, and its own checks hold.
+//! Every example runs and passes its own checks.
 
 use std::fs;
 use std::path::Path;
 
 use apium_peers::target::example;
 
-use crate::program::{Place, run};
+use crate::program::{Sandbox, run};
 
-/// Runs an example without arguments, and returns what it printed.
+/// Runs an example without arguments, and returns its output.
 fn output(name: &str) -> String {
-    let place = Place::new();
-    let mut command = place.command(&example(name), &[]);
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&example(name), &[]);
     command.env_remove("APIUM_BROKER_URL").env_remove("APIUM_RESULT_BACKEND");
     run(command).with_code(0).out
 }
@@ -63,15 +63,15 @@ fn the_architecture_names_the_files_of_the_walk_in_order() {
     let page = include_str!("../../../../ARCHITECTURE.md");
     let out = output("walk");
     let files = out.lines().filter_map(|line| line.split_whitespace().find(|word| word.ends_with(".rs")));
-    // The caller waits for its result while the worker works, so that stop has no place in the order.
+    // The caller waits for its result while the worker runs, so that stop has no position in the order.
     let crates = files.filter(|file| !file.starts_with("apium/") && !file.ends_with("/get.rs"));
-    let mut rest = page;
+    let mut text = page;
     let mut seen = Vec::new();
     for file in crates.map(|file| format!("(crates/{file})")) {
-        // The spine comes back between its stops.
+        // The files of the walk are named more than once.
         if !seen.contains(&file) {
-            let at = rest.find(&file).unwrap_or_else(|| panic!("ARCHITECTURE.md has no {file} in the walk's order"));
-            rest = &rest[at..];
+            let at = text.find(&file).unwrap_or_else(|| panic!("ARCHITECTURE.md has no {file} in the walk's order"));
+            text = &text[at..];
             seen.push(file);
         }
     }
@@ -80,7 +80,7 @@ fn the_architecture_names_the_files_of_the_walk_in_order() {
 }
 
 #[test]
-fn no_example_is_forgotten() {
+fn every_example_is_run_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! A driver around a real one whose publishes find no connection for a while.
+//! A driver around a real one whose first publishes fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ pub(crate) struct FlakyDriver {
 }
 
 impl FlakyDriver {
-    /// The driver, whose first `failures` publishes fail, and the count of all publishes tried.
+    /// A driver whose first `failures` publishes fail, and the count of all attempts.
     pub(crate) fn around(inner: SharedDriver, failures: u32) -> (Self, Arc<AtomicU32>) {
         let tries = Arc::<AtomicU32>::default();
         (Self { inner, failures, tries: tries.clone() }, tries)

@@ -1,14 +1,13 @@
-//! A task that says when it runs and waits to be let go.
+//! A gate in a task: the test knows when the task has reached it, and opens it.
 
 use std::sync::Arc;
 
 use apium::prelude::*;
-use apium::worker::StopKind;
 use tokio::sync::Semaphore;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
-/// Counts who came in and lets go as many as it is opened for. Injected as state.
+/// A gate that tasks wait at. Injected as state.
 #[derive(Clone)]
 pub(crate) struct Gate {
     entered: Arc<Semaphore>,
@@ -22,22 +21,22 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Waits until `count` more tasks have come in.
+    /// Waits until `count` more tasks have reached the gate.
     pub(crate) async fn entered(&self, count: u32) {
         self.entered.acquire_many(count).await.unwrap().forget();
     }
 
-    /// Lets `count` tasks go.
+    /// Lets `count` tasks pass.
     pub(crate) fn open(&self, count: usize) {
         self.opened.add_permits(count);
     }
 
-    /// A task comes in and goes on.
+    /// Tells the test that a task has reached the gate, and does not wait.
     pub(crate) fn enter(&self) {
         self.entered.add_permits(1);
     }
 
-    /// What the task does: comes in, waits to be let go.
+    /// Tells the test that a task has reached the gate, and waits until it may pass.
     pub(crate) async fn pass(&self) {
         self.enter();
         self.opened.acquire().await.unwrap().forget();
@@ -51,16 +50,16 @@ pub(crate) async fn gated(State(gate): State<Gate>, n: i64) -> TaskResult<i64> {
     Ok(n)
 }
 
-/// How many messages are out for delivery while one task runs.
-pub(crate) async fn held_while_running(ground: &Ground, acks_late: bool) -> u64 {
+/// How many messages are unacknowledged while one task runs.
+pub(crate) async fn unacked_while_running(fixture: &Fixture, acks_late: bool) -> u64 {
     let gate = Gate::default();
-    let app = ground.builder().state(gate.clone()).setting("task_acks_late", acks_late).build().await.unwrap();
+    let app = fixture.builder().state(gate.clone()).setting("task_acks_late", acks_late).build().await.unwrap();
     let worker = app.worker().concurrency(1).prefetch_multiplier(1).start().await.unwrap();
     let result = gated::delay(1).send(&app).await.unwrap();
     gate.entered(1).await;
-    let stats = app.broker().queues().unwrap().stats().await.unwrap();
+    let stats = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     gate.open(1);
     result.get().await.unwrap();
-    worker.stop(StopKind::Warm).await;
+    worker.stop().await;
     stats.iter().map(|queue| queue.unacked).sum()
 }

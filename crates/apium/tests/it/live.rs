@@ -1,4 +1,4 @@
-//! Workers as a program runs them, in this process: their tasks stand at a gate until the test lets them go on.
+//! Workers in this process, run as a program runs them. Their tasks wait at a gate until the test opens it.
 
 use std::time::Duration;
 
@@ -7,93 +7,93 @@ use apium::prelude::*;
 use apium::worker::{StopKind, StopReport, WorkerHandle};
 use futures_util::FutureExt;
 
+use crate::fixture::{Fixture, Records};
 use crate::gate::Gate;
-use crate::ground::{Ground, Notes};
 
-/// Nothing that these tests wait for takes longer.
+/// How long the tests wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long between two looks at what has no signal of its own.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often conditions without a signal are checked.
+const INTERVAL: Duration = Duration::from_millis(2);
 
-/// An app on the machine's clock with a gate and no tasks: each test registers its own.
-pub(crate) fn live(ground: &Ground) -> AppBuilder {
-    let builder = App::builder("live").broker(ground.url()).backend(ground.url()).autodiscover(false);
-    let builder = match ground {
-        // Only the lease tells other workers here that one has died.
-        Ground::Redis(..) => builder.setting("worker_lease", 1),
+/// An app on the system clock, with a gate and without tasks: each test registers its own.
+pub(crate) fn live(fixture: &Fixture) -> AppBuilder {
+    let builder = App::builder("live").broker(fixture.url()).backend(fixture.url()).autodiscover(false);
+    let builder = match fixture {
+        // On Redis only the lease shows that a worker in this process has died.
+        Fixture::Redis(..) => builder.setting("worker_lease", 1),
         _ => builder,
     };
-    builder.state(Notes::default()).state(Gate::default())
+    builder.state(Records::default()).state(Gate::default())
 }
 
 fn gate(app: &App) -> &Gate {
     app.states().get().unwrap()
 }
 
-/// Waits until so many more tasks stand at the gate.
-pub(crate) async fn came(app: &App, count: u32) {
+/// Waits until `count` more tasks have reached the gate.
+pub(crate) async fn entered(app: &App, count: u32) {
     let entered = tokio::time::timeout(PATIENCE, gate(app).entered(count)).await;
-    assert!(entered.is_ok(), "{count} tasks are wanted at the gate");
+    assert!(entered.is_ok(), "{count} tasks should reach the gate");
 }
 
-/// Whether nobody else stands at the gate.
-pub(crate) fn nobody_came(app: &App) -> bool {
+/// Whether no other task has reached the gate.
+pub(crate) fn none_entered(app: &App) -> bool {
     gate(app).entered(1).now_or_never().is_none()
 }
 
-/// Lets so many tasks through, those that stand at the gate first.
-pub(crate) fn let_through(app: &App, count: usize) {
+/// Lets `count` tasks pass, first those that wait at the gate.
+pub(crate) fn open_gate(app: &App, count: usize) {
     gate(app).open(count);
 }
 
-/// Starts a worker with so many slots.
+/// Starts a worker with this many slots.
 pub(crate) async fn start(app: &App, slots: usize) -> WorkerHandle {
     app.worker().hostname("w@host").concurrency(slots).start().await.unwrap()
 }
 
 /// Stops a worker.
 pub(crate) async fn stop(worker: WorkerHandle, how: StopKind) -> StopReport {
-    tokio::time::timeout(PATIENCE, worker.stop(how)).await.expect("the worker stops")
+    tokio::time::timeout(PATIENCE, worker.stop_as(how)).await.expect("the worker stops")
 }
 
-/// Lets one task run to its end, which stands at the gate first, and stops the worker. What the run sent stays in the queue.
+/// Lets one task, which waits at the gate, run to its end, and stops the worker. What the run sent stays in the queue.
 pub(crate) async fn one_run(app: &App) {
     let worker = start(app, 1).await;
-    came(app, 1).await;
-    worker.ask(StopKind::Warm);
-    let_through(app, 1);
+    entered(app, 1).await;
+    worker.request_stop(StopKind::Warm);
+    open_gate(app, 1);
     assert_eq!(stop(worker, StopKind::Warm).await.finished, 1);
 }
 
-/// Waits until something holds, looking every other millisecond.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let mut looks = tokio::time::interval(LOOK);
+/// Waits until a condition holds.
+pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut interval = tokio::time::interval(INTERVAL);
     let holding = async {
         while !holds().await {
-            looks.tick().await;
+            interval.tick().await;
         }
     };
-    let held = tokio::time::timeout(PATIENCE, holding).await;
-    assert!(held.is_ok(), "{what} within {PATIENCE:?}");
+    let reached = tokio::time::timeout(PATIENCE, holding).await;
+    assert!(reached.is_ok(), "{what} within {PATIENCE:?}");
 }
 
-/// What is in the queue `celery`.
+/// The counts of the queue `celery`.
 pub(crate) async fn counts(app: &App) -> QueueStats {
-    let all = app.broker().queues().unwrap().stats().await.unwrap();
+    let all = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
     all.into_iter().find(|stats| stats.queue == "celery").unwrap_or_default()
 }
 
-/// Waits until so many messages of `celery` can be delivered, and so many are delivered and not settled.
-pub(crate) async fn until_counts(app: &App, ready: u64, unacked: u64) {
-    let (mut last, mut looks) = (QueueStats::default(), tokio::time::interval(LOOK));
+/// Waits until the queue `celery` has this many messages ready and this many unacknowledged.
+pub(crate) async fn wait_for_counts(app: &App, ready: u64, unacked: u64) {
+    let (mut last, mut interval) = (QueueStats::default(), tokio::time::interval(INTERVAL));
     let counting = async {
         while (last.ready, last.unacked) != (ready, unacked) || last.queue.is_empty() {
-            looks.tick().await;
+            interval.tick().await;
             last = counts(app).await;
         }
     };
     let reached = tokio::time::timeout(PATIENCE, counting).await;
-    assert!(reached.is_ok(), "{ready} ready and {unacked} unacked are wanted, and these are there: {last:?}");
+    assert!(reached.is_ok(), "{ready} ready and {unacked} unacked are expected; the queue has {last:?}");
 }
 
 /// Waits for the value of a result.

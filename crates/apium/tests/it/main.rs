@@ -1,9 +1,10 @@
-//! Tests of the facade as a user sees it: command line, examples, bad input, compile-time errors.
+//! Tests of the crate as a user sees it: the command line, the examples, bad input, the task guide, workflows,
+//! guarantees.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a helper of a test fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing helper fails its test")]
 
 #[macro_use]
-mod ground;
+mod fixture;
 
 mod bad_input;
 mod canvas;
@@ -11,12 +12,12 @@ mod command_line;
 mod examples;
 mod flaky;
 mod gate;
+mod guarantees;
 mod guide;
 mod interop;
 mod live;
 mod pages;
 mod program;
-mod promises;
 mod quickstart;
 mod recorded_log;
 mod scenarios;

@@ -1,4 +1,4 @@
-//! The pages under `docs/` say what the program prints now (`cargo xtask docs` makes those), and show code that runs.
+//! The generated pages under `docs/` are what the program prints (`cargo xtask docs` makes them), and their code runs.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ fn printed(args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// Without the blanks at the ends of lines.
+/// The text without blanks at the ends of lines.
 fn trimmed(text: &str) -> String {
     text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -40,10 +40,10 @@ fn the_code_of_the_page_about_canvas_is_that_of_its_example() {
     let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
     assert!(blocks.len() > 9, "{blocks:#?}");
     for block in blocks {
-        // Checks and what runs the tasks may be left out, so the lines need not be neighbours.
+        // Checks, and the calls that run the tasks, may be left out, so the lines need not follow each other directly.
         let mut lines = example.lines().map(str::trim);
         for line in block.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            assert!(lines.any(|other| other == line), "guide_canvas.rs has no line {line:?} behind those before it");
+            assert!(lines.any(|other| other == line), "guide_canvas.rs has no line {line:?} after the lines before it");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Programs under test: the binary and the examples, each with a deadline, each in a folder of its own.
+//! Programs under test: the binary and the examples. Each has a deadline and runs in its own folder.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use apium_peers::target::example;
 use tempfile::TempDir;
 
-/// No program under test runs longer than this.
+/// How long a program under test may run.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A folder of its own with a queue in it, where programs are started.
-pub(crate) struct Place {
+/// A folder with a queue, in which programs are started.
+pub(crate) struct Sandbox {
     dir: TempDir,
 }
 
-impl Place {
+impl Sandbox {
     /// An empty folder.
     pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
@@ -28,7 +28,7 @@ impl Place {
         self.dir.path()
     }
 
-    /// The queue's file.
+    /// The file of the queue.
     pub(crate) fn file(&self) -> PathBuf {
         self.path().join("queue.db")
     }
@@ -38,7 +38,8 @@ impl Place {
         format!("sqlite://{}", self.file().display())
     }
 
-    /// A program started here, without the settings of whoever runs the tests, with this place's queue and results.
+    /// A program that is started here with this folder's queue and results, and without other settings of the
+    /// environment.
     pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.path()).stdin(Stdio::null());
@@ -55,25 +56,25 @@ impl Place {
         command
     }
 
-    /// The binary `apium`, run to its end.
-    pub(crate) fn apium(&self, args: &[&str]) -> Ended {
+    /// Runs the binary `apium` to its end.
+    pub(crate) fn apium(&self, args: &[&str]) -> ProgramOutput {
         run(self.command(Path::new(env!("CARGO_BIN_EXE_apium")), args))
     }
 
-    /// The example `interop`, run to its end.
-    pub(crate) fn interop(&self, args: &[&str]) -> Ended {
+    /// Runs the example `interop` to its end.
+    pub(crate) fn interop(&self, args: &[&str]) -> ProgramOutput {
         run(self.command(&example("interop"), args))
     }
 
-    /// `interop call … --wait --json`: the document and the exit code.
+    /// Runs `interop call … --wait --json`; the document and the exit code.
     pub(crate) fn call(&self, args: &[&str]) -> (serde_json::Value, i32) {
         let all: Vec<&str> =
             ["call"].iter().chain(args).chain(&["--wait", "--json", "--timeout", "60"]).copied().collect();
-        let ended = self.interop(&all);
-        (ended.json(), ended.code)
+        let output = self.interop(&all);
+        (output.json(), output.code)
     }
 
-    /// A running `interop worker` that is ready, with two slots.
+    /// Starts an `interop worker` with two slots, and waits until it is ready.
     pub(crate) fn worker(&self, args: &[&str]) -> Running {
         self.worker_with(args, &[])
     }
@@ -89,9 +90,9 @@ impl Place {
     }
 }
 
-/// What a program printed and how it ended.
+/// The output of a program, and how it ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct ProgramOutput {
     /// The exit code; -1 when a signal ended it.
     pub(crate) code: i32,
     /// Its stdout.
@@ -100,7 +101,7 @@ pub(crate) struct Ended {
     pub(crate) err: String,
 }
 
-impl Ended {
+impl ProgramOutput {
     /// The last line of stdout as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         let last = self.out.lines().last().unwrap_or_else(|| panic!("nothing on stdout: {self:?}"));
@@ -116,23 +117,23 @@ impl Ended {
 }
 
 /// Runs a program to its end.
-pub(crate) fn run(mut command: Command) -> Ended {
+pub(crate) fn run(mut command: Command) -> ProgramOutput {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
-    let (tell, told) = mpsc::sync_channel(1);
-    std::thread::spawn(move || tell.send(child.wait_with_output()));
-    match told.recv_timeout(DEADLINE) {
-        Ok(output) => ended(output.unwrap()),
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(output) => read(output.unwrap()),
         Err(_) => {
             signal(pid, "KILL");
-            panic!("{command:?} did not end: {:?}", told.recv().unwrap().map(ended));
+            panic!("{command:?} did not end: {:?}", receiver.recv().unwrap().map(read));
         }
     }
 }
 
-fn ended(output: Output) -> Ended {
+fn read(output: Output) -> ProgramOutput {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    ProgramOutput { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// Sends a signal to a process that this test started.
@@ -141,7 +142,7 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
-/// Which stream of a running program is read line by line.
+/// The stream of a running program that is read line by line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// Stdout.
@@ -150,7 +151,7 @@ pub(crate) enum Stream {
     Err,
 }
 
-/// A program that runs while the test goes on; it is killed with the test.
+/// A program that runs beside the test. It is killed when the test ends.
 pub(crate) struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -169,10 +170,10 @@ impl Running {
             Stream::Out => Box::new(child.stdout.take().unwrap()),
             Stream::Err => Box::new(child.stderr.take().unwrap()),
         };
-        let (tell, lines) = mpsc::sync_channel(100_000);
+        let (sender, lines) = mpsc::sync_channel(100_000);
         std::thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                if tell.send(line).is_err() {
+                if sender.send(line).is_err() {
                     return;
                 }
             }
@@ -185,12 +186,12 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits for a line that has `part` in it.
+    /// Waits for a line that contains `part`.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, part: &str) -> String {
-        let until = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.seen.push(line.clone());
@@ -203,7 +204,7 @@ impl Running {
         }
     }
 
-    /// A line that has both parts in it, seen already or to come.
+    /// A line that contains both parts. It may have been read already.
     #[track_caller]
     pub(crate) fn seen_or_wait(&mut self, one: &str, other: &str) -> String {
         if let Some(line) = self.seen.iter().find(|line| line.contains(one) && line.contains(other)) {
@@ -221,33 +222,33 @@ impl Running {
     pub(crate) fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.rest()
+        self.remaining()
     }
 
     /// Sends a signal and waits for the end: the exit code, and every line.
     pub(crate) fn stop(mut self, name: &str) -> (i32, Vec<String>) {
         signal(self.pid(), name);
         let code = self.wait();
-        (code, self.rest())
+        (code, self.remaining())
     }
 
-    /// Waits for the end of the stream, then of the program.
+    /// Waits for the end of the stream, then for the end of the program.
     fn wait(&mut self) -> i32 {
-        let until = Instant::now() + DEADLINE;
-        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let deadline = Instant::now() + DEADLINE;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             self.seen.push(line);
         }
-        assert!(Instant::now() < until, "it did not end:\n{}", self.seen.join("\n"));
+        assert!(Instant::now() < deadline, "it did not end:\n{}", self.seen.join("\n"));
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    /// Every line up to the end, which must come by itself.
+    /// Waits until the program ends by itself: the exit code, and every line.
     pub(crate) fn end(mut self) -> (i32, Vec<String>) {
         let code = self.wait();
         (code, std::mem::take(&mut self.seen))
     }
 
-    fn rest(&mut self) -> Vec<String> {
+    fn remaining(&mut self) -> Vec<String> {
         self.seen.extend(self.lines.iter());
         std::mem::take(&mut self.seen)
     }
@@ -255,7 +256,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already, or is to end with the test.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

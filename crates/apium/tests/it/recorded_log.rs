@@ -1,4 +1,4 @@
-//! Records what is logged while a future runs.
+//! Records the log while a future runs.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// One line: its level, and message and fields as text, those of the spans around it included.
+/// A line of the log: its level, and message and fields as text, with the fields of the spans around it.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub(crate) level: String,
@@ -53,8 +53,8 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
     }
 }
 
-/// Runs a future and returns what was logged meanwhile, by other tests too: look for your own ids. One subscriber serves the
-/// whole program, because one for each thread would race with others for what `tracing` remembers of a place in the code.
+/// Runs a future and returns what was logged meanwhile, by other tests, too: look for your own ids. The whole program
+/// has one subscriber, because subscribers of several threads would race for what `tracing` caches of each call site.
 pub(crate) async fn record(running: impl Future<Output = ()>) -> Vec<Line> {
     static RECORDER: OnceLock<Recorder> = OnceLock::new();
     let recorder = RECORDER.get_or_init(|| {

@@ -9,7 +9,7 @@ use apium_protocol::result::state::State;
 
 use crate::backend::backend::{ResultRecord, RunVersion, StoreResult, may_replace};
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{document, mark, record, state_of};
+use crate::conformance::kit::{document, record, run, state_of, until};
 
 async fn store(f: &Fixture, records: Vec<ResultRecord>) -> Vec<StoreResult> {
     let count = records.len();
@@ -25,14 +25,14 @@ fn tuple(id: &str, parent: Option<ResultTuple>, children: Option<Vec<ResultTuple
     tuple
 }
 
-/// Documents come out in the order of the ids asked for; an unknown id has none, and one asked twice has two.
+/// Documents come in the order of the ids. An unknown id has none, and an id that is asked for twice has two.
 pub async fn fetch_answers_each_id(f: Fixture) {
     store(&f, vec![record("a", State::Success, None), record("b", State::Failure, None)]).await;
     let ids: Vec<TaskId> = ["b", "missing", "a", "b"].into_iter().map(TaskId::from).collect();
-    let found = f.backend.fetch(&ids).await.expect("could not fetch");
+    let found = f.stored().fetch(&ids).await.expect("could not fetch");
     let found: Vec<_> = found.iter().map(|document| document.as_ref().map(|document| &document.state)).collect();
     assert_eq!(found, [Some(&State::Failure), None, Some(&State::Success), Some(&State::Failure)]);
-    assert!(f.backend.fetch(&[]).await.expect("could not fetch nothing").is_empty());
+    assert!(f.stored().fetch(&[]).await.expect("could not fetch nothing").is_empty());
     assert!(store(&f, Vec::new()).await.is_empty());
 }
 
@@ -61,46 +61,43 @@ pub async fn a_document_comes_out_as_it_went_in(f: Fixture) {
     let mut no_children = document("none", State::Success, "x");
     no_children.children = Some(Vec::new());
     let all = [whole, bare, no_children];
-    let records = all.iter().map(|document| ResultRecord { document: document.clone(), run: None, ttl: None });
+    let records = all.iter().map(|document| ResultRecord::new(document.clone()));
     store(&f, records.collect()).await;
     let ids: Vec<TaskId> = all.iter().map(|document| document.task_id.clone()).collect();
-    let found: Vec<_> = f.backend.fetch(&ids).await.expect("could not fetch").into_iter().flatten().collect();
+    let found: Vec<_> = f.stored().fetch(&ids).await.expect("could not fetch").into_iter().flatten().collect();
     assert_eq!(found, all);
 }
 
-/// A value of ten megabytes is kept.
-pub async fn ten_megabytes_are_kept(f: Fixture) {
+/// A value of ten megabytes is stored.
+pub async fn ten_megabytes_are_stored(f: Fixture) {
     let large = document("large", State::Success, &"ä0\"".repeat(2_500_000));
-    store(&f, vec![ResultRecord { document: large.clone(), run: None, ttl: None }]).await;
-    let found = f.backend.fetch(std::slice::from_ref(&large.task_id)).await.expect("could not fetch");
+    store(&f, vec![ResultRecord::new(large.clone())]).await;
+    let found = f.stored().fetch(std::slice::from_ref(&large.task_id)).await.expect("could not fetch");
     assert!(found[0].as_ref() == Some(&large), "the large result came out changed");
 }
 
-/// Ids are any text, and no two of them are taken for each other.
+/// Ids can be any text, and no two of them are taken for each other.
 pub async fn odd_ids_are_kept_apart(f: Fixture) {
     let uuid = "0b0e5f1c-8a5f-4a0e-9a3c-6f1f3d1c2b4a";
     let long = "i".repeat(20_000);
     let (longer, upper, plain) = (format!("{long}i"), uuid.to_uppercase(), uuid.replace('-', ""));
     let braced = format!("{{{uuid}}}");
     let ids = [uuid, &upper, &plain, &braced, "", " ", "\u{0}", "1", "01", "日本", "'; --", &long, &longer];
-    let records = ids.iter().map(|id| {
-        let document = document(id, State::Success, id);
-        ResultRecord { document, run: None, ttl: None }
-    });
+    let records = ids.iter().map(|id| ResultRecord::new(document(id, State::Success, id)));
     store(&f, records.collect()).await;
     let keys: Vec<TaskId> = ids.iter().copied().map(TaskId::from).collect();
-    let found = f.backend.fetch(&keys).await.expect("could not fetch");
+    let found = f.stored().fetch(&keys).await.expect("could not fetch");
     for (id, found) in ids.iter().zip(found) {
         assert_eq!(found, Some(document(id, State::Success, id)));
     }
 }
 
-/// Each write follows the overwrite rule, for every pair of states and runs.
+/// The overwrite rule holds for every pair of states and runs.
 pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
     let states = ["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED"].map(State::from);
-    let marks = [None, mark(0, 1), mark(0, 2), mark(1, 1), mark(1, u64::MAX)];
+    let runs = [None, run(0, 1), run(0, 2), run(1, 1), run(1, u64::MAX)];
     let writes: Vec<(&State, Option<RunVersion>)> =
-        states.iter().flat_map(|state| marks.iter().map(move |mark| (state, *mark))).collect();
+        states.iter().flat_map(|state| runs.iter().map(move |run| (state, *run))).collect();
     let mut pairs = Vec::new();
     for old in &writes {
         for new in &writes {
@@ -108,15 +105,14 @@ pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
         }
     }
     let record = |id: &str, (state, run): (&State, Option<RunVersion>), result: &str| ResultRecord {
-        document: document(id, state.clone(), result),
         run,
-        ttl: None,
+        ..ResultRecord::new(document(id, state.clone(), result))
     };
     let first = store(&f, pairs.iter().map(|(id, old, _)| record(id, *old, "old")).collect()).await;
     assert!(first.iter().all(|stored| *stored == StoreResult::Written));
     let second = store(&f, pairs.iter().map(|(id, _, new)| record(id, *new, "new")).collect()).await;
     let ids: Vec<TaskId> = pairs.iter().map(|(id, ..)| TaskId::from(id.as_str())).collect();
-    let found = f.backend.fetch(&ids).await.expect("could not fetch");
+    let found = f.stored().fetch(&ids).await.expect("could not fetch");
     for (((id, old, new), stored), found) in pairs.iter().zip(second).zip(found) {
         let (wanted, document) = match may_replace(*old, *new) {
             true => (StoreResult::Written, document(id, new.0.clone(), "new")),
@@ -126,19 +122,19 @@ pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
     }
 }
 
-/// The run of the last write counts, over a whole history.
-pub async fn the_run_of_the_last_write_counts(f: Fixture) {
+/// The overwrite rule compares with the run of the last write.
+pub async fn the_last_written_run_counts(f: Fixture) {
     let history = [
-        (State::Started, mark(0, 1), StoreResult::Written),
-        (State::Retry, mark(0, 1), StoreResult::Written),
-        (State::Started, mark(1, 2), StoreResult::Written),
-        (State::Retry, mark(0, 1), StoreResult::Refused),
-        (State::Failure, mark(1, 2), StoreResult::Written),
-        (State::Started, mark(1, 2), StoreResult::Refused),
-        (State::Started, mark(1, 3), StoreResult::Written),
-        (State::Success, mark(1, 3), StoreResult::Written),
-        (State::Started, mark(9, 9), StoreResult::Refused),
-        (State::Failure, mark(9, 9), StoreResult::Refused),
+        (State::Started, run(0, 1), StoreResult::Written),
+        (State::Retry, run(0, 1), StoreResult::Written),
+        (State::Started, run(1, 2), StoreResult::Written),
+        (State::Retry, run(0, 1), StoreResult::Refused),
+        (State::Failure, run(1, 2), StoreResult::Written),
+        (State::Started, run(1, 2), StoreResult::Refused),
+        (State::Started, run(1, 3), StoreResult::Written),
+        (State::Success, run(1, 3), StoreResult::Written),
+        (State::Started, run(9, 9), StoreResult::Refused),
+        (State::Failure, run(9, 9), StoreResult::Refused),
     ];
     let mut last = None;
     for (state, run, wanted) in history {
@@ -152,68 +148,78 @@ pub async fn the_run_of_the_last_write_counts(f: Fixture) {
 /// The records of one batch are written in the order given.
 pub async fn a_batch_is_written_in_order(f: Fixture) {
     let batch = vec![
-        record("t", State::Started, mark(0, 1)),
-        record("t", State::Success, mark(0, 1)),
-        record("t", State::Failure, mark(0, 1)),
+        record("t", State::Started, run(0, 1)),
+        record("t", State::Success, run(0, 1)),
+        record("t", State::Failure, run(0, 1)),
     ];
     assert_eq!(store(&f, batch).await, [StoreResult::Written, StoreResult::Written, StoreResult::Refused]);
     assert_eq!(state_of(&f, "t").await, Some(State::Success));
 }
 
-/// A result is there until its time has passed, and gone then.
-pub async fn results_live_for_their_time(f: Fixture) {
-    let ttl = Some(f.tick() * 2);
+/// A result is gone after its time.
+pub async fn a_result_is_gone_after_its_time(f: Fixture) {
+    let ttl = Some(f.tick());
     store(&f, vec![ResultRecord { ttl, ..record("t", State::Success, None) }, record("ever", State::Success, None)])
         .await;
-    f.pass(f.tick()).await;
-    assert_eq!(state_of(&f, "t").await, Some(State::Success));
-    f.pass(f.tick() + f.tick()).await;
-    assert_eq!(state_of(&f, "t").await, None);
+    f.advance(f.tick() * 2);
+    until("the result is gone", async || state_of(&f, "t").await.is_none()).await;
     assert_eq!(state_of(&f, "ever").await, Some(State::Success));
-    assert_eq!(
-        store(&f, vec![record("t", State::Started, None)]).await,
-        [StoreResult::Written],
-        "a result past its time"
-    );
+    let again = store(&f, vec![record("t", State::Started, None)]).await;
+    assert_eq!(again, [StoreResult::Written], "over a result that is gone");
 }
 
-/// Purging leaves what still has time, and purges nothing twice.
+/// A result is kept until its time has passed.
+pub async fn a_result_is_kept_for_its_time(f: Fixture) {
+    let ttl = Some(f.tick() * 2);
+    store(&f, vec![ResultRecord { ttl, ..record("t", State::Success, None) }]).await;
+    f.advance(f.tick());
+    assert_eq!(state_of(&f, "t").await, Some(State::Success));
+    f.advance(f.tick() * 2);
+    assert_eq!(state_of(&f, "t").await, None);
+}
+
+/// Purging leaves what has time left, and purges nothing twice.
 pub async fn purging_leaves_what_has_time(f: Fixture) {
     let with = |id: &str, ttl| ResultRecord { ttl, ..record(id, State::Success, None) };
-    store(&f, vec![with("short", Some(f.tick())), with("long", Some(f.tick() * 100)), with("ever", None)]).await;
-    f.pass(f.tick() * 2).await;
-    assert!(f.backend.purge_expired().await.expect("could not purge") <= 1);
-    assert_eq!(f.backend.purge_expired().await.expect("could not purge"), 0);
+    store(&f, vec![with("short", Some(f.tick())), with("long", Some(f.tick() * 1000)), with("ever", None)]).await;
+    f.advance(f.tick() * 2);
+    until("the result is gone", async || state_of(&f, "short").await.is_none()).await;
+    assert!(f.stored().purge_expired().await.expect("could not purge") <= 1);
+    assert_eq!(f.stored().purge_expired().await.expect("could not purge"), 0);
     assert_eq!(state_of(&f, "short").await, None);
     assert_eq!(state_of(&f, "long").await, Some(State::Success));
     assert_eq!(state_of(&f, "ever").await, Some(State::Success));
 }
 
-/// A forgotten result is gone, also a final one, and can be stored anew; forgetting what is not there is no error.
+/// A forgotten result is gone, also a final one, and can be stored again. Forgetting a missing result is no error.
 pub async fn forget_deletes(f: Fixture) {
-    store(&f, vec![record("a", State::Success, mark(3, 3)), record("b", State::Success, None)]).await;
+    store(&f, vec![record("a", State::Success, run(3, 3)), record("b", State::Success, None)]).await;
     let ids = vec![TaskId::from("a"), TaskId::from("missing")];
-    f.backend.forget(ids).await.expect("could not forget");
+    f.stored().forget(ids).await.expect("could not forget");
     assert_eq!((state_of(&f, "a").await, state_of(&f, "b").await), (None, Some(State::Success)));
-    assert_eq!(store(&f, vec![record("a", State::Started, mark(0, 1))]).await, [StoreResult::Written]);
+    assert_eq!(store(&f, vec![record("a", State::Started, run(0, 1))]).await, [StoreResult::Written]);
 }
 
-/// A saved group comes out as it went in, is replaced, deleted, and gone after its time.
+async fn load(f: &Fixture, id: &str) -> Option<GroupDocument> {
+    f.groups().load_group(id).await.expect("could not load")
+}
+
+/// A saved group comes out as it went in, can be replaced and deleted, and is gone after its time.
 pub async fn groups_are_saved(f: Fixture) {
-    let Some(groups) = f.backend.groups() else { return };
+    let groups = f.groups();
     let members = vec![tuple("a", None, None), tuple("b", None, None)];
     let group = GroupDocument::new(tuple("g", Some(tuple("p", None, None)), Some(members)));
     let empty = GroupDocument::new(tuple("g", None, Some(Vec::new())));
-    assert_eq!(groups.load_group("g").await.expect("could not load"), None);
+    assert_eq!(load(&f, "g").await, None);
     groups.save_group("g", group.clone(), None).await.expect("could not save");
-    groups.save_group("日本", empty.clone(), Some(f.tick())).await.expect("could not save");
-    assert_eq!(groups.load_group("g").await.expect("could not load"), Some(group));
-    assert_eq!(groups.load_group("日本").await.expect("could not load"), Some(empty.clone()));
+    groups.save_group("日本", empty.clone(), Some(f.tick() * 1000)).await.expect("could not save");
+    groups.save_group("short", empty.clone(), Some(f.tick())).await.expect("could not save");
+    assert_eq!((load(&f, "g").await, load(&f, "日本").await), (Some(group), Some(empty.clone())));
     groups.save_group("g", empty.clone(), None).await.expect("could not replace");
-    f.pass(f.tick() * 2).await;
-    assert_eq!(groups.load_group("g").await.expect("could not load"), Some(empty));
-    assert_eq!(groups.load_group("日本").await.expect("could not load"), None);
+    f.advance(f.tick() * 2);
+    until("the group is gone", async || load(&f, "short").await.is_none()).await;
+    assert_eq!((load(&f, "g").await, load(&f, "日本").await), (Some(empty.clone()), Some(empty)));
     groups.delete_group("g").await.expect("could not delete");
     groups.delete_group("g").await.expect("could not delete what is gone");
-    assert_eq!(groups.load_group("g").await.expect("could not load"), None);
+    assert_eq!(load(&f, "g").await, None);
 }

@@ -1,4 +1,4 @@
-//! Watching results: nothing missed, in order, and an end (P17).
+//! Watching results: nothing is missed, states come in order, and a stream ends.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::backend::backend::ResultStream;
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{join, mark, numbered, record, soon};
+use crate::conformance::kit::{join, numbered, record, run, soon};
 
 async fn watch(f: &Fixture, ids: &[&str]) -> ResultStream {
     let ids = ids.iter().copied().map(TaskId::from).collect();
@@ -17,41 +17,41 @@ async fn watch(f: &Fixture, ids: &[&str]) -> ResultStream {
 }
 
 async fn store(f: &Fixture, id: &str, state: State) {
-    let stored = f.backend.store(vec![record(id, state, mark(0, 1))]).await;
+    let stored = f.backend.store(vec![record(id, state, run(0, 1))]).await;
     stored.expect("could not store");
 }
 
-async fn news(stream: &mut ResultStream) -> Option<ResultDocument> {
+async fn next_state(stream: &mut ResultStream) -> Option<ResultDocument> {
     soon("a state", stream.next()).await.map(|state| state.expect("could not watch on"))
 }
 
 async fn all_states(mut stream: ResultStream) -> Vec<State> {
     let mut all = Vec::new();
-    while let Some(document) = news(&mut stream).await {
+    while let Some(document) = next_state(&mut stream).await {
         all.push(document.state);
     }
     all
 }
 
-/// Who begins to watch a task that is ready sees its ready state, and the end.
-pub async fn a_late_watcher_sees_the_ready_state(f: Fixture) {
+/// A watch of a task that is ready brings its ready state, and ends.
+pub async fn a_late_watch_brings_the_ready_state(f: Fixture) {
     for (id, state) in [("a", State::Success), ("b", State::Failure), ("c", State::Revoked)] {
         store(&f, id, state.clone()).await;
         assert_eq!(all_states(watch(&f, &[id]).await).await, [state]);
     }
 }
 
-/// Who begins to watch a running task sees its state now, and its ready state last.
-pub async fn a_watcher_sees_the_state_of_now(f: Fixture) {
+/// A watch of a running task brings the state that is stored now, and its ready state last.
+pub async fn a_watch_brings_the_stored_state(f: Fixture) {
     store(&f, "t", State::Started).await;
     let mut stream = watch(&f, &["t"]).await;
-    assert_eq!(news(&mut stream).await.map(|document| document.state), Some(State::Started));
+    assert_eq!(next_state(&mut stream).await.map(|document| document.state), Some(State::Started));
     store(&f, "t", State::Success).await;
     assert_eq!(all_states(stream).await, [State::Success]);
 }
 
-/// A watcher from the beginning sees the states in order, each one where the backend says so, the ready one last.
-pub async fn a_watcher_sees_states_in_order(f: Fixture) {
+/// A watch brings the states in order, every one if the backend says so, and the ready one last.
+pub async fn a_watch_brings_states_in_order(f: Fixture) {
     let states = ["STARTED", "PROGRESS", "SENDING", "RETRY", "STARTED", "SUCCESS"].map(State::from);
     let stream = watch(&f, &["t"]).await;
     let write = async {
@@ -65,23 +65,23 @@ pub async fn a_watcher_sees_states_in_order(f: Fixture) {
     if f.backend.capabilities().every_state {
         assert_eq!(seen, states);
     } else {
-        let mut left = states.iter();
-        assert!(seen.iter().all(|state| left.any(|other| other == state)), "out of order: {seen:?}");
+        let mut others = states.iter();
+        assert!(seen.iter().all(|state| others.any(|other| other == state)), "out of order: {seen:?}");
     }
 }
 
-/// What the overwrite rule keeps is no news; other tasks are none either.
-pub async fn only_what_was_written_is_news(f: Fixture) {
+/// A watch brings neither what the overwrite rule refused nor the states of other tasks.
+pub async fn a_watch_brings_only_what_was_written(f: Fixture) {
     let mut stream = watch(&f, &["t"]).await;
     store(&f, "other", State::Success).await;
-    f.backend.store(vec![record("t", State::Started, mark(2, 1))]).await.expect("could not store");
-    assert_eq!(news(&mut stream).await.map(|document| document.state), Some(State::Started));
+    f.backend.store(vec![record("t", State::Started, run(2, 1))]).await.expect("could not store");
+    assert_eq!(next_state(&mut stream).await.map(|document| document.state), Some(State::Started));
     store(&f, "t", State::Retry).await;
     store(&f, "t", State::Failure).await;
     assert_eq!(all_states(stream).await, [State::Failure]);
 }
 
-/// Many tasks are watched at once; the stream ends after the last one is ready.
+/// One watch can have many tasks; its stream ends after the last one is ready.
 pub async fn many_tasks_are_watched_at_once(f: Fixture) {
     let ids = numbered("t", 200);
     store(&f, "t0", State::Success).await;
@@ -90,8 +90,8 @@ pub async fn many_tasks_are_watched_at_once(f: Fixture) {
     let mut stream = watch(&f, &all).await;
     let collect = async {
         let mut ready = BTreeMap::new();
-        while let Some(document) = news(&mut stream).await {
-            assert!(!ready.contains_key(&document.task_id), "news of {} after its ready state", document.task_id);
+        while let Some(document) = next_state(&mut stream).await {
+            assert!(!ready.contains_key(&document.task_id), "a state of {} after its ready state", document.task_id);
             if document.state.is_ready() {
                 ready.insert(document.task_id, document.state);
             }
@@ -111,13 +111,13 @@ pub async fn many_tasks_are_watched_at_once(f: Fixture) {
     }
 }
 
-/// The stream does not end before the last task is ready, and ends at once where there is none.
+/// A stream does not end before its last task is ready, and a watch of no task ends at once.
 pub async fn the_stream_ends_with_the_last_task(f: Fixture) {
     let empty = watch(&f, &[]).await;
     assert_eq!(all_states(empty).await, []);
     store(&f, "a", State::Success).await;
     let mut stream = watch(&f, &["a", "b"]).await;
-    assert_eq!(news(&mut stream).await.map(|document| document.task_id), Some(TaskId::from("a")));
+    assert_eq!(next_state(&mut stream).await.map(|document| document.task_id), Some(TaskId::from("a")));
     assert!(stream.next().now_or_never().is_none(), "the stream ended before the last task was ready");
     store(&f, "b", State::Revoked).await;
     assert_eq!(all_states(stream).await, [State::Revoked]);
@@ -135,8 +135,8 @@ pub async fn no_ready_state_is_missed(f: Fixture) {
     }
 }
 
-/// Several watchers of one task all see it; one that is dropped disturbs nobody.
-pub async fn watchers_do_not_disturb_each_other(f: Fixture) {
+/// Several watches of one task all bring its states; a dropped one disturbs no other.
+pub async fn watches_do_not_disturb_each_other(f: Fixture) {
     let (first, second, third) = (watch(&f, &["t"]).await, watch(&f, &["t", "u"]).await, watch(&f, &["t"]).await);
     drop(second);
     let write = async { store(&f, "t", State::Success).await };

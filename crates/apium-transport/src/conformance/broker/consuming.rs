@@ -1,15 +1,16 @@
 //! Consuming: waiting, limits, several queues, several consumers, closing.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use crate::broker::broker::SharedBroker;
-use crate::broker::consumer::Consumer;
+use crate::broker::consumer::{Consumer, Delivery};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::kit::{
-    ack, assert_counts, join, names, next, nothing_else, numbered, send, soon, stats, take, with_priority,
+    ack, assert_counts, depth, join, names, next, nothing_else, numbered, poll_times, send, soon, stats, take, until,
+    with_priority,
 };
 
 /// A consumer that waits gets a message as soon as one is published.
@@ -23,7 +24,7 @@ pub async fn next_waits_for_a_message(f: Fixture) {
     }
 }
 
-/// No more than `max` come at once, and the rest comes later.
+/// No more than `max` come at once, and the others come later.
 pub async fn max_is_honoured(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 10)).await;
     let mut consumer = f.consumer(&["q"]).await;
@@ -39,23 +40,23 @@ pub async fn max_is_honoured(f: Fixture) {
     assert_eq!(got, numbered("m", 10));
 }
 
-/// A consumer never holds more unsettled deliveries than its prefetch; settling makes room.
+/// A consumer never has more deliveries in flight than its prefetch; settling makes room.
 pub async fn prefetch_is_honoured(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 6)).await;
     let mut limited = f.limited("q", 2).await;
-    let held = take(&mut limited, 2).await;
-    assert_eq!(names(&held), ["m0", "m1"]);
+    let in_flight = take(&mut limited, 2).await;
+    assert_eq!(names(&in_flight), ["m0", "m1"]);
     {
-        // While the full consumer waits, another takes all the rest.
+        // While the full consumer waits, another one takes all others.
         let mut waiting = limited.next(10);
         assert!((&mut waiting).now_or_never().is_none(), "a full consumer got more");
         let mut other = f.consumer(&["q"]).await;
-        let rest = take(&mut other, 4).await;
-        assert_eq!(names(&rest), ["m2", "m3", "m4", "m5"]);
+        let others = take(&mut other, 4).await;
+        assert_eq!(names(&others), ["m2", "m3", "m4", "m5"]);
         assert!((&mut waiting).now_or_never().is_none(), "a full consumer got more");
         other.close().await.expect("could not close");
     }
-    ack(&*limited, &held[..1]).await;
+    ack(&*limited, &in_flight[..1]).await;
     let more = next(&mut limited, 10).await;
     assert_eq!(names(&more), ["m2"]);
 }
@@ -80,30 +81,41 @@ pub async fn settling_wakes_a_full_consumer(f: Fixture) {
 pub async fn prefetch_can_be_changed(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 20)).await;
     let mut consumer = f.limited("q", 1).await;
-    let mut held = take(&mut consumer, 1).await;
+    let mut in_flight = take(&mut consumer, 1).await;
     consumer.set_prefetch(3).await.expect("could not set the prefetch");
-    held.extend(take(&mut consumer, 2).await);
-    assert!(soon_pending(&mut consumer).await, "more than the prefetch came");
+    in_flight.extend(take(&mut consumer, 2).await);
+    assert!(still_waits(&f, &mut consumer).await, "more than the prefetch came");
     consumer.set_prefetch(2).await.expect("could not set the prefetch");
-    ack(&*consumer, &held[..1]).await;
-    assert!(soon_pending(&mut consumer).await, "the lower prefetch was not honoured");
+    ack(&*consumer, &in_flight[..1]).await;
+    assert!(still_waits(&f, &mut consumer).await, "the lower prefetch was not honoured");
     consumer.set_prefetch(0).await.expect("could not set the prefetch");
-    let rest = take(&mut consumer, 17).await;
-    assert_eq!(names(&rest), numbered("m", 20)[3..]);
+    let others = take(&mut consumer, 17).await;
+    assert_eq!(names(&others), numbered("m", 20)[3..]);
 }
 
-/// Whether a call of next does not finish in a little while.
-async fn soon_pending(consumer: &mut Box<dyn Consumer>) -> bool {
-    tokio::time::timeout(Duration::from_millis(40), consumer.next(10)).await.is_err()
+/// Whether a call of next still waits after the broker has delivered a message of another queue.
+async fn still_waits(f: &Fixture, consumer: &mut Box<dyn Consumer>) -> bool {
+    let mut other = f.consumer(&["elsewhere"]).await;
+    let elsewhere = async move {
+        send(&f.broker, "elsewhere", &["m"]).await;
+        let got = take(&mut other, 1).await;
+        ack(&*other, &got).await;
+        other.close().await.expect("could not close");
+    };
+    tokio::select! {
+        biased;
+        _ = consumer.next(10) => false,
+        () = elsewhere => true,
+    }
 }
 
-/// What comes while a consumer rests is for others, of whatever priority and queue; then it takes again.
-pub async fn what_comes_while_a_consumer_rests_is_for_others(f: Fixture) {
-    let mut resting = f.consumer(&["q", "r"]).await;
-    assert!(soon_pending(&mut resting).await, "a delivery from nowhere");
+/// What comes while a consumer pauses is for others, of whatever priority and queue. Then it consumes again.
+pub async fn what_comes_while_a_consumer_pauses_is_for_others(f: Fixture) {
+    let mut pausing = f.consumer(&["q", "r"]).await;
+    assert!(still_waits(&f, &mut pausing).await, "a delivery from nowhere");
     send(&f.broker, "q", &["first"]).await;
-    let held = take(&mut resting, 1).await;
-    resting.pause().await.expect("could not rest");
+    let in_flight = take(&mut pausing, 1).await;
+    pausing.pause().await.expect("could not pause");
     let batch = vec![with_priority("q", "nine", 9), with_priority("q", "zero", 0), with_priority("r", "five", 5)];
     f.broker.publish(batch).await.expect("could not publish");
     let mut other = f.consumer(&["q", "r"]).await;
@@ -112,9 +124,9 @@ pub async fn what_comes_while_a_consumer_rests_is_for_others(f: Fixture) {
     assert_eq!(all, ["five", "nine", "zero"].map(str::to_owned).into());
     ack(&*other, &got).await;
     other.close().await.expect("could not close");
-    ack(&*resting, &held).await;
+    ack(&*pausing, &in_flight).await;
     send(&f.broker, "q", &["last"]).await;
-    assert_eq!(names(&take(&mut resting, 1).await), ["last"]);
+    assert_eq!(names(&take(&mut pausing, 1).await), ["last"]);
 }
 
 /// A dropped call of next loses nothing, at whatever point it is dropped.
@@ -129,18 +141,17 @@ pub async fn a_dropped_next_loses_nothing(f: Fixture) {
     };
     let mut consumer = f.consumer(&["q"]).await;
     let consume = async {
-        let (mut got, mut patience) = (Vec::new(), 0_u64);
+        let (mut got, mut polls) = (Vec::new(), 0);
         while got.len() < COUNT {
-            // Every wait is given up a little later than the last one, so that it is dropped in every phase of its life.
-            patience = (patience + 7) % 400;
-            let wait = Duration::from_micros(patience);
-            if let Ok(batch) = tokio::time::timeout(wait, consumer.next(3)).await {
-                let batch = batch.expect("could not take the next delivery");
+            // Every call is dropped after another number of polls than the last one, so in every phase of its life.
+            polls = (polls + 7) % 100;
+            if let Some(batch) = poll_times(consumer.next(3), polls).await {
+                let batch = batch.expect("could not wait for deliveries");
                 ack(&*consumer, &batch).await;
                 got.extend(names(&batch));
             }
             consumer.next(1).now_or_never().into_iter().for_each(|batch| {
-                got.extend(names(&batch.expect("could not take the next delivery")));
+                got.extend(names(&batch.expect("could not wait for deliveries")));
             });
         }
         got
@@ -150,41 +161,51 @@ pub async fn a_dropped_next_loses_nothing(f: Fixture) {
     assert_eq!((got.len(), distinct.len()), (COUNT, COUNT));
 }
 
-/// A wait that is given up does not keep a message from others who wait.
+/// A dropped call of next keeps no message from others that wait.
 pub async fn a_dropped_next_does_not_hold_up_others(f: Fixture) {
     let mut fickle = f.consumer(&["q"]).await;
     let mut steady = f.consumer(&["q"]).await;
-    // Each that the dropped call had costs a wait for nothing, so a few of them are enough.
-    let (mut round, mut kept) = (0, 0);
-    while round < 20 && kept < 3 {
-        round += 1;
-        let name = format!("m{round}");
-        let mut given_up = fickle.next(1);
-        assert!((&mut given_up).now_or_never().is_none(), "a delivery from nowhere");
-        let broker = f.broker.clone();
+    for name in numbered("m", 20) {
+        let sent = Cell::new(false);
+        let mut dropped = fickle.next(1);
+        assert!((&mut dropped).now_or_never().is_none(), "a delivery from nowhere");
         let wake = async {
             tokio::task::yield_now().await;
-            send(&broker, "q", &[&name]).await;
-            drop(given_up);
+            send(&f.broker, "q", &[&name]).await;
+            drop(dropped);
+            sent.set(true);
         };
-        let (got, ()) = join(next_or_none(&mut steady), wake).await;
-        match got {
+        // A message that can be delivered wakes who waits. If it cannot be delivered any more, one of the two has it.
+        let came = async {
+            tokio::select! {
+                biased;
+                batch = steady.next(1) => Some(batch.expect("could not wait for deliveries")),
+                () = until("somebody has the message", async || sent.get() && depth(&f, "q").await == 0) => None,
+            }
+        };
+        let (came, ()) = join(came, wake).await;
+        match came {
             Some(batch) => ack(&*steady, &batch).await,
             None => {
-                // The dropped call had the message already: then it is not ready any more and comes from the next call.
-                kept += 1;
-                assert_eq!(stats(&f, "q").await.ready, 0, "a message is ready, and who waits for it was not woken");
-                let batch = next(&mut fickle, 1).await;
-                ack(&*fickle, &batch).await;
+                let (consumer, batch) = soon("the next delivery", next_of(&mut fickle, &mut steady, 1)).await;
+                ack(if consumer == 0 { &*fickle } else { &*steady }, &batch).await;
             }
         }
     }
     assert_counts(&f, "q", (0, 0, 0)).await;
 }
 
-async fn next_or_none(consumer: &mut Box<dyn Consumer>) -> Option<Vec<crate::broker::consumer::Delivery>> {
-    let batch = tokio::time::timeout(Duration::from_secs(2), consumer.next(1)).await.ok()?;
-    Some(batch.expect("could not take the next delivery"))
+/// The next batch of one of two consumers, and of which.
+pub(crate) async fn next_of(
+    first: &mut Box<dyn Consumer>,
+    second: &mut Box<dyn Consumer>,
+    max: usize,
+) -> (usize, Vec<Delivery>) {
+    let (consumer, batch) = tokio::select! {
+        batch = first.next(max) => (0, batch),
+        batch = second.next(max) => (1, batch),
+    };
+    (consumer, batch.expect("could not wait for deliveries"))
 }
 
 async fn drain(mut consumer: Box<dyn Consumer>, done: &tokio::sync::watch::Sender<usize>, all: usize) -> Vec<String> {
@@ -192,7 +213,7 @@ async fn drain(mut consumer: Box<dyn Consumer>, done: &tokio::sync::watch::Sende
     let mut seen = done.subscribe();
     loop {
         let batch = tokio::select! {
-            batch = consumer.next(7) => batch.expect("could not take the next delivery"),
+            batch = consumer.next(7) => batch.expect("could not wait for deliveries"),
             _ = seen.wait_for(|count| *count >= all) => break,
         };
         ack(&*consumer, &batch).await;
@@ -269,29 +290,36 @@ pub async fn subscribe_adds_a_queue(f: Fixture) {
     consumer.subscribe("b").await.expect("could not subscribe twice");
     send(&f.broker, "b", &["m"]).await;
     assert_eq!(names(&next(&mut consumer, 10).await), ["m"]);
-    assert_eq!(stats(&f, "b").await.consumers, 1);
 }
 
-/// A queue can be left; what was delivered from it is still to be settled, and what is in it stays.
+/// A consumer can leave a queue. Deliveries from it can still be settled, and its messages stay there.
 pub async fn unsubscribe_leaves_a_queue(f: Fixture) {
-    send(&f.broker, "b", &["held"]).await;
+    send(&f.broker, "b", &["in flight"]).await;
     let mut consumer = f.consumer(&["a", "b"]).await;
-    let held = take(&mut consumer, 1).await;
+    let in_flight = take(&mut consumer, 1).await;
     consumer.unsubscribe("b").await.expect("could not unsubscribe");
     consumer.unsubscribe("never read").await.expect("could not unsubscribe from what is not read");
     send(&f.broker, "b", &["stays"]).await;
     nothing_else(&f.broker, "a", &mut consumer).await;
-    ack(&*consumer, &held).await;
+    ack(&*consumer, &in_flight).await;
     assert_counts(&f, "b", (1, 0, 0)).await;
-    assert_eq!(stats(&f, "b").await.consumers, 0);
 }
 
-/// Closing gives back what is not settled, in front, in order, and marked as redelivered.
-pub async fn close_gives_back_in_front(f: Fixture) {
+/// A queue counts the consumers that subscribed to it.
+pub async fn subscriptions_are_counted(f: Fixture) {
+    let mut consumer = f.consumer(&["a"]).await;
+    consumer.subscribe("b").await.expect("could not subscribe");
+    assert_eq!(stats(&f, "b").await.consumers, 1);
+    consumer.unsubscribe("b").await.expect("could not unsubscribe");
+    assert_eq!((stats(&f, "a").await.consumers, stats(&f, "b").await.consumers), (1, 0));
+}
+
+/// Closing returns what is in flight to the front of its queue, in order, and as redelivered.
+pub async fn close_returns_to_the_front(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 5)).await;
     let mut consumer = f.consumer(&["q"]).await;
-    let held = take(&mut consumer, 3).await;
-    ack(&*consumer, &held[1..2]).await;
+    let in_flight = take(&mut consumer, 3).await;
+    ack(&*consumer, &in_flight[1..2]).await;
     consumer.close().await.expect("could not close");
     assert_counts(&f, "q", (4, 0, 0)).await;
     let mut other = f.consumer(&["q"]).await;
@@ -301,8 +329,8 @@ pub async fn close_gives_back_in_front(f: Fixture) {
     assert_eq!(redelivered, [true, true, false, false]);
 }
 
-/// What is given back keeps its priority.
-pub async fn close_gives_back_by_priority(f: Fixture) {
+/// What closing returns keeps its priority.
+pub async fn close_returns_by_priority(f: Fixture) {
     f.broker.publish(vec![with_priority("q", "five", 5)]).await.expect("could not publish");
     let mut consumer = f.consumer(&["q"]).await;
     take(&mut consumer, 1).await;
@@ -311,11 +339,11 @@ pub async fn close_gives_back_by_priority(f: Fixture) {
     consumer.close().await.expect("could not close");
     let mut consumer = f.consumer(&["q"]).await;
     let got = names(&take(&mut consumer, 3).await);
-    let place = |name: &str| got.iter().position(|other| other == name);
-    assert!(place("five") < place("later five"), "{got:?}");
+    let position = |name: &str| got.iter().position(|other| other == name);
+    assert!(position("five") < position("later five"), "{got:?}");
 }
 
-/// What a closing consumer gives back wakes one that waits.
+/// What a closing consumer returns wakes one that waits.
 pub async fn close_wakes_another(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut first = f.consumer(&["q"]).await;
@@ -330,13 +358,13 @@ pub async fn close_wakes_another(f: Fixture) {
     assert_eq!(names(&got), ["m"]);
 }
 
-/// What a consumer held that died is delivered again, to one that waits already.
-pub async fn what_a_dead_consumer_held_comes_again(f: Fixture) {
+/// What a consumer had in flight when it died is delivered again, to one that waits already.
+pub async fn what_a_dead_consumer_had_comes_again(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 3)).await;
     let mut first = f.consumer(&["q"]).await;
     let lost = take(&mut first, 3).await;
     let mut second = f.consumer(&["q"]).await;
-    let (got, ()) = join(take(&mut second, 3), f.kill(first)).await;
+    let (got, ()) = join(take(&mut second, 3), async { f.kill(first) }).await;
     assert_eq!(names(&got), names(&lost));
     for (old, new) in lost.iter().zip(&got) {
         assert!(new.redelivered && new.receipt.fence > old.receipt.fence, "{old:?} then {new:?}");

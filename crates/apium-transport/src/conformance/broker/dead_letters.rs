@@ -1,4 +1,4 @@
-//! The dead set (P12).
+//! The dead set.
 
 use crate::broker::consumer::Content;
 use crate::broker::dead_set::{DeadReason, DeadSet, NewDeadLetter};
@@ -9,7 +9,8 @@ use crate::conformance::kit::{
     take,
 };
 
-async fn bury(f: &Fixture, count: usize) {
+/// Publishes messages and rejects them into the dead set.
+async fn dead_letter(f: &Fixture, count: usize) {
     send(&f.broker, "q", &numbered("m", count)).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, count).await;
@@ -23,29 +24,36 @@ async fn keys(dead: &dyn DeadSet) -> Vec<u64> {
     dead.list(0, 1000).await.expect("could not list").iter().map(|letter| letter.key).collect()
 }
 
-/// A dead letter has the message as it was, and says why, when and where.
-pub async fn a_letter_says_everything(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
-    bury(&f, 1).await;
+/// A dead letter has the message as it was, and says why and where it died.
+pub async fn a_dead_letter_says_everything(f: Fixture) {
+    let dead = f.dead();
+    dead_letter(&f, 1).await;
     let letters = dead.list(0, 10).await.expect("could not list");
     assert_eq!(letters.len(), 1);
-    let letter = dead.get(letters[0].key).await.expect("could not read").expect("the listed letter is not there");
+    let letter = dead.get(letters[0].key).await.expect("could not read").expect("the listed one is not there");
     for letter in [&letters[0], &letter] {
         assert_eq!((letter.code.as_str(), letter.reason.as_str()), ("unknown-task", "why 0"));
         assert_eq!((letter.queue.as_str(), letter.task_id.as_deref()), ("q", Some("m0")));
         assert_eq!(letter.task.as_deref(), Some("tasks.case"));
         assert_eq!(letter.message, Some(message("m0")));
         assert_eq!(letter.raw, None);
-        assert!(!f.clock.is_manual() || letter.at == f.clock.now());
     }
 }
 
-/// What is no delivery any more can be kept too, and comes back on its queue when replayed.
-pub async fn what_was_acked_can_be_kept(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
+/// A dead letter says when it was put into the dead set.
+pub async fn a_dead_letter_has_its_time(f: Fixture) {
+    dead_letter(&f, 1).await;
+    let at = f.clock.now();
+    f.advance(f.tick());
+    assert_eq!(f.dead().list(0, 10).await.expect("could not list")[0].at, at);
+}
+
+/// A message that is not in flight any more can be added, and comes back on its queue when it is replayed.
+pub async fn what_was_acked_can_be_added(f: Fixture) {
+    let dead = f.dead();
     let reason = DeadReason { code: "arguments", text: "does not fit".to_owned() };
-    let kept = NewDeadLetter { queue: "q".into(), message: message("m0"), reason };
-    dead.add(vec![kept]).await.expect("could not keep");
+    let new = NewDeadLetter { queue: "q".into(), message: message("m0"), reason };
+    dead.add(vec![new]).await.expect("could not add");
     let letters = dead.list(0, 10).await.expect("could not list");
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].code.as_str(), letters[0].reason.as_str()), ("arguments", "does not fit"));
@@ -58,9 +66,9 @@ pub async fn what_was_acked_can_be_kept(f: Fixture) {
 }
 
 /// Listing goes by key, page by page.
-pub async fn letters_are_listed_by_page(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
-    bury(&f, 7).await;
+pub async fn dead_letters_are_listed_by_page(f: Fixture) {
+    let dead = f.dead();
+    dead_letter(&f, 7).await;
     assert_eq!(dead.count().await.expect("could not count"), 7);
     let (mut after, mut seen) = (0, Vec::new());
     for wanted in [3, 3, 1, 0] {
@@ -77,8 +85,8 @@ pub async fn letters_are_listed_by_page(f: Fixture) {
 
 /// Replayed messages are back on their queue, as they were; unknown keys count nothing.
 pub async fn replay_puts_messages_back(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
-    bury(&f, 3).await;
+    let dead = f.dead();
+    dead_letter(&f, 3).await;
     let keys = keys(dead).await;
     assert_eq!(dead.replay(vec![keys[0], keys[2], 999_999]).await.expect("could not replay"), 2);
     assert_eq!(dead.replay(vec![keys[0]]).await.expect("could not replay"), 0);
@@ -92,8 +100,8 @@ pub async fn replay_puts_messages_back(f: Fixture) {
 
 /// A replay wakes a consumer that waits.
 pub async fn replay_wakes_who_waits(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
-    bury(&f, 1).await;
+    let dead = f.dead();
+    dead_letter(&f, 1).await;
     let keys = keys(dead).await;
     let mut consumer = f.consumer(&["q"]).await;
     let (got, replayed) = join(next(&mut consumer, 1), async {
@@ -106,8 +114,8 @@ pub async fn replay_wakes_who_waits(f: Fixture) {
 
 /// A replayed message can die again.
 pub async fn a_replayed_message_can_die_again(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
-    bury(&f, 1).await;
+    let dead = f.dead();
+    dead_letter(&f, 1).await;
     dead.replay(keys(dead).await).await.expect("could not replay");
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 1).await;
@@ -116,10 +124,10 @@ pub async fn a_replayed_message_can_die_again(f: Fixture) {
     assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "again"));
 }
 
-/// Removed letters are gone; unknown keys count nothing.
-pub async fn remove_deletes_letters(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
-    bury(&f, 3).await;
+/// Removed dead letters are gone; unknown keys count nothing.
+pub async fn remove_deletes_dead_letters(f: Fixture) {
+    let dead = f.dead();
+    dead_letter(&f, 3).await;
     let keys = keys(dead).await;
     assert_eq!(dead.remove(vec![keys[1], 999_999]).await.expect("could not remove"), 1);
     assert!(dead.get(keys[1]).await.expect("could not read").is_none());
@@ -128,13 +136,11 @@ pub async fn remove_deletes_letters(f: Fixture) {
     nothing_else(&f.broker, "q", &mut consumer).await;
 }
 
-/// Bytes that are no message are delivered as such, kept as such, and replayed as such.
+/// Bytes that are not a message are delivered, dead-lettered and replayed as they are.
 pub async fn unreadable_bytes_are_kept_as_they_are(f: Fixture) {
-    let Some(dead) = f.broker.dead() else { return };
+    let dead = f.dead();
     let raw: &[u8] = b"\xff\x00 no message {";
-    if !f.plant("q", raw, "no message").await {
-        return;
-    }
+    f.insert_unreadable("q", raw, "no message").await;
     for _ in 0..2 {
         let mut consumer = f.consumer(&["q"]).await;
         let got = next(&mut consumer, 1).await;

@@ -37,7 +37,7 @@ pub async fn single_messages_keep_their_order(f: Fixture) {
     assert_eq!(names(&got), sent);
 }
 
-/// Priorities are honoured in the declared direction, first in first out inside one; no priority is zero.
+/// Priorities are honoured in the declared order, first in first out within one. No priority is zero.
 pub async fn priorities_are_honoured(f: Fixture) {
     let batch = [("a", 0), ("b", 9), ("c", 5), ("d", 9), ("e", 0), ("f", 5)];
     let batch = batch.iter().map(|(name, priority)| with_priority("q", name, *priority));
@@ -50,11 +50,8 @@ pub async fn priorities_are_honoured(f: Fixture) {
     }
 }
 
-/// A larger priority overtakes what waits, also one message at a time.
+/// A larger priority overtakes what is in the queue, also when messages are delivered one at a time.
 pub async fn a_larger_priority_overtakes(f: Fixture) {
-    if f.broker.capabilities().priority_order != PriorityOrder::LargerFirst {
-        return;
-    }
     send(&f.broker, "q", &["first", "second"]).await;
     let mut consumer = f.limited("q", 1).await;
     let first = next(&mut consumer, 10).await;
@@ -64,11 +61,8 @@ pub async fn a_larger_priority_overtakes(f: Fixture) {
     assert_eq!(names(&got), ["urgent"]);
 }
 
-/// A queue with a largest priority does not tell apart what is above it.
+/// A queue with a largest priority takes every priority above it for that one.
 pub async fn the_largest_priority_caps(f: Fixture) {
-    if f.broker.capabilities().priority_order != PriorityOrder::LargerFirst {
-        return;
-    }
     let topology = Topology { queues: vec![Queue::new("q").max_priority(5)] };
     f.broker.declare(&topology).await.expect("could not declare");
     let batch = vec![with_priority("q", "four", 4), with_priority("q", "five", 5), with_priority("q", "nine", 9)];
@@ -77,7 +71,7 @@ pub async fn the_largest_priority_caps(f: Fixture) {
     assert_eq!(names(&take(&mut consumer, 3).await), ["five", "nine", "four"]);
 }
 
-/// All of a batch is published or none.
+/// A batch is published whole or not at all.
 pub async fn a_batch_is_published_whole_or_not_at_all(f: Fixture) {
     let batch = vec![to("q", "good"), through("missing", "key", "bad"), to("q", "also good")];
     let error = f.broker.publish(batch).await.expect_err("published to an exchange that does not exist");
@@ -85,7 +79,7 @@ pub async fn a_batch_is_published_whole_or_not_at_all(f: Fixture) {
     assert_counts(&f, "q", (0, 0, 0)).await;
 }
 
-/// An empty batch is nothing, and no error.
+/// An empty batch publishes nothing and is no error.
 pub async fn an_empty_batch_is_nothing(f: Fixture) {
     f.broker.publish(Vec::new()).await.expect("could not publish nothing");
 }
@@ -131,7 +125,7 @@ pub async fn a_message_comes_out_as_it_went_in(f: Fixture) {
     assert!(!got[0].redelivered);
 }
 
-/// A message without any header and property (protocol 1 keeps all in the body) comes out as it went in.
+/// A message without headers and properties (protocol 1 has everything in the body) comes out as it went in.
 pub async fn a_bare_message_comes_out_as_it_went_in(f: Fixture) {
     f.broker.publish(vec![Outgoing::to_queue("q", Message::default())]).await.expect("could not publish");
     let mut consumer = f.consumer(&["q"]).await;
@@ -150,7 +144,7 @@ pub async fn ten_megabytes_are_carried(f: Fixture) {
     ack(&*consumer, &got).await;
 }
 
-/// Names of queues and ids are any text.
+/// Names of queues and ids can be any text.
 pub async fn odd_names_are_carried(f: Fixture) {
     let long = "long".repeat(50);
     for queue in ["ünï code 漢字 🐝", "a'b\"c;--", "with.dots/and\\slashes", " spaces ", "%s{}$1?*#", &long] {

@@ -1,4 +1,4 @@
-//! Settling: each disposition, receipts that are lost, and fences.
+//! Settling: each disposition, lost receipts, and fences.
 
 use crate::broker::settlement::Disposition;
 use crate::conformance::fixture::Fixture;
@@ -8,14 +8,15 @@ use crate::conformance::kit::{
 
 /// What was acked is gone, also when its consumer dies.
 pub async fn an_ack_is_final(f: Fixture) {
-    send(&f.broker, "q", &numbered("m", 3)).await;
+    send(&f.broker, "q", &numbered("m", 4)).await;
     let mut consumer = f.consumer(&["q"]).await;
-    let got = take(&mut consumer, 3).await;
-    assert_counts(&f, "q", (0, 3, 0)).await;
-    ack(&*consumer, &got).await;
-    assert_counts(&f, "q", (0, 0, 0)).await;
-    f.kill(consumer).await;
+    let got = take(&mut consumer, 4).await;
+    assert_counts(&f, "q", (0, 4, 0)).await;
+    ack(&*consumer, &got[..3]).await;
+    assert_counts(&f, "q", (0, 1, 0)).await;
+    f.kill(consumer);
     let mut other = f.consumer(&["q"]).await;
+    assert_eq!(names(&take(&mut other, 1).await), ["m3"], "the one that was in flight comes again");
     nothing_else(&f.broker, "q", &mut other).await;
 }
 
@@ -41,45 +42,61 @@ pub async fn requeue_brings_it_again(f: Fixture) {
 pub async fn requeue_wakes_another(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut first = f.consumer(&["q"]).await;
-    let held = take(&mut first, 1).await;
+    let got = take(&mut first, 1).await;
     let mut second = f.consumer(&["q"]).await;
     let requeue = async {
         tokio::task::yield_now().await;
-        reject(&*first, &held, &Disposition::Requeue).await;
+        reject(&*first, &got, &Disposition::Requeue).await;
     };
-    let (got, ()) = join(next(&mut second, 1), requeue).await;
-    assert_eq!(names(&got), ["m"]);
+    let (again, ()) = join(next(&mut second, 1), requeue).await;
+    assert_eq!(names(&again), ["m"]);
 }
 
-/// A discarded delivery is gone, and not in the dead set.
+/// A discarded delivery is gone.
 pub async fn discard_drops_it(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 1).await;
     reject(&*consumer, &got, &Disposition::Discard).await;
     nothing_else(&f.broker, "q", &mut consumer).await;
-    if let Some(dead) = f.broker.dead() {
-        assert_eq!(dead.count().await.expect("could not count"), 0);
-    }
 }
 
-/// A parked delivery comes again when its time has come, and not as redelivered.
-pub async fn park_brings_it_later(f: Fixture) {
+/// A discarded delivery is not in the dead set.
+pub async fn discard_is_no_dead_letter(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 1).await;
-    reject(&*consumer, &got, &Disposition::Delay(f.after(f.tick()))).await;
-    assert_counts(&f, "q", (0, 0, 1)).await;
-    nothing_else(&f.broker, "q", &mut consumer).await;
-    f.pass(f.tick()).await;
+    reject(&*consumer, &got, &Disposition::Discard).await;
+    assert_eq!(f.dead().count().await.expect("could not count"), 0);
+}
+
+/// A delayed delivery comes again when it is due, and not as redelivered.
+pub async fn delay_brings_it_later(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 1).await;
+    let due = f.after(f.tick());
+    reject(&*consumer, &got, &Disposition::Delay(due)).await;
+    f.advance(f.tick());
     let again = take(&mut consumer, 1).await;
+    assert!(f.clock.now() >= due, "delivered before {due}");
     assert_eq!(names(&again), ["m"]);
     assert!(!again[0].redelivered);
     assert!(again[0].receipt.fence > got[0].receipt.fence);
 }
 
-/// A delivery that is parked until a time that has passed comes at once.
-pub async fn park_until_a_past_time_brings_it_at_once(f: Fixture) {
+/// A delayed delivery is not delivered before it is due.
+pub async fn a_delayed_delivery_waits(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    let mut consumer = f.consumer(&["q"]).await;
+    let got = take(&mut consumer, 1).await;
+    reject(&*consumer, &got, &Disposition::Delay(f.after(f.tick() * 1000))).await;
+    assert_counts(&f, "q", (0, 0, 1)).await;
+    nothing_else(&f.broker, "q", &mut consumer).await;
+}
+
+/// A delivery that is delayed until a time that has passed comes at once.
+pub async fn delay_until_a_past_time_brings_it_at_once(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 1).await;
@@ -87,19 +104,17 @@ pub async fn park_until_a_past_time_brings_it_at_once(f: Fixture) {
     assert_eq!(names(&take(&mut consumer, 1).await), ["m"]);
 }
 
-/// Different dispositions may stand in one batch.
+/// One batch may contain different dispositions.
 pub async fn one_batch_may_mix_dispositions(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 4)).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 4).await);
-    let how = [Disposition::Requeue, Disposition::Discard, reason("why"), Disposition::Delay(f.after(f.tick()))];
+    let how = [Disposition::Requeue, Disposition::Discard, reason("why"), Disposition::Delay(f.after(f.tick() * 1000))];
     let batch = got.into_iter().zip(how).collect();
     consumer.acker().reject(batch).await.expect("could not reject");
     assert_counts(&f, "q", (1, 0, 1)).await;
     assert_eq!(names(&take(&mut consumer, 1).await), ["m0"]);
-    if let Some(dead) = f.broker.dead() {
-        assert_eq!(dead.count().await.expect("could not count"), 1);
-    }
+    assert_eq!(f.dead().count().await.expect("could not count"), 1);
 }
 
 /// Settling twice is an error that names the receipt; the others of the batch are settled all the same.
@@ -129,12 +144,11 @@ pub async fn an_old_fence_settles_nothing(f: Fixture) {
     assert_lost(acker.ack(receipts(&old)).await, &receipts(&old));
     let stale = vec![(old[0].receipt.clone(), Disposition::Discard)];
     assert_lost(acker.reject(stale).await, &receipts(&old));
-    assert_lost(acker.mark_started(&receipts(&old)).await, &receipts(&old));
     assert_counts(&f, "q", (0, 1, 0)).await;
     ack(&*consumer, &new).await;
 }
 
-/// What a closed consumer gave back is not its own any more, even while nobody took it.
+/// What a closing consumer returned is not in flight any more, even while nobody else has it.
 pub async fn a_closed_consumer_settles_nothing(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut consumer = f.consumer(&["q"]).await;
@@ -145,16 +159,16 @@ pub async fn a_closed_consumer_settles_nothing(f: Fixture) {
     assert_counts(&f, "q", (1, 0, 0)).await;
 }
 
-/// After a consumer's death another one settles, and the dead one's late ack is refused.
+/// After a consumer has died another one settles, and the late ack of the dead one is refused.
 pub async fn the_late_ack_of_a_dead_consumer_is_refused(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut first = f.consumer(&["q"]).await;
     let old = take(&mut first, 1).await;
-    let late = first.acker();
-    f.kill(first).await;
+    let acker = first.acker();
+    f.kill(first);
     let mut second = f.consumer(&["q"]).await;
     let new = take(&mut second, 1).await;
-    assert_lost(late.ack(receipts(&old)).await, &receipts(&old));
+    assert_lost(acker.ack(receipts(&old)).await, &receipts(&old));
     assert_counts(&f, "q", (0, 1, 0)).await;
     ack(&*second, &new).await;
 }

@@ -72,7 +72,7 @@ impl Results {
         now: Timestamp,
         after_unlock: &mut AfterUnlock,
     ) -> StoreResult {
-        let ResultRecord { document, run, ttl } = record;
+        let ResultRecord { document, run, ttl, .. } = record;
         if let Some(old) = self.rows.get(&document.task_id)
             && is_alive(old.expires, now)
             && !may_replace((&old.document.state, old.run), (&document.state, run))
@@ -198,7 +198,7 @@ impl Results {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    
 
     use apium_protocol::json::text::Json;
     use apium_protocol::result::state::State;
@@ -219,7 +219,7 @@ mod tests {
 
     fn record(id: &str, state: State) -> ResultRecord {
         let document = ResultDocument::new(TaskId::from(id), state, Json::NULL);
-        ResultRecord { document, run: None, ttl: None }
+        ResultRecord::new(document)
     }
 
     fn drain(results: &mut Results, watch: u64) -> Vec<State> {

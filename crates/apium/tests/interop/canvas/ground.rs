@@ -72,7 +72,7 @@ impl Ground {
 
     /// Whether a message waits for a worker, or is taken and not settled.
     pub(crate) async fn is_busy(&self) -> bool {
-        let all = self.app.broker().queues().unwrap().stats().await.unwrap();
+        let all = self.app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
         let served = all.iter().filter(|stats| [queue(Side::Rust), queue(Side::Python)].contains(&&*stats.queue));
         served.map(|stats| stats.ready + stats.unacked + stats.delayed).sum::<u64>() > 0
     }
@@ -86,13 +86,13 @@ impl Ground {
         let log = self.python.as_ref().map(|(worker, _)| worker.log()).unwrap_or_default();
         let errors: Vec<&str> =
             log.lines().filter(|line| line.contains("CRITICAL") || line.contains("NotRegistered")).collect();
-        let queues = self.app.broker().queues().unwrap().stats().await.unwrap();
+        let queues = self.app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
         format!("queues: {queues:?}\ndead messages: {letters:?}\nin the log of Celery: {errors:?}")
     }
 
     /// Stops the Rust worker, which must have nothing left to do.
     pub(crate) async fn stop(self) {
-        tokio::time::timeout(LIMIT, self.rust.stop(apium::worker::StopKind::Warm)).await.unwrap();
+        tokio::time::timeout(LIMIT, self.rust.stop()).await.unwrap();
     }
 }
 

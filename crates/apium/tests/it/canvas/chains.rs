@@ -1,4 +1,4 @@
-//! Chains: FEATURES 3.3, and the calls of 3.1.
+//! Chains, and the forms of a call.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use apium::canvas::Node;
 use apium::prelude::*;
 
 use crate::canvas::tasks::{
-    add, alone, boomed, call, ends, link, mul, noted, raised, ran, sent, state, states, stored_error, sum,
+    add, alone, boomed, call, ends, link, mul, raised, ran, record, sent, state, states, stored_error, sum,
 };
-use crate::ground::{notes, waiting};
+use crate::fixture::{records, waiting};
 
 on_every_driver! {
-    async fn feature_3_1_10_every_form_of_a_call(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn every_form_of_a_call(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert_eq!(add(2, 2).await.unwrap(), 4, "called as the function it is");
-        assert_eq!(add::s(2, 2).apply(&app).await.unwrap().get().await.unwrap(), 4, "run here");
+        assert_eq!(add::s(2, 2).apply(&app).await.unwrap().get().await.unwrap(), 4, "run eagerly");
         assert!(waiting(&app, "celery").await.is_empty());
         let calls = [
             add::delay(2, 2).send(&app).await.unwrap(),
@@ -28,8 +28,8 @@ on_every_driver! {
         }
     }
 
-    async fn feature_3_1_03_to_3_1_05_what_comes_before_goes_in_front_or_nowhere(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn the_previous_result_is_the_first_argument_or_is_ignored(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let power = app.sig("canvas.mul").args((3,)).signature();
         let chain = add::s(2, 2) | power.cast::<i64, i64>() | add::si(1, 1) | mul::p(5);
         let result = chain.send(&app).await.unwrap();
@@ -40,8 +40,8 @@ on_every_driver! {
         assert_eq!(ran(&app, &result).await, 9);
     }
 
-    async fn feature_3_1_08_a_frozen_chain_is_found_by_its_ids_elsewhere(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_frozen_chain_is_found_by_its_ids(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut chain = add::s(2, 2) | add::p(3);
         let frozen = chain.freeze(&app).unwrap();
         assert_eq!(state(&frozen).await, "PENDING");
@@ -50,16 +50,16 @@ on_every_driver! {
         assert_eq!(states(&frozen).await, ["SUCCESS", "SUCCESS"]);
     }
 
-    async fn feature_3_1_14_a_step_may_be_unknown_where_the_chain_is_made(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_step_may_be_unknown_to_the_sender(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let chain = Node::chain([call("canvas.add", json!([1, 1])), call("nobody.knows", json!([])), call("canvas.same", json!([]))]);
         let result = sent::<Json>(&app, chain).await;
         let (error, text) = raised(&app, &result).await;
         assert_eq!(error, "NotRegistered", "{text}");
     }
 
-    async fn feature_3_3_02_and_3_3_03_a_chain_gives_the_last_result_with_the_others_before_it(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn the_result_of_a_chain_is_the_last_one_with_the_others_as_parents(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = (add::s(2, 3) | mul::p(4) | mul::p(5)).send(&app).await.unwrap();
         assert_eq!(ran(&app, &result).await, 100);
         let ids = result.as_list();
@@ -67,45 +67,45 @@ on_every_driver! {
         assert_eq!(values[0].get().await.unwrap().decode::<i64>().unwrap(), 20);
         assert_eq!(values[1].get().await.unwrap().decode::<i64>().unwrap(), 5);
         assert!(values[1].parent().is_none());
-        for (place, id) in ids.iter().enumerate().take(2) {
+        for (index, id) in ids.iter().enumerate().take(2) {
             let document = app.result::<i64>(id.clone()).document().await.unwrap().unwrap();
-            assert_eq!(document.parent_id.as_ref(), Some(&ids[place + 1]));
-            let children = app.result::<i64>(ids[place + 1].clone()).children().await.unwrap().unwrap();
-            assert_eq!(children[0].id, *id, "and the next step is a child of the one before");
+            assert_eq!(document.parent_id.as_ref(), Some(&ids[index + 1]));
+            let children = app.result::<i64>(ids[index + 1].clone()).children().await.unwrap().unwrap();
+            assert_eq!(children[0].id, *id, "and the next step is a child of the step before it");
         }
         let roots: Vec<_> = app.sent("canvas.mul").into_iter().map(|out| out.message.headers.root_id.unwrap()).collect();
         assert!(roots.iter().all(|root| *root == ids[2]), "{roots:?}");
     }
 
-    async fn feature_3_3_05_and_3_3_06_options_of_a_chain_on_a_worker(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn options_of_a_chain_on_a_worker(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut chain = Node::chain([call("canvas.add", json!([2, 2])), call("canvas.add", json!([1]))]);
         chain.options_mut().task_id = Some("the-last".into());
         chain.options_mut().countdown = Some(Duration::from_secs(5));
-        chain.link(link(&call("canvas.noted", json!([]))));
+        chain.link(link(&call("canvas.record", json!([]))));
         let result = sent::<i64>(&app, chain).await;
         assert_eq!(result.id().as_str(), "the-last");
         app.drain().await;
         assert_eq!(state(&result).await, "PENDING", "the first step waits");
         app.advance(Duration::from_secs(5)).await;
         assert_eq!(ran(&app, &result).await, 5);
-        assert_eq!(notes(&app), ["noted 5"]);
+        assert_eq!(records(&app), ["recorded 5"]);
     }
 
-    async fn feature_3_3_07_a_failure_is_the_result_of_every_later_step(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let chain = Node::chain([call("canvas.add", json!([1, 1])), call("canvas.boom", json!([])), call("canvas.noted", json!([])), call("canvas.noted", json!([]))]);
+    async fn a_failure_is_the_result_of_every_later_step(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let chain = Node::chain([call("canvas.add", json!([1, 1])), call("canvas.boom", json!([])), call("canvas.record", json!([])), call("canvas.record", json!([]))]);
         let result = sent::<Json>(&app, chain).await;
         assert_eq!(raised(&app, &result).await, boomed());
         assert_eq!(states(&result).await, ["SUCCESS", "FAILURE", "FAILURE", "FAILURE"]);
         for id in &result.as_list()[..3] {
             assert_eq!(stored_error(&app, id).await, boomed());
         }
-        assert_eq!(notes(&app), [""; 0], "nothing behind it ran");
+        assert_eq!(records(&app), [""; 0], "no later step ran");
     }
 
-    async fn feature_3_3_07_a_chain_that_fails_in_a_header_is_a_part_that_failed(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_that_fails_in_a_header_is_a_part_that_failed(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let failing = Node::chain([call("canvas.boom", json!([1])), call("canvas.same", json!([]))]);
         let result = sent::<i64>(&app, Node::chord([failing, call("canvas.same", json!([1]))], call("canvas.sum", json!([])))).await;
         assert_eq!(raised(&app, &result).await, boomed());
@@ -114,31 +114,31 @@ on_every_driver! {
         assert_eq!((error.as_str(), text), ("ChordError", format!("Dependency {last} raised ValueError('boom')")));
     }
 
-    async fn feature_3_3_08_what_never_ran_leaves_the_rest_pending(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_step_that_never_ran_leaves_the_later_ones_pending(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut first = call("canvas.add", json!([1, 1]));
         first.options_mut().expires = Some(apium::call::Expires::In(Duration::from_secs(5)));
-        let result = sent::<Json>(&app, Node::chain([first, call("canvas.noted", json!([])), call("canvas.noted", json!([]))])).await;
+        let result = sent::<Json>(&app, Node::chain([first, call("canvas.record", json!([])), call("canvas.record", json!([]))])).await;
         app.clock().advance(Duration::from_secs(6));
         let (error, text) = raised(&app, &result).await;
-        assert_eq!((error.as_str(), text.as_str()), ("TaskRevokedError", "expired"), "nobody waits for ever");
+        assert_eq!((error.as_str(), text.as_str()), ("TaskRevokedError", "expired"), "`get` does not wait for ever");
         assert_eq!(states(&result).await, ["REVOKED", "PENDING", "PENDING"]);
-        assert_eq!(notes(&app), [""; 0]);
+        assert_eq!(records(&app), [""; 0]);
     }
 
-    async fn feature_3_3_09_a_chain_stops_at_a_step_that_is_ignored_or_rejected(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_stops_at_a_step_that_is_ignored_or_rejected(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for (how, first) in [("ignored", "PENDING"), ("rejected", "FAILURE")] {
-            let chain = ends::s(how.into()).cast::<(), Json>() | noted::p();
+            let chain = ends::s(how.into()).cast::<(), Json>() | record::p();
             let result = chain.send(&app).await.unwrap();
             app.drain().await;
             assert_eq!(states(&result).await, [first, "PENDING"], "{how}");
-            assert_eq!(notes(&app), [""; 0], "{how}");
+            assert_eq!(records(&app), [""; 0], "{how}");
         }
     }
 
-    async fn feature_3_3_10_a_group_in_the_middle_is_waited_for(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_waits_for_a_group_in_its_middle(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let chain = add::s(1, 1) | group([add::p(1), add::p(2)]) | sum::p() | group([mul::p(10), mul::p(100)]) | sum::p() | add::p(1);
         let result = chain.send(&app).await.unwrap();
         assert_eq!(ran(&app, &result).await, 771);
@@ -147,8 +147,8 @@ on_every_driver! {
         assert_eq!(values, [70, 700]);
     }
 
-    async fn feature_3_3_10_a_chain_of_chords(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_of_chords(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let twice = || Node::group([call("canvas.add", json!([1])), call("canvas.add", json!([2]))]);
         let sum = || call("canvas.sum", json!([]));
         let chain = Node::chain([call("canvas.add", json!([1, 1])), twice(), sum(), twice(), sum(), twice()]);
@@ -157,8 +157,8 @@ on_every_driver! {
         assert_eq!(ran(&app, &result).await, [18, 19]);
     }
 
-    async fn feature_3_3_04_leading_groups_and_chains_take_the_arguments_of_the_call(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn leading_groups_and_chains_take_the_arguments_of_the_call(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let doubled: Signature<i64, i64> = mul::p(2) | mul::p(2);
         let result = (doubled | mul::p(2)).partial(3).send(&app).await.unwrap();
         assert_eq!(ran(&app, &result).await, 24);
@@ -167,12 +167,12 @@ on_every_driver! {
         assert_eq!(ran(&app, &result).await, 9);
     }
 
-    async fn feature_3_3_07_errbacks_of_a_chain_are_called_for_the_step_that_failed(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let mut chain = Node::chain([call("canvas.add", json!([1, 1])), call("canvas.boom", json!([])), alone("canvas.noted", json!([1]))]);
+    async fn errbacks_of_a_chain_are_called_for_the_step_that_failed(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let mut chain = Node::chain([call("canvas.add", json!([1, 1])), call("canvas.boom", json!([])), alone("canvas.record", json!([1]))]);
         chain.link_error(link(&call("canvas.errback1", json!([]))));
         let result = sent::<Json>(&app, chain).await;
         assert_eq!(raised(&app, &result).await, boomed());
-        assert_eq!(notes(&app), [format!("errback1 {}", result.as_list()[1])], "once, and for nobody behind it");
+        assert_eq!(records(&app), [format!("errback1 {}", result.as_list()[1])], "once, and for no later step");
     }
 }

@@ -1,5 +1,5 @@
-//! Workflows that a worker of Celery ran, run by ours: what it publishes and stores is the same, but for ids that are made up, times
-//! and tracebacks.
+//! Captured workflows of a Celery worker, run by a worker of Apium: it publishes and stores the same, but for random
+//! ids, times and tracebacks.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use apium_peers::redis::Commands;
 use serde_json::Value as Plain;
 
 use crate::canvas::tasks::{call, link};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 // The tasks of the captured workflows.
 
@@ -87,14 +87,14 @@ fn id(n: u32) -> String {
     format!("cafe0000-0000-4000-8000-{n:012}")
 }
 
-/// A task of theirs, under one of these ids.
+/// A task of a captured workflow, with one of these ids.
 fn task(name: &str, args: Plain, n: u32) -> Node {
     let mut node = call(&format!("tasks.{name}"), args);
     node.options_mut().task_id = Some(id(n).into());
     node
 }
 
-/// Ids that were made up, in the order in which they are met: two runs that differ in nothing else are equal.
+/// Numbers random ids in the order in which they occur, so that two runs that differ in nothing else are equal.
 #[derive(Default)]
 struct Names(HashMap<String, String>);
 
@@ -106,10 +106,10 @@ impl Names {
                 self.0.entry(text.clone()).or_insert(next).clone().into()
             }
             Plain::Array(items) => items.iter().map(|item| self.normal(item)).collect(),
-            // Null is as if it were not there.
+            // Null is the same as a missing field.
             Plain::Object(map) => {
-                let told = map.iter().filter(|(name, value)| !value.is_null() && *name != "reply_to");
-                Plain::Object(told.map(|(name, value)| (name.clone(), self.normal(value))).collect())
+                let fields = map.iter().filter(|(name, value)| !value.is_null() && *name != "reply_to");
+                Plain::Object(fields.map(|(name, value)| (name.clone(), self.normal(value))).collect())
             }
             other => other.clone(),
         }
@@ -118,20 +118,20 @@ impl Names {
     fn message(&mut self, headers: &Plain, body: &Plain) -> Plain {
         let names = ["task", "id", "group", "group_index", "retries", "root_id", "parent_id", "argsrepr", "kwargsrepr"];
         let more = ["stamped_headers", "stamps", "replaced_task_nesting"];
-        let told: serde_json::Map<_, _> =
+        let fields: serde_json::Map<_, _> =
             names.into_iter().chain(more).map(|name| (name.to_owned(), headers[name].clone())).collect();
-        self.normal(&json!([told, body]))
+        self.normal(&json!([fields, body]))
     }
 
     fn result(&mut self, document: &Plain) -> Plain {
         let names = ["status", "result", "children", "parent_id", "group_id", "task_id"];
-        let told: serde_json::Map<_, _> =
+        let fields: serde_json::Map<_, _> =
             names.into_iter().map(|name| (name.to_owned(), document[name].clone())).collect();
-        self.normal(&Plain::Object(told))
+        self.normal(&Plain::Object(fields))
     }
 }
 
-/// What Celery's worker published, and what was stored, by the ids of the tasks.
+/// What Celery's worker published and stored: the tasks of the messages, the messages, and the results.
 fn theirs(vector: &Plain) -> (Vec<String>, Vec<Plain>, Vec<Plain>) {
     let (mut names, mut tasks) = (Names::default(), Vec::new());
     let messages = vector["messages_published_by_worker"].as_array().unwrap();
@@ -148,7 +148,7 @@ fn theirs(vector: &Plain) -> (Vec<String>, Vec<Plain>, Vec<Plain>) {
     (tasks, messages, results)
 }
 
-/// Sends a workflow, lets a worker run it, and compares.
+/// Sends a workflow, lets a worker run it, and compares the outcome.
 async fn check(app: &TestApp, name: &str, node: Node) {
     let (tasks, expected, results) = theirs(&vector(name));
     let mut before: HashMap<&str, usize> = HashMap::new();
@@ -161,15 +161,15 @@ async fn check(app: &TestApp, name: &str, node: Node) {
     let mut ids = Vec::new();
     let mut ours = Vec::new();
     for task in &tasks {
-        let place = before.get_mut(task.as_str()).unwrap();
-        let sent = app.sent(task).get(*place).unwrap_or_else(|| panic!("{name}: {task} is sent")).message.clone();
-        *place += 1;
+        let index = before.get_mut(task.as_str()).unwrap();
+        let sent = app.sent(task).get(*index).unwrap_or_else(|| panic!("{name}: {task} is sent")).message.clone();
+        *index += 1;
         let headers: Plain = serde_json::from_slice(&sent.headers.to_json()).unwrap();
         ids.push(headers["id"].as_str().unwrap().to_owned());
         ours.push(names.message(&headers, &serde_json::from_slice(&sent.body).unwrap()));
     }
-    for (task, place) in before {
-        assert_eq!(app.sent(task).len(), place, "{name}: no more of {task} is sent");
+    for (task, index) in before {
+        assert_eq!(app.sent(task).len(), index, "{name}: no more of {task} is sent");
     }
     assert_eq!(ours, expected, "{name}");
     let fixed =
@@ -188,8 +188,8 @@ async fn check(app: &TestApp, name: &str, node: Node) {
 }
 
 on_every_driver! {
-    async fn feature_3_8_01_and_3_8_02_callbacks_as_celery_s_worker_sends_them(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn callbacks_as_celery_s_worker_sends_them(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut node = task("add", json!([1, 1]), 111);
         node.link(link(&task("mul", json!([3]), 110)));
         check(&app, "flow_link", node).await;
@@ -214,8 +214,8 @@ on_every_driver! {
         check(&app, "flow_retry_link", node).await;
     }
 
-    async fn feature_3_8_04_and_3_8_05_and_3_8_07_errbacks_as_celery_s_worker_sends_them(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn errbacks_as_celery_s_worker_sends_them(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let failing = |n, errback: Node| {
             let mut node = task("fail", json!(["z"]), n);
             node.link_error(link(&errback));
@@ -226,10 +226,10 @@ on_every_driver! {
         elsewhere.options_mut().queue = Some("other".into());
         elsewhere.options_mut().task_id = Some(id(117).into());
         let node = failing(118, elsewhere);
-        // One that may take more is called where the task failed: nothing is sent.
+        // An errback with more arguments is called by the worker, and no message is sent.
         check(&app, "flow_errback_inprocess", failing(126, call("tasks.on_error", json!([])))).await;
         assert!(app.sent("tasks.on_error").is_empty());
-        // Here nobody else would leave it alone.
+        // The test app consumes all queues, so it would store a failure of this errback: only the message is compared.
         let (_, expected, _) = theirs(&vector("flow_errback_unregistered"));
         send(&app, node).await.unwrap();
         app.drain().await;
@@ -239,8 +239,8 @@ on_every_driver! {
         assert_eq!((&*sent.routing_key, vec![Names::default().message(&headers, &body)]), ("other", expected));
     }
 
-    async fn feature_3_3_02_and_3_3_07_chains_as_celery_s_worker_continues_and_fails_them(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn chains_as_celery_s_worker_continues_and_fails_them(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let chain = [task("add", json!([2, 3]), 103), task("mul", json!([4]), 104), task("mul", json!([5]), 105)];
         check(&app, "flow_chain3", Node::chain(chain)).await;
         let mut chain = Node::chain([task("add", json!([1, 1]), 106), task("fail", json!([]), 107), task("mul", json!([5]), 108)]);
@@ -248,10 +248,10 @@ on_every_driver! {
         check(&app, "flow_chain_failure", chain).await;
     }
 
-    async fn feature_3_5_05_and_3_5_09_chords_as_celery_s_worker_ends_them(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn chords_as_celery_s_worker_ends_them(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut last = task("add", json!([1, 1]), 131);
-        // There the second part came last.
+        // In the captured run the second part ended last.
         last.options_mut().countdown = Some(std::time::Duration::from_secs(1));
         let header = [task("add", json!([0, 1]), 130), last, task("add", json!([2, 1]), 132)];
         check(&app, "flow_chord", Node::chord(header, task("xsum", json!([]), 139))).await;
@@ -262,8 +262,8 @@ on_every_driver! {
         check(&app, "flow_chain_chord", chain).await;
     }
 
-    async fn feature_1_5_19_and_3_7_04_replaced_spawned_and_stamped_as_celery_s_worker_sends_them(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn replaced_spawned_and_stamped_tasks_as_celery_s_worker_sends_them(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         check(&app, "flow_replace", task("replace_me", json!([1, 1]), 120)).await;
         let mut chain = Node::chain([task("add", json!([1, 1]), 160), task("mul", json!([2]), 161)]);
         let stamps = [("who".to_owned(), Json::from_text("\"me\"").unwrap())].into();
@@ -273,16 +273,16 @@ on_every_driver! {
     }
 }
 
-/// What is counted of a chord in Redis while one part is still to come.
-async fn counted(name: &str, header: impl FnOnce(Node) -> Vec<Node>, late: u32, body: u32) {
-    let ground = Ground::redis();
-    let Ground::Redis(database, _) = &ground else { unreachable!("it is redis") };
-    let app = ground.app(&[]).await;
+/// Compares what Redis counts of a chord while one part has not ended.
+async fn counted(name: &str, header: impl FnOnce(Node) -> Vec<Node>, delayed: u32, body: u32) {
+    let fixture = Fixture::redis();
+    let Fixture::Redis(database, _) = &fixture else { unreachable!("the fixture is Redis") };
+    let app = fixture.app(&[]).await;
     let vector = vector(name);
     let group = vector["group_id"].as_str().unwrap();
-    let mut late = task("add", json!([1, 2]), late);
-    late.options_mut().countdown = Some(std::time::Duration::from_secs(3));
-    let mut header = Node::group(header(late));
+    let mut delayed = task("add", json!([1, 2]), delayed);
+    delayed.options_mut().countdown = Some(std::time::Duration::from_secs(3));
+    let mut header = Node::group(header(delayed));
     header.options_mut().task_id = Some(group.into());
     let result =
         AsyncResult::<Plain>::of_tuple(&app, &send(&app, header.pipe(task("echo", json!([]), body))).await.unwrap());
@@ -298,16 +298,16 @@ async fn counted(name: &str, header: impl FnOnce(Node) -> Vec<Node>, late: u32, 
     assert_eq!(json!(parts), theirs(".j"));
     app.advance(std::time::Duration::from_secs(3)).await;
     assert_eq!(result.get().await.unwrap(), vector["body_result"]["doc"]["result"]);
-    let mut left: Vec<String> = connection.keys(key("*")).unwrap();
-    left.sort();
-    assert_eq!(left, [key(".c")]);
+    let mut keys: Vec<String> = connection.keys(key("*")).unwrap();
+    keys.sort();
+    assert_eq!(keys, [key(".c")]);
     assert_eq!(connection.get::<_, String>(key(".c")).unwrap(), "done");
 }
 
 #[tokio::test]
-async fn feature_3_5_06_what_is_counted_of_a_chord_is_what_celery_counts() {
+async fn the_count_of_a_chord_is_that_of_celery() {
     let add = |x: i64, n| task("add", json!([x, x]), n);
-    counted("chord_keys_running", |late| vec![add(1, 201), late, add(5, 203)], 202, 209).await;
+    counted("chord_keys_running", |delayed| vec![add(1, 201), delayed, add(5, 203)], 202, 209).await;
     let chain = || add(1, 221).pipe(task("mul", json!([2]), 222));
-    counted("chord_keys_unnested_result", |late| vec![chain(), late], 223, 229).await;
+    counted("chord_keys_unnested_result", |delayed| vec![chain(), delayed], 223, 229).await;
 }

@@ -1,24 +1,23 @@
-//! Callbacks and errbacks: FEATURES 3.8.
+//! Callbacks and errbacks.
 
 use std::time::Duration;
 
 use apium::canvas::Node;
 use apium::prelude::*;
-use apium::worker::StopKind;
 
-use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, noted, ran, sent, state};
+use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, ran, record, sent, state};
+use crate::fixture::{PATIENCE, Records, last_sent, records};
 use crate::gate::Gate;
-use crate::ground::{Notes, PATIENCE, last_sent, notes};
-use crate::live::until;
+use crate::live::wait_until;
 
-/// An errback that looks at its own request, which makes it one of the old style whatever it takes.
+/// An errback that reads its own request, so it is of the old style whatever its arguments are.
 #[task(name = "canvas.bound_errback")]
 async fn bound_errback(ctx: &Ctx, id: String, #[default] more: Option<i64>) -> TaskResult<()> {
     let _ = more;
     if ctx.request().retries() == 0 {
         return Err(ctx.retry().countdown(Duration::ZERO).into());
     }
-    ctx.state::<Notes>().unwrap().add(format!("bound {id} {}", ctx.request().retries()));
+    ctx.state::<Records>().unwrap().add(format!("bound {id} {}", ctx.request().retries()));
     Ok(())
 }
 
@@ -52,8 +51,8 @@ fn failing(errbacks: &[&str]) -> Node {
 }
 
 on_every_driver! {
-    async fn feature_3_8_01_a_callback_takes_the_result_and_is_a_child(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_callback_takes_the_result_and_is_a_child(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = add::s(2, 2).on_success(add::p(16)).root_id("the-root").send(&app).await.unwrap();
         assert_eq!(ran(&app, &result).await, 4);
         let children = result.children().await.unwrap().unwrap();
@@ -65,8 +64,8 @@ on_every_driver! {
         assert_eq!((headers.parent_id.as_ref(), headers.root_id), (Some(result.id()), Some("the-root".into())));
     }
 
-    async fn feature_3_8_02_several_callbacks_are_a_group_and_groups_go_by_themselves(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn several_callbacks_are_a_group_and_groups_are_sent_by_themselves(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut node = call("canvas.add", json!([2, 2]));
         node.link(link(&call("canvas.add", json!([16]))));
         node.link(link(&Node::group([call("canvas.add", json!([1])), call("canvas.add", json!([2]))])));
@@ -78,63 +77,63 @@ on_every_driver! {
         for child in &children {
             values.push(GroupResult::<i64>::of_tuple(&app, child).get().timeout(PATIENCE).await.unwrap());
         }
-        assert_eq!(values, [[5, 6], [20, 12]], "the group first, then what is none, together");
+        assert_eq!(values, [[5, 6], [20, 12]], "first the group, then the single tasks together");
     }
 
-    async fn feature_3_8_03_and_3_8_08_callbacks_follow_a_success_and_errbacks_a_failure(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn callbacks_follow_a_success_and_errbacks_a_failure(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for (how, ended, followed) in [
-            ("ok", "SUCCESS", &["noted \"ok\""][..]),
+            ("ok", "SUCCESS", &["recorded \"ok\""][..]),
             ("failed", "FAILURE", &["errback"]),
             ("retried", "RETRY", &[]),
             ("ignored", "PENDING", &[]),
             ("rejected", "FAILURE", &[]),
         ] {
-            let errback = noted::s(Json::from_serialize("errback").unwrap()).into_immutable();
-            let result = ends::s(how.into()).link(noted::p()).link_error(errback).send(&app).await.unwrap();
+            let errback = record::s(Json::from_serialize("errback").unwrap()).into_immutable();
+            let result = ends::s(how.into()).link(record::p()).link_error(errback).send(&app).await.unwrap();
             app.drain().await;
             assert_eq!(state(&result).await, ended);
-            let seen: Vec<_> = notes(&app).into_iter().map(|note| note.replace("noted \"errback\"", "errback")).collect();
+            let seen: Vec<_> = records(&app).into_iter().map(|text| text.replace("recorded \"errback\"", "errback")).collect();
             assert_eq!(seen, followed, "{how}");
             assert_eq!(result.children().await.unwrap().unwrap_or_default().len(), usize::from(how == "ok" || how == "retried"));
         }
         app.advance(Duration::from_secs(5)).await;
-        assert_eq!(notes(&app), ["noted \"retried\""], "after its last run the callback comes");
-        let expired = ends::s("ok".into()).link(noted::p()).link_error(errback1::p()).expires_in(Duration::from_secs(1));
+        assert_eq!(records(&app), ["recorded \"retried\""], "after its last run the callback is sent");
+        let expired = ends::s("ok".into()).link(record::p()).link_error(errback1::p()).expires_in(Duration::from_secs(1));
         let result = expired.send(&app).await.unwrap();
         app.clock().advance(Duration::from_secs(2));
         app.drain().await;
-        assert_eq!((state(&result).await.as_str(), notes(&app)), ("REVOKED", Vec::new()));
+        assert_eq!((state(&result).await.as_str(), records(&app)), ("REVOKED", Vec::new()));
     }
 
-    async fn feature_3_8_04_an_errback_of_one_argument_is_a_task_with_the_id(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_errback_with_one_argument_is_sent_with_the_id(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = sent::<i64>(&app, failing(&[errback1::NAME])).await;
         app.drain().await;
-        assert_eq!(notes(&app), [format!("errback1 {}", result.id())]);
+        assert_eq!(records(&app), [format!("errback1 {}", result.id())]);
         let headers = last_sent(&app, errback1::NAME).headers;
         assert_eq!((headers.parent_id.as_ref(), headers.root_id.as_ref()), (Some(result.id()), Some(result.id())));
         assert_eq!(result.children().await.unwrap().unwrap(), [], "it is no child of the task");
     }
 
-    async fn feature_3_8_05_an_errback_of_three_arguments_is_called_where_the_task_failed(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_errback_with_three_arguments_is_called_by_the_worker_of_the_failed_task(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = sent::<i64>(&app, failing(&["canvas.bad_errback", errback3::NAME])).await;
         app.drain().await;
-        assert_eq!(notes(&app), [format!("errback3 {} ValueError: boom", result.id())]);
-        assert_eq!(state(&result).await, "FAILURE", "what an errback does changes nothing");
+        assert_eq!(records(&app), [format!("errback3 {} ValueError: boom", result.id())]);
+        assert_eq!(state(&result).await, "FAILURE", "a failing errback changes nothing");
         assert!(app.sent(errback3::NAME).is_empty() && app.sent("canvas.bad_errback").is_empty(), "no message is sent");
     }
 
-    async fn feature_3_8_06_a_bound_errback_takes_the_id_and_may_retry(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_bound_errback_takes_the_id_and_may_retry(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = sent::<i64>(&app, failing(&["canvas.bound_errback"])).await;
         app.drain().await;
-        assert_eq!(notes(&app), [format!("bound {} 1", result.id())]);
+        assert_eq!(records(&app), [format!("bound {} 1", result.id())]);
     }
 
-    async fn feature_3_8_07_an_errback_that_is_not_known_here_is_sent_on(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_errback_that_is_not_registered_is_sent_on(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut node = call("canvas.boom", json!([0]));
         let mut errback = call("elsewhere.errback", json!([]));
         errback.options_mut().queue = Some("elsewhere".into());
@@ -146,13 +145,13 @@ on_every_driver! {
         assert_eq!(&*message.routing_key, "elsewhere");
         let body = app.codecs().decode(&message.message, app.accept()).unwrap().body;
         assert_eq!(body.args[0].decode::<String>().unwrap(), result.id().as_str());
-        assert_eq!(notes(&app), [format!("errback1 {}", result.id())], "and the known one runs here");
+        assert_eq!(records(&app), [format!("errback1 {}", result.id())], "and the registered one runs here");
     }
 
-    async fn feature_3_8_09_an_errback_of_a_chain_is_called_once(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_errback_of_a_chain_is_called_once(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for failing in 0..3 {
-            let step = |place| match place == failing {
+            let step = |index| match index == failing {
                 true => call("canvas.boom", json!([])),
                 false => call("canvas.same", json!([])),
             };
@@ -166,25 +165,25 @@ on_every_driver! {
             app.drain().await;
             let mut ids = result.as_list();
             ids.reverse();
-            assert_eq!(notes(&app), [format!("errback1 {}", ids[failing])]);
+            assert_eq!(records(&app), [format!("errback1 {}", ids[failing])]);
         }
     }
 
-    async fn feature_3_8_10_errbacks_of_members_are_called_for_each(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn errbacks_of_members_are_called_for_each(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let members = ["failed", "ok", "failed"].map(|how| ends::s(how.into()).on_error(errback1::p()));
         let sent = group(members).send(&app).await.unwrap();
         app.drain().await;
-        let mut seen = notes(&app);
+        let mut seen = records(&app);
         seen.sort();
-        let mut expected = [0, 2].map(|place: usize| format!("errback1 {}", sent[place].id()));
+        let mut expected = [0, 2].map(|index: usize| format!("errback1 {}", sent[index].id()));
         expected.sort();
         assert_eq!(seen, expected);
     }
 
-    async fn feature_3_8_11_and_3_8_12_a_passed_limit_is_a_failure_with_its_errbacks(ground: &Ground) {
+    async fn a_passed_limit_is_a_failure_with_its_errbacks(fixture: &Fixture) {
         let gate = Gate::default();
-        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let app = fixture.builder().state(gate.clone()).build().await.unwrap();
         let worker = app.worker().concurrency(1).start().await.unwrap();
         for (name, error) in [("canvas.hangs", "TimeLimitExceeded"), ("canvas.hangs_softly", "SoftTimeLimitExceeded")] {
             let mut node = call(name, json!([]));
@@ -194,14 +193,14 @@ on_every_driver! {
             app.clock().advance(Duration::from_millis(2100));
             assert!(result.get().timeout(PATIENCE).await.is_err());
             let seen = std::cell::RefCell::new(Vec::new());
-            until("the errback is called", async || {
-                seen.borrow_mut().extend(notes(&app));
+            wait_until("the errback is called", async || {
+                seen.borrow_mut().extend(records(&app));
                 !seen.borrow().is_empty()
             })
             .await;
             let seen = seen.into_inner();
             assert!(seen[0].starts_with(&format!("errback3 {} {error}", result.id())), "{seen:?}");
         }
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Workflows on every driver: FEATURES 3, where a worker is needed to show it. Each test carries the numbers of its rows.
+//! Workflows on every driver, where a worker is needed to show the behaviour.
 
 mod chains;
 mod chords;

@@ -1,24 +1,24 @@
-//! A task that puts another signature in its own place, or adds one to its chord: FEATURES 1.5.19 and 1.5.20.
+//! A task that replaces itself with another signature, or adds one to its chord.
 
 use apium::canvas::Node;
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 
 use crate::canvas::tasks::{boomed, call, link, raised, ran, sent, state, stored_error};
-use crate::ground::{Notes, notes};
+use crate::fixture::{Records, records};
 
-/// Puts what it is given in its place.
+/// Replaces itself with its argument.
 #[task(name = "canvas.replaced")]
 async fn replaced(ctx: &Ctx, with: WireSignature) -> TaskResult<Json> {
     Err(ctx.replace(with))
 }
 
-/// Puts one more task into its chord, unless there are enough.
+/// Adds one more task to its chord, `more` times.
 #[task(name = "canvas.grows")]
-async fn grows(ctx: &Ctx, State(notes): State<Notes>, more: i64) -> TaskResult<i64> {
+async fn grows(ctx: &Ctx, State(records): State<Records>, more: i64) -> TaskResult<i64> {
     if more > 0 {
         let added = ctx.add_to_chord(call("canvas.grows", json!([more - 1]))).await?;
-        notes.add(format!("added {}", added.id));
+        records.add(format!("added {}", added.id));
     }
     Ok(more)
 }
@@ -37,13 +37,13 @@ fn add(i: i64) -> Node {
     call("canvas.add", json!([i]))
 }
 
-fn noted() -> Node {
-    call("canvas.noted", json!([]))
+fn record() -> Node {
+    call("canvas.record", json!([]))
 }
 
 on_every_driver! {
-    async fn feature_1_5_19_what_replaces_a_task_has_its_id(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_replacement_has_the_id_of_the_task(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = sent::<Json>(&app, by(&same(7))).await;
         assert_eq!(ran(&app, &result).await.as_str(), "7");
         let headers = app.sent("canvas.same").remove(0).message.headers;
@@ -54,8 +54,8 @@ on_every_driver! {
         assert_eq!(app.sent("canvas.same")[1].message.headers.replaced_task_nesting, 2);
     }
 
-    async fn feature_1_5_19_a_chain_a_group_and_a_chord_may_replace_a_task(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chain_a_group_and_a_chord_may_replace_a_task(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let group = || Node::group([same(1), same(2)]);
         for (with, value) in [
             (same(1).pipe(add(1)).pipe(add(2)), "4"),
@@ -68,8 +68,8 @@ on_every_driver! {
         }
     }
 
-    async fn feature_1_5_19_the_chain_goes_on_after_what_replaced_a_step(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn the_chain_goes_on_after_the_replacement_of_a_step(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let group = Node::group([same(1), same(2)]);
         for (with, value) in [(same(1), "3"), (same(1).pipe(add(5)), "8")] {
             let result = sent::<Json>(&app, by(&with).pipe(add(2))).await;
@@ -78,57 +78,57 @@ on_every_driver! {
         }
         let result = sent::<Json>(&app, by(&group).pipe(call("canvas.sum", json!([]))).pipe(add(1))).await;
         assert_eq!(ran(&app, &result).await.as_str(), "4");
-        let failing = sent::<Json>(&app, by(&call("canvas.boom", json!([0]))).pipe(noted())).await;
+        let failing = sent::<Json>(&app, by(&call("canvas.boom", json!([0]))).pipe(record())).await;
         assert_eq!(raised(&app, &failing).await, boomed());
         assert_eq!(stored_error(&app, failing.id()).await, boomed(), "and fails with it");
-        assert_eq!(notes(&app), [""; 0]);
+        assert_eq!(records(&app), [""; 0]);
     }
 
-    async fn feature_1_5_19_what_replaced_a_part_is_that_part(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn the_replacement_of_a_part_is_that_part(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let group = Node::group([same(5), same(6)]);
         let header = [same(1), by(&same(2)), by(&same(3).pipe(add(1))), by(&group)];
-        let result = sent::<Json>(&app, Node::chord(header, noted())).await;
+        let result = sent::<Json>(&app, Node::chord(header, record())).await;
         ran(&app, &result).await;
-        assert_eq!(notes(&app), ["noted [1, 2, 4, [5, 6]]"]);
-        let failing = Node::chord([same(1), by(&call("canvas.boom", json!([0])))], noted());
+        assert_eq!(records(&app), ["recorded [1, 2, 4, [5, 6]]"]);
+        let failing = Node::chord([same(1), by(&call("canvas.boom", json!([0])))], record());
         let result = sent::<Json>(&app, failing).await;
         assert_eq!(raised(&app, &result).await, boomed());
         assert_eq!(stored_error(&app, result.id()).await.0, "ChordError");
     }
 
-    async fn feature_1_5_19_callbacks_and_errbacks_go_to_what_replaced_the_task(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn callbacks_and_errbacks_go_to_the_replacement(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let linked = |with: &Node| {
             let mut node = by(with);
-            node.link(link(&noted()));
+            node.link(link(&record()));
             node.link_error(link(&call("canvas.errback1", json!([]))));
             node
         };
         let result = sent::<Json>(&app, linked(&same(1).pipe(add(1)))).await;
         ran(&app, &result).await;
-        assert_eq!(notes(&app), ["noted 2"], "once, with the value of all");
+        assert_eq!(records(&app), ["recorded 2"], "once, with the value of the whole chain");
         let result = sent::<Json>(&app, linked(&call("canvas.boom", json!([0])))).await;
         raised(&app, &result).await;
-        assert_eq!(notes(&app), [format!("errback1 {}", result.id())]);
+        assert_eq!(records(&app), [format!("errback1 {}", result.id())]);
     }
 
-    async fn feature_1_5_19_an_empty_chain_replaces_nothing(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_empty_chain_replaces_nothing(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = sent::<Json>(&app, by(&Node::chain([]))).await;
         let (_, text) = raised(&app, &result).await;
         assert!(text.contains("replace a task with an empty chain"), "{text}");
         assert_eq!(state(&result).await, "FAILURE");
     }
 
-    async fn feature_1_5_20_a_task_adds_others_to_its_chord(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let result = sent::<Json>(&app, Node::chord([call("canvas.grows", json!([2])), same(10)], noted())).await;
+    async fn a_task_adds_others_to_its_chord(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let result = sent::<Json>(&app, Node::chord([call("canvas.grows", json!([2])), same(10)], record())).await;
         ran(&app, &result).await;
-        let mut seen = notes(&app);
+        let mut seen = records(&app);
         let body = seen.pop().unwrap();
         assert_eq!(seen.len(), 2);
-        let mut values: Vec<i64> = serde_json::from_str(body.strip_prefix("noted ").unwrap()).unwrap();
+        let mut values: Vec<i64> = serde_json::from_str(body.strip_prefix("recorded ").unwrap()).unwrap();
         values.sort_unstable();
         assert_eq!(values, [0, 1, 2, 10], "the body waits for all of them");
         let alone = sent::<Json>(&app, call("canvas.grows", json!([1]))).await;

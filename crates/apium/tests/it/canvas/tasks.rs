@@ -1,4 +1,4 @@
-//! The tasks that these workflows are made of, and how their results are looked at.
+//! The tasks of the workflows, and functions to look at their results.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use apium::prelude::*;
 use apium::testing::TestApp;
 use serde::de::DeserializeOwned;
 
-use crate::ground::{Notes, PATIENCE};
+use crate::fixture::{PATIENCE, Records};
 
 #[task(name = "canvas.add")]
 pub(crate) async fn add(x: i64, y: i64) -> TaskResult<i64> {
@@ -31,10 +31,10 @@ pub(crate) async fn sum(numbers: Vec<i64>) -> TaskResult<i64> {
     Ok(numbers.iter().sum())
 }
 
-/// Notes its argument, which tells how often it ran.
-#[task(name = "canvas.noted")]
-pub(crate) async fn noted(State(notes): State<Notes>, x: Json) -> TaskResult<Json> {
-    notes.add(format!("noted {x}"));
+/// Records its argument, so a test sees how often it ran.
+#[task(name = "canvas.record")]
+pub(crate) async fn record(State(records): State<Records>, x: Json) -> TaskResult<Json> {
+    records.add(format!("recorded {x}"));
     Ok(x)
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn ignored(x: i64) -> TaskResult<i64> {
     Ok(x)
 }
 
-/// Ends in the way that is asked for.
+/// Ends as its argument says.
 #[task(name = "canvas.ends", max_retries = 1)]
 pub(crate) async fn ends(ctx: &Ctx, how: String) -> TaskResult<String> {
     let is_first = ctx.request().retries() == 0;
@@ -63,24 +63,24 @@ pub(crate) async fn ends(ctx: &Ctx, how: String) -> TaskResult<String> {
     }
 }
 
-/// An errback of the old style: it takes the id of the task that failed.
+/// An errback of the old style: it takes the id of the failed task.
 #[task(name = "canvas.errback1")]
-pub(crate) async fn errback1(State(notes): State<Notes>, id: String) -> TaskResult<String> {
-    notes.add(format!("errback1 {id}"));
+pub(crate) async fn errback1(State(records): State<Records>, id: String) -> TaskResult<String> {
+    records.add(format!("errback1 {id}"));
     Ok(id)
 }
 
-/// An errback of the new style: it is called where the task failed.
+/// An errback of the new style: the worker of the failed task calls it.
 #[task(name = "canvas.errback3")]
 pub(crate) async fn errback3(
-    State(notes): State<Notes>,
+    State(records): State<Records>,
     request: serde_json::Value,
     exception: ExceptionInfo,
     traceback: Option<String>,
 ) -> TaskResult<()> {
     let _ = traceback;
     let id = request["id"].as_str().unwrap_or("?");
-    notes.add(format!("errback3 {id} {}: {}", exception.exc_type, exception.message()));
+    records.add(format!("errback3 {id} {}: {}", exception.exc_type, exception.message()));
     Ok(())
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn call(task: &str, args: serde_json::Value) -> Node {
     Node::from_wire(&WireSignature::from_json(wire.to_string().as_bytes()).unwrap()).unwrap()
 }
 
-/// The same, which takes nothing of what comes before.
+/// The same, and it ignores the previous result.
 pub(crate) fn alone(task: &str, args: serde_json::Value) -> Node {
     let mut node = call(task, args);
     node.set_immutable(true);
@@ -107,20 +107,20 @@ pub(crate) async fn sent<T>(app: &App, node: Node) -> AsyncResult<T> {
     AsyncResult::of_tuple(app, &send(app, node).await.unwrap())
 }
 
-/// Its value, once everything that waits has run.
+/// Runs all messages, and returns the value of a result.
 pub(crate) async fn ran<T: DeserializeOwned + Send + 'static>(app: &TestApp, result: &AsyncResult<T>) -> T {
     app.drain().await;
     result.get().timeout(PATIENCE).await.unwrap()
 }
 
-/// The type and the text of the error that waiting for it raises, once everything that waits has run.
+/// Runs all messages, and returns the type and the text of the error that `get` raises.
 pub(crate) async fn raised<T: DeserializeOwned + Send + 'static>(
     app: &TestApp,
     result: &AsyncResult<T>,
 ) -> (String, String) {
     app.drain().await;
     match result.get().timeout(PATIENCE).await {
-        Ok(_) => panic!("task {} was to fail", result.id()),
+        Ok(_) => panic!("task {} should fail", result.id()),
         Err(error) => kind(&error),
     }
 }
@@ -136,12 +136,12 @@ pub(crate) fn boomed() -> (String, String) {
     ("ValueError".to_owned(), "boom".to_owned())
 }
 
-/// The stored state of a result, which for a group is that of all.
+/// The stored state of a result; for a group, of all members.
 pub(crate) async fn state<T>(result: &AsyncResult<T>) -> String {
     result.app().result::<Json>(result.id().clone()).state().await.unwrap().to_string()
 }
 
-/// The stored states of a result and of those before it, the first one first; all of them tasks.
+/// The stored states of a result and of its parents, the first one first. All of them are tasks.
 pub(crate) async fn states<T>(result: &AsyncResult<T>) -> Vec<String> {
     let mut states = Vec::new();
     for id in result.as_list().into_iter().rev() {
@@ -152,7 +152,7 @@ pub(crate) async fn states<T>(result: &AsyncResult<T>) -> Vec<String> {
 
 /// The type and the text of the error that is stored under an id.
 pub(crate) async fn stored_error(app: &App, id: &TaskId) -> (String, String) {
-    let document = app.result::<Json>(id.clone()).document().await.unwrap().expect("something is stored");
+    let document = app.result::<Json>(id.clone()).document().await.unwrap().expect("a result is stored");
     let exception = ExceptionInfo::from_json(&document.result);
     (exception.exc_type.clone(), exception.message())
 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use apium::message::{Compression, Serializer, Value};
 use apium::prelude::*;
-use apium::worker::StopKind;
 
+use crate::fixture::{PATIENCE, Records, given, only, records};
 use crate::gate::{Gate, gated};
-use crate::ground::{Notes, PATIENCE, given, notes, only};
 
 #[task]
 async fn create_user(username: String, password: String) -> TaskResult<String> {
@@ -31,14 +30,14 @@ async fn named(x: i64) -> TaskResult<i64> {
     Ok(x * 10)
 }
 
-#[task(name = "guide.kept_elsewhere", backend = "memory://kept-elsewhere")]
-async fn kept_elsewhere(x: i64) -> TaskResult<i64> {
+#[task(name = "guide.stored_elsewhere", backend = "memory://stored-elsewhere")]
+async fn stored_elsewhere(x: i64) -> TaskResult<i64> {
     Ok(x)
 }
 
 #[task(name = "guide.late", acks_late)]
-async fn late(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
-    notes.add(format!("late {}", ctx.request().retries()));
+async fn late(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
+    records.add(format!("late {}", ctx.request().retries()));
     Ok(())
 }
 
@@ -49,8 +48,8 @@ pub(crate) async fn tracked(State(gate): State<Gate>) -> TaskResult<i64> {
 }
 
 #[task(name = "guide.limited", rate_limit = "100/m")]
-async fn limited(State(notes): State<Notes>, n: i64) -> TaskResult<i64> {
-    notes.add(n.to_string());
+async fn limited(State(records): State<Records>, n: i64) -> TaskResult<i64> {
+    records.add(n.to_string());
     Ok(n)
 }
 
@@ -110,7 +109,7 @@ async fn ignored(fail: bool) -> TaskResult<i64> {
 
 #[task(name = "guide.ignored_but_errors", ignore_result, store_errors_even_if_ignored)]
 async fn ignored_but_errors(fail: bool) -> TaskResult<i64> {
-    if fail { Err(TaskError::failure("kept failure")) } else { Ok(5) }
+    if fail { Err(TaskError::failure("stored failure")) } else { Ok(5) }
 }
 
 #[task(name = "guide.squeezed", compression = "gzip")]
@@ -118,7 +117,7 @@ async fn squeezed(text: String) -> TaskResult<usize> {
     Ok(text.len())
 }
 
-/// A serializer of one's own: JSON, each byte turned.
+/// A custom serializer: JSON with inverted bytes.
 struct Turned;
 
 impl Serializer for Turned {
@@ -144,7 +143,7 @@ impl Serializer for Turned {
     }
 }
 
-/// A compression of one's own: each byte twice.
+/// A custom compression: each byte twice.
 struct Doubled;
 
 impl Compression for Doubled {
@@ -166,16 +165,16 @@ impl Compression for Doubled {
 }
 
 on_every_driver! {
-    async fn guide_0_01_a_function_becomes_a_task(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_01_a_function_becomes_a_task(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = create_user::delay("ann".into(), "secret".into()).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap(), "ann:6");
         assert!(app.registry().get(create_user::NAME).is_some());
     }
 
-    async fn guide_0_02_options_stand_in_the_attribute(ground: &Ground) {
-        let app = ground.app(&[("accept_content", "json,yaml")]).await;
+    async fn guide_0_02_options_stand_in_the_attribute(fixture: &Fixture) {
+        let app = fixture.app(&[("accept_content", "json,yaml")]).await;
         let result = with_options::delay(4).send(&app).await.unwrap();
         let message = only(&app).await;
         assert_eq!(message.properties.content_type.as_deref(), Some("application/x-yaml"));
@@ -184,17 +183,17 @@ on_every_driver! {
         assert_eq!(result.get().await.unwrap(), 4);
     }
 
-    async fn guide_0_03_the_attribute_stands_before_others(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_03_the_attribute_stands_before_others(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = decorated::delay(1).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap(), 2);
         assert_eq!(decorated(1).await.unwrap(), 2);
     }
 
-    async fn guide_0_04_a_task_is_shared_by_several_apps(ground: &Ground) {
-        let one = ground.app(&[]).await;
-        let two = ground.builder_at(ground.other_url());
+    async fn guide_0_04_a_task_is_shared_by_several_apps(fixture: &Fixture) {
+        let one = fixture.app(&[]).await;
+        let two = fixture.builder_at(fixture.other_url());
         let two = two.build().await.unwrap();
         let (first, second) = (named::delay(1).send(&one).await.unwrap(), named::delay(2).send(&two).await.unwrap());
         one.drain().await;
@@ -203,10 +202,10 @@ on_every_driver! {
         assert_eq!(two.result::<i64>(first.id().clone()).state().await.unwrap(), TaskState::Pending);
     }
 
-    async fn guide_0_05_the_name_is_given_or_made_of_the_module(ground: &Ground) {
+    async fn guide_0_05_the_name_is_given_or_made_of_the_module(fixture: &Fixture) {
         assert_eq!(named::NAME, "guide.named");
         assert_eq!(create_user::NAME, "it.guide.defining.create_user");
-        let app = ground.app(&[]).await;
+        let app = fixture.app(&[]).await;
         create_user::delay("a".into(), "b".into()).send(&app).await.unwrap();
         assert_eq!(only(&app).await.headers.task.as_deref(), Some("it.guide.defining.create_user"));
         app.drain().await;
@@ -215,30 +214,30 @@ on_every_driver! {
         assert_eq!(by_alias.get().await.unwrap().decode::<i64>().unwrap(), 30);
     }
 
-    async fn guide_0_06_a_task_has_a_result_backend_of_its_own(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let result = kept_elsewhere::delay(7).send(&app).await.unwrap();
+    async fn guide_0_06_a_task_has_a_result_backend_of_its_own(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let result = stored_elsewhere::delay(7).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 7);
         let ids = [result.id().clone()];
-        assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
+        assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&ids).await.unwrap(), [None]);
     }
 
-    async fn guide_0_07_acks_late_is_after_the_run_and_early_before(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_07_acks_late_is_after_the_run_and_early_before(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert!(app.registry().get("guide.late").unwrap().effective.acks_late);
         assert!(!app.registry().get("guide.tracked").unwrap().effective.acks_late);
-        let by_setting = ground.app(&[("task_acks_late", "true")]).await;
+        let by_setting = fixture.app(&[("task_acks_late", "true")]).await;
         assert!(by_setting.registry().get("guide.tracked").unwrap().effective.acks_late);
         for (acks_late, unacked) in [(true, 1), (false, 0)] {
-            let held = crate::gate::held_while_running(ground, acks_late).await;
-            assert_eq!(held, unacked, "acks_late = {acks_late}");
+            let in_flight = crate::gate::unacked_while_running(fixture, acks_late).await;
+            assert_eq!(in_flight, unacked, "acks_late = {acks_late}");
         }
     }
 
-    async fn guide_0_08_track_started_stores_process_and_host(ground: &Ground) {
+    async fn guide_0_08_track_started_stores_process_and_host(fixture: &Fixture) {
         let gate = Gate::default();
-        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let app = fixture.builder().state(gate.clone()).build().await.unwrap();
         let worker = app.worker().concurrency(2).start().await.unwrap();
         let result = tracked::delay().send(&app).await.unwrap();
         let untracked = gated::delay(1).send(&app).await.unwrap();
@@ -251,32 +250,32 @@ on_every_driver! {
         assert_eq!(untracked.document().await.unwrap(), None);
         gate.open(2);
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 1);
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
-    async fn guide_0_09_rate_limit_spaces_starts(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_09_rate_limit_spaces_starts(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         limited::batch((0..3).map(|n| (n,))).send_all(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["0"], "the first starts at once");
+        assert_eq!(records(&app), ["0"], "the first starts at once");
         app.advance(Duration::from_millis(599)).await;
-        assert_eq!(notes(&app), [""; 0], "100/m is 600 ms between two starts");
+        assert_eq!(records(&app), [""; 0], "100/m is 600 ms between two starts");
         app.advance(Duration::from_millis(1)).await;
-        assert_eq!(notes(&app), ["1"]);
+        assert_eq!(records(&app), ["1"]);
         app.advance(Duration::from_millis(600)).await;
-        assert_eq!(notes(&app), ["2"]);
+        assert_eq!(records(&app), ["2"]);
     }
 
-    async fn guide_0_10_a_bound_task_takes_its_context(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_10_a_bound_task_takes_its_context(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = bound::delay(3).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap(), ("guide.bound".to_owned(), 3));
     }
 
-    async fn guide_0_11_serializers_are_built_in_or_ones_own(ground: &Ground) {
+    async fn guide_0_11_serializers_are_built_in_or_ones_own(fixture: &Fixture) {
         let accept = given(&[("accept_content", "json,yaml,msgpack,turned")]);
-        let builder = ground.builder().with(|app| app.config(accept).serializer(Turned));
+        let builder = fixture.builder().with(|app| app.config(accept).serializer(Turned));
         let app = builder.build().await.unwrap();
         let types = [
             ("json", "application/json"),
@@ -294,8 +293,8 @@ on_every_driver! {
         assert!(refused.to_string().contains("pickle"), "{refused}");
     }
 
-    async fn guide_0_12_the_request_belongs_to_the_current_run(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_12_the_request_belongs_to_the_current_run(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let ids = ["first", "second"];
         for id in ids {
             crate::guide::request::whoami::delay(None, None).task_id(id).send(&app).await.unwrap();
@@ -307,8 +306,8 @@ on_every_driver! {
         }
     }
 
-    async fn guide_0_13_expected_errors_are_stored_and_logged_quietly(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_13_expected_errors_are_stored_and_logged_quietly(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for (call, level) in [(throws::delay(), "INFO"), (unexpected::delay(), "ERROR")] {
             let result = call.send(&app).await.unwrap();
             let log = crate::recorded_log::record(async { assert_eq!(app.drain().await, 1) }).await;
@@ -321,9 +320,9 @@ on_every_driver! {
         }
     }
 
-    async fn guide_0_14_the_hard_limit_ends_the_run(ground: &Ground) {
+    async fn guide_0_14_the_hard_limit_ends_the_run(fixture: &Fixture) {
         let gate = Gate::default();
-        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let app = fixture.builder().state(gate.clone()).build().await.unwrap();
         let worker = app.worker().concurrency(1).start().await.unwrap();
         let result = hard::delay().send(&app).await.unwrap();
         gate.entered(1).await;
@@ -332,12 +331,12 @@ on_every_driver! {
         app.clock().advance(Duration::from_millis(200));
         let error = result.get().timeout(PATIENCE).await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "TimeLimitExceeded");
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
-    async fn guide_0_15_the_soft_limit_can_be_caught(ground: &Ground) {
+    async fn guide_0_15_the_soft_limit_can_be_caught(fixture: &Fixture) {
         let gate = Gate::default();
-        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let app = fixture.builder().state(gate.clone()).build().await.unwrap();
         let worker = app.worker().concurrency(2).start().await.unwrap();
         let caught = soft::delay().send(&app).await.unwrap();
         let uncaught = soft_uncaught::delay().send(&app).await.unwrap();
@@ -348,11 +347,11 @@ on_every_driver! {
         assert_eq!(caught.get().timeout(PATIENCE).await.unwrap(), "cleaned up");
         let error = uncaught.get().timeout(PATIENCE).await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "SoftTimeLimitExceeded");
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
-    async fn guide_0_16_an_ignored_result_is_not_stored(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_16_an_ignored_result_is_not_stored(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let (ok, failed) = (ignored::delay(false).send(&app).await.unwrap(), ignored::delay(true).send(&app).await.unwrap());
         let stored = ignored::delay(false).ignore_result(false).send(&app).await.unwrap();
         app.drain().await;
@@ -361,14 +360,14 @@ on_every_driver! {
             assert!(!result.exists().await.unwrap());
         }
         assert_eq!(stored.get().await.unwrap(), 5, "a call may decide otherwise");
-        let by_setting = ground.app(&[("task_ignore_result", "true")]).await;
+        let by_setting = fixture.app(&[("task_ignore_result", "true")]).await;
         let result = named::delay(1).send(&by_setting).await.unwrap();
         by_setting.drain().await;
         assert!(!result.exists().await.unwrap());
     }
 
-    async fn guide_0_17_errors_are_stored_even_if_ignored(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_17_errors_are_stored_even_if_ignored(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let ok = ignored_but_errors::delay(false).send(&app).await.unwrap();
         let failed = ignored_but_errors::delay(true).send(&app).await.unwrap();
         app.drain().await;
@@ -377,14 +376,14 @@ on_every_driver! {
         assert_eq!(failed.state().await.unwrap(), TaskState::Failure);
     }
 
-    async fn guide_0_18_the_body_is_compressed(ground: &Ground) {
-        let app = ground.builder().with(|app| app.compression(Doubled)).build().await.unwrap();
+    async fn guide_0_18_the_body_is_compressed(fixture: &Fixture) {
+        let app = fixture.builder().with(|app| app.compression(Doubled)).build().await.unwrap();
         let text = "word ".repeat(1000);
         let by_task = squeezed::delay(text.clone()).send(&app).await.unwrap();
         let message = only(&app).await;
         assert_eq!(message.headers.compression.as_deref(), Some("application/x-gzip"));
         assert!(message.body.len() < text.len() / 10);
-        assert_eq!(message.body[0] & 0x0f, 8, "zlib framing, as Celery's gzip is");
+        assert_eq!(message.body[0] & 0x0f, 8, "zlib framing, like Celery's gzip");
         app.drain().await;
         assert_eq!(by_task.get().await.unwrap(), text.len());
         for name in ["bzip2", "zstd", "lzma", "brotli", "doubled"] {

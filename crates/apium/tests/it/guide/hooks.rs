@@ -1,41 +1,41 @@
-//! Rows 0.84–0.88: hooks, and the callback that sees every state.
+//! Rows 0.84–0.88: hooks, and `on_message`, which sees every state.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apium::prelude::*;
 
+use crate::fixture::{Records, records};
 use crate::gate::Gate;
-use crate::ground::{Notes, notes};
 
-fn note(ctx: &Ctx, text: impl Into<String>) {
-    ctx.state::<Notes>().unwrap().add(text);
+fn record(ctx: &Ctx, text: impl Into<String>) {
+    ctx.state::<Records>().unwrap().add(text);
 }
 
 async fn started(ctx: &Ctx) -> TaskResult<()> {
-    note(ctx, "before_start");
+    record(ctx, "before_start");
     Ok(())
 }
 
 async fn succeeded(ctx: &Ctx, result: &Json) {
-    note(ctx, format!("on_success {result} {}", ctx.request().body.args.len()));
+    record(ctx, format!("on_success {result} {}", ctx.request().body.args.len()));
 }
 
 async fn failed(ctx: &Ctx, failure: &Failure) {
     let id = ctx.request().id().unwrap();
-    note(ctx, format!("on_failure {} {id} {}", failure.exception().exc_type, failure.traceback().is_some()));
+    record(ctx, format!("on_failure {} {id} {}", failure.exception().exc_type, failure.traceback().is_some()));
 }
 
 async fn retried(ctx: &Ctx, cause: Option<&Failure>) {
-    note(ctx, format!("on_retry {}", cause.map_or("none", |failure| &failure.exception().exc_type)));
+    record(ctx, format!("on_retry {}", cause.map_or("none", |failure| &failure.exception().exc_type)));
 }
 
 async fn returned(ctx: &Ctx, end: &Returned) {
-    note(ctx, format!("after_return {} {} {}", end.state, end.result.is_some(), end.failure.is_some()));
+    record(ctx, format!("after_return {} {} {}", end.state, end.result.is_some(), end.failure.is_some()));
 }
 
 async fn broken_hook(ctx: &Ctx, _result: &Json) -> TaskResult<()> {
-    note(ctx, "broken hook");
+    record(ctx, "broken hook");
     Err(TaskError::failure("hooks may break"))
 }
 
@@ -43,7 +43,7 @@ async fn refuses(_ctx: &Ctx) -> TaskResult<()> {
     Err(TaskError::failure("not today"))
 }
 
-/// 0 succeeds, 1 fails, 2 retries once.
+/// Succeeds for 0, fails for 1, retries once for 2.
 #[task(
     name = "guide.hooked",
     before_start = started,
@@ -53,7 +53,7 @@ async fn refuses(_ctx: &Ctx) -> TaskResult<()> {
     after_return = returned,
 )]
 async fn hooked(ctx: &Ctx, what: i64) -> TaskResult<i64> {
-    note(ctx, "body");
+    record(ctx, "body");
     match (what, ctx.request().retries()) {
         (1, _) => Err(std::io::Error::other("disk"))?,
         (2, 0) => Err(ctx.retry().cause(std::io::Error::other("disk")).countdown(Duration::ZERO).into()),
@@ -68,11 +68,11 @@ async fn hooked_badly() -> TaskResult<i64> {
 
 #[task(name = "guide.refused", before_start = refuses)]
 async fn refused(ctx: &Ctx) -> TaskResult<i64> {
-    note(ctx, "body");
+    record(ctx, "body");
     Ok(1)
 }
 
-/// Goes on once its watcher has seen the first state.
+/// Goes on when its watcher has seen the first state.
 #[task(name = "guide.hello")]
 async fn hello(ctx: &Ctx, State(gate): State<Gate>, a: i64, b: i64) -> TaskResult<String> {
     ctx.update_state("PROGRESS", 0).await?;
@@ -83,60 +83,60 @@ async fn hello(ctx: &Ctx, State(gate): State<Gate>, a: i64, b: i64) -> TaskResul
 }
 
 on_every_driver! {
-    async fn guide_0_84_on_failure_follows_the_stored_failure(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_84_on_failure_follows_the_stored_failure(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         hooked::delay(1).task_id("f").send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(
-            notes(&app),
+            records(&app),
             ["before_start", "body", "on_failure Error f true", "after_return FAILURE false true"]
         );
     }
 
-    async fn guide_0_84_before_start_can_fail_the_task(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_84_before_start_can_fail_the_task(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = refused::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), [""; 0], "the body does not run");
+        assert_eq!(records(&app), [""; 0], "the body does not run");
         assert!(result.get().await.unwrap_err().failure().unwrap().to_string().contains("not today"));
     }
 
-    async fn guide_0_85_on_retry_is_told_the_cause(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_85_on_retry_is_told_the_cause(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         hooked::delay(2).send(&app).await.unwrap();
         app.drain().await;
-        let seen = notes(&app);
-        assert_eq!(seen.iter().filter(|note| *note == "on_retry Error").count(), 1);
-        assert_eq!(seen.iter().filter(|note| *note == "body").count(), 2);
-        assert_eq!(seen.iter().filter(|note| note.starts_with("after_return")).count(), 1, "not for the retry");
+        let seen = records(&app);
+        assert_eq!(seen.iter().filter(|record| *record == "on_retry Error").count(), 1);
+        assert_eq!(seen.iter().filter(|record| *record == "body").count(), 2);
+        assert_eq!(seen.iter().filter(|record| record.starts_with("after_return")).count(), 1, "not for the retry");
     }
 
-    async fn guide_0_86_on_success_has_the_value(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_86_on_success_has_the_value(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         hooked::delay(0).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(
-            notes(&app),
+            records(&app),
             ["before_start", "body", "on_success 0 1", "after_return SUCCESS true false"]
         );
         let broken = hooked_badly::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["broken hook"]);
+        assert_eq!(records(&app), ["broken hook"]);
         assert_eq!(broken.get().await.unwrap(), 1, "an error in the hook changes nothing");
     }
 
-    async fn guide_0_87_after_return_gets_state_value_and_failure(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_87_after_return_gets_state_value_and_failure(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for (what, last) in [(0, "after_return SUCCESS true false"), (1, "after_return FAILURE false true")] {
             hooked::delay(what).send(&app).await.unwrap();
             app.drain().await;
-            assert_eq!(notes(&app).last().unwrap(), last);
+            assert_eq!(records(&app).last().unwrap(), last);
         }
     }
 
-    async fn guide_0_88_on_message_sees_every_state(ground: &Ground) {
+    async fn guide_0_88_on_message_sees_every_state(fixture: &Fixture) {
         let gate = Gate::default();
-        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let app = fixture.builder().state(gate.clone()).build().await.unwrap();
         let result = hello::delay(4, 6).send(&app).await.unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
@@ -147,7 +147,7 @@ on_every_driver! {
         let (value, _) = tokio::join!(get, app.drain());
         assert_eq!(value.unwrap(), "hello world: 10");
         let bodies: Vec<serde_json::Value> =
-            seen.lock().unwrap().iter().map(|body| body.decode().unwrap()).collect();
+            seen.lock().unwrap().iter().map(|body| serde_json::to_value(body).unwrap()).collect();
         let short: Vec<_> = bodies.iter().map(|b| (b["status"].as_str().unwrap(), b["result"].to_string())).collect();
         assert_eq!(
             short,

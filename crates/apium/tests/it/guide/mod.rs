@@ -1,4 +1,5 @@
-//! Celery's task guide, row by row: each test carries the number of its row and runs on every driver.
+//! Celery's task guide, row by row. The name of each test has the number of its row in `docs/guide-rows.toml`, and each
+//! test runs on every driver.
 
 mod calling;
 mod defining;

@@ -7,16 +7,31 @@ use apium::prelude::*;
 use apium::task::{DeliveryInfo, NextRun, Request};
 use apium::testing::TestApp;
 
-use crate::ground::{Notes, PATIENCE, only};
+use crate::fixture::{PATIENCE, Records, only};
 
-/// Sends its message back once, then tells whether it knows.
+/// Rejects its message once, then returns whether the message is marked as redelivered.
 #[task(name = "guide.sent_back", acks_late)]
-async fn sent_back(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<bool> {
-    if notes.take().is_empty() {
-        notes.add("first");
+async fn sent_back(ctx: &Ctx, State(records): State<Records>) -> TaskResult<bool> {
+    if records.take().is_empty() {
+        records.add("first");
         return Err(TaskError::reject(true));
     }
     Ok(ctx.request().delivery_info.redelivered)
+}
+
+type AboutTheRun = (Option<String>, u32, Option<u32>, bool, bool);
+
+fn about(ctx: &Ctx) -> AboutTheRun {
+    let id = ctx.id().map(ToString::to_string);
+    (id, ctx.retries(), ctx.max_retries(), ctx.is_eager(), ctx.called_directly())
+}
+
+#[task(name = "guide.about_the_run", max_retries = 5)]
+async fn about_the_run(ctx: &Ctx) -> TaskResult<AboutTheRun> {
+    match ctx.retries() {
+        0 => Err(ctx.retry().countdown(Duration::ZERO).into()),
+        _ => Ok(about(ctx)),
+    }
 }
 
 /// Everything about the run, as one map.
@@ -88,14 +103,14 @@ async fn retry_once(ctx: &Ctx) -> TaskResult<(u32, bool, Vec<String>)> {
     Ok((ctx.request().retries(), ctx.request().delivery_info.redelivered, chain))
 }
 
-/// What a call of [`whoami`] saw.
+/// What a call of [`whoami`] returns.
 async fn seen(app: &TestApp, call: Call<Value>) -> Value {
     let result = call.send(app).await.unwrap();
     app.drain().await;
     result.get().await.unwrap()
 }
 
-/// The request of the one waiting message, and that of its retry.
+/// The request of the only message in the queue, and the request of its retry.
 async fn read_and_echoed(app: &TestApp) -> [Request; 2] {
     let read = |message: Message| {
         let invocation = app.codecs().decode(&message, app.accept()).unwrap();
@@ -117,15 +132,15 @@ fn text<'a>(seen: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 on_every_driver! {
-    async fn guide_0_30_id(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_30_id(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert_eq!(text(&seen(&app, whoami::delay(None, None).task_id("my id/1")).await, "id"), Some("my id/1"));
         let random = seen(&app, whoami::delay(None, None)).await;
         assert_eq!(text(&random, "id").unwrap().len(), 36);
     }
 
-    async fn guide_0_31_group(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_31_group(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let sent = group([whoami::s(None, None), whoami::s(None, None)]).send(&app).await.unwrap();
         app.drain().await;
         let all = sent.get().await.unwrap();
@@ -135,8 +150,8 @@ on_every_driver! {
         assert_eq!(text(&seen(&app, whoami::delay(None, None)).await, "group"), None);
     }
 
-    async fn guide_0_32_chord_is_the_signature_of_the_body(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_32_chord_is_the_signature_of_the_body(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let seen = |seen: &Value| text(seen, "chord").map(str::to_owned);
         let header = group([whoami::s(None, None), whoami::s(None, None)]);
         let result = (header | app.sig("guide.seen_all").signature()).send(&app).await.unwrap();
@@ -147,13 +162,13 @@ on_every_driver! {
         assert_eq!(seen(&alone), None);
     }
 
-    async fn guide_0_33_correlation_id(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_33_correlation_id(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert_eq!(text(&seen(&app, whoami::delay(None, None).task_id("c-1")).await, "correlation_id"), Some("c-1"));
     }
 
-    async fn guide_0_34_args_and_kwargs(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_34_args_and_kwargs(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let call = app.sig("guide.whoami").args((1,)).kwarg("y", 2);
         let result = call.send().await.unwrap();
         app.drain().await;
@@ -162,66 +177,77 @@ on_every_driver! {
         assert_eq!(seen.get("kwargs").unwrap().to_string(), r#"{"y": 2}"#);
     }
 
-    async fn guide_0_35_origin(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_35_origin(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let seen = seen(&app, whoami::delay(None, None)).await;
         assert!(text(&seen, "origin").unwrap().starts_with(&format!("gen{}@", std::process::id())));
     }
 
-    async fn guide_0_36_retries_count_from_zero(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_36_retries_count_from_zero(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert_eq!(seen(&app, whoami::delay(None, None)).await.get("retries").and_then(Value::as_i64), Some(0));
         let result = retry_once::delay().send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap().0, 1);
     }
 
-    async fn guide_0_37_is_eager(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn the_context_answers_what_tasks_ask_most(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let result = about_the_run::delay().task_id("r-1").send(&app).await.unwrap();
+        let eager = about_the_run::delay().task_id("r-2").apply(&app).await.unwrap();
+        app.drain().await;
+        let run = |id: &str, retries, is_eager| (Some(id.to_owned()), retries, Some(5), is_eager, false);
+        assert_eq!(result.get().await.unwrap(), run("r-1", 1, false), "it ran twice");
+        assert_eq!(eager.get().await.unwrap(), run("r-2", 1, true));
+        assert_eq!(about(&Ctx::direct()), (None, 0, None, false, true));
+    }
+
+    async fn guide_0_37_is_eager(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let flag = |seen: &Value| seen.get("is_eager").and_then(Value::as_bool);
         assert_eq!(flag(&seen(&app, whoami::delay(None, None)).await), Some(false));
         let eager = whoami::delay(None, None).apply(&app).await.unwrap().get().await.unwrap();
         assert_eq!(flag(&eager), Some(true));
-        let always = ground.app(&[("task_always_eager", "true")]).await;
+        let always = fixture.app(&[("task_always_eager", "true")]).await;
         let result = whoami::delay(None, None).send(&always).await.unwrap();
         assert_eq!(flag(&result.get().await.unwrap()), Some(true));
     }
 
-    async fn guide_0_38_expires(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_38_expires(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let seen = seen(&app, whoami::delay(None, None).expires_in(Duration::from_secs(60))).await;
         let at = apium::message::timestamp::parse(text(&seen, "expires").unwrap()).unwrap();
-        let left = at.duration_since(app.clock().now()).as_secs();
-        assert!((59..=60).contains(&left), "{left}");
+        let seconds = at.duration_since(app.clock().now()).as_secs();
+        assert!((59..=60).contains(&seconds), "{seconds}");
     }
 
-    async fn guide_0_39_hostname(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_39_hostname(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert!(text(&seen(&app, whoami::delay(None, None)).await, "hostname").unwrap().contains('@'));
     }
 
-    async fn guide_0_40_delivery_info(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_40_delivery_info(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = whoami::delay(None, None).queue("side").priority(7).send(&app).await.unwrap();
         app.drain().await;
         let seen = result.get().await.unwrap();
         assert_eq!((text(&seen, "exchange"), text(&seen, "routing_key")), (Some(""), Some("side")));
         assert_eq!(seen.get("priority").and_then(Value::as_i64), Some(7));
         assert_eq!(seen.get("redelivered").and_then(Value::as_bool), Some(false));
-        let again = sent_back::delay().send(&app).await.unwrap();
+        let redelivered = sent_back::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert!(again.get().timeout(PATIENCE).await.unwrap(), "the second delivery says so");
+        assert!(redelivered.get().timeout(PATIENCE).await.unwrap(), "the second delivery says so");
     }
 
-    async fn guide_0_41_reply_to(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_41_reply_to(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert_eq!(text(&seen(&app, whoami::delay(None, None)).await, "reply_to").unwrap().len(), 36);
         let own = whoami::delay(None, None).reply_to("my-replies");
         assert_eq!(text(&seen(&app, own).await, "reply_to"), Some("my-replies"));
     }
 
-    async fn guide_0_42_called_directly(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_42_called_directly(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let flag = |seen: &Value| seen.get("called_directly").and_then(Value::as_bool);
         assert_eq!(flag(&seen(&app, whoami::delay(None, None)).await), Some(false));
         assert_eq!(flag(&whoami(&Ctx::direct(), None, None).await.unwrap()), Some(true));
@@ -229,8 +255,8 @@ on_every_driver! {
         assert_eq!(flag(&eager), Some(false));
     }
 
-    async fn guide_0_43_timelimit_is_two_named_fields(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_43_timelimit_is_two_named_fields(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let limited = || {
             whoami::delay(None, None).time_limit(Duration::from_secs(30)).soft_time_limit(Duration::from_secs(20))
         };
@@ -242,8 +268,8 @@ on_every_driver! {
         assert_eq!(headers["timelimit"].to_string(), "[30,20]", "hard first on the wire");
     }
 
-    async fn guide_0_44_callbacks_are_read_and_echoed(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_44_callbacks_are_read_and_echoed(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let call = whoami::delay(None, None).link(app.sig("other.callback").signature());
         call.send(&app).await.unwrap();
         for request in read_and_echoed(&app).await {
@@ -253,8 +279,8 @@ on_every_driver! {
         assert_eq!(app.sent("other.callback").len(), 1, "and it is sent on success");
     }
 
-    async fn guide_0_45_errbacks_are_read_and_echoed(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_45_errbacks_are_read_and_echoed(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let errbacks = ["other.one", "other.two"].map(|name| app.sig(name).signature());
         let call = errbacks.into_iter().fold(whoami::delay(None, None), |call, errback| call.link_error(errback));
         call.send(&app).await.unwrap();
@@ -269,22 +295,22 @@ on_every_driver! {
         assert_eq!(app.sent("other.one").len(), 1, "and a failure does");
     }
 
-    async fn guide_0_46_utc(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_46_utc(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert_eq!(seen(&app, whoami::delay(None, None)).await.get("utc").and_then(Value::as_bool), Some(true));
-        let local = ground.app(&[("enable_utc", "false")]).await;
+        let local = fixture.app(&[("enable_utc", "false")]).await;
         assert_eq!(seen(&local, whoami::delay(None, None)).await.get("utc").and_then(Value::as_bool), Some(false));
     }
 
-    async fn guide_0_47_headers_are_the_callers_own(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_47_headers_are_the_callers_own(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let with = seen(&app, whoami::delay(None, None).header("tenant", "blue")).await;
         assert_eq!(with.get("headers").unwrap().to_string(), r#"{"tenant": "blue"}"#);
         assert_eq!(seen(&app, whoami::delay(None, None)).await.get("headers").unwrap().to_string(), "{}");
     }
 
-    async fn guide_0_48_root_and_parent(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_48_root_and_parent(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let alone = seen(&app, whoami::delay(None, None).task_id("alone")).await;
         assert_eq!((text(&alone, "root_id"), text(&alone, "parent_id")), (Some("alone"), None));
         parent::delay().task_id("the-parent").send(&app).await.unwrap();
@@ -296,14 +322,14 @@ on_every_driver! {
         assert_eq!(children[0].id.as_str(), "the-child");
     }
 
-    async fn guide_0_49_chain_is_reversed_and_echoed(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let rest = ["the.last", "the.next"].map(|name| app.sig(name).signature().to_wire().unwrap());
+    async fn guide_0_49_chain_is_reversed_and_echoed(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let next = ["the.last", "the.next"].map(|name| app.sig(name).signature().to_wire().unwrap());
         let mut first = whoami::s(None, None);
-        first.options_mut().rare_mut().chain = Some(rest.to_vec());
+        first.options_mut().rare_mut().chain = Some(next.to_vec());
         first.send(&app).await.unwrap();
         for request in read_and_echoed(&app).await {
-            assert_eq!(names(request.chain()), ["the.last", "the.next"], "the next step stands last");
+            assert_eq!(names(request.chain()), ["the.last", "the.next"], "the next step is the last element");
         }
         let steps = whoami::s(None, None) | app.sig("guide.seen_all").signature() | app.sig("guide.seen_all").signature();
         app.broker().queues().unwrap().purge("celery").await.unwrap();
@@ -313,8 +339,8 @@ on_every_driver! {
         assert_eq!(seen.get("chain").unwrap().to_string(), r#"["guide.seen_all", "guide.seen_all"]"#, "and it runs");
     }
 
-    async fn guide_0_50_a_task_dumps_its_context(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_50_a_task_dumps_its_context(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let seen = seen(&app, whoami::delay(Some(1), Some(2)).task_id("dump")).await;
         assert_eq!(text(&seen, "id"), Some("dump"));
         assert_eq!(seen.get("args").unwrap().to_string(), "[1, 2]");

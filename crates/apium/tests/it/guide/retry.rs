@@ -6,7 +6,7 @@ use apium::message::{Value, timestamp};
 use apium::prelude::*;
 use apium::testing::TestApp;
 
-use crate::ground::{Notes, last_sent, notes, waiting};
+use crate::fixture::{Records, last_sent, records, waiting};
 use crate::guide::states::states_of;
 
 #[derive(Debug)]
@@ -20,20 +20,20 @@ impl std::fmt::Display for FailWhale {
 
 impl std::error::Error for FailWhale {}
 
-/// Notes a run with its retry count.
-fn note(ctx: &Ctx, notes: &Notes) {
-    notes.add(format!("run {}", ctx.request().retries()));
+/// Records a run with its retry count.
+fn record(ctx: &Ctx, records: &Records) {
+    records.add(format!("run {}", ctx.request().retries()));
 }
 
 #[task(name = "guide.retry_default")]
-async fn retry_default(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
-    note(ctx, &notes);
+async fn retry_default(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
+    record(ctx, &records);
     Err(ctx.retry().countdown(Duration::ZERO).into())
 }
 
 #[task(name = "guide.retry_twice", max_retries = 2)]
-async fn retry_twice(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
-    note(ctx, &notes);
+async fn retry_twice(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
+    record(ctx, &records);
     Err(ctx.retry().cause(FailWhale).countdown(Duration::ZERO).into())
 }
 
@@ -61,17 +61,17 @@ async fn retry_own_delay(ctx: &Ctx) -> TaskResult<()> {
 }
 
 #[task(name = "guide.auto", autoretry_for(FailWhale))]
-async fn auto(State(notes): State<Notes>, known: bool) -> TaskResult<()> {
-    notes.add("run");
-    if known {
+async fn auto(State(records): State<Records>, listed: bool) -> TaskResult<()> {
+    records.add("run");
+    if listed {
         Err(FailWhale)?
     }
-    Err(TaskError::failure("unknown"))
+    Err(TaskError::failure("another error"))
 }
 
 #[task(name = "guide.auto_not", autoretry_for(any), dont_autoretry_for(FailWhale))]
-async fn auto_not(State(notes): State<Notes>, spared: bool) -> TaskResult<()> {
-    notes.add("run");
+async fn auto_not(State(records): State<Records>, spared: bool) -> TaskResult<()> {
+    records.add("run");
     if spared {
         Err(FailWhale)?
     }
@@ -79,8 +79,8 @@ async fn auto_not(State(notes): State<Notes>, spared: bool) -> TaskResult<()> {
 }
 
 #[task(name = "guide.auto_five", autoretry_for(any), retry_kwargs(max_retries = 5))]
-async fn auto_five(State(notes): State<Notes>) -> TaskResult<()> {
-    notes.add("run");
+async fn auto_five(State(records): State<Records>) -> TaskResult<()> {
+    records.add("run");
     Err(TaskError::failure("always"))
 }
 
@@ -123,14 +123,14 @@ async fn by_hand(ctx: &Ctx, x: i64, y: i64) -> TaskResult<i64> {
     }
 }
 
-/// Seconds from now until the eta of the message that was sent last for a task; `None` without an eta.
+/// Seconds from now until the eta of the last message of a task; `None` without an eta.
 fn last_delay(app: &TestApp, task: &str) -> Option<i64> {
     let sent = app.sent(task);
     let eta = sent.last().unwrap().message.headers.eta.as_deref()?;
     Some(timestamp::parse(eta).unwrap().duration_since(app.now()).as_secs())
 }
 
-/// The delays, in seconds, of the first `count` retries of a task that was sent; the clock is turned to each.
+/// The delays, in seconds, of the first `count` retries of a task. The clock is advanced to each.
 async fn delays(app: &TestApp, task: &str, count: usize) -> Vec<Option<i64>> {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -143,11 +143,11 @@ async fn delays(app: &TestApp, task: &str, count: usize) -> Vec<Option<i64>> {
 }
 
 on_every_driver! {
-    async fn guide_0_19_max_retries_is_three_or_ones_own(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_19_max_retries_is_three_or_ones_own(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = retry_default::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["run 0", "run 1", "run 2", "run 3"], "one run and three retries");
+        assert_eq!(records(&app), ["run 0", "run 1", "run 2", "run 3"], "one run and three retries");
         assert_eq!(result.state().await.unwrap(), TaskState::Failure);
         let endless = retry_for_ever::delay().send(&app).await.unwrap();
         let never = retry_never::delay().send(&app).await.unwrap();
@@ -156,14 +156,14 @@ on_every_driver! {
         assert!(never.failed().await.unwrap());
     }
 
-    async fn guide_0_20_the_default_delay_is_thirty_minutes(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_20_the_default_delay_is_thirty_minutes(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         retry_delay::delay().send(&app).await.unwrap();
         assert_eq!(delays(&app, retry_delay::NAME, 1).await, [Some(1800)]);
     }
 
-    async fn guide_0_20_the_default_delay_of_task_or_app(ground: &Ground) {
-        let app = ground.app(&[("task_default_retry_delay", "60")]).await;
+    async fn guide_0_20_the_default_delay_of_task_or_app(fixture: &Fixture) {
+        let app = fixture.app(&[("task_default_retry_delay", "60")]).await;
         retry_delay::delay().send(&app).await.unwrap();
         assert_eq!(delays(&app, retry_delay::NAME, 1).await, [Some(60)]);
         app.broker().queues().unwrap().purge("celery").await.unwrap();
@@ -171,28 +171,28 @@ on_every_driver! {
         assert_eq!(delays(&app, retry_own_delay::NAME, 1).await, [Some(30)]);
     }
 
-    async fn guide_0_21_errors_of_a_type_retry_by_themselves(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_21_errors_of_a_type_retry_by_themselves(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         auto::delay(true).send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app).len(), 4);
+        assert_eq!(records(&app).len(), 4);
         let other = auto::delay(false).send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app).len(), 1, "another error does not retry");
+        assert_eq!(records(&app).len(), 1, "another error does not retry");
         assert!(other.failed().await.unwrap());
         auto_not::delay(true).send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app).len(), 1, "`dont_autoretry_for` comes first");
+        assert_eq!(records(&app).len(), 1, "`dont_autoretry_for` comes first");
     }
 
-    async fn guide_0_22_retry_kwargs_reach_the_retry(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_22_retry_kwargs_reach_the_retry(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         auto_countdown::delay().send(&app).await.unwrap();
         assert_eq!(delays(&app, auto_countdown::NAME, 2).await, [Some(7), Some(7)]);
     }
 
-    async fn guide_0_23_backoff_doubles_or_there_is_no_delay(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_23_backoff_doubles_or_there_is_no_delay(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         backoff::delay().send(&app).await.unwrap();
         assert_eq!(delays(&app, backoff::NAME, 4).await, [Some(3), Some(6), Some(12), Some(24)]);
         app.broker().queues().unwrap().purge("celery").await.unwrap();
@@ -205,16 +205,16 @@ on_every_driver! {
         assert_eq!(etas, [None, None, None, None], "without backoff, at once");
     }
 
-    async fn guide_0_24_backoff_has_a_cap(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_24_backoff_has_a_cap(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         backoff_capped::delay().send(&app).await.unwrap();
         assert_eq!(delays(&app, backoff_capped::NAME, 3).await, [Some(100), Some(150), Some(150)]);
         let task = app.registry().get("guide.backoff").unwrap();
         assert_eq!(task.effective.retry_backoff_max, Duration::from_secs(600), "ten minutes by default");
     }
 
-    async fn guide_0_25_jitter_makes_the_delay_an_upper_bound(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_25_jitter_makes_the_delay_an_upper_bound(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         assert!(app.registry().get("guide.jitter").unwrap().effective.retry_jitter, "on by default");
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..12 {
@@ -229,8 +229,8 @@ on_every_driver! {
         assert!(seen.len() > 3, "delays differ: {seen:?}");
     }
 
-    async fn guide_0_26_a_retry_has_the_same_id_and_queue(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_26_a_retry_has_the_same_id_and_queue(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = retry_delay::delay().queue("mine").priority(4).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.state().await.unwrap(), TaskState::Retry);
@@ -246,17 +246,17 @@ on_every_driver! {
         assert_eq!(waiting(&app, "mine").await.len(), 1, "it waits on the queue it came from");
     }
 
-    async fn guide_0_27_a_caught_error_is_the_cause(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_27_a_caught_error_is_the_cause(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = retry_twice::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["run 0", "run 1", "run 2"]);
+        assert_eq!(records(&app), ["run 0", "run 1", "run 2"]);
         let error = result.get().await.unwrap_err();
         assert_eq!(error.failure().unwrap().exception().exc_type, "FailWhale");
     }
 
-    async fn guide_0_28_the_cause_and_its_traceback_are_stored(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_28_the_cause_and_its_traceback_are_stored(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = retry_twice::delay().send(&app).await.unwrap();
         let states = states_of(&result, &app).await;
         let retry = states.iter().find(|document| document.state == TaskState::Retry).expect("RETRY is stored");
@@ -265,8 +265,8 @@ on_every_driver! {
         assert!(retry.traceback.as_deref().is_some_and(|text| text.contains("over capacity")));
     }
 
-    async fn guide_0_29_past_the_limit_the_cause_or_max_retries_exceeded(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_29_past_the_limit_the_cause_or_max_retries_exceeded(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let with_cause = retry_twice::delay().send(&app).await.unwrap();
         let without = retry_default::delay().send(&app).await.unwrap();
         app.drain().await;
@@ -275,31 +275,31 @@ on_every_driver! {
         assert_eq!(type_of(without.get().await.unwrap_err()), "MaxRetriesExceededError");
     }
 
-    async fn guide_0_51_one_error_type_is_retried(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_51_one_error_type_is_retried(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = auto::delay(true).send(&app).await.unwrap();
         let states = states_of(&result, &app).await;
         assert_eq!(states.iter().filter(|document| document.state == TaskState::Retry).count(), 3);
     }
 
-    async fn guide_0_52_automatic_retries_end_after_five(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_52_automatic_retries_end_after_five(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         auto_five::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app).len(), 6);
+        assert_eq!(records(&app).len(), 6);
     }
 
-    async fn guide_0_53_the_same_by_hand(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_53_the_same_by_hand(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = by_hand::delay(8, 0).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap(), 4, "the retry had other arguments");
     }
 
-    async fn guide_0_54_any_error_is_retried(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_54_any_error_is_retried(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         auto_not::delay(false).send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app).len(), 4);
+        assert_eq!(records(&app).len(), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! Rows 0.55–0.63: states, states of one's own, abortable tasks and task classes.
+//! Rows 0.55–0.63: states, custom states, abortable tasks and task classes.
 
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use apium::prelude::*;
 use apium::result::ResultDocument;
 use apium::task::Parameter;
 use apium::testing::TestApp;
-use apium::worker::StopKind;
 use futures_util::TryStreamExt as _;
 
+use crate::fixture::{Records, records};
 use crate::gate::Gate;
-use crate::ground::{Notes, notes};
 use crate::guide::defining::tracked;
 
-/// Every state that a watcher of `result` sees while everything due is run, the ready one last. The watch stands before
-/// anything runs.
+/// Every state that a watcher of `result` sees while all due messages are run, the ready state last. The watch starts
+/// before they run.
 pub(crate) async fn states_of<T>(result: &AsyncResult<T>, app: &TestApp) -> Vec<ResultDocument> {
     let watch = result.watch().await.unwrap();
     let (seen, _) = tokio::join!(watch.try_collect(), app.drain());
@@ -63,20 +62,20 @@ async fn upload_files(ctx: &Ctx, names: Vec<String>) -> TaskResult<usize> {
 }
 
 #[task(name = "guide.abortable")]
-async fn abortable(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
-    notes.add("running");
+async fn abortable(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
+    records.add("running");
     if ctx.aborted().await? {
-        notes.add("aborted");
+        records.add("aborted");
         return Err(TaskError::ignore());
     }
-    notes.add("finished");
+    records.add("finished");
     Ok(())
 }
 
 /// A task class with state of its own.
 struct AddBonus {
     bonus: i64,
-    notes: Notes,
+    records: Records,
 }
 
 impl Task for AddBonus {
@@ -90,14 +89,14 @@ impl Task for AddBonus {
     }
 
     async fn on_success(&self, _ctx: &Ctx, result: &Json) -> TaskResult<()> {
-        self.notes.add(format!("success {result}"));
+        self.records.add(format!("success {result}"));
         Ok(())
     }
 }
 
 on_every_driver! {
-    async fn guide_0_55_an_unknown_id_is_pending(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_55_an_unknown_id_is_pending(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let unknown = app.result::<i64>("nobody ever sent this");
         assert_eq!(unknown.state().await.unwrap(), TaskState::Pending);
         assert!(!unknown.ready().await.unwrap() && !unknown.exists().await.unwrap());
@@ -106,9 +105,9 @@ on_every_driver! {
         assert_eq!(waiting.state().await.unwrap(), TaskState::Pending);
     }
 
-    async fn guide_0_56_started_has_process_and_host(ground: &Ground) {
+    async fn guide_0_56_started_has_process_and_host(fixture: &Fixture) {
         let gate = Gate::default();
-        let app = ground.builder().state(gate.clone()).build().await.unwrap();
+        let app = fixture.builder().state(gate.clone()).build().await.unwrap();
         let worker = app.worker().concurrency(1).hostname("w1@here").start().await.unwrap();
         let result = tracked::delay().send(&app).await.unwrap();
         gate.entered(1).await;
@@ -117,11 +116,11 @@ on_every_driver! {
         assert_eq!(info.get("pid").and_then(Value::as_i64), Some(i64::from(std::process::id())));
         assert_eq!(info.get("hostname").and_then(Value::as_str), Some("w1@here"));
         gate.open(1);
-        worker.stop(StopKind::Warm).await;
+        worker.stop().await;
     }
 
-    async fn guide_0_57_success_holds_the_value(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_57_success_holds_the_value(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = ok::delay().send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.state().await.unwrap(), TaskState::Success);
@@ -130,8 +129,8 @@ on_every_driver! {
         assert_eq!(result.get().await.unwrap(), 42);
     }
 
-    async fn guide_0_58_failure_holds_error_and_traceback_and_is_raised(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_58_failure_holds_error_and_traceback_and_is_raised(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = fails::delay().send(&app).await.unwrap();
         app.drain().await;
         assert!(result.ready().await.unwrap() && result.failed().await.unwrap());
@@ -144,8 +143,8 @@ on_every_driver! {
         assert!(outcome.failure().is_some(), "`propagate=False` hands the failure over as a value");
     }
 
-    async fn guide_0_59_retry_holds_the_cause_and_is_not_raised(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_59_retry_holds_the_cause_and_is_not_raised(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = retries_once::delay().send(&app).await.unwrap();
         let states = states_of(&result, &app).await;
         let names: Vec<_> = states.iter().map(|document| document.state.as_str().to_owned()).collect();
@@ -155,8 +154,8 @@ on_every_driver! {
         assert_eq!(result.get().await.unwrap(), 1);
     }
 
-    async fn guide_0_60_revoked_is_raised(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_60_revoked_is_raised(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = ok::delay().expires_in(Duration::from_secs(1)).send(&app).await.unwrap();
         app.clock().advance(Duration::from_secs(2));
         app.drain().await;
@@ -167,8 +166,8 @@ on_every_driver! {
         assert_eq!(error.failure().unwrap().exception().exc_type, "TaskRevokedError");
     }
 
-    async fn guide_0_61_states_of_ones_own(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_61_states_of_ones_own(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let names = vec!["a".to_owned(), "b".to_owned()];
         let result = upload_files::delay(names.clone()).send(&app).await.unwrap();
         let states = states_of(&result, &app).await;
@@ -178,27 +177,27 @@ on_every_driver! {
         assert_eq!(upload_files(&Ctx::direct(), names).await.unwrap(), 2, "called directly it stores nothing");
     }
 
-    async fn guide_0_62_a_task_can_be_aborted(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn guide_0_62_a_task_can_be_aborted(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = abortable::delay().send(&app).await.unwrap();
         result.abort().await.unwrap();
         assert_eq!(result.state().await.unwrap(), TaskState::from("ABORTED"));
         app.drain().await;
-        assert_eq!(notes(&app), ["running", "aborted"]);
+        assert_eq!(records(&app), ["running", "aborted"]);
         assert!(result.is_aborted().await.unwrap());
         abortable::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["running", "finished"]);
+        assert_eq!(records(&app), ["running", "finished"]);
     }
 
-    async fn guide_0_63_a_task_class(ground: &Ground) {
-        let noted = Notes::default();
-        let task = AddBonus { bonus: 100, notes: noted.clone() };
-        let app = ground.builder().register_task(task).build().await.unwrap();
+    async fn guide_0_63_a_task_class(fixture: &Fixture) {
+        let recorded = Records::default();
+        let task = AddBonus { bonus: 100, records: recorded.clone() };
+        let app = fixture.builder().register_task(task).build().await.unwrap();
         let result = AddBonus::s((1, 2)).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().await.unwrap(), 103);
-        assert_eq!(noted.take(), ["success 103"]);
+        assert_eq!(recorded.take(), ["success 103"]);
         assert_eq!(&*app.registry().get("guide.AddBonus").unwrap().name, AddBonus::NAME);
     }
 }

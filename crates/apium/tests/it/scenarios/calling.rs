@@ -1,4 +1,4 @@
-//! Scenarios 2 and 10: the limits and the times of a call.
+//! The time limits, etas and expiry of a call.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use apium::message::timestamp;
 use apium::prelude::*;
 use apium::testing::TestApp;
 
-use crate::ground::{Notes, notes, only};
+use crate::fixture::{Records, only, records};
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -19,14 +19,14 @@ async fn limits(ctx: &Ctx) -> TaskResult<(Option<f64>, Option<f64>)> {
     Ok((limits.hard, limits.soft))
 }
 
-/// Notes its word.
+/// Records its word.
 #[task(name = "scenarios.says")]
-pub(crate) async fn says(State(notes): State<Notes>, word: String) -> TaskResult<String> {
-    notes.add(word.clone());
+pub(crate) async fn says(State(records): State<Records>, word: String) -> TaskResult<String> {
+    records.add(word.clone());
     Ok(word)
 }
 
-/// Sends the message of a call with other times in its headers, as another producer writes them: without an offset.
+/// Sends the message of a call with the times in its headers as another producer may write them: without an offset.
 async fn send_naive(app: &TestApp, word: &str, eta: Duration, expires: Option<Duration>) -> AsyncResult<String> {
     let result = says::delay(word.to_owned()).queue("draft").send(app).await.unwrap();
     app.broker().queues().unwrap().purge("draft").await.unwrap();
@@ -51,13 +51,13 @@ async fn assert_expired(result: &AsyncResult<String>) {
 }
 
 on_every_driver! {
-    async fn scenario_02_time_limits_are_hard_first(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn time_limits_are_hard_first(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = limits::delay().time_limit(S(30)).soft_time_limit(S(20)).send(&app).await.unwrap();
         let headers = String::from_utf8(only(&app).await.headers.to_json()).unwrap();
         assert!(headers.contains("\"timelimit\": [30, 20]"), "{headers}");
         app.drain().await;
-        assert_eq!(result.get().await.unwrap(), (Some(30.0), Some(20.0)), "hard and soft, by name");
+        assert_eq!(result.get().await.unwrap(), (Some(30.0), Some(20.0)), "hard and soft");
 
         let soft_only = limits::delay().soft_time_limit(MS(1500)).send(&app).await.unwrap();
         let headers = String::from_utf8(only(&app).await.headers.to_json()).unwrap();
@@ -69,17 +69,17 @@ on_every_driver! {
         assert_eq!(swapped.kind(), ErrorKind::Call);
     }
 
-    async fn scenario_10_eta_is_a_lower_bound_and_expires_beats_it(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn eta_is_a_lower_bound_and_expires_overrides_it(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let never = says::delay("never".into()).countdown(MS(1500)).expires_in(MS(500)).send(&app).await.unwrap();
         let later = says::delay("later".into()).countdown(S(3)).send(&app).await.unwrap();
         app.advance(MS(1499)).await;
         assert_eq!(later.state().await.unwrap(), TaskState::Pending);
         app.advance(MS(1500)).await;
-        assert_eq!(notes(&app), [""; 0], "nothing begins before its time");
+        assert_eq!(records(&app), [""; 0], "no task starts before its eta");
         assert_expired(&never).await;
         app.advance(MS(1)).await;
-        assert_eq!(notes(&app), ["later"]);
+        assert_eq!(records(&app), ["later"]);
         assert_eq!(later.get().await.unwrap(), "later");
 
         let expired_while_waiting = says::delay("late".into()).expires_in(MS(500)).send(&app).await.unwrap();
@@ -90,18 +90,18 @@ on_every_driver! {
         says::delay("now".into()).countdown(Duration::ZERO).send(&app).await.unwrap();
         assert_eq!(only(&app).await.headers.eta, None, "zero is no eta");
         app.drain().await;
-        assert_eq!(notes(&app), ["now"]);
+        assert_eq!(records(&app), ["now"]);
     }
 
-    async fn scenario_10_times_without_an_offset_are_utc(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn times_without_an_offset_are_utc(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let runs = send_naive(&app, "runs", S(3), Some(S(4))).await;
         let never = send_naive(&app, "never", S(3), Some(S(2))).await;
         app.drain().await;
         app.advance(MS(2999)).await;
-        assert_eq!(notes(&app), [""; 0]);
+        assert_eq!(records(&app), [""; 0]);
         app.advance(MS(1)).await;
-        assert_eq!(notes(&app), ["runs"]);
+        assert_eq!(records(&app), ["runs"]);
         assert_eq!(runs.get().await.unwrap(), "runs");
         assert_expired(&never).await;
     }

@@ -1,12 +1,12 @@
-//! Scenarios 1 and 25 on Redis: what lies in its lists, and in which order it is taken.
+//! The lists of Redis: their elements, and the order in which workers claim them.
 
 use apium::message::base64;
 use apium::worker::StopKind;
 use apium_peers::redis::Commands;
 use serde_json::{Value, json};
 
-use crate::ground::{Ground, notes};
-use crate::live::{came, let_through, live, start, stop};
+use crate::fixture::{Fixture, records};
+use crate::live::{entered, live, open_gate, start, stop};
 use crate::scenarios::shutdown::gated;
 
 /// The headers of a plain call that do not depend on who sends it.
@@ -19,10 +19,10 @@ fn plain_headers(id: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn scenario_01_a_plain_call_lies_in_redis_as_celery_writes_it() {
-    let ground = Ground::redis();
-    let Ground::Redis(database, _) = &ground else { unreachable!("it is redis") };
-    let app = live(&ground).build().await.unwrap();
+async fn a_plain_call_is_stored_in_redis_as_celery_writes_it() {
+    let fixture = Fixture::redis();
+    let Fixture::Redis(database, _) = &fixture else { unreachable!("the fixture is Redis") };
+    let app = live(&fixture).build().await.unwrap();
     let sent = app.sig("lab.add").args((2, 2)).send().await.unwrap();
 
     let mut connection = database.connection();
@@ -55,10 +55,10 @@ async fn scenario_01_a_plain_call_lies_in_redis_as_celery_writes_it() {
 }
 
 #[tokio::test]
-async fn scenario_25_priorities_have_lists_of_their_own_and_lower_ones_are_taken_first() {
-    let ground = Ground::redis();
-    let Ground::Redis(database, _) = &ground else { unreachable!("it is redis") };
-    let builder = live(&ground).setting("task_acks_late", true).setting("worker_prefetch_multiplier", 1);
+async fn priorities_have_their_own_lists_and_lower_ones_are_claimed_first() {
+    let fixture = Fixture::redis();
+    let Fixture::Redis(database, _) = &fixture else { unreachable!("the fixture is Redis") };
+    let builder = live(&fixture).setting("task_acks_late", true).setting("worker_prefetch_multiplier", 1);
     let app = builder.setting("task_default_queue", "prio").register::<gated>().build().await.unwrap();
     for priority in (0..10_u8).rev() {
         gated::delay(priority.into()).priority(priority).send(&app).await.unwrap();
@@ -69,9 +69,9 @@ async fn scenario_25_priorities_have_lists_of_their_own_and_lower_ones_are_taken
     }
 
     let worker = start(&app, 1).await;
-    let_through(&app, 10);
-    came(&app, 10).await;
+    open_gate(&app, 10);
+    entered(&app, 10).await;
     stop(worker, StopKind::Warm).await;
-    // Within a list they are taken in the order in which they were sent.
-    assert_eq!(notes(&app), ["2", "1", "0", "5", "4", "3", "8", "7", "6", "9"]);
+    // Within a list they are claimed in the order in which they were sent.
+    assert_eq!(records(&app), ["2", "1", "0", "5", "4", "3", "8", "7", "6", "9"]);
 }

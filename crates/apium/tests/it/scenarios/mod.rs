@@ -1,9 +1,9 @@
-//! Behaviours of Celery that are easily got wrong, each on every driver: what a caller or an operator sees, not how it comes about.
-//! Where Apium does better than Celery the test says so.
+//! Behaviour of Celery that is easy to get wrong, on every driver, as a caller or an operator sees it. Where Apium does
+//! better than Celery, the test says so.
 
 mod calling;
+mod delaying;
 mod lists;
-mod parking;
 mod prefetch;
 mod rejecting;
 mod results;

@@ -1,23 +1,23 @@
-//! Scenario 23: messages that a task or a worker rejects. What Celery drops lies in the dead set here.
+//! Messages that a task or a worker rejects. What Celery drops goes to the dead set here.
 
 use apium::driver::DeadLetter;
 use apium::prelude::*;
 use apium::testing::TestApp;
 
-use crate::ground::{Notes, notes};
+use crate::fixture::{Records, records};
 use crate::live::counts;
 use crate::scenarios::calling::says;
 
 #[task(name = "scenarios.rejects_early")]
-async fn rejects_early(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
-    notes.add(format!("redelivered={}", ctx.request().delivery_info.redelivered));
+async fn rejects_early(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
+    records.add(format!("redelivered={}", ctx.request().delivery_info.redelivered));
     Err(TaskError::reject(true))
 }
 
 #[task(name = "scenarios.rejects_once", acks_late)]
-async fn rejects_once(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
+async fn rejects_once(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
     let redelivered = ctx.request().delivery_info.redelivered;
-    notes.add(format!("redelivered={redelivered}"));
+    records.add(format!("redelivered={redelivered}"));
     if redelivered { Ok(()) } else { Err(TaskError::reject(true)) }
 }
 
@@ -25,35 +25,35 @@ async fn dead(app: &TestApp) -> Vec<DeadLetter> {
     app.broker().dead().unwrap().list(0, 10).await.unwrap()
 }
 
-/// Asserts that nothing is left in the queue.
+/// Asserts that the queue is empty.
 async fn assert_empty(app: &TestApp) {
-    let left = counts(app).await;
-    assert_eq!((left.ready, left.unacked, left.delayed), (0, 0, 0));
+    let stats = counts(app).await;
+    assert_eq!((stats.ready, stats.unacked, stats.delayed), (0, 0, 0));
 }
 
 on_every_driver! {
-    async fn scenario_23_a_an_early_ack_task_cannot_be_requeued(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_early_ack_task_cannot_be_requeued(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = rejects_early::delay().send(&app).await.unwrap();
         app.drain().await;
         app.drain().await;
-        assert_eq!(notes(&app), ["redelivered=false"], "its message is gone: it runs once");
+        assert_eq!(records(&app), ["redelivered=false"], "its message is gone: it runs once");
         assert_eq!(result.state().await.unwrap(), TaskState::Pending);
         assert_empty(&app).await;
         assert!(dead(&app).await.is_empty());
     }
 
-    async fn scenario_23_b_a_late_ack_task_is_requeued_as_redelivered(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_late_ack_task_is_requeued_as_redelivered(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = rejects_once::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["redelivered=false", "redelivered=true"]);
+        assert_eq!(records(&app), ["redelivered=false", "redelivered=true"]);
         assert_eq!(result.state().await.unwrap(), TaskState::Success);
         assert_empty(&app).await;
     }
 
-    async fn scenario_23_c_unaccepted_content_is_kept_and_never_run(ground: &Ground) {
-        let app = ground.builder().setting("accept_content", ["json"]).build().await.unwrap();
+    async fn unaccepted_content_is_dead_lettered_and_never_run(fixture: &Fixture) {
+        let app = fixture.builder().setting("accept_content", ["json"]).build().await.unwrap();
         let result = says::delay("unpickled".into()).send(&app).await.unwrap();
         let mut sent = app.sent(says::NAME).pop().unwrap();
         app.broker().queues().unwrap().purge("celery").await.unwrap();
@@ -62,18 +62,18 @@ on_every_driver! {
         sent.message.body = bytes::Bytes::from_static(b"\x80\x04N.");
         app.broker().publish(vec![sent.clone()]).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), [""; 0]);
+        assert_eq!(records(&app), [""; 0]);
         assert_eq!(result.state().await.unwrap(), TaskState::Pending);
         assert_empty(&app).await;
-        let letters = dead(&app).await;
-        assert_eq!(letters.len(), 1);
-        assert_eq!((letters[0].code.as_str(), letters[0].queue.as_str()), ("content-type", "celery"));
-        assert!(letters[0].reason.contains("pickle") || letters[0].reason.contains("python-serialize"), "{}", letters[0].reason);
-        assert_eq!(letters[0].message.as_ref().unwrap().body, sent.message.body, "as it came");
+        let dead_letters = dead(&app).await;
+        assert_eq!(dead_letters.len(), 1);
+        assert_eq!((dead_letters[0].code.as_str(), dead_letters[0].queue.as_str()), ("content-type", "celery"));
+        assert!(dead_letters[0].reason.contains("pickle") || dead_letters[0].reason.contains("python-serialize"), "{}", dead_letters[0].reason);
+        assert_eq!(dead_letters[0].message.as_ref().unwrap().body, sent.message.body, "its bytes are unchanged");
     }
 
-    async fn scenario_23_d_an_unknown_task_fails_and_is_kept(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn an_unknown_task_fails_and_is_dead_lettered(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = app.sig("no.such.task").args((1, 2)).send().await.unwrap();
         app.drain().await;
         assert_eq!(result.state().await.unwrap(), TaskState::Failure);
@@ -82,9 +82,9 @@ on_every_driver! {
         assert!(exception.is("celery.exceptions.NotRegistered"), "{exception:?}");
         assert_eq!(exception.message(), "no.such.task");
         assert_empty(&app).await;
-        let letters = dead(&app).await;
-        assert_eq!(letters.len(), 1);
-        assert_eq!((letters[0].code.as_str(), letters[0].task.as_deref()), ("unknown-task", Some("no.such.task")));
-        assert_eq!(letters[0].task_id.as_deref(), Some(result.id().as_str()));
+        let dead_letters = dead(&app).await;
+        assert_eq!(dead_letters.len(), 1);
+        assert_eq!((dead_letters[0].code.as_str(), dead_letters[0].task.as_deref()), ("unknown-task", Some("no.such.task")));
+        assert_eq!(dead_letters[0].task_id.as_deref(), Some(result.id().as_str()));
     }
 }

@@ -1,19 +1,19 @@
-//! Scenarios 20 and 21: results that nobody wants, and results that a task may not wait for.
+//! Ignored results, and `get` inside of a task.
 
 use std::time::{Duration, Instant};
 
 use apium::ErrorKind;
 use apium::prelude::*;
 use apium::worker::StopKind;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt as _};
 
-use crate::ground::{Notes, notes};
+use crate::fixture::{Records, records};
 
 use crate::live::{live, start, stop, value};
 
-/// What a task of these tests does before it returns.
-async fn work(ctx: &Ctx, notes: &Notes, how: &str) -> TaskResult<Json> {
-    notes.add(how);
+/// What a task of these tests does.
+async fn run_body(ctx: &Ctx, records: &Records, how: &str) -> TaskResult<Json> {
+    records.add(how);
     match how {
         "fail" => Err(TaskError::of_class("builtins.ValueError", "boom")),
         "progress" => {
@@ -25,18 +25,18 @@ async fn work(ctx: &Ctx, notes: &Notes, how: &str) -> TaskResult<Json> {
 }
 
 #[task(name = "scenarios.stored")]
-async fn stored(ctx: &Ctx, State(notes): State<Notes>, how: String) -> TaskResult<Json> {
-    work(ctx, &notes, &how).await
+async fn stored(ctx: &Ctx, State(records): State<Records>, how: String) -> TaskResult<Json> {
+    run_body(ctx, &records, &how).await
 }
 
 #[task(name = "scenarios.ignored", ignore_result)]
-async fn ignored(ctx: &Ctx, State(notes): State<Notes>, how: String) -> TaskResult<Json> {
-    work(ctx, &notes, &how).await
+async fn ignored(ctx: &Ctx, State(records): State<Records>, how: String) -> TaskResult<Json> {
+    run_body(ctx, &records, &how).await
 }
 
 #[task(name = "scenarios.only_errors", ignore_result, store_errors_even_if_ignored)]
-async fn only_errors(ctx: &Ctx, State(notes): State<Notes>, how: String) -> TaskResult<Json> {
-    work(ctx, &notes, &how).await
+async fn only_errors(ctx: &Ctx, State(records): State<Records>, how: String) -> TaskResult<Json> {
+    run_body(ctx, &records, &how).await
 }
 
 #[task(name = "scenarios.add")]
@@ -57,9 +57,9 @@ fn asks_plainly(allowed: bool) -> TaskResult<i64> {
 }
 
 on_every_driver! {
-    async fn scenario_20_an_ignored_result_is_written_nowhere(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let by_setting = ground.builder().setting("task_ignore_result", true).build().await.unwrap();
+    async fn an_ignored_result_is_not_stored(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let by_setting = fixture.builder().setting("task_ignore_result", true).build().await.unwrap();
         for (app, call) in [
             (&app, ignored::delay("well".into())),
             (&app, ignored::delay("fail".into())),
@@ -70,22 +70,22 @@ on_every_driver! {
         ] {
             let result = call.send(app).await.unwrap();
             let at_once = result.get().into_future().now_or_never();
-            let nothing = at_once.expect("nobody waits for an ignored result").unwrap();
+            let nothing = at_once.expect("`get` of an ignored result does not wait").unwrap();
             assert!(nothing.is_null(), "{nothing}");
             app.drain().await;
-            assert_eq!(notes(app).len(), 1, "it runs all the same");
+            assert_eq!(records(app).len(), 1, "it runs all the same");
             let ids = [result.id().clone()];
-            assert_eq!(app.backend().unwrap().fetch(&ids).await.unwrap(), [None]);
+            assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&ids).await.unwrap(), [None]);
             assert_eq!(app.result::<Json>(result.id().clone()).state().await.unwrap(), TaskState::Pending);
         }
         let wanted = ignored::delay("well".into()).ignore_result(false).send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(wanted.get().await.unwrap().decode::<i64>().unwrap(), 5, "the call has the last word");
+        assert_eq!(wanted.get().await.unwrap().decode::<i64>().unwrap(), 5, "the call decides");
     }
 
-    async fn scenario_20_errors_are_stored_where_that_is_asked_for(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let by_setting = ground.builder().setting("task_store_errors_even_if_ignored", true).build().await.unwrap();
+    async fn errors_of_ignored_results_are_stored_when_asked_for(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let by_setting = fixture.builder().setting("task_store_errors_even_if_ignored", true).build().await.unwrap();
         for (app, well, fail) in [
             (&app, only_errors::delay("well".into()), only_errors::delay("fail".into())),
             (&by_setting, ignored::delay("well".into()), ignored::delay("fail".into())),
@@ -100,8 +100,8 @@ on_every_driver! {
         }
     }
 
-    async fn scenario_20_a_state_of_ones_own_is_stored_even_if_ignored(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_custom_state_is_stored_even_if_ignored(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for call in [ignored::delay("progress".into()), stored::delay("progress".into()).ignore_result(true)] {
             let result = call.send(&app).await.unwrap();
             app.drain().await;
@@ -111,8 +111,42 @@ on_every_driver! {
         }
     }
 
-    async fn scenario_21_get_inside_a_task_is_refused(ground: &Ground) {
-        let builder = live(ground).register::<add>().register::<asks>().register::<asks_plainly>();
+    async fn watch_and_on_message_give_one_type_which_a_web_handler_sends_as_it_is(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        for how in ["progress", "fail"] {
+            let result = stored::delay(how.into()).send(&app).await.unwrap();
+            let (tell, told) = std::sync::mpsc::sync_channel(100);
+            let get = result.get().on_message(move |update| tell.try_send(update.clone()).unwrap()).outcome();
+            // What a handler does: one event a state.
+            let events = result.watch().await.unwrap().map_ok(|update| json!(update).to_string()).try_collect::<Vec<_>>();
+            let (_, events, _) = tokio::join!(get, events, app.drain());
+            let events = events.unwrap().into_iter().map(|event| serde_json::from_str(&event).unwrap());
+            let (watched, told): (Vec<ResultDocument>, Vec<ResultDocument>) = (events.collect(), told.try_iter().collect());
+            let last = watched.last().unwrap();
+            assert_eq!(json!(last), json!(told.last().unwrap()));
+            for update in watched.iter().chain(&told) {
+                assert_eq!(update.task_id, *result.id());
+                assert_eq!(json!(update)["status"], json!(update.state));
+            }
+            match how {
+                "fail" => {
+                    let raised = last.exception().unwrap();
+                    assert!(raised.is("builtins.ValueError") && raised.message() == "boom", "{raised:?}");
+                    assert!(last.traceback.is_some() && last.value::<i64>().unwrap().is_none());
+                }
+                _ => {
+                    assert_eq!((last.value().unwrap(), last.exception()), (Some(5), None));
+                    assert_eq!(last.children.as_deref(), Some(&[][..]));
+                    for progress in watched.iter().filter(|update| update.state.as_str() == "PROGRESS") {
+                        assert_eq!(progress.meta().unwrap(), Some(json!({"done": 3})));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn get_inside_a_task_is_refused(fixture: &Fixture) {
+        let builder = live(fixture).register::<add>().register::<asks>().register::<asks_plainly>();
         let app = builder.build().await.unwrap();
         let worker = start(&app, 2).await;
         let began = Instant::now();
@@ -123,7 +157,7 @@ on_every_driver! {
             assert!(exception.is("builtins.RuntimeError"), "{exception:?}");
             assert!(exception.message().contains("Never call result.get() within a task!"), "{exception:?}");
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "nobody waited for the timeout");
+        assert!(began.elapsed() < Duration::from_secs(20), "the tasks did not wait for the timeout");
         for allowed in [asks::delay(true), asks_plainly::delay(true)] {
             assert_eq!(value(&allowed.send(&app).await.unwrap()).await, 2);
         }

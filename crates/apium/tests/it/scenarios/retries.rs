@@ -1,4 +1,4 @@
-//! Scenarios 3, 4 and 19: retries by themselves and by hand, and what a later run may change.
+//! Automatic and explicit retries, and what a later run may change.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use apium::message::timestamp;
 use apium::prelude::*;
 use apium::testing::TestApp;
 
+use crate::fixture::{Records, only, records};
 use crate::gate::Gate;
-use crate::ground::{Notes, notes, only};
 use crate::live::{counts, live, one_run};
 use crate::scenarios::calling::says;
 
@@ -56,8 +56,8 @@ async fn auto_backoff() -> TaskResult<()> {
 }
 
 /// Always retries, with a cause or without.
-async fn hopeless(ctx: &Ctx, notes: &Notes, cause: bool) -> TaskResult<()> {
-    notes.add(format!("{} {}", ctx.request().id().unwrap(), ctx.request().retries()));
+async fn hopeless(ctx: &Ctx, records: &Records, cause: bool) -> TaskResult<()> {
+    records.add(format!("{} {}", ctx.request().id().unwrap(), ctx.request().retries()));
     let retry = ctx.retry().countdown(Duration::ZERO);
     match cause {
         true => Err(retry.cause(TaskError::of_class("builtins.KeyError", "k")).into()),
@@ -66,20 +66,20 @@ async fn hopeless(ctx: &Ctx, notes: &Notes, cause: bool) -> TaskResult<()> {
 }
 
 #[task(name = "scenarios.two_retries", max_retries = 2)]
-async fn two_retries(ctx: &Ctx, State(notes): State<Notes>, cause: bool) -> TaskResult<()> {
-    hopeless(ctx, &notes, cause).await
+async fn two_retries(ctx: &Ctx, State(records): State<Records>, cause: bool) -> TaskResult<()> {
+    hopeless(ctx, &records, cause).await
 }
 
 #[task(name = "scenarios.no_retries", max_retries = 0)]
-async fn no_retries(ctx: &Ctx, State(notes): State<Notes>, cause: bool) -> TaskResult<()> {
-    hopeless(ctx, &notes, cause).await
+async fn no_retries(ctx: &Ctx, State(records): State<Records>, cause: bool) -> TaskResult<()> {
+    hopeless(ctx, &records, cause).await
 }
 
-/// Sends another run of itself and returns all the same.
+/// Sends a retry of itself, and returns all the same.
 #[task(name = "scenarios.twice")]
-async fn twice(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<String> {
+async fn twice(ctx: &Ctx, State(records): State<Records>) -> TaskResult<String> {
     let word = if ctx.request().retries() == 0 { "first" } else { "second" };
-    notes.add(word);
+    records.add(word);
     if word == "first" {
         ctx.retry().countdown(Duration::from_millis(200)).send().await?;
     }
@@ -87,12 +87,12 @@ async fn twice(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<String> {
 }
 
 #[task(name = "scenarios.fails")]
-async fn fails(State(notes): State<Notes>, word: String) -> TaskResult<String> {
-    notes.add(word);
+async fn fails(State(records): State<Records>, word: String) -> TaskResult<String> {
+    records.add(word);
     Err(ValueError("boom").into())
 }
 
-/// The class and the arguments of the exception that `get` raises.
+/// The class and the text of the exception that `get` raises.
 async fn raised<T: serde::de::DeserializeOwned + Send + fmt::Debug + 'static>(
     result: &AsyncResult<T>,
 ) -> (String, String) {
@@ -103,29 +103,29 @@ async fn raised<T: serde::de::DeserializeOwned + Send + fmt::Debug + 'static>(
     (format!("{module}.{}", exception.exc_type), exception.message())
 }
 
-/// How long after now the last message of a task is due; `None` when it has no eta.
+/// How long until the last message of a task is due; `None` without an eta.
 fn delay_of_last(app: &TestApp, task: &str) -> Option<Duration> {
     let eta = app.sent(task).pop().unwrap().message.headers.eta?;
     Some(Duration::try_from(timestamp::parse(&eta).unwrap().duration_since(app.now())).unwrap())
 }
 
 on_every_driver! {
-    /// Celery waits 180 s where no delay is named; here the retry is not delayed, as the guide says.
-    async fn scenario_03_an_automatic_retry_is_sent_at_once(ground: &Ground) {
-        let app = live(ground).register::<auto>().build().await.unwrap();
+    /// Without a named delay Celery waits 180 s. Here the retry is not delayed, as the guide says.
+    async fn an_automatic_retry_is_sent_at_once(fixture: &Fixture) {
+        let app = live(fixture).register::<auto>().build().await.unwrap();
         let result = auto::delay().send(&app).await.unwrap();
         one_run(&app).await;
         assert_eq!(result.state().await.unwrap(), TaskState::Retry);
         let cause = ExceptionInfo::from_json(&result.info().await.unwrap());
         assert!(cause.is("builtins.ValueError") && cause.message() == "boom", "{cause:?}");
-        let left = counts(&app).await;
-        assert_eq!((left.ready, left.unacked, left.delayed), (1, 0, 0), "exactly one new message");
+        let stats = counts(&app).await;
+        assert_eq!((stats.ready, stats.unacked, stats.delayed), (1, 0, 0), "exactly one new message");
         let headers = only(&app).await.headers;
         assert_eq!((headers.id.as_ref(), headers.retries, headers.eta), (Some(result.id()), 1, None));
     }
 
-    async fn scenario_03_a_delay_that_the_task_names_is_kept(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_retry_has_the_delay_that_the_task_names(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = auto_delayed::delay().send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.state().await.unwrap(), TaskState::Retry);
@@ -140,8 +140,8 @@ on_every_driver! {
         assert_eq!(app.sent(auto_delayed::NAME).len(), 3);
     }
 
-    async fn scenario_03_backoff_doubles_up_to_ten_minutes(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn backoff_doubles_up_to_ten_minutes(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         auto_backoff::delay().send(&app).await.unwrap();
         app.drain().await;
         for seconds in [3, 6, 12, 24, 48, 96, 192, 384, 600, 600] {
@@ -153,8 +153,8 @@ on_every_driver! {
         assert_eq!(retries, (0..=11).collect::<Vec<_>>());
     }
 
-    async fn scenario_03_backoff_alone_is_one_second_with_jitter(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn backoff_alone_is_one_second_with_jitter(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..64 {
             let result = auto_jitter::delay().send(&app).await.unwrap();
@@ -170,61 +170,61 @@ on_every_driver! {
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1000], "at once or a second later");
     }
 
-    async fn scenario_04_max_retries_counts_retries_and_the_cause_is_the_end(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn max_retries_counts_retries_and_the_cause_is_raised_in_the_end(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = two_retries::delay(true).task_id("same").send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["same 0", "same 1", "same 2"], "three runs of one id");
+        assert_eq!(records(&app), ["same 0", "same 1", "same 2"], "three runs of one id");
         assert_eq!(result.state().await.unwrap(), TaskState::Failure);
         assert_eq!(raised(&result).await, ("builtins.KeyError".to_owned(), "k".to_owned()));
         assert_eq!(app.sent(two_retries::NAME).len(), 3);
 
         let without_cause = two_retries::delay(false).task_id("bare").send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app).len(), 3);
+        assert_eq!(records(&app).len(), 3);
         let (class, text) = raised(&without_cause).await;
         assert_eq!(class, "celery.exceptions.MaxRetriesExceededError");
         assert_eq!(text, "Can't retry scenarios.two_retries[bare] args:(False,) kwargs:{}");
     }
 
-    async fn scenario_04_max_retries_zero_fails_at_the_first_wish(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn max_retries_zero_fails_at_the_first_retry(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         for (cause, class) in [(true, "builtins.KeyError"), (false, "celery.exceptions.MaxRetriesExceededError")] {
             let result = no_retries::delay(cause).send(&app).await.unwrap();
             app.drain().await;
-            assert_eq!(notes(&app).len(), 1, "one run");
+            assert_eq!(records(&app).len(), 1, "one run");
             assert_eq!(result.state().await.unwrap(), TaskState::Failure);
             assert_eq!(raised(&result).await.0, class);
         }
     }
 
-    async fn scenario_19_success_is_final_for_the_run_that_follows(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn success_is_final_for_a_later_run(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = twice::delay().send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["first"]);
+        assert_eq!(records(&app), ["first"]);
         assert_eq!(result.get().await.unwrap(), "first");
         let stored = result.document().await.unwrap().unwrap();
         app.advance(Duration::from_millis(200)).await;
-        assert_eq!(notes(&app), ["second"], "the retry runs");
-        let again = app.result::<String>(result.id().clone());
-        assert_eq!(again.document().await.unwrap().unwrap(), stored, "and changes nothing");
-        assert_eq!(again.get().await.unwrap(), "first");
+        assert_eq!(records(&app), ["second"], "the retry runs");
+        let later = app.result::<String>(result.id().clone());
+        assert_eq!(later.document().await.unwrap().unwrap(), stored, "and changes nothing");
+        assert_eq!(later.get().await.unwrap(), "first");
     }
 
-    async fn scenario_19_a_used_id_changes_no_success_but_a_failure(ground: &Ground) {
-        let app = ground.app(&[]).await;
-        let looked_up = || app.result::<String>("used");
+    async fn a_reused_id_overwrites_a_failure_and_no_success(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let result = || app.result::<String>("used");
         fails::delay("one".into()).task_id("used").send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(looked_up().state().await.unwrap(), TaskState::Failure);
+        assert_eq!(result().state().await.unwrap(), TaskState::Failure);
         says::delay("two".into()).task_id("used").send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(looked_up().get().await.unwrap(), "two", "a failure is overwritten");
+        assert_eq!(result().get().await.unwrap(), "two", "a failure is overwritten");
         says::delay("three".into()).task_id("used").send(&app).await.unwrap();
         fails::delay("four".into()).task_id("used").send(&app).await.unwrap();
         app.drain().await;
-        assert_eq!(notes(&app), ["one", "two", "three", "four"], "all of them ran");
-        assert_eq!(looked_up().get().await.unwrap(), "two");
+        assert_eq!(records(&app), ["one", "two", "three", "four"], "all of them ran");
+        assert_eq!(result().get().await.unwrap(), "two");
     }
 }

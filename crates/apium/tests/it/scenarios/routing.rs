@@ -1,4 +1,4 @@
-//! Scenario 24: the spacing of a rate limit, and which queue and priority a call gets.
+//! The spacing of a rate limit, and the queue and priority of a call.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use apium::driver::Clock;
 use apium::prelude::*;
 use apium::worker::StopKind;
 
+use crate::fixture::{Records, records, waiting};
 use crate::gate::Gate;
-use crate::ground::{Notes, notes, waiting};
-use crate::live::{came, counts, let_through, live, nobody_came, start, stop, until_counts};
+use crate::live::{counts, entered, live, none_entered, open_gate, start, stop, wait_for_counts};
 
-/// Notes the instant at which it starts.
+/// Records the instant at which it starts.
 #[task(name = "scenarios.rl", rate_limit = "2/s")]
-async fn rl(ctx: &Ctx, State(notes): State<Notes>) -> TaskResult<()> {
-    notes.add(ctx.publisher().unwrap().clock().now().to_string());
+async fn rl(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> {
+    records.add(ctx.publisher().unwrap().clock().now().to_string());
     Ok(())
 }
 
@@ -23,64 +23,64 @@ async fn rl_gated(State(gate): State<Gate>) -> TaskResult<()> {
     Ok(())
 }
 
-/// The messages of a queue, which is emptied: their priorities.
-async fn taken(app: &App, queue: &str) -> Vec<u8> {
+/// Empties a queue, and returns the priorities of its messages.
+async fn take_priorities(app: &App, queue: &str) -> Vec<u8> {
     let found = waiting(app, queue).await;
     app.broker().queues().unwrap().purge(queue).await.unwrap();
     found.iter().map(|message| message.properties.priority.unwrap_or(0)).collect()
 }
 
 on_every_driver! {
-    async fn scenario_24_a_rate_limit_spaces_the_starts(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_rate_limit_spaces_the_starts(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         rl::batch((0..5).map(|_| ())).send_all(&app).await.unwrap();
         let begin = app.now();
         app.drain().await;
-        assert_eq!(notes(&app), [begin.to_string()], "the first at once, the others not");
+        assert_eq!(records(&app), [begin.to_string()], "the first at once, the others not");
         app.advance(Duration::from_secs(3)).await;
         let later = [500, 1000, 1500, 2000].map(|ms| (begin + Duration::from_millis(ms)).to_string());
-        assert_eq!(notes(&app), later, "half a second apart, two seconds in all");
+        assert_eq!(records(&app), later, "half a second apart, two seconds in all");
     }
 
-    async fn scenario_24_a_rate_limit_holds_for_each_worker_by_itself(ground: &Ground) {
+    async fn a_rate_limit_holds_for_each_worker_by_itself(fixture: &Fixture) {
         let clock = Clock::manual("2030-01-01T00:00:00Z".parse().unwrap());
-        let builder = live(ground).clock(clock.clone()).setting("worker_prefetch_multiplier", 1);
+        let builder = live(fixture).clock(clock.clone()).setting("worker_prefetch_multiplier", 1);
         let app = builder.register::<rl_gated>().build().await.unwrap();
         rl_gated::batch((0..4).map(|_| ())).send_all(&app).await.unwrap();
         let (one, two) = (start(&app, 2).await, start(&app, 2).await);
-        came(&app, 2).await;
-        until_counts(&app, 0, 4).await;
-        assert!(nobody_came(&app), "the second start of each waits, though a slot is free");
+        entered(&app, 2).await;
+        wait_for_counts(&app, 0, 4).await;
+        assert!(none_entered(&app), "the second start of each waits, though a slot is free");
         clock.advance(Duration::from_millis(499));
-        until_counts(&app, 0, 4).await;
-        assert!(nobody_came(&app));
+        wait_for_counts(&app, 0, 4).await;
+        assert!(none_entered(&app));
         clock.advance(Duration::from_millis(1));
-        came(&app, 2).await;
-        let_through(&app, 4);
-        until_counts(&app, 0, 0).await;
+        entered(&app, 2).await;
+        open_gate(&app, 4);
+        wait_for_counts(&app, 0, 0).await;
         assert_eq!(stop(one, StopKind::Warm).await.finished, 2);
         assert_eq!(stop(two, StopKind::Warm).await.finished, 2);
     }
 
-    async fn scenario_24_the_call_beats_the_route_and_the_exact_route_the_glob(ground: &Ground) {
+    async fn the_call_overrides_the_route_and_the_exact_route_the_glob(fixture: &Fixture) {
         let mut settings = Settings::new();
         let routes = "[task_routes]\n\"lab.*\" = \"glob\"\n\"lab.add\" = { queue = \"exact\", priority = 7 }\n";
         settings.add_toml(routes, "apium.toml").unwrap();
-        let app = live(ground).config(settings).build().await.unwrap();
+        let app = live(fixture).config(settings).build().await.unwrap();
         let call = || app.sig("lab.add").args((1, 1)).call();
 
         call().send(&app).await.unwrap();
-        assert_eq!(taken(&app, "exact").await, [7], "a priority that is not given does not replace the route's");
+        assert_eq!(take_priorities(&app, "exact").await, [7], "a priority that is not given does not replace the route's");
         call().queue("mine").send(&app).await.unwrap();
-        assert_eq!(taken(&app, "mine").await, [7]);
+        assert_eq!(take_priorities(&app, "mine").await, [7]);
         call().priority(3).send(&app).await.unwrap();
-        assert_eq!(taken(&app, "exact").await, [3]);
+        assert_eq!(take_priorities(&app, "exact").await, [3]);
         app.sig("lab.mul").args((1, 1)).send().await.unwrap();
-        assert_eq!(taken(&app, "glob").await, [0]);
+        assert_eq!(take_priorities(&app, "glob").await, [0]);
         app.sig("laboratory.add").send().await.unwrap();
-        assert_eq!(taken(&app, "celery").await, [0]);
-        let left = app.broker().queues().unwrap().stats().await.unwrap();
-        assert!(left.iter().all(|queue| queue.ready == 0), "nothing went anywhere else: {left:?}");
+        assert_eq!(take_priorities(&app, "celery").await, [0]);
+        let stats = app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
+        assert!(stats.iter().all(|queue| queue.ready == 0), "no message went to another queue: {stats:?}");
         assert_eq!(counts(&app).await.ready, 0);
     }
 }

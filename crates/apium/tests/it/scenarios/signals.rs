@@ -1,14 +1,14 @@
-//! Scenarios 6 and 7 once more, as an operator sees them: signals to the processes of workers that share a file.
+//! Shutdown as an operator sees it: signals to worker processes that share a queue file.
 
 use apium::prelude::*;
 use futures_util::future::join_all;
 
-use crate::live::{counts, until, value};
-use crate::program::Place;
+use crate::live::{counts, value, wait_until};
+use crate::program::Sandbox;
 
-/// Watches the place's queue and results from this process.
-async fn watcher(place: &Place) -> App {
-    let builder = App::builder("watcher").autodiscover(false).broker(place.url()).backend(place.url());
+/// An app that reads the queue and the results from this process.
+async fn watcher(sandbox: &Sandbox) -> App {
+    let builder = App::builder("watcher").autodiscover(false).broker(sandbox.url()).backend(sandbox.url());
     builder.build().await.unwrap()
 }
 
@@ -23,25 +23,25 @@ async fn in_state(results: &[AsyncResult<Json>], state: &TaskState) -> usize {
 }
 
 async fn until_two_run(results: &[AsyncResult<Json>]) {
-    until("two tasks run", async || in_state(results, &TaskState::Started).await == 2).await;
+    wait_until("two tasks run", async || in_state(results, &TaskState::Started).await == 2).await;
 }
 
 #[tokio::test]
-async fn scenario_06_sigterm_is_a_warm_shutdown() {
-    let place = Place::new();
-    let app = watcher(&place).await;
+async fn sigterm_is_a_warm_shutdown() {
+    let sandbox = Sandbox::new();
+    let app = watcher(&sandbox).await;
     let results = send(&app, "tasks.sleep", 0.3, 8).await;
-    let worker = place.worker_with(&[], &[("APIUM_TASK_TRACK_STARTED", "true")]);
+    let worker = sandbox.worker_with(&[], &[("APIUM_TASK_TRACK_STARTED", "true")]);
     until_two_run(&results).await;
     let (code, mut lines) = worker.stop("TERM");
     assert_eq!(code, 0, "{lines:#?}");
     let done = in_state(&results, &TaskState::Success).await;
-    assert!((2..8).contains(&done), "what ran has ended, and nothing was begun: {done} of 8\n{lines:#?}");
+    assert!((2..8).contains(&done), "running tasks have ended, and no other has started: {done} of 8\n{lines:#?}");
     assert_eq!(in_state(&results, &TaskState::Started).await, 0);
-    let left = counts(&app).await;
-    assert_eq!((left.ready, left.unacked, left.consumers), (8 - done as u64, 0, 0));
+    let stats = counts(&app).await;
+    assert_eq!((stats.ready, stats.unacked, stats.consumers), (8 - done as u64, 0, 0));
 
-    let next = place.worker(&[]);
+    let next = sandbox.worker(&[]);
     for result in &results {
         value(result).await;
     }
@@ -49,21 +49,22 @@ async fn scenario_06_sigterm_is_a_warm_shutdown() {
     assert_eq!(code, 0);
     lines.extend(more);
     let ends = lines.iter().filter(|line| line.contains("succeeded in")).count();
-    assert_eq!(ends, 8, "none is lost, none ran twice:\n{lines:#?}");
+    assert_eq!(ends, 8, "no task is lost, and none ran twice:\n{lines:#?}");
 }
 
 #[tokio::test]
-async fn scenario_07_sigquit_is_a_cold_shutdown() {
-    for (task, back, state) in [("tasks.late_sleep", 2, TaskState::Started), ("tasks.sleep", 0, TaskState::Revoked)] {
-        let place = Place::new();
-        let app = watcher(&place).await;
+async fn sigquit_is_a_cold_shutdown() {
+    for (task, requeued, state) in [("tasks.late_sleep", 2, TaskState::Started), ("tasks.sleep", 0, TaskState::Revoked)]
+    {
+        let sandbox = Sandbox::new();
+        let app = watcher(&sandbox).await;
         let results = send(&app, task, 3600.0, 2).await;
-        let worker = place.worker_with(&[], &[("APIUM_TASK_TRACK_STARTED", "true")]);
+        let worker = sandbox.worker_with(&[], &[("APIUM_TASK_TRACK_STARTED", "true")]);
         until_two_run(&results).await;
         let (code, lines) = worker.stop("QUIT");
         assert_eq!(code, 0, "{lines:#?}");
-        let left = counts(&app).await;
-        assert_eq!((left.ready, left.unacked), (back, 0), "{task}");
+        let stats = counts(&app).await;
+        assert_eq!((stats.ready, stats.unacked), (requeued, 0), "{task}");
         assert_eq!(in_state(&results, &state).await, 2, "{task}");
     }
 }

@@ -1,11 +1,11 @@
-//! Scenarios 11–13 and 15–18: callbacks, errbacks, chains, groups and chords as a caller sees them.
+//! Callbacks, errbacks, chains, groups and chords as a caller sees them.
 
 use apium::canvas::Node;
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use apium::testing::TestBuilder;
 
-use crate::ground::{Notes, PATIENCE, notes};
+use crate::fixture::{PATIENCE, Records, records};
 
 #[task(name = "flow.add")]
 async fn add(x: i64, y: i64) -> TaskResult<i64> {
@@ -23,8 +23,8 @@ async fn ignored(x: i64) -> TaskResult<i64> {
 }
 
 #[task(name = "flow.tsum")]
-async fn tsum(State(notes): State<Notes>, numbers: Vec<i64>) -> TaskResult<i64> {
-    notes.add("tsum");
+async fn tsum(State(records): State<Records>, numbers: Vec<i64>) -> TaskResult<i64> {
+    records.add("tsum");
     Ok(numbers.iter().sum())
 }
 
@@ -34,33 +34,33 @@ async fn boom(x: Json) -> TaskResult<Json> {
     Err(TaskError::of_class("builtins.ValueError", "boom"))
 }
 
-/// Looks at what is stored of its parent when it runs.
+/// Records what is stored of its parent when it runs.
 #[task(name = "flow.looks")]
-async fn looks(ctx: &Ctx, State(notes): State<Notes>, x: i64) -> TaskResult<()> {
+async fn looks(ctx: &Ctx, State(records): State<Records>, x: i64) -> TaskResult<()> {
     let parent = ctx.request().headers.parent_id.clone().unwrap();
-    let found = ctx.backend().unwrap().fetch(&[parent]).await?.remove(0);
+    let found = ctx.backend().unwrap().stored().unwrap().fetch(&[parent]).await?.remove(0);
     let children = found.as_ref().and_then(|document| document.children.clone()).unwrap_or_default();
     let lists_me = children.iter().any(|child| Some(&child.id) == ctx.request().id());
-    notes.add(format!("{x} {:?} {lists_me}", found.map(|document| document.state.to_string())));
+    records.add(format!("{x} {:?} {lists_me}", found.map(|document| document.state.to_string())));
     Ok(())
 }
 
 #[task(name = "flow.eb1")]
-async fn eb1(ctx: &Ctx, State(notes): State<Notes>, id: String) -> TaskResult<()> {
-    // One that looks at its request is sent as well.
-    notes.add(format!("eb1 {id} {}", ctx.request().headers.parent_id.as_ref().unwrap()));
+async fn eb1(ctx: &Ctx, State(records): State<Records>, id: String) -> TaskResult<()> {
+    // An errback that reads its request is sent, too.
+    records.add(format!("eb1 {id} {}", ctx.request().headers.parent_id.as_ref().unwrap()));
     Ok(())
 }
 
 #[task(name = "flow.eb3")]
 async fn eb3(
-    State(notes): State<Notes>,
+    State(records): State<Records>,
     request: serde_json::Value,
     exception: ExceptionInfo,
     traceback: Json,
 ) -> TaskResult<()> {
     let _ = traceback;
-    notes.add(format!("eb3 {} {exception}", request["id"].as_str().unwrap_or("?")));
+    records.add(format!("eb3 {} {exception}", request["id"].as_str().unwrap_or("?")));
     Err(TaskError::failure("the errback failed too"))
 }
 
@@ -75,7 +75,7 @@ async fn sent<T>(app: &App, node: Node) -> AsyncResult<T> {
 
 /// The type and the text of the error that `get` raises.
 async fn raised<T: serde::de::DeserializeOwned + Send + 'static>(result: &AsyncResult<T>) -> (String, String) {
-    let Err(error) = result.get().timeout(PATIENCE).await else { panic!("{} was to fail", result.id()) };
+    let Err(error) = result.get().timeout(PATIENCE).await else { panic!("{} should fail", result.id()) };
     let exception = error.failure().expect("the failure of a task").exception();
     (exception.exc_type.clone(), exception.message())
 }
@@ -89,7 +89,7 @@ async fn stored(app: &App, id: &TaskId) -> (String, ExceptionInfo) {
     (document.state.to_string(), ExceptionInfo::from_json(&document.result))
 }
 
-/// Scenario 11, but in the order of a worker that loses nothing: what follows is sent once the result is stored, or with it.
+/// Callbacks get the result. They are sent when the result is stored, or with it, so that none is lost.
 async fn links_follow_what_is_stored(builder: TestBuilder) {
     let app = builder.build().await.unwrap();
     let two = add::s(2, 2).link(add::p(16)).link(ident::si(Json::from_text("\"other\"").unwrap()));
@@ -111,22 +111,22 @@ async fn links_follow_what_is_stored(builder: TestBuilder) {
     add::s(2, 2).on_success(looks::p()).send(&app).await.unwrap();
     (add::s(3, 3) | looks::p()).send(&app).await.unwrap();
     app.drain().await;
-    assert_eq!(notes(&app), ["4 Some(\"SUCCESS\") true", "6 Some(\"SUCCESS\") true"]);
+    assert_eq!(records(&app), ["4 Some(\"SUCCESS\") true", "6 Some(\"SUCCESS\") true"]);
 }
 
 on_every_driver! {
-    async fn scenario_11_a_link_gets_the_result_prepended(ground: &Ground) {
-        links_follow_what_is_stored(ground.builder()).await;
-        links_follow_what_is_stored(ground.builder().backend(ground.other_url())).await;
+    async fn a_link_gets_the_result_as_first_argument(fixture: &Fixture) {
+        links_follow_what_is_stored(fixture.builder()).await;
+        links_follow_what_is_stored(fixture.builder().backend(fixture.other_url())).await;
     }
 
-    async fn scenario_12_old_and_new_errbacks(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn errbacks_of_the_old_and_the_new_style(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let failing = boom::s(Json::from_text("1").unwrap()).link_error(eb1::p()).link_error(call("eb3", json!([])).to_wire().unwrap());
         let result = failing.send(&app).await.unwrap();
         app.drain().await;
         let id = result.id();
-        let mut seen = notes(&app);
+        let mut seen = records(&app);
         seen.sort();
         assert_eq!(seen, [format!("eb1 {id} {id}"), format!("eb3 {id} ValueError('boom')")]);
         assert_eq!(app.sent("flow.eb1").len(), 1);
@@ -135,8 +135,8 @@ on_every_driver! {
         assert_eq!((state.as_str(), exception.to_string()), ("FAILURE", "ValueError('boom')".to_owned()));
     }
 
-    async fn scenario_13_a_failure_in_a_chain_marks_the_tail(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_failure_in_a_chain_fails_the_later_steps(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let chain = Node::chain([call("add", json!([1, 1])), call("boom", json!([])), call("add", json!([1]))]);
         let result = sent::<i64>(&app, chain).await;
         app.drain().await;
@@ -145,14 +145,14 @@ on_every_driver! {
         for (id, expected) in ids.iter().zip(["FAILURE", "FAILURE", "SUCCESS"]) {
             assert_eq!(app.result::<Json>(id.clone()).state().await.unwrap().as_str(), expected);
         }
-        assert_eq!(stored(&app, &ids[0]).await.1, stored(&app, &ids[1]).await.1, "the tail has the same error");
+        assert_eq!(stored(&app, &ids[0]).await.1, stored(&app, &ids[1]).await.1, "the later step has the same error");
         let first = result.parent().unwrap().parent().unwrap();
         assert_eq!(first.get().timeout(PATIENCE).await.unwrap().decode::<i64>().unwrap(), 2);
         assert_eq!(app.sent("flow.add").len(), 1, "the third never ran");
     }
 
-    async fn scenario_15_group_order_errors_and_counts(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn group_order_errors_and_counts(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let members = Node::group([call("ident", json!([1])), call("boom", json!([2])), call("ident", json!([3]))]);
         let group = GroupResult::<Json>::of_tuple(&app, &apium::canvas::send(&app, members).await.unwrap());
         assert!(group.waiting().await.unwrap() && !group.ready().await.unwrap());
@@ -175,8 +175,8 @@ on_every_driver! {
         assert!(empty.get().timeout(PATIENCE).await.unwrap().is_empty());
     }
 
-    async fn scenario_16_a_group_and_a_task_are_a_chord_and_a_group_of_one_is_its_member(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_group_and_a_task_are_a_chord_and_a_group_of_one_is_its_member(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let tsum = || call("tsum", json!([]));
         let chord = Node::group([call("add", json!([1, 1])), call("add", json!([2, 2]))]).pipe(tsum());
         assert!(matches!(chord, Node::Chord(_)));
@@ -188,15 +188,15 @@ on_every_driver! {
         assert_eq!(chain.steps.len(), 2);
         let result = sent::<i64>(&app, unrolled).await;
         app.drain().await;
-        assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 5, "a value and no list");
+        assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 5, "a value, not a list");
         let upgraded = add::s(1, 1) | group([add::p(3), add::p(4)]) | tsum::p();
         let result = upgraded.send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 11);
     }
 
-    async fn scenario_17_a_header_that_fails_fails_its_chord(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_header_that_fails_fails_its_chord(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let mut body = call("tsum", json!([]));
         body.link_error(call("eb3", json!([])).to_wire().unwrap());
         let header = [call("ident", json!([1])), call("boom", json!([2])), call("ident", json!([3]))];
@@ -206,20 +206,20 @@ on_every_driver! {
         let (state, exception) = stored(&app, result.id()).await;
         let text = format!("Dependency {} raised ValueError('boom')", header[1].id());
         assert_eq!((state.as_str(), exception.exc_type.as_str(), exception.message()), ("FAILURE", "ChordError", text.clone()));
-        assert_eq!(raised(&result).await, value_error(), "what is raised is what the header raised");
-        for place in [0, 2] {
-            assert_eq!(header[place].state().await.unwrap(), TaskState::Success);
+        assert_eq!(raised(&result).await, value_error(), "`get` raises the error of the part");
+        for index in [0, 2] {
+            assert_eq!(header[index].state().await.unwrap(), TaskState::Success);
         }
-        assert_eq!(notes(&app), [format!("eb3 {} ChordError({})", result.id(), apium::message::repr_value(&Json::from_serialize(&text).unwrap()))]);
+        assert_eq!(records(&app), [format!("eb3 {} ChordError({})", result.id(), apium::message::repr_value(&Json::from_serialize(&text).unwrap()))]);
     }
 
-    async fn scenario_18_a_chord_completes_once_with_ignored_and_duplicated_headers(ground: &Ground) {
-        let app = ground.app(&[]).await;
+    async fn a_chord_completes_once_with_ignored_and_duplicated_headers(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
         let result = chord([ignored::s(1), ignored::s(2)], tsum::p()).send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(app.result::<i64>(result.id().clone()).get().timeout(PATIENCE).await.unwrap(), 3);
         for part in &result.parent().unwrap().group().unwrap() {
-            assert_eq!(app.backend().unwrap().fetch(&[part.id().clone()]).await.unwrap(), [None]);
+            assert_eq!(app.backend().unwrap().stored().unwrap().fetch(&[part.id().clone()]).await.unwrap(), [None]);
         }
         let header = [call("ident", json!([1])), call("ident", json!([2]))];
         let result = sent::<i64>(&app, Node::chord(header, call("tsum", json!([])))).await;
@@ -231,6 +231,6 @@ on_every_driver! {
         let empty = sent::<i64>(&app, Node::chord([], call("tsum", json!([])))).await;
         app.drain().await;
         assert_eq!(empty.get().timeout(PATIENCE).await.unwrap(), 0);
-        assert_eq!(notes(&app), ["tsum", "tsum", "tsum"]);
+        assert_eq!(records(&app), ["tsum", "tsum", "tsum"]);
     }
 }

@@ -1,0 +1,148 @@
+//! A driver with a fresh namespace, and the macro that runs a test on every driver.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use apium::driver::{MemoryDriver, RedisDriver, SharedDriver, SqliteDriver};
+use apium::message::Message;
+use apium::prelude::*;
+use apium::testing::{TestApp, TestBuilder};
+use apium_peers::database::Database;
+use apium_peers::redis_server::fresh_database;
+
+use crate::gate::Gate;
+
+/// How long a test waits for a result. With this limit, a missing feature fails the test and does not hang it.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// A driver with a fresh namespace.
+pub(crate) enum Fixture {
+    Memory,
+    Sqlite(tempfile::TempDir),
+    Redis(Database, Database),
+}
+
+impl Fixture {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn redis() -> Self {
+        Self::Redis(fresh_database(), fresh_database())
+    }
+
+    /// The address of broker and backend.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Memory => "memory://".to_owned(),
+            Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("queue.db").display()),
+            Self::Redis(database, _) => database.url.clone(),
+        }
+    }
+
+    /// The address of a second store.
+    pub(crate) fn other_url(&self) -> String {
+        match self {
+            Self::Memory => "memory://other".to_owned(),
+            Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("other.db").display()),
+            Self::Redis(_, other) => other.url.clone(),
+        }
+    }
+
+    /// The driver itself.
+    pub(crate) fn driver(&self) -> SharedDriver {
+        match self {
+            Self::Memory => Arc::new(MemoryDriver::new()),
+            Self::Sqlite(_) => Arc::new(SqliteDriver::new()),
+            Self::Redis(..) => Arc::new(RedisDriver::new()),
+        }
+    }
+
+    /// A test app with every task of this binary and a manual clock.
+    pub(crate) fn builder(&self) -> TestBuilder {
+        self.builder_at(self.url())
+    }
+
+    /// The same on another store.
+    pub(crate) fn builder_at(&self, url: String) -> TestBuilder {
+        App::test().broker(url.clone()).backend(url).state(Records::default()).state(Gate::default())
+    }
+
+    /// The same, built with some settings.
+    pub(crate) async fn app(&self, settings: &[(&'static str, &'static str)]) -> TestApp {
+        let given = given(settings);
+        self.builder().with(|app| app.config(given)).build().await.unwrap()
+    }
+}
+
+/// Settings from texts, as a command line has them.
+pub(crate) fn given(settings: &[(&str, &str)]) -> Settings {
+    let mut given = Settings::default();
+    for (name, value) in settings {
+        given.set_flag(name, *value, "--setting").unwrap();
+    }
+    given
+}
+
+/// What tasks and hooks have recorded for the test. Injected as state.
+#[derive(Clone, Default)]
+pub(crate) struct Records(Arc<Mutex<VecDeque<String>>>);
+
+impl Records {
+    pub(crate) fn add(&self, text: impl Into<String>) {
+        self.0.lock().unwrap().push_back(text.into());
+    }
+
+    /// Removes and returns all texts.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.lock().unwrap().drain(..).collect()
+    }
+}
+
+/// What the tasks of an app have recorded since the last call.
+pub(crate) fn records(app: &App) -> Vec<String> {
+    app.states().get::<Records>().unwrap().take()
+}
+
+/// The messages in a queue.
+pub(crate) async fn waiting(app: &App, queue: &str) -> Vec<Message> {
+    let messages = app.broker().queues().unwrap().messages().unwrap();
+    messages.peek(queue, 100).await.unwrap().into_iter().map(|out| out.message).collect()
+}
+
+/// The only message in the default queue.
+pub(crate) async fn only(app: &App) -> Message {
+    let mut all = waiting(app, "celery").await;
+    assert_eq!(all.len(), 1, "one message is in the queue");
+    all.remove(0)
+}
+
+/// The last message that was sent for a task.
+pub(crate) fn last_sent(app: &TestApp, task: &str) -> Message {
+    app.sent(task).pop().expect("a message was sent").message
+}
+
+/// Makes a test for every driver from each function.
+macro_rules! on_every_driver {
+    ($($(#[$meta:meta])* async fn $name:ident($fixture:ident: &Fixture) $body:block)*) => {
+        $($(#[$meta])* async fn $name($fixture: &$crate::fixture::Fixture) $body)*
+
+        mod memory {
+            $(#[tokio::test] async fn $name() {
+                Box::pin(super::$name(&$crate::fixture::Fixture::Memory)).await;
+            })*
+        }
+
+        mod sqlite {
+            $(#[tokio::test] async fn $name() {
+                Box::pin(super::$name(&$crate::fixture::Fixture::sqlite())).await;
+            })*
+        }
+
+        mod redis {
+            $(#[tokio::test] async fn $name() {
+                Box::pin(super::$name(&$crate::fixture::Fixture::redis())).await;
+            })*
+        }
+    };
+}

@@ -1,0 +1,4 @@
+//! Guarantees of `docs/PROMISES.md` that Celery does not give, one file each, on every driver.
+
+mod crash_loop;
+mod unreadable;

@@ -1,4 +1,0 @@
-//! What Apium guarantees beyond Celery, one file a promise, each on every driver.
-
-mod crash_loop;
-mod unreadable;

@@ -1,0 +1,51 @@
+//! `million-etas`: messages with an eta wait in the broker, and not in the prefetch window of a worker.
+
+use std::time::Duration;
+
+use apium::driver::Clock;
+use apium::worker::StopKind;
+
+use crate::fixture::records;
+use crate::live::{counts, entered, live, none_entered, open_gate, start, stop, value, wait_for_counts};
+use crate::scenarios::shutdown::gated;
+
+/// How long the tasks with an eta wait.
+const WAIT: Duration = Duration::from_secs(6);
+
+on_every_driver! {
+    /// Celery holds them in the worker, which prefetches one more message for each. Here the death of a worker costs
+    /// nothing.
+    async fn tasks_with_an_eta_do_not_hold_up_others(fixture: &Fixture) {
+        let clock = Clock::manual("2030-01-01T00:00:00Z".parse().unwrap());
+        let app = live(fixture).clock(clock.clone()).register::<gated>().build().await.unwrap();
+        let later = gated::batch((0..20).map(|n| (n,))).countdown(WAIT).send_all(&app).await.unwrap();
+        let worker = start(&app, 3).await;
+        wait_for_counts(&app, 0, 0).await;
+        assert_eq!(counts(&app).await.delayed, 20);
+        let now = gated::delay(100).send(&app).await.unwrap();
+        entered(&app, 1).await;
+        open_gate(&app, 1);
+        assert_eq!(value(&now).await, 100, "it runs at once");
+        assert!(none_entered(&app));
+        let fetched = counts(&app).await;
+        assert_eq!((fetched.ready, fetched.unacked, fetched.delayed), (0, 0, 20), "no worker has them in flight");
+        // They do not depend on the worker that received them.
+        drop(worker);
+
+        clock.advance(WAIT - Duration::from_millis(1));
+        let next = start(&app, 3).await;
+        wait_for_counts(&app, 0, 0).await;
+        assert!(none_entered(&app), "no task starts before its eta");
+        stop(next, StopKind::Warm).await;
+        clock.advance(Duration::from_millis(1));
+        let last = start(&app, 3).await;
+        open_gate(&app, 20);
+        for (n, result) in (0..).zip(&later) {
+            assert_eq!(value(result).await, n);
+        }
+        stop(last, StopKind::Warm).await;
+        assert_eq!(records(&app).len(), 21, "each ran once");
+        let stats = counts(&app).await;
+        assert_eq!((stats.ready, stats.unacked, stats.delayed), (0, 0, 0));
+    }
+}

@@ -1,0 +1,83 @@
+//! The amounts of a test run: in full (`--full`), as `cargo xtask torture redis` has them by itself, and a share for
+//! the tests.
+
+use std::time::Duration;
+
+/// The amounts of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Kills of Apium's workers (`nothing-lost`).
+    pub kills: usize,
+    /// Kills of Celery's workers.
+    pub celery_kills: usize,
+    /// The visibility timeout of `run-once`.
+    pub visibility: Duration,
+    /// The leases of `takeover`.
+    pub leases: &'static [Duration],
+    /// `broker_publish_timeout` of `deadline`.
+    pub deadline: Duration,
+    /// Rounds of `reconnect`.
+    pub rounds: usize,
+    /// How long a black hole of `reconnect` lasts.
+    pub black_hole: Duration,
+    /// Messages that are delayed at once (`million-etas`).
+    pub etas: u64,
+    /// For how many seconds 1,000 messages become due in each.
+    pub due_seconds: u64,
+    /// Whether idle workers are measured for a minute, or for a sixth of it with all their times scaled (`idle-quiet`).
+    pub long_idle: bool,
+    /// How many workers run when another one starts.
+    pub neighbours: usize,
+    /// How many wait for a result at the same time (`waiters`).
+    pub waiters: u64,
+    /// Whether Celery is tested, too.
+    pub celery: bool,
+}
+
+impl Size {
+    /// The largest amounts.
+    pub const FULL: Self = Self {
+        kills: 1000,
+        celery_kills: 30,
+        visibility: Duration::from_secs(4),
+        leases: &[Duration::from_secs(1), Duration::from_secs(30)],
+        deadline: Duration::from_secs(5),
+        rounds: 50,
+        black_hole: Duration::from_secs(7),
+        etas: 1_000_000,
+        due_seconds: 30,
+        long_idle: true,
+        neighbours: 20,
+        waiters: 1_000,
+        celery: true,
+    };
+
+    /// Amounts for a few minutes.
+    pub const USUAL: Self = Self {
+        kills: 200,
+        celery_kills: 6,
+        visibility: Duration::from_secs(2),
+        rounds: 10,
+        etas: 200_000,
+        due_seconds: 10,
+        neighbours: 10,
+        ..Self::FULL
+    };
+
+    /// Amounts for a test.
+    pub const BRIEF: Self = Self {
+        kills: 20,
+        celery_kills: 0,
+        visibility: Duration::from_secs(1),
+        leases: &[Duration::from_secs(1)],
+        deadline: Duration::from_secs(1),
+        rounds: 5,
+        black_hole: Duration::from_secs(1),
+        etas: 50_000,
+        due_seconds: 2,
+        long_idle: false,
+        neighbours: 3,
+        waiters: 200,
+        celery: false,
+    };
+}

@@ -1,0 +1,77 @@
+//! The tasks that are measured and their app, with the settings of Celery's app in `harness/celery/app.py`.
+
+use std::sync::{Arc, OnceLock};
+
+use apium::prelude::*;
+
+use crate::counter::Counter;
+use crate::report;
+
+/// How many calls go in one batch.
+pub const BATCH: u64 = 1_000;
+
+/// How many callers there are when each call sends one message.
+pub const CALLERS: u64 = 64;
+
+static COUNTER: OnceLock<Arc<Counter>> = OnceLock::new();
+
+/// Makes the tasks of this process count into `counter`.
+pub fn count_into(counter: Arc<Counter>) {
+    // A process measures once. A second counter would be a mistake, and its tasks would count as lost.
+    let _ = COUNTER.set(counter);
+}
+
+/// Only counts its number. The app's settings say whether its result is stored, as in Celery.
+#[task(name = "bench.count")]
+pub async fn count(number: u64, padding: String) -> TaskResult<u64> {
+    drop(padding);
+    if let Some(counter) = COUNTER.get() {
+        counter.record(number);
+    }
+    Ok(number)
+}
+
+/// Prints a line when it runs.
+#[task(name = "bench.announce")]
+pub async fn announce() -> TaskResult<()> {
+    report::line("ran");
+    Ok(())
+}
+
+/// The second argument of every call.
+pub fn padding() -> String {
+    "x".repeat(64)
+}
+
+/// The settings of both apps: late acknowledgement, and results only when they are measured.
+fn builder(address: &str, results: bool) -> AppBuilder {
+    let app = App::builder("bench").broker(address).setting("task_acks_late", true);
+    let app = app.setting("task_ignore_result", !results);
+    if results { app.backend(address) } else { app }
+}
+
+/// An app on the server at `address`.
+pub async fn app(address: &str, results: bool) -> Result<App, BoxError> {
+    Ok(builder(address, results).build().await?)
+}
+
+/// An app for a worker with this `worker_prefetch_multiplier`: a number, or `auto`.
+pub async fn worker_app(address: &str, results: bool, multiplier: &str) -> Result<App, BoxError> {
+    let app = builder(address, results);
+    let app = match multiplier.parse::<u32>() {
+        Ok(number) => app.setting("worker_prefetch_multiplier", number),
+        Err(_) => app.setting("worker_prefetch_multiplier", multiplier),
+    };
+    Ok(app.build().await?)
+}
+
+/// Calls the task for the numbers below `count`, in batches and in order.
+pub async fn fill(app: &App, count: u64) -> Result<(), BoxError> {
+    let mut start = 0;
+    while start < count {
+        let end = (start + BATCH).min(count);
+        self::count::batch((start..end).map(|number| (number, padding()))).send_all(app).await?;
+        start = end;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The guarantees of the Redis driver, and what Celery does under the same faults, as a table and a page.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::bench::machine;
+use crate::commands::Answer;
+use crate::{output, process};
+
+const PAGE: &str = "docs/PROMISES-REDIS.md";
+
+/// Runs the program, shows each line as it comes, and writes the page when every guarantee was tested. Whether Apium
+/// kept them.
+pub(crate) fn table(program: Command, size: &str, all: bool) -> Answer {
+    let mut rows = Vec::new();
+    let passed =
+        process::stream(program, &mut |line| match serde_json::from_str::<Value>(line).ok().as_ref().and_then(row) {
+            Some(row) => {
+                output::line(&row);
+                rows.push(row);
+            }
+            None => output::line(line),
+        })?;
+    let flag = if size == "full" { " --full" } else { "" };
+    let page = page(&rows, flag);
+    output::line(&page);
+    if all && passed {
+        fs::write(process::root()?.join(PAGE), page).map_err(|e| format!("write {PAGE}: {e}"))?;
+        output::step(&format!("wrote {PAGE}"));
+    }
+    Ok(passed)
+}
+
+fn page(rows: &[String], flag: &str) -> String {
+    format!(
+        "# Guarantees on Redis, and what Celery does\n\n\
+         [PROMISES.md](PROMISES.md) says what each guarantee means. Here each is tested by causing what it must survive: \
+         workers are killed with SIGKILL at random instants and at crash points of the code, or frozen for a while; servers \
+         are killed, frozen and cut off; connections are killed. Celery is tested in the same way where it has a \
+         counterpart. Made by `cargo xtask torture redis{flag}` on {}, with Celery 5.7. The lease is 1 s unless a row says \
+         otherwise.\n\n\
+         | guarantee | Apium | Celery 5.7 |\n|---|---|---|\n{}\n",
+        machine::facts(),
+        rows.join("\n")
+    )
+}
+
+/// A line of the table.
+fn row(line: &Value) -> Option<String> {
+    let text = |value: &Value, name: &str| value.get(name)?.as_str().map(str::to_owned);
+    let side = |value: &Value| {
+        let word = if value.get("kept")?.as_bool()? { "kept" } else { "**not kept**" };
+        Some(format!("{word}: {}", text(value, "text")?))
+    };
+    let (name, what) = (text(line, "guarantee")?, text(line, "what")?);
+    let celery = line.get("celery").and_then(side).unwrap_or_else(|| "not tested".to_owned());
+    Some(format!("| [{name}](PROMISES.md#{name}): {what} | {} | {celery} |", side(line.get("apium")?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_a_row() {
+        let line = json!({
+            "guarantee": "stays", "what": "it holds",
+            "apium": {"kept": true, "text": "2 of 2"},
+            "celery": {"kept": false, "text": "1 of 2"},
+        });
+        assert_eq!(
+            row(&line).unwrap(),
+            "| [stays](PROMISES.md#stays): it holds | kept: 2 of 2 | **not kept**: 1 of 2 |"
+        );
+        let line =
+            json!({"guarantee": "stays", "what": "it holds", "apium": {"kept": true, "text": ""}, "celery": null});
+        assert!(row(&line).unwrap().ends_with("| not tested |"));
+        assert_eq!(row(&json!({"measure": "x"})), None);
+    }
+}
