@@ -1,4 +1,5 @@
-//! Any bytes as a message: decoding gives a call or an error, and a call survives being written and read again.
+//! Decodes any bytes as a message: the result is a call or an error, and a call stays the same when it is written and
+//! read again.
 //! Run with `cargo +nightly fuzz run decode`.
 
 #![no_main]

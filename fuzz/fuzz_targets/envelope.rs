@@ -1,4 +1,4 @@
-//! Any bytes as kombu's envelope: reading gives a message or an error, and marking changes nothing but the mark.
+//! Decodes any bytes as kombu's envelope: the result is a message or an error, and marking changes only the mark.
 //! Run with `cargo +nightly fuzz run envelope`.
 
 #![no_main]
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     wanted.redelivered = true;
     assert_eq!(again, wanted);
     assert_eq!(mark_redelivered(&marked).ok().as_ref(), Some(&marked));
-    let unmarked = unmark_redelivered(&marked).expect("the mark can be taken out").into();
+    let unmarked = unmark_redelivered(&marked).expect("the mark can be removed").into();
     let again = Envelope::decode(&unmarked).expect("what was unmarked can be read");
     wanted.redelivered = false;
     assert_eq!(again, wanted);

@@ -1,16 +1,18 @@
-"""The tasks of the generated tests of the canvas, in the app of `tasks.py`. `canvas.rs` has the same for Rust workers.
+"""The tasks of the generated workflows, in the app of `tasks.py`. `crates/apium/tests/interop/canvas/tasks.rs` has the same
+tasks for Rust workers.
 
-Each leaves a line of five words in a file: the flow that it belongs to, what it is (`run`, `ok`, `error` or `told`), its place in the
-shape, what it was given, and who ran it (`python`, `rust`). So how often something ran is known whatever stores results.
+Each records a line of five words in a file: its flow, its kind (`run`, `ok`, `error` or `called`), its target (a task of the
+shape, or `whole`), its arguments, and the side that ran it (`python`, `rust`). So the tests know how often each ran, whatever
+the results say.
 """
 
 import json
 
-from tasks import app, leave
+from tasks import app, append
 
 
 def short(value):
-    """A value by the names of the tasks that made it: `a` of `a(b,[c,d])`."""
+    """A value as the names of the tasks that returned it: `a` for `a(b,[c,d])`."""
     if isinstance(value, str):
         return value.split("(")[0]
     if isinstance(value, list):
@@ -18,38 +20,38 @@ def short(value):
     return json.dumps(value, separators=(",", ":"))
 
 
-def note(path, flow, what, place, given):
-    leave(path, f"{flow} {what} {place} {','.join(map(short, given))} python")
+def record(path, flow, kind, target, given):
+    append(path, f"{flow} {kind} {target} {','.join(map(short, given))} python")
 
 
 @app.task(name="canvas.leaf")
-def leaf(*given, path, flow, place, fails):
-    """A task of a shape. Its value says what it was given."""
-    note(path, flow, "run", place, given)
+def leaf(*given, path, flow, target, fails):
+    """A task of a shape. Its value names its arguments."""
+    record(path, flow, "run", target, given)
     if fails:
-        raise ValueError(place)
-    return f"{place}({','.join(map(short, given))})"
+        raise ValueError(target)
+    return f"{target}({','.join(map(short, given))})"
 
 
 @app.task(name="canvas.ok")
-def ok(*given, path, flow, place):
+def ok(*given, path, flow, target):
     """A callback."""
-    note(path, flow, "ok", place, given)
+    record(path, flow, "ok", target, given)
 
 
-# Celery sends an errback that takes one argument, and calls one that takes more where the task failed.
+# Celery sends an errback with one argument as a message. The worker of the failed task calls one with more arguments.
 @app.task(name="canvas.error")
-def error(failed_id, *, path, flow, place):
-    """An errback of the old kind."""
-    note(path, flow, "error", place, [of_flow(flow, failed_id)])
+def error(failed_id, *, path, flow, target):
+    """An errback of the old style."""
+    record(path, flow, "error", target, [of_flow(flow, failed_id)])
 
 
-@app.task(name="canvas.told")
-def told(request, exc, traceback, *, path, flow, place):
-    """An errback of the new kind."""
-    note(path, flow, "told", place, [of_flow(flow, request.id), type(exc).__name__])
+@app.task(name="canvas.called")
+def called(request, exc, traceback, *, path, flow, target):
+    """An errback of the new style."""
+    record(path, flow, "called", target, [of_flow(flow, request.id), type(exc).__name__])
 
 
 def of_flow(flow, id):
-    """The name of a task by its id, which `canvas_client.py` makes of it."""
+    """The name of a task from its id, which `canvas_client.py` makes."""
     return id.removeprefix(f"{flow}-") if id.startswith(f"{flow}-") else "?"

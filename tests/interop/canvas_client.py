@@ -1,11 +1,11 @@
-"""Celery as the one who sends the generated flows of `canvas_shapes.py`, and what Celery's own workers make of them.
+"""Sends the generated workflows of `canvas_shapes.py` from Celery, and reports their outcomes with Celery's workers.
 
-    canvas_client.py send      a line of standard input is a flow; a line of standard output is the result that its sender has
-    canvas_client.py oracle    every case, sent to the Celery worker of the queue `python`; a line of standard output is what
-                               became of one
+    canvas_client.py send      a line of standard input is a flow; a line of standard output is the result that its sender gets
+    canvas_client.py oracle    sends every case to the Celery worker of the queue `python`; a line of standard output is the
+                               outcome of one
 
-A flow is a JSON object: `flow` is its name, `shape` a text, `fails` the name of a task or null, `owners` the queue of each task in
-turn, `path` the file where tasks leave their lines. Ids are made of the flow's name and the task's, so both sides know them.
+A flow is a JSON object: `flow` is its name, `shape` a text, `fails` the name of a task or null, `owners` the queues of the tasks
+in order, `path` the file in which tasks record lines. Ids are made of the names of flow and task, so both sides know them.
 """
 
 import json
@@ -20,23 +20,23 @@ from celery.result import GroupResult
 import canvas
 import canvas_shapes
 
-# How often a worker must be found with nothing to do, and how long after one another (seconds).
-LOOKS, PAUSE, LIMIT = 10, 0.05, 120
+# How often the workers must be found idle, the pause between checks, and the limit (seconds).
+CHECKS, PAUSE, LIMIT = 10, 0.05, 120
 
 
 def build(flow):
-    """A flow as Celery's canvas."""
+    """A flow as a workflow of Celery."""
     owners = dict(zip(canvas_shapes.leaves(flow["shape"]), flow["owners"]))
     common = {"path": flow["path"], "flow": flow["flow"]}
 
-    def linked(signature, place, owner):
-        signature.link(canvas.ok.s(**common, place=place).set(queue=owner))
-        signature.link_error(canvas.error.s(**common, place=place).set(queue=owner))
+    def linked(signature, target, owner):
+        signature.link(canvas.ok.s(**common, target=target).set(queue=owner))
+        signature.link_error(canvas.error.s(**common, target=target).set(queue=owner))
         return signature
 
     def part(tree):
         if isinstance(tree, str):
-            task = canvas.leaf.s(**common, place=tree, fails=tree == flow["fails"])
+            task = canvas.leaf.s(**common, target=tree, fails=tree == flow["fails"])
             return linked(task.set(queue=owners[tree], task_id=f"{flow['flow']}-{tree}"), tree, owners[tree])
         kind, *parts = tree[0], *map(part, tree[1:])
         match kind:
@@ -48,33 +48,33 @@ def build(flow):
                 return chord(parts[:2], parts[2])
 
     whole = linked(part(canvas_shapes.tree(flow["shape"])), "whole", flow["owners"][0])
-    whole.link_error(canvas.told.s(**common, place="whole"))
+    whole.link_error(canvas.called.s(**common, target="whole"))
     return whole
 
 
-def told(flow, result):
-    """A result with its parents as a text: `b<a` is the result of `b` whose parent is that of `a`; groups have no names."""
+def result_text(flow, result):
+    """A result with its parents as a text: `b<a` is the result of `b`, whose parent is that of `a`; groups have no names."""
     if result is None:
         return ""
     members = isinstance(result, GroupResult)
-    name = f"[{','.join(told(flow, member) for member in result)}]" if members else canvas.of_flow(flow, result.id)
-    return name + (f"<{told(flow, result.parent)}" if result.parent else "")
+    name = f"[{','.join(result_text(flow, member) for member in result)}]" if members else canvas.of_flow(flow, result.id)
+    return name + (f"<{result_text(flow, result.parent)}" if result.parent else "")
 
 
 def send(flow):
-    return told(flow["flow"], build(flow).apply_async())
+    return result_text(flow["flow"], build(flow).apply_async())
 
 
 def wait_until_idle(redis, queues):
-    """Returns when no message is waiting or taken. Workers acknowledge late, so whatever runs is still taken."""
+    """Returns when no message is in a queue or in flight. Workers acknowledge late, so running tasks are in flight."""
     limit, idle = time.monotonic() + LIMIT, 0
-    while idle < LOOKS:
-        assert time.monotonic() < limit, "the workers have not come to rest"
+    while idle < CHECKS:
+        assert time.monotonic() < limit, "the workers have not become idle"
         pipe = redis.pipeline()
         for queue in queues:
             pipe.llen(queue)
         pipe.hlen("unacked")
-        # Between the list and `unacked` a message is nowhere, for less time than the looks take together.
+        # Between the list and `unacked` a message is in no key, for less time than all checks take together.
         idle = idle + 1 if not any(pipe.execute()) else 0
         time.sleep(PAUSE)
 
@@ -94,10 +94,10 @@ def ending(flow, meta):
 
 
 def oracle():
-    """What Celery makes of every case."""
+    """The outcome of every case with Celery."""
     redis = canvas.app.backend.client
     with tempfile.TemporaryDirectory() as folder:
-        path, flows = os.path.join(folder, "notes"), []
+        path, flows = os.path.join(folder, "done"), []
         for number, (shape, fails) in enumerate(canvas_shapes.cases()):
             owners = ["python"] * len(canvas_shapes.leaves(shape))
             flow = {"flow": f"f{number}", "shape": shape, "fails": fails, "owners": owners, "path": path}
@@ -109,13 +109,13 @@ def oracle():
     for flow in flows:
         name, names = flow["flow"], canvas_shapes.leaves(flow["shape"])
         metas = redis.mget([f"celery-task-meta-{name}-{leaf}" for leaf in names])
-        ends = {leaf: ending(name, meta) for leaf, meta in zip(names, metas)}
+        stored = {leaf: ending(name, meta) for leaf, meta in zip(names, metas)}
         yield {
             "shape": flow["shape"],
             "fails": flow["fails"],
             "result": flow["result"],
-            "ends": ends,
-            "notes": sorted(note for of, note in lines if of == name),
+            "stored": stored,
+            "done": sorted(line for of, line in lines if of == name),
         }
 
 

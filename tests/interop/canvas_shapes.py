@@ -1,14 +1,14 @@
-"""The shapes of the canvas that the generated tests go through, and how a text says one.
+"""The shapes of the generated workflows, and the text of a shape.
 
-A shape is a task, a chain of two, a group of two, or a chord of two: two members in its header, and a body. Every part of it is a
-shape again. The number of shapes up to a depth follows from that,
+A shape is a task, a chain of two shapes, a group of two shapes, or a chord of three: two members of the header, and the body.
+So the number of shapes up to a depth is
 
     n(1) = 1        n(d + 1) = 1 + n(d)² + n(d)² + n(d)³
 
-a task, the chains, the groups and the chords, so there are 4 up to depth 2 and 1 + 16 + 16 + 64 = 97 up to depth 3.
+for the task, the chains, the groups and the chords: 4 up to depth 2, and 1 + 16 + 16 + 64 = 97 up to depth 3.
 
-A text names the tasks `a`, `b`, `c`, … in the order in which they stand there: `chain(a,chord(b,c,d))` is a task, and after it a
-chord of `b` and `c` with the body `d`.
+A text names the tasks `a`, `b`, `c`, … in order: `chain(a,chord(b,c,d))` is a task, followed by a chord of `b` and `c` with the
+body `d`.
 """
 
 import itertools
@@ -33,15 +33,15 @@ def text(shape):
     """A shape as a text."""
     names = iter(string.ascii_lowercase)
 
-    def told(part):
-        return next(names) if part is None else f"{part[0]}({','.join(map(told, part[1:]))})"
+    def written(part):
+        return next(names) if part is None else f"{part[0]}({','.join(map(written, part[1:]))})"
 
-    return told(shape)
+    return written(shape)
 
 
-def tree(told):
+def tree(text):
     """A text as a tree: a name is a task, `("chain", …)` all others."""
-    words = iter(re.findall(r"[a-z]+|[()]", told))
+    words = iter(re.findall(r"[a-z]+|[()]", text))
 
     def part(word):
         if word not in KINDS:
@@ -54,17 +54,17 @@ def tree(told):
     return part(next(words))
 
 
-def leaves(told):
+def leaves(text):
     """The names of the tasks in a text, in order."""
-    return re.findall(r"\b[a-z]\b", told)
+    return re.findall(r"\b[a-z]\b", text)
 
 
 def cases():
     """Every shape, once as it is and once for each of its tasks that fails."""
     for shape in shapes():
-        told = text(shape)
-        for fails in (None, *leaves(told)):
-            yield told, fails
+        shape_text = text(shape)
+        for fails in (None, *leaves(shape_text)):
+            yield shape_text, fails
 
 
 if __name__ == "__main__":

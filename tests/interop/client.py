@@ -1,8 +1,8 @@
-"""Celery as caller and as reader of results: the Python half of a test that is written in Rust.
+"""Celery as caller and as reader of results, for tests that are written in Rust.
 
-A line on standard input is a request, `{"do": "send", …}`; a line on standard output is its answer. Both are kombu's JSON, so a
-datetime, a Decimal or bytes are Python's own here. An operation that raises answers `{"error": traceback}`. The program ends when
-standard input does. `tasks.py` says how it is configured.
+A line of standard input is a request, `{"do": "send", …}`; a line of standard output is its answer. Both are kombu's JSON, so
+datetime, Decimal and bytes are Python's types here. An operation that raises answers `{"error": traceback}`. The program ends
+when its standard input closes. `tasks.py` describes its configuration.
 """
 
 import datetime
@@ -21,7 +21,7 @@ OPERATIONS = {}
 
 
 def operation(function):
-    """What a request may ask for, by its name."""
+    """Registers an operation that requests name."""
     OPERATIONS[function.__name__] = function
     return function
 
@@ -31,7 +31,7 @@ def result(id):
 
 
 def shown(value):
-    """An exception by class and arguments, anything else as it is."""
+    """An exception as its class and arguments; other values unchanged."""
     if not isinstance(value, BaseException):
         return value
     kind = type(value)
@@ -39,7 +39,7 @@ def shown(value):
 
 
 def options_of(given):
-    """Options of a call: times come as texts, since JSON has none."""
+    """The options of a call: times are texts, because JSON has no times."""
     read = {"eta": datetime.datetime.fromisoformat}
     if isinstance(given.get("expires"), str):
         read["expires"] = datetime.datetime.fromisoformat
@@ -48,7 +48,7 @@ def options_of(given):
 
 @operation
 def send(task, args=(), kwargs=None, options=None):
-    """Calls a task; one that this program does not know goes by its name."""
+    """Calls a task; one that is not registered here is called by name."""
     if task not in tasks.app.tasks:
         return send_by_name(task, args, kwargs, options)
     return {"id": tasks.app.tasks[task].apply_async(args, kwargs, **options_of(options or {})).id}
@@ -56,7 +56,7 @@ def send(task, args=(), kwargs=None, options=None):
 
 @operation
 def send_by_name(task, args=(), kwargs=None, options=None):
-    """Calls a task without looking whether the arguments fit."""
+    """Calls a task without a check of its arguments."""
     return {"id": tasks.app.send_task(task, args, kwargs, **options_of(options or {})).id}
 
 
@@ -78,7 +78,7 @@ def send_group(task, args, save=False):
 
 @operation
 def get(id, timeout=60):
-    """Waits for a result, and tells all of it."""
+    """Waits for a result, and returns all of it."""
     waited, messages = result(id), []
     value = waited.get(timeout=timeout, propagate=False, interval=0.05, on_message=messages.append)
     return {
@@ -92,10 +92,10 @@ def get(id, timeout=60):
 
 @operation
 def extended(id):
-    """What a result tells of its task when `result_extended` is on."""
-    known = result(id)
+    """What a result says about its task when `result_extended` is on."""
+    stored = result(id)
     fields = ("name", "args", "kwargs", "worker", "retries", "queue", "date_done")
-    found = {field: getattr(known, field) for field in fields}
+    found = {field: getattr(stored, field) for field in fields}
     return found | {"date_done": found["date_done"] is not None}
 
 
@@ -106,7 +106,7 @@ def state(id):
 
 @operation
 def caught(id, by, timeout=60):
-    """Whether `except` of a class (`module.Class`) catches what a task failed with, and with what."""
+    """The exception of a failed task, if `except` of a class (`module.Class`) catches it."""
     module, name = by.rsplit(".", 1)
     try:
         result(id).get(timeout=timeout)
@@ -117,7 +117,7 @@ def caught(id, by, timeout=60):
 
 @operation
 def restore_group(id, timeout=60):
-    """The values of a group that somebody saved."""
+    """The values of a saved group."""
     restored = GroupResult.restore(id, app=tasks.app)
     if restored is None:
         return {"members": None}
@@ -139,7 +139,7 @@ def forget(id):
 
 @operation
 def declare(exchange, type):
-    """Makes an exchange known to this process, without which kombu takes it for a direct one on Redis."""
+    """Declares an exchange in this process. Without that, kombu uses it as a direct exchange on Redis."""
     with tasks.app.pool.acquire(block=True) as connection:
         Exchange(exchange, type=type).bind(connection.default_channel).declare()
     return {}

@@ -1,4 +1,4 @@
-"""The app of `tasks.py` with queues behind exchanges of other types than direct.
+"""The app of `tasks.py` with queues of topic and fanout exchanges.
 
 Worker: `celery -A exchanges worker`.
 """

@@ -1,19 +1,20 @@
-"""A Celery app whose tasks are also those of the Rust programs under test, so that each side can call and serve the other.
+"""A Celery app with the same tasks as the Rust programs under test, so that each side can call the tasks of the other.
 
-The module is called as the tasks are, since a failure that a Rust worker stores names the class `tasks.PeerError`. It is configured from the environment. Every variable may be missing:
+The module has this name because a failure that a Rust worker stores names the class `tasks.PeerError`. It is configured by
+environment variables. Each of them may be missing:
 
     BROKER_URL, RESULT_BACKEND    addresses; a backend "disabled://" stores nothing
     PEER_QUEUE                    the queue of tasks without a route ("celery")
-    PEER_SERIALIZER               how arguments are written ("json")
-    PEER_RESULT_SERIALIZER        how results are written ("json")
-    PEER_ACCEPT                   what is read, with commas ("json")
-    PEER_COMPRESSION              how bodies are compressed (not at all)
+    PEER_SERIALIZER               the serializer of arguments ("json")
+    PEER_RESULT_SERIALIZER        the serializer of results ("json")
+    PEER_ACCEPT                   the accepted content types, divided by commas ("json")
+    PEER_COMPRESSION              the compression of bodies (none)
     PEER_PROTOCOL                 1 or 2 ("2")
-    PEER_EXTENDED                 1: results carry name, arguments and the rest of the request
+    PEER_EXTENDED                 1: results have the name, the arguments and other fields of the request
     PEER_TRACK_STARTED            1: STARTED is stored
     PEER_SENT_EVENT               1: callers send task-sent
     PEER_QUORUM                   1: the default queue is a quorum queue behind a topic exchange
-    PEER_CONF                     a JSON object of settings that win over all of the above
+    PEER_CONF                     a JSON object of settings, which override all of the above
 """
 
 import json
@@ -43,7 +44,7 @@ def settings(given):
         ("PEER_SENT_EVENT", "", "task_send_sent_event", switched_on),
     ]
     found = {key: read(given.get(name, default)) for name, default, key, read in table}
-    # A worker that starts before its broker waits for it, and its log goes where the tests read it.
+    # A worker waits for its broker, and its log goes to the streams that the tests read.
     found |= {"broker_connection_retry_on_startup": True, "worker_hijack_root_logger": False}
     if given.get("PEER_QUORUM") == "1":
         found |= {
@@ -60,12 +61,12 @@ app.conf.update(settings(os.environ))
 
 
 def task(name, **options):
-    """A task called `tasks.<name>`, whatever file it stands in."""
+    """A task with the name `tasks.<name>`, whatever its module is."""
     return app.task(name="tasks." + name, **options)
 
 
 class PeerError(Exception):
-    """An error that is made from two arguments."""
+    """An error with two arguments."""
 
     def __init__(self, code, text=""):
         super().__init__(code, text)
@@ -73,7 +74,7 @@ class PeerError(Exception):
         self.text = text
 
 
-# Values in, values out.
+# Values.
 
 
 @task("add")
@@ -93,7 +94,7 @@ def xsum(numbers):
 
 @task("echo")
 def echo(*args, **kwargs):
-    """What arrived."""
+    """Returns its arguments."""
     return {"args": [*args], "kwargs": kwargs}
 
 
@@ -104,12 +105,12 @@ def identity(value=None):
 
 @task("noop")
 def noop():
-    """Nothing, which is a result too."""
+    """Returns None, which is a result, too."""
 
 
 @task("whoami", bind=True)
 def whoami(self):
-    """What the worker knows about the message that started it."""
+    """Returns what the worker knows about its message."""
     fields = (
         "id root_id parent_id group group_index retries eta expires timelimit shadow origin reply_to correlation_id "
         "stamped_headers stamps ignore_result delivery_info headers argsrepr kwargsrepr"
@@ -117,7 +118,7 @@ def whoami(self):
     return {field: getattr(self.request, field) for field in fields.split()}
 
 
-# Errors and second runs.
+# Errors and retries.
 
 
 @task("fail")
@@ -132,7 +133,7 @@ def fail_custom(code=7, text="custom"):
 
 @task("retry", bind=True, max_retries=3)
 def retry(self, times=1, countdown=0, value="done"):
-    """Succeeds in the run after `times` retries, and says how many there were."""
+    """Succeeds after `times` retries, and returns how many there were."""
     done = self.request.retries
     if done >= times:
         return {"value": value, "retries": done}
@@ -147,7 +148,7 @@ def always_retry(self, countdown=0):
 
 @task("auto_retry", bind=True, autoretry_for=(ValueError,), retry_kwargs={"max_retries": 2, "countdown": 0.2})
 def auto_retry(self, times=1):
-    """Fails in its first `times` runs; Celery itself asks for the next."""
+    """Fails in its first `times` runs, and Celery retries it."""
     if self.request.retries < times:
         raise ValueError("not yet")
     return self.request.retries
@@ -179,38 +180,38 @@ def late_sleep(seconds=1.0):
     return seconds
 
 
-@task("note", bind=True, acks_late=True)
-def note(self, path, word, seconds=0):
-    """Leaves a line in a file when it begins and one when it ends, with the worker's name: what ran where, and how often."""
-    leave(path, f"begin {word} {self.request.hostname}")
+@task("log_run", bind=True, acks_late=True)
+def log_run(self, path, word, seconds=0):
+    """Appends a line to a file at its start and at its end, with the worker's name, so that tests see what ran where."""
+    append(path, f"begin {word} {self.request.hostname}")
     time.sleep(seconds)
-    leave(path, f"end {word} {self.request.hostname}")
+    append(path, f"end {word} {self.request.hostname}")
     return word
 
 
-def leave(path, line):
-    # One write of a few bytes to a file that is open for appending is never torn.
+def append(path, line):
+    # One short write to a file that is open for appending is never torn.
     with open(path, "ab", buffering=0) as file:
         file.write(line.encode() + b"\n")
 
 
 @task("soft", soft_time_limit=1)
 def soft(seconds=3.0):
-    """Is interrupted after a second."""
+    """Is interrupted by its soft time limit after a second."""
     time.sleep(seconds)
     return seconds
 
 
 @task("progress", bind=True)
 def progress(self, steps=3, pause=0.2):
-    """Stores a state of its own after each step."""
+    """Stores a custom state after each step."""
     for current in range(1, steps + 1):
         self.update_state(state="PROGRESS", meta={"current": current, "total": steps})
         time.sleep(pause)
     return steps
 
 
-# What follows a task.
+# Other tasks.
 
 
 @task("spawn", bind=True)
@@ -223,23 +224,23 @@ def spawn(self, n=2):
 
 @task("replace_me", bind=True)
 def replace_me(self, x, y):
-    """Lets another task give its result."""
+    """Replaces itself with another task."""
     raise self.replace(add.s(x, y))
 
 
 @task("on_error")
 def on_error(*args):
-    """An errback that takes anything: Celery calls it in the worker, with request, exception and traceback."""
+    """An errback with any arguments: the worker calls it with request, exception and traceback."""
     return list(map(repr, args))
 
 
 @task("errback1")
 def errback1(failed_id):
-    """An errback of one argument: Celery sends it as a message."""
+    """An errback with one argument: Celery sends it as a message with the id."""
     return f"failed:{failed_id}"
 
 
 @task("errback3")
 def errback3(request, exc, traceback):
-    """An errback of three arguments: Celery calls it in the worker, where it leaves a line."""
+    """An errback with three arguments: the worker calls it, and it prints a line."""
     print("ERRBACK3", request.id, repr(exc), file=sys.stderr)

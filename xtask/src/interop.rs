@@ -14,6 +14,10 @@ const FULL: &str = "APIUM_INTEROP_FULL";
 pub(crate) fn run(args: &[String]) -> Answer {
     let started = Instant::now();
     peers::ready::ensure()?;
+    // The Rust worker of these tests is an example, which `cargo test --test` does not build.
+    if !process::passes(process::cargo(&["build", "--package", "apium", "--example", "interop"])?)? {
+        return Ok(false);
+    }
     let mut command = process::cargo(&["test", "--package", "apium", "--test", "interop", "--", "--nocapture"])?;
     if args.iter().any(|arg| arg == "--full") {
         command.env(FULL, "1");

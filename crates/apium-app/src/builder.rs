@@ -139,8 +139,8 @@ impl AppBuilder {
         self
     }
 
-    /// A route: for a task name, a glob (`"mail.*"`) or a regular expression (`"re:^mail\\."`), to a queue's name, a [`Queue`]
-    /// or any options. Asked after `task_routes`; exact names win, then patterns in order.
+    /// A route: for a task name, a glob (`"mail.*"`) or a regular expression (`"re:^mail\\."`), to a queue's name, a
+    /// [`Queue`] or any options. Asked after `task_routes`; exact names win, then patterns in order.
     pub fn route(mut self, pattern: &str, target: impl Into<RouteTarget>) -> Self {
         let RouteTarget { options, queue } = target.into();
         self.queues.extend(queue);
@@ -219,8 +219,8 @@ impl AppBuilder {
     /// Builds the app and opens its broker and result backends.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for an unknown or wrong setting, two tasks of one name, options of a task that cannot be, a bad
-    /// route, an address that no driver knows; [`ErrorKind::Backend`] when a store cannot be opened.
+    /// [`ErrorKind::Config`] for an unknown or wrong setting, two tasks of one name, options of a task that cannot be,
+    /// a bad route, an address that no driver knows; [`ErrorKind::Backend`] when a store cannot be opened.
     pub async fn build(mut self) -> Result<App> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -1,13 +1,13 @@
 //! The tasks that every app has under Celery's names: `celery.map`, `celery.starmap`, `celery.chunks`, `celery.group`,
-//! `celery.accumulate` and `celery.backend_cleanup`; and one of Apium's own, `apium.chord_part`. A task of the app's own with such a
-//! name takes its place.
+//! `celery.accumulate` and `celery.backend_cleanup`; and one of Apium's own, `apium.chord_part`. A task of the app's
+//! own with such a name takes its place.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
-use crate::canvas::here::apply_task;
+use crate::canvas::eager::apply_task;
 use crate::canvas::node::{GroupNode, Node};
 use crate::canvas::plan::SendWith;
 use crate::canvas::send::{send, send_with};
@@ -40,9 +40,9 @@ pub(crate) static BUILTIN_TASKS: &[TaskDef] = &[
     },
 ];
 
-/// The name of the task that counts a part of a chord once more, and sends the body where it is the last one: a worker notes it for a
-/// part whose message was acked before it ran, in case it dies before the body is sent. Workers of Celery do not know it, so where
-/// they share a queue with Apium's it wants a route to another one.
+/// The name of the task that counts a part of a chord once more, and sends the body where it is the last one: a worker
+/// notes it for a part whose message was acked before it ran, in case it dies before the body is sent. Workers of
+/// Celery do not know it, so where they share a queue with Apium's it wants a route to another one.
 pub const CHORD_PART: &str = "apium.chord_part";
 
 /// What [`CHORD_PART`] is called with.
@@ -110,7 +110,7 @@ async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
         inner.call.arguments = Arguments { args, kwargs: Vec::new() };
         inner.call.options = Default::default();
         let ran = apply_task::<Json>(&app, inner.call).await?;
-        let Some(document) = ran.known() else { continue };
+        let Some(document) = ran.cached_document() else { continue };
         if document.state.propagates() {
             return Err(failure_of(&document).into());
         }

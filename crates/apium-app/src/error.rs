@@ -20,8 +20,8 @@ pub enum ErrorKind {
     Publish,
     /// The result backend could not be reached or refused.
     Backend,
-    /// No result backend is configured (Celery: `NotImplementedError` from `get`), or it lacks what was asked for: stored
-    /// results, or counters of chords.
+    /// No result backend is configured (Celery: `NotImplementedError` from `get`), or it lacks what was asked for:
+    /// stored results, or counters of chords.
     NoBackend,
     /// A value could not be encoded or decoded.
     Codec,
@@ -43,7 +43,8 @@ pub enum ErrorKind {
     Call,
 }
 
-/// An error of building an app, calling a task or reading a result. Its text is lower case and reads after "could not …".
+/// An error of building an app, calling a task or reading a result. Its text is lower case and reads after "could not
+/// …".
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -82,8 +83,8 @@ impl Error {
         self.failure.as_deref()
     }
 
-    /// The exception that Celery raises here, where a task that lets it through fails with it: that of the task whose result was
-    /// wanted, `RuntimeError` for a wait that is refused, `TimeoutError` for one that was too long.
+    /// The exception that Celery raises here, where a task that lets it through fails with it: that of the task whose
+    /// result was wanted, `RuntimeError` for a wait that is refused, `TimeoutError` for one that was too long.
     pub(crate) fn exception(&self) -> Option<ExceptionInfo> {
         match self.kind {
             ErrorKind::TaskFailed | ErrorKind::TaskRevoked => Some(self.failure()?.exception().clone()),

@@ -1,11 +1,9 @@
 //! A task's failure: the exception as it goes over the wire, and the Rust error behind it where there is one.
 
-use std::any::TypeId;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use apium_protocol::result::exception::ExceptionInfo;
 use serde::{Deserialize, Serialize};
@@ -22,8 +20,8 @@ struct Inner {
     judgement: Option<Judgement>,
 }
 
-/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust error
-/// types; from there on it is data.
+/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust
+/// error types; from there on it is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Judgement {
@@ -35,23 +33,24 @@ pub struct Judgement {
     pub bad_arguments: bool,
 }
 
-/// Maps a Rust error type to the Python class that stands for it on the wire (`#[wire_error(py = "builtins.ValueError")]`).
+/// Maps a Rust error type to the Python class that stands for it on the wire
+/// (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
-    /// The Rust type.
-    pub type_id: fn() -> TypeId,
+    /// Whether an error is of the Rust type.
+    pub is: fn(&(dyn StdError + 'static)) -> bool,
     /// `module.Class` in Python.
     pub py: &'static str,
 }
 
 inventory::collect!(WireErrorEntry);
 
-fn mapped(id: TypeId) -> Option<&'static str> {
-    static MAP: OnceLock<HashMap<TypeId, &'static str>> = OnceLock::new();
-    let map = MAP.get_or_init(|| {
-        inventory::iter::<WireErrorEntry>.into_iter().map(|entry| ((entry.type_id)(), entry.py)).collect()
-    });
-    map.get(&id).copied()
+/// The Python class of an error, where its type has one.
+fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    inventory::iter::<WireErrorEntry>.into_iter().find(|entry| (entry.is)(error)).map(|entry| entry.py)
 }
+
+/// The `exc_type` of a boxed error that is mapped to no Python class, since its type is not known.
+const BOXED: &str = "apium.Error";
 
 impl Failure {
     /// A failure with a message only.
@@ -66,25 +65,39 @@ impl Failure {
 
     /// A failure of a Rust error. `exc_type` is the type's name, or the Python class it is mapped to.
     pub fn from_error<E: StdError + Send + Sync + 'static>(error: E) -> Self {
-        let path = match mapped(TypeId::of::<E>()) {
-            Some(py) => py.to_owned(),
-            None => plain_path(std::any::type_name::<E>()),
-        };
-        Self::of(&path, Arc::new(error))
+        Self::of(&plain_path(std::any::type_name::<E>()), Arc::new(error))
     }
 
     /// A failure of a Rust error that stands for a given exception.
-    pub(crate) fn of_exception<E: StdError + Send + Sync + 'static>(exception: ExceptionInfo, error: E) -> Self {
-        let traceback = chain_text(&exception.exc_type, &error);
-        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(Arc::new(error)), judgement: None }))
+    pub(crate) fn of_exception(exception: ExceptionInfo, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let error = error.into();
+        let traceback = chain_text(&exception.exc_type, &*error);
+        Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error.into()), judgement: None }))
     }
 
-    /// A failure of a boxed error, whose type is not known.
+    /// A failure of a boxed error. `exc_type` is the Python class that the type of the error is mapped to, else
+    /// "Error".
     pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
-        Self::of("apium.Error", error.into())
+        Self::of(BOXED, error.into())
     }
 
+    /// A failure of an error that must not leave its thread: its text and those of its sources.
+    pub(crate) fn from_unsendable(error: &(dyn StdError + 'static)) -> Self {
+        let path = mapped(error).unwrap_or(BOXED);
+        Self::from_exception(ExceptionInfo::from_path(path, error.to_string())).with_traceback(chain_text(path, error))
+    }
+
+    /// A failure of what turns into a boxed error: an error, a boxed one, or the error type of another library, whose
+    /// name is `exc_type` then.
+    pub(crate) fn from_type<E>(error: Box<dyn StdError + Send + Sync>) -> Self {
+        let name = std::any::type_name::<E>();
+        let path = if name.contains("Box<dyn ") { BOXED.to_owned() } else { plain_path(name) };
+        Self::of(&path, error.into())
+    }
+
+    /// `path` is for an error whose type is mapped to no Python class.
     fn of(path: &str, error: Arc<dyn StdError + Send + Sync>) -> Self {
+        let path = mapped(&*error).unwrap_or(path);
         let exception = ExceptionInfo::from_path(path, error.to_string());
         let traceback = chain_text(path, &*error);
         Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error), judgement: None }))

@@ -1,6 +1,6 @@
 //! How a task ends when it does not return a value: a vocabulary, not an error type.
 
-use std::any::Any;
+use std::any::TypeId;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -16,8 +16,8 @@ pub type TaskResult<T> = Result<T, TaskError>;
 /// How a task ends when it does not return a value.
 ///
 /// It does not implement [`std::error::Error`], so that `?` turns any such error into a failure that keeps its type for
-/// `autoretry_for` and `throws`. What is only `Into<Box<dyn Error + Send + Sync>>` (anyhow, boxed errors) comes by
-/// [`OrFail::or_fail`].
+/// `autoretry_for` and `throws`. [`IntoFailure`] says what else `?` takes: boxed errors, and error types like those of
+/// anyhow and eyre.
 pub struct TaskError(Box<TaskErrorKind>);
 
 /// The ways to end without a value.
@@ -83,14 +83,43 @@ impl TaskError {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
+/// What `?` turns into a failure in a task: every error that is `Send`, `Sync` and `'static`, such an error in a box,
+/// text, and every type that turns into such a box, as the errors of anyhow and eyre do.
+///
+/// `autoretry_for`, `throws` and `#[wire_error]` see the error in a box as they see one without. Of an error of anyhow
+/// or eyre they see the causes alone, since it does not show the error itself.
+///
+/// A `Box<dyn Error>` without `Send + Sync` may not leave its thread; [`OrFail::or_fail`] makes a failure of its text.
+#[diagnostic::on_unimplemented(
+    message = "a task's failure cannot be made of `{Self}`",
+    label = "no task's failure yet: for a `Box<dyn Error>` write `.or_fail()?`, for a type of yours `impl std::error::Error`",
+    note = "`Box<dyn Error + Send + Sync>` needs no `.or_fail()`"
+)]
+pub trait IntoFailure: Sized {
+    /// The failure.
+    fn into_failure(self) -> Failure;
+}
+
+// What tells the task's own vocabulary (`TaskError`, `Failure`) from an error is that it has no text to show:
+// `Display`.
+#[diagnostic::do_not_recommend]
+impl<E: Into<Box<dyn StdError + Send + Sync>> + fmt::Display + 'static> IntoFailure for E {
+    fn into_failure(self) -> Failure {
+        let is = |id| TypeId::of::<E>() == id;
+        if is(TypeId::of::<String>()) || is(TypeId::of::<&'static str>()) {
+            return Failure::message(self.to_string());
+        }
+        let boxed = self.into();
+        match boxed.downcast_ref::<Error>().and_then(Error::exception) {
+            Some(exception) => Failure::of_exception(exception, boxed),
+            None => Failure::from_type::<E>(boxed),
+        }
+    }
+}
+
+impl<E: IntoFailure> From<E> for TaskError {
     fn from(error: E) -> Self {
-        let own: &dyn Any = &error;
-        let failure = match own.downcast_ref::<Error>().and_then(Error::exception) {
-            Some(exception) => Failure::of_exception(exception, error),
-            None => Failure::from_error(error),
-        };
-        Self::new(TaskErrorKind::Failure(failure))
+        Self::new(TaskErrorKind::Failure(error.into_failure()))
     }
 }
 
@@ -128,21 +157,45 @@ impl From<TaskError> for Box<dyn StdError + Send + Sync> {
     }
 }
 
-/// Turns what is only convertible to a boxed error into a task's failure.
-pub trait OrFail<T> {
-    /// The value, or a failure made of the boxed error.
+/// Turns an error into a task's failure where `?` alone does not: a `Box<dyn Error>` without `Send + Sync`. It takes
+/// every other error too.
+///
+/// `Kind` tells the two apart; the compiler finds it.
+pub trait OrFail<T, Kind> {
+    /// The value, or a failure made of the error.
+    ///
+    /// # Errors
+    /// The failure.
     fn or_fail(self) -> TaskResult<T>;
 }
 
-impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T> for Result<T, E> {
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T, Sendable> for Result<T, E> {
     fn or_fail(self) -> TaskResult<T> {
-        self.map_err(|error| TaskError::new(TaskErrorKind::Failure(Failure::from_boxed(error.into()))))
+        self.map_err(|error| Failure::from_boxed(error.into()).into())
     }
 }
 
+impl<T> OrFail<T, Unsendable> for Result<T, Box<dyn StdError>> {
+    fn or_fail(self) -> TaskResult<T> {
+        self.map_err(|error| Failure::from_unsendable(&*error).into())
+    }
+}
+
+/// The error may be sent to another thread.
+#[derive(Debug)]
+pub enum Sendable {}
+
+/// The error may not be sent to another thread: what is kept of it is its text.
+#[derive(Debug)]
+pub enum Unsendable {}
+
 #[cfg(test)]
 mod tests {
-    use super::{TaskError, TaskErrorKind};
+    use std::error::Error as StdError;
+    use std::fmt;
+    use std::num::ParseIntError;
+
+    use super::{OrFail as _, TaskError, TaskErrorKind, TaskResult};
     use crate::error::{Error, ErrorKind};
     use crate::failure::Failure;
 
@@ -152,6 +205,81 @@ mod tests {
             other => panic!("not a failure: {other:?}"),
         }
     }
+
+    /// As the error of anyhow: no `Error`, but it turns into a box of one.
+    #[derive(Debug)]
+    struct Report(Box<dyn StdError + Send + Sync>);
+
+    impl fmt::Display for Report {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl From<Report> for BoxError {
+        fn from(report: Report) -> Self {
+            report.0
+        }
+    }
+
+    type BoxError = Box<dyn StdError + Send + Sync>;
+
+    fn number(text: &str) -> Result<u8, BoxError> {
+        Ok(text.parse()?)
+    }
+
+    fn failed(run: impl FnOnce() -> TaskResult<u8>) -> Failure {
+        match run().unwrap_err().into_kind() {
+            TaskErrorKind::Failure(failure) => failure,
+            other => panic!("not a failure: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_question_mark_takes_boxed_errors_and_what_turns_into_them() {
+        let boxed = failed(|| Ok(number("x")?));
+        let report = failed(|| Ok(number("x").map_err(Report)?));
+        let plain = failed(|| Ok("x".parse()?));
+        for (failure, class) in [(&boxed, "Error"), (&report, "Report"), (&plain, "ParseIntError")] {
+            assert_eq!(
+                (failure.exception().exc_type.as_str(), failure.exception().message()),
+                (class, INVALID.to_owned())
+            );
+            assert!(
+                failure.any_source(|error| error.is::<ParseIntError>()),
+                "{class} keeps the error for autoretry_for"
+            );
+            assert!(failure.traceback().unwrap().contains(INVALID), "{failure:?}");
+        }
+        let text = failed(|| Err("it is late")?);
+        assert_eq!(
+            (text.exception().exc_type.as_str(), text.exception().message()),
+            ("TaskError", "it is late".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_box_is_seen_through_for_what_the_result_of_another_task_says() {
+        let cause = Failure::of_class("builtins.ValueError", "boom");
+        let error: BoxError = Error::new(ErrorKind::TaskFailed, "get it").with_failure(cause).into();
+        assert!(failed(|| Err(error)?).exception().is("builtins.ValueError"));
+    }
+
+    #[test]
+    fn or_fail_takes_what_may_not_leave_its_thread_too() {
+        let unsendable = || -> Result<u8, Box<dyn StdError>> { Ok("x".parse()?) };
+        let failure = failed(|| unsendable().or_fail());
+        assert_eq!(
+            (failure.exception().exc_type.as_str(), failure.exception().message()),
+            ("Error", INVALID.to_owned())
+        );
+        assert!(failure.traceback().unwrap().contains(INVALID) && failure.source().is_none());
+        for failure in [failed(|| number("x").or_fail()), failed(|| "x".parse::<u8>().or_fail())] {
+            assert_eq!(failure.exception().message(), INVALID);
+        }
+    }
+
+    const INVALID: &str = "invalid digit found in string";
 
     #[test]
     fn a_result_that_could_not_be_had_fails_the_task_as_in_celery() {

@@ -130,7 +130,8 @@ impl Calls<'_> {
         }
     }
 
-    /// The parameter that the task before can give, and those that are left. Further positional arguments take anything.
+    /// The parameter that the task before can give, and those that are left. Further positional arguments take
+    /// anything.
     fn first(&self) -> Option<(TokenStream, &[GivenArguments])> {
         match self.given.split_first()? {
             (GivenArguments { first: Some(first), .. }, rest) => Some((first.clone(), rest)),

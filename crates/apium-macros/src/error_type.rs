@@ -30,7 +30,7 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             const fn is_error<E: ::core::error::Error + 'static>() {}
             is_error::<#ident>();
             ::apium::__private::inventory::submit! {
-                ::apium::__private::WireErrorEntry { type_id: ::core::any::TypeId::of::<#ident>, py: #class }
+                ::apium::__private::WireErrorEntry { is: |error| error.is::<#ident>(), py: #class }
             }
         };
     })

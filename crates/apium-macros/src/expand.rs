@@ -1,7 +1,7 @@
 //! What `#[task]` leaves behind: the function as it was, a type of its name, a static definition.
 //!
-//! The expansion is small on purpose: no type per task beside the marker, no serde derive; the erased function reads one argument
-//! after the other by index.
+//! The expansion is small on purpose: no type per task beside the marker, no serde derive; the erased function reads
+//! one argument after the other by index.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};

@@ -20,9 +20,9 @@ pub enum ErrorKind {
     UnknownSerializer,
     /// No compression is registered for the MIME type or name.
     UnknownCompression,
-    /// The compressed bytes are broken.
+    /// The compressed bytes are damaged, or become too large.
     Decompress,
-    /// Decoded, but not a task message: no task, no id, a body of the wrong shape.
+    /// It could be decoded, but is not a task message: without task or id, or with a body of the wrong shape.
     NotATask,
     /// A time cannot be read.
     Time,
@@ -57,7 +57,7 @@ impl Error {
         Self::new(ErrorKind::Decode, "decode the value").with_source(source)
     }
 
-    /// Says where it happened, and of what kind that makes it.
+    /// The error of reading `place`, of this kind, with `self` as its cause.
     pub(crate) fn within(self, kind: ErrorKind, place: &str) -> Self {
         Self::new(kind, format!("read {place}")).with_source(self)
     }

@@ -1,5 +1,5 @@
-//! Celery's words and bytes: messages, results, signatures, states, serializers and compression. No I/O, no clock, no
-//! environment, no tokio. See `spec` notes in each module for the Celery behaviour it follows.
+//! What Celery writes and reads: messages, results, signatures, states, serializers and compressions. This crate does
+//! no I/O, reads no clock and no environment, and knows no runtime.
 
 pub mod codecs;
 pub mod error;

@@ -1,4 +1,4 @@
-//! Instants as text: what Python's `isoformat` writes and dateutil's ISO parser reads.
+//! Instants as text: written like Python's `isoformat`, read like dateutil's ISO parser.
 
 use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
 use jiff::tz::{Offset, TimeZone};
@@ -9,16 +9,17 @@ use crate::error::{Error, ErrorKind, Result};
 /// Reads an instant.
 ///
 /// ISO 8601 in its extended and basic forms, with `T` or a blank before the time: `2030-01-02T03:04:05.678901+01:00`,
-/// `20300102T030405Z`, `2030-01-02`, week dates and days of the year too. Fractions of a second have any length, offsets are
-/// `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS`. Without an offset it is UTC, as Celery's default timezone.
+/// `20300102T030405Z`, `2030-01-02`, also week dates and days of the year. Fractions of a second have any length.
+/// Offsets are `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS`; without one, the time is in UTC, Celery's default
+/// timezone.
 ///
 /// # Errors
-/// When the text is not such an instant, or lies outside the years -9999 to 9999.
+/// [`ErrorKind::Time`] if the text is not such an instant, or is outside the years -9999 to 9999.
 pub fn parse(text: &str) -> Result<Timestamp> {
     parse_in(text, &TimeZone::UTC)
 }
 
-/// Reads an instant like [`parse`]; without an offset it is local to `zone`.
+/// Reads an instant like [`parse`]. Without an offset, the time is in `zone`.
 ///
 /// # Errors
 /// As [`parse`].
@@ -32,18 +33,18 @@ pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Timestamp> {
     instant.map_err(|_| fail())
 }
 
-/// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits, or is left out when zero.
+/// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits; zero is left out.
 pub fn format(instant: Timestamp) -> String {
     isoformat(Offset::UTC.to_datetime(instant), Some(Offset::UTC))
 }
 
-/// Writes an instant as the clocks of `zone` show it, with their offset.
+/// Writes an instant in the local time of `zone`, with its offset.
 pub fn format_in(instant: Timestamp, zone: &TimeZone) -> String {
     let offset = zone.to_offset(instant);
     isoformat(offset.to_datetime(instant), Some(offset))
 }
 
-/// The local time and the offset in a text, for whoever shows them apart.
+/// The local time and the offset in a text.
 pub(crate) fn split(text: &str) -> Option<(DateTime, Option<Offset>)> {
     let text = text.trim();
     let (date, time) = match text.find(['T', 't', ' ']) {
@@ -57,7 +58,7 @@ pub(crate) fn split(text: &str) -> Option<(DateTime, Option<Offset>)> {
         None => (time, None),
     };
     let clock = clock.trim_end();
-    // Midnight at the end of a day.
+    // 24:00 is midnight at the end of the day.
     if matches!(clock, "24" | "24:00" | "2400" | "24:00:00" | "240000") {
         return Some((date.tomorrow().ok()?.at(0, 0, 0, 0), offset));
     }
@@ -103,27 +104,27 @@ pub(crate) fn read_time(text: &str) -> Option<Time> {
     let extended = whole.contains(':');
     let mut fields = [0i8; 3];
     let mut rest = whole;
-    let mut given = 0;
+    let mut count = 0;
     for field in &mut fields {
         if rest.is_empty() {
             break;
         }
-        if given > 0 && extended {
+        if count > 0 && extended {
             rest = rest.strip_prefix(':')?;
         }
         *field = number(rest.get(..2)?)?.try_into().ok()?;
         rest = &rest[2..];
-        given += 1;
+        count += 1;
     }
     let nanos = match fraction {
         None => 0,
-        Some(digits) if given == 3 && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+        Some(digits) if count == 3 && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
             let digits = &digits[..digits.len().min(9)];
             digits.parse::<i32>().ok()? * 10i32.pow(9 - digits.len() as u32)
         }
         Some(_) => return None,
     };
-    if !rest.is_empty() || given == 0 {
+    if !rest.is_empty() || count == 0 {
         return None;
     }
     Time::new(fields[0], fields[1], fields[2], nanos).ok()
@@ -148,7 +149,7 @@ fn number(digits: &str) -> Option<i16> {
     digits.parse().ok()
 }
 
-/// Python's `isoformat` of a local time, with its offset when it has one.
+/// Python's `isoformat` of a local time, with the offset if there is one.
 pub(crate) fn isoformat(local: DateTime, offset: Option<Offset>) -> String {
     use std::fmt::Write;
     let (date, time) = (local.date(), local.time());
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_time() {
+    fn refuses_other_texts() {
         for text in [
             "",
             "not-a-date",

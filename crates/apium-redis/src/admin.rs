@@ -66,7 +66,8 @@ impl QueuePeek for RedisBroker {
                 due.arg(shared.connection.clock().now().as_microsecond()).arg("LIMIT").arg(0).arg(remaining);
                 let answer = shared.connection.command("peek at a queue", &due).await?;
                 let Value::Array(due) = answer else { return Err(unexpected_reply("peek at a queue")) };
-                // A list is read from its end, and due messages come after those of the list. What is no message is skipped.
+                // A list is read from its end, and due messages come after those of the list. What is no message is
+                // skipped.
                 found.extend(elements.into_iter().rev().chain(due).take(remaining).filter_map(
                     |element| match element {
                         Value::BulkString(raw) => decode(&Bytes::from(raw), queue),

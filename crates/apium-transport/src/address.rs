@@ -1,11 +1,11 @@
-//! Where a broker or result backend is. Printing an address never shows its secrets (P18).
+//! The addresses of brokers and result backends. Printing an address never shows its secrets.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The address of a broker or result backend: a URL. Printing it shows the scheme, the user's name, the hosts and the path,
-/// and hides the password, the query and whatever could be a part of them.
+/// The address of a broker or result backend: a URL. Printing it shows the scheme, the user's name, the hosts and the
+/// path. It hides the password, the query, and everything that could be a part of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     text: String,
@@ -13,7 +13,10 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads an address; `memory` and other bare schemes are taken as `memory://`.
+    /// Reads an address. A scheme alone is an address too: `memory` is `memory://`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Address`] if there is no valid scheme.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
@@ -33,34 +36,35 @@ impl Address {
         &self.scheme
     }
 
-    /// The whole text with its secrets, for the driver that connects.
+    /// The whole address with its secrets, for the driver that connects.
     pub fn secret_text(&self) -> &str {
         &self.text
     }
 
-    /// What stands behind `scheme://`, without the query, secrets included.
+    /// What follows `scheme://`, without the query; contains secrets.
     pub fn location(&self) -> &str {
         let rest = &self.text[self.scheme.len() + 3..];
         rest.split_once('?').map_or(rest, |(path, _)| path)
     }
 
-    /// The query as given, without the question mark.
+    /// The query, without the question mark.
     pub fn query(&self) -> Option<&str> {
         self.text.split_once('?').map(|(_, query)| query)
     }
 }
 
-/// What may be printed of the text behind `scheme://`.
+/// What may be printed of what follows `scheme://`.
 fn printable(text: &str) -> String {
-    // A path needs no host before it and has no user info; an at sign in it is a plain letter.
+    // A path without a host has no user info, so an at sign in it means nothing.
     let path_only = text.starts_with('/');
     let (before, query) = text.split_once('?').map_or((text, ""), |(before, query)| (before, query));
     if !path_only && query.contains('@') {
-        // A question mark inside a password, or an at sign inside the query: nobody can tell, so nothing is shown.
+        // The question mark may be a part of a password, or the at sign a part of the query: nothing is shown.
         return "**".to_owned();
     }
     match before.rsplit_once('@') {
-        // The last at sign ends the user info, since a password may have anything in it. A list of URLs shows its last host.
+        // The last at sign ends the user info, since a password may contain at signs. Of a list of URLs the last host
+        // is shown.
         Some((user_info, host)) if !path_only => match user_info.split_once(':') {
             Some((user, _)) => format!("{user}:**@{host}"),
             None => format!("**@{host}"),
@@ -157,7 +161,7 @@ mod tests {
             if let Ok(address) = Address::parse(&piece(12)) {
                 let _ = (address.to_string(), address.location(), address.query(), address.secret_text());
             }
-            // Whatever the password is made of, the part that gives it away is not printed.
+            // Whatever else the password contains, its secret part is not printed.
             let text = format!("redis://user:{}SECRET{}@host/{}", piece(3), piece(3), piece(2));
             let printed = Address::parse(&text).unwrap().to_string();
             assert!(!printed.contains("SECRET"), "{text:?} prints as {printed:?}");

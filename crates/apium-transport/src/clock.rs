@@ -1,4 +1,4 @@
-//! The clock: the machine's, or one that tests turn by hand. The only place of the project that reads wall time.
+//! The clock: the machine's, or a manual one for tests. Nothing else of the project reads wall time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-/// Tells the time and waits for it. Cloning shares the clock.
+/// Tells the time and waits for it. Clones share the clock.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
@@ -22,12 +22,12 @@ impl Clock {
         Self(Kind::System)
     }
 
-    /// A clock that stands at `start` until [`advance`](Self::advance) moves it.
+    /// A manual clock: it shows `start` until [`advance`](Self::advance) turns it.
     pub fn manual(start: Timestamp) -> Self {
         Self(Kind::Manual(Arc::new(watch::Sender::new(start))))
     }
 
-    /// Whether this is a clock turned by hand.
+    /// Whether this is a manual clock.
     pub fn is_manual(&self) -> bool {
         matches!(self.0, Kind::Manual(_))
     }
@@ -41,7 +41,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward and wakes who waits for it. Does nothing to the machine's clock.
+    /// Turns a manual clock forward and wakes those who wait for it. Does nothing to the machine's clock.
     pub fn advance(&self, by: Duration) {
         if let Kind::Manual(now) = &self.0 {
             now.send_modify(|t| *t = t.saturating_add(by).unwrap_or(Timestamp::MAX));
@@ -54,14 +54,14 @@ impl Clock {
             Kind::System => loop {
                 let left = self.now().duration_until(when);
                 match Duration::try_from(left) {
-                    // A long wait is cut so that a wall clock that was set is followed.
+                    // A long wait is cut into pieces, because the wall clock may be set meanwhile.
                     Ok(left) if !left.is_zero() => tokio::time::sleep(left.min(Duration::from_secs(30))).await,
                     _ => return,
                 }
             },
             Kind::Manual(now) => {
                 let mut seen = now.subscribe();
-                // The sender lives in `self`, so waiting cannot fail.
+                // The sender is owned by `self`, so waiting cannot fail.
                 let _ = seen.wait_for(|t| *t >= when).await;
             }
         }

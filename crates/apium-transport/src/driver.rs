@@ -1,4 +1,4 @@
-//! A driver makes brokers and result backends from addresses.
+//! Drivers open brokers and result backends by address.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,21 +13,21 @@ use crate::broker::broker::SharedBroker;
 use crate::clock::Clock;
 use crate::error::Result;
 
-/// What the settings say to every driver.
+/// What the settings tell every driver.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct DriverOptions {
     /// The clock.
     pub clock: Clock,
-    /// How long opening and one operation may take (`broker_connection_timeout`, default 4 s; publish 5 s).
+    /// How long connecting, and one operation, may take (`broker_connection_timeout`, default 4 s).
     pub connect_timeout: Duration,
-    /// `broker_transport_options` or `result_backend_transport_options`, as texts.
+    /// `broker_transport_options` or `result_backend_transport_options`, each value as text.
     pub extra: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for DriverOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A transport option may be a password (P18): only their names are shown.
+        // A transport option may be a password, so only the names are shown.
         f.debug_struct("DriverOptions")
             .field("clock", &self.clock)
             .field("connect_timeout", &self.connect_timeout)
@@ -37,15 +37,15 @@ impl fmt::Debug for DriverOptions {
 }
 
 impl DriverOptions {
-    /// Celery's defaults with the given clock.
+    /// Celery's defaults, with this clock.
     pub fn new(clock: Clock) -> Self {
         Self { clock, connect_timeout: Duration::from_secs(4), extra: BTreeMap::new() }
     }
 }
 
-/// Makes brokers and result backends. Opening the same store for both may share it.
+/// Opens brokers and result backends. Both of one store may share a connection.
 pub trait Driver: Send + Sync + 'static {
-    /// The URL schemes it answers to.
+    /// The URL schemes of its addresses.
     fn schemes(&self) -> &'static [&'static str];
 
     /// Opens a broker.

@@ -1,4 +1,4 @@
-//! The one error type of brokers and result backends: a kind, context words and the boxed cause.
+//! The error of brokers and result backends: a kind, a text and a cause.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,21 +10,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The address cannot be understood, or names no known driver.
+    /// The address cannot be read, or names no known driver.
     Address,
     /// The broker or store cannot be reached, or the connection broke.
     Connection,
     /// An operation did not finish before its deadline.
     Timeout,
-    /// The store answers and cannot do it now: its memory is full, it loads its data, it is a replica after a failover.
+    /// The store answers, but cannot do it now: its memory is full, it loads its data, it became a replica.
     Unavailable,
-    /// A receipt is no longer ours: its lease ran out and the message was given to another consumer.
+    /// A receipt is lost: the delivery was settled before, or its lease ran out and another consumer has the message.
     LeaseLost,
     /// The store refused: full, read-only, no permission.
     Refused,
-    /// The store's own data is damaged or of an unknown version.
+    /// The data in the store is damaged, or of an unknown version.
     Corrupt,
-    /// The thing named does not exist.
+    /// Something that was named does not exist.
     NotFound,
     /// The handle was closed.
     Closed,
@@ -41,7 +41,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind`; `context` says what was attempted, on what, and what to do about it.
+    /// An error of `kind`. `context` says what was attempted, on what, and what to do about it.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self { kind, context: context.into(), source: None }
     }
@@ -63,7 +63,7 @@ impl Error {
         matches!(self.kind, ErrorKind::Connection | ErrorKind::Timeout)
     }
 
-    /// Whether the same operation may succeed when it is tried again.
+    /// Whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.is_connection() || self.kind == ErrorKind::Unavailable
     }

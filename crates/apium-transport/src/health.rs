@@ -1,28 +1,28 @@
-//! How a connection to a broker or a result backend is, as far as it is known without asking it.
+//! Whether brokers and result backends can be reached, as far as it is known without I/O.
 
 use jiff::Timestamp;
 
-/// Whether what lies behind a connection can be reached. It can or it cannot: there will be no third state.
+/// Whether a broker, a backend or a worker works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It can, as far as is known.
+    /// It does, as far as is known.
     Green,
-    /// It cannot.
+    /// It does not.
     Red {
         /// Since when.
         since: Timestamp,
-        /// Why, without secrets; lower case, no final stop.
+        /// Why. Without secrets, in lower case, without a final stop.
         reason: String,
     },
 }
 
 impl Health {
-    /// Whether it can be reached.
+    /// Whether it is green.
     pub fn is_green(&self) -> bool {
         *self == Self::Green
     }
 
-    /// The same health with `whose` before its reason.
+    /// The same health, with `whose` health it is before the reason.
     #[must_use]
     pub fn of(self, whose: &str) -> Self {
         match self {

@@ -1,6 +1,6 @@
-//! The seams between Apium and the systems that carry its messages and results: [`broker`], [`backend`] and
-//! [`driver`]. Beside the contracts live the [`memory`] driver and, behind the feature `conformance`, the suite
-//! that every driver runs. [`chord_results`](backend::chord_results) says what the parts of a chord come to; `crash_points` (feature `crash-points`) is where fault tests let a process die.
+//! The seams between Apium and the systems that carry its messages and results: [`broker`], [`backend`] and [`driver`].
+//! With them live the [`memory`] driver; the suite that every driver runs, `conformance` (a feature); and the named
+//! places at which fault tests kill a process, `crash_points` (feature `crash-points`).
 
 pub mod address;
 pub mod backend;

@@ -1,4 +1,4 @@
-//! Where results are stored: the app's result backend, and those of tasks that have one of their own.
+//! Where results are stored: in the app's result backend, or in one of the task's own (the task option `backend`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use apium_transport::backend::backend::SharedBackend;
 #[derive(Clone, Default)]
 pub(crate) struct Backends {
     app: Option<SharedBackend>,
-    /// By task name.
+    /// Backends of tasks that have one of their own, by the task's name.
     of_tasks: HashMap<Arc<str>, SharedBackend>,
 }
 
@@ -18,23 +18,23 @@ impl Backends {
         Self { app, of_tasks }
     }
 
-    /// The app's backend. Chords are counted there.
+    /// The app's backend. The parts of chords are counted there, also those of tasks with a backend of their own.
     pub(crate) fn app(&self) -> Option<&SharedBackend> {
         self.app.as_ref()
     }
 
-    /// The backend that `task` alone has.
+    /// The backend of this task's own; `None` when its results go to the app's.
     pub(crate) fn own(&self, task: &str) -> Option<&SharedBackend> {
-        // Few apps have any, and the name of the task is hashed for each run.
+        // This is called for each run, and few apps have any: an empty map needs no hash of the name.
         if self.of_tasks.is_empty() { None } else { self.of_tasks.get(task) }
     }
 
-    /// The backend that keeps the results of `task`.
+    /// The backend in which the results of `task` are stored.
     pub(crate) fn of(&self, task: &str) -> Option<&SharedBackend> {
         self.own(task).or(self.app())
     }
 
-    /// All of them.
+    /// All backends: the app's first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &SharedBackend> {
         self.app.iter().chain(self.of_tasks.values())
     }

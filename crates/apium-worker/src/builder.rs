@@ -1,4 +1,4 @@
-//! `app.worker()`: what a worker may be told, with the settings as defaults.
+//! `app.worker()`: the options of a worker. Their defaults are the app's settings.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,19 +10,22 @@ use std::time::Duration;
 use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::Result;
+use apium_app::task::registered::RegisteredTask;
 
 use crate::backends::Backends;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{AppParts, WorkerOptions, launch};
+use crate::launch::{AppResources, WorkerOptions, launch};
 use crate::layer::WorkLayer;
 use crate::node_name;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::shutdown::{Signals, StopKind, StopReport, listen};
+use crate::shutdown::kind::StopKind;
+use crate::shutdown::report::StopReport;
+use crate::shutdown::signals::{Signals, listen};
 
-/// Gives apps their workers.
+/// Adds [`worker`](Self::worker) to [`App`].
 pub trait AppWorker: sealed::Sealed {
-    /// A worker of this app, to be told more and started.
+    /// A worker of this app, to be given options and started.
     fn worker(&self) -> WorkerBuilder;
 }
 
@@ -47,7 +50,7 @@ impl AppWorker for App {
     }
 }
 
-/// A worker that has not started. What it is not told it takes from the settings.
+/// A worker that has not started. An option that is not set here has the value of its setting.
 #[must_use = "nothing happens until it is started or run"]
 pub struct WorkerBuilder {
     app: App,
@@ -62,74 +65,80 @@ pub struct WorkerBuilder {
 }
 
 impl WorkerBuilder {
-    /// The queues to consume (Celery: `-Q`); by default those of `task_queues`, or the default queue.
+    /// The queues to consume (Celery: `-Q`). The default is those of `task_queues`, or else the default queue.
     pub fn queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = Q>) -> Self {
         self.queues = Some(queues.into_iter().map(Into::into).collect());
         self
     }
 
-    /// How many tasks run at once (Celery: `-c`, `worker_concurrency`; by default the number of processors).
+    /// How many tasks run at once, 1 at least (Celery: `-c`, `worker_concurrency`). The default is the number of
+    /// processors.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.concurrency = Some(slots.max(1));
         self
     }
 
-    /// How many messages are fetched ahead for each slot (`worker_prefetch_multiplier`, 4); 0 is without limit.
+    /// How many messages may be in flight for each slot (Celery: `worker_prefetch_multiplier`, default 4). 0 is no
+    /// limit.
     pub fn prefetch_multiplier(mut self, multiplier: usize) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Fixed(u32::try_from(multiplier).unwrap_or(u32::MAX)));
         self
     }
 
-    /// Fetches the messages of about 50 ms ahead of the slots, by the measured rate at which runs end, instead of a number for
-    /// each slot (`worker_prefetch_multiplier = "auto"`): short tasks travel in large batches, at most 4096, and of long ones
-    /// none waits here for a slot. Celery has nothing like it.
+    /// Fetches ahead what the slots can run in about 50 ms, by the measured rate at which runs end, instead of a fixed
+    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). Short tasks are fetched in batches of
+    /// up to 4096. Long ones stay in the queue, for other workers, until a slot is free. Celery has nothing like it.
     pub fn prefetch_auto(mut self) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Auto);
         self
     }
 
-    /// The node name (Celery: `-n`; `celery@%h`). `%h` is the host, `%n` its first label, `%d` its domain.
+    /// The node name (Celery: `-n`, default `celery@%h`). `%h` stands for the host, `%n` for its first label, `%d` for
+    /// its domain. Workers should have different names, since listings show them by name.
     pub fn hostname(mut self, name: impl Into<String>) -> Self {
         self.hostname = Some(name.into());
         self
     }
 
-    /// Where tasks run (Celery: `-P`, `worker_pool`).
+    /// Where the bodies of tasks run (Celery: `-P`, `worker_pool`).
     pub fn pool(mut self, pool: PoolKind) -> Self {
         self.pool = Some(pool);
         self
     }
 
-    /// A layer around every execution; the first one given is the outermost.
+    /// Adds a layer around every run. The first one added is the outermost.
     pub fn layer(mut self, layer: impl WorkLayer) -> Self {
         self.layers.push(Arc::new(layer));
         self
     }
 
-    /// How long a cold stop lets runs go on before it gives them up (Celery: `worker_soft_shutdown_timeout`, 0).
+    /// How long a cold stop waits for runs before it cancels them (Celery: `worker_soft_shutdown_timeout`, default 0).
     pub fn soft_shutdown_timeout(mut self, span: Duration) -> Self {
         self.soft_stop = Some(span);
         self
     }
 
-    /// A file that is there while the worker is connected and fetches (`worker_ready_file`), for a readiness probe.
+    /// A file that exists while the worker is healthy, for a readiness probe (`worker_ready_file`, default none). Its
+    /// folder must exist.
     pub fn ready_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.probes.ready_file = Some(file.into());
         self
     }
 
-    /// Answers `GET /ready` and `GET /live` over HTTP (`worker_health_listen`). With port 0 the handle tells which one it is.
+    /// Answers `GET /ready` and `GET /live` over HTTP at this address (`worker_health_listen`, default none). For port
+    /// 0 the system chooses one, which [`WorkerHandle::health_address`] returns.
     pub fn health_listen(mut self, address: SocketAddr) -> Self {
         self.probes.listen = Some(address);
         self
     }
 
-    /// Starts the worker in the background of this runtime. It consumes when this returns.
+    /// Starts the worker in the background of this runtime. When this returns, the worker consumes. While the broker
+    /// cannot be reached, this waits and tries again. When it is cancelled, nothing is left running.
     ///
     /// # Errors
-    /// Missing state, a soft limit that cannot work, a queue that does not exist, a broker that refuses, a ready file or address for
-    /// probes that cannot be had. A broker that cannot be
-    /// reached is waited for. Cancelling it starts nothing.
+    /// A task needs state that the app does not have, or has a soft limit that it cannot see; the pool or a queue does
+    /// not exist; the broker refuses; the ready file cannot be written; or the address for probes cannot be listened
+    /// on.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
@@ -149,11 +158,11 @@ impl WorkerBuilder {
             buckets: HashMap::new(),
         };
         let node = options.node.clone();
-        let running = launch(parts(&self.app), options).await?;
+        let running = launch(app_resources(&self.app), options).await?;
         Ok(WorkerHandle::new(node, running))
     }
 
-    /// Runs the worker until `stop` is there, then stops it warm.
+    /// Runs the worker until `stop` is ready, then stops it warm. It also returns when something else stops the worker.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -167,13 +176,13 @@ impl WorkerBuilder {
         Ok(handle.stopped().await)
     }
 
-    /// Runs the worker until the process's signals stop it: SIGTERM or ctrl-c warm, SIGQUIT or a second ctrl-c cold, one more at
-    /// once.
+    /// Runs the worker until a signal of the process stops it, as in Celery: SIGTERM or ctrl-c stops it warm, SIGQUIT
+    /// or a second ctrl-c stops it cold, and any further signal stops it at once.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn run(self) -> Result<StopReport> {
-        // Before it starts: who sees it ready may stop it at once.
+        // Caught before it starts: whoever sees that it is ready may send a signal at once.
         let mut signals = Signals::catch();
         let handle = tokio::select! {
             biased;
@@ -188,13 +197,13 @@ impl WorkerBuilder {
     }
 }
 
-/// What a worker takes from its app.
-pub(crate) fn parts(app: &App) -> AppParts {
-    let own = |task: &Arc<apium_app::task::registered::RegisteredTask>| {
+/// What a worker needs of its app.
+pub(crate) fn app_resources(app: &App) -> AppResources {
+    let own_backend = |task: &Arc<RegisteredTask>| {
         task.options.backend.as_ref()?;
         Some((task.name.clone(), app.backend_for(task)?.clone()))
     };
-    AppParts {
+    AppResources {
         publisher: app.publisher().clone(),
         registry: app.registry().clone(),
         states: app.states().clone(),
@@ -202,7 +211,7 @@ pub(crate) fn parts(app: &App) -> AppParts {
         accept: app.accept().clone(),
         backends: Arc::new(Backends::new(
             app.backend().cloned(),
-            app.registry().iter().filter_map(own).collect::<HashMap<_, _>>(),
+            app.registry().iter().filter_map(own_backend).collect::<HashMap<_, _>>(),
         )),
     }
 }

@@ -1,9 +1,9 @@
-//! The loop that owns the consumer: it fetches in batches and hands them to the first stop.
+//! The fetching loop. It owns the consumer, fetches deliveries in batches and gives them to the first step.
 //!
-//! Fetching, running and completing overlap: this loop asks for the next batch while slots run the present one and the
-//! completer settles the last. How many deliveries may be out is the consumer's prefetch: concurrency × multiplier, where late ack
-//! counts what runs (it is not settled), and early ack does not (it is). With `auto` in place of the multiplier a
-//! [`Window`] says how many, and the loop asks for no more than it has room for.
+//! Fetching, running and completing overlap: while this loop waits for the next batch, the slots run the present one
+//! and the completer settles the last one. The prefetch limits how many deliveries are not settled: concurrency ×
+//! multiplier. Late-ack tasks count until their run has ended, early-ack tasks until it begins. With the multiplier
+//! `auto` a [`PrefetchWindow`] gives the number, and the loop fetches no more than the window has free.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,43 +21,33 @@ use crate::health::health::WorkerHealth;
 use crate::limits::prefetch_window::{PrefetchWindow, differs_enough};
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::DeliverySource;
+use crate::shutdown::phase::Phase;
 
-/// At most so many deliveries are asked for at once.
-const BATCH: usize = 256;
+/// The most deliveries that one fetch asks for.
+const MAX_BATCH: usize = 256;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// After an error, a fetch that waits this long without another one is taken for a sound one.
-const SOUND: Duration = Duration::from_secs(1);
-/// Who has no room for so long lets others have what comes.
-const FULL: Duration = Duration::from_millis(50);
+/// After an error, a fetch that waits this long without another error counts as working.
+const WORKING_AFTER: Duration = Duration::from_secs(1);
+/// A consumer without free prefetch is paused after this time, so that other workers get what comes.
+const PAUSE_AFTER: Duration = Duration::from_millis(50);
 
-/// What the loop does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Fetch.
-    Fetch,
-    /// Fetch no more, keep what is out: its runs are being finished.
-    Hold,
-    /// Give back what is not settled, and end.
-    Close,
-}
-
-/// The loop and what it consumes.
+/// The fetching loop.
 pub(crate) struct Consume {
     pub(crate) broker: SharedBroker,
     pub(crate) spec: ConsumeSpec,
     pub(crate) topology: Topology,
-    /// Where the app's results are.
+    /// The address of the app's result backend.
     pub(crate) results: Option<Address>,
     pub(crate) process: Arc<Process>,
-    /// How far ahead it fetches, where the time says so.
+    /// With the prefetch multiplier `auto`.
     pub(crate) window: Option<PrefetchWindow>,
-    /// What the window's times count from.
+    /// The instant from which the window's times count.
     pub(crate) began: Instant,
     pub(crate) health: Arc<WorkerHealth>,
 }
 
-/// A consumer with what settles its deliveries, and the prefetch that it was told last.
+/// A consumer, what settles its deliveries, and the prefetch that was set last.
 struct OpenConsumer {
     consumer: Box<dyn Consumer>,
     source: Arc<DeliverySource>,
@@ -65,7 +55,7 @@ struct OpenConsumer {
 }
 
 impl Consume {
-    /// Declares the queues and starts to consume; tries again while the broker cannot be reached.
+    /// Declares the queues and makes a consumer. Tries again while the broker cannot be reached.
     pub(crate) async fn connect(&self) -> Result<Box<dyn Consumer>> {
         let mut wait = FIRST_WAIT;
         loop {
@@ -85,7 +75,8 @@ impl Consume {
         self.broker.consume(self.spec.clone()).await
     }
 
-    /// Consumes until the phase says otherwise. Whatever happens to the broker, runs go on and the loop comes back to it.
+    /// Fetches until `phase` changes, and closes the consumer at [`Phase::Close`]. When the broker fails, the runs go
+    /// on and the loop tries again, with a new consumer where the error needs one.
     pub(crate) async fn serve(mut self, consumer: Box<dyn Consumer>, mut phase: watch::Receiver<Phase>) {
         let mut wait = FIRST_WAIT;
         let mut open = self.open_consumer(consumer);
@@ -102,30 +93,30 @@ impl Consume {
             };
             self.health.set_stopped_fetching(format!("could not {error}"));
             tracing::warn!(%error, broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
-            let resting = async {
+            let retry = async {
                 tokio::time::sleep(wait).await;
                 match error.is_retryable() {
-                    // The driver connects again by itself and keeps what is out.
+                    // The driver connects again by itself, and the deliveries in flight stay this consumer's.
                     true => None,
                     false => Some(self.connect().await),
                 }
             };
-            let fresh = tokio::select! {
-                fresh = resting => fresh,
+            let connected = tokio::select! {
+                connected = retry => connected,
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => break,
             };
-            match fresh {
-                Some(Ok(fresh)) => {
+            match connected {
+                Some(Ok(consumer)) => {
                     self.health.set_fetching();
-                    close(std::mem::replace(&mut open, self.open_consumer(fresh)).consumer).await;
+                    close(std::mem::replace(&mut open, self.open_consumer(consumer)).consumer).await;
                 }
-                Some(Err(error)) => tracing::error!(%error, "could not consume again"),
+                Some(Err(error)) => tracing::error!(%error, "could not make a new consumer"),
                 None => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         self.health.set_stopped_fetching("the worker stops");
-        // A dropped sender means that the worker is gone: then there is nothing to wait for.
+        // An error means that the worker was dropped. Then the consumer is closed at once.
         let _ = phase.wait_for(|phase| *phase == Phase::Close).await;
         close(open.consumer).await;
     }
@@ -134,7 +125,7 @@ impl Consume {
         OpenConsumer { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
     }
 
-    /// Fetches until the phase changes or an error comes.
+    /// Fetches until the phase changes, or until an error.
     async fn fetch(
         &mut self,
         open: &mut OpenConsumer,
@@ -142,103 +133,106 @@ impl Consume {
         wait: &mut Duration,
     ) -> std::result::Result<(), Error> {
         loop {
-            let room = tokio::select! {
+            let free = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                room = self.free_prefetch_at(&mut *open.consumer) => room?,
+                free = self.free_prefetch_or_pause(&mut *open.consumer) => free?,
             };
-            if let Some(prefetch) = self.prefetch(open.prefetch) {
+            if let Some(prefetch) = self.new_prefetch(open.prefetch) {
                 open.consumer.set_prefetch(prefetch).await?;
                 open.prefetch = prefetch;
             }
             let batch = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                batch = open.consumer.next(room) => batch?,
-                () = tokio::time::sleep(SOUND), if !self.health.is_fetching() => Vec::new(),
+                batch = open.consumer.next(free) => batch?,
+                () = tokio::time::sleep(WORKING_AFTER), if !self.health.is_fetching() => Vec::new(),
             };
             self.health.set_fetching();
-            let late = self.process.take_in(batch, &open.source);
-            self.give_back(&open.source, late.into_iter().map(|task_run| task_run.receipt).collect()).await;
+            let not_accepted = self.process.take_in(batch, &open.source);
+            self.requeue(&open.source, not_accepted.into_iter().map(|task_run| task_run.receipt).collect()).await;
             *wait = FIRST_WAIT;
         }
     }
 
-    /// The room, with the consumer at rest while there is none.
-    async fn free_prefetch_at(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
-        if let Ok(room) = tokio::time::timeout(FULL, self.free_prefetch()).await {
-            return Ok(room);
+    /// [`free_prefetch`](Self::free_prefetch), with the consumer paused while there is none.
+    async fn free_prefetch_or_pause(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
+        if let Ok(free) = tokio::time::timeout(PAUSE_AFTER, self.free_prefetch()).await {
+            return Ok(free);
         }
         consumer.pause().await?;
         Ok(self.free_prefetch().await)
     }
 
-    /// How many deliveries to ask for; waits until there is room for some. Cancel-safe.
+    /// How many deliveries to fetch. Waits until it is time to fetch. Cancel-safe.
     async fn free_prefetch(&mut self) -> usize {
-        let Some(window) = &mut self.window else { return BATCH };
+        let Some(window) = &mut self.window else { return MAX_BATCH };
         loop {
             window.measure(self.process.counts.totals(), self.began.elapsed());
-            let mark = window.refill_at(BATCH);
+            let refill_at = window.refill_at(MAX_BATCH);
             let load = self.process.run_queue.load(0);
-            if load.local <= mark {
-                return window.free(load).clamp(1, BATCH);
+            if load.local <= refill_at {
+                return window.free(load).clamp(1, MAX_BATCH);
             }
-            self.process.run_queue.wait_below(mark).await;
+            self.process.run_queue.wait_below(refill_at).await;
         }
     }
 
-    /// The prefetch to tell the consumer, when it is another than the `present` one.
-    fn prefetch(&self, present: usize) -> Option<usize> {
-        // Each work that waits here for its eta makes room for one more, as in Celery. Not where the broker parks them.
-        let etas = self.process.run_queue.delayed_len();
+    /// The prefetch to set; `None` while the `present` one is right.
+    fn new_prefetch(&self, present: usize) -> Option<usize> {
+        // As in Celery, each run that waits here for its eta raises the prefetch by one, so that it does not hold up
+        // the others.
+        let delayed = self.process.run_queue.delayed_len();
         match &self.window {
             Some(window) => {
-                let wanted = etas + window.prefetch(self.process.run_queue.load(self.process.completer.pending()));
+                let wanted = delayed + window.prefetch(self.process.run_queue.load(self.process.completer.pending()));
                 differs_enough(present, wanted).then_some(wanted)
             }
             None if self.spec.prefetch == 0 => None,
-            None => Some(self.spec.prefetch + etas).filter(|wanted| *wanted != present),
+            None => Some(self.spec.prefetch + delayed).filter(|wanted| *wanted != present),
         }
     }
 
-    /// Reads the queues no longer, and gives back at once what was on its way from them (P13): runs may last long.
+    /// Unsubscribes from the queues, and requeues at once what was already on its way to this consumer. Other workers
+    /// need not wait for the runs to end (the guarantee `warm-shutdown`).
     async fn requeue_unstarted(&self, consumer: &mut dyn Consumer, source: &DeliverySource) {
         for queue in &self.spec.queues {
             if let Err(error) = consumer.unsubscribe(queue).await {
-                tracing::debug!(%error, queue, "could not leave a queue");
-                // What it gave back would come again.
+                tracing::debug!(%error, queue, "could not unsubscribe from a queue");
+                // From a queue that is still consumed, what is requeued would come again.
                 return;
             }
         }
-        while let Some(Ok(batch)) = consumer.next(BATCH).now_or_never() {
-            self.give_back(source, batch.into_iter().map(|delivery| delivery.receipt).collect()).await;
+        while let Some(Ok(batch)) = consumer.next(MAX_BATCH).now_or_never() {
+            self.requeue(source, batch.into_iter().map(|delivery| delivery.receipt).collect()).await;
         }
     }
 
-    /// Gives back what came after the stop. What cannot be given back now is when the consumer is closed.
-    async fn give_back(&self, source: &DeliverySource, late: Vec<Receipt>) {
-        if late.is_empty() {
+    /// Requeues deliveries that came after the stop. Where that fails, closing the consumer requeues them.
+    async fn requeue(&self, source: &DeliverySource, receipts: Vec<Receipt>) {
+        if receipts.is_empty() {
             return;
         }
-        let count = late.len() as u64;
-        let requeued = source.acker.reject(late.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
+        let count = receipts.len() as u64;
+        let requeued =
+            source.acker.reject(receipts.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {
             Ok(()) => self.process.counts.add_requeued(count),
-            Err(error) => tracing::debug!(%error, "could not give back what came after the stop"),
+            Err(error) => tracing::debug!(%error, "could not requeue what came after the stop"),
         }
     }
 
     fn source(&self, consumer: &dyn Consumer) -> Arc<DeliverySource> {
         let acker = consumer.acker();
-        // Without a result backend there are no records that could lie elsewhere.
-        let shares = |backend: &Address| acker.atomic().is_some_and(|atomic| atomic.shares_store_with(backend));
-        let one_store = self.results.as_ref().map_or(acker.atomic().is_some(), shares);
-        Arc::new(DeliverySource { acker, is_atomic: one_store })
+        let shares_store = |backend: &Address| acker.atomic().is_some_and(|atomic| atomic.shares_store_with(backend));
+        // Without a result backend no results are stored, so nothing lies in another store.
+        let is_atomic = self.results.as_ref().map_or(acker.atomic().is_some(), shares_store);
+        Arc::new(DeliverySource { acker, is_atomic })
     }
 }
 
 async fn close(consumer: Box<dyn Consumer>) {
     if let Err(error) = consumer.close().await {
-        tracing::warn!(%error, "could not give back what was fetched; it comes back when its lease runs out");
+        tracing::warn!(%error, "could not close the consumer; what it has in flight is delivered again when its lease expires");
     }
 }

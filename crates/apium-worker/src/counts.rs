@@ -1,4 +1,4 @@
-//! What a worker did since it started: for its stop report, and for the size of the prefetch.
+//! Counters of what a worker did since it started. The stop report and the prefetch are computed from them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::pipeline::verdict::Verdict;
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     finished: AtomicU64,
-    /// How long the finished runs took in all, in nanoseconds.
+    /// How long the finished runs took in all, in nanoseconds of their slots' time.
     busy: AtomicU64,
     cancelled: AtomicU64,
     requeued: AtomicU64,
 }
 
 impl Counts {
-    /// A run ended.
-    pub(crate) fn ended(&self, verdict: &Verdict, took: Duration) {
+    /// Counts a run that ended: as cancelled, or as finished.
+    pub(crate) fn add_run(&self, verdict: &Verdict, took: Duration) {
         match verdict {
             Verdict::Cancelled { .. } => _ = self.cancelled.fetch_add(1, Ordering::Relaxed),
             _ => {
@@ -28,27 +28,27 @@ impl Counts {
         }
     }
 
-    /// So many messages were fetched and given back before they ran.
+    /// Counts messages that were fetched and requeued before they ran.
     pub(crate) fn add_requeued(&self, count: u64) {
         self.requeued.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Runs that ended, whatever their state.
+    /// Runs that ended in any state and were not cancelled, tasks that had expired included.
     pub(crate) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Runs that a cold stop gave up.
+    /// Runs that a cold stop cancelled.
     pub(crate) fn cancelled(&self) -> u64 {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Messages that were fetched and given back before they ran.
+    /// Messages that were fetched and requeued before they ran.
     pub(crate) fn requeued(&self) -> u64 {
         self.requeued.load(Ordering::Relaxed)
     }
 
-    /// What the size of the prefetch is computed from.
+    /// What the prefetch window is computed from.
     pub(crate) fn totals(&self) -> Totals {
         Totals { finished: self.finished(), busy: Duration::from_nanos(self.busy.load(Ordering::Relaxed)) }
     }

@@ -1,5 +1,5 @@
-//! Running a task in the caller's process (`task_always_eager`, `apply`): the same executor and the same verdicts as in a worker,
-//! without queue, limits and countdown.
+//! Eager calls (`task_always_eager`, `apply`): the task runs in the caller's process. The executor and the verdicts are
+//! those of a worker; there is no queue, no limit and no countdown.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ use apium_transport::backend::backend::ResultRecord;
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
-use crate::follow_up::builder::is_called_here;
-use crate::follow_up::pending_errback::called_with;
+use crate::follow_up::builder::is_called_by_worker;
+use crate::follow_up::pending_errback::errback_arguments;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
 use crate::outcome::RunOutcome;
@@ -39,7 +39,7 @@ use crate::pool::kind::PoolKind;
 use crate::pool::pools::Pools;
 use crate::shutdown::cold::ColdStop;
 
-/// Runs eager calls. `AppBuilder::local_runner` takes it.
+/// Runs eager calls. `AppBuilder::eager_runner` takes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EagerWorker;
 
@@ -83,9 +83,9 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         log::ended(&task, &request, &verdict, began.elapsed());
         let update = result_update(&verdict);
         follow(&app, &ctx, &verdict).await?;
-        // A retry runs again at once.
+        // A retry runs at once, whatever its countdown.
         let next = if let Verdict::Retry(next) = &verdict { Some(next.clone()) } else { None };
-        // A caller that gets the failure itself needs no hook for it.
+        // As in Celery: where the failure is raised to the caller (`throw`), no hook is called for it.
         let is_raised = throws && matches!(verdict, Verdict::Failed { .. });
         if !is_raised && hooks::wanted(&task.hooks, &verdict) {
             hooks::after(&task.hooks, &ctx, verdict).instrument(span).await;
@@ -109,46 +109,46 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     Ok(document)
 }
 
-/// Runs what a task puts in its place, here and now: its value is the task's, as is its failure.
+/// Runs the signature that replaces a task. Its value or its failure becomes the task's.
 async fn run_replacement(app: &App, with: &Signature) -> RunOutcome {
-    let ran = match Node::from_wire(with) {
+    let result = match Node::from_wire(with) {
         Ok(node) if node.is_empty() => {
             Err(Error::new(ErrorKind::Call, "replace a task with an empty chain: it has no task"))
         }
         Ok(node) => apply(app, node, Arguments::default()).await,
         Err(error) => Err(error),
     };
-    match ran {
-        Ok(applied) => match applied.documents.iter().find(|document| document.state.propagates()) {
+    match result {
+        Ok(eager_result) => match eager_result.documents.iter().find(|document| document.state.propagates()) {
             Some(failed) => RunOutcome::Failure(failure_of(failed)),
-            None => RunOutcome::Success(applied.value),
+            None => RunOutcome::Success(eager_result.value),
         },
         Err(error) => RunOutcome::from(Err(TaskError::from(error))),
     }
 }
 
-/// What follows an eager run, here and now: callbacks with its value, errbacks with its id, or with the request, the exception and
-/// the traceback where a worker would call them itself.
+/// Runs what follows an eager run: callbacks with its value, errbacks with its id. Errbacks that a worker would call
+/// itself get the request, the exception and the traceback instead.
 async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
     let request = ctx.request();
     match verdict {
         Verdict::Succeeded(value) => {
             for callback in request.callbacks() {
                 let node = Node::from_wire(callback)?;
-                let applied = apply(app, node, SendWith::result(value.clone()).arguments).await?;
-                ctx.add_children(applied.result);
+                let eager_result = apply(app, node, SendWith::result(value.clone()).arguments).await?;
+                ctx.add_children(eager_result.result);
             }
         }
         Verdict::Failed { failure, .. } => {
             for errback in request.errbacks() {
                 let node = Node::from_wire(errback)?;
-                let args = match is_called_here(app.registry(), &node) {
-                    true => called_with(request, failure),
+                let args = match is_called_by_worker(app.registry(), &node) {
+                    true => errback_arguments(request, failure),
                     false => vec![Json::from_serialize(&request.id())?],
                 };
-                let given = Arguments::new(args, Vec::new());
-                if let Err(error) = apply(app, node, given).await {
-                    tracing::error!(%error, errback = &*errback.task, "an errback failed; the outcome stays");
+                let arguments = Arguments::new(args, Vec::new());
+                if let Err(error) = apply(app, node, arguments).await {
+                    tracing::error!(%error, errback = &*errback.task, "an errback failed; the result of the task stays as it is");
                 }
             }
         }
@@ -157,7 +157,7 @@ async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
     Ok(())
 }
 
-/// What the document of an eager run says. IGNORED and REJECTED are states of eager runs only.
+/// What the document of an eager run says. The states IGNORED and REJECTED exist in eager results only.
 fn result_update(verdict: &Verdict) -> ResultUpdate {
     match verdict {
         Verdict::Succeeded(value) => ResultUpdate { state: State::Success, result: value.clone(), traceback: None },
@@ -176,7 +176,7 @@ fn result_update(verdict: &Verdict) -> ResultUpdate {
     }
 }
 
-/// The request of the next run.
+/// Makes the request that of the next run.
 fn apply_retry(request: &mut Request, next: NextRun) {
     request.headers.retries = next.retries;
     request.headers.extra.extend(next.headers);

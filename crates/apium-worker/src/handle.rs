@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use crate::health::health::WorkerHealth;
 use crate::pipeline::process::Process;
 use crate::service::Service;
-use crate::shutdown::shutdown::{StopCause, StopKind, StopReport, StopRequest, StopSwitch};
+use crate::shutdown::kind::{StopCause, StopKind};
+use crate::shutdown::report::StopReport;
+use crate::shutdown::switch::{StopRequest, StopSwitch};
 use crate::worker::RunningWorker;
 
 /// A worker that runs in the background, started by [`WorkerBuilder::start`](crate::builder::WorkerBuilder::start). Dropping the

@@ -1,4 +1,4 @@
-//! From an app's parts and a worker's options to a worker that runs.
+//! The launch of a worker: it makes everything that runs from the app and the worker's options, and starts it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use apium_transport::broker::topology::Topology;
 use tokio::sync::watch;
 
 use crate::backends::Backends;
-use crate::consume::{Consume, Phase};
+use crate::consume::Consume;
 use crate::counts::Counts;
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::health::duplicate_node;
@@ -39,12 +39,13 @@ use crate::pool::pools::Pools;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
-use crate::shutdown::shutdown::StopSwitch;
+use crate::shutdown::phase::Phase;
+use crate::shutdown::switch::StopSwitch;
 use crate::slots::Slots;
 use crate::worker::RunningWorker;
 
-/// What a worker takes from its app.
-pub(crate) struct AppParts {
+/// What a worker needs of its app.
+pub(crate) struct AppResources {
     pub(crate) publisher: Publisher,
     pub(crate) registry: Arc<Registry>,
     pub(crate) states: StateMap,
@@ -53,7 +54,7 @@ pub(crate) struct AppParts {
     pub(crate) backends: Arc<Backends>,
 }
 
-/// What a worker is told.
+/// The options of a worker, all of them decided.
 pub(crate) struct WorkerOptions {
     pub(crate) node: Arc<str>,
     pub(crate) queues: Vec<String>,
@@ -65,16 +66,19 @@ pub(crate) struct WorkerOptions {
     pub(crate) probes: ProbeOptions,
     /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
-    /// Rate limits of a worker before this one, for tests.
+    /// The state of rate limits that a worker before this one left. Only the test kit sets it: its workers are
+    /// short-lived.
     pub(crate) buckets: HashMap<Arc<str>, Bucket>,
 }
 
-/// Checks, connects and starts everything.
+/// Checks the tasks, connects to the broker and starts the services. While the broker cannot be reached, it tries
+/// again.
 ///
 /// # Errors
-/// A task that needs a state which the app does not give, or a soft limit that cannot work; a broker address that cannot work; probes that cannot be answered. A broker that cannot be reached is waited for.
-pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<RunningWorker> {
-    check(&app.registry, &app.states)?;
+/// A task that needs state which the app does not have, or has a soft limit that it cannot see; a queue that does not
+/// exist; a broker that refuses; probes that cannot be started.
+pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
+    check_tasks(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
     let (cold_switch, cold) = ColdStopSwitch::new();
     let topology = topology(&app.publisher, &options.queues)?;
@@ -95,14 +99,14 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
     let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;
-    let ready = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
-    ready.restore_buckets(std::mem::take(&mut options.buckets));
+    let run_queue = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
+    run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
     let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()));
     let results = app.backends.app().map(|backend| backend.address().clone());
-    let process = Arc::new(build_pipeline(app, &options.node, ready.clone(), executor, completer.clone()));
+    let process = Arc::new(build_pipeline(app, &options.node, run_queue.clone(), executor, completer.clone()));
     let registry = process.intake.registry.clone();
     let consume = Consume {
         broker: broker.clone(),
@@ -128,11 +132,11 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
         errbacks: errbacks.start(),
         timer: Service::start("timer", move |mut stopping| async move {
             tokio::select! {
-                () = ready.run_timer() => {}
+                () = run_queue.run_timer() => {}
                 () = stopping.wait() => {}
             }
         }),
-        duplicate_node: Service::start("duplicate node", move |_| {
+        duplicate_node: Service::start("duplicate-node", move |_| {
             duplicate_node::warn_of_duplicates(broker, node, clock, config.worker_lease)
         }),
         consume: Service::start("consume", move |_| consume.serve(consumer, phases)),
@@ -147,11 +151,11 @@ pub(crate) async fn launch(app: AppParts, mut options: WorkerOptions) -> Result<
     })
 }
 
-/// The steps of a run, and what they share.
+/// The steps of a run.
 fn build_pipeline(
-    app: AppParts,
+    app: AppResources,
     node: &Arc<str>,
-    ready: Arc<RunQueue>,
+    run_queue: Arc<RunQueue>,
     executor: Executor,
     completer: Completer,
 ) -> Process {
@@ -162,17 +166,17 @@ fn build_pipeline(
             registry: app.registry,
             codecs: app.codecs,
             accept: app.accept,
-            rules: config.result_policy(),
+            policy: config.result_policy(),
             hostname: node.clone(),
             utc: config.enable_utc,
-            parks: app.publisher.broker().capabilities().delays,
+            broker_delays: app.publisher.broker().capabilities().delays,
             counts_chords: app.backends.app().is_some_and(|backend| backend.chords().is_some()),
         },
-        run_queue: ready,
+        run_queue,
         clock: app.publisher.clock().clone(),
         executor,
         follow: FollowUpPlanner {
-            builder: FollowUpBuilder { publisher: app.publisher.clone(), registry, rules: config.result_policy() },
+            builder: FollowUpBuilder { publisher: app.publisher.clone(), registry, policy: config.result_policy() },
         },
         settler: Settler { publisher: app.publisher, policy: config.result_policy(), backends: app.backends.clone() },
         completer,
@@ -183,7 +187,7 @@ fn build_pipeline(
     }
 }
 
-/// The queues as the settings declare them.
+/// The queues to consume, as the settings declare them.
 fn topology(publisher: &Publisher, queues: &[String]) -> Result<Topology> {
     let mut topology = Topology::default();
     for name in queues {
@@ -200,8 +204,9 @@ fn announce(registry: &Registry, options: &WorkerOptions, slots: usize) {
     }
 }
 
-/// What a worker refuses to start with. Every `State<T>` is there, and every soft limit can work.
-fn check(registry: &Registry, states: &StateMap) -> Result<()> {
+/// Checks that the app has every `State<T>` that a task takes, and that each task with a soft limit can see it (the
+/// guarantee `time-limits`).
+fn check_tasks(registry: &Registry, states: &StateMap) -> Result<()> {
     registry.check_states(states)?;
     let unseen: Vec<&str> = registry
         .iter()
@@ -212,7 +217,7 @@ fn check(registry: &Registry, states: &StateMap) -> Result<()> {
         return Ok(());
     }
     let context = format!(
-        "start with a soft time limit on {}: a plain fn learns of it through its context only; take `ctx: &Ctx` and call \
+        "start with a soft time limit on {}: a plain fn sees it through its context only; take `ctx: &Ctx` and call \
          ctx.check()?, make it an async fn, or use time_limit alone",
         unseen.join(", ")
     );

@@ -1,8 +1,8 @@
-//! The worker: it takes messages from a broker, runs their tasks and settles them.
+//! The worker: it fetches messages from a broker, runs their tasks and settles them.
 //!
-//! `process` is the spine; a delivery's four stops are `intake`, `executor`, `settle` and `completer`. Around it stand
-//! `consume`, which owns the fetching loop, `ready`, which lines up what was fetched, the [`pool`], and `worker`, which
-//! stops everything in order.
+//! `pipeline/process` is the spine. It takes each delivery through six steps: intake, execute, decide, follow, settle
+//! and complete. `consume` fetches the deliveries, `slots` execute the runs that wait in the run queue, and bodies run
+//! in a [`pool`]. [`builder`] and `launch` make a worker, and `worker` stops it in order.
 
 mod backends;
 pub mod builder;

@@ -1,13 +1,13 @@
-//! Node names: `celery@%h` becomes `celery@worker-3.example.org` (Celery: `-n`, expansions `%h %n %d`).
+//! Node names: `celery@%h` becomes `celery@worker-3.example.org` (Celery: `-n`).
 
-/// Expands a node name: `%h` is the host's full name, `%n` its first label, `%d` the domain, `%%` a percent sign. A name
-/// without `@` is completed with the host.
+/// Expands a node name as Celery does: `%h` is the host's full name, `%n` its first label, `%d` its domain, `%%` a
+/// percent sign. To a name without `@`, `@` and the host are added.
 pub fn expand(name: &str, host: &str) -> String {
     let (first, domain) = host.split_once('.').unwrap_or((host, ""));
     let mut text = String::with_capacity(name.len() + host.len());
-    let mut rest = name.chars().peekable();
-    while let Some(c) = rest.next() {
-        let with = match (c, rest.peek()) {
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        let with = match (c, chars.peek()) {
             ('%', Some('h')) => host,
             ('%', Some('n')) => first,
             ('%', Some('d')) => domain,
@@ -18,7 +18,7 @@ pub fn expand(name: &str, host: &str) -> String {
             }
         };
         text.push_str(with);
-        rest.next();
+        chars.next();
     }
     if !text.contains('@') {
         text.push('@');
@@ -27,7 +27,7 @@ pub fn expand(name: &str, host: &str) -> String {
     text
 }
 
-/// The host's name.
+/// The name of this host, as the system reports it.
 pub fn host() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! How a run ended, before anything is decided about it.
+//! The outcome of a run: how the body of the task ended, before the worker decides what that means.
 
 use std::any::Any;
 use std::time::Duration;
@@ -10,32 +10,32 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::result::exception::ExceptionInfo;
 
-/// How a run ended.
+/// How a run ended. Layers see it ([`Next::run`](crate::layer::Next::run)).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunOutcome {
-    /// It returned this value, encoded.
+    /// The body returned this value, here as JSON.
     Success(Json),
-    /// It failed; a panic and a passed soft limit are failures too.
+    /// The body failed. A panic and a soft time limit that passed are failures too.
     Failure(Failure),
-    /// It wants to be run again.
+    /// The body asked for a retry (Celery: `self.retry`).
     Retry(RetryRequest),
-    /// It wants its message rejected.
+    /// The body rejected its message (Celery: `Reject`).
     Reject {
         /// Why.
         reason: String,
-        /// Back to the queue rather than away.
+        /// Whether the message goes back to its queue; otherwise it goes to the dead set.
         requeue: bool,
     },
-    /// Nothing is to be stored.
+    /// No result is stored, and the message is acked (Celery: `Ignore`).
     Ignore,
-    /// Another signature goes on in its place.
+    /// The body replaced its task with another signature (Celery: `self.replace`).
     Replace(Box<Signature>),
-    /// Its hard limit passed and it was given up.
+    /// The hard time limit, of this length, passed, and the run was abandoned.
     TimedOut(Duration),
-    /// Its `expires` had passed before it could begin.
+    /// `expires` had passed before the run could begin.
     Expired,
-    /// The worker stops at once and gave it up.
+    /// A cold stop of the worker cancelled the run.
     Cancelled,
 }
 
@@ -48,7 +48,7 @@ impl From<TaskResult<Json>> for RunOutcome {
                 TaskErrorKind::Retry(retry) => Self::Retry(retry),
                 TaskErrorKind::Reject { reason, requeue } => Self::Reject { reason, requeue },
                 TaskErrorKind::Replace(signature) => Self::Replace(signature),
-                // An ending that this version does not know leaves everything as it is.
+                // The enum is non-exhaustive; of a kind that this version does not have, no result is stored.
                 _ => Self::Ignore,
             },
         }
@@ -56,7 +56,7 @@ impl From<TaskResult<Json>> for RunOutcome {
 }
 
 impl RunOutcome {
-    /// What a caught panic comes to: a FAILURE with `exc_type` "Panic".
+    /// The outcome of a body that panicked: a failure whose `exc_type` is `Panic`.
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

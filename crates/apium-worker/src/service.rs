@@ -1,5 +1,5 @@
-//! Background work with a name, that can be asked to stop and that somebody joins. Nothing else in the worker starts tasks,
-//! apart from the `pool`.
+//! Services: background loops with a name, which their owner stops and joins. Nothing else in the worker spawns tasks,
+//! apart from the slots and the pools.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,27 +9,25 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A background task of the worker.
-///
-/// Dropping it without [`stop`](Self::stop) aborts the task.
+/// A background loop on the runtime. Dropping it without [`stop`](Self::stop) aborts the loop at an await point.
 pub struct Service {
     name: Cow<'static, str>,
     stopping: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
 
-/// Tells a part's task that it is to end.
+/// Tells a service's loop that it is to end.
 #[derive(Debug, Clone)]
 pub struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
-    /// Waits until the part is asked to stop. Cancel-safe.
+    /// Waits until the service is asked to stop. Cancel-safe.
     pub async fn wait(&mut self) {
-        // A part that was dropped is stopped too.
+        // An error means that the service was dropped, which stops it too.
         let _ = self.0.wait_for(|stopping| *stopping).await;
     }
 
-    /// Whether the part was asked to stop.
+    /// Whether the service was asked to stop.
     pub fn is_set(&self) -> bool {
         *self.0.borrow()
     }
@@ -42,52 +40,52 @@ impl Service {
         F: FnOnce(Stopping) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let (stopping, seen) = watch::channel(false);
-        #[expect(clippy::disallowed_methods, reason = "this is the Part that joins it")]
-        let task = tokio::spawn(run(Stopping(seen)));
+        let (stopping, receiver) = watch::channel(false);
+        #[expect(clippy::disallowed_methods, reason = "this is the service that joins it")]
+        let task = tokio::spawn(run(Stopping(receiver)));
         Self { name: name.into(), stopping, task: Some(task) }
     }
 
-    /// The part's name.
+    /// The service's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Asks the task to end and waits for it; past `deadline` it is aborted. Tells whether it ended by itself.
+    /// Asks the loop to end and waits for it; after `deadline` it is aborted. Returns whether it ended by itself.
     pub async fn stop(mut self, deadline: Option<Duration>) -> bool {
         self.stopping.send_replace(true);
         self.join(deadline).await
     }
 
-    /// Asks the task to end and waits for it, and may be given up and asked again.
+    /// Asks the loop to end and waits for it. Cancel-safe: it can be called again, and the loop goes on ending.
     pub(crate) async fn ask_and_join(&mut self) {
         self.stopping.send_replace(true);
         if let Some(task) = &mut self.task {
-            // How it ended was its own affair; who joins it later finds it ended.
+            // Whether it panicked does not matter here: `None` says to a later join that it has ended.
             let _ = task.await;
             self.task = None;
         }
     }
 
-    /// Waits for the task without asking it to end; past `deadline` it is aborted. Tells whether it ended by itself.
+    /// Waits for the loop without asking it to end; after `deadline` it is aborted. Returns whether it ended by itself.
     pub async fn join(&mut self, deadline: Option<Duration>) -> bool {
         let Some(mut task) = self.task.take() else { return true };
-        let ended = match deadline {
+        let joined = match deadline {
             None => (&mut task).await,
             Some(deadline) => match tokio::time::timeout(deadline, &mut task).await {
-                Ok(ended) => ended,
+                Ok(joined) => joined,
                 Err(_) => {
                     task.abort();
                     return false;
                 }
             },
         };
-        if let Err(error) = &ended
+        if let Err(error) = &joined
             && error.is_panic()
         {
-            tracing::error!(part = %self.name, "a part of the worker panicked");
+            tracing::error!(service = %self.name, "the service {} of the worker panicked", self.name);
         }
-        ended.is_ok()
+        joined.is_ok()
     }
 }
 
@@ -101,7 +99,7 @@ impl Drop for Service {
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Service").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -110,15 +108,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_part_ends_when_it_is_asked() {
-        let part = Service::start("waiter", |mut stopping| async move { stopping.wait().await });
-        assert_eq!(part.name(), "waiter");
-        assert!(part.stop(None).await);
+    async fn a_service_ends_when_it_is_asked_to() {
+        let service = Service::start("waiter", |mut stopping| async move { stopping.wait().await });
+        assert_eq!(service.name(), "waiter");
+        assert!(service.stop(None).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_that_does_not_listen_is_aborted_at_the_deadline() {
-        let part = Service::start("deaf", |_| std::future::pending());
-        assert!(!part.stop(Some(Duration::from_secs(1))).await);
+    async fn a_service_that_does_not_end_is_aborted_at_the_deadline() {
+        let service = Service::start("endless", |_| std::future::pending());
+        assert!(!service.stop(Some(Duration::from_secs(1))).await);
     }
 }

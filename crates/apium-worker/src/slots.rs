@@ -1,5 +1,5 @@
-//! The slots: as many tokio tasks as the concurrency, each of which takes one work after the other. No task is spawned per
-//! message.
+//! The slots: as many tokio tasks as the concurrency says, each of which executes one run after the other. A message
+//! costs no spawn.
 
 use std::sync::Arc;
 
@@ -8,14 +8,16 @@ use tokio::task::JoinSet;
 use crate::pipeline::process::Process;
 use crate::pool::watchdog::PollTimer;
 
-/// So many works are taken before a slot lets others have its thread.
-const TURN: usize = 32;
+/// How many runs a slot executes before it yields. Runs that never wait would otherwise keep other tokio tasks from the
+/// thread.
+const YIELD_AFTER: usize = 32;
 
 /// The slots of a worker.
 pub(crate) struct Slots(JoinSet<()>);
 
 impl Slots {
-    /// Starts `count` slots; each has a beat where there is a watchdog.
+    /// Starts `count` slots. Each of them gets one of `timers`, which the watchdog made; without a watchdog there are
+    /// none.
     pub(crate) fn start(process: &Arc<Process>, count: usize, timers: Vec<PollTimer>) -> Self {
         let mut slots = JoinSet::new();
         let mut timers = timers.into_iter();
@@ -25,10 +27,10 @@ impl Slots {
         Self(slots)
     }
 
-    /// Waits until every slot has ended, which they do once nothing more is handed out. Cancel-safe.
+    /// Waits until every slot has ended, which they do after the run queue was closed. Cancel-safe.
     pub(crate) async fn join(&mut self) {
-        while let Some(ended) = self.0.join_next().await {
-            if let Err(error) = ended
+        while let Some(joined) = self.0.join_next().await {
+            if let Err(error) = joined
                 && error.is_panic()
             {
                 tracing::error!("a slot of the worker panicked outside of a task");
@@ -36,27 +38,30 @@ impl Slots {
         }
     }
 
-    /// Drops what runs, at once.
+    /// Drops the runs at their await points.
     pub(crate) fn abort(&mut self) {
         self.0.abort_all();
     }
 }
 
 async fn serve(process: Arc<Process>, timer: Option<PollTimer>) {
-    /// Says that the work is done, also when the slot is aborted.
-    struct Done<'a>(&'a Process, bool);
-    impl Drop for Done<'_> {
+    /// Tells the run queue that the run is over, also when the slot is aborted.
+    struct DoneOnDrop<'a> {
+        process: &'a Process,
+        acks_late: bool,
+    }
+    impl Drop for DoneOnDrop<'_> {
         fn drop(&mut self) {
-            self.0.run_queue.done(self.1);
+            self.process.run_queue.done(self.acks_late);
         }
     }
-    let mut turn = 0;
+    let mut count = 0;
     while let Some(task_run) = process.run_queue.next().await {
-        let done = Done(&process, task_run.acks_late());
+        let done = DoneOnDrop { process: &process, acks_late: task_run.acks_late() };
         process.run(task_run, timer.as_ref()).await;
         drop(done);
-        turn += 1;
-        if turn % TURN == 0 {
+        count += 1;
+        if count % YIELD_AFTER == 0 {
             tokio::task::yield_now().await;
         }
     }

@@ -1,11 +1,10 @@
-//! A worker that runs, and the order in which its parts stop.
+//! A worker that runs, and the order in which its services stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::consume::Phase;
 use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
 use crate::pipeline::completion::Completion;
@@ -13,31 +12,36 @@ use crate::pipeline::process::Process;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
-use crate::shutdown::shutdown::{StopKind, StopReport, StopRequest, StopSwitch};
+use crate::shutdown::kind::StopKind;
+use crate::shutdown::phase::Phase;
+use crate::shutdown::report::StopReport;
+use crate::shutdown::switch::{StopRequest, StopSwitch};
 use crate::slots::Slots;
 
-/// How long a cold stop waits for its writes before it leaves the messages to come back by themselves.
-const COLD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a cold stop waits for cancelled runs, and then for what they have to store and settle. What is not settled
+/// by then is delivered again.
+const COLD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A worker that runs.
+/// The services of a worker that runs.
 pub(crate) struct RunningWorker {
     pub(crate) process: Arc<Process>,
     pub(crate) slots: Slots,
     pub(crate) completer: Service,
-    /// Calls errbacks; it ends behind the completer.
+    /// Calls errbacks. It stops after the completer, which adds errbacks until it ends.
     pub(crate) errbacks: Service,
+    /// Promotes delayed and rate-limited runs when they are due.
     pub(crate) timer: Service,
-    /// Watches for another worker of this name; it ends when it is dropped.
+    /// Looks for other workers of the same name.
     pub(crate) duplicate_node: Service,
     pub(crate) consume: Service,
-    /// Tell others of the health; they end last.
+    /// Show the health. They stop last.
     pub(crate) probes: Probes,
     pub(crate) health: Arc<WorkerHealth>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) cold: ColdStopSwitch,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) switch: StopSwitch,
-    /// `worker_soft_shutdown_timeout`: how long a cold stop lets runs go on first.
+    /// `worker_soft_shutdown_timeout`: how long a cold stop waits for runs before it cancels them.
     pub(crate) soft_stop: Duration,
 }
 
@@ -60,11 +64,11 @@ impl RunningWorker {
         if stopped.is_none() {
             self.slots.abort();
         }
-        let asked = switch.requested(StopKind::Warm).await;
+        let request = switch.requested(StopKind::Warm).await;
         let counts = &self.process.counts;
         let finished = counts.finished();
         let report = StopReport {
-            how: asked.kind,
+            how: request.kind,
             cause,
             finished,
             finished_while_stopping: finished - before,
@@ -73,29 +77,30 @@ impl RunningWorker {
             leaked_threads: self.process.executor.pools.leaked(),
             unsettled: self.process.completer.pending(),
         };
-        self.end(report.how).await;
+        self.close(report.how).await;
         tracing::info!("{report}");
         report
     }
 
-    /// The stop in order. Dropped when the worker is to leave at once.
+    /// Stops fetching, waits for the runs and for what they have to settle, and closes the consumer. It is dropped at
+    /// an await point when the worker is to stop at once.
     async fn stop(&mut self) {
         self.phase.send_replace(Phase::Hold);
-        self.give_back();
+        self.requeue_waiting();
         let switch = self.switch.clone();
         tokio::select! {
             biased;
             () = self.slots.join() => {}
             _ = switch.requested(StopKind::Cold) => self.stop_cold().await,
         }
-        // What was on its way to the slots when they ended.
-        self.give_back();
+        // Late-ack runs that were being marked as started when the queue was closed are in it now.
+        self.requeue_waiting();
         let settled = self.completer.ask_and_join();
         tokio::pin!(settled);
         tokio::select! {
             biased;
             () = &mut settled => {}
-            () = async { switch.requested(StopKind::Cold).await; tokio::time::sleep(COLD_PATIENCE).await } => {
+            () = async { switch.requested(StopKind::Cold).await; tokio::time::sleep(COLD_TIMEOUT).await } => {
                 self.process.completer.stop_retrying();
                 settled.await;
             }
@@ -104,10 +109,13 @@ impl RunningWorker {
         self.consume.join(None).await;
     }
 
-    /// Gives up what runs, after the time that is left to it.
+    /// Cancels the runs, after `soft_stop`.
     async fn stop_cold(&mut self) {
         if !self.soft_stop.is_zero() {
-            tracing::info!(seconds = self.soft_stop.as_secs_f64(), "runs have some time left before they are given up");
+            tracing::info!(
+                seconds = self.soft_stop.as_secs_f64(),
+                "runs may go on for this long before they are cancelled"
+            );
             let clock = self.process.clock.clone();
             tokio::select! {
                 biased;
@@ -116,42 +124,46 @@ impl RunningWorker {
             }
         }
         self.cold.set();
-        if tokio::time::timeout(COLD_PATIENCE, self.slots.join()).await.is_ok() {
+        if tokio::time::timeout(COLD_TIMEOUT, self.slots.join()).await.is_ok() {
             return;
         }
-        // They wait for writes that do not succeed, or for a hook that does not end.
+        // The runs that are left wait for a result that cannot be stored, or for a hook that does not end.
         self.process.completer.stop_retrying();
-        if tokio::time::timeout(COLD_PATIENCE, self.slots.join()).await.is_err() {
-            tracing::warn!("some runs did not end within {COLD_PATIENCE:?} of being given up; they are left");
+        if tokio::time::timeout(COLD_TIMEOUT, self.slots.join()).await.is_err() {
+            tracing::warn!(
+                "some runs did not end within {:?} after they were cancelled; the worker stops without them",
+                2 * COLD_TIMEOUT
+            );
             self.slots.abort();
         }
     }
 
-    /// Gives back what no slot has: it is in its queue again before the runs end (P13).
-    fn give_back(&self) {
-        let left = self.process.run_queue.close();
-        self.process.counts.add_requeued(left.len() as u64);
-        self.process.completer.submit_all(left.into_iter().map(Completion::requeue));
+    /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the
+    /// guarantee `warm-shutdown`).
+    fn requeue_waiting(&self) {
+        let waiting = self.process.run_queue.close();
+        self.process.counts.add_requeued(waiting.len() as u64);
+        self.process.completer.submit_all(waiting.into_iter().map(Completion::requeue));
     }
 
-    /// Ends what is left: nothing of it can take long.
-    async fn end(self, how: StopKind) {
+    /// Stops the services that are left. Only a warm stop waits for errbacks; nothing else here takes long.
+    async fn close(self, how: StopKind) {
         self.errbacks.stop((how != StopKind::Warm).then_some(Duration::ZERO)).await;
         self.timer.stop(None).await;
         self.duplicate_node.stop(Some(Duration::ZERO)).await;
         self.probes.stop().await;
         if how == StopKind::Now {
-            // Dropping the parts aborts them.
+            // Dropping a service aborts it.
             return;
         }
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }
         let pools = self.process.executor.pools.clone();
-        // Its threads are idle; the ones that were given up are not waited for.
+        // The threads are idle now. Abandoned ones are not waited for.
         let closed = tokio::task::spawn_blocking(move || pools.close(Duration::from_secs(1))).await;
         if closed.is_err() {
-            tracing::warn!("could not close the threads of the worker");
+            tracing::warn!("could not end the threads of the worker's pools");
         }
     }
 }

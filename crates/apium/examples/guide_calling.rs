@@ -1,4 +1,4 @@
-//! Calling: delay, every option of apply_async, by name, in a batch, as a function, from a program without a runtime.
+//! Calling: `delay`, options, by name, in a batch, and as a function.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use apium::prelude::*;
@@ -29,13 +29,13 @@ async fn main() -> Result<(), BoxError> {
         assert_eq!(result.get().await?, expected);
     }
 
-    // An installed app is the current one: no need to name it.
+    // An installed app is the current one, so a call need not name it.
     app.install();
     let sent = add::delay(5, 5).await?;
     app.drain().await;
     println!("5 + 5 = {}", sent.get().await?);
 
-    // As a function: no message, no worker.
+    // Called as a function, the task needs no message and no worker.
     assert_eq!(add(2, 2).await?, 4);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The canvas: tasks that are joined to workflows. `docs/CANVAS.md` explains what is shown here, with the same code.
+//! The canvas: tasks that are joined into workflows. `docs/CANVAS.md` explains it with the same code.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::pin::pin;
@@ -43,19 +43,19 @@ async fn card(parts: (String, usize)) -> TaskResult<String> {
     Ok(format!("{title} has {words} words"))
 }
 
-/// An errback of Celery's old style: it is given the id of the task that failed.
+/// An errback of Celery's old style: it gets the id of the failed task.
 #[task(name = "guide.tell")]
 async fn tell(failed: String) {
-    println!("errback: somebody should look at task {failed}");
+    println!("errback: task {failed} has failed");
 }
 
-/// Does not do the work itself: a chord goes on in its place, under its id.
+/// Is replaced by a chord, which has its id.
 #[task(name = "guide.sum_up_to")]
 async fn sum_up_to(ctx: &Ctx, n: i64) -> TaskResult<i64> {
     Err(ctx.replace(group((0..n).map(|i| add::s(i, 1))) | total::p()))
 }
 
-/// Says which tenant it works for.
+/// Returns its stamp `tenant`.
 #[task(name = "guide.tenant")]
 async fn tenant(ctx: &Ctx) -> TaskResult<String> {
     let stamp = ctx.request().headers.stamps.get("tenant").ok_or_else(|| TaskError::failure("no stamp"))?;
@@ -153,19 +153,19 @@ async fn maps(app: &TestApp) -> Result<(), BoxError> {
 }
 
 async fn errors(app: &TestApp) -> Result<(), BoxError> {
-    // A step that fails: those behind it never run, and fail with it.
+    // A step that fails: the later steps never run, and fail with it.
     let chain = (half::s(3) | add::p(1)).send(app).await?;
     app.drain().await;
     let failure = chain.get().await.err().ok_or("a step failed")?;
     println!("chain: {failure}");
 
-    // A member that fails: the others go on, the body fails with a ChordError, and `get` raises what the member raised.
+    // A member that fails: the others run, the body fails with a ChordError, and `get` raises the member's error.
     let chord = (group([half::s(2), half::s(3)]) | total::p()).send(app).await?;
     app.drain().await;
     let failure = chord.get().await.err().ok_or("a member failed")?;
     println!("chord: {failure}; stored: {}", chord.info().await?);
 
-    // A chord inside a chord: the outer one fails too.
+    // A chord inside a chord: the outer one fails, too.
     let inner = group([half::s(2), half::s(3)]) | total::p();
     let outer = (group([inner, half::s(4)]) | total::p()).send(app).await?;
     app.drain().await;

@@ -1,4 +1,4 @@
-//! A task class of one's own: a type with its own data, options and hooks.
+//! A task class: a type with its own data, options and hooks.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use apium::prelude::*;
 
-/// Adds, and a bonus on top.
+/// Adds two numbers and a bonus.
 struct AddTask {
     bonus: i64,
     successes: Arc<AtomicU32>,

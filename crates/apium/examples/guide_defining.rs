@@ -1,15 +1,15 @@
-//! Defining tasks: names, options, plain and async functions, arguments that may be left out, state that is injected.
+//! Defining tasks: names, options, plain and async functions, optional arguments, injected state.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use apium::prelude::*;
 
-/// The shortest form: the name on the wire is the module path and the function's name.
+/// The shortest form: the name of the task is the module path and the function's name.
 #[task]
 async fn hello(name: String) -> TaskResult<String> {
     Ok(format!("hello {name}"))
 }
 
-/// A name of its own, options, and an argument that callers may leave out.
+/// A task with a name, options, and an optional argument.
 #[task(name = "guide.greet", aliases = ["guide.greet_v1"], acks_late, track_started, serializer = "json")]
 async fn greet(name: String, #[default] greeting: Option<String>) -> TaskResult<String> {
     Ok(format!("{} {name}", greeting.unwrap_or_else(|| "good morning,".to_owned())))
@@ -21,11 +21,11 @@ fn fibonacci(n: u32) -> TaskResult<u64> {
     Ok((0..n).fold((0, 1), |(a, b), _| (b, a + b)).0)
 }
 
-/// What the program has open, and tasks use.
+/// A resource of the program that tasks use.
 #[derive(Clone)]
 struct Dictionary(&'static str);
 
-/// State is given to the app once, and does not travel.
+/// State is given to the app once. It is not sent in messages.
 #[task(name = "guide.look_up")]
 async fn look_up(State(dictionary): State<Dictionary>, word: String) -> TaskResult<String> {
     Ok(format!("{word}: see {}", dictionary.0))
@@ -49,7 +49,7 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(entry.get().await?, "bee: see volume two");
     assert_eq!(by_alias.get().await?.decode::<String>()?, "hi Bob");
 
-    // The function is still a function.
+    // The function can still be called.
     assert_eq!(hello("me".to_owned()).await?, "hello me");
     println!("{} tasks are registered", app.registry().len());
     Ok(())

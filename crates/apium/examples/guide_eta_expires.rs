@@ -1,4 +1,4 @@
-//! Countdown, eta and expiry: a task starts at its time or later, and never after it has expired.
+//! Countdown, eta and expiry: a task starts at its eta or later, and never after it has expired.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn main() -> Result<(), BoxError> {
 
     let soon = add::delay(2, 2).countdown(Duration::from_secs(3)).send(&app).await?;
     let tomorrow = add::delay(3, 3).eta(app.clock().now().checked_add(24 * hour)?).send(&app).await?;
-    let late = add::delay(4, 4).countdown(2 * minute).expires_in(minute).send(&app).await?;
+    let expired = add::delay(4, 4).countdown(2 * minute).expires_in(minute).send(&app).await?;
     app.drain().await;
     assert_eq!(soon.state().await?, TaskState::Pending);
 
@@ -26,8 +26,8 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(soon.get().await?, 4);
 
     app.advance(2 * minute).await;
-    assert_eq!(late.state().await?, TaskState::Revoked);
-    let error = late.get().await.err().ok_or("an expired task has no value")?;
+    assert_eq!(expired.state().await?, TaskState::Revoked);
+    let error = expired.get().await.err().ok_or("an expired task has no value")?;
     println!("{error}");
     assert!(error.to_string().contains("expired"));
     assert_eq!(tomorrow.state().await?, TaskState::Pending);

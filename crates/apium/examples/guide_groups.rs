@@ -1,4 +1,4 @@
-//! Groups: many tasks at once, their results in order.
+//! Groups: many tasks at once, with their results in order.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use apium::prelude::*;
@@ -22,9 +22,9 @@ async fn main() -> Result<(), BoxError> {
     assert!(sums.successful().await?);
     assert_eq!(sums.completed_count().await?, 4);
 
-    // Saved, and found again by its id.
+    // A saved group can be restored by its id.
     sums.save().await?;
-    let again = GroupResult::<i64>::restore(&app, sums.id().as_str()).await?.ok_or("a saved group is found")?;
-    assert_eq!(again.get().await?, values);
+    let restored = GroupResult::<i64>::restore(&app, sums.id().as_str()).await?.ok_or("a saved group is found")?;
+    assert_eq!(restored.get().await?, values);
     Ok(())
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use apium::prelude::*;
 
-/// What was called.
+/// Records which hooks were called.
 #[derive(Clone, Default)]
-struct Diary(Arc<Mutex<Vec<String>>>);
+struct Recorder(Arc<Mutex<Vec<String>>>);
 
-impl Diary {
-    fn note(ctx: &Ctx, line: String) {
-        if let Some(diary) = ctx.state::<Self>() {
-            diary.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+impl Recorder {
+    fn add(ctx: &Ctx, line: String) {
+        if let Some(recorder) = ctx.state::<Self>() {
+            recorder.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     }
 
@@ -23,23 +23,23 @@ impl Diary {
 }
 
 async fn before(ctx: &Ctx) {
-    Diary::note(ctx, "before_start".to_owned());
+    Recorder::add(ctx, "before_start".to_owned());
 }
 
 async fn succeeded(ctx: &Ctx, value: &Json) {
-    Diary::note(ctx, format!("on_success {}", value.as_str()));
+    Recorder::add(ctx, format!("on_success {}", value.as_str()));
 }
 
 async fn failed(ctx: &Ctx, failure: &Failure) {
-    Diary::note(ctx, format!("on_failure {failure}"));
+    Recorder::add(ctx, format!("on_failure {failure}"));
 }
 
 async fn retried(ctx: &Ctx, cause: Option<&Failure>) {
-    Diary::note(ctx, format!("on_retry {}", cause.map(ToString::to_string).unwrap_or_default()));
+    Recorder::add(ctx, format!("on_retry {}", cause.map(ToString::to_string).unwrap_or_default()));
 }
 
 async fn returned(ctx: &Ctx, returned: &Returned) {
-    Diary::note(ctx, format!("after_return {}", returned.state));
+    Recorder::add(ctx, format!("after_return {}", returned.state));
 }
 
 #[task(
@@ -55,16 +55,16 @@ async fn divide(ctx: &Ctx, x: i64, y: i64) -> TaskResult<i64> {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let diary = Diary::default();
-    let app = App::test().state(diary.clone()).build().await?;
+    let recorder = Recorder::default();
+    let app = App::test().state(recorder.clone()).build().await?;
 
     divide::delay(6, 3).send(&app).await?;
     app.drain().await;
-    assert_eq!(diary.take(), ["before_start", "on_success 2", "after_return SUCCESS"]);
+    assert_eq!(recorder.take(), ["before_start", "on_success 2", "after_return SUCCESS"]);
 
     divide::delay(6, 0).send(&app).await?;
     app.drain().await;
-    let lines = diary.take();
+    let lines = recorder.take();
     println!("{}", lines.join("\n"));
     assert_eq!(lines.len(), 5);
     assert!(lines[1].starts_with("on_retry") && lines[1].contains("division by zero"));

@@ -1,4 +1,4 @@
-//! on_message: every change of state while `get` waits.
+//! `on_message`: every change of state while `get` waits.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,14 +25,14 @@ async fn main() -> Result<(), BoxError> {
 
     let client = async {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let noted = seen.clone();
+        let recorder = seen.clone();
         let result = hello::delay(4, 6).send(&app).await?;
         let value = result
             .get()
             .on_message(move |update| {
                 // A program would send this to a browser, say.
                 println!("{}", json!(update));
-                noted.lock().unwrap_or_else(PoisonError::into_inner).push(update.state.clone());
+                recorder.lock().unwrap_or_else(PoisonError::into_inner).push(update.state.clone());
             })
             .await?;
         drop(stop);

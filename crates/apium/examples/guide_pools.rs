@@ -1,4 +1,4 @@
-//! Producers from the pool: automatic for every call, or held by hand for many.
+//! Producers from the pool: a call takes one by itself, or the program takes one for many calls.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use apium::prelude::*;
@@ -12,7 +12,7 @@ async fn add(x: i64, y: i64) -> TaskResult<i64> {
 async fn main() -> Result<(), BoxError> {
     let app = App::test().setting("broker_pool_limit", 2).build().await?;
 
-    // By hand: one producer for ten calls, back in the pool when it is dropped.
+    // One producer for ten calls. It returns to the pool when it is dropped.
     let producer = app.producer().await?;
     let mut sent = Vec::new();
     for i in 0..10 {

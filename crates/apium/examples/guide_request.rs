@@ -1,4 +1,4 @@
-//! The request: what a task can know about its own execution.
+//! The request: what a task can know about its run.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::time::Duration;
@@ -43,7 +43,7 @@ async fn main() -> Result<(), BoxError> {
     assert_eq!(seen["custom"]["tenant"], 7);
     assert!(seen["expires"].is_string());
 
-    // Called as a function there is no message, and no id.
+    // Called as a function, the task has no message and no id.
     let direct = dump_context(&Ctx::direct(), 2, 2).await?;
     assert_eq!((&direct["id"], &direct["called_directly"]), (&json!(null), &json!(true)));
     Ok(())

@@ -1,4 +1,4 @@
-//! Retries: by hand with a cause and a countdown, by themselves for some errors, and what stands at the end.
+//! Retries: explicit ones with a cause and a countdown, automatic ones for some errors, and the result in the end.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apium::prelude::*;
 
-/// The service cannot be reached just now.
+/// The service cannot be reached now.
 #[derive(Debug)]
 struct FailWhale;
 
@@ -18,7 +18,7 @@ impl fmt::Display for FailWhale {
 
 impl std::error::Error for FailWhale {}
 
-/// By hand: the same id again, ten seconds later, with the cause in the state RETRY.
+/// An explicit retry: the same id, ten seconds later, with the cause in the state RETRY.
 #[task(name = "guide.tweet", max_retries = 3)]
 async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
     let retries = ctx.request().retries();
@@ -28,7 +28,7 @@ async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
     Ok(retries)
 }
 
-/// By themselves: one, two, four seconds later, five times at most.
+/// Automatic retries: after one, two, four seconds, five times at most.
 #[task(
     name = "guide.refresh_timeline",
     autoretry_for(FailWhale),
@@ -38,7 +38,7 @@ async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
 )]
 async fn refresh_timeline(ctx: &Ctx) -> TaskResult<u32> {
     match ctx.request().retries() {
-        retries @ 0..3 => Err(TaskError::from(FailWhale)).inspect_err(|_| println!("try {retries} failed")),
+        retries @ 0..3 => Err(TaskError::from(FailWhale)).inspect_err(|_| println!("run {retries} failed")),
         retries => Ok(retries),
     }
 }
@@ -53,7 +53,7 @@ async fn main() -> Result<(), BoxError> {
     app.advance(Duration::from_secs(10)).await;
     assert_eq!(sent.get().await?, 1);
 
-    // Past the limit the cause is the error.
+    // After the last retry, the cause is the error of the task.
     let hopeless = tweet::delay(99).send(&app).await?;
     for _ in 0..4 {
         app.drain().await;

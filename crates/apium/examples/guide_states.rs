@@ -1,9 +1,9 @@
-//! States: PENDING, STARTED, states of one's own with what they say, SUCCESS, FAILURE.
+//! States: PENDING, STARTED, custom states with details, SUCCESS, FAILURE.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use apium::prelude::*;
 
-/// Tells how far it is, unless it is called as a function.
+/// Stores its progress, unless it is called as a function.
 #[task(name = "guide.upload_files", track_started)]
 async fn upload_files(ctx: &Ctx, filenames: Vec<String>) -> TaskResult<usize> {
     for (i, name) in filenames.iter().enumerate() {
@@ -23,7 +23,7 @@ async fn fails() -> TaskResult<u8> {
 async fn main() -> Result<(), BoxError> {
     let app = App::test().build().await?;
 
-    // An id that nobody knows is PENDING.
+    // An unknown id is PENDING.
     assert_eq!(app.result::<u8>("unknown").state().await?, TaskState::Pending);
 
     let uploaded = upload_files::delay(vec!["a.txt".to_owned(), "b.txt".to_owned()]).send(&app).await?;

@@ -1,4 +1,4 @@
-//! Testing: memory broker, virtual time, what was sent; and eager calls, which need no worker at all.
+//! Testing: the memory broker, a manual clock and the sent messages; and eager calls, which need no worker.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn main() -> Result<(), BoxError> {
     app.advance(Duration::from_secs(3600)).await;
     println!("one mail was sent");
 
-    // Eager: the call itself runs the task.
+    // Eager: the call runs the task in this process.
     let eager = App::test().setting("task_always_eager", true).build().await?;
     let result = sign_up::delay(8).send(&eager).await?;
     assert_eq!(result.get().await?, 8);

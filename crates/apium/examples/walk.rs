@@ -1,5 +1,5 @@
-//! One task, followed through the code: one line for each stop, in the order in which the message passes them. `ARCHITECTURE.md`
-//! says what each stop does; each is a span of the target `apium::walk` at the level TRACE.
+//! Follows one task through the code: prints a line for each stop, in the order in which the message passes them.
+//! `ARCHITECTURE.md` explains the stops. Each is a span of the target `apium::walk` at the level TRACE.
 //!
 //! ```text
 //! cargo run --example walk
@@ -37,11 +37,11 @@ impl<S: tracing::Subscriber> Layer<S> for Stops {
         }
         let mut fields = Fields(String::new());
         attributes.record(&mut fields);
-        let place = about.file().and_then(|file| file.split("crates/").last()).unwrap_or_default();
+        let path = about.file().and_then(|file| file.split("crates/").last()).unwrap_or_default();
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let _one_at_a_time = self.output.lock();
-        // A reader that went away does not stop the walk.
-        let line = format!("{number:>2}. {:<14} {place:<36}{}", about.name(), fields.0);
+        // A closed pipe does not stop the walk.
+        let line = format!("{number:>2}. {:<14} {path:<36}{}", about.name(), fields.0);
         let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
     }
 }

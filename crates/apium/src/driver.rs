@@ -38,7 +38,7 @@ pub use apium_transport::broker::topic::topic_matches;
 pub use apium_transport::broker::topology::{ExchangeType, Queue, Topology};
 pub use apium_transport::clock::Clock;
 #[cfg(feature = "conformance")]
-pub use apium_transport::conformance::{Fixture, Handles};
+pub use apium_transport::conformance::{Ability, Fixture, Handles};
 #[cfg(feature = "conformance")]
 pub use apium_transport::conformance_tests;
 pub use apium_transport::driver::{Driver, DriverOptions, SharedDriver};

@@ -20,4 +20,4 @@ pub use apium_app::task::definition::{TaskDef, TaskType};
 pub use apium_app::task::into_arguments::{FromArguments, IntoArguments, SplitFirst};
 pub use apium_app::task::registered::{RegisteredTask, Returned};
 pub use apium_app::task::registry::Registry;
-pub use apium_app::task_error::{OrFail, TaskError, TaskErrorKind, TaskResult};
+pub use apium_app::task_error::{IntoFailure, OrFail, TaskError, TaskErrorKind, TaskResult};

@@ -6,4 +6,5 @@ pub use apium_worker::handle::WorkerHandle;
 pub use apium_worker::layer::{Next, WorkLayer};
 pub use apium_worker::outcome::RunOutcome;
 pub use apium_worker::pool::kind::PoolKind;
-pub use apium_worker::shutdown::shutdown::{StopCause, StopKind, StopReport};
+pub use apium_worker::shutdown::kind::{StopCause, StopKind};
+pub use apium_worker::shutdown::report::StopReport;

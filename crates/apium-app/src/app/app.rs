@@ -46,9 +46,9 @@ pub(crate) struct AppParts {
 impl App {
     /// Begins an app. `name` is Celery's `main`: the app's name in logs and errors.
     ///
-    /// The app may use every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…` with `redis`
-    /// and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds one of your own. Tasks that are linked into the program are
-    /// registered without being named (feature `autodiscover`).
+    /// The app may use every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…`
+    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds one of your own. Tasks that are
+    /// linked into the program are registered without being named (feature `autodiscover`).
     pub fn builder(name: impl Into<String>) -> AppBuilder {
         let builder = AppBuilder::new(name, AppDefaults::drivers()).autodiscover(AppDefaults::autodiscovers());
         match defaults::eager_runner() {

@@ -15,8 +15,8 @@ pub struct Blocking {
 }
 
 impl Blocking {
-    /// Runs a future to its end and blocks this thread meanwhile. On a thread of a tokio runtime that stops every task of
-    /// that thread: await instead there.
+    /// Runs a future to its end and blocks this thread meanwhile. On a thread of a tokio runtime that stops every task
+    /// of that thread: await instead there.
     ///
     /// # Errors
     /// When no thread can be started, or the future panicked.

@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 static INSTALLED: RwLock<Option<App>> = RwLock::new(None);
 
 impl App {
-    /// Makes this the app of calls that name none, in the whole process, until another is installed. The one global of Apium,
-    /// and only for programs that ask for it: `send(&app)` needs none.
+    /// Makes this the app of calls that name none, in the whole process, until another is installed. The one global of
+    /// Apium, and only for programs that ask for it: `send(&app)` needs none.
     pub fn install(&self) {
         *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
     }

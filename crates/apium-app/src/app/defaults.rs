@@ -1,4 +1,5 @@
-//! What `App::builder` starts with. The crates above this one fill it, since the app itself names no driver and runs no task.
+//! What `App::builder` starts with. The crates above this one fill it, since the app itself names no driver and runs no
+//! task.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use apium_transport::memory::MemoryDriver;
 
 use crate::app::eager_runner::EagerRunner;
 
-/// What every app of a program starts with. The facade submits one for the drivers of its features; it is found when the program
-/// is linked, as tasks are.
+/// What every app of a program starts with. The facade submits one for the drivers of its features; it is found when
+/// the program is linked, as tasks are.
 #[derive(Debug)]
 pub struct AppDefaults {
     drivers: fn() -> Vec<SharedDriver>,

@@ -10,11 +10,11 @@ use crate::app::app::App;
 use crate::error::Result;
 use crate::task::registered::RegisteredTask;
 
-/// Runs a task here and now, as a worker would, with `is_eager` set and the plain host name. Countdown, eta and time limits do
-/// not apply; a retry runs again at once.
+/// Runs a task here and now, as a worker would, with `is_eager` set and the plain host name. Countdown, eta and time
+/// limits do not apply; a retry runs again at once.
 pub trait EagerRunner: Send + Sync + 'static {
-    /// Runs the task of a message to its end and returns its document. A failing task is no error here: its document says
-    /// FAILURE.
+    /// Runs the task of a message to its end and returns its document. A failing task is no error here: its document
+    /// says FAILURE.
     ///
     /// # Errors
     /// When the message cannot be decoded.

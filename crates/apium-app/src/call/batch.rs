@@ -69,8 +69,8 @@ impl<Out> Batch<Out> {
     /// atomically. The results are in the order of the calls.
     ///
     /// # Errors
-    /// As [`Call::send`](crate::call::call::Call::send). Nothing is sent when one of the calls cannot be made into a message; when the
-    /// broker fails half-way, the lots before are sent.
+    /// As [`Call::send`](crate::call::call::Call::send). Nothing is sent when one of the calls cannot be made into a
+    /// message; when the broker fails half-way, the lots before are sent.
     pub async fn send_all(self, app: &App) -> Result<Vec<AsyncResult<Out>>> {
         if let Some(error) = &self.failed {
             return Err(Error::new(error.kind(), format!("call a batch: {error}")));

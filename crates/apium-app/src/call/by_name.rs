@@ -18,15 +18,15 @@ use crate::task::arguments::{ArgumentWriter, Arguments};
 use crate::task::into_arguments::IntoArguments;
 
 impl App {
-    /// A call by name. The task need not be registered here; if it is, its queue, priority and other attributes count. Nothing
-    /// checks the arguments.
+    /// A call by name. The task need not be registered here; if it is, its queue, priority and other attributes count.
+    /// Nothing checks the arguments.
     pub fn sig(&self, task: impl Into<String>) -> NamedCall {
         NamedCall { app: self.clone(), signature: Signature::by_name(task, Ok(Arguments::default())) }
     }
 }
 
-/// A call by name with its app. The result is any JSON, and it stands behind anything; [`cast`](Signature::cast) the signature for
-/// other types.
+/// A call by name with its app. The result is any JSON, and it stands behind anything; [`cast`](Signature::cast) the
+/// signature for other types.
 #[must_use = "nothing is sent until it is awaited or sent"]
 #[derive(Debug)]
 pub struct NamedCall {
@@ -70,8 +70,8 @@ impl NamedCall {
         self
     }
 
-    /// The task with each item as its only argument, in one message; see [`map`](map::map()). Arguments and options given before are
-    /// not those of the items.
+    /// The task with each item as its only argument, in one message; see [`map`](map::map()). Arguments and options
+    /// given before are not those of the items.
     pub fn map(self, items: impl IntoIterator<Item: Serialize>) -> Signature<Anything, Vec<Json>> {
         map::map(self.signature.task().to_owned(), items)
     }

@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
 use crate::call::setters::{call_options, links};
+use crate::canvas::eager;
 use crate::canvas::eager_results;
 use crate::canvas::freeze::{Ids, WorkflowIds};
-use crate::canvas::here;
 use crate::canvas::node::Node;
 use crate::canvas::plan::SendWith;
 use crate::canvas::send::send_through;
@@ -28,7 +28,8 @@ use crate::result::async_result::AsyncResult;
 use crate::signature::fits::Complete;
 use crate::signature::signature::Signature;
 
-/// A call that is not sent yet (Celery: `delay`, `apply_async`). Awaited, it goes through the current app; `send` names one.
+/// A call that is not sent yet (Celery: `delay`, `apply_async`). Awaited, it goes through the current app; `send` names
+/// one.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Call<Out> {
     signature: Signature<(), Out>,
@@ -76,8 +77,8 @@ impl<Out> Call<Out> {
     ///
     /// # Errors
     /// [`ErrorKind::Publish`] when the broker cannot be reached in time, [`ErrorKind::Call`], [`ErrorKind::Codec`] and
-    /// [`ErrorKind::Config`] as for [`Publisher::prepare`]. In eager mode with `task_eager_propagates`, the task's failure.
-    /// Cancelling it leaves open whether the message was sent.
+    /// [`ErrorKind::Config`] as for [`Publisher::prepare`]. In eager mode with `task_eager_propagates`, the task's
+    /// failure. Cancelling it leaves open whether the message was sent.
     pub async fn send(self, app: &App) -> Result<AsyncResult<Out>> {
         let Self { signature, publisher } = self;
         let publisher = publisher.as_ref().unwrap_or(app.publisher());
@@ -112,7 +113,7 @@ impl<Out> Call<Out> {
     /// failure. For several tasks, the failure of one that others wait for.
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
-            Node::Task(task) => here::apply_task(app, task.call).await,
+            Node::Task(task) => eager::apply_task(app, task.call).await,
             node => Box::pin(eager_results::apply(app, node)).await,
         }
     }
@@ -164,7 +165,8 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         self.call().apply(app).await
     }
 
-    /// Gives ids to all of it now, and says what its result will be. Sent later, it has these ids; it must not be sent twice.
+    /// Gives ids to all of it now, and says what its result will be. Sent later, it has these ids; it must not be sent
+    /// twice.
     ///
     /// # Errors
     /// A value that could not be encoded.
@@ -201,7 +203,7 @@ impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
 pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         match app.registry().get(&call.task) {
-            Some(_) if !call.by_name => return here::apply_task(app, call).await,
+            Some(_) if !call.by_name => return eager::apply_task(app, call).await,
             _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
         }
     }

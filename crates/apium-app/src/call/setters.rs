@@ -25,7 +25,8 @@ impl IntoWireSignature for WireSignature {
 macro_rules! call_options {
     ([$($generics:tt)*], $type:ty) => {
         impl<$($generics)*> $type {
-            /// The id, any text (default: a random UUID). A stored SUCCESS of an id that was used before stays as it is.
+            /// The id, any text (default: a random UUID). A stored SUCCESS of an id that was used before stays as it
+            /// is.
             pub fn task_id(mut self, id: impl Into<apium_protocol::message::task_id::TaskId>) -> Self {
                 self.options_mut().task_id = Some(id.into());
                 self
@@ -144,8 +145,8 @@ macro_rules! call_options {
                 self
             }
 
-            /// A stamp: a header by which all tasks of a workflow are found. It goes to every task in it and to their links, so stamp
-            /// last. One of that name that is there is replaced.
+            /// A stamp: a header by which all tasks of a workflow are found. It goes to every task in it and to their
+            /// links, so stamp last. One of that name that is there is replaced.
             pub fn stamp(mut self, name: impl Into<String>, value: impl serde::Serialize) -> Self {
                 match apium_protocol::json::text::Json::from_serialize(&value) {
                     Ok(value) => self.visit(&mut crate::canvas::stamp::FixedStamps, &[(name.into(), value)].into(), false),
@@ -186,8 +187,8 @@ macro_rules! call_options {
                 self
             }
 
-            /// A task to run on failure: of each step of a chain, of each member of a group, of a chord's body. Called again, one
-            /// more.
+            /// A task to run on failure: of each step of a chain, of each member of a group, of a chord's body. Called
+            /// again, one more.
             pub fn link_error(mut self, errback: impl crate::call::setters::IntoWireSignature) -> Self {
                 match errback.into_wire() {
                     Ok(errback) => self.add_link_error(errback),
@@ -240,13 +241,13 @@ macro_rules! call_options {
     };
 }
 
-/// `link` and `on_success` of a type with `fn add_link(&mut self, WireSignature)` whose last parameter is `Out`. Tasks side by side
-/// have none: what follows all of them stands behind them.
+/// `link` and `on_success` of a type with `fn add_link(&mut self, WireSignature)` whose last parameter is `Out`. Tasks
+/// side by side have none: what follows all of them stands behind them.
 macro_rules! links {
     ([$($generics:tt)*], $type:ty) => {
         impl<$($generics)*> $type {
-            /// A task to run on success, with the result as its first argument: of a chain after its last step, of a chord after
-            /// its body. Called again, one more.
+            /// A task to run on success, with the result as its first argument: of a chain after its last step, of a
+            /// chord after its body. Called again, one more.
             pub fn link(mut self, callback: impl crate::call::setters::IntoWireSignature) -> Self {
                 match callback.into_wire() {
                     Ok(callback) => self.add_link(callback),

@@ -1,22 +1,24 @@
-//! Running signatures of every kind here and now (Celery: `apply`, `task_always_eager`): one task after the other, a header before
-//! its body.
+//! Running signatures in the caller's process (Celery: `apply`, `task_always_eager`): one task after the other, the
+//! header of a chord before its body.
 
 use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{ResultDocument, ResultTuple};
 use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
+use crate::app::eager_runner::EagerRun;
 use crate::canvas::freeze::{Ids, WorkflowIds};
-use crate::canvas::here::apply_task as apply_call;
 use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::settle_links;
 use crate::canvas::plan::SendWith;
 use crate::canvas::steps::steps;
 use crate::error::{Error, ErrorKind, Result};
-use crate::result::async_result::raised;
+use crate::publish::prepare::CallSpec;
+use crate::result::async_result::{AsyncResult, raised};
 use crate::task::arguments::Arguments;
 
-/// What ran here.
+/// What an eager call ran.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EagerResult {
@@ -28,10 +30,12 @@ pub struct EagerResult {
     pub value: Json,
 }
 
-/// Runs a signature here. A step of a chain that fails ends it: its failure is returned as an error, as Celery raises it.
+/// Runs a signature in this process. A step of a chain that fails ends it: its failure is returned as an error, as
+/// Celery raises it.
 ///
 /// # Errors
-/// As [`Call::apply`](crate::call::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed before the end.
+/// As [`Call::apply`](crate::call::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed
+/// before the end.
 pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<EagerResult> {
     let mut node = node.under(app.config());
     let result = node.freeze(WorkflowIds::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
@@ -40,7 +44,7 @@ pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<EagerR
     Ok(EagerResult { result, documents, value })
 }
 
-/// Runs it; its value.
+/// Runs a node and returns its value.
 fn run<'a>(
     app: &'a App,
     node: Node,
@@ -84,8 +88,8 @@ async fn run_task(
     if !immutable {
         call.arguments.prepend(arguments);
     }
-    let ran = apply_call::<Json>(app, call).await?;
-    let Some(document) = ran.known() else { return Ok(Json::NULL) };
+    let ran = apply_task::<Json>(app, call).await?;
+    let Some(document) = ran.cached_document() else { return Ok(Json::NULL) };
     documents.push((*document).clone());
     Ok(document.result.clone())
 }
@@ -113,4 +117,30 @@ fn check(document: &ResultDocument) -> Result<()> {
         }
         true => Ok(()),
     }
+}
+
+/// Runs one task in this process. Its result has the document already.
+pub(crate) async fn apply_task<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
+    let Some(task) = app.registry().get(&spec.task).cloned() else {
+        return Err(Error::new(
+            ErrorKind::NotRegistered,
+            format!("run {} here: no task of that name is registered in this program", spec.task),
+        ));
+    };
+    let Some(runner) = app.eager_runner().cloned() else {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("run {} here: the app has no eager runner; build it with the feature `worker`", spec.task),
+        ));
+    };
+    let backend = app.backend_for(&task).cloned();
+    let prepared = app.publisher().prepare(spec)?;
+    let throws = app.config().task_eager_propagates;
+    let id: TaskId = prepared.id;
+    let document = runner.run(app.clone(), EagerRun::new(task, prepared.outgoing.message, throws)).await?;
+    let result = AsyncResult::eager(app, id, backend, document);
+    if throws {
+        result.raise_if_failed()?;
+    }
+    Ok(result)
 }

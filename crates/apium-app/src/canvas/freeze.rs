@@ -1,5 +1,5 @@
-//! Freezing: every task of a signature gets its id before anything is sent, so that results are known and what is sent twice is
-//! the same. An id that is there stays.
+//! Freezing: every task of a signature gets its id before anything is sent, so that results are known and what is sent
+//! twice is the same. An id that is there stays.
 
 use std::sync::Arc;
 
@@ -61,8 +61,8 @@ pub struct WorkflowIds<'a> {
 }
 
 impl Node {
-    /// Gives ids to all of it. The result of a chain is its last step's, that of a chord its body's, with what comes before as
-    /// parents; a group's is one with members.
+    /// Gives ids to all of it. The result of a chain is its last step's, that of a chord its body's, with what comes
+    /// before as parents; a group's is one with members.
     ///
     /// # Errors
     /// When an option cannot be encoded: the body of a chord travels with its header.
@@ -171,8 +171,8 @@ impl ChordNode {
     fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         let own = self.options.task_id.take();
         let frame = WorkflowIds { id: own.as_ref().or(frame.id), ..frame };
-        // The header learns of its group and its body when it is sent: written here, each of its tasks would carry the body in each
-        // step before.
+        // The header learns of its group and its body when it is sent: written here, each of its tasks would carry the
+        // body in each step before.
         let header = self.header.freeze(WorkflowIds { root: frame.root, ..WorkflowIds::default() }, ids)?;
         let mut result = self.body.freeze(frame, ids)?;
         put_behind(&mut result, header);

@@ -1,7 +1,7 @@
 //! Errbacks of a chord that are its header's too, which a setting says: `task_allow_error_cb_on_chord_header`.
 //!
-//! Celery looks at the setting when an errback is linked. A signature knows no app then, so a chord remembers what was linked to the
-//! whole of it until it is sent, runs here, or takes a task's place.
+//! Celery looks at the setting when an errback is linked. A signature knows no app then, so a chord remembers what was
+//! linked to the whole of it until it is sent, runs here, or takes a task's place.
 
 use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;

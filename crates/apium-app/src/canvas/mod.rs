@@ -1,12 +1,11 @@
-//! The canvas without types: signatures of every kind, how they are joined, frozen, sent and run. What travels between programs
-//! is made of these; the typed layer ([`signature`](crate::signature::signature), [`group`](crate::signature::group)) checks what fits.
+//! The canvas without types: signatures of every kind, how they are joined, frozen, sent and run. What travels between
+//! programs is made of these; the typed layer ([`signature`](crate::signature::signature),
+//! [`group`](crate::signature::group)) checks what fits.
 
 pub mod eager;
 pub(crate) mod eager_results;
 pub mod freeze;
 pub(crate) mod header_errbacks;
-pub(crate) mod here;
-pub(crate) mod in_task;
 pub mod node;
 pub(crate) mod pipe;
 pub mod plan;

@@ -80,7 +80,8 @@ pub struct ChordNode {
     pub header: GroupNode,
     /// What runs with the list of their results.
     pub body: Box<Node>,
-    /// Options of the whole: `link` and `link_error` are the body's, `countdown` and `eta` the header's, the others both's.
+    /// Options of the whole: `link` and `link_error` are the body's, `countdown` and `eta` the header's, the others
+    /// both's.
     pub options: CallOptions,
     /// Errbacks that were linked to the whole. They are the body's already; a setting makes them the header's too.
     pub(crate) errbacks: Vec<WireSignature>,
@@ -159,8 +160,8 @@ impl Node {
         }
     }
 
-    /// A task to run on success: of a chain after the last step, of a chord after the body, of a group after its first member and
-    /// without its result, as in Celery.
+    /// A task to run on success: of a chain after the last step, of a chord after the body, of a group after its first
+    /// member and without its result, as in Celery.
     pub fn link(&mut self, callback: WireSignature) {
         match self {
             Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link, callback),
@@ -175,8 +176,8 @@ impl Node {
         }
     }
 
-    /// A task to run on failure: of a chain for each step, of a group for each member, of a chord for the body (and for each task of
-    /// its header, where it is sent under `task_allow_error_cb_on_chord_header`).
+    /// A task to run on failure: of a chain for each step, of a group for each member, of a chord for the body (and for
+    /// each task of its header, where it is sent under `task_allow_error_cb_on_chord_header`).
     pub fn link_error(&mut self, errback: WireSignature) {
         match self {
             Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link_error, errback),

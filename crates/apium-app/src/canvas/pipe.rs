@@ -1,7 +1,7 @@
 //! `|`: one signature after another, by Celery's rules.
 //!
-//! A task after a group makes both a chord; a task after a chord goes behind its body; chains are flattened; a group of one is its
-//! member; an empty group adds nothing.
+//! A task after a group makes both a chord; a task after a chord goes behind its body; chains are flattened; a group of
+//! one is its member; an empty group adds nothing.
 
 use apium_protocol::message::signature::Signature as WireSignature;
 

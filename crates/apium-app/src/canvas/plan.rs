@@ -78,14 +78,15 @@ impl Planner {
     }
 
     /// What it has planned.
-    pub fn finish(self) -> Plan {
+    pub fn into_plan(self) -> Plan {
         self.plan
     }
 
     /// Plans a signature.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for an empty chain, and for links on a group; [`ErrorKind::Codec`] for options that cannot be encoded.
+    /// [`ErrorKind::Call`] for an empty chain, and for links on a group; [`ErrorKind::Codec`] for options that cannot
+    /// be encoded.
     pub fn add(&mut self, node: Node, given: SendWith) -> Result<PlannedResult> {
         match node {
             Node::Task(task) => self.task(task, given),
@@ -232,8 +233,8 @@ impl Planner {
     }
 }
 
-/// How many parts of a chord the end of this signature is: each task of a group counts, of a chain what it ends with, of a chord
-/// its body.
+/// How many parts of a chord the end of this signature is: each task of a group counts, of a chain what it ends with,
+/// of a chord its body.
 fn size(node: &Node) -> u64 {
     match node {
         Node::Task(_) => 1,

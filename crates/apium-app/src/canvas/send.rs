@@ -16,12 +16,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::publish::prepare::{CallSpec, ParentTask, Prepared};
 use crate::publish::publisher::{MAX_BATCH, Publisher};
 
-/// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole or not at
-/// all if the broker publishes atomically. What is sent is a child of the running task.
+/// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole
+/// or not at all if the broker publishes atomically. What is sent is a child of the running task.
 ///
 /// # Errors
-/// As [`Call::send`](crate::call::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that counts its parts.
-/// Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots before are sent.
+/// As [`Call::send`](crate::call::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that
+/// counts its parts. Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots
+/// before are sent.
 pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
     send_with(app, node, SendWith::default()).await
 }
@@ -39,7 +40,7 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, g
     let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
     let planned = planner.add(node.under(app.config()), given)?;
-    let Plan { opens, calls } = planner.finish();
+    let Plan { opens, calls } = planner.into_plan();
     let mut prepared = Vec::with_capacity(calls.len());
     for call in calls {
         prepared.push(publisher.prepare(call)?);

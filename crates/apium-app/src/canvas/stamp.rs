@@ -1,5 +1,5 @@
-//! Stamping: headers by which all tasks of a workflow can be found, put on each of its signatures and on their links (Celery:
-//! `stamp`, `StampingVisitor`). Stamp last: what is linked afterwards has none.
+//! Stamping: headers by which all tasks of a workflow can be found, put on each of its signatures and on their links
+//! (Celery: `stamp`, `StampingVisitor`). Stamp last: what is linked afterwards has none.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::error::Result;
 /// Stamps by name.
 pub type Stamps = BTreeMap<String, Json>;
 
-/// Says which stamps each signature of a workflow gets. What a method answers is added to what came from outside; for the signatures
-/// inside it goes on inwards.
+/// Says which stamps each signature of a workflow gets. What a method answers is added to what came from outside; for
+/// the signatures inside it goes on inwards.
 pub trait StampVisitor {
     /// The stamps of a task.
     fn on_signature(&mut self, task: &TaskNode, stamps: &Stamps) -> Stamps;

@@ -1,12 +1,14 @@
-//! The steps of a chain in the form in which they are sent: each is a task, a chord whose body is no chain, or, in the end, a group.
+//! The steps of a chain in the form in which they are sent: each is a task, a chord whose body is no chain, or, in the
+//! end, a group.
 
 use std::collections::VecDeque;
 
 use crate::canvas::node::{ChainNode, ChordNode, Node};
 use crate::canvas::pipe::{unchained, unrolled};
 
-/// Puts steps into that form: chains among them are taken apart, groups of one are their member, empty groups go, a group before
-/// something is the header of a chord, and what follows the first task of a chord's body is a step of its own.
+/// Puts steps into that form: chains among them are taken apart, groups of one are their member, empty groups go, a
+/// group before something is the header of a chord, and what follows the first task of a chord's body is a step of its
+/// own.
 pub(crate) fn steps(given: Vec<Node>) -> Vec<Node> {
     let mut pending = VecDeque::from(given);
     let mut done: Vec<Node> = Vec::with_capacity(pending.len());

@@ -1,4 +1,5 @@
-//! Signatures of every kind as they travel: Celery's maps, with `subtask_type` and the members in the keyword arguments.
+//! Signatures of every kind as they travel: Celery's maps, with `subtask_type` and the members in the keyword
+//! arguments.
 
 use std::borrow::Cow;
 
@@ -41,8 +42,8 @@ impl Node {
     /// Reads a signature that came in a message.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for one of an unknown kind, without what its kind has, with options of a wrong type, or nested deeper
-    /// than 128.
+    /// [`ErrorKind::Call`] for one of an unknown kind, without what its kind has, with options of a wrong type, or
+    /// nested deeper than 128.
     pub fn from_wire(wire: &WireSignature) -> Result<Self> {
         read(wire, DEEPEST)
     }

@@ -25,7 +25,8 @@ use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
-/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same run.
+/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same
+/// run.
 #[derive(Clone)]
 pub struct Ctx(Arc<Inner>);
 
@@ -68,8 +69,8 @@ pub struct CtxParts {
 }
 
 impl Ctx {
-    /// The context of a run by a worker or in eager mode. Called where the runtime is entered, so that plain task functions can
-    /// wait for what the context does.
+    /// The context of a run by a worker or in eager mode. Called where the runtime is entered, so that plain task
+    /// functions can wait for what the context does.
     pub fn new(parts: CtxParts) -> Self {
         Self(Arc::new(Inner {
             request: parts.request,
@@ -86,8 +87,8 @@ impl Ctx {
         }))
     }
 
-    /// The context of a function that is called without a message: `request().called_directly` is true, there is no id, no
-    /// broker and no backend.
+    /// The context of a function that is called without a message: `request().called_directly` is true, there is no id,
+    /// no broker and no backend.
     pub fn direct() -> Self {
         Self::direct_with(StateMap::new(), None)
     }
@@ -139,13 +140,14 @@ impl Ctx {
         self.0.request.retries()
     }
 
-    /// How many retries the task's options allow (Celery: `self.max_retries`); `None` is no limit. It is `None` too when called
-    /// directly.
+    /// How many retries the task's options allow (Celery: `self.max_retries`); `None` is no limit. It is `None` too
+    /// when called directly.
     pub fn max_retries(&self) -> Option<u32> {
         self.task().and_then(|task| task.effective.max_retries)
     }
 
-    /// Whether it runs in the caller's process on purpose (Celery: `self.request.is_eager`): by `task_always_eager` or `apply`.
+    /// Whether it runs in the caller's process on purpose (Celery: `self.request.is_eager`): by `task_always_eager` or
+    /// `apply`.
     pub fn is_eager(&self) -> bool {
         self.0.request.is_eager
     }
@@ -201,8 +203,9 @@ impl Ctx {
     }
 
     /// For plain code, now and then: an error once the run should stop. Passed time limits end the task as
-    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is. In a plain function it asks
-    /// the result backend for an abort itself, at most once a second; async code asks by [`aborted`](Self::aborted).
+    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is. In a plain function
+    /// it asks the result backend for an abort itself, at most once a second; async code asks by
+    /// [`aborted`](Self::aborted).
     ///
     /// # Errors
     /// As said; return it with `?`.
@@ -237,12 +240,13 @@ impl Ctx {
         due
     }
 
-    /// Stores a state of the task's own, with meta that callers see while they wait: `ctx.update_state("PROGRESS", json!(…))`.
-    /// It is written at once, also where results are ignored. Await it, or call `wait()` in a plain function.
+    /// Stores a state of the task's own, with meta that callers see while they wait:
+    /// `ctx.update_state("PROGRESS", json!(…))`. It is written at once, also where results are ignored. Await it, or
+    /// call `wait()` in a plain function.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] when called directly, [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Codec`] for
-    /// meta that has no JSON form, [`ErrorKind::Backend`] when the backend fails.
+    /// [`ErrorKind::Call`] when called directly, [`ErrorKind::NoBackend`] without a result backend,
+    /// [`ErrorKind::Codec`] for meta that has no JSON form, [`ErrorKind::Backend`] when the backend fails.
     pub fn update_state(&self, state: impl Into<State>, meta: impl Serialize) -> Deferred<()> {
         let (state, meta) = (state.into(), Json::from_serialize(&meta));
         let ctx = self.clone();
@@ -273,8 +277,8 @@ impl Ctx {
         })
     }
 
-    /// Whether the task was aborted (`AsyncResult::abort`): a task that runs long asks now and then, and returns. Once it was,
-    /// [`check`](Self::check) ends the task too.
+    /// Whether the task was aborted (`AsyncResult::abort`): a task that runs long asks now and then, and returns. Once
+    /// it was, [`check`](Self::check) ends the task too.
     ///
     /// # Errors
     /// [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Backend`] when the backend fails.

@@ -54,8 +54,8 @@ pub fn is_blocking() -> bool {
     BlockingScope::is_running()
 }
 
-/// Allows `get()` of results inside a task, while `future` runs (Celery's `allow_join_result`). Mind the deadlock that the
-/// refusal is there to prevent: a worker whose every slot waits for tasks that wait for a slot.
+/// Allows `get()` of results inside a task, while `future` runs (Celery's `allow_join_result`). Mind the deadlock that
+/// the refusal is there to prevent: a worker whose every slot waits for tasks that wait for a slot.
 pub fn allow_join<F: Future>(future: F) -> impl Future<Output = F::Output> {
     JOIN_ALLOWED.scope((), future)
 }

@@ -37,8 +37,8 @@ impl LimitSignal {
         self.raise(SOFT);
     }
 
-    /// Raised by the worker: the hard limit has passed and the run is given up. A plain function that still runs finds it
-    /// out by [`Ctx::check`](crate::context::context::Ctx::check).
+    /// Raised by the worker: the hard limit has passed and the run is given up. A plain function that still runs finds
+    /// it out by [`Ctx::check`](crate::context::context::Ctx::check).
     pub fn raise_hard(&self) {
         self.raise(HARD);
     }
@@ -50,8 +50,8 @@ impl LimitSignal {
         }
     }
 
-    /// Whether the task looked at the signal, or waits for it: then what to do at the soft limit is its own affair. An `async fn`
-    /// that never looked is stopped there by its worker.
+    /// Whether the task looked at the signal, or waits for it: then what to do at the soft limit is its own affair. An
+    /// `async fn` that never looked is stopped there by its worker.
     pub fn is_observed(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.observed.load(Ordering::Acquire))
     }

@@ -15,12 +15,13 @@ use jiff::Timestamp;
 
 use crate::failure::Failure;
 
-/// What a task can know about its own execution. Fields follow Celery's names; the guide's differences are in the docs of each.
+/// What a task can know about its own execution. Fields follow Celery's names; the guide's differences are in the docs
+/// of each.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Request {
-    /// The headers of the message: id, retries, group, root and parent id, time limits, origin, stamps, and the caller's own
-    /// headers in `extra`.
+    /// The headers of the message: id, retries, group, root and parent id, time limits, origin, stamps, and the
+    /// caller's own headers in `extra`.
     pub headers: Headers,
     /// The properties of the message: correlation id, reply_to, priority, …
     pub properties: Properties,
@@ -54,7 +55,8 @@ pub struct DeliveryInfo {
     pub queue: Arc<str>,
 }
 
-/// What a task asks for when it wants to be run again. Everything that is `None` is taken from the request and the task.
+/// What a task asks for when it wants to be run again. Everything that is `None` is taken from the request and the
+/// task.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RetryRequest {
@@ -82,7 +84,8 @@ pub struct RetryRequest {
     pub soft_time_limit: Option<f64>,
     /// Further headers.
     pub headers: BTreeMap<String, Json>,
-    /// Whether the wait follows the task's backoff (`retry_backoff`, factor 1 where it is off) rather than a fixed delay.
+    /// Whether the wait follows the task's backoff (`retry_backoff`, factor 1 where it is off) rather than a fixed
+    /// delay.
     pub backoff: bool,
     /// Whether it comes from `autoretry_for` rather than from the task's own code.
     pub automatic: bool,
@@ -167,7 +170,8 @@ impl Request {
         self.headers.group_index
     }
 
-    /// The body of the chord it is a header member of. The guide calls it an id; that is the option `task_id` of the signature.
+    /// The body of the chord it is a header member of. The guide calls it an id; that is the option `task_id` of the
+    /// signature.
     pub fn chord(&self) -> Option<&Signature> {
         self.body.embed.chord.as_deref()
     }
@@ -212,8 +216,8 @@ impl Request {
         self.headers.expires.as_deref().and_then(|text| timestamp::parse(text).ok())
     }
 
-    /// The time limits that the message carries, in seconds, as two named fields: the guide's tuple is `(soft, hard)`, the
-    /// wire's list `[hard, soft]`. The limits of the task itself are not in here.
+    /// The time limits that the message carries, in seconds, as two named fields: the guide's tuple is `(soft, hard)`,
+    /// the wire's list `[hard, soft]`. The limits of the task itself are not in here.
     pub fn timelimit(&self) -> TimeLimit {
         self.headers.timelimit
     }

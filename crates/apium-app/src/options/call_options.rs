@@ -160,8 +160,8 @@ impl CallOptions {
         self.rare.get_or_insert_default()
     }
 
-    /// Fills what is `None` here from `other` (a task's attributes, a route). Headers and stamps are joined; what stands here
-    /// stays.
+    /// Fills what is `None` here from `other` (a task's attributes, a route). Headers and stamps are joined; what
+    /// stands here stays.
     pub fn fill_from(&mut self, other: &Self) {
         macro_rules! fill {
             ($($field:ident),+) => { $( if self.$field.is_none() { self.$field.clone_from(&other.$field); } )+ };

@@ -6,7 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::rate_limit::RateLimit;
 use crate::options::task_options::{Backoff, TaskOptions};
 
-/// What the app's settings say to every task that says nothing itself. [`Default`] is Celery's, with the guide's differences.
+/// What the app's settings say to every task that says nothing itself. [`Default`] is Celery's, with the guide's
+/// differences.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TaskDefaults {
@@ -30,8 +31,8 @@ pub struct TaskDefaults {
     pub time_limit: Option<Duration>,
     /// `task_soft_time_limit` (none).
     pub soft_time_limit: Option<Duration>,
-    /// `task_default_retry_delay`, where it is named explicitly. Otherwise 1800 s for a retry by hand (the guide's value, where
-    /// Celery 5.7 has 180 s) and no delay for an automatic one.
+    /// `task_default_retry_delay`, where it is named explicitly. Otherwise 1800 s for a retry by hand (the guide's
+    /// value, where Celery 5.7 has 180 s) and no delay for an automatic one.
     pub default_retry_delay: Option<Duration>,
 }
 

@@ -1,4 +1,5 @@
-//! Options of a task as declared; all optional. [`effective`](crate::options::effective_options) says what they come to.
+//! Options of a task as declared; all optional. [`effective`](crate::options::effective_options) says what they come
+//! to.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -147,7 +148,8 @@ impl TaskOptions {
         trail: None,
     };
 
-    /// These options with those that `other` gives laid over (`task_annotations` over the attribute). A list replaces a list.
+    /// These options with those that `other` gives laid over (`task_annotations` over the attribute). A list replaces a
+    /// list.
     #[must_use]
     pub fn overlay(self, other: Self) -> Self {
         Self {

@@ -99,8 +99,8 @@ const NOT_SENT: &[&str] = &[
     "use_link",
 ];
 
-/// The options of a signature that came in a message. Null is as if it were not there. What has no name of Celery's is a property
-/// of the message, as in Celery.
+/// The options of a signature that came in a message. Null is as if it were not there. What has no name of Celery's is
+/// a property of the message, as in Celery.
 ///
 /// # Errors
 /// [`ErrorKind::Call`] for a value of the wrong type; the text names the option.

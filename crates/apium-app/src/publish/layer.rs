@@ -7,8 +7,8 @@ use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
-/// A layer around publishing. Layers are called in the order in which the builder got them, the first outermost; a retry of a
-/// failed publish passes them again.
+/// A layer around publishing. Layers are called in the order in which the builder got them, the first outermost; a
+/// retry of a failed publish passes them again.
 pub trait PublishLayer: Send + Sync + 'static {
     /// Publishes a batch by way of `next`.
     fn publish<'a>(&'a self, batch: Vec<Outgoing>, next: PublishNext<'a>) -> BoxFuture<'a, Result<()>>;

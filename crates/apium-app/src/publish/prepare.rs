@@ -1,4 +1,4 @@
-//! From a call to a message: options are merged and routed, headers and properties filled, the body encoded (WIRE §1, §3).
+//! From a call to a message: options are merged and routed, headers and properties filled, the body encoded.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -88,8 +88,8 @@ impl Publisher {
     ///
     /// # Errors
     /// [`ErrorKind::Call`] for impossible options (a soft limit above the hard one, an instant that cannot be written),
-    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
-    /// cannot be encoded as asked.
+    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the
+    /// arguments cannot be encoded as asked.
     pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
         self.prepare_for(call, current::get().and_then(|ctx| ParentTask::of(ctx.request())))
     }

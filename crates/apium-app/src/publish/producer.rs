@@ -45,8 +45,8 @@ impl ProducerPool {
     }
 }
 
-/// A producer held by hand: for `call.producer(&producer)`, or to publish prepared messages. Its place goes back to the pool
-/// when it is dropped.
+/// A producer held by hand: for `call.producer(&producer)`, or to publish prepared messages. Its place goes back to the
+/// pool when it is dropped.
 #[derive(Debug)]
 pub struct Producer {
     publisher: Publisher,

@@ -1,5 +1,5 @@
-//! The publisher: what calls, retries and follow-ups go to the broker through. It knows settings, codecs and routes, but no
-//! app and no task.
+//! The publisher: what calls, retries and follow-ups go to the broker through. It knows settings, codecs and routes,
+//! but no app and no task.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -180,10 +180,9 @@ impl Publisher {
     /// Publishes a batch under the policy of the settings. Makes queues that are missing.
     ///
     /// # Errors
-    /// [`ErrorKind::Publish`] when the broker cannot be reached before the deadline and within the retries, or refuses. A
-    /// broker that publishes atomically has published nothing then; of another one's batch a part may be published, and
-    /// the error says so.
-    /// Cancelling it leaves open whether the batch was published.
+    /// [`ErrorKind::Publish`] when the broker cannot be reached before the deadline and within the retries, or refuses.
+    /// A broker that publishes atomically has published nothing then; of another one's batch a part may be published,
+    /// and the error says so. Cancelling it leaves open whether the batch was published.
     pub async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.publish_under(batch, PublishPolicy::of(self.config())).await
     }

@@ -1,7 +1,7 @@
 //! Where a call goes: `task_routes` choose the options, `task_queues` say what a queue's name stands for.
 //!
-//! The order is Celery's: the options of the call, then the task's own attributes, then the first router that has an answer,
-//! then the default queue. What a router gives fills only what is still missing.
+//! The order is Celery's: the options of the call, then the task's own attributes, then the first router that has an
+//! answer, then the default queue. What a router gives fills only what is still missing.
 
 use std::collections::HashMap;
 use std::fmt;

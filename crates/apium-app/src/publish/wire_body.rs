@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::publish::publisher::Publisher;
 
 impl Publisher {
-    /// Encodes `body` into `message`, with the content type, encoding and compression that tell how to read it. What is `None`
-    /// is taken from the settings; an empty compression is none.
+    /// Encodes `body` into `message`, with the content type, encoding and compression that tell how to read it. What is
+    /// `None` is taken from the settings; an empty compression is none.
     pub(crate) fn encode(
         &self,
         body: &Body,

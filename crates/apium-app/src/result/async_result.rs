@@ -1,6 +1,6 @@
-//! The result of a task as its caller sees it (Celery: `AsyncResult`). Where a group stands in its place (before the body of a
-//! chord, at the end of a chain, as a member of another group) it is the result of that group, whose value is the list of
-//! its members' values.
+//! The result of a task as its caller sees it (Celery: `AsyncResult`). Where a group stands in its place (before the
+//! body of a chord, at the end of a chain, as a member of another group) it is the result of that group, whose value is
+//! the list of its members' values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -113,8 +113,8 @@ impl<T> AsyncResult<T> {
         result
     }
 
-    /// With the result of what came before: of the task before, as in a chain, or of the group before, as with the body of a
-    /// chord. Its failure is this one's, and `forget` deletes it too.
+    /// With the result of what came before: of the task before, as in a chain, or of the group before, as with the body
+    /// of a chord. Its failure is this one's, and `forget` deletes it too.
     #[must_use]
     pub fn with_parent(mut self, parent: impl Into<AsyncResult<Json>>) -> Self {
         let mut parent = parent.into();
@@ -191,7 +191,7 @@ impl<T> AsyncResult<T> {
     }
 
     /// The document of a ready state, if it was seen.
-    pub(crate) fn known(&self) -> Option<Arc<ResultDocument>> {
+    pub(crate) fn cached_document(&self) -> Option<Arc<ResultDocument>> {
         self.known.get()
     }
 
@@ -200,17 +200,17 @@ impl<T> AsyncResult<T> {
         &self.known
     }
 
-    /// Its document as it is stored now; `None` for an id that nobody knows. A ready state is asked for once. A group has none
-    /// of its own: it is made of those of its members.
+    /// Its document as it is stored now; `None` for an id that nobody knows. A ready state is asked for once. A group
+    /// has none of its own: it is made of those of its members.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`], also for a backend that stores no results; [`ErrorKind::Backend`] when the backend cannot be
-    /// reached; so with every method that reads.
+    /// [`ErrorKind::NoBackend`], also for a backend that stores no results; [`ErrorKind::Backend`] when the backend
+    /// cannot be reached; so with every method that reads.
     pub async fn document(&self) -> Result<Option<ResultDocument>> {
         if self.members.is_some() {
             return self.document_of_group().await;
         }
-        if let Some(known) = self.known() {
+        if let Some(known) = self.cached_document() {
             return Ok(Some((*known).clone()));
         }
         let backend = self.backend()?;
@@ -236,8 +236,8 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.map_or(State::Pending, |document| document.state))
     }
 
-    /// What is stored with the state: the return value, the exception's map, the meta of a custom state, pid and host name of
-    /// STARTED; null when it is PENDING.
+    /// What is stored with the state: the return value, the exception's map, the meta of a custom state, pid and host
+    /// name of STARTED; null when it is PENDING.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -253,7 +253,8 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.and_then(|document| document.traceback))
     }
 
-    /// When it was over; `None` before. What the text in the document says is read in the app's zone where it names none.
+    /// When it was over; `None` before. What the text in the document says is read in the app's zone where it names
+    /// none.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -313,8 +314,8 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await? == State::Failure)
     }
 
-    /// Asks the task to stop: stores the state ABORTED, which a task sees by `ctx.aborted()`. One that is over stays as it is,
-    /// one that does not look runs on.
+    /// Asks the task to stop: stores the state ABORTED, which a task sees by `ctx.aborted()`. One that is over stays as
+    /// it is, one that does not look runs on.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -381,7 +382,7 @@ impl<T> AsyncResult<T> {
 
     /// The task's failure as an error, when it is known to have failed or to be revoked.
     pub(crate) fn raise_if_failed(&self) -> Result<()> {
-        match self.known() {
+        match self.cached_document() {
             Some(document) if document.state.propagates() => Err(raised(&document)),
             _ => Ok(()),
         }

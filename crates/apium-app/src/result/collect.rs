@@ -1,4 +1,5 @@
-//! The results behind a result: what its task sent while it ran, and what those sent (Celery: `collect`, `iterdeps`, `get_leaf`).
+//! The results behind a result: what its task sent while it ran, and what those sent (Celery: `collect`, `iterdeps`,
+//! `get_leaf`).
 
 use std::collections::{HashSet, VecDeque};
 use std::future::IntoFuture;
@@ -106,7 +107,7 @@ impl Walk {
 fn is_known(result: &AsyncResult<Json>) -> bool {
     match result.members() {
         Some(members) => members.iter().all(is_known),
-        None => result.ignored() || result.known().is_some(),
+        None => result.ignored() || result.cached_document().is_some(),
     }
 }
 
@@ -114,21 +115,21 @@ fn children_of(result: &AsyncResult<Json>) -> Vec<AsyncResult<Json>> {
     if let Some(members) = result.members() {
         return members.to_vec();
     }
-    let document = result.known();
+    let document = result.cached_document();
     let children = document.as_ref().and_then(|document| document.children.as_deref()).unwrap_or_default();
     children.iter().map(|child| AsyncResult::of_tuple(result.app(), child)).collect()
 }
 
 impl<T> AsyncResult<T> {
-    /// Every result of the tree that begins here with the one whose task sent it, level by level; the members of a group come after
-    /// the group. Nothing is waited for: a task that is not over ends the stream with an error of kind
+    /// Every result of the tree that begins here with the one whose task sent it, level by level; the members of a
+    /// group come after the group. Nothing is waited for: a task that is not over ends the stream with an error of kind
     /// [`ErrorKind::Incomplete`], or is a leaf for now if `intermediate` says so.
     pub fn iterdeps(&self, intermediate: bool) -> impl Stream<Item = Result<Dependency>> + Send + use<T> {
         try_unfold(Walk::from(self, intermediate), async |mut walk| Ok(walk.next().await?.map(|next| (next, walk))))
     }
 
-    /// Waits for every result of the tree that begins here, level by level, and gives each with its value. A group comes with the
-    /// list of its values, and its members after it.
+    /// Waits for every result of the tree that begins here, level by level, and gives each with its value. A group
+    /// comes with the list of its values, and its members after it.
     pub fn collect(&self) -> Collect {
         Collect { root: self.erased(), waiting: WaitOptions::default() }
     }
@@ -142,7 +143,8 @@ impl<T> AsyncResult<T> {
     }
 }
 
-/// A wait for a tree of results. Awaited, it is a list of them with their values; [`stream`](Self::stream) gives them one by one.
+/// A wait for a tree of results. Awaited, it is a list of them with their values; [`stream`](Self::stream) gives them
+/// one by one.
 #[must_use = "nothing happens until it is awaited or streamed"]
 pub struct Collect {
     root: AsyncResult<Json>,
@@ -165,8 +167,8 @@ impl Collect {
     /// The results as they are waited for.
     ///
     /// # Errors
-    /// [`ErrorKind::GetInTask`]. What awaiting a [`Get`](crate::result::get::Get) returns as an error, the failure of any task of the tree
-    /// too, is an item, the last.
+    /// [`ErrorKind::GetInTask`]. What awaiting a [`Get`](crate::result::get::Get) returns as an error, the failure of
+    /// any task of the tree too, is an item, the last.
     pub fn stream(self) -> Result<impl Stream<Item = Result<(AsyncResult<Json>, Json)>> + Send> {
         let Self { root, waiting } = self;
         waiting.check(&format!("task {}", root.id()))?;

@@ -93,8 +93,8 @@ impl<T> Get<T> {
         self
     }
 
-    /// Allows it inside a task (Celery: `disable_sync_subtasks=False`). Mind the deadlock: a worker whose every slot waits for
-    /// tasks that wait for a slot.
+    /// Allows it inside a task (Celery: `disable_sync_subtasks=False`). Mind the deadlock: a worker whose every slot
+    /// waits for tasks that wait for a slot.
     pub fn allow_in_task(mut self) -> Self {
         self.waiting.allow_in_task = true;
         self
@@ -180,8 +180,9 @@ impl<T: DeserializeOwned + Send + 'static> Get<T> {
         Ok(())
     }
 
-    /// What became of the task; its failure is no error (Celery: `propagate=False`), and neither is one before it. Where a task
-    /// before it in its chain has failed or was revoked and it was left without an end of its own, that is what became of it.
+    /// What became of the task; its failure is no error (Celery: `propagate=False`), and neither is one before it.
+    /// Where a task before it in its chain has failed or was revoked and it was left without an end of its own, that is
+    /// what became of it.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`], [`ErrorKind::GetInTask`], [`ErrorKind::NoBackend`], [`ErrorKind::Backend`], and

@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
 use crate::result::result_set::ResultSet;
 
-/// The results of a group, in the order of its members. Cheap enough to clone: one small entry a member. What it does as a
-/// [`ResultSet`] stands there. Equal when id, members and parent are.
+/// The results of a group, in the order of its members. Cheap enough to clone: one small entry a member. What it does
+/// as a [`ResultSet`] stands there. Equal when id, members and parent are.
 pub struct GroupResult<T> {
     id: TaskId,
     set: ResultSet<T>,
@@ -29,8 +29,8 @@ impl<T> GroupResult<T> {
         Self { id: id.clone(), set: ResultSet::of_group(app, id, results), header: false }
     }
 
-    /// The group that Celery writes so, with everything before it. A member that is a group itself is a result whose value is a
-    /// list. A task alone, which is what a group of one task becomes in a chain, is a group of this one.
+    /// The group that Celery writes so, with everything before it. A member that is a group itself is a result whose
+    /// value is a list. A task alone, which is what a group of one task becomes in a chain, is a group of this one.
     pub fn of_tuple(app: &App, tuple: &ResultTuple) -> Self {
         let whole = AsyncResult::<Json>::of_tuple(app, tuple);
         match whole.members() {
@@ -52,8 +52,8 @@ impl<T> GroupResult<T> {
         group
     }
 
-    /// With the result of what came before it, as at the end of a chain: its failure is raised first, and `forget` deletes it
-    /// too.
+    /// With the result of what came before it, as at the end of a chain: its failure is raised first, and `forget`
+    /// deletes it too.
     #[must_use]
     pub fn with_parent(mut self, parent: impl Into<AsyncResult<Json>>) -> Self {
         let parent = AsyncResult::from(self.clone()).with_parent(parent).shared_parent();
@@ -118,8 +118,8 @@ impl<T> GroupResult<T> {
 }
 
 impl<T> AsyncResult<T> {
-    /// The group, where the result is that of a group: the header before the body of a chord, the end of a chain, a member of
-    /// another group.
+    /// The group, where the result is that of a group: the header before the body of a chord, the end of a chain, a
+    /// member of another group.
     pub fn group(&self) -> Option<GroupResult<Json>> {
         self.members().map(|members| GroupResult::of_members(self, members))
     }

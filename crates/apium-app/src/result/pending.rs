@@ -1,10 +1,10 @@
-//! What arrives of results that somebody waits for, and of the tasks before them: each document is read once, and one watch
-//! is for all.
+//! What arrives of results that somebody waits for, and of the tasks before them: each document is read once, and one
+//! watch is for all.
 //!
-//! A *place* is one of the results that are wanted; a group in a place is over when its members are. A task before it that
-//! has failed is raised by who asks for a value. For who asks what became of it, it ends the place only where the place can
-//! have no end of its own: behind a task of its chain that has failed or was revoked. (The body of a chord whose header fails has
-//! one: it is failed.)
+//! A *place* is one of the results that are wanted; a group in a place is over when its members are. A task before it
+//! that has failed is raised by who asks for a value. For who asks what became of it, it ends the place only where the
+//! place can have no end of its own: behind a task of its chain that has failed or was revoked. (The body of a chord
+//! whose header fails has one: it is failed.)
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -59,7 +59,7 @@ struct PendingTask {
 
 #[derive(Clone, Copy)]
 enum FailsWith {
-    Place(usize),
+    Result(usize),
     All,
 }
 
@@ -121,7 +121,7 @@ impl PendingResults {
 
     fn want<T>(&mut self, place: usize, result: &AsyncResult<T>, before: bool) {
         if before {
-            self.look_before(result.parent(), FailsWith::Place(place));
+            self.look_before(result.parent(), FailsWith::Result(place));
         }
         match result.members() {
             Some(members) => members.iter().for_each(|member| self.want(place, member, before)),
@@ -168,7 +168,7 @@ impl PendingResults {
         let backend = match result.backend() {
             Ok(backend) => Some(self.place_of(backend)),
             Err(error) => {
-                if result.known().is_none() {
+                if result.cached_document().is_none() {
                     self.refused.get_or_insert(error);
                 }
                 None
@@ -184,7 +184,7 @@ impl PendingResults {
         task.backend = task.backend.or(backend);
         task.known.push(result.cell().clone());
         if task.document.is_none() {
-            task.document = result.known();
+            task.document = result.cached_document();
         }
         task
     }
@@ -223,7 +223,7 @@ impl PendingResults {
         let behind = self.tasks.get(&document.task_id).map(|task| task.behind.clone()).unwrap_or_default();
         for behind in behind {
             match behind {
-                FailsWith::Place(place) => self.lose(place, document),
+                FailsWith::Result(place) => self.lose(place, document),
                 FailsWith::All => (0..self.places.len()).for_each(|place| self.lose(place, document)),
             }
         }
@@ -376,7 +376,7 @@ impl PendingResults {
     }
 
     /// The documents of places that are known.
-    pub(crate) fn known(&self) -> impl Iterator<Item = &Arc<ResultDocument>> {
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Arc<ResultDocument>> {
         let tasks = self.order.iter().filter_map(|id| self.tasks.get(id));
         tasks.filter(|task| !task.places.is_empty()).filter_map(|task| task.document.as_ref())
     }
@@ -396,7 +396,8 @@ impl PendingResults {
         self.places[place].lost.as_ref()
     }
 
-    /// The state of a result. A group is PENDING until its members are over, and then what the first that has not returned is.
+    /// The state of a result. A group is PENDING until its members are over, and then what the first that has not
+    /// returned is.
     pub(crate) fn state_of<T>(&self, result: &AsyncResult<T>) -> State {
         let Some(members) = result.members() else {
             return self.document(result.id()).map_or(State::Pending, |document| document.state.clone());

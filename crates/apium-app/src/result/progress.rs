@@ -150,8 +150,8 @@ impl<T> ResultSet<T> {
 }
 
 impl<T> GroupResult<T> {
-    /// How far it is, by one cheap call. The header of a chord (the [`parent`](AsyncResult::parent) of its body) asks the counter
-    /// of the chord, as long as that is there; otherwise what is not known to be over is read, all at once.
+    /// How far it is, by one cheap call. The header of a chord (the [`parent`](AsyncResult::parent) of its body) asks
+    /// the counter of the chord, as long as that is there; otherwise what is not known to be over is read, all at once.
     ///
     /// # Errors
     /// As [`states`](ResultSet::states).
@@ -161,8 +161,8 @@ impl<T> GroupResult<T> {
 }
 
 impl<T> AsyncResult<T> {
-    /// How far it is: of a chord, and of what follows one, how much of the header is over; of a chain how many of its tasks; of a
-    /// task alone whether it is over. One cheap call, as with [`GroupResult::progress`].
+    /// How far it is: of a chord, and of what follows one, how much of the header is over; of a chain how many of its
+    /// tasks; of a task alone whether it is over. One cheap call, as with [`GroupResult::progress`].
     ///
     /// # Errors
     /// As [`document`](Self::document).

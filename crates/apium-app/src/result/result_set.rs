@@ -21,8 +21,8 @@ use crate::result::get::{Outcome, outcome, value};
 use crate::result::pending::PendingResults;
 use crate::result::wait::WaitOptions;
 
-/// Results, each once, in the order in which they were added. A [`GroupResult`](crate::result::group_result::GroupResult) is one with
-/// an id.
+/// Results, each once, in the order in which they were added. A
+/// [`GroupResult`](crate::result::group_result::GroupResult) is one with an id.
 pub struct ResultSet<T> {
     app: App,
     results: Vec<AsyncResult<T>>,
@@ -198,8 +198,8 @@ impl<T> ResultSet<T> {
     }
 }
 
-/// A wait for all results of a set or group. Awaited, it is their values in order, or the first failure as soon as it is seen; a
-/// failure of what came before is raised first.
+/// A wait for all results of a set or group. Awaited, it is their values in order, or the first failure as soon as it
+/// is seen; a failure of what came before is raised first.
 #[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
 pub struct JoinAll<T> {
     set: ResultSet<T>,
@@ -244,8 +244,8 @@ impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
         set.results.iter().map(|result| value(&arrivals, result)).collect()
     }
 
-    /// What became of each, in order; failures are no errors (Celery: `propagate=False`). Of a member that is a group, its first
-    /// failure.
+    /// What became of each, in order; failures are no errors (Celery: `propagate=False`). Of a member that is a group,
+    /// its first failure.
     ///
     /// # Errors
     /// As [`Get::outcome`](crate::result::get::Get::outcome).
@@ -255,8 +255,8 @@ impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
         set.results.iter().enumerate().map(|(place, result)| outcome(&arrivals, place, result)).collect()
     }
 
-    /// Calls back with the id and the value of each as it ends, instead of keeping the values (Celery: `callback`). The first
-    /// failure ends it.
+    /// Calls back with the id and the value of each as it ends, instead of keeping the values (Celery: `callback`). The
+    /// first failure ends it.
     ///
     /// # Errors
     /// As awaiting it.
@@ -272,7 +272,8 @@ impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
         waiting.each(&mut arrivals, what, true, &mut told).await
     }
 
-    /// What became of each with its id, in the order in which they end (Celery: `iter_native`). The timeout is for all of it.
+    /// What became of each with its id, in the order in which they end (Celery: `iter_native`). The timeout is for all
+    /// of it.
     ///
     /// # Errors
     /// [`ErrorKind::GetInTask`]. What [`outcomes`](Self::outcomes) returns as an error is an item, the last.
@@ -281,7 +282,7 @@ impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
         let Self { set, waiting } = self;
         let what = set.what();
         let arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
-        Ok(waiting.ended(arrivals, what, move |arrivals, place| {
+        Ok(waiting.as_completed(arrivals, what, move |arrivals, place| {
             let result = &set.results[place];
             Ok((result.id().clone(), outcome(arrivals, place, result)?))
         }))

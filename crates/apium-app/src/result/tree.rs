@@ -1,4 +1,5 @@
-//! Results with what came before them and, of groups, with their members: as Celery writes them, read back, and deleted.
+//! Results with what came before them and, of groups, with their members: as Celery writes them, read back, and
+//! deleted.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
@@ -10,8 +11,8 @@ use crate::result::async_result::AsyncResult;
 use crate::result::pending::{PendingResults, ReadyResult};
 
 impl<T> AsyncResult<T> {
-    /// The result that Celery writes so (Celery: `result_from_tuple`): of a task, or of a group when it has members, with
-    /// everything before it. All are read from the app's result backend.
+    /// The result that Celery writes so (Celery: `result_from_tuple`): of a task, or of a group when it has members,
+    /// with everything before it. All are read from the app's result backend.
     pub fn of_tuple(app: &App, tuple: &ResultTuple) -> Self {
         let before = std::iter::successors(tuple.parent.as_deref(), |parent| parent.parent.as_deref());
         let before: Vec<&ResultTuple> = before.collect();
@@ -28,7 +29,8 @@ impl<T> AsyncResult<T> {
         }
     }
 
-    /// Itself with what came before, as Celery writes it: `[[id, parent], null]`, with the members of a group instead of null.
+    /// Itself with what came before, as Celery writes it: `[[id, parent], null]`, with the members of a group instead
+    /// of null.
     pub fn as_tuple(&self) -> ResultTuple {
         let before: Vec<ResultTuple> = self.before().map(AsyncResult::bare_tuple).collect();
         let parent = before.into_iter().rev().reduce(|parent, tuple| tuple.with_parent(parent));
@@ -60,8 +62,8 @@ impl<T> AsyncResult<T> {
         self.clone().cast()
     }
 
-    /// Deletes the result and those of everything before, members of groups too; afterwards it is PENDING, for this value and its
-    /// clones too.
+    /// Deletes the result and those of everything before, members of groups too; afterwards it is PENDING, for this
+    /// value and its clones too.
     ///
     /// # Errors
     /// As [`document`](Self::document).

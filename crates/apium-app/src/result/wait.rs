@@ -37,8 +37,8 @@ impl WaitOptions {
         ))
     }
 
-    /// Waits until everything that is wanted is over, at most the timeout; zero looks once. With `propagate` the first failure
-    /// is raised as soon as it is seen, that of a task before it first.
+    /// Waits until everything that is wanted is over, at most the timeout; zero looks once. With `propagate` the first
+    /// failure is raised as soon as it is seen, that of a task before it first.
     pub(crate) async fn complete(self, arrivals: &mut PendingResults, what: String, propagate: bool) -> Result<()> {
         self.each(arrivals, what, propagate, &mut |_, _| Ok(())).await
     }
@@ -66,7 +66,7 @@ impl WaitOptions {
     }
 
     /// A stream of the places in the order in which they end, each as `item` makes it.
-    pub(crate) fn ended<R>(
+    pub(crate) fn as_completed<R>(
         self,
         arrivals: PendingResults,
         what: String,
@@ -118,7 +118,7 @@ impl Wait {
     async fn step(&mut self, arrivals: &mut PendingResults) -> Result<WaitEvent> {
         if !self.begun {
             self.begun = true;
-            arrivals.known().for_each(|document| self.tell(document));
+            arrivals.documents().for_each(|document| self.tell(document));
             if self.timeout == Some(Duration::ZERO) {
                 let found = arrivals.fetch().await?;
                 found.iter().for_each(|document| self.tell(document));

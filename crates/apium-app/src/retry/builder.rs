@@ -1,6 +1,5 @@
 //! How a task asks for another run of itself (Celery: `self.retry(…)`).
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crate::task::arguments::ArgumentWriter;
 use crate::task::into_arguments::IntoArguments;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
-/// A wish to run again, made by [`Ctx::retry`]. It keeps the id, the queue and whatever is not changed here. Return it as the
-/// task's error: `return Err(ctx.retry().countdown(wait).into())`.
+/// A wish to run again, made by [`Ctx::retry`]. It keeps the id, the queue and whatever is not changed here. Return it
+/// as the task's error: `return Err(ctx.retry().countdown(wait).into())`.
 #[must_use = "return it as the task's error, or send it"]
 pub struct RetryBuilder {
     ctx: Ctx,
@@ -51,8 +50,8 @@ impl RetryBuilder {
         self
     }
 
-    /// Waits as `retry_backoff` says: factor · 2^retries seconds up to `retry_backoff_max`, with jitter unless the task turned
-    /// it off. The factor is 1 where the task names none.
+    /// Waits as `retry_backoff` says: factor · 2^retries seconds up to `retry_backoff_max`, with jitter unless the task
+    /// turned it off. The factor is 1 where the task names none.
     pub fn backoff(mut self) -> Self {
         self.retry.backoff = true;
         self
@@ -136,12 +135,13 @@ impl RetryBuilder {
         self
     }
 
-    /// Sends the next run now and lets this one go on (Celery: `throw=False`). What this run then returns is stored as SUCCESS,
-    /// and SUCCESS is final: the next run cannot change it. In a plain function call `wait()` on what it returns.
+    /// Sends the next run now and lets this one go on (Celery: `throw=False`). What this run then returns is stored as
+    /// SUCCESS, and SUCCESS is final: the next run cannot change it. In a plain function call `wait()` on what it
+    /// returns.
     ///
     /// # Errors
-    /// The failure of the task once no retry is left: its cause, or `MaxRetriesExceededError`. A rejection of the message when
-    /// the broker cannot be reached, as Celery does.
+    /// The failure of the task once no retry is left: its cause, or `MaxRetriesExceededError`. A rejection of the
+    /// message when the broker cannot be reached, as Celery does.
     pub fn send(self) -> Deferred<(), TaskError> {
         let ctx = self.ctx.clone();
         ctx.deferred(async move {
@@ -176,8 +176,8 @@ impl RetryBuilder {
         }
     }
 
-    /// The wish, or the error that stands in its way: an argument that cannot be encoded, or the cause itself where the function
-    /// was called directly and there is nothing to run again.
+    /// The wish, or the error that stands in its way: an argument that cannot be encoded, or the cause itself where the
+    /// function was called directly and there is nothing to run again.
     fn decided(self) -> Result<(Ctx, RetryRequest), TaskError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -206,7 +206,7 @@ impl fmt::Debug for RetryBuilder {
     }
 }
 
-/// Turns an error into a retry with that error as its cause.
+/// Turns an error into a retry with that error as its cause. It takes what `?` takes in a task.
 pub trait OrRetry<T> {
     /// The value, or a retry; `shape` says which one.
     ///
@@ -219,7 +219,7 @@ pub trait OrRetry<T> {
     fn or_retry(self, ctx: &Ctx, shape: impl FnOnce(RetryBuilder) -> RetryBuilder) -> TaskResult<T>;
 }
 
-impl<T, E: StdError + Send + Sync + 'static> OrRetry<T> for Result<T, E> {
+impl<T, E: Into<TaskError>> OrRetry<T> for Result<T, E> {
     fn or_retry(self, ctx: &Ctx, shape: impl FnOnce(RetryBuilder) -> RetryBuilder) -> TaskResult<T> {
         self.map_err(|error| shape(ctx.retry().cause(error)).into())
     }

@@ -1,4 +1,4 @@
-//! The message of a retry: the request sent again with one retry more (WIRE §3.3).
+//! The message of a retry: the request sent again with one retry more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::publish::publisher::Publisher;
 use crate::retry::policy::NextRun;
 
 impl Publisher {
-    /// Makes the message of a retry. The id, the group, the follow-ups, the expiry, the limits, the caller's headers and the
-    /// place it came from are kept; retries, eta and what `next` names are new. A task without a parent becomes its own, as in
-    /// Celery. Nothing is sent yet.
+    /// Makes the message of a retry. The id, the group, the follow-ups, the expiry, the limits, the caller's headers
+    /// and the place it came from are kept; retries, eta and what `next` names are new. A task without a parent becomes
+    /// its own, as in Celery. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the arguments
-    /// cannot be encoded.
+    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the
+    /// arguments cannot be encoded.
     pub fn retry_message(&self, request: &Request, next: &NextRun) -> Result<Outgoing> {
         let mut headers = request.headers.clone();
         let task: Arc<str> = headers.task.clone().unwrap_or_default();

@@ -65,8 +65,8 @@ pub struct NextRun {
 }
 
 impl NextRun {
-    /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two values.
-    /// The new one counts, every other argument stays.
+    /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two
+    /// values. The new one counts, every other argument stays.
     fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
         let names = parameters.named.iter().map(|parameter| parameter.name);
         let (args, kwargs) = (&request.body.args, &request.body.kwargs);
@@ -96,8 +96,8 @@ impl NextRun {
 
 /// Decides whether a task runs again, when, and with which arguments.
 ///
-/// The limit counts retries, not runs: `max_retries = 3` is one run and three more. The delay is the one asked for, else the
-/// backoff where it applies, else the task's default.
+/// The limit counts retries, not runs: `max_retries = 3` is one run and three more. The delay is the one asked for,
+/// else the backoff where it applies, else the task's default.
 pub fn decide(
     request: &Request,
     task: &RegisteredTask,
@@ -175,7 +175,8 @@ fn delay(retries: u32, effective: &EffectiveOptions, retry: &RetryRequest, dice:
     }
 }
 
-/// `factor · 2^retries` seconds, at most `max`; with dice a whole number of seconds between zero and that (full jitter).
+/// `factor · 2^retries` seconds, at most `max`; with dice a whole number of seconds between zero and that (full
+/// jitter).
 fn backoff_delay(factor: u32, retries: u32, max: Duration, dice: Option<&mut Rng>) -> Duration {
     let doubled = 1_u64.checked_shl(retries).unwrap_or(u64::MAX).saturating_mul(u64::from(factor));
     let bound = Duration::from_secs(doubled).min(max);

@@ -8,8 +8,8 @@ use crate::signature::fits::Fits;
 use crate::signature::group::Group;
 use crate::signature::signature::Signature;
 
-/// One after the other (Celery: `chain([…])`), for a list that is known only when the program runs: each takes what it returns. A
-/// list with a first task of its own is built by `|=`.
+/// One after the other (Celery: `chain([…])`), for a list that is known only when the program runs: each takes what it
+/// returns. A list with a first task of its own is built by `|=`.
 ///
 /// ```
 /// # use apium_app::signature::chain::chain;
@@ -30,8 +30,8 @@ pub fn chain<T>(steps: impl IntoIterator<Item = Signature<T, T>>) -> Signature<T
     Signature::of_parts(node, false, failed)
 }
 
-/// Tasks side by side and one that runs when all are over, with the list of what they returned (Celery: `chord(header, body)`). The
-/// same as `group(header) | body`.
+/// Tasks side by side and one that runs when all are over, with the list of what they returned (Celery:
+/// `chord(header, body)`). The same as `group(header) | body`.
 pub fn chord<H: IntoGroup, Next: ?Sized, Out>(header: H, body: Signature<Next, Out>) -> Signature<H::In, Out>
 where
     Vec<H::Out>: Fits<Next>,

@@ -1,4 +1,5 @@
-//! Signatures as Celery shows them: `tasks.add(2, 2) | mul(3)`, `group([tasks.add(1, 1), add(2, 2)])`, `%tasks.xsum([…])`.
+//! Signatures as Celery shows them: `tasks.add(2, 2) | mul(3)`, `group([tasks.add(1, 1), add(2, 2)])`,
+//! `%tasks.xsum([…])`.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;

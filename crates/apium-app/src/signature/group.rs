@@ -24,13 +24,14 @@ use crate::signature::signature::Signature;
 
 /// A group of these tasks (Celery: `group(…)`). A generator is taken as it comes.
 ///
-/// What stands behind a group with `|` is a chord: it runs when all members are over, with the list of what they returned.
+/// What stands behind a group with `|` is a chord: it runs when all members are over, with the list of what they
+/// returned.
 pub fn group<In: ?Sized, Out>(members: impl IntoIterator<Item = Signature<In, Out>>) -> Group<In, Out> {
     members.into_iter().collect()
 }
 
-/// Tasks that are sent side by side, each with what the task before returned, if one stands before. Options given here go to every
-/// member, over its own; `task_id` is the group's id.
+/// Tasks that are sent side by side, each with what the task before returned, if one stands before. Options given here
+/// go to every member, over its own; `task_id` is the group's id.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Group<In: ?Sized, Out> {
     pub(crate) inner: Parallel,

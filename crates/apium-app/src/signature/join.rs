@@ -29,8 +29,8 @@ use crate::signature::signature::Signature;
 
 /// Tasks of different types side by side: a tuple of up to eight signatures that take the same from the task before.
 ///
-/// It is Celery's group, and what stands behind it the body of its chord; but each result keeps its type, and the body takes the
-/// tuple.
+/// It is Celery's group, and what stands behind it the body of its chord; but each result keeps its type, and the body
+/// takes the tuple.
 pub fn join<S: SideBySide>(signatures: S) -> Join<S::In, S::Out> {
     signatures.into_join()
 }
@@ -78,8 +78,8 @@ tuples! {
     (0 A 1 B 2 C 3 D 4 E 5 F 6 G 7 H)
 }
 
-/// Tasks of different types side by side; `Out` is the tuple of what they return. Options given here go to every one, over its own;
-/// `task_id` is the group's id.
+/// Tasks of different types side by side; `Out` is the tuple of what they return. Options given here go to every one,
+/// over its own; `task_id` is the group's id.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Join<In: ?Sized, Out> {
     pub(crate) inner: Parallel,

@@ -1,4 +1,5 @@
-//! `map`, `starmap` and `chunks`: one message that runs a task for many items, one after the other, in one slot of one worker.
+//! `map`, `starmap` and `chunks`: one message that runs a task for many items, one after the other, in one slot of one
+//! worker.
 
 use std::borrow::Cow;
 

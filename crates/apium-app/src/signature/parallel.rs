@@ -23,8 +23,8 @@ use crate::signature::signature::Signature;
 
 /// Signatures side by side.
 ///
-/// What comes before them is joined to them only when they are sent, or when something follows them: by Celery's rules a group of one
-/// behind a task is its member, and what follows would get no list.
+/// What comes before them is joined to them only when they are sent, or when something follows them: by Celery's rules
+/// a group of one behind a task is its member, and what follows would get no list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Parallel {
     /// What comes before, in order: signatures, and groups that each wait for what follows them.
@@ -201,7 +201,8 @@ fn joined(stages: Vec<Node>, last: Node) -> Node {
     stages.into_iter().rev().fold(last, |right, left| left.pipe(right))
 }
 
-/// Sends a group of tasks: as the canvas does, without the way through a plan, since none of them needs more than its message.
+/// Sends a group of tasks: as the canvas does, without the way through a plan, since none of them needs more than its
+/// message.
 async fn send_plain<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
     let GroupNode { members, mut options } = group;
     let as_child = options.rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);

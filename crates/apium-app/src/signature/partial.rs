@@ -1,4 +1,5 @@
-//! Partial arguments: what a signature still lacks, given before it is sent (Celery: `clone(args, kwargs)`, `apply_async(args)`).
+//! Partial arguments: what a signature still lacks, given before it is sent (Celery: `clone(args, kwargs)`,
+//! `apply_async(args)`).
 
 use apium_protocol::json::text::Json;
 use serde::Serialize;
@@ -26,8 +27,8 @@ pub(crate) fn put_first(node: &mut Node, value: &Json) {
 }
 
 impl<In: Serialize, Out> Signature<In, Out> {
-    /// The same with its first argument, which otherwise the task before gives. Of a group and a chord, each task that begins it
-    /// gets it.
+    /// The same with its first argument, which otherwise the task before gives. Of a group and a chord, each task that
+    /// begins it gets it.
     ///
     /// ```
     /// # use apium_app::signature::signature::Signature;
@@ -47,7 +48,8 @@ impl<In: Serialize, Out> Signature<In, Out> {
 }
 
 impl<In: ?Sized, Out> Signature<In, Out> {
-    /// A keyword argument, over one of that name. Nothing checks that the task has it. Of a chain, its first task gets it.
+    /// A keyword argument, over one of that name. Nothing checks that the task has it. Of a chain, its first task gets
+    /// it.
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
         let name = name.as_ref();
         match encoded(&value, &format!("the keyword argument {name}")) {

@@ -20,13 +20,14 @@ use crate::task::definition::TaskDef;
 
 /// A task with arguments and options, or several that are joined by `|`, not sent yet.
 ///
-/// `In` is what it takes from the task before: `()` is nothing, since all arguments are given (`add::s(2, 2)`); the type of the
-/// first parameter where that is left out (`add::p(2)`); [`Anything`] where it does not matter (`add::si(2, 2)`). `Out` is what it
-/// returns. A value that could not be encoded is an error when it is sent.
+/// `In` is what it takes from the task before: `()` is nothing, since all arguments are given (`add::s(2, 2)`); the
+/// type of the first parameter where that is left out (`add::p(2)`); [`Anything`] where it does not matter
+/// (`add::si(2, 2)`). `Out` is what it returns. A value that could not be encoded is an error when it is sent.
 #[must_use = "a signature does nothing until it is sent"]
 pub struct Signature<In: ?Sized, Out> {
     node: Node,
-    /// Whether all arguments are given: what the task before returns is dropped then, which is possible where it returns nothing.
+    /// Whether all arguments are given: what the task before returns is dropped then, which is possible where it
+    /// returns nothing.
     whole: bool,
     failed: Option<Arc<Error>>,
     types: PhantomData<fn(*const In) -> Out>,
@@ -105,7 +106,8 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         self.whole
     }
 
-    /// The same signature with other types. Nothing checks them: it is for untyped tasks, and for types that read each other's JSON.
+    /// The same signature with other types. Nothing checks them: it is for untyped tasks, and for types that read each
+    /// other's JSON.
     pub fn cast<NewIn: ?Sized, NewOut>(self) -> Signature<NewIn, NewOut> {
         Signature { node: self.node, whole: false, failed: self.failed, types: PhantomData }
     }

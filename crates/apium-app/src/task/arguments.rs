@@ -72,8 +72,8 @@ impl Arguments {
     }
 }
 
-/// The positional arguments that no named parameter took: Python's `*args`. A task takes them by a parameter of this type,
-/// after every named one.
+/// The positional arguments that no named parameter took: Python's `*args`. A task takes them by a parameter of this
+/// type, after every named one.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Args(pub Vec<Json>);
 
@@ -117,8 +117,9 @@ impl<K: Into<String>> FromIterator<(K, Json)> for Kwargs {
     }
 }
 
-/// A keyword argument that may be left out, which is not the same as giving its default: the task's own program knows that. Any value
-/// turns into one, `"large".into()` and `5.into()`; what is left out is `Keyword::default()`, or `Keyword(None)`.
+/// A keyword argument that may be left out, which is not the same as giving its default: the task's own program knows
+/// that. Any value turns into one, `"large".into()` and `5.into()`; what is left out is `Keyword::default()`, or
+/// `Keyword(None)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Keyword<T>(pub Option<T>);
 
@@ -140,8 +141,8 @@ impl From<&str> for Keyword<String> {
     }
 }
 
-/// Encodes the arguments of a call, in order. The first value that cannot be encoded makes [`finish`](Self::finish) fail, and
-/// names itself there.
+/// Encodes the arguments of a call, in order. The first value that cannot be encoded makes [`finish`](Self::finish)
+/// fail, and names itself there.
 #[derive(Debug)]
 pub struct ArgumentWriter {
     list: JsonList,
@@ -214,7 +215,7 @@ impl ArgumentWriter {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let mut args = self.list.finish();
+        let mut args = self.list.into_values();
         args.extend(self.rest);
         Ok(Arguments { args, kwargs: self.kwargs })
     }

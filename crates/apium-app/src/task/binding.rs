@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::context::Ctx;
-use crate::failure::Failure;
+use crate::failure::{Failure, Judgement};
 use crate::task::arguments::{Args, Kwargs, Parameter, ParameterList};
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
@@ -142,22 +142,19 @@ impl fmt::Display for ArgumentMismatch {
 
 impl StdError for ArgumentMismatch {}
 
-/// Whether a failure says that the arguments of a call do not fit the task.
-pub fn is_argument_mismatch(failure: &Failure) -> bool {
-    failure.source().is_some_and(|error| error.is::<ArgumentMismatch>())
-}
-
 fn type_error(text: &str) -> TaskError {
     let exception = ExceptionInfo::from_path("builtins.TypeError", text);
-    TaskError::new(TaskErrorKind::Failure(Failure::of_exception(exception, ArgumentMismatch(text.to_owned()))))
+    let failure = Failure::of_exception(exception, ArgumentMismatch(text.to_owned()));
+    let judgement = Judgement { bad_arguments: true, ..Judgement::default() };
+    TaskError::new(TaskErrorKind::Failure(failure.judged(judgement)))
 }
 
 fn position(list: &ParameterList, name: &str) -> Option<usize> {
     list.named.iter().position(|parameter| parameter.name == name)
 }
 
-/// Puts each argument into its slot. The order of the checks is the interpreter's: unknown and doubled names, then too many
-/// positional arguments, then missing ones.
+/// Puts each argument into its slot. The order of the checks is the interpreter's: unknown and doubled names, then too
+/// many positional arguments, then missing ones.
 fn fill<'a>(
     list: &ParameterList,
     args: &'a [Json],

@@ -1,4 +1,5 @@
-//! Task classes: a type of one's own as a task, where a function is not enough (Celery: `class AddTask(Task): def run(…)`).
+//! Task classes: a type of one's own as a task, where a function is not enough (Celery:
+//! `class AddTask(Task): def run(…)`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,8 +40,8 @@ pub trait Task: Send + Sync + 'static {
     const NAME: &'static str;
     /// Other names it answers to.
     const ALIASES: &'static [&'static str] = &[];
-    /// The names of the wire parameters, one for each element of `Args`. One that may be left out reads as `null` then, so its
-    /// type is an `Option`.
+    /// The names of the wire parameters, one for each element of `Args`. One that may be left out reads as `null` then,
+    /// so its type is an `Option`.
     const PARAMETERS: &'static [Parameter] = <Self::Args as FromArguments>::PARAMETERS;
 
     /// The wire parameters, as a tuple.

@@ -53,8 +53,8 @@ pub struct TaskEntry(pub &'static TaskDef);
 
 inventory::collect!(TaskEntry);
 
-/// An erased task function of a static definition. It binds the arguments of the context's request, runs the body and encodes
-/// what it returns.
+/// An erased task function of a static definition. It binds the arguments of the context's request, runs the body and
+/// encodes what it returns.
 #[derive(Clone, Copy)]
 pub enum TaskFn {
     /// Runs on tokio.
@@ -63,7 +63,8 @@ pub enum TaskFn {
     Blocking(fn(Ctx) -> TaskResult<Json>),
 }
 
-/// A hook of a task: called with the context and what happened, awaited by the worker; only `before_start` can end the task.
+/// A hook of a task: called with the context and what happened, awaited by the worker; only `before_start` can end the
+/// task.
 pub type Hook<T> = fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>>;
 
 /// The hooks of a static definition. Order on success: before_start, body, SUCCESS stored, on_success, after_return.

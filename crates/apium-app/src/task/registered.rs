@@ -14,7 +14,6 @@ use crate::failure::{Failure, Judgement};
 use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
 use crate::options::task_options::{ErrorMatcher, TaskOptions};
 use crate::task::arguments::ParameterList;
-use crate::task::binding::is_argument_mismatch;
 use crate::task_error::TaskResult;
 
 /// A task as an app holds it.
@@ -121,7 +120,8 @@ impl RegisteredTask {
         matches!(self.runner, TaskBody::Blocking(_))
     }
 
-    /// What the options say about a failure: as it was judged where the body ran, else as its error type is judged here.
+    /// What the options say about a failure: as it was judged where the body ran, else as its error type is judged
+    /// here.
     pub fn judge(&self, failure: &Failure) -> Judgement {
         if let Some(judgement) = failure.judgement() {
             return judgement;
@@ -131,7 +131,7 @@ impl RegisteredTask {
         Judgement {
             autoretry: !named(&options.dont_autoretry_for) && named(&options.autoretry_for),
             expected: named(&options.throws),
-            bad_arguments: is_argument_mismatch(failure),
+            bad_arguments: false,
         }
     }
 }

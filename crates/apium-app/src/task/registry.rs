@@ -47,8 +47,8 @@ impl RegistryBuilder {
 
     /// Adds every `#[task]` function that is linked into this program (feature `autodiscover`).
     ///
-    /// The linker drops a library crate that nothing refers to, and its tasks with it: name one item of such a crate, or add its
-    /// tasks one by one. A worker prints its tasks when it starts.
+    /// The linker drops a library crate that nothing refers to, and its tasks with it: name one item of such a crate,
+    /// or add its tasks one by one. A worker prints its tasks when it starts.
     pub fn discover(&mut self) {
         for TaskEntry(def) in inventory::iter::<TaskEntry> {
             self.def(def);

@@ -4,20 +4,10 @@
 
 mod building;
 mod calling;
-mod canvas_rules;
-mod canvas_size;
-mod canvas_typed;
-mod canvas_vectors;
+mod canvas;
 mod compile_fail;
 mod context;
-mod delivered_results;
-mod groups;
 mod kit;
-mod progress;
 mod publishing;
-mod result_sets;
-mod result_trees;
-mod results;
-mod states;
+mod result;
 mod vectors;
-mod watched_backend;

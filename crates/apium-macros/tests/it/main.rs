@@ -1,5 +1,5 @@
-//! What the attributes say about the mistakes they find themselves. The cases need no other crate of the house, so they are quick;
-//! what the attributes accept is shown where it runs, in the tests of `apium`.
+//! What the attributes say about the mistakes they find themselves. The cases need no other crate of the house, so they
+//! are quick; what the attributes accept is shown where it runs, in the tests of `apium`.
 //!
 //! After a deliberate change of a message, write the expected texts again with `TRYBUILD=overwrite` in the environment.
 

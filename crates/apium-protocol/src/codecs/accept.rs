@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The serializers that may be decoded, by name (`json`) or MIME type (`application/json`). By default json alone, as in Celery.
+/// The serializers that may be decoded, by name (`json`) or MIME type (`application/json`). By default only json, as in
+/// Celery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accept {
     names: Arc<[String]>,
@@ -11,7 +12,7 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// These names.
+    /// A list of these names.
     pub fn names<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
         let names: Arc<[String]> = names.into_iter().map(Into::into).collect();
         let json =
@@ -24,7 +25,7 @@ impl Accept {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether a name stands in the list, as written there.
+    /// Whether a name is in the list, in lower or upper case. A name and its MIME type are not the same here.
     pub fn allows(&self, name: &str) -> bool {
         self.iter().any(|own| own.eq_ignore_ascii_case(name))
     }

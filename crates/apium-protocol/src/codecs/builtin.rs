@@ -1,4 +1,4 @@
-//! The serializers and compressions that come with the crate.
+//! The built-in serializers and compressions.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) fn serializers() -> Vec<Arc<dyn Serializer>> {
     ]
 }
 
-/// JSON, for those who ask for it by name; messages do not take this way.
+/// JSON, for callers that ask for it by name. Bodies of messages are read and written without it.
 struct JsonSerializer;
 
 impl Serializer for JsonSerializer {
@@ -101,7 +101,7 @@ mod compressed {
         }
     }
 
-    /// Takes bytes up to a limit, so that a small message cannot fill the memory.
+    /// Collects bytes up to a limit, so that a small message cannot fill the memory.
     struct Bounded {
         bytes: Vec<u8>,
         limit: usize,
@@ -125,14 +125,14 @@ mod compressed {
         io::copy(&mut reader, out).map(|_| ())
     }
 
-    /// zlib's framing, as Python's `zlib.compress`.
+    /// zlib's format, as Python's `zlib.compress` writes it.
     fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes)?;
         encoder.finish()
     }
 
-    /// zlib's framing, and gzip's from those who took the name at its word.
+    /// zlib's format; also gzip's, which other producers write under this name.
     fn gunzip(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
         if bytes.starts_with(b"\x1f\x8b") {
             copy(flate2::read::MultiGzDecoder::new(bytes), out)

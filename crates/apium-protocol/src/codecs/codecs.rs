@@ -1,4 +1,4 @@
-//! Serializers and compressions by name: bodies and results to bytes and back.
+//! Encoding and decoding of bodies and results, with serializers and compressions by name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,17 +18,17 @@ use crate::codecs::accept::Accept;
 use crate::codecs::invocation::Invocation;
 use crate::codecs::serializer::{Compression, Serializer};
 
-/// The most that a compressed body may become: 512 MiB.
+/// The largest size that a compressed body may have when it is decompressed: 512 MiB.
 pub const DEFAULT_DECOMPRESSED_LIMIT: usize = 512 << 20;
 
-/// What stands before a compressed result (Celery's `result_compression`): this, the MIME type, a zero byte.
+/// A compressed result (Celery's `result_compression`) begins with this, the MIME type and a zero byte.
 const COMPRESSED_RESULT: &[u8] = b"\x00celery-compressed\x00";
 
 /// The MIME type of JSON.
 pub(crate) const JSON: &str = "application/json";
 
-/// The registered serializers and compressions. Cheap to clone; the standard ones are json, msgpack, yaml and gzip, bzip2,
-/// lzma, brotli, zstd, as far as the crate's features have them.
+/// The registered serializers and compressions. Cheap to clone. The standard ones are json, msgpack and yaml; gzip,
+/// bzip2, lzma, brotli and zstd. Features of the crate switch them on.
 #[derive(Clone)]
 pub struct Codecs(Arc<Inner>);
 
@@ -39,7 +39,7 @@ struct Inner {
     limit: usize,
 }
 
-/// A body or a value in bytes, with what a message must say of it.
+/// An encoded body or value, with what its message must say about it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct EncodedBody {
@@ -54,7 +54,7 @@ pub struct EncodedBody {
 }
 
 impl EncodedBody {
-    /// The message with these headers and properties, which get what the body needs said.
+    /// The message with these headers and properties. Content type, content encoding and compression are set in them.
     pub fn into_message(self, mut headers: Headers, mut properties: Properties) -> Message {
         properties.content_type = Some(self.content_type);
         properties.content_encoding = Some(self.content_encoding);
@@ -88,21 +88,21 @@ impl Codecs {
         }))
     }
 
-    /// With one more serializer, which wins over an earlier one of the same name or content type. JSON cannot be replaced.
+    /// With one more serializer. It replaces an earlier one of the same name or content type; JSON cannot be replaced.
     #[must_use]
     pub fn with_serializer(mut self, serializer: Arc<dyn Serializer>) -> Self {
         Arc::make_mut(&mut self.0).serializers.insert(0, serializer);
         self
     }
 
-    /// With one more compression, which wins over an earlier one of the same name or MIME type.
+    /// With one more compression. It replaces an earlier one of the same name or MIME type.
     #[must_use]
     pub fn with_compression(mut self, compression: Arc<dyn Compression>) -> Self {
         Arc::make_mut(&mut self.0).compressions.insert(0, compression);
         self
     }
 
-    /// With another limit, in bytes, of what a compressed body may become. Larger ones are refused.
+    /// With another limit, in bytes, for decompressed bodies. Larger ones are refused.
     #[must_use]
     pub fn with_decompressed_limit(mut self, bytes: usize) -> Self {
         Arc::make_mut(&mut self.0).limit = bytes;
@@ -152,7 +152,7 @@ impl Codecs {
         }
     }
 
-    /// Checks that every name in an accept list is a serializer's.
+    /// Checks that every name in an accept list is that of a serializer.
     ///
     /// # Errors
     /// As [`serializer`](Self::serializer).
@@ -160,15 +160,15 @@ impl Codecs {
         accept.iter().try_for_each(|name| self.serializer(name).map(|_| ()))
     }
 
-    /// Encodes the body of a task message with a serializer and a compression by name.
+    /// Encodes the body of a task message. Serializer and compression are given by name.
     ///
     /// # Errors
-    /// When a name is unknown or the serializer cannot write a value (msgpack has no integers beyond 64 bits).
+    /// If a name is unknown, or if the serializer cannot write a value (msgpack has no integers beyond 64 bits).
     pub fn encode_body(&self, body: &Body, serializer: &str, compression: Option<&str>) -> Result<EncodedBody> {
         self.encode(body.to_json(), serializer, compression)
     }
 
-    /// Encodes one value, as a result is stored, with a serializer by name.
+    /// Encodes one value for a result, with a serializer by name.
     ///
     /// # Errors
     /// As [`encode_body`](Self::encode_body).
@@ -199,12 +199,12 @@ impl Codecs {
         Ok(encoded)
     }
 
-    /// Decodes a message to the call that it asks for, of protocol 2, 1, or one in between.
+    /// Decodes a message to the call that it asks for. The message is of protocol 2 or 1, or a mixture of both.
     ///
     /// # Errors
-    /// [`ErrorKind::NotAccepted`] when its content type is not in `accept` (pickle never is), `UnknownSerializer`,
-    /// `UnknownCompression`, `Decompress`, `Decode` when its bytes are broken, and `NotATask` when it is sound but does not
-    /// have the shape of a task message.
+    /// [`ErrorKind::NotAccepted`] if its content type is not in `accept` (pickle never is), `UnknownSerializer`,
+    /// `UnknownCompression`, `Decompress`, `Decode` if its bytes are damaged, and `NotATask` if it can be decoded but
+    /// is not a task message.
     pub fn decode(&self, message: &Message, accept: &Accept) -> Result<Invocation> {
         let properties = &message.properties;
         let Some(content_type) = properties.content_type.as_deref() else {
@@ -219,7 +219,7 @@ impl Codecs {
         Invocation::read(&message.headers, &bytes)
     }
 
-    /// Decodes one value, as a result is stored; `content_type` may be a serializer's name too.
+    /// Decodes one value of a result. `content_type` may also be the name of a serializer.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -228,7 +228,7 @@ impl Codecs {
         Json::from_bytes(self.to_json(&bytes, None, content_type, None, accept)?)
     }
 
-    /// The body as JSON, unchecked when it came as JSON.
+    /// The body as JSON. One that came as JSON is not checked.
     fn to_json(
         &self,
         body: &Bytes,
@@ -261,7 +261,7 @@ impl Codecs {
         ))
     }
 
-    /// Compresses a stored result as Celery's `result_compression` does, with a header that says how.
+    /// Compresses a result as Celery's `result_compression` does, with a prefix that names the compression.
     ///
     /// # Errors
     /// When the compression is unknown or fails.
@@ -274,16 +274,16 @@ impl Codecs {
         Ok(out)
     }
 
-    /// The bytes of a stored result, decompressed if its header says so.
+    /// The bytes of a stored result, decompressed if they have such a prefix.
     ///
     /// # Errors
     /// When the compression is unknown or the bytes are broken.
     pub fn open_result(&self, bytes: &Bytes) -> Result<Bytes> {
-        let Some(rest) = bytes.strip_prefix(COMPRESSED_RESULT) else { return Ok(bytes.clone()) };
+        let Some(named) = bytes.strip_prefix(COMPRESSED_RESULT) else { return Ok(bytes.clone()) };
         let broken = || Error::new(ErrorKind::Decompress, "find the compression of a stored result");
-        let end = memchr::memchr(0, rest).ok_or_else(broken)?;
-        let mime = std::str::from_utf8(&rest[..end]).map_err(|_| broken())?;
-        Ok(self.compression(mime)?.decompress(&rest[end + 1..], self.0.limit)?.into())
+        let end = memchr::memchr(0, named).ok_or_else(broken)?;
+        let mime = std::str::from_utf8(&named[..end]).map_err(|_| broken())?;
+        Ok(self.compression(mime)?.decompress(&named[end + 1..], self.0.limit)?.into())
     }
 }
 
@@ -305,7 +305,7 @@ fn mime_of(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The text as UTF-8 (checked by whoever reads it). Unnamed and binary ones are taken for UTF-8.
+/// Text in this content encoding as UTF-8, which is not checked here. Binary and missing encodings count as UTF-8.
 fn to_utf8(bytes: Bytes, encoding: Option<&str>) -> Result<Bytes> {
     let Some(encoding) = encoding.filter(|name| *name != "utf-8") else { return Ok(bytes) };
     match encoding.to_ascii_lowercase().as_str() {

@@ -10,17 +10,17 @@ use crate::message::headers::{Headers, TimeLimit};
 use crate::message::task_id::TaskId;
 use crate::value::repr::{args_repr, kwargs_repr};
 
-/// A decoded message: the call that it asks for. `headers.task` and `headers.id` are there.
+/// A decoded message: the call that it asks for. `headers.task` and `headers.id` are set.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Invocation {
-    /// The headers, filled from the body where that is of protocol 1.
+    /// The headers; those of protocol 1 come from the body.
     pub headers: Headers,
-    /// The arguments and what follows.
+    /// The arguments and links.
     pub body: Body,
-    /// Protocol 1's `utc`: whether its eta is in UTC; false means local to the worker's timezone.
+    /// The field `utc` of protocol 1: whether the eta is in UTC, or else in the worker's timezone.
     pub utc: Option<bool>,
-    /// The protocol of the body: 2, or 1 (also when the headers are of protocol 2).
+    /// The protocol of the body: 2 or 1, whatever the headers are.
     pub protocol: u8,
 }
 
@@ -40,8 +40,8 @@ impl Invocation {
         self.headers.id.as_ref().map_or("", TaskId::as_str)
     }
 
-    /// Reads a body by the rule of Celery's workers: with a header `task` it is of protocol 2, unless it is a map with
-    /// `args`; without one it is of protocol 1 if it is a map with `task`.
+    /// Reads a body as Celery's workers do. With a header `task` it is of protocol 2, unless it is a map with `args`.
+    /// Without that header it is of protocol 1, a map with `task`.
     pub(crate) fn read(headers: &Headers, body: &Bytes) -> Result<Self> {
         let is_map = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let invocation = match (&headers.task, is_map) {
@@ -64,22 +64,22 @@ impl Invocation {
         let mut reader = JsonReader::of(bytes)?;
         let read = reader.object(|key, reader| map.read_field(&key, reader)).and_then(|()| reader.end());
         read.or_else(|e| {
-            // What is not JSON at all is told apart from what is no task.
+            // Bytes that are not JSON are another error than JSON that is not a task.
             crate::json::text::Json::from_bytes(bytes.clone())?;
             Err(e.within(ErrorKind::NotATask, "the body of protocol 1"))
         })?;
-        let Protocol1 { headers: mut own, body, taskset, utc, has_args } = map;
-        own.group = taskset.or(own.group);
+        let Protocol1 { headers: mut inner, body, taskset, utc, has_args } = map;
+        inner.group = taskset.or(inner.group);
         let headers = if headers.task.is_some() {
             if !has_args {
                 return not_a_task("find `args` in the body, which is a map");
             }
-            first_of(headers.clone(), own)
+            first_of(headers.clone(), inner)
         } else {
-            if own.task.is_none() {
+            if inner.task.is_none() {
                 return not_a_task("find a task in the message: no header `task`, and none in its body");
             }
-            first_of(own, headers.clone())
+            first_of(inner, headers.clone())
         };
         let headers = Headers {
             argsrepr: headers.argsrepr.or_else(|| Some(args_repr(&body.args))),
@@ -94,7 +94,7 @@ fn not_a_task<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::new(ErrorKind::NotATask, what))
 }
 
-/// A map of protocol 1 that is being read.
+/// The body of protocol 1, a map.
 #[derive(Default)]
 struct Protocol1 {
     headers: Headers,
@@ -126,7 +126,7 @@ impl Protocol1 {
     }
 }
 
-/// Each header of the first where it is set, else of the second.
+/// The headers that are set in `first`, and the others of `second`.
 fn first_of(first: Headers, second: Headers) -> Headers {
     let mut extra = second.extra;
     extra.extend(first.extra);

@@ -1,4 +1,4 @@
-//! Serializers and compressions by name.
+//! Serializers and compressions, by name.
 
 pub mod accept;
 pub(crate) mod builtin;

@@ -1,4 +1,4 @@
-//! msgpack as kombu writes it: text as str, bytes as bin, no extension types.
+//! msgpack as kombu writes it: text as str, bytes as bin, without extension types.
 
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use crate::codecs::serializer::Serializer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::value::Value;
 
-/// How deep a value may nest to be taken apart.
+/// How deep a value may nest to be decoded.
 const MAX_DEPTH: usize = 256;
 
-/// The serializer `msgpack`. Times, decimals and UUIDs are written as text, since msgpack has no form for them.
+/// The serializer `msgpack`. Times, decimals and UUIDs are written as text, since msgpack has no types for them.
 pub(crate) struct Msgpack;
 
 impl Serializer for Msgpack {
@@ -42,7 +42,7 @@ impl Serializer for Msgpack {
     }
 }
 
-/// A value in msgpack's own forms.
+/// Serializes a value with msgpack's own types.
 struct Native<'a>(&'a Value);
 
 impl Serialize for Native<'_> {

@@ -1,11 +1,11 @@
-//! What is refused, and what to do instead.
+//! Errors of names that are refused or unknown; they say what to do instead.
 
 use crate::error::{Error, ErrorKind};
 
 /// The names of pickle, in settings and messages.
 const PICKLE: [&str; 3] = ["pickle", "application/x-python-serialize", "application/x-python-pickle"];
 
-/// Refuses what is never used: pickle, and signed messages that nothing here could check.
+/// The error for serializers that are never used: pickle, and signed messages, whose signature could not be checked.
 pub(crate) fn serializer(name: &str) -> Option<Error> {
     let is = |names: &[&str]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
     if is(&PICKLE) {
@@ -29,7 +29,7 @@ pub(crate) fn serializer(name: &str) -> Option<Error> {
     None
 }
 
-/// No serializer of this name.
+/// The error for an unknown serializer.
 pub(crate) fn unknown_serializer<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let feature = [("msgpack", "application/x-msgpack"), ("yaml", "application/x-yaml")]
         .iter()
@@ -42,7 +42,7 @@ pub(crate) fn unknown_serializer<'a>(name: &str, known: impl Iterator<Item = &'a
     Error::new(ErrorKind::UnknownSerializer, what)
 }
 
-/// No compression of this name.
+/// The error for an unknown compression.
 pub(crate) fn unknown_compression<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.collect();
     let what = if known.is_empty() {

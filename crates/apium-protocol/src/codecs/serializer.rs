@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::value::value::Value;
 
-/// Writes values as bytes and reads them back. Registered by name in [`Codecs`](crate::codecs::codecs::Codecs); JSON is built in and does
-/// not come this way.
+/// Writes values as bytes and reads them back. Registered by name in [`Codecs`](crate::codecs::codecs::Codecs), which
+/// reads and writes JSON itself.
 pub trait Serializer: Send + Sync {
     /// The name in settings and calls: `msgpack`.
     fn name(&self) -> &str;
@@ -12,7 +12,7 @@ pub trait Serializer: Send + Sync {
     /// The MIME type in messages: `application/x-msgpack`.
     fn content_type(&self) -> &str;
 
-    /// The encoding in messages: `utf-8` when the bytes are text, else `binary`.
+    /// The content encoding in messages: `utf-8` if the bytes are text, else `binary`.
     fn content_encoding(&self) -> &str {
         "binary"
     }
@@ -20,13 +20,13 @@ pub trait Serializer: Send + Sync {
     /// Writes a value.
     ///
     /// # Errors
-    /// When the format has no form for it.
+    /// If the format cannot express it.
     fn encode(&self, value: &Value) -> Result<Vec<u8>>;
 
-    /// Reads a value. Bytes of any origin may come; it must neither panic nor allocate without bound.
+    /// Reads a value. The bytes may come from anybody: it must neither panic nor allocate without bound.
     ///
     /// # Errors
-    /// When the bytes are not of this format.
+    /// If the bytes are not of this format.
     fn decode(&self, bytes: &[u8]) -> Result<Value>;
 }
 
@@ -41,12 +41,12 @@ pub trait Compression: Send + Sync {
     /// Compresses.
     ///
     /// # Errors
-    /// When it fails, which for memory is not to be expected.
+    /// If it fails, which should not happen in memory.
     fn compress(&self, bytes: &[u8]) -> Result<Vec<u8>>;
 
     /// Decompresses to no more than `limit` bytes.
     ///
     /// # Errors
-    /// When the bytes are broken, or become more than `limit`.
+    /// If the bytes are damaged, or become more than `limit`.
     fn decompress(&self, bytes: &[u8], limit: usize) -> Result<Vec<u8>>;
 }

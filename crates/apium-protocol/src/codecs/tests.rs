@@ -30,7 +30,7 @@ fn message(codecs: &Codecs, serializer: &str, compression: Option<&str>) -> Mess
 }
 
 #[test]
-fn pickle_is_refused_by_name_at_both_ends() {
+fn pickle_is_neither_written_nor_read() {
     let codecs = Codecs::standard();
     for name in ["pickle", "application/x-python-serialize"] {
         let error = codecs.encode_body(&body(), name, None).unwrap_err();
@@ -56,9 +56,9 @@ fn only_what_is_accepted_is_decoded() {
     }
     let json = message(&codecs, "json", None);
     assert_eq!(codecs.decode(&json, &Accept::names(["yaml"])).unwrap_err().kind(), ErrorKind::NotAccepted);
-    let mut strange = json;
-    strange.properties.content_type = Some("application/x-nothing".into());
-    assert_eq!(codecs.decode(&strange, &Accept::default()).unwrap_err().kind(), ErrorKind::UnknownSerializer);
+    let mut unknown = json;
+    unknown.properties.content_type = Some("application/x-nothing".into());
+    assert_eq!(codecs.decode(&unknown, &Accept::default()).unwrap_err().kind(), ErrorKind::UnknownSerializer);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn compressions_round_trip_by_each_name() {
 }
 
 #[test]
-fn a_bomb_is_refused() {
+fn a_body_that_becomes_too_large_is_refused() {
     let codecs = Codecs::standard().with_decompressed_limit(1000);
     let big = Body { args: vec![Json::from_serialize(&"x".repeat(2000)).unwrap()], ..Body::default() };
     for name in ["gzip", "bzip2", "lzma", "brotli", "zstd"] {
@@ -97,7 +97,7 @@ fn truncated_bytes_are_errors() {
 }
 
 #[test]
-fn own_codecs_are_used_by_name() {
+fn added_codecs_are_used_by_name() {
     struct Reversed;
     impl Serializer for Reversed {
         fn name(&self) -> &str {
@@ -136,7 +136,7 @@ fn own_codecs_are_used_by_name() {
 }
 
 #[test]
-fn results_are_compressed_with_a_header() {
+fn results_are_compressed_with_a_prefix() {
     let codecs = Codecs::standard();
     let packed = codecs.compress_result(b"{\"a\": 1}", "zlib").unwrap();
     assert!(packed.starts_with(b"\x00celery-compressed\x00application/x-gzip\x00"));
@@ -157,7 +157,7 @@ fn single_values_round_trip() {
 }
 
 #[test]
-fn msgpack_says_what_it_cannot_hold() {
+fn msgpack_says_what_it_cannot_write() {
     let huge = Json::from_text("123456789012345678901234567890").unwrap();
     let error = Codecs::standard().encode_value(&huge, "msgpack").unwrap_err();
     assert!(error.to_string().contains("does not fit 64 bits"), "{error}");

@@ -1,4 +1,5 @@
-//! Base64 as kombu's typed envelopes and transports use it: the standard alphabet, written with padding, read leniently.
+//! Base64 as kombu's typed envelopes and transports use it: the standard alphabet, written with padding, read
+//! leniently.
 
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};

@@ -1,19 +1,19 @@
-//! Map keys as Python's `json.dumps` writes them: text, and the text of numbers, truth values and nothing.
+//! Map keys as Python's `json.dumps` writes them: texts, and numbers, booleans and null as text.
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
 use crate::json::serialize::{PythonSerializer, SerError};
 
-/// What to do with a text.
+/// How to write a text.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Words {
-    /// Quote it: a key.
+    /// In quotes, as a key.
     Quoted,
-    /// Write it as it is: it is JSON already.
+    /// As it is: it is JSON already.
     Raw,
 }
 
-/// Serializes what may be a map's key.
+/// Serializes the key of a map.
 pub(crate) struct KeySerializer<'a> {
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) words: Words,

@@ -1,4 +1,5 @@
-//! Fields read leniently, as other producers write them: null is missing, an integer may come as a float, a text as a number.
+//! Lenient reading of fields, as other producers may write them: null counts as missing, an integer may come as a
+//! float, a text as a number.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use crate::json::reader::JsonReader;
 use crate::json::text::Json;
 use crate::value::value::Value;
 
-/// A text; anything else but null gives its JSON text, a datetime its ISO text.
+/// A text. Of another value but null the JSON text; of a datetime the ISO text.
 pub(crate) fn text<'a>(reader: &mut JsonReader<'a>) -> Result<Option<Cow<'a, str>>> {
     match reader.peek() {
         b'"' => reader.string().map(Some),
@@ -23,20 +24,20 @@ pub(crate) fn text<'a>(reader: &mut JsonReader<'a>) -> Result<Option<Cow<'a, str
     }
 }
 
-/// A text of one's own.
+/// A text as an owned type.
 pub(crate) fn owned<T: for<'x> From<&'x str>>(reader: &mut JsonReader<'_>) -> Result<Option<T>> {
     Ok(text(reader)?.map(|text| T::from(&text)))
 }
 
-/// A text that is most often one of a few.
-pub(crate) fn known(reader: &mut JsonReader<'_>, usual: &[&'static str]) -> Result<Option<Cow<'static, str>>> {
-    Ok(text(reader)?.map(|text| match usual.iter().find(|known| **known == text) {
-        Some(known) => Cow::Borrowed(*known),
+/// A text, shared if it is one of `usual`.
+pub(crate) fn shared(reader: &mut JsonReader<'_>, usual: &[&'static str]) -> Result<Option<Cow<'static, str>>> {
+    Ok(text(reader)?.map(|text| match usual.iter().find(|usual| **usual == text) {
+        Some(usual) => Cow::Borrowed(*usual),
         None => Cow::Owned(text.into_owned()),
     }))
 }
 
-/// A number, also one in quotes; it is finite.
+/// A finite number, also one in quotes.
 pub(crate) fn float(reader: &mut JsonReader<'_>) -> Result<Option<f64>> {
     let finite = |text: &str| text.parse().ok().filter(|value: &f64| value.is_finite());
     match reader.peek() {
@@ -53,7 +54,7 @@ pub(crate) fn float(reader: &mut JsonReader<'_>) -> Result<Option<f64>> {
     }
 }
 
-/// An integer; a float loses its fraction, and what is beyond 64 bits is the nearest that fits.
+/// An integer. A float loses its fraction; beyond 64 bits it is the nearest integer that fits.
 pub(crate) fn int(reader: &mut JsonReader<'_>) -> Result<Option<i64>> {
     if matches!(reader.peek(), b'-' | b'0'..=b'9') {
         let (text, _) = reader.number()?;
@@ -65,17 +66,17 @@ pub(crate) fn int(reader: &mut JsonReader<'_>) -> Result<Option<i64>> {
     Ok(float(reader)?.map(|value| value as i64))
 }
 
-/// A count: not below 0, and no more than fits; null is 0.
+/// A count, from 0 to the largest that fits. Null is 0.
 pub(crate) fn count(reader: &mut JsonReader<'_>) -> Result<u32> {
     Ok(int(reader)?.map_or(0, |value| value.clamp(0, u32::MAX.into()) as u32))
 }
 
-/// A small number.
+/// A number from 0 to 255; other numbers become the nearest of these.
 pub(crate) fn octet(reader: &mut JsonReader<'_>) -> Result<Option<u8>> {
     Ok(int(reader)?.map(|value| value.clamp(0, u8::MAX.into()) as u8))
 }
 
-/// A truth value; a number is true unless 0.
+/// A boolean. A number is true unless it is 0.
 pub(crate) fn bool(reader: &mut JsonReader<'_>) -> Result<Option<bool>> {
     match reader.peek() {
         b't' => reader.word("true").map(|()| Some(true)),
@@ -84,7 +85,7 @@ pub(crate) fn bool(reader: &mut JsonReader<'_>) -> Result<Option<bool>> {
     }
 }
 
-/// A list of what `item` reads; null is none.
+/// A list whose elements `item` reads. Null is no list.
 pub(crate) fn list<'a, T>(
     reader: &mut JsonReader<'a>,
     mut item: impl FnMut(&mut JsonReader<'a>) -> Result<T>,
@@ -100,12 +101,12 @@ pub(crate) fn list<'a, T>(
     Ok(Some(items))
 }
 
-/// A list of values as they are; null is empty.
+/// A list of values as they are. Null is an empty list.
 pub(crate) fn jsons(reader: &mut JsonReader<'_>) -> Result<Vec<Json>> {
     Ok(list(reader, JsonReader::json)?.unwrap_or_default())
 }
 
-/// A map in its order; null and an empty list are empty. Of a key given twice the last value counts.
+/// A map in its order. Null and an empty list are an empty map. If a key comes twice, its last value counts.
 pub(crate) fn entries(reader: &mut JsonReader<'_>) -> Result<Vec<(String, Json)>> {
     let mut entries: Vec<(String, Json)> = Vec::new();
     if reader.null() {
@@ -115,22 +116,22 @@ pub(crate) fn entries(reader: &mut JsonReader<'_>) -> Result<Vec<(String, Json)>
         reader.array(|reader| reader.fail("a list stands where a map belongs"))?;
         return Ok(entries);
     }
-    let mut places = BTreeMap::new();
+    let mut indexes = BTreeMap::new();
     reader.object(|key, reader| {
         let value = reader.json()?;
-        let place = if entries.len() < 8 {
+        let index = if entries.len() < 8 {
             entries.iter().position(|(earlier, _)| *earlier == key)
         } else {
-            if places.is_empty() {
-                places.extend(entries.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)));
+            if indexes.is_empty() {
+                indexes.extend(entries.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)));
             }
-            places.get(&*key).copied()
+            indexes.get(&*key).copied()
         };
-        match place {
-            Some(place) => entries[place].1 = value,
+        match index {
+            Some(index) => entries[index].1 = value,
             None => {
-                if !places.is_empty() {
-                    places.insert(key.clone().into_owned(), entries.len());
+                if !indexes.is_empty() {
+                    indexes.insert(key.clone().into_owned(), entries.len());
                 }
                 entries.push((key.into_owned(), value));
             }
@@ -140,7 +141,7 @@ pub(crate) fn entries(reader: &mut JsonReader<'_>) -> Result<Vec<(String, Json)>
     Ok(entries)
 }
 
-/// A map; null and an empty list are empty.
+/// A map. Null and an empty list are an empty map.
 pub(crate) fn map(reader: &mut JsonReader<'_>) -> Result<BTreeMap<String, Json>> {
     Ok(entries(reader)?.into_iter().collect())
 }

@@ -1,4 +1,4 @@
-//! Several values written one after the other into one buffer.
+//! Encoding several values into one buffer.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::json::serialize;
 use crate::json::text::Json;
 
-/// Encodes values one after the other; they share one buffer in the end. For the arguments of a call, where a buffer for each
-/// would cost two allocations a value.
+/// Encodes values into one buffer, which all of them share. For the arguments of a call: a buffer for each would cost
+/// two allocations a value.
 #[derive(Debug, Default)]
 pub struct JsonList {
     text: Vec<u8>,
@@ -24,7 +24,7 @@ impl JsonList {
     /// Adds a value.
     ///
     /// # Errors
-    /// As [`Json::from_serialize`]; the list is as before then.
+    /// As [`Json::from_serialize`]. The list is unchanged then.
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         let before = self.text.len();
         match value.serialize(serialize::PythonSerializer::new(&mut self.text)) {
@@ -50,7 +50,7 @@ impl JsonList {
     }
 
     /// The values.
-    pub fn finish(self) -> Vec<Json> {
+    pub fn into_values(self) -> Vec<Json> {
         let (text, mut start) = (Bytes::from(self.text), 0);
         let slice = |end: usize| Json::from_checked(text.slice(std::mem::replace(&mut start, end)..end));
         self.ends.into_iter().map(slice).collect()
@@ -64,15 +64,15 @@ mod tests {
     use super::JsonList;
 
     #[test]
-    fn values_share_a_buffer_and_a_failed_one_leaves_no_trace() {
+    fn values_share_a_buffer_and_a_failed_one_changes_nothing() {
         let mut list = JsonList::new(2);
         list.push(&1).unwrap();
         let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
         list.push(&bad).unwrap_err();
         list.push("two").unwrap();
         assert_eq!((list.len(), list.is_empty()), (2, false));
-        let values = list.finish();
+        let values = list.into_values();
         assert_eq!(values.iter().map(|value| value.as_str()).collect::<Vec<_>>(), ["1", "\"two\""]);
-        assert!(JsonList::new(0).finish().is_empty());
+        assert!(JsonList::new(0).into_values().is_empty());
     }
 }

@@ -1,11 +1,11 @@
-//! A JSON map that is being written.
+//! Writing of JSON maps and lists.
 
 use std::collections::BTreeMap;
 
 use crate::json::text::Json;
 use crate::json::write::{write_f64, write_int, write_str};
 
-/// Writes a map's keys and values. What the caller holds in `extra` wins over a key of the same name and comes last.
+/// Writes the keys and values of a map. A key in `extra` replaces the one of the same name, and comes last.
 pub(crate) struct MapWriter<'a> {
     out: &'a mut Vec<u8>,
     extra: &'a BTreeMap<String, Json>,
@@ -13,13 +13,13 @@ pub(crate) struct MapWriter<'a> {
 }
 
 impl<'a> MapWriter<'a> {
-    /// Opens the map.
+    /// Begins a map.
     pub(crate) fn new(out: &'a mut Vec<u8>, extra: &'a BTreeMap<String, Json>) -> Self {
         out.push(b'{');
         Self { out, extra, first: true }
     }
 
-    /// Writes a key that needs no escapes, unless `extra` has it; its value is to be written next.
+    /// Writes a key that needs no escapes, unless `extra` has it. The caller writes its value next.
     pub(crate) fn key(&mut self, key: &'static str) -> Option<&mut Vec<u8>> {
         if !self.extra.is_empty() && self.extra.contains_key(key) {
             return None;
@@ -31,7 +31,7 @@ impl<'a> MapWriter<'a> {
         Some(self.out)
     }
 
-    /// A value written by `write`.
+    /// A key with a value that `write` writes.
     pub(crate) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(out) = self.key(key) {
             write(out);
@@ -43,7 +43,7 @@ impl<'a> MapWriter<'a> {
         self.with(key, |out| write_text(out, text));
     }
 
-    /// A text, or nothing at all.
+    /// A text, if there is one.
     pub(crate) fn text_if(&mut self, key: &'static str, text: Option<&str>) {
         if text.is_some() {
             self.text(key, text);
@@ -58,7 +58,7 @@ impl<'a> MapWriter<'a> {
         });
     }
 
-    /// A truth value, or null.
+    /// A boolean, or null.
     pub(crate) fn bool(&mut self, key: &'static str, value: Option<bool>) {
         self.with(key, |out| {
             out.extend_from_slice(match value {
@@ -69,7 +69,7 @@ impl<'a> MapWriter<'a> {
         });
     }
 
-    /// Writes `extra` now; what follows still comes after it.
+    /// Writes `extra`. More keys may follow.
     pub(crate) fn extra(&mut self) {
         for (key, value) in self.extra {
             self.out.extend_from_slice(if self.first { b"" } else { b", " });
@@ -80,7 +80,7 @@ impl<'a> MapWriter<'a> {
         }
     }
 
-    /// Closes the map.
+    /// Ends the map.
     pub(crate) fn end(self) {
         self.out.push(b'}');
     }
@@ -94,7 +94,7 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// Seconds: whole ones as an integer, or null.
+/// Seconds, as an integer if they are whole; or null.
 pub(crate) fn write_seconds(out: &mut Vec<u8>, seconds: Option<f64>) {
     match seconds {
         Some(seconds) if seconds.fract() == 0.0 && seconds.abs() < 1e15 => write_int(out, seconds as i64),
@@ -103,7 +103,7 @@ pub(crate) fn write_seconds(out: &mut Vec<u8>, seconds: Option<f64>) {
     }
 }
 
-/// A list whose elements `write` writes.
+/// A list, whose elements `write` writes.
 pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (i, item) in items.iter().enumerate() {
@@ -115,12 +115,12 @@ pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMu
     out.push(b']');
 }
 
-/// A list of texts as they are, which are JSON.
+/// A list of JSON values as they are.
 pub(crate) fn write_jsons(out: &mut Vec<u8>, items: &[Json]) {
     write_list(out, items, |out, json| out.extend_from_slice(json.as_bytes()));
 }
 
-/// A map in the order given.
+/// A map in the order of `entries`.
 pub(crate) fn write_entries<'a>(out: &mut Vec<u8>, entries: impl IntoIterator<Item = (&'a String, &'a Json)>) {
     out.push(b'{');
     for (i, (key, value)) in entries.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! JSON text without a tree: reading, writing, and the differences between Python's JSON and everybody else's.
+//! JSON text without a tree: reading and writing it as Python does.
 
 pub mod base64;
 pub(crate) mod key;

@@ -1,5 +1,5 @@
-//! A reader over JSON text that hands out slices: it checks the grammar (Python's: `NaN`, `Infinity`, `-Infinity` too) and
-//! builds no tree.
+//! A reader of JSON text that returns slices and builds no tree. It checks the grammar, which includes Python's `NaN`,
+//! `Infinity` and `-Infinity`.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How deep lists and maps may nest in a text that is passed on.
+/// How deep lists and maps may nest in a value that is passed on.
 const MAX_DEPTH: usize = 1024;
 
-/// How many levels deeper a map may nest that holds such values somewhere inside.
+/// How many levels more a map may have that contains such values.
 const AROUND: usize = 64;
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 pub(crate) struct JsonReader<'a> {
     text: &'a str,
     at: usize,
@@ -22,32 +22,32 @@ pub(crate) struct JsonReader<'a> {
 }
 
 impl<'a> JsonReader<'a> {
-    /// Reads a text; values taken out of it are copies.
+    /// Reads a text. Values taken out of it are copies.
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0, owner: None, depth: MAX_DEPTH }
     }
 
-    /// Reads a text whose values are to pass as a whole wherever parts of them would pass alone.
+    /// Reads a text that contains values which may themselves be as deep as allowed.
     pub(crate) fn around(text: &'a str) -> Self {
         Self { depth: MAX_DEPTH + AROUND, ..Self::new(text) }
     }
 
-    /// Reads shared bytes; values taken out of them are slices of the same memory.
+    /// Reads shared bytes. Values taken out of them are slices of the same memory.
     pub(crate) fn of(owner: &'a Bytes) -> Result<Self> {
         Ok(Self { owner: Some(owner), ..Self::new(utf8(owner)?) })
     }
 
     /// How many bytes were consumed.
-    pub(crate) fn place(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    /// An error at this place.
+    /// An error at this position.
     pub(crate) fn fail<T>(&self, what: &str) -> Result<T> {
         Err(Error::new(ErrorKind::Decode, format!("read JSON at byte {}: {what}", self.at)))
     }
 
-    /// The next byte that is not blank, not consumed. At the end it is 0, which begins nothing.
+    /// The next byte that is not blank, which is not consumed. At the end it is 0, with which no value begins.
     pub(crate) fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         loop {
@@ -59,7 +59,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Refuses anything but blanks up to the end.
+    /// Checks that only blanks follow.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.peek();
         if self.at == self.text.len() { Ok(()) } else { self.fail("something follows the value") }
@@ -90,13 +90,13 @@ impl<'a> JsonReader<'a> {
         Ok(&self.text[start..self.at])
     }
 
-    /// The bytes of the next value, a slice of the owner where there is one.
+    /// The bytes of the next value, a slice of the owner if there is one.
     pub(crate) fn raw_bytes(&mut self) -> Result<Bytes> {
         let raw = self.raw()?.as_bytes();
         Ok(self.owner.map_or_else(|| Bytes::copy_from_slice(raw), |owner| owner.slice_ref(raw)))
     }
 
-    /// Reads a list; `each` must consume one value.
+    /// Reads a list. `each` must consume one value.
     pub(crate) fn array(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.expect(b'[')?;
         if self.peek() == b']' {
@@ -116,7 +116,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Reads a map; `each` gets the key and must consume one value.
+    /// Reads a map. `each` gets the key and must consume one value.
     pub(crate) fn object(&mut self, mut each: impl FnMut(Cow<'a, str>, &mut Self) -> Result<()>) -> Result<()> {
         self.expect(b'{')?;
         if self.peek() == b'}' {
@@ -149,7 +149,7 @@ impl<'a> JsonReader<'a> {
         if escaped { self.unescape(inside).map(Cow::Owned) } else { Ok(Cow::Borrowed(inside)) }
     }
 
-    /// Consumes one value, which is in order when this returns.
+    /// Consumes one value and checks it.
     pub(crate) fn skip(&mut self) -> Result<()> {
         match self.peek() {
             b'[' | b'{' => self.skip_nested(),
@@ -157,7 +157,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Without recursion, since a message may nest as it likes.
+    /// Without recursion, since a message may nest without bound.
     fn skip_nested(&mut self) -> Result<()> {
         let mut maps = [0u64; (MAX_DEPTH + AROUND) / 64];
         let mut depth = 0usize;
@@ -238,7 +238,7 @@ impl<'a> JsonReader<'a> {
         Ok(())
     }
 
-    /// Consumes a number and says whether it is an integer.
+    /// Consumes a number; returns whether it is an integer.
     pub(crate) fn number(&mut self) -> Result<(&'a str, bool)> {
         self.peek();
         let bytes = self.text.as_bytes();
@@ -282,7 +282,7 @@ impl<'a> JsonReader<'a> {
         Ok(())
     }
 
-    /// Consumes a string, standing at its opening quote, and says whether it has escapes.
+    /// Consumes a string, from its opening quote; returns whether it has escapes.
     fn skip_string(&mut self) -> Result<bool> {
         let bytes = self.text.as_bytes();
         let mut escaped = false;
@@ -308,7 +308,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// The inside of a string that `skip_string` has passed.
+    /// The text of a string that `skip_string` has checked, without its quotes.
     fn unescape(&self, inside: &str) -> Result<String> {
         let mut out = String::with_capacity(inside.len());
         let mut rest = inside;

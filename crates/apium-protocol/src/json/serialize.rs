@@ -1,4 +1,4 @@
-//! Any serializable value written as Python's `json.dumps` writes it, straight into bytes.
+//! A serializer that writes any value as Python's `json.dumps` does.
 
 use serde::ser::{self, Serialize};
 
@@ -27,7 +27,7 @@ impl ser::Error for SerError {
 
 type Result<T = (), E = SerError> = std::result::Result<T, E>;
 
-/// Writes into bytes that only ever hold whole UTF-8 texts.
+/// Appends to bytes, which are always UTF-8.
 pub(crate) struct PythonSerializer<'a> {
     pub(crate) out: &'a mut Vec<u8>,
 }
@@ -194,7 +194,7 @@ impl<'a> ser::Serializer for PythonSerializer<'a> {
     }
 }
 
-/// A list or map that is being written, or one JSON text that is written as it is.
+/// Writes a list, a map, or one JSON text as it is.
 pub(crate) struct Compound<'a> {
     out: &'a mut Vec<u8>,
     first: bool,

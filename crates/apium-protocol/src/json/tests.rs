@@ -49,7 +49,7 @@ fn types_are_written_as_python_writes_them() {
 }
 
 #[test]
-fn the_careful_way_reads_the_same_types() {
+fn long_numbers_are_read_into_the_same_types() {
     for shape in [Shape::Dot, Shape::Circle(-0.0), Shape::Line(1, -2), Shape::Box { w: 9 }] {
         let sample = Sample { n: i64::MIN, f: -0.0, name: None, pair: (255, false), shape };
         let json = Json::from_serialize(&(&sample, i128::MIN)).unwrap();
@@ -107,7 +107,7 @@ fn text_passes_through_serde_json() {
 }
 
 #[test]
-fn buffered_by_serde_a_value_is_still_read() {
+fn a_value_buffered_by_serde_is_read() {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Either {
@@ -131,7 +131,7 @@ fn typed_envelopes_read_as_text_and_bytes() {
 }
 
 #[test]
-fn long_numbers_are_found_wherever_they_stand() {
+fn long_numbers_are_found_at_any_position() {
     let fitting = ["18446744073709551615", "-9223372036854775808", "777777777777777777"];
     let long = ["18446744073709551616", "-9223372036854775809", "100000000000000000000000"];
     for before in 0..60 {

@@ -1,4 +1,4 @@
-//! JSON text that is passed on without being taken apart.
+//! JSON text that is passed on without being decoded.
 
 use std::fmt;
 
@@ -8,16 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::json::reader::JsonReader;
-use crate::value::serialize::{TakenRaw, serialize_raw, take};
+use crate::value::serialize::{RawOrValue, raw_or_value, serialize_raw};
 use crate::value::value::Value;
 
 pub use crate::json::list::JsonList;
 
-/// One JSON value as text (Python's JSON: `NaN` and `Infinity` are allowed, integers have any size, kombu's typed envelopes
-/// stand for datetime, date, time, Decimal, UUID and bytes). Cheap to clone; usually a slice of a message's body.
+/// One JSON value as text. It is Python's JSON: `NaN` and `Infinity` are allowed, integers have any size, and datetime,
+/// date, time, Decimal, UUID and bytes are kombu's typed envelopes. Cheap to clone; usually a slice of a message's
+/// body.
 ///
-/// Two are equal when their texts are; `1.0` and `1` differ. Through serde it is the value itself, not a text: in
-/// `serde_json` and in this type's own reading and writing, the text passes untouched.
+/// Two values are equal if their texts are; `1.0` and `1` differ. For serde it is the value itself, not a text.
+/// `serde_json`, and this type's own reading and writing, pass the text on unchanged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Bytes);
 
@@ -30,11 +31,11 @@ impl Json {
         Self::NULL
     }
 
-    /// Encodes a value as Python's `json.dumps` does: `", "` and `": "` between things, ASCII only, `NaN` and `Infinity` for
-    /// floats that are not finite. Bytes (`serialize_bytes`) become kombu's envelope.
+    /// Encodes a value as Python's `json.dumps` does: in ASCII, with `", "` and `": "` as separators, with `NaN` and
+    /// `Infinity` for floats that are not finite. Bytes (`serialize_bytes`) become kombu's envelope.
     ///
     /// # Errors
-    /// When the value's `Serialize` fails or a map's key is neither text nor a number, a truth value or nothing.
+    /// If the value's `Serialize` fails, or if a map's key is not a text, a number, a boolean or null.
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         let mut out = Vec::with_capacity(64);
         value.serialize(crate::json::serialize::PythonSerializer::new(&mut out)).map_err(Error::encode)?;
@@ -49,7 +50,7 @@ impl Json {
     /// Takes a JSON text.
     ///
     /// # Errors
-    /// When it is not JSON.
+    /// If it is not JSON.
     pub fn from_text(text: &str) -> Result<Self> {
         Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
     }
@@ -57,7 +58,7 @@ impl Json {
     /// Takes a JSON text without copying it.
     ///
     /// # Errors
-    /// When it is not UTF-8 or not JSON.
+    /// If it is not UTF-8, or not JSON.
     pub fn from_bytes(bytes: Bytes) -> Result<Self> {
         let mut reader = JsonReader::of(&bytes)?;
         let value = reader.json()?;
@@ -70,13 +71,13 @@ impl Json {
         Self(bytes)
     }
 
-    /// Decodes to a type. A typed envelope reads into a text as its text and into bytes as its bytes, so that a `String` takes
-    /// a Python datetime; into a map it reads as the map that it is. Integers are exact or an error.
+    /// Decodes to a type. A typed envelope fits a text as well as bytes, so that a `String` can be a Python datetime;
+    /// it also fits a map, as the map that it is. Integers are exact.
     ///
     /// # Errors
-    /// When the value does not fit the type.
+    /// If the value does not fit the type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        // `serde_json` would round integers beyond 64 bits; what it refuses (typed envelopes, `NaN`) gets a second chance.
+        // `serde_json` would round integers beyond 64 bits, and it refuses typed envelopes and `NaN`.
         if !has_long_number(&self.0)
             && let Ok(value) = serde_json::from_slice(&self.0)
         {
@@ -85,7 +86,7 @@ impl Json {
         T::deserialize(self.to_value()?).map_err(Error::decode)
     }
 
-    /// Decodes to a value that keeps everything.
+    /// Decodes to a [`Value`], without loss.
     ///
     /// # Errors
     /// See [`Value::parse`].
@@ -113,7 +114,7 @@ impl Json {
         &*self.0 == b"null"
     }
 
-    /// The same JSON with every letter written as itself in UTF-8 instead of `\uXXXX`: for people to read.
+    /// The same JSON for people to read: in UTF-8, with letters instead of `\uXXXX`.
     pub fn to_utf8(&self) -> String {
         crate::json::utf8::unescaped(self.as_str())
     }
@@ -122,8 +123,8 @@ impl Json {
 /// The fewest digits of an integer that may not fit 64 bits.
 const LONG: usize = 19;
 
-/// Whether digits stand in a row that are no integer of 64 bits. Every row of `LONG` covers a place that is a multiple of
-/// `LONG`, so few bytes are looked at.
+/// Whether the text contains an integer that does not fit 64 bits. Each run of `LONG` digits contains a position that
+/// is a multiple of `LONG`, so few bytes are looked at.
 pub(crate) fn has_long_number(text: &[u8]) -> bool {
     let mut at = LONG - 1;
     while at < text.len() {
@@ -184,7 +185,7 @@ impl From<Value> for Json {
 
 impl From<serde_json::Value> for Json {
     fn from(value: serde_json::Value) -> Self {
-        // A tree of `serde_json` always has a JSON text.
+        // A tree of `serde_json` can always be written as JSON.
         Self::from_serialize(&value).unwrap_or_default()
     }
 }
@@ -212,9 +213,30 @@ impl Serialize for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match take(deserializer)? {
-            TakenRaw::Text(text) => Self::from_bytes(text.into()).map_err(serde::de::Error::custom),
-            TakenRaw::Value(value) => Ok(value.into()),
+        match raw_or_value(deserializer)? {
+            RawOrValue::Text(text) => Self::from_bytes(text.into()).map_err(serde::de::Error::custom),
+            RawOrValue::Value(value) => Ok(value.into()),
         }
     }
 }
+
+/// Implements serde for types with a JSON form of their own (`to_json`, `from_json`), which serde passes on as it is.
+macro_rules! serde_by_json {
+    ($($type:ty)*) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let text = String::from_utf8(self.to_json()).map_err(serde::ser::Error::custom)?;
+                crate::value::serialize::serialize_raw(&text, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let json = crate::json::text::Json::deserialize(deserializer)?;
+                Self::from_json(json.as_bytes()).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+pub(crate) use serde_by_json;

@@ -1,6 +1,6 @@
-//! JSON text with its letters written out instead of `\uXXXX`.
+//! JSON text with letters instead of `\uXXXX`.
 
-/// The same JSON, with escapes of everything from U+0080 on replaced by the letters themselves. Half surrogate pairs stay.
+/// The same JSON, with escapes from U+0080 on replaced by the letters. Halves of surrogate pairs stay escaped.
 pub(crate) fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -18,7 +18,7 @@ pub(crate) fn unescaped(text: &str) -> String {
     out
 }
 
-/// The letter that the escape at the beginning stands for, when it is to be written out, and the escape's length.
+/// The letter of the escape at the beginning, unless it stays escaped; and the length of the escape.
 fn escape(text: &str) -> (Option<char>, usize) {
     let Some(first) = unit(text) else { return (None, text.len().min(2)) };
     match char::decode_utf16([first]).next() {
@@ -41,7 +41,7 @@ mod tests {
     use super::unescaped;
 
     #[test]
-    fn letters_are_written_out_and_the_rest_stays() {
+    fn letters_are_written_and_the_others_stay_escaped() {
         let cases = [
             (r#""caf\u00e9 \ud83d\ude00""#, "\"café 😀\""),
             (r#""\\u00e9 \n \u0041 \u0000""#, r#""\\u00e9 \n \u0041 \u0000""#),

@@ -1,4 +1,4 @@
-//! JSON text as Python's `json.dumps` writes it: ASCII only, escapes as Python chooses them, floats as `repr` shows them.
+//! Strings and numbers as Python's `json.dumps` writes them: in ASCII, with Python's escapes, floats like `repr`.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Writes a string's inside. Without `ascii` everything from U+0080 on stays as it is.
+/// Writes a string without its quotes. Without `ascii`, letters from U+0080 on are not escaped.
 pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -30,21 +30,21 @@ pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// Where the first byte stands that Python does not write as it is. Eight bytes are looked at in one go: most texts have none.
+/// The index of the first byte that Python escapes. Looks at eight bytes at once, since most texts have none.
 fn first_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     let (words, rest) = bytes.as_chunks::<8>();
-    for (place, word) in words.iter().enumerate() {
+    for (index, word) in words.iter().enumerate() {
         let word = u64::from_ne_bytes(*word);
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
         let quoted = has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
-        // From 0x7f on: the high bit is set, or one more sets it.
+        // From 0x7f on, the high bit is set or adding one sets it.
         let beyond = (word | word.wrapping_add(ONES)) & HIGH;
         if control | quoted | beyond != 0 {
-            // A carry may have told of one that is none.
-            let start = place * 8;
+            // A carry may have reported a byte that is plain.
+            let start = index * 8;
             return bytes[start..].iter().position(|&byte| !is_plain(byte)).map(|found| start + found);
         }
     }
@@ -97,7 +97,7 @@ pub(crate) fn write_f64(out: &mut Vec<u8>, value: f64) {
     });
 }
 
-/// Writes a float of single precision with the fewest digits that tell it apart.
+/// Writes a float of single precision with the fewest digits that identify it.
 pub(crate) fn write_f32(out: &mut Vec<u8>, value: f32) {
     write_float_text(out, f64::from(value), |out| {
         let _ = write!(out, "{value:?}");

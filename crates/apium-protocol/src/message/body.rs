@@ -1,4 +1,4 @@
-//! The decoded body of a task message: arguments and what follows the task.
+//! The decoded body of a task message: arguments and links.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,40 +9,39 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_jsons, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::text::Json;
+use crate::json::text::{Json, serde_by_json};
 use crate::message::signature::Signature;
-use crate::value::serialize::serde_by_json;
 
-/// Arguments and follow-ups.
+/// The decoded body of a task message.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Body {
     /// Positional arguments.
     pub args: Vec<Json>,
-    /// Keyword arguments in the order given.
+    /// Keyword arguments in their order.
     pub kwargs: Vec<(String, Json)>,
-    /// What follows the task.
+    /// The links of the task.
     pub embed: Embed,
 }
 
-/// What follows a task: Celery's `embed` map.
+/// The links of a task, Celery's `embed` map: what runs after it.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Embed {
-    /// Run on success with the return value prepended (`link`).
+    /// Run on success, with the return value as first argument (`link`).
     pub callbacks: Option<Vec<Signature>>,
     /// Run on failure (`link_error`).
     pub errbacks: Option<Vec<Signature>>,
-    /// The rest of the chain, reversed: the next step is the last element.
+    /// The remaining steps of the chain, reversed: the next step is the last element.
     pub chain: Option<Vec<Signature>>,
-    /// The chord's body, on every member of its header.
+    /// The body of the chord whose header contains the task.
     pub chord: Option<Arc<Signature>>,
-    /// Unknown keys, kept and echoed.
+    /// Unknown keys, passed on as they are.
     pub extra: BTreeMap<String, Json>,
 }
 
 impl Embed {
-    /// Whether anything is to be run after the task.
+    /// Whether anything runs after the task.
     pub fn has_links(&self) -> bool {
         let filled = |list: &Option<Vec<Signature>>| list.as_ref().is_some_and(|l| !l.is_empty());
         filled(&self.callbacks) || filled(&self.errbacks) || filled(&self.chain) || self.chord.is_some()
@@ -70,13 +69,13 @@ impl Body {
         out
     }
 
-    /// Reads `[args, kwargs, embed]`; the arguments are slices of the same bytes. Null and left-out arguments are empty, and
-    /// so are keyword arguments given as an empty list, as Celery's workers take them.
+    /// Reads `[args, kwargs, embed]`. The arguments are slices of the same bytes. As in Celery's workers, null means no
+    /// arguments, and so does an empty list of keyword arguments.
     ///
     /// # Errors
-    /// When the bytes are not JSON ([`ErrorKind::Decode`]), or not such a list of three ([`ErrorKind::NotATask`]).
+    /// [`ErrorKind::Decode`] if the bytes are not JSON, [`ErrorKind::NotATask`] if they are not such a list of three.
     pub fn from_json(bytes: &Bytes) -> Result<Self> {
-        // What is not JSON at all is told apart from what is no task.
+        // Bytes that are not JSON are another error than JSON that is not a task.
         let mut reader = JsonReader::of(bytes)?;
         Self::read(&mut reader).or_else(|e| {
             Json::from_bytes(bytes.clone())?;
@@ -86,19 +85,19 @@ impl Body {
 
     fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         let mut body = Self::default();
-        let mut place = 0;
+        let mut index = 0;
         reader.array(|reader| {
-            let (name, read) = match place {
+            let (name, read) = match index {
                 0 => ("args", lenient::jsons(reader).map(|args| body.args = args)),
                 1 => ("kwargs", lenient::entries(reader).map(|kwargs| body.kwargs = kwargs)),
                 2 => ("embed", Embed::read(reader).map(|embed| body.embed = embed)),
                 _ => return reader.fail("the list has more than three elements"),
             };
-            place += 1;
+            index += 1;
             read.map_err(|e| e.within(ErrorKind::NotATask, &format!("`{name}`")))
         })?;
-        if place < 3 {
-            return Err(Error::new(ErrorKind::NotATask, format!("find three elements in the list, it has {place}")));
+        if index < 3 {
+            return Err(Error::new(ErrorKind::NotATask, format!("find three elements in the list, it has {index}")));
         }
         reader.end()?;
         Ok(body)
@@ -106,17 +105,17 @@ impl Body {
 }
 
 impl Embed {
-    /// The follow-ups as Celery's JSON map.
+    /// The links as Celery's JSON map.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(80);
         self.write(&mut out);
         out
     }
 
-    /// Reads Celery's JSON map, or null. A single signature is a list of one; unknown keys go to `extra`.
+    /// Reads Celery's JSON map, or null. A signature instead of a list is a list of one. Unknown keys go to `extra`.
     ///
     /// # Errors
-    /// When the bytes are neither, or a signature cannot be read.
+    /// If the bytes are neither, or if a signature cannot be read.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut reader = JsonReader::new(utf8(bytes)?);
         let embed = Self::read(&mut reader)?;
@@ -149,7 +148,7 @@ impl Embed {
         Ok(embed)
     }
 
-    /// Reads one of the follow-ups.
+    /// Reads one field.
     pub(crate) fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "callbacks" => self.callbacks = signatures(reader)?,

@@ -1,4 +1,4 @@
-//! kombu's envelope: a message as one JSON text, which is how it stands in a Redis list and goes through a Redis channel.
+//! kombu's envelope: a message as one JSON text, as it is in Redis lists and on Redis channels.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,33 +13,34 @@ use crate::json::reader::JsonReader;
 use crate::json::write::write_str;
 use crate::message::headers::Headers;
 use crate::message::message::Message;
-use crate::message::properties::{Properties, known_content_encoding, known_content_type};
+use crate::message::properties::{Properties, read_content_encoding, read_content_type};
 
 pub use crate::message::redelivered::{mark_redelivered, unmark_redelivered};
 
-/// What stands among the properties and is the envelope's own.
+/// Properties that belong to the envelope.
 pub(crate) const OWN: [&str; 3] = ["delivery_info", "delivery_tag", "body_encoding"];
 
-/// The sign of a message that was given back after a worker had it, in the headers and in the delivery info.
+/// The field, in the headers and in the delivery info, of a message that was returned to its queue by a worker.
 pub(crate) const REDELIVERED: &str = "redelivered";
 
-/// A message and what its envelope says of its way.
+/// A message with what its envelope says about its delivery.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Envelope {
     /// The message.
     pub message: Message,
-    /// The delivery tag: a UUID by kombu, any text or a number's text by others. Celery's workers need one.
+    /// The delivery tag: a UUID if kombu wrote it, otherwise any text, or the text of a number. Celery's workers need
+    /// one.
     pub delivery_tag: Option<Box<str>>,
-    /// The exchange that it was sent to; empty for the default one.
+    /// The exchange that it was published to; empty for the default exchange.
     pub exchange: Option<Arc<str>>,
-    /// The routing key that it was sent with.
+    /// The routing key that it was published with.
     pub routing_key: Option<Arc<str>>,
-    /// Whether a worker had it before. It is no longer among the headers.
+    /// Whether it was delivered before. The field is not among the headers.
     pub redelivered: bool,
 }
 
-/// What of an envelope cannot be judged before all of it was read, since its keys come in any order.
+/// The parts of an envelope. Its keys come in any order, so they are put together when all are read.
 #[derive(Default)]
 struct Parts<'a> {
     body: Option<Cow<'a, str>>,
@@ -51,7 +52,7 @@ struct Parts<'a> {
     delivery_tag: Option<Box<str>>,
     exchange: Option<Arc<str>>,
     routing_key: Option<Arc<str>>,
-    /// By the headers, by the delivery info.
+    /// What the headers say, and what the delivery info says.
     redelivered: [bool; 2],
 }
 
@@ -61,12 +62,13 @@ impl Envelope {
         Self { message, ..Self::default() }
     }
 
-    /// Reads an envelope. Headers, properties, delivery info and delivery tag may be missing or null; without a body encoding
-    /// the body is the text itself. Values that nobody takes apart are slices of `raw`. Of a key given twice the last counts.
+    /// Reads an envelope. Headers, properties, delivery info and delivery tag may be missing or null. Without a body
+    /// encoding the body is the text itself. Values that are not decoded are slices of `raw`. If a key comes twice, its
+    /// last value counts.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when the bytes are not a JSON map, one of its values cannot be what it must be, or the body is
-    /// not in its encoding.
+    /// [`ErrorKind::Decode`] if the bytes are not a JSON map, if a value has the wrong type, or if the body is not in
+    /// its encoding.
     pub fn decode(raw: &Bytes) -> Result<Self> {
         Self::read(raw).map_err(|e| e.within(ErrorKind::Decode, "the envelope"))
     }
@@ -96,8 +98,8 @@ impl<'a> Parts<'a> {
     fn read_field(&mut self, key: &str, reader: &mut JsonReader<'a>) -> Result<()> {
         match key {
             "body" => self.body = if reader.null() { None } else { Some(reader.string()?) },
-            "content-type" => self.content_type = known_content_type(reader)?,
-            "content-encoding" => self.content_encoding = known_content_encoding(reader)?,
+            "content-type" => self.content_type = read_content_type(reader)?,
+            "content-encoding" => self.content_encoding = read_content_encoding(reader)?,
             "headers" => self.read_headers(reader)?,
             "properties" => self.read_properties(reader)?,
             _ => reader.skip()?,
@@ -168,7 +170,7 @@ impl<'a> Parts<'a> {
                 Some(bytes) => Ok(bytes.into()),
                 None => fail("read `body`, which is not base64 although `body_encoding` says so"),
             },
-            // What kombu calls the body as it is.
+            // kombu's names for a body that is not encoded.
             None | Some("" | "utf-8" | "utf8") => Ok(match text {
                 Cow::Borrowed(text) => raw.slice_ref(text.as_bytes()),
                 Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -182,17 +184,17 @@ fn fail<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::new(ErrorKind::Decode, what))
 }
 
-/// Whether Python would take the value for true.
+/// Whether the value is true in Python.
 fn truth(reader: &mut JsonReader<'_>) -> Result<bool> {
     Ok(!matches!(reader.raw()?, "false" | "null" | "0" | "0.0" | "\"\"" | "[]" | "{}"))
 }
 
-/// Writes a message in its envelope, byte for byte as kombu does for Celery: the same keys in the same order. What a message
-/// does not have is left out, so that it comes out of [`Envelope::decode`] as it went in; a content type and a content encoding
-/// are null then. (Celery's workers stop at a message without a content type; tasks have one.)
+/// Appends a message in its envelope, byte for byte as kombu writes it for Celery: the same keys in the same order.
+/// What is not set is left out, so that [`Envelope::decode`] returns the same message; content type and content
+/// encoding are null then. (Celery's workers stop at a message without a content type; tasks have one.)
 ///
-/// `properties.extra` comes in the order of its names; what bears the name of a thing of the envelope's own (delivery tag,
-/// delivery info, body encoding) is left out.
+/// `properties.extra` comes in the order of its names, without those that belong to the envelope (delivery tag,
+/// delivery info, body encoding).
 pub fn encode(message: &Message, exchange: &str, routing_key: &str, delivery_tag: &str, out: &mut Vec<u8>) {
     let Message { properties, headers, body } = message;
     out.reserve(body.len().div_ceil(3) * 4 + 1024);
@@ -206,18 +208,18 @@ pub fn encode(message: &Message, exchange: &str, routing_key: &str, delivery_tag
     headers.write(out);
     out.extend_from_slice(b", \"properties\": ");
 
-    let foreign = &properties.extra;
-    let extra = if OWN.iter().any(|own| foreign.contains_key(*own)) {
-        let mut extra = foreign.clone();
+    let all = &properties.extra;
+    let extra = if OWN.iter().any(|own| all.contains_key(*own)) {
+        let mut extra = all.clone();
         extra.retain(|key, _| !OWN.contains(&key.as_str()));
         Cow::Owned(extra)
     } else {
-        Cow::Borrowed(foreign)
+        Cow::Borrowed(all)
     };
     let mut map = MapWriter::new(out, &extra);
     map.text_if("correlation_id", properties.correlation_id.as_deref());
     map.text_if("reply_to", properties.reply_to.as_deref());
-    // Where Python's keyword arguments end up: before what kombu adds.
+    // In kombu these are keyword arguments, which come before what kombu adds.
     map.extra();
     if let Some(mode) = properties.delivery_mode {
         map.int("delivery_mode", Some(mode.into()));

@@ -1,4 +1,4 @@
-//! Tests of what captures do not show: odd orders, missing parts, broken texts.
+//! Tests of what captures do not contain: unusual orders, missing parts, damaged texts.
 
 use crate::error::{ErrorKind, Result};
 use crate::json::text::Json;
@@ -40,7 +40,7 @@ fn a_bare_message_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn nothing_but_a_map_is_needed() {
+fn an_empty_map_is_an_envelope() {
     assert_eq!(decode("{}").unwrap(), Envelope::default());
     let nulls =
         r#" {"body": null, "headers": null, "properties": null, "content-type": null, "content-encoding": null} "#;
@@ -80,7 +80,7 @@ fn keys_come_in_any_order_and_the_last_of_two_counts() {
 }
 
 #[test]
-fn each_sign_of_redelivery_counts_and_stays_out_of_the_headers() {
+fn each_mark_of_redelivery_counts_and_is_no_header() {
     for (text, redelivered) in [
         (r#"{"headers": {"redelivered": true}}"#, true),
         (r#"{"properties": {"delivery_info": {"redelivered": true}}}"#, true),
@@ -105,7 +105,7 @@ fn a_body_without_encoding_is_its_text() {
 }
 
 #[test]
-fn the_envelopes_own_words_are_not_overruled() {
+fn the_envelopes_own_properties_cannot_be_replaced() {
     let mut message = Message::default();
     for own in OWN {
         message.properties.extra.insert(own.to_owned(), Json::from_text("\"mine\"").unwrap());
@@ -117,7 +117,7 @@ fn the_envelopes_own_words_are_not_overruled() {
 
 #[test]
 fn errors_say_what_and_where() {
-    for (text, said) in [
+    for (text, message) in [
         ("not json", "read the envelope: read JSON at byte 0: `{` is missing"),
         ("[]", "read the envelope: read JSON at byte 0: `{` is missing"),
         ("{} {}", "read the envelope: read JSON at byte 3: something follows the value"),
@@ -142,13 +142,13 @@ fn errors_say_what_and_where() {
         ),
     ] {
         let error = decode(text).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, said));
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, message));
     }
     assert_eq!(Envelope::decode(&Bytes::from_static(b"{\"\xff")).unwrap_err().kind(), ErrorKind::Decode);
 }
 
 #[test]
-fn the_mark_comes_last_and_goes_again() {
+fn the_mark_comes_last_and_can_be_removed() {
     for (plain, with_mark) in [
         (
             r#"{"headers": {"a": 1}, "properties": {"delivery_info": {"exchange": ""}, "z": 1.50}}"#,
@@ -171,12 +171,12 @@ fn the_mark_comes_last_and_goes_again() {
 }
 
 #[test]
-fn the_mark_makes_the_maps_it_needs() {
-    let made = r#""headers": {"redelivered": true}, "properties": {"delivery_info": {"redelivered": true}}}"#;
-    assert_eq!(marked("{}"), format!("{{{made}"));
-    assert_eq!(marked(r#"{"a": 1}"#), format!(r#"{{"a": 1, {made}"#));
-    assert_eq!(marked(r#"{"headers": null, "properties": null}"#), format!("{{{made}"));
-    assert_eq!(marked(r#"{"headers": null, "properties": {"delivery_info": null}}"#), format!("{{{made}"));
+fn marking_creates_missing_maps() {
+    let marks = r#""headers": {"redelivered": true}, "properties": {"delivery_info": {"redelivered": true}}}"#;
+    assert_eq!(marked("{}"), format!("{{{marks}"));
+    assert_eq!(marked(r#"{"a": 1}"#), format!(r#"{{"a": 1, {marks}"#));
+    assert_eq!(marked(r#"{"headers": null, "properties": null}"#), format!("{{{marks}"));
+    assert_eq!(marked(r#"{"headers": null, "properties": {"delivery_info": null}}"#), format!("{{{marks}"));
     assert_eq!(
         marked(r#"{"headers": {}, "properties": {"a": 1}}"#),
         r#"{"headers": {"redelivered": true}, "properties": {"a": 1, "delivery_info": {"redelivered": true}}}"#
@@ -184,7 +184,7 @@ fn the_mark_makes_the_maps_it_needs() {
 }
 
 #[test]
-fn the_mark_goes_wherever_it_stands() {
+fn the_mark_is_removed_at_any_position() {
     for (headers, expected) in [
         (r#"{"redelivered": true, "a": 1}"#, r#"{"a": 1}"#),
         (r#"{"redelivered": true, "redelivered": false, "a": 1, "b": 2}"#, r#"{"a": 1, "b": 2}"#),
@@ -199,8 +199,8 @@ fn the_mark_goes_wherever_it_stands() {
 }
 
 #[test]
-fn what_is_no_map_cannot_be_marked() {
-    for (text, said) in [
+fn only_a_map_can_be_marked() {
+    for (text, message) in [
         ("[1]", "read the envelope: find a JSON map in the text, at byte 0"),
         ("{\"a\"", "read the envelope: read JSON at byte 4: `:` is missing"),
         (r#"{"headers": [1]}"#, "read the envelope: find a JSON map in headers, at byte 12"),
@@ -208,17 +208,17 @@ fn what_is_no_map_cannot_be_marked() {
     ] {
         let errors = [mark_redelivered(text.as_bytes()), unmark_redelivered(text.as_bytes())].map(Result::unwrap_err);
         for error in errors {
-            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, said));
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, message));
         }
     }
 }
 
 #[test]
-fn what_nests_as_deep_as_can_be_read_can_be_marked() {
+fn the_deepest_readable_envelope_can_be_marked() {
     let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let envelope = |depth: usize| format!(r#"{{"headers": {{"stamps": {{"a": {}}}}}}}"#, deep(depth));
     assert!(decode(&envelope(1024)).is_ok() && decode(&envelope(1025)).is_err());
     assert!(decode(&marked(&envelope(1024))).unwrap().redelivered);
-    let bottomless = envelope(1_000_000);
-    assert!(mark_redelivered(bottomless.as_bytes()).is_err());
+    let too_deep = envelope(1_000_000);
+    assert!(mark_redelivered(too_deep.as_bytes()).is_err());
 }

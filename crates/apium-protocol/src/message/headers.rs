@@ -8,67 +8,66 @@ use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_list, write_seconds, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::text::Json;
+use crate::json::text::{Json, serde_by_json};
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
-use crate::value::serialize::serde_by_json;
 
-/// What `lang` usually is.
+/// Usual values of `lang`.
 const LANGUAGES: [&str; 2] = ["py", "rust"];
 
-/// What `compression` usually is.
+/// Usual values of `compression`.
 const COMPRESSIONS: [&str; 5] =
     ["application/x-gzip", "application/x-bz2", "application/x-lzma", "application/x-brotli", "application/zstd"];
 
-/// Headers of a protocol 2 message. A missing header and one that is null read the same. Empty for protocol 1.
+/// Headers of a protocol 2 message. A header that is null counts as missing. Messages of protocol 1 have none.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Headers {
-    /// The producer's language: Celery writes `py`, Apium `rust`; informational.
+    /// The language of the producer, for information: Celery writes `py`, Apium `rust`.
     pub lang: Option<Cow<'static, str>>,
-    /// The registered task name; its presence marks protocol 2.
+    /// The name of the task. A message that has it is of protocol 2.
     pub task: Option<Arc<str>>,
     /// The task id.
     pub id: Option<TaskId>,
-    /// Another name for logs and events.
+    /// A name for logs and events instead of the task's.
     pub shadow: Option<String>,
-    /// Earliest run time as written (see `timestamp`).
+    /// The earliest time of the run, as written (see [`timestamp`](crate::timestamp)).
     pub eta: Option<String>,
-    /// Latest start time as written.
+    /// The latest time of the start, as written.
     pub expires: Option<String>,
     /// Group id.
     pub group: Option<String>,
-    /// Position in the group.
+    /// Its index in the group.
     pub group_index: Option<i64>,
     /// Retries so far.
     pub retries: u32,
-    /// Time limits; hard first on the wire.
+    /// The time limits.
     pub timelimit: TimeLimit,
-    /// First task of the workflow.
+    /// The first task of the workflow.
     pub root_id: Option<TaskId>,
     /// The task that sent this one.
     pub parent_id: Option<TaskId>,
-    /// Python-like repr of the positional arguments, for logs and events only.
+    /// The positional arguments as Python shows them, for logs and events.
     pub argsrepr: Option<String>,
-    /// Python-like repr of the keyword arguments.
+    /// The keyword arguments as Python shows them, for logs and events.
     pub kwargsrepr: Option<String>,
     /// `gen<pid>@<host>` of the publisher.
     pub origin: Option<Arc<str>>,
     /// Whether the result is to be ignored; `None` leaves it to the task.
     pub ignore_result: Option<bool>,
-    /// How many times `replace()` made this message.
+    /// How many times a task was replaced (`replace`) on the way to this message.
     pub replaced_task_nesting: u32,
     /// Names of the stamps.
     pub stamped_headers: Option<Vec<String>>,
     /// Stamp values.
     pub stamps: BTreeMap<String, Json>,
-    /// MIME type of the compression of the body.
+    /// The MIME type of the compression of the body.
     pub compression: Option<Cow<'static, str>>,
-    /// Every other header, kept and echoed: a caller's own.
+    /// All other headers, such as a caller's own, passed on as they are.
     pub extra: BTreeMap<String, Json>,
 }
 
-/// Time limits in seconds. On the wire `[hard, soft]`.
+/// Time limits in seconds; `[hard, soft]` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct TimeLimit {
     /// The hard limit.
@@ -80,16 +79,16 @@ pub struct TimeLimit {
 impl Headers {
     /// The headers as a JSON map.
     ///
-    /// With a task, every header that Celery always writes is there, in Celery's order, null where unset; `lang` and
-    /// `compression` only when set, and `extra` follows (a name of Celery's in it wins). Without a task (protocol 1) only
-    /// what is set is written.
+    /// With a task: every header that Celery always writes, in Celery's order, null if it is not set; `lang` and
+    /// `compression` if they are set; then `extra`, which replaces headers of the same names. Without a task (protocol
+    /// 1): only headers that are set.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(640);
         self.write(&mut out);
         out
     }
 
-    /// Appends the headers as `to_json` gives them.
+    /// Appends what `to_json` returns.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut map = MapWriter::new(out, &self.extra);
         map.text_if("lang", self.lang.as_deref());
@@ -161,11 +160,11 @@ impl Headers {
         }
     }
 
-    /// Reads a JSON map of headers. Null reads as missing, an integer may come as a float, a text as anything; unknown
-    /// headers go to `extra`.
+    /// Reads a JSON map of headers. Null counts as missing, an integer may come as a float, a text as any value.
+    /// Unknown headers go to `extra`.
     ///
     /// # Errors
-    /// When the bytes are not a JSON map, or a header cannot be what it must be (a number, a list, a map).
+    /// If the bytes are not a JSON map, or if a header has the wrong type (it should be a number, a list or a map).
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut headers = Self::default();
         let mut reader = JsonReader::new(utf8(bytes)?);
@@ -181,7 +180,7 @@ impl Headers {
 
     fn try_read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
-            "lang" => self.lang = lenient::known(reader, &LANGUAGES)?,
+            "lang" => self.lang = lenient::shared(reader, &LANGUAGES)?,
             "task" => self.task = lenient::owned(reader)?,
             "id" => self.id = lenient::owned(reader)?,
             "shadow" => self.shadow = lenient::owned(reader)?,
@@ -191,7 +190,7 @@ impl Headers {
             "group_index" => self.group_index = lenient::int(reader)?,
             "retries" => self.retries = lenient::count(reader)?,
             "timelimit" => self.timelimit = TimeLimit::read(reader)?,
-            // Most often the task's own id, which is shared then.
+            // Usually it is the id of the task itself, whose text is shared then.
             "root_id" => {
                 self.root_id = lenient::text(reader)?.map(|root| match &self.id {
                     Some(id) if id.as_str() == root => id.clone(),
@@ -208,7 +207,7 @@ impl Headers {
                 self.stamped_headers = lenient::list(reader, |reader| Ok(lenient::owned(reader)?.unwrap_or_default()))?;
             }
             "stamps" => self.stamps = lenient::map(reader)?,
-            "compression" => self.compression = lenient::known(reader, &COMPRESSIONS)?,
+            "compression" => self.compression = lenient::shared(reader, &COMPRESSIONS)?,
             _ => {
                 self.extra.insert(key.to_owned(), reader.json()?);
             }
@@ -223,7 +222,7 @@ impl TimeLimit {
         write_list(out, &[self.hard, self.soft], |out, seconds| write_seconds(out, *seconds));
     }
 
-    /// Reads `[hard, soft]`; null and what is left out is unset.
+    /// Reads `[hard, soft]`. Null and missing limits are not set.
     pub(crate) fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
         let mut limits = lenient::list(reader, lenient::float)?.unwrap_or_default().into_iter();
         Ok(Self { hard: limits.next().flatten(), soft: limits.next().flatten() })

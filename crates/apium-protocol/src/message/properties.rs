@@ -8,39 +8,38 @@ use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::MapWriter;
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::text::Json;
-use crate::value::serialize::serde_by_json;
+use crate::json::text::{Json, serde_by_json};
 
-/// What `content_type` usually is.
+/// Usual values of `content_type`.
 const CONTENT_TYPES: [&str; 3] = ["application/json", "application/x-msgpack", "application/x-yaml"];
 
-/// What `content_encoding` usually is.
+/// Usual values of `content_encoding`.
 const CONTENT_ENCODINGS: [&str; 2] = ["utf-8", "binary"];
 
-/// Message properties. What belongs to one transport's envelope (delivery tag, delivery info, body encoding) is not here.
+/// The properties of a message, without what belongs to an envelope (delivery tag, delivery info, body encoding).
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Properties {
-    /// MIME type of the serializer.
+    /// The MIME type of the serializer.
     pub content_type: Option<Cow<'static, str>>,
     /// `utf-8` or `binary`.
     pub content_encoding: Option<Cow<'static, str>>,
-    /// Equals the task id when Celery sends it.
+    /// The task id, if Celery or Apium sent the message.
     pub correlation_id: Option<Arc<str>>,
-    /// Where an RPC reply goes.
+    /// The queue to which replies and delivered results go.
     pub reply_to: Option<Arc<str>>,
-    /// 2 persistent, 1 transient.
+    /// 2 is persistent, 1 is transient.
     pub delivery_mode: Option<u8>,
-    /// The priority.
+    /// The priority. The broker says whether larger or smaller ones come first.
     pub priority: Option<u8>,
-    /// Milliseconds as a decimal text, when the message expires.
+    /// After how many milliseconds the message expires, as decimal text.
     pub expiration: Option<String>,
-    /// Whatever else was given (`message_id`, `app_id`, `type`, …).
+    /// All other properties (`message_id`, `app_id`, `type`, …).
     pub extra: BTreeMap<String, Json>,
 }
 
 impl Properties {
-    /// The properties that are set as a JSON map, by their names here, `extra` last.
+    /// The properties that are set, as a JSON map by their names here; `extra` comes last.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let mut map = MapWriter::new(&mut out, &self.extra);
@@ -60,10 +59,11 @@ impl Properties {
         out
     }
 
-    /// Reads a JSON map of properties. Null reads as missing, numbers may come as floats or texts; unknown ones go to `extra`.
+    /// Reads a JSON map of properties. Null counts as missing, numbers may come as floats or texts. Unknown properties
+    /// go to `extra`.
     ///
     /// # Errors
-    /// When the bytes are not a JSON map, or the priority or delivery mode is not a number.
+    /// If the bytes are not a JSON map, or if priority or delivery mode is not a number.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut properties = Self::default();
         let mut reader = JsonReader::new(utf8(bytes)?);
@@ -79,8 +79,8 @@ impl Properties {
     /// Reads one property's value.
     pub(crate) fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
-            "content_type" => self.content_type = known_content_type(reader)?,
-            "content_encoding" => self.content_encoding = known_content_encoding(reader)?,
+            "content_type" => self.content_type = read_content_type(reader)?,
+            "content_encoding" => self.content_encoding = read_content_encoding(reader)?,
             "correlation_id" => self.correlation_id = lenient::owned(reader)?,
             "reply_to" => self.reply_to = lenient::owned(reader)?,
             "delivery_mode" => self.delivery_mode = lenient::octet(reader)?,
@@ -94,14 +94,14 @@ impl Properties {
     }
 }
 
-/// Reads a content type, wherever it stands.
-pub(crate) fn known_content_type(reader: &mut JsonReader<'_>) -> Result<Option<Cow<'static, str>>> {
-    lenient::known(reader, &CONTENT_TYPES)
+/// Reads a content type.
+pub(crate) fn read_content_type(reader: &mut JsonReader<'_>) -> Result<Option<Cow<'static, str>>> {
+    lenient::shared(reader, &CONTENT_TYPES)
 }
 
-/// Reads a content encoding, wherever it stands.
-pub(crate) fn known_content_encoding(reader: &mut JsonReader<'_>) -> Result<Option<Cow<'static, str>>> {
-    lenient::known(reader, &CONTENT_ENCODINGS)
+/// Reads a content encoding.
+pub(crate) fn read_content_encoding(reader: &mut JsonReader<'_>) -> Result<Option<Cow<'static, str>>> {
+    lenient::shared(reader, &CONTENT_ENCODINGS)
 }
 
 serde_by_json! { Properties }

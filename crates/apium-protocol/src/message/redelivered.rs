@@ -1,4 +1,4 @@
-//! The sign that a message was given back: put into an envelope and taken out of it, every other byte kept as it is.
+//! The mark of a redelivered message: put into an envelope or removed from it, with every other byte unchanged.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,23 +7,24 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::reader::{JsonReader, utf8};
 use crate::message::envelope::REDELIVERED;
 
-/// Where kombu puts the sign.
+/// Where kombu puts the mark.
 const PLACES: [&[&str]; 2] = [&["headers", REDELIVERED], &["properties", "delivery_info", REDELIVERED]];
 
-/// The envelope as kombu gives it back to its queue: `redelivered` is true in the headers and in the delivery info, last in
-/// each. Headers, properties and delivery info are made where they are missing or null. Marking twice changes nothing.
+/// The envelope as kombu returns it to its queue: the headers and the delivery info have `redelivered` as their last
+/// key, which is true. Headers, properties and delivery info are created if they are missing or null. Marking again
+/// changes nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Decode`] when `raw` or one of these is not a JSON map.
+/// [`ErrorKind::Decode`] if `raw` or one of these is not a JSON map.
 pub fn mark_redelivered(raw: &[u8]) -> Result<Vec<u8>> {
     change(raw, mark)
 }
 
-/// The envelope without what [`mark_redelivered`] put into it: the key `redelivered` of the headers and of the delivery info,
-/// whatever its value.
+/// The envelope without the mark of [`mark_redelivered`]: without the key `redelivered` in the headers and in the
+/// delivery info, whatever its value.
 ///
 /// # Errors
-/// [`ErrorKind::Decode`] when `raw`, the headers, the properties or the delivery info is not a JSON map.
+/// [`ErrorKind::Decode`] if `raw`, the headers, the properties or the delivery info is not a JSON map.
 pub fn unmark_redelivered(raw: &[u8]) -> Result<Vec<u8>> {
     change(raw, unmark)
 }
@@ -56,7 +57,7 @@ fn mark(text: &str, path: &[&str]) -> Result<String> {
     Ok(out)
 }
 
-/// The value that has the sign at the end of this path.
+/// A value with the mark at the end of this path.
 fn marked(path: &[&str]) -> String {
     path.iter().rev().fold("true".to_owned(), |inner, key| format!("{{\"{key}\": {inner}}}"))
 }
@@ -66,7 +67,7 @@ fn unmark(text: &str, path: &[&str]) -> Result<String> {
     let mut map = Map::read(text, 0..text.len(), "the text")?;
     for key in path {
         if *key == REDELIVERED {
-            // From behind, so that the places before stay right.
+            // From the end, so that the ranges before stay valid.
             for cut in map.cuts(key).into_iter().rev() {
                 out.replace_range(cut, "");
             }
@@ -80,16 +81,16 @@ fn unmark(text: &str, path: &[&str]) -> Result<String> {
     Ok(out)
 }
 
-/// Where the parts of a JSON map stand in a text.
+/// Where the parts of a JSON map are in a text.
 struct Map<'a> {
-    /// Right behind the opening brace.
+    /// The position after the opening brace.
     open: usize,
     entries: Vec<Entry<'a>>,
 }
 
 struct Entry<'a> {
     key: Cow<'a, str>,
-    /// Where the key's opening quote stands.
+    /// The position of the key's opening quote.
     start: usize,
     value: Range<usize>,
 }
@@ -100,14 +101,14 @@ impl<'a> Map<'a> {
         if reader.peek() != b'{' {
             return Err(Error::new(ErrorKind::Decode, format!("find a JSON map in {name}, at byte {}", span.start)));
         }
-        let open = span.start + reader.place() + 1;
+        let open = span.start + reader.position() + 1;
         let mut before = open;
         let mut entries = Vec::new();
         reader.object(|key, reader| {
-            // Nothing but blanks and a comma stands between a value and the quote of the next key.
+            // Between a value and the quote of the next key are only blanks and a comma.
             let start = before + text[before..].find('"').unwrap_or_default();
             let length = reader.raw()?.len();
-            before = span.start + reader.place();
+            before = span.start + reader.position();
             entries.push(Entry { key, start, value: before - length..before });
             Ok(())
         })?;
@@ -115,22 +116,22 @@ impl<'a> Map<'a> {
         Ok(Self { open, entries })
     }
 
-    /// Where the value of a key stands; of a key given twice the last counts.
+    /// Where the value of a key is. If a key comes twice, its last value counts.
     fn last(&self, key: &str) -> Option<Range<usize>> {
         self.entries.iter().rfind(|entry| entry.key == key).map(|entry| entry.value.clone())
     }
 
-    /// What is to be cut so that the key is gone: with the comma before, or behind where nothing stays before.
+    /// The ranges to be cut to remove a key: with the comma before it, or after it if nothing stays before it.
     fn cuts(&self, key: &str) -> Vec<Range<usize>> {
-        let goes = |entry: &&Entry<'_>| entry.key == key;
-        let leading = self.entries.iter().take_while(goes).count();
+        let is_cut = |entry: &&Entry<'_>| entry.key == key;
+        let leading = self.entries.iter().take_while(is_cut).count();
         let mut cuts = Vec::new();
         if leading > 0 {
             let end = self.entries.get(leading).map_or(self.entries[leading - 1].value.end, |next| next.start);
             cuts.push(self.entries[0].start..end);
         }
         let pairs = self.entries.iter().zip(self.entries.iter().skip(1)).skip(leading);
-        cuts.extend(pairs.filter(|(_, entry)| goes(entry)).map(|(before, entry)| before.value.end..entry.value.end));
+        cuts.extend(pairs.filter(|(_, entry)| is_cut(entry)).map(|(before, entry)| before.value.end..entry.value.end));
         cuts
     }
 }

@@ -1,4 +1,4 @@
-//! A signature on the wire: a task name with arguments and options.
+//! Signatures on the wire: a task's name with arguments and options.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +7,7 @@ use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_entries, write_jsons};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::text::Json;
-use crate::value::serialize::serde_by_json;
+use crate::json::text::{Json, serde_by_json};
 
 /// A signature as Celery writes it into messages.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,18 +19,18 @@ pub struct Signature {
     pub args: Vec<Json>,
     /// Keyword arguments.
     pub kwargs: Vec<(String, Json)>,
-    /// `apply_async` options by name, with frozen ids.
+    /// Options of `apply_async` by name; also the ids, once they are fixed.
     pub options: BTreeMap<String, Json>,
-    /// `chain`, `group`, `chord`, `xmap`, `xstarmap`, `chunks` or nothing.
+    /// `chain`, `group`, `chord`, `xmap`, `xstarmap` or `chunks`; `None` for a task.
     pub subtask_type: Option<String>,
-    /// Whether the result of the task before is not prepended.
+    /// Whether it ignores the result of the task before it.
     pub immutable: bool,
-    /// Unknown keys, kept and echoed.
+    /// Unknown keys, passed on as they are.
     pub extra: BTreeMap<String, Json>,
 }
 
 impl Signature {
-    /// A signature of a task without arguments and options.
+    /// A signature without arguments and options.
     pub fn new(task: impl Into<Arc<str>>) -> Self {
         Self {
             task: task.into(),
@@ -51,10 +50,10 @@ impl Signature {
         out
     }
 
-    /// Reads Celery's JSON map. Null arguments and options are empty; unknown keys go to `extra`.
+    /// Reads Celery's JSON map. Null means no arguments or options. Unknown keys go to `extra`.
     ///
     /// # Errors
-    /// When the bytes are not a JSON map, it names no task, or a part has the wrong shape.
+    /// If the bytes are not a JSON map, if it names no task, or if a value has the wrong type.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut reader = JsonReader::new(utf8(bytes)?);
         let signature = Self::read(&mut reader)?;

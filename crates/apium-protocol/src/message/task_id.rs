@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct TaskId(Arc<str>);
 
 impl TaskId {
-    /// A new random id (UUID version 4, as Celery makes them).
+    /// A new random id: a UUID of version 4, as in Celery.
     pub fn random() -> Self {
         let mut text = [0u8; uuid::fmt::Hyphenated::LENGTH];
         Self(Arc::from(&*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text)))

@@ -1,4 +1,4 @@
-//! Result documents as Celery stores them.
+//! Result documents, as Celery stores them.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
 use crate::json::map_writer::{MapWriter, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
-use crate::json::text::Json;
+use crate::json::text::{Json, serde_by_json};
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
 use crate::result::exception::ExceptionInfo;
 use crate::result::state::State;
-use crate::value::serialize::serde_by_json;
 
-/// The result document of a task: a state with all that belongs to it. This is what is stored, what `watch` gives and what
-/// `on_message` is called with. For serde it is Celery's JSON map (`task_id`, `status`, `result`, `traceback`, `children`,
-/// `date_done`, and `group_id`, `parent_id` where there are any), so a web handler can pass it on as it is.
+/// The result document of a task: its state with all that belongs to it. It is what a backend stores, what `watch`
+/// returns and what `on_message` is called with. For serde it is Celery's JSON map (`task_id`, `status`, `result`,
+/// `traceback`, `children`, `date_done`; `group_id` and `parent_id` if there are any), so that a web handler can pass
+/// it on.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ResultDocument {
@@ -25,21 +25,21 @@ pub struct ResultDocument {
     pub task_id: TaskId,
     /// Its state.
     pub state: State,
-    /// The return value, the exception map (see `exception`), or the meta of a custom state.
+    /// The return value, the map of the exception ([`ExceptionInfo`]), or the meta of a custom state.
     pub result: Json,
     /// The traceback's text.
     pub traceback: Option<String>,
-    /// What the run sent; `None` when the writer had no request.
+    /// What the run sent; `None` if the writer did not know.
     pub children: Option<Vec<ResultTuple>>,
     /// When it became ready, as Celery writes it.
     pub date_done: Option<String>,
-    /// The group it belongs to.
+    /// The id of its group.
     pub group_id: Option<String>,
     /// The task that sent it.
     pub parent_id: Option<TaskId>,
     /// What `result_extended` adds.
     pub extended: Option<Box<Extended>>,
-    /// Every other key (stamps, foreign ones).
+    /// All other keys, such as stamps.
     pub extra: BTreeMap<String, Json>,
 }
 
@@ -55,19 +55,19 @@ pub struct Extended {
     pub kwargs: Option<Json>,
     /// The worker's node name.
     pub worker: Option<String>,
-    /// Retries so far.
+    /// How many retries there were.
     pub retries: Option<u32>,
     /// The routing key.
     pub queue: Option<String>,
 }
 
-/// A result with its parent, or a group with its members: `[[id, parent], children]` on the wire.
+/// The result of a task with its parent, or of a group with its members; `[[id, parent], children]` on the wire.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ResultTuple {
     /// The id of the task or group.
     pub id: TaskId,
-    /// What came before it.
+    /// The result before it.
     pub parent: Option<Box<ResultTuple>>,
     /// The members, for a group.
     pub children: Option<Vec<ResultTuple>>,
@@ -89,7 +89,7 @@ impl GroupDocument {
 }
 
 impl ResultDocument {
-    /// A document with nothing but its task, state and result.
+    /// A document with only task, state and result.
     pub fn new(task_id: impl Into<TaskId>, state: State, result: Json) -> Self {
         Self {
             task_id: task_id.into(),
@@ -113,7 +113,7 @@ impl ResultDocument {
     /// The return value; `None` unless the state is SUCCESS.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when the value does not fit the type.
+    /// [`ErrorKind::Decode`] if the value does not fit the type.
     pub fn value<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         (self.state == State::Success).then(|| self.result.decode()).transpose()
     }
@@ -123,11 +123,11 @@ impl ResultDocument {
         self.state.is_exception().then(|| ExceptionInfo::from_json(&self.result))
     }
 
-    /// What a task that is not over says about itself: the meta of a state of its own (`update_state`), pid and host name of
-    /// STARTED. `None` in every other state, and where nothing was said.
+    /// What a task says about itself before it is ready: the meta of a custom state (`update_state`), or pid and host
+    /// name with STARTED. `None` in other states, and if there is no meta.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`] when the meta does not fit the type.
+    /// [`ErrorKind::Decode`] if the meta does not fit the type.
     pub fn meta<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let has_meta = matches!(self.state, State::Started | State::Custom(_)) && !self.result.is_null();
         has_meta.then(|| self.result.decode()).transpose()
@@ -153,10 +153,10 @@ impl ResultDocument {
         out
     }
 
-    /// Reads a document; unknown keys (stamps) go to `extra`.
+    /// Reads a document. Unknown keys (stamps) go to `extra`.
     ///
     /// # Errors
-    /// When the bytes are not a JSON map, `status` or `task_id` is missing, or a field has the wrong shape.
+    /// If the bytes are not a JSON map, if `status` or `task_id` is missing, or if a field has the wrong type.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut reader = JsonReader::new(utf8(bytes)?);
         let (mut status, mut task_id) = (None, None);
@@ -236,7 +236,7 @@ impl ResultTuple {
         Self { id: id.into(), parent: None, children: Some(members) }
     }
 
-    /// The same with what came before it.
+    /// With the result before it.
     #[must_use]
     pub fn with_parent(mut self, parent: ResultTuple) -> Self {
         self.parent = Some(Box::new(parent));
@@ -250,10 +250,10 @@ impl ResultTuple {
         out
     }
 
-    /// Reads `[[id, parent], children]`; an id alone may stand for `[id, parent]` or for the whole.
+    /// Reads `[[id, parent], children]`. Instead of `[id, parent]`, or of all, there may be only an id.
     ///
     /// # Errors
-    /// When the bytes are not such a list, or nest deeper than 256 results.
+    /// If the bytes are not such a list, or if more than 256 results nest.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut reader = JsonReader::new(utf8(bytes)?);
         let tuple = Self::read(&mut reader)?;
@@ -286,10 +286,10 @@ impl ResultTuple {
             return Ok(Self::task(&*reader.string()?));
         }
         let (mut id, mut parent, mut children) = (None, None, None);
-        let mut place = 0;
+        let mut index = 0;
         reader.array(|reader| {
-            place += 1;
-            match place {
+            index += 1;
+            match index {
                 1 if reader.peek() == b'[' => {
                     let mut inner = 0;
                     reader.array(|reader| {
@@ -335,10 +335,10 @@ impl GroupDocument {
         out
     }
 
-    /// Reads a saved group; other keys are passed over.
+    /// Reads a saved group. Other keys are ignored.
     ///
     /// # Errors
-    /// When the bytes are not a JSON map with a `result` that is a result tuple.
+    /// If the bytes are not a JSON map whose `result` is a result tuple.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut reader = JsonReader::new(utf8(bytes)?);
         let mut result = None;
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_with_a_state_is_a_value_an_exception_or_meta() {
+    fn a_result_is_a_value_an_exception_or_meta() {
         let returned = document("SUCCESS", "4");
         assert_eq!((returned.value().unwrap(), returned.meta().unwrap()), (Some(4), None::<u8>));
         assert_eq!(returned.exception(), None);

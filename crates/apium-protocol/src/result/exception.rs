@@ -1,4 +1,4 @@
-//! Exceptions as results carry them: class, module and constructor arguments.
+//! Exceptions in results: class, module and constructor arguments.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use crate::value::repr::repr_value;
 use crate::value::repr_plain;
 use crate::value::value::Value;
 
-/// An exception as a result document carries it (`exc_type`, `exc_message`, `exc_module`).
+/// An exception in a result document (`exc_type`, `exc_message`, `exc_module`).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ExceptionInfo {
-    /// The class, dotted when nested: `ValueError`.
+    /// The class, for example `ValueError`; with dots if it is nested.
     pub exc_type: String,
-    /// The constructor's arguments, most often one text.
+    /// The constructor's arguments; usually one text.
     pub exc_message: Vec<Json>,
-    /// The module of the class: `builtins`; `None` when it is unknown.
+    /// The module of the class, for example `builtins`; `None` if it is unknown.
     pub exc_module: Option<String>,
 }
 
@@ -27,18 +27,19 @@ impl ExceptionInfo {
         Self::with_args(module, class, vec![text(message.as_ref())])
     }
 
-    /// An exception with the arguments given.
+    /// An exception with these arguments.
     pub fn with_args(module: &str, class: &str, args: Vec<Json>) -> Self {
         Self { exc_type: class.into(), exc_message: args, exc_module: Some(module.into()) }
     }
 
-    /// An exception out of a class's dotted path, as in `builtins.ValueError`. Without a dot it is of `builtins`.
+    /// An exception of the class with this dotted path, such as `builtins.ValueError`. Without a dot it is in
+    /// `builtins`.
     pub fn from_path(path: &str, message: impl AsRef<str>) -> Self {
         let (module, class) = path.rsplit_once('.').unwrap_or(("builtins", path));
         Self::new(module, class, message)
     }
 
-    /// `celery.exceptions.TaskRevokedError`; the reason is `revoked`, `expired` or `terminated`.
+    /// `celery.exceptions.TaskRevokedError`. The reason is `revoked`, `expired` or `terminated`.
     pub fn task_revoked(reason: &str) -> Self {
         Self::new("celery.exceptions", "TaskRevokedError", reason)
     }
@@ -68,7 +69,7 @@ impl ExceptionInfo {
         Self::new("billiard.exceptions", "WorkerLostError", message)
     }
 
-    /// `celery.exceptions.Reject` with its reason and whether the message goes back to the queue.
+    /// `celery.exceptions.Reject` with its reason and whether the message is requeued.
     pub fn reject(reason: Option<&str>, requeue: bool) -> Self {
         let requeue = if requeue { "true" } else { "false" };
         let args = vec![reason.map_or(Json::NULL, text), Json::from_checked(requeue.into())];
@@ -80,12 +81,12 @@ impl ExceptionInfo {
         Self::new("celery.exceptions", "ChordError", message)
     }
 
-    /// `builtins.TypeError`: arguments that do not fit the task.
+    /// `builtins.TypeError`, for arguments that do not fit the task.
     pub fn type_error(message: impl AsRef<str>) -> Self {
         Self::new("builtins", "TypeError", message)
     }
 
-    /// The wire's JSON map.
+    /// The JSON map of the wire.
     pub fn to_json(&self) -> Json {
         let mut out = Vec::with_capacity(96);
         out.extend_from_slice(b"{\"exc_type\": ");
@@ -98,7 +99,8 @@ impl ExceptionInfo {
         Json::from_checked(out.into())
     }
 
-    /// Reads the result of a failure. Whatever is not the wire's map becomes the argument of an `Exception`, so that nothing is lost.
+    /// Reads the result of a failure. A value that is not such a map becomes the argument of an `Exception`, so that
+    /// nothing is lost.
     pub fn from_json(json: &Json) -> Self {
         Self::from_map(json).unwrap_or_else(|| Self {
             exc_type: "Exception".into(),
@@ -119,7 +121,7 @@ impl ExceptionInfo {
         Some(Self { exc_type, exc_message, exc_module })
     }
 
-    /// The message for people: the only argument's text, or the arguments as Python shows a tuple of them.
+    /// The message for people: the text of the only argument, or several arguments as Python shows a tuple.
     pub fn message(&self) -> String {
         match &self.exc_message[..] {
             [] => String::new(),
@@ -131,14 +133,14 @@ impl ExceptionInfo {
         }
     }
 
-    /// What Python's `repr` makes of it, whole: `ValueError("it's")`.
+    /// What Python's `repr` returns, without a limit of length: `ValueError("it's")`.
     pub fn python_repr(&self) -> String {
         let class = self.exc_type.rsplit('.').next().unwrap_or_default();
         let args: Vec<String> = self.exc_message.iter().map(repr_plain::repr).collect();
         format!("{class}({})", args.join(", "))
     }
 
-    /// Whether it is of this class, given by name (`ValueError`) or dotted path (`builtins.ValueError`).
+    /// Whether it is of this class, given by name (`ValueError`) or by dotted path (`builtins.ValueError`).
     pub fn is(&self, class: &str) -> bool {
         match (class.strip_suffix(&self.exc_type), &self.exc_module) {
             (Some(""), _) => true,

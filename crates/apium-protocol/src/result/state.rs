@@ -1,4 +1,4 @@
-//! Task states, with Celery's sets and order of precedence.
+//! Task states, with Celery's sets and precedence.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The state of a task. As text, and for serde, it is Celery's word: `PENDING`, `STARTED`, `SUCCESS`, …; a state of the task's
-/// own is its name.
+/// The state of a task. As text and for serde it is Celery's name: `PENDING`, `STARTED`, `SUCCESS`, … A custom state is
+/// its own name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
     /// Waiting, or unknown.
     Pending,
     /// Received by a worker (events only).
     Received,
-    /// Running (when tracked).
+    /// Running (if `task_track_started` says so).
     Started,
     /// Returned.
     Success,
     /// Failed.
     Failure,
-    /// To be run again.
+    /// To be retried.
     Retry,
     /// Revoked or expired.
     Revoked,
@@ -29,7 +29,7 @@ pub enum State {
     Rejected,
     /// Ignored (eager only).
     Ignored,
-    /// A state of the task's own.
+    /// A custom state, which a task gave itself.
     Custom(Arc<str>),
 }
 
@@ -65,7 +65,7 @@ impl State {
         matches!(self, Self::Failure | Self::Revoked)
     }
 
-    /// Celery's precedence; a larger number wins when events arrive out of order.
+    /// Celery's precedence: if events arrive out of order, the state with the larger number wins.
     pub fn precedence(&self) -> u8 {
         match self {
             Self::Success => 9,
@@ -101,7 +101,7 @@ impl From<&str> for State {
 impl FromStr for State {
     type Err = Infallible;
 
-    /// Reads the state's name; one that Celery does not know is a state of the task's own.
+    /// Reads the name of a state. One that Celery does not know is a custom state.
     fn from_str(name: &str) -> Result<Self, Infallible> {
         Ok(name.into())
     }

@@ -1,4 +1,4 @@
-//! User types read from a `Value`.
+//! A deserializer that reads types from a `Value`.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl<'de> IntoDeserializer<'de, ValueError> for Value {
 }
 
 impl Value {
-    /// Visits an integer of any size, when 128 bits hold it.
+    /// Visits an integer that fits 128 bits.
     fn visit_big<'de, V: Visitor<'de>>(digits: &str, visitor: V) -> Result<V::Value> {
         if let Ok(value) = digits.parse() {
             visitor.visit_u64(value)
@@ -68,7 +68,7 @@ impl Value {
     }
 }
 
-/// Integers of 128 bits come as such, so that the whole range is reached.
+/// Integers of 128 bits are visited as such, so that all of them can be read.
 macro_rules! wide_integer {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -175,7 +175,7 @@ impl<'de> Deserializer<'de> for Value {
     }
 }
 
-/// A map's key, which may be read as a number or a truth value too, as `serde_json` does.
+/// The key of a map. As in `serde_json`, it can be read as a number or a boolean too.
 struct Key(String);
 
 impl<'de> IntoDeserializer<'de, ValueError> for Key {
@@ -242,7 +242,7 @@ impl<'de> Deserializer<'de> for Key {
     }
 }
 
-/// An enum's variant, with what it carries.
+/// The variant of an enum, with its content.
 struct Variant {
     variant: String,
     content: Option<Value>,
@@ -262,7 +262,7 @@ struct Content(Option<Value>);
 
 impl Content {
     fn some(self) -> Result<Value> {
-        self.0.ok_or_else(|| de::Error::invalid_type(Unexpected::UnitVariant, &"a variant that carries something"))
+        self.0.ok_or_else(|| de::Error::invalid_type(Unexpected::UnitVariant, &"a variant with content"))
     }
 }
 
@@ -272,7 +272,7 @@ impl<'de> VariantAccess<'de> for Content {
     fn unit_variant(self) -> Result<()> {
         match self.0 {
             None | Some(Value::Null) => Ok(()),
-            Some(other) => Err(de::Error::invalid_type(other.unexpected(), &"a variant that carries nothing")),
+            Some(other) => Err(de::Error::invalid_type(other.unexpected(), &"a variant without content")),
         }
     }
 

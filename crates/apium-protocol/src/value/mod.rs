@@ -1,4 +1,4 @@
-//! Python's values as a tree.
+//! Python's values as a tree: reading, writing, and showing them.
 
 pub mod deserialize;
 pub(crate) mod parse;

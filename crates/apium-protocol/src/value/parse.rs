@@ -1,4 +1,4 @@
-//! Values read from JSON text: Python's JSON with kombu's envelopes.
+//! Reading of JSON text into values: Python's JSON with kombu's typed envelopes.
 
 use std::collections::HashMap;
 
@@ -8,21 +8,21 @@ use crate::json::reader::JsonReader;
 use crate::json::write::write_f64;
 use crate::value::value::Value;
 
-/// How deep a text may nest to be taken apart.
+/// How deep a text may nest to be decoded.
 const MAX_DEPTH: usize = 256;
 
-/// From this size on a map's double keys are found through an index.
+/// In maps of this size and larger, duplicate keys are found by hashing.
 const LARGE_MAP: usize = 16;
 
 impl Value {
     /// Reads JSON text.
     ///
-    /// Python's JSON: `NaN`, `Infinity` and `-Infinity` are numbers, integers have any size, a key given twice has its last
-    /// value. A map of exactly `__type__` and `__value__` is the typed value that it stands for.
+    /// It is Python's JSON: `NaN`, `Infinity` and `-Infinity` are numbers, integers have any size, and if a key comes
+    /// twice, its last value counts. A map with exactly `__type__` and `__value__` becomes the value of that type.
     ///
     /// # Errors
-    /// When the text is not JSON, nests deeper than 256 levels, holds half a surrogate pair, or an envelope is of an unknown
-    /// type or does not hold what its type needs.
+    /// If the text is not JSON, nests deeper than 256 levels, or contains half a surrogate pair; or if a typed envelope
+    /// has an unknown type, or a value that does not fit its type.
     pub fn parse(text: &str) -> Result<Self> {
         let mut reader = JsonReader::new(text);
         let value = read(&mut reader, MAX_DEPTH)?;
@@ -74,9 +74,9 @@ fn number(reader: &mut JsonReader<'_>) -> Result<Value> {
     }
 }
 
-/// A map out of its entries as written: the last of equal keys counts, and an envelope becomes its typed value.
+/// The map of these entries, or the value of a typed envelope. If a key comes twice, its last value counts.
 pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Result<Value> {
-    let entries = without_doubles(entries);
+    let entries = without_duplicates(entries);
     match &entries[..] {
         [(a, kind), (b, value)] if a == "__type__" && b == "__value__" => open(kind, value),
         [(b, value), (a, kind)] if a == "__type__" && b == "__value__" => open(kind, value),
@@ -84,32 +84,32 @@ pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Result<Value> {
     }
 }
 
-/// The entries with the last value of each key, at its first place.
-pub(crate) fn without_doubles(entries: Vec<(String, Value)>) -> Vec<(String, Value)> {
-    let doubled = if entries.len() < LARGE_MAP {
+/// The entries with each key once: at its first position, with its last value.
+pub(crate) fn without_duplicates(entries: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    let has_duplicates = if entries.len() < LARGE_MAP {
         entries.iter().enumerate().any(|(i, (key, _))| entries[..i].iter().any(|(earlier, _)| earlier == key))
     } else {
         let mut seen = std::collections::HashSet::with_capacity(entries.len());
         entries.iter().any(|(key, _)| !seen.insert(key.as_str()))
     };
-    if !doubled {
+    if !has_duplicates {
         return entries;
     }
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut kept: Vec<(String, Value)> = Vec::with_capacity(entries.len());
+    let mut indexes: HashMap<String, usize> = HashMap::new();
+    let mut unique: Vec<(String, Value)> = Vec::with_capacity(entries.len());
     for (key, value) in entries {
-        match places.get(&key) {
-            Some(&place) => kept[place].1 = value,
+        match indexes.get(&key) {
+            Some(&index) => unique[index].1 = value,
             None => {
-                places.insert(key.clone(), kept.len());
-                kept.push((key, value));
+                indexes.insert(key.clone(), unique.len());
+                unique.push((key, value));
             }
         }
     }
-    kept
+    unique
 }
 
-/// The typed value in an envelope.
+/// The value in a typed envelope.
 fn open(kind: &Value, value: &Value) -> Result<Value> {
     let Value::Str(kind) = kind else {
         return fail(format!("a typed value's `__type__` is {}, not a text", kind.kind()));
@@ -147,7 +147,8 @@ fn fail<T>(what: String) -> Result<T> {
     Err(Error::new(ErrorKind::Decode, format!("decode the value: {what}")))
 }
 
-/// A map key as Python's JSON writes one: text as it is, `1`, `true`, `null`, `1.5` as their text. Nothing else can be a key.
+/// A map key as Python's JSON writes it: text as it is; `1`, `true`, `null` and `1.5` as text. A list or map cannot be
+/// a key.
 pub(crate) fn key_text(key: Value) -> Option<String> {
     Some(match key {
         Value::Str(text) => text,
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn double_keys_of_large_maps_have_their_last_value() {
+    fn duplicate_keys_of_large_maps_have_their_last_value() {
         let text = (0..40).map(|i| format!("\"k{}\": {i}", i % 20)).collect::<Vec<_>>().join(", ");
         let value = Value::parse(&format!("{{{text}}}")).unwrap();
         assert_eq!(value.as_map().unwrap().len(), 20);

@@ -1,4 +1,4 @@
-//! Wrappers that send a value with its Python type, as kombu's typed envelopes. They read an envelope or plain text.
+//! Wrappers that send a value with its Python type, as kombu's typed envelopes. They read envelopes and plain text.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ macro_rules! typed {
 }
 
 typed! {
-    /// An instant: Python's `datetime`, written in UTC. A naive one reads as UTC.
+    /// An instant: Python's `datetime`. Written in UTC; one without an offset is read as UTC.
     DateTime(jiff::Timestamp),
     |this| Value::DateTime(timestamp::format(this.0)),
     |value| value.as_str().and_then(|text| timestamp::parse(text).ok()),
@@ -73,7 +73,7 @@ typed! {
 }
 
 typed! {
-    /// A decimal number in the digits given: Python's `Decimal`. Reads from a number too.
+    /// A decimal number with its digits as they are: Python's `Decimal`. Also read from a number.
     Decimal(String),
     |this| Value::Decimal(this.0),
     |value| match value {
@@ -93,7 +93,7 @@ typed! {
 }
 
 typed! {
-    /// Bytes: Python's `bytes`. Reads from text (its UTF-8) and from a list of numbers too.
+    /// Bytes: Python's `bytes`. Also read from text, as UTF-8, and from a list of numbers.
     Bytes(Vec<u8>),
     |this| Value::Bytes(this.0),
     |value| match value {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_reads_too() {
+    fn plain_text_is_read_too() {
         let json = |text: &str| Json::from_text(text).unwrap();
         assert_eq!(
             json(r#""2020-01-02T03:04:05+01:00""#).decode::<DateTime>().unwrap().0.to_string(),

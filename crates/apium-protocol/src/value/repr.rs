@@ -1,4 +1,4 @@
-//! Arguments as Python shows them, for logs and events: written straight from JSON text.
+//! Arguments as Python shows them, for logs and events, without decoding them.
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -8,7 +8,7 @@ use crate::json::text::Json;
 use crate::timestamp;
 use crate::value::value::Value;
 
-/// How many characters are shown before the rest is left out, as in Celery.
+/// How many characters are shown at most, as in Celery.
 const MAX_LENGTH: isize = 1024;
 
 /// How deep lists and maps are shown.
@@ -29,7 +29,7 @@ pub fn args_repr(args: &[Json]) -> String {
         repr.put(",");
     }
     repr.close(')');
-    repr.finish()
+    repr.into_text()
 }
 
 /// `kwargsrepr`: keyword arguments as a Python dict, `{'deep': True}`, cut after 1,024 characters.
@@ -46,17 +46,17 @@ pub fn kwargs_repr(kwargs: &[(String, Json)]) -> String {
         }
     }
     repr.close('}');
-    repr.finish()
+    repr.into_text()
 }
 
-/// One value as Python shows it, cut after 1,024 characters.
+/// A value as Python shows it, cut after 1,024 characters.
 pub fn repr_value(value: &Json) -> String {
     let mut repr = Repr::new();
     repr.json(value);
-    repr.finish()
+    repr.into_text()
 }
 
-/// A text that grows until it is full, and the brackets that are open.
+/// A text of limited length, with the brackets that are open.
 struct Repr {
     out: String,
     left: isize,
@@ -69,7 +69,7 @@ impl Repr {
         Self { out: String::with_capacity(96), left: MAX_LENGTH, open: Vec::new(), full: false }
     }
 
-    /// Whether there is room for one more piece; if not, says so in the text, once.
+    /// Whether there is room for one more piece. If not, the text ends with `...`.
     fn room(&mut self) -> bool {
         if !self.full && self.left <= 0 {
             self.full = true;
@@ -85,8 +85,8 @@ impl Repr {
         }
     }
 
-    fn comma(&mut self, place: usize) {
-        if place > 0 {
+    fn comma(&mut self, index: usize) {
+        if index > 0 {
             self.put(", ");
         }
     }
@@ -111,7 +111,7 @@ impl Repr {
         }
     }
 
-    /// A text in single quotes, where only they are escaped; cut to what is left.
+    /// A text in single quotes, cut to the room that is left. Only single quotes are escaped, as in Celery.
     fn quoted(&mut self, text: &str) {
         if !self.room() {
             return;
@@ -135,7 +135,7 @@ impl Repr {
 
     fn json(&mut self, json: &Json) {
         let mut reader = JsonReader::new(json.as_str());
-        // The text is JSON; a half surrogate pair ends it early, which a log can bear.
+        // The text is JSON. Half a surrogate pair ends it early, which does no harm in a log.
         let _ = self.value(&mut reader);
     }
 
@@ -155,10 +155,10 @@ impl Repr {
             b'{' if self.open.len() >= MAX_LEVELS => self.hidden(reader, "{...}", "{}")?,
             b'[' => {
                 self.open('[');
-                let mut place = 0;
+                let mut index = 0;
                 reader.array(|reader| {
-                    self.comma(place);
-                    place += 1;
+                    self.comma(index);
+                    index += 1;
                     self.value(reader)
                 })?;
                 self.close(']');
@@ -184,10 +184,10 @@ impl Repr {
             return Ok(());
         }
         self.open('{');
-        let mut place = 0;
+        let mut index = 0;
         JsonReader::new(raw).object(|key, reader| {
-            self.comma(place);
-            place += 1;
+            self.comma(index);
+            index += 1;
             self.quoted(&key);
             self.put(": ");
             self.value(reader)
@@ -245,7 +245,7 @@ impl Repr {
         }
     }
 
-    fn finish(mut self) -> String {
+    fn into_text(mut self) -> String {
         while let Some(bracket) = self.open.pop() {
             self.out.push(bracket);
         }
@@ -257,7 +257,7 @@ fn is_typed(raw: &str) -> bool {
     raw.contains("\"__type__\"")
 }
 
-/// The first characters of a text.
+/// At most so many characters of a text.
 fn cut(text: &str, length: isize) -> &str {
     let length = length.max(0) as usize;
     if text.len() <= length {
@@ -286,7 +286,7 @@ fn python_datetime(local: DateTime, offset: Option<Offset>) -> String {
         None => String::new(),
         Some(Offset::UTC) => ", tzinfo=datetime.timezone.utc".into(),
         Some(offset) => {
-            // Python keeps a timedelta as days and the seconds of the day.
+            // Python shows a timedelta as days and seconds of a day.
             let (days, seconds) = (offset.seconds().div_euclid(86_400), offset.seconds().rem_euclid(86_400));
             let days = if days == 0 { String::new() } else { format!("days={days}, ") };
             format!(", tzinfo=datetime.timezone(datetime.timedelta({days}seconds={seconds}))")
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn long_ones_are_cut() {
+    fn long_values_are_cut() {
         let long = format!("\"{}\"", "x".repeat(3000));
         assert_eq!(args(&[&long, "1"]), format!("('{}...', ...)", "x".repeat(1023)));
         let list = format!("[{}]", vec!["7"; 3000].join(", "));

@@ -1,4 +1,4 @@
-//! Values as Python's own `repr` shows them: whole, and with the quotes that need the fewest escapes.
+//! Values as Python's own `repr` shows them: of any length, with the quotes that need the fewest escapes.
 
 use std::fmt::Write as _;
 
@@ -23,8 +23,8 @@ fn write(value: &Value, out: &mut String) {
         Value::Str(text) => quote(text, out),
         Value::List(items) => {
             out.push('[');
-            for (place, item) in items.iter().enumerate() {
-                if place > 0 {
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
                     out.push_str(", ");
                 }
                 write(item, out);
@@ -33,8 +33,8 @@ fn write(value: &Value, out: &mut String) {
         }
         Value::Map(entries) => {
             out.push('{');
-            for (place, (key, item)) in entries.iter().enumerate() {
-                if place > 0 {
+            for (index, (key, item)) in entries.iter().enumerate() {
+                if index > 0 {
                     out.push_str(", ");
                 }
                 quote(key, out);
@@ -43,12 +43,12 @@ fn write(value: &Value, out: &mut String) {
             }
             out.push('}');
         }
-        // Numbers, dates and the like look the same in both.
+        // Numbers, dates and the like are shown in the same way.
         other => out.push_str(&repr_value(&Json::from_value(other))),
     }
 }
 
-/// A text in single quotes, or in double ones where it holds single ones and no double ones.
+/// A text in single quotes; in double quotes if it contains single ones and no double ones.
 fn quote(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);

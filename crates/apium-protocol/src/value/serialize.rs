@@ -1,4 +1,4 @@
-//! Values and JSON texts as serde data: into any serializer, and out of any deserializer.
+//! Values and JSON texts in serde: into any serializer, and from any deserializer.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, SerializeStruct, Seriali
 use crate::value::parse::{from_entries, key_text};
 use crate::value::value::Value;
 
-/// The name under which `serde_json` passes text through untouched (its `RawValue`); a test holds it to that.
+/// The name by which `serde_json` passes JSON text on unchanged (its `RawValue`). A test checks that it still does.
 pub(crate) const RAW: &str = "$serde_json::private::RawValue";
 
 /// Serializes JSON text as itself.
@@ -17,27 +17,6 @@ pub(crate) fn serialize_raw<S: Serializer>(text: &str, serializer: S) -> Result<
     raw.serialize_field(RAW, text)?;
     raw.end()
 }
-
-/// serde for a type that has a wire form: it passes as one JSON text.
-macro_rules! serde_by_json {
-    ($($type:ty)*) => {$(
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let text = String::from_utf8(self.to_json()).map_err(serde::ser::Error::custom)?;
-                crate::value::serialize::serialize_raw(&text, serializer)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let json = crate::json::text::Json::deserialize(deserializer)?;
-                Self::from_json(json.as_bytes()).map_err(serde::de::Error::custom)
-            }
-        }
-    )*};
-}
-
-pub(crate) use serde_by_json;
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -68,98 +47,98 @@ impl Serialize for Value {
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match take(deserializer)? {
-            TakenRaw::Text(text) => Self::parse(&text).map_err(de::Error::custom),
-            TakenRaw::Value(value) => Ok(value),
+        match raw_or_value(deserializer)? {
+            RawOrValue::Text(text) => Self::parse(&text).map_err(de::Error::custom),
+            RawOrValue::Value(value) => Ok(value),
         }
     }
 }
 
-/// What a deserializer gave.
-pub(crate) enum TakenRaw {
+/// What a deserializer returned.
+pub(crate) enum RawOrValue {
     /// JSON text.
     Text(String),
-    /// A value built from what it visited.
+    /// A value, from what it visited.
     Value(Value),
 }
 
-impl From<Value> for TakenRaw {
+impl From<Value> for RawOrValue {
     fn from(value: Value) -> Self {
         Self::Value(value)
     }
 }
 
-/// Takes JSON text as it is where the deserializer has it, so that every digit is kept, and else builds the value.
-pub(crate) fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TakenRaw, D::Error> {
+/// JSON text as it is, if the deserializer has it, so that every digit is kept; otherwise the value.
+pub(crate) fn raw_or_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawOrValue, D::Error> {
     deserializer.deserialize_newtype_struct(RAW, AnyVisitor)
 }
 
 struct AnyVisitor;
 
 impl<'de> Visitor<'de> for AnyVisitor {
-    type Value = TakenRaw;
+    type Value = RawOrValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<TakenRaw, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawOrValue, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<TakenRaw, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawOrValue, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_none<E: de::Error>(self) -> Result<TakenRaw, E> {
+    fn visit_none<E: de::Error>(self) -> Result<RawOrValue, E> {
         Ok(Value::Null.into())
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<TakenRaw, E> {
+    fn visit_unit<E: de::Error>(self) -> Result<RawOrValue, E> {
         Ok(Value::Null.into())
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<TakenRaw, E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<RawOrValue, E> {
         Ok(Value::Bool(value).into())
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<TakenRaw, E> {
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<RawOrValue, E> {
         Ok(Value::Int(value).into())
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<TakenRaw, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<RawOrValue, E> {
         Ok(Value::from(value).into())
     }
 
-    fn visit_i128<E: de::Error>(self, value: i128) -> Result<TakenRaw, E> {
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<RawOrValue, E> {
         Ok(Value::from(value).into())
     }
 
-    fn visit_u128<E: de::Error>(self, value: u128) -> Result<TakenRaw, E> {
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<RawOrValue, E> {
         Ok(Value::from(value).into())
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<TakenRaw, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<RawOrValue, E> {
         Ok(Value::Float(value).into())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<TakenRaw, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawOrValue, E> {
         Ok(Value::Str(text.into()).into())
     }
 
-    fn visit_string<E: de::Error>(self, text: String) -> Result<TakenRaw, E> {
+    fn visit_string<E: de::Error>(self, text: String) -> Result<RawOrValue, E> {
         Ok(Value::Str(text).into())
     }
 
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<TakenRaw, E> {
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<RawOrValue, E> {
         Ok(Value::Bytes(bytes.into()).into())
     }
 
-    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<TakenRaw, E> {
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<RawOrValue, E> {
         Ok(Value::Bytes(bytes).into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<TakenRaw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawOrValue, A::Error> {
         let mut list = Vec::new();
         while let Some(value) = seq.next_element()? {
             list.push(value);
@@ -167,19 +146,19 @@ impl<'de> Visitor<'de> for AnyVisitor {
         Ok(Value::List(list).into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TakenRaw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawOrValue, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Key>()? {
             if entries.is_empty() && key.0 == RAW {
-                return map.next_value().map(TakenRaw::Text);
+                return map.next_value().map(RawOrValue::Text);
             }
             entries.push((key.0, map.next_value()?));
         }
-        from_entries(entries).map(TakenRaw::Value).map_err(de::Error::custom)
+        from_entries(entries).map(RawOrValue::Value).map_err(de::Error::custom)
     }
 }
 
-/// A map's key as text. Identifiers, so that `serde_json`'s raw text is announced as one.
+/// The key of a map as text. Deserialized like any value, so that the key of `serde_json`'s raw text is seen too.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {

@@ -1,11 +1,11 @@
-//! Values as Python has them: JSON's, integers of any size, bytes, and the types that kombu writes as typed envelopes.
+//! The values of Python: those of JSON, integers of any size, bytes, and the types of kombu's typed envelopes.
 
 use std::fmt;
 
-/// A value as Python has it.
+/// A value of Python.
 ///
-/// In JSON, times, decimals, UUIDs and bytes are kombu's envelopes: a map of exactly `__type__` and `__value__`. In msgpack
-/// bytes are bytes and the others are text.
+/// In JSON, times, decimals, UUIDs and bytes are kombu's typed envelopes: maps with exactly `__type__` and `__value__`.
+/// In msgpack bytes are bytes, and the others are text.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Value {
@@ -16,23 +16,23 @@ pub enum Value {
     Bool(bool),
     /// An integer that fits 64 bits.
     Int(i64),
-    /// Any other integer, as decimal digits with an optional `-`.
+    /// Another integer, as decimal digits, perhaps with a `-`.
     BigInt(String),
-    /// A float; `3.0` stays a float, `-0.0` keeps its sign, and it may be NaN or infinite.
+    /// A float. `3.0` stays a float, `-0.0` keeps its sign; NaN and infinities are possible.
     Float(f64),
     /// Text.
     Str(String),
     /// Bytes.
     Bytes(Vec<u8>),
-    /// A list (Python's tuples arrive as lists).
+    /// A list. Python's tuples become lists.
     List(Vec<Value>),
-    /// A map in the order written.
+    /// A map in its order.
     Map(Vec<(String, Value)>),
-    /// A `datetime` in ISO 8601, as written (see `timestamp`).
+    /// A `datetime` in ISO 8601, as written (see [`timestamp`](crate::timestamp)).
     DateTime(String),
     /// A `date`, `YYYY-MM-DD`.
     Date(String),
-    /// A `time`, `HH:MM:SS[.ffffff]`, with an offset when it has one.
+    /// A `time`, `HH:MM:SS[.ffffff]`, perhaps with an offset.
     Time(String),
     /// A `Decimal` as Python's `str` writes it: `3.1400`, `NaN`, `1E+3`.
     Decimal(String),
@@ -41,12 +41,12 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value under a key, when this is a map that has it.
+    /// The value of a key, if this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.as_map()?.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// The element at a place, when this is a list that has it.
+    /// The element at an index, if this is a list that has it.
     pub fn at(&self, index: usize) -> Option<&Value> {
         self.as_list()?.get(index)
     }
@@ -56,7 +56,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// The truth value, of a `Bool` only.
+    /// The boolean, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -64,7 +64,7 @@ impl Value {
         }
     }
 
-    /// The integer, when it fits 64 bits.
+    /// The integer, if it fits 64 bits.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
@@ -72,7 +72,7 @@ impl Value {
         }
     }
 
-    /// The integer, when it is not negative and fits 64 bits.
+    /// The integer, if it is not negative and fits 64 bits.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
@@ -81,7 +81,7 @@ impl Value {
         }
     }
 
-    /// The number as a float: of a float, or of an integer rounded to the nearest.
+    /// The number as a float. An integer is rounded to the nearest float.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -91,7 +91,7 @@ impl Value {
         }
     }
 
-    /// The text, also of a time, a date or a decimal.
+    /// The text; also of a time, a date or a decimal.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Str(text) | Self::DateTime(text) | Self::Date(text) | Self::Time(text) | Self::Decimal(text) => {
@@ -101,7 +101,7 @@ impl Value {
         }
     }
 
-    /// The bytes, of `Bytes` only.
+    /// The bytes, if it is `Bytes`.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -133,7 +133,7 @@ impl Value {
         }
     }
 
-    /// The kind of value in words, for errors.
+    /// What kind of value it is, for errors.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",

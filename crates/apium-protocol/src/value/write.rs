@@ -1,11 +1,11 @@
-//! Values written as JSON text.
+//! Writing of values as JSON text.
 
 use crate::json::base64;
 use crate::json::write::{write_f64, write_int, write_str};
 use crate::value::value::Value;
 
 impl Value {
-    /// The JSON text's bytes, as Python's `json.dumps` with kombu's envelopes writes it.
+    /// The JSON text as bytes: like Python's `json.dumps`, with kombu's typed envelopes.
     pub fn to_json_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write(&mut out);
@@ -57,16 +57,17 @@ impl Value {
     }
 }
 
-/// The digits of a big integer; a `BigInt` made by hand that holds none is 0, so that the text stays JSON.
+/// The digits of a big integer. A caller may construct a `BigInt` without valid digits; it is written as 0, which is
+/// JSON.
 fn checked_digits(digits: &str) -> &str {
     let figures = digits.strip_prefix('-').unwrap_or(digits);
-    let sound = !figures.is_empty()
+    let is_valid = !figures.is_empty()
         && figures.bytes().all(|b| b.is_ascii_digit())
         && (figures.len() == 1 || !figures.starts_with('0'));
-    if sound { digits } else { "0" }
+    if is_valid { digits } else { "0" }
 }
 
-/// Writes bytes as kombu does: as text when they are UTF-8, else in base64.
+/// Writes bytes as kombu does: as text if they are UTF-8, else in base64.
 pub(crate) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => write_envelope(out, "bytes", text),

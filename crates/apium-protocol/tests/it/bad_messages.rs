@@ -1,4 +1,4 @@
-//! Messages made to break a worker: each is an error or a call, none a panic.
+//! Messages that are made to break a worker: each one is an error or a call, and none panics.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::vectors;
 
-/// `application_headers` and `body_b64` as published; the rest are properties.
+/// Decodes a published message: `application_headers`, `body_b64`, and properties.
 fn decode(published: &Value) -> Result<Invocation, Error> {
     let text = |key: &str| published.get(key).and_then(Value::as_str).map(str::to_owned);
     let mut properties = Properties::default();
@@ -142,7 +142,7 @@ fn headers_are_read_leniently() {
 }
 
 #[test]
-fn a_callers_header_wins_over_celerys_of_that_name() {
+fn a_callers_header_replaces_celerys_of_that_name() {
     let mut headers = Headers::default();
     headers.task = Some("t".into());
     headers.origin = Some("me".into());

@@ -1,4 +1,4 @@
-//! kombu's envelopes, as captured and as real workers were seen to take them.
+//! kombu's envelopes: captured ones, and those that real workers accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,7 @@ fn envelopes(vector: &Vector) -> Vec<String> {
 }
 
 #[test]
-fn every_captured_envelope_is_read_right_and_tasks_are_written_back_byte_for_byte() {
+fn captured_envelopes_are_read_and_those_of_tasks_written_again_byte_for_byte() {
     let (mut tasks, mut redelivered, mut others) = (0, 0, 0);
     let mut in_another_order = BTreeSet::new();
     for vector in vectors::all() {
@@ -67,12 +67,12 @@ fn every_captured_envelope_is_read_right_and_tasks_are_written_back_byte_for_byt
             }
         }
     }
-    // Stamps and a caller's own headers stand in the order given there, by name here.
+    // Stamps and a caller's own headers are in the caller's order there, and in the order of their names here.
     assert_eq!(Vec::from_iter(in_another_order), ["stamps_visitor_group", "task_headers"]);
     assert_eq!((tasks, redelivered, others), (185, 15, 125));
 }
 
-/// Against the reading by a tree.
+/// Compares an envelope with what is read as a tree.
 fn check(envelope: &Envelope, raw: &str, at: &str) {
     let mut oracle = vectors::from_redis(raw).unwrap().message;
     let header = oracle.headers.extra.remove("redelivered");
@@ -87,23 +87,23 @@ fn check(envelope: &Envelope, raw: &str, at: &str) {
 }
 
 #[test]
-fn marked_as_kombu_marks_what_it_gives_back() {
+fn envelopes_are_marked_as_kombu_marks_them() {
     for (name, count) in [("redis_shutdown_restore", 12), ("redis_visibility_restore", 3)] {
         let mut plain = BTreeMap::new();
-        let mut given_back = Vec::new();
-        // What the first was before it was stopped was captured by the other.
+        let mut marked = Vec::new();
+        // The envelopes of the first capture before the stop are in the other capture.
         for vector in [vectors::one(name), vectors::one("redis_keys_mid_work")] {
             for raw in envelopes(&vector) {
                 let envelope = Envelope::decode(&raw.clone().into()).unwrap();
                 if envelope.redelivered {
-                    given_back.push((envelope.delivery_tag.unwrap(), raw));
+                    marked.push((envelope.delivery_tag.unwrap(), raw));
                 } else {
                     plain.insert(envelope.delivery_tag.unwrap(), raw);
                 }
             }
         }
         let mut compared = 0;
-        for (tag, raw) in &given_back {
+        for (tag, raw) in &marked {
             let Some(before) = plain.get(tag) else { continue };
             assert_eq!(&changed(mark_redelivered, before), raw, "{name}");
             compared += 1;
@@ -112,7 +112,8 @@ fn marked_as_kombu_marks_what_it_gives_back() {
     }
 }
 
-/// What `acceptance_redis_envelopes` tried on a real worker: each case's name, its envelope, and whether it is read here.
+/// The cases of `acceptance_redis_envelopes`, which a real worker was given: name, envelope, and whether it is read
+/// here.
 fn tried() -> Vec<(&'static str, String, bool)> {
     let headers = r#""headers": {"lang": "py", "task": "tasks.add", "id": "i"}"#;
     let json = r#""content-type": "application/json", "content-encoding": "utf-8""#;
@@ -146,7 +147,7 @@ fn tried() -> Vec<(&'static str, String, bool)> {
 }
 
 #[test]
-fn what_real_workers_take_is_read_and_more() {
+fn what_real_workers_accept_is_read() {
     let vector = vectors::one("acceptance_redis_envelopes");
     let cases = vector.value.get("cases").unwrap();
     let tried = tried();
@@ -156,8 +157,8 @@ fn what_real_workers_take_is_read_and_more() {
         }
     }
     for (name, raw, is_read) in tried {
-        let taken = cases.get(name).unwrap().get("result").unwrap().as_str() == Some("SUCCESS");
-        assert!(is_read || !taken, "{name}");
+        let accepted = cases.get(name).unwrap().get("result").unwrap().as_str() == Some("SUCCESS");
+        assert!(is_read || !accepted, "{name}");
         let envelope = match Envelope::decode(&Bytes::from(raw)) {
             Ok(envelope) => envelope,
             Err(error) => {

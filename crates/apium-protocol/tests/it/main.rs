@@ -1,4 +1,4 @@
-//! The protocol against captures of real Celery, and against random input.
+//! Tests of the protocol with captures of real Celery, and with random input.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Every captured task message decodes to the right fields and encodes to the same meaning again.
+//! Every captured task message decodes to the right fields, and encodes to a message that means the same.
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -24,7 +24,7 @@ fn opt<T: Into<Value>>(value: Option<T>) -> Value {
     value.into()
 }
 
-/// Each field of the headers against the header map as captured.
+/// Compares each header with the captured map.
 fn check_headers(headers: &Headers, captured: &Value, at: &str) {
     let ids = |id: &Option<TaskId>| opt(id.as_ref().map(TaskId::as_str));
     let limits = [headers.timelimit.hard, headers.timelimit.soft].map(opt);
@@ -106,7 +106,7 @@ fn body(body: &Body) -> Value {
     Value::List(vec![jsons(&body.args), kwargs, embed(&body.embed)])
 }
 
-/// The decoded call, field by field, against what was captured.
+/// Decodes a captured message and compares each field.
 fn check(captured: &Captured, at: &str) -> Invocation {
     let codecs = Codecs::standard();
     let message = &captured.message;
@@ -138,7 +138,7 @@ fn check(captured: &Captured, at: &str) -> Invocation {
     call
 }
 
-/// Written again, the message means the same.
+/// Encodes the message again and checks that it means the same.
 fn check_encoding(codecs: &Codecs, message: &Message, call: &Invocation, captured: &Captured, at: &str) {
     let content_type = message.properties.content_type.as_deref().unwrap();
     let encoded = codecs.encode_body(&call.body, content_type, message.headers.compression.as_deref()).unwrap();
@@ -158,8 +158,8 @@ fn check_encoding(codecs: &Codecs, message: &Message, call: &Invocation, capture
     }
     let unset = ["null", "0", "[null, null]", "{}"];
     for (name, value) in written.as_map().unwrap() {
-        let known = captured.headers.get(name).is_some();
-        assert!(known || unset.contains(&&*value.to_string()), "{at}: header {name} is made up: {value}");
+        let captured = captured.headers.get(name).is_some();
+        assert!(captured || unset.contains(&&*value.to_string()), "{at}: header {name} was not captured: {value}");
     }
     assert_eq!(Headers::from_json(&message.headers.to_json()).unwrap(), message.headers, "{at}");
     let properties = message.properties.to_json();
@@ -199,7 +199,7 @@ fn every_captured_task_message_round_trips() {
 }
 
 #[test]
-fn the_serializers_say_the_same() {
+fn all_serializers_decode_to_the_same() {
     let of = |name: &str| check(&vectors::messages(&vectors::one(name))[0], name).body;
     let plain = of("serializer_json");
     assert_eq!(plain.to_json(), of("serializer_yaml").to_json().as_slice());
@@ -236,14 +236,14 @@ fn special_types_keep_their_types() {
     assert_eq!(kinds, expected);
 }
 
-/// The producer's tuples inside the arguments have become lists.
+/// The producer's tuples in the arguments are lists now.
 fn without_tuples(repr: &str) -> String {
     repr.replace('(', "[").replace(')', "]").replace(",]", "]")
 }
 
 #[test]
-fn reprs_are_celerys() {
-    // Given by hand, or of keys that are not text in Python, or the arguments of another time.
+fn reprs_are_those_of_celery() {
+    // Written by hand; with keys that are not text in Python; with arguments from another time.
     let not_ours = ["json_special_types", "task_argsrepr_override", "beat_messages"];
     let mut checked = 0;
     for vector in vectors::all() {

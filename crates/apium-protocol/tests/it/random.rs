@@ -186,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn envelopes_round_trip_marked_or_not(message in message(), exchange in any::<String>(), key in any::<String>(), tag in any::<String>()) {
+    fn envelopes_round_trip_with_and_without_the_mark(message in message(), exchange in any::<String>(), key in any::<String>(), tag in any::<String>()) {
         let mut raw = Vec::new();
         envelope::encode(&message, &exchange, &key, &tag, &mut raw);
         let marked = mark_redelivered(&raw).unwrap();
@@ -202,20 +202,20 @@ proptest! {
     }
 
     #[test]
-    fn broken_envelopes_never_panic(message in message(), marked: bool, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn damaged_envelopes_never_panic(message in message(), marked: bool, index in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut raw = Vec::new();
         envelope::encode(&message, "", "celery", "tag", &mut raw);
         if marked {
             raw = mark_redelivered(&raw).unwrap();
         }
-        let place = place.index(raw.len());
-        read_any_envelope(&raw[..place]);
-        raw[place] = byte;
+        let index = index.index(raw.len());
+        read_any_envelope(&raw[..index]);
+        raw[index] = byte;
         read_any_envelope(&raw);
     }
 
     #[test]
-    fn integers_of_any_size_survive(digits in "-?[1-9][0-9]{0,80}") {
+    fn integers_of_any_size_are_kept(digits in "-?[1-9][0-9]{0,80}") {
         let json = Json::from_text(&format!("[{digits}]")).unwrap();
         prop_assert_eq!(json.to_value().unwrap().to_string(), format!("[{digits}]"));
         let again = Json::from_serialize(&json.decode::<Vec<Value>>().unwrap()).unwrap();
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn json_is_what_serde_json_reads_too(value in common()) {
+    fn serde_json_reads_the_same(value in common()) {
         // serde_json has neither NaN nor typed values.
         if let Ok(tree) = serde_json::from_str::<serde_json::Value>(&value.to_string()) {
             prop_assert_eq!(Json::from(tree.clone()).decode::<serde_json::Value>().unwrap(), tree);
@@ -267,13 +267,13 @@ proptest! {
     }
 
     #[test]
-    fn broken_messages_never_panic(body in body(), place in any::<prop::sample::Index>(), byte in any::<u8>(), serializer in 0usize..3) {
+    fn damaged_messages_never_panic(body in body(), index in any::<prop::sample::Index>(), byte in any::<u8>(), serializer in 0usize..3) {
         let name = ["json", "msgpack", "yaml"][serializer];
         let mut bytes = Codecs::standard().encode_body(&body, name, None).unwrap().bytes.to_vec();
-        let place = place.index(bytes.len());
-        bytes[place] = byte;
+        let index = index.index(bytes.len());
+        bytes[index] = byte;
         decode_anything(&bytes, serializer, 0);
-        decode_anything(&bytes[..place], serializer, 0);
+        decode_anything(&bytes[..index], serializer, 0);
     }
 }
 
@@ -301,7 +301,7 @@ fn decode_anything(bytes: &[u8], serializer: usize, compression: usize) {
     let _: Result<BTreeMap<String, Value>, _> = Json::from_bytes(bytes.to_vec().into()).and_then(|json| json.decode());
 }
 
-/// What is read as an envelope stays one when it is marked, and the mark can be taken out.
+/// An envelope can be marked, and the mark can be removed again.
 fn read_any_envelope(raw: &[u8]) {
     let decoded = Envelope::decode(&raw.to_vec().into());
     let marked = mark_redelivered(raw);

@@ -1,4 +1,4 @@
-//! Captured result documents are read and written back byte for byte.
+//! Captured result documents are read, and written again byte for byte.
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -67,7 +67,7 @@ fn a_document_has_its_fields() {
 }
 
 #[test]
-fn tuples_are_pythons() {
+fn tuples_are_those_of_python() {
     let vector = vectors::one("result_as_tuple");
     for name in ["chain", "group", "chord"] {
         let text = vector.value.get(name).unwrap().to_string();

@@ -1,13 +1,13 @@
-//! Whether two values mean the same: maps in any order, NaN equal to itself.
+//! Whether two values are the same: maps in any order, NaN equal to itself.
 
 use apium_protocol::value::value::Value;
 
-/// Strict: an integer is not a float.
+/// Strictly: an integer is not a float.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     compare(a, b, false)
 }
 
-/// With 300 and 300.0 the same, as in headers.
+/// As in headers: 300 and 300.0 are the same.
 pub(crate) fn same_numbers(a: &Value, b: &Value) -> bool {
     compare(a, b, true)
 }

@@ -11,7 +11,7 @@ use apium_protocol::message::properties::Properties;
 use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
-/// A capture's file.
+/// The file of a capture.
 pub(crate) struct Vector {
     pub(crate) name: String,
     pub(crate) kind: String,
@@ -41,14 +41,14 @@ fn read(path: &Path) -> Vector {
     Vector { name: text("name"), kind: text("kind"), value }
 }
 
-/// A message in a capture, with the header map as captured.
+/// A message of a capture, with its map of headers.
 pub(crate) struct Captured {
     pub(crate) message: Message,
     pub(crate) headers: Value,
     pub(crate) is_task: bool,
 }
 
-/// The messages of a capture, wherever they stand, in Redis envelopes and in AMQP form.
+/// All messages of a capture, in Redis envelopes and in AMQP form.
 pub(crate) fn messages(vector: &Vector) -> Vec<Captured> {
     let mut found = Vec::new();
     walk(&vector.value, &mut |value| {
@@ -76,7 +76,7 @@ pub(crate) fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
     }
 }
 
-/// Read by a tree, apart from the codec that the library has.
+/// Reads an envelope as a tree, without the library's own codec.
 pub(crate) fn from_redis(raw: &str) -> Option<Captured> {
     let envelope: BTreeMap<String, Json> = Json::from_text(raw).ok()?.decode().ok()?;
     let text = |key: &str| envelope.get(key).and_then(|json| json.decode::<String>().ok());

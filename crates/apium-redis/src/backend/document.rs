@@ -25,7 +25,7 @@ pub(crate) fn group(key: &str, bytes: &Bytes) -> Result<GroupDocument> {
     GroupDocument::from_json(&json(key, bytes)?).map_err(|error| damaged(key, "is no saved group", error))
 }
 
-/// A stored document as JSON. Celery writes no header that names the serializer, so it is told by the first byte.
+/// A stored document as JSON. Celery writes no header that names the serializer, so the first byte decides.
 pub(crate) fn json(key: &str, bytes: &Bytes) -> Result<Bytes> {
     let plain = CODECS.open_result(bytes).map_err(|error| damaged(key, "is compressed and cannot be opened", error))?;
     let serializer = match *plain.as_ref() {

@@ -241,14 +241,14 @@ impl CommandConnection {
         &self,
         what: &str,
         key: impl Fn(usize) -> Option<String>,
-        work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<Value, RedisError>,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<Value, RedisError>,
     ) -> Result<Value> {
         self.check_open(what)?;
         let limit = self.0.target.answer_timeout;
         let deadline = Instant::now() + limit;
         let (mut connection, number) = self.connection(what, deadline).await?;
         self.0.sent.fetch_add(1, Ordering::Relaxed);
-        let answer = tokio::time::timeout_at(deadline, work(&mut connection.raw)).await;
+        let answer = tokio::time::timeout_at(deadline, send(&mut connection.raw)).await;
         let server = connection.server;
         let answer = match answer {
             Ok(Ok(Value::ServerError(error))) => Ok(Err(error.into())),

@@ -34,7 +34,7 @@ pub(crate) async fn renew_in_flight(
     }
     match shared.connection.command(what, &command).await? {
         Value::Array(found) => {
-            Ok(found.iter().enumerate().filter(|(_, score)| **score == Value::Nil).map(|(place, _)| place).collect())
+            Ok(found.iter().enumerate().filter(|(_, score)| **score == Value::Nil).map(|(index, _)| index).collect())
         }
         _ => Ok(Vec::new()),
     }

@@ -16,20 +16,20 @@ use crate::options::target::Target;
 use crate::pubsub::channels::ChannelName;
 use crate::pubsub::subscriber::{Event, Subscriber};
 
-/// A subscriber with a short patience, and what it is told as texts.
+/// A subscriber with a short `socket_timeout`, and its events as texts.
 fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("socket_timeout".to_owned(), "0.25".to_owned());
     let target: Target = BackendOptions::read(&Address::parse(&server.url(0)).unwrap(), &options).unwrap().target;
-    let (tell, told) = mpsc::channel(10_000);
+    let (sender, events) = mpsc::channel(10_000);
     let listener = move |event| {
         let text = match event {
             Event::Connected => "connected".to_owned(),
             Event::Message(message) => format!("{} {}", message.channel, String::from_utf8_lossy(&message.payload)),
         };
-        tell.try_send(text).unwrap();
+        sender.try_send(text).unwrap();
     };
-    (Arc::new(Subscriber::new(target.clone(), Clock::system(), target.answer_timeout * 2, Box::new(listener))), told)
+    (Arc::new(Subscriber::new(target.clone(), Clock::system(), target.answer_timeout * 2, Box::new(listener))), events)
 }
 
 async fn subscribe(subscriber: &Subscriber, names: Vec<ChannelName>) -> Result<()> {
@@ -37,8 +37,8 @@ async fn subscribe(subscriber: &Subscriber, names: Vec<ChannelName>) -> Result<(
     subscriber.confirmed().await
 }
 
-async fn next(told: &mut mpsc::Receiver<String>) -> String {
-    soon("an event", told.recv()).await.unwrap()
+async fn next(events: &mut mpsc::Receiver<String>) -> String {
+    soon("an event", events.recv()).await.unwrap()
 }
 
 async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
@@ -62,32 +62,32 @@ fn info(server: &RedisServer, section: &str) -> String {
 fn calls(server: &RedisServer, command: &str) -> u64 {
     let stats = info(server, "commandstats");
     let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.and_then(|rest| rest.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+    line.and_then(|numbers| numbers.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
 }
 
 #[tokio::test]
 async fn messages_of_channels_and_patterns_come_in_order() {
     let server = RedisServer::start();
-    let (subscriber, mut told) = subscriber(&server);
+    let (subscriber, mut events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a"), channel("b"), ChannelName::Pattern("p.*".to_owned())]).await.unwrap();
-    assert_eq!(next(&mut told).await, "connected");
+    assert_eq!(next(&mut events).await, "connected");
     for n in 0..10 {
         publish(&server, "a", &n.to_string());
     }
     assert_eq!(publish(&server, "p.x", "y"), 1);
     assert_eq!(publish(&server, "other", "z"), 0);
     for n in 0..10 {
-        assert_eq!(next(&mut told).await, format!("a {n}"));
+        assert_eq!(next(&mut events).await, format!("a {n}"));
     }
-    assert_eq!(next(&mut told).await, "p.x y");
+    assert_eq!(next(&mut events).await, "p.x y");
 }
 
 #[tokio::test]
 async fn what_is_needed_without_waiting_is_subscribed() {
     let server = RedisServer::start();
-    let (subscriber, mut told) = subscriber(&server);
+    let (subscriber, mut events) = subscriber(&server);
     subscriber.need_now(&[channel("a")]);
-    assert_eq!(next(&mut told).await, "connected");
+    assert_eq!(next(&mut events).await, "connected");
     subscriber.need_now(&[channel("b")]);
     soon("the subscription", async {
         while publish(&server, "b", "x") == 0 {
@@ -95,13 +95,13 @@ async fn what_is_needed_without_waiting_is_subscribed() {
         }
     })
     .await;
-    assert_eq!(next(&mut told).await, "b x");
+    assert_eq!(next(&mut events).await, "b x");
 }
 
 #[tokio::test]
-async fn names_are_counted_and_given_up_together() {
+async fn needs_are_counted_and_names_are_unsubscribed_together() {
     let server = RedisServer::start();
-    let (subscriber, _told) = subscriber(&server);
+    let (subscriber, _events) = subscriber(&server);
     let names: Vec<ChannelName> = (0..100).map(|n| channel(&n.to_string())).collect();
     subscribe(&subscriber, names.clone()).await.unwrap();
     subscribe(&subscriber, vec![channel("7")]).await.unwrap();
@@ -111,23 +111,23 @@ async fn names_are_counted_and_given_up_together() {
     }
     let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
     let mut connection = client.get_connection().unwrap();
-    let left = async {
+    let remaining = async {
         loop {
-            let left: Vec<String> = cmd("PUBSUB").arg("CHANNELS").query(&mut connection).unwrap();
-            if left.len() == 1 {
-                return left;
+            let remaining: Vec<String> = cmd("PUBSUB").arg("CHANNELS").query(&mut connection).unwrap();
+            if remaining.len() == 1 {
+                return remaining;
             }
             tokio::task::yield_now().await;
         }
     };
-    assert_eq!(soon("the end of the others", left).await, ["7"]);
+    assert_eq!(soon("the end of the others", remaining).await, ["7"]);
     assert_eq!(calls(&server, "unsubscribe"), 1);
 }
 
 #[tokio::test]
 async fn a_caller_that_gives_up_needs_nothing() {
     let server = RedisServer::start();
-    let (subscriber, _told) = subscriber(&server);
+    let (subscriber, _events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a")]).await.unwrap();
     server.pause();
     let error = subscribe(&subscriber, vec![channel("b")]).await.unwrap_err();
@@ -142,40 +142,40 @@ async fn a_caller_that_gives_up_needs_nothing() {
 #[tokio::test]
 async fn a_server_that_comes_back_is_subscribed_again() {
     let server = RedisServer::start();
-    let (subscriber, mut told) = subscriber(&server);
+    let (subscriber, mut events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a"), ChannelName::Pattern("p*".to_owned())]).await.unwrap();
-    assert_eq!(next(&mut told).await, "connected");
+    assert_eq!(next(&mut events).await, "connected");
     for _ in 0..2 {
         server.restart();
-        assert_eq!(next(&mut told).await, "connected");
+        assert_eq!(next(&mut events).await, "connected");
         assert!(subscriber.broken().is_none());
         assert_eq!((publish(&server, "a", "1"), publish(&server, "pp", "2")), (1, 1));
-        assert_eq!(next(&mut told).await, "a 1");
-        assert_eq!(next(&mut told).await, "pp 2");
+        assert_eq!(next(&mut events).await, "a 1");
+        assert_eq!(next(&mut events).await, "pp 2");
     }
 }
 
 #[tokio::test]
 async fn a_silent_server_is_noticed() {
     let server = RedisServer::start();
-    let (subscriber, mut told) = subscriber(&server);
+    let (subscriber, mut events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a")]).await.unwrap();
-    assert_eq!(next(&mut told).await, "connected");
+    assert_eq!(next(&mut events).await, "connected");
     server.pause();
     let noticed = async {
         while subscriber.broken().is_none() {
             tokio::task::yield_now().await;
         }
     };
-    soon("the end of the patience", noticed).await;
+    soon("the end of the timeout", noticed).await;
     server.resume();
-    assert_eq!(next(&mut told).await, "connected");
+    assert_eq!(next(&mut events).await, "connected");
 }
 
 #[tokio::test]
-async fn an_unused_connection_is_given_up() {
+async fn an_unused_connection_is_closed() {
     let server = RedisServer::start();
-    let (subscriber, _told) = subscriber(&server);
+    let (subscriber, _events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a")]).await.unwrap();
     assert_eq!(publish(&server, "a", ""), 1);
     subscriber.unsubscribe(vec![channel("a")]);
@@ -192,9 +192,9 @@ async fn an_unused_connection_is_given_up() {
 #[tokio::test]
 async fn catching_up_waits_for_what_was_published() {
     let server = RedisServer::start();
-    let (subscriber, mut told) = subscriber(&server);
+    let (subscriber, mut events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a")]).await.unwrap();
-    assert_eq!(next(&mut told).await, "connected");
+    assert_eq!(next(&mut events).await, "connected");
     for round in 0..20 {
         let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
         let mut pipe = apium_peers::redis::pipe();
@@ -204,7 +204,7 @@ async fn catching_up_waits_for_what_was_published() {
         let _: Vec<i64> = pipe.query(&mut client.get_connection().unwrap()).unwrap();
         subscriber.caught_up().await.unwrap();
         let mut count = 0;
-        while told.try_recv().is_ok() {
+        while events.try_recv().is_ok() {
             count += 1;
         }
         assert_eq!(count, 200, "in round {round}");
@@ -212,7 +212,7 @@ async fn catching_up_waits_for_what_was_published() {
 }
 
 #[tokio::test]
-async fn refusals_and_the_end_are_told() {
+async fn refusals_and_closing_are_errors() {
     let server = RedisServer::builder().password("secret").start();
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("socket_timeout".to_owned(), "5".to_owned());
@@ -222,7 +222,7 @@ async fn refusals_and_the_end_are_told() {
     let error = subscribe(&refused, vec![channel("a")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
 
-    let (subscriber, _told) = subscriber(&server);
+    let (subscriber, _events) = subscriber(&server);
     subscribe(&subscriber, vec![channel("a")]).await.unwrap();
     server.pause();
     let waiting = subscribe(&subscriber, vec![channel("b")]);

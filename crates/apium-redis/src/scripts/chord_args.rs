@@ -60,7 +60,7 @@ impl PartArgs {
             task_id: part.task_id.clone(),
             part: encode(part)?,
             ordered,
-            group_index: part.group_index.map_or_else(|| "+inf".to_owned(), |place| place.to_string()),
+            group_index: part.group_index.map_or_else(|| "+inf".to_owned(), |index| index.to_string()),
             ttl_ms: text_of(part.ttl),
         })
     }

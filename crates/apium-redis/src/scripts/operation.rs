@@ -88,7 +88,7 @@ pub(crate) fn write<'a>(
 }
 
 impl Operation<'_> {
-    /// Adds it to the arguments of the script, whose head lists the letters.
+    /// Adds it to the arguments of the script, whose head comment explains them.
     fn append(&self, command: &mut Cmd) {
         let mut add = |name: &str, list: &str, envelope: &[u8]| {
             command.arg(name).arg(list).arg(envelope);

@@ -1,4 +1,4 @@
-//! The words of tests about brokers: opening, publishing by name, taking a number, what lies in the server.
+//! What tests of brokers share: opening, publishing by name, receiving a number of messages, looking into the server.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use apium_transport::error::Result;
 
 use crate::kit::{soon, until};
 
-/// How long a consumer of these tests counts as alive without a sign.
+/// The lease of the consumers of these tests.
 pub(crate) const LEASE: Duration = Duration::from_millis(600);
 
 pub(crate) fn options(pairs: &[(&str, &str)]) -> DriverOptions {
@@ -40,8 +40,8 @@ pub(crate) fn broker(url: &str) -> RedisBroker {
     broker_with(url, &[])
 }
 
-/// A broker that loses its patience after a moment.
-pub(crate) fn hasty(url: &str) -> RedisBroker {
+/// A broker with a short `socket_timeout`.
+pub(crate) fn with_short_timeout(url: &str) -> RedisBroker {
     broker_with(url, &[("socket_timeout", "0.5")])
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn fresh_broker() -> (Connection, RedisBroker) {
     (database.connection(), broker(&database.url))
 }
 
-/// What tests consume with: no limits.
+/// A consumer of these queues without limits.
 pub(crate) fn spec(queues: &[&str]) -> ConsumeSpec {
     let mut spec = ConsumeSpec::new(queues.iter().map(|queue| (*queue).to_owned()).collect(), "w@test".to_owned());
     spec.prefetch = 0;
@@ -64,7 +64,7 @@ pub(crate) async fn consumer(broker: &RedisBroker, queue: &str) -> Box<dyn Consu
     soon("a consumer", broker.consume(spec(&[queue]))).await.unwrap()
 }
 
-/// A message of this name to a queue.
+/// A message to a queue. Its id and body are `name`.
 pub(crate) fn to(queue: &str, name: &str) -> Outgoing {
     let mut message = Message::default();
     message.headers.task = Some("tasks.case".into());
@@ -84,7 +84,7 @@ pub(crate) async fn send(broker: &RedisBroker, queue: &str, names: &[&str]) {
     soon("publishing", broker.publish(batch)).await.unwrap();
 }
 
-/// Publishes until it succeeds; answers the errors before that.
+/// Publishes until it succeeds. The errors before that must be retryable.
 pub(crate) async fn send_in_the_end(broker: &RedisBroker, queue: &str, name: &str) {
     soon("publishing in the end", async {
         while let Err(error) = broker.publish(vec![to(queue, name)]).await {
@@ -94,7 +94,7 @@ pub(crate) async fn send_in_the_end(broker: &RedisBroker, queue: &str, name: &st
     .await;
 }
 
-/// Takes so many deliveries. What can be tried again is.
+/// Receives `count` deliveries. Retryable errors are retried.
 pub(crate) async fn take(consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
     let mut all = Vec::new();
     soon("a delivery", async {
@@ -125,7 +125,7 @@ pub(crate) fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
     batch.iter().map(|delivery| delivery.receipt.clone()).collect()
 }
 
-/// Acks deliveries; what can be tried again is.
+/// Acks deliveries. Retryable errors are retried.
 pub(crate) async fn ack(consumer: &dyn Consumer, batch: &[Delivery]) {
     soon("an ack", async {
         while let Err(error) = consumer.acker().ack(receipts(batch)).await {
@@ -135,14 +135,14 @@ pub(crate) async fn ack(consumer: &dyn Consumer, batch: &[Delivery]) {
     .await;
 }
 
-/// Takes and acks what must be there, in this order.
+/// Receives and acks the messages that must be there, in this order.
 pub(crate) async fn finish(consumer: &mut Box<dyn Consumer>, wanted: &[&str]) {
     let batch = take(consumer, wanted.len()).await;
     assert_eq!(names(&batch), wanted);
     ack(&**consumer, &batch).await;
 }
 
-/// Polls a consumer until its waits are out: `count` connections block in the server. Nothing may come.
+/// Polls a consumer until `count` connections wait in the server. No message may come.
 pub(crate) async fn idle(consumer: &mut Box<dyn Consumer>, redis: &mut Connection, count: usize) {
     let nothing = async {
         loop {
@@ -171,15 +171,15 @@ pub(crate) fn keys(redis: &mut Connection, pattern: &str) -> Vec<String> {
     keys
 }
 
-/// Where waits have moved messages that nobody has claimed.
+/// The handoff lists to which waits have moved messages that are not claimed.
 pub(crate) fn moved(redis: &mut Connection) -> Vec<String> {
-    let mut taken = keys(redis, "_apium.taken.*");
-    // Something else is there when the consumer was buried.
-    taken.retain(|key| redis.key_type::<_, String>(key).unwrap() == "list");
-    taken
+    let mut handoffs = keys(redis, "_apium.taken.*");
+    // A handoff list of a consumer that was reclaimed is a text.
+    handoffs.retain(|key| redis.key_type::<_, String>(key).unwrap() == "list");
+    handoffs
 }
 
-/// How much lies in a list.
+/// How many elements a list has.
 pub(crate) fn length(redis: &mut Connection, list: &str) -> usize {
     redis.llen(list).unwrap()
 }

@@ -14,7 +14,7 @@ async fn redis() -> Fixture {
     let address = Address::parse(&database.url).unwrap();
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("eta_strategy".to_owned(), "park".to_owned());
-    // Channels are the same in all databases of a server, so the results of a case have names of their own.
+    // Channels do not belong to a database, so the results of each case have a key prefix of their own.
     let mut of_results = DriverOptions::new(options.clock.clone());
     of_results.extra.insert("global_keyprefix".to_owned(), format!("{}:", database.number));
     let open = {

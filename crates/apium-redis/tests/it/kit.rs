@@ -1,4 +1,4 @@
-//! What the tests share: result backends on fresh databases, records, bounded waits.
+//! What the tests share: result backends on fresh databases, records, and waits with a limit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use serde_json::Value;
 
 /// A result backend on a database, with options.
 pub(crate) fn backend_with(url: &str, options: &[(&str, &str)]) -> RedisBackend {
-    let mut given = DriverOptions::new(Clock::system());
-    given.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    RedisBackend::open(Address::parse(url).unwrap(), &given).unwrap()
+    let mut driver_options = DriverOptions::new(Clock::system());
+    driver_options.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    RedisBackend::open(Address::parse(url).unwrap(), &driver_options).unwrap()
 }
 
 pub(crate) fn backend(url: &str) -> RedisBackend {
     backend_with(url, &[])
 }
 
-/// A result backend on a server, that loses its patience after a moment.
-pub(crate) fn impatient(url: &str) -> RedisBackend {
+/// A result backend on a server, with a short `socket_timeout`.
+pub(crate) fn with_short_timeout(url: &str) -> RedisBackend {
     backend_with(url, &[("socket_timeout", "0.5")])
 }
 
@@ -37,14 +37,14 @@ pub(crate) fn fresh() -> (apium_peers::redis::Connection, RedisBackend) {
     (database.connection(), backend(&database.url))
 }
 
-/// The same, with names of its own: channels are the same in all databases of a server.
+/// The same, with a key prefix of its own, since channels do not belong to a database.
 pub(crate) fn fresh_channels() -> (apium_peers::redis::Connection, RedisBackend, String) {
     let database = fresh_database();
     let prefix = format!("{}:", database.number);
     (database.connection(), backend_with(&database.url, &[("global_keyprefix", &prefix)]), prefix)
 }
 
-/// A blocking connection to a server of one's own.
+/// A blocking connection to a server.
 pub(crate) fn connection(server: &RedisServer) -> apium_peers::redis::Connection {
     apium_peers::redis::Client::open(server.url(0)).unwrap().get_connection().unwrap()
 }
@@ -55,13 +55,11 @@ pub(crate) fn document(id: &str, state: State) -> ResultDocument {
 }
 
 pub(crate) fn record(id: &str, state: State, run: Option<RunVersion>) -> ResultRecord {
-    let mut record = ResultRecord::new(document(id, state));
-    record.run = run;
-    record
+    ResultRecord::new(document(id, state)).by(run)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "records take an option")]
-pub(crate) fn mark(retries: u32, delivery: u64) -> Option<RunVersion> {
+pub(crate) fn version(retries: u32, delivery: u64) -> Option<RunVersion> {
     Some(RunVersion::new(retries, delivery))
 }
 
@@ -70,12 +68,12 @@ pub(crate) async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-/// Waits until something holds that nobody tells of, at most half a minute.
+/// Waits until a condition holds of which no event tells, at most half a minute.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
     soon(what, async {
         while !holds() {
-            looks.tick().await;
+            ticks.tick().await;
         }
     })
     .await;
@@ -87,7 +85,7 @@ pub(crate) fn vector(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// A text in it.
+/// A text in a capture.
 pub(crate) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("the vector has no {path}"))
 }

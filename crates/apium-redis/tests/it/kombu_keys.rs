@@ -1,4 +1,4 @@
-//! Keys, elements and channels are kombu's: compared with what Celery 5.7 has left in a server under the same options.
+//! Keys, list elements and channels are those of kombu: compared with what Celery 5.7 writes with the same options.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,23 +29,23 @@ fn open(url: &str, options: &BTreeMap<String, String>) -> RedisBroker {
     broker_with(url, &options)
 }
 
-/// The message of an element that kombu has written, on its way again.
+/// The message of a list element that kombu has written, to be published by Apium.
 fn outgoing(element: &str) -> Outgoing {
     let decoded = Envelope::decode(&Bytes::copy_from_slice(element.as_bytes())).unwrap();
     let routing_key = decoded.routing_key.unwrap();
     Outgoing::new(decoded.exchange.unwrap(), routing_key, decoded.message)
 }
 
-/// An element without its delivery tag, which every copy has of its own.
+/// An element without its delivery tag, which is different for every copy.
 fn untagged(element: &str) -> String {
-    let (before, rest) = element.split_once("\"delivery_tag\": \"").unwrap();
-    let (tag, after) = rest.split_once('"').unwrap();
+    let (before, suffix) = element.split_once("\"delivery_tag\": \"").unwrap();
+    let (tag, after) = suffix.split_once('"').unwrap();
     assert_eq!(tag.len(), 36, "{tag}");
     format!("{before}{after}")
 }
 
-/// The keys of a capture that a broker writes when a queue is published to and consumed; the others are of remote control and
-/// of events.
+/// The keys of a capture that belong to publishing and consuming. The others belong to remote control and
+/// to events.
 fn keys_of_tasks(vector: &Value) -> BTreeMap<String, &Value> {
     let all = vector["keys"].as_object().unwrap();
     let others = ["pidbox", "celeryev", "binding_deadlines", "unacked_mutex", "celery-task-meta"];
@@ -68,21 +68,21 @@ async fn every_key_of_a_capture_is_written_the_same() {
         let (mut redis, broker) = (database.connection(), open(&database.url, &options_of(&vector)));
         let mut consumer = consumer(&broker, "celery").await;
         let list_of = |kind: &'static str| wanted.iter().filter(move |(_, key)| key["type"] == kind);
-        let (mut lists, mut taken) = (Vec::new(), 0);
-        // What is out in the capture is taken first.
+        let (mut lists, mut claimed) = (Vec::new(), 0);
+        // The message that is in flight in the capture is claimed first.
         for (key, lies) in list_of("hash") {
             for payload in lies["value"].as_object().unwrap().values() {
                 let (element, _) = payload.as_str().unwrap().rsplit_once(", \"\", ").unwrap();
                 broker.publish(vec![outgoing(&element[1..])]).await.unwrap();
                 let batch = take(&mut consumer, 1).await;
-                taken += batch.len();
+                claimed += batch.len();
                 let payloads: Vec<String> = redis.hvals(key).unwrap();
                 let ours: BTreeSet<String> = payloads.iter().map(|payload| untagged(payload)).collect();
                 assert!(ours.contains(&untagged(payload.as_str().unwrap())), "{name}: {ours:?}");
             }
         }
         for (key, lies) in list_of("list") {
-            // The newest stands first.
+            // The newest element is the first.
             for element in lies["value"].as_array().unwrap().iter().rev() {
                 broker.publish(vec![outgoing(element.as_str().unwrap())]).await.unwrap();
             }
@@ -100,9 +100,9 @@ async fn every_key_of_a_capture_is_written_the_same() {
             assert_eq!(ours.iter().map(String::as_str).collect::<BTreeSet<_>>(), theirs, "{name}: {key:?}");
         }
         for (key, _) in list_of("zset") {
-            assert_eq!(redis.zcard::<_, usize>(key).unwrap(), taken, "{name}: {key:?}");
+            assert_eq!(redis.zcard::<_, usize>(key).unwrap(), claimed, "{name}: {key:?}");
         }
-        assert!(taken > 0 && !lists.is_empty(), "{name}");
+        assert!(claimed > 0 && !lists.is_empty(), "{name}");
         let all = keys(&mut redis, "*");
         let ours: BTreeSet<&String> = all.iter().filter(|key| !key.contains("_apium.")).collect();
         assert_eq!(ours, wanted.keys().collect(), "{name}: it has keys that kombu has not, or the other way round");
@@ -110,7 +110,7 @@ async fn every_key_of_a_capture_is_written_the_same() {
 }
 
 #[tokio::test]
-async fn a_fanout_is_told_on_kombus_channel() {
+async fn a_fanout_is_published_on_kombus_channel() {
     let vector = vector("redis_broadcast");
     for (options, channel) in [
         (&[][..], text(&vector, "/redis_pubsub/0/key")),
@@ -132,17 +132,17 @@ async fn a_fanout_is_told_on_kombus_channel() {
         listening.psubscribe("*").unwrap();
         let raw = text(&vector, "/redis_pubsub/0/raw");
         broker.publish(vec![outgoing(raw)]).await.unwrap();
-        let heard = listening.get_message().unwrap();
-        assert_eq!(heard.get_channel_name(), channel);
-        let heard: String = heard.get_payload().unwrap();
-        // What Apium's own queues have already is marked for its workers.
-        let (before, after) = heard.split_once("\"apium_stored\": null, ").expect("it is marked");
+        let received = listening.get_message().unwrap();
+        assert_eq!(received.get_channel_name(), channel);
+        let received: String = received.get_payload().unwrap();
+        // A message that is in Apium's own queues already is marked, so that its workers do not store it twice.
+        let (before, after) = received.split_once("\"apium_stored\": null, ").expect("it is marked");
         assert_eq!(untagged(&format!("{before}{after}")), untagged(raw));
     }
 }
 
 #[tokio::test]
-async fn what_a_consumer_gives_back_is_what_kombu_gives_back() {
+async fn what_a_consumer_requeues_is_what_kombu_requeues() {
     let vector = vector("redis_shutdown_restore");
     for restored in vector["restored_messages"].as_array().unwrap() {
         let (raw, list) = (text(restored, "/raw"), text(restored, "/key"));
@@ -160,7 +160,7 @@ async fn what_a_consumer_gives_back_is_what_kombu_gives_back() {
 }
 
 #[tokio::test]
-async fn the_names_of_what_is_unacked_are_options() {
+async fn the_names_of_the_unacked_keys_are_options() {
     let database = fresh_database();
     let names_of = [("unacked_key", "mine"), ("unacked_index_key", "mine.index"), ("global_keyprefix", "p:")];
     let (mut redis, broker) = (database.connection(), broker_with(&database.url, &names_of));

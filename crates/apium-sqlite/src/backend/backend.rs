@@ -14,8 +14,7 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::backend::results;
-use crate::backend::watch_stream::WatchStream;
+use crate::backend::{results, watch_stream};
 use crate::handle::Handle;
 use crate::publish::message_row::Text;
 use crate::store::request::RequestCost;
@@ -56,11 +55,7 @@ impl ResultBackend for SqliteBackend {
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
-        Box::pin(async move {
-            self.handle.check_open("watch results")?;
-            let watching = WatchStream::begin(&self.handle, ids).await?;
-            Ok(Box::pin(watching) as ResultStream)
-        })
+        Box::pin(async move { Ok(Box::pin(watch_stream::watch(&self.handle, ids).await?) as ResultStream) })
     }
 
     fn stored(&self) -> Option<&dyn StoredResults> {

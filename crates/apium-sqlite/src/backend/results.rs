@@ -101,6 +101,17 @@ pub(crate) fn fetch(conn: &Connection, id: &TaskId, now: i64) -> rusqlite::Resul
     Ok(None)
 }
 
+/// Reads the results of `ids` that are there.
+pub(crate) fn fetch_all(conn: &Connection, ids: &[TaskId], now: i64) -> rusqlite::Result<Vec<(TaskId, FoundResult)>> {
+    let mut found = Vec::new();
+    for id in ids {
+        if let Some(result) = fetch(conn, id, now)? {
+            found.push((id.clone(), result));
+        }
+    }
+    Ok(found)
+}
+
 /// The last `seq` of a result.
 pub(crate) fn last_seq(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("SELECT result FROM counters WHERE one = 1")?.query_row([], |row| row.get(0))

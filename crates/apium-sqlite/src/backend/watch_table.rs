@@ -1,98 +1,54 @@
-//! Watching results: one place per process for any number of waiters. A watch is entered here first and reads what is
-//! stored second, so no state is missed; places (`seq`) tell which of two documents is the newer.
+//! The watch table of one store behind its lock, and up to which write it has looked. The `seq` of a result tells which
+//! of two states is the newer one.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
 
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::ResultDocument;
-use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::backend::watch_state::{StateVersion, WatchedState};
+use apium_transport::backend::watch_table::{WatchChanges, WatchTable};
 
 use crate::backend::results::FoundResult;
 use crate::store::result_row::ResultRow;
 
-/// How many states a watch that nobody polls may fall behind before the oldest that are not ready are left out.
-const LAG: usize = 1024;
-
-/// All watches of this process.
+/// All watches of one store in this process.
 #[derive(Debug, Default)]
-pub(crate) struct WatchTable {
+pub(crate) struct LockedWatchTable {
     inner: Mutex<Inner>,
-    /// The number of watched ids, to be looked at without the lock.
+    /// How many tasks are watched, to be read without the lock.
     watched: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    watches: HashMap<u64, Watch>,
-    by_id: HashMap<TaskId, Vec<u64>>,
-    last: u64,
-    /// All results up to this place were looked at, as far as they came from other processes.
+    table: WatchTable<TaskId>,
+    /// The results of other processes were looked at up to this `seq`.
     seen: i64,
-    closed: bool,
 }
 
-#[derive(Debug, Default)]
-struct Watch {
-    states: VecDeque<(bool, Result<ResultDocument>)>,
-    /// The newest place that was reported, by id, of those that are not ready.
-    open: HashMap<TaskId, i64>,
-    waker: Option<Waker>,
-    /// Whether what was stored at the beginning has been read.
-    begun: bool,
-    /// Whether the backend handle it came from was closed.
-    handle_closed: Arc<AtomicBool>,
-}
-
-impl Watch {
-    fn add(&mut self, id: &TaskId, seq: i64, ready: bool, document: Result<ResultDocument>) {
-        let Some(last) = self.open.get_mut(id) else { return };
-        if seq <= *last {
-            return;
-        }
-        *last = seq;
-        if ready {
-            self.open.remove(id);
-        }
-        if self.states.len() >= LAG
-            && let Some(oldest) = self.states.iter().position(|(ready, _)| !ready)
-        {
-            self.states.remove(oldest);
-        }
-        self.states.push_back((ready, document));
-    }
-}
-
-impl Inner {
-    /// Adds a document to the watches of its id, and the wakers to be woken without the lock to `wakers`.
-    fn tell(&mut self, id: &TaskId, seq: i64, document: Result<&ResultDocument, &Error>, wakers: &mut Vec<Waker>) {
-        let ready = document.is_err() || document.is_ok_and(|document| document.state.is_ready());
-        let watchers = match ready {
-            true => self.by_id.remove(id),
-            false => self.by_id.get(id).cloned(),
-        };
-        for watch in watchers.unwrap_or_default() {
-            if let Some(watch) = self.watches.get_mut(&watch) {
-                let document = match document {
-                    Ok(document) => Ok(document.clone()),
-                    Err(error) => Err(Error::new(error.kind(), error.to_string())),
-                };
-                watch.add(id, seq, ready, document);
-                wakers.extend(watch.waker.take());
-            }
-        }
-    }
-}
-
-impl WatchTable {
+impl LockedWatchTable {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, inner: &Inner) {
-        self.watched.store(inner.by_id.len(), Ordering::Release);
+    /// Calls `change` with the lock. After unlocking, wakes whoever is to be woken.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner, &mut WatchChanges<TaskId>) -> T) -> T {
+        let mut changes = WatchChanges::default();
+        let mut inner = self.lock();
+        let changed = change(&mut inner, &mut changes);
+        self.watched.store(inner.table.watched_ids().len(), Ordering::Release);
+        drop(inner);
+        changes.wake();
+        changed
+    }
+
+    /// Changes the table under its lock. After unlocking, wakes whoever is to be woken.
+    pub(crate) fn change_watches<T>(
+        &self,
+        change: impl FnOnce(&mut WatchTable<TaskId>, &mut WatchChanges<TaskId>) -> T,
+    ) -> T {
+        self.change(|inner, changes| change(&mut inner.table, changes))
     }
 
     /// Whether anybody watches.
@@ -100,133 +56,65 @@ impl WatchTable {
         self.watched.load(Ordering::Acquire) > 0
     }
 
-    /// Enters a watch. `seen` is the last place of the store, read before.
-    pub(crate) fn add(&self, ids: Vec<TaskId>, seen: i64, handle_closed: Arc<AtomicBool>) -> u64 {
-        let mut inner = self.lock();
-        if inner.by_id.is_empty() {
-            inner.seen = inner.seen.max(seen);
-        }
-        inner.last += 1;
-        let number = inner.last;
-        let mut watch = Watch { handle_closed, ..Watch::default() };
-        for id in ids {
-            if watch.open.insert(id.clone(), 0).is_none() {
-                inner.by_id.entry(id).or_default().push(number);
+    /// Adds a watch. `last_seq` is the last `seq` of the store, read before.
+    pub(crate) fn add(&self, ids: Vec<TaskId>, last_seq: i64, handle_closed: Arc<AtomicBool>) -> u64 {
+        self.change(|inner, changes| {
+            if inner.table.watched_ids().len() == 0 {
+                inner.seen = inner.seen.max(last_seq);
             }
-        }
-        inner.watches.insert(number, watch);
-        self.count(&inner);
-        number
-    }
-
-    /// Adds what was stored when the watch was entered.
-    pub(crate) fn add_stored(&self, number: u64, found: Vec<(TaskId, FoundResult)>) {
-        let mut inner = self.lock();
-        let Some(mut watch) = inner.watches.remove(&number) else { return };
-        for (id, (seq, document)) in found {
-            let ready = document.as_ref().map_or(true, |document| document.state.is_ready());
-            watch.add(&id, seq, ready, document);
-            if ready && let Some(watchers) = inner.by_id.get_mut(&id) {
-                watchers.retain(|watcher| *watcher != number);
-                if watchers.is_empty() {
-                    inner.by_id.remove(&id);
-                }
-            }
-        }
-        watch.begun = true;
-        inner.watches.insert(number, watch);
-        self.count(&inner);
-    }
-
-    /// Ends a watch.
-    pub(crate) fn remove(&self, number: u64) {
-        let mut inner = self.lock();
-        if let Some(watch) = inner.watches.remove(&number) {
-            for id in watch.open.keys() {
-                if let Some(watchers) = inner.by_id.get_mut(id) {
-                    watchers.retain(|watcher| *watcher != number);
-                    if watchers.is_empty() {
-                        inner.by_id.remove(id);
-                    }
-                }
-            }
-        }
-        self.count(&inner);
+            inner.table.add(ids, handle_closed, changes)
+        })
     }
 
     /// Reports results that this process has committed, in order.
-    pub(crate) fn notify(&self, results: &[(i64, Arc<ResultRow>)]) {
+    pub(crate) fn notify(&self, written: &[(i64, Arc<ResultRow>)]) {
         if !self.is_watched() {
             return;
         }
-        let mut wakers = Vec::new();
-        let mut inner = self.lock();
-        for (seq, record) in results {
-            let document = &record.record.document;
-            inner.tell(&document.task_id, *seq, Ok(document), &mut wakers);
-        }
-        self.count(&inner);
-        drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        self.change(|inner, changes| {
+            for (seq, row) in written {
+                let document = &row.record.document;
+                if inner.table.is_watched(&document.task_id) {
+                    let state = WatchedState::new(StateVersion::Sequence(*seq), Ok(Arc::new(document.clone())));
+                    inner.table.notify(&document.task_id, &state, changes);
+                }
+            }
+        });
     }
 
-    /// Reports results that were read from the store, all those up to the place `seen`.
-    pub(crate) fn notify_found(&self, found: &[(TaskId, FoundResult)], seen: Option<i64>) {
-        let mut wakers = Vec::new();
-        let mut inner = self.lock();
-        for (id, (seq, document)) in found {
-            inner.tell(id, *seq, document.as_ref(), &mut wakers);
-        }
-        if let Some(seen) = seen {
-            inner.seen = inner.seen.max(seen);
-        }
-        self.count(&inner);
-        drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+    /// Reports results that were read from the store. If these are all up to a `seq`, that is `seen`.
+    pub(crate) fn notify_found(&self, found: Vec<(TaskId, FoundResult)>, seen: Option<i64>) {
+        let found = as_states(found);
+        self.change(|inner, changes| {
+            for (id, state) in &found {
+                inner.table.notify(id, state, changes);
+            }
+            if let Some(seen) = seen {
+                inner.seen = inner.seen.max(seen);
+            }
+        });
     }
 
-    /// The ids that are watched, when they are at most `few`; and the place up to which all was looked at.
-    pub(crate) fn wanted(&self, few: usize) -> (Option<Vec<TaskId>>, i64) {
+    /// The watched tasks, if they are at most `max`; and the `seq` up to which the results were looked at.
+    pub(crate) fn wanted(&self, max: usize) -> (Option<Vec<TaskId>>, i64) {
         let inner = self.lock();
-        let ids = (inner.by_id.len() <= few).then(|| inner.by_id.keys().cloned().collect());
-        (ids, inner.seen)
+        let ids = inner.table.watched_ids();
+        ((ids.len() <= max).then(|| ids.cloned().collect()), inner.seen)
     }
 
-    /// All ids that are watched.
+    /// All watched tasks.
     pub(crate) fn watched_ids(&self) -> HashSet<TaskId> {
-        self.lock().by_id.keys().cloned().collect()
+        self.lock().table.watched_ids().cloned().collect()
     }
 
-    /// Ends every stream.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.wake_all();
-    }
-
-    /// Makes every watch look again, since a handle may have been closed.
+    /// Has every watch polled again, because a handle was closed.
     pub(crate) fn wake_all(&self) {
-        let mut inner = self.lock();
-        let wakers: Vec<Waker> = inner.watches.values_mut().filter_map(|watch| watch.waker.take()).collect();
-        drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        self.change_watches(WatchTable::wake_all);
     }
+}
 
-    /// The next news of a watch.
-    pub(crate) fn poll(&self, number: u64, waker: &Waker) -> Poll<Option<Result<ResultDocument>>> {
-        let mut inner = self.lock();
-        let closed = inner.closed;
-        let Some(watch) = inner.watches.get_mut(&number) else { return Poll::Ready(None) };
-        if let Some((_, document)) = watch.states.pop_front() {
-            return Poll::Ready(Some(document));
-        }
-        if watch.begun && watch.open.is_empty() {
-            return Poll::Ready(None);
-        }
-        if closed || watch.handle_closed.load(Ordering::Acquire) {
-            inner.watches.remove(&number);
-            return Poll::Ready(Some(Err(Error::new(ErrorKind::Closed, "watch results: the handle was closed"))));
-        }
-        watch.waker = Some(waker.clone());
-        Poll::Pending
-    }
+/// States whose version is their `seq`.
+pub(crate) fn as_states(found: Vec<(TaskId, FoundResult)>) -> Vec<(TaskId, WatchedState)> {
+    let state = |(seq, document): FoundResult| WatchedState::new(StateVersion::Sequence(seq), document.map(Arc::new));
+    found.into_iter().map(|(id, result)| (id, state(result))).collect()
 }

@@ -197,27 +197,19 @@ impl Store {
         let (ids, seen) = self.waker.watch_table.wanted(MAX_SINGLE_LOOKUPS);
         let outcome = match ids {
             Some(ids) => {
-                let read = move |conn: &Connection, now| {
-                    let mut found = Vec::new();
-                    for id in ids {
-                        if let Some(document) = results::fetch(conn, &id, now)? {
-                            found.push((id, document));
-                        }
-                    }
-                    Ok((found, None))
-                };
+                let read = move |conn: &Connection, now| Ok((results::fetch_all(conn, &ids, now)?, None));
                 self.read("watch results", read).await
             }
             None => {
-                let this = self.waker.watch_table.watched_ids();
+                let watched = self.waker.watch_table.watched_ids();
                 let read = move |conn: &Connection, _| {
-                    results::newer(conn, seen, |id| this.contains(id)).map(|(found, last)| (found, Some(last)))
+                    results::newer(conn, seen, |id| watched.contains(id)).map(|(found, last)| (found, Some(last)))
                 };
                 self.read("watch results", read).await
             }
         };
         match outcome {
-            Ok((found, seen)) => self.waker.watch_table.notify_found(&found, seen),
+            Ok((found, seen)) => self.waker.watch_table.notify_found(found, seen),
             Err(error) => {
                 tracing::warn!(%error, "could not read the results of other processes; the next attempt follows")
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use crate::backend::watch_table::WatchTable;
+use crate::backend::watch_table::LockedWatchTable;
 use crate::consumer::state::ConsumerState;
 use crate::store::transaction::Effects;
 
@@ -44,7 +44,7 @@ struct Doorbells {
 #[derive(Debug)]
 pub(crate) struct Waker {
     consumers: Mutex<Vec<Weak<ConsumerState>>>,
-    pub(crate) watch_table: WatchTable,
+    pub(crate) watch_table: LockedWatchTable,
     doorbells: Mutex<Doorbells>,
     pub(crate) counts: WakeCounts,
     stopped: AtomicBool,
@@ -56,7 +56,7 @@ impl Waker {
     pub(crate) fn new() -> Self {
         Self {
             consumers: Mutex::default(),
-            watch_table: WatchTable::default(),
+            watch_table: LockedWatchTable::default(),
             doorbells: Mutex::default(),
             counts: WakeCounts::default(),
             stopped: AtomicBool::new(false),
@@ -136,10 +136,9 @@ impl Waker {
         self.doorbells().own = Some(path.to_owned());
     }
 
-    /// Ends the maintenance thread and the streams of watchers.
+    /// Ends the maintenance thread. There are no watches any more: their streams keep the store open.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.watch_table.close();
         self.maintenance.notify_one();
     }
 

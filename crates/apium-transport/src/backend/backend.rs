@@ -42,8 +42,8 @@ pub struct ResultRecord {
     pub run: Option<RunVersion>,
     /// How long it is kept; `None` is for ever (Celery: `result_expires`).
     pub ttl: Option<Duration>,
-    /// Where the caller of the task waits for results: the property `reply_to` of the task's message. Only a backend that
-    /// delivers results instead of storing them reads it.
+    /// Where the caller of the task waits for results: the property `reply_to` of the task's message. Only a backend
+    /// that delivers results instead of storing them reads it.
     pub reply_to: Option<Arc<str>>,
 }
 
@@ -103,8 +103,8 @@ pub enum StoreResult {
 
 /// The overwrite rule: whether `new` may replace `old` (state and run of the stored document).
 ///
-/// SUCCESS is final. FAILURE and REVOKED are replaced by a ready state, by a run with more retries, and by a new delivery.
-/// A state that is not ready never replaces what a run with more retries wrote.
+/// SUCCESS is final. FAILURE and REVOKED are replaced by a ready state, by a run with more retries, and by a new
+/// delivery. A state that is not ready never replaces what a run with more retries wrote.
 pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVersion>)) -> bool {
     let (old_state, old_run) = old;
     let (new_state, new_run) = new;
@@ -125,8 +125,8 @@ pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVe
     }
 }
 
-/// The states of some tasks. Each item is a document; the last one of a task is its ready state. The stream ends after the
-/// last task is ready. It never misses a ready state: a backend subscribes first and reads then.
+/// The states of some tasks. Each item is a document; the last one of a task is its ready state. The stream ends after
+/// the last task is ready. It never misses a ready state: a backend subscribes first and reads then.
 pub type ResultStream = Pin<Box<dyn Stream<Item = Result<ResultDocument>> + Send>>;
 
 /// A result backend. Most store results ([`stored`](Self::stored)); one that only delivers them is possible too.
@@ -140,7 +140,8 @@ pub trait ResultBackend: Send + Sync + 'static {
     /// Its address. Printing it never shows a secret.
     fn address(&self) -> &Address;
 
-    /// Writes records in the given order. A backend with stored results writes each atomically and under [`may_replace`].
+    /// Writes records in the given order. A backend with stored results writes each atomically and under
+    /// [`may_replace`].
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>>;
 
     /// The states of `ids`: first the one that is stored now, then each new one.

@@ -1,8 +1,8 @@
-//! The chord seam: counting the parts of a header, so that exactly one of the workers that end them sends the body.
+//! The chord seam: counting the parts of a header, so that exactly one worker sends the body.
 //!
-//! The one that brings the last part is told so and has a claim on the body for a while. It sends the body and then ends the
-//! chord. Should it die between the two, its task is delivered again after the claim has run out (or asks under the same
-//! name, and has the claim still), and whoever runs it is told the same.
+//! The worker that counts the last part finds the chord complete and has a claim on the body for a while. It sends the
+//! body and then ends the chord. If it dies between the two, its task is delivered again. Whoever counts the part then
+//! finds the chord complete as soon as the claim has run out, or at once as the same claimant.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use futures_util::future::BoxFuture;
 
 use crate::error::Result;
 
-/// How long a chord whose body was sent is known as fired (Celery's).
+/// How long a chord stays fired after its body was sent (as in Celery).
 pub const FIRED_FOR: Duration = Duration::from_secs(300);
 
-/// The header of a chord, before its tasks are sent.
+/// The header of a chord, to be opened before its tasks are sent.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChordHeader {
     /// The id of the header's group.
     pub group: String,
-    /// How many parts are to come.
+    /// How many parts it has.
     pub size: u64,
-    /// How the results nest, where the header holds groups; otherwise they are a list in the order of the parts.
+    /// How the results nest, if the header contains groups; otherwise they are a list in the order of the parts.
     pub structure: Option<GroupDocument>,
     /// How long it is kept; `None` is for ever (Celery: `result_chord_expires`).
     pub ttl: Option<Duration>,
@@ -38,7 +38,7 @@ impl ChordHeader {
     }
 }
 
-/// A part that has ended. Its result is stored before.
+/// A part that has ended and whose result is stored.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChordPart {
@@ -46,17 +46,17 @@ pub struct ChordPart {
     pub group: String,
     /// The task.
     pub task_id: TaskId,
-    /// Its place in the header.
+    /// Its index in the header.
     pub group_index: Option<i64>,
     /// How it ended: a ready state.
     pub state: State,
-    /// What it returned, or the exception map.
+    /// What it returned, or the map of its exception.
     pub result: Json,
-    /// How long what is counted is kept from now on.
+    /// How long the chord is kept from now on; `None` changes nothing.
     pub ttl: Option<Duration>,
-    /// Names who asks. Who asks again under the same name has what it claimed.
+    /// Names the caller. One that calls again with the same name keeps its claim.
     pub claimant: String,
-    /// How long the claim lasts, if this is the last part.
+    /// How long its claim lasts if this is the last part.
     pub claim: Duration,
 }
 
@@ -67,28 +67,28 @@ impl ChordPart {
     }
 }
 
-/// How a chord stands after a part.
+/// The progress of a chord after a part was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChordProgress {
-    /// More parts are to come, or another has the claim on the body.
+    /// Parts are missing, or another caller has the claim on the body, or the chord was failed before.
     Waiting,
-    /// All parts have come, all returned; the caller has the claim and sends the body with these results.
+    /// All parts have returned. The caller has the claim and sends the body with these results.
     Complete(Vec<Json>),
-    /// All parts have come and one has not returned; the caller has the claim and fails the body.
+    /// All parts have ended, and this one has not returned. The caller has the claim and fails the body.
     Failed(FailedPart),
     /// The body was sent before.
     Fired,
 }
 
-/// The first part that has not returned.
+/// The first part, in the order of the header, that has not returned.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FailedPart {
     /// The task.
     pub task_id: TaskId,
-    /// FAILURE or REVOKED; PENDING when its result is not there any more.
+    /// FAILURE or REVOKED; PENDING if its result is gone.
     pub state: State,
-    /// The exception map.
+    /// The map of its exception.
     pub exception: Json,
 }
 
@@ -102,19 +102,20 @@ impl FailedPart {
 /// How a chord ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChordEnd {
-    /// The body was sent: what was counted goes, and copies of parts that come late are told that it was, for [`FIRED_FOR`].
+    /// The body was sent. What was counted is deleted, and for [`FIRED_FOR`] parts that come again find the chord
+    /// fired.
     Fired,
-    /// The body was failed: what was counted stays for its time, and is never complete again.
+    /// The body was failed. What was counted is kept for its time, and the chord is never complete again.
     Failed,
 }
 
-/// How far a chord is.
+/// How many parts of a chord are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChordCount {
-    /// Parts that have ended.
+    /// Counted parts.
     pub done: u64,
-    /// Parts in all.
+    /// All parts.
     pub size: u64,
 }
 
@@ -124,7 +125,7 @@ impl ChordCount {
         Self { done, size }
     }
 
-    /// Whether one part more may be the last one.
+    /// Whether the next part may be the last one.
     pub fn may_end(self) -> bool {
         self.done + 1 >= self.size
     }
@@ -132,25 +133,24 @@ impl ChordCount {
 
 /// Counts the parts of chords.
 pub trait ChordStore: Send + Sync {
-    /// Begins to count. Parts may have come before. A header that is sent again, since the delivery of its sender came twice, loses
-    /// nothing of what was counted; and it does not begin anew while the chord is known as fired, or the copies of its tasks would
-    /// fire the body a second time.
+    /// Opens a chord. Its parts may have come before. Opening it again, because its sender was delivered twice, loses
+    /// nothing of what was counted. A chord that is fired stays so, or copies of its tasks would send the body again.
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>>;
 
-    /// Counts a part, once however often it comes. Exactly one caller is told that the chord is complete or failed, and no
-    /// other as long as its claim lasts.
+    /// Counts a part, once however often it comes. While a claim lasts, only the claimant finds the chord complete or
+    /// failed.
     fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>>;
 
-    /// The same, but a part that may be the last one is not counted: `None`, and nothing was changed. One that is not counted need not
-    /// be the last one; one that is counted must not be, not even when others count at the same time.
+    /// As [`part_done`](Self::part_done), but does nothing and returns `None` if the part may be the last one. It may
+    /// say so of a part that is not; but it never counts the last part, even if others count at the same time.
     fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>>;
 
-    /// So many more parts are to come than it was opened for (Celery: `add_to_chord`).
+    /// Adds `by` parts to the chord's size (Celery: `add_to_chord`).
     fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;
 
-    /// How far it is, by one cheap call; `None` when it is not open, or over.
+    /// How many parts are counted, by one cheap call; `None` if the chord is not open, or has ended.
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>>;
 
-    /// Ends a chord; `false` when the claim of `claimant` was lost before, and nothing was changed.
+    /// Ends a chord; returns `false` and does nothing if `claimant` has no claim.
     fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>>;
 }

@@ -1,5 +1,5 @@
-//! What the parts of a chord come to once all are in: their results in order, nested as the header is, or the first part that has not
-//! returned. Without I/O, for drivers that keep the parts themselves.
+//! Joins the parts of a chord when all are counted: their results in order, nested like the header, or the first part
+//! that has not returned. Without I/O, for drivers that keep the parts themselves.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub struct CountedPart {
     pub task_id: TaskId,
     /// How it ended.
     pub state: State,
-    /// What it returned, or the exception map.
+    /// What it returned, or the map of its exception.
     pub result: Json,
 }
 
@@ -30,7 +30,7 @@ impl CountedPart {
     }
 }
 
-/// The results of all parts, which come in the order of their places; or the first that has not returned.
+/// The results of all parts, which come in the order of the header; or the first part that has not returned.
 pub fn listed(parts: impl IntoIterator<Item = CountedPart>) -> ChordProgress {
     let parts = parts.into_iter();
     let mut results = Vec::with_capacity(parts.size_hint().0);
@@ -43,11 +43,11 @@ pub fn listed(parts: impl IntoIterator<Item = CountedPart>) -> ChordProgress {
     ChordProgress::Complete(results)
 }
 
-/// The results of a header that holds groups, nested as it is. They are those of the parts; of a task that is none of them (what
-/// another system counted) it is asked what is `stored`. The first task in the order of the header that has not returned fails it all.
+/// The results of a header that contains groups, nested like it; or the first task in the order of the header that has
+/// not returned. Of a task that is not among the parts, since another system counted it, `stored` reads the result.
 ///
 /// # Errors
-/// When what is stored cannot be read.
+/// When `stored` fails.
 pub fn nested(
     header: &ResultTuple,
     parts: impl IntoIterator<Item = CountedPart>,
@@ -68,7 +68,7 @@ struct Results<F> {
 }
 
 impl<F: FnMut(&TaskId) -> Result<Option<ResultDocument>>> Results<F> {
-    /// Looks at every task, so that all of them are known when none has failed.
+    /// The first task that has not returned. If there is none, the results of all tasks have been read.
     fn first_failed(&mut self, tuple: &ResultTuple) -> Result<Option<FailedPart>> {
         if let Some(members) = &tuple.children {
             for member in members {
@@ -101,15 +101,15 @@ impl<F: FnMut(&TaskId) -> Result<Option<ResultDocument>>> Results<F> {
         })
     }
 
-    /// A result, or the list of a group's.
+    /// Writes the result of a task, or the list of a group's results.
     fn write(&self, tuple: &ResultTuple, out: &mut Vec<u8>) {
         let Some(members) = &tuple.children else {
             let result = self.parts.get(&tuple.id).map_or(&b"null"[..], |(_, result)| result.as_bytes());
             return out.extend_from_slice(result);
         };
         out.push(b'[');
-        for (place, member) in members.iter().enumerate() {
-            if place > 0 {
+        for (index, member) in members.iter().enumerate() {
+            if index > 0 {
                 out.extend_from_slice(b", ");
             }
             self.write(member, out);

@@ -23,10 +23,11 @@ pub struct BrokerCapabilities {
     pub durable: bool,
     /// Whether several processes can share one address.
     pub multi_process: bool,
-    /// Whether a batch is published whole or not at all. Without it, a batch whose publishing fails may be there in part.
+    /// Whether a batch is published whole or not at all. Without it, a batch whose publishing fails may be there in
+    /// part.
     pub atomic_publish: bool,
-    /// Whether it counts the runs of a message whose worker died ([`Acker::mark_started`]) and dead-letters a message at
-    /// [`ConsumeSpec::max_crashes`].
+    /// Whether it counts the runs of a message whose worker died ([`Acker::mark_started`]) and dead-letters a message
+    /// at [`ConsumeSpec::max_crashes`].
     ///
     /// [`Acker::mark_started`]: crate::broker::settlement::Acker::mark_started
     pub counts_crashes: bool,
@@ -77,8 +78,8 @@ pub trait Broker: Send + Sync + 'static {
     /// drops a message that no binding matches, as in AMQP.
     ///
     /// # Errors
-    /// [`NotFound`](crate::error::ErrorKind::NotFound) for an exchange that does not exist, and for a direct exchange that
-    /// no queue is bound to by that key, so that a wrong name loses no task.
+    /// [`NotFound`](crate::error::ErrorKind::NotFound) for an exchange that does not exist, and for a direct exchange
+    /// that no queue is bound to by that key, so that a wrong name loses no task.
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>>;
 
     /// Starts to consume. Creates queues that are missing.
@@ -96,8 +97,8 @@ pub trait Broker: Send + Sync + 'static {
         Health::Green
     }
 
-    /// Closes its connections. Idempotent. Close consumers first: later calls of other methods, and consumers that wait,
-    /// return [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
+    /// Closes its connections. Idempotent. Close consumers first: later calls of other methods, and consumers that
+    /// wait, return [`ErrorKind::Closed`](crate::error::ErrorKind::Closed).
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }
 

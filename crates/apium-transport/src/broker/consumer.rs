@@ -79,8 +79,8 @@ pub enum Content {
     },
 }
 
-/// A source of deliveries. Not shared: one loop owns it. Dropping it is like the death of its process: its deliveries come
-/// again when its lease is over.
+/// A source of deliveries. Not shared: one loop owns it. Dropping it is like the death of its process: its deliveries
+/// come again when its lease is over.
 pub trait Consumer: Send + 'static {
     /// Waits for at least one delivery and returns at most `max`. Cancel-safe: dropping the future loses no delivery.
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
@@ -91,8 +91,8 @@ pub trait Consumer: Send + 'static {
     /// Changes how many deliveries this consumer may have in flight; 0 is unlimited.
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>>;
 
-    /// Says that nobody will call [`next`](Self::next) for a while. Messages that the consumer fetched ahead and has not
-    /// handed out go back to their queues, and it fetches no more until the next call of `next`. Does nothing for a
+    /// Says that nobody will call [`next`](Self::next) for a while. Messages that the consumer fetched ahead and has
+    /// not handed out go back to their queues, and it fetches no more until the next call of `next`. Does nothing for a
     /// consumer that fetches only in `next`.
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })

@@ -1,4 +1,4 @@
-//! The dead set: messages that could not be handled, kept with the reason and their bytes (P12, P4).
+//! The dead set: messages that could not be handled, kept with the reason and their bytes.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use jiff::Timestamp;
 
 use crate::error::Result;
 
-/// Why a message lies in the dead set.
+/// Why a message is in the dead set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadReason {
-    /// A short stable word: `undecodable`, `content-type`, `unknown-task`, `crash-loop`, `bad-eta`, `rejected`, `follow-ups`,
-    /// `arguments`.
+    /// A short word that stays the same in later versions: `undecodable`, `content-type`, `unknown-task`, `crash-loop`,
+    /// `bad-eta`, `rejected`, `follow-ups` or `arguments`.
     pub code: &'static str,
-    /// The whole sentence, with names and values.
+    /// The reason in full, with names and values.
     pub text: String,
 }
 
@@ -31,23 +31,23 @@ impl DeadReason {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// Its key in the dead set.
+    /// Its key in the dead set. Later ones have larger keys.
     pub key: u64,
-    /// The reason's stable word.
+    /// [`DeadReason::code`].
     pub code: String,
-    /// The reason in words.
+    /// [`DeadReason::text`].
     pub reason: String,
     /// When it was put there.
     pub at: Timestamp,
-    /// The queue it was taken from.
+    /// The queue it was delivered from.
     pub queue: String,
-    /// The task id, where it could be read.
+    /// The task id, if it could be read.
     pub task_id: Option<String>,
-    /// The task's name, where it could be read.
+    /// The task's name, if it could be read.
     pub task: Option<String>,
-    /// The message, where headers and properties could be read; the body is as it came.
+    /// The message, if headers and properties could be read; its body is unchanged.
     pub message: Option<Message>,
-    /// The bytes that are no message, otherwise.
+    /// The bytes, if they are not a message.
     pub raw: Option<Bytes>,
 }
 
@@ -58,15 +58,15 @@ impl DeadLetter {
     }
 }
 
-/// A message to keep, and why.
+/// A message to be added to the dead set.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NewDeadLetter {
-    /// The queue it was taken from, to which a replay returns it.
+    /// The queue it was delivered from, to which a replay returns it.
     pub queue: Arc<str>,
     /// The message.
     pub message: Message,
-    /// Why.
+    /// Why it is added.
     pub reason: DeadReason,
 }
 
@@ -77,24 +77,25 @@ impl NewDeadLetter {
     }
 }
 
-/// Listing, replaying and dropping of dead messages.
+/// Lists, replays and removes dead letters.
 pub trait DeadSet: Send + Sync {
-    /// Up to `limit` letters with a key above `after`, in order of key.
+    /// Up to `limit` dead letters with keys above `after`, in the order of their keys.
     fn list(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
 
-    /// One letter.
+    /// One dead letter.
     fn get(&self, key: u64) -> BoxFuture<'_, Result<Option<DeadLetter>>>;
 
-    /// Keeps messages that are no delivery any more: acked before their run, which then showed that nobody could have run them.
+    /// Adds messages that are not in flight any more. A worker does it with a message that it acked early and could not
+    /// run then.
     fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>>;
 
-    /// Puts messages back on the queues they came from, with their crash count at zero; returns how many there were. Bytes that
-    /// are no message are delivered as such again.
+    /// Returns messages to the queues they were delivered from, with a crash count of zero; returns how many there
+    /// were. Bytes that are not a message are returned unchanged.
     fn replay(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>>;
 
-    /// Deletes letters; returns how many there were.
+    /// Deletes dead letters; returns how many there were.
     fn remove(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>>;
 
-    /// How many letters there are.
+    /// How many dead letters there are.
     fn count(&self) -> BoxFuture<'_, Result<u64>>;
 }

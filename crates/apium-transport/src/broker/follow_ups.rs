@@ -1,7 +1,8 @@
-//! What the end of a run does to the workflow around it: results of other tasks, chords that begin, parts of chords that end.
+//! Follow-ups: what the end of a run does to the workflow around it. Results of other tasks are stored, chords are
+//! opened, parts of chords are counted, messages are published.
 //!
-//! Drivers do not know what a body is. Whoever settles brings, with each part, something that makes the rest of it once all parts
-//! are in; a driver whose queue and results are one store asks it inside the same step (P10).
+//! A driver does not know what the body of a chord is. With each part comes a [`ChordContinuation`], which makes what
+//! follows when all parts are counted. A driver whose queues and results are one store calls it inside the same step.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,27 +18,27 @@ use crate::backend::chord::{ChordEnd, ChordHeader, ChordPart, ChordProgress, Fai
 use crate::broker::outgoing::Outgoing;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What is to be done about a workflow. In this order: records, opens, parts, messages.
+/// What is to be done about a workflow, in the order of the fields.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct FollowUps {
-    /// Results of other tasks: what comes behind a failed one in its chain, the body of a chord whose header failed.
+    /// Results of other tasks: of the tasks that follow a failed one in its chain, of the body of a failed chord.
     pub records: Vec<ResultRecord>,
-    /// Chords whose headers are among the messages.
+    /// Chords to open. The messages of their headers are in `publish`.
     pub opens: Vec<ChordHeader>,
-    /// Parts of chords that ended.
+    /// Parts of chords that have ended.
     pub parts: Vec<EndedPart>,
-    /// Messages.
+    /// Messages to publish.
     pub publish: Vec<Outgoing>,
 }
 
 impl FollowUps {
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.opens.is_empty() && self.parts.is_empty() && self.publish.is_empty()
     }
 
-    /// Adds another one behind.
+    /// Adds what `other` has, after what is there.
     pub fn extend(&mut self, other: Self) {
         self.records.extend(other.records);
         self.opens.extend(other.opens);
@@ -46,13 +47,13 @@ impl FollowUps {
     }
 }
 
-/// A part of a chord that ended, and what makes the rest should it be the last one.
+/// A part of a chord that has ended, with what makes the follow-ups of the chord if this is the last part.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EndedPart {
     /// The part.
     pub part: ChordPart,
-    /// Makes what follows all parts.
+    /// Makes what follows the chord.
     pub continuation: Arc<dyn ChordContinuation>,
 }
 
@@ -62,10 +63,11 @@ impl EndedPart {
         Self { part, continuation }
     }
 
-    /// What is to be done now that the chord stands so, and how the chord ends by it; nothing where the body is not ours to send.
+    /// What follows the chord at this progress, and how the chord ends; `None` if the body is not the caller's to send.
     ///
     /// # Errors
-    /// When [`ChordContinuation`] panics, which calls code of the user's (a serializer). Nothing of the caller's is poisoned by that.
+    /// When the [`ChordContinuation`] panics, since it calls code of the user (a serializer). No lock of the caller is
+    /// poisoned by that.
     pub fn follow_ups_of(&self, progress: ChordProgress) -> Result<Option<(FollowUps, ChordEnd)>> {
         let ask = AssertUnwindSafe(|| match progress {
             ChordProgress::Waiting | ChordProgress::Fired => None,
@@ -79,35 +81,37 @@ impl EndedPart {
         })
     }
 
-    /// The same where the results cannot be joined (`what` is then "Join error") or the body cannot be made or goes nowhere ("Callback
-    /// error"): as with Celery the chord is failed by a ChordError, or nobody would ever hear of it.
+    /// What fails the chord by a ChordError, as Celery does: if the results cannot be joined (`what` is then "Join
+    /// error"), or if the body cannot be made or published ("Callback error").
     ///
     /// # Errors
-    /// As [`rest_of`](Self::rest_of).
+    /// As [`follow_ups_of`](Self::follow_ups_of).
     pub fn fail_chord(&self, what: &str, error: &Error) -> Result<Option<(FollowUps, ChordEnd)>> {
         let exception = ExceptionInfo::chord_error(format!("{what}: could not {error}")).to_json();
         let task_id = self.part.task_id.clone();
         self.follow_ups_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
     }
 
-    /// The message of [`ChordContinuation::again`]; none when it cannot be made, or its code panics.
+    /// [`ChordContinuation::recount_message`]; `None` if it panics.
     pub fn recount_message(&self, after: Option<Duration>) -> Option<Outgoing> {
         catch_unwind(AssertUnwindSafe(|| self.continuation.recount_message(&self.part, after))).unwrap_or_default()
     }
 }
 
-/// Makes what follows a header. Pure and quick: it may be called while a store is locked, and more than once. Where what
-/// [`complete`](Self::complete) makes cannot be published, [`failed`](Self::failed) is called in its place.
+/// Makes what follows the header of a chord. It does no I/O and is quick: it may be called while a store is locked, and
+/// more than once. If what [`complete`](Self::complete) makes cannot be published, [`failed`](Self::failed) is called
+/// instead.
 pub trait ChordContinuation: Send + Sync {
-    /// All parts returned: these are their results, in order.
+    /// All parts have returned; `results` are theirs, in the order of the header.
     fn complete(&self, results: Vec<Json>) -> FollowUps;
 
-    /// All parts have come, and this one has not returned.
+    /// All parts have ended, and this one has not returned.
     fn failed(&self, part: FailedPart) -> FollowUps;
 
-    /// A message that counts the part once more and does what follows of it. It is kept where the part has no delivery that would
-    /// come again, should the last part be counted and its worker die before the body is sent. It goes to a queue by its name, on
-    /// the default exchange, and is not delivered before `after` has passed. `None` where there is no such message.
+    /// A message that counts the part once more and does what follows. It is needed for a part without a delivery in
+    /// flight: if the last part is counted and its worker dies before the body is sent, no delivery comes again. It is
+    /// published to a queue through the default exchange and delivered when `after` has passed. `None` if there is no
+    /// such message.
     fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
         let _ = (part, after);
         None
@@ -116,6 +120,6 @@ pub trait ChordContinuation: Send + Sync {
 
 impl fmt::Debug for EndedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartEnd").field("part", &self.part).finish_non_exhaustive()
+        f.debug_struct("EndedPart").field("part", &self.part).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What moves messages: the broker, its consumers, and what becomes of a delivery.
+//! What moves messages: the broker and its queues, consumers, and how deliveries end.
 
 pub mod broker;
 pub mod consumer;

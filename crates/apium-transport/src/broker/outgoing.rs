@@ -1,4 +1,4 @@
-//! A message on its way to a broker, with the place it is published to.
+//! A message to be published, and where to.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use jiff::Timestamp;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Outgoing {
-    /// The exchange; empty for the default exchange, where `routing_key` is the queue's name.
+    /// The exchange; empty for the default exchange, which takes `routing_key` as the queue's name.
     pub exchange: Arc<str>,
     /// The routing key.
     pub routing_key: Arc<str>,
-    /// The message. Its priority and expiration stand in its properties.
+    /// The message. Priority and expiration are among its properties.
     pub message: Message,
-    /// Not to be delivered before this instant, where the broker parks etas.
+    /// Not to be delivered before this instant, if the broker delays messages.
     pub eta: Option<Timestamp>,
 }
 

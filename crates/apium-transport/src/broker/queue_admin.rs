@@ -13,8 +13,8 @@ pub trait QueueAdmin: Send + Sync {
     /// How many messages of `queue` can be delivered now (AMQP: `message-count`).
     fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>>;
 
-    /// Deletes the messages of `queue` that can be delivered and those that are delayed, not those in flight; returns how
-    /// many there were.
+    /// Deletes the messages of `queue` that can be delivered and those that are delayed, not those in flight; returns
+    /// how many there were.
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>>;
 
     /// Deletes `queue` with its messages and its bindings.

@@ -50,8 +50,8 @@ impl fmt::Display for Receipt {
     }
 }
 
-/// The error of an operation that found `lost` among the `all` receipts of its batch: deliveries that were settled before,
-/// or given to another consumer. `what` is the operation as a verb. [`lost_receipts`] reads the receipts back.
+/// The error of an operation that found `lost` among the `all` receipts of its batch: deliveries that were settled
+/// before, or given to another consumer. `what` is the operation as a verb. [`lost_receipts`] reads the receipts back.
 pub fn lease_lost(what: &str, lost: &[Receipt], all: usize) -> Error {
     let text = format!("{what} {} of {all} deliveries, already settled or given to another consumer", lost.len());
     Error::new(ErrorKind::LeaseLost, text).with_source(LostReceipts(lost.to_vec()))
@@ -84,7 +84,8 @@ impl std::error::Error for LostReceipts {}
 pub enum Disposition {
     /// Back to its queue, to be delivered again, as redelivered.
     Requeue,
-    /// Back to its queue, not to be delivered before this instant, and not as redelivered: for an eta that a worker found.
+    /// Back to its queue, not to be delivered before this instant, and not as redelivered: for an eta that a worker
+    /// found.
     Delay(Timestamp),
     /// Dropped (Celery: reject without requeue).
     Discard,
@@ -92,12 +93,12 @@ pub enum Disposition {
     Dead(DeadReason),
 }
 
-/// Settles the deliveries of one consumer. Cheap to share. It outlives its consumer, but when the consumer closes or dies,
-/// all its receipts are lost.
+/// Settles the deliveries of one consumer. Cheap to share. It outlives its consumer, but when the consumer closes or
+/// dies, all its receipts are lost.
 ///
 /// # Errors
-/// Each method fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost) for receipts that were settled before or whose
-/// lease was lost, and names them (see [`lease_lost`]). It settles the other receipts of the batch all the same.
+/// Each method fails with [`LeaseLost`](crate::error::ErrorKind::LeaseLost) for receipts that were settled before or
+/// whose lease was lost, and names them (see [`lease_lost`]). It settles the other receipts of the batch all the same.
 pub trait Acker: Send + Sync + 'static {
     /// Acknowledges deliveries: their messages are done with and deleted.
     fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>>;
@@ -108,8 +109,8 @@ pub trait Acker: Send + Sync + 'static {
     /// Marks runs as started. If this process dies before such a delivery is settled, its message counts one crash. A
     /// worker calls it before runs that are acked late, for several at once; it should be cheap.
     ///
-    /// Does nothing by default: a broker with [`counts_crashes`](crate::broker::broker::BrokerCapabilities::counts_crashes)
-    /// has it, and nobody else is asked.
+    /// Does nothing by default: a broker with
+    /// [`counts_crashes`](crate::broker::broker::BrokerCapabilities::counts_crashes) has it, and nobody else is asked.
     fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         let _ = receipts;
         Box::pin(async { Ok(()) })
@@ -124,13 +125,13 @@ pub trait AtomicSettle: Send + Sync {
     /// Whether the result backend at `backend` is the store of this broker.
     fn shares_store_with(&self, backend: &Address) -> bool;
 
-    /// Carries out the whole batch or nothing. Two things do not stop the batch: a record that the overwrite rule refuses
-    /// is left out, and a lost receipt drops all of its own settlement, with record, messages and follow-ups.
+    /// Carries out the whole batch or nothing. Two things do not stop the batch: a record that the overwrite rule
+    /// refuses is left out, and a lost receipt drops all of its own settlement, with record, messages and follow-ups.
     ///
-    /// The settlement of the last part of a chord also does what its [`ChordContinuation`] makes, which may contain further
-    /// parts, and ends the chord. If that cannot be done, the chord is failed. If this process dies meanwhile, nothing is
-    /// done except that parts may be counted: the delivery comes again, finds its part counted, and the claim on the body
-    /// is free.
+    /// The settlement of the last part of a chord also does what its [`ChordContinuation`] makes, which may contain
+    /// further parts, and ends the chord. If that cannot be done, the chord is failed. If this process dies meanwhile,
+    /// nothing is done except that parts may be counted: the delivery comes again, finds its part counted, and the
+    /// claim on the body is free.
     ///
     /// # Errors
     /// [`LeaseLost`](crate::error::ErrorKind::LeaseLost) for lost receipts, after the others were settled.

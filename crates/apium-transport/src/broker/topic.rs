@@ -1,8 +1,8 @@
-//! How a topic exchange matches routing keys: words between dots, `*` for one word, `#` for any number of words.
+//! How topic exchanges match routing keys: words between dots, `*` for one word, `#` for any number of words.
 
-/// Whether the routing key `key` fits the topic `pattern`, as AMQP defines it.
+/// Whether the routing key `key` matches the topic `pattern`, as AMQP defines it.
 pub fn topic_matches(pattern: &str, key: &str) -> bool {
-    // The usual glob walk over words: on a mismatch go back to the last `#` and let it swallow one word more.
+    // Globbing over words: after a mismatch, go back to the last `#` and let it match one word more.
     let pattern: Vec<&str> = pattern.split('.').collect();
     let key: Vec<&str> = if key.is_empty() { Vec::new() } else { key.split('.').collect() };
     let (mut p, mut k) = (0, 0);
@@ -67,7 +67,7 @@ mod tests {
         }
     }
 
-    /// A direct reading of the definition, slow and plain.
+    /// The definition, written down directly; slow.
     fn by_definition(pattern: &[u8], key: &[u8]) -> bool {
         match pattern.split_first() {
             None => key.is_empty(),

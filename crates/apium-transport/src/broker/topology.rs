@@ -1,10 +1,11 @@
-//! Queues and exchanges as they are declared.
+//! Declarations of queues and their exchanges.
 
 use std::collections::BTreeMap;
 
 use apium_protocol::json::text::Json;
 
-/// A queue with the exchange it is bound to. Celery's defaults: direct, exchange and routing key named like the queue.
+/// A queue with the exchange it is bound to. By default, as in Celery, the exchange is direct, and exchange and routing
+/// key have the name of the queue.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Queue {
@@ -14,18 +15,18 @@ pub struct Queue {
     pub exchange: String,
     /// The exchange's type.
     pub exchange_type: ExchangeType,
-    /// The routing key (for a topic exchange a pattern).
+    /// The routing key; for a topic exchange a pattern.
     pub routing_key: String,
-    /// The largest priority the queue tells apart (AMQP: `x-max-priority`).
+    /// The largest priority: larger ones count as this one (AMQP: `x-max-priority`). `None` is no limit.
     pub max_priority: Option<u8>,
-    /// Whether the queue outlives the broker's restart.
+    /// Whether the queue survives a restart of the broker.
     pub durable: bool,
-    /// Further arguments, as AMQP has them.
+    /// Further arguments of the declaration (AMQP).
     pub arguments: BTreeMap<String, Json>,
 }
 
 impl Queue {
-    /// A durable queue on a direct exchange, both and the routing key named `name`.
+    /// A durable queue on a direct exchange. Queue, exchange and routing key are named `name`.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
@@ -71,15 +72,15 @@ impl From<&str> for Queue {
 /// How an exchange routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExchangeType {
-    /// Routing keys are equal.
+    /// To the queues bound by the same routing key.
     Direct,
-    /// `*` stands for one word, `#` for any number of words.
+    /// To the queues whose pattern matches the routing key: `*` is one word, `#` any number of words.
     Topic,
     /// To every bound queue.
     Fanout,
 }
 
-/// What a broker is asked to make exist.
+/// What a broker is to declare.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Topology {

@@ -35,8 +35,8 @@ type InsertUnreadable = Box<dyn Fn(String, Bytes, String) -> BoxFuture<'static, 
 
 /// An empty store, seen through a broker and a result backend of the driver.
 ///
-/// The results that cases store have the `reply_to` `conformance`: a backend that only delivers results must deliver these
-/// to itself.
+/// The results that cases store have the `reply_to` `conformance`: a backend that only delivers results must deliver
+/// these to itself.
 pub struct Fixture {
     /// The broker.
     pub broker: SharedBroker,
@@ -76,7 +76,8 @@ impl Fixture {
         self
     }
 
-    /// With a function that puts bytes that are not a message on a queue: queue, bytes, the reason that the driver gives.
+    /// With a function that puts bytes that are not a message on a queue: queue, bytes, the reason that the driver
+    /// gives.
     #[must_use]
     pub fn inserting_unreadable(
         mut self,
@@ -144,8 +145,8 @@ impl Fixture {
         self.backend.chords().expect("chords are counted")
     }
 
-    /// A span that passes only by [`advance`](Self::advance) on a manual clock. The machine's clock is not turned, so the
-    /// span is short there, and a case may come too late to see what was before.
+    /// A span that passes only by [`advance`](Self::advance) on a manual clock. The machine's clock is not turned, so
+    /// the span is short there, and a case may come too late to see what was before.
     pub(crate) fn tick(&self) -> Duration {
         if self.clock.is_manual() { Duration::from_secs(60) } else { Duration::from_millis(500) }
     }

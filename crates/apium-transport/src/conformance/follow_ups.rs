@@ -1,5 +1,5 @@
-//! Follow-ups of a settlement, done in the same step: chords that are opened, parts that are counted, and what follows the
-//! last part.
+//! Follow-ups of a settlement, done in the same step: chords that are opened, parts that are counted, and what follows
+//! the last part.
 
 use std::sync::Arc;
 

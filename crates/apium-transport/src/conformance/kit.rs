@@ -187,8 +187,8 @@ pub(crate) async fn depth(f: &Fixture, queue: &str) -> u64 {
     f.queues().depth(queue).await.expect("could not count the messages of a queue")
 }
 
-/// Asserts that the counts of `queue` are (ready, unacked, delayed). Of a broker that does not count its queues, only the
-/// first is looked at.
+/// Asserts that the counts of `queue` are (ready, unacked, delayed). Of a broker that does not count its queues, only
+/// the first is looked at.
 pub(crate) async fn assert_counts(f: &Fixture, queue: &str, wanted: (u64, u64, u64)) {
     assert_eq!(depth(f, queue).await, wanted.0, "ready in {queue}");
     if f.queues().counts().is_some() {

@@ -3,8 +3,8 @@
 /// Makes a test of each case of the suite, in a module for each file of it, and one test of what the driver lacks.
 ///
 /// Takes the absolute path (`crate::…`) of an async function without arguments that returns a new
-/// [`Fixture`](crate::conformance::Fixture); which abilities the driver `lacks`; and which cases it `skips` for that. See
-/// [`conformance`](crate::conformance).
+/// [`Fixture`](crate::conformance::Fixture); which abilities the driver `lacks`; and which cases it `skips` for that.
+/// See [`conformance`](crate::conformance).
 #[macro_export]
 macro_rules! conformance_tests {
     ($make:path, lacks: $lacks:tt, skips: [$($skip_module:ident :: $skip:ident),* $(,)?] $(,)?) => {

@@ -16,8 +16,8 @@
 //! `lacks` names each [`Ability`] that the driver lacks, and `skips` each case that is skipped for that. One more test
 //! fails unless both lists are exact, so that a driver neither forgets what it lacks nor hides a case.
 //!
-//! No case sleeps. On a manual clock a case turns the clock; on the machine's clock it waits, with a bound, for what the
-//! time brings.
+//! No case sleeps. On a manual clock a case turns the clock; on the machine's clock it waits, with a bound, for what
+//! the time brings.
 
 #![expect(clippy::expect_used, reason = "a case fails by panicking")]
 

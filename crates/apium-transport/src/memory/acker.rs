@@ -1,4 +1,4 @@
-//! Settling deliveries of the memory driver, alone or together with results and follow-ups.
+//! The acker of the memory driver, also for whole settlements.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +9,10 @@ use jiff::Timestamp;
 use crate::address::Address;
 use crate::broker::settlement::{Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost};
 use crate::error::Result;
-use crate::memory::handle::closed_error;
-use crate::memory::handle::{SCHEME, namespace};
+use crate::memory::handle::{SCHEME, closed_error, namespace};
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::namespace::{Namespace, SharedNamespace};
-use crate::memory::store::settle;
-use crate::memory::store::settle::PreparedSettlement;
+use crate::memory::store::settle::{PreparedSettlement, settle};
 
 /// Settles the deliveries of one [`MemoryConsumer`](crate::memory::MemoryConsumer).
 #[derive(Debug)]
@@ -41,7 +39,7 @@ impl MemoryAcker {
         })
     }
 
-    /// Runs `work` under the lock; it names the lost receipts and says how many there were at all.
+    /// Runs `work` under the lock. It collects the lost receipts and returns how many receipts there were.
     fn each(
         &self,
         what: &str,
@@ -69,8 +67,8 @@ impl MemoryAcker {
         let mut done = Ok(());
         let settled = self.each("settle", |namespace, now, after_unlock, lost| {
             let all = batch.len();
-            match settle::settle(namespace, self.id, batch, now, after_unlock) {
-                Ok(named) => *lost = named,
+            match settle(namespace, self.id, batch, now, after_unlock) {
+                Ok(receipts) => *lost = receipts,
                 Err(error) => done = Err(error),
             }
             all
@@ -100,7 +98,7 @@ impl Acker for MemoryAcker {
 
     fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.each("begin", |namespace, _, _, lost| {
+            self.each("mark as started", |namespace, _, _, lost| {
                 lost.extend(receipts.iter().filter(|receipt| !namespace.mark_started(self.id, receipt)).cloned());
                 receipts.len()
             })

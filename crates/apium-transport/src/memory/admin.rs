@@ -10,7 +10,7 @@ use crate::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueueP
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
 use crate::memory::store::namespace::Namespace;
-use crate::memory::store::queue::{Queue, StoredMessage};
+use crate::memory::store::queue::{StoredMessage, StoredQueue};
 
 impl QueueAdmin for MemoryBroker {
     fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
@@ -26,7 +26,7 @@ impl QueueAdmin for MemoryBroker {
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             self.check_open("purge the queue")?;
-            let purged = self.store.lock().queues.get_mut(queue).map(Queue::clear).unwrap_or_default();
+            let purged = self.store.lock().queues.get_mut(queue).map(StoredQueue::clear).unwrap_or_default();
             Ok(purged.len() as u64)
         })
     }
@@ -98,13 +98,13 @@ impl ConsumerCounts for MemoryBroker {
     }
 }
 
-fn count(namespace: &Namespace, name: &str, queue: &Queue) -> QueueStats {
+fn count(namespace: &Namespace, name: &str, queue: &StoredQueue) -> QueueStats {
     let in_flight = namespace.consumers.values().flat_map(|consumer| consumer.in_flight.values());
     QueueStats {
         queue: name.to_owned(),
         ready: queue.ready() as u64,
         unacked: in_flight.filter(|in_flight| &*in_flight.entry.queue == name).count() as u64,
-        delayed: queue.parked() as u64,
+        delayed: queue.delayed() as u64,
         consumers: namespace.consumers.values().filter(|consumer| consumer.reads(name)).count() as u64,
     }
 }

@@ -1,14 +1,11 @@
 //! The result backend of the memory driver.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::{GroupDocument, ResultDocument};
-use futures_core::Stream;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
@@ -16,12 +13,14 @@ use crate::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, StoreResult, StoredResults,
 };
 use crate::backend::chord::ChordStore;
+use crate::backend::watch_stream::{WatchStream, WatchTableOwner};
+use crate::backend::watch_table::{WatchChanges, WatchTable};
 use crate::error::Result;
 use crate::memory::handle::closed_error;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::expiry::after;
 use crate::memory::store::namespace::SharedNamespace;
-use crate::memory::store::results::{Group, News};
+use crate::memory::store::results::StoredGroup;
 
 /// A result backend in this process.
 #[derive(Debug)]
@@ -84,8 +83,8 @@ impl ResultBackend for MemoryBackend {
         Box::pin(async move {
             self.check_open("watch results")?;
             let now = self.store.clock.now();
-            let id = self.store.lock().results.watch(ids, now);
-            Ok(Box::pin(WatchStream { store: self.store.clone(), closed: self.closed.clone(), id }) as ResultStream)
+            let number = self.store.lock().results.watch(&ids, self.closed.clone(), now);
+            Ok(Box::pin(WatchStream::new(self.store.clone(), number)) as ResultStream)
         })
     }
 
@@ -104,9 +103,7 @@ impl ResultBackend for MemoryBackend {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
-            let mut after_unlock = AfterUnlock::default();
-            self.store.lock().results.wake_all(&mut after_unlock);
-            after_unlock.run();
+            self.store.change_watches(WatchTable::wake_all);
             Ok(())
         })
     }
@@ -142,7 +139,7 @@ impl GroupStore for MemoryBackend {
             self.check_open("save the group")?;
             let now = self.store.clock.now();
             let expires = ttl.map(|ttl| after(now, ttl));
-            self.store.lock().results.groups.insert(id.to_owned(), Group { document: group, expires });
+            self.store.lock().results.groups.insert(id.to_owned(), StoredGroup { document: group, expires });
             Ok(())
         })
     }
@@ -164,35 +161,13 @@ impl GroupStore for MemoryBackend {
     }
 }
 
-/// The stream of states of some tasks.
-struct WatchStream {
-    store: Arc<SharedNamespace>,
-    closed: Arc<AtomicBool>,
-    id: u64,
-}
+impl WatchTableOwner for SharedNamespace {
+    type Id = TaskId;
 
-impl WatchStream {
-    fn poll(&self, waker: &Waker) -> News {
-        self.store.lock().results.poll(self.id, waker)
-    }
-}
-
-impl Stream for WatchStream {
-    type Item = Result<ResultDocument>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.poll(cx.waker()) {
-            News::State(document) => Poll::Ready(Some(Ok(Arc::unwrap_or_clone(document)))),
-            // The waker is kept already, so a close after this look wakes the stream.
-            News::Wait if self.closed.load(Ordering::Acquire) => Poll::Ready(Some(Err(closed_error("watch results")))),
-            News::Wait => Poll::Pending,
-            News::End => Poll::Ready(None),
-        }
-    }
-}
-
-impl Drop for WatchStream {
-    fn drop(&mut self) {
-        self.store.lock().results.unwatch(self.id);
+    fn change_watches<T>(&self, change: impl FnOnce(&mut WatchTable<TaskId>, &mut WatchChanges<TaskId>) -> T) -> T {
+        let mut changes = WatchChanges::default();
+        let changed = change(&mut self.lock().results.watches, &mut changes);
+        changes.wake();
+        changed
     }
 }

@@ -1,4 +1,4 @@
-//! Publishing and declaring on the memory driver, and opening consumers.
+//! The broker of the memory driver: declaring, publishing, and opening of consumers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::consumer_state::ConsumerState;
 use crate::memory::store::namespace::{RoutedMessage, SharedNamespace};
 
-/// A broker in this process. Beside the [`Broker`] trait it has the same operations without boxes.
+/// A broker in this process. It also has the operations of [`Broker`] as plain functions.
 #[derive(Debug)]
 pub struct MemoryBroker {
     pub(crate) store: Arc<SharedNamespace>,

@@ -64,7 +64,7 @@ impl ChordStore for MemoryBackend {
         Box::pin(async move {
             self.check_open("end the chord")?;
             let now = self.store.clock.now();
-            // What was counted is dropped without the lock.
+            // `changes` keeps what was counted, so that it is dropped without the lock.
             let mut changes = Changes::default();
             let ended = self.store.lock().chords.end(group, claimant, end, now, &mut changes);
             Ok(ended)

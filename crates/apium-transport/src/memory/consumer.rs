@@ -1,4 +1,4 @@
-//! Consuming from the memory driver: take what is there, or wait for a wake or for the next due time.
+//! The consumer of the memory driver: it claims what is there, or waits to be woken or for the next due time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use crate::memory::handle::closed_error;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::namespace::{Claimed, SharedNamespace};
 
-/// A consumer in this process. Dropping it without [`close`](Consumer::close) is taken for the death of its worker: what it
-/// holds is delivered again, and runs that had begun count a crash.
+/// A consumer in this process. Dropping it without [`close`](Consumer::close) counts as the death of its worker: what
+/// it has in flight is delivered again, and each started run counts a crash.
 #[derive(Debug)]
 pub struct MemoryConsumer {
     store: Arc<SharedNamespace>,
@@ -26,7 +26,7 @@ pub struct MemoryConsumer {
     left: bool,
 }
 
-/// A wait that may be given up at any await point.
+/// A wait, which ends properly when its future is dropped.
 struct Wait<'a> {
     store: &'a SharedNamespace,
     id: u64,
@@ -56,7 +56,7 @@ impl MemoryConsumer {
             let (now, mut after_unlock) = (self.store.clock.now(), AfterUnlock::default());
             let (claimed, due) = {
                 let mut namespace = self.store.lock();
-                // Looked at under the lock: who closes the broker wakes those who wait by then.
+                // Read under the lock: closing wakes only those who wait already.
                 if self.closed.load(Ordering::Acquire) {
                     return Err(closed_error("wait for messages"));
                 }
@@ -86,7 +86,7 @@ impl MemoryConsumer {
         }
     }
 
-    /// What settles its deliveries, without the box.
+    /// [`Consumer::acker`], with its own type.
     pub fn memory_acker(&self) -> Arc<MemoryAcker> {
         self.acker.clone()
     }

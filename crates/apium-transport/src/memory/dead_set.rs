@@ -1,4 +1,4 @@
-//! Listing, replaying and dropping of a namespace's dead messages.
+//! The dead set of the memory driver.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::memory::store::queue::{Entry, StoredMessage};
 impl DeadSet for MemoryBroker {
     fn list(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
         Box::pin(async move {
-            self.check_open("list the dead set")?;
+            self.check_open("list the dead letters")?;
             let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
             let found: Vec<FoundDeadLetter> = {
                 let namespace = self.store.lock();
@@ -28,7 +28,7 @@ impl DeadSet for MemoryBroker {
 
     fn get(&self, key: u64) -> BoxFuture<'_, Result<Option<DeadLetter>>> {
         Box::pin(async move {
-            self.check_open("read the dead set")?;
+            self.check_open("read a dead letter")?;
             let found = {
                 let namespace = self.store.lock();
                 namespace.dead.messages.get(&key).map(|dead| namespace.dead.find(key, dead))
@@ -39,7 +39,7 @@ impl DeadSet for MemoryBroker {
 
     fn add(&self, messages: Vec<NewDeadLetter>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.check_open("keep messages in the dead set")?;
+            self.check_open("add to the dead set")?;
             let now = self.store.clock.now();
             let mut namespace = self.store.lock();
             for NewDeadLetter { queue, message, reason } in messages {
@@ -56,7 +56,7 @@ impl DeadSet for MemoryBroker {
 
     fn replay(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            self.check_open("replay dead messages")?;
+            self.check_open("replay dead letters")?;
             let (now, mut after_unlock, mut count) = (self.store.clock.now(), AfterUnlock::default(), 0);
             {
                 let mut namespace = self.store.lock();
@@ -77,7 +77,7 @@ impl DeadSet for MemoryBroker {
 
     fn remove(&self, keys: Vec<u64>) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            self.check_open("remove dead messages")?;
+            self.check_open("remove dead letters")?;
             let removed: Vec<StoredDeadLetter> = {
                 let mut namespace = self.store.lock();
                 keys.iter().filter_map(|key| namespace.dead.messages.remove(key)).collect()
@@ -88,7 +88,7 @@ impl DeadSet for MemoryBroker {
 
     fn count(&self) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            self.check_open("count the dead set")?;
+            self.check_open("count the dead letters")?;
             Ok(self.store.lock().dead.messages.len() as u64)
         })
     }

@@ -1,4 +1,4 @@
-//! The memory driver: makes brokers and result backends that share one store per address.
+//! The memory driver: opens brokers and result backends, which share one store for each address.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +19,8 @@ use crate::memory::store::namespace::SharedNamespace;
 
 /// Keeps everything in this process, under the scheme `memory`.
 ///
-/// `memory://` and `memory://name` are namespaces. Within one driver, brokers and result backends of the same namespace share
-/// one store, which lives as long as the driver; another driver is another world. The clock of a store is the one it was first
-/// opened with.
+/// `memory://` and `memory://name` are namespaces. The brokers and result backends of one namespace share one store,
+/// which lives as long as its driver. Two drivers share nothing. A store has the clock it was first opened with.
 #[derive(Debug, Default)]
 pub struct MemoryDriver {
     stores: Mutex<HashMap<String, Arc<SharedNamespace>>>,
@@ -40,17 +39,17 @@ impl MemoryDriver {
         stores.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
-    /// [`Driver::broker`] without boxes.
+    /// [`Driver::broker`], called directly.
     pub fn open_broker(&self, address: Address, options: &DriverOptions) -> MemoryBroker {
         MemoryBroker::new(self.store(&address, options), address)
     }
 
-    /// [`Driver::backend`] without boxes.
+    /// [`Driver::backend`], called directly.
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> MemoryBackend {
         MemoryBackend::new(self.store(&address, options), address)
     }
 
-    /// Puts bytes that are no message on a queue, as another program might on a broker outside. For tests.
+    /// Puts bytes that are not a message on a queue, as another program may do with a real broker. For tests.
     pub fn insert_unreadable(&self, address: &Address, options: &DriverOptions, queue: &str, raw: Bytes, reason: &str) {
         let store = self.store(address, options);
         let (now, mut after_unlock) = (store.clock.now(), AfterUnlock::default());

@@ -1,4 +1,4 @@
-//! What the parts of the driver call themselves: the scheme, the namespace, and the words of a handle that was closed.
+//! What all handles share: the scheme, the namespace of an address, and the error of a closed handle.
 
 use crate::address::Address;
 use crate::error::{Error, ErrorKind};
@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 /// The scheme of the memory driver's addresses.
 pub(crate) const SCHEME: &str = "memory";
 
-/// What names a store: all behind `memory://`, without the query.
+/// The namespace of an address: what follows `memory://`, without the query.
 pub(crate) fn namespace(address: &Address) -> &str {
     address.location()
 }

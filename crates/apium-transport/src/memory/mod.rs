@@ -1,8 +1,8 @@
 //! The memory driver (`memory://`): broker, result backend and dead set inside one process.
 //!
-//! All of a namespace lies behind one lock, in `store`; a batch takes the lock once and nothing waits while it holds it.
-//! What a message passes on its way: `broker` (publish) → `routing` → `queue` → `consumer` (next) → `acker`.
-//! Nothing runs in the background: a waiting consumer itself sleeps until the next parked message is due.
+//! A namespace has one lock, in `store`. A batch takes it once, and nothing waits while it holds it. The way of a
+//! message: `broker` (publish) → `routing` → `queue` → `consumer` (next) → `acker`. Nothing runs in the background: a
+//! consumer that waits also waits for the time at which the next delayed message is due.
 
 pub(crate) mod acker;
 pub(crate) mod admin;

@@ -1,6 +1,7 @@
-//! Makes the messages of what follows a task.
+//! The builder makes the messages of what follows a run. It sends nothing.
 //!
-//! Ids of what follows come from the id of the task and its retries, so a run that is repeated sends the same again.
+//! The ids in these messages are derived from the id of the task and its number of retries. A run that is repeated
+//! after a crash makes the same ids, so the same message may be published twice but is always the same task.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -16,48 +17,53 @@ use apium_app::task::registry::Registry;
 use apium_protocol::json::text::Json;
 use apium_transport::broker::follow_ups::FollowUps;
 
-/// Makes messages of plans.
+/// Makes the messages of follow-ups.
 #[derive(Clone)]
 pub(crate) struct FollowUpBuilder {
     pub(crate) publisher: Publisher,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) rules: ResultPolicy,
+    pub(crate) policy: ResultPolicy,
 }
 
 impl FollowUpBuilder {
+    /// A planner whose new ids are derived from `seed`.
     pub(crate) fn planner(&self, seed: u64) -> Planner {
         self.publisher.planner(self.publisher.ids_from(seed))
     }
 
-    /// Makes messages of what is planned.
+    /// Adds the planned messages, and the chords that they open, to `follow_ups`.
     pub(crate) fn add_messages(&self, planner: Planner, parent: &ParentTask, follow_ups: &mut FollowUps) -> Result<()> {
-        let plan = planner.finish();
+        let plan = planner.into_plan();
         follow_ups.publish.extend(self.publisher.messages_after(plan.calls, parent)?);
         follow_ups.opens.extend(plan.opens);
         Ok(())
     }
 }
 
-/// What the ids of all that follows a run are made from.
+/// The seed of the ids of what follows a run of this request.
 pub(crate) fn id_seed(request: &Request) -> u64 {
     id_seed_of(request.id().map_or("", |id| id.as_str()), request.retries())
 }
 
+/// The seed of the ids of what follows run number `retries` of the task `id`.
 pub(crate) fn id_seed_of(id: &str, retries: u32) -> u64 {
-    // Its keys are fixed, and both runs that must agree are of one program.
+    // Its keys are fixed. Another version of the standard library may hash otherwise, but a run is repeated by the same
+    // program.
     let mut hasher = DefaultHasher::new();
     (id, retries).hash(&mut hasher);
     hasher.finish()
 }
 
-/// Whether an errback is called here rather than sent: a task of this worker that takes more than the id of the failed task, and
-/// is not bound, as in Celery.
-pub(crate) fn is_called_here(registry: &Registry, errback: &Node) -> bool {
+/// Whether the worker calls an errback itself, with the request, the exception and the traceback of the failed task. As
+/// in Celery it does so for a task of its own that takes more than one argument and no context; other errbacks are sent
+/// as messages, with the id of the failed task.
+pub(crate) fn is_called_by_worker(registry: &Registry, errback: &Node) -> bool {
     let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain, .. }) = errback else { return false };
     let Some(task) = registry.get(&call.task) else { return false };
     let named = task.parameters.named;
-    let kept = |(name, _): &&(String, Json)| named.iter().any(|parameter| parameter.name == name.as_str());
+    let is_parameter = |(name, _): &&(String, Json)| named.iter().any(|parameter| parameter.name == name.as_str());
     let arguments = &call.arguments;
-    let given = if *immutable { 0 } else { arguments.args.len() + arguments.kwargs.iter().filter(kept).count() };
-    !task.takes_ctx && (task.parameters.var_args || named.len().saturating_sub(given) > 1)
+    let bound =
+        if *immutable { 0 } else { arguments.args.len() + arguments.kwargs.iter().filter(is_parameter).count() };
+    !task.takes_ctx && (task.parameters.var_args || named.len().saturating_sub(bound) > 1)
 }

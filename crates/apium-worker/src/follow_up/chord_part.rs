@@ -1,4 +1,4 @@
-//! What follows the header of a chord: its body with the results, or the failure of the body.
+//! The parts of a chord, and what follows the last of them: the body with the results, or the failure of the body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,65 +21,66 @@ use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
 
-/// The body of a chord, as one of the parts of its header brings it.
+/// What continues a chord after its last part. Each part brings it along, since any of them may be the last one
+/// counted.
 pub(crate) struct ChordBody {
     pub(crate) builder: FollowUpBuilder,
     pub(crate) body: Node,
-    /// What the ids of it are made from: whoever brings the last part makes the same.
+    /// The seed of the ids in what follows. It depends on the chord alone, so each part would make the same ids.
     pub(crate) seed: u64,
-    /// The task whose part it was: the body's parent.
+    /// The task whose part it is: the parent of the body.
     pub(crate) parent: ParentTask,
-    /// Where errbacks go that this worker calls itself.
+    /// The list for errbacks that this worker calls itself.
     pub(crate) errbacks: PendingErrbacks,
-    /// The queue that the task came from whose end this is.
+    /// The queue that the task of the part came from.
     pub(crate) queue: Arc<str>,
 }
 
-/// Which part of which chord.
+/// Names a part of a chord.
 pub(crate) struct ChordPosition {
     pub(crate) group: String,
     pub(crate) task_id: TaskId,
     pub(crate) group_index: Option<i64>,
 }
 
-/// The end of a run, as far as all parts that come of it have it in common.
+/// What everything that follows one run has in common.
 #[derive(Clone, Copy)]
 pub(crate) struct FollowUpSource<'a> {
     pub(crate) builder: &'a FollowUpBuilder,
-    /// Where errbacks go that this worker calls itself.
+    /// The list for errbacks that this worker calls itself.
     pub(crate) errbacks: &'a PendingErrbacks,
-    /// The queue that its task came from.
+    /// The queue that the task of the run came from.
     pub(crate) queue: &'a Arc<str>,
 }
 
-/// A part of a chord whose body is `body`.
+/// The part of a chord that ended with this state and result. `parent` is the task whose part it is.
 pub(crate) fn chord_part(
-    run: FollowUpSource<'_>,
-    place: ChordPosition,
+    source: FollowUpSource<'_>,
+    position: ChordPosition,
     body: Node,
     (state, result): (State, Json),
     parent: ParentTask,
 ) -> EndedPart {
-    let FollowUpSource { builder, errbacks: late, queue } = run;
+    let FollowUpSource { builder, errbacks, queue } = source;
     let config = builder.publisher.config();
-    let ChordPosition { group, task_id, group_index } = place;
-    let rest = ChordBody {
+    let ChordPosition { group, task_id, group_index } = position;
+    let continuation = ChordBody {
         builder: builder.clone(),
         body,
         seed: id_seed_of(&group, 0),
         parent,
-        errbacks: late.clone(),
+        errbacks: errbacks.clone(),
         queue: queue.clone(),
     };
     let claimant = task_id.to_string();
     let mut part = ChordPart::new(group, task_id, state, result, claimant, config.chord_claim());
     part.group_index = group_index;
     part.ttl = config.chord_ttl();
-    EndedPart::new(part, Arc::new(rest))
+    EndedPart::new(part, Arc::new(continuation))
 }
 
 impl ChordBody {
-    fn send(&self, results: &[Json]) -> Result<FollowUps> {
+    fn body_message(&self, results: &[Json]) -> Result<FollowUps> {
         let mut follow_ups = FollowUps::default();
         let mut planner = self.builder.planner(self.seed);
         planner.add(self.body.clone(), SendWith::result(Json::from_serialize(results)?))?;
@@ -89,13 +90,12 @@ impl ChordBody {
 
     fn fail(&self, original: Failure, chord_error: Failure) -> FollowUps {
         let mut follow_ups = FollowUps::default();
-        // It may be asked more than once.
-        self.errbacks.forget(self.seed);
-        let run = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, queue: &self.queue };
-        let mut fall = FailurePropagation::new((run, self.seed), &chord_error, &mut follow_ups);
-        let outcome = fall.body(&self.body, &original, &self.parent, self.seed);
-        if let Err(error) = outcome {
-            tracing::error!(%error, "could not tell all that follows a failed chord");
+        // The store may call this more than once.
+        self.errbacks.remove(self.seed);
+        let source = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, queue: &self.queue };
+        let mut propagation = FailurePropagation::new((source, self.seed), &chord_error, &mut follow_ups);
+        if let Err(error) = propagation.body(&self.body, &original, &self.parent, self.seed) {
+            tracing::error!(%error, "could not make all that follows a failed chord");
         }
         follow_ups
     }
@@ -103,7 +103,7 @@ impl ChordBody {
 
 impl ChordContinuation for ChordBody {
     fn complete(&self, results: Vec<Json>) -> FollowUps {
-        self.send(&results).unwrap_or_else(|error| {
+        self.body_message(&results).unwrap_or_else(|error| {
             tracing::error!(%error, "could not make the message of a chord's body");
             let failure = Failure::from_exception(ExceptionInfo::chord_error(format!("Callback error: {error}")));
             self.fail(failure.clone(), failure)
@@ -124,8 +124,10 @@ impl ChordContinuation for ChordBody {
 
     fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
         let Self { builder, queue, parent, body, .. } = self;
-        let made = Recount::recount_message(builder, queue, parent, body, part, after);
-        made.inspect_err(|error| tracing::error!(%error, "could not make the message that counts a part once more"))
-            .ok()
+        let message = Recount::recount_message(builder, queue, parent, body, part, after);
+        let logged = message.inspect_err(|error| {
+            tracing::error!(%error, "could not make the message that counts a part of a chord once more");
+        });
+        logged.ok()
     }
 }

@@ -1,9 +1,10 @@
-//! Counting the parts of chords where queue and results are two stores: what follows the last part is published before the chord is
-//! ended, so a crash between the two sends the body again under the same id, and never loses it.
+//! Counts the parts of chords where queues and results are two stores. What follows the last part is published before
+//! the chord is ended, so a crash between the two sends the body once more, under the same id, and never loses it (the
+//! guarantee `chord-once`).
 //!
-//! A part whose delivery was acked before its run does not come again by itself. Before such a one is counted, where it may be the last,
-//! a message is published that counts it once more when the claim of this worker has run out; by then the chord has ended, or it is
-//! ended by that.
+//! An early-ack part is not delivered again when its worker dies. So before it is counted, if it may be the last one,
+//! the worker publishes a recount: a message that counts the part once more after this worker's claim on the body has
+//! expired. By then the chord has ended, or the recount sends the body.
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::settlement::Settlement;
 use apium_transport::error::Result;
 
-/// A chord whose rest is made, and that is to be ended once it is published.
+/// A chord whose follow-ups are made. It is to be ended when they are published.
 #[derive(Debug, Clone)]
 pub(crate) struct EndedChord {
     group: String,
@@ -24,7 +25,8 @@ pub(crate) struct EndedChord {
 }
 
 impl EndedChord {
-    /// Ends it. That its claim was lost meanwhile changes nothing any more.
+    /// Ends the chord. A claim that was lost meanwhile is only logged: what follows is published, and another worker
+    /// may have published the same.
     pub(crate) async fn end(&self, backend: Option<&SharedBackend>) -> Result<()> {
         let Some(chords) = backend.and_then(|backend| backend.chords()) else { return Ok(()) };
         if !chords.end(&self.group, &self.claimant, self.end).await? {
@@ -38,7 +40,8 @@ impl EndedChord {
     }
 }
 
-/// Does what the sequels of these settlements say but for publishing: stores, opens, counts. Messages are added to `publish`.
+/// Does what the follow-ups of these settlements say, all but publishing: it stores records, opens chords and counts
+/// parts. Messages are added to `publish`. Returns the chords that are to be ended when these messages are published.
 pub(crate) async fn count_parts(
     backend: Option<&SharedBackend>,
     broker: &SharedBroker,
@@ -52,10 +55,10 @@ pub(crate) async fn count_parts(
         all.extend((**follow_ups).clone());
         without_delivery.resize(all.parts.len(), settlement.delivery.is_none());
     }
-    let mut ended = Vec::new();
+    let mut ended_chords = Vec::new();
     let Some(backend) = backend else {
         publish.append(&mut all.publish);
-        return Ok(ended);
+        return Ok(ended_chords);
     };
     loop {
         let FollowUps { records, opens, parts, publish: messages, .. } = std::mem::take(&mut all);
@@ -63,38 +66,44 @@ pub(crate) async fn count_parts(
         if !records.is_empty() {
             backend.store(records).await?;
         }
-        let Some(chords) = backend.chords() else { return Ok(ended) };
+        let Some(chords) = backend.chords() else { return Ok(ended_chords) };
         for header in opens {
             chords.open(header).await?;
         }
         if parts.is_empty() {
-            return Ok(ended);
+            return Ok(ended_chords);
         }
-        for end in parts {
-            let (group, claimant, rest) = (end.part.group.clone(), end.part.claimant.clone(), end.continuation.clone());
-            // Those of a chord that follows this one come again with the part that it follows.
+        for ended_part in parts {
+            let (group, claimant) = (ended_part.part.group.clone(), ended_part.part.claimant.clone());
+            let continuation = ended_part.continuation.clone();
+            // Parts that the end of a chord brings have no entry in the list: they come once more when a part of that
+            // chord does.
             let progress = match without_delivery.pop_front() {
-                Some(true) => count_undelivered(chords, broker, &end).await?,
-                _ => chords.part_done(end.part).await?,
+                Some(true) => count_undelivered(chords, broker, &ended_part).await?,
+                _ => chords.part_done(ended_part.part).await?,
             };
-            let (followed, how) = match progress {
+            let (follow_ups, end) = match progress {
                 ChordProgress::Waiting | ChordProgress::Fired => continue,
-                ChordProgress::Complete(results) => (rest.complete(results), ChordEnd::Fired),
-                ChordProgress::Failed(part) => (rest.failed(part), ChordEnd::Failed),
+                ChordProgress::Complete(results) => (continuation.complete(results), ChordEnd::Fired),
+                ChordProgress::Failed(part) => (continuation.failed(part), ChordEnd::Failed),
             };
-            all.extend(followed);
-            ended.push(EndedChord { group, claimant, end: how });
+            all.extend(follow_ups);
+            ended_chords.push(EndedChord { group, claimant, end });
         }
     }
 }
 
-/// Counts a part that does not come again by itself.
-async fn count_undelivered(chords: &dyn ChordStore, broker: &SharedBroker, end: &EndedPart) -> Result<ChordProgress> {
-    if let Some(progress) = chords.part_unless_last(end.part.clone()).await? {
+/// Counts a part that has no delivery, and so is not delivered again when this worker dies.
+async fn count_undelivered(
+    chords: &dyn ChordStore,
+    broker: &SharedBroker,
+    ended_part: &EndedPart,
+) -> Result<ChordProgress> {
+    if let Some(progress) = chords.part_unless_last(ended_part.part.clone()).await? {
         return Ok(progress);
     }
-    if let Some(again) = end.recount_message(Some(end.part.claim)) {
-        broker.publish(vec![again]).await?;
+    if let Some(recount) = ended_part.recount_message(Some(ended_part.part.claim)) {
+        broker.publish(vec![recount]).await?;
     }
-    chords.part_done(end.part.clone()).await
+    chords.part_done(ended_part.part.clone()).await
 }

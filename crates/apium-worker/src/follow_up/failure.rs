@@ -1,4 +1,5 @@
-//! How a failure falls through a workflow: what comes behind in the chain fails with it, the chord learns of it, errbacks are told.
+//! How a failure spreads through a workflow: the steps behind the task in its chain fail with it, its part of a chord
+//! is counted as failed, and errbacks are called or sent.
 
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
@@ -15,40 +16,44 @@ use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::follow_ups::FollowUps;
 
-use crate::follow_up::builder::{id_seed_of, is_called_here};
+use crate::follow_up::builder::{FollowUpBuilder, id_seed_of, is_called_by_worker};
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
 use crate::follow_up::pending_errback::PendingErrback;
 
-/// A failure on its way.
+/// Adds what follows one failure to `follow_ups`.
 pub(crate) struct FailurePropagation<'a> {
-    run: FollowUpSource<'a>,
+    source: FollowUpSource<'a>,
     failure: &'a Failure,
     follow_ups: &'a mut FollowUps,
-    /// What the errbacks that this worker calls itself belong to.
-    key: u64,
+    /// The owner of errbacks that this worker calls itself
+    /// ([`PendingErrbacks::push`](crate::follow_up::pending_errback::PendingErrbacks::push)).
+    errback_owner: u64,
 }
 
 impl<'a> FailurePropagation<'a> {
     pub(crate) fn new(
-        (run, key): (FollowUpSource<'a>, u64),
+        (source, errback_owner): (FollowUpSource<'a>, u64),
         failure: &'a Failure,
         follow_ups: &'a mut FollowUps,
     ) -> Self {
-        Self { run, failure, follow_ups, key }
+        Self { source, failure, follow_ups, errback_owner }
     }
 
-    /// Every step behind fails with it. `chain` is reversed, as it travels. What cannot be read has no id to fail.
+    /// Fails the steps behind the task. `chain` is in reverse order, as in messages. A step that cannot be read is
+    /// skipped: its id is not known.
     pub(crate) fn chain(&mut self, chain: &[WireSignature], stores: bool) {
         for step in chain {
             match Node::from_wire(step) {
                 Ok(node) => self.step(&node, stores),
-                Err(error) => tracing::warn!(%error, "a step behind a failed task cannot be failed with it"),
+                Err(error) => {
+                    tracing::warn!(%error, "could not read a step behind a failed task, so its result stays pending")
+                }
             }
         }
     }
 
-    /// One step: its result fails, and its part of a chord is in. Of a group nothing is stored, as in Celery: whoever waits for it
-    /// sees the failure before it.
+    /// Fails one step: its result becomes FAILURE, and its part of a chord is counted. As in Celery nothing is stored
+    /// for the members of a group: whoever waits for them sees the failure of the step before the group.
     fn step(&mut self, node: &Node, stores: bool) {
         match node {
             Node::Task(task) => {
@@ -64,33 +69,37 @@ impl<'a> FailurePropagation<'a> {
         }
     }
 
+    /// Stores FAILURE for a task with these options, which has not run.
     fn store(&mut self, options: &CallOptions, group: Option<String>) {
         let Some(id) = options.task_id.clone() else { return };
-        let told = ResultUpdate::of_failure(State::Failure, self.failure);
-        let rules = &self.run.builder.rules;
-        let mut document = other_task_document(id, told, rules, self.run.builder.publisher.clock().now());
+        let update = ResultUpdate::of_failure(State::Failure, self.failure);
+        let FollowUpBuilder { policy, publisher, .. } = self.source.builder;
+        let mut document = other_task_document(id, update, policy, publisher.clock().now());
         document.children = Some(Vec::new());
         document.group_id = group;
         let reply_to = options.rare.as_ref().and_then(|rare| rare.reply_to.clone());
-        self.follow_ups.records.push(ResultRecord::new(document).kept_for(rules.ttl).replying_to(reply_to));
+        self.follow_ups.records.push(ResultRecord::new(document).kept_for(policy.ttl).replying_to(reply_to));
     }
 
-    /// Tells the chord that a task with these options is a part of.
+    /// Counts a task with these options as failed, where it is a part of a chord.
     fn part(&mut self, options: &CallOptions) {
         let (Some(id), Some(rare)) = (&options.task_id, &options.rare) else { return };
         let (Some(group), Some(body)) = (&rare.group_id, &rare.chord) else { return };
         let body = match Node::from_wire(body) {
             Ok(body) => body,
-            Err(error) => return tracing::warn!(%error, "the chord behind a failed task cannot be told of it"),
+            Err(error) => {
+                return tracing::warn!(%error, "could not read the chord behind a failed task, so the task is not counted as its part");
+            }
         };
-        let place = ChordPosition { group: group.clone(), task_id: id.clone(), group_index: rare.group_index };
+        let position = ChordPosition { group: group.clone(), task_id: id.clone(), group_index: rare.group_index };
         let root_id = rare.root_id.clone().unwrap_or_else(|| id.clone());
         let parent = ParentTask { id: id.clone(), root_id, priority: options.priority };
-        let told = (State::Failure, self.failure.exception().to_json());
-        self.follow_ups.parts.push(chord_part(self.run, place, body, told, parent));
+        let result = (State::Failure, self.failure.exception().to_json());
+        self.follow_ups.parts.push(chord_part(self.source, position, body, result, parent));
     }
 
-    /// The body of a chord whose header failed. One that is a task fails with this, the members of a group with the error behind it.
+    /// Fails the body of a chord whose header failed. As in Celery a body that is a group fails with the error of the
+    /// header (`original`), and any other with the ChordError that this propagates.
     pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: u64) -> Result<()> {
         if let Node::Group(group) = body {
             let of_group = links(&group.options);
@@ -101,8 +110,9 @@ impl<'a> FailurePropagation<'a> {
                         errbacks.push(errback.clone());
                     }
                 }
-                let mut fall = FailurePropagation::new((self.run, self.key), original, self.follow_ups);
-                fall.result_of(member, &errbacks, parent, seed)?;
+                let owner = (self.source, self.errback_owner);
+                let mut propagation = FailurePropagation::new(owner, original, self.follow_ups);
+                propagation.result_of(member, &errbacks, parent, seed)?;
             }
         } else {
             self.result_of(body, &own_links(body), parent, seed)?;
@@ -113,11 +123,12 @@ impl<'a> FailurePropagation<'a> {
         Ok(())
     }
 
-    /// What bears the result of a signature fails, and its errbacks are told.
+    /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends
+    /// `errbacks`.
     fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: u64) -> Result<()> {
         match node {
             Node::Task(task) => {
-                // As with Celery, the document of a body that did not run names no group.
+                // As in Celery the document of a body that did not run names no group.
                 self.store(&task.call.options, None);
                 self.part(&task.call.options);
                 let Some(id) = &task.call.options.task_id else { return Ok(()) };
@@ -137,7 +148,8 @@ impl<'a> FailurePropagation<'a> {
         }
     }
 
-    /// Tells errbacks of the failure of the task of `request`: those that this worker calls itself later, the others by messages.
+    /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and
+    /// messages for the others.
     pub(crate) fn errbacks(
         &mut self,
         errbacks: &[Node],
@@ -147,8 +159,8 @@ impl<'a> FailurePropagation<'a> {
     ) -> Result<()> {
         let mut sent = Vec::new();
         for errback in errbacks {
-            if is_called_here(&self.run.builder.registry, errback) {
-                self.run.errbacks.push(self.key, PendingErrback::new(errback, request, self.failure));
+            if is_called_by_worker(&self.source.builder.registry, errback) {
+                self.source.errbacks.push(self.errback_owner, PendingErrback::new(errback, request, self.failure));
             } else {
                 sent.push(errback.clone());
             }
@@ -156,19 +168,20 @@ impl<'a> FailurePropagation<'a> {
         if sent.is_empty() {
             return Ok(());
         }
-        let mut planner = self.run.builder.planner(seed);
-        let mut given = SendWith::result(Json::from_serialize(&parent.id)?);
-        given.options.rare_mut().root_id = Some(parent.root_id.clone());
-        planner.add(Node::group(sent), given)?;
-        self.run.builder.add_messages(planner, parent, self.follow_ups)
+        let mut planner = self.source.builder.planner(seed);
+        let mut send_with = SendWith::result(Json::from_serialize(&parent.id)?);
+        send_with.options.rare_mut().root_id = Some(parent.root_id.clone());
+        planner.add(Node::group(sent), send_with)?;
+        self.source.builder.add_messages(planner, parent, self.follow_ups)
     }
 }
 
+/// The errbacks in these options.
 fn links(options: &CallOptions) -> Vec<WireSignature> {
     options.rare.as_ref().map(|rare| rare.link_error.clone()).unwrap_or_default()
 }
 
-/// The errbacks of what bears the result of a signature: its own, and of a chord those of its body too.
+/// The errbacks of a signature: its own, and for a chord those of its body too.
 fn own_links(node: &Node) -> Vec<WireSignature> {
     let mut own = links(node.options());
     if let Node::Chord(chord) = node {

@@ -1,4 +1,5 @@
-//! What a message says follows its task, read before the task runs: what cannot be read must not run with its follow-ups lost.
+//! The links of a message: what follows its task. They are read before the task runs, since a task whose links cannot
+//! be read would run and lose what follows it.
 
 use std::sync::Arc;
 
@@ -9,30 +10,29 @@ use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::follow_up::recount::Recount;
 
-/// What follows a task.
+/// What a message says follows its task.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// On success, with its result.
+    /// Tasks for a success, called with the result (`link`).
     pub(crate) callbacks: Vec<Node>,
-    /// On failure.
+    /// Tasks for a failure (`link_error`).
     pub(crate) errbacks: Vec<Node>,
     /// The next step of its chain.
     pub(crate) next: Option<Node>,
-    /// The body of the chord that it is a part of.
+    /// The body of the chord that the task is a part of.
     pub(crate) body: Option<Node>,
-    /// The part that it counts once more, in place of one of its own.
+    /// The part that this task counts once more. Such a task has no other links, and is no part itself.
     pub(crate) recount: Option<Recount>,
 }
 
 impl Links {
-    /// Reads what a request holds; `None` when nothing follows.
+    /// Reads the links of a request; `None` when nothing follows.
     ///
     /// # Errors
-    /// Naming what cannot be read.
+    /// A signature that cannot be read.
     pub(crate) fn read(request: &Request) -> Result<Option<Arc<Self>>> {
-        if let Some((again, body)) = Recount::read(request)? {
-            let again = Self { body: Some(body), recount: Some(again), ..Self::default() };
-            return Ok(Some(Arc::new(again)));
+        if let Some((recount, body)) = Recount::read(request)? {
+            return Ok(Some(Arc::new(Self { body: Some(body), recount: Some(recount), ..Self::default() })));
         }
         let embed = &request.body.embed;
         if !embed.has_links() {
@@ -42,7 +42,7 @@ impl Links {
         Ok(Some(Arc::new(Self {
             callbacks: all(&embed.callbacks)?,
             errbacks: all(&embed.errbacks)?,
-            // Those behind it are read when it is their turn.
+            // `chain` is in reverse order. The other steps are read when their turn comes.
             next: embed.chain.as_ref().and_then(|chain| chain.last()).map(Node::from_wire).transpose()?,
             body: embed.chord.as_deref().map(Node::from_wire).transpose()?,
             recount: None,

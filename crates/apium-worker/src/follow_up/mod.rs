@@ -1,4 +1,4 @@
-//! The rules of workflows: what follows a run.
+//! What follows a run: the rules of callbacks, errbacks, chains and chords.
 
 pub(crate) mod builder;
 pub(crate) mod chord_part;

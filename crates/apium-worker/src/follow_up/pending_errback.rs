@@ -1,4 +1,5 @@
-//! Errbacks that a worker calls itself, with the request, the exception and the traceback of the failed task (Celery's new style).
+//! Errbacks that a worker calls itself, with the request, the exception and the traceback of the failed task (Celery's
+//! new-style errbacks).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,36 +8,37 @@ use apium_app::context::request::Request;
 use apium_app::failure::Failure;
 use apium_protocol::json::text::Json;
 
-/// An errback that is to be called.
+/// An errback that the worker is to call.
 #[derive(Debug)]
 pub(crate) struct PendingErrback {
     pub(crate) task: String,
     pub(crate) args: Vec<Json>,
     pub(crate) kwargs: Vec<(String, Json)>,
-    /// The request of the task that failed.
+    /// The request of the failed task.
     pub(crate) failed: Request,
 }
 
 impl PendingErrback {
-    /// An errback of a failed task: its arguments are the request, the exception and the traceback, and behind them its own.
+    /// An errback of the task of `failed`. Its arguments are the request, the exception and the traceback, followed by
+    /// its own.
     pub(crate) fn new(errback: &Node, failed: &Request, failure: &Failure) -> Self {
-        let (task, stored) = match errback {
+        let (task, own) = match errback {
             Node::Task(TaskNode { call, .. }) => (call.task.to_string(), call.arguments.clone()),
             _ => (String::new(), Default::default()),
         };
-        let mut args = called_with(failed, failure);
-        args.extend(stored.args);
-        Self { task, args, kwargs: stored.kwargs, failed: failed.clone() }
+        let mut args = errback_arguments(failed, failure);
+        args.extend(own.args);
+        Self { task, args, kwargs: own.kwargs, failed: failed.clone() }
     }
 }
 
-/// What an errback of the new style is called with: the request, the exception, the traceback.
-pub(crate) fn called_with(failed: &Request, failure: &Failure) -> Vec<Json> {
+/// The arguments of an errback that the worker calls: the request, the exception and the traceback.
+pub(crate) fn errback_arguments(failed: &Request, failure: &Failure) -> Vec<Json> {
     let traceback = Json::from_serialize(&*failure.traceback_text()).unwrap_or(Json::NULL);
     vec![request_map(failed), failure.exception().to_json(), traceback]
 }
 
-/// What an errback sees of the request of the failed task.
+/// What an errback gets of the request of the failed task.
 fn request_map(request: &Request) -> Json {
     let headers = &request.headers;
     let map = serde_json::json!({
@@ -54,28 +56,29 @@ fn request_map(request: &Request) -> Json {
     Json::from_serialize(&map).unwrap_or(Json::NULL)
 }
 
-/// Errbacks that wait until the failure that they belong to is stored. Clones share the list.
+/// Errbacks that wait until the failure that they belong to is stored. Clones share one list: the completion of a run
+/// has one, and what continues a chord, which the store calls, adds to it through another.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PendingErrbacks(Arc<Mutex<Vec<(u64, PendingErrback)>>>);
 
 impl PendingErrbacks {
-    /// Adds one. `of` says what it belongs to.
-    pub(crate) fn push(&self, of: u64, errback: PendingErrback) {
-        self.lock().push((of, errback));
+    /// Adds an errback. `owner` is the id seed of the failure that it belongs to.
+    pub(crate) fn push(&self, owner: u64, errback: PendingErrback) {
+        self.lock().push((owner, errback));
     }
 
-    /// Forgets those of `of`, which is made anew.
-    pub(crate) fn forget(&self, of: u64) {
-        self.lock().retain(|(own, _)| *own != of);
+    /// Removes the errbacks of `owner`, before they are made once more.
+    pub(crate) fn remove(&self, owner: u64) {
+        self.lock().retain(|(other, _)| *other != owner);
     }
 
-    /// Whether none waits.
+    /// Whether no errback waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Those that wait.
-    pub(crate) fn take(&self) -> Vec<PendingErrback> {
+    /// Takes all errbacks out of the list.
+    pub(crate) fn drain(&self) -> Vec<PendingErrback> {
         std::mem::take(&mut *self.lock()).into_iter().map(|(_, errback)| errback).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Counting a part of a chord once more ([`CHORD_PART`]): its message, and how a worker reads it.
+//! Recounts: the message that counts a part of a chord once more ([`CHORD_PART`]), and how a worker reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use apium_transport::broker::outgoing::Outgoing;
 
 use crate::follow_up::builder::FollowUpBuilder;
 
-/// A part that is to be counted once more.
+/// A part of a chord that is to be counted once more.
 #[derive(Debug, Clone)]
 pub(crate) struct Recount {
     pub(crate) group: String,
@@ -30,18 +30,18 @@ pub(crate) struct Recount {
 }
 
 impl Recount {
-    /// Reads the part, and the body of its chord, from a request; `None` for any other task.
+    /// Reads the part and the body of its chord from the request of a recount; `None` for any other task.
     ///
     /// # Errors
-    /// Naming what is not there.
+    /// An argument that is missing or cannot be read.
     pub(crate) fn read(request: &Request) -> Result<Option<(Self, Node)>> {
         if request.headers.task.as_deref() != Some(CHORD_PART) {
             return Ok(None);
         }
         let argument = |name: &str| {
-            let found = request.kwargs().iter().find(|(other, _)| other == name).map(|(_, value)| value);
-            let text = || format!("count a part of a chord once more: the message has no {name}");
-            found.ok_or_else(|| Error::new(ErrorKind::Call, text()))
+            let value = request.kwargs().iter().find(|(other, _)| other == name).map(|(_, value)| value);
+            let text = || format!("count a part of a chord once more: the message has no argument {name}");
+            value.ok_or_else(|| Error::new(ErrorKind::Call, text()))
         };
         let part = Self {
             group: argument("group")?.decode()?,
@@ -54,7 +54,8 @@ impl Recount {
         Ok(Some((part, Node::from_wire(&body)?)))
     }
 
-    /// The message that counts this part of a chord with this body once more.
+    /// The message that counts `part` once more, not before `after` has passed. `parent` is the task whose part it is,
+    /// and `queue` the queue that it came from.
     pub(crate) fn recount_message(
         builder: &FollowUpBuilder,
         queue: &Arc<str>,
@@ -77,7 +78,7 @@ impl Recount {
         options.countdown = after;
         options.ignore_result = Some(true);
         builder.publisher.router().fill(CHORD_PART, &arguments, &mut options);
-        // Where its task came from is a worker that knows the body.
+        // The default is the queue of the part. A worker that consumes it has an app that can send the body.
         let queue = options.queue.get_or_insert_with(|| queue.clone()).clone();
         let mut call = CallSpec::named(CHORD_PART, arguments);
         call.options = options;

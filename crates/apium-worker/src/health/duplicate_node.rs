@@ -1,5 +1,5 @@
-//! Notices another live worker of the same node name: a warning in both logs, never a refusal. The name of a worker that was
-//! killed can be taken at once.
+//! Warns when another live worker has the same node name. It never refuses to start, so that the name of a killed
+//! worker can be used again at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,24 @@ use std::time::Duration;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::clock::Clock;
 
-/// Looks when the worker starts and then once in `pause`, which is rare enough to keep an idle worker quiet (P16).
-pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clock: Clock, pause: Duration) {
+/// Looks for workers of this name at the start and then once each `interval`. It logs a warning when there is a second
+/// one, and again only after there was none. The interval is the worker's lease, which is rare enough for an idle
+/// worker (the guarantee `idle-quiet`).
+pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clock: Clock, interval: Duration) {
     let mut warned = false;
     loop {
         if let Some(consumers) = broker.queues().and_then(|queues| queues.consumers())
-            && let Ok(living) = consumers.consumers_named(&node).await
+            && let Ok(count) = consumers.consumers_named(&node).await
         {
-            if living > 1 && !warned {
+            if count > 1 && !warned {
                 tracing::warn!(
                     node = &*node,
-                    living,
+                    count,
                     "another live worker is named {node} too: give each a name of its own with -n, or listings mix them up"
                 );
             }
-            warned = living > 1;
+            warned = count > 1;
         }
-        clock.sleep(pause).await;
+        clock.sleep(interval).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A worker's health: whether it can reach its broker and its backends, and whether it fetches.
+//! A worker's health: whether it can reach its broker and its result backends, and whether it fetches.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use apium_transport::health::Health;
 use tokio::sync::watch;
 
 /// How often a backend that cannot be reached is tried.
-const AGAIN: Duration = Duration::from_secs(3);
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// What a worker's health is made of. The loop that fetches is the only one who writes to it.
+/// What a worker's health is computed from. Only the fetching loop writes to it.
 pub(crate) struct WorkerHealth {
     broker: SharedBroker,
     /// The app's backend, and those of tasks that have one of their own.
@@ -28,16 +28,16 @@ impl WorkerHealth {
         Self { broker, backends, clock, fetching }
     }
 
-    /// The loop has a consumer and fetches.
+    /// Says that the fetching loop has a consumer and fetches.
     pub(crate) fn set_fetching(&self) {
         self.fetching.send_if_modified(|now| !std::mem::replace(now, Health::Green).is_green());
     }
 
-    /// The loop does not fetch.
+    /// Says that the fetching loop does not fetch, and why.
     pub(crate) fn set_stopped_fetching(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.fetching.send_if_modified(|now| {
-            // It may be red for another reason than at first; how long it has been is the same.
+            // A new reason does not change since when it is red.
             let since = match now {
                 Health::Red { since, .. } => *since,
                 Health::Green => self.clock.now(),
@@ -47,12 +47,13 @@ impl WorkerHealth {
         });
     }
 
-    /// Whether the loop fetches, as far as it knows.
+    /// Whether the fetching loop has said that it fetches.
     pub(crate) fn is_fetching(&self) -> bool {
         self.fetching.borrow().is_green()
     }
 
-    /// The health of the whole: the first that is red, from the outside in.
+    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the fetching
+    /// loop.
     pub(crate) fn health(&self) -> Health {
         let address = self.broker.address();
         let broker = self.broker.health().of(&format!("the broker {address}"));
@@ -60,15 +61,19 @@ impl WorkerHealth {
             let address = backend.address();
             backend.health().of(&format!("the result backend {address}"))
         });
-        let own = self.fetching.borrow().clone();
-        std::iter::once(broker).chain(backends).chain([own]).find(|health| !health.is_green()).unwrap_or(Health::Green)
+        let fetching = self.fetching.borrow().clone();
+        std::iter::once(broker)
+            .chain(backends)
+            .chain([fetching])
+            .find(|health| !health.is_green())
+            .unwrap_or(Health::Green)
     }
 
-    /// Tries backends that cannot be reached, for ever: a worker without tasks would not, and stay red. (A broker is tried by whoever
-    /// consumes from it.)
+    /// Tries backends that cannot be reached, until it is dropped. A worker that has no tasks to run would not use
+    /// them, and would stay red. The broker needs nothing of the kind, since the fetching loop uses it all the time.
     pub(crate) async fn retry_backends(&self) {
         loop {
-            self.clock.sleep(AGAIN).await;
+            self.clock.sleep(RETRY_INTERVAL).await;
             for backend in self.backends.iter().filter(|backend| !backend.health().is_green()) {
                 // One that only delivers results connects again by itself, as a broker does.
                 let Some(stored) = backend.stored() else { continue };
@@ -79,7 +84,8 @@ impl WorkerHealth {
         }
     }
 
-    /// Wakes who looks when the loop begins to fetch or ceases to. What broker and backends know is not told: look at times.
+    /// Changes when the loop begins or ceases to fetch. The health of broker and backends makes no such signal: it must
+    /// be read from time to time.
     pub(crate) fn changes(&self) -> watch::Receiver<Health> {
         self.fetching.subscribe()
     }

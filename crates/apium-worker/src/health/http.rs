@@ -1,5 +1,5 @@
-//! `worker_health_listen`: `GET /ready` and `GET /live` over HTTP, for probes. As much of HTTP as they need: one request a
-//! connection, one line of text as the answer.
+//! `worker_health_listen`: `GET /ready` and `GET /live` over HTTP, for probes. A connection is one request, and the
+//! answer is one line of text; probes need no more of HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use tokio::task::JoinSet;
 use crate::health::health::WorkerHealth;
 use crate::service::Stopping;
 
-/// So many connections are answered at a time; others wait.
-const MOST: usize = 32;
-/// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of a request is read, its headers included.
-const LONGEST: usize = 8 * 1024;
+/// How many connections are served at a time. Others wait to be accepted.
+const MAX_CONNECTIONS: usize = 32;
+/// How long a connection may take before it is dropped.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request with its headers may be, in bytes. A longer one gets no answer.
+const MAX_REQUEST: usize = 8 * 1024;
 
-/// Listens. The port may be 0: the system chooses one.
+/// Listens on `address`, and returns the real address: for port 0 the system chooses a port.
 ///
 /// # Errors
-/// An address that is not this machine's or is taken.
+/// An address that is not this machine's, or is in use.
 pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
@@ -37,18 +37,18 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
     })
 }
 
-/// Answers until the worker has stopped.
+/// Answers requests until the service is stopped.
 pub(crate) async fn serve(listener: TcpListener, health: Arc<WorkerHealth>, mut stopping: Stopping) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
             () = stopping.wait() => return,
             Some(_) = open.join_next() => {}
-            accepted = listener.accept(), if open.len() < MOST => match accepted {
+            accepted = listener.accept(), if open.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
                     let health = health.clone();
-                    // A probe that went away has its answer already, or wants none.
-                    open.spawn(async move { _ = tokio::time::timeout(PATIENCE, answer(stream, &health)).await });
+                    // The only errors are those of a client that went away, and the timeout.
+                    open.spawn(async move { _ = tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, &health)).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a health probe");
@@ -61,9 +61,10 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<WorkerHealth>, mut 
 
 async fn answer(mut stream: TcpStream, health: &WorkerHealth) -> std::io::Result<()> {
     let mut request = Vec::with_capacity(512);
-    // To its end, or the answer would be lost with what was not read.
+    // A socket that is closed with unread bytes is reset, and the client may lose the answer. So the request is read to
+    // its end.
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        if request.len() > LONGEST || stream.read_buf(&mut request).await? == 0 {
+        if request.len() > MAX_REQUEST || stream.read_buf(&mut request).await? == 0 {
             return Ok(());
         }
     }
@@ -76,7 +77,7 @@ async fn answer(mut stream: TcpStream, health: &WorkerHealth) -> std::io::Result
     stream.shutdown().await
 }
 
-/// Status and text for a request line.
+/// The status and the text that answer a request line.
 fn respond(line: &str, health: impl FnOnce() -> Health) -> (&'static str, String) {
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());

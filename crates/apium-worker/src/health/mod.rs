@@ -1,4 +1,4 @@
-//! Whether a worker is well, and who is told.
+//! The health of a worker, and the probes that show it.
 
 pub(crate) mod duplicate_node;
 pub(crate) mod health;

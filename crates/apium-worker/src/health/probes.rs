@@ -1,5 +1,6 @@
-//! The parts around a worker's health: the ready file and the HTTP endpoint, where they are asked for, and the one that tries what
-//! is red. They are there before the worker is connected, so that a worker that waits for its broker is live and not ready.
+//! The services around a worker's health: the ready file and the HTTP endpoint, where the settings ask for them, and
+//! the loop that tries unreachable backends. They start before the worker connects, so that a worker that waits for its
+//! broker is live and not ready.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,19 +15,19 @@ use crate::health::http;
 use crate::health::ready_file::ReadyFile;
 use crate::service::Service;
 
-/// A probe has nothing to finish that takes longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the ready file and the endpoint have to end. They have nothing to finish that takes longer.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The parts that tell.
+/// The services that run.
 pub(crate) struct Probes {
-    reviver: Service,
+    backend_retries: Service,
     ready_file: Option<Service>,
     listener: Option<Service>,
     /// Where the endpoint listens.
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// Which are asked for.
+/// Which probes are wanted; `None` is none.
 #[derive(Debug, Default)]
 pub(crate) struct ProbeOptions {
     pub(crate) ready_file: Option<PathBuf>,
@@ -34,32 +35,32 @@ pub(crate) struct ProbeOptions {
 }
 
 impl Probes {
-    /// Starts those that are asked for.
+    /// Starts the probes that `options` asks for.
     ///
     /// # Errors
-    /// A file that cannot be written, an address that cannot be listened on.
+    /// A ready file that cannot be written, or an address that cannot be listened on.
     pub(crate) async fn start(options: &ProbeOptions, health: &Arc<WorkerHealth>, clock: &Clock) -> Result<Self> {
         let ready_file = options.ready_file.clone().map(ReadyFile::new).transpose()?.map(|file| {
             let (health, clock) = (health.clone(), clock.clone());
-            Service::start("ready-file", move |stopping| file.keep(health, clock, stopping))
+            Service::start("ready-file", move |stopping| file.follow(health, clock, stopping))
         });
-        let ill = health.clone();
-        let reviver = Service::start("reviver", move |_| async move { ill.retry_backends().await });
+        let retried = health.clone();
+        let backend_retries = Service::start("backend-retries", move |_| async move { retried.retry_backends().await });
         let Some(address) = options.listen else {
-            return Ok(Self { reviver, ready_file, listener: None, address: None });
+            return Ok(Self { backend_retries, ready_file, listener: None, address: None });
         };
         let (listener, address) = http::bind(address).await?;
         tracing::info!(%address, "health probes are answered at http://{address}");
         let health = health.clone();
         let listener = Service::start("health-listen", move |stopping| http::serve(listener, health, stopping));
-        Ok(Self { reviver, ready_file, listener: Some(listener), address: Some(address) })
+        Ok(Self { backend_retries, ready_file, listener: Some(listener), address: Some(address) })
     }
 
-    /// Ends them, the file first.
+    /// Stops the services. The ready file is removed before the endpoint ceases to listen.
     pub(crate) async fn stop(self) {
-        self.reviver.stop(Some(Duration::ZERO)).await;
-        for part in [self.ready_file, self.listener].into_iter().flatten() {
-            part.stop(Some(PATIENCE)).await;
+        self.backend_retries.stop(Some(Duration::ZERO)).await;
+        for service in [self.ready_file, self.listener].into_iter().flatten() {
+            service.stop(Some(STOP_TIMEOUT)).await;
         }
     }
 }

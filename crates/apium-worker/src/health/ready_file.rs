@@ -1,5 +1,4 @@
-//! `worker_ready_file`: a file that is there while the worker is connected and fetches, for probes that can look at a file and at
-//! nothing else.
+//! `worker_ready_file`: a file that exists while the worker is healthy, for probes that can only look at a file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,65 +10,65 @@ use apium_transport::clock::Clock;
 use crate::health::health::WorkerHealth;
 use crate::service::Stopping;
 
-/// How often the health is looked at; what the worker itself knows is seen at once.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the health of broker and backends is read. Whether the worker fetches is noticed at once.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The file, which goes with this.
+/// The ready file. Dropping this removes it.
 pub(crate) struct ReadyFile {
     path: PathBuf,
-    /// What went wrong last, told once.
+    /// Whether the last attempt failed: a failure is logged once.
     failed: bool,
 }
 
 impl ReadyFile {
-    /// Takes the path, and removes what a worker that was killed has left there.
+    /// Removes the file that a killed worker may have left at `path`.
     ///
     /// # Errors
-    /// A path that cannot be written to.
+    /// A folder that does not exist, or a file that cannot be removed.
     pub(crate) fn new(path: PathBuf) -> Result<Self> {
         let shown = path.display().to_string();
-        let wrong = |why| Error::new(ErrorKind::Config, format!("use the ready file {shown}: {why}"));
+        let refused = |why| Error::new(ErrorKind::Config, format!("use the ready file {shown}: {why}"));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
-            return Err(wrong("its folder does not exist; make it, or name another file"));
+            return Err(refused("its folder does not exist; make it, or name another file"));
         }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(wrong("what is there cannot be removed").with_source(error))
+                Err(refused("the file that is there cannot be removed").with_source(error))
             }
             _ => Ok(Self { path, failed: false }),
         }
     }
 
-    /// Keeps the file as the health is, until the worker stops.
-    pub(crate) async fn keep(mut self, health: Arc<WorkerHealth>, clock: Clock, mut stopping: Stopping) {
+    /// Writes and removes the file as the health changes, until the service is stopped.
+    pub(crate) async fn follow(mut self, health: Arc<WorkerHealth>, clock: Clock, mut stopping: Stopping) {
         let mut changes = health.changes();
         loop {
             self.set(health.health().is_green());
             tokio::select! {
                 () = stopping.wait() => return,
                 _ = changes.changed() => {}
-                () = clock.sleep(LOOK) => {}
+                () = clock.sleep(CHECK_INTERVAL) => {}
             }
         }
     }
 
-    /// Makes the file be there, or not. Somebody else may have removed it.
+    /// Writes the file, or removes it. It looks at the file first, since another program may have removed it.
     fn set(&mut self, ready: bool) {
         if ready == self.path.exists() {
             return;
         }
-        let done = match ready {
+        let result = match ready {
             true => std::fs::write(&self.path, format!("{}\n", std::process::id())),
             false => std::fs::remove_file(&self.path),
         };
-        if let Err(error) = &done
+        if let Err(error) = &result
             && !self.failed
         {
             let file = self.path.display();
-            tracing::error!(%error, %file, ready, "could not keep the ready file {file}");
+            tracing::error!(%error, %file, ready, "could not {} the ready file {file}", if ready { "write" } else { "remove" });
         }
-        self.failed = done.is_err();
+        self.failed = result.is_err();
     }
 }
 

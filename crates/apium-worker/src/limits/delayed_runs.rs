@@ -1,66 +1,66 @@
-//! Works that wait in the worker for their eta, for brokers that do not park them (P7: the others never hand them out early).
+//! Runs that wait in the worker until their eta. They exist only with brokers that do not delay messages themselves.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use jiff::Timestamp;
 
-/// What waits, in order of its eta.
+/// Runs, the one with the earliest eta first.
 #[derive(Debug)]
-pub(crate) struct DelayedRuns<W> {
-    heap: BinaryHeap<Reverse<Entry<W>>>,
+pub(crate) struct DelayedRuns<R> {
+    heap: BinaryHeap<Reverse<Entry<R>>>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Entry<W> {
+struct Entry<R> {
     due: Timestamp,
-    // Works of one eta keep the order in which they came.
+    // Runs of one eta keep the order in which they came.
     number: u64,
-    task_run: W,
+    task_run: R,
 }
 
-impl<W> Entry<W> {
+impl<R> Entry<R> {
     fn key(&self) -> (Timestamp, u64) {
         (self.due, self.number)
     }
 }
 
-impl<W> PartialEq for Entry<W> {
+impl<R> PartialEq for Entry<R> {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<W> Eq for Entry<W> {}
+impl<R> Eq for Entry<R> {}
 
-impl<W> PartialOrd for Entry<W> {
+impl<R> PartialOrd for Entry<R> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<W> Ord for Entry<W> {
+impl<R> Ord for Entry<R> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl<W> Default for DelayedRuns<W> {
+impl<R> Default for DelayedRuns<R> {
     fn default() -> Self {
         Self { heap: BinaryHeap::new(), next: 0 }
     }
 }
 
-impl<W> DelayedRuns<W> {
-    /// Lets `work` wait until `due`.
-    pub(crate) fn push(&mut self, due: Timestamp, task_run: W) {
+impl<R> DelayedRuns<R> {
+    /// Adds a run that is due at `due`.
+    pub(crate) fn push(&mut self, due: Timestamp, task_run: R) {
         self.heap.push(Reverse(Entry { due, number: self.next, task_run }));
         self.next += 1;
     }
 
-    /// The first that is due at `now`.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<W> {
+    /// Takes the first run that is due at `now`.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<R> {
         self.heap.peek().filter(|first| first.0.due <= now)?;
         self.heap.pop().map(|first| first.0.task_run)
     }
@@ -70,13 +70,13 @@ impl<W> DelayedRuns<W> {
         self.heap.peek().map(|first| first.0.due)
     }
 
-    /// How many wait.
+    /// How many runs wait.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Takes everything that waits.
-    pub(crate) fn drain(&mut self) -> Vec<W> {
+    /// Takes all runs.
+    pub(crate) fn drain(&mut self) -> Vec<R> {
         self.heap.drain().map(|entry| entry.0.task_run).collect()
     }
 }
@@ -86,19 +86,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earliest_comes_first_and_none_before_its_time() {
+    fn the_earliest_run_comes_first_and_none_before_its_eta() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let mut waiting = DelayedRuns::default();
+        let mut runs = DelayedRuns::default();
         for (due, task_run) in [(3, "c"), (1, "a"), (2, "b1"), (2, "b2")] {
-            waiting.push(at(due), task_run);
+            runs.push(at(due), task_run);
         }
-        assert_eq!(waiting.next_due(), Some(at(1)));
-        assert_eq!(waiting.pop(at(0)), None);
-        assert_eq!(waiting.pop(at(2)), Some("a"));
-        assert_eq!(waiting.pop(at(2)), Some("b1"));
-        assert_eq!(waiting.pop(at(2)), Some("b2"));
-        assert_eq!(waiting.pop(at(2)), None);
-        assert_eq!(waiting.len(), 1);
-        assert_eq!(waiting.drain(), ["c"]);
+        assert_eq!(runs.next_due(), Some(at(1)));
+        assert_eq!(runs.pop(at(0)), None);
+        assert_eq!(runs.pop(at(2)), Some("a"));
+        assert_eq!(runs.pop(at(2)), Some("b1"));
+        assert_eq!(runs.pop(at(2)), Some("b2"));
+        assert_eq!(runs.pop(at(2)), None);
+        assert_eq!(runs.len(), 1);
+        assert_eq!(runs.drain(), ["c"]);
     }
 }

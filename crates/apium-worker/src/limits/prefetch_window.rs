@@ -1,93 +1,87 @@
-//! `worker_prefetch_multiplier = "auto"`: how much is fetched ahead, by time. Arithmetic alone: whoever calls it reads clocks and
-//! counts.
+//! `worker_prefetch_multiplier = "auto"`: how many messages are fetched, computed from the measured rate at which runs
+//! end. Only arithmetic: the caller reads clocks and counters.
 //!
-//! The unit is work for [`AHEAD`] seconds. Fetched are as many messages as there are free slots, and ahead of them as many as
-//! this worker ends in that time: thousands of short tasks travel in large batches, and of long ones none waits here while
-//! another worker is idle. It begins with the slots alone and has grown to its size a few batches later.
+//! The worker fetches one message for each free slot, and beyond these as many as it completes in [`AHEAD`] seconds. So
+//! thousands of short tasks are fetched in large batches, and long tasks do not wait here while another worker is idle.
+//! The window begins with the slots alone, and reaches its size within a few batches.
 
 use std::time::Duration;
 
-/// Seconds of work that are fetched ahead of the slots.
+use crate::limits::load::Load;
+
+/// How many seconds of runs are fetched ahead of the slots.
 const AHEAD: f64 = 0.05;
-/// Slots and what is ahead of them are together at most so many, unless there are more slots.
-const MOST: usize = 4096;
-/// Seconds over which the rate of ends is averaged: long enough for a disk's pauses, short enough to forget a burst.
+/// The largest window, unless there are more slots than this.
+const MAX_SIZE: usize = 4096;
+/// Seconds over which the rate is averaged: long enough to bridge the pauses of a disk, and short enough to forget a
+/// burst.
 const RATE_MEMORY: f64 = 0.2;
-/// Runs over which their duration is averaged.
+/// How many runs their duration is averaged over.
 const RUN_MEMORY: f64 = 32.0;
 
-/// What a worker did since it started.
+/// What a worker has done since it started.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
     /// Runs that ended.
     pub(crate) finished: u64,
-    /// How long they took, all together.
+    /// How long these runs took in all.
     pub(crate) busy: Duration,
 }
 
-/// What is here at the moment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Load {
-    /// Works that slots have, or that wait for one.
-    pub(crate) local: usize,
-    /// How many of them the broker counts: all but those that were acked before their run.
-    pub(crate) unacked: usize,
-    /// Ends on their way to the broker, which counts them until they are there.
-    pub(crate) completing: usize,
-}
-
-/// How much is fetched ahead.
+/// The window: how many messages a worker wants to have.
 #[derive(Debug)]
 pub(crate) struct PrefetchWindow {
     slots: usize,
-    seen: Totals,
-    seen_at: Duration,
-    /// Ends per second.
+    /// The totals of the last measurement.
+    measured: Totals,
+    measured_at: Duration,
+    /// Runs that end per second.
     rate: f64,
-    /// Seconds that a run takes, once one has ended.
+    /// Seconds that a run takes; `None` until one has ended.
     run: Option<f64>,
 }
 
 impl PrefetchWindow {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, seen: Totals::default(), seen_at: Duration::ZERO, rate: 0.0, run: None }
+        Self { slots, measured: Totals::default(), measured_at: Duration::ZERO, rate: 0.0, run: None }
     }
 
-    /// Takes in what was done up to `now`, which counts from the worker's start.
+    /// Updates the averages by what was done up to `now`, the time since the worker's start.
     pub(crate) fn measure(&mut self, totals: Totals, now: Duration) {
-        let span = now.saturating_sub(self.seen_at).as_secs_f64();
+        let span = now.saturating_sub(self.measured_at).as_secs_f64();
         if span == 0.0 {
             return;
         }
-        let ended = totals.finished.saturating_sub(self.seen.finished) as f64;
-        let busy = totals.busy.saturating_sub(self.seen.busy).as_secs_f64();
-        (self.seen, self.seen_at) = (totals, now);
-        self.rate += (ended / span - self.rate) * weight(span / RATE_MEMORY);
-        if ended > 0.0 {
-            let (new, old) = (busy / ended, self.run.unwrap_or(busy / ended));
-            self.run = Some(old + (new - old) * weight(ended / RUN_MEMORY));
+        let finished = totals.finished.saturating_sub(self.measured.finished) as f64;
+        let busy = totals.busy.saturating_sub(self.measured.busy).as_secs_f64();
+        (self.measured, self.measured_at) = (totals, now);
+        self.rate += (finished / span - self.rate) * weight(span / RATE_MEMORY);
+        if finished > 0.0 {
+            let (new, old) = (busy / finished, self.run.unwrap_or(busy / finished));
+            self.run = Some(old + (new - old) * weight(finished / RUN_MEMORY));
         }
     }
 
-    /// How many messages are fetched ahead of the slots.
+    /// How many messages are fetched beyond the slots.
     ///
-    /// Runs that end together look like a high rate for a moment. What the slots can do at all, by how long runs take, bounds it.
+    /// When runs end together, the rate is too high for a moment. So it is limited to what the slots can do at all, by
+    /// how long runs take.
     fn ahead(&self) -> usize {
-        // Without an end yet there is no rate either; a run that took no time bounds nothing.
+        // Before the first run has ended the rate is 0. Runs that take no time make this infinite, which is no limit.
         let possible = self.slots as f64 / self.run.unwrap_or_default();
         let ahead = (self.rate.min(possible) * AHEAD) as usize;
-        ahead.min(MOST.saturating_sub(self.slots))
+        ahead.min(MAX_SIZE.saturating_sub(self.slots))
     }
 
-    /// How many works may be here in all.
+    /// How many runs the worker wants to have.
     fn size(&self) -> usize {
         self.slots + self.ahead()
     }
 
-    /// When no more than this is here, it is time to fetch: a slot is about to be free, or a good part of what is ahead is gone,
-    /// so that a batch is worth its way. `batch` is the most that one fetch brings.
-    pub(crate) fn refill_at(&self, batch: usize) -> usize {
-        self.size() - (self.ahead() / 4).clamp(1, batch.max(1))
+    /// With no more runs than this the worker fetches: a slot is about to be free, or a quarter of what was ahead has
+    /// begun, which is worth a round trip. `max_batch` is the most that one fetch brings.
+    pub(crate) fn refill_at(&self, max_batch: usize) -> usize {
+        self.size() - (self.ahead() / 4).clamp(1, max_batch.max(1))
     }
 
     /// How many more may be fetched.
@@ -95,20 +89,23 @@ impl PrefetchWindow {
         self.size().saturating_sub(load.local)
     }
 
-    /// How many deliveries the consumer may hold: those that it counts now, and the room. Ends that cannot reach the broker make
-    /// it no larger than twice its size, so that a broker that is away stops the fetching. Never 0, which would be no limit.
+    /// The prefetch of the consumer: the deliveries that count into it now, and those that may be fetched. It is at
+    /// most twice the window, however many completions are under way, so that fetching stops while they cannot reach
+    /// the broker. It is never 0, which would be no limit.
     pub(crate) fn prefetch(&self, load: Load) -> usize {
         let size = self.size();
         (load.unacked + load.completing.min(size) + self.free(load)).clamp(1, size * 2)
     }
 }
 
-/// How much a new value counts, `age` being the time or number it stands for as a part of what is remembered.
+/// How much a new value counts in an average. `age` is the time or the number of runs that the value stands for,
+/// divided by what the average remembers.
 fn weight(age: f64) -> f64 {
     1.0 - (-age).exp()
 }
 
-/// Whether a prefetch is far enough from the `present` one to tell the consumer: by more than a quarter.
+/// Whether a wanted prefetch differs from the `present` one by more than a quarter. Smaller changes are not worth a
+/// command.
 pub(crate) fn differs_enough(present: usize, wanted: usize) -> bool {
     present.abs_diff(wanted) * 4 > present
 }
@@ -119,13 +116,13 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// A window of `slots` after `steps` of so many ends, each run taking so long, in so much time.
+    /// A window after `steps`. Each is a number of runs that end, how long each run took, and the time that passes.
     fn after(slots: usize, steps: impl IntoIterator<Item = (u64, Duration, Duration)>) -> PrefetchWindow {
         let mut window = PrefetchWindow::new(slots);
         let (mut totals, mut now) = (Totals::default(), Duration::ZERO);
-        for (ended, run, span) in steps {
-            totals.finished += ended;
-            totals.busy += run * u32::try_from(ended).unwrap();
+        for (finished, run, span) in steps {
+            totals.finished += finished;
+            totals.busy += run * u32::try_from(finished).unwrap();
             now += span;
             window.measure(totals, now);
         }
@@ -133,32 +130,32 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_the_slots_and_fifty_milliseconds_of_work() {
-        // Slots, ends per 10 ms, how long each run takes, the size after two seconds of it.
-        for (slots, ended, run, size) in [
+    fn the_size_is_the_slots_and_the_runs_of_fifty_milliseconds() {
+        // Slots, runs that end in 10 ms, how long each takes, and the size after two seconds.
+        for (slots, finished, run, size) in [
             (8, 0, MS(0), 8),
             (8, 8, MS(10), 8 + 40),
             (8, 100, Duration::from_micros(20), 8 + 500),
             (64, 500, Duration::from_micros(100), 64 + 2_500),
-            // Capped.
-            (64, 5_000, Duration::from_micros(5), MOST),
+            // The largest window.
+            (64, 5_000, Duration::from_micros(5), MAX_SIZE),
             (5_000, 50, MS(1_000), 5_000),
-            // They take the processor from each other: what ends counts, not what could.
+            // More runs than processors: the measured rate counts, and not what the slots could do.
             (64, 20, Duration::from_micros(500), 64 + 100),
         ] {
-            let window = after(slots, std::iter::repeat_n((ended, run, MS(10)), 200));
-            let near = window.size().abs_diff(size) <= 1;
-            assert!(near, "{slots} slots, {ended} in 10 ms of {run:?}: {} instead of {size}", window.size());
+            let window = after(slots, std::iter::repeat_n((finished, run, MS(10)), 200));
+            let is_near = window.size().abs_diff(size) <= 1;
+            assert!(is_near, "{slots} slots, {finished} in 10 ms of {run:?}: {} instead of {size}", window.size());
         }
     }
 
     #[test]
-    fn long_runs_are_not_hoarded_even_when_they_end_together() {
+    fn long_runs_are_not_fetched_ahead_even_when_they_end_together() {
         let run = Duration::from_secs(10);
         for slots in [1, 8, 64, 500] {
             let mut steps = Vec::new();
             for _ in 0..5 {
-                // Ten seconds of nothing, then every slot ends within a millisecond.
+                // For ten seconds no run ends, and then those of all slots end within a millisecond.
                 steps.push((0, run, run));
                 steps.push((slots as u64, run, MS(1)));
                 assert_eq!(after(slots, steps.clone()).size().saturating_sub(slots) * 100 / slots, 0, "{slots} slots");
@@ -169,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_with_the_slots_grows_within_a_few_batches_and_forgets() {
+    fn it_begins_with_the_slots_grows_within_a_few_batches_and_shrinks_when_idle() {
         let mut window = PrefetchWindow::new(8);
         assert_eq!((window.size(), window.prefetch(Load::default())), (8, 8));
-        // A millisecond of round trip for whatever fits, of runs that take no time.
+        // Each round trip takes a millisecond and brings a whole window of runs that take almost no time.
         let (mut totals, mut now) = (Totals::default(), Duration::ZERO);
         for _ in 0..40 {
             totals.finished += window.size() as u64;
@@ -183,39 +180,39 @@ mod tests {
         assert!(window.size() > 8 * 8, "after 40 ms: {window:?}");
         now += Duration::from_secs(5);
         window.measure(totals, now);
-        assert_eq!(window.size(), 8, "after a rest");
+        assert_eq!(window.size(), 8, "after an idle time");
     }
 
     #[test]
-    fn the_consumer_is_told_what_it_counts_and_the_room() {
+    fn the_prefetch_is_what_counts_into_it_and_what_is_free() {
         let idle = after(8, []);
         let busy = after(8, std::iter::repeat_n((1_001, Duration::from_micros(20), MS(100)), 40));
         assert_eq!((idle.size(), busy.size()), (8, 508));
-        // What is here, held and on its way; the room; what the consumer may hold.
-        for (window, here, held, ends, room, prefetch) in [
+        // Local, unacked and completing runs; what is free; the prefetch.
+        for (window, local, unacked, completing, free, prefetch) in [
             (&idle, 0, 0, 0, 8, 8),
-            // Late ack: the eight that run are held.
+            // Late ack: the eight that run are unacked.
             (&idle, 8, 8, 0, 0, 8),
             (&idle, 6, 6, 0, 2, 8),
-            // One of them has ended, and the broker does not know it yet.
+            // One of them has ended, and its ack is under way.
             (&idle, 7, 7, 1, 1, 9),
-            // Early ack: what runs is not held; never 0, which is no limit.
+            // Early ack: what runs is acked. The prefetch is never 0, which is no limit.
             (&idle, 8, 0, 0, 0, 1),
             (&idle, 6, 0, 0, 2, 2),
-            // The broker is away: it ends at twice the size.
+            // The broker is away: twice the size is the limit.
             (&idle, 0, 0, 5_000, 8, 16),
             (&busy, 508, 508, 0, 0, 508),
             (&busy, 300, 292, 30, 208, 530),
         ] {
-            let load = Load { local: here, unacked: held, completing: ends };
-            assert_eq!((window.free(load), window.prefetch(load)), (room, prefetch), "{load:?}");
+            let load = Load { local, unacked, completing };
+            assert_eq!((window.free(load), window.prefetch(load)), (free, prefetch), "{load:?}");
         }
         assert_eq!((idle.refill_at(256), busy.refill_at(256), busy.refill_at(64)), (7, 383, 444));
     }
 
     #[test]
-    fn a_consumer_is_told_of_more_than_a_quarter() {
-        for (present, wanted, news) in [
+    fn a_prefetch_differs_enough_by_more_than_a_quarter() {
+        for (present, wanted, differs) in [
             (8, 8, false),
             (8, 10, false),
             (8, 11, true),
@@ -224,7 +221,7 @@ mod tests {
             (1, 2, true),
             (1000, 1250, false),
         ] {
-            assert_eq!(differs_enough(present, wanted), news, "{present} to {wanted}");
+            assert_eq!(differs_enough(present, wanted), differs, "{present} to {wanted}");
         }
     }
 }

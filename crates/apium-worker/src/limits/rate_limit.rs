@@ -1,5 +1,5 @@
-//! Rate limits: a token bucket of capacity 1 per task and worker. The first start is immediate, the next ones keep their
-//! distance (Celery: `rate_limit`, `task_default_rate_limit`).
+//! Rate limits (Celery: `rate_limit`, `task_default_rate_limit`): a token bucket of capacity 1 for each task, in each
+//! worker. The first run starts at once, and the next ones keep their distance.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use apium_app::options::rate_limit::RateLimit;
 use jiff::Timestamp;
 
-/// When a task may start next.
+/// The token bucket of a task: when its next run may start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
     spacing: Duration,
@@ -17,18 +17,18 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(limit: RateLimit) -> Self {
-        // A limit above a billion starts per second has no spacing that a clock could show.
+        // The only spacing that is no duration is that of a rate of almost 0: it is as good as endless.
         let spacing = Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(Duration::MAX);
         Self { spacing, next: None }
     }
 
-    /// The earliest instant of the next start; `None` before the first.
+    /// The earliest instant of the next start; `None` before the first start.
     pub(crate) fn next_start(&self) -> Option<Timestamp> {
         self.next
     }
 
-    /// Takes the token when there is one at `now`.
-    pub(crate) fn take(&mut self, now: Timestamp) -> bool {
+    /// Takes the token, if there is one at `now`. Returns whether there was.
+    pub(crate) fn take_token(&mut self, now: Timestamp) -> bool {
         if self.next.is_some_and(|next| now < next) {
             return false;
         }
@@ -37,71 +37,71 @@ impl Bucket {
     }
 }
 
-/// The tasks with a rate limit and what waits for its turn, first come, first served per task.
+/// The runs of tasks with a rate limit. The runs of one task start in the order in which they came.
 #[derive(Debug)]
-pub(crate) struct RateLimited<W> {
-    tasks: HashMap<Arc<str>, TaskLine<W>>,
+pub(crate) struct RateLimited<R> {
+    lines: HashMap<Arc<str>, TaskLine<R>>,
     waiting: usize,
 }
 
 #[derive(Debug)]
-struct TaskLine<W> {
+struct TaskLine<R> {
     bucket: Bucket,
-    line: VecDeque<W>,
+    runs: VecDeque<R>,
 }
 
-impl<W> Default for RateLimited<W> {
+impl<R> Default for RateLimited<R> {
     fn default() -> Self {
-        Self { tasks: HashMap::new(), waiting: 0 }
+        Self { lines: HashMap::new(), waiting: 0 }
     }
 }
 
-impl<W> RateLimited<W> {
-    /// Lines up `work` of the task `name`.
-    pub(crate) fn push(&mut self, name: &Arc<str>, limit: RateLimit, task_run: W) {
-        let fresh = || TaskLine { bucket: Bucket::new(limit), line: VecDeque::new() };
-        self.tasks.entry(name.clone()).or_insert_with(fresh).line.push_back(task_run);
+impl<R> RateLimited<R> {
+    /// Adds a run of the task `name`.
+    pub(crate) fn push(&mut self, name: &Arc<str>, limit: RateLimit, task_run: R) {
+        let new_line = || TaskLine { bucket: Bucket::new(limit), runs: VecDeque::new() };
+        self.lines.entry(name.clone()).or_insert_with(new_line).runs.push_back(task_run);
         self.waiting += 1;
     }
 
-    /// How many wait.
+    /// How many runs wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting
     }
 
-    /// A work that may start now; its task's token is taken.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<W> {
+    /// Takes a run that may start at `now`, and the token of its task.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<R> {
         if self.waiting == 0 {
             return None;
         }
-        let lines = self.tasks.values_mut().filter(|task| !task.line.is_empty());
-        let first = lines.min_by_key(|task| task.bucket.next_start())?;
-        let task_run = if first.bucket.take(now) { first.line.pop_front() } else { None };
+        let lines = self.lines.values_mut().filter(|line| !line.runs.is_empty());
+        let first = lines.min_by_key(|line| line.bucket.next_start())?;
+        let task_run = if first.bucket.take_token(now) { first.runs.pop_front() } else { None };
         self.waiting -= usize::from(task_run.is_some());
         task_run
     }
 
-    /// The earliest instant at which one of those that wait may start.
+    /// The earliest instant at which one of the runs may start.
     pub(crate) fn next_start(&self) -> Option<Timestamp> {
-        let waiting = self.tasks.values().filter(|task| !task.line.is_empty());
-        waiting.map(|task| task.bucket.next_start().unwrap_or(Timestamp::MIN)).min()
+        let lines = self.lines.values().filter(|line| !line.runs.is_empty());
+        lines.map(|line| line.bucket.next_start().unwrap_or(Timestamp::MIN)).min()
     }
 
-    /// The state of every limit.
+    /// The buckets of all tasks.
     pub(crate) fn buckets(&self) -> HashMap<Arc<str>, Bucket> {
-        self.tasks.iter().map(|(name, task)| (name.clone(), task.bucket)).collect()
+        self.lines.iter().map(|(name, line)| (name.clone(), line.bucket)).collect()
     }
 
-    /// Takes over the state of limits.
+    /// Takes over buckets of another worker.
     pub(crate) fn restore_buckets(&mut self, buckets: HashMap<Arc<str>, Bucket>) {
-        let line = |(name, bucket)| (name, TaskLine { bucket, line: VecDeque::new() });
-        self.tasks.extend(buckets.into_iter().map(line));
+        let line = |(name, bucket)| (name, TaskLine { bucket, runs: VecDeque::new() });
+        self.lines.extend(buckets.into_iter().map(line));
     }
 
-    /// Takes everything that waits.
-    pub(crate) fn drain(&mut self) -> Vec<W> {
+    /// Takes all runs.
+    pub(crate) fn drain(&mut self) -> Vec<R> {
         self.waiting = 0;
-        self.tasks.values_mut().flat_map(|task| task.line.drain(..)).collect()
+        self.lines.values_mut().flat_map(|line| line.runs.drain(..)).collect()
     }
 }
 
@@ -114,26 +114,26 @@ mod tests {
     }
 
     #[test]
-    fn the_first_start_is_at_once_and_the_others_keep_their_distance() {
+    fn the_first_start_is_immediate_and_the_others_keep_their_distance() {
         let mut bucket = Bucket::new(RateLimit { per_second: 2.0 });
-        assert!(bucket.take(at(0)));
-        assert!(!bucket.take(at(499)));
-        assert!(bucket.take(at(500)));
-        assert!(!bucket.take(at(999)));
-        assert!(bucket.take(at(5_000)), "an idle time gives one token only");
-        assert!(!bucket.take(at(5_001)));
+        assert!(bucket.take_token(at(0)));
+        assert!(!bucket.take_token(at(499)));
+        assert!(bucket.take_token(at(500)));
+        assert!(!bucket.take_token(at(999)));
+        assert!(bucket.take_token(at(5_000)), "an idle time gives one token only");
+        assert!(!bucket.take_token(at(5_001)));
     }
 
     #[test]
     fn a_hundred_a_minute_are_600_ms_apart() {
         let mut bucket = Bucket::new(RateLimit { per_second: 100.0 / 60.0 });
-        assert!(bucket.take(at(0)));
-        assert!(!bucket.take(at(599)));
-        assert!(bucket.take(at(600)));
+        assert!(bucket.take_token(at(0)));
+        assert!(!bucket.take_token(at(599)));
+        assert!(bucket.take_token(at(600)));
     }
 
     #[test]
-    fn each_task_has_its_own_line() {
+    fn each_task_has_a_bucket_of_its_own() {
         let (slow, quick): (Arc<str>, Arc<str>) = ("slow".into(), "quick".into());
         let mut limited = RateLimited::default();
         for n in 0..2 {

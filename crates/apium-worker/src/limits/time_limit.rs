@@ -1,4 +1,4 @@
-//! Time limits of one run: the call's, else the task's, which has the settings in it (Celery: message > task > worker).
+//! The time limits of a run. As in Celery those of the call win over those of the task, and these over the settings.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,19 +20,20 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) const NONE: Self = Self { soft: None, hard: None };
 
-    /// The limits of a call of a task. Zero in the message leaves it to the task.
+    /// The limits of a call. A missing limit or 0 in the message leaves it to the task, whose options include the
+    /// settings.
     pub(crate) fn of(call: TimeLimit, task: &EffectiveOptions) -> Self {
-        let given = |seconds: Option<f64>| {
+        let positive = |seconds: Option<f64>| {
             seconds.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         };
-        Self { soft: given(call.soft).or(task.soft_time_limit), hard: given(call.hard).or(task.time_limit) }
+        Self { soft: positive(call.soft).or(task.soft_time_limit), hard: positive(call.hard).or(task.time_limit) }
     }
 
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE
     }
 
-    /// The instants at which they pass for a run that begins now.
+    /// The instants at which the limits of a run that begins now pass.
     pub(crate) fn deadlines(self, clock: &Clock) -> Deadlines {
         let now = clock.now();
         let at = |limit: Option<Duration>| limit.map(|limit| now.saturating_add(limit).unwrap_or(Timestamp::MAX));
@@ -40,7 +41,7 @@ impl Limits {
     }
 }
 
-/// When the limits of a run pass.
+/// The instants at which the limits of a run pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
     soft: Option<Timestamp>,
@@ -55,8 +56,8 @@ pub(crate) enum Passed {
 }
 
 impl Deadlines {
-    /// Waits for the next limit that passes; for ever when none is left. Cancel-safe: a passed limit is told once, after it
-    /// was told only.
+    /// Waits until the next limit passes; for ever when none is left. Cancel-safe: a limit that was not returned is
+    /// returned by the next call. The soft limit is returned once.
     pub(crate) async fn next(&mut self, clock: &Clock) -> Passed {
         match (self.soft, self.hard) {
             (Some(soft), hard) if hard.is_none_or(|hard| soft < hard) => {
@@ -73,13 +74,13 @@ impl Deadlines {
     }
 }
 
-/// Tasks that cannot learn of a soft limit, and were called with one. With an option of the task's own a worker does not start; a
-/// call's own limit is known only now, and its task runs on without it.
+/// Tasks that cannot see a soft limit, and were called with one. A worker refuses to start when such a limit is an
+/// option of the task. One that a call brings is seen only here, so the task runs without it.
 #[derive(Debug, Default)]
 pub(crate) struct UnseenSoftLimits(Mutex<HashSet<Arc<str>>>);
 
 impl UnseenSoftLimits {
-    /// Warns once for each task.
+    /// Logs a warning, once for each task, when the task cannot see its soft limit.
     pub(crate) fn warn_if_unseen(&self, task: &RegisteredTask, limits: Limits) {
         if limits.soft.is_none() || !task.is_blocking() || task.takes_ctx {
             return;
@@ -88,7 +89,7 @@ impl UnseenSoftLimits {
             let task = &*task.name;
             tracing::warn!(
                 task,
-                "the soft time limit of a call of {task} has no effect: a plain fn learns of it through its context only; take \
+                "the soft time limit of a call of {task} has no effect: a plain fn sees it through its context only; take \
                  `ctx: &Ctx` and call ctx.check()?, make it an async fn, or use time_limit"
             );
         }
@@ -105,7 +106,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     #[test]
-    fn the_call_wins_over_the_task() {
+    fn the_limits_of_the_call_win_over_those_of_the_task() {
         let mut options = TaskOptions::NEW;
         (options.time_limit, options.soft_time_limit) = (Some(S(60)), Some(S(50)));
         let task = EffectiveOptions::resolve(&options, &TaskDefaults::default()).unwrap();

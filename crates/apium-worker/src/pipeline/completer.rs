@@ -1,12 +1,14 @@
-//! The fourth stop: what was decided is done. The two laws stand here and nowhere else.
+//! The sixth step: results are stored, messages published and deliveries settled. The two laws stand here and nowhere
+//! else.
 //!
-//! (a) The order is *store the result → publish what follows → settle the delivery*: a crash repeats work and never loses it.
-//! Where broker and backend are one store, all three are one step.
-//! (b) Early ack settles the delivery before the run and changes nothing else: it comes here as an end of its own that holds
-//! nothing but the ack.
+//! (a) The order is *store the result → publish what follows → settle the delivery*: after a crash a step or the whole run
+//! is repeated, and none is lost. Where queues and results are one store, the three are one atomic step.
 //!
-//! Ends are handled in batches without lingering: whatever came while the last batch was on its way makes the next one. What
-//! cannot reach its store waits and is tried again; it is never dropped for that.
+//! (b) Early ack settles the delivery before the run, and changes nothing else: its ack is a completion of its own, at the
+//! start of the run.
+//!
+//! Completions go in batches. A batch is whatever has come while the one before it was under way; nothing waits for a
+//! batch to fill up. When a store cannot be reached, the batch is tried again until it can.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,33 +18,35 @@ use std::time::Duration;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::dead_set::DeadReason;
-use apium_transport::broker::settlement::{Acker, Acknowledgement, Disposition, Receipt, lost_receipts};
+use apium_transport::broker::settlement::{Acker, Acknowledgement, Disposition, Receipt};
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
-use crate::follow_up::count_parts::{EndedChord, count_parts};
-use crate::pipeline::completion::{Completion, CompletionStatus};
+use crate::follow_up::count_parts::count_parts;
+use crate::pipeline::completion::{BatchProgress, Completion, CompletionStatus, Stage};
 use crate::pipeline::errback_runner::ErrbackRunner;
-use crate::pipeline::task_run::{DeliverySource, TaskLabel};
+use crate::pipeline::log;
+use crate::pipeline::task_run::DeliverySource;
 use crate::service::{Service, Stopping};
 
-/// How many ends may wait before runs wait for them: with early ack nothing else bounds them.
-const BACKLOG: usize = 4096;
-/// How many ends go into one batch.
-const BATCH: usize = 1024;
+/// How many completions may be pending before runs wait for them. With early ack nothing else limits them.
+const MAX_PENDING: usize = 4096;
+/// How many completions go into one batch.
+const MAX_BATCH: usize = 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
-/// Takes ends and does what they say.
+/// Takes completions, and does what they say in the background.
 #[derive(Clone)]
 pub(crate) struct Completer(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<VecDeque<Completion>>,
     wake: Notify,
-    room: Notify,
+    /// Wakes those who wait because too many completions are pending.
+    has_room: Notify,
     pending: AtomicUsize,
     stop_retrying: AtomicBool,
     broker: SharedBroker,
@@ -55,7 +59,7 @@ impl Completer {
         Self(Arc::new(Shared {
             queue: Mutex::default(),
             wake: Notify::new(),
-            room: Notify::new(),
+            has_room: Notify::new(),
             pending: AtomicUsize::new(0),
             stop_retrying: AtomicBool::new(false),
             broker,
@@ -64,25 +68,25 @@ impl Completer {
         }))
     }
 
-    /// Starts the part that does the work.
+    /// Starts the service. When it is asked to stop, it does what is pending first.
     pub(crate) fn start(&self) -> Service {
         let completer = self.clone();
         Service::start("completer", |stopping| async move { completer.serve(stopping).await })
     }
 
-    /// Hands over an end; waits while too many are pending.
+    /// Adds a completion. Waits while too many are pending.
     pub(crate) async fn submit(&self, completion: Completion) {
-        while self.0.pending.load(Ordering::Acquire) >= BACKLOG {
-            let room = self.0.room.notified();
-            if self.0.pending.load(Ordering::Acquire) < BACKLOG {
+        while self.0.pending.load(Ordering::Acquire) >= MAX_PENDING {
+            let has_room = self.0.has_room.notified();
+            if self.0.pending.load(Ordering::Acquire) < MAX_PENDING {
                 break;
             }
-            room.await;
+            has_room.await;
         }
         self.submit_all([completion]);
     }
 
-    /// Hands over ends that take no room of others: what the intake turns away.
+    /// Adds completions without waiting. For deliveries that do not run: the prefetch limits their number.
     pub(crate) fn submit_all(&self, completions: impl IntoIterator<Item = Completion>) {
         let mut queue = self.lock();
         let before = queue.len();
@@ -95,20 +99,21 @@ impl Completer {
         }
     }
 
-    /// Hands over an end and waits until it is done.
+    /// Adds a completion and waits until it is done.
     pub(crate) async fn submit_and_wait(&self, mut completion: Completion) -> CompletionStatus {
-        let (done, wait) = oneshot::channel();
-        completion.done = Some(done);
+        let (waiter, status) = oneshot::channel();
+        completion.waiter = Some(waiter);
         self.submit(completion).await;
-        wait.await.unwrap_or(CompletionStatus::Failed)
+        status.await.unwrap_or(CompletionStatus::Failed)
     }
 
-    /// How many ends are not done yet.
+    /// How many completions are not done.
     pub(crate) fn pending(&self) -> usize {
         self.0.pending.load(Ordering::Acquire)
     }
 
-    /// From now on nothing is tried again: the process is about to end, and what is not settled will be delivered again.
+    /// From now on nothing is tried again. The process is about to end, and what is not settled will be delivered
+    /// again.
     pub(crate) fn stop_retrying(&self) {
         self.0.stop_retrying.store(true, Ordering::Release);
         self.0.wake.notify_one();
@@ -122,7 +127,7 @@ impl Completer {
         loop {
             let batch: Vec<Completion> = {
                 let mut queue = self.lock();
-                let count = queue.len().min(BATCH);
+                let count = queue.len().min(MAX_BATCH);
                 queue.drain(..count).collect()
             };
             if batch.is_empty() {
@@ -138,43 +143,45 @@ impl Completer {
             let count = batch.len();
             self.complete(batch).await;
             self.0.pending.fetch_sub(count, Ordering::AcqRel);
-            self.0.room.notify_waiters();
+            self.0.has_room.notify_waiters();
         }
     }
 
-    /// Does a batch: runs of ends that can go in one step go together, in the order in which they came.
+    /// Does a batch in order. Neighbours that can share a step are done as one group.
     async fn complete(&self, batch: Vec<Completion>) {
         let mut group: Vec<Completion> = Vec::with_capacity(batch.len());
         for completion in batch {
             if group.last().is_some_and(|last| !self.go_together(last, &completion)) {
-                self.group(std::mem::replace(&mut group, Vec::with_capacity(1)), BatchProgress::default()).await;
+                let previous = std::mem::replace(&mut group, Vec::with_capacity(1));
+                self.complete_group(previous, BatchProgress::default()).await;
             }
             group.push(completion);
         }
-        self.group(group, BatchProgress::default()).await;
+        self.complete_group(group, BatchProgress::default()).await;
     }
 
-    /// Ends of one source and one way of storing, of which `progress` was made before.
-    async fn group(&self, mut group: Vec<Completion>, mut progress: BatchProgress) {
+    /// Does a group of one source and one backend. `progress` is what was done of it before.
+    async fn complete_group(&self, mut group: Vec<Completion>, mut progress: BatchProgress) {
         let Some(first) = group.first() else { return };
         let source = first.source.clone();
-        let own = self.own_backend(first).cloned();
+        let own_backend = self.own_backend(first).cloned();
         let mut wait = FIRST_RETRY;
         loop {
-            let stop = tracing::trace_span!(target: "apium::walk", "complete", ends = group.len());
-            let error = match self.attempt(&source, own.as_ref(), &group, &mut progress).instrument(stop).await {
-                Ok(()) => return self.finished(group, &progress.lost),
+            let step = tracing::trace_span!(target: "apium::walk", "complete", completions = group.len());
+            let attempt = self.attempt(&source, own_backend.as_ref(), &group, &mut progress).instrument(step);
+            let error = match attempt.await {
+                Ok(()) => return self.notify_all(group, &progress.lost),
                 Err(error) => error,
             };
             if error.is_retryable() && !self.0.stop_retrying.load(Ordering::Acquire) {
-                tracing::warn!(%error, ends = group.len(), "could not settle; trying again in {wait:?}");
+                tracing::warn!(%error, completions = group.len(), "could not settle; trying again in {wait:?}");
                 self.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             } else if group.len() > 1 {
-                // One of them spoils the batch: each alone. If the broker does not publish atomically, some follow-ups may be
-                // published a second time by this, with the same ids, as after a crash.
+                // One completion may be the cause of the error, so each is done alone. If the broker does not publish
+                // atomically, follow-ups may be published a second time by this, under the same ids, as after a crash.
                 for completion in group {
-                    Box::pin(self.group(vec![completion], progress.clone())).await;
+                    Box::pin(self.complete_group(vec![completion], progress.clone())).await;
                 }
                 return;
             } else {
@@ -186,12 +193,12 @@ impl Completer {
         }
     }
 
-    /// The backend that the task of `completion` alone has.
+    /// The backend of the task's own, where it has one.
     fn own_backend(&self, completion: &Completion) -> Option<&SharedBackend> {
         completion.task.as_deref().and_then(|task| self.0.backends.own(task))
     }
 
-    /// Whether both can go in one batch.
+    /// Whether two completions have the same source and the same backend.
     fn go_together(&self, one: &Completion, other: &Completion) -> bool {
         let has_same_backend = match (self.own_backend(one), self.own_backend(other)) {
             (None, None) => true,
@@ -201,90 +208,83 @@ impl Completer {
         has_same_backend && Arc::ptr_eq(&one.source, &other.source)
     }
 
+    /// Waits before the next attempt, or until nothing is to be tried again.
     async fn pause(&self, wait: Duration) {
-        let pause = tokio::time::timeout(wait, async {
+        let stopped = async {
             while !self.0.stop_retrying.load(Ordering::Acquire) {
                 self.0.wake.notified().await;
             }
-        });
-        // Time is up or the stop is near: both end the pause.
-        let _ = pause.await;
+        };
+        // The pause ends in both cases.
+        let _ = tokio::time::timeout(wait, stopped).await;
     }
 
-    /// The laws. One attempt, which goes on where the one before it failed: what is published is not published again because
-    /// the ack found no connection.
+    /// The laws. One attempt, which goes on where the one before it failed: a message that is published is not
+    /// published again because the ack failed.
     async fn attempt(
         &self,
         source: &DeliverySource,
-        own: Option<&SharedBackend>,
+        own_backend: Option<&SharedBackend>,
         group: &[Completion],
         progress: &mut BatchProgress,
     ) -> Result<()> {
-        if progress.step < Stage::Kept {
-            let kept: Vec<_> = group.iter().filter_map(|completion| completion.dead_letter.clone()).collect();
-            if let Some(dead) = self.0.broker.dead().filter(|_| !kept.is_empty()) {
-                dead.add(kept).await?;
+        if progress.stage < Stage::DeadLettered {
+            let dead_letters: Vec<_> = group.iter().filter_map(|completion| completion.dead_letter.clone()).collect();
+            if let Some(dead_set) = self.0.broker.dead().filter(|_| !dead_letters.is_empty()) {
+                dead_set.add(dead_letters).await?;
             }
-            progress.step = Stage::Kept;
+            progress.stage = Stage::DeadLettered;
         }
-        if let Some(atomic) = source.acker.atomic().filter(|_| source.is_atomic && own.is_none()) {
+        if let Some(atomic) = source.acker.atomic().filter(|_| source.is_atomic && own_backend.is_none()) {
             let settled = atomic.settle(group.iter().map(|completion| completion.settlement.clone()).collect()).await;
-            return progress.note_lost(settled);
+            return progress.collect_lost(settled);
         }
-        if progress.step < Stage::Stored {
+        if progress.stage < Stage::Stored {
             let records: Vec<_> = group.iter().filter_map(|completion| completion.settlement.record.clone()).collect();
-            if let Some(backend) = own.or(self.0.backends.app()).filter(|_| !records.is_empty()) {
+            if let Some(backend) = own_backend.or(self.0.backends.app()).filter(|_| !records.is_empty()) {
                 backend.store(records).await?;
             }
-            progress.step = Stage::Stored;
+            progress.stage = Stage::Stored;
         }
-        if progress.step < Stage::Published {
-            let mut follow_ups: Vec<_> =
-                group.iter().flat_map(|completion| completion.settlement.publish.iter().cloned()).collect();
+        if progress.stage < Stage::Published {
             let settlements = group.iter().map(|completion| &completion.settlement);
-            // Counting is repeated where publishing failed: who counts again under its name has the claim still.
-            progress.ended = count_parts(self.0.backends.app(), &self.0.broker, settlements, &mut follow_ups).await?;
-            if !follow_ups.is_empty() {
-                self.0.broker.publish(follow_ups).await?;
+            let mut messages: Vec<_> =
+                settlements.clone().flat_map(|settlement| settlement.publish.iter().cloned()).collect();
+            // When publishing fails the parts are counted once more. The claim on a body is still this worker's then.
+            progress.chords = count_parts(self.0.backends.app(), &self.0.broker, settlements, &mut messages).await?;
+            if !messages.is_empty() {
+                self.0.broker.publish(messages).await?;
             }
-            progress.step = Stage::Published;
+            progress.stage = Stage::Published;
         }
-        while let Some(chord) = progress.ended.last() {
+        while let Some(chord) = progress.chords.last() {
             chord.end(self.0.backends.app()).await?;
-            progress.ended.pop();
+            progress.chords.pop();
         }
         settle_deliveries(&*source.acker, group, progress).await
     }
 
-    /// Tells who waits, and the log about what was lost.
-    fn finished(&self, group: Vec<Completion>, lost: &HashSet<Receipt>) {
+    /// Tells those who wait for the completions of a group, and starts the errbacks of what was settled.
+    fn notify_all(&self, group: Vec<Completion>, lost: &HashSet<Receipt>) {
         for completion in group {
-            let is_lost =
-                !lost.is_empty() && completion.settlement.delivery.as_ref().is_some_and(|(r, _)| lost.contains(r));
-            if is_lost {
-                let id = completion.label.id.as_ref().map_or("?", |id| id.as_str());
-                let task = completion.label.task.as_deref().unwrap_or("?");
-                tracing::warn!(
-                    id,
-                    task,
-                    "task {task}[{id}] was given to another worker before this one was done with it: its lease ran out"
-                );
-            } else if let (Some(errbacks), Some(late)) = (&self.0.errbacks, &completion.errbacks) {
-                errbacks.submit(late.take());
+            let delivery = completion.settlement.delivery.as_ref();
+            let status = match delivery {
+                Some((receipt, _)) if lost.contains(receipt) => CompletionStatus::LeaseLost,
+                _ => CompletionStatus::Settled,
+            };
+            if status == CompletionStatus::LeaseLost {
+                log::lease_lost_at_end(&completion.label);
+            } else if let (Some(runner), Some(pending)) = (&self.0.errbacks, &completion.errbacks) {
+                runner.submit(pending.drain());
             }
-            notify_waiter(
-                completion.done,
-                if is_lost { CompletionStatus::LeaseLost } else { CompletionStatus::Settled },
-            );
+            notify_waiter(completion.waiter, status);
         }
     }
 
-    /// The end cannot be done. Its message is kept in the dead set rather than run again and again.
+    /// Gives up a completion that cannot be done. Its message goes to the dead set where it can, so that the task is
+    /// not run again and again.
     async fn give_up(&self, completion: Completion, error: &Error) {
-        let TaskLabel { id, task } = &completion.label;
-        let id = id.as_ref().map_or("?", |id| id.as_str());
-        let task = task.as_deref().unwrap_or("?");
-        tracing::error!(id, task, %error, "could not finish task {task}[{id}]");
+        log::not_completed(&completion.label, error);
         if let Some((receipt, _)) = completion.settlement.delivery
             && !error.is_retryable()
             && error.kind() != ErrorKind::Closed
@@ -292,73 +292,41 @@ impl Completer {
             let text = format!("its end could not be stored, published or settled: {error}");
             let dead = Disposition::Dead(DeadReason::new("rejected", text));
             if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
-                tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
+                log::not_dead_lettered(&completion.label, &error);
             }
         }
-        notify_waiter(completion.done, CompletionStatus::Failed);
+        notify_waiter(completion.waiter, CompletionStatus::Failed);
     }
 }
 
-/// What is done of a group of ends.
-#[derive(Debug, Clone, Default)]
-struct BatchProgress {
-    step: Stage,
-    /// Deliveries that turned out to be another consumer's.
-    lost: HashSet<Receipt>,
-    /// Chords whose bodies are published, and that are still to be ended.
-    ended: Vec<EndedChord>,
-}
-
-/// The last step of the laws that was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-enum Stage {
-    #[default]
-    Nothing,
-    /// What goes to the dead set without being a delivery is there.
-    Kept,
-    Stored,
-    Published,
-    Acked,
-}
-
-impl BatchProgress {
-    /// A lost lease of some is no reason to leave the others: it is noted.
-    fn note_lost(&mut self, settled: Result<()>) -> Result<()> {
-        match settled {
-            Err(error) if error.kind() == ErrorKind::LeaseLost => {
-                self.lost.extend(lost_receipts(&error).iter().cloned());
-                Ok(())
-            }
-            settled => settled,
-        }
-    }
-}
-
+/// Acks and rejects the deliveries of a group.
 async fn settle_deliveries(acker: &dyn Acker, group: &[Completion], progress: &mut BatchProgress) -> Result<()> {
     let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
     for completion in group {
         match &completion.settlement.delivery {
             Some((receipt, Acknowledgement::Ack)) => acks.push(receipt.clone()),
-            Some((receipt, Acknowledgement::Reject(how))) => rejects.push((receipt.clone(), how.clone())),
+            Some((receipt, Acknowledgement::Reject(disposition))) => {
+                rejects.push((receipt.clone(), disposition.clone()));
+            }
             None => {}
         }
     }
-    if progress.step < Stage::Acked {
+    if progress.stage < Stage::Acked {
         if !acks.is_empty() {
-            progress.note_lost(acker.ack(acks).await)?;
+            progress.collect_lost(acker.ack(acks).await)?;
         }
-        progress.step = Stage::Acked;
+        progress.stage = Stage::Acked;
     }
     match rejects.is_empty() {
         true => Ok(()),
-        false => progress.note_lost(acker.reject(rejects).await),
+        false => progress.collect_lost(acker.reject(rejects).await),
     }
 }
 
-fn notify_waiter(waiter: Option<oneshot::Sender<CompletionStatus>>, done: CompletionStatus) {
+fn notify_waiter(waiter: Option<oneshot::Sender<CompletionStatus>>, status: CompletionStatus) {
     if let Some(waiter) = waiter {
-        // Who waited may have been cancelled.
-        let _ = waiter.send(done);
+        // An error means that nobody waits any more.
+        let _ = waiter.send(status);
     }
 }
 
@@ -377,8 +345,9 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::pipeline::task_run::TaskLabel;
 
-    /// An acker whose first `refusals` acks and rejects find no connection, and to which fence 9 is somebody else's.
+    /// An acker whose first `refusals` calls fail with a connection error. Receipts of fence 9 are another consumer's.
     #[derive(Default)]
     struct Refusing {
         refusals: AtomicUsize,
@@ -422,59 +391,58 @@ mod tests {
         Receipt::new(Tag::Number(number), fence)
     }
 
-    fn end(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Completion {
+    fn completion(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Completion {
         let source = Arc::new(DeliverySource { acker: acker.clone(), is_atomic: false });
         let settlement = Settlement::default().publishing(publish).ending(Some((receipt, how)));
         Completion::new(TaskLabel::default(), source, settlement)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_published_is_not_published_again_when_the_ack_finds_no_connection() {
+    async fn what_was_published_is_not_published_again_when_the_ack_fails() {
         let address = Address::parse("memory://").unwrap();
         let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
         let broker = MemoryDriver::new().broker(address, options).await.unwrap();
         let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
         let completer = Completer::new(broker.clone(), Arc::default(), None);
         let next_run = Outgoing::to_queue("celery", Message::default());
-        completer
-            .group(vec![end(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack)], BatchProgress::default())
-            .await;
+        let completion = completion(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack);
+        completer.complete_group(vec![completion], BatchProgress::default()).await;
         let stats = broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
         assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
         assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_ack_leaves_no_reject_undone_and_is_told_to_its_own_waiter_only() {
+    async fn rejects_are_done_after_a_lost_ack_and_only_its_own_waiter_learns_of_it() {
         let address = Address::parse("memory://").unwrap();
         let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
         let broker = MemoryDriver::new().broker(address, options).await.unwrap();
         let acker = Arc::new(Refusing::default());
-        let mut ends = vec![
-            end(&acker, Vec::new(), receipt(1, 9), Acknowledgement::Ack),
-            end(&acker, Vec::new(), receipt(2, 1), Acknowledgement::Ack),
-            end(&acker, Vec::new(), receipt(3, 1), Acknowledgement::Reject(Disposition::Requeue)),
-            end(&acker, Vec::new(), receipt(4, 9), Acknowledgement::Reject(Disposition::Requeue)),
+        let mut group = vec![
+            completion(&acker, Vec::new(), receipt(1, 9), Acknowledgement::Ack),
+            completion(&acker, Vec::new(), receipt(2, 1), Acknowledgement::Ack),
+            completion(&acker, Vec::new(), receipt(3, 1), Acknowledgement::Reject(Disposition::Requeue)),
+            completion(&acker, Vec::new(), receipt(4, 9), Acknowledgement::Reject(Disposition::Requeue)),
         ];
-        let source = ends[0].source.clone();
-        let mut told = Vec::new();
-        for end in &mut ends {
-            let (done, wait) = oneshot::channel();
-            (end.source, end.done) = (source.clone(), Some(done));
-            told.push(wait);
+        let source = group[0].source.clone();
+        let mut waits = Vec::new();
+        for completion in &mut group {
+            let (waiter, wait) = oneshot::channel();
+            (completion.source, completion.waiter) = (source.clone(), Some(waiter));
+            waits.push(wait);
         }
-        // The acks go through, the rejects find no connection at first.
+        // The acks are done; the rejects fail twice.
         let completer = Completer::new(broker, Arc::default(), None);
         let mut progress = BatchProgress::default();
-        settle_deliveries(&*acker, &ends[..2], &mut progress).await.unwrap();
+        settle_deliveries(&*acker, &group[..2], &mut progress).await.unwrap();
         acker.refusals.store(2, Ordering::SeqCst);
-        completer.group(ends, progress).await;
-        let mut seen = Vec::new();
-        for wait in told {
-            seen.push(wait.await.unwrap());
+        completer.complete_group(group, progress).await;
+        let mut statuses = Vec::new();
+        for wait in waits {
+            statuses.push(wait.await.unwrap());
         }
         assert_eq!(
-            seen,
+            statuses,
             [
                 CompletionStatus::LeaseLost,
                 CompletionStatus::Settled,

@@ -1,27 +1,31 @@
-//! What the completer is to do about one delivery or run.
+//! Completions: what the completer is to do about a delivery or a run, and how far it has come.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::dead_set::NewDeadLetter;
-use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
+use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
+use apium_transport::error::{ErrorKind, Result};
 use tokio::sync::oneshot;
 
+use crate::follow_up::count_parts::EndedChord;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun};
 
-/// What is to be stored, published and settled.
+/// What is to be stored, published and settled for one delivery or run.
 pub(crate) struct Completion {
     pub(crate) label: TaskLabel,
     pub(crate) source: Arc<DeliverySource>,
     pub(crate) settlement: Settlement,
     /// The registered name of the task, which may have a result backend of its own.
     pub(crate) task: Option<Arc<str>>,
-    /// A message for the dead set that is no delivery any more, because it was acked before its run.
+    /// A message for the dead set whose delivery was acked before the run.
     pub(crate) dead_letter: Option<NewDeadLetter>,
-    /// Errbacks that this worker calls once the rest is done.
+    /// Errbacks that this worker calls when the settlement is done.
     pub(crate) errbacks: Option<PendingErrbacks>,
-    /// Who waits for it.
-    pub(crate) done: Option<oneshot::Sender<CompletionStatus>>,
+    /// Whom to tell when it is done.
+    pub(crate) waiter: Option<oneshot::Sender<CompletionStatus>>,
 }
 
 /// What became of a completion.
@@ -29,22 +33,76 @@ pub(crate) struct Completion {
 pub(crate) enum CompletionStatus {
     /// Stored, published and settled.
     Settled,
-    /// The delivery was given to another consumer meanwhile.
+    /// Another consumer has the delivery.
     LeaseLost,
-    /// It could not be done; the reason was logged.
+    /// It could not be done. The error was logged.
     Failed,
 }
 
 impl Completion {
-    /// A completion that does no more than its settlement.
+    /// A completion that is a settlement and nothing else.
     pub(crate) fn new(label: TaskLabel, source: Arc<DeliverySource>, settlement: Settlement) -> Self {
-        Self { label, source, settlement, task: None, dead_letter: None, errbacks: None, done: None }
+        Self { label, source, settlement, task: None, dead_letter: None, errbacks: None, waiter: None }
     }
 
-    /// Requeues a run that no slot took.
+    /// The completion that requeues a run that no slot has.
     pub(crate) fn requeue(task_run: TaskRun) -> Self {
         let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
         let label = TaskLabel::of(&task_run.request);
         Self::new(label, task_run.source, Settlement::default().ending(delivery))
+    }
+}
+
+/// A delivery that this worker does not run now.
+#[derive(Debug)]
+pub(crate) struct RefusedDelivery {
+    pub(crate) label: TaskLabel,
+    pub(crate) receipt: Receipt,
+    pub(crate) disposition: Disposition,
+    /// The result to store, if any.
+    pub(crate) record: Option<ResultRecord>,
+}
+
+impl RefusedDelivery {
+    /// The completion that rejects it.
+    pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
+        let delivery = Some((self.receipt, Acknowledgement::Reject(self.disposition)));
+        let settlement = Settlement::default().storing(self.record).ending(delivery);
+        Completion::new(self.label, source.clone(), settlement)
+    }
+}
+
+/// What is done of a group of completions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BatchProgress {
+    pub(crate) stage: Stage,
+    /// Deliveries that another consumer has.
+    pub(crate) lost: HashSet<Receipt>,
+    /// Chords whose bodies are published, and that are still to be ended.
+    pub(crate) chords: Vec<EndedChord>,
+}
+
+/// The last stage that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Stage {
+    #[default]
+    Nothing,
+    /// The dead letters of early-ack runs are in the dead set.
+    DeadLettered,
+    Stored,
+    Published,
+    Acked,
+}
+
+impl BatchProgress {
+    /// Collects the receipts whose lease was lost. That some are lost is no error: the others were settled.
+    pub(crate) fn collect_lost(&mut self, settled: Result<()>) -> Result<()> {
+        match settled {
+            Err(error) if error.kind() == ErrorKind::LeaseLost => {
+                self.lost.extend(lost_receipts(&error).iter().cloned());
+                Ok(())
+            }
+            settled => settled,
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Calls errbacks of the new style in the background. They run after the failure is stored, one after the other, and whatever
-//! they do changes nothing about it.
+//! Calls the errbacks that this worker calls itself, in the background and one after the other. They run after the
+//! failure is stored, and cannot change it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ impl ErrbackRunner {
         Self(Arc::new(Shared { pending, wake, executor, registry, publisher, states }))
     }
 
-    /// Hands over errbacks whose failure is stored now.
+    /// Adds errbacks whose failure is stored.
     pub(crate) fn submit(&self, errbacks: Vec<PendingErrback>) {
         if errbacks.is_empty() {
             return;
@@ -46,7 +46,7 @@ impl ErrbackRunner {
         self.0.wake.notify_one();
     }
 
-    /// Starts the service that calls them. Asked to stop, it ends when none is left.
+    /// Starts the service that calls them. When it is asked to stop, it calls those that are left first.
     pub(crate) fn start(&self) -> Service {
         let errbacks = self.clone();
         Service::start("errbacks", |stopping| async move { errbacks.serve(stopping).await })
@@ -88,7 +88,12 @@ impl ErrbackRunner {
                 tracing::debug!(errback = task, id, "errback {task} of task {id} returned {}", repr_value(&value));
             }
             other => {
-                tracing::error!(errback = task, id, ?other, "errback {task} of task {id} failed; its outcome stays")
+                tracing::error!(
+                    errback = task,
+                    id,
+                    ?other,
+                    "errback {task} of task {id} failed; the result of the task stays as it is"
+                )
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The second step: a task's body runs, with its context, its limits, its layers and a guard against panics.
+//! The second step: the body of a task runs in its pool, inside the layers, within its time limits, with panics caught.
 //!
-//! It talks to no broker and no result backend; how the run ended is all that it gives.
+//! It uses no broker and no result backend. Its result is the outcome of the run.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// Runs the task of `ctx` within `limits`, inside the layers. `timer` tells the watchdog what the reactor is busy with.
+    /// Runs the task of `ctx`. Through `timer` the watchdog sees the polls of an `async fn`.
     pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, timer: Option<&PollTimer>) -> RunOutcome {
         let Some(task) = ctx.task() else { return RunOutcome::Ignore };
         let step = tracing::trace_span!(target: "apium::walk", "execute");
@@ -40,7 +40,8 @@ impl Executor {
     }
 }
 
-/// The outcome, with what the task's options say about its failure: they look at Rust error types, and only here is one at hand.
+/// The outcome, with what the task's options (`autoretry_for`, `throws`, …) say about its failure. They match Rust
+/// error types, so they must be asked before the failure is reduced to what is stored.
 fn judged(ctx: &Ctx, outcome: RunOutcome) -> RunOutcome {
     let Some(task) = ctx.task() else { return outcome };
     let judge = |failure: Failure| {

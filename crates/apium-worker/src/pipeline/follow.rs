@@ -1,6 +1,6 @@
-//! The fourth step: what follows the end of a run. Callbacks and the next step after a success, errbacks and the failure of the
-//! steps behind after a failure, the part of a chord after either, and the message of a retry. Pure; it makes messages and
-//! documents and sends nothing.
+//! The fourth step: what follows a run. After a success these are callbacks and the next step of the chain; after a
+//! failure, errbacks and the failure of the steps behind; after both, the part of a chord; and for a retry, its
+//! message. Pure: it makes messages and documents, and sends nothing.
 
 use std::sync::Arc;
 
@@ -36,9 +36,9 @@ use crate::pipeline::verdict::{Verdict, decide};
 #[derive(Default)]
 pub(crate) struct PlannedFollowUps {
     pub(crate) follow_ups: FollowUps,
-    /// What it sent, for the `children` of its result.
+    /// The tasks that it sends, for the `children` of the result.
     pub(crate) children: Vec<ResultTuple>,
-    /// Errbacks that this worker calls itself.
+    /// Errbacks that this worker calls itself, after the failure is stored.
     pub(crate) errbacks: PendingErrbacks,
     /// The message of the next run.
     pub(crate) retry: Option<Outgoing>,
@@ -50,9 +50,9 @@ pub(crate) struct FollowUpPlanner {
 }
 
 impl FollowUpPlanner {
-    /// Plans what follows `verdict`, and gives back the verdict that holds. Where the messages cannot be made the verdict is
-    /// another one, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups cannot be sent has
-    /// failed (and may run again by its `autoretry_for`).
+    /// Plans what follows `verdict`, and returns the verdict that holds in the end. It is another one where the
+    /// messages cannot be made, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups
+    /// cannot be sent has failed, which its `autoretry_for` may turn into a retry.
     pub(crate) fn plan(
         &self,
         task_run: &TaskRun,
@@ -81,7 +81,7 @@ impl FollowUpPlanner {
         }
     }
 
-    /// What follows a verdict; nothing for most.
+    /// What follows this verdict.
     fn follow_ups(&self, task_run: &TaskRun, verdict: &Verdict, now: Timestamp) -> Result<PlannedFollowUps> {
         let (builder, request) = (&self.builder, &*task_run.request);
         match verdict {
@@ -101,8 +101,8 @@ impl FollowUpPlanner {
             Verdict::Revoked(reason) => {
                 let failure = Failure::from_exception(ExceptionInfo::task_revoked(reason));
                 let mut planned = PlannedFollowUps::default();
-                let ended = (State::Revoked, failure.exception().to_json());
-                let part = part(builder, request, links, ended, &planned);
+                let result = (State::Revoked, failure.exception().to_json());
+                let part = part(builder, request, links, result, &planned);
                 planned.follow_ups.parts.extend(part);
                 Ok(planned)
             }
@@ -115,7 +115,8 @@ fn retry_rejected(error: &Error) -> Verdict {
     Verdict::Rejected { reason: format!("the message of its retry cannot be made: {error}"), requeue: false }
 }
 
-/// A retry is a child of the run that sent it, under the id of the task.
+/// What follows a run that is retried: the message of the next run. Celery counts it among the children, under the
+/// task's own id.
 fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Result<PlannedFollowUps> {
     let retry = Some(builder.publisher.retry_message(request, next)?);
     let child = |id: &TaskId| ResultTuple::task(id.clone());
@@ -123,6 +124,7 @@ fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Resu
     Ok(PlannedFollowUps { retry, children, ..PlannedFollowUps::default() })
 }
 
+/// What follows a success: callbacks, the next step of the chain, and the part of a chord.
 fn succeeded(
     builder: &FollowUpBuilder,
     request: &Request,
@@ -132,27 +134,29 @@ fn succeeded(
     let mut planned = PlannedFollowUps::default();
     if let (Some(parent), true) = (ParentTask::of(request), !links.callbacks.is_empty() || links.next.is_some()) {
         let mut planner = builder.planner(id_seed(request));
-        let given = || {
-            let mut given = SendWith::result(value.clone());
-            // As with Celery the body of a chord that begins here knows the first task of all, whoever sends it.
-            given.options.rare_mut().root_id = Some(parent.root_id.clone());
-            given
+        let send_with = || {
+            let mut send_with = SendWith::result(value.clone());
+            // As in Celery a chord that is sent here keeps the root id of the workflow for its body, whichever worker
+            // sends that.
+            send_with.options.rare_mut().root_id = Some(parent.root_id.clone());
+            send_with
         };
         let (groups, tasks): (Vec<Node>, Vec<Node>) = match links.callbacks.as_slice() {
             [] => (Vec::new(), Vec::new()),
             [one] => (vec![one.clone()], Vec::new()),
-            // Those that are no groups go together, as one.
+            // As in Celery, callbacks that are no groups are sent together as one group.
             several => several.iter().cloned().partition(|callback| matches!(callback, Node::Group(_))),
         };
         let together = (!tasks.is_empty()).then(|| Node::group(tasks));
         for callback in groups.into_iter().chain(together) {
-            planned.children.push(planner.add(callback, given())?.child);
+            planned.children.push(planner.add(callback, send_with())?.child);
         }
         if let Some(next) = &links.next {
-            let mut given = given();
-            let rest = request.chain().split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default();
-            given.options.rare_mut().chain = Some(rest);
-            planned.children.push(planner.add(next.clone(), given)?.child);
+            let mut send_with = send_with();
+            // The chain is in reverse order, so the next step stands last.
+            let steps_behind = request.chain().split_last().map(|(_, behind)| behind.to_vec()).unwrap_or_default();
+            send_with.options.rare_mut().chain = Some(steps_behind);
+            planned.children.push(planner.add(next.clone(), send_with)?.child);
         }
         builder.add_messages(planner, &parent, &mut planned.follow_ups)?;
     }
@@ -161,6 +165,7 @@ fn succeeded(
     Ok(planned)
 }
 
+/// What follows a failure: the part of a chord first, the steps behind, and the errbacks.
 fn failed(
     builder: &FollowUpBuilder,
     request: &Request,
@@ -171,16 +176,17 @@ fn failed(
     let mut planned = PlannedFollowUps::default();
     let part = part(builder, request, links, (State::Failure, failure.exception().to_json()), &planned);
     planned.follow_ups.parts.extend(part);
-    let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
-    let mut fall = FailurePropagation::new((run, id_seed(request)), failure, &mut planned.follow_ups);
-    fall.chain(request.chain(), stores);
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let mut propagation = FailurePropagation::new((source, id_seed(request)), failure, &mut planned.follow_ups);
+    propagation.chain(request.chain(), stores);
     if let Some(parent) = ParentTask::of(request) {
-        fall.errbacks(&links.errbacks, request, &parent, id_seed(request))?;
+        propagation.errbacks(&links.errbacks, request, &parent, id_seed(request))?;
     }
     Ok(planned)
 }
 
-/// The task ends and another signature goes on under its id, in its group, its chord and its chain.
+/// What follows a task that was replaced: the other signature, which takes its id and its place in group, chord and
+/// chain.
 fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> Result<PlannedFollowUps> {
     let mut planned = PlannedFollowUps::default();
     let Some(parent) = ParentTask::of(request) else { return Ok(planned) };
@@ -192,7 +198,8 @@ fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> R
     Ok(planned)
 }
 
-/// The part that a recount counts, whatever became of the run that counts it, unless that run comes again.
+/// What follows a recount: the part that it counts. Whether the recount itself succeeded does not matter, unless it is
+/// retried or delivered again: then the part is counted by that run.
 fn recounted(
     builder: &FollowUpBuilder,
     request: &Request,
@@ -205,29 +212,29 @@ fn recounted(
     }
     let Recount { group, task_id, group_index, state, result } = recount.clone();
     let mut planned = PlannedFollowUps::default();
-    // The body is sent as if the task of the part ended now.
+    // The body gets the parent that it would have if the task of the part ended now.
     let parent = ParentTask { id: task_id.clone(), ..ParentTask::of(request)? };
-    let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
-    let place = ChordPosition { group, task_id, group_index };
-    let part = chord_part(run, place, links.body.clone()?, (state, result), parent);
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let position = ChordPosition { group, task_id, group_index };
+    let part = chord_part(source, position, links.body.clone()?, (state, result), parent);
     planned.follow_ups.parts.push(part);
     Some(planned)
 }
 
-/// The part of a chord that the end of the task of `request` is.
+/// The part of a chord that this task is, ended with this state and result; `None` when it is none.
 fn part(
     builder: &FollowUpBuilder,
     request: &Request,
     links: &Links,
-    ended: (State, Json),
+    result: (State, Json),
     planned: &PlannedFollowUps,
 ) -> Option<EndedPart> {
     let body = links.body.clone()?;
-    let place = ChordPosition {
+    let position = ChordPosition {
         group: request.group()?.to_owned(),
         task_id: request.id()?.clone(),
         group_index: request.group_index(),
     };
-    let run = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
-    Some(chord_part(run, place, body, ended, ParentTask::of(request)?))
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    Some(chord_part(source, position, body, result, ParentTask::of(request)?))
 }

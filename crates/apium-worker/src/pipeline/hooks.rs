@@ -1,4 +1,4 @@
-//! The hooks after a run. They run when its state is stored, and whatever they do changes nothing about it.
+//! Calls the hooks of a task after its run. They run when the result is stored, and cannot change it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 
 use crate::pipeline::verdict::Verdict;
 
-/// Whether `verdict` has hooks to be called.
+/// Whether there is a hook to call after `verdict`.
 pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Succeeded(_) => hooks.on_success.is_some() || hooks.after_return.is_some(),
@@ -26,7 +26,8 @@ pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
     }
 }
 
-/// Calls the hooks that follow `verdict`, one after the other. `after_return` is told of SUCCESS and FAILURE only.
+/// Calls the hooks for `verdict`, one after the other. As in Celery `after_return` is called for SUCCESS and FAILURE
+/// only.
 pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
     let returned = match verdict {
         Verdict::Succeeded(value) => {
@@ -59,7 +60,9 @@ async fn call(name: &str, ctx: &Ctx, hook: impl Future<Output = TaskResult<()>>)
     let (task, id) = (ctx.task_name(), ctx.request().id().map_or("?", |id| id.as_str()));
     match called {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(task, id, ?error, "{name} of task {task}[{id}] failed; its outcome stays"),
-        Err(_) => tracing::error!(task, id, "{name} of task {task}[{id}] panicked; its outcome stays"),
+        Ok(Err(error)) => {
+            tracing::error!(task, id, ?error, "{name} of task {task}[{id}] failed; the result stays as it is")
+        }
+        Err(_) => tracing::error!(task, id, "{name} of task {task}[{id}] panicked; the result stays as it is"),
     }
 }

@@ -1,7 +1,8 @@
-//! The first stop: a delivery is decoded and it is decided what becomes of it. Pure; it talks to nobody.
+//! The first step: a delivery is decoded, and the intake decides what becomes of it. Pure.
 //!
-//! Nothing is ever acked away because it could not be read: it goes to the dead set with the reason and its bytes (P12). The
-//! state of its task is stored as Celery does it: FAILURE `NotRegistered` for an unknown task, nothing for the others.
+//! A message that cannot be read is never acked. It goes to the dead set with its bytes and the reason (the guarantee
+//! `nothing-dropped`). As in Celery, FAILURE `NotRegistered` is stored for an unknown task, and nothing for other
+//! messages that cannot be read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,59 +21,41 @@ use apium_protocol::timestamp;
 use apium_transport::backend::backend::{ResultRecord, RunVersion};
 use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::broker::dead_set::DeadReason;
-use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement};
+use apium_transport::broker::settlement::{Disposition, Receipt};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::follow_up::links::Links;
-use crate::pipeline::completion::Completion;
+use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
 
-/// What the intake must know to decide.
+/// What the intake needs to decide.
 pub(crate) struct Intake {
     pub(crate) registry: Arc<Registry>,
     pub(crate) codecs: Codecs,
     pub(crate) accept: Accept,
-    pub(crate) rules: ResultPolicy,
+    pub(crate) policy: ResultPolicy,
     pub(crate) hostname: Arc<str>,
-    /// `enable_utc`.
+    /// `enable_utc`, for messages that do not say whether their times are in UTC.
     pub(crate) utc: bool,
-    /// Whether the broker keeps what is not due (P7), or this worker must.
-    pub(crate) parks: bool,
+    /// Whether the broker delays messages until their eta. If not, this worker keeps them in its memory.
+    pub(crate) broker_delays: bool,
     /// Whether the result backend counts the parts of chords.
     pub(crate) counts_chords: bool,
 }
 
 /// What becomes of a delivery.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a step is taken apart at once, and what does not run is rare")]
+#[expect(clippy::large_enum_variant, reason = "it is matched at once, and most deliveries run")]
 pub(crate) enum Admission {
     /// It runs when a slot is free.
     Run(TaskRun),
-    /// It waits here until then.
+    /// It waits in this worker until its eta.
     Delay(Timestamp, TaskRun),
-    /// It came too late to run.
+    /// It has expired, so it does not run.
     Expired(TaskRun),
-    /// It does not run.
+    /// It is not accepted, or goes back to the broker until its eta.
     Refuse(RefusedDelivery),
-}
-
-/// A delivery that does not run, and why.
-#[derive(Debug)]
-pub(crate) struct RefusedDelivery {
-    pub(crate) label: TaskLabel,
-    pub(crate) receipt: Receipt,
-    pub(crate) how: Disposition,
-    pub(crate) record: Option<ResultRecord>,
-}
-
-impl RefusedDelivery {
-    /// What the completer does about it.
-    pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
-        let delivery = Some((self.receipt, Acknowledgement::Reject(self.how)));
-        let settlement = Settlement::default().storing(self.record).ending(delivery);
-        Completion::new(self.label, source.clone(), settlement)
-    }
 }
 
 impl Intake {
@@ -84,7 +67,7 @@ impl Intake {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
         };
-        // A serializer of the app's own may panic: then it is this message that cannot be read, not the worker that goes deaf.
+        // A serializer of the app's own may panic. That must cost this message alone, and not stop the fetching loop.
         let decoded = catch_unwind(AssertUnwindSafe(|| self.codecs.decode(&message, &self.accept)));
         let Invocation { headers, body, utc, .. } = match decoded {
             Ok(Ok(invocation)) => invocation,
@@ -103,12 +86,12 @@ impl Intake {
         let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
             return self.unknown(&request, receipt, now);
         };
-        let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.rules.zone };
+        let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.policy.zone };
         let (eta, expires) = match times(&request, zone) {
             Ok(times) => times,
             Err(error) => return dead(TaskLabel::of(&request), receipt, "bad-eta", format!("could not {error}")),
         };
-        // What cannot follow a task must not be found out after it ran.
+        // Links that cannot be read must be noticed before the task runs.
         let links = match Links::read(&request) {
             Ok(links) => links,
             Err(error) => return dead(TaskLabel::of(&request), receipt, "follow-ups", format!("could not {error}")),
@@ -119,39 +102,40 @@ impl Intake {
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
-        if let Some(eta) = eta.filter(|_| self.parks && !expired) {
+        if let Some(eta) = eta.filter(|_| self.broker_delays && !expired) {
             return Admission::Refuse(RefusedDelivery {
                 label: TaskLabel::of(&request),
                 receipt,
-                how: Disposition::Delay(eta),
+                disposition: Disposition::Delay(eta),
                 record: None,
             });
         }
-        let work =
+        let task_run =
             TaskRun { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, links };
         match eta {
-            _ if expired => Admission::Expired(work),
-            Some(eta) => Admission::Delay(eta, work),
-            None => Admission::Run(work),
+            _ if expired => Admission::Expired(task_run),
+            Some(eta) => Admission::Delay(eta, task_run),
+            None => Admission::Run(task_run),
         }
     }
 
+    /// Dead-letters a message whose task this worker does not know.
     fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Admission {
         let label = TaskLabel::of(request);
         let name = label.task.as_deref().unwrap_or_default();
         let record = label.id.clone().map(|id| {
             let result = ExceptionInfo::not_registered(name).to_json();
-            let told = ResultUpdate { state: State::Failure, result, traceback: None };
-            let mut document = result_document(request, id, told, Vec::new(), &self.rules, now);
-            // Celery has these keys as null then.
-            document.extended = self.rules.extended.then(Box::default);
+            let update = ResultUpdate { state: State::Failure, result, traceback: None };
+            let mut document = result_document(request, id, update, Vec::new(), &self.policy, now);
+            // Celery stores the keys of `result_extended` as null here.
+            document.extended = self.policy.extended.then(Box::default);
             let run = RunVersion::new(request.retries(), delivery_version(&receipt));
             let reply_to = request.properties.reply_to.clone();
-            ResultRecord::new(document).by(Some(run)).kept_for(self.rules.ttl).replying_to(reply_to)
+            ResultRecord::new(document).by(Some(run)).kept_for(self.policy.ttl).replying_to(reply_to)
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
-        let how = Disposition::Dead(DeadReason::new("unknown-task", text));
-        Admission::Refuse(RefusedDelivery { label, receipt, how, record })
+        let disposition = Disposition::Dead(DeadReason::new("unknown-task", text));
+        Admission::Refuse(RefusedDelivery { label, receipt, disposition, record })
     }
 }
 
@@ -177,7 +161,7 @@ fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) ->
     Admission::Refuse(RefusedDelivery {
         label,
         receipt,
-        how: Disposition::Dead(DeadReason::new(code, text)),
+        disposition: Disposition::Dead(DeadReason::new(code, text)),
         record: None,
     })
 }

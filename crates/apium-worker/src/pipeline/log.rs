@@ -1,4 +1,4 @@
-//! The log lines of a task's life, with its name and id as fields (Celery's `LOG_*` lines).
+//! The log lines of a run, with the name and the id of the task as fields (Celery's `LOG_*` formats).
 
 use std::time::Duration;
 
@@ -6,13 +6,15 @@ use apium_app::context::request::Request;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
+use apium_transport::error::Error;
 use tracing::Level;
 
-use crate::pipeline::intake::RefusedDelivery;
-use crate::pipeline::task_run::TaskRun;
+use crate::pipeline::completion::RefusedDelivery;
+use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict};
 
-/// The span of a run: what a task logs carries its name and id, at every level.
+/// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
+/// that it exists at every log level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
     tracing::error_span!("task", name = task, id = id(request))
 }
@@ -21,7 +23,7 @@ fn id(request: &Request) -> &str {
     request.id().map_or("?", |id| id.as_str())
 }
 
-/// A task was taken in.
+/// A run was accepted by the intake.
 pub(crate) fn received(task_run: &TaskRun) {
     if tracing::enabled!(Level::INFO) {
         let (task, id) = (&*task_run.task.name, id(&task_run.request));
@@ -29,17 +31,42 @@ pub(crate) fn received(task_run: &TaskRun) {
     }
 }
 
-/// A work was given to another worker before it began here.
-pub(crate) fn lost(task_run: &TaskRun) {
+/// Another worker has the message of a run that did not begin here.
+pub(crate) fn lease_lost(task_run: &TaskRun) {
     let (task, id) = (&*task_run.task.name, id(&task_run.request));
-    tracing::warn!(task, id, "task {task}[{id}] is left to another worker: its lease ran out before it began");
+    tracing::warn!(
+        task,
+        id,
+        "task {task}[{id}] does not begin here: its lease expired, and another worker has the message"
+    );
 }
 
-/// A delivery does not run.
+/// Another worker has the message of a run that ended here.
+pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
+    let (task, id) = names(label);
+    tracing::warn!(id, task, "task {task}[{id}] ended after its lease had expired: another worker has its message");
+}
+
+/// A completion was given up.
+pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
+    let (task, id) = names(label);
+    tracing::error!(id, task, %error, "could not complete task {task}[{id}]");
+}
+
+/// The message of a completion that was given up is in no dead set either.
+pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
+    let (task, id) = names(label);
+    tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
+}
+
+fn names(label: &TaskLabel) -> (&str, &str) {
+    (label.task.as_deref().unwrap_or("?"), label.id.as_ref().map_or("?", |id| id.as_str()))
+}
+
+/// The intake refused a delivery.
 pub(crate) fn refused(refused: &RefusedDelivery) {
-    let task = refused.label.task.as_deref().unwrap_or("?");
-    let id = refused.label.id.as_ref().map_or("?", |id| id.as_str());
-    match &refused.how {
+    let (task, id) = names(&refused.label);
+    match &refused.disposition {
         Disposition::Dead(reason) => {
             let (code, text) = (reason.code, &reason.text);
             tracing::error!(task, id, code, "task {task}[{id}] goes to the dead set: {text}");
@@ -74,14 +101,10 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
             tracing::warn!(task, id, requeue, "task {task}[{id}] rejected: {reason}");
         }
         Verdict::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
-        Verdict::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] put another in its place"),
+        Verdict::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] was replaced by another"),
         Verdict::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
         Verdict::Cancelled { requeued: true } => {
-            tracing::warn!(
-                task,
-                id,
-                "task {task}[{id}] was cancelled by the stop of its worker and is back in its queue"
-            );
+            tracing::warn!(task, id, "task {task}[{id}] was cancelled by the stop of its worker and is requeued");
         }
         Verdict::Cancelled { requeued: false } => {
             tracing::warn!(
@@ -93,6 +116,7 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
     }
 }
 
+/// The text, cut after `longest` characters.
 fn shortened(mut text: String, longest: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(longest) {
         text.truncate(end);

@@ -1,4 +1,4 @@
-//! One run, step by step.
+//! The steps of a run, from the delivery to the acknowledgement.
 
 pub(crate) mod completer;
 pub(crate) mod completion;

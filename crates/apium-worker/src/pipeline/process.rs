@@ -1,4 +1,4 @@
-//! The spine: what a delivery passes, step by step, and nothing else.
+//! The spine: the six steps from a delivery to its acknowledgement, and nothing else.
 //!
 //! [intake](crate::pipeline::intake) ► [execute](crate::pipeline::executor) ► [decide](crate::pipeline::verdict) ►
 //! [follow](crate::pipeline::follow) ► [settle](crate::pipeline::settle) ► [complete](crate::pipeline::completer)
@@ -30,7 +30,7 @@ use crate::pipeline::verdict::{Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::watchdog::PollTimer;
 
-/// The steps, and what they share.
+/// The steps of a run, and what they share.
 pub(crate) struct Process {
     pub(crate) intake: Intake,
     pub(crate) run_queue: Arc<RunQueue>,
@@ -54,33 +54,34 @@ struct RunStart {
 }
 
 impl Process {
-    /// Step 1, for a batch: what may run goes into the run queue, what may not is settled. Gives back what came after the stop.
-    #[must_use = "what came after the stop is to be requeued"]
+    /// Step 1, for a batch: what may run goes into the run queue, what may not is completed. Returns the runs that the
+    /// closed queue did not accept.
+    #[must_use = "runs that were not accepted are to be requeued"]
     pub(crate) fn take_in(&self, deliveries: Vec<Delivery>, source: &Arc<DeliverySource>) -> Vec<TaskRun> {
         let _stop = tracing::trace_span!(target: "apium::walk", "process", deliveries = deliveries.len()).entered();
         let now = self.clock.now();
         let mut task_runs = Vec::with_capacity(deliveries.len());
-        let (mut ended, mut after_stop) = (Vec::new(), Vec::new());
+        let (mut completions, mut not_accepted) = (Vec::new(), Vec::new());
         for delivery in deliveries {
             match self.intake.decide(delivery, source, now) {
                 Admission::Run(task_run) => {
                     log::received(&task_run);
                     task_runs.push(task_run);
                 }
-                Admission::Delay(due, task_run) => after_stop.extend(self.run_queue.push_delayed(due, task_run)),
-                Admission::Expired(task_run) => ended.push(self.expire(&task_run, now)),
+                Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
+                Admission::Expired(task_run) => completions.push(self.expire(&task_run, now)),
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
-                    ended.push(refused.completion(source));
+                    completions.push(refused.completion(source));
                 }
             }
         }
-        self.completer.submit_all(ended);
-        after_stop.extend(self.run_queue.push(task_runs));
-        after_stop
+        self.completer.submit_all(completions);
+        not_accepted.extend(self.run_queue.push(task_runs));
+        not_accepted
     }
 
-    /// Steps 2 to 6, for one run in its slot.
+    /// Steps 2 to 6, for a run in its slot.
     pub(crate) async fn run(&self, task_run: TaskRun, timer: Option<&PollTimer>) {
         let Some(start) = self.start(&task_run, timer).await else { return };
         let outcome = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone()).await;
@@ -91,19 +92,20 @@ impl Process {
         self.complete(&task_run, completion, verdict, start).await;
     }
 
-    /// Steps 3 to 5: what the outcome means, what follows, what is stored and acknowledged. Pure.
+    /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
+    /// counters and log lines.
     fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
         let dice = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
         let verdict = decide(task_run.facts(now), outcome, dice);
         let (verdict, planned) = self.follow.plan(task_run, verdict, now, dice);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
-        self.counts.ended(&verdict, took);
+        self.counts.add_run(&verdict, took);
         log::ended(&task_run.task, &task_run.request, &verdict, took);
         (completion, verdict)
     }
 
-    /// Step 6. Hooks see the state stored, and hold their slot as the body did.
+    /// Step 6, and the hooks. They run in the slot of the run, after its result is stored.
     async fn complete(&self, task_run: &TaskRun, completion: Completion, verdict: Verdict, start: RunStart) {
         let hooks = &task_run.task.hooks;
         if hooks::wanted(hooks, &verdict) {
@@ -114,8 +116,9 @@ impl Process {
         }
     }
 
-    /// The start of a run: with early ack the delivery is acked now (law (b)), and STARTED is stored where it is tracked. `None`
-    /// when it must not run here: it expired, or its message is another worker's meanwhile, or nobody knows whose it is.
+    /// Starts a run: with early ack its delivery is acked (the second law), and STARTED is stored where that is
+    /// tracked. `None` when it must not run: it has expired, or the early ack did not succeed, so that another worker
+    /// may have the message.
     async fn start(&self, task_run: &TaskRun, timer: Option<&PollTimer>) -> Option<RunStart> {
         let now = self.clock.now();
         if task_run.expires.is_some_and(|expires| expires <= now) {
@@ -131,20 +134,20 @@ impl Process {
         let limits = Limits::of(task_run.request.headers.timelimit, &task_run.task.effective);
         self.unseen_soft_limits.warn_if_unseen(&task_run.task, limits);
         if let Some(timer) = timer {
-            timer.works_on(&task_run.task.name, task_run.request.id());
+            timer.set_task(&task_run.task.name, task_run.request.id());
         }
         let span = log::span(&task_run.task.name, &task_run.request);
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
 
-    /// The end of a run that came too late: REVOKED, without a run. Its delivery is still in flight, with early ack too.
+    /// Ends an expired run as REVOKED, before it began. Its delivery is in flight, with early ack too.
     fn expire(&self, task_run: &TaskRun, now: Timestamp) -> Completion {
         let end = RunEnd { now, took: Duration::ZERO, children: Vec::new(), delivery: DeliveryState::InFlight };
         self.conclude(task_run, RunOutcome::Expired, end).0
     }
 
     fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {
-        // A cold stop reaches plain functions through the same signal.
+        // A plain `fn` learns of a cold stop through the same signal, so it needs one even without limits.
         let needs_signal = !limits.is_none() || task_run.task.is_blocking();
         Ctx::new(CtxParts {
             request: task_run.request.clone(),

@@ -1,7 +1,7 @@
-//! The fifth step: what the end of a run stores, and what becomes of its delivery. Pure; it talks to nobody.
+//! The fifth step: what is stored of a run, and how its delivery ends. Pure.
 //!
-//! With early ack the delivery was acked before the run, so nothing is left to be done with it. Everything else is the same for
-//! both (law (b)).
+//! With early ack the delivery was acked before the run, so it has no end here. All else is the same with early and
+//! late ack (the second law, in [completer](crate::pipeline::completer)).
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict};
 
-/// Makes completions of verdicts.
+/// Turns verdicts into completions.
 pub(crate) struct Settler {
-    /// Encodes the message of a call that does not fit its task.
+    /// Encodes the message of an early-ack call whose arguments do not fit, for the dead set.
     pub(crate) publisher: Publisher,
     pub(crate) policy: ResultPolicy,
     pub(crate) backends: Arc<Backends>,
 }
 
 impl Settler {
-    /// What the completer is to do about a run that ended.
+    /// The completion of a run that ended.
     pub(crate) fn settle(
         &self,
         task_run: &TaskRun,
@@ -51,7 +51,7 @@ impl Settler {
         let acknowledgement = acknowledgement(&task_run.task, verdict);
         let (delivery, dead_letter) = match (end.delivery, acknowledgement) {
             (DeliveryState::InFlight, acknowledgement) => (Some((task_run.receipt.clone(), acknowledgement)), None),
-            // The delivery is gone; a message that does not fit its task is kept all the same.
+            // The delivery is gone. Still a call whose arguments do not fit goes to the dead set, as with late ack.
             (DeliveryState::AckedEarly, Acknowledgement::Reject(Disposition::Dead(reason)))
                 if matches!(verdict, Verdict::Failed { why: FailureReason::BadArguments, .. }) =>
             {
@@ -67,7 +67,8 @@ impl Settler {
         Completion { dead_letter, errbacks, ..completion(task_run, settlement) }
     }
 
-    /// What is done before the run: the ack, with early ack, and STARTED, where it is tracked. `None` when there is nothing.
+    /// The completion at the start of a run: it acks the delivery with early ack, and stores STARTED where
+    /// `track_started` is on. `None` when there is nothing to do.
     pub(crate) fn started(&self, task_run: &TaskRun, now: Timestamp) -> Option<Completion> {
         let is_tracked = task_run.task.effective.track_started && task_run.facts(now).stores();
         let record = is_tracked.then(|| {
@@ -82,6 +83,7 @@ impl Settler {
         is_needed.then(|| completion(task_run, Settlement::default().storing(record).ending(delivery)))
     }
 
+    /// The result to store; `None` when the task has no backend, or the message no id.
     fn record(
         &self,
         task_run: &TaskRun,
@@ -97,7 +99,7 @@ impl Settler {
         Some(record.replying_to(reply_to))
     }
 
-    /// The message of a run that was acked early, made again from its request.
+    /// The message of an early-ack run as a dead letter, encoded from its request.
     fn dead_letter(&self, task_run: &TaskRun, reason: DeadReason) -> Option<NewDeadLetter> {
         let Request { headers, properties, body, delivery_info, .. } = &*task_run.request;
         let serializer = properties.content_type.as_deref().unwrap_or("json");
@@ -105,7 +107,7 @@ impl Settler {
         let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
         if let Err(error) = &message {
             let task = &*task_run.task.name;
-            tracing::error!(task, %error, "could not keep the message of a call that does not fit task {task}");
+            tracing::error!(task, %error, "could not make a dead letter of a call whose arguments do not fit task {task}");
         }
         Some(NewDeadLetter::new(delivery_info.queue.clone(), message.ok()?, reason))
     }
@@ -116,7 +118,7 @@ fn completion(task_run: &TaskRun, settlement: Settlement) -> Completion {
     Completion { task, ..Completion::new(TaskLabel::of(&task_run.request), task_run.source.clone(), settlement) }
 }
 
-/// The state that is stored, if any.
+/// The state that is stored for a verdict, if any.
 fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
     let failed = |state, failure: &Failure| run.stores_errors().then(|| ResultUpdate::of_failure(state, failure));
     let revoked = |reason| failed(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)));
@@ -135,7 +137,8 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
             failed(State::Failure, &Failure::from_exception(ExceptionInfo::reject(Some(reason), false)))
         }
         Verdict::Revoked(reason) => revoked(reason),
-        // The message is gone and must not run twice, so REVOKED tells the truth; Celery stores a RETRY that never comes.
+        // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry
+        // comes.
         Verdict::Cancelled { requeued: false } => revoked("terminated"),
         Verdict::Rejected { requeue: true, .. }
         | Verdict::Ignored
@@ -144,15 +147,15 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
     }
 }
 
-/// What becomes of the delivery, where it was not acked before the run.
+/// How the delivery ends, where it was not acked before the run.
 fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement {
     let requeue = Acknowledgement::Reject(Disposition::Requeue);
     let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason::new(code, text)));
     match verdict {
-        // It is kept: a task that was mended can take it again.
+        // It can be replayed when the task was mended.
         Verdict::Failed { failure, why: FailureReason::BadArguments } => {
-            let words = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
-            dead("arguments", format!("its arguments do not fit the task: {words}"))
+            let text = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
+            dead("arguments", format!("its arguments do not fit the task: {text}"))
         }
         Verdict::Failed { why: FailureReason::TimedOut, .. } if !task.effective.acks_on_timeout => requeue,
         Verdict::Failed { failure, why: FailureReason::Raised { .. } } if !task.effective.acks_on_failure => {
@@ -174,21 +177,22 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
 mod tests {
     use std::time::Duration;
 
+    use apium_app::context::request::RetryRequest;
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::{ErrorMatcher, TaskOptions};
     use apium_app::task::arguments::ParameterList;
     use apium_app::task::definition::{Hooks, TaskDef, TaskFn};
     use apium_app::task::registry::RegistryBuilder;
+    use fastrand::Rng;
 
     use super::*;
     use crate::outcome::RunOutcome;
     use crate::pipeline::verdict::decide;
-    use apium_app::context::request::RetryRequest;
-    use fastrand::Rng;
 
-    struct Judged {
-        store: Option<ResultUpdate>,
-        settle: Acknowledgement,
+    /// What decide and settle make of an outcome.
+    struct Settled {
+        update: Option<ResultUpdate>,
+        acknowledgement: Acknowledgement,
         verdict: Verdict,
     }
 
@@ -207,7 +211,7 @@ mod tests {
     type Set = fn(&mut TaskOptions);
     type Row = (&'static str, Set, RunOutcome, (Option<&'static str>, bool, &'static str));
 
-    fn judge(set: Set, ignore: Option<bool>, retries: u32, outcome: RunOutcome) -> Judged {
+    fn decided(set: Set, ignore: Option<bool>, retries: u32, outcome: RunOutcome) -> Settled {
         let mut builder = RegistryBuilder::new();
         builder.def(&DEF);
         let annotation = |_: &str| {
@@ -224,20 +228,20 @@ mod tests {
         let task = registry.get("t").unwrap();
         let run = RunFacts { request: &request, task, now: Timestamp::UNIX_EPOCH };
         let verdict = decide(run, outcome, &mut Rng::with_seed(1));
-        let (store, settle) = (stored(run, &verdict), acknowledgement(task, &verdict));
-        Judged { store, settle, verdict }
+        let (update, acknowledgement) = (stored(run, &verdict), acknowledgement(task, &verdict));
+        Settled { update, acknowledgement, verdict }
     }
 
-    /// What is stored, whether it runs again, and what becomes of the delivery.
-    fn shown(judged: &Judged) -> (Option<&str>, bool, &'static str) {
-        let delivery = match &judged.settle {
+    /// The stored state, whether the task is retried, and how the delivery ends.
+    fn shown(settled: &Settled) -> (Option<&str>, bool, &'static str) {
+        let delivery = match &settled.acknowledgement {
             Acknowledgement::Ack => "ack",
             Acknowledgement::Reject(Disposition::Requeue) => "requeue",
             Acknowledgement::Reject(Disposition::Dead(_)) => "dead",
             Acknowledgement::Reject(_) => "other",
         };
-        let runs_again = matches!(judged.verdict, Verdict::Retry(_));
-        (judged.store.as_ref().map(|update| update.state.as_str()), runs_again, delivery)
+        let is_retried = matches!(settled.verdict, Verdict::Retry(_));
+        (settled.update.as_ref().map(|update| update.state.as_str()), is_retried, delivery)
     }
 
     fn failure() -> RunOutcome {
@@ -245,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn every_end_by_the_options_of_the_task() {
+    fn what_each_outcome_stores_and_does_to_the_delivery_by_the_options_of_the_task() {
         let plain: Set = |_| {};
         let reject = |requeue| RunOutcome::Reject { reason: "r".into(), requeue };
-        let late = RunOutcome::TimedOut(Duration::from_secs(1));
+        let timed_out = RunOutcome::TimedOut(Duration::from_secs(1));
         let table: Vec<Row> = vec![
             ("success", plain, RunOutcome::Success(Json::NULL), (Some("SUCCESS"), false, "ack")),
             (
@@ -297,7 +301,7 @@ mod tests {
             ("reject away", plain, reject(false), (Some("FAILURE"), false, "dead")),
             ("reject back", plain, reject(true), (None, false, "requeue")),
             ("ignore", plain, RunOutcome::Ignore, (None, false, "ack")),
-            ("timed out", plain, late, (Some("FAILURE"), false, "ack")),
+            ("timed out", plain, timed_out, (Some("FAILURE"), false, "ack")),
             (
                 "timed out, not acked, never retried",
                 |o| (o.acks_on_timeout, o.autoretry_for) = (Some(false), vec![ErrorMatcher::ANY].into()),
@@ -310,35 +314,35 @@ mod tests {
             ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),
         ];
         for (name, set, outcome, wanted) in table {
-            assert_eq!(shown(&judge(set, None, 0, outcome)), wanted, "{name}");
+            assert_eq!(shown(&decided(set, None, 0, outcome)), wanted, "{name}");
         }
     }
 
     #[test]
-    fn the_call_s_wish_about_the_result_wins() {
+    fn a_calls_ignore_result_wins_over_the_tasks() {
         let ignoring: Set = |options| options.ignore_result = Some(true);
-        let keeps = judge(ignoring, Some(false), 0, RunOutcome::Success(Json::NULL));
-        assert_eq!(shown(&keeps).0, Some("SUCCESS"));
-        let drops = judge(|_| {}, Some(true), 0, RunOutcome::Success(Json::NULL));
-        assert_eq!(shown(&drops).0, None);
+        let stored = decided(ignoring, Some(false), 0, RunOutcome::Success(Json::NULL));
+        assert_eq!(shown(&stored).0, Some("SUCCESS"));
+        let ignored = decided(|_| {}, Some(true), 0, RunOutcome::Success(Json::NULL));
+        assert_eq!(shown(&ignored).0, None);
     }
 
     #[test]
     fn a_retry_past_its_limit_fails_with_its_cause() {
         let retry = RetryRequest::default;
-        let judged = judge(|options| options.max_retries = Some(Some(2)), None, 2, RunOutcome::Retry(retry()));
-        assert_eq!(shown(&judged), (Some("FAILURE"), false, "ack"));
-        assert!(judged.store.unwrap().result.as_str().contains("MaxRetriesExceededError"));
+        let settled = decided(|options| options.max_retries = Some(Some(2)), None, 2, RunOutcome::Retry(retry()));
+        assert_eq!(shown(&settled), (Some("FAILURE"), false, "ack"));
+        assert!(settled.update.unwrap().result.as_str().contains("MaxRetriesExceededError"));
     }
 
     #[test]
     fn expected_errors_are_told_apart_and_stored_all_the_same() {
         let expected: Set = |options| options.throws = vec![ErrorMatcher::ANY].into();
         for (set, wanted) in [(expected, true), ((|_: &mut TaskOptions| {}) as Set, false)] {
-            let judged = judge(set, None, 0, failure());
-            assert_eq!(shown(&judged).0, Some("FAILURE"));
+            let settled = decided(set, None, 0, failure());
+            assert_eq!(shown(&settled).0, Some("FAILURE"));
             assert!(
-                matches!(judged.verdict, Verdict::Failed { why: FailureReason::Raised { expected }, .. } if expected == wanted)
+                matches!(settled.verdict, Verdict::Failed { why: FailureReason::Raised { expected }, .. } if expected == wanted)
             );
         }
     }

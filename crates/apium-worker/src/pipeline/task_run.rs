@@ -15,53 +15,55 @@ use jiff::Timestamp;
 use crate::follow_up::links::Links;
 use crate::pipeline::verdict::RunFacts;
 
-/// Where deliveries came from, and what settles them. A new one is made each time the broker is connected anew.
+/// Where deliveries came from, and what settles them. Each new consumer has a new one.
 pub(crate) struct DeliverySource {
     pub(crate) acker: Arc<dyn Acker>,
-    /// Whether results of the app's own backend are stored in the same step as their delivery is settled.
+    /// Whether the acker stores results of the app's backend, and what follows, in one step with the settlement of the
+    /// delivery.
     pub(crate) is_atomic: bool,
 }
 
-/// A run that waits for its slot, or is in it.
+/// A run that waits for a slot, or is in one.
 pub(crate) struct TaskRun {
     pub(crate) request: Arc<Request>,
     pub(crate) task: Arc<RegisteredTask>,
     pub(crate) receipt: Receipt,
     pub(crate) source: Arc<DeliverySource>,
-    /// After this instant it does not begin any more.
+    /// From this instant on it does not begin.
     pub(crate) expires: Option<Timestamp>,
-    /// What follows it, where something does.
+    /// What follows it; `None` when nothing does.
     pub(crate) links: Option<Arc<Links>>,
 }
 
 impl TaskRun {
-    /// Acked after the run rather than before.
+    /// Whether the delivery is acked after the run (`acks_late`), and not before it.
     pub(crate) fn acks_late(&self) -> bool {
         self.task.effective.acks_late
     }
 
-    /// Tells this run's writes from those of other runs of the same task.
+    /// The version of the results that this run stores: backends tell them from those of other runs of the same task by
+    /// it.
     pub(crate) fn version(&self) -> RunVersion {
         RunVersion::new(self.request.retries(), delivery_version(&self.receipt))
     }
 
-    /// What decides about its end.
+    /// What the verdict on it depends on, beside the outcome.
     pub(crate) fn facts(&self, now: Timestamp) -> RunFacts<'_> {
         RunFacts { request: &self.request, task: &self.task, now }
     }
 }
 
-/// The end of a run, but for its outcome.
+/// The end of a run, without its outcome.
 pub(crate) struct RunEnd {
     pub(crate) now: Timestamp,
     /// How long the body took.
     pub(crate) took: Duration,
-    /// What the body sent.
+    /// The tasks that the body sent.
     pub(crate) children: Vec<ResultTuple>,
     pub(crate) delivery: DeliveryState,
 }
 
-/// Where the delivery of a run is when the run ends.
+/// Whether the delivery is still in flight when the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeliveryState {
     /// Delivered and not settled.
@@ -70,7 +72,7 @@ pub(crate) enum DeliveryState {
     AckedEarly,
 }
 
-/// Names a task in logs and errors, as far as its message could be read.
+/// Names a task in logs and errors. What could not be read of the message is `None`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TaskLabel {
     pub(crate) id: Option<TaskId>,
@@ -78,7 +80,7 @@ pub(crate) struct TaskLabel {
 }
 
 impl TaskLabel {
-    /// The name and the id that a request has.
+    /// The name and the id in a request.
     pub(crate) fn of(request: &Request) -> Self {
         Self { id: request.headers.id.clone(), task: request.headers.task.clone() }
     }
@@ -91,11 +93,11 @@ impl fmt::Debug for TaskRun {
     }
 }
 
-/// One number for a delivery: its tag mixed with its fence.
+/// A number for a delivery, made of its tag and its fence.
 pub(crate) fn delivery_version(receipt: &Receipt) -> u64 {
     let tag = match &receipt.tag {
         Tag::Number(number) => *number,
-        // FNV-1a: equal on every machine and in every version, unlike the standard hasher.
+        // FNV-1a. Unlike the standard hasher it gives the same number on every machine and in every version.
         Tag::Text(text) => text
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)),

@@ -1,4 +1,4 @@
-//! The third step: what the end of a run means. Pure; it talks to nobody.
+//! The third step: what the outcome of a run means. Pure.
 
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
@@ -11,39 +11,39 @@ use jiff::Timestamp;
 
 use crate::outcome::RunOutcome;
 
-/// What the end of a run means: what follows, what is stored and what becomes of the delivery come from it.
+/// What the outcome of a run means. From it come what follows, what is stored and how the delivery ends.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// SUCCESS with this value.
+    /// SUCCESS, with this value.
     Succeeded(Json),
     /// FAILURE.
     Failed { failure: Failure, why: FailureReason },
-    /// It runs again, with the error behind it where there is one.
+    /// RETRY: the task runs once more. The error that caused it, if any, is in the next run.
     Retry(Box<NextRun>),
     /// The task rejected its message.
     Rejected { reason: String, requeue: bool },
-    /// Nothing is stored.
+    /// No result is stored.
     Ignored,
-    /// Another signature goes on in its place.
+    /// Another signature runs in the task's place, and no result is stored.
     Replaced(Box<Signature>),
-    /// It did not run: `expired`.
+    /// REVOKED without a run. The text says why: `expired`.
     Revoked(&'static str),
-    /// The worker stopped while it ran; `requeued` when the message is back in its queue.
+    /// A cold stop cancelled the run. A late-ack message goes back to its queue (`requeued`); an early-ack one is gone.
     Cancelled { requeued: bool },
 }
 
-/// Why a run failed, as far as it decides what becomes of the delivery.
+/// Why a run failed. It decides how the delivery ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureReason {
-    /// The body raised an error; `expected` when the task names it in `throws`.
+    /// The body returned an error or panicked. `expected` when the task names the error in `throws`.
     Raised { expected: bool },
-    /// The hard limit passed.
+    /// The hard time limit passed.
     TimedOut,
-    /// The arguments do not fit the task, so the body did not begin.
+    /// The arguments do not fit the task's parameters, so the body did not begin.
     BadArguments,
 }
 
-/// A run whose end is judged.
+/// What a verdict depends on, beside the outcome.
 #[derive(Clone, Copy)]
 pub(crate) struct RunFacts<'a> {
     pub(crate) request: &'a Request,
@@ -56,7 +56,7 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> 
     let _stop = tracing::trace_span!(target: "apium::walk", "decide").entered();
     match outcome {
         RunOutcome::Success(value) => Verdict::Succeeded(value),
-        // No retry mends arguments that do not fit.
+        // A retry would fail in the same way.
         RunOutcome::Failure(failure) if run.task.judge(&failure).bad_arguments => {
             Verdict::Failed { failure, why: FailureReason::BadArguments }
         }

@@ -1,14 +1,15 @@
-//! The body of a task, as pools run it.
+//! The body of a task, as the pools run it.
+
+use std::sync::Arc;
 
 use apium_app::context::context::Ctx;
 use apium_app::task::registered::{RegisteredTask, TaskBody};
 use apium_app::task_error::TaskResult;
 use apium_protocol::json::text::Json;
-use std::sync::Arc;
 
 use crate::outcome::RunOutcome;
 
-/// The body of an `async fn` with `before_start` in front, which may fail it.
+/// Runs the hook `before_start`, and then the body. An error of the hook is the task's, and the body does not run.
 pub(crate) async fn body(ctx: Ctx, task: Arc<RegisteredTask>) -> TaskResult<Json> {
     if let Some(hook) = &task.hooks.before_start {
         hook(ctx.clone(), ()).await?;
@@ -19,9 +20,9 @@ pub(crate) async fn body(ctx: Ctx, task: Arc<RegisteredTask>) -> TaskResult<Json
     }
 }
 
-/// What a body that ended, or panicked, comes to.
-pub(crate) fn outcome_of(ended: std::thread::Result<TaskResult<Json>>) -> RunOutcome {
-    match ended {
+/// The outcome of a body that returned, or panicked.
+pub(crate) fn outcome_of(returned: std::thread::Result<TaskResult<Json>>) -> RunOutcome {
+    match returned {
         Ok(result) => result.into(),
         Err(panic) => RunOutcome::of_panic(&*panic),
     }

@@ -1,29 +1,29 @@
-//! The choice of a pool (`-P`, `worker_pool`).
+//! The kinds of pools (Celery: `-P`, `worker_pool`).
 
 use std::fmt;
 use std::str::FromStr;
 
 use apium_app::error::{Error, ErrorKind};
 
-/// Where a worker runs its tasks (Celery: `-P`).
+/// Where a worker runs the bodies of tasks (Celery: `-P`, `worker_pool`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PoolKind {
-    /// `async fn` on tokio, plain `fn` on the worker's own threads. The default.
+    /// The default: `async fn` on tokio, plain `fn` on the worker's own threads.
     #[default]
     Async,
-    /// Every task on a thread of its own, `async fn` too: a task that blocks holds up nobody but itself.
+    /// Every task on one of the worker's threads, `async fn` too. A task that blocks its thread holds up no other task.
     Threads,
-    /// One task at a time, whatever the concurrency says. Plain functions run on one thread beside the reactor, so that
-    /// leases, limits and signals go on.
+    /// One task at a time, whatever the concurrency says. A plain `fn` runs on a thread beside the reactor, so that it
+    /// does not hold up heartbeats, time limits and signals.
     Solo,
 }
 
 impl PoolKind {
-    /// The names that `-P` takes.
+    /// The names of all kinds, as `-P` takes them.
     pub const NAMES: [&'static str; 3] = ["async", "threads", "solo"];
 
-    /// Its name.
+    /// The name, as `-P` takes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Async => "async",
@@ -43,7 +43,7 @@ impl FromStr for PoolKind {
             "solo" => Ok(Self::Solo),
             other => Err(Error::new(
                 ErrorKind::Config,
-                format!("use the pool \"{other}\": it is none of {}", Self::NAMES.join(", ")),
+                format!("use the pool \"{other}\": there are {}", Self::NAMES.join(", ")),
             )),
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back_and_others_refused() {
+    fn names_are_read_and_others_refused() {
         for name in PoolKind::NAMES {
             assert_eq!(name.parse::<PoolKind>().unwrap().as_str(), name);
         }

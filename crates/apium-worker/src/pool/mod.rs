@@ -1,4 +1,5 @@
-//! Where bodies run: `async fn` on tokio (`reactor`), plain `fn` on the worker's own threads (`thread_pool`).
+//! The pools in which bodies of tasks run: `async fn` on tokio (`reactor`), plain `fn` on the worker's own threads
+//! (`thread_pool`).
 
 pub(crate) mod body;
 pub mod kind;

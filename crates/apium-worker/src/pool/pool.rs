@@ -1,4 +1,4 @@
-//! What a pool is: a place where bodies of tasks run. It knows no broker, no result backend and no queue.
+//! The trait of a pool, in which bodies of tasks run. A pool knows no broker, no result backend and no queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,25 +17,25 @@ pub(crate) struct BodyRun<'a> {
     pub(crate) ctx: &'a Ctx,
     pub(crate) task: &'a Arc<RegisteredTask>,
     pub(crate) limits: Limits,
-    /// Tells the watchdog what the reactor is busy with.
+    /// Through it the watchdog sees the polls of an `async fn`.
     pub(crate) timer: Option<&'a PollTimer>,
 }
 
-/// A place where bodies run.
+/// Runs bodies of tasks.
 pub(crate) trait Pool: Send + Sync {
-    /// Runs a body within its limits, with a guard against panics. Ends early with `Cancelled` at a cold stop.
+    /// Runs a body within its time limits. A panic is a failure. A cold stop ends the run as `Cancelled`.
     fn run<'a>(&'a self, run: BodyRun<'a>) -> BoxFuture<'a, RunOutcome>;
 
-    /// How many of its threads were given up and have not ended.
+    /// How many threads were abandoned and have not ended.
     fn leaked(&self) -> usize {
         0
     }
 
-    /// Lets what is idle end, without waiting for it.
+    /// Lets the threads end as soon as they are idle. Does not wait.
     fn release(&self) {}
 
-    /// Ends what is idle and waits up to `deadline` for the rest; what was given up is not waited for. Blocks its thread.
-    fn close(&self, deadline: Duration) {
-        let _ = deadline;
+    /// Ends the threads and waits for them for up to `timeout`, but not for abandoned ones. Blocks the calling thread.
+    fn close(&self, timeout: Duration) {
+        let _ = timeout;
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// The pools of a kind, for `slots` runs at a time.
+    /// The pools of a kind, for at most `slots` runs at a time.
     pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
         let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
         let for_async: Arc<dyn Pool> = match kind {
@@ -36,18 +36,18 @@ impl Pools {
         if task.is_blocking() { &*self.for_plain } else { &*self.for_async }
     }
 
-    /// How many threads were given up and have not ended.
+    /// How many threads were abandoned and have not ended.
     pub(crate) fn leaked(&self) -> usize {
         self.for_plain.leaked()
     }
 
-    /// Lets idle threads end, without waiting for them.
+    /// Lets the threads end as soon as they are idle. Does not wait.
     pub(crate) fn release(&self) {
         self.for_plain.release();
     }
 
-    /// Ends the pools. Blocks its thread for `deadline` at most.
-    pub(crate) fn close(&self, deadline: Duration) {
-        self.for_plain.close(deadline);
+    /// Ends the threads and waits for them for up to `timeout`. Blocks the calling thread.
+    pub(crate) fn close(&self, timeout: Duration) {
+        self.for_plain.close(timeout);
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies on tokio's reactor: an `async fn` runs where it is awaited.
+//! The pool that runs an `async fn` on tokio, in the task of its slot.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::watchdog::TimedPoll;
 use crate::shutdown::cold::ColdStop;
 
-/// Runs each `async fn` on the reactor of its caller.
+/// Runs each body inside the future of its caller.
 pub(crate) struct Reactor {
     pub(crate) clock: Clock,
     pub(crate) cold: ColdStop,
@@ -29,7 +29,7 @@ impl Pool for Reactor {
 }
 
 impl Reactor {
-    /// An `async fn` on tokio. It can be given up at any await point by dropping it.
+    /// Runs the body. At a limit or a cold stop it is dropped at its await point.
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
         let BodyRun { ctx, task, limits, timer } = run;
         let body = pin!(AssertUnwindSafe(current::scope(ctx.clone(), body(ctx.clone(), task.clone()))).catch_unwind());
@@ -37,7 +37,7 @@ impl Reactor {
         if limits.is_none() {
             return tokio::select! {
                 biased;
-                ended = &mut body => outcome_of(ended),
+                returned = &mut body => outcome_of(returned),
                 () = self.cold.wait() => RunOutcome::Cancelled,
             };
         }
@@ -45,12 +45,12 @@ impl Reactor {
         loop {
             let passed = tokio::select! {
                 biased;
-                ended = &mut body => return outcome_of(ended),
+                returned = &mut body => return outcome_of(returned),
                 passed = deadlines.next(&self.clock) => passed,
                 () = self.cold.wait() => return RunOutcome::Cancelled,
             };
             match passed {
-                // Who looks at the signal decides what to do about it; who does not is stopped here.
+                // A body that observes the signal decides itself what to do about it. Any other ends here.
                 Passed::Soft => {
                     ctx.soft_limit().raise_soft();
                     if !ctx.soft_limit().is_observed() {

@@ -1,4 +1,4 @@
-//! Bodies on threads: a plain `fn` always, an `async fn` in the pool `threads`.
+//! The pool that runs bodies on threads: every plain `fn`, and in the pool kind `threads` every `async fn` too.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,10 +23,11 @@ use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::threads::{ThreadRun, Threads};
 use crate::shutdown::cold::ColdStop;
 
-/// How long a thread may take to drop an `async fn` before it is taken for blocked and replaced.
-const LAST_AWAIT: Duration = Duration::from_millis(100);
+/// How long the thread of a cancelled `async fn` has to reach an await point. After that it counts as blocked, and is
+/// replaced.
+const DROP_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Runs each body on a thread of the worker's own.
+/// Runs each body on one of the worker's own threads.
 pub(crate) struct ThreadPool {
     threads: Threads,
     clock: Clock,
@@ -46,38 +47,39 @@ impl Pool for ThreadPool {
         self.threads.release();
     }
 
-    fn close(&self, deadline: Duration) {
-        self.threads.close(deadline);
+    fn close(&self, timeout: Duration) {
+        self.threads.close(timeout);
     }
 }
 
 impl ThreadPool {
-    /// A pool of at most `most` threads, which enter `runtime`.
-    pub(crate) fn new(most: usize, runtime: Handle, clock: Clock, cold: ColdStop) -> Self {
-        Self { threads: Threads::new(most, runtime), clock, cold }
+    /// A pool of at most `max` threads, inside which `runtime` is the current one.
+    pub(crate) fn new(max: usize, runtime: Handle, clock: Clock, cold: ColdStop) -> Self {
+        Self { threads: Threads::new(max, runtime), clock, cold }
     }
 
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
         let BodyRun { ctx, task, limits, .. } = run;
-        if let Some(ended) = before_start(ctx, task).await {
-            return ended;
+        if let Some(outcome) = before_start(ctx, task).await {
+            return outcome;
         }
-        // From before the thread begins, so that no moment of the run is left out.
+        // Read before the thread begins, so that all of the run counts.
         let mut deadlines = limits.deadlines(&self.clock);
-        let (give_up, given_up) = oneshot::channel();
-        let mut run = match self.start(ctx, task, given_up) {
+        let (cancel, cancelled) = oneshot::channel();
+        let mut run = match self.start(ctx, task, cancelled) {
             Ok(run) => run,
             Err(error) => return RunOutcome::Failure(Failure::from_error(error)),
         };
         let outcome = loop {
             let passed = tokio::select! {
                 biased;
-                ended = run.wait() => return outcome_of(ended),
+                returned = run.wait() => return outcome_of(returned),
                 passed = deadlines.next(&self.clock) => passed,
                 () = self.cold.wait() => break RunOutcome::Cancelled,
             };
             match passed {
-                // An `async fn` that does not look at the signal ends at its await point, as on the reactor.
+                // An `async fn` that does not observe the signal is dropped at its await point, as on the reactor. A
+                // plain `fn` cannot be: it learns of the limit from its context.
                 Passed::Soft => {
                     ctx.soft_limit().raise_soft();
                     if !task.is_blocking() && !ctx.soft_limit().is_observed() {
@@ -88,19 +90,21 @@ impl ThreadPool {
             }
         };
         ctx.soft_limit().raise_hard();
-        // An `async fn` is dropped at its next await point; a plain `fn` goes on until it looks at its context or ends.
-        let dropped = give_up.send(()).is_ok() && !task.is_blocking();
-        if !dropped || tokio::time::timeout(LAST_AWAIT, run.wait()).await.is_err() {
+        // An `async fn` is dropped at its next await point. A plain `fn` goes on until it checks its context, or
+        // returns.
+        let dropped = cancel.send(()).is_ok() && !task.is_blocking();
+        if !dropped || tokio::time::timeout(DROP_TIMEOUT, run.wait()).await.is_err() {
             run.abandon();
         }
         outcome
     }
 
+    /// Starts the body on a thread. When `cancelled` gets a value, an `async fn` is dropped.
     fn start(
         &self,
         ctx: &Ctx,
         task: &Arc<RegisteredTask>,
-        given_up: oneshot::Receiver<()>,
+        cancelled: oneshot::Receiver<()>,
     ) -> std::io::Result<ThreadRun<TaskResult<Json>>> {
         let ctx = ctx.clone();
         match &task.runner {
@@ -115,9 +119,9 @@ impl ThreadPool {
                     runtime.block_on(async {
                         tokio::select! {
                             biased;
-                            ended = body => ended,
-                            // Nobody looks at the value of a run that was given up.
-                            Ok(()) = given_up => Err(Failure::soft_time_limit().into()),
+                            returned = body => returned,
+                            // Nobody reads what a cancelled body returns.
+                            Ok(()) = cancelled => Err(Failure::soft_time_limit().into()),
                         }
                     })
                 })
@@ -126,7 +130,8 @@ impl ThreadPool {
     }
 }
 
-/// `before_start` of a plain `fn`, which runs on the reactor as every hook does.
+/// Runs `before_start` of a plain `fn`. Hooks are async, so it runs on the reactor and not on the thread. `Some` when
+/// it ended the task.
 async fn before_start(ctx: &Ctx, task: &RegisteredTask) -> Option<RunOutcome> {
     let hook = task.hooks.before_start.as_ref().filter(|_| task.is_blocking())?;
     let started = AssertUnwindSafe(current::scope(ctx.clone(), hook(ctx.clone(), ()))).catch_unwind();

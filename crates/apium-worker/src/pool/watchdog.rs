@@ -1,8 +1,8 @@
-//! Names the task that blocks the reactor (P15): an `async fn` that computes or sleeps without awaiting holds up every other
-//! task of its thread, leases and signals included.
+//! The watchdog names the task that blocks the reactor (the guarantee `blocked-reactor`): an `async fn` that computes
+//! or sleeps without awaiting holds up every other tokio task of its thread, heartbeats and signals included.
 //!
-//! Each slot notes when it begins to poll a task. A thread of its own looks at the notes four times a second while tasks run, and
-//! sleeps for good while none does.
+//! Each slot records when it begins to poll a task. The watchdog's thread checks these records four times a second
+//! while tasks are polled, and sleeps while none is.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,11 +16,12 @@ use apium_protocol::message::task_id::TaskId;
 
 /// A poll longer than this blocks the reactor.
 const LONGEST_POLL: Duration = Duration::from_millis(500);
-const LOOK: Duration = Duration::from_millis(250);
+/// How often the records are checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is told about a task that blocks.
+/// The task that a slot polls.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Blocked {
+pub(crate) struct PolledTask {
     pub(crate) task: Arc<str>,
     pub(crate) id: Option<TaskId>,
 }
@@ -33,22 +34,23 @@ pub(crate) struct Watchdog {
 
 struct Shared {
     epoch: Instant,
-    pulses: Vec<Arc<PollRecord>>,
+    records: Vec<Arc<PollRecord>>,
     asleep: AtomicBool,
     stopped: AtomicBool,
-    blocked: AtomicU64,
+    /// How many polls were reported.
+    reported: AtomicU64,
 }
 
-/// What one slot is doing.
+/// What one slot polls, and since when.
 pub(crate) struct PollRecord {
-    /// When the present poll began, in milliseconds since the epoch plus one; zero outside a poll.
+    /// When the present poll began, in milliseconds since `epoch`, plus 1. 0 outside a poll.
     since: AtomicU64,
-    /// The beginning of the last poll that was told about.
-    told: AtomicU64,
-    who: Mutex<Option<Blocked>>,
+    /// The `since` of the last poll that was reported. Each poll is reported once.
+    reported: AtomicU64,
+    task: Mutex<Option<PolledTask>>,
 }
 
-/// A slot's way to tell the watchdog what it does.
+/// With it a slot records its polls.
 #[derive(Clone)]
 pub(crate) struct PollTimer {
     record: Arc<PollRecord>,
@@ -57,44 +59,45 @@ pub(crate) struct PollTimer {
 }
 
 impl Watchdog {
-    /// Starts the watch over `slots` slots; gives one beat for each. `None` when no thread can be had: then nobody watches.
+    /// Starts the watchdog of `slots` slots, and makes a timer for each. `None` when the system starts no thread; that
+    /// is logged, and the worker goes without.
     pub(crate) fn start(slots: usize) -> Option<(Self, Vec<PollTimer>)> {
-        let record = || PollRecord { since: AtomicU64::new(0), told: AtomicU64::new(0), who: Mutex::default() };
+        let record = || PollRecord { since: AtomicU64::new(0), reported: AtomicU64::new(0), task: Mutex::default() };
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
-            pulses: (0..slots).map(|_| Arc::new(record())).collect(),
+            records: (0..slots).map(|_| Arc::new(record())).collect(),
             asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            blocked: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
         });
-        let watched = shared.clone();
-        let spawned = std::thread::Builder::new().name("apium-watchdog".to_owned()).spawn(move || watched.watch());
+        let watching = shared.clone();
+        let spawned = std::thread::Builder::new().name("apium-watchdog".to_owned()).spawn(move || watching.watch());
         let thread = spawned.map_err(|error| tracing::warn!(%error, "could not start the watchdog")).ok()?;
         let timer = |record: &Arc<PollRecord>| PollTimer {
             record: record.clone(),
             shared: shared.clone(),
             thread: thread.thread().clone(),
         };
-        let timers = shared.pulses.iter().map(timer).collect();
+        let timers = shared.records.iter().map(timer).collect();
         Some((Self { shared, thread: Some(thread) }, timers))
     }
 
-    /// How many blocking polls were told about.
+    /// How many polls were reported.
     #[cfg(test)]
-    pub(crate) fn blocked(&self) -> u64 {
-        self.shared.blocked.load(Ordering::Relaxed)
+    pub(crate) fn reported(&self) -> u64 {
+        self.shared.reported.load(Ordering::Relaxed)
     }
 
-    /// Ends the watch and joins its thread, which ends at once.
+    /// Stops the watchdog and joins its thread, which ends at once.
     pub(crate) fn stop(mut self) {
-        self.end();
+        self.join();
     }
 
-    fn end(&mut self) {
+    fn join(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It runs no code but this file's.
+            // The thread runs no code but this file's, which does not panic.
             let _ = thread.join();
         }
     }
@@ -102,7 +105,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.end();
+        self.join();
     }
 }
 
@@ -113,9 +116,9 @@ impl Shared {
 
     fn watch(&self) {
         while !self.stopped.load(Ordering::SeqCst) {
-            // At least one look's time between two looks: polls that come and go wake it at most so often.
-            std::thread::park_timeout(LOOK);
-            if self.look() {
+            // An interval lies between two checks, so that many short polls do not wake this thread each time.
+            std::thread::park_timeout(CHECK_INTERVAL);
+            if self.check_polls() {
                 continue;
             }
             self.asleep.store(true, Ordering::SeqCst);
@@ -127,29 +130,29 @@ impl Shared {
     }
 
     fn is_polling(&self) -> bool {
-        self.pulses.iter().any(|record| record.since.load(Ordering::SeqCst) != 0)
+        self.records.iter().any(|record| record.since.load(Ordering::SeqCst) != 0)
     }
 
-    /// Tells about new blocking polls; whether any poll is under way.
-    fn look(&self) -> bool {
+    /// Reports polls that block and were not reported. Returns whether any poll is under way.
+    fn check_polls(&self) -> bool {
         let now = self.now();
         let longest = u64::try_from(LONGEST_POLL.as_millis()).unwrap_or(u64::MAX);
         let mut polling = false;
-        for record in &self.pulses {
+        for record in &self.records {
             let since = record.since.load(Ordering::SeqCst);
             polling |= since != 0;
             let blocks = since != 0 && now.saturating_sub(since) >= longest;
-            if blocks && record.told.swap(since, Ordering::Relaxed) != since {
-                self.tell(record, now - since);
+            if blocks && record.reported.swap(since, Ordering::Relaxed) != since {
+                self.report(record, now - since);
             }
         }
         polling
     }
 
-    fn tell(&self, record: &PollRecord, millis: u64) {
-        let who = record.who.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(Blocked { task, id }) = who else { return };
-        self.blocked.fetch_add(1, Ordering::Relaxed);
+    fn report(&self, record: &PollRecord, millis: u64) {
+        let polled = record.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(PolledTask { task, id }) = polled else { return };
+        self.reported.fetch_add(1, Ordering::Relaxed);
         let id = id.as_ref().map_or("?", TaskId::as_str);
         tracing::warn!(
             task = &*task,
@@ -162,10 +165,10 @@ impl Shared {
 }
 
 impl PollTimer {
-    /// The slot works on this task now.
-    pub(crate) fn works_on(&self, task: &Arc<str>, id: Option<&TaskId>) {
-        let who = Blocked { task: task.clone(), id: id.cloned() };
-        *self.record.who.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);
+    /// Records the task that the slot polls from now on.
+    pub(crate) fn set_task(&self, task: &Arc<str>, id: Option<&TaskId>) {
+        let polled = PolledTask { task: task.clone(), id: id.cloned() };
+        *self.record.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(polled);
     }
 
     fn enter(&self) {
@@ -180,7 +183,7 @@ impl PollTimer {
     }
 }
 
-/// A task's future whose polls are watched.
+/// The future of a task, whose polls are recorded where there is a timer.
 pub(crate) struct TimedPoll<'a, F> {
     pub(crate) timer: Option<&'a PollTimer>,
     pub(crate) future: F,
@@ -190,15 +193,15 @@ impl<F: Future + Unpin> Future for TimedPoll<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        struct Left<'a>(&'a PollTimer);
-        impl Drop for Left<'_> {
+        struct LeaveOnDrop<'a>(&'a PollTimer);
+        impl Drop for LeaveOnDrop<'_> {
             fn drop(&mut self) {
                 self.0.leave();
             }
         }
-        let _left = self.timer.map(|timer| {
+        let _leave = self.timer.map(|timer| {
             timer.enter();
-            Left(timer)
+            LeaveOnDrop(timer)
         });
         Pin::new(&mut self.future).poll(context)
     }
@@ -209,13 +212,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_poll_that_does_not_end_is_told_once() {
+    async fn a_poll_that_does_not_end_is_reported_once() {
         let (watchdog, timers) = Watchdog::start(2).unwrap();
-        timers[1].works_on(&"proj.slow".into(), Some(&"id-1".into()));
+        timers[1].set_task(&"proj.slow".into(), Some(&"id-1".into()));
         let shared = watchdog.shared.clone();
         let future = std::future::poll_fn(|_| {
-            // Blocks its thread, as a task should not, until the watchdog has told it.
-            while shared.blocked.load(Ordering::Relaxed) == 0 {
+            // Blocks its thread, as a task should not, until the watchdog has reported it.
+            while shared.reported.load(Ordering::Relaxed) == 0 {
                 std::hint::spin_loop();
             }
             Poll::Ready(())
@@ -223,19 +226,19 @@ mod tests {
         let began = Instant::now();
         TimedPoll { timer: Some(&timers[1]), future }.await;
         assert!(began.elapsed() < Duration::from_secs(5));
-        assert_eq!(watchdog.blocked(), 1);
+        assert_eq!(watchdog.reported(), 1);
         watchdog.stop();
     }
 
     #[tokio::test]
-    async fn a_quiet_watchdog_sleeps_until_a_poll_begins() {
+    async fn an_idle_watchdog_sleeps_until_a_poll_begins() {
         let (watchdog, timers) = Watchdog::start(1).unwrap();
         while !watchdog.shared.asleep.load(Ordering::SeqCst) {
             tokio::task::yield_now().await;
         }
-        timers[0].works_on(&"t".into(), None);
+        timers[0].set_task(&"t".into(), None);
         timers[0].enter();
-        while watchdog.blocked() == 0 {
+        while watchdog.reported() == 0 {
             tokio::task::yield_now().await;
         }
         timers[0].leave();

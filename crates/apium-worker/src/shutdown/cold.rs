@@ -1,12 +1,12 @@
-//! The signal of a cold stop: every run is given up.
+//! The signal of a cold stop: every run is cancelled.
 
 use tokio::sync::watch;
 
-/// Says that runs are to be given up.
+/// Gives the signal.
 #[derive(Debug)]
 pub(crate) struct ColdStopSwitch(watch::Sender<bool>);
 
-/// Sees the signal. Cheap to clone.
+/// Receives the signal. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct ColdStop(watch::Receiver<bool>);
 
@@ -29,8 +29,8 @@ impl ColdStop {
 
     /// Waits for the signal; for ever when the switch is gone. Cancel-safe.
     pub(crate) async fn wait(&self) {
-        let mut seen = self.0.clone();
-        if seen.wait_for(|cold| *cold).await.is_err() {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|is_cold| *is_cold).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -1,4 +1,8 @@
-//! How a worker stops.
+//! How a worker stops: who asks for it, how hard, and what it reports.
 
 pub(crate) mod cold;
-pub mod shutdown;
+pub mod kind;
+pub(crate) mod phase;
+pub mod report;
+pub(crate) mod signals;
+pub(crate) mod switch;

@@ -13,13 +13,13 @@ use apium_transport::broker::queue_admin::QueueStats;
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
 
-use crate::builder::parts;
+use crate::builder::app_resources;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::shutdown::StopKind;
+use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
 
 /// How long a drain waits for a task that does not end, on the machine's clock.
@@ -131,7 +131,7 @@ impl TestApp {
             buckets,
         };
         let (node, queues) = (options.node.clone(), options.queues.clone());
-        let worker = WorkerHandle::new(node, launch(parts(&self.app), options).await?);
+        let worker = WorkerHandle::new(node, launch(app_resources(&self.app), options).await?);
         let quiet = self.until_quiet(&worker, &queues).await;
         let process = worker.process();
         let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };

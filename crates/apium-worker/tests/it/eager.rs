@@ -1,4 +1,4 @@
-//! Eager runs: the same rules in the caller's process (FEATURES §1.6).
+//! Eager calls (`task_always_eager`): the task runs in the caller's process, under the rules of a worker.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ task!(Who = "who", [], async |ctx| {
     Ok(json((request.is_eager, request.called_directly, request.id().is_some(), request.body.args.len())))
 });
 task!(Plain = "plain", [], fn |ctx| Ok(json(ctx.request().is_eager)));
-task!(Again = "again", [], async |ctx| {
+task!(Retries = "retries", [], async |ctx| {
     ctx.state::<Notes>().unwrap().add(ctx.request().retries().to_string());
     match ctx.request().retries() {
         3 => Ok(json("done")),
@@ -27,7 +27,7 @@ task!(Fails = "fails", [], async |_ctx| Err(TaskError::failure("no")));
 async fn app(notes: &Notes) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(notes.clone());
     let builder = builder.setting("task_always_eager", true).register::<Who>().register::<Plain>();
-    builder.register::<Again>().register::<Fails>().build().await.unwrap()
+    builder.register::<Retries>().register::<Fails>().build().await.unwrap()
 }
 
 fn call<T: apium_app::task::definition::TaskType>() -> apium_app::call::call::Call<apium_protocol::json::text::Json> {
@@ -40,7 +40,7 @@ fn call<T: apium_app::task::definition::TaskType>() -> apium_app::call::call::Ca
 }
 
 #[tokio::test]
-async fn an_eager_call_runs_here_and_says_so() {
+async fn an_eager_call_runs_in_the_callers_process_and_its_request_says_so() {
     let app = app(&Notes::default()).await;
     let result = call::<Who>().send(&app).await.unwrap();
     let value: serde_json::Value = result.get().await.unwrap().decode().unwrap();
@@ -55,13 +55,13 @@ async fn an_eager_call_runs_here_and_says_so() {
 async fn an_eager_retry_runs_again_at_once() {
     let notes = Notes::default();
     let app = app(&notes).await;
-    let result = call::<Again>().send(&app).await.unwrap();
+    let result = call::<Retries>().send(&app).await.unwrap();
     assert_eq!(result.get().await.unwrap().as_str(), "\"done\"");
     assert_eq!(notes.all(), ["0", "1", "2", "3"]);
 }
 
 #[tokio::test]
-async fn an_eager_failure_is_told_by_get() {
+async fn get_raises_an_eager_failure() {
     let app = app(&Notes::default()).await;
     let result = call::<Fails>().send(&app).await.unwrap();
     let error = result.get().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Health: what the handle tells, the ready file and the endpoint for probes.
+//! A worker's health: on its handle, in the ready file and at the HTTP endpoint for probes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use apium_app::app::app::App;
 use apium_transport::health::Health;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::handle::WorkerHandle;
-use apium_worker::shutdown::shutdown::StopKind;
+use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::rig::{Gate, json, send, until, until_state};
+use crate::switched_driver::{SwitchedDriver, Switches, URL};
 use crate::task;
-use crate::watched::{Switches, URL, WatchedDriver};
 
 task!(Quick = "quick", [], async |_ctx| Ok(json(1)));
 task!(Long = "long", [], async |ctx| {
@@ -25,7 +25,7 @@ task!(Long = "long", [], async |ctx| {
 
 async fn app(gate: &Gate, switches: &Switches) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
-    let builder = builder.driver(WatchedDriver::new(switches)).broker(URL).backend(URL);
+    let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     builder.register::<Quick>().register::<Long>().build().await.unwrap()
 }
 
@@ -41,7 +41,7 @@ async fn until_green(worker: &WorkerHandle) {
 }
 
 #[tokio::test]
-async fn a_worker_is_as_well_as_its_broker_its_backend_and_its_loop() {
+async fn a_worker_is_healthy_while_its_broker_its_backend_and_its_fetching_are() {
     let (gate, switches) = (Gate::new(), Switches::default());
     let app = app(&gate, &switches).await;
     let worker = app.worker().concurrency(1).start().await.unwrap();
@@ -51,18 +51,18 @@ async fn a_worker_is_as_well_as_its_broker_its_backend_and_its_loop() {
     switches.backend_red(true);
     switches.broker_red(false);
     assert_eq!(reason(&worker), "the result backend memory://: read only");
-    // It is tried without a task.
+    // The worker tries the backend although no task needs it.
     switches.heal();
-    until("the backend is found again", async || {
+    until("the backend is reached again", async || {
         app.clock().advance(Duration::from_secs(1));
         worker.health().is_green()
     })
     .await;
 
-    // The next fetch finds no connection, and the one after a message does.
+    // The worker waits in a fetch, which message a ends. The next fetch finds no connection.
     switches.cut(true);
     send(&app, "quick", "a").await;
-    until("the loop is red", async || reason(&worker).contains("the cable is out")).await;
+    until("fetching is red", async || reason(&worker).contains("the cable is out")).await;
     switches.cut(false);
     send(&app, "quick", "b").await;
     until_green(&worker).await;
@@ -82,7 +82,7 @@ async fn the_ready_file_is_there_while_the_worker_is_green() {
     let file = folder.path().join("ready");
     let (gate, switches) = (Gate::new(), Switches::default());
     let app = app(&gate, &switches).await;
-    // What a killed worker left goes before the broker is reached.
+    // The file of a killed worker is removed before the broker is reached.
     std::fs::write(&file, "stale").unwrap();
     switches.cut(true);
     let mut starting = Box::pin(app.worker().concurrency(1).ready_file(&file).start());
@@ -104,7 +104,7 @@ async fn the_ready_file_is_there_while_the_worker_is_green() {
     switches.backend_red(false);
     until("the file is back", looks).await;
 
-    // A warm stop takes it away before what runs has ended.
+    // A warm stop removes it before the runs have ended.
     send(&app, "long", "it").await;
     gate.begun(1).await;
     worker.request_stop(StopKind::Warm);
@@ -115,7 +115,7 @@ async fn the_ready_file_is_there_while_the_worker_is_green() {
 }
 
 #[tokio::test]
-async fn the_ready_file_goes_with_a_worker_that_leaves_at_once() {
+async fn the_ready_file_is_removed_by_a_stop_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ready");
     let gate = Gate::new();
@@ -130,11 +130,11 @@ async fn the_ready_file_goes_with_a_worker_that_leaves_at_once() {
     assert!(error.contains("missing/ready") && error.contains("folder does not exist"), "{error}");
 }
 
-/// Sends a request line to the endpoint; status and text of the answer.
-async fn got(address: SocketAddr, line: &str) -> (u16, String) {
+/// Sends a request line to the endpoint, and gives back status and text of the answer.
+async fn request(address: SocketAddr, line: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{line} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let text = format!("{line} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -150,38 +150,38 @@ async fn probes_are_answered_over_http() {
     let worker = app.worker().concurrency(1).health_listen(any).start().await.unwrap();
     let address = worker.health_address().unwrap();
     until_green(&worker).await;
-    assert_eq!(got(address, "GET /ready").await, (200, "ready\n".into()));
-    assert_eq!(got(address, "GET /ready?from=here").await.0, 200);
-    assert_eq!(got(address, "HEAD /live").await, (200, String::new()));
-    assert_eq!(got(address, "POST /ready").await.0, 405);
-    assert_eq!(got(address, "GET /metrics").await.0, 404);
-    // Who connects and says nothing keeps nobody else from an answer.
+    assert_eq!(request(address, "GET /ready").await, (200, "ready\n".into()));
+    assert_eq!(request(address, "GET /ready?from=here").await.0, 200);
+    assert_eq!(request(address, "HEAD /live").await, (200, String::new()));
+    assert_eq!(request(address, "POST /ready").await.0, 405);
+    assert_eq!(request(address, "GET /metrics").await.0, 404);
+    // A client that connects and sends nothing does not hold up the others.
     let _silent = TcpStream::connect(address).await.unwrap();
-    assert_eq!(got(address, "GET /live").await.0, 200);
-    let taken = app.worker().hostname("w2@here").health_listen(address).start().await.unwrap_err();
-    assert!(taken.to_string().contains(&address.to_string()), "{taken}");
+    assert_eq!(request(address, "GET /live").await.0, 200);
+    let in_use = app.worker().hostname("w2@here").health_listen(address).start().await.unwrap_err();
+    assert!(in_use.to_string().contains(&address.to_string()), "{in_use}");
 
     switches.broker_red(true);
-    let (status, text) = got(address, "GET /ready").await;
+    let (status, text) = request(address, "GET /ready").await;
     assert_eq!(status, 503);
     assert!(text.starts_with("not ready since 1970-01-01T00:00:00Z: the broker memory://: no answer"), "{text}");
-    assert_eq!(got(address, "GET /live").await, (200, "live\n".into()));
+    assert_eq!(request(address, "GET /live").await, (200, "live\n".into()));
     switches.broker_red(false);
-    assert_eq!(got(address, "GET /ready").await.0, 200);
+    assert_eq!(request(address, "GET /ready").await.0, 200);
 
-    // While what runs ends it lives and takes no more.
+    // While the runs end the worker is live and not ready.
     send(&app, "long", "it").await;
     gate.begun(1).await;
     worker.request_stop(StopKind::Warm);
-    until("not ready with the stop", async || got(address, "GET /ready").await.0 == 503).await;
-    assert_eq!(got(address, "GET /live").await.0, 200);
+    until("not ready with the stop", async || request(address, "GET /ready").await.0 == 503).await;
+    assert_eq!(request(address, "GET /live").await.0, 200);
     gate.open(1);
     worker.stopped().await;
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
-async fn a_worker_that_waits_for_its_broker_lives_and_is_not_ready() {
+async fn a_worker_that_waits_for_its_broker_is_live_and_not_ready() {
     let switches = Switches::default();
     let app = app(&Gate::new(), &switches).await;
     switches.cut(true);
@@ -190,8 +190,8 @@ async fn a_worker_that_waits_for_its_broker_lives_and_is_not_ready() {
     let mut starting = Box::pin(app.worker().concurrency(1).health_listen(address).start());
     let probing = async {
         until("it listens", async || TcpStream::connect(address).await.is_ok()).await;
-        assert_eq!(got(address, "GET /live").await.0, 200);
-        let (status, text) = got(address, "GET /ready").await;
+        assert_eq!(request(address, "GET /live").await.0, 200);
+        let (status, text) = request(address, "GET /ready").await;
         assert!(status == 503 && text.contains("has not started to fetch"), "{status} {text}");
     };
     tokio::select! {
@@ -200,6 +200,6 @@ async fn a_worker_that_waits_for_its_broker_lives_and_is_not_ready() {
     }
     switches.cut(false);
     let worker = starting.await.unwrap();
-    until("it is ready", async || got(address, "GET /ready").await.0 == 200).await;
+    until("it is ready", async || request(address, "GET /ready").await.0 == 200).await;
     worker.stop().await;
 }

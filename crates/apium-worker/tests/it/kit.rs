@@ -1,4 +1,4 @@
-//! The test kit itself.
+//! The test kit itself: `drain` and `advance` of a test's app.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ task!(Child = "child", [], async |ctx| {
 });
 
 #[tokio::test]
-async fn drain_runs_what_is_due_and_what_that_sends_in_order() {
+async fn drain_runs_what_is_due_and_what_those_runs_send_in_order() {
     let notes = Notes::default();
     let builder = App::test().with(|app| app.autodiscover(false)).state(notes.clone());
     let app = builder.register::<Parent>().register::<Child>().build().await.unwrap();
     send(&app, "parent", "p").await;
-    assert!(notes.all().is_empty(), "nothing runs by itself");
+    assert!(notes.all().is_empty(), "nothing runs before `drain`");
     assert_eq!(app.drain().await, 3);
     assert_eq!(notes.all(), ["parent", "c1", "c2"]);
     assert_eq!(app.sent("child").len(), 2);
@@ -52,7 +52,7 @@ async fn advance_fires_countdowns_and_rate_limits_in_order() {
     let notes = Notes::default();
     let builder = App::test().with(|app| app.autodiscover(false)).state(notes.clone());
     let app = builder.register::<Stamp>().register::<Child>().build().await.unwrap();
-    for (id, wait) in [("late", 90), ("soon", 30)] {
+    for (id, wait) in [("later", 90), ("soon", 30)] {
         let call = app.sig("child").call().task_id(id).countdown(Duration::from_secs(wait));
         call.send(&app).await.unwrap();
     }
@@ -63,5 +63,5 @@ async fn advance_fires_countdowns_and_rate_limits_in_order() {
     assert_eq!(app.advance(Duration::from_secs(59)).await, 1);
     assert_eq!(notes.all(), ["s1", "soon"]);
     assert_eq!(app.advance(Duration::from_secs(3_600)).await, 3);
-    assert_eq!(notes.all(), ["s1", "soon", "s2", "late", "s3"]);
+    assert_eq!(notes.all(), ["s1", "soon", "s2", "later", "s3"]);
 }

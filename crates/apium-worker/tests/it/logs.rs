@@ -1,4 +1,4 @@
-//! What a worker writes into its log.
+//! What a worker logs.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -14,12 +14,12 @@ use crate::rig::{json, send, until};
 use crate::task;
 
 thread_local! {
-    /// What this thread's test has logged, where it asked for it.
+    /// What the test of this thread has logged since it called [`collect`].
     static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Writes each line to the test of the thread that logs it. One subscriber serves the whole program: interest in a line is
-/// remembered for all threads.
+/// Writes each line to the test of the thread that logs it. There is one subscriber for the whole program, since
+/// `tracing` caches for all threads whether anybody is interested in a line.
 struct ByThread;
 
 impl Write for ByThread {
@@ -53,7 +53,7 @@ task!(Rejects = "rejects", [acks_late: Some(true)], async |_ctx| Err(TaskError::
 task!(Ignores = "ignores", [], async |_ctx| Err(TaskError::ignore()));
 
 #[tokio::test]
-async fn each_end_has_its_line_with_name_and_id() {
+async fn each_run_that_ends_is_logged_with_the_tasks_name_and_id() {
     collect();
     let builder = App::test().with(|app| app.autodiscover(false)).register::<Good>().register::<Bad>();
     let app = builder.register::<Rejects>().register::<Ignores>().build().await.unwrap();
@@ -90,25 +90,25 @@ async fn a_second_worker_of_one_name_is_a_warning_in_both_logs() {
     first.stop().await;
 }
 
-task!(Deaf = "deaf", [], fn deaf |_ctx| Ok(json(1)));
-task!(Hears = "hears", [], fn |_ctx| Ok(json(1)));
+task!(NoContext = "no_context", [], fn no_ctx |_ctx| Ok(json(1)));
+task!(HasContext = "has_context", [], fn |_ctx| Ok(json(1)));
 
 #[tokio::test]
-async fn a_calls_soft_limit_that_a_task_cannot_learn_of_is_one_warning() {
+async fn a_calls_soft_limit_that_its_task_cannot_see_is_one_warning() {
     collect();
-    let builder = App::test().with(|app| app.autodiscover(false)).register::<Deaf>().register::<Hears>();
+    let builder = App::test().with(|app| app.autodiscover(false)).register::<NoContext>().register::<HasContext>();
     let app = builder.register::<Good>().build().await.unwrap();
     for n in 0..3 {
-        for task in ["deaf", "hears", "good"] {
+        for task in ["no_context", "has_context", "good"] {
             let call = app.sig(task).call().task_id(format!("{task}{n}")).soft_time_limit(Duration::from_secs(9));
             call.send(&app).await.unwrap();
         }
-        send(&app, "deaf", &format!("plain{n}")).await;
+        send(&app, "no_context", &format!("plain{n}")).await;
     }
     let worker = app.worker().concurrency(2).start().await.unwrap();
     until("all have run", async || logged().matches("succeeded in").count() == 12).await;
     worker.stop().await;
     let text = logged();
     assert_eq!(text.matches("soft time limit of a call").count(), 1, "{text}");
-    assert!(text.contains("WARN") && text.contains("a call of deaf has no effect"), "{text}");
+    assert!(text.contains("WARN") && text.contains("a call of no_context has no effect"), "{text}");
 }

@@ -1,18 +1,13 @@
-//! Whole workers on the memory driver, with a clock that the tests turn and named signals instead of sleeps.
+//! Whole workers on the memory driver. The tests turn the clock themselves, and wait for gates instead of sleeping.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a helper of a test fails the test")]
 
-mod acks;
-mod chord_parts;
 mod eager;
 mod health;
-mod intake;
 mod kit;
 mod limits;
 mod logs;
-mod results;
-mod retries;
+mod pipeline;
 mod rig;
 mod stops;
-mod watched;
-mod window;
+mod switched_driver;

@@ -1,4 +1,4 @@
-//! Tasks, gates and looks that the tests share.
+//! What the tests share: a macro that defines tasks, gates that tasks wait at, and functions that wait for a state.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use apium_transport::broker::queue_admin::QueueStats;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-/// Defines a task by its erased parts, as `#[task]` does.
+/// Defines a task as the expansion of `#[task]` does. `fn no_ctx` is a plain function that does not take the context.
 #[macro_export]
 macro_rules! task {
     ($type:ident = $name:literal, [$($option:ident: $value:expr),*], async |$ctx:ident| $body:expr) => {
@@ -25,7 +25,7 @@ macro_rules! task {
         $crate::task!(@ $type, $name, [$($option: $value),*], true, ::apium_app::task::definition::Hooks::NONE,
             ::apium_app::task::definition::TaskFn::Blocking(|$ctx| $body));
     };
-    ($type:ident = $name:literal, [$($option:ident: $value:expr),*], fn deaf |$ctx:ident| $body:expr) => {
+    ($type:ident = $name:literal, [$($option:ident: $value:expr),*], fn no_ctx |$ctx:ident| $body:expr) => {
         $crate::task!(@ $type, $name, [$($option: $value),*], false, ::apium_app::task::definition::Hooks::NONE,
             ::apium_app::task::definition::TaskFn::Blocking(|$ctx| $body));
     };
@@ -63,12 +63,12 @@ macro_rules! task {
     };
 }
 
-/// A value as a task's result.
+/// A value, encoded as a task returns it.
 pub(crate) fn json(value: impl serde::Serialize) -> Json {
     Json::from_serialize(&value).unwrap()
 }
 
-/// Where tasks tell that they began, and wait to be let go.
+/// A gate inside a task: the test learns that the task has begun, and says when it goes on.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<(Semaphore, Semaphore)>);
 
@@ -77,7 +77,7 @@ impl Gate {
         Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
     }
 
-    /// For tasks: begins, then waits.
+    /// For tasks: says that the task has begun, and waits until it may go on.
     pub(crate) async fn pass(&self) {
         self.0.0.add_permits(1);
         self.0.1.acquire().await.unwrap().forget();
@@ -89,12 +89,12 @@ impl Gate {
         begun.expect("tasks begin").unwrap().forget();
     }
 
-    /// How many began and were not waited for.
+    /// How many have begun beyond those that [`begun`](Self::begun) has waited for.
     pub(crate) fn more(&self) -> usize {
         self.0.0.available_permits()
     }
 
-    /// Lets `count` tasks go.
+    /// Lets `count` tasks go on.
     pub(crate) fn open(&self, count: usize) {
         self.0.1.add_permits(count);
     }
@@ -114,10 +114,10 @@ impl Notes {
     }
 }
 
-/// Waits until `seen` holds; gives up after a while.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut seen: impl FnMut() -> F) {
+/// Waits until `is_so` says true; fails after 20 seconds.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let began = Instant::now();
-    while !seen().await {
+    while !is_so().await {
         assert!(began.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
         tokio::task::yield_now().await;
     }
@@ -129,7 +129,7 @@ pub(crate) async fn counts(app: &App, queue: &str) -> QueueStats {
     stats.into_iter().find(|stats| stats.queue == queue).unwrap_or_default()
 }
 
-/// Waits until the default queue holds so many ready and unsettled messages.
+/// Waits until the default queue has so many messages that are ready, and so many that are delivered and not settled.
 pub(crate) async fn until_counts(app: &App, ready: u64, unacked: u64) {
     let began = Instant::now();
     loop {
@@ -168,10 +168,10 @@ pub(crate) async fn exception(app: &App, id: &str) -> (String, Value) {
     (result["exc_type"].as_str().unwrap().to_owned(), result["exc_message"].clone())
 }
 
-/// Code and text of each letter in the dead set.
+/// Code and reason of each dead letter.
 pub(crate) async fn dead(app: &App) -> Vec<(String, String)> {
-    let letters = app.broker().dead().unwrap().list(0, 100).await.unwrap();
-    letters.into_iter().map(|letter| (letter.code, letter.reason)).collect()
+    let dead_letters = app.broker().dead().unwrap().list(0, 100).await.unwrap();
+    dead_letters.into_iter().map(|dead_letter| (dead_letter.code, dead_letter.reason)).collect()
 }
 
 /// Sends a task by name under an id.

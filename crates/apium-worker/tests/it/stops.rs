@@ -1,4 +1,4 @@
-//! Warm and cold stops by their counts (scenarios 6 and 7).
+//! Warm, cold and immediate stops: what they finish, requeue, cancel and report.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use apium_app::task::definition::Hooks;
 use apium_app::task_error::TaskResult;
 use apium_protocol::json::text::Json;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::shutdown::shutdown::StopKind;
+use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -34,7 +34,7 @@ async fn app(gate: &Gate) -> TestApp {
 }
 
 #[tokio::test]
-async fn a_warm_stop_finishes_what_runs_and_gives_back_the_rest_at_once() {
+async fn a_warm_stop_finishes_what_runs_and_requeues_the_others_at_once() {
     let gate = Gate::new();
     let app = app(&gate).await;
     for n in 0..30 {
@@ -44,7 +44,7 @@ async fn a_warm_stop_finishes_what_runs_and_gives_back_the_rest_at_once() {
     gate.begun(3).await;
     until_counts(&app, 18, 12).await;
     worker.request_stop(StopKind::Warm);
-    // What was prefetched is back while the three still run.
+    // What was prefetched is in its queue again while the three still run.
     until_counts(&app, 27, 3).await;
     gate.open(3);
     let report = worker.stopped().await;
@@ -62,7 +62,7 @@ async fn a_warm_stop_finishes_what_runs_and_gives_back_the_rest_at_once() {
 }
 
 #[tokio::test]
-async fn a_cold_stop_puts_late_ack_back_and_revokes_early_ack() {
+async fn a_cold_stop_requeues_late_ack_tasks_and_revokes_early_ack_tasks() {
     let gate = Gate::new();
     let app = app(&gate).await;
     send(&app, "late", "l").await;
@@ -72,7 +72,7 @@ async fn a_cold_stop_puts_late_ack_back_and_revokes_early_ack() {
     let report = worker.stop_as(StopKind::Cold).await;
     assert_eq!((report.how, report.cancelled, report.finished), (StopKind::Cold, 2, 0));
     let left = counts(&app, "celery").await;
-    assert_eq!((left.ready, left.unacked), (1, 0), "the late-ack one is back");
+    assert_eq!((left.ready, left.unacked), (1, 0), "the late-ack one is requeued");
     assert_eq!(state(&app, "l").await, "PENDING");
     assert_eq!(exception(&app, "e").await, ("TaskRevokedError".into(), serde_json::json!(["terminated"])));
     assert_eq!(state(&app, "e").await, "REVOKED");
@@ -98,7 +98,7 @@ async fn a_cold_stop_overtakes_a_warm_one_and_leaks_only_plain_functions() {
 }
 
 #[tokio::test]
-async fn a_soft_stop_leaves_runs_some_time() {
+async fn a_soft_shutdown_lets_runs_go_on_before_it_cancels_them() {
     let gate = Gate::new();
     let app = app(&gate).await;
     send(&app, "late", "l").await;
@@ -151,7 +151,7 @@ async fn a_stop_at_once_settles_nothing() {
 }
 
 #[tokio::test]
-async fn run_until_ends_when_it_is_told() {
+async fn run_until_stops_the_worker_when_its_future_is_ready() {
     let gate = Gate::new();
     let app = app(&gate).await;
     send(&app, "early", "e").await;
@@ -161,7 +161,7 @@ async fn run_until_ends_when_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_task_whose_worker_dies_with_it_is_quarantined_and_its_neighbours_are_not() {
+async fn a_task_that_keeps_killing_its_worker_is_dead_lettered_and_its_neighbours_are_not() {
     let gate = Gate::new();
     let app = app(&gate).await;
     send(&app, "late", "killer").await;
@@ -173,12 +173,12 @@ async fn a_task_whose_worker_dies_with_it_is_quarantined_and_its_neighbours_are_
         let worker = app.worker().concurrency(1).start().await.unwrap();
         gate.begun(1).await;
         until_counts(&app, 0, 4).await;
-        // Nothing is settled: for the broker the worker died.
+        // Nothing is settled, so for the broker the worker died.
         worker.stop_as(StopKind::Now).await;
     }
     let codes: Vec<String> = dead(&app).await.into_iter().map(|(code, _)| code).collect();
     assert_eq!(codes, ["crash-loop"]);
     gate.open(3);
-    assert_eq!(app.drain().await, 3, "the others flow on");
+    assert_eq!(app.drain().await, 3, "the others run");
     assert_eq!(state(&app, "killer").await, "PENDING");
 }

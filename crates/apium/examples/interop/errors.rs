@@ -1,4 +1,4 @@
-//! Errors that stand for Python classes on the wire.
+//! Errors that are Python classes on the wire.
 
 use std::fmt;
 
@@ -30,12 +30,12 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Python's `ValueError` of any value.
+/// Python's `ValueError` with any value.
 pub(crate) fn value_error(value: &Value) -> Failure {
     Failure::from_exception(ExceptionInfo::with_args("builtins", "ValueError", vec![Json::from_value(value)]))
 }
 
-/// A failure of the peer's own class with its two constructor arguments.
+/// A failure of the class `tasks.PeerError` with its two arguments.
 pub(crate) fn peer_error(code: &Value, text: &Value) -> Failure {
     let arguments = [code, text].map(Json::from_value);
     Failure::from_exception(ExceptionInfo::with_args("tasks", "PeerError", arguments.into()))

@@ -1,5 +1,5 @@
-//! A worker with the tasks that interoperability tests call, from Python and from Rust: the wire names and the behaviour of
-//! a Celery program of the same tasks.
+//! A worker with the tasks that the tests with Celery call, from Python and from Rust. The tasks have the names and the
+//! behaviour of those in `tests/interop/tasks.py`.
 //!
 //! ```text
 //! interop worker -c 4 -Q celery

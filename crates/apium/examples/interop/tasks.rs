@@ -1,4 +1,4 @@
-//! The tasks, by the names of the Celery program.
+//! The tasks, with the names of those in `tests/interop/tasks.py`.
 
 use std::io::Write;
 use std::time::Duration;
@@ -57,7 +57,7 @@ pub(crate) async fn fail_custom(
     Err(peer_error(&code, &text).into())
 }
 
-/// Retries `times` times, then returns how many retries there were.
+/// Succeeds after `times` retries, and returns how many there were.
 #[task(name = "tasks.retry", max_retries = 3)]
 pub(crate) async fn retry(
     ctx: &Ctx,
@@ -77,7 +77,7 @@ pub(crate) async fn always_retry(ctx: &Ctx, #[default] countdown: f64) -> TaskRe
     Err(ctx.retry().countdown(seconds(countdown)?).cause(KeyError("k".to_owned())).into())
 }
 
-/// Fails in its first `times` runs, and is retried without asking for it.
+/// Fails in its first `times` runs, and is retried automatically.
 #[task(name = "tasks.auto_retry", autoretry_for(ValueError), max_retries = 2)]
 pub(crate) async fn auto_retry(ctx: &Ctx, #[default(1)] times: u32) -> TaskResult<u32> {
     let retries = ctx.request().retries();
@@ -86,17 +86,17 @@ pub(crate) async fn auto_retry(ctx: &Ctx, #[default(1)] times: u32) -> TaskResul
 
 #[task(name = "tasks.sleep")]
 pub(crate) async fn sleep(ctx: &Ctx, #[default(Value::Float(1.0))] seconds: Value) -> TaskResult<Value> {
-    rest(ctx, seconds).await
+    sleep_for(ctx, seconds).await
 }
 
 #[task(name = "tasks.late_sleep", acks_late)]
 pub(crate) async fn late_sleep(ctx: &Ctx, #[default(Value::Float(1.0))] seconds: Value) -> TaskResult<Value> {
-    rest(ctx, seconds).await
+    sleep_for(ctx, seconds).await
 }
 
 #[task(name = "tasks.soft", soft_time_limit = "1s")]
 pub(crate) async fn soft(ctx: &Ctx, #[default(Value::Float(3.0))] seconds: Value) -> TaskResult<Value> {
-    rest(ctx, seconds).await
+    sleep_for(ctx, seconds).await
 }
 
 #[task(name = "tasks.progress")]
@@ -108,22 +108,22 @@ pub(crate) async fn progress(ctx: &Ctx, #[default(3)] steps: i64, #[default(0.2)
     Ok(steps)
 }
 
-/// Leaves a line in a file when it begins and one when it ends, with the worker's name: what ran where, and how often.
-#[task(name = "tasks.note", acks_late)]
-pub(crate) async fn note(ctx: &Ctx, path: String, word: String, #[default] seconds: f64) -> TaskResult<String> {
+/// Appends a line to a file at its start and at its end, with the worker's name, so that tests see what ran where.
+#[task(name = "tasks.log_run", acks_late)]
+pub(crate) async fn log_run(ctx: &Ctx, path: String, word: String, #[default] seconds: f64) -> TaskResult<String> {
     let host = &ctx.request().hostname;
-    leave(&path, &format!("begin {word} {host}\n"))?;
+    append(&path, &format!("begin {word} {host}\n"))?;
     pause_or_limit(ctx, self::seconds(seconds)?).await?;
-    leave(&path, &format!("end {word} {host}\n"))?;
+    append(&path, &format!("end {word} {host}\n"))?;
     Ok(word)
 }
 
-/// One write to a file that is open for appending: lines of many processes do not mix.
-fn leave(path: &str, line: &str) -> std::io::Result<()> {
+/// One write to a file that is open for appending: the lines of several processes do not mix.
+fn append(path: &str, line: &str) -> std::io::Result<()> {
     std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(line.as_bytes())
 }
 
-/// What this worker saw in the message.
+/// Returns what the worker knows about its message.
 #[task(name = "tasks.whoami")]
 pub(crate) async fn whoami(ctx: &Ctx) -> TaskResult<serde_json::Value> {
     let request = ctx.request();
@@ -157,7 +157,7 @@ pub(crate) async fn ignore() -> TaskResult<()> {
     Err(TaskError::ignore())
 }
 
-/// Sends tasks of its own, which stand in `children` of the result then.
+/// Sends tasks, which become the children of its result.
 #[task(name = "tasks.spawn")]
 pub(crate) async fn spawn(#[default(2)] n: i64) -> TaskResult<i64> {
     for i in 0..n {
@@ -166,30 +166,30 @@ pub(crate) async fn spawn(#[default(2)] n: i64) -> TaskResult<i64> {
     Ok(n)
 }
 
-/// Lets another task give its result.
+/// Replaces itself with another task.
 #[task(name = "tasks.replace_me")]
 pub(crate) async fn replace_me(ctx: &Ctx, x: Value, y: Value) -> TaskResult<Value> {
     Err(ctx.replace(add::s(x, y).to_wire()?))
 }
 
-/// An errback that takes anything: the worker calls it, with the request, the exception and the traceback.
+/// An errback with any arguments: the worker calls it with request, exception and traceback.
 #[task(name = "tasks.on_error")]
 pub(crate) async fn on_error(args: Args) -> TaskResult<Vec<String>> {
     Ok(args.iter().map(repr_value).collect())
 }
 
-/// An errback of one argument: a message brings it the id of the task that failed.
+/// An errback with one argument: it is sent as a message with the id of the failed task.
 #[task(name = "tasks.errback1")]
 pub(crate) async fn errback1(failed_id: String) -> TaskResult<String> {
     Ok(format!("failed:{failed_id}"))
 }
 
-/// An errback of three arguments: the worker calls it, and it leaves a line.
+/// An errback with three arguments: the worker calls it, and it prints a line.
 #[task(name = "tasks.errback3")]
 pub(crate) async fn errback3(request: Value, exc: Json, traceback: Json) -> TaskResult<()> {
     let id = request.get("id").map_or_else(String::new, |id| id.as_str().unwrap_or_default().to_owned());
     let exception = ExceptionInfo::from_json(&exc);
-    // What Python's `repr` of the exception begins with.
+    // The start of Python's `repr` of the exception.
     let _ = (traceback, writeln!(std::io::stderr(), "ERRBACK3 {id} {}", exception.exc_type));
     Ok(())
 }
@@ -198,16 +198,16 @@ fn seconds(number: f64) -> TaskResult<Duration> {
     Ok(Duration::try_from_secs_f64(number)?)
 }
 
-/// Sleeps as long as asked, and returns what was asked as it came.
-async fn rest(ctx: &Ctx, asked: Value) -> TaskResult<Value> {
-    let number = asked
+/// Sleeps for the given seconds, and returns them unchanged.
+async fn sleep_for(ctx: &Ctx, length: Value) -> TaskResult<Value> {
+    let number = length
         .as_f64()
         .ok_or_else(|| Failure::of_class("builtins.TypeError", "the number of seconds must be a number"))?;
     pause_or_limit(ctx, seconds(number)?).await?;
-    Ok(asked)
+    Ok(length)
 }
 
-/// Sleeps, unless the soft limit comes first, which fails the task with `SoftTimeLimitExceeded`.
+/// Sleeps, unless the soft limit is reached first. Then the task fails with `SoftTimeLimitExceeded`.
 async fn pause_or_limit(ctx: &Ctx, pause: Duration) -> TaskResult<()> {
     tokio::select! {
         () = tokio::time::sleep(pause) => Ok(()),

@@ -1,10 +1,10 @@
-//! Finding the text to index.
+//! Finds the files to index.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Folders that hold nothing that a person wrote.
+/// Folders of generated files.
 const SKIPPED: [&str; 3] = ["target", "node_modules", "__pycache__"];
 /// Larger files are left out.
 const LARGEST: u64 = 32 << 20;
@@ -40,7 +40,7 @@ fn is_wanted(path: &Path, every_text: bool) -> bool {
     path.extension().is_some_and(|extension| extension == "md" || extension == "rs")
 }
 
-/// Whether the first pieces of the file are UTF-8 without a zero byte.
+/// Whether the start of the file is UTF-8 without a zero byte.
 fn looks_like_text(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     if file.metadata()?.len() > LARGEST {
@@ -50,7 +50,7 @@ fn looks_like_text(path: &Path) -> io::Result<bool> {
     file.take(4096).read_to_end(&mut start)?;
     let is_utf8 = match std::str::from_utf8(&start) {
         Ok(_) => true,
-        // The last letter may have been cut.
+        // The last character may be cut.
         Err(error) => error.error_len().is_none(),
     };
     Ok(is_utf8 && !start.contains(&0))

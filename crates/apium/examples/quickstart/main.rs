@@ -1,12 +1,13 @@
-//! The quickstart: indexes real text with tasks on an embedded queue. No server, no configuration.
+//! The quickstart: indexes text files with tasks on an embedded queue. It needs no server and no configuration.
 //!
 //! ```text
 //! cargo run --release --example quickstart [FOLDER]
 //! ```
 //!
-//! A chord: one task for each file counts its words and tells its progress, and when all are over one more adds them up. Beside it
-//! one task is retried after an error, one has a countdown, one expires, one fails. Queue and results lie in one SQLite file, so a
-//! run that was stopped half-way, even by `kill -9`, goes on where it was when it is started again.
+//! The main part is a chord: one task for each file counts its words and stores its progress, and when all have ended,
+//! another task adds them up. Of four other tasks one is retried after an error, one has a countdown, one expires and
+//! one fails. Queue and results are in one SQLite file, so a run that was stopped half-way, even by `kill -9`, is
+//! resumed when the program is started again.
 
 mod files;
 mod options;
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How many tasks run at a time.
 const CONCURRENCY: usize = 8;
-/// How soon the tasks of a killed worker are given to another.
+/// How long the tasks of a killed worker stay reserved for it.
 const LEASE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -54,16 +55,16 @@ fn main() -> ExitCode {
 
 fn fail(error: &BoxError, code: u8) -> ExitCode {
     use std::io::Write;
-    // Without stderr the exit code is all that is left to say.
+    // Without stderr the exit code is the only message.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::from(code)
 }
 
 /// How a start of the quickstart ended.
 enum End {
-    /// Every task is over.
+    /// Every task has ended.
     Finished,
-    /// Ctrl-c came before.
+    /// Ctrl-c was pressed before.
     Interrupted,
 }
 
@@ -84,31 +85,31 @@ async fn quickstart(options: &Options) -> Result<End, BoxError> {
     data.save(&run)?;
     announce(&run, resumed, totals.progress().await?.done);
 
-    let end = work_and_watch(&app, &run, &totals).await?;
+    let end = run_and_watch(&app, &run, &totals).await?;
     match end {
         End::Finished => {
             summary::print(&app, &run, &totals).await?;
             run.phase = Phase::Finished;
             data.save(&run)?;
-            say(&format!("\nThe results are kept in {}", data.address(&run)));
+            say(&format!("\nThe results are stored in {}", data.address(&run)));
         }
-        End::Interrupted => say("stopped half-way; start the quickstart again and it goes on where it was"),
+        End::Interrupted => say("stopped half-way; start the quickstart again to resume the run"),
     }
     app.close().await?;
     Ok(end)
 }
 
-/// The run to go on with, when the last one was stopped half-way.
+/// The last run, when it was stopped half-way.
 fn find_run(data: &Data, folder: &Path) -> Option<Run> {
     let run = data.last_run()?;
     match run.phase {
         Phase::Finished => None,
         Phase::Sending => {
-            say(&format!("run {} was stopped before its tasks were sent; beginning afresh", run.id));
+            say(&format!("run {} was stopped before its tasks were sent; starting a new one", run.id));
             None
         }
         Phase::Running if run.folder != folder => {
-            say(&format!("run {} over {} is dropped for another folder", run.id, run.folder.display()));
+            say(&format!("run {} of {} is dropped, because another folder was named", run.id, run.folder.display()));
             None
         }
         Phase::Running => Some(run),
@@ -129,7 +130,7 @@ async fn app(address: &str) -> Result<App, BoxError> {
     Ok(App::builder("quickstart").broker(address).backend(address).setting("worker_lease", LEASE).build().await?)
 }
 
-/// Sends every task of a run, and notes their ids in it.
+/// Sends every task of a run, and records their ids in it.
 async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<Totals>, BoxError> {
     let retried = tasks::retried::delay().send(app).await?;
     let later = tasks::later::delay().countdown(Duration::from_secs(2)).send(app).await?;
@@ -144,7 +145,7 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<To
     let paths = run.files.iter().map(|file| run.folder.join(file).to_string_lossy().into_owned());
     let files = group(paths.map(|path| count_words::s(path, pace)));
     let totals = (files | add_up::p()).send(app).await?;
-    // The files' results are the group before the totals.
+    // The results of the files are the group that is the parent of the totals.
     let files = totals.parent().and_then(AsyncResult::group).ok_or("the header of a chord comes before its body")?;
     files.save().await?;
     (run.files_id, run.totals_id) = (files.id().to_string(), totals.id().to_string());
@@ -159,55 +160,55 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<To
     Ok(totals)
 }
 
-/// The chord of a run that was stopped, by its ids.
+/// The result of the chord of a run that was stopped.
 async fn restore(app: &App, run: &Run) -> Result<AsyncResult<Totals>, BoxError> {
     let files = GroupResult::<Json>::restore(app, &run.files_id).await?;
     let files = files.ok_or("the results of the last run are gone; delete its data folder")?;
     Ok(app.result(&*run.totals_id).with_parent(files))
 }
 
-/// Runs a worker and shows every change of state, until all tasks are over or ctrl-c comes.
-async fn work_and_watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<End, BoxError> {
+/// Runs a worker and shows every change of state, until all tasks have ended or ctrl-c is pressed.
+async fn run_and_watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<End, BoxError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let worker = app.worker().hostname("quickstart@%h").concurrency(CONCURRENCY);
-    let mut work = std::pin::pin!(worker.run_until(async {
+    let mut running = std::pin::pin!(worker.run_until(async {
         let _ = stopped.await;
     }));
     let end = tokio::select! {
-        ended = &mut work => {
+        ended = &mut running => {
             ended?;
             return Err("the worker stopped by itself".into());
         }
         watched = watch(app, run, totals) => watched.map(|()| End::Finished),
         _ = tokio::signal::ctrl_c() => {
-            say("ctrl-c: letting the running tasks end");
+            say("ctrl-c: waiting for the running tasks");
             Ok(End::Interrupted)
         }
     };
     drop(stop);
-    work.await?;
+    running.await?;
     end
 }
 
-/// Waits for every task; `on_message` hands each change of state to the screen, and the chord says how far it is.
+/// Waits for every task. `on_message` passes each change of state to the screen, and the chord reports its progress.
 async fn watch(app: &App, run: &Run, totals: &AsyncResult<Totals>) -> Result<(), BoxError> {
     let files = totals.parent().and_then(AsyncResult::group).ok_or("the header of a chord comes before its body")?;
     let names =
         files.iter().zip(&run.files).map(|(result, file)| (result.id().to_string(), file.display().to_string()));
     let mut screen = Screen::new(names.collect(), &run.singles);
-    let (tell, mut changes) = mpsc::channel(1024);
-    let teller = |tell: &mpsc::Sender<Change>| {
-        let tell = tell.clone();
+    let (sender, mut changes) = mpsc::channel(1024);
+    let on_message = |sender: &mpsc::Sender<Change>| {
+        let sender = sender.clone();
         move |document: &ResultDocument| {
-            // The channel has room for more than the screen ever lags behind; a change that finds none is only not shown.
-            let _ = tell.try_send(Change::of(document));
+            // The channel has room for more changes than the screen is ever behind. A change without room is not shown.
+            let _ = sender.try_send(Change::of(document));
         }
     };
     let singles: Vec<AsyncResult<Json>> = run.singles.iter().map(|(_, id)| app.result(&**id)).collect();
-    let waits = singles.iter().map(|result| result.get().on_message(teller(&tell)).outcome());
+    let waits = singles.iter().map(|result| result.get().on_message(on_message(&sender)).outcome());
     let all_singles = futures_util::future::try_join_all(waits);
-    let all_files = files.get().on_message(teller(&tell)).outcomes();
-    drop(tell);
+    let all_files = files.get().on_message(on_message(&sender)).outcomes();
+    drop(sender);
     let both = futures_util::future::try_join(all_files, all_singles);
     let show = async {
         let mut progress = std::pin::pin!(totals.progress_stream());

@@ -1,4 +1,4 @@
-//! What the command line of the quickstart says, and where its data lies.
+//! The command line of the quickstart, and the folder of its data.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use apium::prelude::BoxError;
 
 pub(crate) const HELP: &str =
-    "Indexes the words of a folder with tasks on an embedded queue. No server, no configuration.
+    "Indexes the words of a folder with tasks on an embedded queue. It needs no server and no configuration.
 
 Usage: quickstart [FOLDER] [--data DIR] [--pace MS]
 
   FOLDER      the text to index [default: the Markdown and Rust files of this repository]
-  --data DIR  where the queue, the results and the state of the run lie [default: the platform's data folder]
-  --pace MS   how long a task rests after each piece of a file, so that there is something to watch [default: 15]
+  --data DIR  the folder of queue, results and state of the run [default: the platform's data folder]
+  --pace MS   how long a task sleeps after each piece of a file, so that you can watch it [default: 15]
 
-Stop it half-way with ctrl-c or kill -9 and start it again: it goes on where it was.";
+Stop it half-way with ctrl-c or kill -9 and start it again: it resumes the run.";
 
 pub(crate) struct Options {
     /// The folder to index.
     pub(crate) folder: PathBuf,
-    /// Whether it was named; then every text file of it counts.
+    /// Whether it was named; then every text file in it is indexed.
     pub(crate) named: bool,
-    /// Where queue, results and the state of the run lie.
+    /// The folder of queue, results and the state of the run.
     pub(crate) data: PathBuf,
-    /// The rest after each piece of a file.
+    /// The pause after each piece of a file.
     pub(crate) pace: Duration,
 }
 
@@ -53,13 +53,13 @@ impl Options {
     }
 }
 
-/// The repository that this example was built in, or the current folder when that is gone.
+/// The repository in which this example was built, or the current folder when that is gone.
 fn repository() -> PathBuf {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     if built_in.is_dir() { built_in } else { PathBuf::from(".") }
 }
 
-/// The platform's place for a program's own data.
+/// The platform's folder for the data of a program.
 fn data_folder() -> Result<PathBuf, BoxError> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || variable("HOME").ok_or("there is no HOME; name a folder with --data");

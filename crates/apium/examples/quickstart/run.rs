@@ -1,4 +1,4 @@
-//! The state of a run, kept beside the queue, so that a run that was stopped is found again.
+//! The state of a run. It is stored beside the queue, so that a stopped run can be resumed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use apium::prelude::BoxError;
 use serde::{Deserialize, Serialize};
 
-/// A run as `run.json` keeps it.
+/// A run, as stored in `run.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
-    /// Its name; the queue and the results lie in a folder of that name.
+    /// Its name, and the name of the folder of its queue and results.
     pub(crate) id: String,
     /// The folder that is indexed.
     pub(crate) folder: PathBuf,
-    /// How far it is.
+    /// Its phase.
     pub(crate) phase: Phase,
     /// The files, relative to the folder.
     pub(crate) files: Vec<PathBuf>,
@@ -22,30 +22,30 @@ pub(crate) struct Run {
     pub(crate) files_id: String,
     /// The id of the task that adds them up, the body of the chord.
     pub(crate) totals_id: String,
-    /// The single tasks: what each shows, and its id.
+    /// The single tasks: the label and the id of each.
     pub(crate) singles: Vec<(String, String)>,
 }
 
-/// How far a run is.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Phase {
-    /// Its tasks are being sent: it is not known which are.
+    /// Its tasks are being sent, and some may be missing.
     Sending,
     /// All tasks are sent.
     Running,
-    /// Every task is over.
+    /// Every task has ended.
     Finished,
 }
 
-/// The data folder, taken by this process alone.
+/// The data folder, locked by this process.
 pub(crate) struct Data {
     folder: PathBuf,
     _lock: File,
 }
 
 impl Data {
-    /// Takes the folder, which is made when it is not there.
+    /// Locks the folder. It is made when it does not exist.
     pub(crate) fn open(folder: &Path) -> Result<Self, BoxError> {
         let failed = |error: io::Error| format!("could not use the data folder {}: {error}", folder.display());
         fs::create_dir_all(folder).map_err(failed)?;
@@ -60,7 +60,7 @@ impl Data {
         serde_json::from_slice(&fs::read(self.folder.join("run.json")).ok()?).ok()
     }
 
-    /// Keeps the state of a run: whole, or not at all.
+    /// Stores the state of a run, completely or not at all.
     pub(crate) fn save(&self, run: &Run) -> Result<(), BoxError> {
         let written = self.folder.join("run.json.new");
         let mut file = File::create(&written)?;
@@ -70,7 +70,7 @@ impl Data {
         Ok(())
     }
 
-    /// A new run with an empty queue; what earlier runs left is deleted.
+    /// Makes a new run with an empty queue, and deletes the files of earlier runs.
     pub(crate) fn fresh_run(&self, id: String, folder: &Path, files: Vec<PathBuf>) -> Result<Run, BoxError> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;

@@ -1,4 +1,4 @@
-//! What is shown while tasks run: bars on a terminal, otherwise one line for each change of state.
+//! The output while tasks run: progress bars on a terminal, otherwise a line for each change of state.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -13,7 +13,7 @@ pub(crate) struct Change {
     pub(crate) id: String,
     /// Its state.
     pub(crate) state: TaskState,
-    /// What the state says: the progress, the value, the error.
+    /// What is stored with the state: the progress, the value or the error.
     pub(crate) detail: serde_json::Value,
 }
 
@@ -27,9 +27,9 @@ impl Change {
 
 /// Shows the tasks of a run.
 pub(crate) struct Screen {
-    /// What each task shows, by its id.
+    /// The label of each task, by its id.
     labels: HashMap<String, Label>,
-    /// How many files were counted when it was last told.
+    /// How many files were counted at the last progress.
     counted: Option<u64>,
     bars: Option<Bars>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Screen {
 struct Label {
     text: String,
     is_file: bool,
-    over: bool,
+    has_ended: bool,
 }
 
 struct Bars {
@@ -47,9 +47,9 @@ struct Bars {
 }
 
 impl Screen {
-    /// A screen for these files and single tasks (ids with what they show).
+    /// A screen for these files and single tasks (ids with labels).
     pub(crate) fn new(files: Vec<(String, String)>, singles: &[(String, String)]) -> Self {
-        let label = |text: String, is_file| Label { text, is_file, over: false };
+        let label = |text: String, is_file| Label { text, is_file, has_ended: false };
         let count = files.len();
         let mut labels: HashMap<_, _> = files.into_iter().map(|(id, text)| (id, label(text, true))).collect();
         labels.extend(singles.iter().map(|(text, id)| (id.clone(), label(text.clone(), false))));
@@ -68,10 +68,10 @@ impl Screen {
     /// Shows a change.
     pub(crate) fn show(&mut self, change: &Change) {
         let Some(label) = self.labels.get_mut(&change.id) else { return };
-        if label.over {
+        if label.has_ended {
             return;
         }
-        label.over = change.state.is_ready();
+        label.has_ended = change.state.is_ready();
         let line = format!("{:<8}  {}  {}", change.state.as_str(), label.text, detail(change, label.is_file));
         match &mut self.bars {
             Some(bars) => bars.show(change, label, &line),
@@ -92,7 +92,7 @@ impl Screen {
         self.counted = Some(done);
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(crate) fn close(&mut self) {
         if let Some(bars) = self.bars.take() {
             bars.total.finish_and_clear();
@@ -116,7 +116,7 @@ impl Bars {
             self.single(change, label, line);
             return;
         }
-        if label.over {
+        if label.has_ended {
             if let Some(bar) = self.running.remove(&change.id) {
                 bar.finish_and_clear();
             }
@@ -132,9 +132,9 @@ impl Bars {
         }
     }
 
-    /// A single task has a turning sign until it is over, then a line.
+    /// A single task has a spinner until it has ended, then a line.
     fn single(&mut self, change: &Change, label: &Label, line: &str) {
-        if label.over {
+        if label.has_ended {
             if let Some(sign) = self.running.remove(&change.id) {
                 sign.finish_and_clear();
             }
@@ -155,7 +155,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// What a state says, in few words.
+/// The details of a state, in few words.
 fn detail(change: &Change, is_file: bool) -> String {
     let value = &change.detail;
     match &change.state {
@@ -184,7 +184,7 @@ pub(crate) fn error_text(value: &serde_json::Value) -> String {
     }
 }
 
-/// Prints a line at once, also into a pipe. A reader that went away does not stop the work.
+/// Prints a line and flushes it. A closed pipe does not stop the run.
 pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -1,4 +1,4 @@
-//! What is printed at the end: the most frequent words and a table of states.
+//! The output in the end: the most frequent words and a table of states.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::run::Run;
 use crate::screen::say;
 use crate::tasks::Totals;
 
-/// The tasks of one state: how many, and what the failed ones said.
+/// The tasks of a state: their number, and the errors of failed ones.
 #[derive(Default)]
 struct Row {
     tasks: usize,

@@ -1,4 +1,4 @@
-//! The tasks. All have late acknowledgement: a task whose worker is killed is run again.
+//! The tasks. All have late acknowledgement, so a task whose worker is killed runs again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 /// How often each word occurs.
 pub(crate) type Words = BTreeMap<String, u64>;
 
-/// What all files have together.
+/// The totals of all files.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Totals {
     /// How many files were counted.
     pub(crate) files: usize,
     /// How many words they have.
     pub(crate) words: u64,
-    /// How many different ones.
+    /// How many different words.
     pub(crate) different: usize,
-    /// The most frequent ones.
+    /// The most frequent words, with their counts.
     pub(crate) frequent: Vec<(String, u64)>,
 }
 
-/// How many of the most frequent words are kept.
+/// How many of the most frequent words the totals have.
 const FREQUENT: usize = 10;
-/// Into how many pieces a file is cut at most; after each its progress is told.
+/// The largest number of pieces of a file. After each piece the progress is stored.
 const PIECES: usize = 8;
-/// No piece has fewer lines than this.
+/// The smallest number of lines of a piece.
 const LINES: usize = 50;
 
-/// Counts the words of a file. One that went away meanwhile has none: a task that failed would cost the others their totals.
+/// Counts the words of a file. A file that was deleted meanwhile has none, because a failed task would fail the totals.
 #[task(name = "quickstart.count_words", acks_late, track_started)]
 pub(crate) async fn count_words(ctx: &Ctx, path: String, pace_ms: u64) -> TaskResult<Words> {
     let bytes = std::fs::read(&path).unwrap_or_default();
@@ -48,7 +48,7 @@ pub(crate) async fn count_words(ctx: &Ctx, path: String, pace_ms: u64) -> TaskRe
     Ok(words)
 }
 
-/// Adds up what all files have, once all are counted.
+/// Adds up the words of all files.
 #[task(name = "quickstart.add_up", acks_late, track_started)]
 pub(crate) async fn add_up(files: Vec<Words>) -> TaskResult<Totals> {
     let count = files.len();
@@ -58,19 +58,19 @@ pub(crate) async fn add_up(files: Vec<Words>) -> TaskResult<Totals> {
     }
     let (words, different) = (all.values().sum(), all.len());
     let mut frequent: Vec<(String, u64)> = all.into_iter().collect();
-    // Those that are as frequent stay in the order of the alphabet.
+    // Words with equal counts stay in alphabetical order.
     frequent.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     frequent.truncate(FREQUENT);
     Ok(Totals { files: count, words, different, frequent })
 }
 
-/// The words of a line: what stands between signs and blanks and has a letter, in lower case.
+/// The words of a line in lower case: sequences of letters and digits with at least one letter.
 fn words_of(line: &str) -> impl Iterator<Item = String> {
     let words = line.split(|c: char| !c.is_alphanumeric());
     words.filter(|word| word.chars().any(char::is_alphabetic)).map(str::to_lowercase)
 }
 
-/// The weather report that cannot be had at once.
+/// The error of the task that is retried.
 #[derive(Debug)]
 pub(crate) struct ServiceBusy;
 
@@ -82,7 +82,7 @@ impl std::fmt::Display for ServiceBusy {
 
 impl std::error::Error for ServiceBusy {}
 
-/// Fails twice, and is retried by itself after one second, then two.
+/// Fails twice, and is retried automatically after one second, then two.
 #[task(
     name = "quickstart.retried",
     acks_late,
@@ -97,19 +97,19 @@ pub(crate) async fn retried(ctx: &Ctx) -> TaskResult<String> {
     if retries < 2 {
         return Err(ServiceBusy.into());
     }
-    Ok(format!("done at the third try, {retries} retries"))
+    Ok(format!("succeeded in the third run, after {retries} retries"))
 }
 
 /// Is called with a countdown.
 #[task(name = "quickstart.later", acks_late, track_started)]
 pub(crate) async fn later() -> TaskResult<String> {
-    Ok("ran when its time had come".to_owned())
+    Ok("ran at its eta".to_owned())
 }
 
 /// Is called with a countdown longer than its expiry, so it never runs.
 #[task(name = "quickstart.too_late", acks_late, track_started)]
 pub(crate) async fn too_late() -> TaskResult<String> {
-    Ok("this is never seen".to_owned())
+    Ok("never returned".to_owned())
 }
 
 /// Fails.

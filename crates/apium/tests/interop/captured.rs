@@ -1,4 +1,4 @@
-//! The captured messages of Celery, put into the queue byte for byte: both workers do the same with each.
+//! Captured messages of Celery, published byte for byte: both workers run each with the same result.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use apium_peers::redis::Commands;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::side::Side;
-use crate::world::World;
+use crate::kit::deployment::Deployment;
+use crate::kit::side::Side;
 
 /// A captured message.
 struct Captured {
@@ -17,8 +17,8 @@ struct Captured {
     id: String,
 }
 
-/// Every captured task message that one worker can run to an end that is stored: no follow-ups, no eta, no ignored result,
-/// no pickle, and a task that both workers have.
+/// Every captured task message that both workers can run and whose result is stored: no links, no eta, no ignored
+/// result, no pickle, and a task that both have.
 fn captured() -> Vec<Captured> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -42,11 +42,11 @@ fn read(raw: &str) -> Option<Invocation> {
 }
 
 fn runs(found: &Invocation) -> bool {
-    let known = found.task().starts_with("tasks.") && !["tasks.reject", "tasks.ignore"].contains(&found.task());
+    let is_registered = found.task().starts_with("tasks.") && !["tasks.reject", "tasks.ignore"].contains(&found.task());
     // The values are compared with serde_json, which has no NaN.
     let plain = !found.body.args.iter().any(|arg| arg.as_str().contains("NaN"));
-    let now = found.headers.eta.is_none();
-    known && plain && now && !found.body.embed.has_links() && found.headers.ignore_result != Some(true)
+    let is_due = found.headers.eta.is_none();
+    is_registered && plain && is_due && !found.body.embed.has_links() && found.headers.ignore_result != Some(true)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -55,14 +55,14 @@ async fn captured_messages_are_the_same_to_both_workers() {
     assert!(captured.len() >= 35, "{}", captured.len());
     let mut ends = Vec::new();
     for side in Side::BOTH {
-        let world = World::everyday(side);
-        let lane = world.lane(side).await;
-        let mut connection = world.database.connection();
+        let deployment = Deployment::shared(side);
+        let pair = deployment.pair(side).await;
+        let mut connection = deployment.database.connection();
         for message in &captured {
-            // Some of them share an id.
-            lane.python.ask(json!({ "do": "forget", "id": message.id })).await;
+            // Some messages have the same id.
+            pair.python.ask(json!({ "do": "forget", "id": message.id })).await;
             let () = connection.lpush("celery", &message.raw).unwrap();
-            let mut end = lane.get(&message.id).await;
+            let mut end = pair.get(&message.id).await;
             end.traceback = None;
             end.messages.clear();
             ends.push((message.name.clone(), end));

@@ -1,4 +1,4 @@
-//! Every option of a call: `tasks.whoami` tells what arrived, and it must be the same for every producer and worker.
+//! Every option of a call: `tasks.whoami` returns what arrived, which must be the same for every producer and worker.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use apium::message::timestamp;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::{Value, json};
 
-use crate::lane::Lane;
-use crate::side::Side;
+use crate::kit::pair::Pair;
+use crate::kit::side::Side;
 
 /// An instant from now as Python writes it, with microseconds and an offset in minutes.
 pub(crate) fn at(seconds: f64, offset: i32) -> String {
@@ -30,7 +30,7 @@ fn choice(options: Value, seen: Value) -> Choice {
     Choice { options, seen }
 }
 
-/// Options that come back in the request as they were given, by name.
+/// Options, and the fields of the request that they change.
 fn choices() -> Vec<Choice> {
     let zones = [0, 330, 345, -570, 765, -60];
     let mut all: Vec<Choice> = Vec::new();
@@ -90,9 +90,9 @@ fn from(exchange: &str, routing_key: &str, priority: u8) -> Value {
     json!({ "exchange": exchange, "routing_key": routing_key, "priority": priority, "redelivered": false })
 }
 
-/// What a call without options shows. One by name leaves it to the task whether its result is stored.
-fn plain(lane: &Lane, id: &str) -> Value {
-    let ignore = if lane.producer == Side::Python { json!(false) } else { json!(null) };
+/// The request of a call without options. A call by name does not say whether the result is stored.
+fn plain(pair: &Pair, id: &str) -> Value {
+    let ignore = if pair.producer == Side::Python { json!(false) } else { json!(null) };
     json!({
         "id": id, "root_id": id, "parent_id": null, "group": null, "group_index": null, "retries": 0, "eta": null,
         "expires": null, "timelimit": [null, null], "shadow": null, "correlation_id": id, "stamped_headers": null,
@@ -101,8 +101,8 @@ fn plain(lane: &Lane, id: &str) -> Value {
     })
 }
 
-/// Takes out what differs from call to call: who sent it, and where a reply would go. Both must be there.
-fn take_sender(seen: &mut Value, replies: bool) {
+/// Removes what differs between calls: the origin and the reply address. Both must be there.
+fn remove_sender(seen: &mut Value, replies: bool) {
     let seen = seen.as_object_mut().unwrap();
     let origin = seen.remove("origin").unwrap();
     let (process, host) = origin.as_str().unwrap().split_once('@').unwrap();
@@ -113,17 +113,17 @@ fn take_sender(seen: &mut Value, replies: bool) {
     }
 }
 
-on_every_lane! {
-    async fn what_is_given_with_a_call_arrives(lane: &Lane) {
+on_every_pair! {
+    async fn the_options_of_a_call_arrive(pair: &Pair) {
         let choices = choices();
         let mut sent = Vec::new();
         for choice in &choices {
-            sent.push(lane.call("tasks.whoami", json!([]), json!({}), choice.options.clone()).await);
+            sent.push(pair.call("tasks.whoami", json!([]), json!({}), choice.options.clone()).await);
         }
         for (choice, id) in choices.iter().zip(&sent) {
-            let mut seen = lane.get(id).await.success().clone();
-            take_sender(&mut seen, choice.options.get("reply_to").is_some());
-            let mut expected = plain(lane, id);
+            let mut seen = pair.get(id).await.success().clone();
+            remove_sender(&mut seen, choice.options.get("reply_to").is_some());
+            let mut expected = plain(pair, id);
             for (name, value) in choice.seen.as_object().unwrap() {
                 expected[name] = value.clone();
             }
@@ -131,19 +131,19 @@ on_every_lane! {
         }
     }
 
-    async fn an_id_of_ones_own_is_the_id_of_everything(lane: &Lane) {
-        let id = format!("my-{:?}-{:?}", lane.producer, lane.worker);
-        assert_eq!(lane.call("tasks.whoami", json!([]), json!({}), json!({ "task_id": id })).await, id);
-        let mut seen = lane.get(&id).await.success().clone();
-        take_sender(&mut seen, false);
-        assert_eq!(seen, plain(lane, &id));
+    async fn a_given_id_is_used_everywhere(pair: &Pair) {
+        let id = format!("my-{:?}-{:?}", pair.producer, pair.worker);
+        assert_eq!(pair.call("tasks.whoami", json!([]), json!({}), json!({ "task_id": id })).await, id);
+        let mut seen = pair.get(&id).await.success().clone();
+        remove_sender(&mut seen, false);
+        assert_eq!(seen, plain(pair, &id));
     }
 
-    async fn spans_become_instants_in_utc(lane: &Lane) {
+    async fn durations_become_instants_in_utc(pair: &Pair) {
         let options = json!({ "countdown": 0.5, "expires": 60 });
         let before = Clock::system().now();
-        let id = lane.call("tasks.whoami", json!([]), json!({}), options).await;
-        let seen = lane.get(&id).await.success().clone();
+        let id = pair.call("tasks.whoami", json!([]), json!({}), options).await;
+        let seen = pair.get(&id).await.success().clone();
         let done = Clock::system().now();
         let read = |name: &str| {
             let text = seen[name].as_str().unwrap();

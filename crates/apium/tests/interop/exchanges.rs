@@ -1,4 +1,4 @@
-//! Exchanges of other types than direct: a topic exchange whose queues both sides use, and news that all workers hear.
+//! Topic and fanout exchanges that both sides use.
 
 use apium::prelude::*;
 use apium_peers::database::Database;
@@ -6,11 +6,11 @@ use apium_peers::redis_server::fresh_database;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::lane::{Lane, text};
-use crate::notes::Notes;
-use crate::python::Borrowed;
-use crate::side::Side;
-use crate::worker::Setup;
+use crate::kit::pair::{Pair, text};
+use crate::kit::python_client::BorrowedClient;
+use crate::kit::run_log::RunLog;
+use crate::kit::side::Side;
+use crate::kit::worker::Setup;
 
 /// The queues of `exchanges.py`.
 const QUEUES: &str = r##"
@@ -30,14 +30,14 @@ exchange_type = "fanout"
 routing_key = "celery"
 "##;
 
-/// A folder with these queues as the settings of a Rust worker.
+/// A folder with a settings file of these queues for a Rust worker.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("apium.toml"), QUEUES).unwrap();
     folder
 }
 
-/// A worker that is to be started with these queues.
+/// Builds a worker with these queues.
 fn setup(url: &str, folder: &TempDir) -> Setup {
     let mut setup = Setup::new(url);
     setup.module = "exchanges";
@@ -45,38 +45,38 @@ fn setup(url: &str, folder: &TempDir) -> Setup {
     setup
 }
 
-/// A lane whose programs know the exchanges.
-async fn lane(database: &Database, producer: Side, worker: Side) -> Lane {
+/// A pair whose programs have declared the exchanges.
+async fn pair(database: &Database, producer: Side, worker: Side) -> Pair {
     let mut settings = Settings::default();
     settings.add_toml(QUEUES, "apium.toml").unwrap();
     let builder = App::builder("interop").autodiscover(false).config(settings);
     let rust = builder.broker(&*database.url).backend(&*database.url).build().await.unwrap();
     let url = || database.url.clone();
-    let python = Borrowed::of(vec![("BROKER_URL", url()), ("RESULT_BACKEND", url())]);
+    let python = BorrowedClient::of(vec![("BROKER_URL", url()), ("RESULT_BACKEND", url())]);
     for (exchange, kind) in [("market", "topic"), ("news", "fanout")] {
         python.ask(json!({ "do": "declare", "exchange": exchange, "type": kind })).await;
     }
-    Lane { rust, python, producer, worker }
+    Pair { rust, python, producer, worker }
 }
 
 async fn by_topic(producer: Side, worker: Side) {
     let (database, folder) = (fresh_database(), folder());
     let running = setup(&database.url, &folder).queues("orders,bids").start(worker);
-    let lane = lane(&database, producer, worker).await;
-    let notes = Notes::new();
+    let pair = pair(&database, producer, worker).await;
+    let run_log = RunLog::new();
     let to = |key: &str| json!({ "exchange": "market", "routing_key": key });
     for key in ["order.new", "order.new.eu", "tea.bid", "order.bid", "tea.bid.eu", "border.x"] {
-        lane.call("tasks.note", json!([notes.path(), key]), json!({}), to(key)).await;
+        pair.call("tasks.log_run", json!([run_log.path(), key]), json!({}), to(key)).await;
     }
-    let id = lane.call("tasks.whoami", json!([]), json!({}), to("order.last")).await;
-    let seen = lane.get(&id).await.success().clone();
+    let id = pair.call("tasks.whoami", json!([]), json!({}), to("order.last")).await;
+    let seen = pair.get(&id).await.success().clone();
     let from = &seen["delivery_info"];
     assert_eq!((text(&from["exchange"]), text(&from["routing_key"])), ("market".to_owned(), "order.last".to_owned()));
-    notes.wait_for_ends(5, &[&running]).await;
+    run_log.wait_for_ends(5, &[&running]).await;
     let mut ran: Vec<String> =
-        notes.lines().into_iter().filter(|line| line[0] == "end").map(|[_, word, _]| word).collect();
+        run_log.lines().into_iter().filter(|line| line[0] == "end").map(|[_, word, _]| word).collect();
     ran.sort();
-    assert_eq!(ran, ["order.bid", "order.bid", "order.new", "order.new.eu", "tea.bid"], "one in both queues");
+    assert_eq!(ran, ["order.bid", "order.bid", "order.new", "order.new.eu", "tea.bid"], "order.bid is in both queues");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -94,14 +94,14 @@ async fn by_fanout(producer: Side) {
     let setup = setup(&database.url, &folder).queues("news");
     let python = setup.clone().named("python@peer").start(Side::Python);
     let rust = setup.named("rust@peer").start(Side::Rust);
-    let lane = lane(&database, producer, Side::Rust).await;
-    let notes = Notes::new();
+    let pair = pair(&database, producer, Side::Rust).await;
+    let run_log = RunLog::new();
     let options = json!({ "exchange": "news", "routing_key": "celery", "ignore_result": true });
     for word in ["one", "two", "three"] {
-        lane.call("tasks.note", json!([notes.path(), word]), json!({}), options.clone()).await;
+        pair.call("tasks.log_run", json!([run_log.path(), word]), json!({}), options.clone()).await;
     }
-    notes.wait_for_ends(6, &[&python, &rust]).await;
-    let mut done = notes.done("end");
+    run_log.wait_for_ends(6, &[&python, &rust]).await;
+    let mut done = run_log.done("end");
     for (word, workers) in &mut done {
         workers.sort();
         assert_eq!(workers, &["python@peer", "rust@peer"], "{word}");
@@ -110,11 +110,11 @@ async fn by_fanout(producer: Side) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn news_of_rust_are_heard_by_workers_of_both_kinds() {
+async fn fanout_messages_of_rust_reach_workers_of_both_sides() {
     by_fanout(Side::Rust).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn news_of_python_are_heard_by_workers_of_both_kinds() {
+async fn fanout_messages_of_python_reach_workers_of_both_sides() {
     by_fanout(Side::Python).await;
 }

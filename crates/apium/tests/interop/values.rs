@@ -1,4 +1,4 @@
-//! What travels: every serializer and compression, and Python's own types.
+//! Arguments and results: every serializer and compression, and Python's types.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn plain_values() -> Vec<Value> {
     ]
 }
 
-/// Values with a type of their own, as kombu writes them into JSON.
+/// Values of Python's types, as kombu writes them into JSON.
 fn python_values() -> Value {
     let typed = |kind: &str, value: Value| json!({ "__type__": kind, "__value__": value });
     json!([
@@ -36,49 +36,49 @@ fn python_values() -> Value {
     ])
 }
 
-on_every_lane! {
-    async fn values_come_back_as_they_went(lane: &Lane) {
+on_every_pair! {
+    async fn values_return_unchanged(pair: &Pair) {
         for serializer in ["json", "msgpack", "yaml"] {
             let options = json!({ "serializer": serializer });
             let sent = json!({ "args": plain_values(), "kwargs": { "list": plain_values() } });
-            let id = lane.call("tasks.echo", sent["args"].clone(), sent["kwargs"].clone(), options).await;
-            assert_eq!(lane.get(&id).await.success(), &sent, "{serializer}");
+            let id = pair.call("tasks.echo", sent["args"].clone(), sent["kwargs"].clone(), options).await;
+            assert_eq!(pair.get(&id).await.success(), &sent, "{serializer}");
         }
     }
 
-    async fn every_compression_is_undone(lane: &Lane) {
+    async fn every_compression_is_undone(pair: &Pair) {
         for compression in ["gzip", "bzip2", "lzma", "brotli", "zstd"] {
             for serializer in ["json", "msgpack"] {
                 let options = json!({ "compression": compression, "serializer": serializer });
                 let args = json!(["A".repeat(5000), { "k": [1, 2] }]);
-                let id = lane.call("tasks.echo", args.clone(), json!({}), options).await;
-                assert_eq!(lane.get(&id).await.success()["args"], args, "{compression} {serializer}");
+                let id = pair.call("tasks.echo", args.clone(), json!({}), options).await;
+                assert_eq!(pair.get(&id).await.success()["args"], args, "{compression} {serializer}");
             }
         }
     }
 
-    async fn types_of_python_stay_what_they_are(lane: &Lane) {
+    async fn types_of_python_stay_what_they_are(pair: &Pair) {
         let values = python_values();
-        assert_eq!(lane.value("tasks.identity", json!([values]), json!({})).await, values);
-        // YAML has some types of its own.
-        let some: Vec<Value> = [0, 1, 3, 7].iter().map(|place| values[*place].clone()).collect();
+        assert_eq!(pair.value("tasks.identity", json!([values]), json!({})).await, values);
+        // YAML has only some of these types.
+        let some: Vec<Value> = [0, 1, 3, 7].iter().map(|index| values[*index].clone()).collect();
         let options = json!({ "serializer": "yaml" });
-        assert_eq!(lane.value("tasks.identity", json!([some]), options).await, json!(some));
+        assert_eq!(pair.value("tasks.identity", json!([some]), options).await, json!(some));
     }
 
-    async fn integers_have_any_size(lane: &Lane) {
-        let id = lane.send("tasks.mul", json!([i64::MAX, u64::MAX])).await;
-        let seen = lane.get(&id).await;
-        // serde_json reads what does not fit as a float, on both sides.
+    async fn integers_have_any_size(pair: &Pair) {
+        let id = pair.send("tasks.mul", json!([i64::MAX, u64::MAX])).await;
+        let seen = pair.get(&id).await;
+        // serde_json reads integers that are too large as floats, for both sides.
         assert_eq!(seen.success().as_f64(), Some(i64::MAX as f64 * u64::MAX as f64));
-        let document = lane.rust.result::<apium::prelude::Json>(&*id).info().await.unwrap();
+        let document = pair.rust.result::<apium::prelude::Json>(&*id).info().await.unwrap();
         assert_eq!(document.as_str(), "170141183460469231704017187605319778305");
     }
 
-    async fn nothing_is_a_result_and_so_are_floats(lane: &Lane) {
-        assert_eq!(lane.value("tasks.noop", json!([]), json!({})).await, json!(null));
-        assert_eq!(lane.value("tasks.add", json!([2, 0.5]), json!({})).await, json!(2.5));
-        assert_eq!(lane.value("tasks.add", json!(["a", "b"]), json!({})).await, json!("ab"));
-        assert_eq!(lane.value("tasks.xsum", json!([[1, 2, 3]]), json!({})).await, json!(6));
+    async fn none_and_floats_are_results(pair: &Pair) {
+        assert_eq!(pair.value("tasks.noop", json!([]), json!({})).await, json!(null));
+        assert_eq!(pair.value("tasks.add", json!([2, 0.5]), json!({})).await, json!(2.5));
+        assert_eq!(pair.value("tasks.add", json!(["a", "b"]), json!({})).await, json!("ab"));
+        assert_eq!(pair.value("tasks.xsum", json!([[1, 2, 3]]), json!({})).await, json!(6));
     }
 }

@@ -70,18 +70,18 @@ impl Fixture {
 
     /// The same, built with some settings.
     pub(crate) async fn app(&self, settings: &[(&'static str, &'static str)]) -> TestApp {
-        let given = given(settings);
-        self.builder().with(|app| app.config(given)).build().await.unwrap()
+        let settings = settings_of(settings);
+        self.builder().with(|app| app.config(settings)).build().await.unwrap()
     }
 }
 
 /// Settings from texts, as a command line has them.
-pub(crate) fn given(settings: &[(&str, &str)]) -> Settings {
-    let mut given = Settings::default();
+pub(crate) fn settings_of(settings: &[(&str, &str)]) -> Settings {
+    let mut found = Settings::default();
     for (name, value) in settings {
-        given.set_flag(name, *value, "--setting").unwrap();
+        found.set_flag(name, *value, "--setting").unwrap();
     }
-    given
+    found
 }
 
 /// What tasks and hooks have recorded for the test. Injected as state.

@@ -31,7 +31,7 @@ fn start(sandbox: &Sandbox, text: &Path, pace: &str) -> Running {
 /// The lines of the summary: the words and the states.
 fn totals(lines: &[String]) -> Vec<String> {
     let from = lines.iter().position(|line| line.contains("different ones")).unwrap_or_else(|| panic!("{lines:#?}"));
-    lines[from..].iter().filter(|line| !line.contains("kept in")).cloned().collect()
+    lines[from..].iter().filter(|line| !line.contains("stored in")).cloned().collect()
 }
 
 /// How often the task that adds up has succeeded.
@@ -71,7 +71,7 @@ fn it_indexes_files_and_shows_every_state() {
     assert!(has(["RETRY", "retried", "busy"]), "{lines:#?}");
     assert!(has(["FAILURE", "fails", "invalid digit"]), "{lines:#?}");
     assert!(has(["REVOKED", "too_late", "expired"]), "{lines:#?}");
-    assert!(has(["SUCCESS", "later", "its time"]), "{lines:#?}");
+    assert!(has(["SUCCESS", "later", "its eta"]), "{lines:#?}");
 }
 
 #[test]

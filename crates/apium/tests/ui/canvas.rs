@@ -76,8 +76,8 @@ fn p_leaves_the_first_argument_and_si_takes_none() {
     let pair: Join<(), (i64, String)> = join((add::s(1, 1), hello::s("x".into())));
     let text: Signature<(), String> = pair | describe::p();
     assert_eq!(shown(&text), "%canvas.describe([add(1, 1), hello('x')])");
-    let told: Signature<(), String> = add::s(1, 1) | notify::si("done".into());
-    assert_eq!(shown(&told), "canvas.add(1, 1) | notify('done')");
+    let notified: Signature<(), String> = add::s(1, 1) | notify::si("done".into());
+    assert_eq!(shown(&notified), "canvas.add(1, 1) | notify('done')");
     let anything: Signature<(), usize> = add::s(1, 1) | any::p(Args::default(), Kwargs::default());
     assert_eq!(shown(&anything), "canvas.add(1, 1) | any()");
     let scaled: Signature<(), i64> = add::s(1, 1) | scaled::p(3);
@@ -127,7 +127,7 @@ async fn workflows_run_and_their_results_have_their_types() {
     let chain = (add::s(2, 2) | add::p(4) | add::p(8)).send(&app).await.unwrap();
     let chord = (group((0..10).map(|i| add::s(i, i))) | xsum::p()).send(&app).await.unwrap();
     let pair = join((add::s(1, 1), hello::s("x".into()))).send(&app).await.unwrap();
-    let told = (join((add::s(1, 1), hello::s("x".into()))) | describe::p()).send(&app).await.unwrap();
+    let described = (join((add::s(1, 1), hello::s("x".into()))) | describe::p()).send(&app).await.unwrap();
     let fan = (add::s(1, 1) | group([add::p(1), add::p(2)])).send(&app).await.unwrap();
     let one = (add::s(1, 1) | group([add::p(1)]) | xsum::p() | add::p(1)).send(&app).await.unwrap();
     let quiet = (nothing::s() | nothing::s() | notify::si("done".into())).send(&app).await.unwrap();
@@ -136,7 +136,7 @@ async fn workflows_run_and_their_results_have_their_types() {
     assert_eq!(chain.get().timeout(patience).await.unwrap(), 16);
     assert_eq!(chord.get().timeout(patience).await.unwrap(), 90);
     assert_eq!(pair.get().timeout(patience).await.unwrap(), (2, "hello x".to_owned()));
-    assert_eq!(told.get().timeout(patience).await.unwrap(), "2 hello x");
+    assert_eq!(described.get().timeout(patience).await.unwrap(), "2 hello x");
     assert_eq!(fan.get().timeout(patience).await.unwrap(), [3, 4]);
     assert_eq!(one.get().timeout(patience).await.unwrap(), 4);
     assert_eq!(quiet.get().timeout(patience).await.unwrap(), "done");

@@ -66,8 +66,8 @@ async fn echo(args: Args, kwargs: Kwargs) -> TaskResult<(usize, usize)> {
 }
 
 #[task]
-fn defaults(id: u8, #[default] note: Option<String>, #[default(1.5)] seconds: f64) -> usize {
-    usize::from(id) + note.map_or(0, |note| note.len()) + seconds as usize
+fn defaults(id: u8, #[default] comment: Option<String>, #[default(1.5)] seconds: f64) -> usize {
+    usize::from(id) + comment.map_or(0, |comment| comment.len()) + seconds as usize
 }
 
 #[task]

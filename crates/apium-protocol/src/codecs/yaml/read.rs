@@ -1,4 +1,4 @@
-//! Values built from YAML's events.
+//! Reading YAML: values from the parser's events.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use crate::codecs::yaml::scalar;
 use crate::codecs::yaml::yaml::fail;
 use crate::error::Result;
 use crate::json::base64;
-use crate::value::parse::{key_text, without_doubles};
+use crate::value::parse::{key_text, without_duplicates};
 use crate::value::value::Value;
 
 /// How deep a value may nest.
 const MAX_DEPTH: usize = 256;
 
-/// How many values a text may stand for, aliases unfolded: a small text can stand for billions.
+/// How many values a text may contain, with its aliases expanded: a small text can expand to billions.
 const MAX_VALUES: usize = 1 << 20;
 
-/// The handle of YAML's own tags.
+/// The prefix of YAML's own tags.
 const CORE: &str = "tag:yaml.org,2002:";
 
 /// Reads one document.
@@ -52,7 +52,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The next event between documents that matters.
+    /// The next event between documents, without those that mean nothing here.
     fn next_in_stream(&mut self) -> Result<Event<'a>> {
         loop {
             match self.next()? {
@@ -62,10 +62,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Counts values, so that aliases cannot unfold without bound.
+    /// Counts values, so that aliases cannot expand without bound.
     fn count(&mut self, values: usize) -> Result<()> {
         self.values += values;
-        if self.values > MAX_VALUES { fail("it stands for too many values") } else { Ok(()) }
+        if self.values > MAX_VALUES { fail("it contains too many values, with its aliases expanded") } else { Ok(()) }
     }
 
     fn value(&mut self, event: Event<'a>, depth: usize) -> Result<Value> {
@@ -74,7 +74,7 @@ impl<'a> Builder<'a> {
         let (value, anchor) = match event {
             Event::Alias(anchor) => {
                 let Some((_, size)) = self.anchors.get(&anchor) else {
-                    return fail("an alias stands inside its own anchor");
+                    return fail("an alias is inside its own anchor");
                 };
                 self.count(*size)?;
                 return Ok(self.anchors[&anchor].0.clone());
@@ -131,27 +131,28 @@ impl<'a> Builder<'a> {
             let kind = key.kind();
             match key_text(key) {
                 Some(key) => entries.push((key, value)),
-                None => return fail(format_args!("{kind} stands as a key")),
+                None => return fail(format_args!("{kind} cannot be a key")),
             }
         }
         if kind == Some("set") {
             return Ok(Value::List(entries.into_iter().map(|(key, _)| Value::Str(key)).collect()));
         }
-        Ok(Value::Map(with_merged(without_doubles(entries), merged)))
+        Ok(Value::Map(with_merged(without_duplicates(entries), merged)))
     }
 }
 
-/// A map's own entries and those merged in under keys that it does not have; of several merged the first counts.
+/// A map's own entries, and merged ones whose keys it does not have. Of several merged entries with one key the first
+/// counts.
 fn with_merged(mut entries: Vec<(String, Value)>, mut merged: Vec<(String, Value)>) -> Vec<(String, Value)> {
     if !merged.is_empty() {
         merged.reverse();
         let own: Vec<String> = entries.iter().map(|(key, _)| key.clone()).collect();
-        entries.extend(without_doubles(merged).into_iter().rev().filter(|(key, _)| !own.contains(key)));
+        entries.extend(without_duplicates(merged).into_iter().rev().filter(|(key, _)| !own.contains(key)));
     }
     entries
 }
 
-/// Collects what `<<` merges in.
+/// Collects the entries that a `<<` merges.
 fn merge(merged: &mut Vec<(String, Value)>, value: Value) -> Result<()> {
     match value {
         Value::Map(entries) => merged.extend(entries),
@@ -165,7 +166,7 @@ fn merge(merged: &mut Vec<(String, Value)>, value: Value) -> Result<()> {
     Ok(())
 }
 
-/// The name of one of YAML's own tags; any other is refused.
+/// The name of a tag of YAML's own. Other tags are refused.
 fn core(tag: Option<&Tag>) -> Result<Option<&str>> {
     let Some(tag) = tag else { return Ok(None) };
     match (tag.handle(), tag.suffix()) {
@@ -194,6 +195,6 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Val
     };
     match value {
         Some(value) => Ok(value),
-        None => fail(format_args!("`{text}` is not what its tag says")),
+        None => fail(format_args!("`{text}` does not fit its tag")),
     }
 }

@@ -1,9 +1,9 @@
-//! What a plain YAML scalar means: YAML 1.1, as PyYAML resolves it.
+//! The types of plain scalars in YAML 1.1, as PyYAML resolves them.
 
 use crate::timestamp;
 use crate::value::value::Value;
 
-/// The value of a scalar without quotes and tags.
+/// The value of a scalar without quotes and tag.
 pub(crate) fn plain(text: &str) -> Value {
     null(text)
         .or_else(|| boolean(text))
@@ -66,7 +66,7 @@ pub(crate) fn int(text: &str) -> Option<Value> {
     Some(text.parse().map_or_else(|_| Value::BigInt(text), Value::Int))
 }
 
-/// `190:20:30`: numbers to the base of 60.
+/// `190:20:30`: a number in base 60.
 fn sexagesimal(digits: &str) -> Option<i64> {
     let mut parts = digits.split(':');
     let first = parts.next()?.replace('_', "");
@@ -74,8 +74,8 @@ fn sexagesimal(digits: &str) -> Option<i64> {
         return None;
     }
     parts.try_fold(first.parse().ok()?, |sum: i64, part| {
-        let sound = matches!(part.len(), 1 | 2) && all_digits(part);
-        let value: i64 = part.parse().ok().filter(|value| sound && *value < 60)?;
+        let is_valid = matches!(part.len(), 1 | 2) && all_digits(part);
+        let value: i64 = part.parse().ok().filter(|value| is_valid && *value < 60)?;
         sum.checked_mul(60)?.checked_add(value)
     })
 }
@@ -96,9 +96,9 @@ pub(crate) fn float(text: &str) -> Option<Value> {
     let figures = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     let begins = digits.starts_with(|c: char| c.is_ascii_digit())
         || whole.is_empty() && fraction.starts_with(|c: char| c.is_ascii_digit());
-    let exponent_is_sound = exponent
+    let exponent_is_valid = exponent
         .is_none_or(|e| e.strip_prefix(['+', '-']).is_some_and(|figures| !figures.is_empty() && all_digits(figures)));
-    if !begins || !figures(whole) || !figures(fraction) || !exponent_is_sound {
+    if !begins || !figures(whole) || !figures(fraction) || !exponent_is_valid {
         return None;
     }
     digits.replace('_', "").parse().ok().map(|value: f64| Value::Float(sign * value))
@@ -117,8 +117,8 @@ pub(crate) fn instant(text: &str) -> Option<Value> {
     };
     let parts: Vec<&str> = date.split('-').collect();
     let [year, month, day] = parts[..] else { return None };
-    let sound = |part: &str| matches!(part.len(), 1 | 2) && all_digits(part);
-    if year.len() != 4 || !sound(month) || !sound(day) {
+    let is_valid = |part: &str| matches!(part.len(), 1 | 2) && all_digits(part);
+    if year.len() != 4 || !is_valid(month) || !is_valid(day) {
         return None;
     }
     let date = format!("{year}-{month:0>2}-{day:0>2}");
@@ -126,12 +126,12 @@ pub(crate) fn instant(text: &str) -> Option<Value> {
         return (text.len() == 10).then(|| timestamp::split(&date)).flatten().map(|_| Value::Date(date));
     };
     let hours = time.find(':')?;
-    // Blanks may stand before the offset.
+    // There may be blanks before the offset.
     let time: String = format!("{:0>2}{}", &time[..hours], &time[hours..]).split_whitespace().collect();
     if time.matches(':').count() < 2 {
         return None;
     }
-    // An offset of one digit.
+    // An offset may have one digit.
     let time = match time.rfind(['+', '-']) {
         Some(at) if time.len() - at == 2 => format!("{}0{}", &time[..=at], &time[at + 1..]),
         _ => time,

@@ -1,11 +1,11 @@
-//! Values written as one line of flow YAML that PyYAML and others read alike.
+//! Writing YAML: one line in flow style, which PyYAML and others read in the same way.
 
 use crate::json::base64;
 use crate::json::write::{write_display, write_f64};
 use crate::timestamp;
 use crate::value::value::Value;
 
-/// The longest key that may stand without a `?` before it, with some room below YAML's 1,024.
+/// The longest key that is written without a `?` before it. YAML's limit is 1,024.
 const LONGEST_SIMPLE_KEY: usize = 900;
 
 /// Writes a value; maps are sorted by key.
@@ -14,7 +14,7 @@ pub(crate) fn write(out: &mut Vec<u8>, value: &Value) {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(value) => write_display(out, value),
         Value::Int(value) => write_display(out, value),
-        // The writer of JSON makes sure of the digits.
+        // Written like in JSON, which checks the digits.
         Value::BigInt(_) => write_display(out, value),
         Value::Float(value) => write_float(out, *value),
         Value::Str(text) | Value::Time(text) | Value::Decimal(text) => write_text(out, text),
@@ -61,7 +61,7 @@ pub(crate) fn write(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// A float that YAML 1.1 takes for one: with a point, and a sign in its exponent.
+/// Writes a float so that YAML 1.1 reads it as one: with a point, and a sign in the exponent.
 fn write_float(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         return out.extend_from_slice(b".nan");
@@ -79,7 +79,7 @@ fn write_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A text in double quotes, ASCII only.
+/// Writes a text in double quotes, in ASCII.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     for c in text.chars() {
@@ -97,7 +97,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Whether PyYAML takes the text for a timestamp: a date, or a date with hours, minutes and seconds.
+/// Whether PyYAML reads the text as a timestamp: a date, or a date with hours, minutes and seconds.
 fn is_timestamp(text: &str) -> bool {
     let bytes = text.as_bytes();
     let dashes = bytes.len() >= 10 && bytes[4] == b'-' && bytes[7] == b'-';

@@ -1,10 +1,10 @@
-//! YAML's safe subset, as PyYAML writes and reads it: keys sorted, no tags of Python's own.
+//! The safe subset of YAML as PyYAML writes and reads it: with sorted keys, without Python's own tags.
 
 use crate::codecs::serializer::Serializer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::value::Value;
 
-/// The serializer `yaml`. Decimals, UUIDs and times of day are written as text, as PyYAML has no safe form for them.
+/// The serializer `yaml`. Decimals, UUIDs and times of day are written as text, since PyYAML has no safe tags for them.
 pub(crate) struct Yaml;
 
 impl Serializer for Yaml {

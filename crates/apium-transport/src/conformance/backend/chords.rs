@@ -251,8 +251,8 @@ pub async fn a_fired_chord_is_known_for_a_while(f: Fixture) {
     assert_eq!(done(&f, only).await, complete(&["1"]), "then it may begin anew");
 }
 
-/// A part that has not returned fails the chord when all parts have come; the first such part in the order of the header
-/// counts.
+/// A part that has not returned fails the chord when all parts have come; the first such part in the order of the
+/// header counts.
 pub async fn a_failed_part_fails_the_chord(f: Fixture) {
     open(&f, header("g", 3)).await;
     assert_eq!(done(&f, failed("g", "c", 2)).await, ChordProgress::Waiting);
@@ -281,7 +281,8 @@ pub async fn a_failed_chord_never_completes(f: Fixture) {
     }
 }
 
-/// A claim that has run out ends nothing, even if nobody else has claimed the body since; the claimant may claim it again.
+/// A claim that has run out ends nothing, even if nobody else has claimed the body since; the claimant may claim it
+/// again.
 pub async fn a_claim_that_ran_out_ends_nothing(f: Fixture) {
     open(&f, header("g", 2)).await;
     assert_eq!(done(&f, failed("g", "a", 0)).await, ChordProgress::Waiting);

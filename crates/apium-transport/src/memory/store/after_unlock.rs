@@ -1,4 +1,4 @@
-//! Work that a batch leaves for the moment after the lock was given up.
+//! What a batch leaves to be done after it has released the lock.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use tokio::sync::Notify;
 
 use crate::memory::store::queue::Entry;
 
-/// What is done after the lock was given up.
+/// What is to be done after the lock was released.
 #[derive(Debug, Default)]
 pub(crate) struct AfterUnlock {
     pub(crate) wakes: Vec<Arc<Notify>>,
-    /// Kept to be dropped outside.
+    /// Kept only to be dropped without the lock.
     pub(crate) dropped: Vec<Entry>,
-    /// Of watchers of results.
+    /// Wakers of those who watch results.
     pub(crate) wakers: Vec<std::task::Waker>,
 }
 
 impl AfterUnlock {
-    /// Wakes whom it says. Call it without the lock.
+    /// Wakes them. To be called without the lock.
     pub(crate) fn run(self) {
         for wake in self.wakes {
             wake.notify_one();

@@ -1,4 +1,4 @@
-//! The chords of one namespace: what was counted, who may send the body. What a settlement did to them can be undone.
+//! The chords of one namespace: what was counted, and who may send the body. Changes by a settlement can be undone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,36 +14,36 @@ use crate::backend::chord_results::CountedPart;
 use crate::error::Result;
 use crate::memory::store::expiry::{after, is_alive};
 
-/// With fewer chords than this none is looked at for being past its time.
+/// With fewer chords than this, expired ones are not looked for.
 const FIRST_PURGE: usize = 256;
 
 /// The chords of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Chords {
     by_group: HashMap<String, Chord>,
-    /// At so many chords what is past its time is looked for: nobody else does it here.
+    /// With this many chords, expired ones are deleted: nothing does so in the background.
     purge_at: usize,
 }
 
 #[derive(Debug, Default)]
 struct Chord {
     head: Head,
-    /// By place in the header, those without one last; then in the order in which they came.
+    /// By index in the header, those without one last; then in the order in which they came.
     parts: BTreeMap<(i64, usize), CountedPart>,
-    /// A header may hold one task at several places.
+    /// By task and index: a header may contain one task several times.
     seen: HashSet<(TaskId, i64)>,
 }
 
-/// What is known of a chord beside its parts.
+/// All of a chord but its parts.
 #[derive(Debug, Clone, Default)]
 struct Head {
-    stage: ChordPhase,
+    phase: ChordPhase,
     /// `None` until it is opened.
     size: Option<u64>,
     growth: u64,
     structure: Option<Arc<GroupDocument>>,
     expires: Option<Timestamp>,
-    /// Who sends the body, and until when nobody else does.
+    /// Who has the claim on the body, and until when.
     claim: Option<(String, Timestamp)>,
 }
 
@@ -66,11 +66,11 @@ enum Before {
     Whole(String, Chord),
 }
 
-/// What a settlement changed so far.
+/// The changes of one settlement, to be undone if it fails.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(Vec<Before>);
 
-fn place(index: Option<i64>) -> i64 {
+fn sort_index(index: Option<i64>) -> i64 {
     index.unwrap_or(i64::MAX)
 }
 
@@ -83,20 +83,20 @@ impl Head {
         self.claim.as_ref().filter(|(_, until)| now < *until).map(|(claimant, _)| claimant.as_str())
     }
 
-    fn lives_for(&mut self, ttl: Duration, now: Timestamp) {
+    fn keep_for(&mut self, ttl: Duration, now: Timestamp) {
         self.expires = Some(after(now, ttl));
     }
 }
 
 impl Chord {
     fn count(&self) -> Option<ChordCount> {
-        let size = self.head.size.filter(|_| self.head.stage == ChordPhase::Counting)? + self.head.growth;
+        let size = self.head.size.filter(|_| self.head.phase == ChordPhase::Counting)? + self.head.growth;
         Some(ChordCount { done: self.parts.len() as u64, size })
     }
 }
 
 impl Chords {
-    /// The chord of a group, made when missing. Notes how it was.
+    /// The chord of a group, created if missing. Adds to `changes` what it was before.
     fn chord(&mut self, group: &str, now: Timestamp, changes: &mut Changes) -> &mut Chord {
         match self.by_group.get(group) {
             Some(chord) if chord.head.is_alive(now) => {
@@ -121,10 +121,10 @@ impl Chords {
         }
     }
 
-    /// Begins to count.
+    /// Opens a chord.
     pub(crate) fn open(&mut self, header: ChordHeader, now: Timestamp, changes: &mut Changes) {
         let head = &mut self.chord(&header.group, now, changes).head;
-        if head.stage != ChordPhase::Counting {
+        if head.phase != ChordPhase::Counting {
             return;
         }
         head.size = Some(header.size);
@@ -132,7 +132,7 @@ impl Chords {
         head.expires = header.ttl.map(|ttl| after(now, ttl));
     }
 
-    /// Counts a part; `stored` reads the result of a task that is no part.
+    /// Counts a part. `stored` reads the result of a task that is not among the parts.
     pub(crate) fn part_done(
         &mut self,
         part: &ChordPart,
@@ -141,23 +141,23 @@ impl Chords {
         mut stored: impl FnMut(&TaskId) -> Option<ResultDocument>,
     ) -> Result<ChordProgress> {
         let chord = self.chord(&part.group, now, changes);
-        match chord.head.stage {
+        match chord.head.phase {
             ChordPhase::Fired => return Ok(ChordProgress::Fired),
             ChordPhase::Failed => return Ok(ChordProgress::Waiting),
             ChordPhase::Counting => {}
         }
-        let place = place(part.group_index);
-        if chord.seen.insert((part.task_id.clone(), place)) {
+        let index = sort_index(part.group_index);
+        if chord.seen.insert((part.task_id.clone(), index)) {
             let (task_id, state, result) = (part.task_id.clone(), part.state.clone(), part.result.clone());
-            let key = (place, chord.parts.len());
+            let key = (index, chord.parts.len());
             chord.parts.insert(key, CountedPart { task_id, state, result });
             changes.0.push(Before::NoPart(part.group.clone(), key));
         }
         if let Some(ttl) = part.ttl {
-            chord.head.lives_for(ttl, now);
+            chord.head.keep_for(ttl, now);
         }
-        let all_in = chord.count().is_some_and(|count| count.done == count.size);
-        if !all_in || chord.head.claimant(now).is_some_and(|claimant| claimant != part.claimant) {
+        let is_complete = chord.count().is_some_and(|count| count.done == count.size);
+        if !is_complete || chord.head.claimant(now).is_some_and(|claimant| claimant != part.claimant) {
             return Ok(ChordProgress::Waiting);
         }
         chord.head.claim = Some((part.claimant.clone(), after(now, part.claim)));
@@ -168,24 +168,24 @@ impl Chords {
         }
     }
 
-    /// More parts are to come.
+    /// Adds to the size of a chord.
     pub(crate) fn grow(&mut self, group: &str, by: u64, ttl: Option<Duration>, now: Timestamp) {
         let head = &mut self.chord(group, now, &mut Changes::default()).head;
-        if head.stage == ChordPhase::Fired {
+        if head.phase == ChordPhase::Fired {
             return;
         }
         head.growth = head.growth.saturating_add(by);
         if let Some(ttl) = ttl {
-            head.lives_for(ttl, now);
+            head.keep_for(ttl, now);
         }
     }
 
-    /// How far a chord is.
+    /// How many parts of a chord are counted.
     pub(crate) fn count(&self, group: &str, now: Timestamp) -> Option<ChordCount> {
         self.by_group.get(group).filter(|chord| chord.head.is_alive(now))?.count()
     }
 
-    /// Ends a chord for the one that has the claim on its body.
+    /// Ends a chord if `claimant` has the claim on its body; returns whether it had.
     pub(crate) fn end(
         &mut self,
         group: &str,
@@ -202,16 +202,16 @@ impl Chords {
         claimed
     }
 
-    /// Ends a chord whose claim was just taken.
+    /// Ends a chord, whoever has the claim.
     pub(crate) fn end_now(&mut self, group: &str, end: ChordEnd, now: Timestamp, changes: &mut Changes) {
         let Some(chord) = self.by_group.get_mut(group) else { return };
         match end {
             ChordEnd::Failed => {
                 changes.0.push(Before::Head(group.to_owned(), chord.head.clone()));
-                chord.head.stage = ChordPhase::Failed;
+                chord.head.phase = ChordPhase::Failed;
             }
             ChordEnd::Fired => {
-                let fired = Head { stage: ChordPhase::Fired, expires: Some(after(now, FIRED_FOR)), ..Head::default() };
+                let fired = Head { phase: ChordPhase::Fired, expires: Some(after(now, FIRED_FOR)), ..Head::default() };
                 let old = std::mem::replace(chord, Chord { head: fired, ..Chord::default() });
                 changes.0.push(Before::Whole(group.to_owned(), old));
             }
@@ -240,7 +240,7 @@ impl Chords {
         }
     }
 
-    /// Deletes chords that are past their time.
+    /// Deletes expired chords; returns how many.
     pub(crate) fn purge_expired(&mut self, now: Timestamp) -> u64 {
         let before = self.by_group.len();
         self.by_group.retain(|_, chord| chord.head.is_alive(now));
@@ -281,13 +281,13 @@ mod tests {
     }
 
     fn shown(chords: &Chords) -> String {
-        // What is in maps that do not keep an order has one entry at most in these tests.
+        // Maps without an order have at most one entry in these tests.
         format!("{:?}", chords.by_group)
     }
 
     #[test]
-    fn what_is_undone_never_was() {
-        let (mut chords, mut kept) = (Chords::default(), Changes::default());
+    fn undone_changes_leave_no_trace() {
+        let (mut chords, mut lasting) = (Chords::default(), Changes::default());
         let undone = |chords: &mut Chords, work: &dyn Fn(&mut Chords, &mut Changes)| {
             let (before, mut changes) = (shown(chords), Changes::default());
             work(chords, &mut changes);
@@ -295,37 +295,33 @@ mod tests {
             chords.undo(changes);
             assert_eq!(shown(chords), before);
         };
-        let finish = |chords: &mut Chords, changes: &mut Changes| {
+        let fire = |chords: &mut Chords, changes: &mut Changes| {
             assert!(matches!(done(chords, &part("a", 0), 2, changes), ChordProgress::Complete(_)));
             assert!(chords.end("g", "a", ChordEnd::Fired, second(2), changes));
         };
         undone(&mut chords, &|chords, changes| chords.open(header("g", 1, None), second(1), changes));
         undone(&mut chords, &|chords, changes| {
             chords.open(header("g", 1, None), second(1), changes);
-            finish(chords, changes);
+            fire(chords, changes);
         });
-        chords.open(header("g", 1, Some(Duration::from_secs(10))), second(1), &mut kept);
-        undone(&mut chords, &finish);
+        chords.open(header("g", 1, Some(Duration::from_secs(10))), second(1), &mut lasting);
+        undone(&mut chords, &fire);
         undone(&mut chords, &|chords, changes| {
-            finish(chords, changes);
+            fire(chords, changes);
             assert_eq!(done(chords, &part("b", 1), 3, changes), ChordProgress::Fired);
             chords.open(header("g", 7, None), second(400), changes);
         });
-        assert!(matches!(done(&mut chords, &part("a", 0), 2, &mut kept), ChordProgress::Complete(_)));
+        assert!(matches!(done(&mut chords, &part("a", 0), 2, &mut lasting), ChordProgress::Complete(_)));
         undone(&mut chords, &|chords, changes| {
             assert!(chords.end("g", "a", ChordEnd::Failed, second(3), changes));
         });
         undone(&mut chords, &|chords, changes| {
-            assert_eq!(
-                done(chords, &part("b", 0), 20, changes),
-                ChordProgress::Waiting,
-                "after its time it is a new one"
-            );
+            assert_eq!(done(chords, &part("b", 0), 20, changes), ChordProgress::Waiting, "the old one has expired");
         });
     }
 
     #[test]
-    fn what_is_past_its_time_does_not_pile_up() {
+    fn expired_chords_do_not_pile_up() {
         let mut chords = Chords::default();
         for now in 0..10_000 {
             let ttl = Some(Duration::from_secs(100));

@@ -1,4 +1,4 @@
-//! What the store knows about one consumer: its queues, what it holds, and whether it waits.
+//! The state of one consumer: its queues, what it has in flight, and whether it waits.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -10,21 +10,21 @@ use tokio::sync::Notify;
 use crate::broker::consumer::ConsumeSpec;
 use crate::memory::store::queue::Entry;
 
-/// A consumer's place in the store.
+/// What the namespace knows of a consumer.
 #[derive(Debug)]
 pub(crate) struct ConsumerState {
     pub(crate) node: String,
     pub(crate) queues: Vec<Arc<str>>,
-    /// Whose turn among `queues` it is.
+    /// Which of `queues` is asked next.
     pub(crate) turn: usize,
     /// 0 is unlimited.
     pub(crate) prefetch: usize,
     pub(crate) max_crashes: u32,
     pub(crate) in_flight: HashMap<u64, InFlight, BuildHasherDefault<NumberHasher>>,
-    /// Whether it waits for a wake that nobody promised yet.
+    /// Whether it waits and was not woken yet.
     pub(crate) waiting: bool,
     pub(crate) wake: Arc<Notify>,
-    /// Whether the broker handle it came from was closed; also names that handle.
+    /// Whether its broker handle was closed. Shared by the consumers of one handle.
     pub(crate) closed: Arc<AtomicBool>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct ConsumerState {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) entry: Entry,
-    /// Whether a run of it began (P4).
+    /// Whether it was marked as started.
     pub(crate) started: bool,
 }
 
@@ -51,7 +51,7 @@ impl ConsumerState {
         }
     }
 
-    /// How many more deliveries it may hold.
+    /// How many more deliveries it may have in flight.
     pub(crate) fn free_prefetch(&self) -> usize {
         match self.prefetch {
             0 => usize::MAX,
@@ -65,7 +65,7 @@ impl ConsumerState {
     }
 }
 
-/// Hashes the store's own numbers, which nobody outside chooses: one multiplication.
+/// Hashes the namespace's own numbers. No outsider chooses them, so one multiplication is enough.
 #[derive(Debug, Default)]
 pub(crate) struct NumberHasher(u64);
 

@@ -1,4 +1,4 @@
-//! The dead messages of a namespace.
+//! The dead letters of a namespace.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use crate::broker::consumer::Content;
 use crate::broker::dead_set::{DeadLetter, DeadReason};
 use crate::memory::store::queue::{Entry, StoredMessage};
 
-/// The dead messages by key.
+/// The dead letters by key.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetters {
     pub(crate) messages: BTreeMap<u64, StoredDeadLetter>,
     last: u64,
 }
 
-/// A dead message.
+/// A dead letter.
 #[derive(Debug)]
 pub(crate) struct StoredDeadLetter {
     reason: DeadReason,
@@ -24,7 +24,7 @@ pub(crate) struct StoredDeadLetter {
     pub(crate) entry: Entry,
 }
 
-/// What a listing shows, copied under the lock and made into a letter outside.
+/// What a list shows of a dead letter, copied under the lock.
 pub(crate) struct FoundDeadLetter {
     key: u64,
     reason: DeadReason,
@@ -34,13 +34,13 @@ pub(crate) struct FoundDeadLetter {
 }
 
 impl DeadLetters {
-    /// Keeps a message that could not be handled.
+    /// Adds a message that could not be handled.
     pub(crate) fn add(&mut self, entry: Entry, reason: DeadReason, at: Timestamp) {
         self.last += 1;
         self.messages.insert(self.last, StoredDeadLetter { reason, at, entry });
     }
 
-    /// Keeps a message whose runs killed their worker too often.
+    /// Adds a message whose runs killed their worker too often.
     pub(crate) fn add_crash_loop(&mut self, entry: Entry, at: Timestamp) {
         let text = format!(
             "its worker died during {} of its runs, which is as many as worker_max_crashes allows",
@@ -49,7 +49,7 @@ impl DeadLetters {
         self.add(entry, DeadReason { code: "crash-loop", text }, at);
     }
 
-    /// Copies what a listing shows.
+    /// Copies what a list shows.
     pub(crate) fn find(&self, key: u64, dead: &StoredDeadLetter) -> FoundDeadLetter {
         FoundDeadLetter {
             key,

@@ -1,4 +1,4 @@
-//! What lies behind the memory driver's one lock.
+//! What is behind the one lock of a namespace.
 
 pub(crate) mod after_unlock;
 pub(crate) mod chords;

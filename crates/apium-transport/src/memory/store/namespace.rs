@@ -1,4 +1,4 @@
-//! One namespace: everything behind its one lock, and what happens under it.
+//! One namespace: everything behind its one lock, and what is done under it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::chords::Chords;
 use crate::memory::store::consumer_state::{ConsumerState, InFlight};
 use crate::memory::store::dead_letters::DeadLetters;
-use crate::memory::store::queue::{Entry, Queue, StoredMessage};
+use crate::memory::store::queue::{Entry, StoredMessage, StoredQueue};
 use crate::memory::store::results::Results;
 use crate::memory::store::routing::Exchanges;
 
 /// A namespace of the memory driver.
 #[derive(Debug)]
 pub(crate) struct SharedNamespace {
-    /// What stands behind `memory://`.
+    /// What follows `memory://`.
     pub(crate) name: String,
     pub(crate) clock: Clock,
     namespace: Mutex<Namespace>,
@@ -33,13 +33,13 @@ impl SharedNamespace {
         Self { name, clock, namespace: Mutex::new(Namespace::default()) }
     }
 
-    /// Takes the lock. No code under it can leave the world half changed by a panic, so a poisoned lock is used on.
+    /// Takes the lock. No code under it leaves half a change when it panics, so a poisoned lock can be used.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Namespace> {
         self.namespace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A message that a consumer took, to be made into a delivery outside the lock.
+/// A message that a consumer has claimed. It becomes a delivery without the lock.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) receipt: Receipt,
@@ -51,17 +51,17 @@ pub(crate) struct Claimed {
 /// The content of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Namespace {
-    pub(crate) queues: HashMap<Arc<str>, Queue>,
+    pub(crate) queues: HashMap<Arc<str>, StoredQueue>,
     pub(crate) exchanges: Exchanges,
     pub(crate) consumers: BTreeMap<u64, ConsumerState>,
-    /// How many seats wait.
+    /// How many consumers wait.
     waiting: usize,
-    /// The seat that was woken last, so that the next one is another.
+    /// The consumer that was woken last, so that another one is next.
     last_woken: u64,
     pub(crate) dead: DeadLetters,
     pub(crate) results: Results,
     pub(crate) chords: Chords,
-    /// Counts messages, places and seats.
+    /// The last number given to a message, an order or a consumer.
     next: u64,
 }
 
@@ -101,7 +101,8 @@ impl Namespace {
         self.next
     }
 
-    /// Checks that every message, by exchange and routing key, has a place to go, so that a batch is published whole or not at all.
+    /// Checks that every message, by exchange and routing key, can be routed, so that a batch is published whole or not
+    /// at all.
     pub(crate) fn check_routes<'a>(&self, mut routes: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
         routes.try_for_each(|(exchange, key)| match exchange {
             "" => Ok(()),
@@ -109,7 +110,7 @@ impl Namespace {
         })
     }
 
-    /// Publishes what [`check_routes`](Self::check_routes) let through.
+    /// Publishes messages whose routes were checked by [`check_routes`](Self::check_routes).
     pub(crate) fn publish(
         &mut self,
         routed: Vec<RoutedMessage>,
@@ -124,19 +125,19 @@ impl Namespace {
                 }
                 continue;
             }
-            let mut run = vec![first];
-            let key = run[0].message.routing_key.clone();
+            let mut same_queue = vec![first];
+            let key = same_queue[0].message.routing_key.clone();
             while let Some(next) =
                 routed.next_if(|next| next.message.exchange.is_empty() && next.message.routing_key == key)
             {
-                run.push(next);
+                same_queue.push(next);
             }
-            self.enqueue(&key, run.iter(), now, after_unlock);
+            self.enqueue(&key, same_queue.iter(), now, after_unlock);
         }
         Ok(())
     }
 
-    /// Adds messages to one queue, which is made when missing.
+    /// Adds messages to one queue, which is created if missing.
     fn enqueue<'a>(
         &mut self,
         name: &Arc<str>,
@@ -167,7 +168,7 @@ impl Namespace {
         self.wake(name, if new_first { usize::MAX } else { new }, after_unlock);
     }
 
-    /// Adds bytes that are no message to a queue.
+    /// Adds bytes that are not a message to a queue.
     pub(crate) fn insert_unreadable(
         &mut self,
         queue: &str,
@@ -189,7 +190,7 @@ impl Namespace {
         }
     }
 
-    /// Puts a message (back) at its place, or keeps it until `due`.
+    /// Puts a message on its queue again, or delays it until `due`.
     pub(crate) fn put(&mut self, entry: Entry, due: Option<Timestamp>, now: Timestamp, after_unlock: &mut AfterUnlock) {
         let name = entry.queue.clone();
         let queue = self.queues.entry(name.clone()).or_default();
@@ -206,7 +207,7 @@ impl Namespace {
         self.wake(&name, wanted, after_unlock);
     }
 
-    /// Wakes up to `wanted` consumers of `queue` that wait and have room, in turn.
+    /// Wakes up to `wanted` consumers of `queue` that wait and whose prefetch has room, in turn.
     fn wake(&mut self, queue: &str, mut wanted: usize, after_unlock: &mut AfterUnlock) {
         if self.waiting == 0 {
             return;
@@ -228,20 +229,20 @@ impl Namespace {
         }
     }
 
-    /// Wakes others for what is left in the queues of the seat `id`.
+    /// Wakes others for what is still ready in the queues of the consumer `id`.
     pub(crate) fn wake_another(&mut self, id: u64, after_unlock: &mut AfterUnlock) {
         if self.waiting == 0 {
             return;
         }
         let queues = self.consumers.get(&id).map(|consumer| consumer.queues.clone()).unwrap_or_default();
         for name in queues {
-            if let Some(ready) = self.queues.get(&name).map(Queue::ready).filter(|ready| *ready > 0) {
+            if let Some(ready) = self.queues.get(&name).map(StoredQueue::ready).filter(|ready| *ready > 0) {
                 self.wake(&name, ready, after_unlock);
             }
         }
     }
 
-    /// Hands up to `max` messages to the seat `id`, its queues in turn.
+    /// Claims up to `max` messages for the consumer `id`, from its queues in turn.
     pub(crate) fn claim(&mut self, id: u64, max: usize, now: Timestamp) -> Vec<Claimed> {
         let Some(consumer) = self.consumers.get_mut(&id) else { return Vec::new() };
         if consumer.waiting {
@@ -269,14 +270,14 @@ impl Namespace {
         }
         while claimed.len() < room {
             consumer.turn = (consumer.turn + 1) % consumer.queues.len();
-            if let Some(entry) = self.queues.get_mut(&consumer.queues[consumer.turn]).and_then(Queue::pop) {
+            if let Some(entry) = self.queues.get_mut(&consumer.queues[consumer.turn]).and_then(StoredQueue::pop) {
                 claimed.push(add_in_flight(&mut consumer.in_flight, entry));
             }
         }
         claimed
     }
 
-    /// Notes that the seat waits, and says until when at most. A seat without room waits for a settlement alone.
+    /// Marks the consumer as waiting; returns until when at most. Without room it waits for a settlement only.
     pub(crate) fn start_waiting(&mut self, id: u64) -> Option<Timestamp> {
         let consumer = self.consumers.get_mut(&id)?;
         consumer.waiting = true;
@@ -287,7 +288,7 @@ impl Namespace {
         consumer.queues.iter().filter_map(|name| self.queues.get(name)?.earliest()).min()
     }
 
-    /// Ends a wait that was given up. A wake that was promised to it goes to another.
+    /// Ends a wait that was dropped. If the consumer was woken already, another one is woken instead.
     pub(crate) fn stop_waiting(&mut self, id: u64, after_unlock: &mut AfterUnlock) {
         let Some(consumer) = self.consumers.get_mut(&id) else { return };
         if consumer.waiting {
@@ -298,12 +299,12 @@ impl Namespace {
         }
     }
 
-    /// Wakes the seat `id` when it waits, since it has room again.
+    /// Wakes the consumer `id` if it waits, since its prefetch has room again.
     pub(crate) fn has_room_again(&mut self, id: u64, after_unlock: &mut AfterUnlock) {
         if let Some(consumer) = self.consumers.get_mut(&id)
             && consumer.waiting
             && consumer.free_prefetch() > 0
-            && consumer.queues.iter().filter_map(|name| self.queues.get(name)).any(|q| q.ready() > 0 || q.parked() > 0)
+            && consumer.queues.iter().filter_map(|name| self.queues.get(name)).any(|q| q.ready() > 0 || q.delayed() > 0)
         {
             consumer.waiting = false;
             self.waiting -= 1;
@@ -311,7 +312,7 @@ impl Namespace {
         }
     }
 
-    /// Wakes every seat for which `which` holds.
+    /// Wakes every waiting consumer for which `which` is true.
     pub(crate) fn wake_where(&mut self, which: impl Fn(&ConsumerState) -> bool, after_unlock: &mut AfterUnlock) {
         for consumer in self.consumers.values_mut().filter(|consumer| consumer.waiting && which(consumer)) {
             consumer.waiting = false;
@@ -320,12 +321,12 @@ impl Namespace {
         }
     }
 
-    /// Whether `receipt` is held by the seat `id`.
+    /// Whether the consumer `id` has this delivery in flight.
     pub(crate) fn has_in_flight(&self, id: u64, receipt: &Receipt) -> bool {
         self.consumers.get(&id).is_some_and(|consumer| in_flight(consumer, receipt).is_some())
     }
 
-    /// Settles one delivery of the seat `id`; says whether the seat held it.
+    /// Settles one delivery of the consumer `id`; returns whether it was in flight.
     pub(crate) fn settle(
         &mut self,
         id: u64,
@@ -349,7 +350,7 @@ impl Namespace {
         true
     }
 
-    /// Notes that a run of this delivery begins; says whether the seat holds it.
+    /// Marks a delivery of the consumer `id` as started; returns whether it is in flight.
     pub(crate) fn mark_started(&mut self, id: u64, receipt: &Receipt) -> bool {
         let Some(consumer) = self.consumers.get_mut(&id) else { return false };
         let number = in_flight(consumer, receipt);
@@ -362,15 +363,15 @@ impl Namespace {
         }
     }
 
-    /// Removes a seat and gives back what it holds. Where the consumer `died`, each run that had begun counts a crash.
+    /// Removes a consumer and requeues what it has in flight. If it `died`, each started run counts a crash.
     pub(crate) fn leave(&mut self, id: u64, died: bool, now: Timestamp, after_unlock: &mut AfterUnlock) {
         let Some(consumer) = self.consumers.remove(&id) else { return };
         if consumer.waiting {
             self.waiting -= 1;
         }
-        for InFlight { mut entry, started: begun } in consumer.in_flight.into_values() {
+        for InFlight { mut entry, started } in consumer.in_flight.into_values() {
             entry.redelivered = true;
-            if died && begun {
+            if died && started {
                 entry.crashes += 1;
                 if consumer.max_crashes > 0 && entry.crashes >= consumer.max_crashes {
                     self.dead.add_crash_loop(entry, now);
@@ -416,15 +417,15 @@ mod tests {
             lease: Duration::from_secs(30),
             max_crashes: 0,
         };
-        let sit = |_| {
+        let add = |_| {
             let id = namespace.number();
             namespace.consumers.insert(id, ConsumerState::new(&spec, vec!["q".into()], Arc::default()));
             id
         };
-        (0..count).map(sit).collect()
+        (0..count).map(add).collect()
     }
 
-    fn post(namespace: &mut Namespace, count: usize, eta: Option<Timestamp>) -> usize {
+    fn publish(namespace: &mut Namespace, count: usize, eta: Option<Timestamp>) -> usize {
         let out = || Outgoing::to_queue("q", Message::default()).at(eta);
         let mut after_unlock = AfterUnlock::default();
         let routed = (0..count).map(|_| RoutedMessage::from(out())).collect();
@@ -439,17 +440,17 @@ mod tests {
         for id in &ids {
             namespace.start_waiting(*id);
         }
-        assert_eq!(post(&mut namespace, 1, None), 1);
+        assert_eq!(publish(&mut namespace, 1, None), 1);
         let first = namespace.last_woken;
         assert_eq!(namespace.waiting, 4);
-        assert_eq!(post(&mut namespace, 2, None), 2);
-        assert_eq!(post(&mut namespace, 100, None), 2, "all the others");
-        assert_eq!(post(&mut namespace, 1, None), 0, "nobody waits");
+        assert_eq!(publish(&mut namespace, 2, None), 2);
+        assert_eq!(publish(&mut namespace, 100, None), 2, "all the others");
+        assert_eq!(publish(&mut namespace, 1, None), 0, "nobody waits");
         assert_eq!(namespace.claim(first, 200, Timestamp::UNIX_EPOCH).len(), 104);
         for id in &ids {
             namespace.start_waiting(*id);
         }
-        post(&mut namespace, 1, None);
+        publish(&mut namespace, 1, None);
         assert_ne!(namespace.last_woken, ids[4], "the last one woken comes last in the next turn");
     }
 
@@ -457,22 +458,22 @@ mod tests {
     fn a_full_consumer_is_not_woken_for_others_messages() {
         let mut namespace = Namespace::default();
         let ids = consumers(&mut namespace, 2, 1);
-        post(&mut namespace, 1, None);
+        publish(&mut namespace, 1, None);
         assert_eq!(namespace.claim(ids[0], 10, Timestamp::UNIX_EPOCH).len(), 1);
         assert_eq!(namespace.start_waiting(ids[0]), None);
         namespace.start_waiting(ids[1]);
-        assert_eq!(post(&mut namespace, 2, None), 1);
+        assert_eq!(publish(&mut namespace, 2, None), 1);
         assert_eq!(namespace.last_woken, ids[1]);
     }
 
     #[test]
-    fn a_wait_that_is_given_up_after_its_wake_passes_the_wake_on() {
+    fn a_wait_that_is_dropped_after_its_wake_wakes_another() {
         let mut namespace = Namespace::default();
         let ids = consumers(&mut namespace, 2, 0);
         for id in &ids {
             namespace.start_waiting(*id);
         }
-        post(&mut namespace, 1, None);
+        publish(&mut namespace, 1, None);
         let (woken, mut after_unlock) = (namespace.last_woken, AfterUnlock::default());
         namespace.stop_waiting(woken, &mut after_unlock);
         assert_eq!(after_unlock.wakes.len(), 1);
@@ -485,12 +486,12 @@ mod tests {
         let mut namespace = Namespace::default();
         let ids = consumers(&mut namespace, 2, 0);
         let at = |second| Some(Timestamp::from_second(second).unwrap());
-        assert_eq!(post(&mut namespace, 1, at(100)), 0);
+        assert_eq!(publish(&mut namespace, 1, at(100)), 0);
         for id in &ids {
             assert_eq!(namespace.start_waiting(*id), at(100));
         }
-        assert_eq!(post(&mut namespace, 3, at(200)), 0);
-        assert_eq!(post(&mut namespace, 3, at(50)), 2);
+        assert_eq!(publish(&mut namespace, 3, at(200)), 0);
+        assert_eq!(publish(&mut namespace, 3, at(50)), 2);
         assert_eq!(namespace.start_waiting(ids[0]), at(50));
     }
 

@@ -1,4 +1,4 @@
-//! One queue: what is ready, by priority and in order, and what waits for its time.
+//! One queue: ready messages by priority and order, and delayed ones.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::broker::consumer::Content;
 
-/// What was published, shared by all queues it was routed to.
+/// A published message, shared by all queues it was routed to.
 #[derive(Debug)]
 pub(crate) struct StoredMessage {
     pub(crate) exchange: Arc<str>,
@@ -19,16 +19,16 @@ pub(crate) struct StoredMessage {
 /// A message in one queue.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Names the message for ever; the number in its receipts.
+    /// The number in its receipts; stays the same in all its deliveries.
     pub(crate) id: u64,
-    /// Its place among those of the same priority.
+    /// Orders the messages of one priority.
     pub(crate) order: u64,
-    /// How often it was handed out.
+    /// How often it was delivered.
     pub(crate) fence: u64,
-    /// As the queue tells it apart.
+    /// Its priority, at most the largest of the queue.
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,
-    /// Runs that began and whose consumer died.
+    /// Started runs whose consumer died.
     pub(crate) crashes: u32,
     pub(crate) queue: Arc<str>,
     pub(crate) message: Arc<StoredMessage>,
@@ -41,7 +41,7 @@ struct Lane {
     entries: VecDeque<Entry>,
 }
 
-/// A message that waits for its time; the heap's greatest is the one that is due first.
+/// A delayed message. The heap's greatest is the one that is due first.
 #[derive(Debug)]
 struct DelayedEntry {
     due: Timestamp,
@@ -74,34 +74,34 @@ impl PartialEq for DelayedEntry {
 
 impl Eq for DelayedEntry {}
 
-/// A queue.
+/// The messages of a queue.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
-    /// Largest priority first. Lanes are few and stay once made.
+pub(crate) struct StoredQueue {
+    /// Largest priority first. A lane stays when it is empty, since there are few.
     lanes: Vec<Lane>,
-    parked: BinaryHeap<DelayedEntry>,
+    delayed: BinaryHeap<DelayedEntry>,
     ready: usize,
-    /// The largest priority told apart, where declared.
+    /// The largest priority, if one was declared.
     pub(crate) max_priority: Option<u8>,
 }
 
-impl Queue {
-    /// How many messages can be delivered now (as far as [`ripen`](Self::ripen) was called).
+impl StoredQueue {
+    /// How many messages can be delivered, as of the last call of [`promote_due`](Self::promote_due).
     pub(crate) fn ready(&self) -> usize {
         self.ready
     }
 
-    /// How many wait for their time.
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.len()
+    /// How many messages are delayed.
+    pub(crate) fn delayed(&self) -> usize {
+        self.delayed.len()
     }
 
-    /// When the next parked message is due.
+    /// When the next delayed message is due.
     pub(crate) fn earliest(&self) -> Option<Timestamp> {
-        self.parked.peek().map(|parked| parked.due)
+        self.delayed.peek().map(|delayed| delayed.due)
     }
 
-    /// Puts a message at its place.
+    /// Makes a message ready, at the position that its priority and order give.
     pub(crate) fn push(&mut self, entry: Entry) {
         self.ready += 1;
         let priority = entry.priority;
@@ -113,48 +113,48 @@ impl Queue {
             }
         };
         let entries = &mut self.lanes[at].entries;
-        // New ones belong to the back, and what is given back almost always to the front.
+        // New messages go to the back. What is requeued almost always goes to the front.
         if entries.back().is_none_or(|last| last.order < entry.order) {
             entries.push_back(entry);
         } else {
-            let place = entries.partition_point(|other| other.order < entry.order);
-            entries.insert(place, entry);
+            let index = entries.partition_point(|other| other.order < entry.order);
+            entries.insert(index, entry);
         }
     }
 
-    /// Takes the next message.
+    /// Removes and returns the next message.
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         let entry = self.lanes.iter_mut().find_map(|lane| lane.entries.pop_front())?;
         self.ready -= 1;
         Some(entry)
     }
 
-    /// Keeps a message back until `due`. Says whether it is due before all the others.
+    /// Delays a message until `due`; returns whether it is due before all others.
     pub(crate) fn delay(&mut self, due: Timestamp, entry: Entry) -> bool {
         let first = self.earliest().is_none_or(|earliest| due < earliest);
-        self.parked.push(DelayedEntry { due, entry });
+        self.delayed.push(DelayedEntry { due, entry });
         first
     }
 
-    /// Makes ready what is due at `now`, behind what is ready already. `next` counts places.
+    /// Makes ready what is due at `now`, after what is ready already. `next` is the next order.
     pub(crate) fn promote_due(&mut self, now: Timestamp, next: &mut u64) {
         while self.earliest().is_some_and(|due| due <= now) {
-            let Some(DelayedEntry { mut entry, .. }) = self.parked.pop() else { return };
+            let Some(DelayedEntry { mut entry, .. }) = self.delayed.pop() else { return };
             entry.order = *next;
             *next += 1;
             self.push(entry);
         }
     }
 
-    /// The first `limit` ready messages in order of delivery.
+    /// The first `limit` ready messages in the order of delivery.
     pub(crate) fn peek(&self, limit: usize) -> impl Iterator<Item = &Entry> {
         self.lanes.iter().flat_map(|lane| lane.entries.iter()).take(limit)
     }
 
-    /// Empties the queue and returns what was in it, to be dropped by the caller when it holds no lock.
+    /// Empties the queue and returns its messages, to be dropped without the lock.
     pub(crate) fn clear(&mut self) -> Vec<Entry> {
         self.ready = 0;
         let ready = self.lanes.drain(..).flat_map(|lane| lane.entries);
-        ready.chain(std::mem::take(&mut self.parked).into_iter().map(|parked| parked.entry)).collect()
+        ready.chain(std::mem::take(&mut self.delayed).into_iter().map(|delayed| delayed.entry)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Exchanges and bindings: to which queues a message goes.
+//! Exchanges and bindings: which queues a message is routed to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct Binding {
 }
 
 impl Exchanges {
-    /// Checks that `queue` does not ask for another type of an exchange that exists.
+    /// Checks that the exchange of `queue` does not exist with another type.
     pub(crate) fn check(&self, queue: &Queue) -> Result<()> {
         match self.by_name.get(&queue.exchange) {
             Some(exchange) if exchange.kind != queue.exchange_type => Err(Error::new(
@@ -40,7 +40,7 @@ impl Exchanges {
         }
     }
 
-    /// Binds a queue to its exchange, which is made when missing. The default exchange needs no binding.
+    /// Binds a queue to its exchange, which is created if missing. The default exchange needs no binding.
     pub(crate) fn bind(&mut self, queue: &Queue, name: Arc<str>) {
         if queue.exchange.is_empty() {
             return;
@@ -55,14 +55,17 @@ impl Exchanges {
         }
     }
 
-    /// Drops the bindings of a deleted queue.
+    /// Deletes the bindings of a queue.
     pub(crate) fn unbind(&mut self, queue: &str) {
         for exchange in self.by_name.values_mut() {
             exchange.bindings.retain(|binding| &*binding.queue != queue);
         }
     }
 
-    /// The queues for a message, each once; see [`Broker::publish`](crate::broker::broker::Broker::publish) for what has none.
+    /// The queues of a message, each once.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`](crate::broker::broker::Broker::publish).
     pub(crate) fn route(&self, exchange: &str, key: &str) -> Result<Vec<Arc<str>>> {
         let Some(found) = self.by_name.get(exchange) else {
             return Err(Error::new(
@@ -70,13 +73,13 @@ impl Exchanges {
                 format!("publish to the exchange {exchange:?}: it does not exist; declare a queue on it first"),
             ));
         };
-        let fits = |binding: &Binding| match found.kind {
+        let matches = |binding: &Binding| match found.kind {
             ExchangeType::Direct => binding.key == key,
             ExchangeType::Topic => topic_matches(&binding.key, key),
             ExchangeType::Fanout => true,
         };
         let mut queues: Vec<Arc<str>> = Vec::new();
-        for binding in found.bindings.iter().filter(|binding| fits(binding)) {
+        for binding in found.bindings.iter().filter(|binding| matches(binding)) {
             if !queues.contains(&binding.queue) {
                 queues.push(binding.queue.clone());
             }

@@ -1,7 +1,8 @@
-//! Settling a batch with what it does to workflows, under the lock of the store: all of it or nothing.
+//! Carrying out a batch of settlements under the lock: all of it or nothing.
 //!
-//! What may fail comes first: which deliveries are held, what the parts of chords come to, whether every message has a place to
-//! go. Of that only chords change, and their changes can be undone. Then nothing fails any more.
+//! What may fail comes first: which deliveries are in flight, what follows the parts of chords, whether every message
+//! can be routed. Up to here only chords are changed, and these changes can be undone. After that nothing fails any
+//! more.
 
 use std::collections::VecDeque;
 
@@ -20,7 +21,7 @@ use crate::memory::store::namespace::{Namespace, RoutedMessage};
 #[derive(Debug)]
 pub(crate) struct PreparedSettlement {
     record: Option<ResultRecord>,
-    /// Those of its sequel.
+    /// Those of its follow-ups.
     records: Vec<ResultRecord>,
     routed: Vec<RoutedMessage>,
     delivery: Option<(Receipt, Acknowledgement)>,
@@ -46,14 +47,14 @@ impl From<Settlement> for PreparedSettlement {
 }
 
 impl PreparedSettlement {
-    /// Takes what is stored and published.
+    /// Moves what is to be stored and published out of `follow_ups`.
     fn take_from(&mut self, follow_ups: &mut FollowUps) {
         self.records.append(&mut follow_ups.records);
         self.routed.extend(std::mem::take(&mut follow_ups.publish).into_iter().map(RoutedMessage::from));
     }
 }
 
-/// Settles for the seat `id`; names the lost receipts.
+/// Settles for the consumer `id`; returns the lost receipts.
 pub(crate) fn settle(
     namespace: &mut Namespace,
     id: u64,
@@ -61,21 +62,21 @@ pub(crate) fn settle(
     now: Timestamp,
     after_unlock: &mut AfterUnlock,
 ) -> Result<Vec<Receipt>> {
-    let (mut kept, mut lost) = split(namespace, id, batch);
+    let (mut ours, mut lost) = split(namespace, id, batch);
     let mut changes = Changes::default();
     let mut ready = Ok(());
-    for prepared in kept.iter_mut().filter(|prepared| prepared.follow_ups.is_some()) {
+    for prepared in ours.iter_mut().filter(|prepared| prepared.follow_ups.is_some()) {
         ready = ready.and_then(|()| follow(namespace, prepared, now, &mut changes));
     }
     let ready = ready.and_then(|()| {
-        namespace.check_routes(kept.iter().flat_map(|prepared| &prepared.routed).map(RoutedMessage::route))
+        namespace.check_routes(ours.iter().flat_map(|prepared| &prepared.routed).map(RoutedMessage::route))
     });
     if let Err(error) = ready {
         namespace.chords.undo(changes);
         return Err(error);
     }
-    for PreparedSettlement { record, records, routed, delivery, .. } in kept {
-        // The same receipt may stand twice in one batch; the second time it is lost.
+    for PreparedSettlement { record, records, routed, delivery, .. } in ours {
+        // A receipt may be in a batch twice; the second time it is lost.
         if let Some((receipt, how)) = delivery
             && !namespace.settle(id, &receipt, how, now, after_unlock)
         {
@@ -91,24 +92,24 @@ pub(crate) fn settle(
     Ok(lost)
 }
 
-/// What the seat `id` holds, and the receipts of what it does not.
+/// The settlements of deliveries that the consumer `id` has in flight, and the receipts of the others.
 fn split(namespace: &Namespace, id: u64, batch: Vec<PreparedSettlement>) -> (Vec<PreparedSettlement>, Vec<Receipt>) {
-    let (mut kept, mut lost): (Vec<PreparedSettlement>, _) = (Vec::with_capacity(batch.len()), Vec::new());
+    let (mut ours, mut lost): (Vec<PreparedSettlement>, _) = (Vec::with_capacity(batch.len()), Vec::new());
     for prepared in batch {
         let is_lost = |receipt: &Receipt| {
-            // Parts are counted before anything is settled, so a second time must be seen here.
-            let twice = || kept.iter().filter_map(|kept| kept.delivery.as_ref()).any(|(kept, _)| kept == receipt);
+            // Parts are counted before anything is settled, so a receipt that comes twice is found here.
+            let twice = || ours.iter().filter_map(|own| own.delivery.as_ref()).any(|(own, _)| own == receipt);
             !namespace.has_in_flight(id, receipt) || (prepared.follow_ups.is_some() && twice())
         };
         match &prepared.delivery {
             Some((receipt, _)) if is_lost(receipt) => lost.push(receipt.clone()),
-            _ => kept.push(prepared),
+            _ => ours.push(prepared),
         }
     }
-    (kept, lost)
+    (ours, lost)
 }
 
-/// Opens chords and counts parts; what follows the last part of a chord becomes part of the settlement.
+/// Opens chords and counts parts. What follows the last part of a chord is added to the settlement.
 fn follow(
     namespace: &mut Namespace,
     prepared: &mut PreparedSettlement,
@@ -129,17 +130,17 @@ fn follow(
                 own.map(|record| record.document.clone()).or_else(|| results.document(id, now))
             };
             let progress = chords.part_done(&end.part, now, changes, stored);
-            if let Some((rest, how)) = rest_of(namespace, &end, progress)? {
+            if let Some((follow_ups, how)) = follow_ups_of(namespace, &end, progress)? {
                 namespace.chords.end_now(&end.part.group, how, now, changes);
-                next.push_back(rest);
+                next.push_back(follow_ups);
             }
         }
     }
     Ok(())
 }
 
-/// What follows a part; where it cannot be made or goes nowhere, what fails the chord.
-fn rest_of(
+/// What follows a part. If it cannot be made or published, what fails the chord.
+fn follow_ups_of(
     namespace: &Namespace,
     end: &EndedPart,
     progress: Result<ChordProgress>,
@@ -148,12 +149,12 @@ fn rest_of(
         Ok(progress) => progress,
         Err(error) => return end.fail_chord("Join error", &error),
     };
-    let rest = end.follow_ups_of(progress).and_then(|rest| {
-        let messages = rest.iter().flat_map(|(rest, _)| &rest.publish);
+    let made = end.follow_ups_of(progress).and_then(|made| {
+        let messages = made.iter().flat_map(|(follow_ups, _)| &follow_ups.publish);
         namespace.check_routes(messages.map(|out| (&*out.exchange, &*out.routing_key)))?;
-        Ok(rest)
+        Ok(made)
     });
-    rest.or_else(|error| end.fail_chord("Callback error", &error))
+    made.or_else(|error| end.fail_chord("Callback error", &error))
 }
 
 #[cfg(test)]
@@ -170,7 +171,7 @@ mod tests {
     use crate::broker::follow_ups::ChordContinuation;
     use crate::broker::outgoing::Outgoing;
 
-    /// Panics at one or both of its ends.
+    /// Panics in one method or in both.
     struct Panics {
         failed_too: bool,
     }

@@ -1,4 +1,4 @@
-//! A shape with the task of it that fails, and what Celery makes of that.
+//! A case: a shape, the task of it that fails, and the outcome with Celery.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,27 +7,28 @@ use serde::Deserialize;
 
 use crate::canvas::shape::Shape;
 
-/// What Celery 5.7 makes of every case, one a line.
+/// The outcome of every case with Celery 5.7, one a line.
 pub(crate) const CELERY: &str = include_str!("celery.jsonl");
 
-/// A shape, the task of it that fails, and what becomes of that with Celery.
+/// A case.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) text: String,
     pub(crate) shape: Shape,
     pub(crate) fails: Option<String>,
-    pub(crate) expected: Became,
+    pub(crate) expected: Outcome,
 }
 
-/// What becomes of a flow.
+/// The outcome of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Became {
-    /// What its sender has in hand: `b<a` is the result of `b`, whose parent is that of `a`; `[a,b]` is a group.
+pub(crate) struct Outcome {
+    /// The result that its sender gets: `b<a` is the result of `b`, whose parent is that of `a`; `[a,b]` is a group.
     pub(crate) result: String,
     /// What is stored of each task: its value, `!` and an exception, or another state.
-    pub(crate) ends: BTreeMap<String, String>,
-    /// What was done (`run`, `ok`, `error`, `told`), the place in the shape (`whole` is the whole), and with what; sorted.
-    pub(crate) notes: Vec<String>,
+    pub(crate) stored: BTreeMap<String, String>,
+    /// What ran: the kind (`run`, `ok`, `error`, `called`), the task of the shape (or `whole`), and the arguments;
+    /// sorted.
+    pub(crate) done: Vec<String>,
 }
 
 /// All cases.
@@ -42,7 +43,7 @@ fn read(line: &str) -> Case {
         shape: String,
         fails: Option<String>,
         #[serde(flatten)]
-        expected: Became,
+        expected: Outcome,
     }
     let Line { shape: text, fails, expected } = serde_json::from_str(line).unwrap();
     Case { shape: Shape::read(&text), text, fails, expected }

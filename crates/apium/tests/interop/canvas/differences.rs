@@ -1,122 +1,122 @@
-//! Where Apium differs from Celery on purpose, each with its reason.
+//! Where Apium differs from Celery on purpose, with the reasons.
 
-use crate::canvas::case::Became;
+use crate::canvas::case::Outcome;
 use crate::canvas::flow::Flow;
 use crate::canvas::header::{BareChord, failing_header};
 use crate::canvas::shape::Shape;
-use crate::side::Side;
+use crate::kit::side::Side;
 
-/// Whether a flow goes Apium's way.
+/// Whether a difference applies to a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Concerns {
+pub(crate) enum Applies {
     No,
     Yes,
-    /// It depends on which worker is last.
-    Perhaps,
+    /// It depends on which worker runs the last task.
+    Depends,
 }
 
-impl Concerns {
+impl Applies {
     fn when(yes: bool) -> Self {
         if yes { Self::Yes } else { Self::No }
     }
 }
 
-/// One difference.
+/// A difference.
 #[derive(Debug)]
 pub(crate) struct Difference {
     /// What is different, and why.
     pub(crate) why: &'static str,
-    /// Which flows it concerns.
-    pub(crate) concerns: fn(&Flow) -> Concerns,
-    /// Makes of what Celery does what Apium does.
-    pub(crate) change: fn(&Flow, &mut Became),
+    /// The flows to which it applies.
+    pub(crate) applies: fn(&Flow) -> Applies,
+    /// Changes Celery's outcome into Apium's.
+    pub(crate) change: fn(&Flow, &mut Outcome),
 }
 
-/// All of them. They are also in `DESIGN.md`.
+/// All differences. `DESIGN.md` lists them, too.
 pub(crate) const ALL: &[Difference] = &[
     Difference {
-        why: "Celery hands the results of a group that stands in the header of a chord to the body in reversed order. A plain \
-              group of groups keeps its order, and so does everything that Rust sends.",
-        concerns: |flow| Concerns::when(flow.sender == Side::Rust && !flow.case.shape.groups_in_headers().is_empty()),
+        why: "Celery passes the results of a group in the header of a chord to the body in reversed order. A plain group of \
+              groups keeps its order, and so does everything that Rust sends.",
+        applies: |flow| Applies::when(flow.sender == Side::Rust && !flow.case.shape.groups_in_headers().is_empty()),
         change: natural_order,
     },
     Difference {
-        why: "The result of a chord whose body is a chain or a chord forgets in Celery what comes before the body's last \
-              task. It keeps it in a chain, and Rust keeps it always.",
-        concerns: |flow| {
+        why: "With Celery, the result of a chord whose body is a chain or a chord has no parents before the body's last task. \
+              In a chain it has them, and with Rust always.",
+        applies: |flow| {
             let inner = |chord: BareChord<'_>| matches!(chord.body, Shape::Chain(_) | Shape::Chord(..));
-            Concerns::when(flow.sender == Side::Rust && BareChord::of(&flow.case.shape).is_some_and(inner))
+            Applies::when(flow.sender == Side::Rust && BareChord::of(&flow.case.shape).is_some_and(inner))
         },
         change: whole_ancestry,
     },
     Difference {
-        why: "When the header of a chord that stands in another header fails, or that of a chord whose body is a chord, \
-              Celery leaves the outer body PENDING for ever and calls no errback. Where a Rust worker learns of it, the body fails as \
-              any other.",
-        concerns: |flow| match failing_header(&flow.case.shape, flow.case.fails.as_deref()) {
-            Some(failing) if failing.celery_forgets_the_body => flow.ran_by_rust(&failing.chord.header_tasks()),
-            _ => Concerns::No,
+        why: "When the header of a chord inside another header fails, or the header of a chord whose body is a chord, Celery \
+              leaves the outer body PENDING for ever and calls no errback. When a Rust worker fails the header, the body fails \
+              as any other.",
+        applies: |flow| match failing_header(&flow.case.shape, flow.case.fails.as_deref()) {
+            Some(failing) if failing.celery_leaves_the_body_pending => flow.ran_by_rust(&failing.chord.header_tasks()),
+            _ => Applies::No,
         },
-        change: |flow, became| {
+        change: |flow, outcome| {
             let failing = failing_header(&flow.case.shape, flow.case.fails.as_deref());
-            failing.unwrap().fail_the_body(became);
+            failing.unwrap().fail_the_body(outcome);
         },
     },
     Difference {
-        why: "A callback of a chain that ends in a group takes the place of the callbacks that its members have themselves. \
-              With Rust, who sends the flow or that group, it comes beside them.",
-        concerns: |flow| match ends_in_a_group(&flow.case.shape) {
+        why: "With Celery, a callback of a chain that ends in a group replaces the callbacks of the group's members. When Rust \
+              sends the flow or the group, both are called.",
+        applies: |flow| match ends_in_a_group(&flow.case.shape) {
             Some((before, _)) => {
                 let sent_by_rust = flow.sender == Side::Rust || flow.owner(before) == Side::Rust;
-                Concerns::when(sent_by_rust)
+                Applies::when(sent_by_rust)
             }
-            None => Concerns::No,
+            None => Applies::No,
         },
-        change: |flow, became| {
+        change: |flow, outcome| {
             let (_, members) = ends_in_a_group(&flow.case.shape).unwrap();
-            let ended = |member: &&str| became.notes.contains(&format!("ok whole {member}"));
+            let has_succeeded = |member: &&str| outcome.done.contains(&format!("ok whole {member}"));
             let own: Vec<String> =
-                members.into_iter().filter(ended).map(|member| format!("ok {member} {member}")).collect();
-            became.notes.extend(own);
+                members.into_iter().filter(has_succeeded).map(|member| format!("ok {member} {member}")).collect();
+            outcome.done.extend(own);
         },
     },
 ];
 
 impl Flow {
-    /// Whether all of these tasks are Rust's.
-    fn ran_by_rust(&self, tasks: &[&str]) -> Concerns {
+    /// Whether all of these tasks are run by Rust.
+    fn ran_by_rust(&self, tasks: &[&str]) -> Applies {
         let rust = tasks.iter().filter(|task| self.owner(task) == Side::Rust).count();
         match rust {
-            0 => Concerns::No,
-            all if all == tasks.len() => Concerns::Yes,
-            _ => Concerns::Perhaps,
+            0 => Applies::No,
+            all if all == tasks.len() => Applies::Yes,
+            _ => Applies::Depends,
         }
     }
 }
 
-fn natural_order(flow: &Flow, became: &mut Became) {
+fn natural_order(flow: &Flow, outcome: &mut Outcome) {
     for group in flow.case.shape.groups_in_headers() {
         let natural = group.join(",");
         let reversed = group.into_iter().rev().collect::<Vec<_>>().join(",");
-        let texts = became.ends.values_mut().chain(&mut became.notes).chain([&mut became.result]);
+        let texts = outcome.stored.values_mut().chain(&mut outcome.done).chain([&mut outcome.result]);
         texts.for_each(|text| *text = text.replace(&reversed, &natural));
     }
 }
 
-fn whole_ancestry(flow: &Flow, became: &mut Became) {
+fn whole_ancestry(flow: &Flow, outcome: &mut Outcome) {
     let chord = BareChord::of(&flow.case.shape).unwrap();
-    let (last, header) = became.result.split_once('<').unwrap();
+    let (last, header) = outcome.result.split_once('<').unwrap();
     let before = match chord.body {
         Shape::Chain(steps) => steps[0].tasks().join(","),
         Shape::Chord(members, _) => {
             format!("[{}]", members.iter().flat_map(Shape::tasks).collect::<Vec<_>>().join(","))
         }
-        _ => unreachable!("it is asked for no other"),
+        _ => unreachable!("no other body has this difference"),
     };
-    became.result = format!("{last}<{before}<{header}");
+    outcome.result = format!("{last}<{before}<{header}");
 }
 
-/// Of a chain that ends in a group, and begins with something else: the task before the group, and its members.
+/// For a chain that ends in a group and does not begin with one: the task before the group, and the members.
 fn ends_in_a_group(shape: &Shape) -> Option<(&str, Vec<&str>)> {
     let Shape::Chain(steps) = shape else { return None };
     match (&steps[0], &steps[1]) {
@@ -129,7 +129,7 @@ fn ends_in_a_group(shape: &Shape) -> Option<(&str, Vec<&str>)> {
 }
 
 #[test]
-fn each_difference_has_a_reason_and_changes_what_it_concerns() {
+fn each_difference_has_a_reason_and_changes_an_outcome() {
     for difference in ALL {
         assert!(difference.why.ends_with('.'));
         let mut changes = 0;
@@ -137,10 +137,10 @@ fn each_difference_has_a_reason_and_changes_what_it_concerns() {
             for sender in [Side::Rust, Side::Python] {
                 for owners in super::flow::Owners::ALL {
                     let flow = Flow { case, owners, sender };
-                    let mut became = case.expected.clone();
-                    if (difference.concerns)(&flow) != Concerns::No {
-                        (difference.change)(&flow, &mut became);
-                        changes += usize::from(became != case.expected);
+                    let mut outcome = case.expected.clone();
+                    if (difference.applies)(&flow) != Applies::No {
+                        (difference.change)(&flow, &mut outcome);
+                        changes += usize::from(outcome != case.expected);
                     }
                 }
             }

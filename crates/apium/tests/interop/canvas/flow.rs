@@ -1,4 +1,4 @@
-//! One run of a case: who sends it, and whose workers run which of its tasks.
+//! A flow: a case with the side that sends it, and the sides whose workers run its tasks.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,20 +9,20 @@ use apium::prelude::*;
 use apium::result::ResultTuple;
 use serde_json::{Value, json};
 
-use crate::canvas::case::{Became, Case};
-use crate::canvas::differences::{self, Concerns};
+use crate::canvas::case::{Case, Outcome};
+use crate::canvas::differences::{self, Applies};
 use crate::canvas::shape::Shape;
 use crate::canvas::tasks::of_flow;
-use crate::side::Side;
+use crate::kit::side::Side;
 
-/// Which tasks are Rust's and which Python's, in the order in which they stand in the shape.
+/// Which tasks are run by Rust and which by Python, in the order of the shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owners {
     Rust,
     Python,
-    /// In turn, Rust first.
+    /// Alternating, Rust first.
     RustFirst,
-    /// In turn, Python first.
+    /// Alternating, Python first.
     PythonFirst,
 }
 
@@ -39,7 +39,7 @@ impl Owners {
     }
 }
 
-/// The queue that workers of a side serve.
+/// The queue that the workers of a side consume.
 pub(crate) fn queue(side: Side) -> &'static str {
     match side {
         Side::Rust => "rust",
@@ -47,7 +47,7 @@ pub(crate) fn queue(side: Side) -> &'static str {
     }
 }
 
-/// One run of a case.
+/// A flow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flow {
     pub(crate) case: &'static Case,
@@ -56,52 +56,52 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// What may become of it: one thing, unless it depends on which worker is last.
-    pub(crate) fn expected(&self) -> Vec<Became> {
+    /// The possible outcomes: one, unless the outcome depends on which worker runs the last task.
+    pub(crate) fn expected(&self) -> Vec<Outcome> {
         let mut all = vec![self.case.expected.clone()];
         for difference in differences::ALL {
-            let concerns = (difference.concerns)(self);
-            if concerns == Concerns::No {
+            let applies = (difference.applies)(self);
+            if applies == Applies::No {
                 continue;
             }
             let mut changed = all.clone();
-            changed.iter_mut().for_each(|became| (difference.change)(self, became));
-            match concerns {
-                Concerns::Perhaps => all.extend(changed),
+            changed.iter_mut().for_each(|outcome| (difference.change)(self, outcome));
+            match applies {
+                Applies::Depends => all.extend(changed),
                 _ => all = changed,
             }
         }
-        all.iter_mut().for_each(|became| became.notes.sort_unstable());
+        all.iter_mut().for_each(|outcome| outcome.done.sort_unstable());
         all
     }
 
-    /// The name that makes its ids.
+    /// The name from which its ids are made.
     pub(crate) fn name(number: usize) -> String {
         format!("f{number}")
     }
 
-    /// Who runs a task of it.
+    /// The side that runs a task of it.
     pub(crate) fn owner(&self, task: &str) -> Side {
         let number = self.case.shape.tasks().iter().position(|name| *name == task);
         self.owners.of(number.unwrap())
     }
 
-    /// For `canvas_client.py`.
+    /// The request to `canvas_client.py` that sends it.
     pub(crate) fn request(&self, name: &str, path: &str) -> Value {
         let tasks = self.case.shape.tasks();
         let owners: Vec<&str> = tasks.iter().map(|task| queue(self.owner(task))).collect();
         json!({ "flow": name, "shape": self.case.text, "fails": self.case.fails, "owners": owners, "path": path })
     }
 
-    /// Sends it from Rust; what its sender has in hand.
+    /// Sends it from Rust; the result that its sender gets.
     pub(crate) async fn send(&self, app: &App, name: &str, path: &str) -> String {
-        let place = Site { flow: self, name, path };
-        let mut node = place.node(&self.case.shape);
-        place.link(&mut node, "whole", self.owner(self.case.shape.tasks()[0]));
-        let mut signature = WireSignature::new("canvas.told");
-        signature.kwargs = place.kwargs("whole");
+        let builder = FlowBuilder { flow: self, name, path };
+        let mut node = builder.node(&self.case.shape);
+        builder.link(&mut node, "whole", self.owner(self.case.shape.tasks()[0]));
+        let mut signature = WireSignature::new("canvas.called");
+        signature.kwargs = builder.kwargs("whole");
         node.link_error(signature);
-        told(name, &send(app, node).await.unwrap())
+        result_text(name, &send(app, node).await.unwrap())
     }
 }
 
@@ -114,14 +114,14 @@ impl fmt::Display for Flow {
     }
 }
 
-/// A flow that is built.
-struct Site<'a> {
+/// Builds a flow.
+struct FlowBuilder<'a> {
     flow: &'a Flow,
     name: &'a str,
     path: &'a str,
 }
 
-impl Site<'_> {
+impl FlowBuilder<'_> {
     fn node(&self, shape: &Shape) -> Node {
         let nodes = |parts: &[Shape]| parts.iter().map(|part| self.node(part)).collect::<Vec<_>>();
         match shape {
@@ -151,10 +151,10 @@ impl Site<'_> {
     }
 
     /// A callback and an errback.
-    fn link(&self, node: &mut Node, place: &str, owner: Side) {
+    fn link(&self, node: &mut Node, target: &str, owner: Side) {
         let signature = |task: &str| {
             let mut signature = WireSignature::new(task);
-            signature.kwargs = self.kwargs(place);
+            signature.kwargs = self.kwargs(target);
             signature.options = HashMap::from([("queue", queue(owner))])
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), Json::from_serialize(&value).unwrap()))
@@ -165,18 +165,20 @@ impl Site<'_> {
         node.link_error(signature("canvas.error"));
     }
 
-    fn kwargs(&self, place: &str) -> Vec<(String, Json)> {
-        let given = [("path", self.path), ("flow", self.name), ("place", place)];
-        given.map(|(name, value)| (name.to_owned(), Json::from_serialize(&value).unwrap())).into()
+    fn kwargs(&self, target: &str) -> Vec<(String, Json)> {
+        let kwargs = [("path", self.path), ("flow", self.name), ("target", target)];
+        kwargs.map(|(name, value)| (name.to_owned(), Json::from_serialize(&value).unwrap())).into()
     }
 }
 
-/// A result with its parents as a text, as `canvas_client.py` tells it.
-fn told(flow: &str, result: &ResultTuple) -> String {
+/// A result with its parents as a text, as `canvas_client.py` writes it.
+fn result_text(flow: &str, result: &ResultTuple) -> String {
     let name = match &result.children {
-        Some(members) => format!("[{}]", members.iter().map(|member| told(flow, member)).collect::<Vec<_>>().join(",")),
+        Some(members) => {
+            format!("[{}]", members.iter().map(|member| result_text(flow, member)).collect::<Vec<_>>().join(","))
+        }
         None => of_flow(flow, result.id.as_str()).to_owned(),
     };
-    let parent = result.parent.as_deref().map(|parent| format!("<{}", told(flow, parent)));
+    let parent = result.parent.as_deref().map(|parent| format!("<{}", result_text(flow, parent)));
     name + &parent.unwrap_or_default()
 }

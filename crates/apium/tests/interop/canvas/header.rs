@@ -1,9 +1,9 @@
-//! What becomes of the body of a chord when its header fails.
+//! The outcome of the body of a chord when its header fails.
 
-use crate::canvas::case::Became;
+use crate::canvas::case::Outcome;
 use crate::canvas::shape::Shape;
 
-/// A shape that is a chord as a whole: written as one, or as a group and what comes after it.
+/// A shape that is a chord as a whole: written as a chord, or as a group followed by a task.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BareChord<'a> {
     pub(crate) header: &'a [Shape],
@@ -32,15 +32,15 @@ impl<'a> BareChord<'a> {
 #[derive(Debug)]
 pub(crate) struct FailingHeader<'a> {
     pub(crate) chord: BareChord<'a>,
-    /// The part that fails: the task that bears its result.
+    /// The part that fails: the task with the result of the part.
     part: &'a str,
-    /// What it fails with: class and text.
+    /// The class and the text of its exception.
     raised: (&'static str, String),
-    /// Whether Celery's body stays as it was.
-    pub(crate) celery_forgets_the_body: bool,
+    /// Whether the body stays PENDING with Celery.
+    pub(crate) celery_leaves_the_body_pending: bool,
 }
 
-/// The chord whose header fails with a task, where a shape is one.
+/// If a shape is a chord and the failing task is in its header: that chord.
 pub(crate) fn failing_header<'a>(shape: &'a Shape, fails: Option<&str>) -> Option<FailingHeader<'a>> {
     let (chord, fails) = (BareChord::of(shape)?, fails?);
     let member = chord.header.iter().find(|member| member.tasks().contains(&fails))?;
@@ -48,61 +48,61 @@ pub(crate) fn failing_header<'a>(shape: &'a Shape, fails: Option<&str>) -> Optio
     let last = *tasks.last()?;
     let own = ("ValueError", fails.to_owned());
     let (part, raised, nested) = match member {
-        // The members of a group are parts each for itself.
+        // Each member of a group is a part of its own.
         Shape::Task(_) | Shape::Group(_) => (tasks.into_iter().find(|task| *task == fails)?, own, false),
         Shape::Chord(..) if fails != last => {
             (last, ("ChordError", format!("Dependency {fails} raised ValueError('{fails}')")), true)
         }
         Shape::Chain(_) | Shape::Chord(..) => (last, own, false),
     };
-    let celery_forgets_the_body = nested || matches!(chord.body, Shape::Chord(..));
-    Some(FailingHeader { chord, part, raised, celery_forgets_the_body })
+    let celery_leaves_the_body_pending = nested || matches!(chord.body, Shape::Chord(..));
+    Some(FailingHeader { chord, part, raised, celery_leaves_the_body_pending })
 }
 
 impl FailingHeader<'_> {
-    /// The body fails, and its errbacks and those of the whole are told.
-    pub(crate) fn fail_the_body(&self, became: &mut Became) {
+    /// Adds to an outcome that the body fails, and that its errbacks and those of the whole are called.
+    pub(crate) fn fail_the_body(&self, outcome: &mut Outcome) {
         let (class, text) = &self.raised;
-        // As Python writes a text that holds a quote.
+        // Python writes a text with a quote in it like this.
         let quote = if text.contains('\'') { '"' } else { '\'' };
         let chord_error = format!("Dependency {} raised {class}({quote}{text}{quote})", self.part);
         let tasks = self.chord.body.tasks();
         let Some(last) = tasks.last() else { return };
         let mut fail = |task: &str, own: bool, class: &str, text: &str| {
-            became.ends.insert(task.to_owned(), format!("!{class}: {text}"));
-            became.notes.extend([format!("error whole {task}"), format!("told whole {task},{class}")]);
+            outcome.stored.insert(task.to_owned(), format!("!{class}: {text}"));
+            outcome.done.extend([format!("error whole {task}"), format!("called whole {task},{class}")]);
             if own {
-                became.notes.push(format!("error {task} {task}"));
+                outcome.done.push(format!("error {task} {task}"));
             }
         };
         match self.chord.body {
             Shape::Task(_) | Shape::Chord(..) => fail(last, true, "ChordError", &chord_error),
-            // The errbacks of a chain that is a body are those of its whole.
+            // The errbacks of a body that is a chain are those of the whole.
             Shape::Chain(_) => fail(last, false, "ChordError", &chord_error),
-            // Members of a group fail with what the header failed with.
+            // Members of a group fail with the error of the header.
             Shape::Group(_) => tasks.iter().for_each(|task| fail(task, true, class, text)),
         }
     }
 }
 
 #[test]
-fn where_celery_fails_the_body_it_does_so_like_this() {
-    let mut seen = 0;
+fn a_failing_body_has_the_outcome_that_celery_gives_it() {
+    let mut count = 0;
     for case in super::case::all() {
         let failing = failing_header(&case.shape, case.fails.as_deref());
-        let Some(failing) = failing.filter(|failing| !failing.celery_forgets_the_body) else { continue };
+        let Some(failing) = failing.filter(|failing| !failing.celery_leaves_the_body_pending) else { continue };
         let mut without = case.expected.clone();
         let body = failing.chord.body.tasks();
         for task in &body {
-            without.ends.insert((*task).to_owned(), "PENDING".to_owned());
+            without.stored.insert((*task).to_owned(), "PENDING".to_owned());
         }
         let of_body =
-            |note: &String| body.iter().any(|task| note.ends_with(task) || note.contains(&format!(" {task},")));
-        without.notes.retain(|note| !of_body(note));
+            |line: &String| body.iter().any(|task| line.ends_with(task) || line.contains(&format!(" {task},")));
+        without.done.retain(|line| !of_body(line));
         failing.fail_the_body(&mut without);
-        without.notes.sort_unstable();
+        without.done.sort_unstable();
         assert_eq!(without, case.expected, "{}, {:?} fails", case.text, case.fails);
-        seen += 1;
+        count += 1;
     }
-    assert!(seen > 100, "{seen}");
+    assert!(count > 100, "{count}");
 }

@@ -1,17 +1,19 @@
-//! Every shape of the canvas up to depth three, with each of its tasks failing in turn: what Celery makes of it is what Rust makes of it,
-//! alone, and together with Celery, whoever sends it and whoever runs which of its tasks.
+//! Every shape of the canvas up to depth three, with each of its tasks failing in turn: the outcome with Rust, alone
+//! and together with Celery, is the outcome with Celery alone, whichever side sends the workflow and runs each of its
+//! tasks.
 //!
-//! `tests/interop/canvas_shapes.py` says which shapes there are. `celery.jsonl` is what Celery alone makes of each of them; the
-//! test `full::celery_still_says_what_is_written_down` compares it with Celery, and writes it when [`draw::WRITE`] is set.
+//! `tests/interop/canvas_shapes.py` lists the shapes. `celery.jsonl` has the outcome of each with Celery alone; the
+//! test `full::the_recorded_outcomes_are_still_those_of_celery` compares it with Celery, and writes it when
+//! [`selection::WRITE`] is set.
 
 mod case;
 mod differences;
-mod draw;
 mod flow;
 mod full;
-mod ground;
 mod header;
 mod matrix;
 mod run;
+mod selection;
 mod shape;
 mod tasks;
+mod workers;

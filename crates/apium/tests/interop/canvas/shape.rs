@@ -1,8 +1,8 @@
-//! A shape of the canvas, and the text that says one: `chain(a,chord(b,c,d))`.
+//! A shape of the canvas, and its text: `chain(a,chord(b,c,d))`.
 
 use std::collections::BTreeSet;
 
-/// A task, or what is made of shapes.
+/// A task, or a workflow of shapes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shape {
     /// A task by its name.
@@ -14,14 +14,14 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// Reads a text.
+    /// Parses a text.
     pub(crate) fn read(text: &str) -> Self {
-        let (shape, rest) = Self::take(text);
-        assert_eq!(rest, "", "{text}");
+        let (shape, remaining) = Self::parse(text);
+        assert_eq!(remaining, "", "{text}");
         shape
     }
 
-    fn take(text: &str) -> (Self, &str) {
+    fn parse(text: &str) -> (Self, &str) {
         let end = text.find([',', '(', ')']).unwrap_or(text.len());
         let (word, mut rest) = text.split_at(end);
         if !rest.starts_with('(') {
@@ -29,7 +29,7 @@ impl Shape {
         }
         let mut parts = Vec::new();
         while !rest.starts_with(')') {
-            let (part, after) = Self::take(&rest[1..]);
+            let (part, after) = Self::parse(&rest[1..]);
             parts.push(part);
             rest = after;
         }
@@ -68,7 +68,7 @@ impl Shape {
     }
 }
 
-/// All shapes up to a depth, without regard to names: as many as `canvas_shapes.py` says.
+/// The number of shapes up to a depth, as `canvas_shapes.py` explains it.
 pub(crate) fn count(depth: u32) -> usize {
     match depth {
         0 => 0,

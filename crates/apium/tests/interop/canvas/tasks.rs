@@ -1,4 +1,4 @@
-//! The tasks of the flows, by the names of `tests/interop/canvas.py`: each leaves a line in a file.
+//! The tasks of the flows, by the names of `tests/interop/canvas.py`. Each records a line in a file.
 
 use std::fmt;
 use std::io::Write;
@@ -19,74 +19,74 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
-/// What every task gets by name.
+/// The keyword arguments of every task.
 #[derive(Debug, Deserialize)]
-struct Place {
+struct TaskArgs {
     path: String,
     flow: String,
-    place: String,
+    target: String,
     #[serde(default)]
     fails: bool,
 }
 
-impl Place {
+impl TaskArgs {
     fn of(kwargs: &Kwargs) -> TaskResult<Self> {
         let map: serde_json::Map<String, serde_json::Value> =
             kwargs.iter().map(|(name, value)| Ok((name.clone(), whole(value)?))).collect::<TaskResult<_>>()?;
         Ok(serde_json::from_value(map.into())?)
     }
 
-    fn note(&self, what: &str, given: &str) -> TaskResult<()> {
-        // One write to a file that is open for appending: lines of many programs do not mix.
-        let line = format!("{} {what} {} {given} rust\n", self.flow, self.place);
+    fn record(&self, what: &str, received: &str) -> TaskResult<()> {
+        // One write to a file that is open for appending: the lines of several programs do not mix.
+        let line = format!("{} {what} {} {received} rust\n", self.flow, self.target);
         Ok(std::fs::OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(line.as_bytes())?)
     }
 }
 
-/// A task of a shape. Its value says what it was given.
+/// A task of a shape. Its value names its arguments.
 #[task(name = "canvas.leaf")]
-pub(crate) async fn leaf(given: Args, kwargs: Kwargs) -> TaskResult<String> {
-    let (place, given) = (Place::of(&kwargs)?, short_list(&given)?);
-    place.note("run", &given)?;
-    match place.fails {
-        true => Err(ValueError(place.place).into()),
-        false => Ok(format!("{}({given})", place.place)),
+pub(crate) async fn leaf(received: Args, kwargs: Kwargs) -> TaskResult<String> {
+    let (args, received) = (TaskArgs::of(&kwargs)?, short_list(&received)?);
+    args.record("run", &received)?;
+    match args.fails {
+        true => Err(ValueError(args.target).into()),
+        false => Ok(format!("{}({received})", args.target)),
     }
 }
 
 /// A callback.
 #[task(name = "canvas.ok")]
-pub(crate) async fn ok(given: Args, kwargs: Kwargs) -> TaskResult<()> {
-    Place::of(&kwargs)?.note("ok", &short_list(&given)?)
+pub(crate) async fn ok(received: Args, kwargs: Kwargs) -> TaskResult<()> {
+    TaskArgs::of(&kwargs)?.record("ok", &short_list(&received)?)
 }
 
-/// An errback of the old kind: a message brings it the id.
+/// An errback of the old style: it is sent as a message with the id.
 #[task(name = "canvas.error")]
 pub(crate) async fn error(failed_id: String, kwargs: Kwargs) -> TaskResult<()> {
-    let place = Place::of(&kwargs)?;
-    place.note("error", of_flow(&place.flow, &failed_id))
+    let args = TaskArgs::of(&kwargs)?;
+    args.record("error", of_flow(&args.flow, &failed_id))
 }
 
-/// An errback of the new kind: called by the worker that learns of the failure.
-#[task(name = "canvas.told")]
-pub(crate) async fn told(request: Failed, exc: Raised, traceback: Json, kwargs: Kwargs) -> TaskResult<()> {
-    let (place, _) = (Place::of(&kwargs)?, traceback);
-    place.note("told", &format!("{},{}", of_flow(&place.flow, &request.id), exc.exc_type))
+/// An errback of the new style: the worker that fails the task calls it.
+#[task(name = "canvas.called")]
+pub(crate) async fn called(request: Failed, exc: Raised, traceback: Json, kwargs: Kwargs) -> TaskResult<()> {
+    let (args, _) = (TaskArgs::of(&kwargs)?, traceback);
+    args.record("called", &format!("{},{}", of_flow(&args.flow, &request.id), exc.exc_type))
 }
 
-/// What is needed of the request of a task that failed.
+/// The part of a failed task's request that is needed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failed {
     id: String,
 }
 
-/// What is needed of an exception.
+/// The part of an exception that is needed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Raised {
     exc_type: String,
 }
 
-/// The name of a task by its id, which is made of the flow's and the task's.
+/// The name of a task from its id, which is made of the names of flow and task.
 pub(crate) fn of_flow<'a>(flow: &str, id: &'a str) -> &'a str {
     id.strip_prefix(flow).and_then(|rest| rest.strip_prefix('-')).unwrap_or("?")
 }
@@ -95,8 +95,8 @@ fn whole(json: &Json) -> TaskResult<serde_json::Value> {
     Ok(serde_json::from_str(json.as_str())?)
 }
 
-fn short_list(given: &[Json]) -> TaskResult<String> {
-    let values = given.iter().map(whole).collect::<TaskResult<Vec<_>>>()?;
+fn short_list(received: &[Json]) -> TaskResult<String> {
+    let values = received.iter().map(whole).collect::<TaskResult<Vec<_>>>()?;
     Ok(shorts(&values))
 }
 
@@ -104,7 +104,7 @@ fn shorts(values: &[serde_json::Value]) -> String {
     values.iter().map(short).collect::<Vec<_>>().join(",")
 }
 
-/// A value by the names of the tasks that made it: `a` of `a(b,[c,d])`.
+/// A value as the names of the tasks that returned it: `a` for `a(b,[c,d])`.
 fn short(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.split('(').next().unwrap_or_default().to_owned(),

@@ -82,7 +82,7 @@ on_every_driver! {
 
     async fn callbacks_follow_a_success_and_errbacks_a_failure(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
-        for (how, ended, followed) in [
+        for (how, expected, followed) in [
             ("ok", "SUCCESS", &["recorded \"ok\""][..]),
             ("failed", "FAILURE", &["errback"]),
             ("retried", "RETRY", &[]),
@@ -92,7 +92,7 @@ on_every_driver! {
             let errback = record::s(Json::from_serialize("errback").unwrap()).into_immutable();
             let result = ends::s(how.into()).link(record::p()).link_error(errback).send(&app).await.unwrap();
             app.drain().await;
-            assert_eq!(state(&result).await, ended);
+            assert_eq!(state(&result).await, expected);
             let seen: Vec<_> = records(&app).into_iter().map(|text| text.replace("recorded \"errback\"", "errback")).collect();
             assert_eq!(seen, followed, "{how}");
             assert_eq!(result.children().await.unwrap().unwrap_or_default().len(), usize::from(how == "ok" || how == "retried"));

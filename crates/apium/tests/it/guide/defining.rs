@@ -5,7 +5,7 @@ use std::time::Duration;
 use apium::message::{Compression, Serializer, Value};
 use apium::prelude::*;
 
-use crate::fixture::{PATIENCE, Records, given, only, records};
+use crate::fixture::{PATIENCE, Records, only, records, settings_of};
 use crate::gate::{Gate, gated};
 
 #[task]
@@ -274,7 +274,7 @@ on_every_driver! {
     }
 
     async fn guide_0_11_serializers_are_built_in_or_ones_own(fixture: &Fixture) {
-        let accept = given(&[("accept_content", "json,yaml,msgpack,turned")]);
+        let accept = settings_of(&[("accept_content", "json,yaml,msgpack,turned")]);
         let builder = fixture.builder().with(|app| app.config(accept).serializer(Turned));
         let app = builder.build().await.unwrap();
         let types = [

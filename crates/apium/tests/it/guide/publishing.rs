@@ -8,7 +8,7 @@ use apium::ErrorKind;
 use apium::prelude::*;
 use apium::testing::TestApp;
 
-use crate::fixture::{Fixture, given, waiting};
+use crate::fixture::{Fixture, settings_of, waiting};
 use crate::flaky::FlakyDriver;
 
 #[task(name = "guide.published")]
@@ -31,8 +31,8 @@ async fn flaky(
 ) -> (TestApp, Arc<AtomicU32>) {
     let (driver, tries) = FlakyDriver::around(fixture.driver(), failures);
     let builder = fixture.builder().driver(Arc::new(driver)).broker(format!("flaky+{}", fixture.url()));
-    let given = given(settings);
-    let builder = builder.with(|app| app.config(given));
+    let settings = settings_of(settings);
+    let builder = builder.with(|app| app.config(settings));
     (builder.build().await.unwrap(), tries)
 }
 

@@ -9,8 +9,8 @@ on_every_driver! {
     async fn a_worker_prefetches_four_times_its_concurrency(fixture: &Fixture) {
         // Early ack: three messages run and are acked, and twelve are prefetched. Late ack: the running ones are among
         // the twelve.
-        for (late, ready) in [(false, 15), (true, 18)] {
-            let app = live(fixture).setting("task_acks_late", late).register::<gated>().build().await.unwrap();
+        for (acks_late, ready) in [(false, 15), (true, 18)] {
+            let app = live(fixture).setting("task_acks_late", acks_late).register::<gated>().build().await.unwrap();
             let results = gated::batch((0..30).map(|n| (n,))).send_all(&app).await.unwrap();
             let one = start(&app, 3).await;
             entered(&app, 3).await;
@@ -24,7 +24,7 @@ on_every_driver! {
             assert!(none_entered(&app), "three slots of each worker are busy");
 
             // For each task that ends, a worker claims one more.
-            if late {
+            if acks_late {
                 open_gate(&app, 2);
                 entered(&app, 2).await;
                 wait_for_counts(&app, 2 * ready - 32, 24).await;

@@ -115,16 +115,16 @@ on_every_driver! {
         let app = fixture.app(&[]).await;
         for how in ["progress", "fail"] {
             let result = stored::delay(how.into()).send(&app).await.unwrap();
-            let (tell, told) = std::sync::mpsc::sync_channel(100);
-            let get = result.get().on_message(move |update| tell.try_send(update.clone()).unwrap()).outcome();
-            // What a handler does: one event a state.
+            let (sender, received) = std::sync::mpsc::sync_channel(100);
+            let get = result.get().on_message(move |update| sender.try_send(update.clone()).unwrap()).outcome();
+            // As in a web handler: one event for each state.
             let events = result.watch().await.unwrap().map_ok(|update| json!(update).to_string()).try_collect::<Vec<_>>();
             let (_, events, _) = tokio::join!(get, events, app.drain());
             let events = events.unwrap().into_iter().map(|event| serde_json::from_str(&event).unwrap());
-            let (watched, told): (Vec<ResultDocument>, Vec<ResultDocument>) = (events.collect(), told.try_iter().collect());
+            let (watched, received): (Vec<ResultDocument>, Vec<ResultDocument>) = (events.collect(), received.try_iter().collect());
             let last = watched.last().unwrap();
-            assert_eq!(json!(last), json!(told.last().unwrap()));
-            for update in watched.iter().chain(&told) {
+            assert_eq!(json!(last), json!(received.last().unwrap()));
+            for update in watched.iter().chain(&received) {
                 assert_eq!(update.task_id, *result.id());
                 assert_eq!(json!(update)["status"], json!(update.state));
             }

@@ -55,6 +55,28 @@ async fn auto_backoff() -> TaskResult<()> {
     Err(ValueError("boom").into())
 }
 
+fn boom() -> Result<i64, BoxError> {
+    Err(ValueError("boom").into())
+}
+
+/// Its error comes in a box, by `?` or as the function's own error type.
+#[task(name = "scenarios.auto_boxed", autoretry_for(ValueError), default_retry_delay = 0, max_retries = 2)]
+async fn auto_boxed() -> TaskResult<i64> {
+    Ok(boom()?)
+}
+
+#[task(name = "scenarios.auto_all_boxed", autoretry_for(ValueError), default_retry_delay = 0, max_retries = 2)]
+async fn auto_all_boxed() -> Result<i64, BoxError> {
+    boom()
+}
+
+/// The box is not `Send`.
+#[task(name = "scenarios.unsendable")]
+fn unsendable() -> TaskResult<i64> {
+    let boom = || -> Result<i64, Box<dyn std::error::Error>> { Err(ValueError("boom").into()) };
+    boom().or_fail()
+}
+
 /// Always retries, with a cause or without.
 async fn hopeless(ctx: &Ctx, records: &Records, cause: bool) -> TaskResult<()> {
     records.add(format!("{} {}", ctx.request().id().unwrap(), ctx.request().retries()));
@@ -195,6 +217,17 @@ on_every_driver! {
             assert_eq!(records(&app).len(), 1, "one run");
             assert_eq!(result.state().await.unwrap(), TaskState::Failure);
             assert_eq!(raised(&result).await.0, class);
+        }
+    }
+
+    async fn a_boxed_error_is_retried_and_stored_as_what_is_in_the_box(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        for (call, runs) in [(auto_boxed::delay(), 3), (auto_all_boxed::delay(), 3), (unsendable::delay(), 1)] {
+            let result = call.send(&app).await.unwrap();
+            assert_eq!(app.drain().await, runs);
+            let error = result.get().await.unwrap_err();
+            let exception = error.failure().unwrap().exception();
+            assert!(exception.is("builtins.ValueError") && exception.message() == "boom", "{exception:?}");
         }
     }
 

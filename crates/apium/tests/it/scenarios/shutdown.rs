@@ -34,16 +34,16 @@ fn numbers(recorded: &[String]) -> Vec<i64> {
 on_every_driver! {
     async fn warm_shutdown_drains_running_and_requeues_prefetched(fixture: &Fixture) {
         // With early ack the three that run are acked and twelve more are fetched, with late ack nine.
-        for (late, fetched) in [(false, 12), (true, 9)] {
-            let app = live(fixture).setting("task_acks_late", late).register::<gated>().build().await.unwrap();
+        for (acks_late, fetched) in [(false, 12), (true, 9)] {
+            let app = live(fixture).setting("task_acks_late", acks_late).register::<gated>().build().await.unwrap();
             let results = gated::batch((0..31).map(|n| (n,))).send_all(&app).await.unwrap();
             let worker = start(&app, 3).await;
             entered(&app, 3).await;
             wait_for_counts(&app, 28 - fetched, 12).await;
 
             worker.request_stop(StopKind::Warm);
-            // What was fetched is back while the others still run, and only they are left out.
-            wait_for_counts(&app, 28, if late { 3 } else { 0 }).await;
+            // Prefetched messages are back in the queue while the running tasks go on.
+            wait_for_counts(&app, 28, if acks_late { 3 } else { 0 }).await;
             open_gate(&app, 3);
             let report = stop(worker, StopKind::Warm).await;
             assert_eq!((report.how, report.exit_code()), (StopKind::Warm, 0));

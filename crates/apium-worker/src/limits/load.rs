@@ -1,0 +1,77 @@
+//! The load of a worker: how many runs it has, and how many of these the broker counts into the prefetch.
+
+/// The runs that a worker has at a moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    /// Runs in a slot, or waiting for one. Those that wait for an eta do not count.
+    pub(crate) local: usize,
+    /// How many of these are not acked, and so count into the prefetch: all but early-ack runs that have begun.
+    pub(crate) unacked: usize,
+    /// Completions that are under way. They count into the prefetch until the broker has them.
+    pub(crate) completing: usize,
+}
+
+/// Counts the runs of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct RunCounts {
+    /// Runs in a slot, or waiting for one.
+    local: usize,
+    /// Runs in a slot.
+    running: usize,
+    /// How many of the running ones are acked already.
+    running_acked: usize,
+    /// Runs that slots got since the worker started.
+    handed_out: u64,
+    /// The fetching loop waits until no more runs than this are local.
+    refill_at: Option<usize>,
+}
+
+impl RunCounts {
+    /// A run was accepted.
+    pub(crate) fn add(&mut self) {
+        self.local += 1;
+    }
+
+    /// A slot got a run.
+    pub(crate) fn start(&mut self, acks_late: bool) {
+        self.handed_out += 1;
+        self.running += 1;
+        self.running_acked += usize::from(!acks_late);
+    }
+
+    /// A run is over. Returns whether the fetching loop is to be woken.
+    #[must_use]
+    pub(crate) fn end(&mut self, acks_late: bool) -> bool {
+        self.running -= 1;
+        self.running_acked -= usize::from(!acks_late);
+        self.remove(1)
+    }
+
+    /// Runs will get no slot. Returns whether the fetching loop is to be woken.
+    #[must_use]
+    pub(crate) fn remove(&mut self, count: usize) -> bool {
+        self.local -= count;
+        self.refill_at.take_if(|refill_at| self.local <= *refill_at).is_some()
+    }
+
+    /// Whether at most `count` runs are local. If not, the fetching loop is to be woken when they are.
+    pub(crate) fn is_below(&mut self, count: usize) -> bool {
+        let is_below = self.local <= count;
+        self.refill_at = (!is_below).then_some(count);
+        is_below
+    }
+
+    pub(crate) fn load(&self, completing: usize) -> Load {
+        Load { local: self.local, unacked: self.local - self.running_acked, completing }
+    }
+
+    /// How many runs are in slots.
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How many runs slots got since the worker started.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.handed_out
+    }
+}

@@ -1,0 +1,96 @@
+//! `worker_prefetch_multiplier = "auto"`: long tasks are not fetched ahead, short ones are fetched in batches.
+
+use apium_app::app::app::App;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::testing::app::TestApp;
+use apium_worker::testing::builder::AppTest as _;
+
+use crate::rig::{Gate, counts, json, send, until, until_counts};
+use crate::switched_driver::{SwitchedDriver, Switches, URL};
+use crate::task;
+
+task!(Early = "early", [], async |ctx| {
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+});
+task!(Late = "late", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+});
+task!(Nothing = "nothing", [], async |_ctx| Ok(json(())));
+
+async fn app(gate: &Gate, switches: &Switches) -> TestApp {
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
+    let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
+    let builder = builder.setting("worker_prefetch_multiplier", "auto");
+    builder.register::<Early>().register::<Late>().register::<Nothing>().build().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_message_without_a_free_slot_stays_in_the_queue() {
+    // With late ack the eight that run are unacked; with early ack none is.
+    for (task, unacked) in [("late", 8), ("early", 0)] {
+        let (gate, switches) = (Gate::new(), Switches::default());
+        let app = app(&gate, &switches).await;
+        for n in 0..30 {
+            send(&app, task, &format!("{task}{n}")).await;
+        }
+        let worker = app.worker().concurrency(8).start().await.unwrap();
+        gate.begun(8).await;
+        until_counts(&app, 22, unacked).await;
+        for left in [21, 20, 19] {
+            gate.open(1);
+            gate.begun(1).await;
+            until_counts(&app, left, unacked).await;
+        }
+        // Its consumer is paused meanwhile, and another worker gets the messages that are left.
+        until("the consumer is paused", async || switches.pauses() > 0).await;
+        let other = app.worker().hostname("other@here").concurrency(8).start().await.unwrap();
+        gate.begun(8).await;
+        until_counts(&app, 11, 2 * unacked).await;
+        gate.open(30);
+        until_counts(&app, 0, 0).await;
+        let finished = worker.stop().await.finished + other.stop().await.finished;
+        assert_eq!(finished, 30, "{task}");
+    }
+}
+
+#[tokio::test]
+async fn short_runs_make_it_fetch_more_than_four_for_each_slot() {
+    let switches = Switches::default();
+    let app = app(&Gate::new(), &switches).await;
+    for round in 1..=2 {
+        for n in 0..1_500 {
+            let call = app.sig("nothing").call().task_id(format!("{round}-{n}"));
+            call.send(&app).await.unwrap();
+        }
+        let worker = app.worker().concurrency(2).prefetch_auto().start().await.unwrap();
+        until("all are done", async || {
+            let left = counts(&app, "celery").await;
+            (left.ready, left.unacked) == (0, 0)
+        })
+        .await;
+        assert_eq!(worker.stop().await.finished, 1_500);
+        let prefetches = switches.prefetches();
+        assert_eq!(prefetches[0], 2, "it begins with its slots: {prefetches:?}");
+        let largest = prefetches.iter().max().unwrap();
+        assert!(*largest > 8, "the largest of {prefetches:?}");
+        assert!(prefetches.len() < 200, "set {} times", prefetches.len());
+    }
+}
+
+#[tokio::test]
+async fn a_prefetch_multiplier_of_the_builder_wins_over_the_setting() {
+    let (gate, switches) = (Gate::new(), Switches::default());
+    let app = app(&gate, &switches).await;
+    for n in 0..30 {
+        send(&app, "late", &format!("n{n}")).await;
+    }
+    let worker = app.worker().concurrency(3).prefetch_multiplier(2).start().await.unwrap();
+    gate.begun(3).await;
+    until_counts(&app, 24, 6).await;
+    gate.open(30);
+    until_counts(&app, 0, 0).await;
+    worker.stop().await;
+    assert_eq!((switches.prefetches(), switches.pauses()), (vec![6], 0));
+}

@@ -1,0 +1,269 @@
+//! A driver around the memory driver. Tests break and mend its connections by switches, and read what the worker asked
+//! of it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultDocument;
+use apium_transport::address::Address;
+use apium_transport::backend::backend::{
+    BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
+    StoredResults,
+};
+use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
+use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::queue_admin::QueueAdmin;
+use apium_transport::broker::settlement::Acker;
+use apium_transport::broker::topology::Topology;
+use apium_transport::driver::{Driver, DriverOptions};
+use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
+use apium_transport::memory::MemoryDriver;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+/// The addresses of broker and backend.
+pub(crate) const URL: &str = "switched://";
+
+/// The switches, and what the worker asked for so far.
+#[derive(Clone, Default)]
+pub(crate) struct Switches(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// The broker says that it cannot be reached.
+    broker_red: AtomicBool,
+    /// The backend says that it is read only.
+    backend_red: AtomicBool,
+    /// Consuming and fetching fail with a connection error.
+    cut: AtomicBool,
+    prefetches: Mutex<Vec<usize>>,
+    /// How often a consumer was paused.
+    pauses: AtomicUsize,
+    /// The next read of the backend turns its health green.
+    heals: AtomicBool,
+}
+
+impl Switches {
+    pub(crate) fn broker_red(&self, red: bool) {
+        self.0.broker_red.store(red, Ordering::SeqCst);
+    }
+
+    pub(crate) fn backend_red(&self, red: bool) {
+        self.0.backend_red.store(red, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut(&self, cut: bool) {
+        self.0.cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Every prefetch that consumers were given so far, the first ones included.
+    pub(crate) fn prefetches(&self) -> Vec<usize> {
+        self.0.prefetches.lock().unwrap().clone()
+    }
+
+    /// How often consumers were paused so far.
+    pub(crate) fn pauses(&self) -> usize {
+        self.0.pauses.load(Ordering::SeqCst)
+    }
+
+    /// The next read of the backend turns its health green.
+    pub(crate) fn heal(&self) {
+        self.0.heals.store(true, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.cut.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::Connection, "reach the broker: the cable is out")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn health(red: &AtomicBool, reason: &str) -> Health {
+    match red.load(Ordering::SeqCst) {
+        true => Health::Red { since: Timestamp::UNIX_EPOCH, reason: reason.into() },
+        false => Health::Green,
+    }
+}
+
+/// The driver.
+pub(crate) struct SwitchedDriver {
+    inner: MemoryDriver,
+    switches: Switches,
+}
+
+impl SwitchedDriver {
+    pub(crate) fn new(switches: &Switches) -> Arc<Self> {
+        Arc::new(Self { inner: MemoryDriver::new(), switches: switches.clone() })
+    }
+}
+
+impl Driver for SwitchedDriver {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["switched"]
+    }
+
+    fn broker(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
+        Box::pin(async move {
+            let inner = self.inner.broker(Address::parse("memory://")?, options).await?;
+            Ok(Arc::new(SwitchedBroker { inner, switches: self.switches.clone() }) as SharedBroker)
+        })
+    }
+
+    fn backend(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+        Box::pin(async move {
+            let inner = self.inner.backend(Address::parse("memory://")?, options).await?;
+            Ok(Arc::new(SwitchedBackend { inner, switches: self.switches.clone() }) as SharedBackend)
+        })
+    }
+}
+
+struct SwitchedBroker {
+    inner: SharedBroker,
+    switches: Switches,
+}
+
+impl Broker for SwitchedBroker {
+    fn capabilities(&self) -> BrokerCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> &Address {
+        self.inner.address()
+    }
+
+    fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
+        self.inner.declare(topology)
+    }
+
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        self.inner.publish(batch)
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async move {
+            self.switches.check()?;
+            self.switches.0.prefetches.lock().unwrap().push(spec.prefetch);
+            let inner = self.inner.consume(spec).await?;
+            Ok(Box::new(SwitchedConsumer { inner, switches: self.switches.clone() }) as Box<dyn Consumer>)
+        })
+    }
+
+    fn queues(&self) -> Option<&dyn QueueAdmin> {
+        self.inner.queues()
+    }
+
+    fn dead(&self) -> Option<&dyn DeadSet> {
+        self.inner.dead()
+    }
+
+    fn health(&self) -> Health {
+        health(&self.switches.0.broker_red, "no answer")
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.close()
+    }
+}
+
+struct SwitchedConsumer {
+    inner: Box<dyn Consumer>,
+    switches: Switches,
+}
+
+impl Consumer for SwitchedConsumer {
+    fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        Box::pin(async move {
+            self.switches.check()?;
+            let batch = self.inner.next(max).await?;
+            assert!(batch.len() <= max, "no more than asked for");
+            Ok(batch)
+        })
+    }
+
+    fn acker(&self) -> Arc<dyn Acker> {
+        self.inner.acker()
+    }
+
+    fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
+        self.switches.0.prefetches.lock().unwrap().push(prefetch);
+        self.inner.set_prefetch(prefetch)
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.switches.0.pauses.fetch_add(1, Ordering::SeqCst);
+        self.inner.pause()
+    }
+
+    fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.inner.subscribe(queue)
+    }
+
+    fn unsubscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.inner.unsubscribe(queue)
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        self.inner.close()
+    }
+}
+
+struct SwitchedBackend {
+    inner: SharedBackend,
+    switches: Switches,
+}
+
+impl ResultBackend for SwitchedBackend {
+    fn capabilities(&self) -> BackendCapabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> &Address {
+        self.inner.address()
+    }
+
+    fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
+        self.inner.store(records)
+    }
+
+    fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
+        self.inner.watch(ids)
+    }
+
+    fn stored(&self) -> Option<&dyn StoredResults> {
+        self.inner.stored().is_some().then_some(self)
+    }
+
+    fn groups(&self) -> Option<&dyn GroupStore> {
+        self.inner.groups()
+    }
+
+    fn health(&self) -> Health {
+        health(&self.switches.0.backend_red, "read only")
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.close()
+    }
+}
+
+impl StoredResults for SwitchedBackend {
+    fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
+        if self.switches.0.heals.swap(false, Ordering::SeqCst) {
+            self.switches.backend_red(false);
+        }
+        self.inner.stored().unwrap().fetch(ids)
+    }
+
+    fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
+        self.inner.stored().unwrap().forget(ids)
+    }
+
+    fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
+        self.inner.stored().unwrap().purge_expired()
+    }
+}
