@@ -15,6 +15,7 @@ use apium_transport::driver::{DriverOptions, SharedDriver};
 
 use crate::app::app::{App, AppParts};
 use crate::app::blocking::Blocking;
+use crate::app::defaults::{self, AppDefaults};
 use crate::app::eager_runner::EagerRunner;
 use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
@@ -74,6 +75,21 @@ impl From<Queue> for RouteTarget {
 impl From<CallOptions> for RouteTarget {
     fn from(options: CallOptions) -> Self {
         Self { options, queue: None }
+    }
+}
+
+impl App {
+    /// Begins an app. `name` is Celery's `main`: the app's name in logs and errors.
+    ///
+    /// The app may use every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…`
+    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds one of your own. Tasks that are
+    /// linked into the program are registered without being named (feature `autodiscover`).
+    pub fn builder(name: impl Into<String>) -> AppBuilder {
+        let builder = AppBuilder::new(name, AppDefaults::drivers()).autodiscover(AppDefaults::autodiscovers());
+        match defaults::eager_runner() {
+            Some(runner) => builder.eager_runner(runner),
+            None => builder,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub use crate::signature::signature::Signature;
 pub use crate::task::arguments::{ArgumentWriter, Keyword, Parameter, ParameterList};
 pub use crate::task::binding::{Bound, encode};
 pub use crate::task::definition::{Hooks, TaskDef, TaskEntry, TaskFn, TaskType};
+pub use crate::task::read_arguments::ReadArguments;
 pub use crate::task_error::TaskResult;
 
 use crate::task_error::TaskError;

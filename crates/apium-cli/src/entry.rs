@@ -19,7 +19,8 @@ use crate::{logging, settings_sources};
 /// Runs the command line of a program with tasks: reads the process's arguments, builds the app with `app` and runs the
 /// subcommand. Returns the exit code (`--help` lists them).
 ///
-/// `app` gets the settings of the file, the environment and the options; give them to the builder, whose own calls they beat.
+/// `app` gets the settings of the file, the environment and the options; give them to the builder, whose own calls they
+/// beat.
 ///
 /// Starts its own tokio runtime, so call it from a plain `main`, not inside a runtime.
 pub fn main<F, Fut, E>(app: F) -> ExitCode

@@ -6,8 +6,8 @@
 //! }
 //! ```
 //!
-//! Results and lists go to stdout, logs and errors to stderr. An expected error is one line, a hint and an exit code. Names no
-//! driver: brokers and result backends come with the app.
+//! Results and lists go to stdout, logs and errors to stderr. An expected error is one line, a hint and an exit code.
+//! Names no driver: brokers and result backends come with the app.
 
 mod args;
 mod command;

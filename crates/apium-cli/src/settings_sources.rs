@@ -1,5 +1,5 @@
-//! Settings as the command line finds them: the file, the environment, the options. The program's own come first, in its app
-//! function; each of these beats what stands before it.
+//! Settings as the command line finds them: the file, the environment, the options. The program's own come first, in
+//! its app function; each of these beats what stands before it.
 
 use std::path::{Path, PathBuf};
 

@@ -54,6 +54,28 @@ pub(crate) fn wire_ident(name: &str) -> Ident {
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }
 
+/// `impl ReadArguments`: the arguments of a call, read as a tuple of what a caller gives. `values` read them out of
+/// `__bound`.
+pub(crate) fn read_arguments(
+    ident: &Ident,
+    types: Vec<TokenStream>,
+    count: usize,
+    parameters: &TokenStream,
+    values: &[TokenStream],
+) -> TokenStream {
+    quote! {
+        impl ::apium::__private::ReadArguments for #ident {
+            const NAME: &'static str = __APIUM_TASK;
+            type Args = (#(#types,)*);
+
+            fn read(__ctx: &::apium::__private::Ctx) -> ::apium::__private::TaskResult<Self::Args> {
+                let __bound = ::apium::__private::Bound::<'_, #count>::of(#parameters, __ctx)?;
+                ::core::result::Result::Ok((#(#values,)*))
+            }
+        }
+    }
+}
+
 /// What the functions are made of.
 pub(crate) struct Calls<'a> {
     pub(crate) ident: &'a Ident,

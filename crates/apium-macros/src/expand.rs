@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, ItemFn, LitStr, Result, Type};
 
-use crate::calls::{CallForm, Calls, GivenArguments, wire_ident};
+use crate::calls::{self, CallForm, Calls, GivenArguments, wire_ident};
 use crate::function::{Default, Function, Kind, Output, Parameter};
 use crate::options::{self, Options};
 
@@ -100,12 +100,14 @@ impl Expansion {
     fn hidden(&self) -> TokenStream {
         let cfgs = self.cfgs();
         let (definition, run, calls, task_type) = (self.definition(), self.run(), self.calls(), self.task_type());
+        let read = self.read();
         quote! {
             #(#cfgs)*
             #[allow(clippy::allow_attributes, clippy::all)]
             const _: () = {
                 #definition
                 #run
+                #read
                 #calls
                 #task_type
                 ::apium::__private::inventory::submit! { ::apium::__private::TaskEntry(&__APIUM_DEFINITION) }
@@ -224,10 +226,10 @@ impl Expansion {
         self.function.item.sig.asyncness.is_some()
     }
 
-    /// The erased function: binds, calls, encodes.
+    /// The erased function: reads the arguments, calls, encodes.
     fn run(&self) -> TokenStream {
         let ident = self.ident();
-        let read = self.read();
+        let variables: Vec<&Ident> = self.given().map(|parameter| &parameter.variable).collect();
         let injected = self.function.parameters.iter().filter(|p| matches!(p.kind, Kind::Injected)).map(|parameter| {
             let Parameter { variable, ty, .. } = parameter;
             quote_spanned! {ty.span()=>
@@ -244,7 +246,7 @@ impl Expansion {
         let span = self.function.item.sig.output.span();
         let call = quote_spanned!(span=> #ident(#(#passed),*) #wait #fallible);
         let body = quote! {
-            #read
+            let (#(#variables,)*) = <#ident as ::apium::__private::ReadArguments>::read(&__ctx)?;
             #(#injected)*
             let __value = #call;
         };
@@ -271,12 +273,12 @@ impl Expansion {
         }
     }
 
-    /// `let (a, b) = { bind; (read a, read b) };`: what is bound borrows from the context only inside.
+    /// How the arguments of a call are read: all at once, by position.
     fn read(&self) -> TokenStream {
         let count = self.wire().count();
         let mut index = 0_usize;
-        let (mut variables, mut values) = (Vec::new(), Vec::new());
-        for Parameter { variable, ty, kind } in self.given() {
+        let mut values = Vec::new();
+        for Parameter { ty, kind, .. } in self.given() {
             let span = ty.span();
             values.push(match kind {
                 Kind::Rest => quote_spanned!(span=> __bound.rest()),
@@ -296,19 +298,10 @@ impl Expansion {
                 }
                 Kind::Context { .. } | Kind::Injected => continue,
             });
-            variables.push(variable);
         }
-        if values.is_empty() {
-            return quote! {
-                ::apium::__private::Bound::<'_, 0>::of(&__APIUM_PARAMETERS, &__ctx)?;
-            };
-        }
-        quote! {
-            let (#(#variables,)*) = {
-                let __bound = ::apium::__private::Bound::<'_, #count>::of(&__APIUM_PARAMETERS, &__ctx)?;
-                (#(#values,)*)
-            };
-        }
+        let ident = self.ident();
+        let types = self.given().map(|parameter| parameter.ty.to_token_stream()).collect();
+        calls::read_arguments(ident, types, count, &quote!(&__APIUM_PARAMETERS), &values)
     }
 
     /// `NAME`, `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks`.

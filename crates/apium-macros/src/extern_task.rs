@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Result, ReturnType, Token, Type, Visibility};
 use syn::{parenthesized, token};
 
-use crate::calls::{CallForm, Calls, GivenArguments, wire_ident};
+use crate::calls::{self, CallForm, Calls, GivenArguments, wire_ident};
 use crate::function::{self, is_ours, last_word, owned};
 use crate::options::{self, Options};
 
@@ -186,6 +186,7 @@ impl Stub {
         let output = function::output(&self.output).tokens();
         let calls = Calls { ident, vis, output, given: given.collect(), constructor: format_ident!("of_extern") };
         let calls = calls.expand();
+        let read = self.read();
         let defaults = self.parameters.iter().filter_map(Parameter::checked_default);
         let doc = format!("The task `{}`, whose body is in another program: how it is called.", ident.unraw());
         Ok(quote! {
@@ -199,9 +200,29 @@ impl Stub {
             const _: () = {
                 #definition
                 #calls
+                #read
                 #(#defaults)*
             };
         })
+    }
+
+    /// How the arguments of a call are read.
+    fn read(&self) -> TokenStream {
+        let mut index = 0_usize;
+        let given = self.parameters.iter().map(|parameter| {
+            let GivenArguments { ty, place, .. } = parameter.given(index);
+            let (at, bare, span) = (index, &parameter.ty, parameter.ty.span());
+            index += usize::from(!collects(bare));
+            let value = match place {
+                CallForm::Rest => quote_spanned!(span=> __bound.rest()),
+                CallForm::Keywords => quote_spanned!(span=> __bound.keywords()),
+                CallForm::Optional(_) => quote_spanned!(span=> __bound.keyword::<#bare>(#at)?),
+                CallForm::Positional | CallForm::Keyword(_) => quote_spanned!(span=> __bound.required::<#bare>(#at)?),
+            };
+            (ty, value)
+        });
+        let (types, values): (Vec<TokenStream>, Vec<TokenStream>) = given.unzip();
+        calls::read_arguments(&self.ident, types, index, &quote!(&__APIUM_DEFINITION.parameters), &values)
     }
 
     fn options(&self) -> Result<Options> {

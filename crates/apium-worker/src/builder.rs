@@ -86,8 +86,8 @@ impl WorkerBuilder {
     }
 
     /// Fetches ahead what the slots can run in about 50 ms, by the measured rate at which runs end, instead of a fixed
-    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). Short tasks are fetched in batches of
-    /// up to 4096. Long ones stay in the queue, for other workers, until a slot is free. Celery has nothing like it.
+    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). Of short tasks up to 4096 are fetched
+    /// ahead. Long ones stay in the queue, for other workers, until a slot is free. Celery has nothing like it.
     pub fn prefetch_auto(mut self) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Auto);
         self

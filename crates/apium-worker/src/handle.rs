@@ -16,8 +16,9 @@ use crate::shutdown::report::StopReport;
 use crate::shutdown::switch::{StopRequest, StopSwitch};
 use crate::worker::RunningWorker;
 
-/// A worker that runs in the background, started by [`WorkerBuilder::start`](crate::builder::WorkerBuilder::start). Dropping the
-/// handle stops it at once, as a crash would; [`stop`](Self::stop) and its like stop it in order, and report what it left behind.
+/// A worker that runs in the background, started by [`WorkerBuilder::start`](crate::builder::WorkerBuilder::start).
+/// Dropping the handle stops it at once, as a crash would; [`stop`](Self::stop) and its like stop it in order, and
+/// report what it left behind.
 pub struct WorkerHandle {
     node: Arc<str>,
     switch: StopSwitch,
@@ -46,8 +47,8 @@ impl WorkerHandle {
         &self.node
     }
 
-    /// Whether the worker can reach its broker and its result backends, and fetches: what the ready file and `/ready` tell. Asks
-    /// nobody and returns at once.
+    /// Whether the worker can reach its broker and its result backends, and fetches: what the ready file and `/ready`
+    /// tell. Asks nobody and returns at once.
     pub fn health(&self) -> Health {
         self.health.health()
     }
@@ -57,8 +58,8 @@ impl WorkerHandle {
         self.listens
     }
 
-    /// Stops the worker warm, and waits for it: nothing more is fetched, what was fetched and not begun goes back to its queue,
-    /// and what runs is finished, however long that takes (Celery: SIGTERM).
+    /// Stops the worker warm, and waits for it: nothing more is fetched, what was fetched and not begun goes back to
+    /// its queue, and what runs is finished, however long that takes (Celery: SIGTERM).
     ///
     /// Not cancel-safe: a worker whose stop is dropped stops at once, as it does when its handle is dropped.
     pub async fn stop(self) -> StopReport {
@@ -77,8 +78,8 @@ impl WorkerHandle {
         stopped.await
     }
 
-    /// Stops the worker cold, and waits for it: what runs is given up. Late-ack tasks go back to their queue, early-ack tasks are
-    /// REVOKED (Celery: SIGQUIT). Not cancel-safe, as [`stop`](Self::stop).
+    /// Stops the worker cold, and waits for it: what runs is given up. Late-ack tasks go back to their queue, early-ack
+    /// tasks are REVOKED (Celery: SIGQUIT). Not cancel-safe, as [`stop`](Self::stop).
     pub async fn stop_cold(self) -> StopReport {
         self.stop_as(StopKind::Cold).await
     }
@@ -89,8 +90,8 @@ impl WorkerHandle {
         self.stopped().await
     }
 
-    /// Asks for a stop and returns at once; [`stopped`](Self::stopped) waits for it. A harder one may be asked for later, a softer
-    /// one changes nothing.
+    /// Asks for a stop and returns at once; [`stopped`](Self::stopped) waits for it. A harder one may be asked for
+    /// later, a softer one changes nothing.
     pub fn request_stop(&self, kind: StopKind) {
         self.switch.request(kind);
     }

@@ -203,6 +203,24 @@ async fn progress(app: &TestApp) -> Result<(), BoxError> {
     Ok(())
 }
 
+async fn saved(app: &TestApp) -> Result<(), BoxError> {
+    let all = (group((0..4).map(|i| add::s(i, i))) | total::p() | half::p()).send(app).await?;
+    all.save().await?;
+    let id = all.id().to_string();
+
+    // Later, in another process: the whole workflow by that one id.
+    let found = app.restore::<i64>(&id).await?.ok_or("nothing is saved under this id")?;
+    let progress = found.progress().await?;
+    for (task, state) in found.workflow().iter().zip(found.workflow().states().await?) {
+        println!("{task} {state}");
+    }
+
+    assert_eq!((progress.done, progress.total), (0, 4));
+    app.drain().await;
+    assert_eq!((found.progress().await?.done, found.get().await?), (4, 6));
+    Ok(())
+}
+
 async fn trees(app: &TestApp) -> Result<(), BoxError> {
     let sum = (add::s(2, 2) | add::p(4)).send(app).await?;
     app.drain().await;
@@ -243,6 +261,7 @@ async fn main() -> Result<(), BoxError> {
     errors(&app).await?;
     replacing(&app).await?;
     progress(&app).await?;
+    saved(&app).await?;
     trees(&app).await?;
     stamps(&app).await?;
     with_python(&app);

@@ -25,7 +25,9 @@ async fn main() -> Result<(), BoxError> {
     let signed_up = sign_up::delay(7).send(&app).await?;
     app.drain().await;
     assert_eq!(signed_up.get().await?, 7);
-    assert_eq!(app.sent("guide.send_mail").len(), 1);
+    let mails = app.sent::<send_mail>();
+    assert_eq!((mails.len(), mails[0].args()), (1, (7,)));
+    assert_eq!(mails[0].eta(), Some(app.now() + Duration::from_secs(3600)));
     app.advance(Duration::from_secs(3600)).await;
     println!("one mail was sent");
 

@@ -1,5 +1,5 @@
-//! Workflows: typed signatures and what is made of them, and below them the same tree without types ([`Node`]), which is what
-//! travels.
+//! Workflows: typed signatures and what is made of them, and below them the same tree without types ([`Node`]), which
+//! is what travels.
 
 pub use apium_app::canvas::eager::{EagerResult, apply};
 pub use apium_app::canvas::node::{ChainNode, ChordNode, GroupNode, IntoNode, Node, TaskKind, TaskNode};

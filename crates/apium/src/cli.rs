@@ -23,8 +23,8 @@
 //! | `registered` | lists the tasks of this program |
 //! | `report` | versions, addresses and settings, without secrets |
 //!
-//! Broker and result backend come from `-b` and `--result-backend`, from `APIUM_BROKER_URL` and `APIUM_RESULT_BACKEND`, or from
-//! `apium.toml`; other settings likewise, by Celery's names. With `--json` stdout is JSON: of results, Celery's result document.
-//! Exit codes stand in `--help`.
+//! Broker and result backend come from `-b` and `--result-backend`, from `APIUM_BROKER_URL` and `APIUM_RESULT_BACKEND`,
+//! or from `apium.toml`; other settings likewise, by Celery's names. With `--json` stdout is JSON: of results, Celery's
+//! result document. Exit codes stand in `--help`.
 
 pub use apium_cli::{main, main_without_tasks};

@@ -1,5 +1,6 @@
-//! For authors of drivers, and for programs that talk to a broker themselves: the contracts of brokers and result backends, what
-//! they take and return, and the drivers of this build. What a message holds is in [`message`](crate::message).
+//! For authors of drivers, and for programs that talk to a broker themselves: the contracts of brokers and result
+//! backends, what they take and return, and the drivers of this build. What a message holds is in
+//! [`message`](crate::message).
 //!
 //! With the feature `conformance`, `conformance_tests!` makes a test of each thing that a driver promises.
 

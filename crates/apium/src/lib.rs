@@ -1,5 +1,5 @@
-//! Celery's task system, in Rust: define tasks, call them, run them, and share a queue with Python. Messages, results, settings and
-//! command line are Celery's; no server is needed to begin, since a queue can be one SQLite file.
+//! Celery's task system, in Rust: define tasks, call them, run them, and share a queue with Python. Messages, results,
+//! settings and command line are Celery's; no server is needed to begin, since a queue can be one SQLite file.
 //!
 //! # A task, and a call
 //!
@@ -22,9 +22,9 @@
 //! # }
 //! ```
 //!
-//! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `delay` (a call), `batch`
-//! (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx` is the [context](task::Ctx) of the run,
-//! [`State<T>`](task::State) is given by the app, everything else travels.
+//! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `delay` (a
+//! call), `batch` (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx`
+//! is the [context](task::Ctx) of the run, [`State<T>`](task::State) is given by the app, everything else travels.
 //!
 //! # Workflows
 //!
@@ -86,8 +86,8 @@
 //! }
 //! ```
 //!
-//! `proj worker -c 8` runs tasks, `proj call proj.add --args '[2, 2]' --wait` sends one. [`cli`] says more; the binary `apium` has
-//! everything that needs no task code.
+//! `proj worker -c 8` runs tasks, `proj call proj.add --args '[2, 2]' --wait` sends one. [`cli`] says more; the binary
+//! `apium` has everything that needs no task code.
 //!
 //! # Where things are
 //!

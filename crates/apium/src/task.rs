@@ -1,5 +1,5 @@
-//! Tasks: the types beside [`#[task]`](macro@crate::task): the context of a run, the state that it takes, its options, its errors,
-//! retries, and tasks as classes.
+//! Tasks: the types beside [`#[task]`](macro@crate::task): the context of a run, the state that it takes, its options,
+//! its errors, retries, and tasks as classes.
 
 pub use apium_app::context::context::Ctx;
 pub use apium_app::context::current::{allow_join, allow_join_blocking, get as current, is_blocking, may_join};
@@ -18,6 +18,7 @@ pub use apium_app::task::arguments::{Args, Arguments, Keyword, Kwargs, Parameter
 pub use apium_app::task::class::Task;
 pub use apium_app::task::definition::{TaskDef, TaskType};
 pub use apium_app::task::into_arguments::{FromArguments, IntoArguments, SplitFirst};
+pub use apium_app::task::read_arguments::ReadArguments;
 pub use apium_app::task::registered::{RegisteredTask, Returned};
 pub use apium_app::task::registry::Registry;
 pub use apium_app::task_error::{IntoFailure, OrFail, TaskError, TaskErrorKind, TaskResult};

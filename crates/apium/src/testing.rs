@@ -14,7 +14,8 @@
 //! # async fn main() -> Result<(), BoxError> {
 //! let app = App::test().build().await?;
 //! let sent = send_mail::delay(7).countdown(Duration::from_secs(60)).send(&app).await?;
-//! assert_eq!(app.sent("mail.send").len(), 1);
+//! let mails = app.sent::<send_mail>();
+//! assert_eq!((mails.len(), mails[0].args(), mails[0].queue()), (1, (7,), "celery"));
 //! app.advance(Duration::from_secs(60)).await;    // the minute passes at once
 //! assert_eq!(sent.get().await?, 7);
 //! # Ok(())
@@ -23,3 +24,4 @@
 
 pub use apium_worker::testing::app::TestApp;
 pub use apium_worker::testing::builder::{AppTest, TestBuilder};
+pub use apium_worker::testing::sent::Sent;

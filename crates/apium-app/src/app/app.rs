@@ -12,9 +12,7 @@ use apium_transport::clock::Clock;
 use apium_transport::driver::SharedDriver;
 
 use crate::app::blocking::Blocking;
-use crate::app::defaults::{self, AppDefaults};
 use crate::app::eager_runner::EagerRunner;
-use crate::builder::AppBuilder;
 use crate::config::table::Config;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,19 +42,6 @@ pub(crate) struct AppParts {
 }
 
 impl App {
-    /// Begins an app. `name` is Celery's `main`: the app's name in logs and errors.
-    ///
-    /// The app may use every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…`
-    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds one of your own. Tasks that are
-    /// linked into the program are registered without being named (feature `autodiscover`).
-    pub fn builder(name: impl Into<String>) -> AppBuilder {
-        let builder = AppBuilder::new(name, AppDefaults::drivers()).autodiscover(AppDefaults::autodiscovers());
-        match defaults::eager_runner() {
-            Some(runner) => builder.eager_runner(runner),
-            None => builder,
-        }
-    }
-
     pub(crate) fn new(parts: AppParts) -> Self {
         let parts = Arc::new(parts);
         let owner: Weak<AppParts> = Arc::downgrade(&parts);

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::{GroupDocument, ResultTuple};
-use apium_transport::backend::backend::GroupStore;
+use apium_protocol::result::document::ResultTuple;
 
 use crate::app::app::App;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
 use crate::result::result_set::ResultSet;
+use crate::result::saved::store;
 
 /// The results of a group, in the order of its members. Cheap enough to clone: one small entry a member. What it does
 /// as a [`ResultSet`] stands there. Equal when id, members and parent are.
@@ -85,15 +85,13 @@ impl<T> GroupResult<T> {
         }
     }
 
-    /// Saves the group under its id, to be restored elsewhere.
+    /// Saves the group under its id, to be restored elsewhere, by [`restore`](Self::restore) or [`App::restore`]. It is kept as long
+    /// as a result (`result_expires`), from now on.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups.
+    /// As [`AsyncResult::save`].
     pub async fn save(&self) -> Result<()> {
-        let document = GroupDocument::new(self.as_tuple());
-        let app = self.set.app();
-        let saved = store(app)?.save_group(self.id.as_str(), document, app.config().result_ttl()).await;
-        saved.map_err(|error| Error::new(ErrorKind::Backend, format!("save group {}", self.id)).with_source(error))
+        AsyncResult::from(self.clone()).save().await
     }
 
     /// A saved group; `None` for an id that is not saved.
@@ -112,8 +110,14 @@ impl<T> GroupResult<T> {
     /// # Errors
     /// As [`save`](Self::save).
     pub async fn delete(&self) -> Result<()> {
-        let deleted = store(self.set.app())?.delete_group(self.id.as_str()).await;
-        deleted.map_err(|error| Error::new(ErrorKind::Backend, format!("delete group {}", self.id)).with_source(error))
+        AsyncResult::from(self.clone()).delete_saved().await
+    }
+}
+
+impl<T> GroupResult<T> {
+    /// All tasks of the workflow that ends here; see [`AsyncResult::workflow`].
+    pub fn workflow(&self) -> ResultSet<Json> {
+        AsyncResult::from(self.clone()).workflow()
     }
 }
 
@@ -131,16 +135,6 @@ impl<T> From<GroupResult<T>> for AsyncResult<Json> {
         let result = AsyncResult::of_group(group.set.app(), group.id.clone(), members, group.header);
         result.with_shared_parent(group.set.shared_parent().cloned())
     }
-}
-
-fn store(app: &App) -> Result<&dyn GroupStore> {
-    let Some(backend) = app.backend() else {
-        return Err(Error::new(ErrorKind::NoBackend, "save or restore a group: no result backend is configured"));
-    };
-    backend.groups().ok_or_else(|| {
-        let text = format!("save or restore a group: the result backend {} keeps no groups", backend.address());
-        Error::new(ErrorKind::NoBackend, text)
-    })
 }
 
 impl<T> Deref for GroupResult<T> {

@@ -8,5 +8,6 @@ pub mod group_result;
 pub(crate) mod pending;
 pub mod progress;
 pub mod result_set;
+pub mod saved;
 pub(crate) mod tree;
 pub(crate) mod wait;

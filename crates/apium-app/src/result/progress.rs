@@ -5,6 +5,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::SharedBackend;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
@@ -13,8 +14,7 @@ use crate::result::pending::PendingResults;
 use crate::result::result_set::ResultSet;
 
 /// How many tasks are over, of how many. Those of groups inside a group are counted one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Tasks that are over: SUCCESS, FAILURE or REVOKED, or will never run.
     pub done: u64,

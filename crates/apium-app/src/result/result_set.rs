@@ -282,7 +282,7 @@ impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
         let Self { set, waiting } = self;
         let what = set.what();
         let arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
-        Ok(waiting.as_completed(arrivals, what, move |arrivals, place| {
+        Ok(waiting.in_completion_order(arrivals, what, move |arrivals, place| {
             let result = &set.results[place];
             Ok((result.id().clone(), outcome(arrivals, place, result)?))
         }))

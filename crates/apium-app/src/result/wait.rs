@@ -66,7 +66,7 @@ impl WaitOptions {
     }
 
     /// A stream of the places in the order in which they end, each as `item` makes it.
-    pub(crate) fn as_completed<R>(
+    pub(crate) fn in_completion_order<R>(
         self,
         arrivals: PendingResults,
         what: String,

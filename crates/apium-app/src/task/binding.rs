@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::context::Ctx;
 use crate::failure::{Failure, Judgement};
-use crate::task::arguments::{Args, Kwargs, Parameter, ParameterList};
+use crate::task::arguments::{Args, Keyword, Kwargs, Parameter, ParameterList};
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
 /// The arguments of one call, each at its parameter. Borrows from the request; nothing is copied.
@@ -70,6 +70,17 @@ impl<'a, const N: usize> Bound<'a, N> {
         static NULL: Json = Json::NULL;
         let json = self.slots.get(index).copied().flatten().unwrap_or(&NULL);
         decode(json).map_err(|reason| self.wrong_type(index, &reason))
+    }
+
+    /// The value of parameter `index`, if the caller gave one.
+    ///
+    /// # Errors
+    /// As [`required`](Self::required).
+    pub fn keyword<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<Keyword<T>> {
+        match self.slots.get(index).copied().flatten() {
+            Some(_) => self.required(index).map(|value: T| Keyword(Some(value))),
+            None => Ok(Keyword(None)),
+        }
     }
 
     /// The positional arguments beyond the named parameters.

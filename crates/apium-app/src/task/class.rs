@@ -83,6 +83,13 @@ pub trait Task: Send + Sync + 'static {
     }
 }
 
+/// The wire parameters of a task class.
+pub(crate) fn parameters<T: Task>() -> ParameterList {
+    let name = std::any::type_name::<T>();
+    let function = name.rsplit("::").next().unwrap_or(name);
+    ParameterList { function, named: T::PARAMETERS, var_args: false, var_kwargs: false }
+}
+
 /// A task class as the registry holds it, with its options not yet decided.
 pub(crate) fn registered<T: Task>(task: T) -> RegisteredTask {
     const {
@@ -92,8 +99,7 @@ pub(crate) fn registered<T: Task>(task: T) -> RegisteredTask {
         );
     }
     let location = std::any::type_name::<T>();
-    let function = location.rsplit("::").next().unwrap_or(location);
-    let parameters = ParameterList { function, named: T::PARAMETERS, var_args: false, var_kwargs: false };
+    let parameters = parameters::<T>();
     let options = task.options();
     let task = Arc::new(task);
     RegisteredTask {

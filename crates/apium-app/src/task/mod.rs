@@ -5,5 +5,6 @@ pub mod binding;
 pub mod class;
 pub mod definition;
 pub mod into_arguments;
+pub mod read_arguments;
 pub mod registered;
 pub mod registry;

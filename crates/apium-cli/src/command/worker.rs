@@ -33,8 +33,8 @@ pub(crate) struct Args {
     /// The node name; %h is the host, %n the part before the @, %d the domain [default: celery@%h]
     #[arg(short = 'n', long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Where tasks run: async (async functions on the reactor, plain ones on threads), threads (every task on a thread), solo (one
-    /// task at a time) [default: async]
+    /// Where tasks run: async (async functions on the reactor, plain ones on threads), threads (every task on a
+    /// thread), solo (one task at a time) [default: async]
     #[arg(short = 'P', long, value_parser = PoolKind::from_str, value_name = "POOL")]
     pool: Option<PoolKind>,
     /// Send task events

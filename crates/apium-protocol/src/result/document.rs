@@ -275,7 +275,7 @@ impl ResultTuple {
     }
 
     fn read(reader: &mut JsonReader<'_>) -> Result<Self> {
-        Self::read_nested(reader, MAX_TUPLES)
+        Self::read_nested(reader, MAX_NESTED_RESULTS)
     }
 
     fn read_nested(reader: &mut JsonReader<'_>, depth: usize) -> Result<Self> {
@@ -316,8 +316,8 @@ impl ResultTuple {
     }
 }
 
-/// How many results may nest in one another.
-const MAX_TUPLES: usize = 256;
+/// How many results may nest in one another, where they are read.
+pub const MAX_NESTED_RESULTS: usize = 256;
 
 fn write_tuples(out: &mut Vec<u8>, tuples: Option<&[ResultTuple]>) {
     match tuples {

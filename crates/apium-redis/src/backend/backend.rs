@@ -22,7 +22,7 @@ use crate::backend::chord;
 use crate::backend::document;
 use crate::backend::result_store::ResultStore;
 use crate::backend::results;
-use crate::backend::watch_stream::WatchStream;
+use crate::backend::watch_stream::watch;
 use crate::options::backend::BackendOptions;
 use crate::scripts::result_args::ttl_ms;
 
@@ -92,7 +92,7 @@ impl ResultBackend for RedisBackend {
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         Box::pin(async move {
             let store = self.open_store("watch results")?;
-            let stream = WatchStream::begin(store, ids, self.closed.clone()).await?;
+            let stream = watch(store, ids, self.closed.clone()).await?;
             Ok(Box::pin(stream) as ResultStream)
         })
     }

@@ -5,7 +5,5 @@ pub(crate) mod chord;
 pub(crate) mod document;
 pub(crate) mod result_store;
 pub(crate) mod results;
-pub(crate) mod watch_state;
 pub(crate) mod watch_stream;
-pub(crate) mod watch_table;
 pub(crate) mod watcher;

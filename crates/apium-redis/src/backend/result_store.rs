@@ -22,8 +22,8 @@ impl ResultStore {
     /// A store that is not connected yet.
     pub(crate) fn new(options: BackendOptions, clock: Clock) -> Self {
         let connection = CommandConnection::new(options.target, clock);
-        let watches = ResultWatcher::new(connection.clone());
-        Self { connection, keys: options.keys, chord_ordered: options.chord_ordered, watcher: watches }
+        let watcher = ResultWatcher::new(connection.clone());
+        Self { connection, keys: options.keys, chord_ordered: options.chord_ordered, watcher }
     }
 
     /// Whether these options mean this store, with connections of the same kind.

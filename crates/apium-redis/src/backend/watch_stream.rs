@@ -1,45 +1,35 @@
-//! The stream of a watch, as a backend returns it.
+//! Watching results: a watch is added to the watch table and its channels are subscribed first, and what is stored is
+//! read second, so that it misses no state.
 
 use std::collections::HashSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll};
 
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::ResultDocument;
+use apium_transport::backend::watch_stream::{WatchStream, WatchTableOwner};
+use apium_transport::backend::watch_table::{WatchChanges, WatchTable};
 use apium_transport::error::Result;
-use futures_core::Stream;
 
 use crate::backend::result_store::ResultStore;
 
-/// A stream of the states of some tasks.
-pub(crate) struct WatchStream {
+impl WatchTableOwner for ResultStore {
+    type Id = String;
+
+    fn change_watches<T>(&self, change: impl FnOnce(&mut WatchTable<String>, &mut WatchChanges<String>) -> T) -> T {
+        self.watcher.change_watches(change)
+    }
+}
+
+/// Watches tasks. `handle_closed` says that the backend handle was closed.
+pub(crate) async fn watch(
     store: Arc<ResultStore>,
-    number: u64,
-}
-
-impl WatchStream {
-    pub(crate) async fn begin(store: Arc<ResultStore>, ids: Vec<TaskId>, closed: Arc<AtomicBool>) -> Result<Self> {
-        let keys: HashSet<String> = ids.iter().map(|id| store.keys.task(id)).collect();
-        let keys: Vec<String> = keys.into_iter().collect();
-        let number = store.watcher.add(&keys, closed);
-        let stream = Self { store, number };
-        stream.store.watcher.begin(number, &keys).await?;
-        Ok(stream)
-    }
-}
-
-impl Stream for WatchStream {
-    type Item = Result<ResultDocument>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.store.watcher.poll(self.number, cx.waker())
-    }
-}
-
-impl Drop for WatchStream {
-    fn drop(&mut self) {
-        self.store.watcher.remove(self.number);
-    }
+    ids: Vec<TaskId>,
+    handle_closed: Arc<AtomicBool>,
+) -> Result<WatchStream<ResultStore>> {
+    let keys: HashSet<String> = ids.iter().map(|id| store.keys.task(id)).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
+    let number = store.watcher.add(&keys, handle_closed);
+    let stream = WatchStream::new(store.clone(), number);
+    store.watcher.start(number, &keys).await?;
+    Ok(stream)
 }

@@ -16,7 +16,7 @@ pub trait WatchTableOwner: Send + Sync + 'static {
     /// Names a task.
     type Id: Clone + Eq + Hash;
 
-    /// Locks the table, calls `change`, and carries out the changes after unlocking.
+    /// Locks the table, calls `change`, and carries out the changes.
     fn change_watches<T>(&self, change: impl FnOnce(&mut WatchTable<Self::Id>, &mut WatchChanges<Self::Id>) -> T) -> T;
 }
 

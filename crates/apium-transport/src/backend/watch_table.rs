@@ -1,5 +1,5 @@
 //! Who waits for which task's states, and what each of them has not read yet. No I/O and no lock: a driver keeps its
-//! table behind a lock of its own, reports the states to it, and carries out the [`WatchChanges`] after unlocking.
+//! table behind a lock of its own, reports the states to it, and carries out the [`WatchChanges`].
 //!
 //! A watch is added first and reads what is stored second, so that it misses no state. Until
 //! [`start`](WatchTable::start) tells it what was read, it holds reported states back; then it drops those that what
@@ -53,15 +53,16 @@ struct WatchedTask {
     held_back: Option<VecDeque<WatchedState>>,
 }
 
-/// What is to be done after a change, when the table is not locked any more.
+/// What is to be done after a change.
 #[derive(Debug)]
 #[must_use]
 pub struct WatchChanges<K> {
-    /// To be woken.
+    /// To be woken after unlocking the table.
     pub wakers: Vec<Waker>,
-    /// Tasks for which nobody waited before.
+    /// Tasks for which nobody waited before. Whoever subscribes to tasks does that before it unlocks the table: then
+    /// the subscriptions are in the order of the changes, and a second watch of a task can rely on that of the first.
     pub watched: Vec<K>,
-    /// Tasks for which nobody waits any more.
+    /// Tasks for which nobody waits any more, also to be used before unlocking.
     pub unwatched: Vec<K>,
 }
 

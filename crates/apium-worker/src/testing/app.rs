@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::{Error, ErrorKind, Result};
+use apium_app::task::read_arguments::ReadArguments;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueStats;
 use apium_transport::clock::Clock;
@@ -21,12 +22,13 @@ use crate::limits::rate_limit::Bucket;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
+use crate::testing::sent::Sent;
 
 /// How long a drain waits for a task that does not end, on the machine's clock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The app of a test. It is an [`App`] with a clock that the test turns and without a worker of its own: tasks run inside
-/// [`drain`](Self::drain) and [`advance`](Self::advance), one after the other, in the caller's process.
+/// The app of a test. It is an [`App`] with a clock that the test turns and without a worker of its own: tasks run
+/// inside [`drain`](Self::drain) and [`advance`](Self::advance), one after the other, in the caller's process.
 pub struct TestApp {
     app: App,
     clock: Clock,
@@ -60,9 +62,24 @@ impl TestApp {
         self.clock.now()
     }
 
-    /// The messages that were published for a task so far, its retries included, in order.
-    pub fn sent(&self, task: &str) -> Vec<Outgoing> {
-        self.recorder.sent(task)
+    /// What was sent to a task so far, its retries included, in order: `app.sent::<add>()[0].args()`.
+    ///
+    /// # Panics
+    /// When a message to the task cannot be read: with a serializer that `accept_content` refuses, say.
+    pub fn sent<T: ReadArguments>(&self) -> Vec<Sent<T>> {
+        let is_of_task =
+            |name: &str| name == T::NAME || self.registry().get(name).is_some_and(|task| *task.name == *T::NAME);
+        let read = |outgoing| match Sent::read(&self.app, outgoing) {
+            Ok(sent) => sent,
+            Err(error) => panic!("could not read a message to {}: could not {error}", T::NAME),
+        };
+        self.recorder.sent(is_of_task).into_iter().map(read).collect()
+    }
+
+    /// The messages that were published for the task of this name so far, its retries included, in order, as they were
+    /// published.
+    pub fn sent_by_name(&self, task: &str) -> Vec<Outgoing> {
+        self.recorder.sent(|name| name == task)
     }
 
     /// Runs everything that is due, and what that sends, until nothing is due or running. Tells how many tasks ran.
@@ -76,8 +93,8 @@ impl TestApp {
         }
     }
 
-    /// Turns the clock by `span`, stopping at each instant at which something becomes due (a countdown, a retry, a rate limit)
-    /// to run it. Tells how many tasks ran.
+    /// Turns the clock by `span`, stopping at each instant at which something becomes due (a countdown, a retry, a rate
+    /// limit) to run it. Tells how many tasks ran.
     ///
     /// # Panics
     /// As [`drain`](Self::drain).

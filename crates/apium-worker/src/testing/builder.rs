@@ -20,8 +20,8 @@ use crate::testing::recording_driver::RecordingDriver;
 
 /// Gives `App` its test kit.
 pub trait AppTest: Sized {
-    /// An app for a test: a memory broker and result backend of its own, and a clock that stands still until the test advances it.
-    /// [`broker`](TestBuilder::broker) names another broker of this build.
+    /// An app for a test: a memory broker and result backend of its own, and a clock that stands still until the test
+    /// advances it. [`broker`](TestBuilder::broker) names another broker of this build.
     fn test() -> TestBuilder;
 }
 
@@ -100,7 +100,8 @@ impl TestBuilder {
         self
     }
 
-    /// How many tasks [`drain`](TestApp::drain) runs at once; 1 unless said otherwise, so that they run one after the other.
+    /// How many tasks [`drain`](TestApp::drain) runs at once; 1 unless said otherwise, so that they run one after the
+    /// other.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.concurrency = slots.max(1);
         self

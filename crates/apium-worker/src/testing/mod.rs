@@ -5,3 +5,4 @@ pub mod app;
 pub mod builder;
 pub(crate) mod recorder;
 pub(crate) mod recording_driver;
+pub mod sent;

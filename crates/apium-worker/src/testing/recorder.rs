@@ -6,43 +6,44 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 
-/// Notes everything that was published.
+/// Records everything that was published.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Notes>);
+pub(crate) struct Recorder(Mutex<Recorded>);
 
 #[derive(Debug, Default)]
-struct Notes {
+struct Recorded {
     sent: Vec<Outgoing>,
     dues: BTreeSet<Timestamp>,
 }
 
 impl Recorder {
-    fn lock(&self) -> MutexGuard<'_, Notes> {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn note<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
-        let mut notes = self.lock();
+    pub(crate) fn record<'a>(&self, batch: impl IntoIterator<Item = &'a Outgoing>) {
+        let mut recorded = self.lock();
         for outgoing in batch {
-            notes.dues.extend(outgoing.eta);
-            notes.sent.push(outgoing.clone());
+            recorded.dues.extend(outgoing.eta);
+            recorded.sent.push(outgoing.clone());
         }
     }
 
-    pub(crate) fn note_due(&self, due: Timestamp) {
+    pub(crate) fn record_due(&self, due: Timestamp) {
         self.lock().dues.insert(due);
     }
 
     /// The next instant after `now` at which something becomes due.
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let mut notes = self.lock();
+        let mut recorded = self.lock();
         // What is past was seen.
-        notes.dues = notes.dues.split_off(&now);
-        notes.dues.iter().find(|due| **due > now).copied()
+        recorded.dues = recorded.dues.split_off(&now);
+        recorded.dues.iter().find(|due| **due > now).copied()
     }
 
-    pub(crate) fn sent(&self, task: &str) -> Vec<Outgoing> {
-        let of_task = |outgoing: &&Outgoing| outgoing.message.headers.task.as_deref() == Some(task);
+    /// What was published for the tasks whose name is wanted.
+    pub(crate) fn sent(&self, wanted: impl Fn(&str) -> bool) -> Vec<Outgoing> {
+        let of_task = |outgoing: &&Outgoing| outgoing.message.headers.task.as_deref().is_some_and(&wanted);
         self.lock().sent.iter().filter(of_task).cloned().collect()
     }
 }

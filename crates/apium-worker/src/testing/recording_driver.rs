@@ -64,7 +64,7 @@ impl Broker for RecordingBroker {
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
-        self.recorder.note(&batch);
+        self.recorder.record(&batch);
         self.inner.publish(batch)
     }
 
@@ -141,7 +141,7 @@ impl Acker for RecordingAcker {
     fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
         for (_, how) in &receipts {
             if let Disposition::Delay(due) = how {
-                self.recorder.note_due(*due);
+                self.recorder.record_due(*due);
             }
         }
         self.inner.reject(receipts)
@@ -163,9 +163,9 @@ impl AtomicSettle for RecordingAcker {
 
     fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         for part in &mut batch {
-            self.recorder.note(&part.publish);
+            self.recorder.record(&part.publish);
             if let Some(follow_ups) = &mut part.follow_ups {
-                self.recorder.note(&follow_ups.publish);
+                self.recorder.record(&follow_ups.publish);
                 for end in &mut follow_ups.parts {
                     end.continuation =
                         Arc::new(RecordingRest { inner: end.continuation.clone(), recorder: self.recorder.clone() });
@@ -188,7 +188,7 @@ struct RecordingRest {
 
 impl RecordingRest {
     fn noted(&self, follow_ups: FollowUps) -> FollowUps {
-        self.recorder.note(&follow_ups.publish);
+        self.recorder.record(&follow_ups.publish);
         follow_ups
     }
 }

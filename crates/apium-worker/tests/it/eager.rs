@@ -45,7 +45,7 @@ async fn an_eager_call_runs_in_the_callers_process_and_its_request_says_so() {
     let result = call::<Who>().send(&app).await.unwrap();
     let value: serde_json::Value = result.get().await.unwrap().decode().unwrap();
     assert_eq!(value, serde_json::json!([true, false, true, 2]));
-    assert_eq!(app.sent("who").len(), 0, "nothing was published");
+    assert_eq!(app.sent_by_name("who").len(), 0, "nothing was published");
     assert_eq!(state(&app, result.id().as_str()).await, "PENDING", "nothing was stored");
     let result = call::<Plain>().send(&app).await.unwrap();
     assert_eq!(result.get().await.unwrap().as_str(), "true");

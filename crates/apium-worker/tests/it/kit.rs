@@ -35,8 +35,8 @@ async fn drain_runs_what_is_due_and_what_those_runs_send_in_order() {
     assert!(notes.all().is_empty(), "nothing runs before `drain`");
     assert_eq!(app.drain().await, 3);
     assert_eq!(notes.all(), ["parent", "c1", "c2"]);
-    assert_eq!(app.sent("child").len(), 2);
-    let parent = app.sent("child")[0].message.headers.parent_id.clone().unwrap();
+    assert_eq!(app.sent_by_name("child").len(), 2);
+    let parent = app.sent_by_name("child")[0].message.headers.parent_id.clone().unwrap();
     assert_eq!(parent.as_str(), "p");
     assert_eq!(app.drain().await, 0);
     assert_eq!(counts(&app, "other").await.ready, 0);

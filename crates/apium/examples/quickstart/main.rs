@@ -145,10 +145,9 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<To
     let paths = run.files.iter().map(|file| run.folder.join(file).to_string_lossy().into_owned());
     let files = group(paths.map(|path| count_words::s(path, pace)));
     let totals = (files | add_up::p()).send(app).await?;
-    // The results of the files are the group that is the parent of the totals.
-    let files = totals.parent().and_then(AsyncResult::group).ok_or("the header of a chord comes before its body")?;
-    files.save().await?;
-    (run.files_id, run.totals_id) = (files.id().to_string(), totals.id().to_string());
+    // With the results of the files: they are the parent of the totals.
+    totals.save().await?;
+    run.totals_id = totals.id().to_string();
     let singles = [
         ("add_up", totals.id()),
         ("retried", retried.id()),
@@ -162,9 +161,8 @@ async fn send(app: &App, run: &mut Run, pace: Duration) -> Result<AsyncResult<To
 
 /// The result of the chord of a run that was stopped.
 async fn restore(app: &App, run: &Run) -> Result<AsyncResult<Totals>, BoxError> {
-    let files = GroupResult::<Json>::restore(app, &run.files_id).await?;
-    let files = files.ok_or("the results of the last run are gone; delete its data folder")?;
-    Ok(app.result(&*run.totals_id).with_parent(files))
+    let totals = app.restore(&run.totals_id).await?;
+    Ok(totals.ok_or("the results of the last run are gone; delete its data folder")?)
 }
 
 /// Runs a worker and shows every change of state, until all tasks have ended or ctrl-c is pressed.

@@ -18,9 +18,7 @@ pub(crate) struct Run {
     pub(crate) phase: Phase,
     /// The files, relative to the folder.
     pub(crate) files: Vec<PathBuf>,
-    /// The id of the group of their tasks, the header of the chord.
-    pub(crate) files_id: String,
-    /// The id of the task that adds them up, the body of the chord.
+    /// The id of the task that adds them up, the body of a chord: its result is saved with those of the files.
     pub(crate) totals_id: String,
     /// The single tasks: the label and the id of each.
     pub(crate) singles: Vec<(String, String)>,
@@ -83,7 +81,6 @@ impl Data {
             folder: folder.to_path_buf(),
             phase: Phase::Sending,
             files,
-            files_id: String::new(),
             totals_id: String::new(),
             singles: Vec::new(),
         };

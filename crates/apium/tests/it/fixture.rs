@@ -119,7 +119,7 @@ pub(crate) async fn only(app: &App) -> Message {
 
 /// The last message that was sent for a task.
 pub(crate) fn last_sent(app: &TestApp, task: &str) -> Message {
-    app.sent(task).pop().expect("a message was sent").message
+    app.sent_by_name(task).pop().expect("a message was sent").message
 }
 
 /// Makes a test for every driver from each function.

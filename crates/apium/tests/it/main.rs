@@ -21,3 +21,4 @@ mod program;
 mod quickstart;
 mod recorded_log;
 mod scenarios;
+mod testing;

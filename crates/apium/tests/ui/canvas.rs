@@ -115,7 +115,7 @@ async fn an_extern_task_goes_where_its_attributes_say() {
     embed::delay("a".into(), Keyword::default(), 1).send(&app).await.unwrap();
     embed::si("a".into(), Keyword::default(), 1).queue("cpu").send(&app).await.unwrap();
     store::map([vec![0.5]]).send(&app).await.unwrap();
-    let sent = app.sent("ml.tasks.embed");
+    let sent = app.sent_by_name("ml.tasks.embed");
     assert_eq!(sent.iter().map(|sent| &*sent.routing_key).collect::<Vec<_>>(), ["gpu", "cpu"]);
     assert_eq!(sent[0].message.properties.priority, Some(3));
 }

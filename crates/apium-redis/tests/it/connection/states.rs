@@ -7,7 +7,6 @@ use apium_peers::redis_server::RedisServer;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{

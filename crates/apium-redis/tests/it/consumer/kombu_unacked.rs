@@ -7,7 +7,6 @@ use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::fresh_database;
 use apium_protocol::message::envelope::mark_redelivered;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use serde_json::Value;
 
 use crate::brokers::{

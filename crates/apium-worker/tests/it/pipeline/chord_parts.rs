@@ -48,7 +48,7 @@ async fn chord(app: &App, task: &str) -> ResultTuple {
 
 /// How many messages were published that count a part once more.
 fn recounts(app: &TestApp) -> usize {
-    app.sent(CHORD_PART).len()
+    app.sent_by_name(CHORD_PART).len()
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_recount_message_is_published_before_the_last_part_is_counted() {
     let body = chord(&app, "early").await;
     app.drain().await;
     assert_eq!((notes.all(), recounts(&app)), (vec!["[[1, 2]]".to_owned()], 1));
-    let message = &app.sent(CHORD_PART)[0];
+    let message = &app.sent_by_name(CHORD_PART)[0];
     let header = body.parent.as_ref().unwrap();
     assert_eq!(&*message.routing_key, "celery", "the queue of the part");
     assert_eq!(message.eta, Some(app.now().saturating_add(app.config().chord_claim()).unwrap()));
@@ -96,7 +96,7 @@ async fn a_recount_message_makes_what_follows_the_chord() {
         let app = app(&notes, true).await;
         let body = chord(&app, "early").await;
         app.drain().await;
-        let message = app.sent(CHORD_PART)[0].clone();
+        let message = app.sent_by_name(CHORD_PART)[0].clone();
         let second = self::app(&notes, true).await;
         // In the store of the second app all parts are counted, and what follows is not made.
         let read: Value = serde_json::from_slice(&message.message.body).unwrap();
@@ -131,9 +131,9 @@ async fn a_recount_message_makes_what_follows_the_chord() {
             assert!(document.result.as_str().contains("ChordError"), "{document:?}");
             assert_eq!(notes.all().len(), 1);
         } else {
-            assert_eq!(second.sent("body").len(), 1);
-            let sent = &second.sent("body")[0].message.headers;
-            let first = &app.sent("body")[0].message.headers;
+            assert_eq!(second.sent_by_name("body").len(), 1);
+            let sent = &second.sent_by_name("body")[0].message.headers;
+            let first = &app.sent_by_name("body")[0].message.headers;
             assert_eq!((&sent.id, &sent.root_id, &sent.parent_id), (&first.id, &first.root_id, &first.parent_id));
             assert_eq!(notes.all(), ["[[1, 2]]", "[[1, 2]]"], "in another store it is another body");
         }

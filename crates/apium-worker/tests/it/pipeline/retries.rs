@@ -38,7 +38,7 @@ async fn max_retries_counts_retries_and_the_last_error_is_the_cause() {
     assert_eq!(state(&app, "id").await, "FAILURE");
     assert_eq!(exception(&app, "id").await.0, "KeyError");
     assert_eq!(exception(&app, "none").await.0, "MaxRetriesExceededError");
-    assert_eq!(app.sent("by_hand").len(), 3);
+    assert_eq!(app.sent_by_name("by_hand").len(), 3);
 }
 
 task!(Auto = "auto", [autoretry_for: std::borrow::Cow::Borrowed(&[ErrorMatcher::ANY])], async |ctx| {
@@ -53,7 +53,7 @@ async fn an_automatic_retry_is_one_message_of_the_same_id_and_not_delayed() {
     let app = builder(&Notes::default()).register::<Auto>().build().await.unwrap();
     send(&app, "auto", "id").await;
     app.drain().await;
-    let sent = app.sent("auto");
+    let sent = app.sent_by_name("auto");
     assert_eq!(sent.len(), 2);
     let retry = &sent[1].message.headers;
     assert_eq!((retry.id.as_ref().unwrap().as_str(), retry.retries, retry.eta.as_deref()), ("id", 1, None));
@@ -76,7 +76,7 @@ task!(Backs = "backs", [
 async fn waits(app: &TestApp) -> Vec<i64> {
     let mut waits = Vec::new();
     let mut last = app.now();
-    for outgoing in app.sent("backs").iter().skip(1) {
+    for outgoing in app.sent_by_name("backs").iter().skip(1) {
         let eta = outgoing.eta.unwrap();
         waits.push(eta.duration_since(last).as_secs());
         last = eta;
@@ -98,7 +98,7 @@ async fn backoff_spaces_automatic_retries_and_the_state_is_retry_meanwhile() {
     assert_eq!(app.advance(Duration::from_millis(1)).await, 1);
     assert_eq!(app.advance(Duration::from_secs(100)).await, 3);
     assert_eq!(state(&app, "id").await, "SUCCESS");
-    let first = app.sent("backs")[1].eta.unwrap().duration_since(start).as_secs();
+    let first = app.sent_by_name("backs")[1].eta.unwrap().duration_since(start).as_secs();
     assert_eq!(first, 3);
     assert_eq!(waits(&app).await[1..], [6, 12, 24]);
 }

@@ -73,7 +73,7 @@ on_every_driver! {
             let children = app.result::<i64>(ids[index + 1].clone()).children().await.unwrap().unwrap();
             assert_eq!(children[0].id, *id, "and the next step is a child of the step before it");
         }
-        let roots: Vec<_> = app.sent("canvas.mul").into_iter().map(|out| out.message.headers.root_id.unwrap()).collect();
+        let roots: Vec<_> = app.sent_by_name("canvas.mul").into_iter().map(|out| out.message.headers.root_id.unwrap()).collect();
         assert!(roots.iter().all(|root| *root == ids[2]), "{roots:?}");
     }
 

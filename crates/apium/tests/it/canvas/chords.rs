@@ -182,7 +182,7 @@ on_every_driver! {
     async fn a_part_that_runs_twice_counts_once(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let result = sent::<Json>(&app, Node::chord([one(1), one(2), one(3)], record())).await;
-        let twice = app.sent("canvas.same").remove(0);
+        let twice = app.sent_by_name("canvas.same").remove(0);
         app.broker().publish(vec![twice.clone(), twice.clone()]).await.unwrap();
         ran(&app, &result).await;
         app.broker().publish(vec![twice]).await.unwrap();

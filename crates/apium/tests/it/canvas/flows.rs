@@ -154,7 +154,7 @@ async fn check(app: &TestApp, name: &str, node: Node) {
     let mut before: HashMap<&str, usize> = HashMap::new();
     send(app, node).await.unwrap();
     for task in &tasks {
-        before.insert(task, app.sent(task).len());
+        before.insert(task, app.sent_by_name(task).len());
     }
     app.advance(std::time::Duration::from_secs(1)).await;
     let mut names = Names::default();
@@ -162,14 +162,15 @@ async fn check(app: &TestApp, name: &str, node: Node) {
     let mut ours = Vec::new();
     for task in &tasks {
         let index = before.get_mut(task.as_str()).unwrap();
-        let sent = app.sent(task).get(*index).unwrap_or_else(|| panic!("{name}: {task} is sent")).message.clone();
+        let sent =
+            app.sent_by_name(task).get(*index).unwrap_or_else(|| panic!("{name}: {task} is sent")).message.clone();
         *index += 1;
         let headers: Plain = serde_json::from_slice(&sent.headers.to_json()).unwrap();
         ids.push(headers["id"].as_str().unwrap().to_owned());
         ours.push(names.message(&headers, &serde_json::from_slice(&sent.body).unwrap()));
     }
     for (task, index) in before {
-        assert_eq!(app.sent(task).len(), index, "{name}: no more of {task} is sent");
+        assert_eq!(app.sent_by_name(task).len(), index, "{name}: no more of {task} is sent");
     }
     assert_eq!(ours, expected, "{name}");
     let fixed =
@@ -228,12 +229,12 @@ on_every_driver! {
         let node = failing(118, elsewhere);
         // An errback with more arguments is called by the worker, and no message is sent.
         check(&app, "flow_errback_inprocess", failing(126, call("tasks.on_error", json!([])))).await;
-        assert!(app.sent("tasks.on_error").is_empty());
+        assert!(app.sent_by_name("tasks.on_error").is_empty());
         // The test app consumes all queues, so it would store a failure of this errback: only the message is compared.
         let (_, expected, _) = theirs(&vector("flow_errback_unregistered"));
         send(&app, node).await.unwrap();
         app.drain().await;
-        let sent = app.sent("elsewhere.errback").remove(0);
+        let sent = app.sent_by_name("elsewhere.errback").remove(0);
         let headers: Plain = serde_json::from_slice(&sent.message.headers.to_json()).unwrap();
         let body = serde_json::from_slice(&sent.message.body).unwrap();
         assert_eq!((&*sent.routing_key, vec![Names::default().message(&headers, &body)]), ("other", expected));

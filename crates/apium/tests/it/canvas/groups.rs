@@ -71,7 +71,7 @@ on_every_driver! {
         assert!(sent.waiting().await.unwrap());
         app.advance(Duration::from_secs(5)).await;
         assert_eq!(sent.get().timeout(PATIENCE).await.unwrap(), [2, 4]);
-        for (index, out) in app.sent(add::NAME).into_iter().enumerate() {
+        for (index, out) in app.sent_by_name(add::NAME).into_iter().enumerate() {
             let headers = &out.message.headers;
             assert_eq!((headers.group.as_deref(), headers.group_index), (Some("the-group"), i64::try_from(index).ok()));
             assert_eq!(&*out.routing_key, "side");

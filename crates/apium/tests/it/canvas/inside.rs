@@ -104,11 +104,11 @@ on_every_driver! {
             let chain = first.pipe(Node::group([step(), step()])).pipe(record()).pipe(own);
             let result = sent::<Json>(&app, chain).await;
             ran(&app, &result).await;
-            let mut priorities: Vec<_> = app.sent("canvas.same").iter().map(|out| out.message.properties.priority).collect();
+            let mut priorities: Vec<_> = app.sent_by_name("canvas.same").iter().map(|out| out.message.properties.priority).collect();
             assert_eq!(priorities.remove(0), Some(6));
             assert_eq!(priorities.pop(), Some(Some(2)), "an own priority stays");
             assert_eq!(priorities, [Some(inherited); 3], "{setting}");
-            assert_eq!(app.sent("canvas.record")[0].message.properties.priority, Some(inherited), "the body");
+            assert_eq!(app.sent_by_name("canvas.record")[0].message.properties.priority, Some(inherited), "the body");
         }
     }
 }

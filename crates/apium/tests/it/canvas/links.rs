@@ -122,7 +122,7 @@ on_every_driver! {
         app.drain().await;
         assert_eq!(records(&app), [format!("errback3 {} ValueError: boom", result.id())]);
         assert_eq!(state(&result).await, "FAILURE", "a failing errback changes nothing");
-        assert!(app.sent(errback3::NAME).is_empty() && app.sent("canvas.bad_errback").is_empty(), "no message is sent");
+        assert!(app.sent_by_name(errback3::NAME).is_empty() && app.sent_by_name("canvas.bad_errback").is_empty(), "no message is sent");
     }
 
     async fn a_bound_errback_takes_the_id_and_may_retry(fixture: &Fixture) {
@@ -141,7 +141,7 @@ on_every_driver! {
         node.link_error(link(&call(errback1::NAME, json!([]))));
         let result = sent::<i64>(&app, node).await;
         app.drain().await;
-        let message = app.sent("elsewhere.errback").remove(0);
+        let message = app.sent_by_name("elsewhere.errback").remove(0);
         assert_eq!(&*message.routing_key, "elsewhere");
         let body = app.codecs().decode(&message.message, app.accept()).unwrap().body;
         assert_eq!(body.args[0].decode::<String>().unwrap(), result.id().as_str());

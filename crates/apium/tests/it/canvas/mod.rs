@@ -9,6 +9,7 @@ mod inside;
 mod links;
 mod maps;
 mod replacing;
+mod saved;
 mod stamps;
 mod stores;
 mod tasks;

@@ -46,12 +46,12 @@ on_every_driver! {
         let app = fixture.app(&[]).await;
         let result = sent::<Json>(&app, by(&same(7))).await;
         assert_eq!(ran(&app, &result).await.as_str(), "7");
-        let headers = app.sent("canvas.same").remove(0).message.headers;
+        let headers = app.sent_by_name("canvas.same").remove(0).message.headers;
         assert_eq!((headers.id.as_ref(), headers.replaced_task_nesting), (Some(result.id()), 1));
         assert_eq!((headers.parent_id.as_ref(), headers.root_id.as_ref()), (Some(result.id()), Some(result.id())));
         let twice = sent::<Json>(&app, by(&by(&same(8)))).await;
         assert_eq!(ran(&app, &twice).await.as_str(), "8");
-        assert_eq!(app.sent("canvas.same")[1].message.headers.replaced_task_nesting, 2);
+        assert_eq!(app.sent_by_name("canvas.same")[1].message.headers.replaced_task_nesting, 2);
     }
 
     async fn a_chain_a_group_and_a_chord_may_replace_a_task(fixture: &Fixture) {

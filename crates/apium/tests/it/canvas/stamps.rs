@@ -36,7 +36,7 @@ on_every_driver! {
         let seen = records(&app);
         let stamp = r#"tenant=7 ["tenant"]"#;
         assert_eq!(seen, [1, 1, 1, 2, 2].map(|x| format!("{x} {stamp}")), "the body's callback too");
-        let all = ["canvas.stamped", sum::NAME].map(|name| app.sent(name)).concat();
+        let all = ["canvas.stamped", sum::NAME].map(|name| app.sent_by_name(name)).concat();
         assert!(all.iter().all(|out| out.message.headers.stamps["tenant"].as_str() == "7"));
     }
 
@@ -57,7 +57,7 @@ on_every_driver! {
         let result = ends::s("retried".into()).stamp("tenant", 7).send(&app).await.unwrap();
         app.drain().await;
         app.advance(Duration::from_secs(5)).await;
-        let runs: Vec<_> = app.sent(ends::NAME).into_iter().map(|out| out.message.headers).collect();
+        let runs: Vec<_> = app.sent_by_name(ends::NAME).into_iter().map(|out| out.message.headers).collect();
         assert_eq!(runs.iter().map(|headers| headers.retries).collect::<Vec<_>>(), [0, 1]);
         assert!(runs.iter().all(|headers| headers.stamps["tenant"].as_str() == "7"));
         assert!(runs.iter().all(|headers| headers.stamped_headers.as_deref() == Some(&["tenant".to_owned()])));

@@ -21,7 +21,7 @@ async fn fires_once(builder: TestBuilder) {
     ran(&app, &result).await;
     let list = (0..50).map(|i| i.to_string()).collect::<Vec<_>>().join(", ");
     assert_eq!(records(&app), [format!("recorded [{list}]")]);
-    assert_eq!(app.sent("canvas.record").len(), 1);
+    assert_eq!(app.sent_by_name("canvas.record").len(), 1);
 
     let mut body = call("canvas.record", json!([]));
     body.link_error(link(&call("canvas.errback1", json!([]))));
@@ -80,7 +80,7 @@ on_every_driver! {
         assert_eq!((dead_letters.len(), dead_letters[0].code.as_str()), (1, "follow-ups"));
         assert!(dead_letters[0].reason.contains("there is no kind \"sculpture\" of signatures"), "{}", dead_letters[0].reason);
         let message = dead_letters[0].message.as_ref().unwrap();
-        assert_eq!(message.body, app.sent("canvas.record")[0].message.body, "its bytes are unchanged");
+        assert_eq!(message.body, app.sent_by_name("canvas.record")[0].message.body, "its bytes are unchanged");
     }
 }
 

@@ -125,7 +125,7 @@ async fn by_hand(ctx: &Ctx, x: i64, y: i64) -> TaskResult<i64> {
 
 /// Seconds from now until the eta of the last message of a task; `None` without an eta.
 fn last_delay(app: &TestApp, task: &str) -> Option<i64> {
-    let sent = app.sent(task);
+    let sent = app.sent_by_name(task);
     let eta = sent.last().unwrap().message.headers.eta.as_deref()?;
     Some(timestamp::parse(eta).unwrap().duration_since(app.now()).as_secs())
 }
@@ -201,7 +201,7 @@ on_every_driver! {
         app.broker().queues().unwrap().purge("celery").await.unwrap();
         auto::delay(true).send(&app).await.unwrap();
         app.drain().await;
-        let etas: Vec<_> = app.sent(auto::NAME).into_iter().map(|sent| sent.message.headers.eta).collect();
+        let etas: Vec<_> = app.sent_by_name(auto::NAME).into_iter().map(|sent| sent.message.headers.eta).collect();
         assert_eq!(etas, [None, None, None, None], "without backoff, at once");
     }
 
@@ -220,7 +220,7 @@ on_every_driver! {
         for _ in 0..12 {
             jitter::delay().send(&app).await.unwrap();
             app.drain().await;
-            let delay = app.sent(jitter::NAME).iter().rev().find_map(|sent| sent.message.headers.eta.clone());
+            let delay = app.sent_by_name(jitter::NAME).iter().rev().find_map(|sent| sent.message.headers.eta.clone());
             let delay = timestamp::parse(&delay.unwrap()).unwrap().duration_since(app.now()).as_secs();
             assert!((0..=512).contains(&delay), "{delay}");
             seen.insert(delay);

@@ -30,7 +30,7 @@ pub(crate) async fn says(State(records): State<Records>, word: String) -> TaskRe
 async fn send_naive(app: &TestApp, word: &str, eta: Duration, expires: Option<Duration>) -> AsyncResult<String> {
     let result = says::delay(word.to_owned()).queue("draft").send(app).await.unwrap();
     app.broker().queues().unwrap().purge("draft").await.unwrap();
-    let mut message = app.sent(says::NAME).pop().unwrap().message;
+    let mut message = app.sent_by_name(says::NAME).pop().unwrap().message;
     let naive = |from_now: Duration| {
         let text = timestamp::format(app.now() + from_now);
         text.strip_suffix("+00:00").expect("times are written in UTC").to_owned()

@@ -55,7 +55,7 @@ on_every_driver! {
     async fn unaccepted_content_is_dead_lettered_and_never_run(fixture: &Fixture) {
         let app = fixture.builder().setting("accept_content", ["json"]).build().await.unwrap();
         let result = says::delay("unpickled".into()).send(&app).await.unwrap();
-        let mut sent = app.sent(says::NAME).pop().unwrap();
+        let mut sent = app.sent_by_name(says::NAME).pop().unwrap();
         app.broker().queues().unwrap().purge("celery").await.unwrap();
         sent.message.properties.content_type = Some("application/x-python-serialize".into());
         sent.message.properties.content_encoding = Some("binary".into());

@@ -127,7 +127,7 @@ async fn raised<T: serde::de::DeserializeOwned + Send + fmt::Debug + 'static>(
 
 /// How long until the last message of a task is due; `None` without an eta.
 fn delay_of_last(app: &TestApp, task: &str) -> Option<Duration> {
-    let eta = app.sent(task).pop().unwrap().message.headers.eta?;
+    let eta = app.sent_by_name(task).pop().unwrap().message.headers.eta?;
     Some(Duration::try_from(timestamp::parse(&eta).unwrap().duration_since(app.now())).unwrap())
 }
 
@@ -151,15 +151,15 @@ on_every_driver! {
         let result = auto_delayed::delay().send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(result.state().await.unwrap(), TaskState::Retry);
-        let sent = app.sent(auto_delayed::NAME);
+        let sent = app.sent_by_name(auto_delayed::NAME);
         assert_eq!(sent.len(), 2, "one new message");
         let headers = &sent[1].message.headers;
         assert_eq!((headers.id.as_ref(), headers.retries), (Some(result.id()), 1));
         assert_eq!(delay_of_last(&app, auto_delayed::NAME), Some(S(180)));
         app.advance(Duration::from_millis(179_999)).await;
-        assert_eq!(app.sent(auto_delayed::NAME).len(), 2, "it has not run again");
+        assert_eq!(app.sent_by_name(auto_delayed::NAME).len(), 2, "it has not run again");
         app.advance(Duration::from_millis(1)).await;
-        assert_eq!(app.sent(auto_delayed::NAME).len(), 3);
+        assert_eq!(app.sent_by_name(auto_delayed::NAME).len(), 3);
     }
 
     async fn backoff_doubles_up_to_ten_minutes(fixture: &Fixture) {
@@ -171,7 +171,7 @@ on_every_driver! {
             assert_eq!(wait, Some(S(seconds)));
             app.advance(S(seconds)).await;
         }
-        let retries: Vec<u32> = app.sent(auto_backoff::NAME).iter().map(|sent| sent.message.headers.retries).collect();
+        let retries: Vec<u32> = app.sent_by_name(auto_backoff::NAME).iter().map(|sent| sent.message.headers.retries).collect();
         assert_eq!(retries, (0..=11).collect::<Vec<_>>());
     }
 
@@ -181,7 +181,7 @@ on_every_driver! {
         for _ in 0..64 {
             let result = auto_jitter::delay().send(&app).await.unwrap();
             app.drain().await;
-            let sent = app.sent(auto_jitter::NAME);
+            let sent = app.sent_by_name(auto_jitter::NAME);
             let first = sent.iter().find(|sent| {
                 (sent.message.headers.id.as_ref(), sent.message.headers.retries) == (Some(result.id()), 1)
             });
@@ -199,7 +199,7 @@ on_every_driver! {
         assert_eq!(records(&app), ["same 0", "same 1", "same 2"], "three runs of one id");
         assert_eq!(result.state().await.unwrap(), TaskState::Failure);
         assert_eq!(raised(&result).await, ("builtins.KeyError".to_owned(), "k".to_owned()));
-        assert_eq!(app.sent(two_retries::NAME).len(), 3);
+        assert_eq!(app.sent_by_name(two_retries::NAME).len(), 3);
 
         let without_cause = two_retries::delay(false).task_id("bare").send(&app).await.unwrap();
         app.drain().await;

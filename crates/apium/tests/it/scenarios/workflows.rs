@@ -129,8 +129,8 @@ on_every_driver! {
         let mut seen = records(&app);
         seen.sort();
         assert_eq!(seen, [format!("eb1 {id} {id}"), format!("eb3 {id} ValueError('boom')")]);
-        assert_eq!(app.sent("flow.eb1").len(), 1);
-        assert!(app.sent("flow.eb3").is_empty(), "it was called, not sent");
+        assert_eq!(app.sent_by_name("flow.eb1").len(), 1);
+        assert!(app.sent_by_name("flow.eb3").is_empty(), "it was called, not sent");
         let (state, exception) = stored(&app, id).await;
         assert_eq!((state.as_str(), exception.to_string()), ("FAILURE", "ValueError('boom')".to_owned()));
     }
@@ -148,7 +148,7 @@ on_every_driver! {
         assert_eq!(stored(&app, &ids[0]).await.1, stored(&app, &ids[1]).await.1, "the later step has the same error");
         let first = result.parent().unwrap().parent().unwrap();
         assert_eq!(first.get().timeout(PATIENCE).await.unwrap().decode::<i64>().unwrap(), 2);
-        assert_eq!(app.sent("flow.add").len(), 1, "the third never ran");
+        assert_eq!(app.sent_by_name("flow.add").len(), 1, "the third never ran");
     }
 
     async fn group_order_errors_and_counts(fixture: &Fixture) {
@@ -223,11 +223,11 @@ on_every_driver! {
         }
         let header = [call("ident", json!([1])), call("ident", json!([2]))];
         let result = sent::<i64>(&app, Node::chord(header, call("tsum", json!([])))).await;
-        let twice = app.sent("flow.ident").remove(0);
+        let twice = app.sent_by_name("flow.ident").remove(0);
         app.broker().publish(vec![twice]).await.unwrap();
         app.drain().await;
         assert_eq!(result.get().timeout(PATIENCE).await.unwrap(), 3);
-        assert_eq!(app.sent("flow.tsum").len(), 2, "one body for each of the two chords");
+        assert_eq!(app.sent_by_name("flow.tsum").len(), 2, "one body for each of the two chords");
         let empty = sent::<i64>(&app, Node::chord([], call("tsum", json!([])))).await;
         app.drain().await;
         assert_eq!(empty.get().timeout(PATIENCE).await.unwrap(), 0);
