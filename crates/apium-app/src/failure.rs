@@ -33,6 +33,18 @@ pub struct Judgement {
     pub bad_arguments: bool,
 }
 
+/// The arguments of a call do not fit the task, so that its body did not begin. A retry does not help.
+#[derive(Debug)]
+struct ArgumentMismatch(String);
+
+impl fmt::Display for ArgumentMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for ArgumentMismatch {}
+
 /// Maps a Rust error type to the Python class that stands for it on the wire
 /// (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
@@ -73,6 +85,17 @@ impl Failure {
         let error = error.into();
         let traceback = chain_text(&exception.exc_type, &*error);
         Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error.into()), judgement: None }))
+    }
+
+    /// The arguments of a call do not fit the task: Python's `TypeError` with this text.
+    pub(crate) fn argument_mismatch(text: &str) -> Self {
+        let exception = ExceptionInfo::from_path("builtins.TypeError", text);
+        Self::of_exception(exception, ArgumentMismatch(text.to_owned()))
+    }
+
+    /// Whether it says that the arguments of a call do not fit the task.
+    pub(crate) fn is_argument_mismatch(&self) -> bool {
+        self.source().is_some_and(|error| error.is::<ArgumentMismatch>())
     }
 
     /// A failure of a boxed error. `exc_type` is the Python class that the type of the error is mapped to, else

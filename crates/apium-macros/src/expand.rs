@@ -218,7 +218,7 @@ impl Expansion {
                 })
             }
         };
-        let fields = options::HOOKS.iter().map(|name| hook(name));
+        let fields = options::hooks().map(hook);
         quote!(::apium::__private::Hooks { #(#fields),* })
     }
 

@@ -12,10 +12,6 @@ use crate::calls::{self, CallForm, Calls, GivenArguments, wire_ident};
 use crate::function::{self, is_ours, last_word, owned};
 use crate::options::{self, Options};
 
-/// The options that a caller has a say in.
-const OF_CALLERS: [&str; 9] =
-    ["name", "namespace", "queue", "priority", "serializer", "compression", "expires", "time_limit", "soft_time_limit"];
-
 pub(crate) fn extern_task(items: TokenStream) -> TokenStream {
     match syn::parse2::<Stubs>(items) {
         Ok(Stubs(stubs)) => stubs.iter().map(|stub| stub.expand().unwrap_or_else(Error::into_compile_error)).collect(),
@@ -237,8 +233,8 @@ impl Stub {
             _ => TokenStream::new(),
         };
         let options = options::parse(tokens)?;
-        if let Some(key) = options.given.iter().find(|key| !OF_CALLERS.iter().any(|known| *key == known)) {
-            let known = OF_CALLERS.join(", ");
+        if let Some(key) = options.given.iter().find(|key| !options::of_callers().any(|known| *key == known)) {
+            let known = options::of_callers().collect::<Vec<_>>().join(", ");
             let text = format!("`{key}` is decided where the body of the task is; here stand {known}");
             return Err(Error::new(key.span(), text));
         }

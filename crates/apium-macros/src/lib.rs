@@ -1,6 +1,7 @@
 //! The attributes that make tasks out of functions. They are documented where users meet them: in the crate `apium`.
 
 mod calls;
+mod docs;
 mod error_type;
 mod expand;
 mod extern_task;
@@ -11,6 +12,8 @@ mod options;
 mod value;
 
 use proc_macro::TokenStream;
+
+use crate::docs::option_table;
 
 /// Makes a task out of a function.
 ///
@@ -36,14 +39,12 @@ use proc_macro::TokenStream;
 ///   further keyword arguments (`**kwargs`).
 ///
 /// # Options
-/// `name`, `namespace`, `aliases`, `queue`, `priority`, `serializer`, `compression`, `backend`, `expires`; `acks_late`,
-/// `acks_on_failure`, `acks_on_timeout`, `reject_on_worker_lost`; `track_started`, `ignore_result`,
-/// `store_errors_even_if_ignored`, `resultrepr_maxsize`, `trail`; `rate_limit`, `time_limit`, `soft_time_limit`;
-/// `max_retries`, `default_retry_delay`, `autoretry_for(…)`, `dont_autoretry_for(…)`,
-/// `retry_kwargs(max_retries = …, countdown = …)`, `retry_backoff`, `retry_backoff_max`, `retry_jitter`, `throws(…)`;
-/// and the hooks `before_start`, `on_success`, `on_failure`, `on_retry`, `after_return`, each an async function. They
-/// mean what Celery's mean. A flag stands alone or is `= true` or `= false`; a time is a number of seconds or a text
-/// like `"90s"`, `"10m"`, `"1h30m"`, `"250ms"`.
+/// They mean what Celery's mean. A flag stands alone or is `= true` or `= false`; a time is a number of seconds or a
+/// text like `"90s"`, `"10m"`, `"1h30m"`, `"250ms"`; errors are types in parentheses, `autoretry_for(std::io::Error)`;
+/// a hook is an async function. Where a call, `task_annotations` or a setting may give an option too, the call comes
+/// first, then `task_annotations`, the attribute, `task_routes`, and the setting.
+///
+#[doc = apium_options::options!(attribute => option_table)]
 ///
 /// Without `name`, the name is the module path with dots and the function's name, as in Python; it is the contract
 /// between the caller and the worker, so name tasks that others call.
@@ -71,8 +72,9 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// program do not run the task.
 ///
 /// There are `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks` and `NAME`, as for [`task`](macro@task). Of
-/// the options, those that a caller decides: `name` (or `namespace`), `queue`, `priority`, `serializer`, `compression`,
-/// `expires`, `time_limit`, `soft_time_limit`.
+/// the options there are those that a caller decides, and one of `name` and `namespace` must be given:
+///
+#[doc = apium_options::options!(stub => option_table)]
 #[proc_macro]
 pub fn extern_task(items: TokenStream) -> TokenStream {
     extern_task::extern_task(items.into()).into()

@@ -1,5 +1,7 @@
 //! The options of `#[task(…)]`.
 
+use apium_options::kind::ValueKind;
+use apium_options::option::{Attribute, OPTIONS, TaskOption};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
@@ -22,36 +24,40 @@ pub(crate) struct Options {
     pub(crate) given: Vec<Ident>,
     /// Hooks by name.
     pub(crate) hooks: Vec<(Ident, Path)>,
-    hard: Option<value::Time>,
-    soft: Option<value::Time>,
+    /// The times that are given, by the names of their options.
+    times: Vec<(&'static str, value::Time)>,
 }
 
-const FLAGS: [&str; 9] = [
-    "acks_late",
-    "acks_on_failure",
-    "acks_on_timeout",
-    "reject_on_worker_lost",
-    "track_started",
-    "ignore_result",
-    "store_errors_even_if_ignored",
-    "retry_jitter",
-    "trail",
-];
-const TEXTS: [&str; 4] = ["serializer", "compression", "queue", "backend"];
-const TIMES: [&str; 5] = ["time_limit", "soft_time_limit", "expires", "default_retry_delay", "retry_backoff_max"];
-const ERRORS: [&str; 3] = ["autoretry_for", "dont_autoretry_for", "throws"];
-pub(crate) const HOOKS: [&str; 5] = ["before_start", "on_success", "on_failure", "on_retry", "after_return"];
-const OTHERS: [&str; 9] = [
-    "name",
-    "namespace",
-    "aliases",
-    "priority",
-    "rate_limit",
-    "max_retries",
-    "retry_backoff",
-    "retry_kwargs",
-    "resultrepr_maxsize",
-];
+/// The options of the attribute that stand in no list.
+fn outer() -> impl Iterator<Item = (&'static TaskOption, Attribute)> {
+    let of_attribute = OPTIONS.iter().filter_map(|option| Some((option, option.attribute?)));
+    of_attribute.filter(|(_, attribute)| attribute.inside.is_none())
+}
+
+/// The options of a list, each with its name there.
+fn inside(list: &str) -> impl Iterator<Item = (&'static TaskOption, Attribute, &'static str)> {
+    let of_lists = OPTIONS.iter().filter_map(|option| Some((option, option.attribute?)));
+    of_lists.filter_map(move |(option, attribute)| {
+        attribute.inside.filter(|(own, _)| *own == list).map(|(_, name)| (option, attribute, name))
+    })
+}
+
+/// The lists of options: `retry_kwargs`.
+fn lists() -> impl Iterator<Item = &'static str> {
+    let mut lists: Vec<&str> = OPTIONS.iter().filter_map(|option| Some(option.attribute?.inside?.0)).collect();
+    lists.dedup();
+    lists.into_iter()
+}
+
+/// The hooks.
+pub(crate) fn hooks() -> impl Iterator<Item = &'static str> {
+    outer().filter(|(_, attribute)| attribute.kind == ValueKind::Hook).map(|(option, _)| option.name)
+}
+
+/// The options that a caller decides.
+pub(crate) fn of_callers() -> impl Iterator<Item = &'static str> {
+    outer().filter(|(option, _)| option.callers_decide).map(|(option, _)| option.name)
+}
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
@@ -75,97 +81,85 @@ impl Parse for Options {
 
 impl Options {
     fn option(&mut self, key: &Ident, word: &str, input: ParseStream<'_>) -> Result<()> {
-        match word {
-            _ if FLAGS.contains(&word) => {
-                let on = value::flag(input)?;
-                self.set(key, quote!(#on));
-            }
-            _ if TEXTS.contains(&word) => {
-                let text = value::text(input)?;
-                self.set(key, quote!(::std::borrow::Cow::Borrowed(#text)));
-            }
-            _ if TIMES.contains(&word) => self.time(key, word, input)?,
-            _ if ERRORS.contains(&word) => self.errors(key, input)?,
-            _ if HOOKS.contains(&word) => {
+        if lists().any(|list| list == word) {
+            return self.list(word, input);
+        }
+        let Some((option, attribute)) = outer().find(|(option, _)| option.name == word) else {
+            return Err(unknown(key, word));
+        };
+        match (attribute.kind, word) {
+            (ValueKind::Hook, _) => {
                 input.parse::<Token![=]>()?;
                 let wrong = |e: Error| Error::new(e.span(), "write the name of an async function here");
                 self.hooks.push((key.clone(), input.parse().map_err(wrong)?));
             }
-            "name" => self.name = Some(value::text(input)?),
-            "namespace" => self.namespace = Some(value::text(input)?),
-            "aliases" => self.aliases = aliases(input)?,
-            "priority" => {
-                let priority = value::number(input, 255)? as u8;
-                self.set(key, quote!(#priority));
-            }
-            "rate_limit" => {
-                let limit = value::rate_limit(input)?;
-                self.set(key, quote!(::std::borrow::Cow::Borrowed(#limit)));
-            }
-            "max_retries" => {
-                let limit = option(value::number_or_none(input)?);
-                self.set(key, limit);
-            }
-            "resultrepr_maxsize" => {
-                let size = value::number(input, u32::MAX)? as usize;
-                self.set(key, quote!(#size));
-            }
-            "retry_backoff" => {
-                let backoff = backoff(input)?;
-                self.set(key, backoff);
-            }
-            "retry_kwargs" => self.retry_kwargs(input)?,
+            (kind, _) if option.declared => self.set(option.name, key, kind, input)?,
+            (_, "name") => self.name = Some(value::text(input)?),
+            (_, "namespace") => self.namespace = Some(value::text(input)?),
+            (ValueKind::Texts, _) => self.aliases = aliases(input)?,
             _ => return Err(unknown(key, word)),
         }
         Ok(())
     }
 
-    fn set(&mut self, key: &Ident, value: TokenStream) {
-        self.assignments.push(quote!(options.#key = ::core::option::Option::Some(#value);));
-    }
-
-    fn time(&mut self, key: &Ident, word: &str, input: ParseStream<'_>) -> Result<()> {
-        let time = value::time(input)?;
-        match word {
-            "time_limit" => self.hard = Some(time),
-            "soft_time_limit" => self.soft = Some(time),
-            _ => {}
-        }
-        self.set(key, time.tokens());
+    /// Reads a value, and assigns it to the option of that name. The field has the place of `key`.
+    fn set(&mut self, name: &'static str, key: &Ident, kind: ValueKind, input: ParseStream<'_>) -> Result<()> {
+        let field = Ident::new(name, key.span());
+        let value = match kind {
+            ValueKind::Flag => {
+                let on = value::flag(input)?;
+                quote!(#on)
+            }
+            ValueKind::Text | ValueKind::Rate => {
+                let text = if kind == ValueKind::Rate { value::rate_limit(input)? } else { value::text(input)? };
+                quote!(::std::borrow::Cow::Borrowed(#text))
+            }
+            ValueKind::Time => {
+                let time = value::time(input)?;
+                self.times.push((name, time));
+                time.tokens()
+            }
+            ValueKind::Byte => {
+                let number = value::number(input, 255)? as u8;
+                quote!(#number)
+            }
+            ValueKind::Count => {
+                let number = value::number(input, u32::MAX)? as usize;
+                quote!(#number)
+            }
+            ValueKind::Limit => match value::number_or_none(input)? {
+                Some(number) => quote!(::core::option::Option::Some(#number)),
+                None => quote!(::core::option::Option::None),
+            },
+            ValueKind::Backoff => backoff(input)?,
+            ValueKind::Errors => {
+                let matchers = matchers(input)?;
+                self.assignments.push(quote! {
+                    options.#field = ::std::borrow::Cow::Borrowed({
+                        const MATCHERS: &[::apium::__private::ErrorMatcher] = &[#(#matchers),*];
+                        MATCHERS
+                    });
+                });
+                return Ok(());
+            }
+            ValueKind::Texts | ValueKind::Hook => return Err(Error::new(key.span(), "this is no option with a value")),
+        };
+        self.assignments.push(quote!(options.#field = ::core::option::Option::Some(#value);));
         Ok(())
     }
 
-    fn errors(&mut self, key: &Ident, input: ParseStream<'_>) -> Result<()> {
-        let matchers = matchers(input)?;
-        self.assignments.push(quote! {
-            options.#key = ::std::borrow::Cow::Borrowed({
-                const MATCHERS: &[::apium::__private::ErrorMatcher] = &[#(#matchers),*];
-                MATCHERS
-            });
-        });
-        Ok(())
-    }
-
-    fn retry_kwargs(&mut self, input: ParseStream<'_>) -> Result<()> {
-        const KNOWN: [&str; 2] = ["max_retries", "countdown"];
+    /// Options in parentheses: `retry_kwargs(max_retries = 5)`.
+    fn list(&mut self, list: &str, input: ParseStream<'_>) -> Result<()> {
         let inner;
         parenthesized!(inner in input);
         while !inner.is_empty() {
             let key: Ident = inner.parse()?;
-            match key.to_string().as_str() {
-                "max_retries" => {
-                    let limit = option(value::number_or_none(&inner)?);
-                    self.set(&Ident::new("retry_kwargs_max_retries", key.span()), limit);
-                }
-                "countdown" => {
-                    let time = value::time(&inner)?.tokens();
-                    self.set(&Ident::new("retry_kwargs_countdown", key.span()), time);
-                }
-                other => {
-                    let text = format!("`retry_kwargs` has no `{other}`; {}", hint(other, &KNOWN));
-                    return Err(Error::new(key.span(), text));
-                }
-            }
+            let Some((option, attribute, _)) = inside(list).find(|(.., name)| key == name) else {
+                let names: Vec<&str> = inside(list).map(|(.., name)| name).collect();
+                let text = format!("`{list}` has no `{key}`; {}", hint(&key.to_string(), &names));
+                return Err(Error::new(key.span(), text));
+            };
+            self.set(option.name, &key, attribute.kind, &inner)?;
             if !inner.is_empty() {
                 inner.parse::<Token![,]>()?;
             }
@@ -174,7 +168,8 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        if let (Some(hard), Some(soft)) = (self.hard, self.soft)
+        let time = |name: &str| self.times.iter().find(|(own, _)| *own == name).map(|(_, time)| time);
+        if let (Some(hard), Some(soft)) = (time("time_limit"), time("soft_time_limit"))
             && soft.nanos > hard.nanos
         {
             return Err(Error::new(soft.span, "the soft time limit is above the hard one: it must come first"));
@@ -200,16 +195,8 @@ fn unknown(key: &Ident, word: &str) -> Error {
         let text = "a task has no option `bind`: it takes its context by a parameter of type `&Ctx`";
         return Error::new(key.span(), text);
     }
-    let known: Vec<&str> =
-        OTHERS.iter().chain(&FLAGS).chain(&TEXTS).chain(&TIMES).chain(&ERRORS).chain(&HOOKS).copied().collect();
+    let known: Vec<&str> = outer().map(|(option, _)| option.name).chain(lists()).collect();
     Error::new(key.span(), format!("a task has no option `{word}`; {}", hint(word, &known)))
-}
-
-fn option(value: Option<u32>) -> TokenStream {
-    match value {
-        Some(number) => quote!(::core::option::Option::Some(#number)),
-        None => quote!(::core::option::Option::None),
-    }
 }
 
 fn aliases(input: ParseStream<'_>) -> Result<Vec<LitStr>> {

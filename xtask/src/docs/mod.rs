@@ -2,5 +2,6 @@
 
 pub(crate) mod coverage;
 pub(crate) mod guide;
+pub(crate) mod options;
 pub(crate) mod pages;
 pub(crate) mod program;

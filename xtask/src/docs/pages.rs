@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::commands::Answer;
 use crate::docs::coverage::{self, Covered};
-use crate::docs::{guide, program};
+use crate::docs::{guide, options, program};
 use crate::files::{self, File};
 use crate::tidy::source::rust::Source;
 use crate::{output, process};
@@ -22,14 +22,14 @@ pub(crate) fn run(args: &[String]) -> Answer {
     let files = files::all(&root)?;
     if args.iter().any(|arg| arg == "--check") {
         let mut wrong = gaps(&files)?;
-        wrong.extend(stale(&root, &[coverage_page(&files)?]));
+        wrong.extend(stale(&root, &own_pages(&files)?));
         wrong.extend(stale(&root, &program_pages()?));
         wrong.iter().for_each(|line| output::line(line));
         return Ok(wrong.is_empty());
     }
     let rows = guide_rows(&files)?;
     output::line(&coverage::table(&coverage::join(&rows, &tests(&files)), true));
-    for page in [coverage_page(&files)?].into_iter().chain(program_pages()?) {
+    for page in own_pages(&files)?.into_iter().chain(program_pages()?) {
         fs::write(root.join(page.path), &page.text).map_err(|e| format!("write {}: {e}", page.path))?;
         output::step(&format!("wrote {}", page.path));
     }
@@ -44,7 +44,12 @@ fn program_pages() -> Result<Vec<Page>, String> {
     Ok(vec![settings, Page { path: "docs/COMMAND-LINE.md", text: program::command_line()? }])
 }
 
-/// The coverage table, without the line numbers of the tests, which change often.
+/// The pages that need no program but this one.
+fn own_pages(files: &[File]) -> Result<Vec<Page>, String> {
+    Ok(vec![coverage_page(files)?, Page { path: "docs/TASK-OPTIONS.md", text: options::page() }])
+}
+
+/// The coverage table, without the lines of the tests, which move with every change.
 fn coverage_page(files: &[File]) -> Result<Page, String> {
     let rows = guide_rows(files)?;
     let table = coverage::table(&coverage::join(&rows, &tests(files)), false);
@@ -94,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_shown_and_the_table_is_up_to_date() {
+    fn every_row_is_shown_and_the_pages_are_up_to_date() {
         let root = process::root().unwrap();
         let files = files::all(&root).unwrap();
         let mut wrong = gaps(&files).unwrap();
-        wrong.extend(stale(&root, &[coverage_page(&files).unwrap()]));
+        wrong.extend(stale(&root, &own_pages(&files).unwrap()));
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 

@@ -7,7 +7,6 @@ use apium_protocol::result::document::ResultTuple;
 
 use crate::app::app::App;
 use crate::call::call::{send_call, send_node};
-use crate::call::setters::{call_options, links};
 use crate::canvas::node::Node;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::context::current::note_child;
@@ -45,23 +44,23 @@ impl<Out> Batch<Out> {
         self.calls.is_empty()
     }
 
-    fn options_mut(&mut self) -> &mut CallOptions {
+    pub(crate) fn options_mut(&mut self) -> &mut CallOptions {
         &mut self.options
     }
 
-    fn add_link(&mut self, callback: WireSignature) {
+    pub(crate) fn add_link(&mut self, callback: WireSignature) {
         self.calls.iter_mut().for_each(|call| call.add_link(callback.clone()));
     }
 
-    fn add_link_error(&mut self, errback: WireSignature) {
+    pub(crate) fn add_link_error(&mut self, errback: WireSignature) {
         self.calls.iter_mut().for_each(|call| call.add_link_error(errback.clone()));
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(crate) fn fail(&mut self, error: Error) {
         self.failed.get_or_insert_with(|| Arc::new(error));
     }
 
-    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+    pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.calls.iter_mut().for_each(|call| call.visit(visitor, stamps, append));
     }
 
@@ -108,9 +107,6 @@ impl<Out> Batch<Out> {
         on.blocking().run(async move { self.send_all(&app).await })?
     }
 }
-
-call_options!([Out], Batch<Out>);
-links!([Out], Batch<Out>);
 
 /// The calls of nodes that are all tasks.
 pub(crate) fn calls_of(nodes: Vec<Node>) -> Vec<CallSpec> {

@@ -7,7 +7,6 @@ use apium_protocol::result::document::ResultTuple;
 use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
-use crate::call::setters::{call_options, links};
 use crate::canvas::eager;
 use crate::canvas::eager_results;
 use crate::canvas::freeze::{Ids, WorkflowIds};
@@ -42,23 +41,23 @@ impl<Out> Call<Out> {
         Self { signature: signature.cast(), publisher: None }
     }
 
-    fn options_mut(&mut self) -> &mut CallOptions {
+    pub(crate) fn options_mut(&mut self) -> &mut CallOptions {
         self.signature.options_mut()
     }
 
-    fn add_link(&mut self, callback: WireSignature) {
+    pub(crate) fn add_link(&mut self, callback: WireSignature) {
         self.signature.add_link(callback);
     }
 
-    fn add_link_error(&mut self, errback: WireSignature) {
+    pub(crate) fn add_link_error(&mut self, errback: WireSignature) {
         self.signature.add_link_error(errback);
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(crate) fn fail(&mut self, error: Error) {
         self.signature.fail(error);
     }
 
-    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+    pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.signature.visit(visitor, stamps, append);
     }
 
@@ -118,9 +117,6 @@ impl<Out> Call<Out> {
         }
     }
 }
-
-call_options!([Out], Call<Out>);
-links!([Out], Call<Out>);
 
 impl<In: ?Sized, Out> Signature<In, Out> {
     /// The call of this signature.

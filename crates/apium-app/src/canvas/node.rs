@@ -213,6 +213,21 @@ fn begins_with_a_group(node: &Node) -> bool {
     }
 }
 
+/// What can stand in `link` and `link_error`: a signature of either kind.
+pub trait IntoWireSignature {
+    /// The signature as it travels.
+    ///
+    /// # Errors
+    /// When its arguments cannot be encoded.
+    fn into_wire(self) -> Result<WireSignature>;
+}
+
+impl IntoWireSignature for WireSignature {
+    fn into_wire(self) -> Result<WireSignature> {
+        Ok(self)
+    }
+}
+
 /// What is a signature, of whatever type.
 pub trait IntoNode {
     /// It without its type.

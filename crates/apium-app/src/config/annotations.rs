@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::config::read::{FromValue, InvalidValue, rate_text};
 use crate::config::value::Value;
+use crate::options::rate_limit::RateLimit;
 use crate::options::task_options::TaskOptions;
 
 /// Options of tasks by name; `"*"` stands for every task.
@@ -27,60 +29,37 @@ impl Annotations {
     }
 }
 
-const KNOWN: &[&str] = &[
-    "acks_late",
-    "acks_on_failure",
-    "acks_on_timeout",
-    "reject_on_worker_lost",
-    "track_started",
-    "ignore_result",
-    "store_errors_even_if_ignored",
-    "serializer",
-    "compression",
-    "rate_limit",
-    "time_limit",
-    "soft_time_limit",
-    "expires",
-    "priority",
-    "queue",
-    "max_retries",
-    "default_retry_delay",
-    "retry_backoff_max",
-    "retry_jitter",
-    "resultrepr_maxsize",
-    "trail",
-];
+/// A rate limit as a task declares it, checked.
+struct RateText(String);
 
-fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), InvalidValue> {
-    fn text(value: &Value) -> Result<Option<Cow<'static, str>>, InvalidValue> {
-        Ok(Some(Cow::Owned(String::from_value(value)?)))
+impl FromValue for RateText {
+    const KIND: &'static str = RateLimit::KIND;
+
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        rate_text(value).map(Self)
     }
-    match name {
-        "acks_late" => options.acks_late = Some(bool::from_value(value)?),
-        "acks_on_failure" => options.acks_on_failure = Some(bool::from_value(value)?),
-        "acks_on_timeout" => options.acks_on_timeout = Some(bool::from_value(value)?),
-        "reject_on_worker_lost" => options.reject_on_worker_lost = Some(bool::from_value(value)?),
-        "track_started" => options.track_started = Some(bool::from_value(value)?),
-        "ignore_result" => options.ignore_result = Some(bool::from_value(value)?),
-        "store_errors_even_if_ignored" => options.store_errors_even_if_ignored = Some(bool::from_value(value)?),
-        "serializer" => options.serializer = text(value)?,
-        "compression" => options.compression = text(value)?,
-        "rate_limit" => options.rate_limit = Some(Cow::Owned(rate_text(value)?)),
-        "time_limit" => options.time_limit = Some(FromValue::from_value(value)?),
-        "soft_time_limit" => options.soft_time_limit = Some(FromValue::from_value(value)?),
-        "expires" => options.expires = Some(FromValue::from_value(value)?),
-        "priority" => options.priority = Some(u8::from_value(value)?),
-        "queue" => options.queue = text(value)?,
-        "max_retries" => options.max_retries = Some(Option::from_value(value)?),
-        "default_retry_delay" => options.default_retry_delay = Some(FromValue::from_value(value)?),
-        "retry_backoff_max" => options.retry_backoff_max = Some(FromValue::from_value(value)?),
-        "retry_jitter" => options.retry_jitter = Some(bool::from_value(value)?),
-        "resultrepr_maxsize" => options.resultrepr_maxsize = Some(usize::from_value(value)?),
-        "trail" => options.trail = Some(bool::from_value(value)?),
-        _ => return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, KNOWN) }),
-    }
-    Ok(())
 }
+
+impl From<RateText> for Cow<'static, str> {
+    fn from(RateText(text): RateText) -> Self {
+        text.into()
+    }
+}
+
+macro_rules! annotations {
+    ({ $($name:ident ($type:ty);)+ }) => {
+        const KNOWN: &[&str] = &[$(stringify!($name)),+];
+
+        fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), InvalidValue> {
+            match name {
+                $( stringify!($name) => options.$name = Some(<$type>::from_value(value)?.into()), )+
+                _ => return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, KNOWN) }),
+            }
+            Ok(())
+        }
+    };
+}
+apium_options::options! { annotation => annotations }
 
 impl FromValue for Annotations {
     const KIND: &'static str = "tables of task options by task name, \"*\" for all tasks";

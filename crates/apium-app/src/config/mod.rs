@@ -1,5 +1,6 @@
-//! Settings: one table ([`table`]) with Celery's lower-case names, read in two stages. [`Settings`](crate::config::settings::Settings) are as
-//! given, each with its [`Origin`](crate::config::value::Origin); [`Config`](crate::config::table::Config) is checked, typed and immutable.
+//! Settings: one table ([`table`]) with Celery's lower-case names, read in two stages.
+//! [`Settings`](crate::config::settings::Settings) are as given, each with its
+//! [`Origin`](crate::config::value::Origin); [`Config`](crate::config::table::Config) is checked, typed and immutable.
 
 pub mod annotations;
 pub mod prefetch;

@@ -1,4 +1,5 @@
-//! How publishing is tried again when the broker cannot be reached (Celery: `task_publish_retry_policy`, `retry_policy=`).
+//! How publishing is tried again when the broker cannot be reached (Celery: `task_publish_retry_policy`,
+//! `retry_policy=`).
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Settings as given. A flag wins over a variable, that over a file, that over the builder, that over the default; the order
-/// in which they are added does not matter between these, and within one of them the last wins.
+/// Settings as given. A flag wins over a variable, that over a file, that over the builder, that over the default; the
+/// order in which they are added does not matter between these, and within one of them the last wins.
 #[derive(Clone, Default)]
 pub struct Settings {
     given: BTreeMap<&'static str, (Value, Origin)>,
@@ -88,8 +88,8 @@ impl Settings {
         self.add_toml(&text, &path.display().to_string())
     }
 
-    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. Other variables are
-    /// left alone, and so is `APIUM_CONFIG`, which names the file.
+    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. Other variables
+    /// are left alone, and so is `APIUM_CONFIG`, which names the file.
     ///
     /// # Errors
     /// A variable that begins with `APIUM_` and names no setting, or is no Unicode text.

@@ -135,8 +135,8 @@ settings! {
         task_reject_on_worker_lost: bool = false, "false";
         /// Rate limit of tasks that have none.
         task_default_rate_limit: Option<RateLimit> = None, "none";
-        /// Wait before a retry that names none, for the whole app (Apium's own; without it 1800 s by hand and none for automatic
-        /// retries).
+        /// Wait before a retry that names none, for the whole app (Apium's own; without it 1800 s by hand and none for
+        /// automatic retries).
         task_default_retry_delay: Option<Duration> = None, "none";
         /// Whether a call from inside a task takes the priority of that task.
         task_inherit_parent_priority: bool = false, "false";
@@ -170,8 +170,8 @@ settings! {
     "broker" {
         /// Where messages are published to and consumed from.
         broker_url: Option<Address> = None, "none";
-        /// How many producers (`app.producer()`) may be held at once; none or 0 is without limit. Calls without one share the
-        /// broker's own connection and are not limited.
+        /// How many producers (`app.producer()`) may be held at once; none or 0 is without limit. Calls without one
+        /// share the broker's own connection and are not limited.
         broker_pool_limit: Option<usize> = Some(10), "10";
         /// How long to wait for a producer; none is as long as it takes.
         broker_pool_acquire_timeout: Option<Duration> = None, "none";
@@ -193,19 +193,19 @@ settings! {
         result_extended: bool = false, "false";
         /// How long what is counted of a chord is kept; none is as long as results.
         result_chord_expires: Option<Duration> = None, "none";
-        /// How long collecting the results of a chord's header may take; whoever brings the last part has twice as long, and at least
-        /// 5 s, to send the body before another may.
+        /// How long collecting the results of a chord's header may take; whoever brings the last part has twice as
+        /// long, and at least 5 s, to send the body before another may.
         result_chord_join_timeout: Duration = Duration::from_secs(3), "3";
     }
     "worker" {
         /// How many tasks run at once; none is the number of processors.
         worker_concurrency: Option<usize> = None, "none";
-        /// How many messages per slot are fetched ahead; 0 is without limit. "auto" (Apium's own, Celery has nothing like it) fetches
-        /// the messages of about 50 ms ahead of the slots, by the rate at which runs end: at least as many as there are free slots,
-        /// at most 4096.
+        /// How many messages per slot are fetched ahead; 0 is without limit. "auto" (Apium's own, Celery has nothing
+        /// like it) fetches the messages of about 50 ms ahead of the slots, by the rate at which runs end: at least as
+        /// many as there are free slots, at most 4096.
         worker_prefetch_multiplier: PrefetchMultiplier = PrefetchMultiplier::Fixed(4), "4";
-        /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread), solo (one task at
-        /// a time).
+        /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread),
+        /// solo (one task at a time).
         worker_pool: String = "async".into(), "async";
         /// How long a cold stop lets running tasks go on before it gives them up.
         worker_soft_shutdown_timeout: Duration = Duration::ZERO, "0";
@@ -215,13 +215,34 @@ settings! {
         worker_max_crashes: u32 = 3, "3";
         /// How long a message of a worker that shows no life stays reserved for it (Apium's own).
         worker_lease: Duration = Duration::from_secs(30), "30";
-        /// A file that is there while the worker is connected and fetches, for a readiness probe such as `test -f` (Apium's own).
+        /// A file that is there while the worker is connected and fetches, for a readiness probe such as `test -f`
+        /// (Apium's own).
         worker_ready_file: Option<String> = None, "none";
-        /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text; `/live` is 200 for
-        /// as long as the process answers (Apium's own).
+        /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text;
+        /// `/live` is 200 for as long as the process answers (Apium's own).
         worker_health_listen: Option<SocketAddr> = None, "none";
     }
 }
+
+macro_rules! task_defaults {
+    (
+        { $($name:ident $doc:tt $setting:ident $type:tt $default:tt;)+ }
+        { $($named:ident $named_doc:tt $named_setting:ident $named_type:tt $named_default:tt;)+ }
+    ) => {
+        impl Config {
+            /// What the settings say to every task that says nothing itself.
+            pub fn task_defaults(&self) -> TaskDefaults {
+                TaskDefaults { $( $name: self.$setting, )+ $( $named: self.$named_setting, )+ }
+            }
+        }
+    };
+}
+macro_rules! with_named {
+    ($resolved:tt) => {
+        apium_options::options! { named => task_defaults $resolved }
+    };
+}
+apium_options::options! { resolved => with_named }
 
 impl Config {
     /// What the types alone cannot say.
@@ -263,23 +284,6 @@ impl Config {
         match &self.task_queues {
             Some(queues) => queues.iter().map(|queue| queue.name.clone()).collect(),
             None => vec![self.task_default_queue.clone()],
-        }
-    }
-
-    /// What the settings say to every task that says nothing itself.
-    pub fn task_defaults(&self) -> TaskDefaults {
-        TaskDefaults {
-            acks_late: self.task_acks_late,
-            acks_on_failure: self.task_acks_on_failure,
-            acks_on_timeout: self.task_acks_on_timeout,
-            reject_on_worker_lost: self.task_reject_on_worker_lost,
-            track_started: self.task_track_started,
-            ignore_result: self.task_ignore_result,
-            store_errors_even_if_ignored: self.task_store_errors_even_if_ignored,
-            rate_limit: self.task_default_rate_limit,
-            time_limit: self.task_time_limit,
-            soft_time_limit: self.task_soft_time_limit,
-            default_retry_delay: self.task_default_retry_delay,
         }
     }
 

@@ -55,41 +55,37 @@ pub struct DeliveryInfo {
     pub queue: Arc<str>,
 }
 
-/// What a task asks for when it wants to be run again. Everything that is `None` is taken from the request and the
-/// task.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct RetryRequest {
-    /// The error behind it, for the RETRY state and for the FAILURE when no retry is left.
-    pub cause: Option<Failure>,
-    /// Seconds from now; zero means at once.
-    pub countdown: Option<Duration>,
-    /// An instant, instead of `countdown`.
-    pub eta: Option<Timestamp>,
-    /// Another limit for this task: `Some(None)` is without limit.
-    pub max_retries: Option<Option<u32>>,
-    /// Other positional arguments.
-    pub args: Option<Vec<Json>>,
-    /// Other keyword arguments.
-    pub kwargs: Option<Vec<(String, Json)>>,
-    /// Another queue.
-    pub queue: Option<String>,
-    /// Another priority.
-    pub priority: Option<u8>,
-    /// Another expiry.
-    pub expires: Option<Timestamp>,
-    /// Other time limits in seconds.
-    pub time_limit: Option<f64>,
-    /// Another soft limit in seconds.
-    pub soft_time_limit: Option<f64>,
-    /// Further headers.
-    pub headers: BTreeMap<String, Json>,
-    /// Whether the wait follows the task's backoff (`retry_backoff`, factor 1 where it is off) rather than a fixed
-    /// delay.
-    pub backoff: bool,
-    /// Whether it comes from `autoretry_for` rather than from the task's own code.
-    pub automatic: bool,
+macro_rules! retry_request {
+    ({ $($name:ident [$($doc:tt)+] ($type:ty) $argument:tt $value:tt;)+ }) => {
+        /// What a task asks for when it wants to be run again. Everything that is `None` is taken from the request and
+        /// the task.
+        #[derive(Debug, Clone, Default)]
+        #[non_exhaustive]
+        pub struct RetryRequest {
+            /// The error behind it: for the state RETRY, and for FAILURE when no retry is left.
+            pub cause: Option<Failure>,
+            /// How long to wait from now; zero means at once.
+            pub countdown: Option<Duration>,
+            /// Not before this instant. It comes before `countdown`.
+            pub eta: Option<Timestamp>,
+            /// How many retries there may be instead of the task's `max_retries`; `Some(None)` is without limit.
+            pub max_retries: Option<Option<u32>>,
+            /// Other positional arguments.
+            pub args: Option<Vec<Json>>,
+            /// Other keyword arguments.
+            pub kwargs: Option<Vec<(String, Json)>>,
+            $( #[doc = concat!($($doc)+)] pub $name: Option<$type>, )+
+            /// Further headers.
+            pub headers: BTreeMap<String, Json>,
+            /// Whether the wait follows the task's backoff (`retry_backoff`, factor 1 where it is off) rather than a
+            /// fixed delay.
+            pub backoff: bool,
+            /// Whether it comes from `autoretry_for` rather than from the task's own code.
+            pub automatic: bool,
+        }
+    };
 }
+apium_options::options! { retry => retry_request }
 
 impl Request {
     /// The request of a function that is called without a message: `called_directly`, no id, nothing else known.

@@ -14,9 +14,10 @@ use jiff::{Timestamp, Zoned};
 use crate::config::read::{FromValue, InvalidValue};
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::value::Value;
+use crate::options::field::{IntoCallOption, OptionField};
+use crate::options::task_options::TaskOptions;
 
-/// An instant with the offset it is written with (`None` is the app's time zone). There is no naive time (TASK guide,
-/// difference 9).
+/// An instant with the offset it is written with (`None` is the app's time zone). There is no time without a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct When {
@@ -70,159 +71,101 @@ pub enum Expires {
     At(When),
 }
 
-/// The options of a call. What is `None` is taken from the task, then from the routes, then from the settings.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct CallOptions {
-    /// The id (default: a random one). An id that was used before is not refused; its stored SUCCESS stays.
-    pub task_id: Option<TaskId>,
-    /// Run this long from now at the earliest; beats `eta`, zero is none.
-    pub countdown: Option<Duration>,
-    /// Run at this instant at the earliest.
-    pub eta: Option<When>,
-    /// Not to be started later.
-    pub expires: Option<Expires>,
-    /// The queue's name.
-    pub queue: Option<Arc<str>>,
-    /// The exchange (default: the queue's).
-    pub exchange: Option<Arc<str>>,
-    /// The routing key (default: the queue's).
-    pub routing_key: Option<Arc<str>>,
-    /// The priority, 0 to 255; which end comes first is the broker's (`report` says).
-    pub priority: Option<u8>,
-    /// The serializer's name.
-    pub serializer: Option<Cow<'static, str>>,
-    /// The compression's name; an empty text turns off what the task or the settings ask for.
-    pub compression: Option<Cow<'static, str>>,
-    /// Hard limit in seconds.
-    pub time_limit: Option<f64>,
-    /// Soft limit in seconds.
-    pub soft_time_limit: Option<f64>,
-    /// Store no result.
-    pub ignore_result: Option<bool>,
-    /// 2 persistent (default), 1 transient.
-    pub delivery_mode: Option<u8>,
-    /// Whether to try publishing again (`task_publish_retry`).
-    pub retry: Option<bool>,
-    /// How to try publishing again (`task_publish_retry_policy`).
-    pub retry_policy: Option<RetryPolicy>,
-    /// How long publishing may take in all (`broker_publish_timeout`).
-    pub publish_timeout: Option<Duration>,
-    /// What few calls have.
-    pub rare: Option<Box<RareOptions>>,
+impl IntoCallOption<Expires> for Duration {
+    fn into_call_option(self) -> Expires {
+        Expires::In(self)
+    }
 }
 
-/// Options that few calls have.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct RareOptions {
-    /// The caller's own headers, merged over the standard ones.
-    pub headers: BTreeMap<String, Json>,
-    /// Another name for logs and monitors.
-    pub shadow: Option<String>,
-    /// Run on success, with the result prepended.
-    pub link: Vec<WireSignature>,
-    /// Run on failure.
-    pub link_error: Vec<WireSignature>,
-    /// The rest of a chain, reversed.
-    pub chain: Option<Vec<WireSignature>>,
-    /// The body of the chord whose header this task belongs to.
-    pub chord: Option<Arc<WireSignature>>,
-    /// The group's id.
-    pub group_id: Option<String>,
-    /// The position in the group.
-    pub group_index: Option<i64>,
-    /// The first task of the workflow (default: from the running task, else the own id).
-    pub root_id: Option<TaskId>,
-    /// The task that sends this one (default: the running task).
-    pub parent_id: Option<TaskId>,
-    /// Where an RPC reply goes (default: the app's).
-    pub reply_to: Option<Arc<str>>,
-    /// Retries so far.
-    pub retries: Option<u32>,
-    /// How many times `replace()` made this call.
-    pub replaced_task_nesting: Option<u32>,
-    /// Stamps: header names with values.
-    pub stamps: BTreeMap<String, Json>,
-    /// What logs show instead of the positional arguments.
-    pub argsrepr: Option<String>,
-    /// What logs show instead of the keyword arguments.
-    pub kwargsrepr: Option<String>,
-    /// Whether the call is recorded among the children of the running task (default true).
-    pub add_to_parent: Option<bool>,
-    /// Further message properties (`message_id`, `app_id`, …).
-    pub properties: BTreeMap<String, Json>,
+macro_rules! call_options {
+    ({ $($name:ident [$($doc:tt)+] ($type:ty);)+ }) => {
+        /// The options of a call. What is `None` is taken from the task, then from the routes, then from the settings.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct CallOptions {
+            $( #[doc = concat!($($doc)+)] pub $name: $type, )+
+            /// Options that few calls have.
+            pub rare: Option<Box<RareOptions>>,
+        }
+
+        impl CallOptions {
+            /// Fills what is `None` here from `other` (a task's attributes, a route). Headers and stamps are joined;
+            /// what is here stays. A countdown here also keeps out an eta of `other`, and an eta a countdown.
+            pub fn fill_from(&mut self, other: &Self) {
+                let (countdown, eta) = (self.countdown, self.eta);
+                $( self.$name.fill_from(&other.$name); )+
+                if countdown.is_some() || eta.is_some() {
+                    (self.countdown, self.eta) = (countdown, eta);
+                }
+                match (&mut self.rare, &other.rare) {
+                    (Some(own), Some(other)) => own.fill_from(other),
+                    (own @ None, Some(other)) => *own = Some(other.clone()),
+                    _ => {}
+                }
+            }
+        }
+    };
 }
+apium_options::options! { call => call_options }
+
+macro_rules! rare_options {
+    ({ $($name:ident [$($doc:tt)+] ($type:ty);)+ }) => {
+        /// Options that few calls have.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct RareOptions {
+            $( #[doc = concat!($($doc)+)] pub $name: $type, )+
+        }
+
+        impl RareOptions {
+            fn fill_from(&mut self, other: &Self) {
+                $( self.$name.fill_from(&other.$name); )+
+            }
+        }
+    };
+}
+apium_options::options! { rare => rare_options }
+
+macro_rules! route_options {
+    ($options:ident { $($name:ident ($type:ty);)+ }) => {
+        impl $options {
+            /// The options of it that a route can give.
+            const OF_ROUTES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// Sets one of them; false for a name that is none.
+            fn set_of_route(&mut self, name: &str, value: &Value) -> Result<bool, InvalidValue> {
+                match name {
+                    $( stringify!($name) => {
+                        self.$name = Option::<$type>::from_value(value)?.map(IntoCallOption::into_call_option);
+                    } )+
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    };
+}
+apium_options::options! { call_route => route_options CallOptions }
+apium_options::options! { rare_route => route_options RareOptions }
+
+macro_rules! options_of_task {
+    ({ $($name:ident $yes:ident;)+ }) => {
+        impl CallOptions {
+            /// What a call takes from its task.
+            pub(crate) fn of_task(task: &TaskOptions) -> Self {
+                Self { $( $name: task.$name.clone().map(IntoCallOption::into_call_option), )+ ..Self::default() }
+            }
+        }
+    };
+}
+apium_options::options! { from_task => options_of_task }
 
 impl CallOptions {
     /// The rare options, made when there are none yet.
     pub fn rare_mut(&mut self) -> &mut RareOptions {
         self.rare.get_or_insert_default()
     }
-
-    /// Fills what is `None` here from `other` (a task's attributes, a route). Headers and stamps are joined; what
-    /// stands here stays.
-    pub fn fill_from(&mut self, other: &Self) {
-        macro_rules! fill {
-            ($($field:ident),+) => { $( if self.$field.is_none() { self.$field.clone_from(&other.$field); } )+ };
-        }
-        // A countdown here leaves no room for another's eta, and the other way round.
-        if self.countdown.is_none() && self.eta.is_none() {
-            fill!(countdown, eta);
-        }
-        fill!(task_id, expires, queue, exchange, routing_key, priority, serializer, compression);
-        fill!(time_limit, soft_time_limit, ignore_result, delivery_mode, retry, retry_policy, publish_timeout);
-        match (&mut self.rare, &other.rare) {
-            (Some(own), Some(other)) => own.fill_from(other),
-            (own @ None, Some(other)) => *own = Some(other.clone()),
-            _ => {}
-        }
-    }
 }
-
-impl RareOptions {
-    fn fill_from(&mut self, other: &Self) {
-        macro_rules! fill {
-            ($($field:ident),+) => { $( if self.$field.is_none() { self.$field.clone_from(&other.$field); } )+ };
-        }
-        fill!(shadow, chain, chord, group_id, group_index, root_id, parent_id, reply_to, retries);
-        fill!(replaced_task_nesting, argsrepr, kwargsrepr, add_to_parent);
-        if self.link.is_empty() {
-            self.link.clone_from(&other.link);
-        }
-        if self.link_error.is_empty() {
-            self.link_error.clone_from(&other.link_error);
-        }
-        for (own, other) in [
-            (&mut self.headers, &other.headers),
-            (&mut self.stamps, &other.stamps),
-            (&mut self.properties, &other.properties),
-        ] {
-            for (name, value) in other {
-                own.entry(name.clone()).or_insert_with(|| value.clone());
-            }
-        }
-    }
-}
-
-/// The options that a route can give.
-const ROUTE_OPTIONS: &[&str] = &[
-    "queue",
-    "exchange",
-    "routing_key",
-    "priority",
-    "serializer",
-    "compression",
-    "expires",
-    "countdown",
-    "time_limit",
-    "soft_time_limit",
-    "ignore_result",
-    "delivery_mode",
-    "retry",
-    "retry_policy",
-    "shadow",
-];
 
 impl FromValue for CallOptions {
     const KIND: &'static str = "a queue's name, or a table of options of a call (queue, priority, expires, …)";
@@ -244,29 +187,12 @@ impl FromValue for CallOptions {
 
 impl CallOptions {
     fn set_from_value(&mut self, name: &str, value: &Value) -> Result<(), InvalidValue> {
-        fn text(value: &Value) -> Result<Option<Arc<str>>, InvalidValue> {
-            Ok(Option::<String>::from_value(value)?.map(Arc::from))
-        }
-        fn seconds(value: &Value) -> Result<Option<f64>, InvalidValue> {
-            Ok(Option::<Duration>::from_value(value)?.map(|span| span.as_secs_f64()))
-        }
-        match name {
-            "queue" => self.queue = text(value)?,
-            "exchange" => self.exchange = text(value)?,
-            "routing_key" => self.routing_key = text(value)?,
-            "priority" => self.priority = Option::from_value(value)?,
-            "serializer" => self.serializer = Option::<String>::from_value(value)?.map(Cow::Owned),
-            "compression" => self.compression = Option::<String>::from_value(value)?.map(Cow::Owned),
-            "expires" => self.expires = Option::<Duration>::from_value(value)?.map(Expires::In),
-            "countdown" => self.countdown = Option::from_value(value)?,
-            "time_limit" => self.time_limit = seconds(value)?,
-            "soft_time_limit" => self.soft_time_limit = seconds(value)?,
-            "ignore_result" => self.ignore_result = Option::from_value(value)?,
-            "delivery_mode" => self.delivery_mode = Option::from_value(value)?,
-            "retry" => self.retry = Option::from_value(value)?,
-            "retry_policy" => self.retry_policy = Option::from_value(value)?,
-            "shadow" => self.rare_mut().shadow = Option::from_value(value)?,
-            _ => return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, ROUTE_OPTIONS) }),
+        let is_rare = RareOptions::OF_ROUTES.contains(&name);
+        let is_known =
+            if is_rare { self.rare_mut().set_of_route(name, value)? } else { self.set_of_route(name, value)? };
+        if !is_known {
+            let known = [Self::OF_ROUTES, RareOptions::OF_ROUTES].concat();
+            return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, &known) });
         }
         Ok(())
     }

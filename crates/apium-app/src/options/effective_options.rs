@@ -1,108 +1,104 @@
-//! Options of a task in effect: the declared ones, `task_annotations`, the app's settings and Celery's defaults in one.
+//! Options of a task in effect: what the declared ones, the app's settings and the defaults come to.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::rate_limit::RateLimit;
 use crate::options::task_options::{Backoff, TaskOptions};
 
-/// What the app's settings say to every task that says nothing itself. [`Default`] is Celery's, with the guide's
-/// differences.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct TaskDefaults {
-    /// `task_acks_late` (false).
-    pub acks_late: bool,
-    /// `task_acks_on_failure` (true).
-    pub acks_on_failure: bool,
-    /// `task_acks_on_timeout` (true).
-    pub acks_on_timeout: bool,
-    /// `task_reject_on_worker_lost` (false).
-    pub reject_on_worker_lost: bool,
-    /// `task_track_started` (false).
-    pub track_started: bool,
-    /// `task_ignore_result` (false).
-    pub ignore_result: bool,
-    /// `task_store_errors_even_if_ignored` (false).
-    pub store_errors_even_if_ignored: bool,
-    /// `task_default_rate_limit` (none).
-    pub rate_limit: Option<RateLimit>,
-    /// `task_time_limit` (none).
-    pub time_limit: Option<Duration>,
-    /// `task_soft_time_limit` (none).
-    pub soft_time_limit: Option<Duration>,
-    /// `task_default_retry_delay`, where it is named explicitly. Otherwise 1800 s for a retry by hand (the guide's
-    /// value, where Celery 5.7 has 180 s) and no delay for an automatic one.
-    pub default_retry_delay: Option<Duration>,
+macro_rules! effective_options {
+    (
+        { $($name:ident [$($doc:tt)+] $setting:ident ($type:ty) ($default:expr);)+ }
+        { $($named:ident [$($named_doc:tt)+] $named_setting:ident ($named_type:ty) ($named_default:expr);)+ }
+        { $($decided:ident [$($decided_doc:tt)+] ($decided_type:ty) ($decided_default:expr);)+ }
+    ) => {
+        /// What the app's settings say to every task that says nothing itself. [`Default`] is Celery's, but for
+        /// `default_retry_delay`: it stays `None` until somebody names it.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct TaskDefaults {
+            $( #[doc = concat!("`", stringify!($setting), "`. ", $($doc)+)] pub $name: $type, )+
+            $( #[doc = concat!("`", stringify!($named_setting), "`. ", $($named_doc)+)] pub $named: $named_type, )+
+        }
+
+        impl Default for TaskDefaults {
+            fn default() -> Self {
+                Self { $( $name: $default, )+ $( $named: $named_default, )+ }
+            }
+        }
+
+        /// The options of a task in effect. Everything is decided but what a call may give.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub struct EffectiveOptions {
+            $( #[doc = concat!($($doc)+)] pub $name: $type, )+
+            $( #[doc = concat!($($decided_doc)+)] pub $decided: $decided_type, )+
+            /// How long a retry waits that the task asks for without a time.
+            pub default_retry_delay: Duration,
+            /// How long an automatic retry without backoff waits.
+            pub autoretry_delay: Duration,
+            /// How many automatic retries there may be; `None` is without limit.
+            pub autoretry_max_retries: Option<u32>,
+        }
+
+        impl EffectiveOptions {
+            /// What each option of the table comes to. The three that several options decide are for
+            /// [`resolve`](Self::resolve) to fill.
+            fn of(options: &TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
+                Ok(Self {
+                    $( $name: options.$name.or_setting(&defaults.$name)?, )+
+                    $( $decided: options.$decided.unwrap_or($decided_default), )+
+                    default_retry_delay: DEFAULT_RETRY_DELAY,
+                    autoretry_delay: Duration::ZERO,
+                    autoretry_max_retries: None,
+                })
+            }
+        }
+    };
+}
+macro_rules! with_named {
+    ($resolved:tt) => {
+        apium_options::options! { named => with_decided $resolved }
+    };
+}
+macro_rules! with_decided {
+    ($resolved:tt $named:tt) => {
+        apium_options::options! { decided => effective_options $resolved $named }
+    };
+}
+apium_options::options! { resolved => with_named }
+
+/// An option of a task with the setting behind it.
+trait OrSetting<T> {
+    /// The option where it is given, else the setting.
+    fn or_setting(&self, setting: &T) -> Result<T>;
 }
 
-impl Default for TaskDefaults {
-    fn default() -> Self {
-        Self {
-            acks_late: false,
-            acks_on_failure: true,
-            acks_on_timeout: true,
-            reject_on_worker_lost: false,
-            track_started: false,
-            ignore_result: false,
-            store_errors_even_if_ignored: false,
-            rate_limit: None,
-            time_limit: None,
-            soft_time_limit: None,
-            default_retry_delay: None,
+impl<T: Clone> OrSetting<T> for Option<T> {
+    fn or_setting(&self, setting: &T) -> Result<T> {
+        Ok(self.as_ref().unwrap_or(setting).clone())
+    }
+}
+
+impl<T: Clone> OrSetting<Self> for Option<T> {
+    fn or_setting(&self, setting: &Self) -> Result<Self> {
+        Ok(self.as_ref().or(setting.as_ref()).cloned())
+    }
+}
+
+/// A rate limit of a task is a text; one of zero is no limit, whatever the setting says.
+impl OrSetting<Option<RateLimit>> for Option<Cow<'static, str>> {
+    fn or_setting(&self, setting: &Option<RateLimit>) -> Result<Option<RateLimit>> {
+        match self {
+            Some(text) => RateLimit::parse(text),
+            None => Ok(*setting),
         }
     }
 }
 
-/// Options of a task in effect: the call excepted, everything is decided.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct EffectiveOptions {
-    /// Ack after the run.
-    pub acks_late: bool,
-    /// Ack a failed run (late ack).
-    pub acks_on_failure: bool,
-    /// Ack a timed-out run (late ack).
-    pub acks_on_timeout: bool,
-    /// Requeue a run whose process died (late ack).
-    pub reject_on_worker_lost: bool,
-    /// Store STARTED.
-    pub track_started: bool,
-    /// Store no result.
-    pub ignore_result: bool,
-    /// Store errors even so.
-    pub store_errors_even_if_ignored: bool,
-    /// Rate limit.
-    pub rate_limit: Option<RateLimit>,
-    /// Hard limit.
-    pub time_limit: Option<Duration>,
-    /// Soft limit.
-    pub soft_time_limit: Option<Duration>,
-    /// How many retries; `None` is without limit.
-    pub max_retries: Option<u32>,
-    /// Wait before a retry by hand that names none.
-    pub default_retry_delay: Duration,
-    /// Wait before an automatic retry without backoff.
-    pub autoretry_delay: Duration,
-    /// `max_retries` of automatic retries.
-    pub autoretry_max_retries: Option<u32>,
-    /// Backoff of automatic retries.
-    pub retry_backoff: Backoff,
-    /// Its largest value.
-    pub retry_backoff_max: Duration,
-    /// Full jitter.
-    pub retry_jitter: bool,
-    /// Characters of a result in logs.
-    pub resultrepr_maxsize: usize,
-    /// Record children.
-    pub trail: bool,
-}
-
-/// The guide's `default_retry_delay`.
+/// The default of `default_retry_delay`, which is the one of Celery's task guide. Celery 5.7 itself has 180 s.
 const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
-const DEFAULT_MAX_RETRIES: u32 = 3;
-const DEFAULT_BACKOFF_MAX: Duration = Duration::from_secs(600);
-const DEFAULT_RESULTREPR_MAXSIZE: usize = 1024;
 
 impl EffectiveOptions {
     /// Decides every option: what `options` gives, else `defaults`, else Celery's default.
@@ -110,47 +106,21 @@ impl EffectiveOptions {
     /// # Errors
     /// [`ErrorKind::Config`] for a rate limit that cannot be read and for a soft limit above the hard one.
     pub fn resolve(options: &TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
-        let rate_limit = match &options.rate_limit {
-            Some(text) => RateLimit::parse(text)?,
-            None => defaults.rate_limit,
-        };
-        let time_limit = options.time_limit.or(defaults.time_limit);
-        let soft_time_limit = options.soft_time_limit.or(defaults.soft_time_limit);
-        check_limits(time_limit, soft_time_limit)?;
-        let max_retries = options.max_retries.unwrap_or(Some(DEFAULT_MAX_RETRIES));
-        // A delay that someone named counts for automatic retries too; the built-in one does not (guide row 0.23).
+        let mut effective = Self::of(options, defaults)?;
+        // A delay that someone named counts for automatic retries too; the default does not.
         let named_delay = options.default_retry_delay.or(defaults.default_retry_delay);
-        Ok(Self {
-            acks_late: options.acks_late.unwrap_or(defaults.acks_late),
-            acks_on_failure: options.acks_on_failure.unwrap_or(defaults.acks_on_failure),
-            acks_on_timeout: options.acks_on_timeout.unwrap_or(defaults.acks_on_timeout),
-            reject_on_worker_lost: options.reject_on_worker_lost.unwrap_or(defaults.reject_on_worker_lost),
-            track_started: options.track_started.unwrap_or(defaults.track_started),
-            ignore_result: options.ignore_result.unwrap_or(defaults.ignore_result),
-            store_errors_even_if_ignored: options
-                .store_errors_even_if_ignored
-                .unwrap_or(defaults.store_errors_even_if_ignored),
-            rate_limit,
-            time_limit,
-            soft_time_limit,
-            max_retries,
-            default_retry_delay: named_delay.unwrap_or(DEFAULT_RETRY_DELAY),
-            autoretry_delay: options.retry_kwargs_countdown.or(named_delay).unwrap_or(Duration::ZERO),
-            autoretry_max_retries: options.retry_kwargs_max_retries.unwrap_or(max_retries),
-            retry_backoff: options.retry_backoff.unwrap_or(Backoff::Off),
-            retry_backoff_max: options.retry_backoff_max.unwrap_or(DEFAULT_BACKOFF_MAX),
-            retry_jitter: options.retry_jitter.unwrap_or(true),
-            resultrepr_maxsize: options.resultrepr_maxsize.unwrap_or(DEFAULT_RESULTREPR_MAXSIZE),
-            trail: options.trail.unwrap_or(true),
-        })
+        effective.default_retry_delay = named_delay.unwrap_or(DEFAULT_RETRY_DELAY);
+        effective.autoretry_delay = options.retry_kwargs_countdown.or(named_delay).unwrap_or(Duration::ZERO);
+        effective.autoretry_max_retries = options.retry_kwargs_max_retries.unwrap_or(effective.max_retries);
+        check_limits(effective.time_limit, effective.soft_time_limit)?;
+        Ok(effective)
     }
 }
 
 impl Default for EffectiveOptions {
     /// A task that declares nothing, in an app that sets nothing.
     fn default() -> Self {
-        let options = TaskOptions { rate_limit: None, time_limit: None, ..TaskOptions::NEW };
-        Self::resolve(&options, &TaskDefaults::default())
+        Self::resolve(&TaskOptions::NEW, &TaskDefaults::default())
             .unwrap_or_else(|error| unreachable!("nothing to refuse in defaults: {error}"))
     }
 }

@@ -1,11 +1,12 @@
-//! Options of a task as declared; all optional. [`effective`](crate::options::effective_options) says what they come
-//! to.
+//! Options of a task as declared, all of them optional. [`effective_options`](crate::options::effective_options) says
+//! what they come to.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::options::field::OptionField;
 
 /// Tells whether an error is of a certain type; made by the macro from a type's name.
 #[derive(Debug, Clone, Copy)]
@@ -47,147 +48,38 @@ impl ErrorMatcher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backoff {
-    /// Not at all: `default_retry_delay` or none (see TASK guide row 0.23).
+    /// They are not: each waits for `default_retry_delay` where that is named, else not at all.
     Off,
     /// `factor · 2^retries` seconds.
     Exponential(u32),
 }
 
-/// Options of a task as declared. `None` leaves it to the settings, then to Celery's default.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct TaskOptions {
-    /// Ack after the run rather than before (`task_acks_late`, default false).
-    pub acks_late: Option<bool>,
-    /// With late ack: whether a failed run is acked (`task_acks_on_failure`, default true).
-    pub acks_on_failure: Option<bool>,
-    /// With late ack: whether a run that hit its hard limit is acked (`task_acks_on_timeout`, default true).
-    pub acks_on_timeout: Option<bool>,
-    /// With late ack: whether a run whose process died goes back to the queue (`task_reject_on_worker_lost`).
-    pub reject_on_worker_lost: Option<bool>,
-    /// Store STARTED (`task_track_started`, default false).
-    pub track_started: Option<bool>,
-    /// Store no result (`task_ignore_result`, default false).
-    pub ignore_result: Option<bool>,
-    /// Store errors even so (`task_store_errors_even_if_ignored`, default false).
-    pub store_errors_even_if_ignored: Option<bool>,
-    /// Serializer of calls (`task_serializer`, default json).
-    pub serializer: Option<Cow<'static, str>>,
-    /// Compression of calls (`task_compression`, default none).
-    pub compression: Option<Cow<'static, str>>,
-    /// Rate limit (`task_default_rate_limit`, default none), as written: `"100/m"`, `"2.5"`.
-    pub rate_limit: Option<Cow<'static, str>>,
-    /// Hard limit (`task_time_limit`, default none).
-    pub time_limit: Option<Duration>,
-    /// Soft limit (`task_soft_time_limit`, default none).
-    pub soft_time_limit: Option<Duration>,
-    /// Expiry of every call, from the call on.
-    pub expires: Option<Duration>,
-    /// Priority of calls (`task_default_priority`).
-    pub priority: Option<u8>,
-    /// Queue of calls; beats `task_routes`.
-    pub queue: Option<Cow<'static, str>>,
-    /// Result backend of this task, by URL (default: the app's).
-    pub backend: Option<Cow<'static, str>>,
-    /// How many retries; `Some(None)` is without limit (default 3).
-    pub max_retries: Option<Option<u32>>,
-    /// Wait before a retry that names none (`task_default_retry_delay`, default 1800 s).
-    pub default_retry_delay: Option<Duration>,
-    /// Errors that retry by themselves.
-    pub autoretry_for: Cow<'static, [ErrorMatcher]>,
-    /// Errors that do not, looked at first.
-    pub dont_autoretry_for: Cow<'static, [ErrorMatcher]>,
-    /// `max_retries` of automatic retries.
-    pub retry_kwargs_max_retries: Option<Option<u32>>,
-    /// Wait before automatic retries; ignored when `retry_backoff` is on.
-    pub retry_kwargs_countdown: Option<Duration>,
-    /// Exponential backoff of automatic retries (default off).
-    pub retry_backoff: Option<Backoff>,
-    /// Its largest value (default 600 s).
-    pub retry_backoff_max: Option<Duration>,
-    /// Full jitter of the backoff (default true).
-    pub retry_jitter: Option<bool>,
-    /// Expected errors: stored as FAILURE, logged without noise.
-    pub throws: Cow<'static, [ErrorMatcher]>,
-    /// How many characters of a result go into logs (default 1024).
-    pub resultrepr_maxsize: Option<usize>,
-    /// Whether children are recorded in the result (default true).
-    pub trail: Option<bool>,
-}
-
-impl TaskOptions {
-    /// No option given.
-    pub const NEW: Self = Self {
-        acks_late: None,
-        acks_on_failure: None,
-        acks_on_timeout: None,
-        reject_on_worker_lost: None,
-        track_started: None,
-        ignore_result: None,
-        store_errors_even_if_ignored: None,
-        serializer: None,
-        compression: None,
-        rate_limit: None,
-        time_limit: None,
-        soft_time_limit: None,
-        expires: None,
-        priority: None,
-        queue: None,
-        backend: None,
-        max_retries: None,
-        default_retry_delay: None,
-        autoretry_for: Cow::Borrowed(&[]),
-        dont_autoretry_for: Cow::Borrowed(&[]),
-        retry_kwargs_max_retries: None,
-        retry_kwargs_countdown: None,
-        retry_backoff: None,
-        retry_backoff_max: None,
-        retry_jitter: None,
-        throws: Cow::Borrowed(&[]),
-        resultrepr_maxsize: None,
-        trail: None,
-    };
-
-    /// These options with those that `other` gives laid over (`task_annotations` over the attribute). A list replaces a
-    /// list.
-    #[must_use]
-    pub fn overlay(self, other: Self) -> Self {
-        Self {
-            acks_late: other.acks_late.or(self.acks_late),
-            acks_on_failure: other.acks_on_failure.or(self.acks_on_failure),
-            acks_on_timeout: other.acks_on_timeout.or(self.acks_on_timeout),
-            reject_on_worker_lost: other.reject_on_worker_lost.or(self.reject_on_worker_lost),
-            track_started: other.track_started.or(self.track_started),
-            ignore_result: other.ignore_result.or(self.ignore_result),
-            store_errors_even_if_ignored: other.store_errors_even_if_ignored.or(self.store_errors_even_if_ignored),
-            serializer: other.serializer.or(self.serializer),
-            compression: other.compression.or(self.compression),
-            rate_limit: other.rate_limit.or(self.rate_limit),
-            time_limit: other.time_limit.or(self.time_limit),
-            soft_time_limit: other.soft_time_limit.or(self.soft_time_limit),
-            expires: other.expires.or(self.expires),
-            priority: other.priority.or(self.priority),
-            queue: other.queue.or(self.queue),
-            backend: other.backend.or(self.backend),
-            max_retries: other.max_retries.or(self.max_retries),
-            default_retry_delay: other.default_retry_delay.or(self.default_retry_delay),
-            autoretry_for: if other.autoretry_for.is_empty() { self.autoretry_for } else { other.autoretry_for },
-            dont_autoretry_for: if other.dont_autoretry_for.is_empty() {
-                self.dont_autoretry_for
-            } else {
-                other.dont_autoretry_for
-            },
-            retry_kwargs_max_retries: other.retry_kwargs_max_retries.or(self.retry_kwargs_max_retries),
-            retry_kwargs_countdown: other.retry_kwargs_countdown.or(self.retry_kwargs_countdown),
-            retry_backoff: other.retry_backoff.or(self.retry_backoff),
-            retry_backoff_max: other.retry_backoff_max.or(self.retry_backoff_max),
-            retry_jitter: other.retry_jitter.or(self.retry_jitter),
-            throws: if other.throws.is_empty() { self.throws } else { other.throws },
-            resultrepr_maxsize: other.resultrepr_maxsize.or(self.resultrepr_maxsize),
-            trail: other.trail.or(self.trail),
+macro_rules! task_options {
+    ({ $($name:ident [$($doc:tt)+] ($type:ty);)+ }) => {
+        /// Options of a task as declared. What is `None`, or an empty list, is left to the settings, then to the
+        /// default.
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        pub struct TaskOptions {
+            $( #[doc = concat!($($doc)+)] pub $name: $type, )+
         }
-    }
+
+        impl TaskOptions {
+            /// No option given.
+            pub const NEW: Self = Self { $( $name: <$type as OptionField>::UNSET, )+ };
+
+            /// These options with those that `other` gives laid over (`task_annotations` over the attribute). A list
+            /// replaces a list.
+            #[must_use]
+            pub fn overlay(self, other: Self) -> Self {
+                let mut both = other;
+                $( both.$name.fill_from(&self.$name); )+
+                both
+            }
+        }
+    };
 }
+apium_options::options! { task => task_options }
 
 impl Default for TaskOptions {
     fn default() -> Self {

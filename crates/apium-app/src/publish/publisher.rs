@@ -17,7 +17,7 @@ use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::table::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::call_options::{CallOptions, Expires};
+use crate::options::call_options::CallOptions;
 use crate::options::task_options::TaskOptions;
 use crate::publish::layer::{PublishNext, SharedPublishLayer};
 use crate::publish::router::Router;
@@ -39,17 +39,11 @@ pub struct SendDefaults {
 impl SendDefaults {
     /// What calls take from a task with these options; `ignore_result` is what the settings say.
     pub fn of(name: Arc<str>, options: &TaskOptions, ignore_result: bool) -> Self {
-        let attributes = CallOptions {
-            queue: options.queue.as_deref().map(Arc::from),
-            priority: options.priority,
-            serializer: options.serializer.clone(),
-            compression: options.compression.clone(),
-            expires: options.expires.map(Expires::In),
-            time_limit: options.time_limit.map(|limit| limit.as_secs_f64()),
-            soft_time_limit: options.soft_time_limit.map(|limit| limit.as_secs_f64()),
-            ..CallOptions::default()
-        };
-        Self { name, options: attributes, ignore_result: options.ignore_result.unwrap_or(ignore_result) }
+        Self {
+            name,
+            options: CallOptions::of_task(options),
+            ignore_result: options.ignore_result.unwrap_or(ignore_result),
+        }
     }
 
     /// What of it says where a message goes, and before which others.

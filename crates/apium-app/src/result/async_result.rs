@@ -345,9 +345,9 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await?.as_str() == ABORTED)
     }
 
-    /// Its states from now on, the present one first, the ready one last; of a group the states of its members. Each is a
-    /// [`ResultDocument`], as `on_message` gives it too. It serialises as Celery's JSON map, so a web handler can send each as it is,
-    /// one server-sent event a state.
+    /// Its states from now on, the present one first, the ready one last; of a group the states of its members. Each is
+    /// a [`ResultDocument`], as `on_message` gives it too. It serialises as Celery's JSON map, so a web handler can
+    /// send each as it is, one server-sent event a state.
     ///
     /// # Errors
     /// As [`document`](Self::document).

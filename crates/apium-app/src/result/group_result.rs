@@ -85,8 +85,8 @@ impl<T> GroupResult<T> {
         }
     }
 
-    /// Saves the group under its id, to be restored elsewhere, by [`restore`](Self::restore) or [`App::restore`]. It is kept as long
-    /// as a result (`result_expires`), from now on.
+    /// Saves the group under its id, to be restored elsewhere, by [`restore`](Self::restore) or [`App::restore`]. It is
+    /// kept as long as a result (`result_expires`), from now on.
     ///
     /// # Errors
     /// As [`AsyncResult::save`].

@@ -1,5 +1,5 @@
-//! Results that are saved with everything before them, and found again by one id: that of a group, of the last task of a chain,
-//! or of the body of a chord.
+//! Results that are saved with everything before them, and found again by one id: that of a group, of the last task of
+//! a chain, or of the body of a chord.
 
 use std::iter::once;
 
@@ -14,15 +14,16 @@ use crate::result::result_set::ResultSet;
 
 impl App {
     /// The result of a workflow that was saved under its id by [`AsyncResult::save`] or
-    /// [`GroupResult::save`](crate::result::group_result::GroupResult::save), here or in Python: with its members, where it is that
-    /// of a group, and everything before it. `None` for an id under which nothing is saved; the result of a single task needs no
-    /// saving ([`App::result`]).
+    /// [`GroupResult::save`](crate::result::group_result::GroupResult::save), here or in Python: with its members,
+    /// where it is that of a group, and everything before it. `None` for an id under which nothing is saved; the result
+    /// of a single task needs no saving ([`App::result`]).
     ///
-    /// [`progress`](AsyncResult::progress) then says how far it is, and [`workflow`](AsyncResult::workflow) names all of its tasks.
+    /// [`progress`](AsyncResult::progress) then says how far it is, and [`workflow`](AsyncResult::workflow) names all
+    /// of its tasks.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups; [`ErrorKind::Backend`] when it cannot be
-    /// reached. Cancel-safe.
+    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups; [`ErrorKind::Backend`] when
+    /// it cannot be reached. Cancel-safe.
     pub async fn restore<T>(&self, id: &str) -> Result<Option<AsyncResult<T>>> {
         let loaded = store(self)?.load_group(id).await;
         let loaded = loaded
@@ -32,13 +33,14 @@ impl App {
 }
 
 impl<T> AsyncResult<T> {
-    /// Saves the result under its id, with everything before it: [`App::restore`] finds it there, in another process and after a
-    /// restart. It is kept as long as a result (`result_expires`), from now on. What is saved is what Celery's
-    /// `GroupResult.save` writes, so that `GroupResult.restore` finds it in Python.
+    /// Saves the result under its id, with everything before it: [`App::restore`] finds it there, in another process
+    /// and after a restart. It is kept as long as a result (`result_expires`), from now on. What is saved is what
+    /// Celery's `GroupResult.save` writes, so that `GroupResult.restore` finds it in Python.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups; [`ErrorKind::Backend`] when it cannot be
-    /// reached; [`ErrorKind::Call`] when more than 256 results stand one before the other, which Celery's form has no place for.
+    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups; [`ErrorKind::Backend`] when
+    /// it cannot be reached; [`ErrorKind::Call`] when more than 256 results stand one before the other, which Celery's
+    /// form has no place for.
     pub async fn save(&self) -> Result<()> {
         if depth(&self.erased()) > MAX_NESTED_RESULTS {
             let text =
@@ -63,8 +65,8 @@ impl<T> AsyncResult<T> {
         })
     }
 
-    /// All tasks of the workflow that ends here, those that run first first, with the members of groups one by one: a set that tells
-    /// their states and how many are over.
+    /// All tasks of the workflow that ends here, those that run first first, with the members of groups one by one: a
+    /// set that tells their states and how many are over.
     ///
     /// [`progress`](Self::progress) is cheaper for a chord, and counts its header alone.
     pub fn workflow(&self) -> ResultSet<Json> {

@@ -97,36 +97,6 @@ impl RetryBuilder {
         self
     }
 
-    /// Another queue.
-    pub fn queue(mut self, name: impl Into<String>) -> Self {
-        self.retry.queue = Some(name.into());
-        self
-    }
-
-    /// Another priority.
-    pub fn priority(mut self, priority: u8) -> Self {
-        self.retry.priority = Some(priority);
-        self
-    }
-
-    /// Another expiry.
-    pub fn expires(mut self, at: Timestamp) -> Self {
-        self.retry.expires = Some(at);
-        self
-    }
-
-    /// Another hard time limit.
-    pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.retry.time_limit = Some(limit.as_secs_f64());
-        self
-    }
-
-    /// Another soft time limit.
-    pub fn soft_time_limit(mut self, limit: Duration) -> Self {
-        self.retry.soft_time_limit = Some(limit.as_secs_f64());
-        self
-    }
-
     /// A header of the caller's own, added to those of the request.
     pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         if let Some(json) = self.encoded(&value) {
@@ -190,6 +160,22 @@ impl RetryBuilder {
         Ok((self.ctx, self.retry))
     }
 }
+
+macro_rules! retry_setters {
+    ({ $($name:ident [$($doc:tt)+] ($type:ty) ($argument:ident: $argument_type:ty) ($value:expr);)+ }) => {
+        /// Options of the next run. Without them it has those of this one.
+        impl RetryBuilder {
+            $(
+                #[doc = concat!($($doc)+)]
+                pub fn $name(mut self, $argument: $argument_type) -> Self {
+                    self.retry.$name = Some($value);
+                    self
+                }
+            )+
+        }
+    };
+}
+apium_options::options! { retry => retry_setters }
 
 impl From<RetryBuilder> for TaskError {
     fn from(builder: RetryBuilder) -> Self {

@@ -36,33 +36,44 @@ pub enum RetryPlan {
     NotWanted(Failure),
 }
 
-/// How the next run differs from this one. What is `None` stays as it is in the request.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct NextRun {
-    /// Retries so far, the coming one included.
-    pub retries: u32,
-    /// Not before this instant; `None` is at once (there is no eta on the wire then).
-    pub eta: Option<Timestamp>,
-    /// Other positional arguments, with what stays of the old ones where only keyword arguments are new.
-    pub args: Option<Vec<Json>>,
-    /// Other keyword arguments, with what stays of the old ones where only positional arguments are new.
-    pub kwargs: Option<Vec<(String, Json)>>,
-    /// Another queue.
-    pub queue: Option<String>,
-    /// Another priority.
-    pub priority: Option<u8>,
-    /// Another expiry.
-    pub expires: Option<Timestamp>,
-    /// Another hard limit in seconds.
-    pub time_limit: Option<f64>,
-    /// Another soft limit in seconds.
-    pub soft_time_limit: Option<f64>,
-    /// Further headers.
-    pub headers: BTreeMap<String, Json>,
-    /// The error behind it, for the RETRY state.
-    pub cause: Option<Failure>,
+macro_rules! next_run {
+    ({ $($name:ident [$($doc:tt)+] ($type:ty) $argument:tt $value:tt;)+ }) => {
+        /// How the next run differs from this one. What is `None` stays as it is in the request.
+        #[derive(Debug, Clone, Default)]
+        #[non_exhaustive]
+        pub struct NextRun {
+            /// Retries so far, the coming one included.
+            pub retries: u32,
+            /// Not before this instant; `None` is at once, without an eta on the wire.
+            pub eta: Option<Timestamp>,
+            /// Other positional arguments, with what stays of the old ones where only keyword arguments are new.
+            pub args: Option<Vec<Json>>,
+            /// Other keyword arguments, with what stays of the old ones where only positional arguments are new.
+            pub kwargs: Option<Vec<(String, Json)>>,
+            $( #[doc = concat!($($doc)+)] pub $name: Option<$type>, )+
+            /// Further headers.
+            pub headers: BTreeMap<String, Json>,
+            /// The error behind it, for the state RETRY.
+            pub cause: Option<Failure>,
+        }
+
+        impl NextRun {
+            /// The run that a task asks for, with so many retries, at that time.
+            fn of(retry: &RetryRequest, retries: u32, eta: Option<Timestamp>) -> Self {
+                Self {
+                    retries,
+                    eta,
+                    args: retry.args.clone(),
+                    kwargs: retry.kwargs.clone(),
+                    $( $name: retry.$name.clone(), )+
+                    headers: retry.headers.clone(),
+                    cause: retry.cause.clone(),
+                }
+            }
+        }
+    };
 }
+apium_options::options! { retry => next_run }
 
 impl NextRun {
     /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two
@@ -138,19 +149,8 @@ fn plan(
         let exceeded = || max_retries_exceeded(request, name, retry);
         return Err(retry.cause.clone().unwrap_or_else(exceeded));
     }
-    Ok(NextRun {
-        retries: request.retries().saturating_add(1),
-        eta: retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, dice))),
-        args: retry.args.clone(),
-        kwargs: retry.kwargs.clone(),
-        queue: retry.queue.clone(),
-        priority: retry.priority,
-        expires: retry.expires,
-        time_limit: retry.time_limit,
-        soft_time_limit: retry.soft_time_limit,
-        headers: retry.headers.clone(),
-        cause: retry.cause.clone(),
-    })
+    let eta = retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, dice)));
+    Ok(NextRun::of(retry, request.retries().saturating_add(1), eta))
 }
 
 /// No delay is no eta; one beyond the calendar is its end.

@@ -10,8 +10,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::app::app::App;
-use crate::call::setters::{IntoWireSignature, call_options};
-use crate::canvas::node::{IntoNode, Node};
+use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::context::current;
 use crate::error::{Error, Result};
@@ -73,19 +72,19 @@ impl<In: ?Sized, Out> Group<In, Out> {
         self.inner.options()
     }
 
-    fn options_mut(&mut self) -> &mut CallOptions {
+    pub(crate) fn options_mut(&mut self) -> &mut CallOptions {
         self.inner.options_mut()
     }
 
-    fn add_link_error(&mut self, errback: WireSignature) {
+    pub(crate) fn add_link_error(&mut self, errback: WireSignature) {
         self.inner.add_link_error(errback);
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(crate) fn fail(&mut self, error: Error) {
         self.inner.fail(error);
     }
 
-    fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
+    pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.inner.visit(visitor, stamps, append);
     }
 
@@ -163,8 +162,6 @@ impl<In: Serialize, Out> Group<In, Out> {
         Group::of(self.inner)
     }
 }
-
-call_options!([In: ?Sized, Out], Group<In, Out>);
 
 impl<In: ?Sized, Out> FromIterator<Signature<In, Out>> for Group<In, Out> {
     fn from_iter<I: IntoIterator<Item = Signature<In, Out>>>(members: I) -> Self {

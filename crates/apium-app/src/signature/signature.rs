@@ -8,8 +8,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 
-use crate::call::setters::{IntoWireSignature, call_options, links};
-use crate::canvas::node::{IntoNode, Node, TaskKind, TaskNode};
+use crate::canvas::node::{IntoNode, IntoWireSignature, Node, TaskKind, TaskNode};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
@@ -235,9 +234,6 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         Ok(Self::of_node(Node::from_wire(wire)?))
     }
 }
-
-call_options!([In: ?Sized, Out], Signature<In, Out>);
-links!([In: ?Sized, Out], Signature<In, Out>);
 
 impl<In: ?Sized, Out> IntoWireSignature for Signature<In, Out> {
     fn into_wire(self) -> Result<WireSignature> {

@@ -3,15 +3,14 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use apium_protocol::json::text::Json;
-use apium_protocol::result::exception::ExceptionInfo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::context::Ctx;
-use crate::failure::{Failure, Judgement};
+use crate::failure::Failure;
 use crate::task::arguments::{Args, Keyword, Kwargs, Parameter, ParameterList};
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
@@ -141,23 +140,8 @@ fn without_place(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |at| &message[..at])
 }
 
-/// The arguments of a call do not fit the task, so that its body never began. No retry heals it.
-#[derive(Debug)]
-struct ArgumentMismatch(String);
-
-impl fmt::Display for ArgumentMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl StdError for ArgumentMismatch {}
-
 fn type_error(text: &str) -> TaskError {
-    let exception = ExceptionInfo::from_path("builtins.TypeError", text);
-    let failure = Failure::of_exception(exception, ArgumentMismatch(text.to_owned()));
-    let judgement = Judgement { bad_arguments: true, ..Judgement::default() };
-    TaskError::new(TaskErrorKind::Failure(failure.judged(judgement)))
+    TaskError::new(TaskErrorKind::Failure(Failure::argument_mismatch(text)))
 }
 
 fn position(list: &ParameterList, name: &str) -> Option<usize> {

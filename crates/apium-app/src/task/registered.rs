@@ -131,7 +131,7 @@ impl RegisteredTask {
         Judgement {
             autoretry: !named(&options.dont_autoretry_for) && named(&options.autoretry_for),
             expected: named(&options.throws),
-            bad_arguments: false,
+            bad_arguments: failure.is_argument_mismatch(),
         }
     }
 }

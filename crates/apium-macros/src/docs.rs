@@ -1,0 +1,23 @@
+//! Tables of options for the docs of the attributes, from the one table of options.
+
+/// How an option is written in the attribute.
+macro_rules! written {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident in $list:ident as $key:ident) => {
+        concat!(stringify!($list), "(", stringify!($key), ")")
+    };
+}
+
+/// A table in Markdown.
+macro_rules! option_table {
+    ({ $($name:ident $kind:ident $(in $list:ident as $key:ident)? $doc:literal $default:literal;)+ }) => {
+        concat!(
+            "| option | what it says | default |\n|---|---|---|\n",
+            $("| `", $crate::docs::written!($name $(in $list as $key)?), "` | ", $doc, " | ", $default, " |\n"),+
+        )
+    };
+}
+
+pub(crate) use {option_table, written};
