@@ -1,4 +1,5 @@
-//! The parts of a source that every user of its crate sees: signatures of what is `pub`, and the traits that types have.
+//! The parts of a source that every user of its crate sees: signatures of what is `pub`, and the traits that types
+//! have.
 
 use crate::tidy::source::scan::{closing, is_name, name_at, places};
 
