@@ -26,14 +26,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(mut headers) = Headers::from_json(headers) else { return };
     assert_eq!(Headers::from_json(&headers.to_json()).as_ref().ok(), Some(&headers));
     headers.compression = COMPRESSIONS[usize::from(choice) / 4 % 6].map(Into::into);
-    let message = Message {
-        properties: Properties {
-            content_type: Some(CONTENT_TYPES[usize::from(choice) % 4].into()),
-            ..Properties::default()
-        },
-        headers,
-        body: body.to_vec().into(),
-    };
+    let mut properties = Properties::default();
+    properties.content_type = Some(CONTENT_TYPES[usize::from(choice) % 4].into());
+    let message = Message::new(properties, headers, body.to_vec().into());
     let codecs = Codecs::standard().with_decompressed_limit(1 << 20);
     let accept = Accept::names(["json", "msgpack", "yaml"]);
     let Ok(call) = codecs.decode(&message, &accept) else { return };

@@ -14,11 +14,14 @@ fuzz_target!(|data: &[u8]| {
 
     let marked = marked.expect("what was read can be marked");
     let again = Envelope::decode(&marked.clone().into()).expect("what was marked can be read");
-    assert_eq!(again, Envelope { redelivered: true, ..envelope.clone() });
+    let mut wanted = envelope.clone();
+    wanted.redelivered = true;
+    assert_eq!(again, wanted);
     assert_eq!(mark_redelivered(&marked).ok().as_ref(), Some(&marked));
     let unmarked = unmark_redelivered(&marked).expect("the mark can be removed").into();
     let again = Envelope::decode(&unmarked).expect("what was unmarked can be read");
-    assert_eq!(again, Envelope { redelivered: false, ..envelope.clone() });
+    wanted.redelivered = false;
+    assert_eq!(again, wanted);
 
     let mut written = Vec::new();
     encode(&envelope.message, "", "celery", "tag", &mut written);

@@ -47,19 +47,14 @@ fn per_message(took: Duration, batches: usize) -> f64 {
 
 /// The batches, made before the time is taken.
 fn prepared(batches: usize) -> Vec<Vec<Outgoing>> {
-    let message = Message { body: Bytes::from_static(&[b'x'; 100]), ..Message::default() };
+    let mut message = Message::default();
+    message.body = Bytes::from_static(&[b'x'; 100]);
     let queue: Arc<str> = "seam".into();
     (0..batches).map(|_| (0..BATCH).map(|_| Outgoing::to_queue(queue.clone(), message.clone())).collect()).collect()
 }
 
 fn spec() -> ConsumeSpec {
-    ConsumeSpec {
-        queues: vec!["seam".to_owned()],
-        node: "seam@bench".to_owned(),
-        prefetch: 0,
-        lease: Duration::from_secs(30),
-        max_crashes: 0,
-    }
+    ConsumeSpec::new(vec!["seam".to_owned()], "seam@bench".to_owned())
 }
 
 fn receipts(deliveries: Vec<Delivery>) -> Vec<Receipt> {

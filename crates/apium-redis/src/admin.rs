@@ -87,9 +87,7 @@ impl QueueCounts for RedisBroker {
             shared.check_open("count the queues")?;
             let mut all: BTreeMap<String, QueueStats> = BTreeMap::new();
             let count = |all: &mut BTreeMap<String, QueueStats>, queue: &str, add: &dyn Fn(&mut QueueStats)| {
-                add(all
-                    .entry(queue.to_owned())
-                    .or_insert_with(|| QueueStats { queue: queue.to_owned(), ..QueueStats::default() }));
+                add(all.entry(queue.to_owned()).or_insert_with(|| QueueStats::new(queue.to_owned())));
             };
             for queue in shared.bound_queues().await?.keys() {
                 count(&mut all, queue, &|_| {});
@@ -130,7 +128,7 @@ impl ConsumerCounts for RedisBroker {
 fn decode(raw: &Bytes, queue: &str) -> Option<Outgoing> {
     let Envelope { message, exchange, routing_key, .. } = Envelope::decode(raw).ok()?;
     let routing_key = routing_key.unwrap_or_else(|| queue.into());
-    Some(Outgoing { exchange: exchange.unwrap_or_default(), routing_key, message, eta: None })
+    Some(Outgoing::new(exchange.unwrap_or_default(), routing_key, message))
 }
 
 /// The registrations of Apium's consumers.

@@ -76,16 +76,11 @@ impl StoredDeadLetter {
             let id = message.headers.id.as_ref().map(TaskId::as_str);
             id.or(message.properties.correlation_id.as_deref()).map(str::to_owned)
         });
-        DeadLetter {
-            key,
-            task_id,
-            task: headers.and_then(|headers| headers.task.as_ref()).map(|task| task.to_string()),
-            code: self.code,
-            reason: self.reason,
-            at: self.at,
-            queue: self.queue,
-            raw: message.is_none().then_some(bytes),
-            message,
-        }
+        let mut dead_letter = DeadLetter::new(key, self.code, self.reason, self.at, self.queue);
+        dead_letter.task_id = task_id;
+        dead_letter.task = headers.and_then(|headers| headers.task.as_ref()).map(|task| task.to_string());
+        dead_letter.raw = message.is_none().then_some(bytes);
+        dead_letter.message = message;
+        dead_letter
     }
 }

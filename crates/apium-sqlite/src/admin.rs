@@ -27,13 +27,12 @@ fn stats(conn: &Connection, now: i64) -> rusqlite::Result<Vec<QueueStats>> {
     let count = |row: &rusqlite::Row<'_>, at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
     select
         .query_map([now], |row| {
-            Ok(QueueStats {
-                queue: row.get(0)?,
-                ready: count(row, 1)?,
-                unacked: count(row, 2)?,
-                delayed: count(row, 3)?,
-                consumers: count(row, 4)?,
-            })
+            let mut stats = QueueStats::new(row.get(0)?);
+            stats.ready = count(row, 1)?;
+            stats.unacked = count(row, 2)?;
+            stats.delayed = count(row, 3)?;
+            stats.consumers = count(row, 4)?;
+            Ok(stats)
         })?
         .collect()
 }
@@ -62,12 +61,11 @@ fn peek(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Res
     while let Some(row) = rows.next()? {
         let stored = StoredMessage::from_columns(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?);
         if let Content::Message(message) = stored.content() {
-            found.push(Outgoing {
-                exchange: optional_text(row.get_ref(0)?).unwrap_or_default(),
-                routing_key: optional_text(row.get_ref(1)?).unwrap_or_else(|| queue.into()),
+            found.push(Outgoing::new(
+                optional_text(row.get_ref(0)?).unwrap_or_default(),
+                optional_text(row.get_ref(1)?).unwrap_or_else(|| queue.into()),
                 message,
-                eta: None,
-            });
+            ));
         }
     }
     Ok(found)

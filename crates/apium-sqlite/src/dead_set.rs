@@ -26,17 +26,18 @@ fn read_dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         Content::Message(message) => (Some(message), None),
         Content::Unreadable { raw, .. } => (None, Some(raw)),
     };
-    Ok(DeadLetter {
-        key: row.get::<_, i64>(0)?.cast_unsigned(),
-        code: row.get(1)?,
-        reason: row.get(2)?,
-        at: instant(row.get(3)?),
-        queue: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
-        task_id: row.get(5)?,
-        task: row.get(6)?,
-        message,
-        raw,
-    })
+    let mut dead_letter = DeadLetter::new(
+        row.get::<_, i64>(0)?.cast_unsigned(),
+        row.get(1)?,
+        row.get(2)?,
+        instant(row.get(3)?),
+        row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+    );
+    dead_letter.task_id = row.get(5)?;
+    dead_letter.task = row.get(6)?;
+    dead_letter.message = message;
+    dead_letter.raw = raw;
+    Ok(dead_letter)
 }
 
 fn list(conn: &Connection, after: u64, limit: usize) -> rusqlite::Result<Vec<DeadLetter>> {

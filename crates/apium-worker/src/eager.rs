@@ -52,7 +52,8 @@ impl EagerRunner for EagerWorker {
 async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     let EagerRun { task, message, throws, .. } = run;
     let invocation = app.codecs().decode(&message, app.accept())?;
-    let from = DeliveryInfo { priority: message.properties.priority, ..DeliveryInfo::default() };
+    let mut from = DeliveryInfo::default();
+    from.priority = message.properties.priority;
     let host: Arc<str> = node_name::host().into();
     let mut request =
         Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
@@ -102,7 +103,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     if let Some(backend) = app.backend_for(&task).filter(|_| app.config().task_store_eager_result && !ignored)
         && document.state.is_ready()
     {
-        let record = ResultRecord { ttl: app.config().result_ttl(), ..ResultRecord::new(document.clone()) };
+        let record = ResultRecord::new(document.clone()).kept_for(app.config().result_ttl());
         backend.store(vec![record]).await?;
     }
     Ok(document)
@@ -145,7 +146,7 @@ async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
                     true => errback_arguments(request, failure),
                     false => vec![Json::from_serialize(&request.id())?],
                 };
-                let arguments = Arguments { args, kwargs: Vec::new() };
+                let arguments = Arguments::new(args, Vec::new());
                 if let Err(error) = apply(app, node, arguments).await {
                     tracing::error!(%error, errback = &*errback.task, "an errback failed; the result of the task stays as it is");
                 }

@@ -83,18 +83,15 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let (cold_switch, cold) = ColdStopSwitch::new();
     let topology = topology(&app.publisher, &options.queues)?;
     let config = app.publisher.config().clone();
-    let (prefetch, window) = match options.multiplier {
-        PrefetchMultiplier::Fixed(multiplier) => (slots.saturating_mul(multiplier as usize), None),
-        PrefetchMultiplier::Auto => (slots, Some(PrefetchWindow::new(slots))),
+    let (prefetch, window) = match options.multiplier.fixed() {
+        Some(multiplier) => (slots.saturating_mul(multiplier as usize), None),
+        None => (slots, Some(PrefetchWindow::new(slots))),
     };
     let counts_crashes = app.publisher.broker().capabilities().counts_crashes;
-    let spec = ConsumeSpec {
-        queues: options.queues.clone(),
-        node: options.node.to_string(),
-        prefetch,
-        lease: config.worker_lease,
-        max_crashes: if counts_crashes { config.worker_max_crashes } else { 0 },
-    };
+    let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
+    spec.prefetch = prefetch;
+    spec.lease = config.worker_lease;
+    spec.max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     if !counts_crashes && config.worker_max_crashes > 0 {
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");

@@ -12,6 +12,7 @@ use apium_protocol::result::exception::ExceptionInfo;
 
 /// How a run ended. Layers see it ([`Next::run`](crate::layer::Next::run)).
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RunOutcome {
     /// The body returned this value, here as JSON.
     Success(Json),

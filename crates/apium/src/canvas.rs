@@ -5,6 +5,7 @@ pub use apium_app::canvas::eager::{EagerResult, apply};
 pub use apium_app::canvas::node::{ChainNode, ChordNode, GroupNode, IntoNode, Node, TaskKind, TaskNode};
 pub use apium_app::canvas::send::send;
 pub use apium_app::canvas::stamp::{FixedStamps, StampVisitor, Stamps};
+pub use apium_app::publish::prepare::CallSpec;
 pub use apium_app::signature::chain::{IntoGroup, chain, chord};
 pub use apium_app::signature::fits::{Anything, Complete, Fits};
 pub use apium_app::signature::group::{Group, group};

@@ -13,6 +13,7 @@ pub use apium_app::options::effective_options::{EffectiveOptions, TaskDefaults};
 pub use apium_app::options::rate_limit::RateLimit;
 pub use apium_app::options::task_options::{Backoff, ErrorMatcher, TaskOptions};
 pub use apium_app::retry::builder::{OrRetry, RetryBuilder};
+pub use apium_app::retry::policy::NextRun;
 pub use apium_app::task::arguments::{Args, Arguments, Keyword, Kwargs, Parameter, ParameterList};
 pub use apium_app::task::class::Task;
 pub use apium_app::task::definition::{TaskDef, TaskType};

@@ -77,7 +77,8 @@ fn of_part(number: u64, separate: Option<&str>) -> Result<Node, BoxError> {
 
 fn call(task: &str, args: &[u64], queue: Option<&str>) -> Result<Node, BoxError> {
     let args = args.iter().map(Json::from_serialize).collect::<Result<_, _>>()?;
-    let mut wire = WireSignature { args, ..WireSignature::new(task) };
+    let mut wire = WireSignature::new(task);
+    wire.args = args;
     if let Some(queue) = queue {
         wire.options.insert("queue".to_owned(), Json::from_serialize(queue)?);
     }

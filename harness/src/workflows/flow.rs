@@ -68,5 +68,7 @@ impl Flow {
 
 fn call(task: &str, number: Option<u64>) -> Result<Node, BoxError> {
     let args = number.iter().map(Json::from_serialize).collect::<Result<_, _>>()?;
-    Ok(Node::from_wire(&WireSignature { args, ..WireSignature::new(task) })?)
+    let mut signature = WireSignature::new(task);
+    signature.args = args;
+    Ok(Node::from_wire(&signature)?)
 }

@@ -6,7 +6,7 @@ use crate::tidy::finding::Finding;
 use crate::tidy::layers::Layers;
 use crate::tidy::naming::{empty_names, glossary, one_meaning};
 use crate::tidy::source::rust::Source;
-use crate::tidy::structure::{absent, drivers, floors, folders, imports, rooms, roots, size, walk};
+use crate::tidy::structure::{absent, drivers, floors, folders, foreign_types, imports, rooms, roots, size, walk};
 use crate::tidy::text::{calls, documents, examples, machine, outside, width};
 use crate::{output, process};
 
@@ -42,6 +42,7 @@ fn all() -> Result<Vec<Finding>, String> {
     findings.extend(size::check(&layers, &sources));
     findings.extend(glossary::check(&layers, &sources));
     findings.extend(one_meaning::check(&layers, &sources));
+    findings.extend(foreign_types::check(&layers, &packages, &sources, &files));
     for source in &sources {
         findings.extend(roots::check(source));
         findings.extend(empty_names::check(source));

@@ -31,6 +31,10 @@ pub(crate) struct Layers {
     pub(crate) walk: Walk,
     /// The words that names must not have.
     pub(crate) words: Words,
+    /// The types of other crates that users see, as `crate::Type`, each with its reason.
+    pub(crate) foreign_types: Reasons,
+    /// Those that only other crates of the house see.
+    pub(crate) foreign_inside: Reasons,
     /// The types that more than one crate may have, each with its reason.
     pub(crate) same_in_crates: Reasons,
     /// The types that a crate may have more than once, as `crate: Type`, each with its reason.
@@ -157,6 +161,8 @@ impl Layers {
             lines: required(&table, "walk", "lines")?,
         };
         layers.words = words(&table)?;
+        layers.foreign_types = reasons(sub(&table, "foreign", "types"))?;
+        layers.foreign_inside = reasons(sub(&table, "foreign", "inside"))?;
         layers.same_in_crates = reasons(sub(&table, "same", "in_crates"))?;
         layers.same_in_crate = reasons(sub(&table, "same", "in_crate"))?;
         layers.outside = reasons(entries(&table, "outside"))?;
@@ -243,8 +249,9 @@ mod tests {
              [rooms.a]\norder = [\"low\", \"high\"]\nup = [\"low/f -> high\"]\n\
              [words.never]\nvague = \"clear\"\n[words.alone]\nthing = \"name\"\n[words.allowed]\nThing = \"wire\"\n\
              [words.only]\ntick = { crate = \"a\", instead = \"pulse\" }\n[same.in_crates]\nState = \"one idea\"\n[same.in_crate]\n\"a: State\" = \"two\"\n\
-             [outside]\nPLAN = \"say it\"\n",
+             [outside]\nPLAN = \"say it\"\n[foreign.types]\n\"bytes::Bytes\" = \"slices\"\n[foreign.inside]\n\"a::B\" = \"c\"\n",
         );
+        assert_eq!((&*layers.foreign_types["bytes::Bytes"], &*layers.foreign_inside["a::B"]), ("slices", "c"));
         assert_eq!(layers.floors["a"], 0);
         assert_eq!(layers.beside["m"].uses.as_deref(), Some(&[][..]));
         assert_eq!(layers.beside["m"].by, ["a"]);

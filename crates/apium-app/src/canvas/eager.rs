@@ -20,6 +20,7 @@ use crate::task::arguments::Arguments;
 
 /// What an eager call ran.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct EagerResult {
     /// The result, with those before it.
     pub result: ResultTuple,

@@ -3,8 +3,6 @@
 //! Celery looks at the setting when an errback is linked. A signature knows no app then, so a chord remembers what was
 //! linked to the whole of it until it is sent, runs here, or takes a task's place.
 
-use apium_protocol::message::signature::Signature as WireSignature;
-
 use crate::canvas::node::Node;
 use crate::canvas::pipe::settle_links;
 use crate::config::table::Config;
@@ -29,9 +27,9 @@ impl Node {
             Self::Group(group) => group.members.iter_mut().for_each(Self::give_errbacks_to_headers),
             Self::Chord(chord) => {
                 let members = &mut chord.header.members;
-                for errback in std::mem::take(&mut chord.errbacks) {
+                for mut errback in std::mem::take(&mut chord.errbacks) {
                     // It is called for each of them, and takes nothing of any.
-                    let errback = WireSignature { immutable: true, ..errback };
+                    errback.immutable = true;
                     members.iter_mut().for_each(|member| member.link_error(errback.clone()));
                 }
                 members.iter_mut().for_each(Self::give_errbacks_to_headers);

@@ -22,6 +22,7 @@ pub enum Node {
 
 /// One task with its arguments and options.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TaskNode {
     /// The call.
     pub call: CallSpec,
@@ -31,8 +32,16 @@ pub struct TaskNode {
     pub kind: TaskKind,
 }
 
+impl TaskNode {
+    /// A call that takes the result of the task before it.
+    pub fn new(call: CallSpec) -> Self {
+        Self { call, immutable: false, kind: TaskKind::Plain }
+    }
+}
+
 /// Whether a task stands for itself, or runs another one for each item of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum TaskKind {
     /// For itself.
     #[default]
@@ -45,6 +54,7 @@ pub enum TaskKind {
 
 /// Tasks one after the other.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ChainNode {
     /// The steps; none is a chain.
     pub steps: Vec<Node>,
@@ -54,6 +64,7 @@ pub struct ChainNode {
 
 /// Tasks side by side.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct GroupNode {
     /// The members.
     pub members: Vec<Node>,
@@ -63,6 +74,7 @@ pub struct GroupNode {
 
 /// Tasks side by side with one that waits for all.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ChordNode {
     /// The tasks.
     pub header: GroupNode,
@@ -155,7 +167,9 @@ impl Node {
             Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link, callback),
             Self::Group(group) => {
                 if let Some(first) = group.members.first_mut() {
-                    first.link(WireSignature { immutable: true, ..callback });
+                    let mut callback = callback;
+                    callback.immutable = true;
+                    first.link(callback);
                 }
             }
             Self::Chord(chord) => chord.body.link(callback),

@@ -216,12 +216,10 @@ impl Planner {
         };
         let frozen = header.freeze(frame, &mut self.ids)?;
         let nested = frozen.children.iter().flatten().any(|member| member.children.is_some());
-        self.plan.opens.push(ChordHeader {
-            group: group.to_string(),
-            size: header.members.iter().map(size).sum(),
-            structure: nested.then(|| GroupDocument { result: frozen.clone() }),
-            ttl: self.chord_ttl,
-        });
+        let mut opened = ChordHeader::new(group.to_string(), header.members.iter().map(size).sum());
+        opened.structure = nested.then(|| GroupDocument::new(frozen.clone()));
+        opened.ttl = self.chord_ttl;
+        self.plan.opens.push(opened);
         let own = std::mem::take(&mut header.options);
         options = over(options, own);
         options.rare_mut().group_id = None;

@@ -70,7 +70,9 @@ impl Node {
 /// `celery.accumulate`: what it is given, as it is.
 fn accumulate() -> Result<Node> {
     let kwargs = vec![("index".to_owned(), Json::from_text("0")?)];
-    Node::from_wire(&WireSignature { kwargs, ..WireSignature::new("celery.accumulate") })
+    let mut signature = WireSignature::new("celery.accumulate");
+    signature.kwargs = kwargs;
+    Node::from_wire(&signature)
 }
 
 impl Ctx {

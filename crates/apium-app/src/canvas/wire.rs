@@ -63,18 +63,17 @@ impl Node {
 impl TaskNode {
     fn to_wire(&self) -> Result<WireSignature> {
         let CallSpec { task, arguments, options, .. } = &self.call;
-        Ok(WireSignature {
-            args: arguments.args.clone(),
-            kwargs: arguments.kwargs.clone(),
-            options: wire_options(options)?,
-            subtask_type: match self.kind {
-                TaskKind::Plain => None,
-                TaskKind::Map => Some("xmap".to_owned()),
-                TaskKind::Starmap => Some("xstarmap".to_owned()),
-            },
-            immutable: self.immutable,
-            ..WireSignature::new(&**task)
-        })
+        let mut signature = WireSignature::new(&**task);
+        signature.args = arguments.args.clone();
+        signature.kwargs = arguments.kwargs.clone();
+        signature.options = wire_options(options)?;
+        signature.subtask_type = match self.kind {
+            TaskKind::Plain => None,
+            TaskKind::Map => Some("xmap".to_owned()),
+            TaskKind::Starmap => Some("xstarmap".to_owned()),
+        };
+        signature.immutable = self.immutable;
+        Ok(signature)
     }
 }
 
@@ -101,12 +100,11 @@ impl ChordNode {
 }
 
 fn kind(task: &str, kind: &str, kwargs: Vec<(String, Json)>, options: &CallOptions) -> Result<WireSignature> {
-    Ok(WireSignature {
-        kwargs,
-        options: wire_options(options)?,
-        subtask_type: Some(kind.to_owned()),
-        ..WireSignature::new(task)
-    })
+    let mut signature = WireSignature::new(task);
+    signature.kwargs = kwargs;
+    signature.options = wire_options(options)?;
+    signature.subtask_type = Some(kind.to_owned());
+    Ok(signature)
 }
 
 pub(crate) fn json(wire: &WireSignature) -> Result<Json> {
@@ -183,7 +181,8 @@ fn chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
     let items: Vec<Json> = items.decode().map_err(|error| wrong(wire, format!("its `it`: {error}")))?;
     let members = items.chunks(size.max(1)).map(|part| {
         let kwargs = vec![("task".to_owned(), task.clone()), ("it".to_owned(), Json::from_serialize(part)?)];
-        let wire = WireSignature { kwargs, ..WireSignature::new("celery.starmap") };
+        let mut wire = WireSignature::new("celery.starmap");
+        wire.kwargs = kwargs;
         Ok(Node::Task(crate::canvas::wire::task(&wire, CallOptions::default(), TaskKind::Starmap)))
     });
     Ok(Node::Group(GroupNode { members: members.collect::<Result<_>>()?, options }))

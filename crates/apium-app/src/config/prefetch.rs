@@ -5,11 +5,22 @@ use crate::config::value::Value;
 
 /// How far ahead a worker fetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PrefetchMultiplier {
     /// So many messages for each slot; 0 is without limit.
     Fixed(u32),
     /// As many as the worker does in a moment, by what it measures.
     Auto,
+}
+
+impl PrefetchMultiplier {
+    /// The number for each slot; nothing where the worker sizes a window by time.
+    pub fn fixed(self) -> Option<u32> {
+        match self {
+            Self::Fixed(number) => Some(number),
+            Self::Auto => None,
+        }
+    }
 }
 
 impl FromValue for PrefetchMultiplier {

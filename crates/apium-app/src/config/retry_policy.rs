@@ -8,6 +8,7 @@ use crate::config::value::Value;
 
 /// How publishing is tried again when the broker cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// How many times after the first try; `None` is for ever (default 3).
     pub max_retries: Option<u32>,

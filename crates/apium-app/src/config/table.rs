@@ -22,6 +22,7 @@ use crate::options::rate_limit::RateLimit;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Setting {
     /// Its name: Celery's where Celery has it.
     pub name: &'static str,
@@ -37,6 +38,7 @@ pub struct Setting {
 
 /// A setting that does not have its default, as it may be printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ShownSetting {
     /// Its name.
     pub name: &'static str,

@@ -273,7 +273,7 @@ impl Ctx {
             let rules = publisher.config().result_policy();
             let told = ResultUpdate { state, result: meta?, traceback: None };
             let document = other_task_document(id, told, &rules, publisher.clock().now());
-            ctx.store(ResultRecord { ttl: rules.ttl, ..ResultRecord::new(document) }).await
+            ctx.store(ResultRecord::new(document).kept_for(rules.ttl)).await
         })
     }
 
@@ -300,15 +300,10 @@ impl Ctx {
     /// The signature that would send this request again (Celery: `signature_from_request`), without its id.
     pub fn to_signature(&self) -> Signature {
         let Request { headers, body, .. } = self.request();
-        Signature {
-            task: headers.task.clone().unwrap_or_else(|| self.task_name().into()),
-            args: body.args.clone(),
-            kwargs: body.kwargs.clone(),
-            options: Default::default(),
-            subtask_type: None,
-            immutable: false,
-            extra: Default::default(),
-        }
+        let mut signature = Signature::new(headers.task.clone().unwrap_or_else(|| self.task_name().into()));
+        signature.args = body.args.clone();
+        signature.kwargs = body.kwargs.clone();
+        signature
     }
 
     /// The record of this run in a given state, with this run's mark.
@@ -320,7 +315,7 @@ impl Ctx {
         let rules = publisher.config().result_policy();
         let document = result_document(self.request(), id, told, children, &rules, publisher.clock().now());
         let reply_to = self.request().properties.reply_to.clone();
-        Ok(ResultRecord { document, run: self.0.run, ttl: rules.ttl, reply_to })
+        Ok(ResultRecord::new(document).by(self.0.run).kept_for(rules.ttl).replying_to(reply_to))
     }
 
     async fn store(&self, record: ResultRecord) -> Result<()> {
@@ -347,7 +342,7 @@ impl Ctx {
 
     /// Notes a task that this run sent, for the `children` of its result; not when the task's option `trail` is off.
     pub fn add_child(&self, id: TaskId) {
-        self.add_children(ResultTuple { id, parent: None, children: None });
+        self.add_children(ResultTuple::task(id));
     }
 
     /// Notes a result, or a group of results, that this run sent.

@@ -41,6 +41,7 @@ pub struct Request {
 
 /// Where a message came from.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct DeliveryInfo {
     /// The exchange; empty for the default one.
     pub exchange: Arc<str>,

@@ -62,33 +62,31 @@ pub fn result_document(
     now: Timestamp,
 ) -> ResultDocument {
     let headers = &request.headers;
-    ResultDocument {
-        task_id: id,
-        date_done: told.state.is_ready().then(|| timestamp::format_in(now, &rules.zone)),
-        state: told.state,
-        result: told.result,
-        traceback: told.traceback,
-        children: Some(children),
-        group_id: headers.group.clone(),
-        parent_id: headers.parent_id.clone(),
-        extended: rules.extended.then(|| Box::new(extended(request))),
-        extra: match rules.extended {
-            true => stamps(request),
-            false => Default::default(),
-        },
-    }
+    let is_ready = told.state.is_ready();
+    let mut document = ResultDocument::new(id, told.state, told.result);
+    document.date_done = is_ready.then(|| timestamp::format_in(now, &rules.zone));
+    document.traceback = told.traceback;
+    document.children = Some(children);
+    document.group_id = headers.group.clone();
+    document.parent_id = headers.parent_id.clone();
+    document.extended = rules.extended.then(|| Box::new(extended(request)));
+    document.extra = match rules.extended {
+        true => stamps(request),
+        false => Default::default(),
+    };
+    document
 }
 
 fn extended(request: &Request) -> Extended {
     let headers = &request.headers;
-    Extended {
-        name: headers.task.as_deref().map(ToOwned::to_owned),
-        args: Some(request.args_json()),
-        kwargs: Some(request.kwargs_json()),
-        worker: Some(request.hostname.to_string()),
-        retries: Some(headers.retries),
-        queue: Some(request.delivery_info.routing_key.to_string()),
-    }
+    let mut extended = Extended::default();
+    extended.name = headers.task.as_deref().map(ToOwned::to_owned);
+    extended.args = Some(request.args_json());
+    extended.kwargs = Some(request.kwargs_json());
+    extended.worker = Some(request.hostname.to_string());
+    extended.retries = Some(headers.retries);
+    extended.queue = Some(request.delivery_info.routing_key.to_string());
+    extended
 }
 
 /// Stamps go into the document by their names, after the list of the names.
@@ -105,18 +103,11 @@ fn stamps(request: &Request) -> std::collections::BTreeMap<String, Json> {
 
 /// The document of a task that is not the one that runs: no children, no parent.
 pub fn other_task_document(id: TaskId, told: ResultUpdate, rules: &ResultPolicy, now: Timestamp) -> ResultDocument {
-    ResultDocument {
-        task_id: id,
-        date_done: told.state.is_ready().then(|| timestamp::format_in(now, &rules.zone)),
-        state: told.state,
-        result: told.result,
-        traceback: told.traceback,
-        children: None,
-        group_id: None,
-        parent_id: None,
-        extended: None,
-        extra: Default::default(),
-    }
+    let is_ready = told.state.is_ready();
+    let mut document = ResultDocument::new(id, told.state, told.result);
+    document.date_done = is_ready.then(|| timestamp::format_in(now, &rules.zone));
+    document.traceback = told.traceback;
+    document
 }
 
 #[cfg(test)]
@@ -160,7 +151,7 @@ mod tests {
 
     #[test]
     fn feature_4_3_18_group_parent_and_children_are_kept() {
-        let child = ResultTuple { id: "c".into(), parent: None, children: None };
+        let child = ResultTuple::task("c");
         let rules = ResultPolicy::default();
         let document = result_document(
             &request(),

@@ -19,11 +19,19 @@ use crate::options::task_options::TaskOptions;
 
 /// An instant with the offset it is written with (`None` is the app's time zone). There is no time without a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct When {
     /// The instant.
     pub at: Timestamp,
     /// The offset on the wire.
     pub offset: Option<Offset>,
+}
+
+impl When {
+    /// An instant, and the offset that it is written with.
+    pub fn new(at: Timestamp, offset: Option<Offset>) -> Self {
+        Self { at, offset }
+    }
 }
 
 impl From<Timestamp> for When {
@@ -55,6 +63,7 @@ impl From<SystemTime> for When {
 
 /// When a call expires: the latest instant at which it may start (Celery: `expires`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expires {
     /// After this long, from the call on.
     In(Duration),

@@ -46,6 +46,7 @@ impl ErrorMatcher {
 
 /// How automatic retries are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backoff {
     /// They are not: each waits for `default_retry_delay` where that is named, else not at all.
     Off,

@@ -27,6 +27,7 @@ use crate::task::definition::TaskDef;
 
 /// A call that is to become a message.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CallSpec {
     /// The task's name.
     pub task: Cow<'static, str>,
@@ -38,6 +39,13 @@ pub struct CallSpec {
     pub def: Option<&'static TaskDef>,
     /// Whether the task was named rather than called through its type (Celery: `send_task`).
     pub by_name: bool,
+}
+
+impl CallSpec {
+    /// A call of a task by its name, without options.
+    pub fn named(task: impl Into<Cow<'static, str>>, arguments: Arguments) -> Self {
+        Self { task: task.into(), arguments, options: CallOptions::default(), def: None, by_name: true }
+    }
 }
 
 /// A message that is ready to be published.
@@ -121,55 +129,43 @@ impl Publisher {
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
         let name = defaults.map(|defaults| defaults.name.clone()).filter(|name| **name == *task);
-        let headers = Headers {
-            lang: Some(Cow::Borrowed("py")),
-            task: Some(name.unwrap_or_else(|| Arc::from(&*task))),
-            id: Some(id.clone()),
-            shadow: rare.shadow.take(),
-            eta: times.eta_text,
-            expires: times.expires_text,
-            group: rare.group_id.take(),
-            group_index: rare.group_index,
-            retries: rare.retries.unwrap_or_default(),
-            timelimit,
-            root_id: rare
-                .root_id
-                .take()
-                .or_else(|| parent.as_ref().map(|p| p.root_id.clone()))
-                .or_else(|| Some(id.clone())),
-            parent_id: rare.parent_id.take().or_else(|| parent.map(|parent| parent.id)),
-            argsrepr: Some(rare.argsrepr.take().unwrap_or_else(|| args_repr(&arguments.args))),
-            kwargsrepr: Some(rare.kwargsrepr.take().unwrap_or_else(|| kwargs_repr(&arguments.kwargs))),
-            origin: Some(self.origin().clone()),
-            ignore_result: if by_name { options.ignore_result } else { Some(ignored) },
-            replaced_task_nesting: rare.replaced_task_nesting.unwrap_or_default(),
-            stamped_headers: (!rare.stamps.is_empty()).then(|| rare.stamps.keys().cloned().collect()),
-            stamps: std::mem::take(&mut rare.stamps),
-            compression: None,
-            extra: std::mem::take(&mut rare.headers),
-        };
-        let properties = Properties {
-            content_type: None,
-            content_encoding: None,
-            correlation_id: Some(id.shared()),
-            reply_to: Some(rare.reply_to.take().unwrap_or_else(|| self.reply_to().clone())),
-            delivery_mode: Some(options.delivery_mode.unwrap_or(config.task_default_delivery_mode)),
-            priority: Some(options.priority.or(config.task_default_priority).unwrap_or_default()),
-            expiration: times.expiration,
-            extra: std::mem::take(&mut rare.properties),
-        };
+        let mut headers = Headers::default();
+        headers.lang = Some(Cow::Borrowed("py"));
+        headers.task = Some(name.unwrap_or_else(|| Arc::from(&*task)));
+        headers.id = Some(id.clone());
+        headers.shadow = rare.shadow.take();
+        headers.eta = times.eta_text;
+        headers.expires = times.expires_text;
+        headers.group = rare.group_id.take();
+        headers.group_index = rare.group_index;
+        headers.retries = rare.retries.unwrap_or_default();
+        headers.timelimit = timelimit;
+        headers.root_id =
+            rare.root_id.take().or_else(|| parent.as_ref().map(|p| p.root_id.clone())).or_else(|| Some(id.clone()));
+        headers.parent_id = rare.parent_id.take().or_else(|| parent.map(|parent| parent.id));
+        headers.argsrepr = Some(rare.argsrepr.take().unwrap_or_else(|| args_repr(&arguments.args)));
+        headers.kwargsrepr = Some(rare.kwargsrepr.take().unwrap_or_else(|| kwargs_repr(&arguments.kwargs)));
+        headers.origin = Some(self.origin().clone());
+        headers.ignore_result = if by_name { options.ignore_result } else { Some(ignored) };
+        headers.replaced_task_nesting = rare.replaced_task_nesting.unwrap_or_default();
+        headers.stamped_headers = (!rare.stamps.is_empty()).then(|| rare.stamps.keys().cloned().collect());
+        headers.stamps = std::mem::take(&mut rare.stamps);
+        headers.extra = std::mem::take(&mut rare.headers);
+        let mut properties = Properties::default();
+        properties.correlation_id = Some(id.shared());
+        properties.reply_to = Some(rare.reply_to.take().unwrap_or_else(|| self.reply_to().clone()));
+        properties.delivery_mode = Some(options.delivery_mode.unwrap_or(config.task_default_delivery_mode));
+        properties.priority = Some(options.priority.or(config.task_default_priority).unwrap_or_default());
+        properties.expiration = times.expiration;
+        properties.extra = std::mem::take(&mut rare.properties);
         let add_to_parent = rare.add_to_parent.unwrap_or(true);
-        let body = Body {
-            args: std::mem::take(&mut arguments.args),
-            kwargs: std::mem::take(&mut arguments.kwargs),
-            embed: embed(rare),
-        };
-        let mut message = Message { properties, headers, body: bytes::Bytes::new() };
+        let mut body = Body::new(std::mem::take(&mut arguments.args), std::mem::take(&mut arguments.kwargs));
+        body.embed = embed(rare);
+        let mut message = Message::new(properties, headers, bytes::Bytes::new());
         self.encode(&body, options.serializer.as_deref(), options.compression.as_deref(), &mut message).map_err(
             |error| Error::new(ErrorKind::Codec, format!("encode the message of {task}[{id}]")).with_source(error),
         )?;
-        let outgoing =
-            Outgoing { exchange: destination.exchange, routing_key: destination.routing_key, message, eta: times.eta };
+        let outgoing = Outgoing::new(destination.exchange, destination.routing_key, message).at(times.eta);
         Ok(Prepared { id, outgoing, ignored, add_to_parent, policy })
     }
 }
@@ -193,13 +189,12 @@ fn mapped(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
 }
 
 fn embed(rare: RareOptions) -> Embed {
-    Embed {
-        callbacks: (!rare.link.is_empty()).then_some(rare.link),
-        errbacks: (!rare.link_error.is_empty()).then_some(rare.link_error),
-        chain: rare.chain,
-        chord: rare.chord,
-        ..Embed::default()
-    }
+    let mut embed = Embed::default();
+    embed.callbacks = (!rare.link.is_empty()).then_some(rare.link);
+    embed.errbacks = (!rare.link_error.is_empty()).then_some(rare.link_error);
+    embed.chain = rare.chain;
+    embed.chord = rare.chord;
+    embed
 }
 
 /// Whether the caller knows that no result will come. A call by name says nothing about a task that may live elsewhere.

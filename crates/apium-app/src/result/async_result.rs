@@ -326,7 +326,7 @@ impl<T> AsyncResult<T> {
             stored(&format!("abort task {}", self.id), &backend)?;
             let record = |id| {
                 let document = other_task_document(id, told.clone(), &rules, self.app.clock().now());
-                ResultRecord { ttl: rules.ttl, ..ResultRecord::new(document) }
+                ResultRecord::new(document).kept_for(rules.ttl)
             };
             let written = backend.store(ids.into_iter().map(record).collect()).await;
             written.map_err(|error| {

@@ -23,6 +23,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// So many of so many.
+    pub fn new(done: u64, total: u64) -> Self {
+        Self { done, total }
+    }
+
     /// Whether all are over.
     pub fn is_complete(self) -> bool {
         self.done >= self.total

@@ -47,7 +47,7 @@ impl<T> AsyncResult<T> {
                 format!("save the result {}: more than {MAX_NESTED_RESULTS} stand one before the other", self.id());
             return Err(Error::new(ErrorKind::Call, text));
         }
-        let document = GroupDocument { result: self.as_tuple() };
+        let document = GroupDocument::new(self.as_tuple());
         let saved = store(self.app())?.save_group(self.id().as_str(), document, self.app().config().result_ttl()).await;
         saved.map_err(|error| {
             Error::new(ErrorKind::Backend, format!("save the result {}", self.id())).with_source(error)

@@ -48,19 +48,19 @@ impl Publisher {
         let mut properties = request.properties.clone();
         properties.priority = next.priority.or(properties.priority);
         properties.expiration = headers.expires.as_deref().and_then(|text| self.expiration(text));
-        let body = Body {
-            args: next.args.clone().unwrap_or_else(|| request.body.args.clone()),
-            kwargs: next.kwargs.clone().unwrap_or_else(|| request.body.kwargs.clone()),
-            embed: request.body.embed.clone(),
-        };
+        let mut body = Body::new(
+            next.args.clone().unwrap_or_else(|| request.body.args.clone()),
+            next.kwargs.clone().unwrap_or_else(|| request.body.kwargs.clone()),
+        );
+        body.embed = request.body.embed.clone();
         let options = self.defaults(&task).map(|defaults| &defaults.options);
         let serializer = options.and_then(|options| options.serializer.as_deref());
         let compression = options.and_then(|options| options.compression.as_deref());
-        let mut message = Message { properties, headers, body: Bytes::new() };
+        let mut message = Message::new(properties, headers, Bytes::new());
         self.encode(&body, serializer, compression, &mut message)
             .map_err(|error| Error::new(ErrorKind::Codec, format!("encode the retry of {task}")).with_source(error))?;
         let (exchange, routing_key) = self.retry_place(request, next)?;
-        Ok(Outgoing { exchange, routing_key, message, eta: next.eta })
+        Ok(Outgoing::new(exchange, routing_key, message).at(next.eta))
     }
 
     fn retry_place(&self, request: &Request, next: &NextRun) -> Result<(Arc<str>, Arc<str>)> {

@@ -43,6 +43,7 @@ pub struct ParameterList {
 
 /// The arguments of one call. Each is JSON text; those of one message or one call share its buffer.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Arguments {
     /// Positional.
     pub args: Vec<Json>,
@@ -51,6 +52,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// These positional and keyword arguments.
+    pub fn new(args: Vec<Json>, kwargs: Vec<(String, Json)>) -> Self {
+        Self { args, kwargs }
+    }
+
     /// Puts arguments in front of these, and keyword arguments over those of their names.
     pub(crate) fn prepend(&mut self, given: Self) {
         if !given.args.is_empty() {

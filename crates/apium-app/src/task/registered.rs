@@ -17,6 +17,7 @@ use crate::task::arguments::ParameterList;
 use crate::task_error::TaskResult;
 
 /// A task as an app holds it.
+#[non_exhaustive]
 pub struct RegisteredTask {
     /// The registered name.
     pub name: Arc<str>,
@@ -54,6 +55,7 @@ pub type HookFn<T> = Arc<dyn Fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>> + 
 
 /// The hooks of a registered task; see [`Hooks`](crate::task::definition::Hooks) for when each is called.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct HookSet {
     /// Before the body; an error here fails or retries the task.
     pub before_start: Option<HookFn<()>>,
@@ -69,6 +71,7 @@ pub struct HookSet {
 
 /// What `after_return` is told.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Returned {
     /// SUCCESS or FAILURE.
     pub state: State,
@@ -76,6 +79,18 @@ pub struct Returned {
     pub result: Option<Json>,
     /// The failure, when there is one (the guide's `einfo`).
     pub failure: Option<Failure>,
+}
+
+impl Returned {
+    /// A run that returned.
+    pub fn success(result: Json) -> Self {
+        Self { state: State::Success, result: Some(result), failure: None }
+    }
+
+    /// A run that failed.
+    pub fn failure(failure: Failure) -> Self {
+        Self { state: State::Failure, result: None, failure: Some(failure) }
+    }
 }
 
 impl HookSet {

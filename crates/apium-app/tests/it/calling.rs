@@ -129,14 +129,13 @@ async fn guide_0_26_a_retry_keeps_what_the_request_had() {
     let call = Add::s(1, 2).queue("mine").priority(4).shadow("s").header("x", 1).stamp("t", 2);
     call.expires_in(Duration::from_secs(60)).send(&app).await.unwrap();
     let first = sent.one();
+    let mut delivery_info = apium_app::context::request::DeliveryInfo::default();
+    delivery_info.routing_key = first.routing_key.clone();
     let request = Request::from_message(
         first.message.headers.clone(),
         first.message.properties.clone(),
         app.codecs().decode(&first.message, app.accept()).unwrap().body,
-        apium_app::context::request::DeliveryInfo {
-            routing_key: first.routing_key.clone(),
-            ..apium_app::context::request::DeliveryInfo::default()
-        },
+        delivery_info,
     );
     let mut next = NextRun::default();
     next.retries = 1;

@@ -62,7 +62,9 @@ fn run_of(app: &App, id: &str, retries: u32) -> Ctx {
     request.headers.id = Some(id.into());
     request.headers.task = Some("proj.noop".into());
     request.headers.retries = retries;
-    request.delivery_info = DeliveryInfo { routing_key: "celery".into(), ..DeliveryInfo::default() };
+    let mut delivery_info = DeliveryInfo::default();
+    delivery_info.routing_key = "celery".into();
+    request.delivery_info = delivery_info;
     let task = app.registry().get("proj.noop").unwrap().clone();
     Ctx::new(CtxParts {
         request: Arc::new(request),

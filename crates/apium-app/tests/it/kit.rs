@@ -112,8 +112,11 @@ pub(crate) async fn app() -> (App, Sent) {
 
 /// The context of a run of `add` with this id.
 pub(crate) fn running(app: &App, id: &str, root: Option<&str>, priority: u8) -> Ctx {
-    let headers = Headers { id: Some(id.into()), root_id: root.map(TaskId::from), ..Headers::default() };
-    let properties = Properties { priority: Some(priority), ..Properties::default() };
+    let mut headers = Headers::default();
+    headers.id = Some(id.into());
+    headers.root_id = root.map(TaskId::from);
+    let mut properties = Properties::default();
+    properties.priority = Some(priority);
     let request = Request::from_message(headers, properties, Body::default(), DeliveryInfo::default());
     Ctx::new(CtxParts {
         request: Arc::new(request),

@@ -168,7 +168,7 @@ async fn guide_0_73_link_error_travels_with_the_message() {
 
 fn arguments(args: Value) -> apium_app::error::Result<Arguments> {
     let args = args.as_array().unwrap().iter().map(|arg| arg.clone().into()).collect();
-    Ok(Arguments { args, kwargs: Vec::new() })
+    Ok(Arguments::new(args, Vec::new()))
 }
 
 #[tokio::test]

@@ -89,17 +89,15 @@ mod tests {
     use super::*;
 
     fn letter() -> DeadLetter {
-        DeadLetter {
-            key: 7,
-            code: "undecodable".into(),
-            reason: "the body is no JSON".into(),
-            at: "2026-12-01T08:00:00Z".parse().unwrap(),
-            queue: "celery".into(),
-            task_id: None,
-            task: None,
-            message: None,
-            raw: Some(Bytes::from_static(b"\x00[1,")),
-        }
+        let mut letter = DeadLetter::new(
+            7,
+            "undecodable".into(),
+            "the body is no JSON".into(),
+            "2026-12-01T08:00:00Z".parse().unwrap(),
+            "celery".into(),
+        );
+        letter.raw = Some(Bytes::from_static(b"\x00[1,"));
+        letter
     }
 
     #[test]

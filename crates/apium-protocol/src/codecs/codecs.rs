@@ -41,6 +41,7 @@ struct Inner {
 
 /// An encoded body or value, with what its message must say about it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct EncodedBody {
     /// The bytes: serialized, then compressed.
     pub bytes: Bytes,

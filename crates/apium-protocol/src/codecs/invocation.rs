@@ -12,6 +12,7 @@ use crate::value::repr::{args_repr, kwargs_repr};
 
 /// A decoded message: the call that it asks for. `headers.task` and `headers.id` are set.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Invocation {
     /// The headers; those of protocol 1 come from the body.
     pub headers: Headers,
@@ -24,6 +25,11 @@ pub struct Invocation {
 }
 
 impl Invocation {
+    /// A call of protocol 2.
+    pub fn new(headers: Headers, body: Body) -> Self {
+        Self { headers, body, utc: None, protocol: 2 }
+    }
+
     /// The task's name.
     pub fn task(&self) -> &str {
         self.headers.task.as_deref().unwrap_or_default()

@@ -14,6 +14,7 @@ use crate::message::signature::Signature;
 
 /// The decoded body of a task message.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Body {
     /// Positional arguments.
     pub args: Vec<Json>,
@@ -25,6 +26,7 @@ pub struct Body {
 
 /// The links of a task, Celery's `embed` map: what runs after it.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Embed {
     /// Run on success, with the return value as first argument (`link`).
     pub callbacks: Option<Vec<Signature>>,
@@ -47,6 +49,11 @@ impl Embed {
 }
 
 impl Body {
+    /// Arguments without follow-ups.
+    pub fn new(args: Vec<Json>, kwargs: Vec<(String, Json)>) -> Self {
+        Self { args, kwargs, embed: Embed::default() }
+    }
+
     /// The body of protocol 2 as JSON: `[args, kwargs, embed]`.
     pub fn to_json(&self) -> Vec<u8> {
         let args: usize = self.args.iter().map(|json| json.as_bytes().len() + 2).sum();

@@ -25,6 +25,7 @@ pub(crate) const REDELIVERED: &str = "redelivered";
 
 /// A message with what its envelope says about its delivery.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Envelope {
     /// The message.
     pub message: Message,
@@ -56,6 +57,11 @@ struct Parts<'a> {
 }
 
 impl Envelope {
+    /// A message without anything said of its way.
+    pub fn new(message: Message) -> Self {
+        Self { message, ..Self::default() }
+    }
+
     /// Reads an envelope. Headers, properties, delivery info and delivery tag may be missing or null. Without a body
     /// encoding the body is the text itself. Values that are not decoded are slices of `raw`. If a key comes twice, its
     /// last value counts.

@@ -21,6 +21,7 @@ const COMPRESSIONS: [&str; 5] =
 
 /// Headers of a protocol 2 message. A header that is null counts as missing. Messages of protocol 1 have none.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Headers {
     /// The language of the producer, for information: Celery writes `py`, Apium `rust`.
     pub lang: Option<Cow<'static, str>>,

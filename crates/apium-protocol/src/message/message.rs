@@ -7,6 +7,7 @@ use crate::message::properties::Properties;
 
 /// A message as a broker carries it.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Message {
     /// The properties (AMQP Basic properties).
     pub properties: Properties,
@@ -14,4 +15,11 @@ pub struct Message {
     pub headers: Headers,
     /// The body: serialized, then compressed when the header `compression` says so.
     pub body: Bytes,
+}
+
+impl Message {
+    /// A message of these parts.
+    pub fn new(properties: Properties, headers: Headers, body: Bytes) -> Self {
+        Self { properties, headers, body }
+    }
 }

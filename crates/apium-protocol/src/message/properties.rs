@@ -18,6 +18,7 @@ const CONTENT_ENCODINGS: [&str; 2] = ["utf-8", "binary"];
 
 /// The properties of a message, without what belongs to an envelope (delivery tag, delivery info, body encoding).
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Properties {
     /// The MIME type of the serializer.
     pub content_type: Option<Cow<'static, str>>,

@@ -11,6 +11,7 @@ use crate::json::text::{Json, serde_by_json};
 
 /// A signature as Celery writes it into messages.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Signature {
     /// The task's name.
     pub task: Arc<str>,

@@ -19,6 +19,7 @@ use crate::result::state::State;
 /// `traceback`, `children`, `date_done`; `group_id` and `parent_id` if there are any), so that a web handler can pass
 /// it on.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ResultDocument {
     /// The task's id.
     pub task_id: TaskId,
@@ -44,6 +45,7 @@ pub struct ResultDocument {
 
 /// What `result_extended` adds to a result document.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Extended {
     /// The task's name.
     pub name: Option<String>,
@@ -61,6 +63,7 @@ pub struct Extended {
 
 /// The result of a task with its parent, or of a group with its members; `[[id, parent], children]` on the wire.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ResultTuple {
     /// The id of the task or group.
     pub id: TaskId,
@@ -72,9 +75,17 @@ pub struct ResultTuple {
 
 /// A saved group.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct GroupDocument {
     /// The group with its members.
     pub result: ResultTuple,
+}
+
+impl GroupDocument {
+    /// A saved group of this result.
+    pub fn new(result: ResultTuple) -> Self {
+        Self { result }
+    }
 }
 
 impl ResultDocument {

@@ -11,6 +11,7 @@ use crate::value::value::Value;
 
 /// An exception in a result document (`exc_type`, `exc_message`, `exc_module`).
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ExceptionInfo {
     /// The class, for example `ValueError`; with dots if it is nested.
     pub exc_type: String,

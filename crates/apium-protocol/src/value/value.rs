@@ -7,6 +7,7 @@ use std::fmt;
 /// In JSON, times, decimals, UUIDs and bytes are kombu's typed envelopes: maps with exactly `__type__` and `__value__`.
 /// In msgpack bytes are bytes, and the others are text.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub enum Value {
     /// `None`.
     #[default]

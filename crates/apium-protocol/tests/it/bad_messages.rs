@@ -19,19 +19,18 @@ use crate::vectors;
 /// Decodes a published message: `application_headers`, `body_b64`, and properties.
 fn decode(published: &Value) -> Result<Invocation, Error> {
     let text = |key: &str| published.get(key).and_then(Value::as_str).map(str::to_owned);
-    let message = Message {
-        properties: Properties {
-            content_type: text("content_type").map(Into::into),
-            content_encoding: text("content_encoding").map(Into::into),
-            correlation_id: text("correlation_id").map(Into::into),
-            ..Properties::default()
-        },
-        headers: match published.get("application_headers") {
+    let mut properties = Properties::default();
+    properties.content_type = text("content_type").map(Into::into);
+    properties.content_encoding = text("content_encoding").map(Into::into);
+    properties.correlation_id = text("correlation_id").map(Into::into);
+    let message = Message::new(
+        properties,
+        match published.get("application_headers") {
             Some(headers) => Headers::from_json(&headers.to_json_bytes())?,
             None => Headers::default(),
         },
-        body: base64::decode(&text("body_b64").unwrap()).unwrap().into(),
-    };
+        base64::decode(&text("body_b64").unwrap()).unwrap().into(),
+    );
     Codecs::standard().decode(&message, &Accept::default())
 }
 
@@ -91,11 +90,13 @@ fn each_captured_bad_message_is_an_error_or_a_call() {
 #[test]
 fn bodies_of_the_wrong_shape_say_what_is_wrong() {
     let decode = |headers: &str, body: &str| {
-        let message = Message {
-            properties: Properties { content_type: Some("application/json".into()), ..Properties::default() },
-            headers: Headers::from_json(headers.as_bytes()).unwrap(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        };
+        let mut properties = Properties::default();
+        properties.content_type = Some("application/json".into());
+        let message = Message::new(
+            properties,
+            Headers::from_json(headers.as_bytes()).unwrap(),
+            Bytes::copy_from_slice(body.as_bytes()),
+        );
         Codecs::standard().decode(&message, &Accept::default())
     };
     let two = r#"{"task": "t", "id": "i"}"#;
@@ -142,7 +143,9 @@ fn headers_are_read_leniently() {
 
 #[test]
 fn a_callers_header_replaces_celerys_of_that_name() {
-    let mut headers = Headers { task: Some("t".into()), origin: Some("me".into()), ..Headers::default() };
+    let mut headers = Headers::default();
+    headers.task = Some("t".into());
+    headers.origin = Some("me".into());
     headers.extra.insert("origin".into(), "\"you\"".parse().unwrap());
     let text = String::from_utf8(headers.to_json()).unwrap();
     assert_eq!(text.matches("origin").count(), 1);

@@ -167,7 +167,7 @@ fn what_real_workers_accept_is_read() {
             }
         };
         assert!(is_read, "{name}");
-        let Message { properties, headers, body } = envelope.message;
+        let Message { properties, headers, body, .. } = envelope.message;
         let is_v1 = name == "no_headers_v1_body";
         assert_eq!(headers.task.as_deref(), (!is_v1).then_some("tasks.add"), "{name}");
         assert!(body.starts_with(if is_v1 { b"{\"task\"" } else { b"[[1, 2]," }), "{name}");

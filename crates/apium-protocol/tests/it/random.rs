@@ -64,17 +64,29 @@ fn jsons(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Json>
 
 fn signature() -> impl Strategy<Value = Signature> {
     ("[a-z.]{1,12}", jsons(common()), btree_map("[a-z]{1,6}", common().prop_map(Json::from), 0..3), any::<bool>())
-        .prop_map(|(task, args, options, immutable)| Signature { args, options, immutable, ..Signature::new(task) })
+        .prop_map(|(task, args, options, immutable)| {
+            let mut signature = Signature::new(task);
+            signature.args = args;
+            signature.options = options;
+            signature.immutable = immutable;
+            signature
+        })
 }
 
 fn body() -> impl Strategy<Value = Body> {
     let kwargs = btree_map(any::<String>(), common().prop_map(Json::from), 0..4);
     let list = || prop::option::of(vec(signature(), 0..3));
     (jsons(common()), kwargs, list(), list(), prop::option::of(signature())).prop_map(
-        |(args, kwargs, callbacks, chain, chord)| Body {
-            args,
-            kwargs: kwargs.into_iter().collect(),
-            embed: Embed { callbacks, chain, chord: chord.map(std::sync::Arc::new), ..Embed::default() },
+        |(args, kwargs, callbacks, chain, chord)| {
+            let mut body = Body::new(args, kwargs.into_iter().collect());
+            body.embed = {
+                let mut embed = Embed::default();
+                embed.callbacks = callbacks;
+                embed.chain = chain;
+                embed.chord = chord.map(std::sync::Arc::new);
+                embed
+            };
+            body
         },
     )
 }
@@ -91,24 +103,23 @@ fn headers() -> impl Strategy<Value = Headers> {
     )
         .prop_map(|((task, id, shadow, eta, group), (group_index, retries, hard, soft, ignore_result), rest)| {
             let (stamped_headers, stamps, extra, argsrepr) = rest;
-            Headers {
-                lang: Some("rust".into()),
-                task: Some(task.into()),
-                id: Some(TaskId::from(id.clone())),
-                root_id: Some(TaskId::from(id)),
-                shadow,
-                eta,
-                group,
-                group_index,
-                retries,
-                timelimit: TimeLimit { hard, soft },
-                ignore_result,
-                stamped_headers,
-                stamps,
-                extra,
-                argsrepr,
-                ..Headers::default()
-            }
+            let mut headers = Headers::default();
+            headers.lang = Some("rust".into());
+            headers.task = Some(task.into());
+            headers.id = Some(TaskId::from(id.clone()));
+            headers.root_id = Some(TaskId::from(id));
+            headers.shadow = shadow;
+            headers.eta = eta;
+            headers.group = group;
+            headers.group_index = group_index;
+            headers.retries = retries;
+            headers.timelimit = TimeLimit { hard, soft };
+            headers.ignore_result = ignore_result;
+            headers.stamped_headers = stamped_headers;
+            headers.stamps = stamps;
+            headers.extra = extra;
+            headers.argsrepr = argsrepr;
+            headers
         })
 }
 
@@ -117,26 +128,23 @@ fn properties() -> impl Strategy<Value = Properties> {
     let extra = btree_map("x-[a-z]{1,6}", every().prop_map(Json::from), 0..3);
     (text(), text(), text(), text(), prop::option::of(any::<u8>()), prop::option::of(any::<u8>()), text(), extra)
         .prop_map(|(content_type, encoding, correlation_id, reply_to, delivery_mode, priority, expiration, extra)| {
-            Properties {
-                content_type: content_type.map(Into::into),
-                content_encoding: encoding.map(Into::into),
-                correlation_id: correlation_id.map(Into::into),
-                reply_to: reply_to.map(Into::into),
-                delivery_mode,
-                priority,
-                expiration,
-                extra,
-            }
+            let mut properties = Properties::default();
+            properties.content_type = content_type.map(Into::into);
+            properties.content_encoding = encoding.map(Into::into);
+            properties.correlation_id = correlation_id.map(Into::into);
+            properties.reply_to = reply_to.map(Into::into);
+            properties.delivery_mode = delivery_mode;
+            properties.priority = priority;
+            properties.expiration = expiration;
+            properties.extra = extra;
+            properties
         })
 }
 
 fn message() -> impl Strategy<Value = Message> {
     let headers = prop_oneof![Just(Headers::default()), headers()];
-    (properties(), headers, vec(any::<u8>(), 0..40)).prop_map(|(properties, headers, body)| Message {
-        properties,
-        headers,
-        body: body.into(),
-    })
+    (properties(), headers, vec(any::<u8>(), 0..40))
+        .prop_map(|(properties, headers, body)| Message::new(properties, headers, body.into()))
 }
 
 proptest! {
@@ -150,16 +158,16 @@ proptest! {
             for compression in [None, Some("gzip"), Some("bzip2"), Some("lzma"), Some("brotli"), Some("zstd")] {
                 let encoded = codecs.encode_body(&body, serializer, compression).unwrap();
                 let message = encoded.into_message(headers.clone(), Properties::default());
-                let message = Message {
-                    headers: Headers::from_json(&message.headers.to_json()).unwrap(),
-                    properties: Properties::from_json(&message.properties.to_json()).unwrap(),
-                    body: message.body,
-                };
+                let read_headers = Headers::from_json(&message.headers.to_json()).unwrap();
+                let read_properties = Properties::from_json(&message.properties.to_json()).unwrap();
+                let message = Message::new(read_properties, read_headers, message.body);
                 let call = codecs.decode(&message, &Accept::names([serializer])).unwrap();
                 let back = Json::from_bytes(call.body.to_json().into()).unwrap().to_value().unwrap();
                 prop_assert!(same(&back, &expected), "{serializer}: {back} is not {expected}");
                 let compression = message.headers.compression.clone();
-                prop_assert_eq!(call.headers, Headers { compression, ..headers.clone() });
+                let mut wanted = headers.clone();
+                wanted.compression = compression;
+                prop_assert_eq!(call.headers, wanted);
             }
         }
     }
@@ -184,13 +192,10 @@ proptest! {
         let marked = mark_redelivered(&raw).unwrap();
         prop_assert_eq!(&mark_redelivered(&marked).unwrap(), &marked);
         prop_assert_eq!(&unmark_redelivered(&marked).unwrap(), &raw);
-        let mut expected = Envelope {
-            message,
-            delivery_tag: Some(tag.into()),
-            exchange: Some(exchange.into()),
-            routing_key: Some(key.into()),
-            redelivered: false,
-        };
+        let mut expected = Envelope::new(message);
+        expected.delivery_tag = Some(tag.into());
+        expected.exchange = Some(exchange.into());
+        expected.routing_key = Some(key.into());
         prop_assert_eq!(&Envelope::decode(&raw.into()).unwrap(), &expected);
         expected.redelivered = true;
         prop_assert_eq!(&Envelope::decode(&marked.into()).unwrap(), &expected);
@@ -235,7 +240,8 @@ proptest! {
 
     #[test]
     fn result_documents_round_trip(result in every(), extra in btree_map("stamp-[a-z]{1,4}", every().prop_map(Json::from), 0..3)) {
-        let document = ResultDocument { extra, ..ResultDocument::new("id", "MINE".into(), result.into()) };
+        let mut document = ResultDocument::new("id", "MINE".into(), result.into());
+        document.extra = extra;
         prop_assert_eq!(ResultDocument::from_json(&document.to_json()).unwrap(), document);
     }
 
@@ -275,16 +281,13 @@ fn decode_anything(bytes: &[u8], serializer: usize, compression: usize) {
     let content_type = ["application/json", "application/x-msgpack", "application/x-yaml"][serializer];
     let compression = [None, Some("gzip"), Some("bzip2"), Some("lzma"), Some("brotli"), Some("zstd")][compression];
     for task in [None, Some("t")] {
-        let message = Message {
-            properties: Properties { content_type: Some(content_type.into()), ..Properties::default() },
-            headers: Headers {
-                task: task.map(Into::into),
-                id: Some(TaskId::from("i")),
-                compression: compression.map(Into::into),
-                ..Headers::default()
-            },
-            body: bytes.to_vec().into(),
-        };
+        let mut headers = Headers::default();
+        headers.task = task.map(Into::into);
+        headers.id = Some(TaskId::from("i"));
+        headers.compression = compression.map(Into::into);
+        let mut properties = Properties::default();
+        properties.content_type = Some(content_type.into());
+        let message = Message::new(properties, headers, bytes.to_vec().into());
         let accept = Accept::names(["json", "msgpack", "yaml"]);
         if let Ok(call) = Codecs::standard().with_decompressed_limit(1 << 20).decode(&message, &accept) {
             assert!(!call.id().is_empty());
@@ -306,7 +309,11 @@ fn read_any_envelope(raw: &[u8]) {
     let Ok(decoded) = decoded else { return };
     let marked = marked.unwrap();
     let again = Envelope::decode(&marked.clone().into()).unwrap();
-    assert_eq!(again, Envelope { redelivered: true, ..decoded.clone() });
+    let mut wanted = decoded.clone();
+    wanted.redelivered = true;
+    assert_eq!(again, wanted);
     let unmarked = Envelope::decode(&unmark_redelivered(&marked).unwrap().into()).unwrap();
-    assert_eq!(unmarked, Envelope { redelivered: false, ..decoded });
+    let mut wanted = decoded;
+    wanted.redelivered = false;
+    assert_eq!(unmarked, wanted);
 }

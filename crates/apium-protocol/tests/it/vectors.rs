@@ -86,21 +86,21 @@ pub(crate) fn from_redis(raw: &str) -> Option<Captured> {
     properties.extra.retain(|key, _| !matches!(key.as_str(), "delivery_info" | "delivery_tag"));
     properties.content_type = text("content-type").map(Into::into);
     properties.content_encoding = text("content-encoding").map(Into::into);
-    let message = Message {
+    let message = Message::new(
         properties,
-        headers: Headers::from_json(headers.as_bytes()).unwrap(),
-        body: if base64 { base64::decode(&body).unwrap().into() } else { body.into() },
-    };
+        Headers::from_json(headers.as_bytes()).unwrap(),
+        if base64 { base64::decode(&body).unwrap().into() } else { body.into() },
+    );
     Some(Captured { message, headers: headers.to_value().unwrap(), is_task: false })
 }
 
 fn from_amqp(value: &Value) -> Captured {
     let headers = value.get("headers").cloned().unwrap_or_else(|| Value::Map(Vec::new()));
-    let message = Message {
-        properties: Properties::from_json(&value.get("properties").unwrap().to_json_bytes()).unwrap(),
-        headers: Headers::from_json(&headers.to_json_bytes()).unwrap(),
-        body: body_of(value.get("body").unwrap()),
-    };
+    let message = Message::new(
+        Properties::from_json(&value.get("properties").unwrap().to_json_bytes()).unwrap(),
+        Headers::from_json(&headers.to_json_bytes()).unwrap(),
+        body_of(value.get("body").unwrap()),
+    );
     Captured { message, headers, is_task: false }
 }
 

@@ -86,7 +86,7 @@ pub(crate) async fn count(store: &ResultStore, group: &str) -> Result<Option<Cho
     let answers = Value::Array(store.connection.pipeline(what, &pipeline).await?);
     let (done, (size, growth)): (u64, (Option<u64>, Option<u64>)) =
         redis::from_redis_value(answers).map_err(|_| unexpected_reply(what))?;
-    Ok(size.map(|size| ChordCount { done, size: size + growth.unwrap_or(0) }))
+    Ok(size.map(|size| ChordCount::new(done, size + growth.unwrap_or(0))))
 }
 
 /// Ends a chord. Returns false if the claim was lost.
@@ -127,7 +127,7 @@ fn counted(key: &str, part: Value) -> Result<CountedPart> {
         let text = format!("read the value of {key}: it holds what is no part of a chord");
         Error::new(ErrorKind::Corrupt, text).with_source(error)
     })?;
-    Ok(CountedPart { task_id: TaskId::from(id), state: State::from(state.as_str()), result })
+    Ok(CountedPart::new(TaskId::from(id), State::from(state.as_str()), result))
 }
 
 /// The stored results of a header that holds groups, nested as the header is.

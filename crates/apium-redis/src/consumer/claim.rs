@@ -100,7 +100,7 @@ impl Claimed {
 fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight, Delivery) {
     let own_tag = || Arc::from(number.to_string());
     let (tag, exchange, routing_key, redelivered, content) = match Envelope::decode(raw) {
-        Ok(Envelope { message, delivery_tag, exchange, routing_key, redelivered }) => (
+        Ok(Envelope { message, delivery_tag, exchange, routing_key, redelivered, .. }) => (
             delivery_tag.map_or_else(own_tag, Arc::from),
             exchange.unwrap_or_default(),
             routing_key.unwrap_or_else(|| queue_list.queue.clone()),
@@ -122,6 +122,7 @@ fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight,
         settling: false,
     };
     let receipt = ConsumerState::receipt(number, &in_flight);
-    let delivery = Delivery { receipt, queue: queue_list.queue.clone(), exchange, routing_key, redelivered, content };
+    let mut delivery = Delivery::new(receipt, queue_list.queue.clone(), exchange, routing_key, content);
+    delivery.redelivered = redelivered;
     (in_flight, delivery)
 }

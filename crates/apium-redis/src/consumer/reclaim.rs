@@ -226,7 +226,7 @@ async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> 
 /// The document for the dead set, should this crash be the last one allowed.
 fn crash_loop_text(shared: &BrokerShared, orphan: &Orphan, limit: u32) -> Result<String> {
     let text = format!("its worker died during {limit} of its runs, as many as worker_max_crashes allows");
-    let reason = DeadReason { code: "crash-loop", text };
+    let reason = DeadReason::new("crash-loop", text);
     let raw = unmark_redelivered(&orphan.envelope).unwrap_or_else(|_| orphan.envelope.clone());
     let now = shared.connection.clock().now();
     StoredDeadLetter::new(&orphan.queue_list, &orphan.delivery_tag, &raw, &reason, now).to_json()

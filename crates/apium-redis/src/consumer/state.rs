@@ -335,7 +335,7 @@ impl ConsumerState {
 
     /// The receipt of a message in flight.
     pub(crate) fn receipt(number: u64, in_flight: &InFlight) -> Receipt {
-        Receipt { tag: Tag::Text(in_flight.tag.clone()), fence: number }
+        Receipt::new(Tag::Text(in_flight.tag.clone()), number)
     }
 }
 

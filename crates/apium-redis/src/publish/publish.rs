@@ -121,7 +121,7 @@ impl BrokerShared {
     }
 
     fn to_queue(&self, outgoing: &Outgoing, queue: &str) -> PublishTarget {
-        let Outgoing { exchange, routing_key, message, eta } = outgoing;
+        let Outgoing { exchange, routing_key, message, eta, .. } = outgoing;
         let list = self.keys.list(queue, message.properties.priority.unwrap_or(0));
         // Each copy has a tag of its own, since kombu keeps messages in flight by tag.
         let envelope = enveloped(message, exchange, routing_key);

@@ -132,18 +132,14 @@ mod tests {
         };
         let mut counts = Vec::new();
         for ttl in [None, Some(Duration::from_secs(1))] {
-            let structure = ttl.map(|_| GroupDocument { result: ResultTuple::group("g", Vec::new()) });
-            let header = ChordHeader { group: "g".to_owned(), size: 1, structure, ttl };
-            let part = ChordPart {
-                group: "g".to_owned(),
-                task_id: "t".into(),
-                group_index: ttl.map(|_| 7),
-                state: State::Success,
-                result: Json::NULL,
-                ttl,
-                claimant: "w".to_owned(),
-                claim: Duration::ZERO,
-            };
+            let structure = ttl.map(|_| GroupDocument::new(ResultTuple::group("g", Vec::new())));
+            let mut header = ChordHeader::new("g".to_owned(), 1);
+            header.structure = structure;
+            header.ttl = ttl;
+            let mut part =
+                ChordPart::new("g".to_owned(), "t".into(), State::Success, Json::NULL, "w".to_owned(), Duration::ZERO);
+            part.group_index = ttl.map(|_| 7);
+            part.ttl = ttl;
             let (open, part) = (OpenArgs::new(&keys, &header), PartArgs::new(&keys, true, &part).unwrap());
             let end = if ttl.is_some() { ChordEnd::Fired } else { ChordEnd::Failed };
             counts.push([

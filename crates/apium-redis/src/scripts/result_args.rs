@@ -80,12 +80,17 @@ mod tests {
 
     #[test]
     fn every_record_has_the_same_number_of_arguments() {
-        for run in [None, Some(RunVersion { retries: 3, delivery: u64::MAX })] {
+        for run in [None, Some(RunVersion::new(3, u64::MAX))] {
             for ttl in [None, Some(Duration::from_secs(86_400))] {
                 let document = ResultDocument::new("id", State::Retry, Json::NULL);
                 let mut command = redis::cmd("X");
-                RecordArgs::new(&ResultKeys::new("p_"), ResultRecord { run, ttl, ..ResultRecord::new(document) })
-                    .append_to(&mut command);
+                RecordArgs::new(&ResultKeys::new("p_"), {
+                    let mut record = ResultRecord::new(document);
+                    record.run = run;
+                    record.ttl = ttl;
+                    record
+                })
+                .append_to(&mut command);
                 assert!(include_str!("lua/record.lua").contains(&format!("local RECORD_ARGS = {COUNT}\n")));
                 assert_eq!(command.args_iter().count(), 1 + COUNT);
             }

@@ -220,7 +220,7 @@ impl PreparedFollowUps {
         follow_ups: FollowUps,
         chord: Option<(Claim, ChordEnd)>,
     ) -> Result<()> {
-        let FollowUps { records, opens, parts, publish } = follow_ups;
+        let FollowUps { records, opens, parts, publish, .. } = follow_ups;
         let stage = self.stages.len();
         let mut work = Vec::with_capacity(records.len() + opens.len() + parts.len());
         if work.capacity() > 0 {

@@ -43,7 +43,7 @@ impl PreparedSettlement {
 pub(crate) async fn prepare(shared: &Arc<BrokerShared>, batch: Vec<Settlement>) -> Result<Vec<PreparedSettlement>> {
     let mut prepared = Vec::with_capacity(batch.len());
     for settlement in batch {
-        let Settlement { record, publish, delivery, follow_ups } = settlement;
+        let Settlement { record, publish, delivery, follow_ups, .. } = settlement;
         let record = match record {
             Some(record) => Some(RecordArgs::new(&shared.needed_result_keys()?, record)),
             None => None,

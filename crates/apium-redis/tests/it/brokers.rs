@@ -53,13 +53,11 @@ pub(crate) fn fresh_broker() -> (Connection, RedisBroker) {
 
 /// A consumer of these queues without limits.
 pub(crate) fn spec(queues: &[&str]) -> ConsumeSpec {
-    ConsumeSpec {
-        queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
-        node: "w@test".to_owned(),
-        prefetch: 0,
-        lease: LEASE,
-        max_crashes: 0,
-    }
+    let mut spec = ConsumeSpec::new(queues.iter().map(|queue| (*queue).to_owned()).collect(), "w@test".to_owned());
+    spec.prefetch = 0;
+    spec.lease = LEASE;
+    spec.max_crashes = 0;
+    spec
 }
 
 pub(crate) async fn consumer(broker: &RedisBroker, queue: &str) -> Box<dyn Consumer> {

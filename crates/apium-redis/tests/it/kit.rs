@@ -55,12 +55,12 @@ pub(crate) fn document(id: &str, state: State) -> ResultDocument {
 }
 
 pub(crate) fn record(id: &str, state: State, run: Option<RunVersion>) -> ResultRecord {
-    ResultRecord { run, ..ResultRecord::new(document(id, state)) }
+    ResultRecord::new(document(id, state)).by(run)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "records take an option")]
 pub(crate) fn version(retries: u32, delivery: u64) -> Option<RunVersion> {
-    Some(RunVersion { retries, delivery })
+    Some(RunVersion::new(retries, delivery))
 }
 
 /// Waits for something that must happen, at most half a minute.

@@ -33,7 +33,7 @@ fn open(url: &str, options: &BTreeMap<String, String>) -> RedisBroker {
 fn outgoing(element: &str) -> Outgoing {
     let decoded = Envelope::decode(&Bytes::copy_from_slice(element.as_bytes())).unwrap();
     let routing_key = decoded.routing_key.unwrap();
-    Outgoing { exchange: decoded.exchange.unwrap(), routing_key, message: decoded.message, eta: None }
+    Outgoing::new(decoded.exchange.unwrap(), routing_key, decoded.message)
 }
 
 /// An element without its delivery tag, which is different for every copy.

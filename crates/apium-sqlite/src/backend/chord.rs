@@ -184,7 +184,7 @@ fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> TxResult<Vec<CountedPart>> {
         let state = row.get_ref(1)?.as_str().map(State::from).map_err(|_| damaged())?;
         let result = row.get_ref(2)?.as_bytes().map_err(|_| damaged())?;
         let result = Json::from_bytes(Bytes::copy_from_slice(result)).map_err(|error| damaged().with_source(error))?;
-        parts.push(CountedPart { task_id, state, result });
+        parts.push(CountedPart::new(task_id, state, result));
     }
     Ok(parts)
 }
@@ -210,7 +210,7 @@ pub(crate) fn count(conn: &Connection, group: &str, now: i64) -> rusqlite::Resul
     )?
     .query_row(params![group, now], |row| {
         let (done, size): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(ChordCount { done: done.cast_unsigned(), size: size.cast_unsigned() })
+        Ok(ChordCount::new(done.cast_unsigned(), size.cast_unsigned()))
     })
     .optional()
 }

@@ -64,7 +64,7 @@ fn find(tx: &Tx<'_>, record: &ResultRow) -> TxResult<Option<OldRow>> {
         }
         let state = row.get_ref(2)?.as_str().map_or(State::Pending, State::from);
         let run = match (row.get(3)?, row.get::<_, Option<i64>>(4)?) {
-            (Some(retries), Some(delivery)) => Some(RunVersion { retries, delivery: delivery.cast_unsigned() }),
+            (Some(retries), Some(delivery)) => Some(RunVersion::new(retries, delivery.cast_unsigned())),
             _ => None,
         };
         return Ok(Some((row.get(0)?, Some((state, run)))));

@@ -38,7 +38,7 @@ impl EncodedMessage {
 
 impl From<Outgoing> for EncodedMessage {
     fn from(out: Outgoing) -> Self {
-        let Outgoing { exchange, routing_key, message, eta } = out;
+        let Outgoing { exchange, routing_key, message, eta, .. } = out;
         Self {
             priority: message.properties.priority.unwrap_or(0),
             headers: message.headers.to_json(),
@@ -135,7 +135,7 @@ impl StoredMessage {
         let headers = &self.bytes[..self.headers_len];
         let properties = &self.bytes[self.headers_len..][..self.properties_len];
         match (Headers::from_json(headers), Properties::from_json(properties)) {
-            (Ok(headers), Ok(properties)) => Content::Message(Message { properties, headers, body }),
+            (Ok(headers), Ok(properties)) => Content::Message(Message::new(properties, headers, body)),
             (headers, properties) => {
                 let reasons = [("headers", headers.err()), ("properties", properties.err())];
                 let reason = reasons.into_iter().find_map(|(what, error)| Some(format!("read the {what}: {}", error?)));
@@ -147,14 +147,12 @@ impl StoredMessage {
     /// The delivery for a worker. `default_exchange` is an empty text that all deliveries share.
     pub(crate) fn into_delivery(self, default_exchange: &Arc<str>) -> Delivery {
         let content = self.content();
-        Delivery {
-            receipt: Receipt { tag: Tag::Number(self.id.cast_unsigned()), fence: self.fence.cast_unsigned() },
-            exchange: self.exchange.unwrap_or_else(|| default_exchange.clone()),
-            routing_key: self.routing_key.unwrap_or_else(|| self.queue.clone()),
-            queue: self.queue,
-            redelivered: self.redelivered,
-            content,
-        }
+        let receipt = Receipt::new(Tag::Number(self.id.cast_unsigned()), self.fence.cast_unsigned());
+        let exchange = self.exchange.unwrap_or_else(|| default_exchange.clone());
+        let routing_key = self.routing_key.unwrap_or_else(|| self.queue.clone());
+        let mut delivery = Delivery::new(receipt, self.queue, exchange, routing_key, content);
+        delivery.redelivered = self.redelivered;
+        delivery
     }
 }
 

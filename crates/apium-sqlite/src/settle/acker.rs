@@ -130,7 +130,7 @@ impl SettlePart {
 
 impl From<Settlement> for SettlePart {
     fn from(settlement: Settlement) -> Self {
-        let Settlement { record, mut publish, delivery, mut follow_ups } = settlement;
+        let Settlement { record, mut publish, delivery, mut follow_ups, .. } = settlement;
         let mut records: Vec<_> = record.into_iter().collect();
         if let Some(follow_ups) = &mut follow_ups {
             records.append(&mut follow_ups.records);

@@ -17,21 +17,23 @@ use crate::kit::{id_of, open, receipts, soon, spec, to};
 
 /// A header of `size` parts.
 pub(crate) fn header(group: &str, size: u64, ttl: Option<Duration>) -> ChordHeader {
-    ChordHeader { group: group.to_owned(), size, structure: None, ttl }
+    let mut header = ChordHeader::new(group.to_owned(), size);
+    header.ttl = ttl;
+    header
 }
 
 /// A part of a chord whose task returned its own name.
 pub(crate) fn part(group: &str, id: &str, place: i64) -> ChordPart {
-    ChordPart {
-        group: group.to_owned(),
-        task_id: id.into(),
-        group_index: Some(place),
-        state: State::Success,
-        result: Json::from_serialize(id).unwrap(),
-        ttl: None,
-        claimant: id.to_owned(),
-        claim: Duration::from_secs(30),
-    }
+    let mut part = ChordPart::new(
+        group.to_owned(),
+        id.into(),
+        State::Success,
+        Json::from_serialize(id).unwrap(),
+        id.to_owned(),
+        Duration::from_secs(30),
+    );
+    part.group_index = Some(place);
+    part
 }
 
 /// Publishes a body whose id is made of its results.
@@ -40,11 +42,15 @@ pub(crate) struct Body;
 impl ChordContinuation for Body {
     fn complete(&self, results: Vec<Json>) -> FollowUps {
         let shown: Vec<String> = results.iter().map(|json| json.decode().unwrap()).collect();
-        FollowUps { publish: vec![to("body", &shown.join("+"))], ..FollowUps::default() }
+        let mut follow_ups = FollowUps::default();
+        follow_ups.publish = vec![to("body", &shown.join("+"))];
+        follow_ups
     }
 
     fn failed(&self, _: FailedPart) -> FollowUps {
-        FollowUps { publish: vec![to("errbacks", "failed")], ..FollowUps::default() }
+        let mut follow_ups = FollowUps::default();
+        follow_ups.publish = vec![to("errbacks", "failed")];
+        follow_ups
     }
 }
 
@@ -63,8 +69,12 @@ impl ChordContinuation for Panics {
 
 /// A settlement that only counts `part`.
 pub(crate) fn ends(part: ChordPart, continuation: Arc<dyn ChordContinuation>) -> Settlement {
-    let parts = vec![EndedPart { part, continuation }];
-    Settlement { follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })), ..Settlement::default() }
+    let parts = vec![EndedPart::new(part, continuation)];
+    let mut follow_ups = FollowUps::default();
+    follow_ups.parts = parts;
+    let mut settlement = Settlement::default();
+    settlement.follow_ups = Some(Box::new(follow_ups));
+    settlement
 }
 
 async fn ready(handles: &Handles) -> Vec<(String, u64)> {

@@ -120,7 +120,7 @@ async fn a_request_that_fails_spoils_no_other() {
         "CREATE TRIGGER full BEFORE INSERT ON ready WHEN new.rank > 1 BEGIN SELECT raise(ABORT, 'full'); END",
     )
     .unwrap();
-    let topology = apium_transport::broker::topology::Topology { queues: vec!["other".into()] };
+    let topology = apium_transport::broker::topology::Topology::new(vec!["other".into()]);
     let (bad, also) = tokio::join!(handles.broker.publish(vec![to("q", "second")]), handles.broker.declare(&topology));
     assert!(bad.unwrap_err().to_string().starts_with("publish in "));
     also.expect("a request was spoilt by another of the same transaction");

@@ -35,16 +35,14 @@ pub(crate) async fn open(path: &Path, clock: &Clock) -> Handles {
 }
 
 pub(crate) fn message(id: &str) -> Message {
-    Message {
-        properties: Properties {
-            content_type: Some("application/json".into()),
-            content_encoding: Some("utf-8".into()),
-            correlation_id: Some(id.into()),
-            ..Properties::default()
-        },
-        headers: Headers { task: Some("t".into()), id: Some(id.into()), ..Headers::default() },
-        body: bytes::Bytes::from_static(b"[[],{},{}]"),
-    }
+    let mut headers = Headers::default();
+    headers.task = Some("t".into());
+    headers.id = Some(id.into());
+    let mut properties = Properties::default();
+    properties.content_type = Some("application/json".into());
+    properties.content_encoding = Some("utf-8".into());
+    properties.correlation_id = Some(id.into());
+    Message::new(properties, headers, bytes::Bytes::from_static(b"[[],{},{}]"))
 }
 
 pub(crate) fn to(queue: &str, id: &str) -> Outgoing {
@@ -63,13 +61,11 @@ pub(crate) fn receipts(deliveries: &[Delivery]) -> Vec<Receipt> {
 }
 
 pub(crate) fn spec(queue: &str, node: &str, prefetch: usize) -> ConsumeSpec {
-    ConsumeSpec {
-        queues: vec![queue.to_owned()],
-        node: node.to_owned(),
-        prefetch,
-        lease: Duration::from_secs(30),
-        max_crashes: 0,
-    }
+    let mut spec = ConsumeSpec::new(vec![queue.to_owned()], node.to_owned());
+    spec.prefetch = prefetch;
+    spec.lease = Duration::from_secs(30);
+    spec.max_crashes = 0;
+    spec
 }
 
 /// Waits for something that must happen, at most 30 seconds.

@@ -11,7 +11,6 @@ use apium_protocol::result::state::State;
 use apium_sqlite::SqliteDriver;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::broker::settlement::{Acknowledgement, Receipt, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::conformance::Handles;
@@ -114,7 +113,9 @@ async fn publish_on_demand(handles: Handles) {
 
 /// Claims what there is and keeps it in flight.
 async fn claim(handles: Handles, start: bool) {
-    let mut consumer = handles.broker.consume(ConsumeSpec { max_crashes: 2, ..spec("q", "w@h", 0) }).await.unwrap();
+    let mut spec = spec("q", "w@h", 0);
+    spec.max_crashes = 2;
+    let mut consumer = handles.broker.consume(spec).await.unwrap();
     let got = consumer.next(100).await.unwrap();
     if start {
         consumer.acker().mark_started(&receipts(&got)[..1]).await.unwrap();
@@ -134,11 +135,11 @@ async fn settle(handles: Handles) {
     say("ready");
     loop {
         let got = consumer.next(16).await.unwrap();
-        let settlement = |(receipt, id): (Receipt, String)| Settlement {
-            record: Some(success(&id)),
-            publish: Vec::new(),
-            delivery: Some((receipt, Acknowledgement::Ack)),
-            follow_ups: None,
+        let settlement = |(receipt, id): (Receipt, String)| {
+            let mut settlement = Settlement::default();
+            settlement.record = Some(success(&id));
+            settlement.delivery = Some((receipt, Acknowledgement::Ack));
+            settlement
         };
         let all = got.iter().map(|delivery| (delivery.receipt.clone(), id_of(delivery))).map(settlement).collect();
         acker.mark_started(&receipts(&got)).await.unwrap();

@@ -34,6 +34,7 @@ impl BackendCapabilities {
 
 /// A result on its way to the backend.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ResultRecord {
     /// The document as Celery stores it.
     pub document: ResultDocument,
@@ -51,15 +52,44 @@ impl ResultRecord {
     pub fn new(document: ResultDocument) -> Self {
         Self { document, run: None, ttl: None, reply_to: None }
     }
+
+    /// Written by this run.
+    #[must_use]
+    pub fn by(mut self, run: Option<RunVersion>) -> Self {
+        self.run = run;
+        self
+    }
+
+    /// Kept for so long; `None` is for ever.
+    #[must_use]
+    pub fn kept_for(mut self, ttl: Option<Duration>) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// With the place where the caller waits.
+    #[must_use]
+    pub fn replying_to(mut self, reply_to: Option<Arc<str>>) -> Self {
+        self.reply_to = reply_to;
+        self
+    }
 }
 
 /// Tells an older run of a task from a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunVersion {
     /// The retry count of the run.
     pub retries: u32,
     /// Names the delivery: the fence of its receipt mixed with its tag. Equal for two writes of the same run.
     pub delivery: u64,
+}
+
+impl RunVersion {
+    /// The run of a delivery with so many retries.
+    pub fn new(retries: u32, delivery: u64) -> Self {
+        Self { retries, delivery }
+    }
 }
 
 /// What became of one record.

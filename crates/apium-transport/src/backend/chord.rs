@@ -19,6 +19,7 @@ pub const FIRED_FOR: Duration = Duration::from_secs(300);
 
 /// The header of a chord, to be opened before its tasks are sent.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ChordHeader {
     /// The id of the header's group.
     pub group: String,
@@ -30,8 +31,16 @@ pub struct ChordHeader {
     pub ttl: Option<Duration>,
 }
 
+impl ChordHeader {
+    /// A header whose results are a list, kept for ever.
+    pub fn new(group: String, size: u64) -> Self {
+        Self { group, size, structure: None, ttl: None }
+    }
+}
+
 /// A part that has ended and whose result is stored.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ChordPart {
     /// The id of the header's group.
     pub group: String,
@@ -51,6 +60,13 @@ pub struct ChordPart {
     pub claim: Duration,
 }
 
+impl ChordPart {
+    /// A part that has ended so, without a place in the header; what is counted is kept for ever.
+    pub fn new(group: String, task_id: TaskId, state: State, result: Json, claimant: String, claim: Duration) -> Self {
+        Self { group, task_id, group_index: None, state, result, ttl: None, claimant, claim }
+    }
+}
+
 /// The progress of a chord after a part was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChordProgress {
@@ -66,6 +82,7 @@ pub enum ChordProgress {
 
 /// The first part, in the order of the header, that has not returned.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct FailedPart {
     /// The task.
     pub task_id: TaskId,
@@ -73,6 +90,13 @@ pub struct FailedPart {
     pub state: State,
     /// The map of its exception.
     pub exception: Json,
+}
+
+impl FailedPart {
+    /// A part that has not returned.
+    pub fn new(task_id: TaskId, state: State, exception: Json) -> Self {
+        Self { task_id, state, exception }
+    }
 }
 
 /// How a chord ends.
@@ -87,6 +111,7 @@ pub enum ChordEnd {
 
 /// How many parts of a chord are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChordCount {
     /// Counted parts.
     pub done: u64,
@@ -95,6 +120,11 @@ pub struct ChordCount {
 }
 
 impl ChordCount {
+    /// So many parts of so many.
+    pub fn new(done: u64, size: u64) -> Self {
+        Self { done, size }
+    }
+
     /// Whether the next part may be the last one.
     pub fn may_end(self) -> bool {
         self.done + 1 >= self.size

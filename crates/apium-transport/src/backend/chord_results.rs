@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A part as it was counted.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct CountedPart {
     /// The task.
     pub task_id: TaskId,
@@ -20,6 +21,13 @@ pub struct CountedPart {
     pub state: State,
     /// What it returned, or the map of its exception.
     pub result: Json,
+}
+
+impl CountedPart {
+    /// A part that ended so.
+    pub fn new(task_id: TaskId, state: State, result: Json) -> Self {
+        Self { task_id, state, result }
+    }
 }
 
 /// The results of all parts, which come in the order of the header; or the first part that has not returned.

@@ -13,6 +13,7 @@ use crate::error::Result;
 
 /// What to consume, and as whom.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConsumeSpec {
     /// Names of queues.
     pub queues: Vec<String>,
@@ -27,8 +28,17 @@ pub struct ConsumeSpec {
     pub max_crashes: u32,
 }
 
+impl ConsumeSpec {
+    /// These queues, for a worker of this node name: prefetch without limit, a lease of 30 s, and no quarantine of messages that
+    /// kill their worker.
+    pub fn new(queues: Vec<String>, node: String) -> Self {
+        Self { queues, node, prefetch: 0, lease: Duration::from_secs(30), max_crashes: 0 }
+    }
+}
+
 /// A message handed to a consumer.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Delivery {
     /// Names the delivery when it is settled.
     pub receipt: Receipt,
@@ -42,6 +52,13 @@ pub struct Delivery {
     pub redelivered: bool,
     /// What was delivered.
     pub content: Content,
+}
+
+impl Delivery {
+    /// A first delivery of something that was sent to this exchange with this routing key.
+    pub fn new(receipt: Receipt, queue: Arc<str>, exchange: Arc<str>, routing_key: Arc<str>, content: Content) -> Self {
+        Self { receipt, queue, exchange, routing_key, redelivered: false, content }
+    }
 }
 
 /// What a delivery contains.

@@ -11,6 +11,7 @@ use crate::error::Result;
 
 /// Why a message is in the dead set.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeadReason {
     /// A short word that stays the same in later versions: `undecodable`, `content-type`, `unknown-task`, `crash-loop`,
     /// `bad-eta`, `rejected`, `follow-ups` or `arguments`.
@@ -19,8 +20,16 @@ pub struct DeadReason {
     pub text: String,
 }
 
+impl DeadReason {
+    /// A reason by its stable word and its sentence.
+    pub fn new(code: &'static str, text: String) -> Self {
+        Self { code, text }
+    }
+}
+
 /// A message in the dead set.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DeadLetter {
     /// Its key in the dead set. Later ones have larger keys.
     pub key: u64,
@@ -42,8 +51,16 @@ pub struct DeadLetter {
     pub raw: Option<Bytes>,
 }
 
+impl DeadLetter {
+    /// A dead letter that holds nothing yet: set `message` or `raw`.
+    pub fn new(key: u64, code: String, reason: String, at: Timestamp, queue: String) -> Self {
+        Self { key, code, reason, at, queue, task_id: None, task: None, message: None, raw: None }
+    }
+}
+
 /// A message to be added to the dead set.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NewDeadLetter {
     /// The queue it was delivered from, to which a replay returns it.
     pub queue: Arc<str>,
@@ -51,6 +68,13 @@ pub struct NewDeadLetter {
     pub message: Message,
     /// Why it is added.
     pub reason: DeadReason,
+}
+
+impl NewDeadLetter {
+    /// A message of a queue, with its reason.
+    pub fn new(queue: Arc<str>, message: Message, reason: DeadReason) -> Self {
+        Self { queue, message, reason }
+    }
 }
 
 /// Lists, replays and removes dead letters.

@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What is to be done about a workflow, in the order of the fields.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct FollowUps {
     /// Results of other tasks: of the tasks that follow a failed one in its chain, of the body of a failed chord.
     pub records: Vec<ResultRecord>,
@@ -48,6 +49,7 @@ impl FollowUps {
 
 /// A part of a chord that has ended, with what makes the follow-ups of the chord if this is the last part.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct EndedPart {
     /// The part.
     pub part: ChordPart,
@@ -56,6 +58,11 @@ pub struct EndedPart {
 }
 
 impl EndedPart {
+    /// A part and what makes the rest.
+    pub fn new(part: ChordPart, continuation: Arc<dyn ChordContinuation>) -> Self {
+        Self { part, continuation }
+    }
+
     /// What follows the chord at this progress, and how the chord ends; `None` if the body is not the caller's to send.
     ///
     /// # Errors

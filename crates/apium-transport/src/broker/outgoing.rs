@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 /// One message to publish.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Outgoing {
     /// The exchange; empty for the default exchange, which takes `routing_key` as the queue's name.
     pub exchange: Arc<str>,
@@ -19,6 +20,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// A message for an exchange, to be delivered as soon as possible.
+    pub fn new(exchange: Arc<str>, routing_key: Arc<str>, message: Message) -> Self {
+        Self { exchange, routing_key, message, eta: None }
+    }
+
     /// A message for `queue` through the default exchange.
     pub fn to_queue(queue: impl Into<Arc<str>>, message: Message) -> Self {
         Self { exchange: "".into(), routing_key: queue.into(), message, eta: None }

@@ -44,6 +44,7 @@ pub trait QueueCounts: Send + Sync {
 
 /// How many messages and consumers a queue has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct QueueStats {
     /// The queue's name.
     pub queue: String,
@@ -55,6 +56,13 @@ pub struct QueueStats {
     pub delayed: u64,
     /// Live consumers of the queue.
     pub consumers: u64,
+}
+
+impl QueueStats {
+    /// An empty queue without consumers.
+    pub fn new(queue: String) -> Self {
+        Self { queue, ..Self::default() }
+    }
 }
 
 /// Counts consumers by the node name that they gave.

@@ -15,12 +15,20 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Names one delivery of one message to one consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Receipt {
     /// The driver's tag for the message.
     pub tag: Tag,
     /// Counts up with each delivery of the message, so that the late ack of an earlier delivery is noticed (a fencing
     /// token).
     pub fence: u64,
+}
+
+impl Receipt {
+    /// The delivery of the message with this tag that has this fence.
+    pub fn new(tag: Tag, fence: u64) -> Self {
+        Self { tag, fence }
+    }
 }
 
 /// A driver's name for a message in flight.
@@ -134,6 +142,7 @@ pub trait AtomicSettle: Send + Sync {
 
 /// The end of one run.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Settlement {
     /// The result to store.
     pub record: Option<ResultRecord>,
@@ -143,6 +152,36 @@ pub struct Settlement {
     pub delivery: Option<(Receipt, Acknowledgement)>,
     /// What it does to the workflow around the run, if anything. Its messages are published after `publish`.
     pub follow_ups: Option<Box<FollowUps>>,
+}
+
+impl Settlement {
+    /// With this result to store.
+    #[must_use]
+    pub fn storing(mut self, record: Option<ResultRecord>) -> Self {
+        self.record = record;
+        self
+    }
+
+    /// With these messages to publish.
+    #[must_use]
+    pub fn publishing(mut self, messages: Vec<Outgoing>) -> Self {
+        self.publish = messages;
+        self
+    }
+
+    /// With this delivery, and what becomes of it.
+    #[must_use]
+    pub fn ending(mut self, delivery: Option<(Receipt, Acknowledgement)>) -> Self {
+        self.delivery = delivery;
+        self
+    }
+
+    /// With this for the workflow around it.
+    #[must_use]
+    pub fn following_up(mut self, follow_ups: Option<Box<FollowUps>>) -> Self {
+        self.follow_ups = follow_ups;
+        self
+    }
 }
 
 /// How a delivery ends.

@@ -82,7 +82,15 @@ pub enum ExchangeType {
 
 /// What a broker is to declare.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Topology {
     /// The queues.
     pub queues: Vec<Queue>,
+}
+
+impl Topology {
+    /// These queues, with their exchanges and bindings.
+    pub fn new(queues: Vec<Queue>) -> Self {
+        Self { queues }
+    }
 }

@@ -199,18 +199,7 @@ pub(crate) async fn assert_counts(f: &Fixture, queue: &str, wanted: (u64, u64, u
 
 /// A result document.
 pub(crate) fn document(id: &str, state: State, result: &str) -> ResultDocument {
-    ResultDocument {
-        task_id: TaskId::from(id),
-        state,
-        result: Json::from_serialize(result).expect("a text is JSON"),
-        traceback: None,
-        children: None,
-        date_done: None,
-        group_id: None,
-        parent_id: None,
-        extended: None,
-        extra: std::collections::BTreeMap::new(),
-    }
+    ResultDocument::new(TaskId::from(id), state, Json::from_serialize(result).expect("a text is JSON"))
 }
 
 /// A record that is kept for ever.

@@ -58,7 +58,7 @@ pub(crate) fn id_seed_of(id: &str, retries: u32) -> u64 {
 /// in Celery it does so for a task of its own that takes more than one argument and no context; other errbacks are sent
 /// as messages, with the id of the failed task.
 pub(crate) fn is_called_by_worker(registry: &Registry, errback: &Node) -> bool {
-    let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain }) = errback else { return false };
+    let Node::Task(TaskNode { call, immutable, kind: TaskKind::Plain, .. }) = errback else { return false };
     let Some(task) = registry.get(&call.task) else { return false };
     let named = task.parameters.named;
     let is_parameter = |(name, _): &&(String, Json)| named.iter().any(|parameter| parameter.name == name.as_str());

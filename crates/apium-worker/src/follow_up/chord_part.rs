@@ -73,17 +73,10 @@ pub(crate) fn chord_part(
         queue: queue.clone(),
     };
     let claimant = task_id.to_string();
-    let part = ChordPart {
-        group,
-        task_id,
-        group_index,
-        state,
-        result,
-        ttl: config.chord_ttl(),
-        claimant,
-        claim: config.chord_claim(),
-    };
-    EndedPart { part, continuation: Arc::new(continuation) }
+    let mut part = ChordPart::new(group, task_id, state, result, claimant, config.chord_claim());
+    part.group_index = group_index;
+    part.ttl = config.chord_ttl();
+    EndedPart::new(part, Arc::new(continuation))
 }
 
 impl ChordBody {
@@ -118,7 +111,7 @@ impl ChordContinuation for ChordBody {
     }
 
     fn failed(&self, part: FailedPart) -> FollowUps {
-        let FailedPart { task_id, state, exception } = part;
+        let FailedPart { task_id, state, exception, .. } = part;
         let text = match state {
             State::Failure | State::Revoked => {
                 format!("Dependency {task_id} raised {}", ExceptionInfo::from_json(&exception).python_repr())

@@ -61,7 +61,7 @@ pub(crate) async fn count_parts(
         return Ok(ended_chords);
     };
     loop {
-        let FollowUps { records, opens, parts, publish: messages } = std::mem::take(&mut all);
+        let FollowUps { records, opens, parts, publish: messages, .. } = std::mem::take(&mut all);
         publish.extend(messages);
         if !records.is_empty() {
             backend.store(records).await?;

@@ -78,7 +78,7 @@ impl<'a> FailurePropagation<'a> {
         document.children = Some(Vec::new());
         document.group_id = group;
         let reply_to = options.rare.as_ref().and_then(|rare| rare.reply_to.clone());
-        self.follow_ups.records.push(ResultRecord { document, run: None, ttl: policy.ttl, reply_to });
+        self.follow_ups.records.push(ResultRecord::new(document).kept_for(policy.ttl).replying_to(reply_to));
     }
 
     /// Counts a task with these options as failed, where it is a part of a chord.

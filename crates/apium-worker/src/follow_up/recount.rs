@@ -73,14 +73,16 @@ impl Recount {
             ("body", Json::from_serialize(&body.to_wire()?)?),
         ];
         let kwargs = kwargs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let arguments = Arguments { args: Vec::new(), kwargs };
+        let arguments = Arguments::new(Vec::new(), kwargs);
         let mut options = CallOptions::default();
         options.countdown = after;
         options.ignore_result = Some(true);
         builder.publisher.router().fill(CHORD_PART, &arguments, &mut options);
         // The default is the queue of the part. A worker that consumes it has an app that can send the body.
         let queue = options.queue.get_or_insert_with(|| queue.clone()).clone();
-        let call = CallSpec { task: CHORD_PART.into(), arguments, options, def: None, by_name: false };
+        let mut call = CallSpec::named(CHORD_PART, arguments);
+        call.options = options;
+        call.by_name = false;
         let Outgoing { message, eta, .. } = builder.publisher.prepare_for(call, Some(parent.clone()))?.outgoing;
         Ok(Outgoing::to_queue(queue, message).at(eta))
     }

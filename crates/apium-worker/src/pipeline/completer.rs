@@ -290,7 +290,7 @@ impl Completer {
             && error.kind() != ErrorKind::Closed
         {
             let text = format!("its end could not be stored, published or settled: {error}");
-            let dead = Disposition::Dead(DeadReason { code: "rejected", text });
+            let dead = Disposition::Dead(DeadReason::new("rejected", text));
             if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
                 log::not_dead_lettered(&completion.label, &error);
             }
@@ -388,12 +388,12 @@ mod tests {
     }
 
     fn receipt(number: u64, fence: u64) -> Receipt {
-        Receipt { tag: Tag::Number(number), fence }
+        Receipt::new(Tag::Number(number), fence)
     }
 
     fn completion(acker: &Arc<Refusing>, publish: Vec<Outgoing>, receipt: Receipt, how: Acknowledgement) -> Completion {
         let source = Arc::new(DeliverySource { acker: acker.clone(), is_atomic: false });
-        let settlement = Settlement { record: None, publish, delivery: Some((receipt, how)), follow_ups: None };
+        let settlement = Settlement::default().publishing(publish).ending(Some((receipt, how)));
         Completion::new(TaskLabel::default(), source, settlement)
     }
 

@@ -49,7 +49,7 @@ impl Completion {
     pub(crate) fn requeue(task_run: TaskRun) -> Self {
         let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
         let label = TaskLabel::of(&task_run.request);
-        Self::new(label, task_run.source, Settlement { delivery, ..Settlement::default() })
+        Self::new(label, task_run.source, Settlement::default().ending(delivery))
     }
 }
 
@@ -67,11 +67,8 @@ impl RefusedDelivery {
     /// The completion that rejects it.
     pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
         let delivery = Some((self.receipt, Acknowledgement::Reject(self.disposition)));
-        Completion::new(
-            self.label,
-            source.clone(),
-            Settlement { record: self.record, delivery, ..Settlement::default() },
-        )
+        let settlement = Settlement::default().storing(self.record).ending(delivery);
+        Completion::new(self.label, source.clone(), settlement)
     }
 }
 

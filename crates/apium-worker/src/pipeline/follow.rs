@@ -119,7 +119,7 @@ fn retry_rejected(error: &Error) -> Verdict {
 /// task's own id.
 fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Result<PlannedFollowUps> {
     let retry = Some(builder.publisher.retry_message(request, next)?);
-    let child = |id: &TaskId| ResultTuple { id: id.clone(), parent: None, children: None };
+    let child = |id: &TaskId| ResultTuple::task(id.clone());
     let children = request.id().map(child).into_iter().collect();
     Ok(PlannedFollowUps { retry, children, ..PlannedFollowUps::default() })
 }

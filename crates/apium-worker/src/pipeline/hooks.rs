@@ -8,7 +8,6 @@ use apium_app::context::current;
 use apium_app::task::definition::Returned;
 use apium_app::task::registered::HookSet;
 use apium_app::task_error::TaskResult;
-use apium_protocol::result::state::State;
 use futures_util::FutureExt as _;
 
 use crate::pipeline::verdict::Verdict;
@@ -35,13 +34,13 @@ pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
             if let Some(hook) = &hooks.on_success {
                 call("on_success", ctx, hook(ctx.clone(), value.clone())).await;
             }
-            Returned { state: State::Success, result: Some(value), failure: None }
+            Returned::success(value)
         }
         Verdict::Failed { failure, .. } => {
             if let Some(hook) = &hooks.on_failure {
                 call("on_failure", ctx, hook(ctx.clone(), failure.clone())).await;
             }
-            Returned { state: State::Failure, result: None, failure: Some(failure) }
+            Returned::failure(failure)
         }
         Verdict::Retry(next) => {
             if let Some(hook) = &hooks.on_retry {

@@ -62,7 +62,7 @@ impl Intake {
     /// Decides what becomes of a delivery.
     pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
-        let Delivery { receipt, queue, exchange, routing_key, redelivered, content } = delivery;
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, content, .. } = delivery;
         let message = match content {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
@@ -75,7 +75,12 @@ impl Intake {
             Err(_) => return dead(label_of(&message), receipt, "undecodable", "its serializer panicked".to_owned()),
         };
         let priority = message.properties.priority;
-        let from = DeliveryInfo { exchange, routing_key, priority, redelivered, queue };
+        let mut from = DeliveryInfo::default();
+        from.exchange = exchange;
+        from.routing_key = routing_key;
+        from.priority = priority;
+        from.redelivered = redelivered;
+        from.queue = queue;
         let mut request = Request::from_message(headers, message.properties, body, from).on_host(self.hostname.clone());
         request.utc = utc.unwrap_or(self.utc);
         let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
@@ -124,16 +129,12 @@ impl Intake {
             let mut document = result_document(request, id, update, Vec::new(), &self.policy, now);
             // Celery stores the keys of `result_extended` as null here.
             document.extended = self.policy.extended.then(Box::default);
-            let run = RunVersion { retries: request.retries(), delivery: delivery_version(&receipt) };
-            ResultRecord {
-                document,
-                run: Some(run),
-                ttl: self.policy.ttl,
-                reply_to: request.properties.reply_to.clone(),
-            }
+            let run = RunVersion::new(request.retries(), delivery_version(&receipt));
+            let reply_to = request.properties.reply_to.clone();
+            ResultRecord::new(document).by(Some(run)).kept_for(self.policy.ttl).replying_to(reply_to)
         });
         let text = format!("no task of the name \"{name}\" is registered with this worker");
-        let disposition = Disposition::Dead(DeadReason { code: "unknown-task", text });
+        let disposition = Disposition::Dead(DeadReason::new("unknown-task", text));
         Admission::Refuse(RefusedDelivery { label, receipt, disposition, record })
     }
 }
@@ -160,7 +161,7 @@ fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) ->
     Admission::Refuse(RefusedDelivery {
         label,
         receipt,
-        disposition: Disposition::Dead(DeadReason { code, text }),
+        disposition: Disposition::Dead(DeadReason::new(code, text)),
         record: None,
     })
 }

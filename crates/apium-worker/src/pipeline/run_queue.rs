@@ -398,7 +398,7 @@ mod tests {
         let task_run = |number| TaskRun {
             request: Arc::new(Request::direct()),
             task: registry.get("t").unwrap().clone(),
-            receipt: Receipt { tag: Tag::Number(number), fence: 1 },
+            receipt: Receipt::new(Tag::Number(number), 1),
             source: source.clone(),
             expires: None,
             links: None,

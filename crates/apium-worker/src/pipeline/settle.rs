@@ -61,7 +61,9 @@ impl Settler {
         };
         let follow_ups = (!follow_ups.is_empty()).then(|| Box::new(follow_ups));
         let errbacks = (follow_ups.is_some() || !errbacks.is_empty()).then_some(errbacks);
-        let settlement = Settlement { record, publish: retry.into_iter().collect(), delivery, follow_ups };
+        let messages = retry.into_iter().collect();
+        let settlement =
+            Settlement::default().storing(record).publishing(messages).ending(delivery).following_up(follow_ups);
         Completion { dead_letter, errbacks, ..completion(task_run, settlement) }
     }
 
@@ -78,7 +80,7 @@ impl Settler {
         let record = record.flatten();
         let delivery = (!task_run.acks_late()).then(|| (task_run.receipt.clone(), Acknowledgement::Ack));
         let is_needed = record.is_some() || delivery.is_some();
-        is_needed.then(|| completion(task_run, Settlement { record, delivery, ..Settlement::default() }))
+        is_needed.then(|| completion(task_run, Settlement::default().storing(record).ending(delivery)))
     }
 
     /// The result to store; `None` when the task has no backend, or the message no id.
@@ -92,12 +94,9 @@ impl Settler {
         self.backends.of(&task_run.task.name)?;
         let id = task_run.request.id()?.clone();
         let document = result_document(&task_run.request, id, update, children, &self.policy, now);
-        Some(ResultRecord {
-            document,
-            run: Some(task_run.version()),
-            ttl: self.policy.ttl,
-            reply_to: task_run.request.properties.reply_to.clone(),
-        })
+        let reply_to = task_run.request.properties.reply_to.clone();
+        let record = ResultRecord::new(document).by(Some(task_run.version())).kept_for(self.policy.ttl);
+        Some(record.replying_to(reply_to))
     }
 
     /// The message of an early-ack run as a dead letter, encoded from its request.
@@ -110,7 +109,7 @@ impl Settler {
             let task = &*task_run.task.name;
             tracing::error!(task, %error, "could not make a dead letter of a call whose arguments do not fit task {task}");
         }
-        Some(NewDeadLetter { queue: delivery_info.queue.clone(), message: message.ok()?, reason })
+        Some(NewDeadLetter::new(delivery_info.queue.clone(), message.ok()?, reason))
     }
 }
 
@@ -151,7 +150,7 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
 /// How the delivery ends, where it was not acked before the run.
 fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement {
     let requeue = Acknowledgement::Reject(Disposition::Requeue);
-    let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason { code, text }));
+    let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason::new(code, text)));
     match verdict {
         // It can be replayed when the task was mended.
         Verdict::Failed { failure, why: FailureReason::BadArguments } => {

@@ -44,7 +44,7 @@ impl TaskRun {
     /// The version of the results that this run stores: backends tell them from those of other runs of the same task by
     /// it.
     pub(crate) fn version(&self) -> RunVersion {
-        RunVersion { retries: self.request.retries(), delivery: delivery_version(&self.receipt) }
+        RunVersion::new(self.request.retries(), delivery_version(&self.receipt))
     }
 
     /// What the verdict on it depends on, beside the outcome.

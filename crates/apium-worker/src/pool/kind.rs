@@ -7,6 +7,7 @@ use apium_app::error::{Error, ErrorKind};
 
 /// Where a worker runs the bodies of tasks (Celery: `-P`, `worker_pool`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum PoolKind {
     /// The default: `async fn` on tokio, plain `fn` on the worker's own threads.
     #[default]

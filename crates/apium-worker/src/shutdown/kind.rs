@@ -2,6 +2,7 @@
 
 /// How a worker stops. Later kinds are harder; a stop that has begun can only become harder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum StopKind {
     /// Fetches no more, requeues what has not begun, and waits for the runs, however long they take.
     Warm,
@@ -15,6 +16,7 @@ pub enum StopKind {
 
 /// Who asked for the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopCause {
     /// The program.
     Program,

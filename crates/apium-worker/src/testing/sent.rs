@@ -34,13 +34,11 @@ impl<T> Sent<T> {
     pub(crate) fn read(app: &App, outgoing: Outgoing) -> Result<Self> {
         let message = outgoing.message.clone();
         let invocation = app.codecs().decode(&message, app.accept())?;
-        let from = DeliveryInfo {
-            exchange: outgoing.exchange.clone(),
-            routing_key: outgoing.routing_key.clone(),
-            priority: message.properties.priority,
-            redelivered: false,
-            queue: outgoing.routing_key.clone(),
-        };
+        let mut from = DeliveryInfo::default();
+        from.exchange = outgoing.exchange.clone();
+        from.routing_key = outgoing.routing_key.clone();
+        from.priority = message.properties.priority;
+        from.queue = outgoing.routing_key.clone();
         let id = invocation.id().into();
         let request = Request::from_message(invocation.headers, message.properties, invocation.body, from);
         Ok(Self { id, outgoing, ctx: Ctx::for_request(request), task: PhantomData })

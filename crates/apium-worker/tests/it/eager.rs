@@ -31,7 +31,7 @@ async fn app(notes: &Notes) -> TestApp {
 }
 
 fn call<T: apium_app::task::definition::TaskType>() -> apium_app::call::call::Call<apium_protocol::json::text::Json> {
-    let arguments = apium_app::task::arguments::Arguments { args: vec![json(1), json(2)], kwargs: Vec::new() };
+    let arguments = apium_app::task::arguments::Arguments::new(vec![json(1), json(2)], Vec::new());
     let signature = apium_app::signature::signature::Signature::<(), apium_protocol::json::text::Json>::of_def(
         T::def(),
         Ok(arguments),

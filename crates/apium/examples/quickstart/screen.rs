@@ -81,7 +81,7 @@ impl Screen {
 
     /// Shows how many files are counted.
     pub(crate) fn progress(&mut self, progress: Progress) {
-        let Progress { done, total } = progress;
+        let Progress { done, total, .. } = progress;
         if let Some(bars) = &self.bars {
             bars.total.set_position(done);
         }

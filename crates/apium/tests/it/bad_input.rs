@@ -2,13 +2,8 @@
 
 use std::fs;
 
-use apium_protocol::message::headers::Headers;
-use apium_protocol::message::message::Message;
-use apium_protocol::message::properties::Properties;
-use apium_transport::address::Address;
-use apium_transport::broker::outgoing::Outgoing;
-use apium_transport::clock::Clock;
-use apium_transport::driver::{Driver, DriverOptions};
+use apium::driver::{Address, Clock, Driver, DriverOptions, Outgoing};
+use apium::message::{Headers, Message, Properties};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -16,29 +11,25 @@ use crate::program::{Running, Sandbox};
 
 /// Publishes a message to the queue `celery`, as a foreign producer that can write anything.
 fn publish(sandbox: &Sandbox, id: &str, change: impl FnOnce(&mut Message)) {
-    let mut message = Message {
-        properties: Properties {
-            content_type: Some("application/json".into()),
-            content_encoding: Some("utf-8".into()),
-            ..Properties::default()
-        },
-        headers: Headers {
-            task: Some("tasks.add".into()),
-            id: Some(id.into()),
-            lang: Some("py".into()),
-            ..Headers::default()
-        },
-        body: Bytes::from_static(
-            br#"[[2, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]"#,
-        ),
-    };
+    let mut headers = Headers::default();
+    headers.task = Some("tasks.add".into());
+    headers.id = Some(id.into());
+    headers.lang = Some("py".into());
+    let mut properties = Properties::default();
+    properties.content_type = Some("application/json".into());
+    properties.content_encoding = Some("utf-8".into());
+    let mut message = Message::new(
+        properties,
+        headers,
+        Bytes::from_static(br#"[[2, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]"#),
+    );
     change(&mut message);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let driver = apium_sqlite::SqliteDriver::new();
+        let driver = apium::driver::SqliteDriver::new();
         let broker =
             driver.broker(Address::parse(&sandbox.url()).unwrap(), DriverOptions::new(Clock::system())).await.unwrap();
-        broker.declare(&apium_transport::broker::topology::Topology { queues: vec!["celery".into()] }).await.unwrap();
+        broker.declare(&apium::config::Topology::new(vec!["celery".into()])).await.unwrap();
         broker.publish(vec![Outgoing::to_queue("celery", message)]).await.unwrap();
         broker.close().await.unwrap();
     });

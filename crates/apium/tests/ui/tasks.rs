@@ -3,16 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use apium::__private::TaskFn;
+use apium::message::Json;
+use apium::task::{
+    Args, Ctx, Failure, FromContext, Kwargs, OrRetry, Request, Returned, State, TaskError, TaskResult, TaskType,
+};
 use apium::{task, task_module};
-use apium_app::context::context::Ctx;
-use apium_app::context::extract::{FromContext, State};
-use apium_app::context::request::Request;
-use apium_app::failure::Failure;
-use apium_app::retry::builder::OrRetry;
-use apium_app::task::arguments::{Args, Kwargs};
-use apium_app::task::definition::{Returned, TaskFn, TaskType};
-use apium_app::task_error::{TaskError, TaskResult};
-use apium_protocol::json::text::Json;
 
 #[derive(Debug)]
 struct BadAddress;
@@ -232,9 +228,7 @@ fn every_option_reaches_the_definition() {
     assert_eq!(options.expires, Some(Duration::from_secs(5400)));
     assert_eq!(options.soft_time_limit, Some(Duration::from_millis(50_500)));
     assert_eq!((options.max_retries, options.retry_kwargs_max_retries), (Some(Some(8)), Some(None)));
-    let names = |matchers: &[apium_app::options::task_options::ErrorMatcher]| {
-        matchers.iter().map(|m| m.name()).collect::<Vec<_>>()
-    };
+    let names = |matchers: &[apium::task::ErrorMatcher]| matchers.iter().map(|m| m.name()).collect::<Vec<_>>();
     assert_eq!(names(&options.autoretry_for), ["std::io::Error", "std::fmt::Error"]);
     assert_eq!((names(&options.dont_autoretry_for), names(&options.throws)), (vec!["BadAddress"], vec!["BadAddress"]));
     assert_eq!(<keywords as TaskType>::def().parameters.named[0].name, "type");

@@ -1,7 +1,7 @@
 //! An error type that Python knows as one of its classes.
 
+use apium::task::Failure;
 use apium::wire_error;
-use apium_app::failure::Failure;
 
 #[wire_error(py = "builtins.ValueError")]
 #[derive(Debug)]

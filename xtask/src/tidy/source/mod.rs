@@ -6,3 +6,4 @@ pub(crate) mod mask;
 pub(crate) mod paths;
 pub(crate) mod rust;
 pub(crate) mod scan;
+pub(crate) mod signatures;

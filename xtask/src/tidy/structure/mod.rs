@@ -4,6 +4,7 @@ pub(crate) mod absent;
 pub(crate) mod drivers;
 pub(crate) mod floors;
 pub(crate) mod folders;
+pub(crate) mod foreign_types;
 pub(crate) mod graph;
 pub(crate) mod imports;
 pub(crate) mod modules;

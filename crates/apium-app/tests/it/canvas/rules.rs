@@ -67,10 +67,10 @@ fn errbacks(node: &Node) -> Vec<&str> {
 
 fn arguments(args: Value, kwargs: Value) -> Arguments {
     let json = |value: &Value| Json::from_serialize(value).unwrap();
-    Arguments {
-        args: args.as_array().unwrap().iter().map(json).collect(),
-        kwargs: kwargs.as_object().unwrap().iter().map(|(name, value)| (name.clone(), json(value))).collect(),
-    }
+    Arguments::new(
+        args.as_array().unwrap().iter().map(json).collect(),
+        kwargs.as_object().unwrap().iter().map(|(name, value)| (name.clone(), json(value))).collect(),
+    )
 }
 
 fn with_priority(priority: u8) -> CallOptions {
@@ -310,7 +310,10 @@ async fn feature_3_3_04_and_3_3_12_what_is_empty_or_nested_among_the_steps_is_ta
     let steps = Node::from_wire(&wire("celery.chain", json!([]), json!({}))).unwrap();
     assert!(matches!(steps, Node::Task(_)), "without its type it is a task of that name");
     let nested = vec![Node::group([]), Node::chain(tasks("ab")), Node::group(tasks("c")), Node::chain(tasks("d"))];
-    let nested = Node::Chain(ChainNode { steps: nested, options: CallOptions::default() });
+    let mut chain_node = ChainNode::default();
+    chain_node.steps = nested;
+    chain_node.options = CallOptions::default();
+    let nested = Node::Chain(chain_node);
     let given = SendWith { arguments: arguments(json!([1]), json!({})), options: CallOptions::default() };
     let message = sent(&app, &out, nested, given).await;
     assert_eq!((message.headers.task.as_deref(), &body(&message)[0]), (Some("a"), &json!([1])));
@@ -433,7 +436,9 @@ async fn feature_3_5_08_and_3_5_16_what_counts_as_one_part_of_a_chord() {
         (vec![Node::chord(tasks("abc"), Node::group(tasks("de")))], 2),
     ];
     for (place, (members, size)) in table.into_iter().enumerate() {
-        let mut header = GroupNode { members, options: CallOptions::default() };
+        let mut header = GroupNode::default();
+        header.members = members;
+        header.options = CallOptions::default();
         let id = format!("header {place}");
         header.options.task_id = Some(id.as_str().into());
         let chord = Node::Chord(ChordNode::new(header, task("z")));

@@ -136,7 +136,8 @@ async fn called(app: &App, sent: &Sent) -> (AsyncResult<i64>, Option<Arc<str>>) 
 /// Stores a state as a worker would.
 async fn store(app: &App, id: &TaskId, reply_to: Option<Arc<str>>, state: &str, result: &str) {
     let document = ResultDocument::new(id.clone(), State::from(state), Json::from_text(result).unwrap());
-    let record = ResultRecord { reply_to, ..ResultRecord::new(document) };
+    let mut record = ResultRecord::new(document);
+    record.reply_to = reply_to;
     assert_eq!(app.backend().unwrap().store(vec![record]).await.unwrap(), [StoreResult::Written]);
 }
 

@@ -19,7 +19,7 @@ fn body(app: &App) -> AsyncResult<i64> {
 }
 
 fn of(done: u64, total: u64) -> Progress {
-    Progress { done, total }
+    Progress::new(done, total)
 }
 
 fn fetch(ids: &[&str]) -> Seen {
@@ -46,7 +46,7 @@ async fn a_group_reads_once_what_is_not_known_to_be_over() {
 async fn a_chord_that_is_open_is_asked_for_its_counter_alone() {
     let (app, eye) = watched_backend::app().await;
     let body = body(&app);
-    eye.set_count("header", Some(ChordCount { done: 2, size: 3 }));
+    eye.set_count("header", Some(ChordCount::new(2, 3)));
     let count = Seen::Count("header".into());
     assert_eq!((body.progress().await.unwrap(), eye.take()), (of(2, 3), vec![count.clone()]));
     let header = body.parent().unwrap().group().unwrap();

@@ -145,7 +145,7 @@ impl StoredResults for WatchedBackend {
 
 impl ChordStore for Eye {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
-        self.set_count(&header.group, Some(ChordCount { done: 0, size: header.size }));
+        self.set_count(&header.group, Some(ChordCount::new(0, header.size)));
         Box::pin(async { Ok(()) })
     }
 

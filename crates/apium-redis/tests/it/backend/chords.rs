@@ -25,20 +25,22 @@ fn json(text: &str) -> Json {
 }
 
 fn part(group: &str, id: &str, place: i64, result: &str) -> ChordPart {
-    ChordPart {
-        group: group.to_owned(),
-        task_id: id.into(),
-        group_index: Some(place),
-        state: State::Success,
-        result: json(result),
-        ttl: TTL,
-        claimant: format!("claimant-{id}"),
-        claim: Duration::from_secs(30),
-    }
+    let mut part = ChordPart::new(
+        group.to_owned(),
+        id.into(),
+        State::Success,
+        json(result),
+        format!("claimant-{id}"),
+        Duration::from_secs(30),
+    );
+    part.group_index = Some(place);
+    part.ttl = TTL;
+    part
 }
 
 async fn open(backend: &RedisBackend, group: &str, size: u64) {
-    let header = ChordHeader { group: group.to_owned(), size, structure: None, ttl: TTL };
+    let mut header = ChordHeader::new(group.to_owned(), size);
+    header.ttl = TTL;
     backend.chords().unwrap().open(header).await.unwrap();
 }
 
@@ -153,7 +155,7 @@ async fn a_chord_grows_and_says_how_far_it_is() {
         let count = async || chords.count("g").await.unwrap();
         assert_eq!(count().await, None);
         open(&backend, "g", 1).await;
-        assert_eq!(count().await, Some(ChordCount { done: 0, size: 1 }));
+        assert_eq!(count().await, Some(ChordCount::new(0, 1)));
         chords.grow("g", 1, None).await.unwrap();
         assert_eq!(redis.ttl::<_, i64>("celery-taskset-meta-g.t").unwrap(), -1);
         chords.grow("g", 2, TTL).await.unwrap();
@@ -162,9 +164,9 @@ async fn a_chord_grows_and_says_how_far_it_is() {
         for (place, id) in [(0, "a"), (1, "b"), (2, "c")] {
             assert_eq!(done(&backend, part("g", id, place, "1")).await, ChordProgress::Waiting, "of four");
         }
-        assert_eq!(count().await, Some(ChordCount { done: 3, size: 4 }));
+        assert_eq!(count().await, Some(ChordCount::new(3, 4)));
         assert_eq!(done(&backend, part("g", "d", 3, "1")).await, complete(&["1"; 4]));
-        assert_eq!(count().await, Some(ChordCount { done: 4, size: 4 }));
+        assert_eq!(count().await, Some(ChordCount::new(4, 4)));
         assert!(end(&backend, "g", "claimant-d", ChordEnd::Fired).await);
         assert_eq!(count().await, None);
     }
@@ -187,10 +189,10 @@ async fn a_failed_part_fails_the_chord_once_all_have_come() {
     let (mut redis, backend) = fresh();
     open(&backend, "g", 2).await;
     let exception = r#"{"exc_type": "ValueError", "exc_message": ["boom"], "exc_module": "builtins"}"#;
-    let failed = ChordPart { state: State::Failure, ..part("g", "a", 0, exception) };
+    let mut failed = part("g", "a", 0, exception);
+    failed.state = State::Failure;
     assert_eq!(done(&backend, failed.clone()).await, ChordProgress::Waiting);
-    let wanted =
-        ChordProgress::Failed(FailedPart { task_id: "a".into(), state: State::Failure, exception: json(exception) });
+    let wanted = ChordProgress::Failed(FailedPart::new("a".into(), State::Failure, json(exception)));
     assert_eq!(done(&backend, part("g", "b", 1, "2")).await, wanted);
     assert!(end(&backend, "g", "claimant-b", ChordEnd::Failed).await);
     assert_eq!(done(&backend, failed).await, ChordProgress::Waiting, "it does not fail again");
@@ -201,7 +203,8 @@ async fn a_failed_part_fails_the_chord_once_all_have_come() {
 async fn parts_may_come_before_the_size_and_without_a_place() {
     let database = fresh_database();
     let backend = backend_with(&database.url, &[("result_chord_ordered", "False")]);
-    let first = ChordPart { group_index: None, ..part("g", "a", 0, "1") };
+    let mut first = part("g", "a", 0, "1");
+    first.group_index = None;
     assert_eq!(done(&backend, first.clone()).await, ChordProgress::Waiting);
     open(&backend, "g", 1).await;
     assert_eq!(done(&backend, first).await, complete(&["1"]));
@@ -212,7 +215,8 @@ async fn parts_may_come_before_the_size_and_without_a_place() {
     open(&backend, "g", 1).await;
     // The header grew while it ran.
     let () = redis.set("celery-taskset-meta-g.t", 1).unwrap();
-    let late = ChordPart { group_index: None, ..part("g", "late", 0, "9") };
+    let mut late = part("g", "late", 0, "9");
+    late.group_index = None;
     assert_eq!(done(&backend, late).await, ChordProgress::Waiting);
     assert_eq!(done(&backend, part("g", "a", 0, "1")).await, complete(&["1", "9"]));
 }
@@ -221,8 +225,13 @@ async fn parts_may_come_before_the_size_and_without_a_place() {
 async fn the_results_of_groups_in_a_header_are_nested() {
     let (_redis, backend) = fresh();
     let inner = ResultTuple::group("inner", vec![ResultTuple::task("b"), ResultTuple::task("c")]);
-    let structure = Some(GroupDocument { result: ResultTuple::group("g", vec![ResultTuple::task("a"), inner]) });
-    let header = |group: &str| ChordHeader { group: group.to_owned(), size: 3, structure: structure.clone(), ttl: TTL };
+    let structure = Some(GroupDocument::new(ResultTuple::group("g", vec![ResultTuple::task("a"), inner])));
+    let header = |group: &str| {
+        let mut header = ChordHeader::new(group.to_owned(), 3);
+        header.structure = structure.clone();
+        header.ttl = TTL;
+        header
+    };
     let chords = backend.chords().unwrap();
     chords.open(header("g")).await.unwrap();
     for (place, id) in [(0, "a"), (1, "b")] {
@@ -230,7 +239,7 @@ async fn the_results_of_groups_in_a_header_are_nested() {
         assert_eq!(done(&backend, part("g", id, place, "1")).await, ChordProgress::Waiting);
     }
     // One result is missing, so they cannot be joined.
-    let missing = FailedPart { task_id: "c".into(), state: State::Pending, exception: Json::NULL };
+    let missing = FailedPart::new("c".into(), State::Pending, Json::NULL);
     assert_eq!(done(&backend, part("g", "c", 2, "1")).await, ChordProgress::Failed(missing));
     backend.store(vec![record("c", State::Success, None)]).await.unwrap();
     let wanted = complete(&[r#""SUCCESS""#, r#"["SUCCESS", "SUCCESS"]"#]);

@@ -46,7 +46,7 @@ async fn feature_4_3_05_documents_are_celerys_byte_for_byte() {
         let channel = text(&vector, "/published_on_channel/channel");
         let mut listening = fresh_listener(&backend, channel);
         let ttl = Some(Duration::from_secs(86_400));
-        backend.store(vec![ResultRecord { ttl, ..ResultRecord::new(document) }]).await.unwrap();
+        backend.store(vec![ResultRecord::new(document).kept_for(ttl)]).await.unwrap();
         let key = text(&vector, "/result/key");
         assert_eq!(redis.get::<_, String>(key).unwrap(), wanted, "{name}");
         assert!((86_390..=86_400).contains(&redis.ttl::<_, i64>(key).unwrap()));
@@ -231,7 +231,7 @@ async fn a_version_counts_for_its_own_document_only() {
 #[tokio::test]
 async fn times_to_live_are_kept_to_the_millisecond() {
     let (mut redis, backend) = fresh();
-    let with = |id: &str, ttl| ResultRecord { ttl: Some(ttl), ..record(id, State::Failure, version(0, 1)) };
+    let with = |id: &str, ttl| record(id, State::Failure, version(0, 1)).kept_for(Some(ttl));
     let batch = vec![
         with("s", Duration::from_secs(100)),
         with("ms", Duration::from_millis(100_500)),

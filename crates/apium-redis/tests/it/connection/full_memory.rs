@@ -68,12 +68,10 @@ async fn messages_that_are_there_are_claimed_and_settled() {
     assert_eq!(redis.hlen::<_, usize>("unacked").unwrap(), 5);
     consumer.acker().mark_started(&receipts(&batch)[..2]).await.unwrap();
     // A result, a follow-up and the ack in one step.
-    let end = Settlement {
-        record: Some(record("a", State::Success, version(0, 1))),
-        publish: vec![to("next", "follow-up")],
-        delivery: Some((batch[0].receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: None,
-    };
+    let end = Settlement::default()
+        .storing(Some(record("a", State::Success, version(0, 1))))
+        .publishing(vec![to("next", "follow-up")])
+        .ending(Some((batch[0].receipt.clone(), Acknowledgement::Ack)));
     consumer.acker().atomic().unwrap().settle(vec![end]).await.unwrap();
     assert!(backend.stored().unwrap().fetch(&["a".into()]).await.unwrap()[0].is_some());
     assert_eq!(length(&mut redis, "next"), 1);

@@ -147,7 +147,7 @@ async fn the_commands_of_the_page_are_enough() {
     chords.count("g").await.unwrap();
     let _ = chords.part_done(part("g", "a", 0, "1")).await.unwrap();
     let last = counts(part("g", "b", 1, "2"), Body(body_message));
-    settle(&*consumer, vec![Settlement { follow_ups: last, ..Settlement::default() }]).await.unwrap();
+    settle(&*consumer, vec![Settlement::default().following_up(last)]).await.unwrap();
     broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
     soon("closing", consumer.close()).await.unwrap();
     let log: Vec<apium_peers::redis::Value> = cmd("ACL").arg("LOG").query(&mut redis).unwrap();

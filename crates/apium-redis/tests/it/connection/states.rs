@@ -7,7 +7,6 @@ use apium_peers::redis_server::RedisServer;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::brokers::{
@@ -108,7 +107,8 @@ async fn a_server_that_cannot_save() {
     let (broker, other) = (broker(&server.url(0)), broker(&server.url(0)));
     let mut holder = consumer(&broker, "q").await;
     // This one tries again less often than the other, which therefore notices first that the server is back.
-    let seldom = ConsumeSpec { lease: LEASE * 3, ..spec(&["q"]) };
+    let mut seldom = spec(&["q"]);
+    seldom.lease = LEASE * 3;
     let mut second = other.consume(seldom).await.unwrap();
     send(&broker, "q", &["a"]).await;
     let batch = take(&mut holder, 1).await;

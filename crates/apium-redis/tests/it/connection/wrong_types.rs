@@ -179,7 +179,7 @@ async fn keys_of_apiums_own() {
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["m"]).await;
     let batch = take(&mut consumer, 1).await;
-    let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
+    let reason = apium_transport::broker::dead_set::DeadReason::new("rejected", "no".to_owned());
     let dead =
         || vec![(batch[0].receipt.clone(), apium_transport::broker::settlement::Disposition::Dead(reason.clone()))];
     spoil(&mut redis, "_apium.dead");

@@ -28,20 +28,23 @@ async fn broker(url: &str, options: &[(&str, &str)]) -> SharedBroker {
 }
 
 fn spec(queue: &str) -> ConsumeSpec {
-    ConsumeSpec {
-        queues: vec![queue.to_owned()],
-        node: "celery@here".to_owned(),
-        prefetch: 10,
-        lease: Duration::from_secs(1),
-        max_crashes: 0,
-    }
+    let mut spec = ConsumeSpec::new(vec![queue.to_owned()], "celery@here".to_owned());
+    spec.prefetch = 10;
+    spec.lease = Duration::from_secs(1);
+    spec.max_crashes = 0;
+    spec
 }
 
 fn message(id: &str) -> Outgoing {
-    Outgoing::to_queue(
-        "q",
-        Message { headers: Headers { id: Some(id.into()), ..Headers::default() }, ..Message::default() },
-    )
+    Outgoing::to_queue("q", {
+        let mut message = Message::default();
+        message.headers = {
+            let mut headers = Headers::default();
+            headers.id = Some(id.into());
+            headers
+        };
+        message
+    })
 }
 
 fn id(delivery: &Delivery) -> String {

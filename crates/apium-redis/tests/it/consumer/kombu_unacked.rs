@@ -7,7 +7,6 @@ use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::fresh_database;
 use apium_protocol::message::envelope::mark_redelivered;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::ConsumeSpec;
 use serde_json::Value;
 
 use crate::brokers::{
@@ -40,8 +39,10 @@ async fn a_message_at_a_celery_worker_is_left_alone_until_the_visibility_timeout
     let began = Instant::now();
     let now = server_time(&mut redis);
     put_in_flight(&mut redis, tag, payload, now);
+    let mut spec = spec(&["celery"]);
+    spec.lease = LEASE / 2;
     // A worker of Apium that dies meanwhile makes no difference.
-    let dead = soon("another", broker.consume(ConsumeSpec { lease: LEASE / 2, ..spec(&["celery"]) })).await.unwrap();
+    let dead = soon("another", broker.consume(spec)).await.unwrap();
     drop(dead);
     let batch = take(&mut consumer, 1).await;
     assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());

@@ -7,7 +7,7 @@ use apium_peers::redis::{Commands, Connection, Script, Value, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
 use apium_transport::broker::broker::Broker as _;
-use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
+use apium_transport::broker::consumer::Consumer;
 use apium_transport::error::ErrorKind;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -101,7 +101,8 @@ async fn one_of_fifty_idle_consumers_is_woken_and_three_commands_are_sent() {
     let brokers: Vec<RedisBroker> = (0..5).map(|_| broker(&server.url(0))).collect();
     let mut consumers = Vec::new();
     for broker in brokers.iter().flat_map(|broker| std::iter::repeat_n(broker, 10)) {
-        let lasting = ConsumeSpec { lease: Duration::from_secs(30), ..spec(&["q"]) };
+        let mut lasting = spec(&["q"]);
+        lasting.lease = Duration::from_secs(30);
         consumers.push(soon("a consumer", broker.consume(lasting)).await.unwrap());
     }
     let (sender, mut received) = mpsc::channel::<usize>(1);
@@ -213,7 +214,9 @@ async fn a_full_consumer_cancels_its_waits_and_returns_what_they_moved() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
     let (one, other) = (broker(&server.url(0)), broker(&server.url(0)));
-    let mut full = soon("a consumer", one.consume(ConsumeSpec { prefetch: 1, ..spec(&["q"]) })).await.unwrap();
+    let mut spec = spec(&["q"]);
+    spec.prefetch = 1;
+    let mut full = soon("a consumer", one.consume(spec)).await.unwrap();
     idle(&mut full, &mut redis, 4).await;
     // One for each wait: all are moved before the consumer gets the first reply.
     let batch = [9, 6, 3, 0].map(|priority| with_priority("q", &priority.to_string(), priority));

@@ -152,11 +152,11 @@ async fn chords_are_counted_and_their_bodies_sent() {
     let chords = backend.chords().unwrap();
     chords.open(header("g", 1)).await.unwrap();
     chords.grow("g", 1, TTL).await.unwrap();
-    let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| Settlement {
-        record: Some(record(id, State::Success, None)),
-        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: counts(part("g", id, place, "1"), Body(body_message)),
-        ..Settlement::default()
+    let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| {
+        Settlement::default()
+            .storing(Some(record(id, State::Success, None)))
+            .ending(Some((delivery.receipt.clone(), Acknowledgement::Ack)))
+            .following_up(counts(part("g", id, place, "1"), Body(body_message)))
     });
     settle(&*consumer, ends.collect()).await.unwrap();
     assert_eq!(chords.count("g").await.unwrap(), None);

@@ -37,20 +37,23 @@ fn json(text: &str) -> Json {
 }
 
 pub(crate) fn header(group: &str, size: u64) -> ChordHeader {
-    ChordHeader { group: group.to_owned(), size, structure: None, ttl: TTL }
+    let mut header = ChordHeader::new(group.to_owned(), size);
+    header.ttl = TTL;
+    header
 }
 
 pub(crate) fn part(group: &str, id: &str, place: i64, result: &str) -> ChordPart {
-    ChordPart {
-        group: group.to_owned(),
-        task_id: id.into(),
-        group_index: Some(place),
-        state: State::Success,
-        result: json(result),
-        ttl: TTL,
-        claimant: format!("{group}:{id}"),
-        claim: Duration::from_secs(30),
-    }
+    let mut part = ChordPart::new(
+        group.to_owned(),
+        id.into(),
+        State::Success,
+        json(result),
+        format!("{group}:{id}"),
+        Duration::from_secs(30),
+    );
+    part.group_index = Some(place);
+    part.ttl = TTL;
+    part
 }
 
 /// The continuation of a chord, as a closure.
@@ -76,23 +79,26 @@ pub(crate) fn body_message(came: Result<Vec<Json>, FailedPart>) -> FollowUps {
         Ok(results) => texts(&results),
         Err(part) => format!("{} {} {}", part.task_id, part.state.as_str(), part.exception.as_str()),
     };
-    FollowUps { publish: vec![to("bodies", &name)], ..FollowUps::default() }
+    let mut follow_ups = FollowUps::default();
+    follow_ups.publish = vec![to("bodies", &name)];
+    follow_ups
 }
 
 pub(crate) fn counts(part: ChordPart, body: impl ChordContinuation + 'static) -> Option<Box<FollowUps>> {
-    let parts = vec![EndedPart { part, continuation: Arc::new(body) }];
-    Some(Box::new(FollowUps { parts, ..FollowUps::default() }))
+    let parts = vec![EndedPart::new(part, Arc::new(body))];
+    let mut follow_ups = FollowUps::default();
+    follow_ups.parts = parts;
+    Some(Box::new(follow_ups))
 }
 
 /// The settlement of a task of a header: its result, a message of its own, its part.
 fn settlement(delivery: Option<&Delivery>, part: ChordPart, body: impl ChordContinuation + 'static) -> Settlement {
     let id = part.task_id.to_string();
-    Settlement {
-        record: Some(record(&id, part.state.clone(), version(0, 1))),
-        publish: vec![to("own", &id)],
-        delivery: delivery.map(|delivery| (delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: counts(part, body),
-    }
+    Settlement::default()
+        .storing(Some(record(&id, part.state.clone(), version(0, 1))))
+        .publishing(vec![to("own", &id)])
+        .ending(delivery.map(|delivery| (delivery.receipt.clone(), Acknowledgement::Ack)))
+        .following_up(counts(part, body))
 }
 
 pub(crate) async fn settle(consumer: &dyn Consumer, batch: Vec<Settlement>) -> Result<()> {
@@ -179,7 +185,8 @@ async fn a_failed_part_fails_the_body() {
     send(&broker, "q", &["a", "b"]).await;
     let batch = take(&mut consumer, 2).await;
     open(&backend, "g", 2).await;
-    let failed = ChordPart { state: State::Failure, ..part("g", "a", 0, "\"boom\"") };
+    let mut failed = part("g", "a", 0, "\"boom\"");
+    failed.state = State::Failure;
     let settlements = vec![
         settlement(Some(&batch[0]), failed, Body(body_message)),
         settlement(Some(&batch[1]), part("g", "b", 1, "2"), Body(body_message)),
@@ -207,19 +214,19 @@ async fn follow_ups_may_hold_results_chords_and_last_parts() {
     assert_eq!(waiting, ChordProgress::Waiting);
     let inner = Body(|came: Result<Vec<Json>, FailedPart>| {
         let result = texts(&came.unwrap());
-        FollowUps {
-            records: vec![record("body-of-inner", State::Success, None)],
-            opens: vec![header("third", 1)],
-            parts: vec![
-                EndedPart { part: part("nowhere", "p", 0, "1"), continuation: Arc::new(Body(body_message)) },
-                EndedPart { part: part("outer", "p", 1, &result), continuation: Arc::new(Body(body_message)) },
-            ],
-            publish: vec![to("bodies", "of the inner")],
-        }
+        let mut follow_ups = FollowUps::default();
+        follow_ups.records = vec![record("body-of-inner", State::Success, None)];
+        follow_ups.opens = vec![header("third", 1)];
+        follow_ups.parts = vec![
+            EndedPart::new(part("nowhere", "p", 0, "1"), Arc::new(Body(body_message))),
+            EndedPart::new(part("outer", "p", 1, &result), Arc::new(Body(body_message))),
+        ];
+        follow_ups.publish = vec![to("bodies", "of the inner")];
+        follow_ups
     });
     // Another part comes after the last part, and must be counted too.
     let mut settlement = settlement(Some(&batch[0]), part("inner", "a", 0, "1"), inner);
-    let behind = EndedPart { part: part("nowhere", "a", 1, "2"), continuation: Arc::new(Body(body_message)) };
+    let behind = EndedPart::new(part("nowhere", "a", 1, "2"), Arc::new(Body(body_message)));
     settlement.follow_ups.as_mut().unwrap().parts.push(behind);
     settle(&*consumer, vec![settlement]).await.unwrap();
     assert_eq!(listed(&mut redis, "bodies"), ["of the inner", "10 1"]);
@@ -241,10 +248,14 @@ async fn the_results_of_groups_in_a_header_are_read_where_they_are_stored() {
     let (broker, _backend) = store(&database.url);
     let consumer = consumer(&broker, "q").await;
     let inner = ResultTuple::group("inner", vec![ResultTuple::task("b"), ResultTuple::task("c")]);
-    let structure = Some(GroupDocument { result: ResultTuple::group("g", vec![ResultTuple::task("a"), inner]) });
-    let opens = vec![ChordHeader { structure, ..header("g", 3) }];
-    let follow_ups = Some(Box::new(FollowUps { opens, ..FollowUps::default() }));
-    settle(&*consumer, vec![Settlement { follow_ups, ..Settlement::default() }]).await.unwrap();
+    let structure = Some(GroupDocument::new(ResultTuple::group("g", vec![ResultTuple::task("a"), inner])));
+    let mut header = header("g", 3);
+    header.structure = structure;
+    let opens = vec![header];
+    let mut own_follow_ups = FollowUps::default();
+    own_follow_ups.opens = opens;
+    let follow_ups = Some(Box::new(own_follow_ups));
+    settle(&*consumer, vec![Settlement::default().following_up(follow_ups)]).await.unwrap();
     assert_eq!(chord(&mut redis, "g"), ["", ".s"]);
     let settlements = ["a", "b", "c"]
         .iter()
@@ -270,11 +281,10 @@ async fn a_claim_of_another_is_left_to_it() {
     let stolen = Mutex::new(database.connection());
     let lost = Body(move |came| {
         let () = stolen.lock().unwrap().set("celery-taskset-meta-h.c", "another").unwrap();
-        FollowUps {
-            records: vec![record("body", State::Failure, None)],
-            opens: vec![header("new", 1)],
-            ..body_message(came)
-        }
+        let mut follow_ups = body_message(came);
+        follow_ups.records = vec![record("body", State::Failure, None)];
+        follow_ups.opens = vec![header("new", 1)];
+        follow_ups
     });
     settle(&*consumer, vec![settlement(Some(&batch[1]), part("h", "b", 0, "1"), lost)]).await.unwrap();
     assert_eq!(
@@ -321,7 +331,7 @@ async fn a_worker_that_dies_before_the_body_leaves_it_to_the_next() {
     let settlements = vec![
         settlement(Some(&batch[0]), part("g", "a", 0, "1"), Body(body_message)),
         settlement(Some(&batch[1]), part("g", "b", 1, "2"), dies),
-        Settlement { delivery: Some((batch[2].receipt.clone(), Acknowledgement::Ack)), ..Settlement::default() },
+        Settlement::default().ending(Some((batch[2].receipt.clone(), Acknowledgement::Ack))),
     ];
     let acker = first.acker();
     tokio::select! {
@@ -386,10 +396,7 @@ async fn a_settlement_that_failed_before_the_body_is_tried_again() {
             vec![
                 settlement(Some(&batch[0]), part(group, "a", 0, "1"), Body(body_message)),
                 settlement(Some(&batch[1]), part(group, "b", 1, "2"), breaking),
-                Settlement {
-                    delivery: Some((batch[2].receipt.clone(), Acknowledgement::Ack)),
-                    ..Settlement::default()
-                },
+                Settlement::default().ending(Some((batch[2].receipt.clone(), Acknowledgement::Ack))),
             ]
         };
         let error = settle(&*consumer, settlements()).await.unwrap_err();
@@ -454,7 +461,7 @@ async fn the_acknowledgement_waits_for_the_body() {
         assert_eq!(redis.zcard::<_, usize>("unacked_index").unwrap(), 1);
         body_message(came)
     });
-    let reason = apium_transport::broker::dead_set::DeadReason { code: "rejected", text: "no".to_owned() };
+    let reason = apium_transport::broker::dead_set::DeadReason::new("rejected", "no".to_owned());
     let mut settlement = settlement(Some(&batch[0]), part("g", "a", 0, "1"), seen);
     settlement.delivery = Some((batch[0].receipt.clone(), Acknowledgement::Reject(Disposition::Dead(reason))));
     settle(&*consumer, vec![settlement]).await.unwrap();
@@ -478,7 +485,9 @@ async fn a_body_that_cannot_be_made_is_failed() {
         Ok(_) => {
             let mut message = to("x", "x");
             message.exchange = "missing".into();
-            FollowUps { publish: vec![message], ..FollowUps::default() }
+            let mut follow_ups = FollowUps::default();
+            follow_ups.publish = vec![message];
+            follow_ups
         }
         failed => body_message(failed),
     });
@@ -521,13 +530,10 @@ async fn a_part_costs_no_round_trip_of_its_own_and_a_thousand_few() {
     let batch = take(&mut consumer, 1010).await;
     open(&backend, "g", 1000).await;
     open(&backend, "h", 3).await;
-    let acked = |at: usize| Settlement {
-        delivery: Some((batch[at].receipt.clone(), Acknowledgement::Ack)),
-        ..Settlement::default()
-    };
-    let part_of = |at: usize, group: &str, place: i64| Settlement {
-        publish: Vec::new(),
-        ..settlement(Some(&batch[at]), part(group, &all[at], place, &at.to_string()), Body(body_message))
+    let acked = |at: usize| Settlement::default().ending(Some((batch[at].receipt.clone(), Acknowledgement::Ack)));
+    let part_of = |at: usize, group: &str, place: i64| {
+        settlement(Some(&batch[at]), part(group, &all[at], place, &at.to_string()), Body(body_message))
+            .publishing(Vec::new())
     };
     let mut cost = async |batch: Vec<Settlement>| {
         let before = (ran(&mut redis, &["eval"]), ran(&mut redis, INNER));
@@ -538,7 +544,7 @@ async fn a_part_costs_no_round_trip_of_its_own_and_a_thousand_few() {
     cost(vec![acked(1000), part_of(1006, "i", 0)]).await;
     cost(vec![acked(1007)]).await;
     assert_eq!(cost(vec![acked(1001)]).await, (1, 2), "ZREM, HDEL");
-    let stored = Settlement { record: Some(record("t", State::Success, None)), ..acked(1002) };
+    let stored = acked(1002).storing(Some(record("t", State::Success, None)));
     assert_eq!(cost(vec![stored]).await, (1, 4), "SET, PUBLISH");
     let counted = cost(vec![part_of(1003, "h", 0)]).await;
     assert_eq!(counted, (1, 4 + 11), "GET claim, size and growth, SADD, ZADD, ZCARD, PEXPIRE of five");

@@ -52,13 +52,13 @@ fn recount(part: &ChordPart) -> Outgoing {
 /// The settlement of a task whose message is acked already: its result, a message of its own, its parts.
 fn settlement(parts: Vec<(ChordPart, Arc<dyn ChordContinuation>)>) -> Settlement {
     let id = parts[0].0.task_id.to_string();
-    let parts = parts.into_iter().map(|(part, continuation)| EndedPart { part, continuation }).collect();
-    Settlement {
-        record: Some(record(&id, State::Success, version(0, 1))),
-        publish: vec![to("own", &id)],
-        delivery: None,
-        follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })),
-    }
+    let parts = parts.into_iter().map(|(part, continuation)| EndedPart::new(part, continuation)).collect();
+    let mut follow_ups = FollowUps::default();
+    follow_ups.parts = parts;
+    Settlement::default()
+        .storing(Some(record(&id, State::Success, version(0, 1))))
+        .publishing(vec![to("own", &id)])
+        .following_up(Some(Box::new(follow_ups)))
 }
 
 fn last_part(part: ChordPart) -> Settlement {
@@ -67,15 +67,11 @@ fn last_part(part: ChordPart) -> Settlement {
 
 /// The settlement of the run of a recount message.
 fn recount_settlement(delivery: &Delivery, part: ChordPart) -> Settlement {
-    let follow_ups = FollowUps {
-        parts: vec![EndedPart { part, continuation: Arc::new(WithRecount(Body(body_message), recount)) }],
-        ..FollowUps::default()
-    };
-    Settlement {
-        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: Some(Box::new(follow_ups)),
-        ..Settlement::default()
-    }
+    let mut follow_ups = FollowUps::default();
+    follow_ups.parts = vec![EndedPart::new(part, Arc::new(WithRecount(Body(body_message), recount)))];
+    Settlement::default()
+        .ending(Some((delivery.receipt.clone(), Acknowledgement::Ack)))
+        .following_up(Some(Box::new(follow_ups)))
 }
 
 /// No key of kombu or of the chord is left, but the one that says that the body was sent.

@@ -34,7 +34,9 @@ fn echo(body: &str, came: Result<Vec<Json>, FailedPart>) -> FollowUps {
     message.properties.correlation_id = Some(body.into());
     let results = texts(&came.unwrap()).replace(' ', ", ");
     message.body = format!("[[[{results}]], {{}}, {{}}]").into();
-    FollowUps { publish: vec![Outgoing::to_queue("celery", message)], ..FollowUps::default() }
+    let mut follow_ups = FollowUps::default();
+    follow_ups.publish = vec![Outgoing::to_queue("celery", message)];
+    follow_ups
 }
 
 /// The settlement of the delivery's task, which returns `result`.
@@ -44,12 +46,11 @@ fn settlement(delivery: &Delivery, body: &str, result: &str) -> Settlement {
     let document = ResultDocument::new(id.clone(), State::Success, Json::from_text(result).unwrap());
     let body = body.to_owned();
     let part = part(&group, id.as_str(), headers.group_index.unwrap(), result);
-    Settlement {
-        record: Some(ResultRecord::new(document)),
-        delivery: Some((delivery.receipt.clone(), Acknowledgement::Ack)),
-        follow_ups: counts(part, Body(move |came| echo(&body, came))),
-        ..Settlement::default()
-    }
+    let mut settlement = Settlement::default();
+    settlement.record = Some(ResultRecord::new(document));
+    settlement.delivery = Some((delivery.receipt.clone(), Acknowledgement::Ack));
+    settlement.follow_ups = counts(part, Body(move |came| echo(&body, came)));
+    settlement
 }
 
 async fn next(stream: &mut ResultStream) -> ResultDocument {

@@ -145,7 +145,7 @@ fn nested() -> ChordHeader {
     let none = ResultTuple::group("none", Vec::new());
     let outer = ResultTuple::group("outer", vec![inner, none]);
     let result = ResultTuple::group("g", vec![ResultTuple::task("a"), outer, ResultTuple::task("d")]);
-    ChordHeader { structure: Some(GroupDocument { result }), ..header("g", 4) }
+    ChordHeader { structure: Some(GroupDocument::new(result)), ..header("g", 4) }
 }
 
 /// If a header contains groups, the results are nested like it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::{Extended, GroupDocument, ResultDocument, ResultTuple};
+use apium_protocol::result::document::{Extended, GroupDocument, ResultTuple};
 use apium_protocol::result::state::State;
 
 use crate::backend::backend::{ResultRecord, RunVersion, StoreResult, may_replace};
@@ -19,7 +19,10 @@ async fn store(f: &Fixture, records: Vec<ResultRecord>) -> Vec<StoreResult> {
 }
 
 fn tuple(id: &str, parent: Option<ResultTuple>, children: Option<Vec<ResultTuple>>) -> ResultTuple {
-    ResultTuple { id: TaskId::from(id), parent: parent.map(Box::new), children }
+    let mut tuple = ResultTuple::task(TaskId::from(id));
+    tuple.parent = parent.map(Box::new);
+    tuple.children = children;
+    tuple
 }
 
 /// Documents come in the order of the ids. An unknown id has none, and an id that is asked for twice has two.
@@ -36,28 +39,27 @@ pub async fn fetch_answers_each_id(f: Fixture) {
 /// Every field of a document comes out as it went in.
 pub async fn a_document_comes_out_as_it_went_in(f: Fixture) {
     let json = |text: &str| Json::from_serialize(text).expect("a text is JSON");
-    let whole = ResultDocument {
-        traceback: Some("Traceback …\n  ü\n".to_owned()),
-        children: Some(vec![
-            tuple("child", Some(tuple("parent", None, None)), None),
-            tuple("group", None, Some(vec![tuple("member", None, None)])),
-        ]),
-        date_done: Some("2026-01-02T03:04:05.000006+00:00".to_owned()),
-        group_id: Some("group".to_owned()),
-        parent_id: Some(TaskId::from("parent")),
-        extended: Some(Box::new(Extended {
-            name: Some("tasks.add".to_owned()),
-            args: Some(json("args")),
-            kwargs: Some(json("kwargs")),
-            worker: Some("w1@host".to_owned()),
-            retries: Some(2),
-            queue: Some("celery".to_owned()),
-        })),
-        extra: BTreeMap::from([("tenant".to_owned(), json("seven")), ("nothing".to_owned(), Json::NULL)]),
-        ..document("whole", State::Custom("PROGRESS".into()), "漢字 \u{0} \"")
-    };
+    let mut extended = Extended::default();
+    extended.name = Some("tasks.add".to_owned());
+    extended.args = Some(json("args"));
+    extended.kwargs = Some(json("kwargs"));
+    extended.worker = Some("w1@host".to_owned());
+    extended.retries = Some(2);
+    extended.queue = Some("celery".to_owned());
+    let mut whole = document("whole", State::Custom("PROGRESS".into()), "漢字 \u{0} \"");
+    whole.traceback = Some("Traceback …\n  ü\n".to_owned());
+    whole.children = Some(vec![
+        tuple("child", Some(tuple("parent", None, None)), None),
+        tuple("group", None, Some(vec![tuple("member", None, None)])),
+    ]);
+    whole.date_done = Some("2026-01-02T03:04:05.000006+00:00".to_owned());
+    whole.group_id = Some("group".to_owned());
+    whole.parent_id = Some(TaskId::from("parent"));
+    whole.extended = Some(Box::new(extended));
+    whole.extra = BTreeMap::from([("tenant".to_owned(), json("seven")), ("nothing".to_owned(), Json::NULL)]);
     let bare = document("bare", State::Success, "");
-    let no_children = ResultDocument { children: Some(Vec::new()), ..document("none", State::Success, "x") };
+    let mut no_children = document("none", State::Success, "x");
+    no_children.children = Some(Vec::new());
     let all = [whole, bare, no_children];
     let records = all.iter().map(|document| ResultRecord::new(document.clone()));
     store(&f, records.collect()).await;
@@ -206,8 +208,8 @@ async fn load(f: &Fixture, id: &str) -> Option<GroupDocument> {
 pub async fn groups_are_saved(f: Fixture) {
     let groups = f.groups();
     let members = vec![tuple("a", None, None), tuple("b", None, None)];
-    let group = GroupDocument { result: tuple("g", Some(tuple("p", None, None)), Some(members)) };
-    let empty = GroupDocument { result: tuple("g", None, Some(Vec::new())) };
+    let group = GroupDocument::new(tuple("g", Some(tuple("p", None, None)), Some(members)));
+    let empty = GroupDocument::new(tuple("g", None, Some(Vec::new())));
     assert_eq!(load(&f, "g").await, None);
     groups.save_group("g", group.clone(), None).await.expect("could not save");
     groups.save_group("日本", empty.clone(), Some(f.tick() * 1000)).await.expect("could not save");

@@ -114,7 +114,6 @@ impl Results {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use apium_protocol::json::text::Json;
     use apium_protocol::result::state::State;
@@ -134,18 +133,7 @@ mod tests {
     }
 
     fn record(id: &str, state: State) -> ResultRecord {
-        let document = ResultDocument {
-            task_id: TaskId::from(id),
-            state,
-            result: Json::NULL,
-            traceback: None,
-            children: None,
-            date_done: None,
-            group_id: None,
-            parent_id: None,
-            extended: None,
-            extra: BTreeMap::new(),
-        };
+        let document = ResultDocument::new(TaskId::from(id), state, Json::NULL);
         ResultRecord::new(document)
     }
 }

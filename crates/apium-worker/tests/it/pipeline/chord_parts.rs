@@ -37,7 +37,9 @@ async fn app(notes: &Notes, two_stores: bool) -> TestApp {
 
 fn call(task: &str, args: &[u64]) -> Node {
     let args = args.iter().map(json).collect();
-    Node::from_wire(&WireSignature { args, ..WireSignature::new(task) }).unwrap()
+    let mut signature = WireSignature::new(task);
+    signature.args = args;
+    Node::from_wire(&signature).unwrap()
 }
 
 async fn chord(app: &App, task: &str) -> ResultTuple {
@@ -100,7 +102,7 @@ async fn a_recount_message_makes_what_follows_the_chord() {
         let read: Value = serde_json::from_slice(&message.message.body).unwrap();
         let group = read[1]["group"].as_str().unwrap();
         let chords = second.backend().unwrap().chords().unwrap();
-        chords.open(ChordHeader { group: group.into(), size: 2, structure: None, ttl: None }).await.unwrap();
+        chords.open(ChordHeader::new(group.into(), 2)).await.unwrap();
         for (index, id) in header(&body).into_iter().enumerate() {
             let is_failed = failed && read[1]["task_id"].as_str() != Some(id.as_str());
             let (state, result) = match is_failed {
@@ -110,16 +112,15 @@ async fn a_recount_message_makes_what_follows_the_chord() {
                 ),
                 false => ("SUCCESS", (index + 1).to_string()),
             };
-            let part = ChordPart {
-                group: group.into(),
-                claimant: id.to_string(),
-                task_id: id,
-                group_index: Some(i64::try_from(index).unwrap()),
-                state: state.into(),
-                result: Json::from_text(&result).unwrap(),
-                ttl: None,
-                claim: Duration::from_secs(5),
-            };
+            let mut part = ChordPart::new(
+                group.into(),
+                id.clone(),
+                state.into(),
+                Json::from_text(&result).unwrap(),
+                id.to_string(),
+                Duration::from_secs(5),
+            );
+            part.group_index = Some(i64::try_from(index).unwrap());
             chords.part_done(part).await.unwrap();
         }
         second.broker().publish(vec![message.at(None)]).await.unwrap();

@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use apium::canvas::{CallSpec, Node, TaskNode, send};
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use apium::result::ResultTuple;
-use apium_app::canvas::node::{Node, TaskKind, TaskNode};
-use apium_app::canvas::send::send;
-use apium_app::publish::prepare::CallSpec;
 use serde_json::{Value, json};
 
 use crate::canvas::case::{Case, Outcome};
@@ -100,7 +98,9 @@ impl Flow {
         let builder = FlowBuilder { flow: self, name, path };
         let mut node = builder.node(&self.case.shape);
         builder.link(&mut node, "whole", self.owner(self.case.shape.tasks()[0]));
-        node.link_error(WireSignature { kwargs: builder.kwargs("whole"), ..WireSignature::new("canvas.called") });
+        let mut signature = WireSignature::new("canvas.called");
+        signature.kwargs = builder.kwargs("whole");
+        node.link_error(signature);
         result_text(name, &send(app, node).await.unwrap())
     }
 }
@@ -142,22 +142,24 @@ impl FlowBuilder<'_> {
         let mut options = apium::call::CallOptions::default();
         options.task_id = Some(format!("{}-{task}", self.name).into());
         options.queue = Some(queue(owner).into());
-        let arguments = apium::task::Arguments { args: Vec::new(), kwargs };
-        let call = CallSpec { task: "canvas.leaf".into(), arguments, options, def: None, by_name: true };
-        let mut node = Node::Task(TaskNode { call, immutable: false, kind: TaskKind::Plain });
+        let arguments = apium::task::Arguments::new(Vec::new(), kwargs);
+        let mut call = CallSpec::named("canvas.leaf", arguments);
+        call.options = options;
+        let mut node = Node::Task(TaskNode::new(call));
         self.link(&mut node, task, owner);
         node
     }
 
     /// A callback and an errback.
     fn link(&self, node: &mut Node, target: &str, owner: Side) {
-        let signature = |task: &str| WireSignature {
-            kwargs: self.kwargs(target),
-            options: HashMap::from([("queue", queue(owner))])
+        let signature = |task: &str| {
+            let mut signature = WireSignature::new(task);
+            signature.kwargs = self.kwargs(target);
+            signature.options = HashMap::from([("queue", queue(owner))])
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), Json::from_serialize(&value).unwrap()))
-                .collect(),
-            ..WireSignature::new(task)
+                .collect();
+            signature
         };
         node.link(signature("canvas.ok"));
         node.link_error(signature("canvas.error"));

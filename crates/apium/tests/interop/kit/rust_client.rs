@@ -117,7 +117,7 @@ fn seconds(value: &Value) -> Duration {
 /// An instant as a text with its offset.
 fn instant(value: &Value) -> When {
     let text = value.as_str().unwrap();
-    When { at: text.parse().unwrap(), offset: Pieces::parse(text).unwrap().to_numeric_offset() }
+    When::new(text.parse().unwrap(), Pieces::parse(text).unwrap().to_numeric_offset())
 }
 
 /// Waits for a result, and reads all of it.

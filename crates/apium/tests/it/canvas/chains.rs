@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use apium::canvas::Node;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{
     add, alone, boomed, call, ends, link, mul, raised, ran, record, sent, state, states, stored_error, sum,
@@ -117,7 +117,7 @@ on_every_driver! {
     async fn a_step_that_never_ran_leaves_the_later_ones_pending(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let mut first = call("canvas.add", json!([1, 1]));
-        first.options_mut().expires = Some(apium_app::options::call_options::Expires::In(Duration::from_secs(5)));
+        first.options_mut().expires = Some(apium::call::Expires::In(Duration::from_secs(5)));
         let result = sent::<Json>(&app, Node::chain([first, call("canvas.record", json!([])), call("canvas.record", json!([]))])).await;
         app.clock().advance(Duration::from_secs(6));
         let (error, text) = raised(&app, &result).await;
@@ -152,7 +152,7 @@ on_every_driver! {
         let twice = || Node::group([call("canvas.add", json!([1])), call("canvas.add", json!([2]))]);
         let sum = || call("canvas.sum", json!([]));
         let chain = Node::chain([call("canvas.add", json!([1, 1])), twice(), sum(), twice(), sum(), twice()]);
-        let result = AsyncResult::<Vec<i64>>::of_tuple(&app, &apium_app::canvas::send::send(&app, chain).await.unwrap());
+        let result = AsyncResult::<Vec<i64>>::of_tuple(&app, &apium::canvas::send(&app, chain).await.unwrap());
         // 2 → 3, 4 → 7 → 8, 9 → 17 → 18, 19
         assert_eq!(ran(&app, &result).await, [18, 19]);
     }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use apium::canvas::{Node, send};
 use apium::config::Value;
 use apium::prelude::*;
 use apium::testing::TestApp;
-use apium_app::canvas::node::Node;
-use apium_app::canvas::send::send;
 use apium_peers::redis::Commands;
 
 use crate::canvas::tasks::{

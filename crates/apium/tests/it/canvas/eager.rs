@@ -1,8 +1,8 @@
 //! Eager workflows: `task_always_eager`, and `apply`.
 
 use apium::ErrorKind;
+use apium::canvas::Node;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, boomed, call, ends, errback1, kind, link, mul, record, same, sum};
 use crate::fixture::{PATIENCE, records, waiting};

@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 
+use apium::canvas::{Node, send};
 use apium::prelude::*;
 use apium::testing::TestApp;
-use apium_app::canvas::node::Node;
-use apium_app::canvas::send::send;
 use apium_peers::redis::Commands;
 use serde_json::Value as Plain;
 
@@ -39,7 +38,8 @@ async fn echo(args: Args, kwargs: Kwargs) -> TaskResult<Plain> {
 
 #[task(name = "tasks.fail")]
 async fn fail(message: Json) -> TaskResult<i64> {
-    let exception = ExceptionInfo { exc_message: vec![message], ..ExceptionInfo::new("builtins", "ValueError", "") };
+    let mut exception = ExceptionInfo::new("builtins", "ValueError", "");
+    exception.exc_message = vec![message];
     Err(Failure::from_exception(exception).into())
 }
 
@@ -268,7 +268,7 @@ on_every_driver! {
         check(&app, "flow_replace", task("replace_me", json!([1, 1]), 120)).await;
         let mut chain = Node::chain([task("add", json!([1, 1]), 160), task("mul", json!([2]), 161)]);
         let stamps = [("who".to_owned(), Json::from_text("\"me\"").unwrap())].into();
-        chain.stamp(&mut apium_app::canvas::stamp::FixedStamps, &stamps, false).unwrap();
+        chain.stamp(&mut apium::canvas::FixedStamps, &stamps, false).unwrap();
         check(&app, "flow_stamped_chain", chain).await;
         check(&app, "flow_spawn", task("spawn", json!([2]), 119)).await;
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use apium::canvas::{Node, send};
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
-use apium_app::canvas::send::send;
 
 use crate::canvas::tasks::{add, boomed, call, kind, link, mul, ran, record};
 use crate::fixture::{PATIENCE, records};

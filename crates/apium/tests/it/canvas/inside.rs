@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use apium::call::Expires;
+use apium::canvas::Node;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
-use apium_app::options::call_options::Expires;
 
 use crate::canvas::tasks::{add, boomed, call, ends, ignored, raised, ran, sent, state, states, stored_error};
 use crate::fixture::{PATIENCE, records};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use apium::canvas::Node;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, call, ends, errback1, errback3, link, ran, record, sent, state};
 use crate::fixture::{PATIENCE, Records, last_sent, records};

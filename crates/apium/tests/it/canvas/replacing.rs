@@ -1,8 +1,8 @@
 //! A task that replaces itself with another signature, or adds one to its chord.
 
+use apium::canvas::Node;
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{boomed, call, link, raised, ran, sent, state, stored_error};
 use crate::fixture::{Records, records};

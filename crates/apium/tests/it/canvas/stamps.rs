@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use apium::canvas::{FixedStamps, Node, Stamps};
 use apium::message::Json;
 use apium::prelude::*;
-use apium_app::canvas::node::Node;
-use apium_app::canvas::stamp::{FixedStamps, Stamps};
 
 use crate::canvas::tasks::{add, call, ends, link, ran, record, sent, sum};
 use crate::fixture::{Records, records};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use apium::canvas::Node;
 use apium::driver::MemoryDriver;
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use apium::testing::TestBuilder;
 use apium::worker::StopKind;
-use apium_app::canvas::node::Node;
 
 use crate::canvas::tasks::{add, boomed, call, link, raised, ran, record, same, sent, stored_error, sum};
 use crate::fixture::{Fixture, Records, records};
@@ -69,7 +69,8 @@ on_every_driver! {
     async fn a_message_with_a_link_that_cannot_be_read_does_not_run(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let mut node = call("canvas.record", json!([1]));
-        let sculpture = WireSignature { subtask_type: Some("sculpture".to_owned()), ..WireSignature::new("celery.sculpture") };
+        let mut sculpture = WireSignature::new("celery.sculpture");
+        sculpture.subtask_type = Some("sculpture".to_owned());
         node.link(sculpture);
         let result = sent::<Json>(&app, node).await;
         app.drain().await;

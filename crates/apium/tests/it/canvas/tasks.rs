@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use apium::Error;
+use apium::canvas::{Node, send};
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use apium::testing::TestApp;
-use apium_app::canvas::node::Node;
-use apium_app::canvas::send::send;
-use apium_app::error::Error;
 use serde::de::DeserializeOwned;
 
 use crate::fixture::{PATIENCE, Records};

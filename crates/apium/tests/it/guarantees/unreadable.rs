@@ -68,16 +68,14 @@ fn captured() -> Vec<Captured> {
             serde_json::Value::Null => Headers::default(),
             headers => Headers::from_json(headers.to_string().as_bytes()).unwrap(),
         };
-        let properties = Properties {
-            content_type: text(&published["content_type"]).map(Into::into),
-            content_encoding: text(&published["content_encoding"]).map(Into::into),
-            correlation_id: text(&published["correlation_id"]).map(Into::into),
-            ..Properties::default()
-        };
+        let mut properties = Properties::default();
+        properties.content_type = text(&published["content_type"]).map(Into::into);
+        properties.content_encoding = text(&published["content_encoding"]).map(Into::into);
+        properties.correlation_id = text(&published["correlation_id"]).map(Into::into);
         let body = base64::decode(published["body_b64"].as_str().unwrap()).unwrap().into();
         Captured {
             case: text(&case["case"]).unwrap(),
-            message: Message { properties, headers, body },
+            message: Message::new(properties, headers, body),
             state: text(&case["stored_result"]["status"]),
         }
     };

@@ -18,12 +18,9 @@ async fn published(x: i64, y: i64) -> TaskResult<i64> {
 
 /// A policy without waits.
 fn times(max_retries: Option<u32>) -> RetryPolicy {
-    RetryPolicy {
-        max_retries,
-        interval_start: Duration::ZERO,
-        interval_step: Duration::ZERO,
-        interval_max: Duration::ZERO,
-    }
+    let mut policy = RetryPolicy::publish().interval_step(Duration::ZERO).interval_max(Duration::ZERO);
+    policy.max_retries = max_retries;
+    policy
 }
 
 /// An app whose broker refuses the first `failures` publishes, and the count of attempts.
@@ -81,7 +78,7 @@ on_every_driver! {
         let app = fixture.app(&[]).await;
         let policy = app.config().task_publish_retry_policy;
         assert_eq!(policy.interval_step, Duration::from_millis(200));
-        let long = RetryPolicy { max_retries: Some(5), interval_max: Duration::from_secs(9), ..policy };
+        let long = policy.max_retries(5).interval_max(Duration::from_secs(9));
         assert_eq!(waits(long), [0, 200, 400, 600, 800]);
     }
 
@@ -89,7 +86,7 @@ on_every_driver! {
         let app = fixture.app(&[]).await;
         let policy = app.config().task_publish_retry_policy;
         assert_eq!(policy.interval_max, Duration::from_millis(200), "as the guide says, where Celery 5.7 has a second");
-        assert_eq!(waits(RetryPolicy { max_retries: Some(5), ..policy }), [0, 200, 200, 200, 200]);
+        assert_eq!(waits(policy.max_retries(5)), [0, 200, 200, 200, 200]);
     }
 
     async fn guide_0_82_a_call_has_a_policy_of_its_own(fixture: &Fixture) {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use apium::message::{Json, Message, Signature as WireSignature, Value};
 use apium::prelude::*;
-use apium::task::{DeliveryInfo, Request};
+use apium::task::{DeliveryInfo, NextRun, Request};
 use apium::testing::TestApp;
-use apium_app::retry::policy::NextRun;
 
 use crate::fixture::{PATIENCE, Records, only};
 

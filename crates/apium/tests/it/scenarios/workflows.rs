@@ -1,9 +1,9 @@
 //! Callbacks, errbacks, chains, groups and chords as a caller sees them.
 
+use apium::canvas::Node;
 use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use apium::testing::TestBuilder;
-use apium_app::canvas::node::Node;
 
 use crate::fixture::{PATIENCE, Records, records};
 
@@ -70,7 +70,7 @@ fn call(name: &str, args: serde_json::Value) -> Node {
 }
 
 async fn sent<T>(app: &App, node: Node) -> AsyncResult<T> {
-    AsyncResult::of_tuple(app, &apium_app::canvas::send::send(app, node).await.unwrap())
+    AsyncResult::of_tuple(app, &apium::canvas::send(app, node).await.unwrap())
 }
 
 /// The type and the text of the error that `get` raises.
@@ -154,7 +154,7 @@ on_every_driver! {
     async fn group_order_errors_and_counts(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let members = Node::group([call("ident", json!([1])), call("boom", json!([2])), call("ident", json!([3]))]);
-        let group = GroupResult::<Json>::of_tuple(&app, &apium_app::canvas::send::send(&app, members).await.unwrap());
+        let group = GroupResult::<Json>::of_tuple(&app, &apium::canvas::send(&app, members).await.unwrap());
         assert!(group.waiting().await.unwrap() && !group.ready().await.unwrap());
         app.drain().await;
         let outcomes = group.get().timeout(PATIENCE).outcomes().await.unwrap();
