@@ -44,7 +44,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
 //! let app = App::test().build().await?;
-//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p`: the first argument comes from the left
+//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p`: the left gives the first
 //! let chord: Signature<(), i64> = group((0..10).map(|i| add::s(i, i))) | sum::p();
 //! let (chain, chord) = (chain.send(&app).await?, chord.send(&app).await?);
 //! app.drain().await;

@@ -291,7 +291,7 @@ mod tests {
         settings.set("broker_url", "redis://user:hunter2@host").unwrap();
         assert!(!format!("{:?}", settings.check().unwrap()).contains("hunter2"));
         let broken = settings.add_toml("broker_url = \"redis://user:hunter2@host", "f").unwrap_err().to_string();
-        let given = settings.check().unwrap().given().next().unwrap().clone();
+        let given = settings.check().unwrap().changed().next().unwrap().clone();
         assert_eq!((&*given.shown, &*given.origin), ("redis://user:**@host", "the app's builder"));
         assert!(!broken.contains("hunter2") && broken.contains("line 1"), "{broken}");
     }

@@ -275,7 +275,7 @@ impl Config {
     }
 
     /// The settings that do not have their default, by name, as they may be printed.
-    pub fn given(&self) -> impl Iterator<Item = &ShownSetting> {
+    pub fn changed(&self) -> impl Iterator<Item = &ShownSetting> {
         self.given.iter()
     }
 

@@ -48,7 +48,7 @@ async fn gather(session: &Session) -> Value {
     });
     let settings: serde_json::Map<_, _> = app
         .config()
-        .given()
+        .changed()
         .map(|given| (given.name.to_owned(), format!("{} ({})", given.shown, given.origin).into()))
         .collect();
     json!({

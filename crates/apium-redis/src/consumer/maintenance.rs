@@ -182,8 +182,8 @@ impl MaintenanceLoop {
         for batch in self.state.in_flight().chunks(MAX_DELIVERIES) {
             let tags: Vec<(&str, bool)> = batch.iter().map(|(_, tag, started)| (tag.as_str(), *started)).collect();
             let gone = renew_in_flight(&self.shared, WHAT, &tags).await?;
-            // A run that was marked as started meanwhile may have been renewed as not started after that. Without this a
-            // worker that dies before its next heartbeat would not be counted as a crash.
+            // A run that was marked as started meanwhile may have been renewed as not started after that. Without this
+            // a worker that dies before its next heartbeat would not be counted as a crash.
             let started: Vec<(&str, bool)> = self.state.started_since(batch).map(|tag| (tag, true)).collect();
             if !started.is_empty() {
                 renew_in_flight(&self.shared, WHAT, &started).await?;
