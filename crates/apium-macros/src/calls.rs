@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 use syn::{Ident, Visibility};
 
 /// A parameter that the caller gives.
-pub(crate) struct GivenArguments {
+pub(crate) struct CallArgument {
     /// Its name in the functions.
     pub(crate) name: Ident,
     /// A name that is like no other.
@@ -35,7 +35,7 @@ pub(crate) enum CallForm {
     Keywords,
 }
 
-impl GivenArguments {
+impl CallArgument {
     /// `.arg(&x)` and its like, of the writer of arguments.
     fn write(&self) -> TokenStream {
         let variable = &self.variable;
@@ -81,7 +81,7 @@ pub(crate) struct Calls<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
     pub(crate) output: TokenStream,
-    pub(crate) arguments: Vec<GivenArguments>,
+    pub(crate) arguments: Vec<CallArgument>,
     /// What of `Signature` makes one of the definition.
     pub(crate) constructor: Ident,
 }
@@ -94,14 +94,14 @@ struct PassedArguments {
     arguments: TokenStream,
 }
 
-fn passed<'a>(arguments: impl Iterator<Item = &'a GivenArguments>) -> PassedArguments {
-    let arguments: Vec<&GivenArguments> = arguments.collect();
-    let count = arguments.iter().filter(|arguments| arguments.form == CallForm::Positional).count();
-    let writes = arguments.iter().map(|arguments| arguments.write());
+fn passed<'a>(arguments: impl Iterator<Item = &'a CallArgument>) -> PassedArguments {
+    let arguments: Vec<&CallArgument> = arguments.collect();
+    let count = arguments.iter().filter(|argument| argument.form == CallForm::Positional).count();
+    let writes = arguments.iter().map(|argument| argument.write());
     PassedArguments {
-        names: arguments.iter().map(|arguments| arguments.name.clone()).collect(),
-        types: arguments.iter().map(|arguments| arguments.ty.clone()).collect(),
-        variables: arguments.iter().map(|arguments| arguments.variable.clone()).collect(),
+        names: arguments.iter().map(|argument| argument.name.clone()).collect(),
+        types: arguments.iter().map(|argument| argument.ty.clone()).collect(),
+        variables: arguments.iter().map(|argument| argument.variable.clone()).collect(),
         arguments: quote!(::apium::__private::ArgumentWriter::new(#count)#(#writes)*.finish()),
     }
 }
@@ -154,10 +154,10 @@ impl Calls<'_> {
 
     /// The parameter that the task before can give, and those that are left. Further positional arguments take
     /// anything.
-    fn first(&self) -> Option<(TokenStream, &[GivenArguments])> {
+    fn first(&self) -> Option<(TokenStream, &[CallArgument])> {
         match self.arguments.split_first()? {
-            (GivenArguments { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
-            (GivenArguments { form: CallForm::VarArgs, .. }, _) => {
+            (CallArgument { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
+            (CallArgument { form: CallForm::VarArgs, .. }, _) => {
                 Some((quote!(::apium::__private::Anything), &self.arguments))
             }
             _ => None,
@@ -185,7 +185,7 @@ impl Calls<'_> {
         let (first, rest) = self.first()?;
         let Docs { map, starmap, chunks, .. } = docs;
         let list = quote!(::apium::__private::Signature<::apium::__private::Anything, ::std::vec::Vec<#output>>);
-        let one_is_enough = rest.iter().all(|arguments| arguments.optional) && self.arguments[0].first.is_some();
+        let one_is_enough = rest.iter().all(|argument| argument.optional) && self.arguments[0].first.is_some();
         let map = one_is_enough.then(|| {
             quote! {
                 #[doc = #map]
@@ -194,10 +194,9 @@ impl Calls<'_> {
                 }
             }
         });
-        let by_position =
-            |arguments: &&GivenArguments| matches!(arguments.form, CallForm::Positional | CallForm::VarArgs);
+        let by_position = |argument: &&CallArgument| matches!(argument.form, CallForm::Positional | CallForm::VarArgs);
         let PassedArguments { types, variables, arguments, .. } = passed(self.arguments.iter().filter(by_position));
-        if types.is_empty() || self.arguments.iter().any(|arguments| !by_position(&arguments) && !arguments.optional) {
+        if types.is_empty() || self.arguments.iter().any(|argument| !by_position(&argument) && !argument.optional) {
             return map;
         }
         Some(quote! {

@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, ItemFn, LitStr, Result, Type};
 
-use crate::calls::{self, CallForm, Calls, GivenArguments, wire_ident};
+use crate::calls::{self, CallArgument, CallForm, Calls, wire_ident};
 use crate::function::{Default, Function, Kind, Output, Parameter};
 use crate::options::{self, Options};
 
@@ -315,7 +315,7 @@ impl Expansion {
                 Kind::VarArgs => ("args", CallForm::VarArgs, None, true),
                 _ => ("kwargs", CallForm::Keywords, None, true),
             };
-            GivenArguments { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional }
+            CallArgument { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional }
         });
         let calls = Calls {
             ident: self.ident(),

@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Result, ReturnType, Token, Type, Visibility};
 use syn::{parenthesized, token};
 
-use crate::calls::{self, CallForm, Calls, GivenArguments, wire_ident};
+use crate::calls::{self, CallArgument, CallForm, Calls, wire_ident};
 use crate::function::{self, is_ours, last_word, owned};
 use crate::options::{self, Options};
 
@@ -133,7 +133,7 @@ fn is(ty: &Type, name: &str) -> bool {
 }
 
 impl Parameter {
-    fn arguments(&self, index: usize) -> GivenArguments {
+    fn argument(&self, index: usize) -> CallArgument {
         let Self { name, ty, default, keyword_only } = self;
         let wire = name.unraw().to_string();
         let bare = ty.to_token_stream();
@@ -148,7 +148,7 @@ impl Parameter {
             () if *keyword_only => (CallForm::Keyword(wire.clone()), bare),
             () => (CallForm::Positional, bare),
         };
-        GivenArguments { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, form, first, optional }
+        CallArgument { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, form, first, optional }
     }
 
     /// A function that is never called: the default is a value of the type.
@@ -178,7 +178,7 @@ impl Stub {
         let kept: Vec<&Attribute> = self.attributes.iter().filter(|attr| !is_ours(attr.path(), "task")).collect();
         let cfgs = kept.iter().filter(|attr| attr.path().is_ident("cfg"));
         let definition = self.definition(&options);
-        let arguments = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.arguments(index));
+        let arguments = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.argument(index));
         let output = function::output(&self.output).tokens();
         let calls =
             Calls { ident, vis, output, arguments: arguments.collect(), constructor: format_ident!("of_extern") };
@@ -207,7 +207,7 @@ impl Stub {
     fn read(&self) -> TokenStream {
         let mut index = 0_usize;
         let arguments = self.parameters.iter().map(|parameter| {
-            let GivenArguments { ty, form, .. } = parameter.arguments(index);
+            let CallArgument { ty, form, .. } = parameter.argument(index);
             let (at, bare, span) = (index, &parameter.ty, parameter.ty.span());
             index += usize::from(!collects(bare));
             let value = match form {

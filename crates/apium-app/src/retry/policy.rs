@@ -119,7 +119,7 @@ pub fn decide(
     let automatic;
     let retry = match wish {
         RetryWish::Asked(retry) => retry,
-        RetryWish::Failed(failure) if !task.judge(&failure).autoretry => return RetryPlan::NotWanted(failure),
+        RetryWish::Failed(failure) if !task.judgement_of(&failure).autoretry => return RetryPlan::NotWanted(failure),
         RetryWish::Failed(failure) => {
             let backoff = task.effective.retry_backoff != Backoff::Off;
             automatic = RetryRequest { cause: Some(failure), automatic: true, backoff, ..RetryRequest::default() };

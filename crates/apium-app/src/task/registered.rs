@@ -120,12 +120,14 @@ impl RegisteredTask {
         matches!(self.runner, TaskBody::Blocking(_))
     }
 
-    /// What the options say about a failure: as it was judged where the body ran, else as its error type is judged
-    /// here.
+    /// What the options say about a failure that was judged where the body ran, or that no body raised.
+    pub fn judgement_of(&self, failure: &Failure) -> Judgement {
+        failure.judgement().unwrap_or_else(|| self.judge(failure))
+    }
+
+    /// What the options say about a failure, by its Rust error type. A judgement that it has already, perhaps by the
+    /// options of another task, does not count.
     pub fn judge(&self, failure: &Failure) -> Judgement {
-        if let Some(judgement) = failure.judgement() {
-            return judgement;
-        }
         let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| matcher.matches(failure));
         let options = &self.options;
         Judgement {

@@ -57,7 +57,7 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> 
     match outcome {
         RunOutcome::Success(value) => Verdict::Succeeded(value),
         // A retry would fail in the same way.
-        RunOutcome::Failure(failure) if run.task.judge(&failure).bad_arguments => {
+        RunOutcome::Failure(failure) if run.task.judgement_of(&failure).bad_arguments => {
             Verdict::Failed { failure, why: FailureReason::BadArguments }
         }
         RunOutcome::Failure(failure) => run.retry_or_fail(RetryWish::Failed(failure), dice),
@@ -78,7 +78,7 @@ impl RunFacts<'_> {
         match decide_retry(self.request, self.task, wish, self.now, dice) {
             RetryPlan::Retry(next) => Verdict::Retry(next),
             RetryPlan::Exceeded(failure) | RetryPlan::NotWanted(failure) => {
-                let expected = self.task.judge(&failure).expected;
+                let expected = self.task.judgement_of(&failure).expected;
                 Verdict::Failed { failure, why: FailureReason::Raised { expected } }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apium_peers::proxy::Proxy;
-use apium_peers::redis::{Commands, Connection};
+use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
 use apium_protocol::json::text::Json;
 use apium_protocol::result::state::State;
@@ -216,19 +216,25 @@ async fn a_worker_that_dies_before_counting_has_not_ended() {
 /// soon goes to its queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recount_message_of_an_abandoned_settlement_goes_to_its_queue() {
-    let database = fresh_database();
-    let mut redis = database.connection();
-    let (broker, backend) = store(&database.url);
+    // A server of its own, because a pause is the whole server's.
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let (broker, backend) = store(&server.url(0));
     let consumer_of_q = consumer(&broker, "q").await;
     let mut others = consumer(&broker, "recounts").await;
     for (group, dropped) in [("g", true), ("h", false)] {
         open(&backend, group, 1).await;
         let counted = Arc::new(tokio::sync::Notify::new());
-        let (tell, wrong) = (counted.clone(), Mutex::new(database.connection()));
+        let (tell, wrong) = (counted.clone(), Mutex::new(connection(&server)));
         let breaks = Body(move |came| {
             tell.notify_one();
+            let mut wrong = wrong.lock().unwrap();
             // The key to which it would be written is no list.
-            let () = wrong.lock().unwrap().set("bodies", "wrong").unwrap();
+            let () = wrong.set("bodies", "wrong").unwrap();
+            if dropped {
+                // The second step gets no answer before the settlement is dropped.
+                let () = cmd("CLIENT").arg("PAUSE").arg(30_000).arg("WRITE").query(&mut *wrong).unwrap();
+            }
             body_message(came)
         });
         let last = settlement(vec![(part(group, "a", 0, "1"), Arc::new(WithRecount(breaks, recount)))]);
@@ -238,10 +244,9 @@ async fn the_recount_message_of_an_abandoned_settlement_goes_to_its_queue() {
             tokio::select! {
                 biased;
                 () = counted.notified() => {}
-                // The server may answer within the same poll. The settlement has failed then, which gives the message
-                // away too.
-                settled = settling => drop(settled.unwrap_err()),
+                settled = settling => panic!("{settled:?}"),
             }
+            let () = cmd("CLIENT").arg("UNPAUSE").query(&mut redis).unwrap();
         } else {
             soon("a settlement that fails", settling).await.unwrap_err();
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium_app::app::app::App;
-use apium_app::failure::Failure;
+use apium_app::failure::{Failure, Judgement};
 use apium_app::options::task_options::{Backoff, ErrorMatcher};
 use apium_app::task_error::{TaskError, TaskErrorKind};
 use apium_worker::testing::app::TestApp;
@@ -58,6 +58,23 @@ async fn an_automatic_retry_is_one_message_of_the_same_id_and_not_delayed() {
     let retry = &sent[1].message.headers;
     assert_eq!((retry.id.as_ref().unwrap().as_str(), retry.retries, retry.eta.as_deref()), ("id", 1, None));
     assert_eq!(retry.parent_id.as_ref().unwrap().as_str(), "id");
+    assert_eq!(state(&app, "id").await, "SUCCESS");
+}
+
+task!(PassedOn = "passed_on", [autoretry_for: std::borrow::Cow::Borrowed(&[ErrorMatcher::ANY])], async |ctx| {
+    match ctx.request().retries() {
+        // A failure that the options of another task have judged: they name no error.
+        0 => Err(Failure::message("not yet").judged(Judgement::default()).into()),
+        _ => Ok(json("done")),
+    }
+});
+
+#[tokio::test]
+async fn a_failure_of_another_task_is_judged_by_the_options_of_the_task_that_returns_it() {
+    let app = builder(&Notes::default()).register::<PassedOn>().build().await.unwrap();
+    send(&app, "passed_on", "id").await;
+    app.drain().await;
+    assert_eq!(app.sent_by_name("passed_on").len(), 2);
     assert_eq!(state(&app, "id").await, "SUCCESS");
 }
 
