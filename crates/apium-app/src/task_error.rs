@@ -259,6 +259,19 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_anyhow_and_eyre_fail_the_task_and_show_their_causes() {
+        use eyre::WrapErr as _;
+
+        let with_anyhow = || anyhow::Context::context("x".parse::<u8>(), "read the number");
+        let with_eyre = || "x".parse::<u8>().wrap_err("read the number");
+        for failure in [failed(|| Ok(with_anyhow()?)), failed(|| Ok(with_eyre()?))] {
+            assert_eq!(failure.exception().message(), "read the number");
+            assert!(failure.any_source(|error| error.is::<ParseIntError>()), "{failure:?}");
+            assert!(failure.traceback().unwrap().contains(INVALID), "{failure:?}");
+        }
+    }
+
+    #[test]
     fn a_box_is_seen_through_for_what_the_result_of_another_task_says() {
         let cause = Failure::of_class("builtins.ValueError", "boom");
         let error: BoxError = Error::new(ErrorKind::TaskFailed, "get it").with_failure(cause).into();
