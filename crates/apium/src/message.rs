@@ -1,4 +1,4 @@
-//! Messages and values as they travel: what a serializer, a compression or a layer of your own sees.
+//! Messages and values as they travel, for serializers, compressions and layers of your own.
 
 pub use apium_protocol::codecs::accept::Accept;
 pub use apium_protocol::codecs::codecs::Codecs;

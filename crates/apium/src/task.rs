@@ -1,5 +1,5 @@
-//! Tasks: the types beside [`#[task]`](macro@crate::task): the context of a run, the state that it takes, its options,
-//! its errors, retries, and tasks as classes.
+//! Tasks: the types that go with [`#[task]`](macro@crate::task). They are the context of a run, state, options, errors,
+//! retries, and task classes.
 
 pub use apium_app::context::context::Ctx;
 pub use apium_app::context::current::{allow_join, allow_join_blocking, get as current, is_blocking, may_join};
