@@ -35,6 +35,8 @@ pub(crate) struct Layers {
     pub(crate) foreign_types: Reasons,
     /// Those that only other crates of the house see.
     pub(crate) foreign_inside: Reasons,
+    /// The types of the facade that never grow, each with its reason.
+    pub(crate) complete: Reasons,
     /// The types that more than one crate may have, each with its reason.
     pub(crate) same_in_crates: Reasons,
     /// The types that a crate may have more than once, as `crate: Type`, each with its reason.
@@ -163,6 +165,7 @@ impl Layers {
         layers.words = words(&table)?;
         layers.foreign_types = reasons(sub(&table, "foreign", "types"))?;
         layers.foreign_inside = reasons(sub(&table, "foreign", "inside"))?;
+        layers.complete = reasons(entries(&table, "complete"))?;
         layers.same_in_crates = reasons(sub(&table, "same", "in_crates"))?;
         layers.same_in_crate = reasons(sub(&table, "same", "in_crate"))?;
         layers.outside = reasons(entries(&table, "outside"))?;
@@ -249,10 +252,11 @@ mod tests {
              [rooms.a]\norder = [\"low\", \"high\"]\nup = [\"low/f -> high\"]\n\
              [words.never]\nvague = \"clear\"\n[words.alone]\nthing = \"name\"\n[words.allowed]\nThing = \"wire\"\n\
              [words.only]\ntick = { crate = \"a\", instead = \"pulse\" }\n[same.in_crates]\nState = \"one idea\"\n[same.in_crate]\n\"a: State\" = \"two\"\n\
-             [outside]\nPLAN = \"say it\"\n[foreign.types]\n\"bytes::Bytes\" = \"slices\"\n[foreign.inside]\n\"a::B\" = \"c\"\n",
+             [outside]\nPLAN = \"say it\"\n[foreign.types]\n\"bytes::Bytes\" = \"slices\"\n[foreign.inside]\n\"a::B\" = \"c\"\n\
+             [complete]\nWhole = \"fixed\"\n",
         );
         assert_eq!((&*layers.foreign_types["bytes::Bytes"], &*layers.foreign_inside["a::B"]), ("slices", "c"));
-        assert_eq!(layers.floors["a"], 0);
+        assert_eq!((layers.floors["a"], &*layers.complete["Whole"]), (0, "fixed"));
         assert_eq!(layers.beside["m"].uses.as_deref(), Some(&[][..]));
         assert_eq!(layers.beside["m"].by, ["a"]);
         assert!(layers.beside["h"].uses.is_none());

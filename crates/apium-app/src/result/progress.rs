@@ -15,6 +15,7 @@ use crate::result::result_set::ResultSet;
 
 /// How many tasks are ready, of how many. The tasks of groups inside a group are counted one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Progress {
     /// Tasks that are SUCCESS, FAILURE or REVOKED, and tasks that will never run.
     pub done: u64,
