@@ -241,8 +241,8 @@ impl AppBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for an unknown or wrong setting, two tasks of one name, impossible options of a task, a
-    /// wrong route, or an address that no driver knows; [`ErrorKind::Backend`] when the broker or a result backend cannot
-    /// be opened.
+    /// wrong route, or an address that no driver knows; [`ErrorKind::Backend`] when the broker or a result backend
+    /// cannot be opened.
     pub async fn build(mut self) -> Result<App> {
         if let Some(error) = self.first_error {
             return Err(error);

@@ -55,8 +55,8 @@ pub(crate) fn wire_ident(name: &str) -> Ident {
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }
 
-/// `impl ReadArguments`, which reads the arguments of a call as a tuple. `values` are the expressions that read them from
-/// `__bound`.
+/// `impl ReadArguments`, which reads the arguments of a call as a tuple. `values` are the expressions that read them
+/// from `__bound`.
 pub(crate) fn read_arguments(
     ident: &Ident,
     types: Vec<TokenStream>,

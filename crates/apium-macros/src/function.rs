@@ -176,7 +176,8 @@ enum Mutable {
     No,
 }
 
-/// Whether a context is taken mutably and whether by reference, for `&Ctx`, `&mut Ctx` and `Ctx`; `None` for another type.
+/// Whether a context is taken mutably and whether by reference, for `&Ctx`, `&mut Ctx` and `Ctx`; `None` for another
+/// type.
 fn context(ty: &Type) -> Option<(Mutable, bool)> {
     let is_ctx = |ty: &Type| last_word(ty).is_some_and(|word| word == "Ctx");
     match ty {

@@ -17,9 +17,9 @@ pub use apium_protocol::result::document::{GroupDocument, ResultDocument, Result
 #[doc(no_inline)]
 pub use apium_protocol::result::state::State as TaskState;
 #[cfg(feature = "redis")]
-pub use apium_redis::RedisDriver;
+pub use apium_redis::{RedisBackend, RedisBroker, RedisDriver};
 #[cfg(feature = "sqlite")]
-pub use apium_sqlite::SqliteDriver;
+pub use apium_sqlite::{SqliteBackend, SqliteBroker, SqliteDriver, WakeCauses};
 pub use apium_transport::address::Address;
 pub use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, RunVersion, SharedBackend, StoreResult,
@@ -53,4 +53,4 @@ pub use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
 pub use apium_transport::error::{Error, ErrorKind, Result};
 #[doc(no_inline)]
 pub use apium_transport::health::Health;
-pub use apium_transport::memory::MemoryDriver;
+pub use apium_transport::memory::{MemoryAcker, MemoryBackend, MemoryBroker, MemoryConsumer, MemoryDriver};

@@ -22,9 +22,9 @@
 //! # }
 //! ```
 //!
-//! [`#[task]`](macro@task) leaves the function as it is and adds a type of the same name, with `delay` (a call), `batch`
-//! (many calls), `s`, `p` and `si` (signatures), `map`, `starmap`, `chunks` and `NAME`. A parameter `&Ctx` is the
-//! [context](task::Ctx) of the run, and a [`State<T>`](task::State) comes from the app. All other parameters are
+//! [`#[task]`](macro@task) leaves the function as it is and adds a type of the same name, with `delay` (a call),
+//! `batch` (many calls), `s`, `p` and `si` (signatures), `map`, `starmap`, `chunks` and `NAME`. A parameter `&Ctx` is
+//! the [context](task::Ctx) of the run, and a [`State<T>`](task::State) comes from the app. All other parameters are
 //! arguments, which the caller gives.
 //!
 //! # Workflows
@@ -45,7 +45,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
 //! let app = App::test().build().await?;
-//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p`: the first argument comes from the left
+//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p` lacks the first argument
 //! let chord: Signature<(), i64> = group((0..10).map(|i| add::s(i, i))) | sum::p();
 //! let (chain, chord) = (chain.send(&app).await?, chord.send(&app).await?);
 //! app.drain().await;
@@ -87,8 +87,8 @@
 //! }
 //! ```
 //!
-//! `proj worker -c 8` runs tasks, and `proj call proj.add --args '[2, 2]' --wait` sends a call. See [`cli`] for more. The
-//! binary `apium` has the commands that need no code of tasks.
+//! `proj worker -c 8` runs tasks, and `proj call proj.add --args '[2, 2]' --wait` sends a call. See [`cli`] for more.
+//! The binary `apium` has the commands that need no code of tasks.
 //!
 //! # Where things are
 //!

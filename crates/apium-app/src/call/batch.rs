@@ -18,7 +18,8 @@ use crate::result::async_result::AsyncResult;
 use crate::signature::fits::Complete;
 use crate::signature::signature::Signature;
 
-/// Calls that are published together. An option that is set on the batch goes to every call, and wins over the call's own.
+/// Calls that are published together. An option that is set on the batch goes to every call, and wins over the call's
+/// own.
 #[must_use = "nothing is sent until `send_all` is called"]
 #[derive(Debug, Clone)]
 pub struct Batch<Out> {
@@ -120,8 +121,8 @@ pub(crate) fn calls_of(nodes: Vec<Node>) -> Vec<CallSpec> {
     nodes.into_iter().filter_map(call).collect()
 }
 
-/// Publishes calls, up to [`MAX_BATCH`] messages at once. `as_children` says whether each is recorded among the children
-/// of the running task.
+/// Publishes calls, up to [`MAX_BATCH`] messages at once. `as_children` says whether each is recorded among the
+/// children of the running task.
 pub(crate) async fn send_all<T>(app: &App, calls: Vec<CallSpec>, as_children: bool) -> Result<Vec<AsyncResult<T>>> {
     let mut results = Vec::with_capacity(calls.len());
     let publisher = app.publisher();

@@ -25,8 +25,8 @@ impl App {
     }
 }
 
-/// A call by name, with its app. Its value is any JSON, and it takes any value from the task before it. For other types,
-/// [`cast`](Signature::cast) its [`signature`](Self::signature).
+/// A call by name, with its app. Its value is any JSON, and it takes any value from the task before it. For other
+/// types, [`cast`](Signature::cast) its [`signature`](Self::signature).
 #[must_use = "nothing is sent until it is awaited, or `send` is called"]
 #[derive(Debug)]
 pub struct NamedCall {

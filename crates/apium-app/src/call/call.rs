@@ -78,8 +78,8 @@ impl<Out> Call<Out> {
     ///
     /// # Errors
     /// [`ErrorKind::Publish`] when the broker does not take the message in time (`broker_publish_timeout`);
-    /// [`ErrorKind::Call`], [`ErrorKind::Codec`] and [`ErrorKind::Config`] as for [`Publisher::prepare`]. In an eager run
-    /// with `task_eager_propagates`, the task's failure.
+    /// [`ErrorKind::Call`], [`ErrorKind::Codec`] and [`ErrorKind::Config`] as for [`Publisher::prepare`]. In an eager
+    /// run with `task_eager_propagates`, the task's failure.
     pub async fn send(self, app: &App) -> Result<AsyncResult<Out>> {
         let Self { signature, publisher } = self;
         let publisher = publisher.as_ref().unwrap_or(app.publisher());
@@ -107,12 +107,12 @@ impl<Out> Call<Out> {
         })?
     }
 
-    /// Runs it eagerly: in this process, now, as a worker would (Celery: `apply`). Countdown, eta and time limits have no
-    /// effect.
+    /// Runs it eagerly: in this process, now, as a worker would (Celery: `apply`). Countdown, eta and time limits have
+    /// no effect.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] for a task that this app does not have; with the setting `task_eager_propagates` the
-    /// task's failure. In a workflow, the failure of a task that others follow.
+    /// [`ErrorKind::NotRegistered`] for a task that this app does not have; with the setting `task_eager_propagates`
+    /// the task's failure. In a workflow, the failure of a task that others follow.
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
             Node::Task(task) => eager::apply_task(app, task.call).await,

@@ -53,16 +53,16 @@ macro_rules! rare_setters {
 }
 
 /// All methods that set options, but for `link`. The type must also have `fn fail(&mut self, Error)`, which records an
-/// error for when it is sent, `fn add_link_error(&mut self, WireSignature)`, which adds an errback to the right tasks, and
-/// `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all tasks in it.
+/// error for when it is sent, `fn add_link_error(&mut self, WireSignature)`, which adds an errback to the right tasks,
+/// and `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all tasks in it.
 macro_rules! setters {
     ([$($generics:tt)*] $type:ty) => {
         apium_options::options! { call_setter => call_setters [$($generics)*] $type }
         apium_options::options! { rare_setter => rare_setters [$($generics)*] $type }
 
         impl<$($generics)*> $type {
-            /// Adds a header to the message. The task finds it in its request. A name of Celery's protocol replaces that
-            /// header.
+            /// Adds a header to the message. The task finds it in its request. A name of Celery's protocol replaces
+            /// that header.
             pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
                 match Json::from_serialize(&value) {
                     Ok(json) => {
@@ -93,7 +93,8 @@ macro_rules! setters {
                 self
             }
 
-            /// Adds the stamps that a visitor returns for each task in it and for their links (Celery: `StampingVisitor`).
+            /// Adds the stamps that a visitor returns for each task in it and for their links (Celery:
+            /// `StampingVisitor`).
             pub fn stamp_with(mut self, visitor: &mut dyn StampVisitor) -> Self {
                 self.visit(visitor, &Stamps::new(), false);
                 self
@@ -128,13 +129,13 @@ macro_rules! setters {
     };
 }
 
-/// `link` and `on_success`, for a type with `fn add_link(&mut self, WireSignature)` and the type parameter `Out`. Groups
-/// and joins do not have them: what follows all members is joined to them with `|`.
+/// `link` and `on_success`, for a type with `fn add_link(&mut self, WireSignature)` and the type parameter `Out`.
+/// Groups and joins do not have them: what follows all members is joined to them with `|`.
 macro_rules! links {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
-            /// Adds a callback: a task that runs on success, with the return value as its first argument. It follows the
-            /// last task of a chain, and the body of a chord.
+            /// Adds a callback: a task that runs on success, with the return value as its first argument. It follows
+            /// the last task of a chain, and the body of a chord.
             pub fn link(mut self, callback: impl IntoWireSignature) -> Self {
                 match callback.into_wire() {
                     Ok(callback) => self.add_link(callback),

@@ -12,6 +12,7 @@ use crate::options::call_options::CallOptions;
 
 /// How often publishing is tried, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct PublishPolicy {
     /// How to try again when the broker cannot be reached; `None` tries once.
     pub retry: Option<RetryPolicy>,

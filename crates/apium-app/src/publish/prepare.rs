@@ -50,6 +50,7 @@ impl CallSpec {
 
 /// A message that is ready to be published.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PreparedMessage {
     /// The task's id.
     pub id: TaskId,
@@ -94,10 +95,12 @@ impl Publisher {
         self.prepare_for(call, current::get().and_then(|ctx| ParentTask::of(ctx.request())))
     }
 
-    /// As [`prepare`](Self::prepare), for a call whose parent is not the running task.
+    /// As [`prepare`](Self::prepare), for a call whose parent is not the running task: a worker makes the messages that
+    /// follow a run after the run.
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
+    #[doc(hidden)]
     pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<PreparedMessage> {
         let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;

@@ -182,8 +182,8 @@ impl Publisher {
     ///
     /// # Errors
     /// [`ErrorKind::Publish`] when the broker cannot be reached within the time and the retries, or refuses the
-    /// messages. A broker that publishes atomically has published nothing then. Another one may have published a part of
-    /// the batch, and the error says so.
+    /// messages. A broker that publishes atomically has published nothing then. Another one may have published a part
+    /// of the batch, and the error says so.
     pub async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.publish_under(batch, PublishPolicy::of(self.config())).await
     }

@@ -51,6 +51,7 @@ impl fmt::Debug for Route {
 
 /// Where a message is published to, and the queue that gets it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Destination {
     /// The exchange; empty for the default one.
     pub exchange: Arc<str>,

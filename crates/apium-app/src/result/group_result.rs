@@ -86,8 +86,8 @@ impl<T> GroupResult<T> {
         }
     }
 
-    /// Saves the group under its id in the result backend, from where [`restore`](Self::restore) and [`App::restore`] read
-    /// it. It expires like a result stored now (`result_expires`).
+    /// Saves the group under its id in the result backend, from where [`restore`](Self::restore) and [`App::restore`]
+    /// read it. It expires like a result stored now (`result_expires`).
     ///
     /// # Errors
     /// As [`AsyncResult::save`].

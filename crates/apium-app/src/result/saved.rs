@@ -14,16 +14,16 @@ use crate::result::result_set::ResultSet;
 
 impl App {
     /// Reads the result of a workflow that [`AsyncResult::save`] or
-    /// [`GroupResult::save`](crate::result::group_result::GroupResult::save) saved, here or in Python. It has everything
-    /// before it, and its members where it is the result of a group. `None` for an id under which nothing is saved. A
-    /// single task need not be saved; use [`App::result`].
+    /// [`GroupResult::save`](crate::result::group_result::GroupResult::save) saved, here or in Python. It has
+    /// everything before it, and its members where it is the result of a group. `None` for an id under which nothing is
+    /// saved. A single task need not be saved; use [`App::result`].
     ///
-    /// [`progress`](AsyncResult::progress) says how many of its tasks are ready, and [`workflow`](AsyncResult::workflow)
-    /// returns all of them. Cancel-safe.
+    /// [`progress`](AsyncResult::progress) says how many of its tasks are ready, and
+    /// [`workflow`](AsyncResult::workflow) returns all of them. Cancel-safe.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`] when
-    /// it cannot be reached.
+    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`]
+    /// when it cannot be reached.
     pub async fn restore<T>(&self, id: &str) -> Result<Option<AsyncResult<T>>> {
         let loaded = store(self)?.load_group(id).await;
         let loaded = loaded
@@ -38,9 +38,9 @@ impl<T> AsyncResult<T> {
     /// `GroupResult.save` writes it, so that `GroupResult.restore` reads it in Python.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`] when
-    /// it cannot be reached; [`ErrorKind::Call`] for a chain of more than 256 results, since Celery's format nests them
-    /// and cannot be read with more.
+    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`]
+    /// when it cannot be reached; [`ErrorKind::Call`] for a chain of more than 256 results, since Celery's format nests
+    /// them and cannot be read with more.
     pub async fn save(&self) -> Result<()> {
         if depth(&self.erased()) > MAX_NESTED_RESULTS {
             let text = format!(

@@ -1,5 +1,5 @@
-//! The errors of the attributes, for mistakes that they find without the compiler. These cases compile no other crate of
-//! Apium, so they are quick. What the attributes accept is tested in the crate `apium`, where it also runs.
+//! The errors of the attributes, for mistakes that they find without the compiler. These cases compile no other crate
+//! of Apium, so they are quick. What the attributes accept is tested in the crate `apium`, where it also runs.
 //!
 //! When a text is changed, `TRYBUILD=overwrite` in the environment writes the expected texts again.
 
