@@ -91,8 +91,8 @@ impl GroupNode {
 impl ChordNode {
     fn to_wire(&self) -> Result<WireSignature> {
         let empty = Json::from_text("{}")?;
-        let header = json(&self.header.to_wire()?)?;
-        let body = json(&self.body.to_wire()?)?;
+        let header = signature_json(&self.header.to_wire()?)?;
+        let body = signature_json(&self.body.to_wire()?)?;
         let kwargs = [("kwargs", empty), ("header", header), ("body", body)];
         let kwargs = kwargs.map(|(name, value)| (name.to_owned(), value)).into();
         let mut wire = workflow_signature("celery.chord", "chord", kwargs, &self.options)?;
@@ -117,7 +117,7 @@ fn workflow_signature(
     Ok(signature)
 }
 
-pub(crate) fn json(wire: &WireSignature) -> Result<Json> {
+fn signature_json(wire: &WireSignature) -> Result<Json> {
     Ok(Json::from_bytes(wire.to_json().into())?)
 }
 

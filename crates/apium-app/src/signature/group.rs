@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::app::app::App;
 use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
@@ -143,13 +142,7 @@ impl<In: ?Sized, Out> Group<In, Out> {
         In: Complete,
         Out: 'static,
     {
-        let (app, on, ctx, inner) = (app.clone(), app.clone(), current::get(), self.inner);
-        on.blocking().run(async move {
-            match ctx {
-                Some(ctx) => current::scope(ctx, inner.send(&app)).await,
-                None => inner.send(&app).await,
-            }
-        })?
+        self.inner.send_blocking(app)
     }
 }
 

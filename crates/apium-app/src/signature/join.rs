@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use crate::app::app::App;
 use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
@@ -125,7 +124,7 @@ impl<In: ?Sized, Out> Join<In, Out> {
     where
         In: Complete,
     {
-        send(self.inner, app).await
+        Ok(JoinResult::of(self.inner.send(app).await?))
     }
 
     /// Sends it from code that is not async, as [`send`](Self::send) does, and blocks the thread until then.
@@ -137,18 +136,8 @@ impl<In: ?Sized, Out> Join<In, Out> {
         In: Complete,
         Out: 'static,
     {
-        let (app, on, ctx, inner) = (app.clone(), app.clone(), current::get(), self.inner);
-        on.blocking().run(async move {
-            match ctx {
-                Some(ctx) => current::scope(ctx, send(inner, &app)).await,
-                None => send(inner, &app).await,
-            }
-        })?
+        Ok(JoinResult::of(self.inner.send_blocking(app)?))
     }
-}
-
-async fn send<Out>(inner: Parallel, app: &App) -> Result<JoinResult<Out>> {
-    Ok(JoinResult { group: inner.send(app).await?, types: PhantomData })
 }
 
 impl<In: Serialize, Out> Join<In, Out> {
@@ -199,7 +188,7 @@ impl<In: ?Sized + Complete + 'static, Out: 'static> IntoFuture for Join<In, Out>
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let app = App::current()?;
-            send(self.inner, &app).await
+            self.send(&app).await
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::canvas::eager_results;
 use crate::canvas::node::{GroupNode, Node};
 use crate::canvas::send;
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::context::current::note_child;
+use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
@@ -190,6 +190,17 @@ impl Parallel {
             false => Ok(GroupResult::of_tuple(app, &send::send(app, node).await?)),
         }
     }
+
+    /// Sends it as [`send`](Self::send) does, and blocks the thread until then. Inside a task it is a child of that task.
+    pub(crate) fn send_blocking<T: 'static>(self, app: &App) -> Result<GroupResult<T>> {
+        let (sending_app, ctx) = (app.clone(), current::get());
+        app.blocking().run(async move {
+            match ctx {
+                Some(ctx) => current::scope(ctx, self.send(&sending_app)).await,
+                None => self.send(&sending_app).await,
+            }
+        })?
+    }
 }
 
 impl std::fmt::Display for Parallel {
@@ -221,7 +232,7 @@ async fn send_tasks<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
     }
     let result = GroupResult::new(app, id, send_all(app, calls, false).await?);
     if as_child {
-        note_child(|| result.as_tuple());
+        current::note_child(|| result.as_tuple());
     }
     Ok(result)
 }
