@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How often a task may start in each worker process (Celery: `rate_limit`). The limit is not shared by workers.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct RateLimit {
     /// Starts per second, greater than 0.
     pub per_second: f64,
