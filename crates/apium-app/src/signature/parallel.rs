@@ -191,7 +191,8 @@ impl Parallel {
         }
     }
 
-    /// Sends it as [`send`](Self::send) does, and blocks the thread until then. Inside a task it is a child of that task.
+    /// Sends it as [`send`](Self::send) does, and blocks the thread until then. Inside a task it is a child of that
+    /// task.
     pub(crate) fn send_blocking<T: 'static>(self, app: &App) -> Result<GroupResult<T>> {
         let (sending_app, ctx) = (app.clone(), current::get());
         app.blocking().run(async move {
