@@ -68,6 +68,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorKind::Codec`](crate::error::ErrorKind::Codec) for an option that cannot be encoded.
+    #[doc(hidden)]
     pub fn freeze(&mut self, workflow: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         match self {
             Self::Task(task) => Ok(ResultTuple::task(freeze_task(&mut task.call.options, workflow, ids))),

@@ -74,6 +74,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorKind::Call`] for an empty chain, and for a step after the task that cannot be read.
+    #[doc(hidden)]
     pub fn in_place_of(self, request: &Request, planner: &mut Planner) -> Result<Self> {
         let mut node = match self {
             // The task has one result: the list of what the group returns.

@@ -86,6 +86,7 @@ pub fn chords(backend: Option<&SharedBackend>) -> Result<&dyn ChordStore> {
 
 impl Publisher {
     /// A planner with these ids and the settings of the app.
+    #[doc(hidden)]
     pub fn planner(&self, ids: Ids) -> Planner {
         Planner::new(ids, self.config().chord_ttl())
     }
@@ -95,12 +96,14 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
+    #[doc(hidden)]
     pub fn messages_after(&self, calls: Vec<CallSpec>, parent: &ParentTask) -> Result<Vec<Outgoing>> {
         let outgoing = |prepared: PreparedMessage| prepared.outgoing;
         calls.into_iter().map(|call| self.prepare_for(call, Some(parent.clone())).map(outgoing)).collect()
     }
 
     /// Ids that follow from `seed`, for tasks whose replies go to this app.
+    #[doc(hidden)]
     pub fn ids_from(&self, seed: u64) -> Ids {
         Ids::from_seed(seed, Arc::clone(self.reply_to()))
     }

@@ -71,6 +71,7 @@ pub struct CtxParts {
 impl Ctx {
     /// The context of a run by a worker or in eager mode. Call it inside the tokio runtime, so that plain task
     /// functions can wait for what the context does.
+    #[doc(hidden)]
     pub fn new(parts: CtxParts) -> Self {
         Self(Arc::new(Inner {
             request: parts.request,
@@ -305,6 +306,7 @@ impl Ctx {
     ///
     /// # Errors
     /// [`ErrorKind::Call`] when called directly without an app.
+    #[doc(hidden)]
     pub fn record(&self, id: TaskId, update: ResultUpdate, children: Vec<ResultTuple>) -> Result<ResultRecord> {
         let publisher = self.needed_publisher()?;
         let policy = publisher.config().result_policy();
