@@ -3,6 +3,7 @@
 //! [`Origin`](crate::config::value::Origin); [`Config`](crate::config::table::Config) is checked, typed and immutable.
 
 pub mod annotations;
+pub mod driver_options;
 pub mod prefetch;
 pub mod read;
 pub mod reference;

@@ -7,7 +7,10 @@ pub fn markdown() -> String {
     let mut page = String::from(
         "# Settings\n\n\
          Names are Celery's, in lower case. A setting is given by the builder of the app, in `apium.toml`, as a variable\n\
-         `APIUM_` and the name in upper case, or by a flag; a later one of these wins. Lists are comma lists in variables.\n",
+         `APIUM_` and the name in upper case, or by a flag; a later one of these wins. Lists are comma lists in variables.\n\n\
+         The options of drivers are tables whose values may be lists and tables: `[broker_transport_options]` in\n\
+         `apium.toml`, JSON or `a=1,b=[1,2]` in a variable. Which options there are, and their types, is the driver's\n\
+         matter: for Redis see [REDIS.md](REDIS.md). Their values are never printed.\n",
     );
     let mut group = "";
     for setting in SETTINGS {

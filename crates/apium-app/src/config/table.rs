@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use apium_transport::address::Address;
 use apium_transport::broker::topology::{ExchangeType, Queue};
+use apium_transport::option_value::OptionValue;
 use jiff::tz::TimeZone;
 
 use crate::config::annotations::Annotations;
@@ -179,14 +180,15 @@ settings! {
         broker_connection_timeout: Duration = Duration::from_secs(4), "4";
         /// How long publishing may take in all, retries included (Apium's own). With a policy without limit: each try.
         broker_publish_timeout: Duration = Duration::from_secs(5), "5";
-        /// Options of the broker's driver.
-        broker_transport_options: BTreeMap<String, String> = BTreeMap::new(), "none";
+        /// Options of the broker's driver, each with the type that the driver wants. Those in the query of the address
+        /// win.
+        broker_transport_options: BTreeMap<String, OptionValue> = BTreeMap::new(), "none";
     }
     "result" {
         /// Where results are stored; none stores none.
         result_backend: Option<Address> = None, "none";
-        /// Options of the result backend's driver.
-        result_backend_transport_options: BTreeMap<String, String> = BTreeMap::new(), "none";
+        /// Options of the result backend's driver, likewise.
+        result_backend_transport_options: BTreeMap<String, OptionValue> = BTreeMap::new(), "none";
         /// How long results are kept; none or 0 is for ever.
         result_expires: Option<Duration> = Some(Duration::from_secs(86_400)), "1d";
         /// Store name, arguments, worker, retries and queue too.
