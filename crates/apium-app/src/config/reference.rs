@@ -10,7 +10,9 @@ pub fn markdown() -> String {
          `APIUM_` and the name in upper case, or by a flag; a later one of these wins. Lists are comma lists in variables.\n\n\
          The options of drivers are tables whose values may be lists and tables: `[broker_transport_options]` in\n\
          `apium.toml`, JSON or `a=1,b=[1,2]` in a variable. Which options there are, and their types, is the driver's\n\
-         matter: for Redis see [REDIS.md](REDIS.md). Their values are never printed.\n",
+         matter: for Redis see [REDIS.md](REDIS.md). Their values are never printed.\n\n\
+         The table `[app]` of `apium.toml` belongs to the program: `settings.app::<T>()` reads it with serde.\n\
+         `APIUM_APP__NAME` and `APIUM_APP__TABLE__NAME` win over its entries. Its values are never printed.\n",
     );
     let mut group = "";
     for setting in SETTINGS {

@@ -9,8 +9,10 @@ use apium_transport::address::Address;
 use apium_transport::broker::topology::{ExchangeType, Queue};
 use apium_transport::option_value::OptionValue;
 use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
 
 use crate::config::annotations::Annotations;
+use crate::config::app_table::AppTable;
 use crate::config::prefetch::PrefetchMultiplier;
 use crate::config::read::FromValue;
 use crate::config::retry_policy::RetryPolicy;
@@ -57,11 +59,12 @@ macro_rules! settings {
         pub struct Config {
             $($( $(#[doc = $doc])+ pub $name: $ty, )+)+
             given: Vec<ShownSetting>,
+            app_table: AppTable,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($( $name: $default, )+)+ given: Vec::new() }
+                Self { $($( $name: $default, )+)+ given: Vec::new(), app_table: AppTable::default() }
             }
         }
 
@@ -71,6 +74,7 @@ macro_rules! settings {
                 let config = Self {
                     $($( $name: given.read(stringify!($name))?.unwrap_or_else(|| $default), )+)+
                     given: given.shown(),
+                    app_table: given.app_table().clone(),
                 };
                 config.check(given)?;
                 Ok(config)
@@ -279,6 +283,14 @@ impl Config {
     /// The settings that do not have their default, by name, as they may be printed.
     pub fn changed(&self) -> impl Iterator<Item = &ShownSetting> {
         self.given.iter()
+    }
+
+    /// The table `[app]` as a type of the program. See [`Settings::app`].
+    ///
+    /// # Errors
+    /// Those of [`Settings::app`].
+    pub fn app<T: DeserializeOwned>(&self) -> Result<T> {
+        self.app_table.read()
     }
 
     /// The names of the queues of the settings: `task_queues`, or the default queue alone.
