@@ -15,6 +15,7 @@ use crate::result::result_set::ResultSet;
 
 /// How many tasks are over, of how many. Those of groups inside a group are counted one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Progress {
     /// Tasks that are over: SUCCESS, FAILURE or REVOKED, or will never run.
     pub done: u64,
