@@ -73,11 +73,21 @@ impl CommandError {
 
     /// The stop that an error of the user's app function becomes.
     pub(crate) fn from_build(error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self::from_program(error, |text| Self::usage(format!("build the app: {text}")))
+    }
+
+    /// The stop that an error of one of the program's own commands becomes.
+    pub(crate) fn from_command(name: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self::from_program(error, |text| Self::new(Code::Other, format!("run {name}: {text}")))
+    }
+
+    /// An error of Apium that passed through the program, or another one, of which `other` has the text.
+    fn from_program(error: Box<dyn StdError + Send + Sync>, other: impl FnOnce(String) -> Self) -> Self {
         match error.downcast::<AppError>() {
             Ok(error) => (*error).into(),
             Err(error) => match error.downcast::<TransportError>() {
                 Ok(error) => (*error).into(),
-                Err(error) => Self::usage(format!("build the app: {}", one_line(&error.to_string()))),
+                Err(error) => other(one_line(&error.to_string())),
             },
         }
     }

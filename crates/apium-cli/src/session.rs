@@ -8,12 +8,15 @@ use apium_transport::broker::queue_admin::QueueAdmin;
 
 use crate::exit::{CommandError, Result};
 
-/// The app of this run, and how to print.
-pub(crate) struct Session {
-    /// The app, built by the program's own function.
-    pub(crate) app: App,
-    /// Whether stdout gets JSON.
-    pub(crate) json: bool,
+/// What a command works with: the app, and what the global options say about the output.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Session {
+    /// The app, which the program's own function built from the settings of this command line. It is closed when the
+    /// command ends.
+    pub app: App,
+    /// Whether stdout gets JSON (`--json`).
+    pub json: bool,
 }
 
 /// A task of this program.
