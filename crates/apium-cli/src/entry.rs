@@ -20,8 +20,8 @@ use crate::{logging, settings_sources};
 /// Runs the command line of a program with tasks: reads the process's arguments, builds the app with `app` and runs the
 /// subcommand. Returns the exit code (`--help` lists them).
 ///
-/// `app` gets the settings of the file, the environment and the options; give them to the builder, whose own calls they
-/// beat.
+/// `app` gets the settings of the file, the environment and the options. Give them to the builder
+/// ([`AppBuilder::config`](apium_app::builder::AppBuilder::config)): they win over what its other methods set.
 ///
 /// Starts its own tokio runtime, so call it from a plain `main`, not inside a runtime.
 pub fn main<F, Fut, E>(app: F) -> ExitCode
@@ -60,7 +60,7 @@ where
     start(std::env::args_os(), app, Program { has_tasks: true, own: Some(OwnCommands::new(run)) })
 }
 
-/// The same for a program without tasks: `worker` and `registered` are hidden, and refused with a word why.
+/// The same for a program without tasks: `worker` and `registered` are hidden, and refused with an error that says why.
 pub fn main_without_tasks<F, Fut, E>(app: F) -> ExitCode
 where
     F: FnOnce(Settings) -> Fut,

@@ -23,19 +23,19 @@ pub struct Session {
 pub(crate) struct TaskRow {
     /// Its name.
     pub(crate) name: String,
-    /// Its wire parameters, as Python writes them.
+    /// Its parameters in a message, as Python writes them.
     pub(crate) signature: String,
-    /// Other names it answers to.
+    /// Its other names.
     pub(crate) aliases: Vec<String>,
 }
 
 impl Session {
-    /// The result backend, or an error that says how to name one.
+    /// The result backend, or an error that says that none is configured.
     pub(crate) fn backend(&self) -> Result<SharedBackend> {
         Self::named(self.app.backend())
     }
 
-    /// The result backend of a task, or an error that says how to name one.
+    /// The result backend of a task, or an error that says that none is configured.
     pub(crate) fn backend_of(&self, task: &str) -> Result<SharedBackend> {
         Self::named(self.app.backend_of(task))
     }

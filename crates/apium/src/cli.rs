@@ -19,13 +19,13 @@
 //! | `result ID` | shows the state and result of a task, or follows it |
 //! | `purge` | deletes the waiting messages of queues |
 //! | `queues` | lists the queues with their counts |
-//! | `dead list`, `show`, `replay`, `drop` | looks after messages that could not be handled |
+//! | `dead list`, `show`, `replay`, `drop` | lists, shows, replays or deletes messages that could not be handled |
 //! | `registered` | lists the tasks of this program |
 //! | `report` | versions, addresses and settings, without secrets |
 //!
 //! Broker and result backend come from `-b` and `--result-backend`, from `APIUM_BROKER_URL` and `APIUM_RESULT_BACKEND`,
-//! or from `apium.toml`; other settings likewise, by Celery's names. With `--json` stdout is JSON: of results, Celery's
-//! result document. Exit codes stand in `--help`.
+//! or from `apium.toml`, and so do the other settings, by Celery's names. With `--json` stdout is JSON; for a result it
+//! is Celery's result document. `--help` lists the exit codes.
 //!
 //! # Commands of the program's own
 //!

@@ -9,14 +9,14 @@ use jiff::tz::TimeZone;
 use crate::config::value::Value;
 use crate::options::rate_limit::RateLimit;
 
-/// What is wrong with a value: what is allowed, with a place inside a table where there is one.
+/// What is wrong with a value: what is allowed, and where inside a table it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidValue {
     /// The path inside the value, such as `mail.priority`; empty for the value itself.
     pub path: String,
     /// What is allowed there.
     pub allowed: String,
-    /// The value found there, in few words; `None` when it must not be printed or is plain from `allowed`.
+    /// The value found there, in few words; `None` when it must not be printed, or says no more than `allowed`.
     pub found: Option<String>,
 }
 
@@ -26,11 +26,15 @@ impl InvalidValue {
         Self { path: String::new(), allowed: allowed.into(), found: Some(value.shown()) }
     }
 
-    /// An entry of a table has a name that means nothing there.
+    /// An entry of a table has a name that is not known there.
     pub fn unknown_entry(name: &str, known: &[&str]) -> Self {
         let nearest = nearest(name, known.iter().copied());
-        let hint = nearest.map_or_else(|| format!("one of {}", known.join(", ")), |near| format!("\"{near}\"?"));
-        Self { path: name.into(), allowed: hint, found: Some("an unknown name".into()) }
+        let hint = nearest.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        Self {
+            path: name.into(),
+            allowed: format!("one of {}{hint}", known.join(", ")),
+            found: Some("an unknown name".into()),
+        }
     }
 
     /// A value that must not be printed is wrong.

@@ -12,8 +12,8 @@ use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Settings as given. A flag wins over a variable, that over a file, that over the builder, that over the default; the
-/// order in which they are added does not matter between these, and within one of them the last wins.
+/// Settings as they were given. A flag wins over a variable, a variable over a file, a file over the builder, and the
+/// builder over the default, in whatever order they are added. Of two values from the same origin the last one wins.
 #[derive(Clone, Default)]
 pub struct Settings {
     given: BTreeMap<&'static str, (Value, Origin)>,
@@ -95,8 +95,8 @@ impl Settings {
         self.add_toml(&text, &path.display().to_string())
     }
 
-    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. Other variables
-    /// are left alone, and so is `APIUM_CONFIG`, which names the file. `APIUM_APP__…` is for [`app`](Self::app).
+    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. `APIUM_APP__…` is
+    /// for [`app`](Self::app). `APIUM_CONFIG`, which names the settings file, and all other variables are ignored.
     ///
     /// # Errors
     /// A variable that begins with `APIUM_` and names no setting, or is no Unicode text.
@@ -128,7 +128,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Adds all of `other`; what wins is decided by where each came from, and for the same place `other` wins.
+    /// Adds all of `other`. The origin of each value decides which one wins; of the same origin, that of `other` does.
     pub fn merge(&mut self, other: Self) {
         for (name, (value, origin)) in other.given {
             self.put(name, value, origin);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A value as it was given: by the builder, in a TOML file, or as the text of a variable or flag.
+/// A value as it was given: by the builder, by a TOML file, or as the text of a variable or flag.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -155,7 +155,7 @@ impl<T: Into<Value>, const N: usize> From<[T; N]> for Value {
     }
 }
 
-/// Where a value came from. A later one of the order wins over an earlier one.
+/// Where a value came from. A later variant wins over an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
