@@ -1,4 +1,4 @@
-//! A task's failure: the exception as it goes over the wire, and the Rust error behind it where there is one.
+//! A task's failure: the exception as messages and results have it, and the Rust error of which it was made, if any.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -20,8 +20,8 @@ struct Inner {
     judgement: Option<Judgement>,
 }
 
-/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust
-/// error types; from there on it is data.
+/// What the options of a task say about a failure. It is decided where the body ran, because the options name Rust
+/// error types; after that it is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Judgement {
@@ -45,8 +45,7 @@ impl fmt::Display for ArgumentMismatch {
 
 impl StdError for ArgumentMismatch {}
 
-/// Maps a Rust error type to the Python class that stands for it on the wire
-/// (`#[wire_error(py = "builtins.ValueError")]`).
+/// The Python class of a Rust error type (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
     /// Whether an error is of the Rust type.
     pub is: fn(&(dyn StdError + 'static)) -> bool,
@@ -65,22 +64,22 @@ fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static str> {
 const BOXED: &str = "apium.Error";
 
 impl Failure {
-    /// A failure with a message only.
+    /// A failure with a message and without an error type.
     pub fn message(message: impl Into<String>) -> Self {
         Self::from_exception(ExceptionInfo::from_path("apium.TaskError", message.into()))
     }
 
-    /// A failure that stands for a given exception.
+    /// A failure of an exception.
     pub fn from_exception(exception: ExceptionInfo) -> Self {
         Self(Arc::new(Inner { exception, traceback: None, source: None, judgement: None }))
     }
 
-    /// A failure of a Rust error. `exc_type` is the type's name, or the Python class it is mapped to.
+    /// A failure of a Rust error. Its `exc_type` is the name of the error type, or of the Python class for it.
     pub fn from_error<E: StdError + Send + Sync + 'static>(error: E) -> Self {
         Self::of(&plain_path(std::any::type_name::<E>()), Arc::new(error))
     }
 
-    /// A failure of a Rust error that stands for a given exception.
+    /// A failure of an exception, with the Rust error of which it was made.
     pub(crate) fn of_exception(exception: ExceptionInfo, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = error.into();
         let traceback = chain_text(&exception.exc_type, &*error);
@@ -98,8 +97,8 @@ impl Failure {
         self.source().is_some_and(|error| error.is::<ArgumentMismatch>())
     }
 
-    /// A failure of a boxed error. `exc_type` is the Python class that the type of the error is mapped to, else
-    /// "Error".
+    /// A failure of a boxed error. Its `exc_type` is the Python class for the type of the error (`#[wire_error]`), else
+    /// `Error`.
     pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
         Self::of(BOXED, error.into())
     }
@@ -126,7 +125,7 @@ impl Failure {
         Self(Arc::new(Inner { exception, traceback: Some(traceback), source: Some(error), judgement: None }))
     }
 
-    /// A failure of a Python class given as `module.Class`, with one argument: the message.
+    /// A failure of a Python class, named as `module.Class`, with the message as its one argument.
     pub fn of_class(path: &str, message: &str) -> Self {
         Self::from_exception(ExceptionInfo::from_path(path, message))
     }
@@ -141,7 +140,7 @@ impl Failure {
         Self::from_exception(ExceptionInfo::time_limit_exceeded(seconds))
     }
 
-    /// The same failure with this traceback text.
+    /// The same failure with another traceback.
     #[must_use]
     pub fn with_traceback(self, traceback: impl Into<String>) -> Self {
         Self(Arc::new(Inner { traceback: Some(traceback.into()), ..Arc::unwrap_or_clone(self.0) }))
@@ -158,17 +157,18 @@ impl Failure {
         self.0.judgement
     }
 
-    /// The exception as it goes over the wire.
+    /// The exception, as messages and results have it.
     pub fn exception(&self) -> &ExceptionInfo {
         &self.0.exception
     }
 
-    /// The traceback's text: the error and its sources, or what a Python worker stored.
+    /// The text of the traceback: the error and its sources, or what a Python worker stored.
     pub fn traceback(&self) -> Option<&str> {
         self.0.traceback.as_deref()
     }
 
-    /// The traceback's text; of a failure that has none, what Python shows of an exception that was never raised.
+    /// The text of the traceback. For a failure without one it is what Python prints for an exception that was not
+    /// raised.
     pub fn traceback_text(&self) -> Cow<'_, str> {
         match self.traceback() {
             Some(text) => Cow::Borrowed(text),
@@ -183,12 +183,12 @@ impl Failure {
         }
     }
 
-    /// The Rust error, where the failure was made of one.
+    /// The Rust error of which it was made, if any.
     pub fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 
-    /// Whether the error or one of its sources satisfies `test` (how `autoretry_for` and `throws` look).
+    /// Whether the error or one of its sources satisfies `test`. So `autoretry_for` and `throws` find error types.
     pub fn any_source(&self, test: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
         let mut next = self.source();
         while let Some(error) = next {
@@ -201,7 +201,7 @@ impl Failure {
     }
 }
 
-/// `core::num::ParseIntError` as `core.num.ParseIntError`, without type parameters.
+/// The path of a type with dots and without type parameters: `core.num.ParseIntError`.
 fn plain_path(type_name: &str) -> String {
     type_name.split('<').next().unwrap_or(type_name).replace("::", ".")
 }
@@ -250,8 +250,8 @@ mod tests {
     fn another_traceback_keeps_the_source_even_when_shared() {
         let failure = Failure::from_error(std::fmt::Error);
         let shared = failure.clone();
-        let with = failure.with_traceback("told by the test");
-        assert_eq!(with.traceback(), Some("told by the test"));
+        let with = failure.with_traceback("written by the test");
+        assert_eq!(with.traceback(), Some("written by the test"));
         assert!(with.source().is_some() && shared.source().is_some());
     }
 

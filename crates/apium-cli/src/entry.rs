@@ -40,18 +40,17 @@ where
 /// on a tokio runtime with several threads. The global options, the settings and the logs are those of a built-in
 /// command. When it ends, the app is closed.
 ///
-/// `run` returns `()` or an [`ExitCode`]. An error is printed as one line on stderr. An error of Apium has the exit code
-/// that it has in a built-in command, any other error has 70.
+/// `run` returns `()` or an [`ExitCode`]. An error is printed as one line on stderr. An error of Apium has the exit
+/// code that it has in a built-in command, any other error has 70.
 ///
 /// A command with the name of a built-in one, and an argument with the name of a global option, are refused with exit
 /// code 70 before anything runs, also when another command is asked for. A later version of Apium may have more
 /// built-in commands.
-pub fn main_with_commands<F, Fut, E, C, R, RunFut, T, RunE>(app: F, run: R) -> ExitCode
+pub fn main_with_commands<C: Subcommand + 'static, F, Fut, E, R, RunFut, T, RunE>(app: F, run: R) -> ExitCode
 where
     F: FnOnce(Settings) -> Fut,
     Fut: Future<Output = Result<App, E>>,
     E: Into<Box<dyn StdError + Send + Sync>>,
-    C: Subcommand + 'static,
     R: FnOnce(Session, C) -> RunFut + 'static,
     RunFut: Future<Output = Result<T, RunE>> + 'static,
     T: Termination,
@@ -287,10 +286,10 @@ mod tests {
         }
         #[derive(Debug, Subcommand)]
         enum Short {
-            Import(Letter),
+            Import(Base),
         }
         #[derive(Debug, clap::Args)]
-        struct Letter {
+        struct Base {
             #[arg(short = 'b')]
             base: bool,
         }

@@ -6,8 +6,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::app_value::{AppError, AppValue, Content};
-use crate::config::table::ShownSetting;
+use crate::config::app_value::{AppContent, AppError, AppValue};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -83,21 +82,21 @@ impl AppTable {
     fn merged(&self) -> AppValue {
         let mut merged = match &self.table {
             Some((entries, origin)) => AppValue::new(&Value::Table(entries.clone()), origin),
-            None if self.entries.is_empty() => AppValue { content: Content::None, origin: None },
-            None => AppValue { content: Content::Table(Vec::new()), origin: None },
+            None if self.entries.is_empty() => AppValue { content: AppContent::None, origin: None },
+            None => AppValue { content: AppContent::Table(Vec::new()), origin: None },
         };
         for (path, (text, origin)) in &self.entries {
-            let entry = AppValue { content: Content::Given(text.clone()), origin: Some(origin.clone()) };
+            let entry = AppValue { content: AppContent::Unread(text.clone()), origin: Some(origin.clone()) };
             merged.put(path, entry);
         }
         merged
     }
 
-    /// The table as it may be printed, where there is one: the names of its entries.
-    pub(crate) fn shown(&self) -> Option<ShownSetting> {
+    /// The table as it may be printed, where there is one: the names of its entries, and where they came from.
+    pub(crate) fn shown(&self) -> Option<(String, String)> {
         let of_table = self.table.as_ref().map(|(_, origin)| origin);
         let origin = of_table.or_else(|| self.entries.values().next().map(|(_, origin)| origin))?;
-        Some(ShownSetting { name: NAME, shown: self.names().join(", "), origin: origin.to_string() })
+        Some((self.names().join(", "), origin.to_string()))
     }
 
     fn names(&self) -> Vec<String> {

@@ -13,20 +13,20 @@ use crate::config::value::{Origin, Value};
 /// A value with the place that it came from.
 #[derive(Clone)]
 pub(crate) struct AppValue {
-    pub(crate) content: Content,
+    pub(crate) content: AppContent,
     pub(crate) origin: Option<Origin>,
 }
 
 /// What a value is.
 #[derive(Clone)]
-pub(crate) enum Content {
+pub(crate) enum AppContent {
     None,
     Bool(bool),
     Int(i64),
     Float(f64),
     Text(String),
     /// The text of a variable or a flag, which is read as the type that is wanted.
-    Given(String),
+    Unread(String),
     List(Vec<AppValue>),
     Table(Vec<(String, AppValue)>),
 }
@@ -34,15 +34,15 @@ pub(crate) enum Content {
 impl AppValue {
     pub(crate) fn new(value: &Value, origin: &Origin) -> Self {
         let content = match value {
-            Value::None => Content::None,
-            Value::Bool(value) => Content::Bool(*value),
-            Value::Int(number) => Content::Int(*number),
-            Value::Float(number) => Content::Float(*number),
-            Value::Text(text) => Content::Text(text.clone()),
-            Value::List(items) => Content::List(items.iter().map(|item| Self::new(item, origin)).collect()),
-            Value::Table(entries) => {
-                Content::Table(entries.iter().map(|(name, value)| (name.clone(), Self::new(value, origin))).collect())
-            }
+            Value::None => AppContent::None,
+            Value::Bool(value) => AppContent::Bool(*value),
+            Value::Int(number) => AppContent::Int(*number),
+            Value::Float(number) => AppContent::Float(*number),
+            Value::Text(text) => AppContent::Text(text.clone()),
+            Value::List(items) => AppContent::List(items.iter().map(|item| Self::new(item, origin)).collect()),
+            Value::Table(entries) => AppContent::Table(
+                entries.iter().map(|(name, value)| (name.clone(), Self::new(value, origin))).collect(),
+            ),
         };
         Self { content, origin: Some(origin.clone()) }
     }
@@ -53,32 +53,32 @@ impl AppValue {
             *self = entry;
             return;
         };
-        if !matches!(self.content, Content::Table(_)) {
-            *self = Self { content: Content::Table(Vec::new()), origin: entry.origin.clone() };
+        if !matches!(self.content, AppContent::Table(_)) {
+            *self = Self { content: AppContent::Table(Vec::new()), origin: entry.origin.clone() };
         }
-        let Content::Table(entries) = &mut self.content else { return };
+        let AppContent::Table(entries) = &mut self.content else { return };
         if let Some((_, present)) = entries.iter_mut().find(|(present, _)| present == name) {
             present.put(deeper, entry);
         } else {
-            let mut value = Self { content: Content::None, origin: None };
+            let mut value = Self { content: AppContent::None, origin: None };
             value.put(deeper, entry);
             entries.push((name.clone(), value));
         }
     }
 
     /// The values of a list in a variable: JSON, or texts with commas between.
-    fn list_of(text: &str, origin: Option<&Origin>) -> Content {
-        if let Some(content @ Content::List(_)) = json(text, origin) {
+    fn list_of(text: &str, origin: Option<&Origin>) -> AppContent {
+        if let Some(content @ AppContent::List(_)) = json(text, origin) {
             return content;
         }
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        Content::List(
-            items.map(|item| Self { content: Content::Given(item.to_owned()), origin: origin.cloned() }).collect(),
+        AppContent::List(
+            items.map(|item| Self { content: AppContent::Unread(item.to_owned()), origin: origin.cloned() }).collect(),
         )
     }
 
     /// Reads with serde; an error that names no place of its own gets the one of this value.
-    fn visit<T>(self, read: impl FnOnce(Content) -> Result<T, AppError>) -> Result<T, AppError> {
+    fn visit<T>(self, read: impl FnOnce(AppContent) -> Result<T, AppError>) -> Result<T, AppError> {
         let origin = self.origin;
         read(self.content).map_err(|mut wrong| {
             wrong.origin = wrong.origin.or(origin);
@@ -87,21 +87,21 @@ impl AppValue {
     }
 }
 
-fn json(text: &str, origin: Option<&Origin>) -> Option<Content> {
+fn json(text: &str, origin: Option<&Origin>) -> Option<AppContent> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     let origin = origin.cloned().unwrap_or(Origin::Builder);
     Some(AppValue::new(&value.into(), &origin).content)
 }
 
-fn visit_plain<'de, V: Visitor<'de>>(content: Content, visitor: V) -> Result<V::Value, AppError> {
+fn visit_plain<'de, V: Visitor<'de>>(content: AppContent, visitor: V) -> Result<V::Value, AppError> {
     match content {
-        Content::None => visitor.visit_unit(),
-        Content::Bool(value) => visitor.visit_bool(value),
-        Content::Int(number) => visitor.visit_i64(number),
-        Content::Float(number) => visitor.visit_f64(number),
-        Content::Text(text) | Content::Given(text) => visitor.visit_string(text),
-        Content::List(items) => visitor.visit_seq(Items { items: items.into_iter(), at: 0 }),
-        Content::Table(entries) => visitor.visit_map(Entries { entries: entries.into_iter(), next: None }),
+        AppContent::None => visitor.visit_unit(),
+        AppContent::Bool(value) => visitor.visit_bool(value),
+        AppContent::Int(number) => visitor.visit_i64(number),
+        AppContent::Float(number) => visitor.visit_f64(number),
+        AppContent::Text(text) | AppContent::Unread(text) => visitor.visit_string(text),
+        AppContent::List(items) => visitor.visit_seq(Items { items: items.into_iter(), at: 0 }),
+        AppContent::Table(entries) => visitor.visit_map(Entries { entries: entries.into_iter(), next: None }),
     }
 }
 
@@ -109,7 +109,7 @@ macro_rules! parsed {
     ($($method:ident => $visit:ident, $ty:ty;)+) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AppError> {
             self.visit(|content| match content {
-                Content::Given(text) => match text.trim().parse::<$ty>() {
+                AppContent::Unread(text) => match text.trim().parse::<$ty>() {
                     Ok(number) => visitor.$visit(number),
                     Err(_) => Err(de::Error::invalid_type(Unexpected::Str(""), &visitor)),
                 },
@@ -143,7 +143,7 @@ impl<'de> Deserializer<'de> for AppValue {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AppError> {
         self.visit(|content| match content {
-            Content::Given(text) => match bool::from_text(text.trim()) {
+            AppContent::Unread(text) => match bool::from_text(text.trim()) {
                 Ok(value) => visitor.visit_bool(value),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(""), &visitor)),
             },
@@ -153,8 +153,8 @@ impl<'de> Deserializer<'de> for AppValue {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AppError> {
         match &self.content {
-            Content::None => visitor.visit_none(),
-            Content::Given(text) if text.is_empty() => visitor.visit_none(),
+            AppContent::None => visitor.visit_none(),
+            AppContent::Unread(text) if text.is_empty() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -166,7 +166,7 @@ impl<'de> Deserializer<'de> for AppValue {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AppError> {
         let origin = self.origin.clone();
         self.visit(|content| match content {
-            Content::Given(text) => visit_plain(Self::list_of(&text, origin.as_ref()), visitor),
+            AppContent::Unread(text) => visit_plain(Self::list_of(&text, origin.as_ref()), visitor),
             other => visit_plain(other, visitor),
         })
     }
@@ -188,9 +188,9 @@ impl<'de> Deserializer<'de> for AppValue {
         let origin = self.origin.clone();
         self.visit(|content| match content {
             // Without a table, the type says whether an empty one will do.
-            Content::None => visit_plain(Content::Table(Vec::new()), visitor),
-            Content::Given(text) => match json(&text, origin.as_ref()) {
-                Some(content @ Content::Table(_)) => visit_plain(content, visitor),
+            AppContent::None => visit_plain(AppContent::Table(Vec::new()), visitor),
+            AppContent::Unread(text) => match json(&text, origin.as_ref()) {
+                Some(content @ AppContent::Table(_)) => visit_plain(content, visitor),
                 _ => Err(de::Error::invalid_type(Unexpected::Str(""), &visitor)),
             },
             other => visit_plain(other, visitor),
@@ -213,10 +213,12 @@ impl<'de> Deserializer<'de> for AppValue {
         visitor: V,
     ) -> Result<V::Value, AppError> {
         self.visit(|content| match content {
-            Content::Text(variant) | Content::Given(variant) => visitor.visit_enum(Variant { variant, value: None }),
-            Content::Table(mut entries) if entries.len() == 1 => match entries.pop() {
+            AppContent::Text(variant) | AppContent::Unread(variant) => {
+                visitor.visit_enum(Variant { variant, value: None })
+            }
+            AppContent::Table(mut entries) if entries.len() == 1 => match entries.pop() {
                 Some((variant, value)) => visitor.visit_enum(Variant { variant, value: Some(value) }),
-                None => visit_plain(Content::None, visitor),
+                None => visit_plain(AppContent::None, visitor),
             },
             other => visit_plain(other, visitor),
         })

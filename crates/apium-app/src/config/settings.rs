@@ -168,7 +168,8 @@ impl Settings {
             shown: without_secrets(name, value),
             origin: origin.to_string(),
         };
-        self.given.iter().map(shown).chain(self.app.shown()).collect()
+        let app = self.app.shown().map(|(shown, origin)| ShownSetting { name: app_table::NAME, shown, origin });
+        self.given.iter().map(shown).chain(app).collect()
     }
 
     /// The table `[app]` as a type of the program: the part of `apium.toml` that is not Apium's.
@@ -181,8 +182,8 @@ impl Settings {
     /// default is an error, and an `Option<T>` is `None`.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for an entry that is missing or does not fit. The error names the file or the variable, the
-    /// entry and what is expected. It does not show the value.
+    /// [`ErrorKind::Config`] for an entry that is missing or does not fit. The error names the file or the variable,
+    /// the entry and what is expected. It does not show the value.
     pub fn app<T: DeserializeOwned>(&self) -> Result<T> {
         self.app.read()
     }

@@ -222,8 +222,8 @@ settings! {
         worker_max_crashes: u32 = 3, "3";
         /// How long the messages in flight of a worker stay reserved for it after its last heartbeat (Apium's own).
         worker_lease: Duration = Duration::from_secs(30), "30";
-        /// A file that exists while the worker is connected and fetches messages, for a readiness probe such as `test -f`
-        /// (Apium's own).
+        /// A file that exists while the worker is connected and fetches messages, for a readiness probe such as
+        /// `test -f` (Apium's own).
         worker_ready_file: Option<String> = None, "none";
         /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text;
         /// `/live` is 200 for as long as the process answers (Apium's own).
