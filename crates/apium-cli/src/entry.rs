@@ -77,7 +77,7 @@ struct Program {
 
 /// The command that was asked for.
 enum Chosen {
-    BuiltIn(Command),
+    BuiltIn(Box<Command>),
     Own(Run),
 }
 
@@ -140,7 +140,7 @@ fn parse(words: impl IntoIterator<Item = OsString>, program: Program) -> Result<
             .hint("put `apium::cli::main(app)` into the program that has them, and run its `worker`");
         return Err(Refusal::Error(stop));
     }
-    Ok((global, Chosen::BuiltIn(command)))
+    Ok((global, Chosen::BuiltIn(Box::new(command))))
 }
 
 fn execute<F, Fut, E>(global: &Global, chosen: Chosen, app: F) -> Result<ExitCode>
@@ -149,21 +149,25 @@ where
     Fut: Future<Output = Result<App, E>>,
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    if let Chosen::BuiltIn(Command::Settings(args)) = &chosen {
+    let built_in = match &chosen {
+        Chosen::BuiltIn(command) => Some(&**command),
+        Chosen::Own(_) => None,
+    };
+    if let Some(Command::Settings(args)) = built_in {
         return command::settings::run(args).map(|()| exit(Code::Ok));
     }
-    let is_worker = matches!(chosen, Chosen::BuiltIn(Command::Worker(_)));
+    let is_worker = matches!(built_in, Some(Command::Worker(_)));
     logging::start(global, if is_worker { "info" } else { "warn" })?;
     let mut settings = settings_sources::read(global)?;
-    if let Chosen::BuiltIn(Command::Worker(args)) = &chosen {
+    if let Some(Command::Worker(args)) = built_in {
         args.settings(&mut settings)?;
     }
-    let runtime = runtime(is_worker || matches!(chosen, Chosen::Own(_)))?;
+    let runtime = runtime(is_worker || built_in.is_none())?;
     runtime.block_on(async {
         let app = app(settings).await.map_err(|error| CommandError::from_build(error.into()))?;
         let session = Session { app, json: global.json };
         let ended = match chosen {
-            Chosen::BuiltIn(command) => dispatch(&session, command).await,
+            Chosen::BuiltIn(command) => dispatch(&session, *command).await,
             Chosen::Own(run) => run(session.clone()).await,
         };
         let closed = session.app.close().await;
@@ -261,7 +265,8 @@ mod tests {
             let Ok((global, Chosen::Own(_))) = parsed(with::<Shop>(), words) else { panic!("{words:?}") };
             assert!(global.json);
         }
-        let Ok((_, Chosen::BuiltIn(Command::Queues(_)))) = parsed(with::<Shop>(), &["queues"]) else { panic!() };
+        let Ok((_, Chosen::BuiltIn(command))) = parsed(with::<Shop>(), &["queues"]) else { panic!("no command") };
+        assert!(matches!(*command, Command::Queues(_)), "{command:?}");
         assert!(printed(with::<Shop>(), &["import-users"]).contains("--file <FILE>"));
         assert!(printed(with::<Shop>(), &["import"]).contains("import-users"), "the nearest is named");
     }

@@ -14,10 +14,13 @@ use crate::session::Session;
 /// A command of the program with its arguments, ready to run.
 pub(crate) type Run = Box<dyn FnOnce(Session) -> LocalBoxFuture<'static, Result<ExitCode>>>;
 
+/// Reads the arguments of the command that was asked for.
+type Read = Box<dyn FnOnce(&ArgMatches) -> Result<Run, clap::Error>>;
+
 /// The commands of a program.
 pub(crate) struct OwnCommands {
     commands: Vec<Command>,
-    read: Box<dyn FnOnce(&ArgMatches) -> Result<Run, clap::Error>>,
+    read: Read,
 }
 
 impl OwnCommands {

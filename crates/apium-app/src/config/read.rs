@@ -29,7 +29,7 @@ impl InvalidValue {
     /// An entry of a table has a name that is not known there.
     pub fn unknown_entry(name: &str, known: &[&str]) -> Self {
         let nearest = nearest(name, known.iter().copied());
-        let hint = nearest.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        let hint = nearest.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
         Self {
             path: name.into(),
             allowed: format!("one of {}{hint}", known.join(", ")),
