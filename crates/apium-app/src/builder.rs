@@ -12,6 +12,7 @@ use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::topology::Queue;
 use apium_transport::clock::Clock;
 use apium_transport::driver::{DriverOptions, SharedDriver};
+use apium_transport::option_value::OptionValue;
 
 use crate::app::app::{App, AppParts};
 use crate::app::blocking::Blocking;
@@ -358,7 +359,7 @@ impl Drivers<'_> {
         })
     }
 
-    fn options(&self, extra: &BTreeMap<String, String>) -> DriverOptions {
+    fn options(&self, extra: &BTreeMap<String, OptionValue>) -> DriverOptions {
         let mut options = DriverOptions::new(self.clock.clone());
         options.connect_timeout = self.config.broker_connection_timeout;
         options.extra.clone_from(extra);
@@ -368,15 +369,13 @@ impl Drivers<'_> {
     async fn broker(&self, address: &Address) -> Result<SharedBroker> {
         let options = self.options(&self.config.broker_transport_options);
         let opened = self.find(address, "broker")?.broker(address.clone(), options).await;
-        opened.map_err(|error| Error::new(ErrorKind::Backend, format!("open the broker {address}")).with_source(error))
+        opened.map_err(|error| not_opened("broker", address, error))
     }
 
     async fn backend(&self, address: &Address) -> Result<SharedBackend> {
         let options = self.options(&self.config.result_backend_transport_options);
         let opened = self.find(address, "result backend")?.backend(address.clone(), options).await;
-        opened.map_err(|error| {
-            Error::new(ErrorKind::Backend, format!("open the result backend {address}")).with_source(error)
-        })
+        opened.map_err(|error| not_opened("result backend", address, error))
     }
 
     async fn backends_of_tasks(&self, registry: &Registry) -> Result<HashMap<String, SharedBackend>> {
@@ -396,6 +395,15 @@ impl Drivers<'_> {
         }
         Ok(backends)
     }
+}
+
+/// An address or an option that is wrong is a setting that is wrong.
+fn not_opened(what: &str, address: &Address, error: apium_transport::error::Error) -> Error {
+    let kind = match error.kind() {
+        apium_transport::error::ErrorKind::Address => ErrorKind::Config,
+        _ => ErrorKind::Backend,
+    };
+    Error::new(kind, format!("open the {what} {address}")).with_source(error)
 }
 
 /// The tasks that every app has.

@@ -11,10 +11,10 @@ use crate::exit;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    about = "Tasks on a queue that Celery shares",
-    long_about = "Send tasks, run them, read their results and look after the queues. Messages and results are Celery's.\n\n\
-                  Settings have Celery's lower-case names. What the program sets is beaten by apium.toml, that by the \
-                  environment (APIUM_ and the name), that by options.",
+    about = "Send and run tasks, beside Celery or alone",
+    long_about = "Send tasks, run them, read their results and manage queues. Messages and results are Celery's.\n\n\
+                  Settings have Celery's lower-case names. The file apium.toml wins over what the program sets, the \
+                  environment (APIUM_ and the name in upper case) wins over the file, and options win over both.",
     after_help = exit::HELP,
     propagate_version = true,
     arg_required_else_help = true,
@@ -39,7 +39,7 @@ pub(crate) struct Global {
     /// The settings file [env: APIUM_CONFIG] [default: apium.toml, where there is one]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) config: Option<PathBuf>,
-    /// A setting by Celery's name; may be given several times
+    /// A setting by its name, or app.NAME for the program's own; may be given several times
     #[arg(long = "set", global = true, value_name = "NAME=VALUE", help_heading = "Global options")]
     pub(crate) settings: Vec<String>,
     /// What is logged to stderr: error, warning, info, debug, trace, off, or a filter such as apium_worker=debug,info
@@ -76,7 +76,7 @@ pub(crate) enum Command {
     Purge(command::purge::Args),
     /// List the queues with their counts
     Queues(command::queues::Args),
-    /// Look after messages that could not be handled
+    /// List, show, replay or delete messages that could not be handled
     Dead(command::dead::Args),
     /// List the tasks of this program
     Registered(command::registered::Args),

@@ -20,11 +20,11 @@ pub(crate) enum Code {
     Usage = 2,
     /// The broker or result backend cannot be reached, or refused.
     Unreachable = 3,
-    /// What was waited for did not come before `--timeout`.
+    /// The task that was waited for did not end before `--timeout`.
     Timeout = 4,
-    /// There is nothing of that name.
+    /// What was named does not exist.
     NotFound = 5,
-    /// None of these.
+    /// Any other error.
     Other = 70,
 }
 
@@ -34,9 +34,9 @@ pub(crate) const HELP: &str = "Exit codes:
   1   the task that was waited for failed or was revoked
   2   something on the command line or in the settings is wrong
   3   the broker or result backend cannot be reached, or refused
-  4   what was waited for did not come before --timeout
-  5   there is nothing of that name
-  70  anything else
+  4   the task that was waited for did not end before --timeout
+  5   what was named does not exist
+  70  any other error
 A worker exits with 0 after SIGTERM.";
 
 /// Why a command stopped: a line, a hint and an exit code.
@@ -59,7 +59,7 @@ impl CommandError {
         Self::new(Code::Usage, text)
     }
 
-    /// There is nothing of that name.
+    /// What was named does not exist.
     pub(crate) fn not_found(text: impl Into<String>) -> Self {
         Self::new(Code::NotFound, text)
     }
@@ -73,11 +73,21 @@ impl CommandError {
 
     /// The stop that an error of the user's app function becomes.
     pub(crate) fn from_build(error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self::from_program(error, |text| Self::usage(format!("build the app: {text}")))
+    }
+
+    /// The stop that an error of one of the program's own commands becomes.
+    pub(crate) fn from_command(name: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self::from_program(error, |text| Self::new(Code::Other, format!("run {name}: {text}")))
+    }
+
+    /// An error of Apium that passed through the program, or another one, of which `other` has the text.
+    fn from_program(error: Box<dyn StdError + Send + Sync>, other: impl FnOnce(String) -> Self) -> Self {
         match error.downcast::<AppError>() {
             Ok(error) => (*error).into(),
             Err(error) => match error.downcast::<TransportError>() {
                 Ok(error) => (*error).into(),
-                Err(error) => Self::usage(format!("build the app: {}", one_line(&error.to_string()))),
+                Err(error) => other(one_line(&error.to_string())),
             },
         }
     }
@@ -107,11 +117,11 @@ impl From<TransportError> for CommandError {
             TransportKind::Corrupt => {
                 (Code::Unreachable, "the store is damaged: restore it, or move it away to begin with an empty one")
             }
-            TransportKind::Refused => (Code::Unreachable, "see that the store exists, is writable and has room"),
-            TransportKind::NotFound => (Code::NotFound, "see what there is with `queues` or `dead list`"),
+            TransportKind::Refused => (Code::Unreachable, "check that the store exists, is writable and has room"),
+            TransportKind::NotFound => (Code::NotFound, "`queues` and `dead list` show what there is"),
             TransportKind::Timeout | TransportKind::Connection => (
                 Code::Unreachable,
-                "see that the broker and the result backend run and that their addresses are right (`report` shows them)",
+                "check that the broker and the result backend run and that their addresses are right (`report` shows them)",
             ),
             _ => (Code::Unreachable, "`report` shows the addresses and settings in use"),
         };
@@ -129,11 +139,11 @@ impl From<AppError> for CommandError {
             }
             AppKind::Publish | AppKind::Backend => (
                 Code::Unreachable,
-                Some("see that the broker and the result backend run (`report` shows their addresses)"),
+                Some("check that the broker and the result backend run (`report` shows their addresses)"),
             ),
             AppKind::Codec | AppKind::Call => (Code::Usage, None),
             AppKind::NotRegistered => (Code::NotFound, Some("`registered` lists the tasks of this program")),
-            AppKind::Timeout => (Code::Timeout, Some("the task goes on; look again with `result`")),
+            AppKind::Timeout => (Code::Timeout, Some("the task goes on; `result ID --watch` waits for it again")),
             AppKind::TaskFailed | AppKind::TaskRevoked => (Code::TaskFailed, None),
             _ if error.is_connection() => (Code::Unreachable, None),
             _ => (Code::Other, None),

@@ -1,4 +1,4 @@
-//! JSON arguments as typed on the command line; every digit and letter goes out as it was given.
+//! JSON arguments of the command line. Numbers keep every digit.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::value::value::Value;

@@ -16,9 +16,12 @@ mod exit;
 mod json_arg;
 mod logging;
 mod output;
+mod own_commands;
 mod session;
 mod settings_sources;
 mod time_arg;
 mod wait_result;
 
-pub use entry::{main, main_without_tasks};
+pub use clap;
+pub use entry::{main, main_with_commands, main_without_tasks};
+pub use session::Session;

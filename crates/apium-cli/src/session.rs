@@ -8,31 +8,34 @@ use apium_transport::broker::queue_admin::QueueAdmin;
 
 use crate::exit::{CommandError, Result};
 
-/// The app of this run, and how to print.
-pub(crate) struct Session {
-    /// The app, built by the program's own function.
-    pub(crate) app: App,
-    /// Whether stdout gets JSON.
-    pub(crate) json: bool,
+/// What a command works with: the app, and what the global options say about the output.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Session {
+    /// The app, which the program's own function built from the settings of this command line. It is closed when the
+    /// command ends.
+    pub app: App,
+    /// Whether stdout gets JSON (`--json`).
+    pub json: bool,
 }
 
 /// A task of this program.
 pub(crate) struct TaskRow {
     /// Its name.
     pub(crate) name: String,
-    /// Its wire parameters, as Python writes them.
+    /// Its parameters in a message, as Python writes them.
     pub(crate) signature: String,
-    /// Other names it answers to.
+    /// Its other names.
     pub(crate) aliases: Vec<String>,
 }
 
 impl Session {
-    /// The result backend, or an error that says how to name one.
+    /// The result backend, or an error that says that none is configured.
     pub(crate) fn backend(&self) -> Result<SharedBackend> {
         Self::named(self.app.backend())
     }
 
-    /// The result backend of a task, or an error that says how to name one.
+    /// The result backend of a task, or an error that says that none is configured.
     pub(crate) fn backend_of(&self, task: &str) -> Result<SharedBackend> {
         Self::named(self.app.backend_of(task))
     }

@@ -1,5 +1,5 @@
-//! Settings as the command line finds them: the file, the environment, the options. The program's own come first, in
-//! its app function; each of these beats what stands before it.
+//! Settings as the command line finds them: the file, the environment, the options. A later one of these wins, and each
+//! wins over what the program's own function sets.
 
 use std::path::{Path, PathBuf};
 

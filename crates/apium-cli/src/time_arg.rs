@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 /// A time as given: counted from now, or an instant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum TimeArg {
-    /// So long from now; may lie in the past.
+    /// This long from now; may be negative.
     FromNow(SignedDuration),
     /// An instant.
     At(Timestamp),
@@ -57,7 +57,7 @@ impl TimeArg {
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.trim().parse::<f64>().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| "the number of seconds must be zero or more, and not endless".to_owned())
+        .map_err(|_| "the number of seconds must be zero or more, and finite".to_owned())
 }
 
 #[cfg(test)]

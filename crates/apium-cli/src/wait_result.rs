@@ -15,13 +15,13 @@ use crate::session::Session;
 /// What is printed of a task that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Show {
-    /// What became of it.
+    /// How it ended.
     End,
     /// Every state.
     Changes,
 }
 
-/// Waits until the task is over, and stops with [`Code::TaskFailed`] when it failed or was revoked.
+/// Waits until the task has ended. A task that failed or was revoked is an error with [`Code::TaskFailed`].
 pub(crate) async fn wait_until_ready(
     session: &Session,
     backend: &dyn ResultBackend,
@@ -76,12 +76,12 @@ fn end(session: &Session, last: &ResultDocument, show: Show) -> Result<()> {
     }
     let stop = CommandError::new(
         Code::TaskFailed,
-        format!("get a value from task {}: {}", last.task_id, result_document::summary(last)),
+        format!("get the value of task {}: {}", last.task_id, result_document::summary(last)),
     );
     Err(if last.traceback.is_some() { stop.hint("`result ID --traceback` shows where it failed") } else { stop })
 }
 
 fn late(id: &TaskId, limit: Duration) -> CommandError {
-    CommandError::new(Code::Timeout, format!("see the end of task {id} within {} s", limit.as_secs_f64()))
-        .hint(format!("the task goes on; look again with `result {id}`"))
+    CommandError::new(Code::Timeout, format!("wait for task {id}: it did not end within {} s", limit.as_secs_f64()))
+        .hint(format!("the task goes on; `result {id} --watch` waits for it again"))
 }

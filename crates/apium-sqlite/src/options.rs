@@ -38,7 +38,8 @@ impl FileOptions {
         let mut read =
             Self { path: resolve(&path), synchronous: Synchronous::Full, busy_timeout: options.connect_timeout };
         if let Some(value) = options.extra.get("synchronous") {
-            read.synchronous = synchronous(address, value)?;
+            let word = value.text().map_err(|wrong| wrong.error("synchronous", address))?;
+            read.synchronous = synchronous(address, &word)?;
         }
         for option in address.query().unwrap_or_default().split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -124,6 +125,7 @@ mod tests {
     use apium_transport::clock::Clock;
     use apium_transport::driver::DriverOptions;
     use apium_transport::error::ErrorKind;
+    use apium_transport::option_value::OptionValue;
 
     use super::{FileOptions, Synchronous};
 
@@ -150,5 +152,16 @@ mod tests {
         let error = read("sqlite:///q.db?mode=ro").unwrap_err();
         assert!(error.to_string().contains("\"mode\""), "{error}");
         assert!(read("sqlite:///q.db?synchronous=off").is_err());
+    }
+
+    #[test]
+    fn a_transport_option_is_a_word() {
+        let address = Address::parse("sqlite:///q.db").unwrap();
+        let read = |value: OptionValue| {
+            FileOptions::read(&address, &DriverOptions::new(Clock::system()).option("synchronous", value))
+        };
+        assert_eq!(read("normal".into()).unwrap().synchronous, Synchronous::Normal);
+        let error = read(["normal"].into()).unwrap_err().to_string();
+        assert_eq!(error, "read the option synchronous of sqlite:///q.db: it is a list and must be a text");
     }
 }

@@ -12,6 +12,7 @@ use crate::backend::backend::SharedBackend;
 use crate::broker::broker::SharedBroker;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::option_value::OptionValue;
 
 /// What the settings tell every driver.
 #[derive(Clone)]
@@ -21,8 +22,9 @@ pub struct DriverOptions {
     pub clock: Clock,
     /// How long connecting, and one operation, may take (`broker_connection_timeout`, default 4 s).
     pub connect_timeout: Duration,
-    /// `broker_transport_options` or `result_backend_transport_options`, each value as text.
-    pub extra: BTreeMap<String, String>,
+    /// `broker_transport_options` or `result_backend_transport_options`, by name. The query of the address is not among
+    /// them; a driver whose addresses have one reads it itself.
+    pub extra: BTreeMap<String, OptionValue>,
 }
 
 impl fmt::Debug for DriverOptions {
@@ -40,6 +42,13 @@ impl DriverOptions {
     /// Celery's defaults, with this clock.
     pub fn new(clock: Clock) -> Self {
         Self { clock, connect_timeout: Duration::from_secs(4), extra: BTreeMap::new() }
+    }
+
+    /// Adds one of the options in [`extra`](Self::extra), in place of one of the same name.
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<OptionValue>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
     }
 }
 

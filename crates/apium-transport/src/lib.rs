@@ -14,3 +14,4 @@ pub mod driver;
 pub mod error;
 pub mod health;
 pub mod memory;
+pub mod option_value;

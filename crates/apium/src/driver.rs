@@ -54,3 +54,4 @@ pub use apium_transport::error::{Error, ErrorKind, Result};
 #[doc(no_inline)]
 pub use apium_transport::health::Health;
 pub use apium_transport::memory::{MemoryAcker, MemoryBackend, MemoryBroker, MemoryConsumer, MemoryDriver};
+pub use apium_transport::option_value::{InvalidOption, OptionValue};

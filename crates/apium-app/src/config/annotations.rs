@@ -14,7 +14,7 @@ use crate::options::task_options::TaskOptions;
 pub struct Annotations(BTreeMap<String, TaskOptions>);
 
 impl Annotations {
-    /// What applies to a task: its own entry laid over that of `"*"`.
+    /// The options of a task: those of its own entry, and of `"*"` where its own has none.
     pub fn of(&self, task: &str) -> TaskOptions {
         ["*", task]
             .into_iter()

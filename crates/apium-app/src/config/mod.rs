@@ -3,6 +3,9 @@
 //! [`Origin`](crate::config::value::Origin); [`Config`](crate::config::table::Config) is checked, typed and immutable.
 
 pub mod annotations;
+pub(crate) mod app_table;
+pub(crate) mod app_value;
+pub mod driver_options;
 pub mod prefetch;
 pub mod read;
 pub mod reference;

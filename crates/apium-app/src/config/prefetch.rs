@@ -7,9 +7,9 @@ use crate::config::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PrefetchMultiplier {
-    /// So many messages for each slot; 0 is without limit.
+    /// This many messages for each slot; 0 is without limit.
     Fixed(u32),
-    /// As many as the worker does in a moment, by what it measures.
+    /// As many as end in about 50 ms, by the rate that the worker measures.
     Auto,
 }
 

@@ -1,6 +1,5 @@
 //! How a setting's value is read by its type. What does not fit is an error that says what is allowed.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use jiff::tz::TimeZone;
 use crate::config::value::Value;
 use crate::options::rate_limit::RateLimit;
 
-/// What is wrong with a value: what is allowed, with a place inside a table where there is one.
+/// What is wrong with a value: what is allowed, and where inside a table it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidValue {
     /// The path inside the value, such as `mail.priority`; empty for the value itself.
     pub path: String,
     /// What is allowed there.
     pub allowed: String,
-    /// The value found there, in few words; `None` when it must not be printed or is plain from `allowed`.
+    /// The value found there, in few words; `None` when it must not be printed, or says no more than `allowed`.
     pub found: Option<String>,
 }
 
@@ -27,11 +26,20 @@ impl InvalidValue {
         Self { path: String::new(), allowed: allowed.into(), found: Some(value.shown()) }
     }
 
-    /// An entry of a table has a name that means nothing there.
+    /// An entry of a table has a name that is not known there.
     pub fn unknown_entry(name: &str, known: &[&str]) -> Self {
         let nearest = nearest(name, known.iter().copied());
-        let hint = nearest.map_or_else(|| format!("one of {}", known.join(", ")), |near| format!("\"{near}\"?"));
-        Self { path: name.into(), allowed: hint, found: Some("an unknown name".into()) }
+        let hint = nearest.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+        Self {
+            path: name.into(),
+            allowed: format!("one of {}{hint}", known.join(", ")),
+            found: Some("an unknown name".into()),
+        }
+    }
+
+    /// A value that must not be printed is wrong.
+    pub fn secret(value: &Value, allowed: impl Into<String>) -> Self {
+        Self { path: String::new(), allowed: allowed.into(), found: Some(value.kind().into()) }
     }
 
     /// The same error, seen from one level up.
@@ -200,30 +208,6 @@ impl FromValue for Vec<String> {
     }
 }
 
-impl FromValue for BTreeMap<String, String> {
-    const KIND: &'static str = "a table of names with values (in a variable: a=1,b=2)";
-
-    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
-        let Value::Table(entries) = value else { return Err(InvalidValue::new(value, Self::KIND)) };
-        let plain = |(key, value): &(String, Value)| match value {
-            Value::Text(text) => Ok((key.clone(), text.clone())),
-            Value::List(_) | Value::Table(_) => {
-                Err(InvalidValue::new(value, "a number, a text, true or false").inside(key))
-            }
-            other => Ok((key.clone(), other.shown())),
-        };
-        entries.iter().map(plain).collect()
-    }
-
-    fn from_text(text: &str) -> Result<Self, InvalidValue> {
-        let pair = |item: &str| {
-            let (key, value) = item.split_once('=').ok_or_else(|| InvalidValue::new(&Value::from(item), Self::KIND))?;
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
-        };
-        text.split(',').filter(|item| !item.trim().is_empty()).map(pair).collect()
-    }
-}
-
 impl FromValue for Address {
     const KIND: &'static str = "a URL such as sqlite:///var/lib/app/queue.db or memory://";
 
@@ -292,7 +276,6 @@ mod tests {
         assert!(bool::from_text("on").unwrap());
         assert_eq!(Vec::<String>::from_text("json, yaml").unwrap(), ["json", "yaml"]);
         assert_eq!(Option::<u32>::from_text("none").unwrap(), None);
-        assert_eq!(BTreeMap::from_text("a=1, b=x").unwrap()["b"], "x");
         assert!(u8::from_text("256").is_err());
         assert_eq!(SocketAddr::from_text("[::1]:80").unwrap().port(), 80);
         assert!(SocketAddr::from_text("localhost").is_err());

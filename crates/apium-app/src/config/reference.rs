@@ -7,7 +7,13 @@ pub fn markdown() -> String {
     let mut page = String::from(
         "# Settings\n\n\
          Names are Celery's, in lower case. A setting is given by the builder of the app, in `apium.toml`, as a variable\n\
-         `APIUM_` and the name in upper case, or by a flag; a later one of these wins. Lists are comma lists in variables.\n",
+         (`APIUM_` and the name in upper case), or by a flag of the command line. A later one of these wins. In a\n\
+         variable, a list is a text with commas.\n\n\
+         The options of a driver are a table whose values may be lists and tables: `[broker_transport_options]` in\n\
+         `apium.toml`, JSON or `a=1,b=[1,2]` in a variable. Each driver has its own options, with their types: see\n\
+         [REDIS.md](REDIS.md) for those of Redis. Their values are never printed.\n\n\
+         The table `[app]` of `apium.toml` belongs to the program: `settings.app::<T>()` reads it with serde.\n\
+         `APIUM_APP__NAME` and `APIUM_APP__TABLE__NAME` win over its entries. Its values are never printed.\n",
     );
     let mut group = "";
     for setting in SETTINGS {

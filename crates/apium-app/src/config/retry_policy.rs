@@ -10,7 +10,7 @@ use crate::config::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// How many times after the first try; `None` is for ever (default 3).
+    /// How many times after the first try; `None` is without limit (default 3).
     pub max_retries: Option<u32>,
     /// Wait before the first retry (default 0).
     pub interval_start: Duration,
@@ -44,7 +44,7 @@ impl RetryPolicy {
         self
     }
 
-    /// Until it works.
+    /// Without a limit of retries.
     #[must_use]
     pub const fn forever(mut self) -> Self {
         self.max_retries = None;

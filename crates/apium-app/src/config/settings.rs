@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use apium_transport::address::Address;
+use serde::de::DeserializeOwned;
 
+use crate::config::app_table::{self, AppTable};
 use crate::config::read::{FromValue, InvalidValue, nearest};
 use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Settings as given. A flag wins over a variable, that over a file, that over the builder, that over the default; the
-/// order in which they are added does not matter between these, and within one of them the last wins.
+/// Settings as they were given. A flag wins over a variable, a variable over a file, a file over the builder, and the
+/// builder over the default, in whatever order they are added. Of two values from the same origin the last one wins.
 #[derive(Clone, Default)]
 pub struct Settings {
     given: BTreeMap<&'static str, (Value, Origin)>,
+    app: AppTable,
 }
 
 impl Settings {
@@ -58,13 +61,17 @@ impl Settings {
     /// # Errors
     /// An unknown name.
     pub fn set_flag(&mut self, name: &str, text: impl Into<String>, flag: &str) -> Result<()> {
-        self.add(name, Value::Text(text.into()), Origin::Flag(flag.into()))
+        let origin = Origin::Flag(flag.into());
+        match name.strip_prefix("app.") {
+            Some(entry) => self.app.set_entry(entry.split('.').map(str::to_owned).collect(), text.into(), origin),
+            None => self.add(name, Value::Text(text.into()), origin),
+        }
     }
 
-    /// Adds the settings of a TOML text; `path` is its name in errors.
+    /// Adds the settings of a TOML text; `path` is its name in errors. The table `[app]` is for [`app`](Self::app).
     ///
     /// # Errors
-    /// A text that is no TOML, an unknown name.
+    /// A text that is no TOML, an unknown name, an `app` that is no table.
     pub fn add_toml(&mut self, text: &str, path: &str) -> Result<()> {
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             // The error's own text would show the line, and with it perhaps a secret.
@@ -88,8 +95,8 @@ impl Settings {
         self.add_toml(&text, &path.display().to_string())
     }
 
-    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. Other variables
-    /// are left alone, and so is `APIUM_CONFIG`, which names the file.
+    /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. `APIUM_APP__…` is
+    /// for [`app`](Self::app). `APIUM_CONFIG`, which names the settings file, and all other variables are ignored.
     ///
     /// # Errors
     /// A variable that begins with `APIUM_` and names no setting, or is no Unicode text.
@@ -110,19 +117,29 @@ impl Settings {
                     format!("read the environment variable {variable}: it is no Unicode text"),
                 )
             })?;
-            self.add(&name.to_ascii_lowercase(), Value::Text(value), Origin::Variable(variable.clone()))?;
+            let origin = Origin::Variable(variable.clone());
+            if let Some(entry) = name.strip_prefix("APP__") {
+                let path = entry.split("__").map(str::to_ascii_lowercase).collect();
+                self.app.set_entry(path, value, origin)?;
+            } else {
+                self.add(&name.to_ascii_lowercase(), Value::Text(value), origin)?;
+            }
         }
         Ok(())
     }
 
-    /// Adds all of `other`; what wins is decided by where each came from, and for the same place `other` wins.
+    /// Adds all of `other`. The origin of each value decides which one wins; of the same origin, that of `other` does.
     pub fn merge(&mut self, other: Self) {
         for (name, (value, origin)) in other.given {
             self.put(name, value, origin);
         }
+        self.app.merge(other.app);
     }
 
     fn add(&mut self, name: &str, value: Value, origin: Origin) -> Result<()> {
+        if name == app_table::NAME {
+            return self.app.set(value, origin);
+        }
         let Some(setting) = find(name) else {
             let near = nearest(name, SETTINGS.iter().map(|setting| setting.name));
             let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
@@ -151,7 +168,28 @@ impl Settings {
             shown: without_secrets(name, value),
             origin: origin.to_string(),
         };
-        self.given.iter().map(shown).collect()
+        let app = self.app.shown().map(|(shown, origin)| ShownSetting { name: app_table::NAME, shown, origin });
+        self.given.iter().map(shown).chain(app).collect()
+    }
+
+    /// The table `[app]` as a type of the program: the part of `apium.toml` that is not Apium's.
+    ///
+    /// `APIUM_APP__NAME` and `APIUM_APP__TABLE__NAME` win over the entries `name` and `table.name` of the file. Such a
+    /// text is read as the type of its field: a number, `true` or `false`, a list (`a,b` or JSON), a table (JSON). An
+    /// empty one is `None` for an `Option`.
+    ///
+    /// Where there is no table, serde decides: a struct with `#[serde(default)]` has its defaults, a field without a
+    /// default is an error, and an `Option<T>` is `None`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for an entry that is missing or does not fit. The error names the file or the variable,
+    /// the entry and what is expected. It does not show the value.
+    pub fn app<T: DeserializeOwned>(&self) -> Result<T> {
+        self.app.read()
+    }
+
+    pub(crate) fn app_table(&self) -> &AppTable {
+        &self.app
     }
 
     /// Where a setting came from; `None` when it has its default.

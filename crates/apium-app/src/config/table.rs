@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use apium_transport::address::Address;
 use apium_transport::broker::topology::{ExchangeType, Queue};
+use apium_transport::option_value::OptionValue;
 use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
 
 use crate::config::annotations::Annotations;
+use crate::config::app_table::AppTable;
 use crate::config::prefetch::PrefetchMultiplier;
 use crate::config::read::FromValue;
 use crate::config::retry_policy::RetryPolicy;
@@ -56,11 +59,12 @@ macro_rules! settings {
         pub struct Config {
             $($( $(#[doc = $doc])+ pub $name: $ty, )+)+
             given: Vec<ShownSetting>,
+            app_table: AppTable,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($( $name: $default, )+)+ given: Vec::new() }
+                Self { $($( $name: $default, )+)+ given: Vec::new(), app_table: AppTable::default() }
             }
         }
 
@@ -70,6 +74,7 @@ macro_rules! settings {
                 let config = Self {
                     $($( $name: given.read(stringify!($name))?.unwrap_or_else(|| $default), )+)+
                     given: given.shown(),
+                    app_table: given.app_table().clone(),
                 };
                 config.check(given)?;
                 Ok(config)
@@ -109,21 +114,21 @@ settings! {
         task_publish_retry: bool = true, "true";
         /// How publishing is tried again.
         task_publish_retry_policy: RetryPolicy = RetryPolicy::publish(), "max_retries=3, interval_start=0, interval_step=0.2, interval_max=0.2";
-        /// Run calls in the caller's process, at once.
+        /// Run every call at once, in the caller's process.
         task_always_eager: bool = false, "false";
-        /// Whether a failing eager call is an error of the call itself.
+        /// Whether the failure of an eager task is the error of the call itself.
         task_eager_propagates: bool = false, "false";
         /// Whether results of eager calls are stored in the result backend.
         task_store_eager_result: bool = false, "false";
         /// Store no results, unless the task or the call says otherwise.
         task_ignore_result: bool = false, "false";
-        /// Store errors even so.
+        /// Store the errors of tasks whose results are ignored.
         task_store_errors_even_if_ignored: bool = false, "false";
-        /// Store STARTED with pid and host name.
+        /// Store the state STARTED, with pid and host name, when a task begins.
         task_track_started: bool = false, "false";
-        /// Hard time limit of tasks that have none.
+        /// The hard time limit of tasks that have none.
         task_time_limit: Option<Duration> = None, "none";
-        /// Soft time limit of tasks that have none.
+        /// The soft time limit of tasks that have none.
         task_soft_time_limit: Option<Duration> = None, "none";
         /// Ack messages after the run rather than before.
         task_acks_late: bool = false, "false";
@@ -133,10 +138,10 @@ settings! {
         task_acks_on_timeout: bool = true, "true";
         /// With late ack: whether a run whose process died goes back to the queue.
         task_reject_on_worker_lost: bool = false, "false";
-        /// Rate limit of tasks that have none.
+        /// The rate limit of tasks that have none.
         task_default_rate_limit: Option<RateLimit> = None, "none";
-        /// Wait before a retry that names none, for the whole app (Apium's own; without it 1800 s by hand and none for
-        /// automatic retries).
+        /// The wait before a retry that names none, for the whole app (Apium's own). Without it a retry by hand waits
+        /// 1800 s, and an automatic one does not wait.
         task_default_retry_delay: Option<Duration> = None, "none";
         /// Whether a call from inside a task takes the priority of that task.
         task_inherit_parent_priority: bool = false, "false";
@@ -144,7 +149,7 @@ settings! {
         task_default_priority: Option<u8> = None, "none";
     }
     "routing" {
-        /// The queues; with them given, the default queue is not added by itself.
+        /// The queues. Where they are given, the default queue is not added.
         task_queues: Option<Vec<Queue>> = None, "none";
         /// Which tasks go to which queue, and with which options.
         task_routes: Vec<RouteTable> = Vec::new(), "none";
@@ -152,11 +157,11 @@ settings! {
         task_allow_error_cb_on_chord_header: bool = false, "false";
         /// The largest priority of queues that name none.
         task_queue_max_priority: Option<u8> = None, "none";
-        /// Whether a queue that nothing declares is made when it is first named.
+        /// Whether a queue that is not declared is created when it is first used.
         task_create_missing_queues: bool = true, "true";
-        /// The exchange type of such queues; none is the default one.
+        /// The exchange type of queues that are created so; none is that of `task_default_exchange_type`.
         task_create_missing_queue_exchange_type: Option<ExchangeType> = None, "none";
-        /// The queue of calls that nothing routes.
+        /// The queue of calls that no route matches.
         task_default_queue: String = "celery".into(), "celery";
         /// The exchange of the default queue; none is the queue's name.
         task_default_exchange: Option<String> = None, "none";
@@ -164,7 +169,7 @@ settings! {
         task_default_exchange_type: ExchangeType = ExchangeType::Direct, "direct";
         /// The routing key of the default queue; none is the queue's name.
         task_default_routing_key: Option<String> = None, "none";
-        /// 2: messages outlive the broker's restart; 1: they need not.
+        /// 2: messages survive a restart of the broker; 1: they may be lost.
         task_default_delivery_mode: u8 = 2, "2";
     }
     "broker" {
@@ -173,50 +178,52 @@ settings! {
         /// How many producers (`app.producer()`) may be held at once; none or 0 is without limit. Calls without one
         /// share the broker's own connection and are not limited.
         broker_pool_limit: Option<usize> = Some(10), "10";
-        /// How long to wait for a producer; none is as long as it takes.
+        /// How long to wait for a producer; none is without limit.
         broker_pool_acquire_timeout: Option<Duration> = None, "none";
         /// How long opening the broker or the result backend may take.
         broker_connection_timeout: Duration = Duration::from_secs(4), "4";
-        /// How long publishing may take in all, retries included (Apium's own). With a policy without limit: each try.
+        /// How long publishing may take in all, retries included (Apium's own). Where the retry policy has no limit, it
+        /// is how long each try may take.
         broker_publish_timeout: Duration = Duration::from_secs(5), "5";
-        /// Options of the broker's driver.
-        broker_transport_options: BTreeMap<String, String> = BTreeMap::new(), "none";
+        /// Options of the broker's driver, each with the type that the driver wants. Those in the query of the address
+        /// win.
+        broker_transport_options: BTreeMap<String, OptionValue> = BTreeMap::new(), "none";
     }
     "result" {
-        /// Where results are stored; none stores none.
+        /// Where results are stored; with none, they are not stored.
         result_backend: Option<Address> = None, "none";
-        /// Options of the result backend's driver.
-        result_backend_transport_options: BTreeMap<String, String> = BTreeMap::new(), "none";
-        /// How long results are kept; none or 0 is for ever.
+        /// Options of the result backend's driver, likewise.
+        result_backend_transport_options: BTreeMap<String, OptionValue> = BTreeMap::new(), "none";
+        /// How long results are kept; none or 0 is without end.
         result_expires: Option<Duration> = Some(Duration::from_secs(86_400)), "1d";
-        /// Store name, arguments, worker, retries and queue too.
+        /// Store the name, arguments, worker, retries and queue of the task with its result.
         result_extended: bool = false, "false";
-        /// How long what is counted of a chord is kept; none is as long as results.
+        /// How long the counters of a chord are kept; none is as long as results.
         result_chord_expires: Option<Duration> = None, "none";
-        /// How long collecting the results of a chord's header may take; whoever brings the last part has twice as
-        /// long, and at least 5 s, to send the body before another may.
+        /// How long collecting the results of a chord's header may take. The process that ends the last part has twice
+        /// as long, and at least 5 s, to send the body; after that another may send it.
         result_chord_join_timeout: Duration = Duration::from_secs(3), "3";
     }
     "worker" {
         /// How many tasks run at once; none is the number of processors.
         worker_concurrency: Option<usize> = None, "none";
-        /// How many messages per slot are fetched ahead; 0 is without limit. "auto" (Apium's own, Celery has nothing
-        /// like it) fetches the messages of about 50 ms ahead of the slots, by the rate at which runs end: at least as
+        /// How many messages per slot are fetched ahead; 0 is without limit. With "auto" (Apium's own) the worker
+        /// measures the rate at which runs end, and fetches as many messages ahead as end in about 50 ms: at least as
         /// many as there are free slots, at most 4096.
         worker_prefetch_multiplier: PrefetchMultiplier = PrefetchMultiplier::Fixed(4), "4";
         /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread),
         /// solo (one task at a time).
         worker_pool: String = "async".into(), "async";
-        /// How long a cold stop lets running tasks go on before it gives them up.
+        /// How long a cold stop lets running tasks go on before it abandons them.
         worker_soft_shutdown_timeout: Duration = Duration::ZERO, "0";
-        /// Whether rate limits are left out.
+        /// Whether rate limits are ignored.
         worker_disable_rate_limits: bool = false, "false";
-        /// How often a message may kill its worker before it goes to the dead set; 0 is never (Apium's own).
+        /// How often a message may kill its worker before it goes to the dead set; with 0 it never does (Apium's own).
         worker_max_crashes: u32 = 3, "3";
-        /// How long a message of a worker that shows no life stays reserved for it (Apium's own).
+        /// How long the messages in flight of a worker stay reserved for it after its last heartbeat (Apium's own).
         worker_lease: Duration = Duration::from_secs(30), "30";
-        /// A file that is there while the worker is connected and fetches, for a readiness probe such as `test -f`
-        /// (Apium's own).
+        /// A file that exists while the worker is connected and fetches messages, for a readiness probe such as
+        /// `test -f` (Apium's own).
         worker_ready_file: Option<String> = None, "none";
         /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text;
         /// `/live` is 200 for as long as the process answers (Apium's own).
@@ -245,7 +252,7 @@ macro_rules! with_named {
 apium_options::options! { resolved => with_named }
 
 impl Config {
-    /// What the types alone cannot say.
+    /// Checks what the types do not.
     fn check(&self, given: &Settings) -> Result<()> {
         if let (Some(hard), Some(soft)) = (self.task_time_limit, self.task_soft_time_limit)
             && soft > hard
@@ -279,6 +286,14 @@ impl Config {
         self.given.iter()
     }
 
+    /// The table `[app]` as a type of the program. See [`Settings::app`].
+    ///
+    /// # Errors
+    /// Those of [`Settings::app`].
+    pub fn app<T: DeserializeOwned>(&self) -> Result<T> {
+        self.app_table.read()
+    }
+
     /// The names of the queues of the settings: `task_queues`, or the default queue alone.
     pub fn queue_names(&self) -> Vec<String> {
         match &self.task_queues {
@@ -302,17 +317,17 @@ impl Config {
         }
     }
 
-    /// How long what is counted of a chord is kept: `result_chord_expires`, else as long as results.
+    /// How long the counters of a chord are kept: `result_chord_expires`, else as long as results.
     pub fn chord_ttl(&self) -> Option<Duration> {
         self.result_chord_expires.or(self.result_expires).filter(|ttl| !ttl.is_zero())
     }
 
-    /// How long whoever brings the last part of a chord may take to send its body.
+    /// How long the process that ends the last part of a chord may take to send its body.
     pub fn chord_claim(&self) -> Duration {
         (self.result_chord_join_timeout * 2).max(Duration::from_secs(5))
     }
 
-    /// How long results are kept: `result_expires`, where 0 is for ever.
+    /// How long results are kept: `result_expires`, where 0 is without end.
     pub fn result_ttl(&self) -> Option<Duration> {
         self.result_expires.filter(|ttl| !ttl.is_zero())
     }

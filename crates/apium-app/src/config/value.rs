@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A value as it was given: by the builder, in a TOML file, or as the text of a variable or flag.
+/// A value as it was given: by the builder, by a TOML file, or as the text of a variable or flag.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -37,6 +37,19 @@ impl Value {
         }
     }
 
+    /// The kind of the value, for errors about a value that may be a secret.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bool(_) => "a truth value",
+            Self::Int(_) => "a whole number",
+            Self::Float(_) => "a number with a fraction",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+
     /// The entry of a table.
     pub fn entry(&self, name: &str) -> Option<&Value> {
         match self {
@@ -57,6 +70,26 @@ impl From<toml::Value> for Value {
             toml::Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
             toml::Value::Table(table) => {
                 Self::Table(table.into_iter().map(|(key, value)| (key, value.into())).collect())
+            }
+        }
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    /// A number that fits neither an `i64` nor an `f64` becomes its text.
+    fn from(value: serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::None,
+            serde_json::Value::Bool(value) => Self::Bool(value),
+            serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(number), _) => Self::Int(number),
+                (None, Some(number)) => Self::Float(number),
+                (None, None) => Self::Text(number.to_string()),
+            },
+            serde_json::Value::String(text) => Self::Text(text),
+            serde_json::Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            serde_json::Value::Object(entries) => {
+                Self::Table(entries.into_iter().map(|(name, value)| (name, value.into())).collect())
             }
         }
     }
@@ -122,7 +155,7 @@ impl<T: Into<Value>, const N: usize> From<[T; N]> for Value {
     }
 }
 
-/// Where a value came from. A later one of the order wins over an earlier one.
+/// Where a value came from. A later variant wins over an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {

@@ -34,19 +34,19 @@ pub(crate) struct Args {
     /// The id, any text [default: a random UUID]
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     task_id: Option<String>,
-    /// Run it so many seconds from now (fractions allowed), or at an instant, at the earliest
+    /// Do not run it before this: seconds from now (fractions allowed) or an instant
     #[arg(long, value_name = "SECONDS", value_parser = TimeArg::parse, allow_hyphen_values = true, conflicts_with = "eta")]
     countdown: Option<TimeArg>,
-    /// Run it at this instant at the earliest; without offset it is UTC
+    /// Do not run it before this instant; without an offset it is UTC
     #[arg(long, value_name = "INSTANT", value_parser = TimeArg::parse_instant)]
     eta: Option<TimeArg>,
-    /// Do not run it later than so many seconds from now (fractions allowed), or than an instant
+    /// Do not run it after this: seconds from now (fractions allowed) or an instant
     #[arg(long, value_name = "SECONDS", value_parser = TimeArg::parse, allow_hyphen_values = true)]
     expires: Option<TimeArg>,
     /// The queue
     #[arg(short = 'Q', long, value_name = "QUEUE")]
     queue: Option<String>,
-    /// The priority, 0 to 255; what comes first depends on the broker (`report` says which)
+    /// The priority, 0 to 255; the broker decides whether larger or smaller ones come first (`report` says which)
     #[arg(long, value_name = "N")]
     priority: Option<u8>,
     /// The serializer: json, msgpack, yaml
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// The soft time limit in seconds
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     soft_time_limit: Option<Duration>,
-    /// Wait for the task, and print what became of it
+    /// Wait for the task, and print its result
     #[arg(short, long)]
     wait: bool,
     /// Wait no longer than this, in seconds

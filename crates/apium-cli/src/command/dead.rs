@@ -1,4 +1,4 @@
-//! `dead list|show|replay|drop`: looks after messages that could not be handled.
+//! `dead list|show|replay|drop`: messages that could not be handled.
 
 use apium_transport::broker::dead_set::{DeadLetter, DeadSet};
 use clap::Subcommand;
@@ -15,7 +15,7 @@ const BATCH: usize = 500;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A message that cannot be decoded, names an unknown task, has a content type that is not accepted or keeps \
-killing its worker is kept in the dead set with the reason and its bytes. Put the cause right, then replay it."
+killing its worker goes to the dead set, with the reason and its bytes. Remove the cause, then replay it."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 enum Action {
     /// List the dead messages with their reasons
     List {
-        /// No more than this
+        /// The most that are listed
         #[arg(short = 'N', long, default_value_t = 100, value_name = "COUNT")]
         limit: usize,
         /// Only keys above this one
@@ -38,13 +38,13 @@ enum Action {
         /// Its key
         key: u64,
     },
-    /// Put dead messages back on the queues they came from
+    /// Send dead messages back to the queues that they came from
     Replay(Chosen),
     /// Delete dead messages
     Drop {
         #[command(flatten)]
         chosen: Chosen,
-        /// Do not ask before all are dropped
+        /// Do not ask for confirmation
         #[arg(short, long)]
         force: bool,
     },
@@ -124,7 +124,7 @@ async fn show(session: &Session, dead: &dyn DeadSet, key: u64) -> Result<()> {
 }
 
 fn no_letter(key: u64) -> CommandError {
-    CommandError::not_found(format!("find dead message {key}")).hint("`dead list` shows the keys there are")
+    CommandError::not_found(format!("find dead message {key}")).hint("`dead list` shows the keys")
 }
 
 #[derive(Clone, Copy)]

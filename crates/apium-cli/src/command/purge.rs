@@ -12,7 +12,7 @@ use crate::session::Session;
   purge                    asks first
   purge --force -Q mail,celery
 
-Only messages that wait are deleted, those with a countdown too; what a worker holds is not. This cannot be undone.")]
+Waiting messages are deleted, also those with a countdown. Messages in flight at a worker are not. This cannot be undone.")]
 pub(crate) struct Args {
     /// Only these queues, with commas between [default: every queue of the settings]
     #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',')]
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Not these queues
     #[arg(short = 'X', long, value_name = "QUEUES", value_delimiter = ',')]
     exclude_queues: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }

@@ -7,8 +7,8 @@ use crate::session::Session;
 /// Options of `registered`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A task of a library crate that nothing in the program mentions is not linked and so not listed; \
-mention it once, or register it by hand."
+    after_help = "A library crate that the program never names is not linked, so its tasks are not listed and not run. \
+Name it once (`use my_tasks as _;`), or register its tasks by hand."
 )]
 pub(crate) struct Args {}
 

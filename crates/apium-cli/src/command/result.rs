@@ -1,4 +1,4 @@
-//! `result`: shows the state and result of a task, once or until it is over.
+//! `result`: shows the state and result of a task, once or until it ends.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::wait_result;
   result 3f1d0f0e-4a52-4f0f-9a52-0d6f5b6b6a10 --watch
   result 3f1d0f0e-4a52-4f0f-9a52-0d6f5b6b6a10 --json | jq -r .status
 
-The result of an id that is not known is PENDING, as in Celery. With --watch every change is one line, and the exit code \
-is 1 when the task failed or was revoked.")]
+An id that is not known is PENDING, as in Celery. With --watch each change of state is one line, and the exit code is 1 \
+when the task failed or was revoked.")]
 pub(crate) struct Args {
     /// The task's id
     #[arg(value_name = "ID", allow_hyphen_values = true)]
     id: String,
-    /// Follow the task until it is over, one line for each state
+    /// Follow the task until it ends, with one line for each state
     #[arg(short, long)]
     watch: bool,
     /// Follow it no longer than this, in seconds

@@ -18,8 +18,9 @@ use crate::session::Session;
   worker -l debug --prefetch-multiplier 1
   worker --ready-file /run/mail.ready --health-listen 0.0.0.0:8081
 
-Stopping: SIGTERM or the first ctrl-c lets running tasks end and gives back what waits (warm). A second ctrl-c, or SIGQUIT, \
-stops at once; what had late ack is run again (cold). The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
+Stopping: SIGTERM or the first ctrl-c is a warm stop: running tasks end, and messages that wait in the worker go back to \
+their queues. SIGQUIT or a second ctrl-c is a cold stop: running tasks are abandoned, and those with late ack run again. \
+The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
 pub(crate) struct Args {
     /// How many tasks run at a time, or `auto` [default: the number of processors]
     #[arg(short, long, value_name = "N")]
@@ -33,14 +34,14 @@ pub(crate) struct Args {
     /// The node name; %h is the host, %n the part before the @, %d the domain [default: celery@%h]
     #[arg(short = 'n', long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Where tasks run: async (async functions on the reactor, plain ones on threads), threads (every task on a
+    /// Where tasks run: async (async functions on the runtime, plain ones on threads), threads (every task on a
     /// thread), solo (one task at a time) [default: async]
     #[arg(short = 'P', long, value_parser = PoolKind::from_str, value_name = "POOL")]
     pool: Option<PoolKind>,
-    /// Send task events
+    /// Celery's option for task events; has no effect yet
     #[arg(short = 'E', long)]
     task_events: bool,
-    /// Messages held in advance for each slot; 0 is no limit, `auto` is what about 50 ms of work need [default: 4]
+    /// Messages fetched ahead for each slot; 0 is without limit, `auto` is as many as end in about 50 ms [default: 4]
     #[arg(long, value_name = "N")]
     prefetch_multiplier: Option<String>,
     /// The hard time limit of tasks that have none, in seconds
@@ -49,7 +50,7 @@ pub(crate) struct Args {
     /// The soft time limit of tasks that have none, in seconds
     #[arg(long, value_name = "SECONDS")]
     soft_time_limit: Option<f64>,
-    /// A file that is there while the worker is connected and fetches, for a readiness probe (`test -f`)
+    /// A file that exists while the worker is connected and fetches messages, for a readiness probe (`test -f`)
     #[arg(long, value_name = "FILE")]
     ready_file: Option<String>,
     /// Answer GET /ready and GET /live over HTTP here, with 200 or 503

@@ -73,7 +73,7 @@ pub(crate) fn describe(letter: &DeadLetter) -> Vec<String> {
 /// How much of the bytes is shown.
 const SHOWN: usize = 2048;
 
-/// The start of the bytes, what is no printable text escaped.
+/// The start of the bytes, with control characters escaped.
 fn excerpt(bytes: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)])
         .chars()

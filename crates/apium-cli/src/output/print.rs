@@ -45,7 +45,7 @@ fn render(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A reader that went away (`| head`) ends the output, and is no error.
+/// A reader that stops reading (`| head`) is no error.
 fn finish(written: io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -17,7 +17,7 @@ pub(crate) fn bar(length: usize, what: &'static str) -> ProgressBar {
     ProgressBar::new(length as u64).with_style(style).with_message(what)
 }
 
-/// A turning sign with a text, for a wait of unknown length; hidden unless stderr is a terminal.
+/// A spinner with a text, for a wait of unknown length; hidden unless stderr is a terminal.
 pub(crate) fn spinner(text: String) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -27,7 +27,7 @@ pub(crate) fn print(session: &Session, document: &ResultDocument, traceback: boo
     }
 }
 
-/// The state and what belongs to it, in one line.
+/// The state and the value or exception, in one line.
 pub(crate) fn summary(document: &ResultDocument) -> String {
     let state = document.state.as_str();
     match &document.state {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apium_transport::error::Result;
+use apium_transport::option_value::OptionValue;
 
 use crate::options::raw::RawOptions;
 use crate::options::target::{Discovery, Target};
@@ -32,30 +33,35 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn read(raw: &mut RawOptions, target: &Target) -> Result<Self> {
-        let mut prefix = raw.take("global_keyprefix").unwrap_or_default();
+        let mut prefix = raw.text("global_keyprefix")?.unwrap_or_default();
         if let Discovery::Cluster { tag } = &target.discovery {
             prefix = format!("{{{tag}}}{prefix}");
         }
-        let steps = match raw.take("priority_steps") {
-            None => STEPS.to_vec(),
-            Some(text) => steps(&text).ok_or_else(|| raw.invalid("priority_steps", &text, "numbers from 0 to 9"))?,
+        let steps = raw.steps("priority_steps", 9)?.unwrap_or_else(|| STEPS.to_vec());
+        let mut text = |name, default: &str| -> Result<Arc<str>> {
+            Ok(raw.text(name)?.map_or_else(|| default.into(), Into::into))
         };
-        let text = |raw: &mut RawOptions, name, default: &str| -> Arc<str> {
-            raw.take(name).map_or_else(|| default.into(), Into::into)
-        };
-        let fanout_prefix = match raw.take("fanout_prefix").as_deref() {
-            None | Some("true" | "True" | "1") => format!("/{}.", target.database),
-            Some("false" | "False" | "0" | "") => String::new(),
-            Some(own) => own.replace("{db}", &target.database.to_string()),
+        let separator = text("sep", SEPARATOR)?;
+        let (unacked, unacked_index) = (text("unacked_key", "unacked")?, text("unacked_index_key", "unacked_index")?);
+        let fanout_prefix = match raw.take("fanout_prefix") {
+            None => format!("/{}.", target.database),
+            // As in kombu, what is false in Python is no prefix, and what is true is the usual one.
+            Some(OptionValue::None) => String::new(),
+            Some(value) => match value.text() {
+                Ok(text) if matches!(text.as_str(), "true" | "True" | "1") => format!("/{}.", target.database),
+                Ok(text) if matches!(text.as_str(), "false" | "False" | "0") => String::new(),
+                Ok(text) => text.replace("{db}", &target.database.to_string()),
+                Err(_) => return Err(raw.invalid("fanout_prefix", &value, "a text, true or false")),
+            },
         };
         Ok(Self {
             prefix: prefix.into(),
-            separator: text(raw, "sep", SEPARATOR),
+            separator,
             steps: steps.into(),
-            unacked: text(raw, "unacked_key", "unacked"),
-            unacked_index: text(raw, "unacked_index_key", "unacked_index"),
+            unacked,
+            unacked_index,
             fanout_prefix: fanout_prefix.into(),
-            fanout_patterns: raw.bool("fanout_patterns")?.unwrap_or(true),
+            fanout_patterns: raw.flag("fanout_patterns")?.unwrap_or(true),
             database: target.database,
         })
     }
@@ -222,16 +228,6 @@ impl QueueList {
     }
 }
 
-fn steps(text: &str) -> Option<Vec<u8>> {
-    let mut steps = Vec::new();
-    for part in text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()) {
-        steps.push(part.parse::<u8>().ok().filter(|step| *step <= 9)?);
-    }
-    steps.sort_unstable();
-    steps.dedup();
-    (!steps.is_empty()).then_some(steps)
-}
-
 /// `text` as a pattern that matches only itself.
 pub(crate) fn glob_escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -246,8 +242,6 @@ pub(crate) fn glob_escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use apium_transport::address::Address;
     use apium_transport::clock::Clock;
     use apium_transport::driver::DriverOptions;
@@ -257,7 +251,7 @@ mod tests {
 
     fn keys(options: &[(&str, &str)]) -> Keys {
         let mut raw = DriverOptions::new(Clock::system());
-        raw.extra = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
+        raw.extra = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
         BrokerOptions::read(&Address::parse("redis://h/13").unwrap(), &raw).unwrap().keys
     }
 

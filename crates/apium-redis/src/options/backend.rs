@@ -23,14 +23,14 @@ impl BackendOptions {
         let mut raw = RawOptions::new(address, &options.extra);
         let target = Target::read(address, options, &mut raw)?;
         // As Celery: a prefix without a separator at its end gets one.
-        let mut prefix = raw.take("global_keyprefix").unwrap_or_default();
+        let mut prefix = raw.text("global_keyprefix")?.unwrap_or_default();
         if !prefix.is_empty() && !prefix.ends_with([':', '_', '-', '.']) {
             prefix.push('_');
         }
         if let Discovery::Cluster { tag } = &target.discovery {
             prefix = format!("{{{tag}}}{prefix}");
         }
-        let chord_ordered = raw.bool("result_chord_ordered")?.unwrap_or(true);
+        let chord_ordered = raw.flag("result_chord_ordered")?.unwrap_or(true);
         raw.refuse_unread()?;
         Ok(Self { target, keys: ResultKeys::new(&prefix), chord_ordered })
     }

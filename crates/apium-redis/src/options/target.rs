@@ -7,6 +7,7 @@ use std::time::Duration;
 use apium_transport::address::Address;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
+use apium_transport::option_value::OptionValue;
 use url::Url;
 
 use crate::options::raw::RawOptions;
@@ -106,10 +107,10 @@ impl Target {
             return Err(raw.bad_address("it names no server"));
         }
         for name in ["db", "virtual_host"] {
-            if let Some(text) = raw.take(name) {
-                let number = text.trim_start_matches('/').parse::<i64>().ok().filter(|number| *number >= 0);
-                database = Some(number.ok_or_else(|| raw.invalid(name, &text, "the number of a database"))?);
-            }
+            let Some(value) = raw.take(name) else { continue };
+            let text = value.text().unwrap_or_default();
+            let number = text.trim_start_matches('/').parse::<i64>().ok().filter(|number| *number >= 0);
+            database = Some(number.ok_or_else(|| raw.invalid(name, &value, "the number of a database"))?);
         }
         let discovery = discovery(scheme, raw)?;
         if matches!(discovery, Discovery::Cluster { .. }) && database.is_some_and(|number| number != 0) {
@@ -180,22 +181,13 @@ fn server_address(part: &str, scheme: &str) -> Option<(ServerAddress, Login, Opt
 }
 
 fn discovery(scheme: &str, raw: &mut RawOptions) -> Result<Discovery> {
-    let master = raw.take("master_name");
-    let own = raw.take("sentinel_kwargs");
-    let tag = raw.take("hash_tag");
+    let master = raw.text("master_name")?;
+    let [user, password] = raw.texts("sentinel_kwargs", ["username", "password"])?.unwrap_or_default();
+    let tag = raw.text("hash_tag")?;
     match scheme {
         "sentinel" => {
-            let why = "sentinels need the option master_name";
-            let master = master.ok_or_else(|| raw.bad_address(why))?;
-            let mut login = Login::default();
-            if let Some(text) = own {
-                let map: serde_json::Map<String, serde_json::Value> =
-                    serde_json::from_str(&text.replace('\'', "\""))
-                        .map_err(|_| raw.invalid("sentinel_kwargs", "**", "a JSON map with username and password"))?;
-                let text = |name: &str| map.get(name).and_then(|value| value.as_str()).map(str::to_owned);
-                login = Login { user: text("username"), password: text("password") };
-            }
-            Ok(Discovery::Sentinel { master, login })
+            let master = master.ok_or_else(|| raw.bad_address("sentinels need the option master_name"))?;
+            Ok(Discovery::Sentinel { master, login: Login { user, password } })
         }
         "redis+cluster" | "rediss+cluster" => Ok(Discovery::Cluster { tag: tag.unwrap_or_else(|| "apium".to_owned()) }),
         _ => Ok(Discovery::Direct),
@@ -204,21 +196,28 @@ fn discovery(scheme: &str, raw: &mut RawOptions) -> Result<Discovery> {
 
 fn tls(scheme: &str, raw: &mut RawOptions) -> Result<Option<Tls>> {
     let wanted = raw.take("ssl_cert_reqs");
-    let roots = raw.take("ssl_ca_certs").map(PathBuf::from);
-    let (certificate, key) = (raw.take("ssl_certfile"), raw.take("ssl_keyfile"));
-    let forced = raw.bool("ssl")?.unwrap_or(false);
+    let roots = raw.text("ssl_ca_certs")?.map(PathBuf::from);
+    let (certificate, key) = (raw.text("ssl_certfile")?, raw.text("ssl_keyfile")?);
+    let forced = raw.flag("ssl")?.unwrap_or(false);
     if !forced && !matches!(scheme, "rediss" | "rediss+cluster" | "valkeys") {
         return Ok(None);
     }
-    let checked = match wanted.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        None | Some("required" | "cert_required" | "2") => true,
-        Some("none" | "cert_none" | "0") => false,
-        Some(other) => return Err(raw.invalid("ssl_cert_reqs", other, "required or none")),
+    let checked = match &wanted {
+        None => true,
+        // Python's `None`, as redis-py takes it: the certificate is not checked.
+        Some(OptionValue::None) => false,
+        Some(value) => match value.text().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "required" | "cert_required" | "2" => true,
+            "none" | "cert_none" | "0" => false,
+            _ => return Err(raw.invalid("ssl_cert_reqs", value, "required or none")),
+        },
     };
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
         (Some(both), None) => Some((both.clone().into(), both.into())),
-        (None, Some(key)) => return Err(raw.invalid("ssl_keyfile", &key, "given together with ssl_certfile")),
+        (None, Some(key)) => {
+            return Err(raw.invalid("ssl_keyfile", &key.into(), "given together with ssl_certfile"));
+        }
         (None, None) => None,
     };
     Ok(Some(Tls { checked, roots, identity }))

@@ -19,7 +19,7 @@ use crate::pubsub::subscriber::{Event, Subscriber};
 /// A subscriber with a short `socket_timeout`, and its events as texts.
 fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
     let mut options = DriverOptions::new(Clock::system());
-    options.extra.insert("socket_timeout".to_owned(), "0.25".to_owned());
+    options.extra.insert("socket_timeout".to_owned(), "0.25".into());
     let target: Target = BackendOptions::read(&Address::parse(&server.url(0)).unwrap(), &options).unwrap().target;
     let (sender, events) = mpsc::channel(10_000);
     let listener = move |event| {
@@ -215,7 +215,7 @@ async fn catching_up_waits_for_what_was_published() {
 async fn refusals_and_closing_are_errors() {
     let server = RedisServer::builder().password("secret").start();
     let mut options = DriverOptions::new(Clock::system());
-    options.extra.insert("socket_timeout".to_owned(), "5".to_owned());
+    options.extra.insert("socket_timeout".to_owned(), "5".into());
     let bare = format!("redis://127.0.0.1:{}/0", server.port());
     let target = BackendOptions::read(&Address::parse(&bare).unwrap(), &options).unwrap().target;
     let refused = Subscriber::new(target, Clock::system(), Duration::from_secs(10), Box::new(|_| {}));

@@ -23,7 +23,7 @@ pub(crate) const LEASE: Duration = Duration::from_millis(600);
 
 pub(crate) fn options(pairs: &[(&str, &str)]) -> DriverOptions {
     let mut options = DriverOptions::new(Clock::system());
-    options.extra = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    options.extra = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     options
 }
 

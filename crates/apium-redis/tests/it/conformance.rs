@@ -12,11 +12,10 @@ use apium_transport::driver::{Driver as _, DriverOptions};
 async fn redis() -> Fixture {
     let database = fresh_database();
     let address = Address::parse(&database.url).unwrap();
-    let mut options = DriverOptions::new(Clock::system());
-    options.extra.insert("eta_strategy".to_owned(), "park".to_owned());
+    let options = DriverOptions::new(Clock::system()).option("eta_strategy", "park");
     // Channels do not belong to a database, so the results of each case have a key prefix of their own.
-    let mut of_results = DriverOptions::new(options.clock.clone());
-    of_results.extra.insert("global_keyprefix".to_owned(), format!("{}:", database.number));
+    let prefix = format!("{}:", database.number);
+    let of_results = DriverOptions::new(options.clock.clone()).option("global_keyprefix", prefix);
     let open = {
         let (options, of_results) = (options.clone(), of_results.clone());
         move || {

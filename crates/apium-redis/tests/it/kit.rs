@@ -18,7 +18,7 @@ use serde_json::Value;
 /// A result backend on a database, with options.
 pub(crate) fn backend_with(url: &str, options: &[(&str, &str)]) -> RedisBackend {
     let mut driver_options = DriverOptions::new(Clock::system());
-    driver_options.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    driver_options.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     RedisBackend::open(Address::parse(url).unwrap(), &driver_options).unwrap()
 }
 

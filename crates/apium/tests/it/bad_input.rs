@@ -1,13 +1,14 @@
 //! Bad input, and how it ends: messages of foreign producers, damaged files, wrong command lines.
 
 use std::fs;
+use std::path::Path;
 
 use apium::driver::{Address, Clock, Driver, DriverOptions, Outgoing};
 use apium::message::{Headers, Message, Properties};
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::program::{Running, Sandbox};
+use crate::program::{Running, Sandbox, run};
 
 /// Publishes a message to the queue `celery`, as a foreign producer that can write anything.
 fn publish(sandbox: &Sandbox, id: &str, change: impl FnOnce(&mut Message)) {
@@ -236,4 +237,27 @@ fn the_result_of_an_unknown_id_is_pending() {
     let sandbox = Sandbox::new();
     let document = sandbox.apium(&["result", "nobody", "--json"]).with_code(0).json();
     assert_eq!((&document["status"], &document["result"]), (&json!("PENDING"), &json!(null)));
+}
+
+#[test]
+fn an_option_of_a_driver_has_its_type_in_file_and_variable() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path().join("apium.toml");
+    let refused = |args: &[&str]| {
+        let mut command = sandbox.command(Path::new(env!("CARGO_BIN_EXE_apium")), args);
+        command.env_remove("APIUM_BROKER_URL");
+        run(command).with_code(2).err
+    };
+    let right = "broker_url = 'sqlite:///nowhere/queue.db'\n[broker_transport_options]\n";
+    fs::write(&file, format!("{right}synchronous = ['full', 'hunter2']")).unwrap();
+    let err = refused(&["queues"]);
+    assert!(err.contains("the option synchronous of sqlite:///nowhere/queue.db: it is a list"), "{err}");
+    assert!(!err.contains("hunter2"), "{err}");
+    fs::write(&file, format!("{right}sentinel_kwargs = {{ password = 'hunter2', user = 'x' }}")).unwrap();
+    let err = refused(&["queues", "-b", "sentinel://localhost?master_name=main"]);
+    assert!(err.contains("sentinel_kwargs has no entry \"user\"") && !err.contains("hunter2"), "{err}");
+    fs::remove_file(&file).unwrap();
+    let options = r#"broker_transport_options={"priority_steps": [0, 10]}"#;
+    let err = refused(&["queues", "-b", "redis://localhost", "--set", options]);
+    assert!(err.contains("the option priority_steps of redis://localhost: it is a list"), "{err}");
 }

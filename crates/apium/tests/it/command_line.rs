@@ -5,9 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
+use apium_peers::target::example;
 use serde_json::json;
 
-use crate::program::{DEADLINE, Sandbox};
+use crate::program::{DEADLINE, ProgramOutput, Sandbox, run};
 
 #[test]
 fn call_waits_and_prints_the_value_or_the_document() {
@@ -313,4 +314,55 @@ fn options_for_probes_and_prefetch_are_checked() {
         let output = sandbox.interop(&["worker", args[0], args[1]]).with_code(2);
         assert!(output.err.starts_with("error: could not ") && output.err.contains(part), "{args:?}: {output:?}");
     }
+}
+
+/// Runs the example `own_commands`, a program with commands of its own.
+fn own_commands(sandbox: &Sandbox, args: &[&str]) -> ProgramOutput {
+    run(sandbox.command(&example("own_commands"), args))
+}
+
+#[test]
+fn a_command_of_the_program_has_the_app_and_the_global_options() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join("users.txt"), "ada\ngrace\n").unwrap();
+    let import = ["import-users", "--file", "users.txt"];
+    let output = own_commands(&sandbox, &import).with_code(0);
+    assert!(output.out.starts_with("ada is greeted by ") && output.out.lines().count() == 2, "{output:?}");
+    assert!(output.err.is_empty(), "{output:?}");
+    let sent = own_commands(&sandbox, &[&import[..], &["--json", "--set", "task_default_queue=other"]].concat());
+    assert_eq!(sent.with_code(0).json()["user"], "grace");
+    let queues = own_commands(&sandbox, &["queues", "--json"]).with_code(0).json();
+    let ready = |name: &str| {
+        queues.as_array().unwrap().iter().find(|queue| queue["queue"] == name).map(|queue| queue["ready"].clone())
+    };
+    assert_eq!((ready("celery"), ready("other")), (Some(json!(2)), Some(json!(2))), "{queues}");
+}
+
+#[test]
+fn help_lists_the_commands_of_the_program_and_the_built_in_ones() {
+    let sandbox = Sandbox::new();
+    let help = own_commands(&sandbox, &["--help"]).with_code(0).out;
+    assert!(help.contains("import-users") && help.contains("Send a greeting to every user of a file"), "{help}");
+    assert!(help.contains("Run a worker until it is stopped"), "{help}");
+    let own = own_commands(&sandbox, &["help", "import-users"]).with_code(0).out;
+    assert!(own.contains("--most <MOST>") && own.contains("--broker <URL>"), "{own}");
+}
+
+#[test]
+fn a_command_of_the_program_fails_like_a_built_in_one() {
+    let sandbox = Sandbox::new();
+    let missing = own_commands(&sandbox, &["import-users", "--file", "nobody.txt"]).with_code(70);
+    assert!(missing.err.starts_with("error: could not run import-users: nobody.txt: "), "{missing:?}");
+    assert_eq!(missing.err.lines().count(), 1, "{missing:?}");
+    fs::write(sandbox.path().join("users.txt"), "ada\ngrace\n").unwrap();
+    let import = ["import-users", "--file", "users.txt"];
+    let many = own_commands(&sandbox, &[&import[..], &["--most", "1"]].concat()).with_code(9);
+    assert!(many.err.contains("there are 2 users"), "{many:?}");
+    let setting = own_commands(&sandbox, &[&import[..], &["--set", "task_serialiser=json"]].concat()).with_code(2);
+    assert!(setting.err.contains("task_serializer"), "{setting:?}");
+    own_commands(&sandbox, &["import-users", "--users", "x"]).with_code(2);
+    let broken = Sandbox::new();
+    fs::create_dir(broken.file()).unwrap();
+    let output = own_commands(&broken, &import).with_code(3);
+    assert!(output.err.contains("queue.db"), "{output:?}");
 }

@@ -23,7 +23,7 @@ const BACK: Duration = Duration::from_secs(6);
 
 async fn broker(url: &str, options: &[(&str, &str)]) -> SharedBroker {
     let mut driver_options = DriverOptions::new(Clock::system());
-    driver_options.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    driver_options.extra = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     RedisDriver::new().broker(Address::parse(url).unwrap(), driver_options).await.unwrap()
 }
 
