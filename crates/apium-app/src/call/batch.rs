@@ -72,7 +72,7 @@ impl<Out> Batch<Out> {
     /// message; when the broker fails half-way, the lots before are sent.
     pub async fn send_all(self, app: &App) -> Result<Vec<AsyncResult<Out>>> {
         if let Some(error) = &self.failed {
-            return Err(Error::new(error.kind(), format!("call a batch: {error}")));
+            return Err(Error::new(error.kind(), "call a batch").with_source(error.clone()));
         }
         let own = self.options;
         let nodes = self.calls.into_iter().map(|call| {

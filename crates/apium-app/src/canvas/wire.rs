@@ -177,8 +177,8 @@ fn chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> Result
 /// Chunks are a group of starmaps.
 fn chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
     let (task, items) = (named(wire, "task")?, named(wire, "it")?);
-    let size: usize = named(wire, "n")?.decode().map_err(|error| wrong(wire, format!("its `n`: {error}")))?;
-    let items: Vec<Json> = items.decode().map_err(|error| wrong(wire, format!("its `it`: {error}")))?;
+    let size: usize = named(wire, "n")?.decode().map_err(|error| wrong(wire, "its `n`").with_source(error))?;
+    let items: Vec<Json> = items.decode().map_err(|error| wrong(wire, "its `it`").with_source(error))?;
     let members = items.chunks(size.max(1)).map(|part| {
         let kwargs = vec![("task".to_owned(), task.clone()), ("it".to_owned(), Json::from_serialize(part)?)];
         let mut wire = WireSignature::new("celery.starmap");
@@ -207,10 +207,10 @@ fn one(wire: &WireSignature, json: &Json, depth: usize) -> Result<Node> {
     read(&inner, depth)
 }
 
-fn wrong(wire: &WireSignature, text: String) -> Error {
+fn wrong(wire: &WireSignature, text: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Call, format!("read the signature of {}: {text}", wire.task))
 }
 
 fn within(wire: &WireSignature, error: Error) -> Error {
-    Error::new(ErrorKind::Call, format!("read the signature of {}: {error}", wire.task)).with_source(error)
+    Error::new(ErrorKind::Call, format!("read the signature of {}", wire.task)).with_source(error)
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use apium_protocol::codecs::codecs::Codecs;
+use apium_protocol::error::with_causes;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::topology::Topology;
@@ -214,7 +215,7 @@ impl Publisher {
             };
             match (outcome, wait) {
                 (Err(error), Some(wait)) if error.is_retryable() => {
-                    tracing::warn!(%error, retry, broker = %self.broker().address(), "publishing is tried again");
+                    tracing::warn!(error = %with_causes(&error), retry, broker = %self.broker().address(), "publishing is tried again");
                     tokio::time::sleep(wait).await;
                     retry = retry.saturating_add(1);
                 }
