@@ -1,4 +1,4 @@
-//! Building an app: settings are checked, tasks registered, broker and result backends opened.
+//! The builder of an app: it checks the settings, registers the tasks, and opens the broker and the result backends.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,13 +34,15 @@ use crate::task::class::Task;
 use crate::task::definition::TaskType;
 use crate::task::registry::{Registry, RegistryBuilder};
 
-/// Builds an app. The first thing that is wrong is the error of [`build`](Self::build).
+/// Builds an app. The first mistake is returned as an error by [`build`](Self::build).
 #[must_use = "nothing is built until `build` is called"]
 pub struct AppBuilder {
     name: String,
     drivers: Vec<SharedDriver>,
-    own: Settings,
-    given: Settings,
+    /// The settings that the program gives by methods of the builder.
+    settings: Settings,
+    /// The settings of files, variables and flags, which win.
+    config: Settings,
     codecs: Codecs,
     tasks: RegistryBuilder,
     autodiscover: bool,
@@ -50,10 +52,10 @@ pub struct AppBuilder {
     layers: Vec<SharedPublishLayer>,
     clock: Clock,
     eager_runner: Option<Arc<dyn EagerRunner>>,
-    failed: Option<Error>,
+    first_error: Option<Error>,
 }
 
-/// Where a route leads: a queue by name, a queue to be declared, or any options of a call.
+/// What a route gives a call: the name of a queue, a queue (which is declared), or any options of a call.
 #[derive(Debug, Clone)]
 pub struct RouteTarget {
     options: CallOptions,
@@ -79,11 +81,11 @@ impl From<CallOptions> for RouteTarget {
 }
 
 impl App {
-    /// Begins an app. `name` is Celery's `main`: the app's name in logs and errors.
+    /// Starts to build an app. `name` is its name in logs and errors (Celery: `main`).
     ///
     /// The app may use every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…`
-    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds one of your own. Tasks that are
-    /// linked into the program are registered without being named (feature `autodiscover`).
+    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds another one. With the feature
+    /// `autodiscover` every `#[task]` function that is linked into the program is registered.
     pub fn builder(name: impl Into<String>) -> AppBuilder {
         let builder = AppBuilder::new(name, AppDefaults::drivers()).autodiscover(AppDefaults::autodiscovers());
         match defaults::eager_runner() {
@@ -94,13 +96,14 @@ impl App {
 }
 
 impl AppBuilder {
-    /// An app of this name that may use these drivers. Tasks that are linked into the program are found by themselves.
+    /// Starts to build an app that may use these drivers. Every `#[task]` function that is linked into the program is
+    /// registered, unless [`autodiscover`](Self::autodiscover) says no.
     pub fn new(name: impl Into<String>, drivers: Vec<SharedDriver>) -> Self {
         Self {
             name: name.into(),
             drivers,
-            own: Settings::new(),
-            given: Settings::new(),
+            settings: Settings::new(),
+            config: Settings::new(),
             codecs: Codecs::standard(),
             tasks: builtins(),
             autodiscover: true,
@@ -110,53 +113,54 @@ impl AppBuilder {
             layers: Vec::new(),
             clock: Clock::system(),
             eager_runner: None,
-            failed: None,
+            first_error: None,
         }
     }
 
-    fn fail(&mut self, outcome: Result<()>) {
+    fn record_error(&mut self, outcome: Result<()>) {
         if let Err(error) = outcome {
-            self.failed.get_or_insert(error);
+            self.first_error.get_or_insert(error);
         }
     }
 
-    /// Settings of files, variables and flags; they win over those that the builder gives.
+    /// Settings of files, variables and flags. They win over the settings that methods of the builder give.
     pub fn config(mut self, settings: Settings) -> Self {
-        self.given.merge(settings);
+        self.config.merge(settings);
         self
     }
 
-    /// One setting by its name. An unknown one is an error that names the nearest.
+    /// Gives one setting by its name. The error for an unknown name says which known one is nearest.
     pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
-        let outcome = self.own.set(name, value);
-        self.fail(outcome);
+        let outcome = self.settings.set(name, value);
+        self.record_error(outcome);
         self
     }
 
-    /// Where the broker is: the setting `broker_url`.
+    /// The address of the broker (setting `broker_url`). Without it, only eager calls work.
     pub fn broker(self, url: impl Into<String>) -> Self {
         self.setting("broker_url", url.into())
     }
 
-    /// Where results are stored: the setting `result_backend`.
+    /// The address of the result backend (setting `result_backend`). Without it, no results are stored.
     pub fn backend(self, url: impl Into<String>) -> Self {
         self.setting("result_backend", url.into())
     }
 
-    /// One more driver; it wins over earlier ones of the same scheme.
+    /// Adds a driver. It wins over those of the same scheme that were added before.
     pub fn driver(mut self, driver: SharedDriver) -> Self {
         self.drivers.insert(0, driver);
         self
     }
 
-    /// State for tasks to take by its type (`State<T>`).
+    /// Adds a value that tasks get by a parameter of type `State<T>`.
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states = self.states.with(value);
         self
     }
 
-    /// A route: for a task name, a glob (`"mail.*"`) or a regular expression (`"re:^mail\\."`), to a queue's name, a
-    /// [`Queue`] or any options. Asked after `task_routes`; exact names win, then patterns in order.
+    /// Adds a route: from a task name, a glob (`"mail.*"`) or a regular expression (`"re:^mail\\."`) to the name of a
+    /// queue, a [`Queue`], or any options of a call. Routes are tried after `task_routes`. An exact name wins over
+    /// patterns, and a pattern over those that were added after it.
     pub fn route(mut self, pattern: &str, target: impl Into<RouteTarget>) -> Self {
         let RouteTarget { options, queue } = target.into();
         self.queues.extend(queue);
@@ -167,12 +171,12 @@ impl AppBuilder {
             let outcome = table.add(pattern, options).map_err(|error| {
                 Error::new(ErrorKind::Config, format!("use the route \"{pattern}\"")).with_source(error)
             });
-            self.fail(outcome);
+            self.record_error(outcome);
         }
         self
     }
 
-    /// A function that routes: options of a call, or nothing when another router shall answer.
+    /// Adds a function that routes. It returns options of a call, or `None` to leave the call to the next route.
     pub fn router(mut self, route: impl Fn(RouteQuery<'_>) -> Option<CallOptions> + Send + Sync + 'static) -> Self {
         self.routes.push(Route::Function(Arc::new(route)));
         self
@@ -190,43 +194,44 @@ impl AppBuilder {
         self
     }
 
-    /// Registers a task class.
+    /// Registers a task class: a type that implements [`Task`].
     pub fn register_task<T: Task>(mut self, task: T) -> Self {
         self.tasks.task(task);
         self
     }
 
-    /// Whether every `#[task]` function of the program is registered by itself (default true).
+    /// Whether every `#[task]` function that is linked into the program is registered without being named (default: the
+    /// feature `autodiscover`).
     pub fn autodiscover(mut self, yes: bool) -> Self {
         self.autodiscover = yes;
         self
     }
 
-    /// One more serializer.
+    /// Adds a serializer.
     pub fn serializer(mut self, serializer: impl Serializer + 'static) -> Self {
         self.codecs = self.codecs.with_serializer(Arc::new(serializer));
         self
     }
 
-    /// One more compression.
+    /// Adds a compression.
     pub fn compression(mut self, compression: impl Compression + 'static) -> Self {
         self.codecs = self.codecs.with_compression(Arc::new(compression));
         self
     }
 
-    /// A layer around publishing, inside those that were given before.
+    /// Adds a layer around publishing, inside those that were added before.
     pub fn layer(mut self, layer: impl PublishLayer) -> Self {
         self.layers.push(Arc::new(layer));
         self
     }
 
-    /// Another clock than the machine's: one that tests turn.
+    /// The clock (default: the machine's). Tests give one that they can set.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// What runs eager calls.
+    /// What runs eager calls (default: the worker's, with the feature `worker`).
     pub fn eager_runner(mut self, runner: Arc<dyn EagerRunner>) -> Self {
         self.eager_runner = Some(runner);
         self
@@ -235,14 +240,15 @@ impl AppBuilder {
     /// Builds the app and opens its broker and result backends.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for an unknown or wrong setting, two tasks of one name, options of a task that cannot be,
-    /// a bad route, an address that no driver knows; [`ErrorKind::Backend`] when a store cannot be opened.
+    /// [`ErrorKind::Config`] for an unknown or wrong setting, two tasks of one name, impossible options of a task, a
+    /// wrong route, or an address that no driver knows; [`ErrorKind::Backend`] when the broker or a result backend
+    /// cannot be opened.
     pub async fn build(mut self) -> Result<App> {
-        if let Some(error) = self.failed {
+        if let Some(error) = self.first_error {
             return Err(error);
         }
-        self.own.merge(self.given);
-        let config = Arc::new(self.own.check()?);
+        self.settings.merge(self.config);
+        let config = Arc::new(self.settings.check()?);
         let accept = Accept::names(config.accept_content.iter().cloned());
         check_codecs(&self.codecs, &accept, &config)?;
         if self.autodiscover {
@@ -285,7 +291,7 @@ impl AppBuilder {
         }))
     }
 
-    /// Builds the app from plain code.
+    /// Builds the app on this thread. For code that is not async.
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -334,7 +340,7 @@ fn defaults(registry: &Registry) -> HashMap<Arc<str>, SendDefaults> {
     all
 }
 
-/// Opens stores by their addresses.
+/// Opens brokers and result backends by their addresses.
 struct Drivers<'a> {
     drivers: &'a [SharedDriver],
     clock: &'a Clock,
@@ -347,7 +353,7 @@ impl Drivers<'_> {
         found.ok_or_else(|| {
             let known: Vec<&str> = self.drivers.iter().flat_map(|driver| driver.schemes()).copied().collect();
             let text =
-                format!("open the {what} {address}: no driver knows this scheme; there are {}", known.join(", "));
+                format!("open the {what} {address}: no driver knows this scheme; known are {}", known.join(", "));
             Error::new(ErrorKind::Config, text)
         })
     }
@@ -391,6 +397,7 @@ impl Drivers<'_> {
         Ok(backends)
     }
 }
+
 /// The tasks that every app has.
 fn builtins() -> RegistryBuilder {
     let mut tasks = RegistryBuilder::new();

@@ -1,6 +1,6 @@
-//! The tasks that every app has under Celery's names: `celery.map`, `celery.starmap`, `celery.chunks`, `celery.group`,
-//! `celery.accumulate` and `celery.backend_cleanup`; and one of Apium's own, `apium.chord_part`. A task of the app's
-//! own with such a name takes its place.
+//! The tasks that every app has: Celery's `celery.map`, `celery.starmap`, `celery.chunks`, `celery.group`,
+//! `celery.accumulate` and `celery.backend_cleanup`, and Apium's `apium.chord_part`. A task of the app with the same
+//! name replaces one.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
@@ -35,17 +35,17 @@ pub(crate) static BUILTIN_TASKS: &[TaskDef] = &[
             store_errors_even_if_ignored: Some(false),
             ..TaskOptions::NEW
         },
-        // The worker does it at the end of its run.
+        // The worker counts the part when the run ends.
         ..builtin(CHORD_PART, PART, |_| Box::pin(async { Ok(Json::NULL) }))
     },
 ];
 
-/// The name of the task that counts a part of a chord once more, and sends the body where it is the last one: a worker
-/// notes it for a part whose message was acked before it ran, in case it dies before the body is sent. Workers of
-/// Celery do not know it, so where they share a queue with Apium's it wants a route to another one.
+/// The name of the task that counts a part of a chord once more, and sends the body if it is the last part. A worker
+/// sends it for a part whose message was acknowledged before the run, in case the worker dies before it sends the body.
+/// Workers of Celery do not have this task: where they consume the same queue, route it to another one.
 pub const CHORD_PART: &str = "apium.chord_part";
 
-/// What [`CHORD_PART`] is called with.
+/// The parameters of [`CHORD_PART`].
 const PART: &[Parameter] = &[
     Parameter::required("group"),
     Parameter::required("task_id"),
@@ -70,11 +70,11 @@ const NOTHING: &[Parameter] = &[];
 type Run = fn(Ctx) -> BoxFuture<'static, TaskResult<Json>>;
 
 const fn builtin(name: &'static str, named: &'static [Parameter], run: Run) -> TaskDef {
-    let collects = named.is_empty();
+    let any_arguments = named.is_empty();
     TaskDef {
         name,
         aliases: &[],
-        parameters: ParameterList { function: name, named, var_args: collects, var_kwargs: collects },
+        parameters: ParameterList { function: name, named, var_args: any_arguments, var_kwargs: any_arguments },
         options: || TaskOptions::NEW,
         hooks: Hooks::NONE,
         needs: &[],
@@ -90,10 +90,10 @@ fn parameters(named: &'static [Parameter]) -> ParameterList {
 
 fn app(ctx: &Ctx) -> TaskResult<App> {
     let app = ctx.publisher().and_then(App::of_publisher);
-    app.ok_or_else(|| Error::new(ErrorKind::NoCurrentApp, "run a built-in task: its app is gone").into())
+    app.ok_or_else(|| Error::new(ErrorKind::NoCurrentApp, "run a built-in task: the app is gone").into())
 }
 
-/// Runs the inner task for each item, one after the other, in this slot. One that fails fails all.
+/// Runs the inner task for each item, one after the other, in this slot. The first failure is the failure of the map.
 async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
     let list = parameters(MAP);
     let (task, items) = {
@@ -105,7 +105,7 @@ async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
     for item in items {
         let args = if spread { item.decode::<Vec<Json>>()? } else { vec![item] };
         let Node::Task(mut inner) = Node::from_wire(&task)? else {
-            return Err(Error::new(ErrorKind::Call, format!("map {}: it is no plain task", task.task)).into());
+            return Err(Error::new(ErrorKind::Call, format!("map {}: it is not a plain task", task.task)).into());
         };
         inner.call.arguments = Arguments { args, kwargs: Vec::new() };
         inner.call.options = Default::default();
@@ -119,7 +119,7 @@ async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
     encode(values)
 }
 
-/// Sends the chunks as a group of `celery.starmap`; its result is the group's.
+/// Sends the chunks as a group of `celery.starmap`. Its value is the result of the group.
 async fn chunks(ctx: Ctx) -> TaskResult<Json> {
     let Some(publisher) = ctx.publisher() else { return encode(Json::NULL) };
     let body = &ctx.request().body;
@@ -132,7 +132,7 @@ async fn chunks(ctx: Ctx) -> TaskResult<Json> {
     encode(send(&app, Node::from_wire(&wire)?).await?)
 }
 
-/// Sends tasks that are frozen already; how very old clients send groups.
+/// Sends tasks that are frozen already. Very old clients send groups in this way.
 async fn group(ctx: Ctx) -> TaskResult<Json> {
     let list = parameters(GROUP);
     let (tasks, result, id, args) = {
@@ -152,7 +152,7 @@ async fn group(ctx: Ctx) -> TaskResult<Json> {
     encode(result)
 }
 
-/// What it is given: the argument at `index`, or all of them.
+/// Returns the argument at `index`, or all arguments.
 fn accumulate(ctx: &Ctx) -> TaskResult<Json> {
     let request = ctx.request();
     let index = request.kwargs().iter().find(|(name, value)| name == "index" && !value.is_null());
@@ -160,15 +160,15 @@ fn accumulate(ctx: &Ctx) -> TaskResult<Json> {
         None => Ok(request.args_json()),
         Some((_, index)) => {
             let index: usize = index.decode()?;
-            let found = request.args().get(index).cloned();
-            found.ok_or_else(|| {
+            let argument = request.args().get(index).cloned();
+            argument.ok_or_else(|| {
                 crate::task_error::TaskError::of_class("builtins.IndexError", "tuple index out of range")
             })
         }
     }
 }
 
-/// Deletes results that are past their time, where the store does not do that by itself.
+/// Deletes expired results, where the store does not do that itself.
 async fn cleanup(ctx: Ctx) -> TaskResult<Json> {
     if let Some(stored) = ctx.backend().and_then(|backend| backend.stored()) {
         stored.purge_expired().await?;

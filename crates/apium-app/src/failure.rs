@@ -1,4 +1,4 @@
-//! A task's failure: the exception as it goes over the wire, and the Rust error behind it where there is one.
+//! A task's failure: the exception as messages and results have it, and the Rust error of which it was made, if any.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -20,8 +20,8 @@ struct Inner {
     judgement: Option<Judgement>,
 }
 
-/// What the options of a task say about a failure. It is judged where the body ran, because the options look at Rust
-/// error types; from there on it is data.
+/// What the options of a task say about a failure. It is decided where the body ran, because the options name Rust
+/// error types; after that it is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Judgement {
@@ -45,8 +45,7 @@ impl fmt::Display for ArgumentMismatch {
 
 impl StdError for ArgumentMismatch {}
 
-/// Maps a Rust error type to the Python class that stands for it on the wire
-/// (`#[wire_error(py = "builtins.ValueError")]`).
+/// The Python class of a Rust error type (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
     /// Whether an error is of the Rust type.
     pub is: fn(&(dyn StdError + 'static)) -> bool,
@@ -57,17 +56,17 @@ pub struct WireErrorEntry {
 inventory::collect!(WireErrorEntry);
 
 impl Failure {
-    /// A failure with a message only.
+    /// A failure with a message and without an error type.
     pub fn message(message: impl Into<String>) -> Self {
         Self::from_exception(ExceptionInfo::from_path("apium.TaskError", message.into()))
     }
 
-    /// A failure that stands for a given exception.
+    /// A failure of an exception.
     pub fn from_exception(exception: ExceptionInfo) -> Self {
         Self(Arc::new(Inner { exception, traceback: None, source: None, judgement: None }))
     }
 
-    /// A failure that stands for a given exception, with the Rust error that raised it.
+    /// A failure of an exception, with the Rust error of which it was made and its traceback.
     pub(crate) fn with_error(
         exception: ExceptionInfo,
         traceback: String,
@@ -87,7 +86,7 @@ impl Failure {
         self.source().is_some_and(|error| error.is::<ArgumentMismatch>())
     }
 
-    /// A failure of a Python class given as `module.Class`, with one argument: the message.
+    /// A failure of a Python class, named as `module.Class`, with the message as its one argument.
     pub fn of_class(path: &str, message: &str) -> Self {
         Self::from_exception(ExceptionInfo::from_path(path, message))
     }
@@ -102,7 +101,7 @@ impl Failure {
         Self::from_exception(ExceptionInfo::time_limit_exceeded(seconds))
     }
 
-    /// The same failure with this traceback text.
+    /// The same failure with another traceback.
     #[must_use]
     pub fn with_traceback(self, traceback: impl Into<String>) -> Self {
         Self(Arc::new(Inner { traceback: Some(traceback.into()), ..Arc::unwrap_or_clone(self.0) }))
@@ -119,17 +118,18 @@ impl Failure {
         self.0.judgement
     }
 
-    /// The exception as it goes over the wire.
+    /// The exception, as messages and results have it.
     pub fn exception(&self) -> &ExceptionInfo {
         &self.0.exception
     }
 
-    /// The traceback's text: the error and its sources, or what a Python worker stored.
+    /// The text of the traceback: the error and its sources, or what a Python worker stored.
     pub fn traceback(&self) -> Option<&str> {
         self.0.traceback.as_deref()
     }
 
-    /// The traceback's text; of a failure that has none, what Python shows of an exception that was never raised.
+    /// The text of the traceback. For a failure without one it is what Python prints for an exception that was not
+    /// raised.
     pub fn traceback_text(&self) -> Cow<'_, str> {
         match self.traceback() {
             Some(text) => Cow::Borrowed(text),
@@ -144,12 +144,12 @@ impl Failure {
         }
     }
 
-    /// The Rust error, where the failure was made of one.
+    /// The Rust error of which it was made, if any.
     pub fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 
-    /// Whether the error or one of its sources satisfies `test` (how `autoretry_for` and `throws` look).
+    /// Whether the error or one of its sources satisfies `test`. So `autoretry_for` and `throws` find error types.
     pub fn any_source(&self, test: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
         let mut next = self.source();
         while let Some(error) = next {
@@ -195,8 +195,8 @@ mod tests {
     fn another_traceback_keeps_the_source_even_when_shared() {
         let failure = Failure::from_error(std::fmt::Error);
         let shared = failure.clone();
-        let with = failure.with_traceback("told by the test");
-        assert_eq!(with.traceback(), Some("told by the test"));
+        let with = failure.with_traceback("written by the test");
+        assert_eq!(with.traceback(), Some("written by the test"));
         assert!(with.source().is_some() && shared.source().is_some());
     }
 

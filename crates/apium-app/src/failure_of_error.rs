@@ -18,20 +18,20 @@ fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static str> {
 const BOXED: &str = "apium.Error";
 
 impl Failure {
-    /// A failure of a Rust error. `exc_type` is the type's name, or the Python class it is mapped to.
+    /// A failure of a Rust error. Its `exc_type` is the name of the error type, or of the Python class for it.
     pub fn from_error<E: StdError + Send + Sync + 'static>(error: E) -> Self {
         Self::of(&plain_path(std::any::type_name::<E>()), Arc::new(error))
     }
 
-    /// A failure of a Rust error that stands for a given exception.
+    /// A failure of an exception, with the Rust error of which it was made.
     pub(crate) fn of_exception(exception: ExceptionInfo, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = error.into();
         let traceback = chain_text(&exception.exc_type, &*error);
         Self::with_error(exception, traceback, error.into())
     }
 
-    /// A failure of a boxed error. `exc_type` is the Python class that the type of the error is mapped to, else
-    /// "Error".
+    /// A failure of a boxed error. Its `exc_type` is the Python class for the type of the error (`#[wire_error]`), else
+    /// `Error`.
     pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
         Self::of(BOXED, error.into())
     }
@@ -59,7 +59,7 @@ impl Failure {
     }
 }
 
-/// `core::num::ParseIntError` as `core.num.ParseIntError`, without type parameters.
+/// The path of a type with dots and without type parameters: `core.num.ParseIntError`.
 fn plain_path(type_name: &str) -> String {
     type_name.split('<').next().unwrap_or(type_name).replace("::", ".")
 }

@@ -1,4 +1,4 @@
-//! The App: tasks and their contexts, calling, routing, settings and results. Names no driver and runs no task.
+//! The app: tasks and their contexts, calls, routing, settings and results. It knows no driver and runs no task.
 
 pub mod app;
 pub mod builder;

@@ -1,4 +1,4 @@
-//! What the attributes of `apium-macros` write paths to. Not for people: nothing in here is stable.
+//! What the code refers to that the attributes of `apium-macros` generate. It is not an API: anything may change.
 
 pub use apium_protocol::json::text::Json;
 pub use futures_util::future::BoxFuture;
@@ -23,11 +23,11 @@ pub use crate::task_error::TaskResult;
 
 use crate::task_error::TaskError;
 
-/// The body of a task that `extern_task!` describes: it is in another program, and nothing registers this one.
+/// The body of a task that `extern_task!` describes. Nothing registers such a task, so nothing calls it.
 ///
 /// # Errors
 /// Always.
-pub fn elsewhere(ctx: Ctx) -> TaskResult<Json> {
+pub fn extern_body(ctx: Ctx) -> TaskResult<Json> {
     let task = &ctx.request().headers.task;
     Err(TaskError::failure(format!("{} runs in another program", task.as_deref().unwrap_or("the task"))))
 }
@@ -66,7 +66,7 @@ pub const fn text(bytes: &[u8]) -> &str {
 
 /// What a hook may return: nothing, or a result.
 pub trait IntoHookResult {
-    /// It as a task's result.
+    /// The result of the hook.
     ///
     /// # Errors
     /// What the hook returned.

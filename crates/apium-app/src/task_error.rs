@@ -1,4 +1,4 @@
-//! How a task ends when it does not return a value: a vocabulary, not an error type.
+//! How a task ends when it does not return a value.
 
 use std::any::TypeId;
 use std::error::Error as StdError;
@@ -15,59 +15,59 @@ pub type TaskResult<T> = Result<T, TaskError>;
 
 /// How a task ends when it does not return a value.
 ///
-/// It does not implement [`std::error::Error`], so that `?` turns any such error into a failure that keeps its type for
-/// `autoretry_for` and `throws`. [`IntoFailure`] says what else `?` takes: boxed errors, and error types like those of
-/// anyhow and eyre.
+/// It does not implement [`std::error::Error`]. So `?` makes a failure of any such error, with the type of the error
+/// for `autoretry_for` and `throws`. [`IntoFailure`] says what else `?` takes: boxed errors, and error types such as
+/// those of anyhow and eyre.
 pub struct TaskError(Box<TaskErrorKind>);
 
-/// The ways to end without a value.
+/// The ways in which a task ends without a value.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TaskErrorKind {
     /// The task failed.
     Failure(Failure),
-    /// The task is to be run again (Celery: `raise self.retry(…)`).
+    /// The task asks to be run again (Celery: `raise self.retry(…)`).
     Retry(RetryRequest),
-    /// The message is to be rejected (Celery: `raise Reject`); it has an effect with late ack only.
+    /// The message is rejected (Celery: `raise Reject`). It has an effect with `acks_late` only.
     Reject {
         /// Why.
         reason: String,
-        /// Back to the queue rather than away.
+        /// Whether the message goes back to its queue, and not to the dead set.
         requeue: bool,
     },
-    /// Nothing is stored and no hook is called (Celery: `raise Ignore`).
+    /// Nothing is stored, no hook is called, and the message is acknowledged (Celery: `raise Ignore`).
     Ignore,
-    /// Another signature goes on in the task's place, under its id (Celery: `raise self.replace(…)`).
+    /// Another signature replaces the task and gets its id (Celery: `raise self.replace(…)`).
     Replace(Box<Signature>),
 }
 
 impl TaskError {
-    /// Ends the task in a given way.
-    pub fn new(ending: TaskErrorKind) -> Self {
-        Self(Box::new(ending))
+    /// An end of this kind.
+    pub fn new(kind: TaskErrorKind) -> Self {
+        Self(Box::new(kind))
     }
 
-    /// A failure with a message and no type of its own (`exc_type` "TaskError").
+    /// A failure with a message and without an error type. Its `exc_type` is `TaskError`.
     pub fn failure(message: impl Into<String>) -> Self {
         Self::new(TaskErrorKind::Failure(Failure::message(message)))
     }
 
-    /// A failure of a Python class, given as `module.Class`, with one argument: the message.
+    /// A failure of a Python class, named as `module.Class`, with the message as its one argument.
     pub fn of_class(path: &str, message: &str) -> Self {
         Failure::of_class(path, message).into()
     }
 
-    /// Rejects the message; back to the queue when `requeue`.
+    /// Rejects the message. With `requeue` it goes back to its queue, else to the dead set.
     pub fn reject(requeue: bool) -> Self {
         Self::new(TaskErrorKind::Reject { reason: "rejected by the task".into(), requeue })
     }
 
-    /// Rejects the message with a reason.
+    /// Rejects the message with a reason, as [`reject`](Self::reject).
     pub fn reject_because(reason: impl Into<String>, requeue: bool) -> Self {
         Self::new(TaskErrorKind::Reject { reason: reason.into(), requeue })
     }
 
-    /// Leaves the state as it is and acks the message.
+    /// Leaves the state as it is, and acknowledges the message.
     pub fn ignore() -> Self {
         Self::new(TaskErrorKind::Ignore)
     }
@@ -84,15 +84,15 @@ impl TaskError {
 }
 
 /// What `?` turns into a failure in a task: every error that is `Send`, `Sync` and `'static`, such an error in a box,
-/// text, and every type that turns into such a box, as the errors of anyhow and eyre do.
+/// text, and every type that turns into such a box, like the errors of anyhow and eyre.
 ///
-/// `autoretry_for`, `throws` and `#[wire_error]` see the error in a box as they see one without. Of an error of anyhow
-/// or eyre they see the causes alone, since it does not show the error itself.
+/// `autoretry_for`, `throws` and `#[wire_error]` match a boxed error by the type in the box. Of an error of anyhow or
+/// eyre they match the sources only, since these types hide the error itself.
 ///
-/// A `Box<dyn Error>` without `Send + Sync` may not leave its thread; [`OrFail::or_fail`] makes a failure of its text.
+/// `?` does not take a `Box<dyn Error>` without `Send + Sync`; [`OrFail::or_fail`] makes a failure of its text.
 #[diagnostic::on_unimplemented(
     message = "a task's failure cannot be made of `{Self}`",
-    label = "no task's failure yet: for a `Box<dyn Error>` write `.or_fail()?`, for a type of yours `impl std::error::Error`",
+    label = "not an error that `?` takes: for a `Box<dyn Error>` write `.or_fail()?`, for a type of yours `impl std::error::Error`",
     note = "`Box<dyn Error + Send + Sync>` needs no `.or_fail()`"
 )]
 pub trait IntoFailure: Sized {
@@ -100,8 +100,8 @@ pub trait IntoFailure: Sized {
     fn into_failure(self) -> Failure;
 }
 
-// What tells the task's own vocabulary (`TaskError`, `Failure`) from an error is that it has no text to show:
-// `Display`.
+// `TaskError` turns into a boxed error too. It must not implement `Display`, so that this implementation does not cover
+// it.
 #[diagnostic::do_not_recommend]
 impl<E: Into<Box<dyn StdError + Send + Sync>> + fmt::Display + 'static> IntoFailure for E {
     fn into_failure(self) -> Failure {
@@ -141,7 +141,7 @@ impl fmt::Debug for TaskError {
     }
 }
 
-/// So that `?` outside a task takes what a task's function returned when it was called directly.
+/// For `?` outside a task, on what a task's function returns when it is called directly.
 impl From<TaskError> for Box<dyn StdError + Send + Sync> {
     fn from(error: TaskError) -> Self {
         match error.into_kind() {
@@ -152,17 +152,17 @@ impl From<TaskError> for Box<dyn StdError + Send + Sync> {
             },
             TaskErrorKind::Reject { reason, .. } => format!("the task rejected its message: {reason}").into(),
             TaskErrorKind::Ignore => "the task ended without a result".into(),
-            TaskErrorKind::Replace(_) => "the task put another in its place".into(),
+            TaskErrorKind::Replace(_) => "the task was replaced by another one".into(),
         }
     }
 }
 
-/// Turns an error into a task's failure where `?` alone does not: a `Box<dyn Error>` without `Send + Sync`. It takes
-/// every other error too.
+/// Makes a task's failure of an error that `?` does not take: a `Box<dyn Error>` without `Send + Sync`. It takes every
+/// other error too.
 ///
-/// `Kind` tells the two apart; the compiler finds it.
+/// `Kind` tells the two apart. The compiler infers it.
 pub trait OrFail<T, Kind> {
-    /// The value, or a failure made of the error.
+    /// The value, or a failure of the error.
     ///
     /// # Errors
     /// The failure.
@@ -181,11 +181,11 @@ impl<T> OrFail<T, Unsendable> for Result<T, Box<dyn StdError>> {
     }
 }
 
-/// The error may be sent to another thread.
+/// An error that may be sent to another thread.
 #[derive(Debug)]
 pub enum Sendable {}
 
-/// The error may not be sent to another thread: what is kept of it is its text.
+/// An error that may not be sent to another thread. The failure has its text only.
 #[derive(Debug)]
 pub enum Unsendable {}
 
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// As the error of anyhow: no `Error`, but it turns into a box of one.
+    /// Like the error type of anyhow: it does not implement `Error`, but turns into a boxed error.
     #[derive(Debug)]
     struct Report(Box<dyn StdError + Send + Sync>);
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_mark_takes_boxed_errors_and_what_turns_into_them() {
+    fn the_question_mark_takes_boxed_errors_and_types_that_turn_into_them() {
         let boxed = failed(|| Ok(number("x")?));
         let report = failed(|| Ok(number("x").map_err(Report)?));
         let plain = failed(|| Ok("x".parse()?));
@@ -272,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_box_is_seen_through_for_what_the_result_of_another_task_says() {
+    fn a_boxed_error_of_get_fails_the_task_with_the_failure_of_the_other_task() {
         let cause = Failure::of_class("builtins.ValueError", "boom");
         let error: BoxError = Error::new(ErrorKind::TaskFailed, "get it").with_failure(cause).into();
         assert!(failed(|| Err(error)?).exception().is("builtins.ValueError"));
     }
 
     #[test]
-    fn or_fail_takes_what_may_not_leave_its_thread_too() {
+    fn or_fail_takes_errors_that_are_not_send_too() {
         let unsendable = || -> Result<u8, Box<dyn StdError>> { Ok("x".parse()?) };
         let failure = failed(|| unsendable().or_fail());
         assert_eq!(
@@ -295,7 +295,7 @@ mod tests {
     const INVALID: &str = "invalid digit found in string";
 
     #[test]
-    fn a_result_that_could_not_be_had_fails_the_task_as_in_celery() {
+    fn an_error_of_get_fails_the_task_as_in_celery() {
         let cause = Failure::of_class("builtins.ValueError", "boom");
         for (kind, class, message) in [
             (ErrorKind::TaskFailed, "builtins.ValueError", "boom"),

@@ -1,42 +1,43 @@
-//! How a task is called: the functions of the type beside it.
+//! The functions by which a task is called: `s`, `delay` and the others of the type beside a task's function.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Ident, Visibility};
 
-/// A parameter that the caller gives.
+/// A parameter of the task that its caller gives.
 pub(crate) struct CallArgument {
     /// Its name in the functions.
     pub(crate) name: Ident,
-    /// A name that is like no other.
+    /// The variable that holds it, with a name that no parameter has.
     pub(crate) variable: Ident,
-    /// The type of the parameter of the functions.
+    /// Its type in the functions.
     pub(crate) ty: TokenStream,
+    /// How it travels.
     pub(crate) form: CallForm,
-    /// What it takes from the task before, where that can give it by position.
+    /// The type that the task before gives it, where it is a positional argument.
     pub(crate) first: Option<TokenStream>,
     /// Whether a call may leave it out.
     pub(crate) optional: bool,
 }
 
-/// How it travels.
+/// How an argument travels.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum CallForm {
     /// As a positional argument.
     Positional,
     /// As a keyword argument of this name, always.
     Keyword(String),
-    /// As a keyword argument of this name, if it is given.
+    /// As a keyword argument of this name, unless it is left out.
     Optional(String),
-    /// Further positional arguments.
+    /// Further positional arguments, Python's `*args`.
     VarArgs,
-    /// Further keyword arguments.
-    Keywords,
+    /// Further keyword arguments, Python's `**kwargs`.
+    VarKwargs,
 }
 
 impl CallArgument {
-    /// `.arg(&x)` and its like, of the writer of arguments.
+    /// The call of `ArgumentWriter` that adds it, as `.arg(&x)`.
     fn write(&self) -> TokenStream {
         let variable = &self.variable;
         match &self.form {
@@ -44,18 +45,18 @@ impl CallArgument {
             CallForm::Keyword(name) => quote_spanned!(self.ty.span()=> .keyword(#name, &#variable)),
             CallForm::Optional(name) => quote_spanned!(self.ty.span()=> .optional_keyword(#name, #variable)),
             CallForm::VarArgs => quote!(.rest(#variable)),
-            CallForm::Keywords => quote!(.keywords(#variable)),
+            CallForm::VarKwargs => quote!(.keywords(#variable)),
         }
     }
 }
 
-/// `syn`'s own words and Rust's keywords become raw names.
+/// A Rust identifier for a name on the wire. A keyword of Rust becomes a raw identifier.
 pub(crate) fn wire_ident(name: &str) -> Ident {
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
 }
 
-/// `impl ReadArguments`: the arguments of a call, read as a tuple of what a caller gives. `values` read them out of
-/// `__bound`.
+/// `impl ReadArguments`, which reads the arguments of a call as a tuple. `values` are the expressions that read them
+/// from `__bound`.
 pub(crate) fn read_arguments(
     ident: &Ident,
     types: Vec<TokenStream>,
@@ -76,17 +77,17 @@ pub(crate) fn read_arguments(
     }
 }
 
-/// What the functions are made of.
+/// What the functions of a task are made of.
 pub(crate) struct Calls<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
     pub(crate) output: TokenStream,
     pub(crate) arguments: Vec<CallArgument>,
-    /// What of `Signature` makes one of the definition.
+    /// The constructor of `Signature` that makes one of the definition.
     pub(crate) constructor: Ident,
 }
 
-/// Parameters of one of the functions, and what they become.
+/// The parameters of one function, and the expression that makes the call's arguments of them.
 struct PassedArguments {
     names: Vec<Ident>,
     types: Vec<TokenStream>,
@@ -152,11 +153,11 @@ impl Calls<'_> {
         }
     }
 
-    /// The parameter that the task before can give, and those that are left. Further positional arguments take
-    /// anything.
+    /// The type of the first argument, which the task before can give, and the other arguments. Further positional
+    /// arguments take anything.
     fn first(&self) -> Option<(TokenStream, &[CallArgument])> {
         match self.arguments.split_first()? {
-            (CallArgument { first: Some(first), .. }, rest) => Some((first.clone(), rest)),
+            (CallArgument { first: Some(first), .. }, others) => Some((first.clone(), others)),
             (CallArgument { form: CallForm::VarArgs, .. }, _) => {
                 Some((quote!(::apium::__private::Anything), &self.arguments))
             }
@@ -164,11 +165,11 @@ impl Calls<'_> {
         }
     }
 
-    /// `p`; a task that takes nothing by position has none.
+    /// `p`. A task that takes nothing by position has none.
     fn partial(&self, docs: &Docs) -> Option<TokenStream> {
         let Self { vis, output, constructor, .. } = self;
-        let (first, rest) = self.first()?;
-        let PassedArguments { names, types, variables, arguments } = passed(rest.iter());
+        let (first, others) = self.first()?;
+        let PassedArguments { names, types, variables, arguments } = passed(others.iter());
         let doc = &docs.p;
         Some(quote! {
             #[doc = #doc]
@@ -179,13 +180,13 @@ impl Calls<'_> {
         })
     }
 
-    /// `map` where one argument is enough, `starmap` and `chunks` where arguments by position are.
+    /// `map` for a task that needs one argument, `starmap` and `chunks` for one that needs positional arguments only.
     fn maps(&self, docs: &Docs) -> Option<TokenStream> {
         let Self { vis, output, .. } = self;
-        let (first, rest) = self.first()?;
+        let (first, others) = self.first()?;
         let Docs { map, starmap, chunks, .. } = docs;
         let list = quote!(::apium::__private::Signature<::apium::__private::Anything, ::std::vec::Vec<#output>>);
-        let one_is_enough = rest.iter().all(|argument| argument.optional) && self.arguments[0].first.is_some();
+        let one_is_enough = others.iter().all(|argument| argument.optional) && self.arguments[0].first.is_some();
         let map = one_is_enough.then(|| {
             quote! {
                 #[doc = #map]
@@ -225,7 +226,7 @@ impl Calls<'_> {
     }
 }
 
-/// The texts of the generated items' docs.
+/// The docs of the functions.
 struct Docs {
     name: String,
     s: String,
@@ -242,14 +243,14 @@ impl Docs {
     fn of(ident: &str) -> Self {
         Self {
             name: format!("The registered name of the task `{ident}`."),
-            s: format!("A signature of `{ident}` with these arguments: a call to be sent, grouped or linked later."),
+            s: format!("A signature of `{ident}` with these arguments: a call that is sent, grouped or linked later."),
             p: format!(
-                "A signature of `{ident}` with these arguments behind the first, which the task before it gives: \
+                "A signature of `{ident}` with these arguments after the first, which the task before it gives: \
                  `before | {ident}::p(…)`."
             ),
             si: format!("A signature of `{ident}` with these arguments that ignores what the task before it returns."),
-            delay: format!("A call of `{ident}` with these arguments. Options are chained; awaiting it sends it."),
-            batch: format!("Many calls of `{ident}`, published together; each item is a tuple of arguments."),
+            delay: format!("A call of `{ident}` with these arguments. Its methods give options; awaiting it sends it."),
+            batch: format!("Many calls of `{ident}` that are published together. Each item is a tuple of arguments."),
             map: format!("One message that runs `{ident}` for each item, one after the other."),
             starmap: format!(
                 "One message that runs `{ident}` for each item, a tuple of arguments, one after the other."

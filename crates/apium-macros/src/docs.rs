@@ -1,6 +1,6 @@
-//! Tables of options for the docs of the attributes, from the one table of options.
+//! Tables of options for the docs of the attributes, made from the table in `apium-options`.
 
-/// How an option is written in the attribute.
+/// An option as it is written in the attribute: `queue`, or `retry_kwargs(max_retries)`.
 macro_rules! written {
     ($name:ident) => {
         stringify!($name)
@@ -10,7 +10,7 @@ macro_rules! written {
     };
 }
 
-/// A table in Markdown.
+/// The table of options in Markdown.
 macro_rules! option_table {
     ({ $($name:ident $kind:ident $(in $list:ident as $key:ident)? $doc:literal $default:literal;)+ }) => {
         concat!(

@@ -1,4 +1,4 @@
-//! `#[wire_error(py = "module.Class")]`: the Python class of an error type.
+//! `#[wire_error(py = "module.Class")]` names the Python class of an error type.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -17,12 +17,12 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let (ident, generics): (&Ident, &Generics) = match &item {
         Item::Struct(item) => (&item.ident, &item.generics),
         Item::Enum(item) => (&item.ident, &item.generics),
-        other => return Err(Error::new(other.span(), "`#[wire_error]` stands on a struct or an enum")),
+        other => return Err(Error::new(other.span(), "write `#[wire_error]` above a struct or an enum")),
     };
     if let Some(param) = generics.params.first() {
         return Err(Error::new(
             param.span(),
-            "a generic type stands for many types: `#[wire_error]` names the class of one",
+            "`#[wire_error]` cannot name the Python class of a generic type: it names the class of one type",
         ));
     }
     Ok(quote! {
@@ -56,6 +56,8 @@ fn class(options: TokenStream) -> Result<LitStr> {
     };
     match class.value().contains('.') && class.value().split('.').all(word) {
         true => Ok(class),
-        false => Err(Error::new(class.span(), "this is no Python class with its module, like \"builtins.ValueError\"")),
+        false => {
+            Err(Error::new(class.span(), "this is not a Python class with its module, like \"builtins.ValueError\""))
+        }
     }
 }

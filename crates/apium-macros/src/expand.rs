@@ -1,7 +1,7 @@
-//! What `#[task]` leaves behind: the function as it was, a type of its name, a static definition.
+//! What `#[task]` generates: the function as it was, a type of its name, a static definition.
 //!
-//! The expansion is small on purpose: no type per task beside the marker, no serde derive; the erased function reads
-//! one argument after the other by index.
+//! The expansion is small on purpose: it has no type for a task's arguments and no derive of serde. The function of the
+//! definition reads one argument after the other, by index.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -12,12 +12,12 @@ use crate::calls::{self, CallArgument, CallForm, Calls, wire_ident};
 use crate::function::{Default, Function, Kind, Output, Parameter};
 use crate::options::{self, Options};
 
-/// Expands `#[task(options)] item`. After an error the function stays, so that one mistake is one message.
+/// Expands `#[task(options)] item`. After an error the function stays, so that one mistake makes one message.
 pub(crate) fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     let function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(_) => {
-            let text = "`#[task]` stands on a function; for a type of your own write `impl Task for …`";
+            let text = "write `#[task]` above a function; for a type of your own write `impl Task for …`";
             let error = Error::new(item.clone().into_iter().next().map_or_else(Span::call_site, |t| t.span()), text);
             let error = error.into_compile_error();
             return quote!(#error #item);
@@ -66,16 +66,17 @@ impl Expansion {
         &self.function.item.sig.ident
     }
 
-    /// `#[cfg]`s of the function hold for all that belongs to it.
+    /// The `#[cfg]`s of the function, which hold for all that is generated for it.
     fn cfgs(&self) -> Vec<&Attribute> {
         self.function.item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect()
     }
 
+    /// The parameters with names on the wire.
     fn wire(&self) -> impl Iterator<Item = &Parameter> {
         self.function.parameters.iter().filter(|parameter| matches!(parameter.kind, Kind::Wire { .. }))
     }
 
-    /// What a caller gives: the wire parameters and the collecting ones.
+    /// The parameters that a caller gives, those of type `Args` and `Kwargs` too.
     fn arguments(&self) -> impl Iterator<Item = &Parameter> {
         let travels = |parameter: &&Parameter| !matches!(parameter.kind, Kind::Context { .. } | Kind::Injected);
         self.function.parameters.iter().filter(travels)
@@ -85,7 +86,7 @@ impl Expansion {
         self.function.output.tokens()
     }
 
-    /// The type in the type namespace; braced, so that it takes no place in the value namespace.
+    /// The type of the task. It has braces, so that the value namespace keeps the function alone.
     fn marker(&self) -> TokenStream {
         let (ident, vis, cfgs) = (self.ident(), &self.function.item.vis, self.cfgs());
         let doc = format!("The task of the function [`{ident}`](fn@{ident}): how it is called through a queue.");
@@ -115,7 +116,7 @@ impl Expansion {
         }
     }
 
-    /// The consts that make up the task's name, and the expression for it.
+    /// The constants from which the task's name is computed, and the expression of the name.
     fn name(&self) -> (TokenStream, TokenStream) {
         let ident = self.ident().to_string();
         let ident = ident.strip_prefix("r#").unwrap_or(&ident);
@@ -183,7 +184,7 @@ impl Expansion {
         });
         let has = |test: fn(&Kind) -> bool| self.function.parameters.iter().any(|parameter| test(&parameter.kind));
         let var_args = has(|kind| matches!(kind, Kind::VarArgs));
-        let var_kwargs = has(|kind| matches!(kind, Kind::Keywords));
+        let var_kwargs = has(|kind| matches!(kind, Kind::VarKwargs));
         quote! {
             ::apium::__private::ParameterList {
                 function: #function,
@@ -226,7 +227,7 @@ impl Expansion {
         self.function.item.sig.asyncness.is_some()
     }
 
-    /// The erased function: reads the arguments, calls, encodes.
+    /// The function of the definition: it reads the arguments, calls the task's function and encodes the result.
     fn run(&self) -> TokenStream {
         let ident = self.ident();
         let variables: Vec<&Ident> = self.arguments().map(|parameter| &parameter.variable).collect();
@@ -273,7 +274,7 @@ impl Expansion {
         }
     }
 
-    /// How the arguments of a call are read: all at once, by position.
+    /// The implementation that reads the arguments of a call.
     fn read(&self) -> TokenStream {
         let count = self.wire().count();
         let mut index = 0_usize;
@@ -282,7 +283,7 @@ impl Expansion {
             let span = ty.span();
             values.push(match kind {
                 Kind::VarArgs => quote_spanned!(span=> __bound.rest()),
-                Kind::Keywords => quote_spanned!(span=> __bound.keywords()),
+                Kind::VarKwargs => quote_spanned!(span=> __bound.keywords()),
                 Kind::Wire { default, .. } => {
                     let at = index;
                     index += 1;
@@ -313,7 +314,7 @@ impl Expansion {
                     (name.as_str(), CallForm::Positional, Some(ty.clone()), default.is_some())
                 }
                 Kind::VarArgs => ("args", CallForm::VarArgs, None, true),
-                _ => ("kwargs", CallForm::Keywords, None, true),
+                _ => ("kwargs", CallForm::VarKwargs, None, true),
             };
             CallArgument { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional }
         });

@@ -1,4 +1,4 @@
-//! `extern_task! { … }`: tasks whose body is in another program, described so that they can be called with types.
+//! `extern_task! { … }` describes tasks whose body is in another program, so that they are called with types.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -21,7 +21,7 @@ pub(crate) fn extern_task(items: TokenStream) -> TokenStream {
 
 struct Stubs(Vec<Stub>);
 
-/// One task.
+/// The description of one task.
 struct Stub {
     attributes: Vec<Attribute>,
     vis: Visibility,
@@ -34,7 +34,7 @@ struct Parameter {
     name: Ident,
     ty: Type,
     default: Option<Expr>,
-    /// Whether it stands behind the `*`.
+    /// Whether it comes after the `*`, so that it is sent as a keyword argument.
     keyword_only: bool,
 }
 
@@ -53,12 +53,12 @@ impl Parse for Stub {
         let attributes = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         if input.peek(Token![async]) {
-            return Err(input.error("where the body runs is decided where it is: write `fn` alone"));
+            return Err(input.error("whether a task is `async` is decided where its body is: write `fn` alone"));
         }
         input.parse::<Token![fn]>()?;
         let ident = input.parse()?;
         if input.peek(Token![<]) {
-            return Err(input.error("a task cannot be generic: its name on the wire stands for one function"));
+            return Err(input.error("a task cannot be generic: its name on the wire means one function"));
         }
         let inner;
         parenthesized!(inner in input);
@@ -79,11 +79,11 @@ fn parameters(input: ParseStream<'_>) -> Result<Vec<Parameter>> {
         if input.peek(Token![*]) {
             let star = input.parse::<Token![*]>()?;
             if std::mem::replace(&mut keyword_only, true) {
-                return Err(Error::new(star.span(), "`*` comes once: what stands behind it is sent by keyword"));
+                return Err(Error::new(star.span(), "`*` comes once: what comes after it is sent by keyword"));
             }
         } else {
             let parameter = parameter(input, keyword_only, &parameters)?;
-            // As in Python: what stands behind `*args` cannot be given by position.
+            // As in Python, what comes after `*args` cannot be given by position.
             keyword_only |= is(&parameter.ty, "Args");
             parameters.push(parameter);
         }
@@ -105,7 +105,7 @@ fn parameter(input: ParseStream<'_>, keyword_only: bool, before: &[Parameter]) -
     let ty: Type = input.parse()?;
     owned(&ty)?;
     if is(&ty, "Ctx") || is(&ty, "State") {
-        let text = "what a task takes from its worker is given where its body is; name what the caller gives";
+        let text = "a caller does not give the context or the state: leave this parameter out";
         return Err(Error::new_spanned(&ty, text));
     }
     let default = match input.parse::<Option<Token![=]>>()? {
@@ -115,15 +115,15 @@ fn parameter(input: ParseStream<'_>, keyword_only: bool, before: &[Parameter]) -
     let optional_before = before.iter().any(|before| before.default.is_some() && !before.keyword_only);
     if optional_before && default.is_none() && !keyword_only && !is(&ty, "Kwargs") {
         let text = match is(&ty, "Args") {
-            true => "further positional arguments cannot stand behind a parameter that may be left out",
-            false => "a parameter without a default cannot stand behind one that has a default",
+            true => "further positional arguments cannot come after a parameter that may be left out",
+            false => "a parameter without a default cannot come after one that has a default",
         };
         return Err(Error::new_spanned(&ty, text));
     }
     Ok(Parameter { name, ty, default, keyword_only })
 }
 
-/// Whether it is Python's `*args` or `**kwargs`.
+/// Whether it is the type of Python's `*args` or `**kwargs`.
 fn collects(ty: &Type) -> bool {
     is(ty, "Args") || is(ty, "Kwargs")
 }
@@ -141,7 +141,7 @@ impl Parameter {
         let first = (!keyword_only && !collects(ty)).then(|| bare.clone());
         let (form, ty) = match () {
             () if is(ty, "Args") => (CallForm::VarArgs, bare),
-            () if is(ty, "Kwargs") => (CallForm::Keywords, bare),
+            () if is(ty, "Kwargs") => (CallForm::VarKwargs, bare),
             () if default.is_some() => {
                 (CallForm::Optional(wire.clone()), quote_spanned!(ty.span()=> ::apium::__private::Keyword<#bare>))
             }
@@ -151,7 +151,7 @@ impl Parameter {
         CallArgument { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, form, first, optional }
     }
 
-    /// A function that is never called: the default is a value of the type.
+    /// A function that is never called. It checks that the default is a value of the type.
     fn checked_default(&self) -> Option<TokenStream> {
         let (default, ty) = (self.default.as_ref()?, &self.ty);
         let into = match default {
@@ -175,8 +175,8 @@ impl Stub {
     fn expand(&self) -> Result<TokenStream> {
         let options = self.options()?;
         let (ident, vis) = (&self.ident, &self.vis);
-        let kept: Vec<&Attribute> = self.attributes.iter().filter(|attr| !is_ours(attr.path(), "task")).collect();
-        let cfgs = kept.iter().filter(|attr| attr.path().is_ident("cfg"));
+        let others: Vec<&Attribute> = self.attributes.iter().filter(|attr| !is_ours(attr.path(), "task")).collect();
+        let cfgs = others.iter().filter(|attr| attr.path().is_ident("cfg"));
         let definition = self.definition(&options);
         let arguments = self.parameters.iter().enumerate().map(|(index, parameter)| parameter.argument(index));
         let output = function::output(&self.output).tokens();
@@ -187,7 +187,7 @@ impl Stub {
         let defaults = self.parameters.iter().filter_map(Parameter::checked_default);
         let doc = format!("The task `{}`, whose body is in another program: how it is called.", ident.unraw());
         Ok(quote! {
-            #(#kept)*
+            #(#others)*
             #[doc = #doc]
             #[allow(non_camel_case_types, clippy::allow_attributes)]
             #vis struct #ident {}
@@ -203,7 +203,7 @@ impl Stub {
         })
     }
 
-    /// How the arguments of a call are read.
+    /// The implementation that reads the arguments of a call.
     fn read(&self) -> TokenStream {
         let mut index = 0_usize;
         let arguments = self.parameters.iter().map(|parameter| {
@@ -212,7 +212,7 @@ impl Stub {
             index += usize::from(!collects(bare));
             let value = match form {
                 CallForm::VarArgs => quote_spanned!(span=> __bound.rest()),
-                CallForm::Keywords => quote_spanned!(span=> __bound.keywords()),
+                CallForm::VarKwargs => quote_spanned!(span=> __bound.keywords()),
                 CallForm::Optional(_) => quote_spanned!(span=> __bound.keyword::<#bare>(#at)?),
                 CallForm::Positional | CallForm::Keyword(_) => quote_spanned!(span=> __bound.required::<#bare>(#at)?),
             };
@@ -224,19 +224,19 @@ impl Stub {
 
     fn options(&self) -> Result<Options> {
         let mut tasks = self.attributes.iter().filter(|attr| is_ours(attr.path(), "task"));
-        let unnamed = "name the task as its own program does: `#[task(name = \"ml.tasks.embed\")]`";
+        let unnamed = "give the task the name that it has in its own program: `#[task(name = \"ml.tasks.embed\")]`";
         let Some(attr) = tasks.next() else { return Err(Error::new(self.ident.span(), unnamed)) };
         if let Some(second) = tasks.next() {
-            return Err(Error::new_spanned(second, "one `#[task(…)]` is enough"));
+            return Err(Error::new_spanned(second, "a task takes one `#[task(…)]`"));
         }
         let tokens = match &attr.meta {
             syn::Meta::List(list) => list.tokens.clone(),
             _ => TokenStream::new(),
         };
         let options = options::parse(tokens)?;
-        if let Some(key) = options.named.iter().find(|key| !options::of_callers().any(|known| *key == known)) {
-            let known = options::of_callers().collect::<Vec<_>>().join(", ");
-            let text = format!("`{key}` is decided where the body of the task is; here stand {known}");
+        if let Some(key) = options.keys.iter().find(|key| !options::of_callers().any(|option| *key == option)) {
+            let allowed = options::of_callers().collect::<Vec<_>>().join(", ");
+            let text = format!("`{key}` is set where the body of the task is; the options here are {allowed}");
             return Err(Error::new(key.span(), text));
         }
         match (&options.name, &options.namespace) {
@@ -276,7 +276,7 @@ impl Stub {
                 hooks: ::apium::__private::Hooks::NONE,
                 needs: &[],
                 takes_ctx: false,
-                run: ::apium::__private::TaskFn::Blocking(::apium::__private::elsewhere),
+                run: ::apium::__private::TaskFn::Blocking(::apium::__private::extern_body),
                 location: ::core::concat!(::core::file!(), ":", ::core::line!()),
             };
         }

@@ -1,4 +1,4 @@
-//! The function under `#[task]`: which of its parameters travel, and what cannot be a task.
+//! The function under `#[task]`: which of its parameters travel, and which functions cannot be tasks.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -10,7 +10,7 @@ use syn::{
 
 /// A function that can be a task.
 pub(crate) struct Function {
-    /// As written, without the attributes of its parameters that are ours.
+    /// As written, without the attributes `#[default]` and `#[inject]` of its parameters.
     pub(crate) item: ItemFn,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) output: Output,
@@ -23,19 +23,21 @@ pub(crate) struct Parameter {
     pub(crate) kind: Kind,
 }
 
+/// Where the value of a parameter comes from.
 pub(crate) enum Kind {
-    /// `&Ctx`, or `Ctx`.
+    /// The context: a parameter of type `&Ctx` or `Ctx`.
     Context { by_reference: bool },
-    /// `State<T>` or `#[inject]`.
+    /// The app: a parameter of type `State<T>`, or one with `#[inject]`.
     Injected,
-    /// On the wire, under this name.
+    /// The caller, under this name.
     Wire { name: String, default: Option<Default> },
-    /// `Args`.
+    /// The caller, as further positional arguments: a parameter of type `Args`.
     VarArgs,
-    /// `Kwargs`.
-    Keywords,
+    /// The caller, as further keyword arguments: a parameter of type `Kwargs`.
+    VarKwargs,
 }
 
+/// What a parameter is that the caller left out.
 pub(crate) enum Default {
     /// `#[default]`
     OfType,
@@ -87,12 +89,11 @@ impl Function {
 fn check_signature(item: &ItemFn) -> Result<()> {
     let sig = &item.sig;
     if let Some(param) = sig.generics.params.first() {
-        let text =
-            "a task cannot be generic: its name on the wire stands for one function; write one task for each type";
+        let text = "a task cannot be generic: its name on the wire means one function; write one task for each type";
         return Err(Error::new_spanned(param, text));
     }
     let refused: [(Option<Span>, &str); 4] = [
-        (not_safe(&sig.safety), "a task cannot be `unsafe`: the worker calls it with whatever comes"),
+        (not_safe(&sig.safety), "a task cannot be `unsafe`: the worker calls it with any arguments that a message has"),
         (sig.constness.as_ref().map(Spanned::span), "a task cannot be `const`"),
         (sig.abi.as_ref().map(Spanned::span), "a task cannot have another ABI than Rust's"),
         (sig.variadic.as_ref().map(Spanned::span), "a task takes further arguments by a parameter of type `Args`"),
@@ -116,52 +117,55 @@ fn parameter(arg: &mut FnArg, index: usize) -> Result<Parameter> {
             return Err(Error::new_spanned(receiver, text));
         }
     };
-    let ours = ours(&mut arg.attrs)?;
+    let attributes = take_attributes(&mut arg.attrs)?;
     let variable = format_ident!("__arg{index}");
-    let kind = kind(arg, ours)?;
+    let kind = kind(arg, attributes)?;
     Ok(Parameter { variable, ty: (*arg.ty).clone(), kind })
 }
 
-fn kind(arg: &PatType, ours: Ours) -> Result<Kind> {
-    let Ours { inject, default } = ours;
-    let plain = || match (&inject, &default) {
+fn kind(arg: &PatType, attributes: ParameterAttributes) -> Result<Kind> {
+    let ParameterAttributes { inject, default } = attributes;
+    let no_attributes = || match (&inject, &default) {
         (Some(span), _) | (_, Some((span, _))) => {
             Err(Error::new(*span, "this attribute has no effect on a parameter that does not come from the caller"))
         }
         _ => Ok(()),
     };
     if let Some((ty, by_reference)) = context(&arg.ty) {
-        plain()?;
+        no_attributes()?;
         return match ty {
             Mutable::No => Ok(Kind::Context { by_reference }),
             Mutable::Yes => Err(Error::new_spanned(&arg.ty, "the context is shared: take it as `&Ctx`")),
         };
     }
     if last_word(&arg.ty).is_some_and(|word| word == "State") {
-        plain()?;
+        no_attributes()?;
         return Ok(Kind::Injected);
     }
     owned(&arg.ty)?;
     if let Some(span) = inject {
         if default.is_some() {
-            return Err(Error::new(span, "an injected parameter does not come from the caller: it has no default"));
+            return Err(Error::new(
+                span,
+                "an injected parameter does not come from the caller: it cannot have a default",
+            ));
         }
         return Ok(Kind::Injected);
     }
     match last_word(&arg.ty) {
-        Some(word) if word == "Args" => plain().map(|()| Kind::VarArgs),
-        Some(word) if word == "Kwargs" => plain().map(|()| Kind::Keywords),
+        Some(word) if word == "Args" => no_attributes().map(|()| Kind::VarArgs),
+        Some(word) if word == "Kwargs" => no_attributes().map(|()| Kind::VarKwargs),
         _ => Ok(Kind::Wire { name: wire_name(&arg.pat)?, default: default.map(|(_, default)| default) }),
     }
 }
 
-/// The parameter's name is its keyword argument on the wire.
+/// The name of a parameter, which is its keyword argument on the wire.
 fn wire_name(pat: &Pat) -> Result<String> {
     use syn::ext::IdentExt;
     match pat {
         Pat::Ident(pat) if pat.subpat.is_none() && pat.by_ref.is_none() => Ok(pat.ident.unraw().to_string()),
         _ => {
-            let text = "a task's parameter needs a name, since its name is the keyword argument on the wire; take it apart in the body";
+            let text = "a task's parameter needs a name, since its name is the keyword argument on the wire; destructure it in the body";
             Err(Error::new_spanned(pat, text))
         }
     }
@@ -172,7 +176,8 @@ enum Mutable {
     No,
 }
 
-/// `&Ctx`, `&mut Ctx` or `Ctx`; whether by reference.
+/// Whether a context is taken mutably and whether by reference, for `&Ctx`, `&mut Ctx` and `Ctx`; `None` for another
+/// type.
 fn context(ty: &Type) -> Option<(Mutable, bool)> {
     let is_ctx = |ty: &Type| last_word(ty).is_some_and(|word| word == "Ctx");
     match ty {
@@ -197,7 +202,7 @@ fn last_segment(ty: &Type) -> Option<&syn::PathSegment> {
     }
 }
 
-/// Refuses what cannot come out of a message: references, `impl Trait`, `_`.
+/// Refuses what cannot be read from a message: references, `impl Trait`.
 pub(crate) fn owned(ty: &Type) -> Result<()> {
     match ty {
         Type::Reference(reference) => {
@@ -206,7 +211,10 @@ pub(crate) fn owned(ty: &Type) -> Result<()> {
                 Type::Slice(_) => "take a `Vec`",
                 _ => "take it by value",
             };
-            Err(Error::new_spanned(ty, format!("a task owns its arguments, since they come out of a message: {hint}")))
+            Err(Error::new_spanned(
+                ty,
+                format!("a task owns its arguments, since they are read from a message: {hint}"),
+            ))
         }
         Type::ImplTrait(_) => {
             Err(Error::new_spanned(ty, "a task cannot be generic: name the type that its argument is read as"))
@@ -216,56 +224,56 @@ pub(crate) fn owned(ty: &Type) -> Result<()> {
 }
 
 fn check_order(parameters: &[Parameter]) -> Result<()> {
-    let mut rest: Option<&str> = None;
+    let mut collects: Option<&str> = None;
     let mut optional = false;
     for Parameter { ty, kind, .. } in parameters {
         match kind {
-            Kind::Wire { .. } if rest.is_some() => {
-                let text = "`Args` and `Kwargs` take what is left: put them behind the other parameters";
+            Kind::Wire { .. } if collects.is_some() => {
+                let text = "`Args` and `Kwargs` take all further arguments: put them after the other parameters";
                 return Err(Error::new_spanned(ty, text));
             }
             Kind::Wire { default: Some(_), .. } => optional = true,
             Kind::Wire { default: None, .. } if optional => {
-                let text = "a parameter without a default cannot stand behind one that has a default";
+                let text = "a parameter without a default cannot come after one that has a default";
                 return Err(Error::new_spanned(ty, text));
             }
-            Kind::VarArgs if rest.is_some() => {
+            Kind::VarArgs if collects.is_some() => {
                 return Err(Error::new_spanned(ty, "`Args` comes once, before `Kwargs`"));
             }
-            Kind::Keywords if rest == Some("Kwargs") => return Err(Error::new_spanned(ty, "`Kwargs` comes once")),
-            Kind::VarArgs => rest = Some("Args"),
-            Kind::Keywords => rest = Some("Kwargs"),
+            Kind::VarKwargs if collects == Some("Kwargs") => return Err(Error::new_spanned(ty, "`Kwargs` comes once")),
+            Kind::VarArgs => collects = Some("Args"),
+            Kind::VarKwargs => collects = Some("Kwargs"),
             _ => {}
         }
     }
     Ok(())
 }
 
-/// The attributes of a parameter that are ours.
-struct Ours {
+/// The attributes of a parameter that `#[task]` reads.
+struct ParameterAttributes {
     inject: Option<Span>,
     default: Option<(Span, Default)>,
 }
 
-/// Takes our attributes out; the others stay on the function.
-fn ours(attrs: &mut Vec<Attribute>) -> Result<Ours> {
-    let mut ours = Ours { inject: None, default: None };
+/// Removes `#[default]` and `#[inject]` from a parameter, and returns them. Other attributes stay.
+fn take_attributes(attrs: &mut Vec<Attribute>) -> Result<ParameterAttributes> {
+    let mut taken = ParameterAttributes { inject: None, default: None };
     let mut failed = None;
     attrs.retain(|attr| match &attr.meta {
         meta if meta.path().is_ident("inject") => {
-            ours.inject = Some(attr.span());
+            taken.inject = Some(attr.span());
             false
         }
         meta if meta.path().is_ident("default") => {
             match default(meta) {
-                Ok(default) => ours.default = Some((attr.span(), default)),
+                Ok(default) => taken.default = Some((attr.span(), default)),
                 Err(error) => failed = Some(error),
             }
             false
         }
         _ => true,
     });
-    failed.map_or(Ok(ours), Err)
+    failed.map_or(Ok(taken), Err)
 }
 
 fn default(meta: &Meta) -> Result<Default> {
@@ -294,7 +302,7 @@ fn first_type(arguments: &PathArguments) -> Option<Type> {
     })
 }
 
-/// Whether an attribute is the given one of ours: `task` or `apium::task`.
+/// Whether the path names this attribute of ours: `task` or `apium::task`.
 pub(crate) fn is_ours(path: &Path, name: &str) -> bool {
     path.is_ident(name)
         || (path.segments.len() == 2

@@ -1,4 +1,4 @@
-//! The attributes that make tasks out of functions. They are documented where users meet them: in the crate `apium`.
+//! The attributes that make tasks of functions. Their docs are shown in the crate `apium`, where users meet them.
 
 mod calls;
 mod docs;
@@ -15,26 +15,28 @@ use proc_macro::TokenStream;
 
 use crate::docs::option_table;
 
-/// Makes a task out of a function.
+/// Makes a task of a function.
 ///
-/// The function stays callable as it is. Beside it stands a type of the same name, so that one `use` brings both:
+/// The function stays as it is and can be called. Beside it there is a type of the same name, so that one `use` brings
+/// both:
 ///
-/// - `add(2, 2)` calls the function here and now, without a message;
-/// - `add::delay(2, 2)` is a call that is sent when awaited, `add::batch([(1, 1), (2, 2)])` many calls at once,
-///   `add::NAME` the registered name;
-/// - `add::s(2, 2)` is a signature; `add::p(2)` one whose first argument comes from the task before it, as in
-///   `add::s(2, 2) | add::p(2)`; `add::si(2, 2)` one that ignores the task before it;
-/// - `add::starmap([(1, 1), (2, 2)])` runs it for each item in one message, `add::chunks(items, 10)` for ten in each,
-///   and where one argument is enough there is `map`.
+/// - `add(2, 2)` calls the function directly, without a message;
+/// - `add::delay(2, 2)` is a call that is sent when it is awaited, `add::batch([(1, 1), (2, 2)])` is many calls at
+///   once, and `add::NAME` is the registered name;
+/// - `add::s(2, 2)` is a signature; `add::p(2)` is one whose first argument comes from the task before it, as in
+///   `add::s(2, 2) | add::p(2)`; `add::si(2, 2)` is one that ignores the result of the task before it;
+/// - `add::starmap([(1, 1), (2, 2)])` runs it for each item in one message, `add::chunks(items, 10)` for ten items in
+///   each message; a task that needs one argument has `map` too.
 ///
 /// An `async fn` runs on tokio, a plain `fn` on the worker's own threads. It returns `TaskResult<T>`, any
 /// `Result<T, E>` whose error is a `std::error::Error`, or a plain value.
 ///
 /// # Parameters
-/// - `&Ctx`, at any place, is the context of the run (Celery: `bind=True`).
-/// - `State(x): State<T>` is a value that the app was given, `#[inject] x: T` anything that implements `FromContext`.
-/// - Every other parameter travels: its name is the keyword argument on the wire. `#[default]` lets the caller leave it
-///   out (`Default::default()` then), `#[default(expr)]` says what it is then.
+/// - `&Ctx`, at any position, is the context of the run (Celery: `bind=True`).
+/// - `State(x): State<T>` is a value that was added to the app, `#[inject] x: T` anything that implements
+///   `FromContext`.
+/// - Every other parameter comes from the caller. Its name is the keyword argument on the wire. With `#[default]` the
+///   caller may leave it out, and it is `Default::default()` then; `#[default(expr)]` gives another value.
 /// - A parameter of type `Args` takes the further positional arguments (Python's `*args`), one of type `Kwargs` the
 ///   further keyword arguments (`**kwargs`).
 ///
@@ -46,16 +48,16 @@ use crate::docs::option_table;
 ///
 #[doc = apium_options::options!(attribute => option_table)]
 ///
-/// Without `name`, the name is the module path with dots and the function's name, as in Python; it is the contract
-/// between the caller and the worker, so name tasks that others call.
+/// Without `name`, the name is the module path with dots and the function's name, as in Python. Callers and workers
+/// must agree on it, so give a `name` to tasks that other programs call.
 ///
-/// The attribute stands above all others of the function, as Celery's decorator does.
+/// Write the attribute above all others of the function, as Celery's decorator.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), item.into()).into()
 }
 
-/// Describes tasks whose body is in another program, in Python for one, so that they are called with types.
+/// Describes tasks whose body is in another program, for example in Python, so that calls of them have types.
 ///
 /// ```text
 /// extern_task! {
@@ -66,13 +68,13 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// let call = fetch::s(url) | embed::p("large".into()) | store::p();
 /// ```
 ///
-/// What stands behind `*` is sent as keyword arguments. A parameter with a default may be left out, and is not sent
-/// then: it is given as `Keyword<T>`, into which every value turns by `.into()`, and which is left out as
-/// `Keyword::default()`. The default here is for people to read; the other program knows its own. Workers of this
-/// program do not run the task.
+/// What comes after `*` is sent as keyword arguments. A parameter with a default may be left out, and is not sent then.
+/// Its type in the functions is `Keyword<T>`: every value turns into it by `.into()`, and `Keyword::default()` leaves
+/// it out. The default is there for the reader only, since the other program has its own. Workers of this program do
+/// not run the task.
 ///
-/// There are `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks` and `NAME`, as for [`task`](macro@task). Of
-/// the options there are those that a caller decides, and one of `name` and `namespace` must be given:
+/// There are `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks` and `NAME`, as for [`task`](macro@task). The
+/// options are those that a caller decides. `name` or `namespace` is required:
 ///
 #[doc = apium_options::options!(stub => option_table)]
 #[proc_macro]
@@ -80,15 +82,15 @@ pub fn extern_task(items: TokenStream) -> TokenStream {
     extern_task::extern_task(items.into()).into()
 }
 
-/// Gives the tasks of a module a prefix: `#[task_module(namespace = "proj.tasks")] mod tasks { … }` names its task
-/// `add` `proj.tasks.add`. A task with a `name` of its own keeps it.
+/// Gives the tasks of a module a prefix. With `#[task_module(namespace = "proj.tasks")] mod tasks { … }` its task `add`
+/// has the name `proj.tasks.add`. A task with a `name` keeps that.
 #[proc_macro_attribute]
 pub fn task_module(options: TokenStream, item: TokenStream) -> TokenStream {
     module::task_module(options.into(), item.into()).into()
 }
 
-/// Names the Python class that stands for an error type on the wire: with `#[wire_error(py = "builtins.ValueError")]` a
-/// caller in Python catches it by `except ValueError`.
+/// Names the Python class of an error type: with `#[wire_error(py = "builtins.ValueError")]` a caller in Python catches
+/// the error by `except ValueError`.
 #[proc_macro_attribute]
 pub fn wire_error(options: TokenStream, item: TokenStream) -> TokenStream {
     error_type::wire_error(options.into(), item.into()).into()

@@ -1,4 +1,4 @@
-//! `#[task_module(namespace = "…")]`: a prefix for the names of a module's tasks.
+//! `#[task_module(namespace = "…")]` gives the names of a module's tasks a prefix.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -21,7 +21,7 @@ pub(crate) fn task_module(options: TokenStream, item: TokenStream) -> TokenStrea
 fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let namespace = namespace(options)?;
     let mut module: ItemMod = syn::parse2(item)
-        .map_err(|e| Error::new(e.span(), "`#[task_module]` stands on a module with its body: `mod tasks { … }`"))?;
+        .map_err(|e| Error::new(e.span(), "write `#[task_module]` above a module with its body: `mod tasks { … }`"))?;
     let span = module.span();
     let Some((_, items)) = &mut module.content else {
         return Err(Error::new(span, "`#[task_module]` needs the module's body here: `mod tasks { … }`"));
@@ -50,28 +50,28 @@ fn namespace(options: TokenStream) -> Result<LitStr> {
     };
     let namespace = parser.parse2(options).map_err(|e| Error::new(e.span(), WANTED))?;
     match namespace.value().is_empty() || namespace.value().starts_with('.') || namespace.value().ends_with('.') {
-        true => Err(Error::new(namespace.span(), "a namespace is words with dots between them")),
+        true => Err(Error::new(namespace.span(), "a namespace is names with dots between them")),
         false => Ok(namespace),
     }
 }
 
-/// Adds `namespace = …` to `#[task]` or `#[task(…)]`, unless it has a name or a namespace of its own.
+/// Adds `namespace = …` to `#[task]` or `#[task(…)]`, unless the task has a name or a namespace itself.
 fn add_namespace(attr: &mut Attribute, namespace: &LitStr) -> Result<()> {
     let path = attr.path().clone();
-    let given = match &attr.meta {
+    let options = match &attr.meta {
         Meta::Path(_) => TokenStream::new(),
         Meta::List(list) => list.tokens.clone(),
         Meta::NameValue(pair) => return Err(Error::new(pair.span(), "write options in parentheses: `#[task(…)]`")),
     };
-    if names_itself(&given) {
+    if names_itself(&options) {
         return Ok(());
     }
-    let comma = (!given.is_empty()).then(|| quote!(,));
-    attr.meta = syn::parse_quote!(#path(namespace = #namespace #comma #given));
+    let comma = (!options.is_empty()).then(|| quote!(,));
+    attr.meta = syn::parse_quote!(#path(namespace = #namespace #comma #options));
     Ok(())
 }
 
-/// Whether `name = …` or `namespace = …` stands among the options, at the outer level.
+/// Whether `name = …` or `namespace = …` is among the options, at the outer level.
 fn names_itself(options: &TokenStream) -> bool {
     let words: Vec<String> = options.clone().into_iter().map(|token| token.to_string()).collect();
     words

@@ -1,4 +1,4 @@
-//! The options of `#[task(…)]`.
+//! The options of `#[task(…)]`: how they are parsed and checked.
 
 use apium_options::kind::ValueKind;
 use apium_options::option::{Attribute, OPTIONS, TaskOption};
@@ -20,21 +20,21 @@ pub(crate) struct Options {
     pub(crate) aliases: Vec<LitStr>,
     /// Assignments `options.<field> = <value>;` to a `TaskOptions`.
     pub(crate) assignments: Vec<TokenStream>,
-    /// The names of all options that are given.
-    pub(crate) named: Vec<Ident>,
-    /// Hooks by name.
+    /// The names of the options that are given.
+    pub(crate) keys: Vec<Ident>,
+    /// The hooks that are given, each with its function.
     pub(crate) hooks: Vec<(Ident, Path)>,
     /// The times that are given, by the names of their options.
     times: Vec<(&'static str, value::Time)>,
 }
 
-/// The options of the attribute that stand in no list.
+/// The options that are written by themselves, and not inside a list such as `retry_kwargs(…)`.
 fn outer() -> impl Iterator<Item = (&'static TaskOption, Attribute)> {
     let of_attribute = OPTIONS.iter().filter_map(|option| Some((option, option.attribute?)));
     of_attribute.filter(|(_, attribute)| attribute.inside.is_none())
 }
 
-/// The options of a list, each with its name there.
+/// The options inside a list, each with its name there.
 fn inside(list: &str) -> impl Iterator<Item = (&'static TaskOption, Attribute, &'static str)> {
     let of_lists = OPTIONS.iter().filter_map(|option| Some((option, option.attribute?)));
     of_lists.filter_map(move |(option, attribute)| {
@@ -42,19 +42,19 @@ fn inside(list: &str) -> impl Iterator<Item = (&'static TaskOption, Attribute, &
     })
 }
 
-/// The lists of options: `retry_kwargs`.
+/// The names of the lists: `retry_kwargs`.
 fn lists() -> impl Iterator<Item = &'static str> {
     let mut lists: Vec<&str> = OPTIONS.iter().filter_map(|option| Some(option.attribute?.inside?.0)).collect();
     lists.dedup();
     lists.into_iter()
 }
 
-/// The hooks.
+/// The names of the hooks.
 pub(crate) fn hooks() -> impl Iterator<Item = &'static str> {
     outer().filter(|(_, attribute)| attribute.kind == ValueKind::Hook).map(|(option, _)| option.name)
 }
 
-/// The options that a caller decides.
+/// The names of the options that a caller decides.
 pub(crate) fn of_callers() -> impl Iterator<Item = &'static str> {
     outer().filter(|(option, _)| option.callers_decide).map(|(option, _)| option.name)
 }
@@ -65,11 +65,11 @@ impl Parse for Options {
         while !input.is_empty() {
             let key: Ident = input.parse().map_err(|e| Error::new(e.span(), "write the name of an option here"))?;
             let word = key.to_string();
-            if options.named.contains(&key) {
+            if options.keys.contains(&key) {
                 return Err(Error::new(key.span(), format!("the option `{word}` is given twice")));
             }
             options.option(&key, &word, input)?;
-            options.named.push(key);
+            options.keys.push(key);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
@@ -80,6 +80,7 @@ impl Parse for Options {
 }
 
 impl Options {
+    /// Reads what follows the name of an option.
     fn option(&mut self, key: &Ident, word: &str, input: ParseStream<'_>) -> Result<()> {
         if lists().any(|list| list == word) {
             return self.list(word, input);
@@ -102,7 +103,7 @@ impl Options {
         Ok(())
     }
 
-    /// Reads a value, and assigns it to the option of that name. The field has the place of `key`.
+    /// Reads a value, and assigns it to the option of that name. Errors of the compiler about it point at `key`.
     fn set(&mut self, name: &'static str, key: &Ident, kind: ValueKind, input: ParseStream<'_>) -> Result<()> {
         let field = Ident::new(name, key.span());
         let value = match kind {
@@ -142,7 +143,7 @@ impl Options {
                 });
                 return Ok(());
             }
-            ValueKind::Texts | ValueKind::Hook => return Err(Error::new(key.span(), "this is no option with a value")),
+            ValueKind::Texts | ValueKind::Hook => return Err(Error::new(key.span(), "this option takes no value")),
         };
         self.assignments.push(quote!(options.#field = ::core::option::Option::Some(#value);));
         Ok(())
@@ -172,19 +173,22 @@ impl Options {
         if let (Some(hard), Some(soft)) = (time("time_limit"), time("soft_time_limit"))
             && soft.nanos > hard.nanos
         {
-            return Err(Error::new(soft.span, "the soft time limit is above the hard one: it must come first"));
+            return Err(Error::new(
+                soft.span,
+                "the soft time limit is longer than the hard one: it must be reached first",
+            ));
         }
         if let (Some(_), Some(namespace)) = (&self.name, &self.namespace) {
-            let text = "a task with a `name` has no use for a `namespace`: the name is the whole name";
+            let text = "a task with a `name` takes no `namespace`: `name` is the full name";
             return Err(Error::new(namespace.span(), text));
         }
-        let mut known: Vec<String> = self.name.iter().map(LitStr::value).collect();
+        let mut names: Vec<String> = self.name.iter().map(LitStr::value).collect();
         for alias in &self.aliases {
-            if known.contains(&alias.value()) {
-                let text = format!("the task answers to \"{}\" already", alias.value());
+            if names.contains(&alias.value()) {
+                let text = format!("the task has the name \"{}\" already", alias.value());
                 return Err(Error::new(alias.span(), text));
             }
-            known.push(alias.value());
+            names.push(alias.value());
         }
         Ok(())
     }
@@ -192,11 +196,11 @@ impl Options {
 
 fn unknown(key: &Ident, word: &str) -> Error {
     if word == "bind" {
-        let text = "a task has no option `bind`: it takes its context by a parameter of type `&Ctx`";
+        let text = "a task has no option `bind`: it gets its context by a parameter of type `&Ctx`";
         return Error::new(key.span(), text);
     }
-    let known: Vec<&str> = outer().map(|(option, _)| option.name).chain(lists()).collect();
-    Error::new(key.span(), format!("a task has no option `{word}`; {}", hint(word, &known)))
+    let names: Vec<&str> = outer().map(|(option, _)| option.name).chain(lists()).collect();
+    Error::new(key.span(), format!("a task has no option `{word}`; {}", hint(word, &names)))
 }
 
 fn aliases(input: ParseStream<'_>) -> Result<Vec<LitStr>> {
@@ -211,7 +215,7 @@ fn aliases(input: ParseStream<'_>) -> Result<Vec<LitStr>> {
     Ok(Punctuated::<LitStr, Token![,]>::parse_terminated(&inner).map_err(wrong)?.into_iter().collect())
 }
 
-/// `retry_backoff` alone and `= true` are the factor 1, `= false` is off.
+/// Reads `retry_backoff`. Alone and with `= true` its factor is 1; `= false` switches it off.
 fn backoff(input: ParseStream<'_>) -> Result<TokenStream> {
     let exponential = |factor: u32| quote!(::apium::__private::Backoff::Exponential(#factor));
     let ahead = input.fork();
@@ -225,7 +229,7 @@ fn backoff(input: ParseStream<'_>) -> Result<TokenStream> {
     })
 }
 
-/// `(any)` or `(Type, other::Type)`.
+/// Reads error types in parentheses: `(any)` or `(Type, other::Type)`.
 fn matchers(input: ParseStream<'_>) -> Result<Vec<TokenStream>> {
     const TYPES: &str = "write error types here, like `(std::io::Error, BadAddress)`, or `(any)`";
     let span = input.span();
@@ -253,10 +257,10 @@ fn matcher(ty: &Type) -> Result<TokenStream> {
     Ok(quote_spanned!(ty.span()=> ::apium::__private::ErrorMatcher::of::<#ty>(#name)))
 }
 
-/// The options, or none where the attribute stands alone.
+/// The options; none for an attribute without parentheses.
 pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
     syn::parse2(tokens).map_err(|error| {
-        // An error at the very end of the options points at the attribute.
+        // The end of the options has no span, so the error points at the attribute.
         let mut error = error;
         if error.to_string().starts_with("unexpected end of input") {
             error = Error::new(Span::call_site(), "the last option of this task is not complete");

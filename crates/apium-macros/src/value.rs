@@ -1,11 +1,11 @@
-//! Values of options: times, rate limits, numbers, texts.
+//! The values of options: times, rate limits, numbers, texts, flags.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::parse::ParseStream;
 use syn::{Error, Lit, LitBool, LitStr, Result, Token};
 
-/// A time in an option: the text as written is gone, nanoseconds are left.
+/// A time span, in nanoseconds, with the place where it is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Time {
     pub(crate) nanos: u128,
@@ -31,7 +31,7 @@ const UNITS: [(&str, u128); 7] = [
     ("w", 7 * 86_400 * NANOS),
 ];
 
-/// `= "90s"`, `= 90`, `= 1.5`.
+/// Reads a time span: `= "90s"`, `= 90`, `= 1.5`.
 pub(crate) fn time(input: ParseStream<'_>) -> Result<Time> {
     input.parse::<Token![=]>()?;
     let literal: Lit = input.parse().map_err(|e| Error::new(e.span(), TIME))?;
@@ -52,32 +52,32 @@ pub(crate) fn time(input: ParseStream<'_>) -> Result<Time> {
 }
 
 const TIME: &str =
-    "this is no time: write seconds as a number, or a text like \"90s\", \"10m\", \"1h30m\" or \"250ms\"";
+    "this is not a time: write seconds as a number, or a text like \"90s\", \"10m\", \"1h30m\" or \"250ms\"";
 
 fn from_seconds(seconds: f64) -> Option<u128> {
     std::time::Duration::try_from_secs_f64(seconds).ok().map(|time| time.as_nanos())
 }
 
-/// Numbers with units, one after the other: `1h30m`.
+/// Nanoseconds of a text: numbers with units, one after the other (`1h30m`), or a number of seconds.
 fn from_text(text: &str) -> Option<u128> {
-    let mut rest = text.trim();
-    if let Ok(seconds) = rest.parse::<f64>() {
+    let mut unread = text.trim();
+    if let Ok(seconds) = unread.parse::<f64>() {
         return from_seconds(seconds);
     }
     let mut nanos = 0_u128;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let (unit, size) = UNITS.iter().find(|(unit, _)| rest[digits..].starts_with(unit))?;
+    while !unread.is_empty() {
+        let digits = unread.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = unread[..digits].parse().ok()?;
+        let (unit, size) = UNITS.iter().find(|(unit, _)| unread[digits..].starts_with(unit))?;
         nanos += (number * *size as f64) as u128;
-        rest = rest[digits + unit.len()..].trim_start();
+        unread = unread[digits + unit.len()..].trim_start();
     }
     (!text.trim().is_empty()).then_some(nanos)
 }
 
-/// `= "100/m"`, `= 10`, `= 2.5`.
+/// Reads a rate limit: `= "100/m"`, `= 10`, `= 2.5`.
 pub(crate) fn rate_limit(input: ParseStream<'_>) -> Result<LitStr> {
-    const RATE: &str = "this is no rate limit: write a number of starts and s, m or h, like \"100/m\", or a number of starts per second";
+    const RATE: &str = "this is not a rate limit: write a number of starts and s, m or h, like \"100/m\", or a number of starts per second";
     input.parse::<Token![=]>()?;
     let literal: Lit = input.parse().map_err(|e| Error::new(e.span(), RATE))?;
     let text = match &literal {
@@ -94,7 +94,7 @@ pub(crate) fn rate_limit(input: ParseStream<'_>) -> Result<LitStr> {
     }
 }
 
-/// `= "text"`.
+/// Reads a text that is not empty: `= "text"`.
 pub(crate) fn text(input: ParseStream<'_>) -> Result<LitStr> {
     input.parse::<Token![=]>()?;
     let literal: LitStr = input.parse().map_err(|e| Error::new(e.span(), "write a text in quotes here"))?;
@@ -104,7 +104,7 @@ pub(crate) fn text(input: ParseStream<'_>) -> Result<LitStr> {
     }
 }
 
-/// Nothing, `= true` or `= false`.
+/// Reads a flag: nothing (which is true), `= true` or `= false`.
 pub(crate) fn flag(input: ParseStream<'_>) -> Result<bool> {
     if !input.peek(Token![=]) {
         return Ok(true);
@@ -116,7 +116,7 @@ pub(crate) fn flag(input: ParseStream<'_>) -> Result<bool> {
     Ok(literal.value)
 }
 
-/// `= 7`, within `0..=max`.
+/// Reads a whole number from 0 to `max`: `= 7`.
 pub(crate) fn number(input: ParseStream<'_>, max: u32) -> Result<u32> {
     input.parse::<Token![=]>()?;
     let wrong = |span| Error::new(span, format!("write a whole number from 0 to {max} here"));
@@ -124,7 +124,7 @@ pub(crate) fn number(input: ParseStream<'_>, max: u32) -> Result<u32> {
     literal.base10_parse::<u32>().ok().filter(|number| *number <= max).ok_or_else(|| wrong(literal.span()))
 }
 
-/// `= 7`, or `= none` for no limit.
+/// Reads a whole number, or no limit: `= 7`, `= none`.
 pub(crate) fn number_or_none(input: ParseStream<'_>) -> Result<Option<u32>> {
     let ahead = input.fork();
     ahead.parse::<Token![=]>()?;

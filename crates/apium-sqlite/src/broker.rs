@@ -13,8 +13,8 @@ use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
 use crate::consumer::consumer::SqliteConsumer;
-use crate::consumer::lease::register;
 use crate::consumer::lock_file::LockFile;
+use crate::consumer::registration::register;
 use crate::consumer::state::ConsumerState;
 use crate::handle::Handle;
 use crate::publish::message_row::EncodedMessage;

@@ -7,8 +7,8 @@
 //!
 //! `backend::chord` counts the parts of chords. `settle::follow_ups` writes what follows the last part, in the
 //! transaction that settles it. `store/schema.sql` and `store/schema_2.sql` define the tables. `wake` tells consumers
-//! and watchers, of this process and of others, that something was committed. `consumer::lease` and
-//! `consumer::lock_file` find out that a consumer died.
+//! and watchers, of this process and of others, that something was committed. `consumer::lock_file`
+//! and leases tell that a consumer died, and `consumer::reclaim` requeues what it had in flight.
 
 mod admin;
 pub mod backend;

@@ -1,5 +1,5 @@
 //! Calling: `delay`, options, by name, in a batch, and as a function.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use apium::prelude::*;
 

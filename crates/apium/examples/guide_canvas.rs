@@ -1,5 +1,5 @@
 //! The canvas: tasks that are joined into workflows. `docs/CANVAS.md` explains it with the same code.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::pin::pin;
 
@@ -49,7 +49,7 @@ async fn tell(failed: String) {
     println!("errback: task {failed} has failed");
 }
 
-/// Is replaced by a chord, which has its id.
+/// Is replaced by a chord, which gets its id.
 #[task(name = "guide.sum_up_to")]
 async fn sum_up_to(ctx: &Ctx, n: i64) -> TaskResult<i64> {
     Err(ctx.replace(group((0..n).map(|i| add::s(i, 1))) | total::p()))
@@ -88,7 +88,7 @@ async fn chains(app: &TestApp) -> Result<(), BoxError> {
     app.drain().await;
     assert_eq!(alone.get().await?, 2);
 
-    // Steps that are known only when the program runs.
+    // A chain whose length is known only when the program runs.
     let mut steps = add::s(0, 0);
     for n in 1..=4 {
         steps |= add::p(n);
@@ -100,23 +100,23 @@ async fn chains(app: &TestApp) -> Result<(), BoxError> {
 }
 
 async fn groups_and_chords(app: &TestApp) -> Result<(), BoxError> {
-    // Side by side: the results come in the order of the members.
+    // The members run in parallel. Their results come in the order of the members.
     let squares = group((0..4).map(|i| add::s(i, i))).send(app).await?;
     app.drain().await;
     assert_eq!(squares.get().await?, [0, 2, 4, 6]);
 
-    // A task behind a group makes a chord of both: it runs when all members are over, with the list of their results.
+    // A task joined to a group makes a chord: it runs when all members are ready, with the list of their values.
     let all = (group((0..4).map(|i| add::s(i, i))) | total::p()).send(app).await?;
     app.drain().await;
     assert_eq!(all.get().await?, 12);
     println!("chord: {}", all.get().await?);
 
-    // The same by Celery's name.
+    // The same with `chord`, as in Celery.
     let all = chord((0..4).map(|i| add::s(i, i)), total::p()).send(app).await?;
     app.drain().await;
     assert_eq!(all.get().await?, 12);
 
-    // Workflows stand wherever a task can: here each member is a chain, and a task comes before the group.
+    // A workflow can be used wherever a task can: here each member is a chain, and a task comes before the group.
     let members = [add::p(1) | add::p(10), add::p(2) | add::p(20)];
     let nested = (add::s(1, 1) | group(members) | total::p()).send(app).await?;
     app.drain().await;
@@ -131,7 +131,7 @@ async fn joins(app: &TestApp) -> Result<(), BoxError> {
     assert_eq!(sent.get().await?, "Hamlet has 7 words");
     println!("join: {}", sent.get().await?);
 
-    // Alone it is the tuple itself.
+    // Without a task after it, its value is the tuple.
     let pair = join((title::s("Hamlet: …".into()), add::s(2, 2))).send(app).await?;
     app.drain().await;
     assert_eq!(pair.get().await?, ("Hamlet".to_owned(), 4));
@@ -153,19 +153,19 @@ async fn maps(app: &TestApp) -> Result<(), BoxError> {
 }
 
 async fn errors(app: &TestApp) -> Result<(), BoxError> {
-    // A step that fails: the later steps never run, and fail with it.
+    // A step fails: the later steps do not run, and `get` returns the failure.
     let chain = (half::s(3) | add::p(1)).send(app).await?;
     app.drain().await;
     let failure = chain.get().await.err().ok_or("a step failed")?;
     println!("chain: {failure}");
 
-    // A member that fails: the others run, the body fails with a ChordError, and `get` raises the member's error.
+    // A member fails: the others run, the body fails with a ChordError, and `get` returns the member's failure.
     let chord = (group([half::s(2), half::s(3)]) | total::p()).send(app).await?;
     app.drain().await;
     let failure = chord.get().await.err().ok_or("a member failed")?;
     println!("chord: {failure}; stored: {}", chord.info().await?);
 
-    // A chord inside a chord: the outer one fails, too.
+    // A chord inside a chord fails: the outer one fails too.
     let inner = group([half::s(2), half::s(3)]) | total::p();
     let outer = (group([inner, half::s(4)]) | total::p()).send(app).await?;
     app.drain().await;
@@ -225,7 +225,7 @@ async fn trees(app: &TestApp) -> Result<(), BoxError> {
     let sum = (add::s(2, 2) | add::p(4)).send(app).await?;
     app.drain().await;
     let first = sum.parent().ok_or("the step before")?;
-    // Everything that came of a task, level by level, each with its value; and as a graph for Graphviz.
+    // All results below a task, level by level, each with its value; and the same as a graph for Graphviz.
     let results = first.collect().await?;
     assert_eq!(results.len(), 2);
     assert!(first.graph(false).await?.to_dot().starts_with("digraph"));

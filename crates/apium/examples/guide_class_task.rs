@@ -1,5 +1,5 @@
 //! A task class: a type with its own data, options and hooks.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

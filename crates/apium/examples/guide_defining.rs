@@ -1,5 +1,5 @@
 //! Defining tasks: names, options, plain and async functions, optional arguments, injected state.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use apium::prelude::*;
 

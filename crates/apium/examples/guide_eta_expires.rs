@@ -1,5 +1,5 @@
 //! Countdown, eta and expiry: a task starts at its eta or later, and never after it has expired.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::time::Duration;
 

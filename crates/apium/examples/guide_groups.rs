@@ -1,5 +1,5 @@
 //! Groups: many tasks at once, with their results in order.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use apium::prelude::*;
 

@@ -1,5 +1,5 @@
 //! Hooks: before_start, on_success, on_failure, on_retry, after_return, in the order in which they are called.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

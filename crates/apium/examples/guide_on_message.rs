@@ -1,5 +1,5 @@
-//! `on_message`: every change of state while `get` waits.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+//! `on_message`: a callback for every state while `get` waits.
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,7 +30,7 @@ async fn main() -> Result<(), BoxError> {
         let value = result
             .get()
             .on_message(move |update| {
-                // A program would send this to a browser, say.
+                // A web server could send this to a browser.
                 println!("{}", json!(update));
                 recorder.lock().unwrap_or_else(PoisonError::into_inner).push(update.state.clone());
             })

@@ -1,5 +1,5 @@
 //! Producers from the pool: a call takes one by itself, or the program takes one for many calls.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use apium::prelude::*;
 

@@ -1,5 +1,5 @@
 //! The request: what a task can know about its run.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Retries: explicit ones with a cause and a countdown, automatic ones for some errors, and the result in the end.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::fmt;
 use std::time::Duration;

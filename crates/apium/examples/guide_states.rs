@@ -1,5 +1,5 @@
 //! States: PENDING, STARTED, custom states with details, SUCCESS, FAILURE.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use apium::prelude::*;
 

@@ -1,5 +1,5 @@
 //! Testing: the memory broker, a manual clock and the sent messages; and eager calls, which need no worker.
-#![expect(clippy::print_stdout, reason = "an example talks to people")]
+#![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Workflows: typed signatures and what is made of them, and below them the same tree without types ([`Node`]), which
-//! is what travels.
+//! Workflows: typed signatures, with the chains, groups and chords that are made of them; and below them the same
+//! workflow as a tree without types ([`Node`]), from which the messages are made.
 
 pub use apium_app::canvas::eager::{EagerResult, apply};
 pub use apium_app::canvas::node::{ChainNode, ChordNode, GroupNode, IntoNode, Node, TaskKind, TaskNode};

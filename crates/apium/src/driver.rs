@@ -1,8 +1,12 @@
-//! For authors of drivers, and for programs that talk to a broker themselves: the contracts of brokers and result
-//! backends, what they take and return, and the drivers of this build. What a message holds is in
+//! For authors of drivers, and for programs that use a broker directly: the traits of brokers and result backends, the
+//! types that they take and return, and the drivers of this build. The parts of a message are in
 //! [`message`](crate::message).
 //!
-//! With the feature `conformance`, `conformance_tests!` makes a test of each thing that a driver promises.
+//! A result backend returns the states of a task as a stream ([`ResultBackend::watch`]). [`WatchTable`] holds the
+//! watches of a driver in one process: which of them wait for which task, and which states each has not read yet.
+//! [`WatchStream`] is the stream over it.
+//!
+//! With the feature `conformance`, `conformance_tests!` makes a test of each thing that a driver must do.
 
 #[doc(no_inline)]
 pub use apium_protocol::message::message::Message;
@@ -13,9 +17,9 @@ pub use apium_protocol::result::document::{GroupDocument, ResultDocument, Result
 #[doc(no_inline)]
 pub use apium_protocol::result::state::State as TaskState;
 #[cfg(feature = "redis")]
-pub use apium_redis::RedisDriver;
+pub use apium_redis::{RedisBackend, RedisBroker, RedisDriver};
 #[cfg(feature = "sqlite")]
-pub use apium_sqlite::SqliteDriver;
+pub use apium_sqlite::{SqliteBackend, SqliteBroker, SqliteDriver, WakeCauses};
 pub use apium_transport::address::Address;
 pub use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, RunVersion, SharedBackend, StoreResult,
@@ -25,6 +29,9 @@ pub use apium_transport::backend::chord::{
     ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore, FIRED_FOR, FailedPart,
 };
 pub use apium_transport::backend::chord_results::{CountedPart, listed as list_results, nested as nest_results};
+pub use apium_transport::backend::watch_state::{StateVersion, WatchedState};
+pub use apium_transport::backend::watch_stream::{WatchStream, WatchTableOwner};
+pub use apium_transport::backend::watch_table::{MAX_LAG, WatchChanges, WatchTable};
 pub use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, SharedBroker};
 pub use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Content, Delivery};
 pub use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
@@ -46,4 +53,4 @@ pub use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
 pub use apium_transport::error::{Error, ErrorKind, Result};
 #[doc(no_inline)]
 pub use apium_transport::health::Health;
-pub use apium_transport::memory::MemoryDriver;
+pub use apium_transport::memory::{MemoryAcker, MemoryBackend, MemoryBroker, MemoryConsumer, MemoryDriver};

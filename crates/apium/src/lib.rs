@@ -1,5 +1,5 @@
 //! Celery's task system, in Rust: define tasks, call them, run them, and share a queue with Python. Messages, results,
-//! settings and command line are Celery's; no server is needed to begin, since a queue can be one SQLite file.
+//! settings and the command line are Celery's. It runs without a server too: a queue can be a SQLite file.
 //!
 //! # A task, and a call
 //!
@@ -22,9 +22,10 @@
 //! # }
 //! ```
 //!
-//! [`#[task]`](macro@task) leaves the function as it is and puts a type of the same name beside it, with `delay` (a
-//! call), `batch` (many calls), `s`, `p` and `si` (signatures), `starmap` and its like, and `NAME`. A parameter `&Ctx`
-//! is the [context](task::Ctx) of the run, [`State<T>`](task::State) is given by the app, everything else travels.
+//! [`#[task]`](macro@task) leaves the function as it is and adds a type of the same name, with `delay` (a call),
+//! `batch` (many calls), `s`, `p` and `si` (signatures), `map`, `starmap`, `chunks` and `NAME`. A parameter `&Ctx` is
+//! the [context](task::Ctx) of the run, and a [`State<T>`](task::State) comes from the app. All other parameters are
+//! arguments, which the caller gives.
 //!
 //! # Workflows
 //!
@@ -44,7 +45,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
 //! let app = App::test().build().await?;
-//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p`: the left gives the first
+//! let chain: Signature<(), i64> = add::s(2, 2) | add::p(4) | add::p(8);   // `p` lacks the first argument
 //! let chord: Signature<(), i64> = group((0..10).map(|i| add::s(i, i))) | sum::p();
 //! let (chain, chord) = (chain.send(&app).await?, chord.send(&app).await?);
 //! app.drain().await;
@@ -54,7 +55,7 @@
 //! # }
 //! ```
 //!
-//! What does not fit together does not compile:
+//! Signatures whose types do not fit together do not compile:
 //!
 //! ```compile_fail
 //! # use apium::prelude::*;
@@ -64,8 +65,8 @@
 //! // the output of the left task (`i64`) does not fit the first argument of the right task (`Vec<i64>`)
 //! ```
 //!
-//! [`canvas`] says more. [`extern_task!`] describes tasks of other programs, so that they
-//! take part with their types.
+//! See [`canvas`] for more. [`extern_task!`] describes tasks of other programs, so that workflows can use them with
+//! their types.
 //!
 //! # A program with a worker
 //!
@@ -86,24 +87,24 @@
 //! }
 //! ```
 //!
-//! `proj worker -c 8` runs tasks, `proj call proj.add --args '[2, 2]' --wait` sends one. [`cli`] says more; the binary
-//! `apium` has everything that needs no task code.
+//! `proj worker -c 8` runs tasks, and `proj call proj.add --args '[2, 2]' --wait` sends a call. See [`cli`] for more.
+//! The binary `apium` has the commands that need no code of tasks.
 //!
 //! # Where things are
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`prelude`] | what most programs use: `use apium::prelude::*` |
+//! | [`prelude`] | what most programs import: `use apium::prelude::*` |
 //! | [`task`](mod@task) | the context of a run, its state, options, errors and retries; task classes |
-//! | [`call`] | one call and its options, many at once, by name; routes and layers around publishing |
+//! | [`call`] | one call and its options, many at once, by name, eager; routes, layers, the publisher |
 //! | [`canvas`] | signatures and workflows, with types and without |
 //! | [`result`] | results of tasks and groups, states, progress |
 //! | [`worker`](mod@worker) | `app.worker()`, its handle, how it stops, layers around a run (feature `worker`) |
-//! | [`config`] | every setting; queues, routes and the policy of publishing |
+//! | [`config`] | every setting; queues, routes, and how publishing is tried again |
 //! | [`testing`] | `App::test()`: a memory broker and virtual time (feature `worker`) |
 //! | [`cli`] | the command line of a program (feature `cli`) |
-//! | [`message`] | messages and values as they travel, for serializers and layers of your own |
-//! | [`driver`] | for authors of drivers |
+//! | [`message`] | messages and values as they travel, for serializers, compressions and layers of your own |
+//! | [`driver`] | the traits that a driver implements, for authors of drivers |
 //!
 //! The app itself is [`App`]; its errors are [`Error`]. `{error}` says what was attempted and `{error:#}` also why it
 //! failed, with every cause; [`with_causes`] shows any error so, in a log too.
@@ -122,15 +123,15 @@
 //! | `compression` | yes | gzip, bzip2, lzma, brotli, zstd |
 //! | `conformance` | no | the tests that every driver must pass, for authors of [`driver`]s |
 //!
-//! A lean producer takes `default-features = false` and its driver.
+//! A program that only calls tasks can use `default-features = false` with the feature of its driver.
 
+mod builtin_drivers;
 pub mod call;
 pub mod canvas;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod driver;
-mod drivers;
 pub mod message;
 pub mod prelude;
 #[cfg(doctest)]
@@ -142,10 +143,10 @@ pub mod testing;
 #[cfg(feature = "worker")]
 pub mod worker;
 
-/// [`App::builder`] begins an app and [`App::test`](testing::AppTest::test) one for a test;
+/// [`App::builder`] builds an app, and [`App::test`](testing::AppTest::test) builds one for a test.
 /// [`app.worker()`](worker::AppWorker::worker) runs its tasks, [`sig`](App::sig) calls a task by its name, and
-/// [`result`](App::result) finds a result by its id. `test` and `worker` are methods of traits, which the
-/// [`prelude`] brings.
+/// [`result`](App::result) returns a result by its id. `test` and `worker` are methods of traits; the [`prelude`] has
+/// these traits.
 pub use apium_app::app::app::App;
 pub use apium_app::builder::AppBuilder;
 pub use apium_app::error::{Error, ErrorKind, Result};

@@ -1,7 +1,7 @@
-//! Messages and values as they travel: what a serializer, a compression or a layer of your own sees.
+//! Messages and values as they travel, for serializers, compressions and layers of your own.
 
 pub use apium_protocol::codecs::accept::Accept;
-pub use apium_protocol::codecs::codecs::Codecs;
+pub use apium_protocol::codecs::codecs::{Codecs, EncodedBody};
 pub use apium_protocol::codecs::invocation::Invocation;
 pub use apium_protocol::codecs::serializer::{Compression, Serializer};
 pub use apium_protocol::error::{Error, ErrorKind, Result};
@@ -17,5 +17,7 @@ pub use apium_protocol::message::properties::Properties;
 pub use apium_protocol::message::signature::Signature;
 pub use apium_protocol::message::task_id::TaskId;
 pub use apium_protocol::timestamp;
+pub use apium_protocol::value::deserialize::ValueError;
+pub use apium_protocol::value::python_types::{Bytes, Date, DateTime, Decimal, Time, Uuid};
 pub use apium_protocol::value::repr::repr_value;
 pub use apium_protocol::value::value::Value;

@@ -73,5 +73,5 @@ pub use apium_worker::testing::builder::AppTest;
 #[doc(no_inline)]
 pub use serde_json::json;
 
-/// Any error: what a program's `main` and its app function may return.
+/// Any error. A program's `main`, and the function that makes its app, may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Compiles the programs of the README, which is no part of the crate.
+//! Compiles the programs of the README as doc tests. The module exists only for them.
 
 /// The README.
 #[doc = include_str!("../../../README.md")]

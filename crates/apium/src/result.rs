@@ -1,4 +1,5 @@
-//! Results: of one task, of a group, of everything below a result; states, failures as they are stored, and progress.
+//! Results: of one task, of a group, and of all tasks that a task sent; states, exceptions as they are stored, and
+//! progress.
 
 pub use apium_app::result::async_result::AsyncResult;
 pub use apium_app::result::collect::{Collect, Dependency};

@@ -1,4 +1,4 @@
-//! Testing tasks: a memory broker, virtual time, and what was sent.
+//! Testing tasks: an app with the memory broker and virtual time, which records what was sent.
 //!
 //! ```
 //! use std::time::Duration;

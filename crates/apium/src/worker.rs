@@ -1,4 +1,4 @@
-//! Running tasks: `app.worker()`, the handle of a worker that runs, how it stops, and layers around a run.
+//! Running tasks: `app.worker()`, the handle of a running worker, how it stops, and layers around a run.
 
 pub use apium_transport::health::Health;
 pub use apium_worker::builder::{AppWorker, WorkerBuilder};

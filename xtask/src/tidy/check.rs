@@ -6,7 +6,9 @@ use crate::tidy::finding::Finding;
 use crate::tidy::layers::Layers;
 use crate::tidy::naming::{empty_names, glossary, one_meaning};
 use crate::tidy::source::rust::Source;
-use crate::tidy::structure::{absent, drivers, floors, folders, foreign_types, imports, rooms, roots, size, walk};
+use crate::tidy::structure::{
+    absent, drivers, floors, folders, foreign_types, imports, non_exhaustive, rooms, roots, size, walk,
+};
 use crate::tidy::text::{calls, causes, documents, examples, machine, outside, width};
 use crate::{output, process};
 
@@ -42,6 +44,7 @@ fn all() -> Result<Vec<Finding>, String> {
     findings.extend(size::check(&layers, &sources));
     findings.extend(glossary::check(&layers, &sources));
     findings.extend(one_meaning::check(&layers, &sources));
+    findings.extend(non_exhaustive::check(&layers, &sources));
     findings.extend(foreign_types::check(&layers, &packages, &sources, &files));
     for source in &sources {
         findings.extend(roots::check(source));

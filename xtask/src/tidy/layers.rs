@@ -35,6 +35,8 @@ pub(crate) struct Layers {
     pub(crate) foreign_types: Reasons,
     /// Those that only other crates of the house see.
     pub(crate) foreign_inside: Reasons,
+    /// The types of the facade that never grow, each with its reason.
+    pub(crate) complete: Reasons,
     /// The types that more than one crate may have, each with its reason.
     pub(crate) same_in_crates: Reasons,
     /// The types that a crate may have more than once, as `crate: Type`, each with its reason.
@@ -62,8 +64,8 @@ pub(crate) struct Folders {
 pub(crate) struct Rooms {
     /// From the ground up.
     pub(crate) order: Vec<String>,
-    /// The imports that go up all the same, as `room/file -> room`.
-    pub(crate) up: Vec<String>,
+    /// The imports that go up all the same, as `room/file -> room`, each with its reason.
+    pub(crate) up: Reasons,
 }
 
 /// The files that a newcomer reads, in the order in which a message passes them.
@@ -153,7 +155,8 @@ impl Layers {
         };
         layers.not_drivers = reasons(sub(&table, "drivers", "exempt"))?;
         for (name, value) in entries(&table, "rooms") {
-            layers.rooms.insert(name.clone(), Rooms { order: texts(value, "order"), up: texts(value, "up") });
+            let up = value.get("up").and_then(Value::as_table).into_iter().flatten();
+            layers.rooms.insert(name.clone(), Rooms { order: texts(value, "order"), up: reasons(up)? });
         }
         layers.walk = Walk {
             files: table.get("walk").map(|walk| texts(walk, "files")).unwrap_or_default(),
@@ -163,6 +166,7 @@ impl Layers {
         layers.words = words(&table)?;
         layers.foreign_types = reasons(sub(&table, "foreign", "types"))?;
         layers.foreign_inside = reasons(sub(&table, "foreign", "inside"))?;
+        layers.complete = reasons(entries(&table, "complete"))?;
         layers.same_in_crates = reasons(sub(&table, "same", "in_crates"))?;
         layers.same_in_crate = reasons(sub(&table, "same", "in_crate"))?;
         layers.outside = reasons(entries(&table, "outside"))?;
@@ -246,13 +250,14 @@ mod tests {
             "files = [\"x.rs\"]\n\
              [floors]\na = 0\n[beside]\nm = { uses = [], by = [\"a\"] }\nh = {}\n[absent.a]\ncrates = [\"tokio\"]\n\
              [size.over]\n\"x.rs\" = 12\n[folders.small]\n\"a/src\" = \"tiny\"\n[drivers.exempt]\na = \"kit\"\n\
-             [rooms.a]\norder = [\"low\", \"high\"]\nup = [\"low/f -> high\"]\n\
+             [rooms.a]\norder = [\"low\", \"high\"]\n[rooms.a.up]\n\"low/f -> high\" = \"why\"\n\
              [words.never]\nvague = \"clear\"\n[words.alone]\nthing = \"name\"\n[words.allowed]\nThing = \"wire\"\n\
              [words.only]\ntick = { crate = \"a\", instead = \"pulse\" }\n[same.in_crates]\nState = \"one idea\"\n[same.in_crate]\n\"a: State\" = \"two\"\n\
-             [outside]\nPLAN = \"say it\"\n[foreign.types]\n\"bytes::Bytes\" = \"slices\"\n[foreign.inside]\n\"a::B\" = \"c\"\n",
+             [outside]\nPLAN = \"say it\"\n[foreign.types]\n\"bytes::Bytes\" = \"slices\"\n[foreign.inside]\n\"a::B\" = \"c\"\n\
+             [complete]\nWhole = \"fixed\"\n",
         );
         assert_eq!((&*layers.foreign_types["bytes::Bytes"], &*layers.foreign_inside["a::B"]), ("slices", "c"));
-        assert_eq!(layers.floors["a"], 0);
+        assert_eq!((layers.floors["a"], &*layers.complete["Whole"]), (0, "fixed"));
         assert_eq!(layers.beside["m"].uses.as_deref(), Some(&[][..]));
         assert_eq!(layers.beside["m"].by, ["a"]);
         assert!(layers.beside["h"].uses.is_none());
@@ -260,7 +265,7 @@ mod tests {
         assert_eq!((layers.limit, layers.over["x.rs"], layers.width), (3, 12, 20));
         assert_eq!((layers.folders.least, layers.folders.most, &*layers.folders.small["a/src"]), (2, 3, "tiny"));
         assert_eq!((&*layers.not_drivers["a"], &*layers.same_in_crate["a: State"]), ("kit", "two"));
-        assert_eq!((layers.rooms["a"].order.len(), &*layers.rooms["a"].up[0]), (2, "low/f -> high"));
+        assert_eq!((layers.rooms["a"].order.len(), &*layers.rooms["a"].up["low/f -> high"]), (2, "why"));
         assert_eq!((&*layers.walk.files[0], layers.walk.most, layers.walk.lines), ("x.rs", 2, 4));
         assert_eq!((&*layers.words.never["vague"], &*layers.words.alone["thing"]), ("clear", "name"));
         assert_eq!((&*layers.words.only["tick"].owner, &*layers.words.only["tick"].instead), ("a", "pulse"));

@@ -1,8 +1,8 @@
-//! The app: settings, tasks, state, broker and result backends, shared by callers and workers.
+//! The app: settings, tasks, state, broker and result backends, for callers and workers; and the current app.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -14,6 +14,7 @@ use apium_transport::driver::SharedDriver;
 use crate::app::blocking::Blocking;
 use crate::app::eager_runner::EagerRunner;
 use crate::config::table::Config;
+use crate::context::current;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publish::producer::{Producer, ProducerPool};
@@ -21,7 +22,7 @@ use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
 use crate::task::registry::Registry;
 
-/// An app. Cheap to clone; clones share everything. Made by [`App::builder`].
+/// An app, made by [`App::builder`]. Cheap to clone; all clones are the same app.
 #[derive(Clone)]
 pub struct App(Arc<AppParts>);
 
@@ -33,13 +34,15 @@ pub(crate) struct AppParts {
     pub(crate) states: StateMap,
     pub(crate) accept: Accept,
     pub(crate) backend: Option<SharedBackend>,
-    /// Backends that tasks name for themselves, by URL.
+    /// The result backends of tasks with the option `backend`, by URL.
     pub(crate) backends: HashMap<String, SharedBackend>,
     pub(crate) drivers: Vec<SharedDriver>,
     pub(crate) eager_runner: Option<Arc<dyn EagerRunner>>,
     pub(crate) producers: ProducerPool,
     pub(crate) blocking: Blocking,
 }
+
+static INSTALLED: RwLock<Option<App>> = RwLock::new(None);
 
 impl App {
     pub(crate) fn new(parts: AppParts) -> Self {
@@ -49,7 +52,7 @@ impl App {
         Self(parts)
     }
 
-    /// The app whose publisher this is, if it still lives.
+    /// The app that owns a publisher, if there still is one.
     pub(crate) fn of_publisher(publisher: &Publisher) -> Option<Self> {
         publisher.owner()?.downcast::<AppParts>().ok().map(Self)
     }
@@ -74,7 +77,7 @@ impl App {
         &self.0.publisher
     }
 
-    /// The broker. An app without one has one that refuses everything and says how to name one.
+    /// The broker. An app without a broker has one whose errors say how to name one.
     pub fn broker(&self) -> &SharedBroker {
         self.0.publisher.broker()
     }
@@ -84,13 +87,14 @@ impl App {
         self.0.backend.as_ref()
     }
 
-    /// Where results of a task are stored: the backend that it names itself, else the app's.
+    /// Where results of a task are stored: its option `backend`, else the app's result backend.
     pub fn backend_for(&self, task: &RegisteredTask) -> Option<&SharedBackend> {
         let own = task.options.backend.as_deref().and_then(|url| self.0.backends.get(url));
         own.or(self.backend())
     }
 
-    /// As [`backend_for`](Self::backend_for), by name; the app's for a task that is not registered here.
+    /// As [`backend_for`](Self::backend_for), by the name of the task. For a task that is not registered it is the
+    /// app's.
     pub fn backend_of(&self, task: &str) -> Option<&SharedBackend> {
         match self.registry().get(task) {
             Some(task) => self.backend_for(task),
@@ -98,7 +102,7 @@ impl App {
         }
     }
 
-    /// Every result backend: the app's, then those that tasks name.
+    /// Every result backend: the app's, then those of tasks.
     pub fn backends(&self) -> impl Iterator<Item = &SharedBackend> {
         self.backend().into_iter().chain(self.0.backends.values())
     }
@@ -108,7 +112,7 @@ impl App {
         self.0.publisher.codecs()
     }
 
-    /// Which serializers may be decoded (`accept_content`).
+    /// The serializers whose messages may be decoded (`accept_content`).
     pub fn accept(&self) -> &Accept {
         &self.0.accept
     }
@@ -133,12 +137,12 @@ impl App {
         self.0.eager_runner.as_ref()
     }
 
-    /// What runs calls from plain code.
+    /// What runs calls from code that is not async.
     pub fn blocking(&self) -> &Blocking {
         &self.0.blocking
     }
 
-    /// A producer to hold (Celery: `producer_or_acquire`), from a pool of `broker_pool_limit`. Cancel-safe.
+    /// Acquires a producer from a pool of `broker_pool_limit` (Celery: `producer_or_acquire`). Cancel-safe.
     ///
     /// # Errors
     /// [`ErrorKind::Publish`] when none came free within `broker_pool_acquire_timeout`.
@@ -146,10 +150,10 @@ impl App {
         self.0.producers.acquire(self.publisher().clone()).await
     }
 
-    /// Closes broker and result backends. Idempotent.
+    /// Closes the broker and the result backends. Closing twice is not an error.
     ///
     /// # Errors
-    /// The first that could not be closed; the others are closed all the same.
+    /// [`ErrorKind::Backend`] for the first that could not be closed. The others are closed too.
     pub async fn close(&self) -> Result<()> {
         let mut outcome = self.broker().close().await;
         for backend in self.backends() {
@@ -157,6 +161,31 @@ impl App {
         }
         outcome.map_err(|error| {
             Error::new(ErrorKind::Backend, format!("close the app {}", self.name())).with_source(error)
+        })
+    }
+}
+
+impl App {
+    /// Makes this the app of all calls in the process that name no app, until another one is installed. It is the only
+    /// global state of Apium. `send(&app)` does not need it.
+    pub fn install(&self) {
+        *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
+    }
+
+    /// The app that runs the current task, else the installed one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoCurrentApp`] where there is neither.
+    pub fn current() -> Result<Self> {
+        if let Some(app) = current::get().and_then(|ctx| ctx.publisher().and_then(Self::of_publisher)) {
+            return Ok(app);
+        }
+        let installed = INSTALLED.read().unwrap_or_else(PoisonError::into_inner).clone();
+        installed.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NoCurrentApp,
+                "find the app of the call: name it with .send(&app), or install one with app.install()",
+            )
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Calls from plain code: a small runtime of the app's own, started when it is first needed.
+//! Calls from code that is not async: a small runtime of the app, which is started when it is first needed.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -8,18 +8,18 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Runs futures for threads that have no runtime, on one thread of its own.
+/// Runs futures for threads without a runtime, on a thread of its own.
 #[derive(Debug, Default)]
 pub struct Blocking {
     runtime: OnceLock<Runtime>,
 }
 
 impl Blocking {
-    /// Runs a future to its end and blocks this thread meanwhile. On a thread of a tokio runtime that stops every task
-    /// of that thread: await instead there.
+    /// Runs a future to its end and blocks this thread until then. On a thread of a tokio runtime this stops all tasks
+    /// of that thread; await the future there.
     ///
     /// # Errors
-    /// When no thread can be started, or the future panicked.
+    /// [`ErrorKind::Call`] when the thread cannot be started, or the future panics.
     pub fn run<F>(&self, future: F) -> Result<F::Output>
     where
         F: Future + Send + 'static,
@@ -32,7 +32,7 @@ impl Blocking {
         });
         let output = wait.recv();
         drop(task);
-        output.map_err(|_| Error::new(ErrorKind::Call, "finish the blocking call: its future panicked"))
+        output.map_err(|_| Error::new(ErrorKind::Call, "complete the blocking call: its future panicked"))
     }
 
     fn runtime(&self) -> Result<&Runtime> {
@@ -51,7 +51,7 @@ impl Blocking {
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        // A runtime must not be dropped where blocking is not allowed, and the app may be dropped anywhere.
+        // Dropping a runtime blocks, which async code must not do, and an app may be dropped in async code.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

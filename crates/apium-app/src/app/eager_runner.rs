@@ -1,4 +1,4 @@
-//! Running a task in the caller's process: the seam that the worker fills, for eager calls.
+//! Eager calls run a task in the caller's process. The worker implements this seam.
 
 use std::sync::Arc;
 
@@ -10,26 +10,27 @@ use crate::app::app::App;
 use crate::error::Result;
 use crate::task::registered::RegisteredTask;
 
-/// Runs a task here and now, as a worker would, with `is_eager` set and the plain host name. Countdown, eta and time
-/// limits do not apply; a retry runs again at once.
+/// Runs a task in the caller's process as a worker does, with `is_eager` set and the host name as node name. Countdown,
+/// eta and time limits have no effect, and a retry runs at once.
 pub trait EagerRunner: Send + Sync + 'static {
-    /// Runs the task of a message to its end and returns its document. A failing task is no error here: its document
-    /// says FAILURE.
+    /// Runs the task of a message and returns its document. The failure of the task is not an error: the document says
+    /// FAILURE then.
     ///
     /// # Errors
-    /// When the message cannot be decoded.
+    /// [`ErrorKind::Codec`](crate::error::ErrorKind::Codec) when the message cannot be decoded.
     fn run(&self, app: App, run: EagerRun) -> BoxFuture<'static, Result<ResultDocument>>;
 }
 
-/// A run in the caller's process.
+/// An eager run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EagerRun {
     /// The task.
     pub task: Arc<RegisteredTask>,
-    /// The call as a message: arguments are encoded and decoded, as on their way to a worker.
+    /// The call as a message: its arguments are encoded, and are decoded as by a worker.
     pub message: Message,
-    /// Whether a failure is raised to the caller: the failure's hooks are left out then, as in Celery.
+    /// Whether the caller gets a failure as an error (`task_eager_propagates`). The hooks of a failure are not called
+    /// then, as in Celery.
     pub throws: bool,
 }
 

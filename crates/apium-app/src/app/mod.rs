@@ -1,8 +1,7 @@
-//! The app, and the ways to reach it.
+//! The app, what it starts with, and how code that is not async uses it.
 
 pub mod app;
 pub mod blocking;
-pub(crate) mod current_app;
 pub mod defaults;
 pub mod eager_runner;
 pub mod no_broker;

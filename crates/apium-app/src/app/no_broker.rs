@@ -1,4 +1,4 @@
-//! The broker of an app that has none: everything asked of it says so.
+//! The broker of an app without a broker: each of its errors says how to name one.
 
 use apium_transport::address::Address;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities};
@@ -10,17 +10,17 @@ use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::future::BoxFuture;
 
-/// The broker of an app that has none (an app whose calls are all eager needs none).
+/// The broker of an app without a broker. An app whose calls are all eager needs none.
 #[derive(Debug)]
 pub struct NoBroker {
     address: Address,
 }
 
 impl NoBroker {
-    /// The broker that is none.
+    /// The broker of an app without a broker.
     ///
     /// # Errors
-    /// None: its address is well formed.
+    /// It returns none, since its address is valid.
     pub fn new() -> Result<Self> {
         Ok(Self { address: Address::parse("none://")? })
     }

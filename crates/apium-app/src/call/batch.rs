@@ -1,4 +1,4 @@
-//! Many calls of one task in few round trips.
+//! Many calls that are published together, in few round trips to the broker.
 
 use std::sync::Arc;
 
@@ -18,20 +18,22 @@ use crate::result::async_result::AsyncResult;
 use crate::signature::fits::Complete;
 use crate::signature::signature::Signature;
 
-/// Calls that are sent together. Options given here go to every call, over its own.
+/// Calls that are published together. An option that is set on the batch goes to every call, and wins over the call's
+/// own.
 #[must_use = "nothing is sent until `send_all` is called"]
 #[derive(Debug, Clone)]
 pub struct Batch<Out> {
     calls: Vec<Signature<(), Out>>,
     options: CallOptions,
-    failed: Option<Arc<Error>>,
+    /// The first mistake, which `send_all` returns.
+    first_error: Option<Arc<Error>>,
 }
 
 impl<Out> Batch<Out> {
     /// A batch of these calls.
     pub fn of<In: ?Sized + Complete>(calls: impl IntoIterator<Item = Signature<In, Out>>) -> Self {
         let calls = calls.into_iter().map(Signature::cast).collect();
-        Self { calls, options: CallOptions::default(), failed: None }
+        Self { calls, options: CallOptions::default(), first_error: None }
     }
 
     /// How many calls it has.
@@ -57,30 +59,32 @@ impl<Out> Batch<Out> {
     }
 
     pub(crate) fn fail(&mut self, error: Error) {
-        self.failed.get_or_insert_with(|| Arc::new(error));
+        self.first_error.get_or_insert_with(|| Arc::new(error));
     }
 
     pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.calls.iter_mut().for_each(|call| call.visit(visitor, stamps, append));
     }
 
-    /// Sends all calls, 2,000 messages at a time, each lot whole or not at all if the broker publishes
-    /// atomically. The results are in the order of the calls.
+    /// Publishes all calls, up to 2,000 messages at once. Of such a part, a broker that publishes atomically takes all
+    /// messages or none. Calls that are workflows are sent one after the other. The results are in the order of the
+    /// calls.
+    ///
+    /// It is not cancel-safe: some of the messages may have been published.
     ///
     /// # Errors
-    /// As [`Call::send`](crate::call::call::Call::send). Nothing is sent when one of the calls cannot be made into a
-    /// message; when the broker fails half-way, the lots before are sent.
+    /// As [`Call::send`](crate::call::call::Call::send). The parts before the one that failed are published.
     pub async fn send_all(self, app: &App) -> Result<Vec<AsyncResult<Out>>> {
-        if let Some(error) = &self.failed {
+        if let Some(error) = &self.first_error {
             return Err(Error::new(error.kind(), "call a batch").with_source(error.clone()));
         }
-        let own = self.options;
+        let options = self.options;
         let nodes = self.calls.into_iter().map(|call| {
             let mut node = call.into_node()?;
-            if own != CallOptions::default() {
-                let mut options = own.clone();
-                options.fill_from(node.options());
-                *node.options_mut() = options;
+            if options != CallOptions::default() {
+                let mut merged = options.clone();
+                merged.fill_from(node.options());
+                *node.options_mut() = merged;
             }
             Ok(node)
         });
@@ -95,7 +99,7 @@ impl<Out> Batch<Out> {
         Ok(results)
     }
 
-    /// Sends all calls from plain code.
+    /// Publishes all calls and waits for it on this thread. For code that is not async.
     ///
     /// # Errors
     /// As [`send_all`](Self::send_all).
@@ -108,7 +112,7 @@ impl<Out> Batch<Out> {
     }
 }
 
-/// The calls of nodes that are all tasks.
+/// The calls of nodes that are tasks. Other nodes are left out.
 pub(crate) fn calls_of(nodes: Vec<Node>) -> Vec<CallSpec> {
     let call = |node| match node {
         Node::Task(task) => Some(task.call),
@@ -117,7 +121,8 @@ pub(crate) fn calls_of(nodes: Vec<Node>) -> Vec<CallSpec> {
     nodes.into_iter().filter_map(call).collect()
 }
 
-/// Sends calls in lots. `as_children` says whether each counts among the children of the running task by itself.
+/// Publishes calls, up to [`MAX_BATCH`] messages at once. `as_children` says whether each is recorded among the
+/// children of the running task.
 pub(crate) async fn send_all<T>(app: &App, calls: Vec<CallSpec>, as_children: bool) -> Result<Vec<AsyncResult<T>>> {
     let mut results = Vec::with_capacity(calls.len());
     let publisher = app.publisher();
@@ -129,19 +134,19 @@ pub(crate) async fn send_all<T>(app: &App, calls: Vec<CallSpec>, as_children: bo
     }
     let mut calls = calls.into_iter().peekable();
     while calls.peek().is_some() {
-        let (mut lot, mut policy, mut children) = (Vec::new(), None, Vec::new());
+        let (mut batch, mut policy, mut children) = (Vec::new(), None, Vec::new());
         for call in calls.by_ref().take(MAX_BATCH) {
             let backend = app.backend_of(&call.task).cloned();
             let prepared = publisher.prepare(call)?;
             policy.get_or_insert(prepared.policy);
-            lot.push(prepared.outgoing);
+            batch.push(prepared.outgoing);
             if as_children && prepared.add_to_parent {
                 children.push(prepared.id.clone());
             }
             results.push(AsyncResult::sent(app, prepared.id, backend, prepared.ignored));
         }
         if let Some(policy) = policy {
-            publisher.publish_under(lot, policy).await?;
+            publisher.publish_under(batch, policy).await?;
         }
         for id in children {
             note_child(|| ResultTuple::task(id));

@@ -1,4 +1,4 @@
-//! Calls by name (Celery: `send_task`): for tasks of other programs and other languages.
+//! Calls by name (Celery: `send_task`), for tasks of other programs and other languages.
 
 use std::future::IntoFuture;
 
@@ -18,16 +18,16 @@ use crate::task::arguments::{ArgumentWriter, Arguments};
 use crate::task::into_arguments::IntoArguments;
 
 impl App {
-    /// A call by name. The task need not be registered here; if it is, its queue, priority and other attributes count.
-    /// Nothing checks the arguments.
+    /// A call of a task by its name. The task need not be registered in this app. If it is, its queue, its priority and
+    /// its other options apply. The arguments are not checked.
     pub fn sig(&self, task: impl Into<String>) -> NamedCall {
         NamedCall { app: self.clone(), signature: Signature::by_name(task, Ok(Arguments::default())) }
     }
 }
 
-/// A call by name with its app. The result is any JSON, and it stands behind anything; [`cast`](Signature::cast) the
-/// signature for other types.
-#[must_use = "nothing is sent until it is awaited or sent"]
+/// A call by name, with its app. Its value is any JSON, and it takes any value from the task before it. For other
+/// types, [`cast`](Signature::cast) its [`signature`](Self::signature).
+#[must_use = "nothing is sent until it is awaited, or `send` is called"]
 #[derive(Debug)]
 pub struct NamedCall {
     app: App,
@@ -35,7 +35,7 @@ pub struct NamedCall {
 }
 
 impl NamedCall {
-    /// Adds positional arguments: a tuple.
+    /// Adds positional arguments, given as a tuple.
     pub fn args(mut self, args: impl IntoArguments) -> Self {
         match args.write(ArgumentWriter::new(4)).finish() {
             Ok(arguments) => self.raw_args(arguments.args),
@@ -70,33 +70,34 @@ impl NamedCall {
         self
     }
 
-    /// The task with each item as its only argument, in one message; see [`map`](map::map()). Arguments and options
-    /// given before are not those of the items.
+    /// One message that runs the task for each item, with the item as its only argument; see [`map`](map::map()). The
+    /// arguments and options that were set before are not used.
     pub fn map(self, items: impl IntoIterator<Item: Serialize>) -> Signature<Anything, Vec<Json>> {
         map::map(self.signature.task().to_owned(), items)
     }
 
-    /// The task with each item as its arguments, in one message; see [`starmap`](map::starmap).
+    /// One message that runs the task for each item, a tuple of arguments; see [`starmap`](map::starmap). The arguments
+    /// and options that were set before are not used.
     pub fn starmap(self, items: impl IntoIterator<Item: IntoArguments>) -> Signature<Anything, Vec<Json>> {
         map::starmap(self.signature.task().to_owned(), items.into_iter().map(written))
     }
 
-    /// The task with each item as its arguments, `size` of them in a message; see [`chunks`](map::chunks).
+    /// As [`starmap`](Self::starmap), with `size` items in each message; see [`chunks`](map::chunks).
     pub fn chunks(self, items: impl IntoIterator<Item: IntoArguments>, size: usize) -> Group<Anything, Vec<Json>> {
         map::chunks(self.signature.task().to_owned(), items.into_iter().map(written), size)
     }
 
-    /// The signature alone.
+    /// The call as a signature, without the app.
     pub fn signature(self) -> Signature<Anything, Json> {
         self.signature
     }
 
-    /// The call, to add options.
+    /// The call as a [`Call`], which has methods for options.
     pub fn call(self) -> Call<Json> {
         self.signature.call()
     }
 
-    /// Sends it.
+    /// Sends it through its app.
     ///
     /// # Errors
     /// As [`Call::send`].
@@ -104,7 +105,7 @@ impl NamedCall {
         self.signature.send(&self.app).await
     }
 
-    /// Sends it from plain code.
+    /// Sends it through its app, and waits for that on this thread. For code that is not async.
     ///
     /// # Errors
     /// As [`Call::send`].

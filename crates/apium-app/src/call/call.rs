@@ -1,4 +1,4 @@
-//! One call: `delay` with the options of `apply_async`.
+//! One call (Celery: `delay`, `apply_async`): how it is sent, and how it is run eagerly.
 
 use std::future::IntoFuture;
 
@@ -27,9 +27,9 @@ use crate::result::async_result::AsyncResult;
 use crate::signature::fits::Complete;
 use crate::signature::signature::Signature;
 
-/// A call that is not sent yet (Celery: `delay`, `apply_async`). Awaited, it goes through the current app; `send` names
-/// one.
-#[must_use = "nothing is sent until it is awaited, or sent with an app"]
+/// A call that is not sent yet (Celery: `delay`, `apply_async`). Awaited, it is sent through the current app
+/// ([`App::current`]); [`send`](Self::send) names an app.
+#[must_use = "nothing is sent until it is awaited, or `send` is called"]
 pub struct Call<Out> {
     signature: Signature<(), Out>,
     publisher: Option<Publisher>,
@@ -61,7 +61,7 @@ impl<Out> Call<Out> {
         self.signature.visit(visitor, stamps, append);
     }
 
-    /// Publishes through a producer that is held by hand.
+    /// Publishes it through this producer, which [`App::producer`] acquired (Celery: `producer`).
     pub fn producer(mut self, producer: &Producer) -> Self {
         self.publisher = Some(producer.publisher().clone());
         self
@@ -72,12 +72,14 @@ impl<Out> Call<Out> {
         self.signature
     }
 
-    /// Sends it. With `task_always_eager` it runs here and now instead, unless it is called by name.
+    /// Sends it. With the setting `task_always_eager` it is run in this process instead, unless it is a call by name.
+    ///
+    /// It is not cancel-safe: the message may have been published or not.
     ///
     /// # Errors
-    /// [`ErrorKind::Publish`] when the broker cannot be reached in time, [`ErrorKind::Call`], [`ErrorKind::Codec`] and
-    /// [`ErrorKind::Config`] as for [`Publisher::prepare`]. In eager mode with `task_eager_propagates`, the task's
-    /// failure. Cancelling it leaves open whether the message was sent.
+    /// [`ErrorKind::Publish`] when the broker does not take the message in time (`broker_publish_timeout`);
+    /// [`ErrorKind::Call`], [`ErrorKind::Codec`] and [`ErrorKind::Config`] as for [`Publisher::prepare`]. In an eager
+    /// run with `task_eager_propagates`, the task's failure.
     pub async fn send(self, app: &App) -> Result<AsyncResult<Out>> {
         let Self { signature, publisher } = self;
         let publisher = publisher.as_ref().unwrap_or(app.publisher());
@@ -87,7 +89,7 @@ impl<Out> Call<Out> {
         }
     }
 
-    /// Sends it from plain code; this thread waits until the message is safe.
+    /// Sends it, and waits on this thread until the broker has the message. For code that is not async.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -105,11 +107,12 @@ impl<Out> Call<Out> {
         })?
     }
 
-    /// Runs it here and now (Celery: `apply`), through all that a worker does; countdown, eta and limits do not apply.
+    /// Runs it eagerly: in this process, now, as a worker would (Celery: `apply`). Countdown, eta and time limits have
+    /// no effect.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] for a task that this program does not have; with `task_eager_propagates` the task's
-    /// failure. For several tasks, the failure of one that others wait for.
+    /// [`ErrorKind::NotRegistered`] for a task that this app does not have; with the setting `task_eager_propagates`
+    /// the task's failure. In a workflow, the failure of a task that others follow.
     pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>> {
         match self.signature.into_node()? {
             Node::Task(task) => eager::apply_task(app, task.call).await,
@@ -127,7 +130,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         Call::of(self)
     }
 
-    /// Sends it; see [`Call::send`].
+    /// Sends a call of it; see [`Call::send`].
     ///
     /// # Errors
     /// As [`Call::send`].
@@ -138,7 +141,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         self.call().send(app).await
     }
 
-    /// Sends it from plain code; see [`Call::send_blocking`].
+    /// Sends a call of it, for code that is not async; see [`Call::send_blocking`].
     ///
     /// # Errors
     /// As [`Call::send`].
@@ -150,7 +153,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         self.call().send_blocking(app)
     }
 
-    /// Runs it here and now; see [`Call::apply`].
+    /// Runs it eagerly; see [`Call::apply`].
     ///
     /// # Errors
     /// As [`Call::apply`].
@@ -161,11 +164,11 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         self.call().apply(app).await
     }
 
-    /// Gives ids to all of it now, and says what its result will be. Sent later, it has these ids; it must not be sent
-    /// twice.
+    /// Gives ids to all tasks of the signature now, and returns the result that it will have when it is sent (Celery:
+    /// `freeze`). Send it once only: a second time would use the same ids.
     ///
     /// # Errors
-    /// A value that could not be encoded.
+    /// [`ErrorKind::Codec`] for an argument that could not be encoded.
     pub fn freeze(&mut self, app: &App) -> Result<AsyncResult<Out>> {
         self.check()?;
         let mut ids = Ids::random(app.publisher().reply_to().clone());
@@ -195,7 +198,7 @@ impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
     }
 }
 
-/// Sends one task, or runs it here in eager mode.
+/// Sends a call of one task, or runs it here with `task_always_eager`.
 pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         match app.registry().get(&call.task) {
@@ -212,7 +215,7 @@ pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpe
     Ok(AsyncResult::sent(app, prepared.id, backend, prepared.ignored))
 }
 
-/// Sends a signature of any kind, or runs it here in eager mode.
+/// Sends a workflow, or runs it here with `task_always_eager`.
 pub(crate) async fn send_node<T>(app: &App, publisher: &Publisher, node: Node) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         return eager_results::apply(app, node).await;

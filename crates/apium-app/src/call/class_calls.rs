@@ -1,4 +1,4 @@
-//! Calling task classes: `Add::s((1, 2))` for a type that implements [`Task`].
+//! Calls of task classes: `Add::s((1, 2))` for a type that implements [`Task`].
 
 use crate::call::batch::Batch;
 use crate::call::call::Call;
@@ -11,14 +11,14 @@ use crate::task::arguments::{ArgumentWriter, Arguments};
 use crate::task::class::Task;
 use crate::task::into_arguments::{IntoArguments, SplitFirst};
 
-/// How a task class is called; every [`Task`] has it.
+/// How a task class is called. Every [`Task`] has it.
 pub trait TaskCalls: Task {
-    /// A signature with these arguments.
+    /// A signature with these arguments (Celery: `s`).
     fn s(args: Self::Args) -> Signature<(), Self::Output> {
         Signature::new(Self::NAME, written(args))
     }
 
-    /// A signature with these arguments behind the first, which the task before gives.
+    /// A signature with these arguments after the first one, which comes from the task before it.
     fn p(args: <Self::Args as SplitFirst>::Rest) -> Signature<<Self::Args as SplitFirst>::First, Self::Output>
     where
         Self::Args: SplitFirst,
@@ -26,27 +26,27 @@ pub trait TaskCalls: Task {
         Signature::<(), Self::Output>::new(Self::NAME, written(args)).cast()
     }
 
-    /// A signature with these arguments that ignores the task before.
+    /// A signature with these arguments that ignores the value of the task before it (Celery: `si`).
     fn si(args: Self::Args) -> Signature<Anything, Self::Output> {
         Self::s(args).into_immutable()
     }
 
-    /// A call with these arguments.
+    /// A call with these arguments (Celery: `delay`). Its methods set options; awaiting it sends it.
     fn delay(args: Self::Args) -> Call<Self::Output> {
         Call::of(Self::s(args))
     }
 
-    /// Many calls, sent together.
+    /// Many calls that are published together. Each item is a tuple of arguments.
     fn batch(calls: impl IntoIterator<Item = Self::Args>) -> Batch<Self::Output> {
         Batch::of(calls.into_iter().map(Self::s))
     }
 
-    /// One message that runs it for each item, one after the other; see [`starmap`](map::starmap).
+    /// One message that runs the task for each item, a tuple of arguments; see [`starmap`](map::starmap).
     fn starmap(items: impl IntoIterator<Item = Self::Args>) -> Signature<Anything, Vec<Self::Output>> {
         map::starmap(Self::NAME, items.into_iter().map(written))
     }
 
-    /// As [`starmap`](Self::starmap), with `size` items in a message.
+    /// As [`starmap`](Self::starmap), with `size` items in each message; see [`chunks`](map::chunks).
     fn chunks(items: impl IntoIterator<Item = Self::Args>, size: usize) -> Group<Anything, Vec<Self::Output>> {
         map::chunks(Self::NAME, items.into_iter().map(written), size)
     }

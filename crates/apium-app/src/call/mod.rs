@@ -1,4 +1,4 @@
-//! A call, and the ways to make one.
+//! Calls: one call, many at once, calls by name, calls of task classes, and the methods that set their options.
 
 pub mod batch;
 pub mod by_name;

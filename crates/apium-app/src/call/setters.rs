@@ -1,4 +1,4 @@
-//! The options of a call as methods, the same on everything that can be called.
+//! The options of a call as methods. Calls, batches, signatures, groups and joins have the same ones.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::signature::group::Group;
 use crate::signature::join::Join;
 use crate::signature::signature::Signature;
 
-/// The methods of the table of options. The type has `fn options_mut(&mut self) -> &mut CallOptions`.
+/// One method for each option of the table in `apium-options` that sets a field of `CallOptions`. The type must have
+/// `fn options_mut(&mut self) -> &mut CallOptions`.
 macro_rules! call_setters {
     ([$($generics:tt)*] $type:ty {
         $($name:ident [$($doc:tt)+] $setter:ident($arg:ident: $arg_type:ty) ($value:expr);)+
@@ -34,7 +35,7 @@ macro_rules! call_setters {
     };
 }
 
-/// The same for the options that few calls have.
+/// One method for each option of the table that sets a field of `RareOptions`, which few calls have.
 macro_rules! rare_setters {
     ([$($generics:tt)*] $type:ty {
         $($name:ident [$($doc:tt)+] $setter:ident($arg:ident: $arg_type:ty) ($value:expr);)+
@@ -51,16 +52,17 @@ macro_rules! rare_setters {
     };
 }
 
-/// All methods of a type. It also has `fn fail(&mut self, Error)`, `fn add_link_error(&mut self, WireSignature)`, which
-/// knows where links go, and `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all that
-/// is in it.
+/// All methods that set options, but for `link`. The type must also have `fn fail(&mut self, Error)`, which records an
+/// error for when it is sent, `fn add_link_error(&mut self, WireSignature)`, which adds an errback to the right tasks,
+/// and `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all tasks in it.
 macro_rules! setters {
     ([$($generics:tt)*] $type:ty) => {
         apium_options::options! { call_setter => call_setters [$($generics)*] $type }
         apium_options::options! { rare_setter => rare_setters [$($generics)*] $type }
 
         impl<$($generics)*> $type {
-            /// A header of one's own; the task sees it in its request. One of Celery's names replaces that.
+            /// Adds a header to the message. The task finds it in its request. A name of Celery's protocol replaces
+            /// that header.
             pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
                 match Json::from_serialize(&value) {
                     Ok(json) => {
@@ -71,8 +73,8 @@ macro_rules! setters {
                 self
             }
 
-            /// A stamp: a header by which all tasks of a workflow are found. It goes to every task in it and to their
-            /// links, so stamp last. One of that name that is there is replaced.
+            /// Adds a stamp: a header on every task of a workflow and on their links (Celery: `stamp`). It replaces a
+            /// stamp of the same name. Tasks that are added later do not get it, so stamp last.
             pub fn stamp(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
                 match Json::from_serialize(&value) {
                     Ok(value) => self.visit(&mut FixedStamps, &[(name.into(), value)].into(), false),
@@ -81,7 +83,8 @@ macro_rules! setters {
                 self
             }
 
-            /// A stamp beside those of that name that are there: they are a list then (Celery: `append_stamps`).
+            /// Adds a stamp, as [`stamp`](Self::stamp), and keeps those of the same name: together they are a list
+            /// (Celery: `append_stamps`).
             pub fn append_stamp(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
                 match Json::from_serialize(&value) {
                     Ok(value) => self.visit(&mut FixedStamps, &[(name.into(), value)].into(), true),
@@ -90,13 +93,14 @@ macro_rules! setters {
                 self
             }
 
-            /// Asks a visitor for the stamps of every task in it and of their links.
+            /// Adds the stamps that a visitor returns for each task in it and for their links (Celery:
+            /// `StampingVisitor`).
             pub fn stamp_with(mut self, visitor: &mut dyn StampVisitor) -> Self {
                 self.visit(visitor, &Stamps::new(), false);
                 self
             }
 
-            /// A message property (`message_id`, `app_id`, …).
+            /// Sets a property of the message (`message_id`, `app_id`, …).
             pub fn property(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
                 match Json::from_serialize(&value) {
                     Ok(json) => {
@@ -107,8 +111,8 @@ macro_rules! setters {
                 self
             }
 
-            /// A task to run on failure: of each step of a chain, of each member of a group, of a chord's body. Called
-            /// again, one more.
+            /// Adds an errback: a task that runs on failure. A chain gives it to each of its tasks, a group to each
+            /// member, a chord to its body.
             pub fn link_error(mut self, errback: impl IntoWireSignature) -> Self {
                 match errback.into_wire() {
                     Ok(errback) => self.add_link_error(errback),
@@ -125,13 +129,13 @@ macro_rules! setters {
     };
 }
 
-/// `link` and `on_success` of a type with `fn add_link(&mut self, WireSignature)` whose last parameter is `Out`. Tasks
-/// side by side have none: what follows all of them stands behind them.
+/// `link` and `on_success`, for a type with `fn add_link(&mut self, WireSignature)` and the type parameter `Out`.
+/// Groups and joins do not have them: what follows all members is joined to them with `|`.
 macro_rules! links {
     ([$($generics:tt)*] $type:ty) => {
         impl<$($generics)*> $type {
-            /// A task to run on success, with the result as its first argument: of a chain after its last step, of a
-            /// chord after its body. Called again, one more.
+            /// Adds a callback: a task that runs on success, with the return value as its first argument. It follows
+            /// the last task of a chain, and the body of a chord.
             pub fn link(mut self, callback: impl IntoWireSignature) -> Self {
                 match callback.into_wire() {
                     Ok(callback) => self.add_link(callback),
@@ -140,7 +144,7 @@ macro_rules! links {
                 self
             }
 
-            /// The same as [`link`](Self::link), with a check that the callback takes what the task returns.
+            /// As [`link`](Self::link); the compiler checks that the callback takes what the task returns.
             pub fn on_success<Next: ?Sized, Last>(self, callback: Signature<Next, Last>) -> Self
             where
                 Out: Fits<Next>,

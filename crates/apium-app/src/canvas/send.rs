@@ -13,7 +13,7 @@ use crate::canvas::node::Node;
 use crate::canvas::plan::{Plan, Planner, SendWith};
 use crate::context::current::note_child;
 use crate::error::{Error, ErrorKind, Result};
-use crate::publish::prepare::{CallSpec, ParentTask, Prepared};
+use crate::publish::prepare::{CallSpec, ParentTask, PreparedMessage};
 use crate::publish::publisher::{MAX_BATCH, Publisher};
 
 /// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole
@@ -93,7 +93,7 @@ impl Publisher {
     /// # Errors
     /// As [`prepare`](Self::prepare).
     pub fn messages_after(&self, calls: Vec<CallSpec>, parent: &ParentTask) -> Result<Vec<Outgoing>> {
-        let outgoing = |prepared: Prepared| prepared.outgoing;
+        let outgoing = |prepared: PreparedMessage| prepared.outgoing;
         calls.into_iter().map(|call| self.prepare_for(call, Some(parent.clone())).map(outgoing)).collect()
     }
 

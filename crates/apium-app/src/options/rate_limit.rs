@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How often a task may start, per worker process (Celery's `rate_limit`: never over the whole cluster).
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct RateLimit {
     /// Starts per second; never zero or less.
     pub per_second: f64,

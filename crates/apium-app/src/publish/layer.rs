@@ -1,4 +1,4 @@
-//! Layers around publishing: each sees every batch on its way to the broker, and may change it, hold it or send it on.
+//! Layers around publishing: each sees every batch on its way to the broker, and may change it, delay it or pass it on.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
-/// A layer around publishing. Layers are called in the order in which the builder got them, the first outermost; a
-/// retry of a failed publish passes them again.
+/// A layer around publishing. Layers are called in the order in which the builder got them: the first one is the
+/// outermost. When publishing fails and is tried again, it goes through the layers again.
 pub trait PublishLayer: Send + Sync + 'static {
-    /// Publishes a batch by way of `next`.
+    /// Publishes a batch: calls `next.publish` with the messages to send.
     fn publish<'a>(&'a self, batch: Vec<Outgoing>, next: PublishNext<'a>) -> BoxFuture<'a, Result<()>>;
 }
 
 /// A shared layer.
 pub type SharedPublishLayer = Arc<dyn PublishLayer>;
 
-/// What comes after a layer: the next one, at last the broker.
+/// What comes after a layer: the next layer, and after the last one the broker.
 #[derive(Clone, Copy)]
 pub struct PublishNext<'a> {
     layers: &'a [SharedPublishLayer],
@@ -29,7 +29,7 @@ impl<'a> PublishNext<'a> {
         Self { layers, broker }
     }
 
-    /// Sends a batch on.
+    /// Passes a batch on.
     pub fn publish(self, batch: Vec<Outgoing>) -> BoxFuture<'a, Result<()>> {
         match self.layers.split_first() {
             Some((layer, layers)) => layer.publish(batch, Self { layers, ..self }),

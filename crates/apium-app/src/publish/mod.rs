@@ -1,8 +1,8 @@
-//! A call becomes a message.
+//! Publishing: a call becomes a message, is routed, and goes to the broker.
 
 pub mod layer;
+pub mod policy;
 pub mod prepare;
 pub mod producer;
 pub mod publisher;
 pub mod router;
-pub(crate) mod wire_body;

@@ -1,4 +1,4 @@
-//! From a call to a message: options are merged and routed, headers and properties filled, the body encoded.
+//! From a call to a message: options are merged and routed, headers and properties are filled, the body is encoded.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::retry_policy::RetryPolicy;
 use crate::context::current;
 use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
-use crate::publish::publisher::{PublishPolicy, Publisher, SendDefaults};
+use crate::publish::policy::PublishPolicy;
+use crate::publish::publisher::{Publisher, SendDefaults};
 use crate::task::arguments::Arguments;
 use crate::task::definition::TaskDef;
 
-/// A call that is to become a message.
+/// A call of which a message is made.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CallSpec {
@@ -35,9 +35,9 @@ pub struct CallSpec {
     pub arguments: Arguments,
     /// The options of the call itself.
     pub options: CallOptions,
-    /// The task's definition, where it was called through its type: its attributes count although it is not registered.
+    /// The task's definition, where it was called through its type. Its options count although it is not registered.
     pub def: Option<&'static TaskDef>,
-    /// Whether the task was named rather than called through its type (Celery: `send_task`).
+    /// Whether the task was called by its name and not through its type (Celery: `send_task`).
     pub by_name: bool,
 }
 
@@ -50,16 +50,17 @@ impl CallSpec {
 
 /// A message that is ready to be published.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+#[non_exhaustive]
+pub struct PreparedMessage {
     /// The task's id.
     pub id: TaskId,
-    /// The message and where it goes.
+    /// The message, and where it goes.
     pub outgoing: Outgoing,
     /// Whether the result is ignored, as far as the caller knows.
     pub ignored: bool,
-    /// Whether it is one of the children of the running task.
+    /// Whether it is recorded among the children of the running task.
     pub add_to_parent: bool,
-    /// How hard to try to publish it.
+    /// How often publishing it is tried.
     pub policy: PublishPolicy,
 }
 
@@ -68,7 +69,7 @@ pub struct Prepared {
 pub struct ParentTask {
     /// Its id.
     pub id: TaskId,
-    /// The first task of all.
+    /// The first task of its workflow.
     pub root_id: TaskId,
     /// Its priority, for `task_inherit_parent_priority`.
     pub priority: Option<u8>,
@@ -84,21 +85,23 @@ impl ParentTask {
 }
 
 impl Publisher {
-    /// Makes the message of a call. Nothing is sent yet.
+    /// Makes the message of a call. Nothing is sent.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for impossible options (a soft limit above the hard one, an instant that cannot be written),
-    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the
-    /// arguments cannot be encoded as asked.
-    pub fn prepare(&self, call: CallSpec) -> Result<Prepared> {
+    /// [`ErrorKind::Call`] for impossible options (a soft limit above the hard one, an instant after the year 9999),
+    /// [`ErrorKind::Config`] for a queue that does not exist and must not be created, [`ErrorKind::Codec`] when the
+    /// arguments cannot be encoded with this serializer or compression.
+    pub fn prepare(&self, call: CallSpec) -> Result<PreparedMessage> {
         self.prepare_for(call, current::get().and_then(|ctx| ParentTask::of(ctx.request())))
     }
 
-    /// As [`prepare`](Self::prepare), for a call that another task makes than the one that runs here.
+    /// As [`prepare`](Self::prepare), for a call whose parent is not the running task: a worker makes the messages that
+    /// follow a run after the run.
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<Prepared> {
+    #[doc(hidden)]
+    pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<PreparedMessage> {
         let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
         let mapped = mapped(&task, &arguments);
@@ -124,7 +127,7 @@ impl Publisher {
         let destination = self.router().destination(&options)?;
         let timelimit = limits(&task, &options)?;
         let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
-        let policy = policy(PublishPolicy::of(config), &options);
+        let policy = PublishPolicy::of_call(config, &options);
         let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
@@ -166,7 +169,7 @@ impl Publisher {
             |error| Error::new(ErrorKind::Codec, format!("encode the message of {task}[{id}]")).with_source(error),
         )?;
         let outgoing = Outgoing::new(destination.exchange, destination.routing_key, message).at(times.eta);
-        Ok(Prepared { id, outgoing, ignored, add_to_parent, policy })
+        Ok(PreparedMessage { id, outgoing, ignored, add_to_parent, policy })
     }
 }
 
@@ -179,7 +182,7 @@ impl Publisher {
     }
 }
 
-/// The task that a map or starmap runs: it goes where that one goes (Celery: `route_name`).
+/// The task that a map or starmap runs. Its route is the route of the map (Celery: `route_name`).
 fn mapped(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
     if task != "celery.map" && task != "celery.starmap" {
         return None;
@@ -197,7 +200,7 @@ fn embed(rare: RareOptions) -> Embed {
     embed
 }
 
-/// Whether the caller knows that no result will come. A call by name says nothing about a task that may live elsewhere.
+/// Whether the caller knows that no result is stored. A call by name does not know the options of its task.
 fn ignored(setting: bool, options: &CallOptions, defaults: Option<&SendDefaults>, by_name: bool) -> bool {
     let of_task = || match (by_name, defaults) {
         (true, _) => false,
@@ -207,33 +210,22 @@ fn ignored(setting: bool, options: &CallOptions, defaults: Option<&SendDefaults>
     options.ignore_result.unwrap_or_else(of_task)
 }
 
-fn policy(mut policy: PublishPolicy, options: &CallOptions) -> PublishPolicy {
-    match (options.retry, options.retry_policy) {
-        (Some(false), _) => policy.retry = None,
-        (_, Some(own)) => policy.retry = Some(own),
-        (Some(true), None) => policy.retry = policy.retry.or(Some(RetryPolicy::publish())),
-        (None, None) => {}
-    }
-    policy.timeout = options.publish_timeout.unwrap_or(policy.timeout);
-    policy
-}
-
-/// The time limits of the message; zero leaves it to the task.
+/// The time limits of the message; zero leaves a limit to the task.
 fn limits(task: &str, options: &CallOptions) -> Result<TimeLimit> {
-    let given = |seconds: Option<f64>| seconds.filter(|seconds| *seconds > 0.0);
-    let limit = TimeLimit { hard: given(options.time_limit), soft: given(options.soft_time_limit) };
+    let positive = |seconds: Option<f64>| seconds.filter(|seconds| *seconds > 0.0);
+    let limit = TimeLimit { hard: positive(options.time_limit), soft: positive(options.soft_time_limit) };
     match (limit.hard, limit.soft) {
         (Some(hard), Some(soft)) if soft > hard => Err(Error::new(
             ErrorKind::Call,
             format!(
-                "call {task} with a soft time limit of {soft} s above its hard one of {hard} s: the soft one must come first"
+                "call {task} with a soft time limit of {soft} s above its hard one of {hard} s: the soft one must be reached first"
             ),
         )),
         _ => Ok(limit),
     }
 }
 
-/// The times of a call as they stand in the message.
+/// The times of a call as the message has them.
 #[derive(Default)]
 struct Times {
     eta: Option<Timestamp>,
@@ -258,19 +250,19 @@ impl Times {
         };
         let mut times =
             Self { eta: eta.map(|eta| eta.at), eta_text: eta.map(|eta| text(eta, zone)), ..Self::default() };
-        let (at, left) = match options.expires {
+        let (at, ttl) = match options.expires {
             None => return Ok(times),
             Some(Expires::In(span)) => (after("an expiry", span)?, span.as_millis()),
             Some(Expires::At(when)) => {
-                let left = Duration::try_from(when.at.duration_since(now)).unwrap_or_default();
-                if left.is_zero() {
-                    tracing::warn!(task, expires = %when.at, "the call expires in the past; it will not run");
+                let ttl = Duration::try_from(when.at.duration_since(now)).unwrap_or_default();
+                if ttl.is_zero() {
+                    tracing::warn!(task, expires = %when.at, "the call expired before it was sent; the task will not run");
                 }
-                (when, left.as_millis())
+                (when, ttl.as_millis())
             }
         };
         times.expires_text = Some(text(at, zone));
-        times.expiration = Some(left.to_string());
+        times.expiration = Some(ttl.to_string());
         Ok(times)
     }
 }

@@ -1,45 +1,45 @@
-//! The publisher: what calls, retries and follow-ups go to the broker through. It knows settings, codecs and routes,
-//! but no app and no task.
+//! The publisher, which sends calls, retries and follow-ups to the broker. It knows settings, codecs and routes, but no
+//! app and no task.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
-use std::time::Duration;
 
 use apium_protocol::codecs::codecs::Codecs;
-use apium_protocol::error::with_causes;
+use apium_protocol::message::body::Body;
+use apium_protocol::message::message::Message;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::topology::Topology;
 use apium_transport::clock::Clock;
-use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
+use apium_transport::error::Result as TransportResult;
 
-use crate::config::retry_policy::RetryPolicy;
 use crate::config::table::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::CallOptions;
 use crate::options::task_options::TaskOptions;
 use crate::publish::layer::{PublishNext, SharedPublishLayer};
+use crate::publish::policy::PublishPolicy;
 use crate::publish::router::Router;
 
-/// How many messages are published at once.
+/// How many messages are published at once, at most.
 pub(crate) const MAX_BATCH: usize = 2_000;
 
-/// What calls of one task take from the task itself.
+/// What calls of a task take from the task itself.
 #[derive(Debug, Clone)]
-pub struct SendDefaults {
+pub(crate) struct SendDefaults {
     /// The registered name.
-    pub name: Arc<str>,
-    /// Its attributes as options of a call.
-    pub options: CallOptions,
-    /// Whether its results are ignored, settings considered.
-    pub ignore_result: bool,
+    pub(crate) name: Arc<str>,
+    /// The options of the task that a call has too.
+    pub(crate) options: CallOptions,
+    /// Whether its results are ignored, by its own option or else by the settings.
+    pub(crate) ignore_result: bool,
 }
 
 impl SendDefaults {
-    /// What calls take from a task with these options; `ignore_result` is what the settings say.
-    pub fn of(name: Arc<str>, options: &TaskOptions, ignore_result: bool) -> Self {
+    /// What calls take from a task with these options. `ignore_result` is what the settings say.
+    pub(crate) fn of(name: Arc<str>, options: &TaskOptions, ignore_result: bool) -> Self {
         Self {
             name,
             options: CallOptions::of_task(options),
@@ -47,31 +47,31 @@ impl SendDefaults {
         }
     }
 
-    /// What of it says where a message goes, and before which others.
+    /// The options that say to which queue a message goes and with which priority.
     pub(crate) fn routing_options(&self) -> CallOptions {
         CallOptions { queue: self.options.queue.clone(), priority: self.options.priority, ..CallOptions::default() }
     }
 }
 
 /// What a publisher is made of.
-pub struct PublisherParts {
+pub(crate) struct PublisherParts {
     /// The settings.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     /// Serializers and compressions.
-    pub codecs: Codecs,
+    pub(crate) codecs: Codecs,
     /// The clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The broker.
-    pub broker: SharedBroker,
+    pub(crate) broker: SharedBroker,
     /// The routes.
-    pub router: Router,
+    pub(crate) router: Router,
     /// Layers around publishing, the outermost first.
-    pub layers: Vec<SharedPublishLayer>,
-    /// What calls take from their task, by name and alias.
-    pub defaults: HashMap<Arc<str>, SendDefaults>,
+    pub(crate) layers: Vec<SharedPublishLayer>,
+    /// What calls take from their task, by the name and the aliases of the task.
+    pub(crate) defaults: HashMap<Arc<str>, SendDefaults>,
 }
 
-/// Publishes messages. Cheap to clone; clones share everything.
+/// Publishes messages. Cheap to clone; all clones are the same publisher.
 #[derive(Clone)]
 pub struct Publisher(Arc<Inner>);
 
@@ -84,26 +84,9 @@ struct Inner {
     owner: OnceLock<Weak<dyn Any + Send + Sync>>,
 }
 
-/// How hard to try to publish.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PublishPolicy {
-    /// How to try again when the broker cannot be reached; `None` is not at all.
-    pub retry: Option<RetryPolicy>,
-    /// How long it may take in all; with a retry policy without limit, each try.
-    pub timeout: Duration,
-}
-
-impl PublishPolicy {
-    /// The policy of the settings: `task_publish_retry`, `task_publish_retry_policy`, `broker_publish_timeout`.
-    pub fn of(config: &Config) -> Self {
-        let retry = config.task_publish_retry.then_some(config.task_publish_retry_policy);
-        Self { retry, timeout: config.broker_publish_timeout }
-    }
-}
-
 impl Publisher {
-    /// A publisher of these parts.
-    pub fn new(parts: PublisherParts) -> Self {
+    /// A publisher.
+    pub(crate) fn new(parts: PublisherParts) -> Self {
         let host = gethostname::gethostname();
         let origin = format!("gen{}@{}", std::process::id(), host.to_string_lossy());
         Self(Arc::new(Inner {
@@ -141,48 +124,71 @@ impl Publisher {
         &self.0.parts.router
     }
 
-    /// What calls of a task take from the task itself; `None` for one that is not registered here.
-    pub fn defaults(&self, task: &str) -> Option<&SendDefaults> {
+    /// What calls of a task take from the task; `None` for one that is not registered here.
+    pub(crate) fn defaults(&self, task: &str) -> Option<&SendDefaults> {
         self.0.parts.defaults.get(task)
     }
 
-    /// `gen<pid>@<host>`: the header `origin` of its messages.
+    /// The header `origin` of its messages: `gen<pid>@<host>`.
     pub fn origin(&self) -> &Arc<str> {
         &self.0.origin
     }
 
-    /// The property `reply_to` of its messages: one id for each app and process.
+    /// The property `reply_to` of its messages: an id for each app and process.
     pub fn reply_to(&self) -> &Arc<str> {
         &self.0.reply_to
     }
 
-    /// The zone in which it writes times.
+    /// The time zone in which it writes times (`timezone`).
     pub fn zone(&self) -> &jiff::tz::TimeZone {
         &self.0.zone
     }
 
-    /// Notes whose publisher this is, so that a call inside a task finds its app. Only the first note counts.
+    /// Sets the app that owns it, so that a call inside a task finds its app. Only the first call has an effect.
     pub(crate) fn set_owner(&self, owner: Weak<dyn Any + Send + Sync>) {
-        // A second note changes nothing, as documented.
+        // A second owner is ignored, as documented.
         let _ = self.0.owner.set(owner);
     }
 
-    /// Whose publisher this is, if that still lives.
+    /// The app that owns it, if there still is one.
     pub(crate) fn owner(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.0.owner.get().and_then(Weak::upgrade)
     }
 
-    /// Publishes a batch under the policy of the settings. Makes queues that are missing.
+    /// Encodes `body` into `message`, and sets content type, content encoding and compression. What is `None` is taken
+    /// from the settings; an empty compression is none.
+    pub(crate) fn encode(
+        &self,
+        body: &Body,
+        serializer: Option<&str>,
+        compression: Option<&str>,
+        message: &mut Message,
+    ) -> Result<()> {
+        let config = self.config();
+        let serializer = serializer.unwrap_or(&config.task_serializer);
+        let compression = compression.or(config.task_compression.as_deref()).filter(|name| !name.is_empty());
+        let encoded = self.codecs().encode_body(body, serializer, compression)?;
+        message.body = encoded.bytes;
+        message.properties.content_type = Some(encoded.content_type);
+        message.properties.content_encoding = Some(encoded.content_encoding);
+        message.headers.compression = encoded.compression;
+        Ok(())
+    }
+
+    /// Publishes a batch under the policy of the settings (`task_publish_retry`, `task_publish_retry_policy`,
+    /// `broker_publish_timeout`). Declares the queues of the messages where it has not done so yet.
+    ///
+    /// It is not cancel-safe: whether the batch was published is not known then.
     ///
     /// # Errors
-    /// [`ErrorKind::Publish`] when the broker cannot be reached before the deadline and within the retries, or refuses.
-    /// A broker that publishes atomically has published nothing then; of another one's batch a part may be published,
-    /// and the error says so. Cancelling it leaves open whether the batch was published.
+    /// [`ErrorKind::Publish`] when the broker cannot be reached within the time and the retries, or refuses the
+    /// messages. A broker that publishes atomically has published nothing then. Another one may have published a part
+    /// of the batch, and the error says so.
     pub async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.publish_under(batch, PublishPolicy::of(self.config())).await
     }
 
-    /// As [`publish`](Self::publish), under a policy of one's own.
+    /// As [`publish`](Self::publish), under another policy.
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
@@ -191,40 +197,18 @@ impl Publisher {
             return Ok(());
         }
         let count = batch.len();
-        let forever = policy.retry.is_some_and(|retry| retry.max_retries.is_none());
-        let tries = self.tries(batch, policy, forever.then_some(policy.timeout));
-        let outcome = if forever { tries.await } else { within(policy.timeout, tries).await };
-        outcome.map_err(|error| {
+        let broker = self.broker().address();
+        let published = policy.publish(batch, broker, |batch| self.publish_once(batch)).await;
+        published.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
             let in_part = count > 1 && !self.broker().capabilities().atomic_publish;
             let in_part = if in_part { " (some of them may be published)" } else { "" };
-            Error::new(ErrorKind::Publish, format!("publish {messages} to {}{in_part}", self.broker().address()))
-                .with_source(error)
+            Error::new(ErrorKind::Publish, format!("publish {messages} to {broker}{in_part}")).with_source(error)
         })
     }
 
-    async fn tries(&self, batch: Vec<Outgoing>, policy: PublishPolicy, each: Option<Duration>) -> Tried {
-        let mut batch = batch;
-        let mut retry = 0;
-        loop {
-            let wait = policy.retry.and_then(|policy| policy.wait_before(retry));
-            let this = if wait.is_some() { batch.clone() } else { std::mem::take(&mut batch) };
-            let outcome = match each {
-                Some(limit) => within(limit, self.once(this)).await,
-                None => self.once(this).await,
-            };
-            match (outcome, wait) {
-                (Err(error), Some(wait)) if error.is_retryable() => {
-                    tracing::warn!(error = %with_causes(&error), retry, broker = %self.broker().address(), "publishing is tried again");
-                    tokio::time::sleep(wait).await;
-                    retry = retry.saturating_add(1);
-                }
-                (outcome, _) => return outcome,
-            }
-        }
-    }
-
-    async fn once(&self, batch: Vec<Outgoing>) -> Tried {
+    /// Tries once: declares what is missing, and passes the batch through the layers to the broker.
+    async fn publish_once(&self, batch: Vec<Outgoing>) -> TransportResult<()> {
         self.declare_missing(&batch).await?;
         if self.0.parts.layers.is_empty() {
             return self.broker().publish(batch).await;
@@ -232,10 +216,10 @@ impl Publisher {
         PublishNext::new(&self.0.parts.layers, self.broker()).publish(batch).await
     }
 
-    /// Declares the queues behind places that nothing was published to before.
-    async fn declare_missing(&self, batch: &[Outgoing]) -> Tried {
+    /// Declares the queues of targets (exchange and routing key) to which nothing was published before.
+    async fn declare_missing(&self, batch: &[Outgoing]) -> TransportResult<()> {
         let mut topology = Topology::default();
-        let mut places = Vec::new();
+        let mut targets = Vec::new();
         {
             let declared = self.0.declared.read().unwrap_or_else(PoisonError::into_inner);
             let mut last: Option<&Outgoing> = None;
@@ -247,36 +231,24 @@ impl Publisher {
                     continue;
                 }
                 last = Some(outgoing);
-                let place = (outgoing.exchange.clone(), outgoing.routing_key.clone());
-                if declared.contains(&place) || places.contains(&place) {
+                let target = (outgoing.exchange.clone(), outgoing.routing_key.clone());
+                if declared.contains(&target) || targets.contains(&target) {
                     continue;
                 }
-                if let Some(queue) = self.router().queue_for(&place.0, &place.1) {
+                if let Some(queue) = self.router().queue_for(&target.0, &target.1) {
                     topology.queues.push(queue.as_ref().clone());
                 }
-                places.push(place);
+                targets.push(target);
             }
         }
-        if places.is_empty() {
+        if targets.is_empty() {
             return Ok(());
         }
         if !topology.queues.is_empty() {
             self.broker().declare(&topology).await?;
         }
-        self.0.declared.write().unwrap_or_else(PoisonError::into_inner).extend(places);
+        self.0.declared.write().unwrap_or_else(PoisonError::into_inner).extend(targets);
         Ok(())
-    }
-}
-
-type Tried = std::result::Result<(), TransportError>;
-
-async fn within(limit: Duration, work: impl Future<Output = Tried>) -> Tried {
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let text = format!("get an answer of the broker within {} s", limit.as_secs_f64());
-            Err(TransportError::new(TransportKind::Timeout, text))
-        }
     }
 }
 

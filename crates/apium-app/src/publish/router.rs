@@ -1,7 +1,8 @@
-//! Where a call goes: `task_routes` choose the options, `task_queues` say what a queue's name stands for.
+//! Where a call goes: `task_routes` choose its options, `task_queues` say which exchange and which routing key a queue
+//! has.
 //!
-//! The order is Celery's: the options of the call, then the task's own attributes, then the first router that has an
-//! answer, then the default queue. What a router gives fills only what is still missing.
+//! The order is Celery's: the options of the call, then the task's own attributes, then the first route that matches,
+//! then the default queue. A route gives only the options that are missing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::CallOptions;
 use crate::task::arguments::Arguments;
 
-/// What a function that routes is told.
+/// The arguments of a function that routes.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct RouteQuery<'a> {
@@ -27,13 +28,13 @@ pub struct RouteQuery<'a> {
     pub options: &'a CallOptions,
 }
 
-/// A function that routes: options, or nothing when another router shall answer.
-pub type RouteFn = Arc<dyn Fn(RouteQuery<'_>) -> Option<CallOptions> + Send + Sync>;
+/// A function that routes. It returns options, or `None` to leave the call to the next route.
+pub(crate) type RouteFn = Arc<dyn Fn(RouteQuery<'_>) -> Option<CallOptions> + Send + Sync>;
 
-/// One router of the list.
+/// One of the routes, which are tried in order.
 #[derive(Clone)]
-pub enum Route {
-    /// A table.
+pub(crate) enum Route {
+    /// A table of patterns.
     Table(RouteTable),
     /// A function.
     Function(RouteFn),
@@ -48,14 +49,15 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Where a message is published to, and the queue behind it.
+/// Where a message is published to, and the queue that gets it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Destination {
     /// The exchange; empty for the default one.
     pub exchange: Arc<str>,
     /// The routing key.
     pub routing_key: Arc<str>,
-    /// The queue that must exist first; `None` when exchange and routing key were given by hand.
+    /// The queue, which must exist first; `None` when the call gives an exchange without a queue.
     pub queue: Option<Arc<Queue>>,
 }
 
@@ -64,7 +66,7 @@ pub struct Destination {
 pub struct Router {
     routes: Vec<Route>,
     declared: HashMap<Arc<str>, Destination>,
-    /// Queues that nothing declares, made when they are first named.
+    /// Queues that nothing declares, created when they are first named.
     missing: RwLock<HashMap<Arc<str>, Destination>>,
     create_missing: bool,
     missing_type: ExchangeType,
@@ -73,11 +75,11 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router for the settings. `routes` are asked after `task_routes`; `queues` are declared beside `task_queues`.
+    /// A router for the settings. `routes` are tried after `task_routes`; `queues` are declared beside `task_queues`.
     ///
     /// # Errors
-    /// A route to a queue that does not exist when `task_create_missing_queues` is off.
-    pub fn new(config: &Config, routes: Vec<Route>, queues: Vec<Queue>) -> Result<Self> {
+    /// [`ErrorKind::Config`] for a route to a queue that nothing declares, when `task_create_missing_queues` is off.
+    pub(crate) fn new(config: &Config, routes: Vec<Route>, queues: Vec<Queue>) -> Result<Self> {
         let of_settings = config.task_routes.iter().cloned().map(Route::Table);
         let routes: Vec<Route> = of_settings.chain(routes).collect();
         let mut declared = HashMap::new();
@@ -119,19 +121,19 @@ impl Router {
         Ok(())
     }
 
-    /// Fills the options of a call from the first router that has an answer.
+    /// Fills the options of a call from the first route that matches.
     pub fn fill(&self, task: &str, arguments: &Arguments, options: &mut CallOptions) {
         for route in &self.routes {
             match route {
                 Route::Table(table) => {
-                    if let Some(found) = table.find(task) {
-                        options.fill_from(found);
+                    if let Some(options_of_route) = table.find(task) {
+                        options.fill_from(options_of_route);
                         return;
                     }
                 }
                 Route::Function(route) => {
-                    if let Some(found) = route(RouteQuery { task, arguments, options }) {
-                        options.fill_from(&found);
+                    if let Some(options_of_route) = route(RouteQuery { task, arguments, options }) {
+                        options.fill_from(&options_of_route);
                         return;
                     }
                 }
@@ -142,7 +144,7 @@ impl Router {
     /// Where a call with these options goes.
     ///
     /// # Errors
-    /// A queue that nothing declares, when `task_create_missing_queues` is off.
+    /// [`ErrorKind::Config`] for a queue that nothing declares, when `task_create_missing_queues` is off.
     pub fn destination(&self, options: &CallOptions) -> Result<Destination> {
         let (exchange, routing_key) = (&options.exchange, &options.routing_key);
         let named = match (&options.queue, exchange) {
@@ -165,20 +167,20 @@ impl Router {
         })
     }
 
-    /// What a queue's name stands for.
+    /// The destination of a queue.
     fn queue(&self, name: &Arc<str>) -> Result<Destination> {
-        if let Some(known) = self.declared.get(name) {
-            return Ok(known.clone());
+        if let Some(declared) = self.declared.get(name) {
+            return Ok(declared.clone());
         }
         if !self.create_missing {
             return Err(no_queue(name, "the call"));
         }
-        if let Some(known) = self.missing.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(known.clone());
+        if let Some(missing) = self.missing.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(missing.clone());
         }
-        let made = destination(self.missing_queue(name));
-        self.missing.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), made.clone());
-        Ok(made)
+        let created = destination(self.missing_queue(name));
+        self.missing.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), created.clone());
+        Ok(created)
     }
 
     fn missing_queue(&self, name: &str) -> Queue {
@@ -188,23 +190,24 @@ impl Router {
         queue
     }
 
-    /// The queue behind a place that messages are published to, for a message that was not routed here (a retry).
-    pub fn queue_for(&self, exchange: &str, routing_key: &str) -> Option<Arc<Queue>> {
-        let known = self.declared.values().filter_map(|known| known.queue.as_ref());
-        let by_exchange = || known.clone().find(|queue| !exchange.is_empty() && queue.exchange == exchange).cloned();
+    /// The queue that gets messages with this exchange and this routing key, for a message that this router did not
+    /// route, such as a retry.
+    pub(crate) fn queue_for(&self, exchange: &str, routing_key: &str) -> Option<Arc<Queue>> {
+        let declared = self.declared.values().filter_map(|declared| declared.queue.as_ref());
+        let by_exchange = || declared.clone().find(|queue| !exchange.is_empty() && queue.exchange == exchange).cloned();
         match self.declared.get(routing_key) {
-            Some(known) if exchange.is_empty() => known.queue.clone(),
+            Some(declared) if exchange.is_empty() => declared.queue.clone(),
             _ if exchange.is_empty() => Some(Arc::new(self.missing_queue(routing_key))),
             _ => by_exchange(),
         }
     }
 
-    /// The queue of a name, as it is declared: for a worker that consumes it.
+    /// The declaration of a queue, for a worker that consumes it.
     ///
     /// # Errors
-    /// A queue that nothing declares, when `task_create_missing_queues` is off.
+    /// [`ErrorKind::Config`] for a queue that nothing declares, when `task_create_missing_queues` is off.
     pub fn queue_to_consume(&self, name: &str) -> Result<Queue> {
-        match self.declared.get(name).and_then(|known| known.queue.as_deref()) {
+        match self.declared.get(name).and_then(|declared| declared.queue.as_deref()) {
             Some(queue) => Ok(queue.clone()),
             None if self.create_missing => Ok(self.missing_queue(name)),
             None => Err(no_queue(name, "the worker")),
@@ -222,7 +225,8 @@ fn default_queue(config: &Config) -> Queue {
     queue
 }
 
-/// A direct queue is published to by its name through the default exchange, others through their exchange.
+/// Messages for a direct queue go through the default exchange with the queue's name as routing key, others through the
+/// queue's exchange.
 fn destination(queue: Queue) -> Destination {
     let (exchange, routing_key) = match queue.exchange_type {
         ExchangeType::Direct => (Arc::from(""), Arc::from(queue.name.as_str())),
@@ -277,10 +281,10 @@ mod tests {
 
     #[test]
     fn feature_6_01_the_default_queue_is_celery() {
-        let place = route(&router(""), "any", CallOptions::default());
-        assert_eq!(place, (String::new(), "celery".into(), None));
-        let place = route(&router("task_default_queue = 'mine'"), "any", CallOptions::default());
-        assert_eq!(place.1, "mine");
+        let destination = route(&router(""), "any", CallOptions::default());
+        assert_eq!(destination, (String::new(), "celery".into(), None));
+        let destination = route(&router("task_default_queue = 'mine'"), "any", CallOptions::default());
+        assert_eq!(destination.1, "mine");
     }
 
     #[test]

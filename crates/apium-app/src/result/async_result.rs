@@ -1,6 +1,6 @@
-//! The result of a task as its caller sees it (Celery: `AsyncResult`). Where a group stands in its place (before the
-//! body of a chord, at the end of a chain, as a member of another group) it is the result of that group, whose value is
-//! the list of its members' values.
+//! The result of a task as its caller sees it (Celery: `AsyncResult`). It is the result of a group where a workflow has
+//! a group in place of a task: before the body of a chord, at the end of a chain, as a member of another group. The
+//! value of a group is the list of its members' values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,14 +18,12 @@ use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 
 use crate::app::app::App;
+use crate::context::context::ABORTED;
 use crate::context::result_document::{ResultUpdate, other_task_document};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
 
-/// The state that [`AsyncResult::abort`] stores.
-const ABORTED: &str = "ABORTED";
-
-/// The result of a task, by id, or of a group in its place. Cheap to clone. Equal when the ids are.
+/// The result of a task or of a group, by its id. Cheap to clone. Two are equal when their ids are.
 pub struct AsyncResult<T> {
     id: TaskId,
     app: App,
@@ -33,11 +31,11 @@ pub struct AsyncResult<T> {
     ignored: bool,
     parent: Before,
     members: Option<Members>,
-    known: DocumentCell,
+    cached: DocumentCell,
     value: PhantomData<fn() -> T>,
 }
 
-/// The document of a ready state: it is not asked for again, unless it is forgotten.
+/// The document of a ready state, for all clones of a result. It is read once, unless it is forgotten.
 #[derive(Clone, Default)]
 pub(crate) struct DocumentCell(Arc<RwLock<Option<Arc<ResultDocument>>>>);
 
@@ -51,12 +49,12 @@ impl DocumentCell {
     }
 }
 
-/// What came before.
+/// The result of what came before.
 #[derive(Clone, Default)]
 struct Before(Option<Arc<AsyncResult<Json>>>);
 
 impl Drop for Before {
-    /// One after the other: a chain may be longer than the stack is deep.
+    /// Drops one after the other, without recursion: a chain may be longer than the stack is deep.
     fn drop(&mut self) {
         let mut next = self.0.take();
         while let Some(mut last) = next.and_then(Arc::into_inner) {
@@ -69,12 +67,12 @@ impl Drop for Before {
 #[derive(Clone)]
 struct Members {
     results: Arc<[AsyncResult<Json>]>,
-    /// Whether it is the header of a chord, which is counted.
+    /// Whether it is the header of a chord, for which there is a counter.
     header: bool,
 }
 
 impl App {
-    /// The result of a task by its id. An id that nobody knows is PENDING.
+    /// The result of a task by its id. An id under which nothing is stored is PENDING.
     pub fn result<T>(&self, id: impl Into<TaskId>) -> AsyncResult<T> {
         AsyncResult::of(self, id)
     }
@@ -94,27 +92,27 @@ impl<T> AsyncResult<T> {
             ignored,
             parent: Before::default(),
             members: None,
-            known: DocumentCell::default(),
+            cached: DocumentCell::default(),
             value: PhantomData,
         }
     }
 
-    /// The result of a group, in the place of a task's.
+    /// The result of a group.
     pub(crate) fn of_group(app: &App, id: TaskId, members: Vec<AsyncResult<Json>>, header: bool) -> Self {
         let mut result = Self::of(app, id);
         result.members = Some(Members { results: members.into(), header });
         result
     }
 
-    /// The result of a run in this process, which is over.
+    /// The result of an eager run.
     pub(crate) fn eager(app: &App, id: TaskId, backend: Option<SharedBackend>, document: ResultDocument) -> Self {
         let result = Self::sent(app, id, backend, false);
-        result.known.set(Some(Arc::new(document)));
+        result.cached.set(Some(Arc::new(document)));
         result
     }
 
-    /// With the result of what came before: of the task before, as in a chain, or of the group before, as with the body
-    /// of a chord. Its failure is this one's, and `forget` deletes it too.
+    /// With the result of what came before: of the task before in a chain, or of the header before the body of a chord.
+    /// `get` returns its failure first, and `forget` deletes it too.
     #[must_use]
     pub fn with_parent(mut self, parent: impl Into<AsyncResult<Json>>) -> Self {
         let mut parent = parent.into();
@@ -139,7 +137,7 @@ impl<T> AsyncResult<T> {
             ignored: self.ignored,
             parent: self.parent,
             members: self.members,
-            known: self.known,
+            cached: self.cached,
             value: PhantomData,
         }
     }
@@ -149,18 +147,18 @@ impl<T> AsyncResult<T> {
         &self.id
     }
 
-    /// The app it belongs to.
+    /// The app to which it belongs.
     pub fn app(&self) -> &App {
         &self.app
     }
 
-    /// Whether the call said that no result is stored: `get` returns at once then.
+    /// Whether the call said that no result is stored. `get` returns at once then.
     pub fn ignored(&self) -> bool {
         self.ignored
     }
 
-    /// The result of what came before: of a task, or of a group when this is the body of a chord
-    /// ([`group`](Self::group) tells).
+    /// The result of what came before: of a task, or of a group when this is the body of a chord (see
+    /// [`group`](Self::group)).
     pub fn parent(&self) -> Option<&AsyncResult<Json>> {
         self.parent.0.as_deref()
     }
@@ -190,45 +188,45 @@ impl<T> AsyncResult<T> {
         })
     }
 
-    /// The document of a ready state, if it was seen.
+    /// The document of a ready state, if it was read.
     pub(crate) fn cached_document(&self) -> Option<Arc<ResultDocument>> {
-        self.known.get()
+        self.cached.get()
     }
 
-    /// Where what was seen is kept, for all clones.
+    /// Where the document of a ready state is held, for all clones.
     pub(crate) fn cell(&self) -> &DocumentCell {
-        &self.known
+        &self.cached
     }
 
-    /// Its document as it is stored now; `None` for an id that nobody knows. A ready state is asked for once. A group
-    /// has none of its own: it is made of those of its members.
+    /// Its document as it is stored now; `None` for an id under which nothing is stored. A ready state is read once.
+    /// The document of a group is made of the documents of its members.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`], also for a backend that stores no results; [`ErrorKind::Backend`] when the backend
-    /// cannot be reached; so with every method that reads.
+    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no results; [`ErrorKind::Backend`]
+    /// when it cannot be reached.
     pub async fn document(&self) -> Result<Option<ResultDocument>> {
         if self.members.is_some() {
             return self.document_of_group().await;
         }
-        if let Some(known) = self.cached_document() {
-            return Ok(Some((*known).clone()));
+        if let Some(cached) = self.cached_document() {
+            return Ok(Some((*cached).clone()));
         }
         let backend = self.backend()?;
-        let stored = stored(&format!("read the result of task {}", self.id), backend)?;
-        let read = stored.fetch(std::slice::from_ref(&self.id)).await;
-        let found = read.map_err(|error| self.reading(backend, error))?.pop().flatten();
-        if let Some(document) = found.as_ref().filter(|document| document.state.is_ready()) {
-            self.known.set(Some(Arc::new(document.clone())));
+        let store = stored(&format!("read the result of task {}", self.id), backend)?;
+        let read = store.fetch(std::slice::from_ref(&self.id)).await;
+        let stored = read.map_err(|error| self.read_error(backend, error))?.pop().flatten();
+        if let Some(document) = stored.as_ref().filter(|document| document.state.is_ready()) {
+            self.cached.set(Some(Arc::new(document.clone())));
         }
-        Ok(found)
+        Ok(stored)
     }
 
-    fn reading(&self, backend: &SharedBackend, error: apium_transport::error::Error) -> Error {
+    fn read_error(&self, backend: &SharedBackend, error: apium_transport::error::Error) -> Error {
         let text = format!("read the result of task {} from {}", self.id, backend.address());
         Error::new(ErrorKind::Backend, text).with_source(error)
     }
 
-    /// Its state; PENDING when it waits, and for an id that nobody knows.
+    /// Its state; PENDING before the task runs, and for an id under which nothing is stored.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -236,8 +234,8 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.map_or(State::Pending, |document| document.state))
     }
 
-    /// What is stored with the state: the return value, the exception's map, the meta of a custom state, pid and host
-    /// name of STARTED; null when it is PENDING.
+    /// What is stored with the state: the return value, the exception as a table, the meta of a custom state, pid and
+    /// host name for STARTED; null for PENDING.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -245,7 +243,7 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.map_or(Json::NULL, |document| document.result))
     }
 
-    /// The traceback's text, of a failure or a retry.
+    /// The text of the traceback, of a failure or a retry.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -253,8 +251,7 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.and_then(|document| document.traceback))
     }
 
-    /// When it was over; `None` before. What the text in the document says is read in the app's zone where it names
-    /// none.
+    /// When it became ready; `None` before. A time without an offset is read in the app's zone (`timezone`).
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -271,7 +268,7 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.and_then(|document| document.extended).map(|extended| *extended))
     }
 
-    /// What the task sent while it ran, or the members of a group; `None` until something is stored.
+    /// The tasks that the task sent, or the members of a group; `None` until something is stored.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -282,7 +279,7 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.and_then(|document| document.children))
     }
 
-    /// Whether anything is stored.
+    /// Whether anything is stored under its id.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -290,7 +287,7 @@ impl<T> AsyncResult<T> {
         Ok(self.document().await?.is_some())
     }
 
-    /// Whether the task is over: SUCCESS, FAILURE or REVOKED.
+    /// Whether its state is SUCCESS, FAILURE or REVOKED.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -298,7 +295,7 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await?.is_ready())
     }
 
-    /// Whether it is SUCCESS.
+    /// Whether its state is SUCCESS.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -306,7 +303,7 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await? == State::Success)
     }
 
-    /// Whether it is FAILURE. REVOKED is neither failed nor successful.
+    /// Whether its state is FAILURE. A revoked task is neither failed nor successful.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -314,19 +311,19 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await? == State::Failure)
     }
 
-    /// Asks the task to stop: stores the state ABORTED, which a task sees by `ctx.aborted()`. One that is over stays as
-    /// it is, one that does not look runs on.
+    /// Asks the task to stop (Celery: `contrib.abortable`): stores the state ABORTED, which a task reads by
+    /// `ctx.aborted()`. A ready state stays, and a task that does not read it runs on.
     ///
     /// # Errors
     /// As [`document`](Self::document).
     pub async fn abort(&self) -> Result<()> {
-        let rules = self.app.config().result_policy();
-        let told = ResultUpdate { state: State::from(ABORTED), result: Json::NULL, traceback: None };
+        let policy = self.app.config().result_policy();
+        let update = ResultUpdate { state: State::from(ABORTED), result: Json::NULL, traceback: None };
         for (backend, ids) in self.own_ids()? {
             stored(&format!("abort task {}", self.id), &backend)?;
             let record = |id| {
-                let document = other_task_document(id, told.clone(), &rules, self.app.clock().now());
-                ResultRecord::new(document).kept_for(rules.ttl)
+                let document = other_task_document(id, update.clone(), &policy, self.app.clock().now());
+                ResultRecord::new(document).kept_for(policy.ttl)
             };
             let written = backend.store(ids.into_iter().map(record).collect()).await;
             written.map_err(|error| {
@@ -345,9 +342,9 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await?.as_str() == ABORTED)
     }
 
-    /// Its states from now on, the present one first, the ready one last; of a group the states of its members. Each is
-    /// a [`ResultDocument`], as `on_message` gives it too. It serialises as Celery's JSON map, so a web handler can
-    /// send each as it is, one server-sent event a state.
+    /// Its states from now on, each as a [`ResultDocument`]: the present one first, the ready one last. Of a group, the
+    /// states of its members. A document is serialized as Celery's JSON, so a web handler can send each one as a
+    /// server-sent event.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -355,7 +352,7 @@ impl<T> AsyncResult<T> {
         let mut streams = SelectAll::new();
         for (backend, ids) in self.own_ids()? {
             let (id, address) = (self.id.clone(), backend.address().clone());
-            let states = backend.watch(ids).await.map_err(|error| self.reading(&backend, error))?;
+            let states = backend.watch(ids).await.map_err(|error| self.read_error(&backend, error))?;
             streams.push(states.map(move |state| {
                 state.map_err(|error| {
                     Error::new(ErrorKind::Backend, format!("watch task {id} at {address}")).with_source(error)
@@ -365,7 +362,7 @@ impl<T> AsyncResult<T> {
         Ok(streams)
     }
 
-    /// Its id at its backend, or those of the members.
+    /// Its id with its backend, or those of the members.
     fn own_ids(&self) -> Result<Vec<(SharedBackend, Vec<TaskId>)>> {
         let Some(members) = self.members() else {
             return Ok(vec![(self.backend()?.clone(), vec![self.id.clone()])]);
@@ -373,8 +370,8 @@ impl<T> AsyncResult<T> {
         let mut by_backend: Vec<(SharedBackend, Vec<TaskId>)> = Vec::new();
         for member in members {
             for (backend, ids) in member.own_ids()? {
-                match by_backend.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &backend)) {
-                    Some((_, places)) => places.extend(ids),
+                match by_backend.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &backend)) {
+                    Some((_, ids_there)) => ids_there.extend(ids),
                     None => by_backend.push((backend, ids)),
                 }
             }
@@ -382,7 +379,7 @@ impl<T> AsyncResult<T> {
         Ok(by_backend)
     }
 
-    /// The task's failure as an error, when it is known to have failed or to be revoked.
+    /// Returns the failure of a task that is known to have failed or to be revoked, as an error.
     pub(crate) fn raise_if_failed(&self) -> Result<()> {
         match self.cached_document() {
             Some(document) if document.state.propagates() => Err(raised(&document)),
@@ -390,10 +387,11 @@ impl<T> AsyncResult<T> {
         }
     }
 
-    /// Raises the failure of a task that has failed or was revoked; what is not over passes (Celery: `maybe_throw`).
+    /// Returns the failure of a task that failed or was revoked, as an error (Celery: `maybe_throw`). A task that is
+    /// not ready is no error.
     ///
     /// # Errors
-    /// The failure; and as [`document`](Self::document).
+    /// The failure; else as [`document`](Self::document).
     pub async fn maybe_throw(&self) -> Result<()> {
         match self.document().await? {
             Some(document) if document.state.propagates() => Err(raised(&document)),
@@ -429,11 +427,11 @@ pub fn failure_of(document: &ResultDocument) -> Failure {
 /// The error that `get` returns for a document of FAILURE or REVOKED.
 pub(crate) fn raised(document: &ResultDocument) -> Error {
     let failure = failure_of(document);
-    let (kind, how) = match document.state {
+    let (kind, what) = match document.state {
         State::Revoked => (ErrorKind::TaskRevoked, "was revoked"),
         _ => (ErrorKind::TaskFailed, "failed"),
     };
-    Error::new(kind, format!("get the value of task {}, which {how}: {failure}", document.task_id))
+    Error::new(kind, format!("get the value of task {}, which {what}: {failure}", document.task_id))
         .with_failure(failure)
 }
 
@@ -446,7 +444,7 @@ impl<T> Clone for AsyncResult<T> {
             ignored: self.ignored,
             parent: self.parent.clone(),
             members: self.members.clone(),
-            known: self.known.clone(),
+            cached: self.cached.clone(),
             value: PhantomData,
         }
     }

@@ -1,5 +1,5 @@
-//! The results behind a result: what its task sent while it ran, and what those sent (Celery: `collect`, `iterdeps`,
-//! `get_leaf`).
+//! The tree of results below a result: the tasks that its task sent, and those that they sent (Celery: `collect`,
+//! `iterdeps`, `get_leaf`).
 
 use std::collections::{HashSet, VecDeque};
 use std::future::IntoFuture;
@@ -17,74 +17,76 @@ use crate::result::async_result::AsyncResult;
 use crate::result::pending::PendingResults;
 use crate::result::wait::WaitOptions;
 
-/// A result, after the one whose task sent it. The first has none.
+/// A result with the one whose task sent it, which comes first; the root has none.
 pub type Dependency = (Option<AsyncResult<Json>>, AsyncResult<Json>);
 
-/// A way through the tree, level by level. What is not known of a level is read at once.
+/// A walk through the tree, level by level. The documents of a level are read at once.
 struct Walk {
-    queue: VecDeque<Link>,
-    /// What was given out last, and is not gone into yet.
-    last: Option<Link>,
-    /// What was gone into.
-    seen: HashSet<TaskId>,
+    queue: VecDeque<Entry>,
+    /// The last one that was returned; its children are not in the queue yet.
+    current: Option<Entry>,
+    /// Those whose children were put into the queue.
+    expanded: HashSet<TaskId>,
     intermediate: bool,
 }
 
-struct Link {
+/// A result of the tree.
+struct Entry {
     parent: Option<AsyncResult<Json>>,
     result: AsyncResult<Json>,
+    /// Whether its document was read, whatever its state was.
     read: bool,
 }
 
 impl Walk {
     fn from<T>(root: &AsyncResult<T>, intermediate: bool) -> Self {
-        let root = Link { parent: None, result: root.erased(), read: false };
-        Self { queue: VecDeque::from([root]), last: None, seen: HashSet::new(), intermediate }
+        let root = Entry { parent: None, result: root.erased(), read: false };
+        Self { queue: VecDeque::from([root]), current: None, expanded: HashSet::new(), intermediate }
     }
 
-    /// The next result, without reading it.
+    /// The next result; its document is not read.
     async fn next(&mut self) -> Result<Option<Dependency>> {
-        if let Some(last) = self.last.take() {
-            self.go_into(last).await?;
+        if let Some(current) = self.current.take() {
+            self.expand(current).await?;
         }
-        self.last = self.queue.pop_front();
-        Ok(self.last.as_ref().map(|link| (link.parent.clone(), link.result.clone())))
+        self.current = self.queue.pop_front();
+        Ok(self.current.as_ref().map(|entry| (entry.parent.clone(), entry.result.clone())))
     }
 
-    /// Reads ahead, where there is more than one result to be waited for.
-    async fn look(&mut self) -> Result<()> {
+    /// Reads the documents of the current result and of the queue, where more than one result is waited for.
+    async fn read_queue(&mut self) -> Result<()> {
         if self.queue.is_empty() {
             return Ok(());
         }
-        let Some(mut last) = self.last.take() else { return Ok(()) };
-        if !last.read && !is_known(&last.result) {
-            self.read_ahead(&last).await?;
-            last.read = true;
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        if !current.read && !is_known(&current.result) {
+            self.read_ahead(&current).await?;
+            current.read = true;
         }
-        self.last = Some(last);
+        self.current = Some(current);
         Ok(())
     }
 
-    /// Reads what was given out last and all that are known to follow.
-    async fn read_ahead(&mut self, last: &Link) -> Result<()> {
-        let unread = self.queue.iter_mut().filter(|link| !link.read && !is_known(&link.result));
-        let mut results = vec![last.result.clone()];
-        results.extend(unread.map(|link| {
-            link.read = true;
-            link.result.clone()
+    /// Reads the documents of `current` and of all in the queue.
+    async fn read_ahead(&mut self, current: &Entry) -> Result<()> {
+        let unread = self.queue.iter_mut().filter(|entry| !entry.read && !is_known(&entry.result));
+        let mut results = vec![current.result.clone()];
+        results.extend(unread.map(|entry| {
+            entry.read = true;
+            entry.result.clone()
         }));
-        PendingResults::of(format!("task {} and what it sent", last.result.id()), &results).look().await.map(drop)
+        PendingResults::of(format!("task {} and what it sent", current.result.id()), &results).look().await.map(drop)
     }
 
-    async fn go_into(&mut self, link: Link) -> Result<()> {
-        if !link.read && !is_known(&link.result) {
-            self.read_ahead(&link).await?;
+    async fn expand(&mut self, entry: Entry) -> Result<()> {
+        if !entry.read && !is_known(&entry.result) {
+            self.read_ahead(&entry).await?;
         }
-        let result = &link.result;
+        let result = &entry.result;
         if is_known(result) {
-            if self.seen.insert(result.id().clone()) {
+            if self.expanded.insert(result.id().clone()) {
                 let children = children_of(result).into_iter();
-                self.queue.extend(children.map(|child| Link {
+                self.queue.extend(children.map(|child| Entry {
                     parent: Some(result.clone()),
                     result: child,
                     read: false,
@@ -96,14 +98,14 @@ impl Walk {
             return Ok(());
         }
         let text = format!(
-            "list the results after task {}: it is not over; wait for it, or ask for what is there so far (intermediate)",
+            "list the results after task {}: it is not ready; wait for it, or ask for what there is so far (intermediate)",
             result.id()
         );
         Err(Error::new(ErrorKind::Incomplete, text))
     }
 }
 
-/// Whether it is known to be over. What is stored nowhere counts as that.
+/// Whether it is known to be ready. A result that is not stored counts as ready.
 fn is_known(result: &AsyncResult<Json>) -> bool {
     match result.members() {
         Some(members) => members.iter().all(is_known),
@@ -121,20 +123,20 @@ fn children_of(result: &AsyncResult<Json>) -> Vec<AsyncResult<Json>> {
 }
 
 impl<T> AsyncResult<T> {
-    /// Every result of the tree that begins here with the one whose task sent it, level by level; the members of a
-    /// group come after the group. Nothing is waited for: a task that is not over ends the stream with an error of kind
-    /// [`ErrorKind::Incomplete`], or is a leaf for now if `intermediate` says so.
+    /// Every result of the tree whose root this is, each with the one whose task sent it, level by level. The members
+    /// of a group come after the group. It does not wait: a task that is not ready ends the stream with an error of
+    /// kind [`ErrorKind::Incomplete`]; with `intermediate` it is returned without children.
     pub fn iterdeps(&self, intermediate: bool) -> impl Stream<Item = Result<Dependency>> + Send + use<T> {
         try_unfold(Walk::from(self, intermediate), async |mut walk| Ok(walk.next().await?.map(|next| (next, walk))))
     }
 
-    /// Waits for every result of the tree that begins here, level by level, and gives each with its value. A group
-    /// comes with the list of its values, and its members after it.
+    /// Waits for every result of the tree whose root this is, level by level, and returns each with its value. The
+    /// value of a group is the list of its values, and its members come after it.
     pub fn collect(&self) -> Collect {
-        Collect { root: self.erased(), waiting: WaitOptions::default() }
+        Collect { root: self.erased(), options: WaitOptions::default() }
     }
 
-    /// The value of the last result of the tree, when all are over.
+    /// Waits for all results of the tree, and returns the value of the last one.
     ///
     /// # Errors
     /// As [`Collect::stream`].
@@ -143,39 +145,39 @@ impl<T> AsyncResult<T> {
     }
 }
 
-/// A wait for a tree of results. Awaited, it is a list of them with their values; [`stream`](Self::stream) gives them
-/// one by one.
+/// A wait for a tree of results. Awaited, it returns a list of them with their values; [`stream`](Self::stream) returns
+/// them one by one.
 #[must_use = "nothing happens until it is awaited or streamed"]
 pub struct Collect {
     root: AsyncResult<Json>,
-    waiting: WaitOptions,
+    options: WaitOptions,
 }
 
 impl Collect {
-    /// Waits no longer than this, for all together; zero takes what is there.
+    /// Waits no longer than this, for all together; zero reads the states once. Without it, it waits for ever.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.waiting.timeout = Some(limit);
+        self.options.timeout = Some(limit);
         self
     }
 
     /// Allows it inside a task; see [`Get::allow_in_task`](crate::result::get::Get::allow_in_task).
     pub fn allow_in_task(mut self) -> Self {
-        self.waiting.allow_in_task = true;
+        self.options.allow_in_task = true;
         self
     }
 
-    /// The results as they are waited for.
+    /// The results, each as soon as it is ready.
     ///
     /// # Errors
-    /// [`ErrorKind::GetInTask`]. What awaiting a [`Get`](crate::result::get::Get) returns as an error, the failure of
-    /// any task of the tree too, is an item, the last.
+    /// [`ErrorKind::GetInTask`]. The other errors of awaiting a [`Get`](crate::result::get::Get), and with them the
+    /// first failure of a task of the tree, are the last item of the stream.
     pub fn stream(self) -> Result<impl Stream<Item = Result<(AsyncResult<Json>, Json)>> + Send> {
-        let Self { root, waiting } = self;
-        waiting.check(&format!("task {}", root.id()))?;
-        let deadline = waiting.timeout.and_then(|limit| Instant::now().checked_add(limit));
+        let Self { root, options } = self;
+        options.check(&format!("task {}", root.id()))?;
+        let deadline = options.timeout.and_then(|limit| Instant::now().checked_add(limit));
         Ok(try_unfold(Walk::from(&root, false), move |mut walk| async move {
             let Some((_, result)) = walk.next().await? else { return Ok(None) };
-            walk.look().await?;
+            walk.read_queue().await?;
             let get = result.get().allow_in_task();
             let value = match deadline {
                 Some(deadline) => get.timeout(deadline.saturating_duration_since(Instant::now())).await?,

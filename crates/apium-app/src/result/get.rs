@@ -17,19 +17,19 @@ use crate::result::async_result::{AsyncResult, failure_of, raised};
 use crate::result::pending::{PendingResults, ReadyResult};
 use crate::result::wait::WaitOptions;
 
-/// What became of a task, where a failure is no error (Celery: `propagate=False`).
+/// How a task ended, where a failure is not an error (Celery: `propagate=False`).
 #[derive(Debug, Clone)]
 pub enum Outcome<T> {
     /// It returned this.
     Value(T),
     /// It failed.
     Failed(Failure),
-    /// It was revoked, or it expired.
+    /// It was revoked, or it expired before it ran.
     Revoked(Failure),
 }
 
 impl<T> Outcome<T> {
-    /// Of a document of FAILURE or REVOKED.
+    /// The outcome in a document of FAILURE or REVOKED.
     fn of_failure(document: &ResultDocument) -> Self {
         match document.state {
             State::Revoked => Self::Revoked(failure_of(document)),
@@ -54,23 +54,26 @@ impl<T> Outcome<T> {
     }
 }
 
-/// A wait for a result. Awaited, it is the value, or the task's failure as an error.
-#[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
+/// A wait for a result. Awaited, it returns the value, or the task's failure as an error.
+///
+/// # Errors
+/// [`ErrorKind::TaskFailed`] and [`ErrorKind::TaskRevoked`] with the failure; else as [`outcome`](Self::outcome).
+#[must_use = "nothing happens until it is awaited, or until `wait` is called"]
 pub struct Get<T> {
     result: AsyncResult<T>,
-    waiting: WaitOptions,
+    options: WaitOptions,
 }
 
 impl<T> AsyncResult<T> {
-    /// Waits until the task is over. The backend tells when; nothing is polled here. A failure of what came before it
-    /// ([`parent`](AsyncResult::parent)) is raised first, as soon as it is seen.
+    /// Waits until the task is ready: SUCCESS, FAILURE or REVOKED. The backend sends each state; nothing is polled. A
+    /// failure of what came before the task ([`parent`](AsyncResult::parent)) is returned first, as soon as it is seen.
     pub fn get(&self) -> Get<T> {
-        Get { result: self.clone(), waiting: WaitOptions::default() }
+        Get { result: self.clone(), options: WaitOptions::default() }
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> AsyncResult<T> {
-    /// Waits on this thread until the task is over. For plain code.
+    /// Waits on this thread until the task is ready. For code that is not async.
     ///
     /// # Errors
     /// As `get().await`.
@@ -80,55 +83,55 @@ impl<T: DeserializeOwned + Send + 'static> AsyncResult<T> {
 }
 
 impl<T> Get<T> {
-    /// Waits no longer than this; zero looks once. The task goes on.
+    /// Waits no longer than this; zero reads the state once. Without it, it waits for ever. The task runs on after it.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.waiting.timeout = Some(limit);
+        self.options.timeout = Some(limit);
         self
     }
 
-    /// Calls `callback` with every state of the task from now on, as its [`ResultDocument`]: the same that
-    /// [`watch`](AsyncResult::watch) gives. The ready state is the last.
+    /// Calls `callback` with every state of the task from now on, as its [`ResultDocument`], which
+    /// [`watch`](AsyncResult::watch) returns too. The last one is the ready state.
     pub fn on_message(mut self, callback: impl FnMut(&ResultDocument) + Send + 'static) -> Self {
-        self.waiting.on_message = Some(Box::new(callback));
+        self.options.on_message = Some(Box::new(callback));
         self
     }
 
-    /// Allows it inside a task (Celery: `disable_sync_subtasks=False`). Mind the deadlock: a worker whose every slot
-    /// waits for tasks that wait for a slot.
+    /// Allows it inside a task (Celery: `disable_sync_subtasks=False`), where it is refused otherwise: when all slots
+    /// of a worker wait for tasks that need one of these slots, no task ends.
     pub fn allow_in_task(mut self) -> Self {
-        self.waiting.allow_in_task = true;
+        self.options.allow_in_task = true;
         self
     }
 
-    /// What arrives until it is over.
-    async fn arrived(self, propagate: bool) -> Result<(AsyncResult<T>, PendingResults)> {
-        let Self { result, waiting } = self;
+    /// Reads states until the result is ready.
+    async fn wait_until_ready(self, propagate: bool) -> Result<(AsyncResult<T>, PendingResults)> {
+        let Self { result, options } = self;
         let what = format!("task {}", result.id());
         let stop = tracing::trace_span!(target: "apium::walk", "result", task = %result.id());
-        let mut arrivals = PendingResults::with_before(what.clone(), std::slice::from_ref(&result), None);
-        waiting.complete(&mut arrivals, what, propagate).instrument(stop).await?;
-        Ok((result, arrivals))
+        let mut pending = PendingResults::with_before(what.clone(), std::slice::from_ref(&result), None);
+        options.complete(&mut pending, what, propagate).instrument(stop).await?;
+        Ok((result, pending))
     }
 }
 
-/// What became of a result that is over, in a place of what was waited for.
+/// The outcome of a ready result, which has this index among those that were waited for.
 pub(crate) fn outcome<T: DeserializeOwned>(
-    arrivals: &PendingResults,
-    place: usize,
+    pending: &PendingResults,
+    index: usize,
     result: &AsyncResult<T>,
 ) -> Result<Outcome<T>> {
-    if let Some(before) = arrivals.lost(place) {
+    if let Some(before) = pending.failed_before(index) {
         return Ok(Outcome::of_failure(before));
     }
-    match arrivals.json_of(result)? {
+    match pending.json_of(result)? {
         ReadyResult::Failed(document) => Ok(Outcome::of_failure(&document)),
         ReadyResult::Value(json) => decode(result, &json).map(Outcome::Value),
     }
 }
 
-/// The value of a result that is over, or its failure as an error.
-pub(crate) fn value<T: DeserializeOwned>(arrivals: &PendingResults, result: &AsyncResult<T>) -> Result<T> {
-    match arrivals.json_of(result)? {
+/// The value of a ready result, or its failure as an error.
+pub(crate) fn value<T: DeserializeOwned>(pending: &PendingResults, result: &AsyncResult<T>) -> Result<T> {
+    match pending.json_of(result)? {
         ReadyResult::Failed(document) => Err(raised(&document)),
         ReadyResult::Value(json) => decode(result, &json),
     }
@@ -150,26 +153,26 @@ impl<T: DeserializeOwned + Send + 'static> Get<T> {
         if self.result.ignored() {
             return decode(&self.result, &Json::NULL).map(Outcome::Value);
         }
-        let (result, arrivals) = self.arrived(false).await?;
-        outcome(&arrivals, 0, &result)
+        let (result, pending) = self.wait_until_ready(false).await?;
+        outcome(&pending, 0, &result)
     }
 
     async fn value_unchecked(self) -> Result<T> {
         if self.result.ignored() {
             return decode(&self.result, &Json::NULL);
         }
-        let (result, arrivals) = self.arrived(true).await?;
-        value(&arrivals, &result)
+        let (result, pending) = self.wait_until_ready(true).await?;
+        value(&pending, &result)
     }
 
     fn check(&self) -> Result<()> {
         if self.result.ignored() {
             return Ok(());
         }
-        self.waiting.check(&format!("task {}", self.result.id()))
+        self.options.check(&format!("task {}", self.result.id()))
     }
 
-    /// Waits, and calls back with the task's id and its value (Celery: `callback`).
+    /// Waits, and calls `callback` with the task's id and its value.
     ///
     /// # Errors
     /// As awaiting it.
@@ -180,19 +183,18 @@ impl<T: DeserializeOwned + Send + 'static> Get<T> {
         Ok(())
     }
 
-    /// What became of the task; its failure is no error (Celery: `propagate=False`), and neither is one before it.
-    /// Where a task before it in its chain has failed or was revoked and it was left without an end of its own, that is
-    /// what became of it.
+    /// How the task ended. Its failure is not an error (Celery: `propagate=False`), and neither is a failure before it.
+    /// Where a task before it in its chain failed or was revoked, so that it does not run, that is its outcome.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`], [`ErrorKind::GetInTask`], [`ErrorKind::NoBackend`], [`ErrorKind::Backend`], and
-    /// [`ErrorKind::Codec`] when the value does not fit the type. Cancel-safe.
+    /// [`ErrorKind::Codec`] when the value does not fit the type. It is cancel-safe, as is awaiting [`Get`].
     pub async fn outcome(self) -> Result<Outcome<T>> {
         self.check()?;
         self.outcome_unchecked().await
     }
 
-    /// Waits on this thread. For plain code.
+    /// Waits on this thread. For code that is not async.
     ///
     /// # Errors
     /// As awaiting it.
@@ -202,7 +204,7 @@ impl<T: DeserializeOwned + Send + 'static> Get<T> {
         app.blocking().run(self.value_unchecked())?
     }
 
-    /// Waits on this thread for what became of the task. For plain code.
+    /// Waits on this thread for the outcome of the task. For code that is not async.
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome).

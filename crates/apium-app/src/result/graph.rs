@@ -1,4 +1,4 @@
-//! The tree behind a result as a graph, also for Graphviz (Celery: `build_graph`, `graph`).
+//! The tree of results below a result as a graph, also for Graphviz (Celery: `build_graph`, `graph`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,37 +12,38 @@ use crate::error::Result;
 use crate::result::async_result::AsyncResult;
 use crate::result::collect::Dependency;
 
-/// Results, and which came of which. Displayed, it is a graph in the DOT language.
+/// Results, and which task sent which. Displayed, it is a graph in the DOT language.
 #[derive(Debug, Clone)]
 pub struct Graph {
     root: TaskId,
     results: Vec<AsyncResult<Json>>,
     edges: Vec<(usize, usize)>,
-    places: HashMap<TaskId, usize>,
+    indexes: HashMap<TaskId, usize>,
 }
 
 impl<T> AsyncResult<T> {
-    /// The tree that begins here; see [`iterdeps`](Self::iterdeps) for what `intermediate` says.
+    /// The tree whose root this is. See [`iterdeps`](Self::iterdeps) for `intermediate`.
     ///
     /// # Errors
     /// [`ErrorKind::Incomplete`](crate::error::ErrorKind::Incomplete); and as [`document`](Self::document).
     pub async fn graph(&self, intermediate: bool) -> Result<Graph> {
-        let graph = Graph { root: self.id().clone(), results: Vec::new(), edges: Vec::new(), places: HashMap::new() };
+        let graph = Graph { root: self.id().clone(), results: Vec::new(), edges: Vec::new(), indexes: HashMap::new() };
         self.iterdeps(intermediate).try_fold(graph, async |graph, next| Ok(graph.with(next))).await
     }
 }
 
 impl Graph {
     fn with(mut self, (parent, result): Dependency) -> Self {
-        let parent = parent.map(|parent| self.place(parent));
-        let place = self.place(result);
-        self.edges.extend(parent.map(|parent| (parent, place)));
+        let parent = parent.map(|parent| self.index(parent));
+        let index = self.index(result);
+        self.edges.extend(parent.map(|parent| (parent, index)));
         self
     }
 
-    fn place(&mut self, result: AsyncResult<Json>) -> usize {
-        match self.places.entry(result.id().clone()) {
-            Entry::Occupied(known) => *known.get(),
+    /// The index of a result, which is added where it is new.
+    fn index(&mut self, result: AsyncResult<Json>) -> usize {
+        match self.indexes.entry(result.id().clone()) {
+            Entry::Occupied(present) => *present.get(),
             Entry::Vacant(new) => {
                 self.results.push(result);
                 *new.insert(self.results.len() - 1)
@@ -80,7 +81,7 @@ impl fmt::Display for Graph {
     }
 }
 
-/// An id as a text of DOT, where a backslash begins an escape.
+/// An id as a string of DOT, with its escapes.
 struct Quoted<'a>(&'a TaskId);
 
 impl fmt::Display for Quoted<'_> {

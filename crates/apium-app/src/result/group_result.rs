@@ -14,8 +14,8 @@ use crate::result::async_result::AsyncResult;
 use crate::result::result_set::ResultSet;
 use crate::result::saved::store;
 
-/// The results of a group, in the order of its members. Cheap enough to clone: one small entry a member. What it does
-/// as a [`ResultSet`] stands there. Equal when id, members and parent are.
+/// The results of a group, in the order of its members. It has the methods of a [`ResultSet`] too. A clone copies one
+/// small entry for each member. Two are equal when their ids, members and parents are.
 pub struct GroupResult<T> {
     id: TaskId,
     set: ResultSet<T>,
@@ -29,8 +29,9 @@ impl<T> GroupResult<T> {
         Self { id: id.clone(), set: ResultSet::of_group(app, id, results), header: false }
     }
 
-    /// The group that Celery writes so, with everything before it. A member that is a group itself is a result whose
-    /// value is a list. A task alone, which is what a group of one task becomes in a chain, is a group of this one.
+    /// Reads a group as Celery writes it, with everything before it. A member that is a group itself is a result whose
+    /// value is a list. A single task becomes a group of one, since a group of one task in a chain is written as that
+    /// task.
     pub fn of_tuple(app: &App, tuple: &ResultTuple) -> Self {
         let whole = AsyncResult::<Json>::of_tuple(app, tuple);
         match whole.members() {
@@ -52,7 +53,7 @@ impl<T> GroupResult<T> {
         group
     }
 
-    /// With the result of what came before it, as at the end of a chain: its failure is raised first, and `forget`
+    /// With the result of what came before it, as at the end of a chain. `get` returns its failure first, and `forget`
     /// deletes it too.
     #[must_use]
     pub fn with_parent(mut self, parent: impl Into<AsyncResult<Json>>) -> Self {
@@ -85,8 +86,8 @@ impl<T> GroupResult<T> {
         }
     }
 
-    /// Saves the group under its id, to be restored elsewhere, by [`restore`](Self::restore) or [`App::restore`]. It is
-    /// kept as long as a result (`result_expires`), from now on.
+    /// Saves the group under its id in the result backend, from where [`restore`](Self::restore) and [`App::restore`]
+    /// read it. It expires like a result stored now (`result_expires`).
     ///
     /// # Errors
     /// As [`AsyncResult::save`].
@@ -94,7 +95,7 @@ impl<T> GroupResult<T> {
         AsyncResult::from(self.clone()).save().await
     }
 
-    /// A saved group; `None` for an id that is not saved.
+    /// Reads a saved group; `None` for an id that is not saved.
     ///
     /// # Errors
     /// As [`save`](Self::save).
@@ -105,7 +106,7 @@ impl<T> GroupResult<T> {
         Ok(loaded.map(|group| Self::of_tuple(app, &group.result)))
     }
 
-    /// Deletes the saved group; its results stay.
+    /// Deletes the saved group. The results of its members stay.
     ///
     /// # Errors
     /// As [`save`](Self::save).
@@ -122,7 +123,7 @@ impl<T> GroupResult<T> {
 }
 
 impl<T> AsyncResult<T> {
-    /// The group, where the result is that of a group: the header before the body of a chord, the end of a chain, a
+    /// The group, where this is the result of a group: the header before the body of a chord, the end of a chain, a
     /// member of another group.
     pub fn group(&self) -> Option<GroupResult<Json>> {
         self.members().map(|members| GroupResult::of_members(self, members))

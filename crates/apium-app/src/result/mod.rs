@@ -1,4 +1,4 @@
-//! What a caller holds of a result.
+//! Results as their caller reads them: of one task, of groups and of whole workflows.
 
 pub mod async_result;
 pub mod collect;

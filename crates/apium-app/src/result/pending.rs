@@ -1,10 +1,10 @@
-//! What arrives of results that somebody waits for, and of the tasks before them: each document is read once, and one
-//! watch is for all.
+//! The results that somebody waits for, and the tasks before them: each document is read once, and one watch serves
+//! all.
 //!
-//! A *place* is one of the results that are wanted; a group in a place is over when its members are. A task before it
-//! that has failed is raised by who asks for a value. For who asks what became of it, it ends the place only where the
-//! place can have no end of its own: behind a task of its chain that has failed or was revoked. (The body of a chord
-//! whose header fails has one: it is failed.)
+//! A result that is a group is ready when its members are. Where a task before a result has failed, whoever asks for
+//! the value gets that failure as an error. Whoever asks for the outcome gets it only where the result can have no
+//! state of its own: after a failed or revoked task of the same chain. (The body of a chord whose header fails is
+//! failed itself.)
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -28,50 +28,54 @@ type States = SelectAll<BoxStream<'static, Result<ResultDocument>>>;
 pub(crate) struct PendingResults {
     what: String,
     tasks: HashMap<TaskId, PendingTask>,
-    /// Their ids, as they are asked for: what came before, then the members in their order.
+    /// Their ids, in the order in which they are read: what came before, then the members.
     order: Vec<TaskId>,
-    /// The tasks before, the oldest first.
+    /// The tasks before the results, the oldest first.
     before: Vec<TaskId>,
     backends: Vec<SharedBackend>,
-    places: Vec<PendingResult>,
-    /// How many places are not over.
+    results: Vec<PendingResult>,
+    /// How many results are not ready.
     open: usize,
-    /// Places that are over and were not told of.
-    ended: VecDeque<usize>,
+    /// Results that are ready and were not returned by [`pop_ready`](Self::pop_ready).
+    ready: VecDeque<usize>,
     /// The first failure that was seen.
     failed: Option<Arc<ResultDocument>>,
-    /// Why a backend could not be found.
-    refused: Option<Error>,
+    /// Why a result has no backend.
+    backend_error: Option<Error>,
     states: Option<States>,
 }
 
-/// A task that is looked at.
+/// A task whose state is read.
 #[derive(Default)]
 struct PendingTask {
-    known: Vec<DocumentCell>,
+    /// Where the document is stored for the clones of its results.
+    cells: Vec<DocumentCell>,
+    /// The index of its backend.
     backend: Option<usize>,
     document: Option<Arc<ResultDocument>>,
-    /// The places it belongs to.
-    places: Vec<usize>,
-    /// The places that come to nothing when it fails.
-    behind: Vec<FailsWith>,
+    /// The results of which it is a part.
+    results: Vec<usize>,
+    /// The results that fail when it fails.
+    fails_with: Vec<FailsWith>,
 }
 
+/// Which results fail with a task before them.
 #[derive(Clone, Copy)]
 enum FailsWith {
     Result(usize),
     All,
 }
 
+/// One of the results.
 #[derive(Default)]
 struct PendingResult {
     /// How many of its tasks are not ready.
     open: usize,
-    /// The failure before it that left it without an end of its own.
-    lost: Option<Arc<ResultDocument>>,
+    /// The failure before it, because of which its tasks do not run.
+    failed_before: Option<Arc<ResultDocument>>,
 }
 
-/// How a result ended.
+/// The value of a ready result, or its failure.
 pub(crate) enum ReadyResult {
     Value(Json),
     Failed(Arc<ResultDocument>),
@@ -84,92 +88,92 @@ impl PendingTask {
 }
 
 impl PendingResults {
-    /// Of these results alone.
+    /// These results alone.
     pub(crate) fn of<T>(what: String, wanted: &[AsyncResult<T>]) -> Self {
-        let mut arrivals = Self::empty(what, wanted.len());
-        for (place, result) in wanted.iter().enumerate() {
-            arrivals.want(place, result, false);
+        let mut pending = Self::empty(what, wanted.len());
+        for (index, result) in wanted.iter().enumerate() {
+            pending.add(index, result, false);
         }
-        arrivals.begun()
+        pending.start()
     }
 
-    /// Of these results and everything before each of them, and before all (`parent`).
+    /// These results with everything before each of them, and with what is before all of them (`parent`).
     pub(crate) fn with_before<T>(what: String, wanted: &[AsyncResult<T>], parent: Option<&AsyncResult<Json>>) -> Self {
-        let mut arrivals = Self::empty(what, wanted.len());
-        arrivals.look_before(parent, FailsWith::All);
-        for (place, result) in wanted.iter().enumerate() {
-            arrivals.want(place, result, true);
+        let mut pending = Self::empty(what, wanted.len());
+        pending.add_before(parent, FailsWith::All);
+        for (index, result) in wanted.iter().enumerate() {
+            pending.add(index, result, true);
         }
-        arrivals.begun()
+        pending.start()
     }
 
-    fn empty(what: String, places: usize) -> Self {
+    fn empty(what: String, results: usize) -> Self {
         Self {
             what,
-            tasks: HashMap::with_capacity(places),
-            order: Vec::with_capacity(places),
+            tasks: HashMap::with_capacity(results),
+            order: Vec::with_capacity(results),
             before: Vec::new(),
             backends: Vec::new(),
-            places: std::iter::repeat_with(PendingResult::default).take(places).collect(),
-            open: places,
-            ended: VecDeque::new(),
+            results: std::iter::repeat_with(PendingResult::default).take(results).collect(),
+            open: results,
+            ready: VecDeque::new(),
             failed: None,
-            refused: None,
+            backend_error: None,
             states: None,
         }
     }
 
-    fn want<T>(&mut self, place: usize, result: &AsyncResult<T>, before: bool) {
+    fn add<T>(&mut self, index: usize, result: &AsyncResult<T>, before: bool) {
         if before {
-            self.look_before(result.parent(), FailsWith::Result(place));
+            self.add_before(result.parent(), FailsWith::Result(index));
         }
         match result.members() {
-            Some(members) => members.iter().for_each(|member| self.want(place, member, before)),
+            Some(members) => members.iter().for_each(|member| self.add(index, member, before)),
             None if result.ignored() => {}
             None => {
-                let task = self.look_at(result);
-                task.places.push(place);
+                let task = self.add_task(result);
+                task.results.push(index);
                 let ready = task.is_ready();
-                self.places[place].open += usize::from(!ready);
+                self.results[index].open += usize::from(!ready);
             }
         }
     }
 
     /// Everything before a result, the oldest first.
-    fn look_before(&mut self, parent: Option<&AsyncResult<Json>>, behind: FailsWith) {
+    fn add_before(&mut self, parent: Option<&AsyncResult<Json>>, fails_with: FailsWith) {
         let before: Vec<&AsyncResult<Json>> = std::iter::successors(parent, |parent| parent.parent()).collect();
         for result in before.into_iter().rev() {
             match result.members() {
-                Some(members) => self.look_at_header(members, behind),
+                Some(members) => self.add_header(members, fails_with),
                 None if result.ignored() => {}
                 None => {
-                    self.look_at(result).behind.push(behind);
+                    self.add_task(result).fails_with.push(fails_with);
                     self.before.push(result.id().clone());
                 }
             }
         }
     }
 
-    fn look_at_header(&mut self, members: &[AsyncResult<Json>], behind: FailsWith) {
+    fn add_header(&mut self, members: &[AsyncResult<Json>], fails_with: FailsWith) {
         for member in members {
-            self.look_before(member.parent(), behind);
+            self.add_before(member.parent(), fails_with);
             match member.members() {
-                Some(members) => self.look_at_header(members, behind),
+                Some(members) => self.add_header(members, fails_with),
                 None if member.ignored() => {}
                 None => {
-                    self.look_at(member);
+                    self.add_task(member);
                     self.before.push(member.id().clone());
                 }
             }
         }
     }
 
-    fn look_at<T>(&mut self, result: &AsyncResult<T>) -> &mut PendingTask {
+    fn add_task<T>(&mut self, result: &AsyncResult<T>) -> &mut PendingTask {
         let backend = match result.backend() {
-            Ok(backend) => Some(self.place_of(backend)),
+            Ok(backend) => Some(self.backend_index(backend)),
             Err(error) => {
                 if result.cached_document().is_none() {
-                    self.refused.get_or_insert(error);
+                    self.backend_error.get_or_insert(error);
                 }
                 None
             }
@@ -182,16 +186,16 @@ impl PendingResults {
             }
         };
         task.backend = task.backend.or(backend);
-        task.known.push(result.cell().clone());
+        task.cells.push(result.cell().clone());
         if task.document.is_none() {
             task.document = result.cached_document();
         }
         task
     }
 
-    fn place_of(&mut self, backend: &SharedBackend) -> usize {
-        match self.backends.iter().position(|known| Arc::ptr_eq(known, backend)) {
-            Some(place) => place,
+    fn backend_index(&mut self, backend: &SharedBackend) -> usize {
+        match self.backends.iter().position(|other| Arc::ptr_eq(other, backend)) {
+            Some(index) => index,
             None => {
                 self.backends.push(backend.clone());
                 self.backends.len() - 1
@@ -199,71 +203,71 @@ impl PendingResults {
         }
     }
 
-    /// With what was known from the start.
-    fn begun(mut self) -> Self {
-        for place in 0..self.places.len() {
-            if self.places[place].open == 0 {
-                self.end(place);
+    /// Takes in the documents that were read before.
+    fn start(mut self) -> Self {
+        for index in 0..self.results.len() {
+            if self.results[index].open == 0 {
+                self.mark_ready(index);
             }
         }
         let document = |id| self.tasks.get(id)?.document.clone().filter(|document| document.state.propagates());
         let failed: Vec<Arc<ResultDocument>> = self.order.iter().filter_map(document).collect();
-        failed.iter().for_each(|document| self.fail(document));
+        failed.iter().for_each(|document| self.apply_failure(document));
         self
     }
 
-    fn end(&mut self, place: usize) {
+    fn mark_ready(&mut self, index: usize) {
         self.open -= 1;
-        self.ended.push_back(place);
+        self.ready.push_back(index);
     }
 
-    /// What the failure of a task means for the places behind it.
-    fn fail(&mut self, document: &Arc<ResultDocument>) {
+    /// What the failure of a task means for the results after it.
+    fn apply_failure(&mut self, document: &Arc<ResultDocument>) {
         self.failed.get_or_insert_with(|| document.clone());
-        let behind = self.tasks.get(&document.task_id).map(|task| task.behind.clone()).unwrap_or_default();
-        for behind in behind {
-            match behind {
-                FailsWith::Result(place) => self.lose(place, document),
-                FailsWith::All => (0..self.places.len()).for_each(|place| self.lose(place, document)),
+        let fails_with = self.tasks.get(&document.task_id).map(|task| task.fails_with.clone()).unwrap_or_default();
+        for fails_with in fails_with {
+            match fails_with {
+                FailsWith::Result(index) => self.set_failed_before(index, document),
+                FailsWith::All => (0..self.results.len()).for_each(|index| self.set_failed_before(index, document)),
             }
         }
     }
 
-    fn lose(&mut self, place: usize, document: &Arc<ResultDocument>) {
-        let lost = &mut self.places[place];
-        if lost.open > 0 && lost.lost.is_none() {
-            lost.lost = Some(document.clone());
-            self.end(place);
+    fn set_failed_before(&mut self, index: usize, document: &Arc<ResultDocument>) {
+        let result = &mut self.results[index];
+        if result.open > 0 && result.failed_before.is_none() {
+            result.failed_before = Some(document.clone());
+            self.mark_ready(index);
         }
     }
 
-    /// Takes a document in; returns it if it belongs to a place.
-    fn take(&mut self, document: ResultDocument) -> Option<Arc<ResultDocument>> {
+    /// Takes a document in, and returns it if its task is a part of a result.
+    fn record(&mut self, document: ResultDocument) -> Option<Arc<ResultDocument>> {
         let task = self.tasks.get_mut(&document.task_id)?;
         if task.is_ready() {
             return None;
         }
         let document = Arc::new(document);
         task.document = Some(document.clone());
-        let places = task.places.clone();
+        let results = task.results.clone();
         if document.state.is_ready() {
-            task.known.iter().for_each(|known| known.set(Some(document.clone())));
-            for place in &places {
-                let open = &mut self.places[*place];
-                open.open -= 1;
-                if open.open == 0 && open.lost.is_none() {
-                    self.end(*place);
+            task.cells.iter().for_each(|cell| cell.set(Some(document.clone())));
+            for index in &results {
+                let result = &mut self.results[*index];
+                result.open -= 1;
+                if result.open == 0 && result.failed_before.is_none() {
+                    self.mark_ready(*index);
                 }
             }
         }
         if document.state.propagates() {
-            self.fail(&document);
+            self.apply_failure(&document);
         }
-        (!places.is_empty()).then_some(document)
+        (!results.is_empty()).then_some(document)
     }
 
-    /// The tasks that are not known to be ready, by backend.
-    fn unknown(&self, wanted: impl Fn(&PendingTask) -> bool) -> Vec<(SharedBackend, Vec<TaskId>)> {
+    /// The tasks that are not ready as far as is known, by backend.
+    fn not_ready(&self, wanted: impl Fn(&PendingTask) -> bool) -> Vec<(SharedBackend, Vec<TaskId>)> {
         let mut by_backend: Vec<_> = self.backends.iter().map(|backend| (backend.clone(), Vec::new())).collect();
         for (id, task) in self.order.iter().filter_map(|id| self.tasks.get_key_value(id)) {
             if let Some(backend) = task.backend.filter(|_| !task.is_ready() && wanted(task)) {
@@ -275,44 +279,45 @@ impl PendingResults {
     }
 
     fn check(&mut self) -> Result<()> {
-        self.refused.take().map_or(Ok(()), Err)
+        self.backend_error.take().map_or(Ok(()), Err)
     }
 
     /// Reads from the backends that store results.
     async fn fetch_where(&mut self, wanted: impl Fn(&PendingTask) -> bool) -> Result<Vec<Arc<ResultDocument>>> {
         self.check()?;
         let mut found = Vec::new();
-        for (backend, ids) in self.unknown(wanted) {
+        for (backend, ids) in self.not_ready(wanted) {
             let Some(stored) = backend.stored() else { continue };
             let read = stored.fetch(&ids).await.map_err(|error| reading(&self.what, &backend, error))?;
-            found.extend(read.into_iter().flatten().filter_map(|document| self.take(document)));
+            found.extend(read.into_iter().flatten().filter_map(|document| self.record(document)));
         }
         Ok(found)
     }
 
-    /// Reads what is not known to be ready, all at once; returns the documents of places.
+    /// Reads what is not ready as far as is known, all at once. Returns the documents of the results.
     ///
     /// # Errors
     /// [`ErrorKind::NoBackend`] when one of the backends stores no results.
     pub(crate) async fn fetch(&mut self) -> Result<Vec<Arc<ResultDocument>>> {
         self.check()?;
-        for (backend, _) in self.unknown(|_| true) {
+        for (backend, _) in self.not_ready(|_| true) {
             stored(&format!("read the result of {}", self.what), &backend)?;
         }
         self.fetch_where(|_| true).await
     }
 
-    /// Looks once, without waiting: reads what is stored, and takes what was delivered where nothing is stored.
+    /// Reads the states once, without waiting: what is stored, and what was delivered where nothing is stored.
     pub(crate) async fn look(&mut self) -> Result<Vec<Arc<ResultDocument>>> {
         let mut found = self.fetch_where(|_| true).await?;
         let mut delivered = self.watch(|backend| backend.stored().is_none()).await?;
         while let Some(Some(document)) = delivered.next().now_or_never() {
-            found.extend(self.take(document?));
+            found.extend(self.record(document?));
         }
         Ok(found)
     }
 
-    /// The next document of a task that is looked at. Begins to watch with the first call.
+    /// The next document of any of the tasks; `None` for one of a task before the results. The first call begins to
+    /// watch.
     pub(crate) async fn next(&mut self) -> Result<Option<Arc<ResultDocument>>> {
         loop {
             let states = match &mut self.states {
@@ -325,13 +330,13 @@ impl PendingResults {
             let Some(document) = states.next().await else {
                 return Err(Error::new(
                     ErrorKind::Backend,
-                    format!("get the result of {}: the result backend stopped telling", self.what),
+                    format!("get the result of {}: the result backend ended the watch", self.what),
                 ));
             };
             let failed = self.failed.is_some();
-            let taken = self.take(document?);
-            if taken.is_some() || self.failed.is_some() != failed || !self.ended.is_empty() {
-                return Ok(taken);
+            let recorded = self.record(document?);
+            if recorded.is_some() || self.failed.is_some() != failed || !self.ready.is_empty() {
+                return Ok(recorded);
             }
         }
     }
@@ -339,7 +344,7 @@ impl PendingResults {
     async fn watch(&mut self, wanted: impl Fn(&SharedBackend) -> bool) -> Result<States> {
         self.check()?;
         let mut states = SelectAll::new();
-        for (backend, ids) in self.unknown(|_| true).into_iter().filter(|(backend, _)| wanted(backend)) {
+        for (backend, ids) in self.not_ready(|_| true).into_iter().filter(|(backend, _)| wanted(backend)) {
             let watched = backend.watch(ids).await.map_err(|error| reading(&self.what, &backend, error))?;
             let what = self.what.clone();
             states.push(watched.map(move |state| state.map_err(|error| reading(&what, &backend, error))).boxed());
@@ -347,42 +352,43 @@ impl PendingResults {
         Ok(states)
     }
 
-    /// A place that is over and was not told of.
-    pub(crate) fn pop_ended(&mut self) -> Option<usize> {
-        self.ended.pop_front()
+    /// The index of a result that became ready, each once.
+    pub(crate) fn pop_ready(&mut self) -> Option<usize> {
+        self.ready.pop_front()
     }
 
-    /// How many places are not over.
+    /// How many results are not ready.
     pub(crate) fn open(&self) -> usize {
         self.open
     }
 
-    /// Whether a place is over.
-    pub(crate) fn is_over(&self, place: usize) -> bool {
-        self.places[place].open == 0 || self.places[place].lost.is_some()
+    /// Whether a result is ready.
+    pub(crate) fn is_ready(&self, index: usize) -> bool {
+        self.results[index].open == 0 || self.results[index].failed_before.is_some()
     }
 
-    /// Whether a failure was seen, of a place or before it.
+    /// Whether a failure was seen, of a result or before one.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// Raises what has failed, of the tasks before first. What is not known of them is read, once.
+    /// Returns the first failure as an error, one of a task before the results first. The states of those tasks are
+    /// read once more.
     pub(crate) async fn raise(&mut self) -> Result<()> {
-        self.fetch_where(|task| task.places.is_empty()).await?;
+        self.fetch_where(|task| task.results.is_empty()).await?;
         let documents = self.before.iter().filter_map(|id| self.tasks.get(id)?.document.as_ref());
         let failed = documents.into_iter().find(|document| document.state.propagates()).or(self.failed.as_ref());
         failed.map_or(Ok(()), |document| Err(raised(document)))
     }
 
-    /// The documents of places that are known.
+    /// The documents of the results that were read so far.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Arc<ResultDocument>> {
         let tasks = self.order.iter().filter_map(|id| self.tasks.get(id));
-        tasks.filter(|task| !task.places.is_empty()).filter_map(|task| task.document.as_ref())
+        tasks.filter(|task| !task.results.is_empty()).filter_map(|task| task.document.as_ref())
     }
 
     /// Whether nothing is stored of any task.
-    pub(crate) fn is_unknown(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.tasks.is_empty() && self.tasks.values().all(|task| task.document.is_none())
     }
 
@@ -391,13 +397,13 @@ impl PendingResults {
         self.tasks.get(id)?.document.as_ref()
     }
 
-    /// The failure that left a place without an end of its own.
-    pub(crate) fn lost(&self, place: usize) -> Option<&Arc<ResultDocument>> {
-        self.places[place].lost.as_ref()
+    /// The failure before a result, because of which its tasks do not run.
+    pub(crate) fn failed_before(&self, index: usize) -> Option<&Arc<ResultDocument>> {
+        self.results[index].failed_before.as_ref()
     }
 
-    /// The state of a result. A group is PENDING until its members are over, and then what the first that has not
-    /// returned is.
+    /// The state of a result. A group is PENDING until its members are ready; then it has the state of the first member
+    /// that failed or was revoked, else SUCCESS.
     pub(crate) fn state_of<T>(&self, result: &AsyncResult<T>) -> State {
         let Some(members) = result.members() else {
             return self.document(result.id()).map_or(State::Pending, |document| document.state.clone());
@@ -409,7 +415,7 @@ impl PendingResults {
         }
     }
 
-    /// The value of a result that is over, a list for a group; or its first failure.
+    /// The value of a ready result, a list for a group; or its first failure.
     pub(crate) fn json_of<T>(&self, result: &AsyncResult<T>) -> Result<ReadyResult> {
         let Some(members) = result.members() else {
             return Ok(match self.document(result.id()) {
@@ -440,7 +446,7 @@ impl PendingResults {
         }
     }
 
-    /// Deletes all of it.
+    /// Deletes all of these results.
     pub(crate) async fn forget(mut self) -> Result<()> {
         self.check()?;
         let mut by_backend: Vec<_> = self.backends.iter().map(|backend| (backend.clone(), Vec::new())).collect();
@@ -457,7 +463,7 @@ impl PendingResults {
                 Error::new(ErrorKind::Backend, text).with_source(error)
             })?;
         }
-        self.tasks.values().flat_map(|task| &task.known).for_each(|known| known.set(None));
+        self.tasks.values().flat_map(|task| &task.cells).for_each(|cell| cell.set(None));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! How far a group is, or what comes before a result: one cheap call, or a stream.
+//! How many tasks of a group or of a workflow are ready: one cheap call, or a stream.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
@@ -13,36 +13,37 @@ use crate::result::group_result::GroupResult;
 use crate::result::pending::PendingResults;
 use crate::result::result_set::ResultSet;
 
-/// How many tasks are over, of how many. Those of groups inside a group are counted one by one.
+/// How many tasks are ready, of how many. The tasks of groups inside a group are counted one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Progress {
-    /// Tasks that are over: SUCCESS, FAILURE or REVOKED, or will never run.
+    /// Tasks that are SUCCESS, FAILURE or REVOKED, and tasks that will never run.
     pub done: u64,
     /// Tasks in all.
     pub total: u64,
 }
 
 impl Progress {
-    /// So many of so many.
+    /// `done` of `total` tasks.
     pub fn new(done: u64, total: u64) -> Self {
         Self { done, total }
     }
 
-    /// Whether all are over.
+    /// Whether all are done.
     pub fn is_complete(self) -> bool {
         self.done >= self.total
     }
 
-    /// The part that is over, from 0 to 1; 1 of nothing.
+    /// The fraction that is done, from 0 to 1; it is 1 where there are no tasks.
     pub fn fraction(self) -> f64 {
         if self.total == 0 { 1.0 } else { self.done as f64 / self.total as f64 }
     }
 }
 
-/// What is counted.
-struct Counted {
+/// The tasks that are counted.
+struct CountedTasks {
     what: String,
-    /// The tasks, and behind them perhaps the one that runs when they are over.
+    /// The tasks, and after them perhaps the one that runs when they are ready.
     tasks: Vec<AsyncResult<Json>>,
     total: usize,
     /// What came before all of them.
@@ -51,7 +52,7 @@ struct Counted {
     counter: Option<(SharedBackend, TaskId)>,
 }
 
-impl Counted {
+impl CountedTasks {
     fn of_set<T>(set: &ResultSet<T>) -> Self {
         let mut tasks = Vec::with_capacity(set.len());
         set.iter().for_each(|result| tasks_of(result, &mut tasks));
@@ -70,58 +71,58 @@ impl Counted {
             return Self::of_group(&group);
         }
         if let Some(header) = result.before().find_map(AsyncResult::group) {
-            let mut counted = Self::of_group(&header);
-            counted.tasks.push(result.erased());
-            return counted;
+            let mut count = Self::of_group(&header);
+            count.tasks.push(result.erased());
+            return count;
         }
         let mut tasks: Vec<_> = result.before().map(AsyncResult::erased).collect();
         tasks.push(result.erased());
         Self { what: format!("task {}", result.id()), total: tasks.len(), tasks, parent: None, counter: None }
     }
 
-    fn progress(&self, arrivals: &PendingResults) -> Progress {
-        let behind = (self.total..self.tasks.len()).any(|place| arrivals.is_over(place));
-        let done = if behind { self.total } else { self.tasks.len() - arrivals.open() };
+    fn progress(&self, pending: &PendingResults) -> Progress {
+        let body_is_ready = (self.total..self.tasks.len()).any(|index| pending.is_ready(index));
+        let done = if body_is_ready { self.total } else { self.tasks.len() - pending.open() };
         Progress { done: done as u64, total: self.total as u64 }
     }
 
     async fn now(self) -> Result<Progress> {
-        let mut arrivals = PendingResults::of(self.what.clone(), &self.tasks);
-        let known = self.progress(&arrivals);
-        if known.is_complete() {
-            return Ok(known);
+        let mut pending = PendingResults::of(self.what.clone(), &self.tasks);
+        let progress = self.progress(&pending);
+        if progress.is_complete() {
+            return Ok(progress);
         }
-        if let Some(counted) = self.count().await? {
-            return Ok(counted);
+        if let Some(count) = self.count().await? {
+            return Ok(count);
         }
-        arrivals.fetch().await?;
-        Ok(self.progress(&arrivals))
+        pending.fetch().await?;
+        Ok(self.progress(&pending))
     }
 
-    /// What the counter of a chord says that is not over.
+    /// The counter of a chord, as long as the chord is not complete.
     async fn count(&self) -> Result<Option<Progress>> {
         let Some((backend, id)) = &self.counter else { return Ok(None) };
         let Some(chords) = backend.chords() else { return Ok(None) };
         let count = chords.count(id.as_str()).await.map_err(|error| {
-            let text = format!("read how far the header {id} of a chord is from {}", backend.address());
+            let text = format!("read the progress of the chord {id} from {}", backend.address());
             Error::new(ErrorKind::Backend, text).with_source(error)
         })?;
         Ok(count.map(|count| Progress { done: count.done.min(count.size), total: count.size }))
     }
 
     fn stream(self) -> impl Stream<Item = Result<Progress>> + Send {
-        let arrivals = PendingResults::with_before(self.what.clone(), &self.tasks, self.parent.as_ref());
-        try_unfold((self, arrivals, None), async |(counted, mut arrivals, told)| {
-            let told: Option<Progress> = told;
-            if told.is_some_and(Progress::is_complete) {
+        let pending = PendingResults::with_before(self.what.clone(), &self.tasks, self.parent.as_ref());
+        try_unfold((self, pending, None), async |(count, mut pending, last)| {
+            let last: Option<Progress> = last;
+            if last.is_some_and(Progress::is_complete) {
                 return Ok(None);
             }
             loop {
-                let progress = counted.progress(&arrivals);
-                if told != Some(progress) {
-                    return Ok(Some((progress, (counted, arrivals, Some(progress)))));
+                let progress = count.progress(&pending);
+                if last != Some(progress) {
+                    return Ok(Some((progress, (count, pending, Some(progress)))));
                 }
-                arrivals.next().await?;
+                pending.next().await?;
             }
         })
     }
@@ -135,43 +136,44 @@ fn tasks_of<T>(result: &AsyncResult<T>, tasks: &mut Vec<AsyncResult<Json>>) {
 }
 
 impl<T> ResultSet<T> {
-    /// How far it is, by one read of what is not known to be over.
+    /// How many tasks are ready, by one read of those that are not known to be.
     ///
     /// # Errors
     /// As [`states`](Self::states).
     pub async fn progress(&self) -> Result<Progress> {
-        Counted::of_set(self).now().await
+        CountedTasks::of_set(self).now().await
     }
 
-    /// How far it is, now and whenever a task ends; the stream ends when all are over.
+    /// How many tasks are ready, now and whenever a task becomes ready. The stream ends when all are.
     pub fn progress_stream(&self) -> impl Stream<Item = Result<Progress>> + Send + use<T> {
-        Counted::of_set(self).stream()
+        CountedTasks::of_set(self).stream()
     }
 }
 
 impl<T> GroupResult<T> {
-    /// How far it is, by one cheap call. The header of a chord (the [`parent`](AsyncResult::parent) of its body) asks
-    /// the counter of the chord, as long as that is there; otherwise what is not known to be over is read, all at once.
+    /// How many tasks are ready, by one cheap call. For the header of a chord (the [`parent`](AsyncResult::parent) of
+    /// its body) the counter of the chord is read, as long as the chord is not complete. Else the tasks that are not
+    /// known to be ready are read, all at once.
     ///
     /// # Errors
     /// As [`states`](ResultSet::states).
     pub async fn progress(&self) -> Result<Progress> {
-        Counted::of_group(self).now().await
+        CountedTasks::of_group(self).now().await
     }
 }
 
 impl<T> AsyncResult<T> {
-    /// How far it is: of a chord, and of what follows one, how much of the header is over; of a chain how many of its
-    /// tasks; of a task alone whether it is over. One cheap call, as with [`GroupResult::progress`].
+    /// How many tasks are ready: those of the header for a chord and for a task after one; those of a chain; and one
+    /// for a single task. One cheap call, as [`GroupResult::progress`].
     ///
     /// # Errors
     /// As [`document`](Self::document).
     pub async fn progress(&self) -> Result<Progress> {
-        Counted::of_result(self).now().await
+        CountedTasks::of_result(self).now().await
     }
 
-    /// As [`progress`](Self::progress), now and whenever a task ends; the stream ends when all are over.
+    /// As [`progress`](Self::progress), now and whenever a task becomes ready. The stream ends when all are.
     pub fn progress_stream(&self) -> impl Stream<Item = Result<Progress>> + Send + use<T> {
-        Counted::of_result(self).stream()
+        CountedTasks::of_result(self).stream()
     }
 }

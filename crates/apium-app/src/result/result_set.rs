@@ -1,4 +1,4 @@
-//! A set of results, and waiting for all of them (Celery: `ResultSet`).
+//! A set of results, and a wait for all of them (Celery: `ResultSet`).
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -26,7 +26,7 @@ use crate::result::wait::WaitOptions;
 pub struct ResultSet<T> {
     app: App,
     results: Vec<AsyncResult<T>>,
-    /// The id of the group that it belongs to.
+    /// The id of the group to which it belongs.
     group: Option<TaskId>,
     /// What came before all of them.
     parent: Option<Arc<AsyncResult<Json>>>,
@@ -40,7 +40,7 @@ impl<T> ResultSet<T> {
         set
     }
 
-    /// The results of a group: as many as it has members, whatever their ids.
+    /// The results of a group: one for each member, also where two have the same id.
     pub(crate) fn of_group(app: &App, id: TaskId, results: Vec<AsyncResult<T>>) -> Self {
         Self { app: app.clone(), results, group: Some(id), parent: None }
     }
@@ -83,14 +83,14 @@ impl<T> ResultSet<T> {
         self.results.iter().any(|result| result.id() == id)
     }
 
-    /// Adds a result; one that is in it already is not added again.
+    /// Adds a result, unless one of its id is in the set.
     pub fn add(&mut self, result: AsyncResult<T>) {
         if !self.contains(result.id()) {
             self.results.push(result);
         }
     }
 
-    /// Takes a result out.
+    /// Removes a result and returns it.
     ///
     /// # Errors
     /// [`ErrorKind::Call`] when it is not in the set (Celery: `KeyError`).
@@ -100,19 +100,19 @@ impl<T> ResultSet<T> {
         })
     }
 
-    /// Takes a result out, if it is in it.
+    /// Removes a result and returns it, if it is in the set.
     pub fn discard(&mut self, id: &TaskId) -> Option<AsyncResult<T>> {
-        let place = self.results.iter().position(|result| result.id() == id)?;
-        Some(self.results.remove(place))
+        let index = self.results.iter().position(|result| result.id() == id)?;
+        Some(self.results.remove(index))
     }
 
-    /// Adds those that are not in it.
+    /// Adds those of the results that are not in the set.
     pub fn update(&mut self, results: impl IntoIterator<Item = AsyncResult<T>>) {
-        let mut known: std::collections::HashSet<TaskId> = self.results.iter().map(|one| one.id().clone()).collect();
-        self.results.extend(results.into_iter().filter(|result| known.insert(result.id().clone())));
+        let mut ids: std::collections::HashSet<TaskId> = self.results.iter().map(|one| one.id().clone()).collect();
+        self.results.extend(results.into_iter().filter(|result| ids.insert(result.id().clone())));
     }
 
-    /// Takes all of them out.
+    /// Removes all results.
     pub fn clear(&mut self) {
         self.results.clear();
     }
@@ -124,17 +124,17 @@ impl<T> ResultSet<T> {
         }
     }
 
-    /// The states now, in order.
+    /// The states now, in order. Those that are not known to be ready are read, all at once.
     ///
     /// # Errors
-    /// As [`AsyncResult::document`]; so with every method that reads.
+    /// As [`AsyncResult::document`].
     pub async fn states(&self) -> Result<Vec<State>> {
-        let mut arrivals = PendingResults::of(self.what(), &self.results);
-        arrivals.fetch().await?;
-        Ok(self.results.iter().map(|result| arrivals.state_of(result)).collect())
+        let mut pending = PendingResults::of(self.what(), &self.results);
+        pending.fetch().await?;
+        Ok(self.results.iter().map(|result| pending.state_of(result)).collect())
     }
 
-    /// Whether every one is over.
+    /// Whether every task is ready: SUCCESS, FAILURE or REVOKED.
     ///
     /// # Errors
     /// As [`states`](Self::states).
@@ -158,7 +158,7 @@ impl<T> ResultSet<T> {
         Ok(self.states().await?.contains(&State::Failure))
     }
 
-    /// Whether any is not over.
+    /// Whether any task is not ready.
     ///
     /// # Errors
     /// As [`states`](Self::states).
@@ -174,17 +174,17 @@ impl<T> ResultSet<T> {
         Ok(self.states().await?.iter().filter(|state| **state == State::Success).count())
     }
 
-    /// Raises the first failure, in their order; what is not over passes (Celery: `maybe_throw`).
+    /// Returns the first failure in the order of the results as an error. Tasks that are not ready are no error.
     ///
     /// # Errors
     /// The failure; and as [`states`](Self::states).
     pub async fn maybe_throw(&self) -> Result<()> {
-        let mut arrivals = PendingResults::of(self.what(), &self.results);
-        arrivals.fetch().await?;
-        self.results.iter().try_for_each(|result| arrivals.raise_of(result))
+        let mut pending = PendingResults::of(self.what(), &self.results);
+        pending.fetch().await?;
+        self.results.iter().try_for_each(|result| pending.raise_of(result))
     }
 
-    /// Deletes the results, and those of everything before them.
+    /// Deletes the results, and the results of everything before them.
     ///
     /// # Errors
     /// As [`AsyncResult::forget`].
@@ -192,103 +192,103 @@ impl<T> ResultSet<T> {
         PendingResults::with_before(self.what(), &self.results, self.parent.as_deref()).forget().await
     }
 
-    /// Waits until every one is over.
+    /// Waits until every task is ready.
     pub fn get(&self) -> JoinAll<T> {
-        JoinAll { set: self.clone(), waiting: WaitOptions::default() }
+        JoinAll { set: self.clone(), options: WaitOptions::default() }
     }
 }
 
-/// A wait for all results of a set or group. Awaited, it is their values in order, or the first failure as soon as it
-/// is seen; a failure of what came before is raised first.
-#[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
+/// A wait for all results of a set or group. Awaited, it returns their values in order, or the first failure as soon as
+/// it is seen; a failure of what came before is returned first. It is cancel-safe.
+#[must_use = "nothing happens until it is awaited, or until `wait` is called"]
 pub struct JoinAll<T> {
     set: ResultSet<T>,
-    waiting: WaitOptions,
+    options: WaitOptions,
 }
 
 impl<T> JoinAll<T> {
-    /// Waits no longer than this, for all together; zero looks once.
+    /// Waits no longer than this, for all together; zero reads the states once. Without it, it waits for ever.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.waiting.timeout = Some(limit);
+        self.options.timeout = Some(limit);
         self
     }
 
     /// Calls `callback` with every state of every member, as its document.
     pub fn on_message(mut self, callback: impl FnMut(&ResultDocument) + Send + 'static) -> Self {
-        self.waiting.on_message = Some(Box::new(callback));
+        self.options.on_message = Some(Box::new(callback));
         self
     }
 
     /// Allows it inside a task; see [`Get::allow_in_task`](crate::result::get::Get::allow_in_task).
     pub fn allow_in_task(mut self) -> Self {
-        self.waiting.allow_in_task = true;
+        self.options.allow_in_task = true;
         self
     }
 
     fn check(&self) -> Result<()> {
-        self.waiting.check(&self.set.what())
+        self.options.check(&self.set.what())
     }
 
-    async fn arrived(self, propagate: bool) -> Result<(ResultSet<T>, PendingResults)> {
-        let Self { set, waiting } = self;
+    async fn wait_until_ready(self, propagate: bool) -> Result<(ResultSet<T>, PendingResults)> {
+        let Self { set, options } = self;
         let what = set.what();
-        let mut arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
-        waiting.complete(&mut arrivals, what, propagate).await?;
-        Ok((set, arrivals))
+        let mut pending = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
+        options.complete(&mut pending, what, propagate).await?;
+        Ok((set, pending))
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
     async fn values_unchecked(self) -> Result<Vec<T>> {
-        let (set, arrivals) = self.arrived(true).await?;
-        set.results.iter().map(|result| value(&arrivals, result)).collect()
+        let (set, pending) = self.wait_until_ready(true).await?;
+        set.results.iter().map(|result| value(&pending, result)).collect()
     }
 
-    /// What became of each, in order; failures are no errors (Celery: `propagate=False`). Of a member that is a group,
-    /// its first failure.
+    /// The outcome of each, in order. Failures are not errors (Celery: `propagate=False`). A member that is a group has
+    /// its first failure as its outcome.
     ///
     /// # Errors
     /// As [`Get::outcome`](crate::result::get::Get::outcome).
     pub async fn outcomes(self) -> Result<Vec<Outcome<T>>> {
         self.check()?;
-        let (set, arrivals) = self.arrived(false).await?;
-        set.results.iter().enumerate().map(|(place, result)| outcome(&arrivals, place, result)).collect()
+        let (set, pending) = self.wait_until_ready(false).await?;
+        set.results.iter().enumerate().map(|(index, result)| outcome(&pending, index, result)).collect()
     }
 
-    /// Calls back with the id and the value of each as it ends, instead of keeping the values (Celery: `callback`). The
-    /// first failure ends it.
+    /// Calls `callback` with the id and the value of each task when it is ready, in place of returning the values. The
+    /// first failure ends the wait.
     ///
     /// # Errors
     /// As awaiting it.
     pub async fn callback(self, mut callback: impl FnMut(&TaskId, T) + Send) -> Result<()> {
         self.check()?;
-        let Self { set, waiting } = self;
+        let Self { set, options } = self;
         let what = set.what();
-        let mut arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
-        let mut told = |arrivals: &PendingResults, place: usize| {
-            let result = &set.results[place];
-            value(arrivals, result).map(|value| callback(result.id(), value))
+        let mut pending = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
+        let mut on_ready = |pending: &PendingResults, index: usize| {
+            let result = &set.results[index];
+            value(pending, result).map(|value| callback(result.id(), value))
         };
-        waiting.each(&mut arrivals, what, true, &mut told).await
+        options.each(&mut pending, what, true, &mut on_ready).await
     }
 
-    /// What became of each with its id, in the order in which they end (Celery: `iter_native`). The timeout is for all
-    /// of it.
+    /// The id and the outcome of each task, in the order in which they become ready (Celery: `iter_native`). The
+    /// timeout is for all together.
     ///
     /// # Errors
-    /// [`ErrorKind::GetInTask`]. What [`outcomes`](Self::outcomes) returns as an error is an item, the last.
+    /// [`ErrorKind::GetInTask`]. The other errors of [`outcomes`](Self::outcomes) are the last item of the stream.
     pub fn iter_native(self) -> Result<impl Stream<Item = Result<(TaskId, Outcome<T>)>> + Send> {
         self.check()?;
-        let Self { set, waiting } = self;
+        let Self { set, options } = self;
         let what = set.what();
-        let arrivals = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
-        Ok(waiting.in_completion_order(arrivals, what, move |arrivals, place| {
-            let result = &set.results[place];
-            Ok((result.id().clone(), outcome(arrivals, place, result)?))
+        let pending = PendingResults::with_before(what.clone(), &set.results, set.parent.as_deref());
+        Ok(options.in_completion_order(pending, what, move |pending, index| {
+            let result = &set.results[index];
+            Ok((result.id().clone(), outcome(pending, index, result)?))
         }))
     }
 
-    /// Waits on this thread. For plain code.
+    /// Waits on this thread. For code that is not async.
     ///
     /// # Errors
     /// As awaiting it.
@@ -300,12 +300,12 @@ impl<T: DeserializeOwned + Send + 'static> JoinAll<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> ResultSet<T> {
-    /// Waits until every one is over and returns their values in order (Celery: `join`, the same as `get`).
+    /// Waits until every task is ready and returns their values in order: the same as [`get`](Self::get).
     pub fn join(&self) -> JoinAll<T> {
         self.get()
     }
 
-    /// Waits on this thread. For plain code.
+    /// Waits on this thread. For code that is not async.
     ///
     /// # Errors
     /// As `get().await`.
@@ -340,8 +340,8 @@ impl<T> Clone for ResultSet<T> {
 impl<T> Index<usize> for ResultSet<T> {
     type Output = AsyncResult<T>;
 
-    fn index(&self, place: usize) -> &Self::Output {
-        &self.results[place]
+    fn index(&self, index: usize) -> &Self::Output {
+        &self.results[index]
     }
 }
 

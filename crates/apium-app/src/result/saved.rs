@@ -1,5 +1,5 @@
-//! Results that are saved with everything before them, and found again by one id: that of a group, of the last task of
-//! a chain, or of the body of a chord.
+//! Results that are saved with everything before them under one id: the id of a group, of the last task of a chain, or
+//! of the body of a chord.
 
 use std::iter::once;
 
@@ -13,17 +13,17 @@ use crate::result::async_result::AsyncResult;
 use crate::result::result_set::ResultSet;
 
 impl App {
-    /// The result of a workflow that was saved under its id by [`AsyncResult::save`] or
-    /// [`GroupResult::save`](crate::result::group_result::GroupResult::save), here or in Python: with its members,
-    /// where it is that of a group, and everything before it. `None` for an id under which nothing is saved; the result
-    /// of a single task needs no saving ([`App::result`]).
+    /// Reads the result of a workflow that [`AsyncResult::save`] or
+    /// [`GroupResult::save`](crate::result::group_result::GroupResult::save) saved, here or in Python. It has
+    /// everything before it, and its members where it is the result of a group. `None` for an id under which nothing is
+    /// saved. A single task need not be saved; use [`App::result`].
     ///
-    /// [`progress`](AsyncResult::progress) then says how far it is, and [`workflow`](AsyncResult::workflow) names all
-    /// of its tasks.
+    /// [`progress`](AsyncResult::progress) says how many of its tasks are ready, and
+    /// [`workflow`](AsyncResult::workflow) returns all of them. Cancel-safe.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups; [`ErrorKind::Backend`] when
-    /// it cannot be reached. Cancel-safe.
+    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`]
+    /// when it cannot be reached.
     pub async fn restore<T>(&self, id: &str) -> Result<Option<AsyncResult<T>>> {
         let loaded = store(self)?.load_group(id).await;
         let loaded = loaded
@@ -33,18 +33,20 @@ impl App {
 }
 
 impl<T> AsyncResult<T> {
-    /// Saves the result under its id, with everything before it: [`App::restore`] finds it there, in another process
-    /// and after a restart. It is kept as long as a result (`result_expires`), from now on. What is saved is what
-    /// Celery's `GroupResult.save` writes, so that `GroupResult.restore` finds it in Python.
+    /// Saves the result with everything before it under its id, so that [`App::restore`] reads it in another process or
+    /// after a restart. It expires like a result that is stored now (`result_expires`). It is written as Celery's
+    /// `GroupResult.save` writes it, so that `GroupResult.restore` reads it in Python.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`] without a result backend, or with one that keeps no groups; [`ErrorKind::Backend`] when
-    /// it cannot be reached; [`ErrorKind::Call`] when more than 256 results stand one before the other, which Celery's
-    /// form has no place for.
+    /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`]
+    /// when it cannot be reached; [`ErrorKind::Call`] for a chain of more than 256 results, since Celery's format nests
+    /// them and cannot be read with more.
     pub async fn save(&self) -> Result<()> {
         if depth(&self.erased()) > MAX_NESTED_RESULTS {
-            let text =
-                format!("save the result {}: more than {MAX_NESTED_RESULTS} stand one before the other", self.id());
+            let text = format!(
+                "save the result {}: it has more than {MAX_NESTED_RESULTS} results one after the other",
+                self.id()
+            );
             return Err(Error::new(ErrorKind::Call, text));
         }
         let document = GroupDocument::new(self.as_tuple());
@@ -54,10 +56,10 @@ impl<T> AsyncResult<T> {
         })
     }
 
-    /// Deletes what [`save`](Self::save) saved; the results stay.
+    /// Deletes what [`save`](Self::save) saved. The results of the tasks stay.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBackend`], [`ErrorKind::Backend`], as [`save`](Self::save).
+    /// [`ErrorKind::NoBackend`] and [`ErrorKind::Backend`], as for [`save`](Self::save).
     pub async fn delete_saved(&self) -> Result<()> {
         let deleted = store(self.app())?.delete_group(self.id().as_str()).await;
         deleted.map_err(|error| {
@@ -65,29 +67,28 @@ impl<T> AsyncResult<T> {
         })
     }
 
-    /// All tasks of the workflow that ends here, those that run first first, with the members of groups one by one: a
-    /// set that tells their states and how many are over.
-    ///
-    /// [`progress`](Self::progress) is cheaper for a chord, and counts its header alone.
+    /// The results of all tasks of the workflow that this result ends, in the order in which they run, with the members
+    /// of groups one by one. To count those that are ready, [`progress`](Self::progress) is cheaper for a chord; it
+    /// counts the header alone.
     pub fn workflow(&self) -> ResultSet<Json> {
         let mut tasks = Vec::new();
-        in_order(&self.erased(), &mut tasks);
+        add_tasks(&self.erased(), &mut tasks);
         ResultSet::new(self.app(), tasks)
     }
 }
 
-/// Where groups are saved.
+/// The part of the result backend that stores groups.
 pub(crate) fn store(app: &App) -> Result<&dyn GroupStore> {
     let Some(backend) = app.backend() else {
         return Err(Error::new(ErrorKind::NoBackend, "save or restore results: no result backend is configured"));
     };
     backend.groups().ok_or_else(|| {
-        let text = format!("save or restore results: the result backend {} keeps no groups", backend.address());
+        let text = format!("save or restore results: the result backend {} stores no groups", backend.address());
         Error::new(ErrorKind::NoBackend, text)
     })
 }
 
-/// How deep Celery's form of a result nests.
+/// How deep a result is nested as Celery writes it.
 fn depth(result: &AsyncResult<Json>) -> usize {
     let levels = once(result).chain(result.before()).enumerate();
     let of_level = |(level, result): (usize, &AsyncResult<Json>)| {
@@ -97,12 +98,12 @@ fn depth(result: &AsyncResult<Json>) -> usize {
     levels.map(of_level).max().unwrap_or_default()
 }
 
-fn in_order(result: &AsyncResult<Json>, tasks: &mut Vec<AsyncResult<Json>>) {
-    let mut all: Vec<&AsyncResult<Json>> = once(result).chain(result.before()).collect();
-    all.reverse();
-    for result in all {
+/// Adds the tasks of the workflow that `result` ends, in the order in which they run.
+fn add_tasks(result: &AsyncResult<Json>, tasks: &mut Vec<AsyncResult<Json>>) {
+    let newest_first: Vec<&AsyncResult<Json>> = once(result).chain(result.before()).collect();
+    for result in newest_first.into_iter().rev() {
         match result.members() {
-            Some(members) => members.iter().for_each(|member| in_order(member, tasks)),
+            Some(members) => members.iter().for_each(|member| add_tasks(member, tasks)),
             None => tasks.push(result.clone()),
         }
     }

@@ -1,5 +1,5 @@
-//! Results with what came before them and, of groups, with their members: as Celery writes them, read back, and
-//! deleted.
+//! Results with what came before them and with the members of groups: how Celery writes them, how they are read, and
+//! how they are deleted.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
@@ -11,8 +11,8 @@ use crate::result::async_result::AsyncResult;
 use crate::result::pending::{PendingResults, ReadyResult};
 
 impl<T> AsyncResult<T> {
-    /// The result that Celery writes so (Celery: `result_from_tuple`): of a task, or of a group when it has members,
-    /// with everything before it. All are read from the app's result backend.
+    /// Reads a result as Celery writes it (Celery: `result_from_tuple`): of a task, or of a group when it has members,
+    /// with everything before it. All have the app's result backend.
     pub fn of_tuple(app: &App, tuple: &ResultTuple) -> Self {
         let before = std::iter::successors(tuple.parent.as_deref(), |parent| parent.parent.as_deref());
         let before: Vec<&ResultTuple> = before.collect();
@@ -29,8 +29,8 @@ impl<T> AsyncResult<T> {
         }
     }
 
-    /// Itself with what came before, as Celery writes it: `[[id, parent], null]`, with the members of a group instead
-    /// of null.
+    /// The result with what came before it, as Celery writes it: `[[id, parent], null]`, with the members of a group in
+    /// place of null.
     pub fn as_tuple(&self) -> ResultTuple {
         let before: Vec<ResultTuple> = self.before().map(AsyncResult::bare_tuple).collect();
         let parent = before.into_iter().rev().reduce(|parent, tuple| tuple.with_parent(parent));
@@ -47,7 +47,7 @@ impl<T> AsyncResult<T> {
         }
     }
 
-    /// Its id and those of what came before, the nearest first.
+    /// Its id and the ids of what came before, the nearest first.
     pub fn as_list(&self) -> Vec<TaskId> {
         std::iter::once(self.id()).chain(self.before().map(AsyncResult::id)).cloned().collect()
     }
@@ -57,13 +57,13 @@ impl<T> AsyncResult<T> {
         std::iter::successors(self.parent(), |parent| parent.parent())
     }
 
-    /// Itself without a type.
+    /// The same result without the type of its value.
     pub(crate) fn erased(&self) -> AsyncResult<Json> {
         self.clone().cast()
     }
 
-    /// Deletes the result and those of everything before, members of groups too; afterwards it is PENDING, for this
-    /// value and its clones too.
+    /// Deletes the result and the results of everything before it, with the members of groups. Afterwards its state is
+    /// PENDING, also for the clones of this value.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -71,17 +71,17 @@ impl<T> AsyncResult<T> {
         PendingResults::with_before(format!("task {}", self.id()), std::slice::from_ref(self), None).forget().await
     }
 
-    /// The document that stands for a group: its state is PENDING until every member is over.
+    /// A document for a group. Its state is PENDING until every member is ready.
     pub(crate) async fn document_of_group(&self) -> Result<Option<ResultDocument>> {
-        let mut arrivals = PendingResults::of(format!("group {}", self.id()), std::slice::from_ref(self));
-        arrivals.fetch().await?;
-        if arrivals.is_unknown() {
+        let mut pending = PendingResults::of(format!("group {}", self.id()), std::slice::from_ref(self));
+        pending.fetch().await?;
+        if pending.is_empty() {
             return Ok(None);
         }
         let mut document = ResultDocument::pending(self.id().clone());
-        document.state = arrivals.state_of(self);
+        document.state = pending.state_of(self);
         if document.state.is_ready() {
-            document.result = match arrivals.json_of(self)? {
+            document.result = match pending.json_of(self)? {
                 ReadyResult::Value(list) => list,
                 ReadyResult::Failed(failed) => {
                     document.traceback.clone_from(&failed.traceback);

@@ -17,13 +17,15 @@ type OnMessage = Box<dyn FnMut(&ResultDocument) + Send>;
 /// How to wait.
 #[derive(Default)]
 pub(crate) struct WaitOptions {
+    /// For how long; zero reads the states once.
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_message: Option<OnMessage>,
     pub(crate) allow_in_task: bool,
 }
 
 impl WaitOptions {
-    /// Refuses to wait inside a task, where every slot of a worker could come to wait for another.
+    /// Refuses to wait inside a task, unless it is allowed: all slots of a worker could wait for tasks that need a
+    /// slot.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         if self.allow_in_task || current::may_join() {
             return Ok(());
@@ -31,117 +33,118 @@ impl WaitOptions {
         Err(Error::new(
             ErrorKind::GetInTask,
             format!(
-                "get the result of {what}: Never call result.get() within a task! A worker whose slots all wait has none \
-                 left for what they wait for. Use a callback, or allow it with .allow_in_task()"
+                "get the result of {what}: Never call result.get() within a task! A worker whose slots all wait has no \
+                 slot for the tasks that they wait for. Use a callback, or allow it with .allow_in_task()"
             ),
         ))
     }
 
-    /// Waits until everything that is wanted is over, at most the timeout; zero looks once. With `propagate` the first
-    /// failure is raised as soon as it is seen, that of a task before it first.
-    pub(crate) async fn complete(self, arrivals: &mut PendingResults, what: String, propagate: bool) -> Result<()> {
-        self.each(arrivals, what, propagate, &mut |_, _| Ok(())).await
+    /// Waits until all results are ready, at most for the timeout. With `propagate` the first failure is returned as an
+    /// error as soon as it is seen, one of a task before the results first.
+    pub(crate) async fn complete(self, pending: &mut PendingResults, what: String, propagate: bool) -> Result<()> {
+        self.each(pending, what, propagate, &mut |_, _| Ok(())).await
     }
 
-    /// As [`complete`](Self::complete), and tells of each place that is over.
+    /// As [`complete`](Self::complete). Calls `on_ready` with the index of each result that is ready.
     pub(crate) async fn each(
         self,
-        arrivals: &mut PendingResults,
+        pending: &mut PendingResults,
         what: String,
         propagate: bool,
-        over: &mut (dyn FnMut(&PendingResults, usize) -> Result<()> + Send),
+        on_ready: &mut (dyn FnMut(&PendingResults, usize) -> Result<()> + Send),
     ) -> Result<()> {
         let mut wait = Wait::begin(self, what);
-        while !(propagate && arrivals.has_failed()) {
-            match wait.step(arrivals).await? {
-                WaitEvent::News => {}
-                WaitEvent::Over(place) => over(arrivals, place)?,
-                WaitEvent::End => break,
+        while !(propagate && pending.has_failed()) {
+            match wait.step(pending).await? {
+                WaitEvent::Update => {}
+                WaitEvent::Ready(index) => on_ready(pending, index)?,
+                WaitEvent::Done => break,
             }
         }
         match propagate {
-            true => in_time(wait.deadline, arrivals.raise()).await.unwrap_or_else(|| Err(wait.timed_out())),
+            true => in_time(wait.deadline, pending.raise()).await.unwrap_or_else(|| Err(wait.timed_out())),
             false => Ok(()),
         }
     }
 
-    /// A stream of the places in the order in which they end, each as `item` makes it.
+    /// The results in the order in which they become ready, each as `item` makes it.
     pub(crate) fn in_completion_order<R>(
         self,
-        arrivals: PendingResults,
+        pending: PendingResults,
         what: String,
         item: impl Fn(&PendingResults, usize) -> Result<R> + Send,
     ) -> impl Stream<Item = Result<R>> + Send
     where
         R: Send,
     {
-        try_unfold((Wait::begin(self, what), arrivals, item), async |(mut wait, mut arrivals, item)| {
+        try_unfold((Wait::begin(self, what), pending, item), async |(mut wait, mut pending, item)| {
             loop {
-                match wait.step(&mut arrivals).await? {
-                    WaitEvent::News => {}
-                    WaitEvent::Over(place) => return Ok(Some((item(&arrivals, place)?, (wait, arrivals, item)))),
-                    WaitEvent::End => return Ok(None),
+                match wait.step(&mut pending).await? {
+                    WaitEvent::Update => {}
+                    WaitEvent::Ready(index) => return Ok(Some((item(&pending, index)?, (wait, pending, item)))),
+                    WaitEvent::Done => return Ok(None),
                 }
             }
         })
     }
 }
 
-/// A wait that has begun.
+/// A wait that goes on.
 struct Wait {
     what: String,
     timeout: Option<Duration>,
-    /// When the time is up; `None` also for a wait that looks once.
+    /// When the time is over; `None` also for a wait that reads the states once.
     deadline: Option<Instant>,
     on_message: Option<OnMessage>,
-    begun: bool,
+    started: bool,
 }
 
-/// What a wait has seen.
+/// What happened in a wait.
 enum WaitEvent {
-    News,
-    /// A place is over.
-    Over(usize),
-    /// All are.
-    End,
+    /// A state was read.
+    Update,
+    /// The result of this index is ready.
+    Ready(usize),
+    /// All results are ready.
+    Done,
 }
 
 impl Wait {
-    fn begin(waiting: WaitOptions, what: String) -> Self {
-        let WaitOptions { timeout, on_message, .. } = waiting;
+    fn begin(options: WaitOptions, what: String) -> Self {
+        let WaitOptions { timeout, on_message, .. } = options;
         let limit = timeout.filter(|limit| !limit.is_zero());
-        // A timeout that is too long to be a time is none.
+        // An end that no clock can show is none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        Self { what, timeout, deadline, on_message, begun: false }
+        Self { what, timeout, deadline, on_message, started: false }
     }
 
-    async fn step(&mut self, arrivals: &mut PendingResults) -> Result<WaitEvent> {
-        if !self.begun {
-            self.begun = true;
-            arrivals.documents().for_each(|document| self.tell(document));
+    async fn step(&mut self, pending: &mut PendingResults) -> Result<WaitEvent> {
+        if !self.started {
+            self.started = true;
+            pending.documents().for_each(|document| self.call_back(document));
             if self.timeout == Some(Duration::ZERO) {
-                let found = arrivals.look().await?;
-                found.iter().for_each(|document| self.tell(document));
-                return Ok(WaitEvent::News);
+                let found = pending.look().await?;
+                found.iter().for_each(|document| self.call_back(document));
+                return Ok(WaitEvent::Update);
             }
         }
-        if let Some(place) = arrivals.pop_ended() {
-            return Ok(WaitEvent::Over(place));
+        if let Some(index) = pending.pop_ready() {
+            return Ok(WaitEvent::Ready(index));
         }
-        if arrivals.open() == 0 {
-            return Ok(WaitEvent::End);
+        if pending.open() == 0 {
+            return Ok(WaitEvent::Done);
         }
         if self.timeout == Some(Duration::ZERO) {
             return Err(self.timed_out());
         }
-        let news = in_time(self.deadline, arrivals.next()).await;
-        if let Some(document) = news.ok_or_else(|| self.timed_out())?? {
-            self.tell(&document);
+        let update = in_time(self.deadline, pending.next()).await;
+        if let Some(document) = update.ok_or_else(|| self.timed_out())?? {
+            self.call_back(&document);
         }
-        Ok(WaitEvent::News)
+        Ok(WaitEvent::Update)
     }
 
-    fn tell(&mut self, document: &ResultDocument) {
+    fn call_back(&mut self, document: &ResultDocument) {
         if let Some(callback) = &mut self.on_message {
             callback(document);
         }
@@ -149,14 +152,17 @@ impl Wait {
 
     fn timed_out(&self) -> Error {
         let limit = self.timeout.unwrap_or_default().as_secs_f64();
-        Error::new(ErrorKind::Timeout, format!("get the result of {} within {limit} s; it may still come", self.what))
+        Error::new(
+            ErrorKind::Timeout,
+            format!("get the result of {} within {limit} s; the task may still end", self.what),
+        )
     }
 }
 
-/// `None` when the time is up.
-async fn in_time<F: Future>(deadline: Option<Instant>, work: F) -> Option<F::Output> {
+/// What the future returns; `None` when the time is over first.
+async fn in_time<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
-        None => Some(work.await),
-        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
+        None => Some(future.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with an app is found when it is built, and named.
+//! Building an app: wrong settings, options and addresses are errors that name the mistake.
 
 use std::time::Duration;
 
@@ -21,26 +21,26 @@ fn annotation(name: &str, value: impl Into<Value>) -> Value {
 }
 
 #[tokio::test]
-async fn an_unknown_setting_names_the_nearest() {
+async fn the_error_for_an_unknown_setting_names_the_nearest() {
     let text = error(kit::builder().setting("task_default_que", "x")).await;
     assert!(text.contains("did you mean task_default_queue?") && text.contains("the app's builder"), "{text}");
 }
 
 #[tokio::test]
-async fn a_bad_rate_limit_names_the_task_and_the_allowed_forms() {
+async fn the_error_for_a_bad_rate_limit_names_the_task_and_the_allowed_forms() {
     let text = error(kit::builder().setting("task_annotations", annotation("rate_limit", "10/x"))).await;
     assert!(text.contains("tasks.add") && text.contains("10/x") && text.contains("\"100/m\""), "{text}");
 }
 
 #[tokio::test]
-async fn a_soft_limit_above_the_hard_one_names_the_task() {
+async fn the_error_for_a_soft_limit_above_the_hard_one_names_the_task() {
     let annotations = annotation("soft_time_limit", 20);
     let text = error(kit::builder().setting("task_annotations", annotations).setting("task_time_limit", 10)).await;
     assert!(text.contains("tasks.add") && text.contains("20 s") && text.contains("10 s"), "{text}");
 }
 
 #[tokio::test]
-async fn unknown_codecs_name_the_setting_or_the_task() {
+async fn the_error_for_an_unknown_codec_names_the_setting_or_the_task() {
     let text = error(kit::builder().setting("task_serializer", "jason")).await;
     assert!(text.contains("task_serializer") && text.contains("jason"), "{text}");
     let text = error(kit::builder().setting("task_compression", "rar")).await;
@@ -52,13 +52,13 @@ async fn unknown_codecs_name_the_setting_or_the_task() {
 }
 
 #[tokio::test]
-async fn an_address_without_a_driver_names_the_known_schemes_and_no_secret() {
+async fn the_error_for_an_address_without_a_driver_lists_the_schemes_and_hides_secrets() {
     let text = error(kit::builder().broker("redis://user:hunter2@localhost/0")).await;
     assert!(text.contains("memory") && text.contains("redis://") && !text.contains("hunter2"), "{text}");
 }
 
 #[tokio::test]
-async fn settings_of_files_and_variables_beat_the_builders() {
+async fn settings_of_files_and_variables_win_over_the_builders() {
     let mut settings = Settings::new();
     settings.add_toml("task_default_queue = 'file'", "apium.toml").unwrap();
     let (app, _) = kit::app_of(kit::builder().config(settings).setting("task_default_queue", "builder")).await;
@@ -67,7 +67,7 @@ async fn settings_of_files_and_variables_beat_the_builders() {
 }
 
 #[tokio::test]
-async fn an_app_without_a_broker_says_how_to_name_one() {
+async fn the_error_of_an_app_without_a_broker_says_how_to_name_one() {
     let app = AppBuilder::new("proj", Vec::new()).autodiscover(false).register::<Add>().build().await.unwrap();
     let error = Add::s(1, 2).send(&app).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Publish);
@@ -85,11 +85,11 @@ async fn routes_of_the_builder_declare_their_queues() {
 }
 
 #[test]
-fn plain_code_builds_and_calls_without_a_runtime() {
+fn code_without_a_runtime_builds_an_app_and_calls_tasks() {
     let app = kit::builder().register::<Add>().build_blocking().unwrap();
     let result = Add::s(1, 2).send_blocking(&app).unwrap();
-    let late = result.get().timeout(Duration::from_millis(1)).wait().unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::Timeout);
+    let timeout = result.get().timeout(Duration::from_millis(1)).wait().unwrap_err();
+    assert_eq!(timeout.kind(), ErrorKind::Timeout);
     app.blocking()
         .run({
             let (app, id) = (app.clone(), result.id().clone());

@@ -1,4 +1,4 @@
-//! How calls take their options, what they take from the running task, and eager calls.
+//! The options of calls, what they take from the running task, and eager calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn annotated(entries: Vec<(&str, Value)>) -> Value {
 }
 
 #[tokio::test]
-async fn feature_6_09_the_call_beats_the_task_and_the_task_beats_the_route() {
+async fn feature_6_09_the_call_wins_over_the_task_and_the_task_over_the_route() {
     let attributes = annotated(vec![("queue", "of-task".into()), ("expires", 60.into())]);
     let mut options = CallOptions::from("of-route");
     options.priority = Some(7);
@@ -53,7 +53,7 @@ async fn scenario_10_countdown_zero_sets_no_eta_and_a_past_expiry_is_zero() {
 }
 
 #[tokio::test]
-async fn impossible_options_are_refused_and_named() {
+async fn impossible_options_of_a_call_are_errors() {
     let (app, sent) = kit::app().await;
     let limits = Add::s(1, 2).time_limit(Duration::from_secs(1)).soft_time_limit(Duration::from_secs(2));
     let far = Add::s(1, 2).countdown(Duration::MAX);
@@ -84,7 +84,7 @@ async fn guide_0_48_calls_inside_a_task_have_its_id_as_parent_and_are_its_childr
 }
 
 #[tokio::test]
-async fn a_call_finds_its_workers_app_the_installed_one_or_says_so() {
+async fn a_call_without_an_app_uses_the_app_of_its_task_or_the_installed_one() {
     let (app, _) = kit::app().await;
     let error = Add::s(1, 2).call().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoCurrentApp);
@@ -99,7 +99,7 @@ async fn a_call_finds_its_workers_app_the_installed_one_or_says_so() {
 }
 
 #[tokio::test]
-async fn a_batch_is_sent_in_lots_and_keeps_its_order() {
+async fn a_batch_of_more_than_2_000_calls_is_sent_in_order() {
     let (app, sent) = kit::app().await;
     let calls = (0..2_500).map(|i| Add::s(i, i));
     let results = Batch::of(calls).queue("bulk").send_all(&app).await.unwrap();
@@ -144,7 +144,7 @@ async fn guide_0_26_a_retry_keeps_what_the_request_had() {
     assert_eq!((&*again.exchange, &*again.routing_key, again.eta), ("", "mine", next.eta));
     let (old, new) = (&first.message.headers, &again.message.headers);
     assert_eq!(new.eta.as_deref(), Some("2030-01-02T03:04:15.678901+00:00"));
-    assert_eq!(new.parent_id, old.id, "a task without a parent becomes its own");
+    assert_eq!(new.parent_id, old.id, "a task without a parent becomes its own parent");
     let mut expected = old.clone();
     expected.retries = 1;
     expected.eta.clone_from(&new.eta);
@@ -158,7 +158,7 @@ async fn guide_0_26_a_retry_keeps_what_the_request_had() {
     assert_eq!((&*changed.routing_key, changed.message.headers.argsrepr.as_deref()), ("other", Some("(9,)")));
 }
 
-/// Adds, after the arguments went through the codecs; fails for negative ones.
+/// Decodes the arguments and adds them. A negative sum is a failure.
 struct Adder;
 
 impl EagerRunner for Adder {
@@ -179,7 +179,7 @@ impl EagerRunner for Adder {
 }
 
 #[tokio::test]
-async fn feature_1_6_03_always_eager_runs_here_but_not_calls_by_name() {
+async fn feature_1_6_03_task_always_eager_does_not_apply_to_calls_by_name() {
     let builder = kit::builder().setting("task_always_eager", true).eager_runner(Arc::new(Adder));
     let (app, sent) = kit::app_of(builder).await;
     let result = Add::s(2, 2).countdown(Duration::from_secs(60)).send(&app).await.unwrap();
@@ -193,7 +193,7 @@ async fn feature_1_6_03_always_eager_runs_here_but_not_calls_by_name() {
 }
 
 #[tokio::test]
-async fn feature_1_6_04_eager_propagates_raises_at_the_call() {
+async fn feature_1_6_04_with_task_eager_propagates_the_call_returns_the_failure() {
     let builder = kit::builder().setting("task_eager_propagates", true).eager_runner(Arc::new(Adder));
     let (app, _) = kit::app_of(builder).await;
     let error = Add::s(-2, 1).apply(&app).await.unwrap_err();

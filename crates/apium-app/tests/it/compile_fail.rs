@@ -1,8 +1,8 @@
-//! What the compiler says about workflows that do not fit together.
+//! The errors of the compiler for workflows whose types do not fit, and for errors that `?` does not take.
 //!
-//! After a deliberate change of a message, write the expected texts again with `TRYBUILD=overwrite` in the environment.
+//! When a text is changed, `TRYBUILD=overwrite` in the environment writes the expected texts again.
 
 #[test]
-fn what_does_not_fit_is_named_with_its_types() {
+fn the_compiler_names_the_types_that_do_not_fit() {
     trybuild::TestCases::new().compile_fail("tests/ui/fail/*.rs");
 }

@@ -1,4 +1,4 @@
-//! What the tests share: two tasks, an app on the memory driver, a layer that keeps what was published.
+//! What the tests share: a task, an app on the memory driver, a layer that records what was published.
 
 use std::sync::{Arc, Mutex};
 
@@ -61,7 +61,7 @@ impl Add {
     }
 }
 
-/// Keeps every message that passes.
+/// A layer that records every message.
 #[derive(Clone, Default)]
 pub(crate) struct Sent(Arc<Mutex<Vec<Outgoing>>>);
 
@@ -89,17 +89,17 @@ pub(crate) fn clock() -> Clock {
     Clock::manual("2030-01-02T03:04:05.678901Z".parse().unwrap())
 }
 
-/// A builder with broker and backend in memory.
+/// A builder with broker and result backend in memory.
 pub(crate) fn builder() -> AppBuilder {
     builder_without_backend().backend("memory://")
 }
 
-/// The same, storing no results.
+/// A builder with a broker in memory and without a result backend.
 pub(crate) fn builder_without_backend() -> AppBuilder {
     AppBuilder::new("proj", vec![Arc::new(MemoryDriver::new())]).autodiscover(false).broker("memory://").clock(clock())
 }
 
-/// An app with the task `add`, and what it sends.
+/// An app with the task `add`, and the messages that it sends.
 pub(crate) async fn app_of(builder: AppBuilder) -> (App, Sent) {
     let sent = Sent::default();
     let app = builder.register::<Add>().layer(sent.clone()).build().await.unwrap();

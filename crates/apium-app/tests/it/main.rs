@@ -1,6 +1,6 @@
-//! Calling, publishing, results and contexts, through the public API and the memory driver.
+//! Tests of calls, publishing, workflows, results and contexts, through the public API and the memory driver.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper of a test fails the test")]
+#![expect(clippy::unwrap_used, reason = "an error in a test fails it")]
 
 mod building;
 mod calling;

@@ -1,4 +1,4 @@
-//! Publishing has a deadline, is tried again as the policy says, and its errors name the broker.
+//! Publishing: its deadline, its retry policy, and its errors.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +34,7 @@ enum Answer {
     Never,
 }
 
-/// A broker that answers as told, and takes everything afterwards.
+/// A broker with scripted answers. After them it takes everything.
 struct Scripted {
     address: Address,
     answers: Mutex<VecDeque<Answer>>,
@@ -130,7 +130,7 @@ fn refused(error: &Error) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_5_a_silent_broker_is_given_up_after_five_seconds() {
+async fn promise_5_publishing_to_a_silent_broker_ends_after_five_seconds() {
     let (app, broker) = scripted(&[], Some(Answer::Never), |builder| builder).await;
     let start = Instant::now();
     let error = Add::s(1, 2).send(&app).await.unwrap_err();
@@ -165,10 +165,10 @@ async fn guide_0_82_a_call_has_its_own_policy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_policy_of_the_settings_and_a_broker_that_comes_back() {
+async fn a_policy_without_a_limit_is_tried_until_the_broker_answers() {
     let policy = Value::Table(vec![("max_retries".into(), Value::None), ("interval_max".into(), Value::Float(0.5))]);
     let shape = |builder: AppBuilder| builder.setting("task_publish_retry_policy", policy);
-    // Without limit each try has the deadline.
+    // Where the retries have no limit, the deadline is for each try.
     let answers = [Answer::Refuse, Answer::Never, Answer::Refuse, Answer::Refuse, Answer::Refuse];
     let (app, broker) = scripted(&answers, None, shape).await;
     let start = Instant::now();
@@ -181,7 +181,7 @@ async fn a_policy_of_the_settings_and_a_broker_that_comes_back() {
 }
 
 #[tokio::test]
-async fn what_will_not_work_is_not_tried_again() {
+async fn a_refused_message_is_not_tried_again() {
     let (app, broker) = scripted(&[], Some(Answer::Full), |builder| builder).await;
     let error = Add::s(1, 2).send(&app).await.unwrap_err();
     assert!(!error.is_connection() && format!("{error:#}").contains("the store is full"), "{error:#}");
@@ -194,7 +194,7 @@ async fn guide_0_93_producers_come_from_a_pool_of_broker_pool_limit() {
     let (app, sent) = kit::app_of(builder).await;
     let producer = app.producer().await.unwrap();
     Add::s(1, 2).call().producer(&producer).send(&app).await.unwrap();
-    // A call without a producer is not held up.
+    // A call without a producer does not wait for one.
     Add::s(1, 2).send(&app).await.unwrap();
     assert_eq!(sent.take().len(), 2);
     let error = app.producer().await.unwrap_err();
@@ -214,7 +214,7 @@ async fn guide_0_94_without_a_limit_there_are_as_many_as_wanted() {
 }
 
 #[tokio::test]
-async fn an_error_says_where_a_part_of_a_batch_may_be_published() {
+async fn the_error_of_a_batch_says_when_a_part_may_be_published() {
     for (atomic, wanted) in [
         (true, "publish 2 messages to scripted://user:**@nowhere: write: the store is full"),
         (

@@ -127,7 +127,7 @@ async fn guide_0_78_and_further_options_have_their_place() {
 }
 
 #[tokio::test]
-async fn scenario_2_time_limits_are_hard_first() {
+async fn scenario_2_the_header_timelimit_has_the_hard_limit_first() {
     let (app, sent) = kit::app().await;
     check(&app, &sent, "task_time_limits", |call| {
         call.time_limit(Duration::from_secs(30)).soft_time_limit(Duration::from_millis(20_500))
@@ -172,7 +172,7 @@ fn arguments(args: Value) -> apium_app::error::Result<Arguments> {
 }
 
 #[tokio::test]
-async fn feature_2_1_28_a_call_by_name_leaves_ignore_result_open() {
+async fn feature_2_1_28_a_call_by_name_sends_no_ignore_result() {
     let (app, sent) = kit::app().await;
     let captured = Captured::read("task_send_task");
     let name = captured.message["headers"]["task"].as_str().unwrap();
@@ -232,7 +232,7 @@ async fn guide_0_11_and_0_18_serializers_and_compressions_by_name() {
 }
 
 #[tokio::test]
-async fn argsrepr_may_be_given_by_hand() {
+async fn a_call_may_give_its_argsrepr() {
     let (app, sent) = kit::app().await;
     check(&app, &sent, "task_argsrepr_override", |call| call.argsrepr("(***)").kwargsrepr("{secret}")).await;
 }

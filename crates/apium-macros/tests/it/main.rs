@@ -1,9 +1,9 @@
-//! What the attributes say about the mistakes they find themselves. The cases need no other crate of the house, so they
-//! are quick; what the attributes accept is shown where it runs, in the tests of `apium`.
+//! The errors of the attributes, for mistakes that they find without the compiler. These cases compile no other crate
+//! of Apium, so they are quick. What the attributes accept is tested in the crate `apium`, where it also runs.
 //!
-//! After a deliberate change of a message, write the expected texts again with `TRYBUILD=overwrite` in the environment.
+//! When a text is changed, `TRYBUILD=overwrite` in the environment writes the expected texts again.
 
 #[test]
-fn a_mistake_is_named_where_it_is_made() {
+fn a_mistake_is_an_error_at_its_place_in_the_source() {
     trybuild::TestCases::new().compile_fail("tests/ui/fail/*.rs");
 }

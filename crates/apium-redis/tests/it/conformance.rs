@@ -23,14 +23,12 @@ async fn redis() -> Fixture {
             let driver = RedisDriver::new();
             let (address, options, of_results) = (address.clone(), options.clone(), of_results.clone());
             async move {
-                Handles {
-                    broker: driver.broker(address.clone(), options).await.unwrap(),
-                    backend: driver.backend(address, of_results).await.unwrap(),
-                }
+                let broker = driver.broker(address.clone(), options).await.unwrap();
+                Handles::new(broker, driver.backend(address, of_results).await.unwrap())
             }
         }
     };
-    let Handles { broker, backend } = open().await;
+    let Handles { broker, backend, .. } = open().await;
     let mut fixture = Fixture::new(broker, backend, Clock::system());
     // All times are the server's, so a lease takes real time.
     fixture.lease = Duration::from_millis(500);

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::consumer::claim::{Claimed, claim};
-use crate::consumer::lease::{ensure_registered, remove, subscribe, unsubscribe};
+use crate::consumer::reclaim::reclaim;
+use crate::consumer::registration::{ensure_registered, subscribe, unsubscribe};
 use crate::consumer::state::ConsumerState;
 use crate::handle::Handle;
 use crate::publish::message_row::{StoredMessage, instant};
@@ -106,7 +107,7 @@ impl Drop for SqliteConsumer {
                 "requeue the deliveries of a dropped consumer",
                 RequestCost::durable(64),
                 move |tx: &mut Tx<'_>| {
-                    remove(tx, state.id, |id, fence| started.contains(&(id, fence)))?;
+                    reclaim(tx, state.id, |id, fence| started.contains(&(id, fence)))?;
                     state.remove_lock_file();
                     Ok(())
                 },
@@ -161,7 +162,7 @@ impl Consumer for SqliteConsumer {
                 return Ok(());
             }
             let (state, id) = (self.state.clone(), self.state.id);
-            let operation = move |tx: &mut Tx<'_>| remove(tx, id, |_, _| false);
+            let operation = move |tx: &mut Tx<'_>| reclaim(tx, id, |_, _| false);
             let what = "requeue the deliveries of a closed consumer";
             let closed = self.handle.file.store.write(what, RequestCost::durable(64), operation).await;
             if closed.is_ok() {

@@ -13,9 +13,9 @@ use rusqlite::Connection;
 
 use crate::backend::chord;
 use crate::backend::results;
-use crate::consumer::lease;
 use crate::consumer::lock_file::{LockState, check, consumer_ids};
 use crate::consumer::state::ConsumerState;
+use crate::consumer::{reclaim, registration};
 use crate::store::request::RequestCost;
 use crate::store::store::Store;
 use crate::store::transaction::Tx;
@@ -223,8 +223,8 @@ impl Store {
             state.set_renewed_at(self.clock.now());
         }
         let operation = move |tx: &mut Tx<'_>| {
-            lease::renew(tx, &consumers)?;
-            lease::expired_consumers(tx)
+            registration::renew(tx, &consumers)?;
+            reclaim::expired_consumers(tx)
         };
         match self.write("renew leases", RequestCost::volatile(4), operation).await {
             Ok(expired) => {
@@ -252,7 +252,7 @@ impl Store {
         let LockState::Dead(dead_file) = check(&self.live_folder(), consumer) else { return false };
         let dead_file = Arc::new(dead_file);
         let file = dead_file.clone();
-        let operation = move |tx: &mut Tx<'_>| lease::remove(tx, consumer, |id, fence| file.had_started(id, fence));
+        let operation = move |tx: &mut Tx<'_>| reclaim::reclaim(tx, consumer, |id, fence| file.had_started(id, fence));
         match self.write("reclaim the deliveries of a dead consumer", RequestCost::durable(64), operation).await {
             Ok(count) => {
                 tracing::info!(consumer, count, "reclaimed the deliveries of a dead consumer");
@@ -271,8 +271,8 @@ impl Store {
         if self.reclaim_dead(consumer).await {
             return;
         }
-        let operation = move |tx: &mut Tx<'_>| match lease::is_expired(tx, consumer)? {
-            true => lease::remove(tx, consumer, |_, _| false).map(Some),
+        let operation = move |tx: &mut Tx<'_>| match reclaim::is_expired(tx, consumer)? {
+            true => reclaim::reclaim(tx, consumer, |_, _| false).map(Some),
             false => Ok(None),
         };
         match self.write("reclaim the deliveries of an expired lease", RequestCost::durable(64), operation).await {

@@ -2,7 +2,8 @@
 
 pub(crate) mod claim;
 pub mod consumer;
-pub(crate) mod lease;
 pub(crate) mod lock_file;
 pub(crate) mod maintenance;
+pub(crate) mod reclaim;
+pub(crate) mod registration;
 pub(crate) mod state;

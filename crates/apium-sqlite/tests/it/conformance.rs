@@ -10,7 +10,7 @@ async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let clock = Clock::manual(Fixture::start());
-    let Handles { broker, backend } = open(&path, &clock).await;
+    let Handles { broker, backend, .. } = open(&path, &clock).await;
     let (path_again, clock_again) = (path.clone(), clock.clone());
     Fixture::new(broker, backend, clock)
         .reopening(move || {

@@ -24,10 +24,8 @@ pub(crate) fn address(path: &Path) -> Address {
 pub(crate) async fn try_open(path: &Path, clock: &Clock) -> Result<Handles> {
     let driver = SqliteDriver::new();
     let options = DriverOptions::new(clock.clone());
-    Ok(Handles {
-        broker: driver.broker(address(path), options.clone()).await?,
-        backend: driver.backend(address(path), options).await?,
-    })
+    let broker = driver.broker(address(path), options.clone()).await?;
+    Ok(Handles::new(broker, driver.backend(address(path), options).await?))
 }
 
 pub(crate) async fn open(path: &Path, clock: &Clock) -> Handles {

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// What tells the states of one task apart. A driver uses one kind for all its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StateVersion {
     /// The driver reports every state once and in order.
     InOrder,

@@ -56,6 +56,7 @@ struct WatchedTask {
 /// What is to be done after a change.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct WatchChanges<K> {
     /// To be woken after unlocking the table.
     pub wakers: Vec<Waker>,

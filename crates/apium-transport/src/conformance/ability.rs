@@ -5,6 +5,7 @@ use crate::conformance::fixture::Fixture;
 
 /// What a case may need and a driver may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ability {
     /// [`BrokerCapabilities::delays`](crate::broker::broker::BrokerCapabilities::delays).
     Delays,

@@ -17,11 +17,19 @@ use crate::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueueP
 use crate::clock::Clock;
 
 /// A second pair of handles on the same store, as another process would have.
+#[non_exhaustive]
 pub struct Handles {
     /// The broker.
     pub broker: SharedBroker,
     /// The result backend.
     pub backend: SharedBackend,
+}
+
+impl Handles {
+    /// A pair of handles on one store.
+    pub fn new(broker: SharedBroker, backend: SharedBackend) -> Self {
+        Self { broker, backend }
+    }
 }
 
 impl fmt::Debug for Handles {
@@ -37,6 +45,7 @@ type InsertUnreadable = Box<dyn Fn(String, Bytes, String) -> BoxFuture<'static, 
 ///
 /// The results that cases store have the `reply_to` `conformance`: a backend that only delivers results must deliver
 /// these to itself.
+#[non_exhaustive]
 pub struct Fixture {
     /// The broker.
     pub broker: SharedBroker,

@@ -15,12 +15,12 @@ async fn memory() -> Fixture {
     let options = DriverOptions::new(clock.clone());
     let open = {
         let (driver, address, options) = (driver.clone(), address.clone(), options.clone());
-        move || Handles {
-            broker: Arc::new(driver.open_broker(address.clone(), &options)),
-            backend: Arc::new(driver.open_backend(address.clone(), &options)),
+        move || {
+            let broker = Arc::new(driver.open_broker(address.clone(), &options));
+            Handles::new(broker, Arc::new(driver.open_backend(address.clone(), &options)))
         }
     };
-    let Handles { broker, backend } = open();
+    let Handles { broker, backend, .. } = open();
     Fixture::new(broker, backend, clock)
         .reopening(move || {
             let handles = open();

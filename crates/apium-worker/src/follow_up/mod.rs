@@ -1,4 +1,5 @@
-//! What follows a run: the rules of callbacks, errbacks, chains and chords.
+//! What follows a run: the rules of callbacks, errbacks, chains and chords. They are pure, but for `count_parts`, which
+//! the completer calls where queue and results are two stores.
 
 pub(crate) mod builder;
 pub(crate) mod chord_part;

@@ -109,13 +109,17 @@ impl<R> RateLimited<R> {
 mod tests {
     use super::*;
 
+    fn limit(text: &str) -> RateLimit {
+        RateLimit::parse(text).unwrap().unwrap()
+    }
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(millis).unwrap()
     }
 
     #[test]
     fn the_first_start_is_immediate_and_the_others_keep_their_distance() {
-        let mut bucket = Bucket::new(RateLimit { per_second: 2.0 });
+        let mut bucket = Bucket::new(limit("2/s"));
         assert!(bucket.take_token(at(0)));
         assert!(!bucket.take_token(at(499)));
         assert!(bucket.take_token(at(500)));
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_hundred_a_minute_are_600_ms_apart() {
-        let mut bucket = Bucket::new(RateLimit { per_second: 100.0 / 60.0 });
+        let mut bucket = Bucket::new(limit("100/m"));
         assert!(bucket.take_token(at(0)));
         assert!(!bucket.take_token(at(599)));
         assert!(bucket.take_token(at(600)));
@@ -137,8 +141,8 @@ mod tests {
         let (slow, quick): (Arc<str>, Arc<str>) = ("slow".into(), "quick".into());
         let mut limited = RateLimited::default();
         for n in 0..2 {
-            limited.push(&slow, RateLimit { per_second: 1.0 }, ("slow", n));
-            limited.push(&quick, RateLimit { per_second: 10.0 }, ("quick", n));
+            limited.push(&slow, limit("1/s"), ("slow", n));
+            limited.push(&quick, limit("10/s"), ("quick", n));
         }
         let mut first = [limited.pop(at(0)).unwrap(), limited.pop(at(0)).unwrap()];
         first.sort_unstable();

@@ -29,7 +29,7 @@ use crate::follow_up::links::Links;
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
 
-/// What the intake needs to decide.
+/// What the intake needs to admit a message.
 pub(crate) struct Intake {
     pub(crate) registry: Arc<Registry>,
     pub(crate) codecs: Codecs,
@@ -60,7 +60,7 @@ pub(crate) enum Admission {
 
 impl Intake {
     /// Decides what becomes of a delivery.
-    pub(crate) fn decide(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
+    pub(crate) fn admit(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
         let Delivery { receipt, queue, exchange, routing_key, redelivered, content, .. } = delivery;
         let message = match content {

@@ -63,7 +63,7 @@ impl Process {
         let mut task_runs = Vec::with_capacity(deliveries.len());
         let (mut completions, mut not_accepted) = (Vec::new(), Vec::new());
         for delivery in deliveries {
-            match self.intake.decide(delivery, source, now) {
+            match self.intake.admit(delivery, source, now) {
                 Admission::Run(task_run) => {
                     log::received(&task_run);
                     task_runs.push(task_run);

@@ -382,7 +382,7 @@ mod tests {
         fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
             let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
             let lost: Vec<Receipt> = receipts.iter().filter(odd).cloned().collect();
-            Box::pin(async move { Err(lease_lost("begin", &lost, receipts.len())) })
+            Box::pin(async move { Err(lease_lost("start", &lost, receipts.len())) })
         }
 
         fn atomic(&self) -> Option<&dyn AtomicSettle> {

@@ -7,7 +7,7 @@ use apium::prelude::*;
 use apium::result::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// A change of a task's state, as `on_message` tells it.
+/// A change of a task's state, from `on_message`.
 pub(crate) struct Change {
     /// The task's id.
     pub(crate) id: String,
@@ -18,7 +18,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Of a result document.
+    /// The change in a result document.
     pub(crate) fn of(document: &ResultDocument) -> Self {
         let detail = document.result.decode().unwrap_or_default();
         Self { id: document.task_id.to_string(), state: document.state.clone(), detail }
@@ -132,7 +132,7 @@ impl Bars {
         }
     }
 
-    /// A single task has a spinner until it has ended, then a line.
+    /// Shows a single task: a spinner until it has ended, then a line.
     fn single(&mut self, change: &Change, label: &Label, line: &str) {
         if label.has_ended {
             if let Some(sign) = self.running.remove(&change.id) {

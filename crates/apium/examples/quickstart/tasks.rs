@@ -100,19 +100,19 @@ pub(crate) async fn retried(ctx: &Ctx) -> TaskResult<String> {
     Ok(format!("succeeded in the third run, after {retries} retries"))
 }
 
-/// Is called with a countdown.
+/// A task that is called with a countdown.
 #[task(name = "quickstart.later", acks_late, track_started)]
 pub(crate) async fn later() -> TaskResult<String> {
     Ok("ran at its eta".to_owned())
 }
 
-/// Is called with a countdown longer than its expiry, so it never runs.
+/// A task that is called with a countdown longer than its expiry, so it never runs.
 #[task(name = "quickstart.too_late", acks_late, track_started)]
 pub(crate) async fn too_late() -> TaskResult<String> {
     Ok("never returned".to_owned())
 }
 
-/// Fails.
+/// Fails always.
 #[task(name = "quickstart.fails", acks_late, track_started)]
 pub(crate) async fn fails() -> TaskResult<i64> {
     Ok("forty-two".parse::<i64>()?)

@@ -1,4 +1,4 @@
-//! The stand-alone binary: everything of the command line that needs no task code.
+//! The binary `apium`: the commands that need no code of tasks.
 
 use std::process::ExitCode;
 

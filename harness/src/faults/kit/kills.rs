@@ -21,6 +21,12 @@ const WORKERS: usize = 3;
 /// acknowledged at once.
 const NEAR: i64 = 2_000_000;
 
+/// Crash points that a worker reaches once, when it reclaims the messages of a dead one.
+const RECLAIMING: [&str; 3] = ["reclaim-closed", "reclaim-batch", "reclaim-done"];
+
+/// Crash points that a worker reaches once, when it is told to stop.
+const CLOSING: [&str; 4] = ["before-return-handoffs", "after-return-handoffs", "close-stopped", "close-requeued"];
+
 /// A time in which a fault may repeat runs.
 #[derive(Debug, Clone, Copy)]
 struct Fault {
@@ -123,10 +129,7 @@ pub async fn kill(crew: &Crew, server: &RedisServer, count: usize, kills: &mut K
         let victim = &mut victims[number % WORKERS];
         end(victim, kills).await?;
         let armed = (fastrand::u8(..10) < 7).then(|| rotation.next()).flatten();
-        // Crash points of maintenance and shutdown are reached less often.
-        let rare = armed.is_some_and(|point| {
-            ["bury", "close", "before-put", "after-put"].iter().any(|name| point.starts_with(name))
-        });
+        let rare = armed.is_some_and(|point| RECLAIMING.contains(&point) || CLOSING.contains(&point));
         let times = if rare { 1 } else { fastrand::u32(1..12) };
         *victim = Victim::new(crew.start_armed(armed.unwrap_or_default(), times)?, armed);
     }
@@ -178,14 +181,12 @@ async fn end(victim: &mut Victim, kills: &mut Kills) -> Result<(), BoxError> {
 
 /// Waits until a worker dies at `point`; false when it does not.
 async fn reaches(role: &mut Role, point: &str) -> Result<bool, BoxError> {
-    // These are reached during shutdown, so the worker is told to stop.
-    let at_shutdown = point.starts_with("close") || point.ends_with("return-handoffs");
-    let patience = if point.starts_with("reclaim") { 3_000 } else { 1_000 };
+    let patience = if RECLAIMING.contains(&point) { 3_000 } else { 1_000 };
     for step in 0..patience / 10 {
         if role.has_ended()? {
             return Ok(true);
         }
-        if step == 20 && at_shutdown {
+        if step == 20 && CLOSING.contains(&point) {
             role.close_stdin();
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -235,5 +236,12 @@ mod tests {
         assert_eq!(kills.unexplained(&[ran(1, 1_000_000), ran(2, 12_000_000)]), 1);
         assert_eq!(kills.unexplained(&[ran(3, 9_000_000), ran(2, 9_000_000)]), 1);
         assert_eq!(kills.unexplained(&[ran(3, 9_000_000)]), 0);
+    }
+
+    #[test]
+    fn points_that_are_treated_in_a_special_way_are_crash_points() {
+        for point in RECLAIMING.iter().chain(&CLOSING) {
+            assert!(POINTS.contains(point), "{point}");
+        }
     }
 }

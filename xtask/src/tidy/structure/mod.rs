@@ -8,6 +8,7 @@ pub(crate) mod foreign_types;
 pub(crate) mod graph;
 pub(crate) mod imports;
 pub(crate) mod modules;
+pub(crate) mod non_exhaustive;
 pub(crate) mod rooms;
 pub(crate) mod roots;
 pub(crate) mod size;

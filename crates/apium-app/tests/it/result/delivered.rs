@@ -1,5 +1,5 @@
-//! Results from a backend that stores none: it delivers each once, to the caller of the task, as Celery's `rpc://`
-//! does.
+//! Results from a backend that stores none: like Celery's `rpc://`, it delivers each result once, to the caller of the
+//! task.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -46,7 +46,7 @@ impl Mailbox {
     }
 }
 
-/// A result backend that delivers what is stored with a `reply_to`, and keeps nothing of it.
+/// A result backend that delivers results with a `reply_to` and stores none.
 struct Delivering {
     address: Address,
     mailbox: Arc<Mailbox>,
@@ -146,7 +146,7 @@ fn value_error() -> String {
 }
 
 #[tokio::test]
-async fn get_returns_what_is_delivered_while_it_waits() {
+async fn get_returns_a_value_that_is_delivered_while_it_waits() {
     let (app, sent) = app().await;
     let (result, reply_to) = called(&app, &sent).await;
     let states = Arc::new(Mutex::new(Vec::new()));
@@ -165,14 +165,14 @@ async fn get_returns_what_is_delivered_while_it_waits() {
 }
 
 #[tokio::test]
-async fn get_returns_what_was_delivered_before_once() {
+async fn a_value_that_was_delivered_before_the_get_is_returned_once() {
     let (app, sent) = app().await;
     let (result, reply_to) = called(&app, &sent).await;
     let none = result.get().timeout(Duration::ZERO).await.unwrap_err();
     assert_eq!(none.kind(), ErrorKind::Timeout);
     store(&app, result.id(), reply_to, "SUCCESS", "4").await;
     assert_eq!(result.get().timeout(Duration::ZERO).await.unwrap(), 4);
-    // This result knows its value now, and so do its clones; nobody else is told.
+    // This result and its clones have the value now. Another result of the same id does not get it.
     assert_eq!(result.clone().get().await.unwrap(), 4);
     assert!(result.ready().await.unwrap());
     let other = app.result::<i64>(result.id().clone());
@@ -180,7 +180,7 @@ async fn get_returns_what_was_delivered_before_once() {
 }
 
 #[tokio::test]
-async fn a_delivered_failure_is_raised() {
+async fn get_returns_a_delivered_failure_as_an_error() {
     let (app, sent) = app().await;
     let (result, reply_to) = called(&app, &sent).await;
     store(&app, result.id(), reply_to, "FAILURE", &value_error()).await;
@@ -190,7 +190,7 @@ async fn a_delivered_failure_is_raised() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_cannot_be_read() {
+async fn reading_from_a_backend_that_stores_nothing_is_an_error() {
     let (app, sent) = app().await;
     let (result, reply_to) = called(&app, &sent).await;
     let set = ResultSet::new(&app, [result.clone()]);

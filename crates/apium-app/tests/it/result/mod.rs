@@ -1,4 +1,4 @@
-//! Results as their caller sees them.
+//! Results as their caller reads them: of one task, of groups, and of whole workflows.
 
 pub(crate) mod delivered;
 pub(crate) mod progress;

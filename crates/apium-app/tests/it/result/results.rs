@@ -1,4 +1,4 @@
-//! Results as their callers see them.
+//! The result of one task: waiting, states, failures, forgetting.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,12 +41,12 @@ async fn guide_0_55_an_unknown_id_is_pending() {
     assert_eq!(unknown.state().await.unwrap(), State::Pending);
     assert_eq!(unknown.info().await.unwrap(), Json::NULL);
     assert!(!unknown.exists().await.unwrap() && !unknown.ready().await.unwrap());
-    let late = unknown.get().timeout(Duration::ZERO).await.unwrap_err();
-    assert_eq!(late.kind(), ErrorKind::Timeout);
+    let timeout = unknown.get().timeout(Duration::ZERO).await.unwrap_err();
+    assert_eq!(timeout.kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
-async fn feature_4_1_03_the_timeout_ends_the_wait_not_the_task() {
+async fn feature_4_1_03_the_timeout_ends_the_wait_and_not_the_task() {
     let (app, result) = sent().await;
     let start = tokio::time::Instant::now();
     let error = result.get().timeout(Duration::from_secs(3)).await.unwrap_err();
@@ -104,7 +104,7 @@ async fn guide_0_88_on_message_sees_every_state_as_its_document() {
 }
 
 #[tokio::test]
-async fn watch_is_a_stream_of_states() {
+async fn watch_streams_the_states_of_a_task() {
     let (app, result) = sent().await;
     let states = result.watch().await.unwrap();
     kit::store(&app, result.id(), "STARTED", "{\"pid\": 1, \"hostname\": \"w\"}").await;
@@ -140,7 +140,7 @@ async fn scenario_21_and_feature_4_1_10_get_inside_a_task_is_refused_unless_allo
 }
 
 #[tokio::test]
-async fn feature_4_1_05_the_failure_of_a_parent_is_raised_while_waiting() {
+async fn feature_4_1_05_get_returns_the_failure_of_a_parent_at_once() {
     let (app, result) = sent().await;
     let parent = app.result::<Json>("first");
     kit::store(&app, parent.id(), "FAILURE", &value_error()).await;
@@ -153,13 +153,13 @@ async fn feature_4_1_05_the_failure_of_a_parent_is_raised_while_waiting() {
 }
 
 #[tokio::test]
-async fn feature_4_1_22_a_ready_state_is_asked_for_once_and_feature_4_1_17_until_it_is_forgotten() {
+async fn feature_4_1_22_a_ready_state_is_read_once_and_feature_4_1_17_again_after_forget() {
     let (app, result) = sent().await;
     kit::store(&app, result.id(), "SUCCESS", "4").await;
     let clone = result.clone();
     assert_eq!(result.get().await.unwrap(), 4);
     app.backend().unwrap().stored().unwrap().forget(vec![result.id().clone()]).await.unwrap();
-    assert_eq!(clone.state().await.unwrap(), State::Success, "kept where it was seen");
+    assert_eq!(clone.state().await.unwrap(), State::Success, "the clone has the document that was read");
     clone.forget().await.unwrap();
     assert_eq!((result.state().await.unwrap(), clone.state().await.unwrap()), (State::Pending, State::Pending));
 }
@@ -176,7 +176,7 @@ async fn guide_0_62_abort_stores_the_state_aborted_and_success_stays() {
 }
 
 #[tokio::test]
-async fn a_value_of_another_type_is_named() {
+async fn the_error_for_a_value_of_another_type_names_the_type() {
     let (app, result) = sent().await;
     kit::store(&app, result.id(), "SUCCESS", "\"text\"").await;
     let error = result.get().await.unwrap_err();

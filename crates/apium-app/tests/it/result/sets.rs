@@ -1,4 +1,4 @@
-//! Sets and groups of results: what is in them, waiting for all, groups inside groups.
+//! Sets and groups of results: their members, waiting for all of them, groups inside groups.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use crate::kit;
 use crate::result::trees::{fail, json, soon, store, tuple, vector};
-use crate::result::watched_backend::{self, Seen};
+use crate::result::watched_backend::{self, BackendCall};
 
 fn set(app: &App, ids: &[&str]) -> ResultSet<i64> {
     ResultSet::new(app, ids.iter().map(|id| app.result(*id)))
@@ -26,7 +26,7 @@ fn ids<T>(set: &ResultSet<T>) -> Vec<&str> {
     set.iter().map(|result| result.id().as_str()).collect()
 }
 
-/// A group of a task, a group of two, and a task behind another one; after a task.
+/// A group after a task. Its members are a task, a group of two tasks, and a chain of two tasks.
 const NESTED: &str = r#"[["g", [["first", null], null]], [[["x", null], null], [["inner", null], [[["y", null], null], [["z", null], null]]], [["w2", [["w1", null], null]], null]]]"#;
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn feature_4_2_01_a_set_has_each_result_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn feature_4_2_02_join_keeps_the_order_and_raises_the_first_failure_that_it_sees() {
+async fn feature_4_2_02_join_returns_values_in_order_or_the_first_failure_that_it_sees() {
     let (app, _) = kit::app().await;
     let results = set(&app, &["a", "b", "c"]);
     let mut join = std::pin::pin!(results.join().into_future());
@@ -58,7 +58,7 @@ async fn feature_4_2_02_join_keeps_the_order_and_raises_the_first_failure_that_i
     assert!(join.as_mut().now_or_never().is_none());
     assert_eq!(results.get().timeout(Duration::ZERO).await.unwrap_err().kind(), ErrorKind::Timeout);
     fail(&app, "b", "builtins.ValueError", "boom").await;
-    assert_eq!(soon(join).await.unwrap_err().kind(), ErrorKind::TaskFailed, "although a is not over");
+    assert_eq!(soon(join).await.unwrap_err().kind(), ErrorKind::TaskFailed, "although a is not ready");
     assert_eq!(results.maybe_throw().await.unwrap_err().kind(), ErrorKind::TaskFailed);
     store(&app, "a", "SUCCESS", "1").await;
     let outcomes = results.get().timeout(Duration::ZERO).outcomes().await.unwrap();
@@ -67,7 +67,7 @@ async fn feature_4_2_02_join_keeps_the_order_and_raises_the_first_failure_that_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn feature_4_2_02_a_callback_gets_values_as_they_come() {
+async fn feature_4_2_02_a_callback_gets_each_value_when_it_is_ready() {
     let (app, _) = kit::app().await;
     let mut seen = Vec::new();
     let results = set(&app, &["a", "b"]);
@@ -86,7 +86,7 @@ async fn feature_4_2_02_a_callback_gets_values_as_they_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn feature_4_2_03_iter_native_gives_what_became_of_each_as_it_ends() {
+async fn feature_4_2_03_iter_native_yields_each_outcome_when_it_is_ready() {
     let (app, _) = kit::app().await;
     let results = set(&app, &["a", "b", "c"]);
     store(&app, "b", "SUCCESS", "2").await;
@@ -118,14 +118,14 @@ async fn feature_4_2_04_only_success_is_counted_as_complete() {
 
 #[tokio::test]
 async fn feature_4_2_05_forget_is_one_call_for_all() {
-    let (app, eye) = watched_backend::app().await;
+    let (app, recorder) = watched_backend::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
     group.forget().await.unwrap();
-    assert_eq!(eye.take(), [Seen::Forget(["first", "w1", "w2", "x", "y", "z"].map(Into::into).into())]);
+    assert_eq!(recorder.take(), [BackendCall::Forget(["first", "w1", "w2", "x", "y", "z"].map(Into::into).into())]);
 }
 
 #[tokio::test]
-async fn feature_4_2_06_a_join_is_a_future_that_may_be_joined_later() {
+async fn feature_4_2_06_a_join_is_a_future_that_can_be_awaited_later() {
     let (app, _) = kit::app().await;
     let then = set(&app, &["a", "b"]).join().into_future().map(|values| values.map(|all| all.len()));
     let run = async {
@@ -194,7 +194,7 @@ async fn feature_4_2_08_members_that_are_groups_have_lists_as_values() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_failures_that_are_there_the_first_member_s_is_raised() {
+async fn get_returns_the_failure_of_the_first_failed_member() {
     let (app, _) = kit::app().await;
     for id in ["b", "c", "d", "e"] {
         fail(&app, id, "builtins.ValueError", id).await;
@@ -210,7 +210,7 @@ async fn of_failures_that_are_there_the_first_member_s_is_raised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_inside_a_group_of_a_group_is_the_members() {
+async fn a_failure_in_a_nested_group_is_the_failure_of_that_member() {
     let (app, _) = kit::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
     for (id, value) in [("x", "1"), ("y", "2"), ("w2", "4")] {
@@ -236,7 +236,7 @@ async fn a_group_at_the_end_of_a_chain_that_failed_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_behind_a_failed_task_ends_with_it_and_the_others_by_themselves() {
+async fn a_member_after_a_failed_task_fails_with_it_and_the_others_do_not() {
     let (app, _) = kit::app().await;
     let group = GroupResult::<Json>::of_tuple(&app, &tuple(NESTED));
     fail(&app, "w1", "builtins.ValueError", "boom").await;

@@ -1,4 +1,4 @@
-//! States as results have them: which there are, which end a wait, which may replace which, and what each says.
+//! The states of results: which there are, which of them are ready, which may overwrite which, and what each has.
 
 use apium_app::error::ErrorKind;
 use apium_app::result::async_result::AsyncResult;
@@ -16,7 +16,7 @@ fn those(which: impl Fn(&State) -> bool) -> Vec<&'static str> {
 }
 
 #[test]
-fn feature_4_3_01_and_4_3_02_states_are_celerys_and_so_are_their_sets() {
+fn feature_4_3_01_and_4_3_02_the_states_and_their_sets_are_celerys() {
     assert!(ALL.iter().all(|state| State::from(*state).as_str() == *state));
     assert_eq!(those(State::is_ready), ["SUCCESS", "FAILURE", "REVOKED"]);
     assert_eq!(those(State::is_exception), ["FAILURE", "REVOKED", "RETRY"]);
@@ -24,7 +24,7 @@ fn feature_4_3_01_and_4_3_02_states_are_celerys_and_so_are_their_sets() {
 }
 
 #[test]
-fn feature_4_3_03_a_state_of_ones_own_stands_between_failure_and_revoked() {
+fn feature_4_3_03_custom_states_have_a_precedence_between_failure_and_revoked() {
     let order = ["SUCCESS", "FAILURE", "PROGRESS", "REVOKED", "STARTED", "RECEIVED", "REJECTED", "RETRY", "PENDING"];
     let places: Vec<u8> = order.iter().map(|state| State::from(*state).precedence()).collect();
     let rises = places.is_sorted_by(|a, b| a < b);
@@ -33,7 +33,7 @@ fn feature_4_3_03_a_state_of_ones_own_stands_between_failure_and_revoked() {
 }
 
 #[tokio::test]
-async fn feature_4_3_04_success_stays_and_failure_does_not() {
+async fn feature_4_3_04_success_is_not_overwritten_and_failure_is() {
     let (app, _) = kit::app().await;
     kit::store(&app, &"done".into(), "SUCCESS", "1").await;
     kit::store(&app, &"done".into(), "FAILURE", "null").await;
@@ -44,7 +44,7 @@ async fn feature_4_3_04_success_stays_and_failure_does_not() {
 }
 
 #[tokio::test]
-async fn feature_4_3_06_pending_says_nothing_and_is_not_stored() {
+async fn feature_4_3_06_pending_is_not_stored() {
     let (app, _) = kit::app().await;
     let unknown: AsyncResult<Json> = app.result("nobody knows it");
     assert_eq!((unknown.state().await.unwrap(), unknown.info().await.unwrap()), (State::Pending, Json::NULL));
@@ -52,7 +52,7 @@ async fn feature_4_3_06_pending_says_nothing_and_is_not_stored() {
 }
 
 #[tokio::test]
-async fn feature_4_3_07_and_4_3_08_retry_and_revoked_say_why() {
+async fn feature_4_3_07_and_4_3_08_retry_and_revoked_have_their_reason() {
     let (app, _) = kit::app().await;
     let cause = ExceptionInfo::from_path("builtins.ValueError", "boom");
     kit::store(&app, &"again".into(), "RETRY", &cause.to_json().to_string()).await;
@@ -66,7 +66,7 @@ async fn feature_4_3_07_and_4_3_08_retry_and_revoked_say_why() {
 }
 
 #[tokio::test]
-async fn feature_4_3_19_without_a_result_backend_reading_says_so() {
+async fn feature_4_3_19_reading_without_a_result_backend_is_an_error() {
     let (app, _) = kit::app_of(kit::builder_without_backend()).await;
     let result: AsyncResult<Json> = app.result("any");
     assert_eq!(result.state().await.unwrap_err().kind(), ErrorKind::NoBackend);

@@ -1,4 +1,4 @@
-//! Results with what came before them and what they sent: chains, chords, groups inside groups.
+//! Results with what came before them, and with the tasks that their tasks sent: chains, chords, groups inside groups.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::kit;
-use crate::result::watched_backend::{self, Seen};
+use crate::result::watched_backend::{self, BackendCall};
 
 pub(crate) fn vector(name: &str) -> Value {
     let path = format!("{}/../../tests/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -66,7 +66,7 @@ fn chord(app: &App) -> AsyncResult<i64> {
     AsyncResult::of_tuple(app, &tuple(&format!(r#"[["body", {header}], null]"#)))
 }
 
-/// A wait that would last for ever fails its test: where time is paused, at once.
+/// Fails the test when a wait would last for ever. Where time is paused, it fails at once.
 pub(crate) async fn soon<F: Future>(work: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(60), work).await.unwrap()
 }
@@ -76,7 +76,7 @@ fn class_of(error: &apium_app::error::Error) -> String {
 }
 
 #[tokio::test]
-async fn feature_4_1_19_tuples_are_those_of_celery() {
+async fn feature_4_1_19_tuples_are_written_as_by_celery() {
     let (app, _) = kit::app().await;
     let captured = vector("result_as_tuple");
     for kind in ["chain", "group", "chord"] {
@@ -102,7 +102,7 @@ async fn feature_4_1_01_results_are_equal_when_their_ids_are() {
 }
 
 #[tokio::test]
-async fn feature_4_1_11_and_4_1_12_and_4_1_14_what_each_state_counts_as() {
+async fn feature_4_1_11_and_4_1_12_and_4_1_14_which_states_are_ready_successful_and_failed() {
     let (app, _) = kit::app().await;
     let unknown = app.result::<Json>("unknown");
     assert!(!unknown.exists().await.unwrap() && !unknown.ready().await.unwrap());
@@ -123,7 +123,7 @@ async fn feature_4_1_11_and_4_1_12_and_4_1_14_what_each_state_counts_as() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn scenario_13_the_failure_in_a_chain_is_raised_by_its_end() {
+async fn scenario_13_get_on_the_last_task_of_a_chain_returns_an_earlier_failure() {
     let (app, _) = kit::app().await;
     let last = chain(&app);
     store(&app, "first", "SUCCESS", "2").await;
@@ -142,15 +142,15 @@ async fn scenario_14_a_revoked_task_of_a_chain_ends_the_wait_for_the_last() {
     let last = chain(&app);
     let (error, ()) = tokio::join!(soon(last.get().into_future()), revoke(&app, "first"));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::TaskRevoked);
-    // Who asks what became of it does not wait for ever either.
+    // A wait for the outcome ends too.
     assert!(matches!(soon(last.get().outcome()).await.unwrap(), Outcome::Revoked(_)));
     assert_eq!(last.state().await.unwrap(), State::Pending);
     let polled = chain(&app).get().timeout(Duration::ZERO).await.unwrap_err();
-    assert_eq!(polled.kind(), ErrorKind::TaskRevoked, "looking once sees it too");
+    assert_eq!(polled.kind(), ErrorKind::TaskRevoked, "a timeout of zero finds it too");
 }
 
 #[tokio::test(start_paused = true)]
-async fn scenario_17_a_failed_header_is_raised_before_the_error_of_the_body() {
+async fn scenario_17_get_returns_the_failure_of_a_header_before_that_of_the_body() {
     let (app, _) = kit::app().await;
     for (id, value) in [("a", "1"), ("c", "3")] {
         store(&app, id, "SUCCESS", value).await;
@@ -172,18 +172,18 @@ async fn scenario_17_a_failed_header_is_raised_before_the_error_of_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_outcome_of_a_chord_whose_header_fails_is_its_own() {
+async fn the_outcome_of_a_chord_with_a_failed_header_is_the_failure_of_the_body() {
     let (app, _) = kit::app().await;
     fail(&app, "b", "builtins.ValueError", "boom").await;
     let body = chord(&app);
     let mut outcome = std::pin::pin!(body.get().outcome());
-    assert!(outcome.as_mut().now_or_never().is_none(), "the body is still to be failed");
+    assert!(outcome.as_mut().now_or_never().is_none(), "the body has no state of its own yet");
     fail(&app, "body", "celery.exceptions.ChordError", "Dependency b raised ValueError('boom')").await;
     assert_eq!(soon(outcome).await.unwrap().failure().unwrap().exception().exc_type, "ChordError");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_in_a_header_that_will_not_end_ends_the_wait_for_the_body() {
+async fn a_failed_chain_in_a_header_ends_the_wait_for_the_body() {
     let (app, _) = kit::app().await;
     let header = r#"[["header", null], [[["a2", [["a1", null], null]], null], [["b", null], null]]]"#;
     let body = AsyncResult::<i64>::of_tuple(&app, &tuple(&format!(r#"[["body", {header}], null]"#)));
@@ -193,8 +193,8 @@ async fn a_chain_in_a_header_that_will_not_end_ends_the_wait_for_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn feature_4_1_05_one_watch_is_for_everything_before() {
-    let (app, eye) = watched_backend::app().await;
+async fn feature_4_1_05_one_watch_covers_all_results_before() {
+    let (app, recorder) = watched_backend::app().await;
     let body = chord(&app);
     let run = async {
         for id in ["a", "b", "c", "body"] {
@@ -203,20 +203,20 @@ async fn feature_4_1_05_one_watch_is_for_everything_before() {
     };
     let (value, ()) = tokio::join!(body.get(), run);
     assert_eq!(value.unwrap(), 1);
-    assert_eq!(eye.take(), [Seen::Watch(["a", "b", "body", "c"].map(Into::into).into())]);
-    // All is known now.
-    assert_eq!((body.get().await.unwrap(), eye.take()), (1, vec![]));
-    // What was not seen of the tasks before is read once, and at once.
+    assert_eq!(recorder.take(), [BackendCall::Watch(["a", "b", "body", "c"].map(Into::into).into())]);
+    // All documents are ready, so nothing is read again.
+    assert_eq!((body.get().await.unwrap(), recorder.take()), (1, vec![]));
+    // The tasks before it are read once, and in one call.
     store(&app, "last", "SUCCESS", "3").await;
     let last = chain(&app);
     assert!(last.ready().await.unwrap());
-    eye.take();
+    recorder.take();
     assert_eq!(last.get().await.unwrap(), 3);
-    assert_eq!(eye.take(), [Seen::Fetch(["first", "middle"].map(Into::into).into())]);
+    assert_eq!(recorder.take(), [BackendCall::Fetch(["first", "middle"].map(Into::into).into())]);
 }
 
 #[tokio::test]
-async fn feature_4_1_06_on_message_sees_the_states_of_the_task_alone() {
+async fn feature_4_1_06_on_message_gets_no_states_of_parents() {
     let (app, _) = kit::app().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keep = seen.clone();
@@ -236,7 +236,7 @@ async fn feature_4_1_06_on_message_sees_the_states_of_the_task_alone() {
 }
 
 #[tokio::test]
-async fn feature_4_1_06_on_message_sees_the_state_that_is_found_by_looking_once() {
+async fn feature_4_1_06_on_message_is_called_with_a_timeout_of_zero() {
     let (app, _) = kit::app().await;
     store(&app, "t", "SUCCESS", "1").await;
     let result = app.result::<i64>("t");
@@ -261,7 +261,7 @@ async fn feature_4_1_09_a_callback_gets_the_id_and_the_value() {
 }
 
 #[tokio::test]
-async fn feature_4_1_13_what_result_extended_adds_can_be_read() {
+async fn feature_4_1_13_the_fields_of_result_extended_can_be_read() {
     let (app, _) = kit::app().await;
     let raw = vector("result_children_extended")["result"]["raw"].as_str().unwrap().to_owned();
     let document = ResultDocument::from_json(raw.as_bytes()).unwrap();
@@ -279,7 +279,7 @@ async fn feature_4_1_13_what_result_extended_adds_can_be_read() {
 
 #[tokio::test]
 async fn feature_4_1_15_collect_walks_the_tree() {
-    let (app, eye) = watched_backend::app().await;
+    let (app, recorder) = watched_backend::app().await;
     let captured = vector("result_children");
     for command in captured["commands"].as_array().unwrap() {
         if command[0] == "SETEX" {
@@ -294,8 +294,8 @@ async fn feature_4_1_15_collect_walks_the_tree() {
     assert_eq!(seen, [(ids[0], "2"), (ids[1], "0"), (ids[2], "2")]);
     let mut level = [ids[1], ids[2]].map(str::to_owned);
     level.sort();
-    let expected = [Seen::Watch(vec![ids[0].to_owned()]), Seen::Fetch(level.into())];
-    assert_eq!(eye.take(), expected, "a level is read at once, and nothing twice");
+    let expected = [BackendCall::Watch(vec![ids[0].to_owned()]), BackendCall::Fetch(level.into())];
+    assert_eq!(recorder.take(), expected, "a level is read in one call, and nothing is read twice");
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,7 +321,7 @@ async fn feature_4_2_09_collect_walks_groups_and_waits() {
 }
 
 #[tokio::test]
-async fn collect_raises_failures_and_keeps_its_timeout() {
+async fn collect_returns_failures_and_its_timeout_is_for_all_results() {
     let (app, _) = kit::app().await;
     succeed(&app, "a", "1", &[r#"[["bad", null], null]"#, r#"[["late", null], null]"#]).await;
     fail(&app, "bad", "builtins.ValueError", "boom").await;
@@ -334,7 +334,7 @@ async fn collect_raises_failures_and_keeps_its_timeout() {
 }
 
 #[tokio::test]
-async fn feature_4_1_16_iterdeps_names_who_sent_what_and_graph_draws_it() {
+async fn feature_4_1_16_iterdeps_and_graph_show_which_task_sent_which() {
     let (app, _) = kit::app().await;
     let root = app.result::<Json>("a");
     let pairs = |intermediate| {
@@ -375,7 +375,7 @@ async fn feature_4_1_16_iterdeps_names_who_sent_what_and_graph_draws_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_lists_itself_is_gone_into_once() {
+async fn collect_expands_a_task_that_is_its_own_child_once() {
     let (app, _) = kit::app().await;
     succeed(&app, "a", "1", &[r#"[["a", null], null]"#]).await;
     let all = app.result::<Json>("a").collect().stream().unwrap().take(10);
@@ -384,22 +384,22 @@ async fn a_task_that_lists_itself_is_gone_into_once() {
 
 #[tokio::test]
 async fn feature_4_1_17_forget_deletes_the_groups_before_too() {
-    let (app, eye) = watched_backend::app().await;
+    let (app, recorder) = watched_backend::app().await;
     let ids = ["a", "b", "body", "c"];
     for id in ids {
         store(&app, id, "SUCCESS", "1").await;
     }
     let body = chord(&app);
     assert_eq!(body.get().await.unwrap(), 1);
-    eye.take();
+    recorder.take();
     body.forget().await.unwrap();
-    assert_eq!(eye.take(), [Seen::Forget(ids.map(Into::into).into())]);
+    assert_eq!(recorder.take(), [BackendCall::Forget(ids.map(Into::into).into())]);
     assert_eq!(body.state().await.unwrap(), State::Pending);
-    assert!(!body.parent().unwrap().exists().await.unwrap(), "what was known of the header is forgotten too");
+    assert!(!body.parent().unwrap().exists().await.unwrap(), "the documents of the header are forgotten too");
 }
 
 #[tokio::test]
-async fn feature_4_1_20_a_wait_is_a_future_that_may_be_joined_later() {
+async fn feature_4_1_20_a_get_is_a_future_that_can_be_awaited_later() {
     let (app, _) = kit::app().await;
     let result = app.result::<i64>("t");
     let then = result.get().into_future().map(|value| value.map(|value| value + 1));
@@ -408,7 +408,7 @@ async fn feature_4_1_20_a_wait_is_a_future_that_may_be_joined_later() {
 }
 
 #[tokio::test]
-async fn feature_4_1_21_maybe_throw_raises_what_has_failed_and_nothing_else() {
+async fn feature_4_1_21_maybe_throw_returns_failures_only() {
     let (app, _) = kit::app().await;
     let result = app.result::<i64>("t");
     result.maybe_throw().await.unwrap();
@@ -419,7 +419,7 @@ async fn feature_4_1_21_maybe_throw_raises_what_has_failed_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_result_of_a_group_is_one_with_a_list() {
+async fn the_value_of_a_group_is_a_list() {
     let (app, _) = kit::app().await;
     let group = r#"[["g", [["first", null], null]], [[["x", null], null], [["y", null], null]]]"#;
     let result = AsyncResult::<Vec<i64>>::of_tuple(&app, &tuple(group));
@@ -435,7 +435,7 @@ async fn the_result_of_a_group_is_one_with_a_list() {
 }
 
 #[tokio::test]
-async fn a_chain_may_be_longer_than_the_stack_is_deep() {
+async fn a_very_long_chain_does_not_overflow_the_stack() {
     let (app, _) = kit::app().await;
     let mut last = app.result::<Json>("t0");
     for step in 1..30_000 {

@@ -1,4 +1,4 @@
-//! A result backend in memory that keeps which of its methods were called, and has counters of chords that a test sets.
+//! A result backend in memory that records which of its methods were called. A test sets its counters of chords.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,25 +20,25 @@ use apium_transport::error::Result;
 use apium_transport::memory::MemoryDriver;
 use futures_util::future::BoxFuture;
 
-/// A call of the backend, its ids in order.
+/// A call of the backend, with the ids in alphabetical order.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Seen {
+pub(crate) enum BackendCall {
     Fetch(Vec<String>),
     Watch(Vec<String>),
     Forget(Vec<String>),
     Count(String),
 }
 
-/// What was called, and what the counters say.
+/// The calls of the backend, and its counters of chords.
 #[derive(Clone, Default)]
-pub(crate) struct Eye {
-    seen: Arc<Mutex<Vec<Seen>>>,
+pub(crate) struct CallRecorder {
+    calls: Arc<Mutex<Vec<BackendCall>>>,
     counts: Arc<Mutex<HashMap<String, ChordCount>>>,
 }
 
-impl Eye {
-    pub(crate) fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.seen.lock().unwrap())
+impl CallRecorder {
+    pub(crate) fn take(&self) -> Vec<BackendCall> {
+        std::mem::take(&mut self.calls.lock().unwrap())
     }
 
     pub(crate) fn set_count(&self, group: &str, count: Option<ChordCount>) {
@@ -49,25 +49,25 @@ impl Eye {
         };
     }
 
-    fn note(&self, seen: fn(Vec<String>) -> Seen, ids: &[TaskId]) {
+    fn record(&self, call: fn(Vec<String>) -> BackendCall, ids: &[TaskId]) {
         let mut ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         ids.sort();
-        self.seen.lock().unwrap().push(seen(ids));
+        self.calls.lock().unwrap().push(call(ids));
     }
 }
 
-/// An app whose result backend is looked at.
-pub(crate) async fn app() -> (App, Eye) {
-    let eye = Eye::default();
-    let driver = Watched { inner: MemoryDriver::new(), eye: eye.clone() };
+/// An app with this result backend.
+pub(crate) async fn app() -> (App, CallRecorder) {
+    let recorder = CallRecorder::default();
+    let driver = Watched { inner: MemoryDriver::new(), recorder: recorder.clone() };
     let builder = AppBuilder::new("proj", vec![Arc::new(driver)]).autodiscover(false);
     let app = builder.broker("memory://").backend("memory://").clock(crate::kit::clock()).build().await.unwrap();
-    (app, eye)
+    (app, recorder)
 }
 
 struct Watched {
     inner: MemoryDriver,
-    eye: Eye,
+    recorder: CallRecorder,
 }
 
 impl Driver for Watched {
@@ -82,14 +82,14 @@ impl Driver for Watched {
     fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
         Box::pin(async move {
             let inner = self.inner.backend(address, options).await?;
-            Ok(Arc::new(WatchedBackend { inner, eye: self.eye.clone() }) as SharedBackend)
+            Ok(Arc::new(WatchedBackend { inner, recorder: self.recorder.clone() }) as SharedBackend)
         })
     }
 }
 
 struct WatchedBackend {
     inner: SharedBackend,
-    eye: Eye,
+    recorder: CallRecorder,
 }
 
 impl ResultBackend for WatchedBackend {
@@ -106,7 +106,7 @@ impl ResultBackend for WatchedBackend {
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
-        self.eye.note(Seen::Watch, &ids);
+        self.recorder.record(BackendCall::Watch, &ids);
         self.inner.watch(ids)
     }
 
@@ -119,7 +119,7 @@ impl ResultBackend for WatchedBackend {
     }
 
     fn chords(&self) -> Option<&dyn ChordStore> {
-        Some(&self.eye)
+        Some(&self.recorder)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
@@ -129,12 +129,12 @@ impl ResultBackend for WatchedBackend {
 
 impl StoredResults for WatchedBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
-        self.eye.note(Seen::Fetch, ids);
+        self.recorder.record(BackendCall::Fetch, ids);
         self.inner.stored().unwrap().fetch(ids)
     }
 
     fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        self.eye.note(Seen::Forget, &ids);
+        self.recorder.record(BackendCall::Forget, &ids);
         self.inner.stored().unwrap().forget(ids)
     }
 
@@ -143,7 +143,7 @@ impl StoredResults for WatchedBackend {
     }
 }
 
-impl ChordStore for Eye {
+impl ChordStore for CallRecorder {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
         self.set_count(&header.group, Some(ChordCount::new(0, header.size)));
         Box::pin(async { Ok(()) })
@@ -162,7 +162,7 @@ impl ChordStore for Eye {
     }
 
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
-        self.seen.lock().unwrap().push(Seen::Count(group.to_owned()));
+        self.calls.lock().unwrap().push(BackendCall::Count(group.to_owned()));
         let count = self.counts.lock().unwrap().get(group).copied();
         Box::pin(async move { Ok(count) })
     }

@@ -1,4 +1,4 @@
-//! What `extern_task!` cannot describe.
+//! Tasks that `extern_task!` cannot describe.
 
 #![allow(unused)]
 

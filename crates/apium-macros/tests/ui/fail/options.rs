@@ -1,4 +1,4 @@
-//! Options that are not there, or are there twice.
+//! Options that do not exist, or that are given twice.
 
 #![allow(unused)]
 

@@ -1,4 +1,4 @@
-//! Parameters that a message cannot fill.
+//! Parameters whose value cannot be read from a message.
 
 #![allow(unused)]
 

@@ -1,4 +1,5 @@
-//! What `App::builder` and `App::test` start with in this build: its drivers, and what runs eager calls.
+//! The drivers of this build, which `App::builder` and `App::test` start with; and what runs eager calls. A driver is
+//! added here. The API for authors of drivers is in `driver`.
 
 use std::sync::Arc;
 

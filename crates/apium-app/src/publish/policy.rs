@@ -1,0 +1,90 @@
+//! How publishing is tried again when the broker does not answer, and for how long.
+
+use std::time::Duration;
+
+use apium_protocol::error::with_causes;
+use apium_transport::address::Address;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::error::{Error, ErrorKind, Result};
+
+use crate::config::retry_policy::RetryPolicy;
+use crate::config::table::Config;
+use crate::options::call_options::CallOptions;
+
+/// How often publishing is tried, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct PublishPolicy {
+    /// How to try again when the broker cannot be reached; `None` tries once.
+    pub retry: Option<RetryPolicy>,
+    /// How long all tries may take together. Where the number of retries has no limit, how long each try may take.
+    pub timeout: Duration,
+}
+
+impl PublishPolicy {
+    /// The policy of the settings: `task_publish_retry`, `task_publish_retry_policy`, `broker_publish_timeout`.
+    pub fn of(config: &Config) -> Self {
+        let retry = config.task_publish_retry.then_some(config.task_publish_retry_policy);
+        Self { retry, timeout: config.broker_publish_timeout }
+    }
+
+    /// The policy of a call with these options: `retry`, `retry_policy` and `publish_timeout` win over the settings.
+    pub(crate) fn of_call(config: &Config, options: &CallOptions) -> Self {
+        let mut policy = Self::of(config);
+        match (options.retry, options.retry_policy) {
+            (Some(false), _) => policy.retry = None,
+            (_, Some(of_call)) => policy.retry = Some(of_call),
+            (Some(true), None) => policy.retry = policy.retry.or(Some(RetryPolicy::publish())),
+            (None, None) => {}
+        }
+        policy.timeout = options.publish_timeout.unwrap_or(policy.timeout);
+        policy
+    }
+
+    /// Publishes a batch by `publish_once`, and again after each error that may pass, as long as the policy allows.
+    pub(crate) async fn publish<F: Future<Output = Result<()>>>(
+        self,
+        batch: Vec<Outgoing>,
+        broker: &Address,
+        publish_once: impl Fn(Vec<Outgoing>) -> F,
+    ) -> Result<()> {
+        match self.retry {
+            Some(RetryPolicy { max_retries: None, .. }) => {
+                let limited = |batch| within(self.timeout, publish_once(batch));
+                self.retry(batch, broker, limited).await
+            }
+            _ => within(self.timeout, self.retry(batch, broker, publish_once)).await,
+        }
+    }
+
+    async fn retry<F: Future<Output = Result<()>>>(
+        self,
+        mut batch: Vec<Outgoing>,
+        broker: &Address,
+        publish_once: impl Fn(Vec<Outgoing>) -> F,
+    ) -> Result<()> {
+        let mut retry = 0;
+        loop {
+            let wait = self.retry.and_then(|policy| policy.wait_before(retry));
+            let copy = if wait.is_some() { batch.clone() } else { std::mem::take(&mut batch) };
+            match (publish_once(copy).await, wait) {
+                (Err(error), Some(wait)) if error.is_retryable() => {
+                    tracing::warn!(error = %with_causes(&error), retry, %broker, "publishing is tried again");
+                    tokio::time::sleep(wait).await;
+                    retry = retry.saturating_add(1);
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+}
+
+async fn within(limit: Duration, publishing: impl Future<Output = Result<()>>) -> Result<()> {
+    match tokio::time::timeout(limit, publishing).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let text = format!("get an answer from the broker within {} s", limit.as_secs_f64());
+            Err(Error::new(ErrorKind::Timeout, text))
+        }
+    }
+}
