@@ -1,15 +1,15 @@
-//! What an option of the attribute `#[task]` takes.
+//! The kinds of values that options of the attribute `#[task]` take.
 
-/// What an option of the attribute takes.
+/// The kind of value that an option of the attribute takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
-    /// True or false; the name alone is true.
+    /// `true` or `false`; the name alone is `true`.
     Flag,
     /// A text.
     Text,
     /// A list of texts.
     Texts,
-    /// A time span.
+    /// A span of time.
     Time,
     /// A rate limit.
     Rate,
@@ -17,9 +17,9 @@ pub enum ValueKind {
     Byte,
     /// A whole number.
     Count,
-    /// A whole number, or none for no limit.
+    /// A whole number, or `none` for no limit.
     Limit,
-    /// A factor, or true or false.
+    /// A factor, `true` (1) or `false`.
     Backoff,
     /// Error types.
     Errors,
@@ -28,7 +28,7 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// It in words, for the reference page.
+    /// The kind in words, for the reference page and errors.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Flag => "the name alone, `true` or `false`",

@@ -1,5 +1,5 @@
-//! The options of Apium's tasks and calls: one table, from which the other crates make what reads, holds and sends
-//! them.
+//! The options of Apium's tasks and calls: one table, from which the other crates make the code that parses, holds and
+//! sends them.
 //!
 //! [`options!`] is the table. [`OPTIONS`](option::OPTIONS) holds its rows as data.
 

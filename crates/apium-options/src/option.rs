@@ -1,4 +1,4 @@
-//! The rows of the table as data: for the parser of the attribute, which knows no types, and for the reference page.
+//! The rows of the table as data, for the attribute's parser and for the reference page.
 
 use crate::kind::ValueKind;
 
@@ -9,42 +9,42 @@ pub struct TaskOption {
     pub name: &'static str,
     /// What it does.
     pub doc: &'static str,
-    /// How `#[task]` gives it, where it can.
+    /// How `#[task]` sets it; `None` if it cannot.
     pub attribute: Option<Attribute>,
-    /// Whether the attribute's value is an option of the task, rather than a part of its definition.
+    /// Whether it is a field of `TaskOptions`. The other options of the attribute are a part of the task's definition.
     pub declared: bool,
-    /// Whether it is the caller who decides: `extern_task!` may give it, and calls take it from their task.
+    /// Whether the caller uses it: calls take it from their task, and `extern_task!` may set it.
     pub callers_decide: bool,
-    /// Whether `task_annotations` may give it.
+    /// Whether `task_annotations` may set it.
     pub annotation: bool,
-    /// The setting that gives it to every task or call that has none.
+    /// The setting for every task or call that does not set it.
     pub setting: Option<&'static str>,
-    /// Whether a call has it.
+    /// Whether it is an option of calls.
     pub call: bool,
-    /// Whether `task_routes` may give it.
+    /// Whether `task_routes` may set it.
     pub route: bool,
-    /// How it travels, where it does.
+    /// How messages carry it; `None` if they do not.
     pub wire: Option<&'static str>,
-    /// The methods of calls and signatures that give it.
+    /// The methods of calls and signatures that set it.
     pub setters: &'static [Setter],
-    /// The methods that are written by hand, in Markdown.
+    /// Methods that set it and are not made from the table, in Markdown.
     pub methods: Option<&'static str>,
-    /// The method of a retry that gives it.
+    /// The method of a retry that sets it.
     pub retry: Option<Setter>,
-    /// What it is where nobody gives it, in words.
+    /// Its default, in words.
     pub default: &'static str,
 }
 
-/// How `#[task]` gives an option.
+/// How `#[task]` sets an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute {
-    /// What it takes.
+    /// The kind of its value.
     pub kind: ValueKind,
-    /// The list in which it stands and its name there: `retry_kwargs(max_retries = …)`.
+    /// The list in which it is written, and its name there: `retry_kwargs(max_retries = …)`.
     pub inside: Option<(&'static str, &'static str)>,
 }
 
-/// A method that gives an option.
+/// A method that sets an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setter {
     /// Its name.
@@ -55,7 +55,7 @@ pub struct Setter {
 
 macro_rules! rows {
     ({ $($row:tt)* }) => {
-        /// Every option there is, in the order of the table.
+        /// All options, in the order of the table.
         pub static OPTIONS: &[TaskOption] = &[$($row)*];
     };
 }
@@ -74,7 +74,7 @@ mod tests {
     use crate::kind::ValueKind;
 
     #[test]
-    fn a_row_has_all_that_the_table_says_of_it() {
+    fn a_row_has_everything_that_the_table_says_about_it() {
         let soft = find("soft_time_limit").unwrap();
         assert_eq!(soft.attribute.map(|attribute| (attribute.kind, attribute.inside)), Some((ValueKind::Time, None)));
         assert!(soft.declared && soft.callers_decide && soft.annotation && soft.call && soft.route);
@@ -88,17 +88,17 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_twice() {
+    fn every_name_is_unique() {
         let names: BTreeSet<_> = OPTIONS.iter().map(|option| option.name).collect();
         assert_eq!(names.len(), OPTIONS.len());
     }
 
     #[test]
-    fn every_option_can_be_given_somewhere_or_is_set_by_workflows() {
+    fn every_option_can_be_set_or_is_read_from_messages() {
         let by_hand = |name: &str| OPTIONS.iter().any(|option| option.name == name && option.methods.is_some());
         for option in OPTIONS {
-            let given = option.attribute.is_some() || !option.setters.is_empty() || by_hand(option.name);
-            assert!(given || option.wire.is_some(), "nobody can give {}", option.name);
+            let settable = option.attribute.is_some() || !option.setters.is_empty() || by_hand(option.name);
+            assert!(settable || option.wire.is_some(), "nothing sets {}", option.name);
             assert!(option.doc.ends_with('.'), "{}: {}", option.name, option.doc);
         }
     }

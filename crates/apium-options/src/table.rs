@@ -1,52 +1,55 @@
 //! The table itself.
 //!
-//! It stands in a crate of its own because two crates need it that cannot see each other: the attribute `#[task]` of
-//! `apium-macros` must know the names and the kinds of values while it compiles, to name the nearest option for a
-//! wrong one; and `apium-app` makes the types and methods of the options from it. A procedural macro can read no
-//! `macro_rules!` of a crate that uses it, and a file that two crates include would be missing in one of them once it
-//! is published. This crate has no dependency and is compiled before both.
+//! It is in a crate of its own because two crates need it that do not depend on each other. `apium-macros` parses the
+//! attribute `#[task]` by the names and the kinds of values, and names the nearest option for a wrong one. `apium-app`
+//! makes the types and methods of the options from it. A procedural macro cannot read a `macro_rules!` of a crate that
+//! uses it, and a file that two crates include would be missing in one of them once they are published. This crate has
+//! no dependencies and is compiled before both.
 //!
-//! A new option is one row. A row is its name, its meaning, and clauses in this order, of which only the last is always
-//! there:
+//! A new option is one row. A row is its name, its meaning, and clauses in this order, of which only the last is
+//! required:
 //!
-//! - `attribute(Kind)`: `#[task]` takes it, and reads it as that [`ValueKind`](crate::kind::ValueKind). With
-//!   `in list as name`, it stands in a list: `retry_kwargs(max_retries = 5)`. `stub(yes)`: `extern_task!` takes it too.
+//! - `attribute(Kind)`: `#[task]` takes it, as a value of that [`ValueKind`](crate::kind::ValueKind). With
+//!   `in list as name` it is written in a list: `retry_kwargs(max_retries = 5)`. `stub(yes)`: `extern_task!` takes it
+//!   too.
 //! - `task(Type)`: a field of `TaskOptions`, unless the option is a part of the task's definition.
-//! - `annotation(Type)`: `task_annotations` give it, read as that type.
-//! - `resolved(setting: Type = default)`: a field of `TaskDefaults`, filled from that setting, and of
-//!   `EffectiveOptions`. The first of these counts: the annotation, the attribute, the setting.
-//! - `named(setting: Type = default)`: a field of `TaskDefaults` alone; `effective_options` says what it comes to.
-//! - `decided(Type = default)`: a field of `EffectiveOptions` that no setting gives.
-//! - `setting(name)`: the setting that counts where nobody gives it, for the reference page.
-//! - `call(Type)` or `rare(Type)`: a field of `CallOptions` or of `RareOptions`. Behind it:
-//!   - `from_task(yes)`: a call without it takes it from its task, and `extern_task!` takes it;
-//!   - `route(Type)`: `task_routes` give it, read as that type;
-//!   - `wire("form")` or `read("form")`: how it stands in a message or signature, written and read, or only read;
-//!   - `setter(name(argument: Type) = value)`: a method of every call and signature; another text adds to its docs.
-//! - `methods("text", wire "form")`: methods that are written by hand, and how what they set travels, for the reference
-//!   page.
+//! - `annotation(Type)`: `task_annotations` may set it, with a value of that type.
+//! - `resolved(setting: Type = default)`: a field of `TaskDefaults`, which has the value of that setting, and a field
+//!   of `EffectiveOptions`, which has the first of these: the annotation, the attribute, the setting.
+//! - `named(setting: Type = default)`: a field of `TaskDefaults` only. `effective_options` derives other fields from
+//!   it.
+//! - `effective_only(Type = default)`: a field of `EffectiveOptions` only, for an option without a setting.
+//! - `setting(name)`: the setting of an option that has no such field, for the reference page.
+//! - `call(Type)` or `rare(Type)`: a field of `CallOptions` or of `RareOptions`. After it may come:
+//!   - `from_task(yes)`: a call that does not set it takes it from its task, and `extern_task!` takes it;
+//!   - `route(Type)`: `task_routes` may set it, with a value of that type;
+//!   - `wire("form")` or `read("form")`: how messages and signatures carry it; with `read` it is read and not written;
+//!   - `setter(name(argument: Type) = value)`: a method of every call and signature. A second text is added to its
+//!     docs.
+//! - `methods("text", wire "form")`: methods that set it and are not made from the table, and how messages carry what
+//!   they set, for the reference page.
 //! - `retry(Type; argument: Type = value)`: a field of `RetryRequest`, and a method of `RetryBuilder`.
-//! - `default("text")`: what it is where nobody gives it.
+//! - `default("text")`: its default, in words.
 //!
-//! The order of precedence for all: the call, the annotation of the task, the annotation of `"*"`, the attribute, the
-//! route, the setting, the default.
+//! The order of precedence is the same for all: the call, the annotation of the task, the annotation of `"*"`, the
+//! attribute, the route, the setting, the default.
 
 /// The table of the options of tasks and calls.
 ///
-/// `options! { view => then context… }` calls the macro `then` with the context and a block that holds one view of the
-/// table. The views are listed in `views.rs`.
+/// `options! { view => then context… }` calls the macro `then` with `context…` and a block that contains one view of
+/// the table. The views are listed in `views.rs`.
 #[macro_export]
 macro_rules! options {
     ($view:ident => $then:ident $($context:tt)*) => { $crate::__option_views! { $view $then [$($context)*]
 
-    // What a task is called.
+    // The name of a task.
     name "The name by which the task is registered and called: the header `task`."
         attribute(Text) stub(yes)
         default("the path of the module with dots, and the name of the function");
-    namespace "What stands before the name of the function in the task's name, in place of the module's path."
+    namespace "The part of the task's name before the name of the function, in place of the module's path."
         attribute(Text) stub(yes)
         default("the path of the module");
-    aliases "Further names that the task answers to."
+    aliases "Further names by which a worker finds the task."
         attribute(Texts)
         default("none");
 
@@ -69,7 +72,7 @@ macro_rules! options {
     track_started "Whether the state STARTED is stored when a run begins."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_track_started: bool = false)
         default("false");
-    ignore_result "Whether no result is stored; waiting for one ends at once then."
+    ignore_result "Whether no result is stored. Waiting for one then ends at once."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_ignore_result: bool = false)
         call(Option<bool>) route(bool) wire("true or false: header `ignore_result`")
         setter(ignore_result(ignore: bool) = ignore)
@@ -78,10 +81,10 @@ macro_rules! options {
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_store_errors_even_if_ignored: bool = false)
         default("false");
     resultrepr_maxsize "How many characters of a result are logged."
-        attribute(Count) task(Option<usize>) annotation(usize) decided(usize = 1024)
+        attribute(Count) task(Option<usize>) annotation(usize) effective_only(usize = 1024)
         default("1024");
     trail "Whether the tasks that a run sends are recorded as the children of its result."
-        attribute(Flag) task(Option<bool>) annotation(bool) decided(bool = true)
+        attribute(Flag) task(Option<bool>) annotation(bool) effective_only(bool = true)
         default("true");
     backend "The result backend of the task, as a URL."
         attribute(Text) task(Option<Cow<'static, str>>) setting(result_backend)
@@ -92,15 +95,15 @@ macro_rules! options {
         attribute(Rate) task(Option<Cow<'static, str>>) annotation(RateText)
         resolved(task_default_rate_limit: Option<RateLimit> = None)
         default("none");
-    time_limit "The hard time limit: a run that takes longer is ended and fails. Of a call, zero leaves it to the task."
+    time_limit "The hard time limit: a run that takes longer is ended and fails. In a call, zero means the limit of the task."
         attribute(Time) task(Option<Duration>) annotation(Duration)
         resolved(task_time_limit: Option<Duration> = None)
         call(Option<f64>) from_task(yes) route(Duration) wire("seconds: header `timelimit`, the first of two")
         setter(time_limit(limit: Duration) = limit.as_secs_f64())
         retry(f64; limit: Duration = limit.as_secs_f64())
         default("none");
-    soft_time_limit "The soft time limit: the context of a run that takes longer says so, and the task may end in order. \
-        It is at most the hard limit. Of a call, zero leaves it to the task."
+    soft_time_limit "The soft time limit: the context of a run that takes longer says so, and the task can end in \
+        order. It is at most the hard limit. In a call, zero means the limit of the task."
         attribute(Time) task(Option<Duration>) annotation(Duration)
         resolved(task_soft_time_limit: Option<Duration> = None)
         call(Option<f64>) from_task(yes) route(Duration) wire("seconds: header `timelimit`, the second of two")
@@ -108,19 +111,19 @@ macro_rules! options {
         retry(f64; limit: Duration = limit.as_secs_f64())
         default("none");
 
-    // How it is run again.
+    // Retries.
     max_retries "How many retries there may be; the first run does not count. `ctx.retry()` may give another limit."
-        attribute(Limit) task(Option<Option<u32>>) annotation(Option<u32>) decided(Option<u32> = Some(3))
+        attribute(Limit) task(Option<Option<u32>>) annotation(Option<u32>) effective_only(Option<u32> = Some(3))
         default("3");
-    default_retry_delay "How long a retry waits that names no time. An automatic retry waits this long only where the task or \
-        the setting gives it."
+    default_retry_delay "How long a retry waits that has no time of its own. An automatic retry waits this long only if the \
+        task or the setting sets it."
         attribute(Time) task(Option<Duration>) annotation(Duration)
         named(task_default_retry_delay: Option<Duration> = None)
         default("1800 s");
-    autoretry_for "Errors that are retried automatically: those of such a type, or with one as their source."
+    autoretry_for "Error types that are retried automatically, also where such an error is the source of another one."
         attribute(Errors) task(Cow<'static, [ErrorMatcher]>)
         default("none");
-    dont_autoretry_for "Errors that are not retried automatically. It comes before `autoretry_for`."
+    dont_autoretry_for "Error types that are not retried automatically, even if `autoretry_for` has them."
         attribute(Errors) task(Cow<'static, [ErrorMatcher]>)
         default("none");
     retry_kwargs_max_retries "How many automatic retries there may be."
@@ -128,22 +131,22 @@ macro_rules! options {
         default("`max_retries`");
     retry_kwargs_countdown "How long an automatic retry waits without `retry_backoff`."
         attribute(Time in retry_kwargs as countdown) task(Option<Duration>)
-        default("`default_retry_delay` where it is named, else no wait");
+        default("`default_retry_delay` if it is set, else no wait");
     retry_backoff "Whether automatic retries wait longer each time: this factor times 2^retries seconds, with the number of \
         retries so far."
-        attribute(Backoff) task(Option<Backoff>) decided(Backoff = Backoff::Off)
+        attribute(Backoff) task(Option<Backoff>) effective_only(Backoff = Backoff::Off)
         default("false");
     retry_backoff_max "The longest wait of `retry_backoff`."
-        attribute(Time) task(Option<Duration>) annotation(Duration) decided(Duration = Duration::from_secs(600))
+        attribute(Time) task(Option<Duration>) annotation(Duration) effective_only(Duration = Duration::from_secs(600))
         default("600 s");
-    retry_jitter "Whether the wait of `retry_backoff` is a random number of whole seconds from zero to what it would be."
-        attribute(Flag) task(Option<bool>) annotation(bool) decided(bool = true)
+    retry_jitter "Whether the wait of `retry_backoff` is a random number of whole seconds from zero to the computed wait."
+        attribute(Flag) task(Option<bool>) annotation(bool) effective_only(bool = true)
         default("true");
-    throws "Errors that are expected: they are stored as FAILURE, and logged without a traceback."
+    throws "Error types that are expected: they are stored as FAILURE, and logged without a traceback."
         attribute(Errors) task(Cow<'static, [ErrorMatcher]>)
         default("none");
 
-    // What is called beside it.
+    // Hooks.
     before_start "Runs before the task, with the context. An error of it fails or retries the task."
         attribute(Hook) default("none");
     on_success "Runs when SUCCESS is stored, with the context and what the task returned."
@@ -152,11 +155,11 @@ macro_rules! options {
         attribute(Hook) default("none");
     on_retry "Runs when a retry is published and RETRY is stored, with the context and the cause."
         attribute(Hook) default("none");
-    after_return "Runs last, after SUCCESS or FAILURE, with the context and what the task came to."
+    after_return "Runs last, after SUCCESS or FAILURE, with the context and the state, value or failure of the task."
         attribute(Hook) default("none");
 
-    // Where a message goes, and how it is written.
-    queue "The queue, by its name. That of a call and of a task comes before `task_routes`."
+    // Where a message goes, and how it is encoded.
+    queue "The name of the queue. The queue of a call or of a task replaces that of `task_routes`."
         attribute(Text) task(Option<Cow<'static, str>>) annotation(String) setting(task_default_queue)
         call(Option<Arc<str>>) from_task(yes) route(String)
         wire("text; not in the message, since it becomes the exchange and the routing key")
@@ -181,27 +184,27 @@ macro_rules! options {
         call(Option<u8>) setting(task_default_delivery_mode) route(u8) wire("a number: property `delivery_mode`")
         setter(persistent(persistent: bool) = if persistent { 2 } else { 1 }, "True is 2, and false is 1.")
         default("2");
-    serializer "The serializer, by its name. Workers must have it in `accept_content`."
+    serializer "The name of the serializer. Workers must have it in `accept_content`."
         attribute(Text) task(Option<Cow<'static, str>>) annotation(String) setting(task_serializer)
         call(Option<Cow<'static, str>>) from_task(yes) route(String) wire("text: property `content_type`")
         setter(serializer(name: impl Into<String>) = name.into().into())
         default("json");
-    compression "The compression, by its name. An empty text is none, whatever the task or the settings say."
+    compression "The name of the compression. An empty text is none, also where the task or the settings have one."
         attribute(Text) task(Option<Cow<'static, str>>) annotation(String) setting(task_compression)
         call(Option<Cow<'static, str>>) from_task(yes) route(String) wire("text: header `compression`")
         setter(compression(name: impl Into<String>) = name.into().into())
         default("none");
 
     // When it runs.
-    countdown "How long from now the task is run at the earliest. It comes before `eta`, and zero is at once."
+    countdown "The earliest start, as a time from now; zero is at once. It replaces `eta`."
         call(Option<Duration>) route(Duration) wire("seconds; header `eta`")
         setter(countdown(wait: Duration) = wait)
         default("none");
-    eta "The instant at which the task is run at the earliest. One that is past is at once."
+    eta "The earliest start, as an instant. An instant in the past is at once."
         call(Option<When>) wire("ISO 8601 with an offset: header `eta`")
         setter(eta(at: impl Into<When>) = at.into())
         default("none");
-    expires "The latest moment at which the task may start. Later it is not run, and its state is REVOKED."
+    expires "The latest instant at which the task may start. After it, the task is not run and its state is REVOKED."
         attribute(Time) task(Option<Duration>) annotation(Duration)
         call(Option<Expires>) from_task(yes) route(Duration)
         wire("seconds, or ISO 8601 with an offset: header `expires`, and what is left of it as property `expiration`")
@@ -219,13 +222,14 @@ macro_rules! options {
         call(Option<RetryPolicy>) setting(task_publish_retry_policy) route(RetryPolicy)
         setter(retry_policy(policy: RetryPolicy) = policy)
         default("3 retries within 0.6 s");
-    publish_timeout "How long publishing may take in all, retries included. With a policy without limit: each try."
+    publish_timeout "How long publishing may take, with all its retries. With a retry policy without limit it is the time for \
+        each try."
         call(Option<Duration>) setting(broker_publish_timeout)
         setter(publish_timeout(limit: Duration) = limit)
         default("5 s");
 
-    // Whose it is.
-    task_id "The id, any text. One that was used before is not refused; a SUCCESS that is stored under it stays."
+    // Ids, relations, and names for logs.
+    task_id "The id; any text. An id that was used before is accepted, and a SUCCESS that is stored under it stays."
         call(Option<TaskId>) wire("text: header `id`, property `correlation_id`")
         setter(task_id(id: impl Into<TaskId>) = id.into())
         default("a random UUID");
@@ -245,11 +249,11 @@ macro_rules! options {
         rare(Option<Arc<str>>) wire("text: property `reply_to`")
         setter(reply_to(queue: impl AsRef<str>) = queue.as_ref().into())
         default("an id of the app's own");
-    shadow "Another name for logs and monitors. The task that runs is the same."
+    shadow "Another name for logs and monitors. It does not change which task runs."
         rare(Option<String>) route(String) wire("text: header `shadow`")
         setter(shadow(name: impl Into<String>) = name.into())
         default("none");
-    argsrepr "What logs show in place of the positional arguments, for example where those are secret."
+    argsrepr "What logs show in place of the positional arguments, for example because those are secret."
         rare(Option<String>) wire("text: header `argsrepr`")
         setter(argsrepr(text: impl Into<String>) = text.into())
         default("the arguments in Python's notation");
@@ -257,7 +261,8 @@ macro_rules! options {
         rare(Option<String>) wire("text: header `kwargsrepr`")
         setter(kwargsrepr(text: impl Into<String>) = text.into())
         default("the arguments in Python's notation");
-    headers "Headers of the caller's own. The task finds them in its request; one of Celery's names replaces that header."
+    headers "The caller's own headers. The task finds them in its request. A header with one of Celery's names replaces that \
+        one."
         rare(BTreeMap<String, Json>) wire("a table: headers of its names")
         methods("`header(name, value)`")
         default("none");
@@ -280,7 +285,7 @@ macro_rules! options {
         rare(Vec<WireSignature>) wire("a list of signatures: `errbacks` beside the arguments")
         methods("`link_error(errback)`, `on_error(errback)`")
         default("none");
-    chain "The steps of the chain that are still to come, the next one last."
+    chain "The steps of the chain that follow, in reverse order: the next one is the last element."
         rare(Option<Vec<WireSignature>>) wire("a list of signatures: `chain` beside the arguments")
         default("none");
     chord "The body of the chord to whose header the task belongs."

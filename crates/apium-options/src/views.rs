@@ -1,25 +1,25 @@
-//! The views of the table: for each use, the rows that matter to it and of those what it needs.
+//! The views of the table. Each has the rows that one use needs, and the parts of them that it needs.
 //!
-//! | view | a row |
+//! | view | its rows |
 //! |---|---|
 //! | `rows` | the row as a `TaskOption` |
-//! | `attribute` | `name Kind "doc" "default";`, of those that `#[task]` takes; with `in list as name` behind the kind of those in lists |
-//! | `stub` | `name yes "doc" "default";`, of those that `extern_task!` takes |
+//! | `attribute` | `name Kind "doc" "default";`, the options of `#[task]`; `in list as name` after the kind of those in lists |
+//! | `stub` | `name yes "doc" "default";`, the options of `extern_task!` |
 //! | `task` | `name [docs] (Type);`, the fields of `TaskOptions` |
 //! | `annotation` | `name (Type);` |
 //! | `resolved`, `named` | `name [docs] setting (Type) (default);` |
-//! | `decided` | `name [docs] (Type) (default);` |
+//! | `effective_only` | `name [docs] (Type) (default);` |
 //! | `call`, `rare` | `name [docs] (Type);`, the fields of `CallOptions` and `RareOptions` |
 //! | `from_task` | `name yes;` |
 //! | `call_route`, `rare_route` | `name (Type);` |
-//! | `call_wire`, `rare_wire` | `name "form";`, of those that are written and read |
-//! | `call_read` | `name "form";`, of those that are only read |
+//! | `call_wire`, `rare_wire` | `name "form";`, the options that are written and read |
+//! | `call_read` | `name "form";`, the options that are only read |
 //! | `call_setter`, `rare_setter` | `name [docs] setter(argument: Type) (value);` |
 //! | `retry` | `name [docs] (Type) (argument: Type) (value);` |
 //!
 //! The docs are texts for `concat!`.
 
-/// Splits the table into its views and passes the one that is asked for on.
+/// Splits the table into its views, and passes on the requested one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __option_views {
@@ -30,7 +30,7 @@ macro_rules! __option_views {
         $(annotation($annotation:ty))?
         $(resolved($resolved_setting:ident: $resolved:ty = $resolved_default:expr))?
         $(named($named_setting:ident: $named:ty = $named_default:expr))?
-        $(decided($decided:ty = $decided_default:expr))?
+        $(effective_only($effective_only:ty = $effective_only_default:expr))?
         $(setting($task_setting:ident))?
         $(call($call:ty)
             $(setting($call_setting:ident))?
@@ -93,7 +93,7 @@ macro_rules! __option_views {
         annotation { $($($name ($annotation);)?)+ }
         resolved { $($($name [$doc] $resolved_setting ($resolved) ($resolved_default);)?)+ }
         named { $($($name [$doc] $named_setting ($named) ($named_default);)?)+ }
-        decided { $($($name [$doc] ($decided) ($decided_default);)?)+ }
+        effective_only { $($($name [$doc] ($effective_only) ($effective_only_default);)?)+ }
         call { $($($name [$doc, "\n\nDefault: ", $default, "."] ($call);)?)+ }
         rare { $($($name [$doc, "\n\nDefault: ", $default, "."] ($rare);)?)+ }
         from_task { $($($($name $from_task;)?)?)+ }
@@ -118,7 +118,7 @@ macro_rules! __option_views {
     } };
 }
 
-/// Finds the view that is asked for among all, and calls the macro with it.
+/// Finds the requested view among all, and calls the macro with it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __option_view {
@@ -129,7 +129,7 @@ macro_rules! __option_view {
     (annotation $then:ident [$($context:tt)*] annotation $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
     (resolved $then:ident [$($context:tt)*] resolved $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
     (named $then:ident [$($context:tt)*] named $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
-    (decided $then:ident [$($context:tt)*] decided $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
+    (effective_only $then:ident [$($context:tt)*] effective_only $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
     (call $then:ident [$($context:tt)*] call $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
     (rare $then:ident [$($context:tt)*] rare $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
     (from_task $then:ident [$($context:tt)*] from_task $rows:tt $($other:tt)*) => { $then! { $($context)* $rows } };
@@ -146,22 +146,22 @@ macro_rules! __option_view {
     };
 }
 
-/// `Some` of what is there, else `None`.
+/// `Some` of its input; `None` for no input.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __first {
     () => { None };
-    ($($there:tt)+) => { Some($($there)+) };
+    ($($input:tt)+) => { Some($($input)+) };
 }
 
-/// Whether anything is there.
+/// Whether there is any input.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __any {
     () => {
         false
     };
-    ($($there:tt)+) => {
+    ($($input:tt)+) => {
         true
     };
 }

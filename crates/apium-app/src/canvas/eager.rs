@@ -1,5 +1,5 @@
-//! Running signatures in the caller's process (Celery: `apply`, `task_always_eager`): one task after the other, the
-//! header of a chord before its body.
+//! Eager calls (Celery: `apply`, `task_always_eager`): signatures of every kind are run in the caller's process, one
+//! task after the other, a header before its body.
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
@@ -10,9 +10,9 @@ use crate::app::app::App;
 use crate::app::eager_runner::EagerRun;
 use crate::canvas::freeze::{Ids, WorkflowIds};
 use crate::canvas::node::{ChordNode, GroupNode, Node, TaskNode};
-use crate::canvas::pipe::settle_links;
+use crate::canvas::pipe::move_links_to_steps;
 use crate::canvas::plan::SendWith;
-use crate::canvas::steps::steps;
+use crate::canvas::steps::sendable_steps;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publish::prepare::CallSpec;
 use crate::result::async_result::{AsyncResult, raised};
@@ -22,30 +22,30 @@ use crate::task::arguments::Arguments;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EagerResult {
-    /// The result, with those before it.
+    /// The result, with the results before it.
     pub result: ResultTuple,
     /// The documents of all that ran.
     pub documents: Vec<ResultDocument>,
-    /// The value of the whole, unless something in it failed.
+    /// The value of the whole signature. It means nothing when the last task failed: see the documents.
     pub value: Json,
 }
 
-/// Runs a signature in this process. A step of a chain that fails ends it: its failure is returned as an error, as
-/// Celery raises it.
+/// Runs a signature in this process, with `arguments` in front of its own. A step that fails ends its chain, and the
+/// failure is returned as an error, as Celery raises it.
 ///
 /// # Errors
 /// As [`Call::apply`](crate::call::call::Call::apply), and [`ErrorKind::TaskFailed`] for a step or a header that failed
 /// before the end.
 pub async fn apply(app: &App, node: Node, arguments: Arguments) -> Result<EagerResult> {
-    let mut node = node.under(app.config());
+    let mut node = node.with_settings(app.config());
     let result = node.freeze(WorkflowIds::default(), &mut Ids::random(app.publisher().reply_to().clone()))?;
     let mut documents = Vec::new();
-    let value = run(app, node, arguments, &mut documents).await?;
+    let value = run_node(app, node, arguments, &mut documents).await?;
     Ok(EagerResult { result, documents, value })
 }
 
 /// Runs a node and returns its value.
-fn run<'a>(
+fn run_node<'a>(
     app: &'a App,
     node: Node,
     arguments: Arguments,
@@ -55,24 +55,24 @@ fn run<'a>(
         match node {
             Node::Task(task) => run_task(app, task, arguments, documents).await,
             Node::Chain(mut chain) => {
-                settle_links(&mut chain);
+                move_links_to_steps(&mut chain);
                 let mut arguments = arguments;
                 let mut value = Json::NULL;
-                let mut began = documents.len();
-                for step in steps(chain.steps) {
-                    documents[began..].iter().try_for_each(check)?;
-                    began = documents.len();
-                    value = run(app, step, std::mem::take(&mut arguments), documents).await?;
+                let mut step_start = documents.len();
+                for step in sendable_steps(chain.steps) {
+                    documents[step_start..].iter().try_for_each(check_success)?;
+                    step_start = documents.len();
+                    value = run_node(app, step, std::mem::take(&mut arguments), documents).await?;
                     arguments = SendWith::result(value.clone()).arguments;
                 }
                 Ok(value)
             }
             Node::Group(group) => run_group(app, group, arguments, documents).await,
             Node::Chord(ChordNode { header, body, .. }) => {
-                let began = documents.len();
+                let header_start = documents.len();
                 let list = run_group(app, header, arguments, documents).await?;
-                documents[began..].iter().try_for_each(check)?;
-                run(app, *body, SendWith::result(list).arguments, documents).await
+                documents[header_start..].iter().try_for_each(check_success)?;
+                run_node(app, *body, SendWith::result(list).arguments, documents).await
             }
         }
     })
@@ -103,34 +103,42 @@ async fn run_group(
     group.flatten();
     let mut values = Vec::with_capacity(group.members.len());
     for member in group.members {
-        values.push(run(app, member, arguments.clone(), documents).await?);
+        values.push(run_node(app, member, arguments.clone(), documents).await?);
     }
     Ok(Json::from_serialize(&values)?)
 }
 
-fn check(document: &ResultDocument) -> Result<()> {
+/// Refuses to go on after a task that did not succeed.
+fn check_success(document: &ResultDocument) -> Result<()> {
     match document.state.is_ready() {
         true if document.state.propagates() => Err(raised(document)),
         false => {
-            let text = format!("go on after task {}: it ended as {}", document.task_id, document.state);
+            let text = format!("go on after task {}: its state is {}", document.task_id, document.state);
             Err(Error::new(ErrorKind::TaskFailed, text))
         }
         true => Ok(()),
     }
 }
 
-/// Runs one task in this process. Its result has the document already.
+/// Runs one task in this process and returns its result, which has its document already.
+///
+/// # Errors
+/// [`ErrorKind::NotRegistered`] for an unknown task, [`ErrorKind::Config`] without an eager runner, and with
+/// `task_eager_propagates` the failure of the task.
 pub(crate) async fn apply_task<T>(app: &App, spec: CallSpec) -> Result<AsyncResult<T>> {
     let Some(task) = app.registry().get(&spec.task).cloned() else {
         return Err(Error::new(
             ErrorKind::NotRegistered,
-            format!("run {} here: no task of that name is registered in this program", spec.task),
+            format!("run {} in this process: no task of that name is registered in it", spec.task),
         ));
     };
     let Some(runner) = app.eager_runner().cloned() else {
         return Err(Error::new(
             ErrorKind::Config,
-            format!("run {} here: the app has no eager runner; build it with the feature `worker`", spec.task),
+            format!(
+                "run {} in this process: the app has no eager runner; build apium with the feature `worker`",
+                spec.task
+            ),
         ));
     };
     let backend = app.backend_for(&task).cloned();

@@ -1,4 +1,4 @@
-//! Results of what ran here and now: they know their documents, which are stored nowhere.
+//! Results of eager runs: they have their documents, which no result backend stores.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::result::async_result::AsyncResult;
 use crate::result::group_result::GroupResult;
 use crate::task::arguments::Arguments;
 
-/// Runs a signature here; its result.
+/// Runs a signature in this process and returns its result.
 pub(crate) async fn apply<T>(app: &App, node: Node) -> Result<AsyncResult<T>> {
     let (tuple, documents) = run(app, node).await?;
     let result = AsyncResult::of_tuple(app, &tuple);
@@ -23,7 +23,7 @@ pub(crate) async fn apply<T>(app: &App, node: Node) -> Result<AsyncResult<T>> {
     Ok(result)
 }
 
-/// Runs a signature that ends with a group here; the result of the group.
+/// Runs a signature that ends with a group in this process, and returns the result of the group.
 pub(crate) async fn apply_group<T>(app: &App, node: Node) -> Result<GroupResult<T>> {
     let (tuple, documents) = run(app, node).await?;
     let group = GroupResult::of_tuple(app, &tuple);

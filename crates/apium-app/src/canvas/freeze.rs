@@ -1,5 +1,5 @@
-//! Freezing: every task of a signature gets its id before anything is sent, so that results are known and what is sent
-//! twice is the same. An id that is there stays.
+//! Freezing: every task of a signature gets its id before anything is sent, so that its results are known, and so that
+//! sending it twice sends the same messages. An id that a task has stays.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use apium_protocol::result::document::ResultTuple;
 use fastrand::Rng;
 
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node};
-use crate::canvas::steps::steps;
+use crate::canvas::steps::sendable_steps;
 use crate::error::Result;
 use crate::options::call_options::{CallOptions, RareOptions};
 
-/// Where new ids come from.
+/// The source of new ids.
 #[derive(Debug)]
 pub struct Ids {
     /// Makes the same ids again for the same seed; without it they are random.
@@ -22,17 +22,18 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Random ids. `reply_to` is where replies to what is frozen go.
+    /// Random ids. `reply_to` is written into the options of every task.
     pub fn random(reply_to: Arc<str>) -> Self {
         Self { seeded: None, reply_to }
     }
 
-    /// Ids that follow from `seed`: whoever does the same again gives the same ids again.
+    /// Ids that follow from `seed`: the same seed gives the same ids in the same order. `reply_to` is written into the
+    /// options of every task.
     pub fn from_seed(seed: u64, reply_to: Arc<str>) -> Self {
         Self { seeded: Some(Rng::with_seed(seed)), reply_to }
     }
 
-    /// One more.
+    /// The next id.
     pub fn next_id(&mut self) -> TaskId {
         match &mut self.seeded {
             Some(rng) => {
@@ -45,108 +46,110 @@ impl Ids {
     }
 }
 
-/// What a signature is frozen into: its place in what is around it.
+/// What surrounds a signature in its workflow; freezing writes it into the options of its tasks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WorkflowIds<'a> {
-    /// The id of its result, where it has none.
+    /// The id for its result, unless it has an id already.
     pub id: Option<&'a TaskId>,
-    /// The first task of all.
+    /// The first task of the workflow.
     pub root: Option<&'a TaskId>,
-    /// The group that it is in.
+    /// The id of the group of which it is a member.
     pub group: Option<&'a str>,
-    /// Its place there.
+    /// Its position in the group, from 0.
     pub index: Option<i64>,
-    /// The body that its end counts for.
+    /// The body of the chord of which it is a part.
     pub chord: Option<&'a Arc<WireSignature>>,
 }
 
 impl Node {
-    /// Gives ids to all of it. The result of a chain is its last step's, that of a chord its body's, with what comes
-    /// before as parents; a group's is one with members.
+    /// Gives ids to all its tasks, and returns its result. The result of a chain is that of its last step, the result
+    /// of a chord that of its body; the results before are its parents. The result of a group has those of its members
+    /// as children.
     ///
     /// # Errors
-    /// When an option cannot be encoded: the body of a chord travels with its header.
-    pub fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    /// [`ErrorKind::Codec`](crate::error::ErrorKind::Codec) for an option that cannot be encoded.
+    #[doc(hidden)]
+    pub fn freeze(&mut self, workflow: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         match self {
-            Self::Task(task) => Ok(ResultTuple::task(settle(&mut task.call.options, frame, ids))),
-            Self::Chain(chain) => freeze_chain(chain, frame, ids),
-            Self::Group(group) => group.freeze(frame, ids),
-            Self::Chord(chord) => chord.freeze(frame, ids),
+            Self::Task(task) => Ok(ResultTuple::task(freeze_task(&mut task.call.options, workflow, ids))),
+            Self::Chain(chain) => freeze_chain(chain, workflow, ids),
+            Self::Group(group) => group.freeze(workflow, ids),
+            Self::Chord(chord) => chord.freeze(workflow, ids),
         }
     }
 }
 
-/// Writes the place of a task into its options.
-fn settle(options: &mut CallOptions, frame: WorkflowIds<'_>, ids: &mut Ids) -> TaskId {
-    let id = options.task_id.get_or_insert_with(|| frame.id.cloned().unwrap_or_else(|| ids.next_id())).clone();
+/// Writes the id of a task and its position in the workflow into its options.
+fn freeze_task(options: &mut CallOptions, workflow: WorkflowIds<'_>, ids: &mut Ids) -> TaskId {
+    let id = options.task_id.get_or_insert_with(|| workflow.id.cloned().unwrap_or_else(|| ids.next_id())).clone();
     let rare = options.rare_mut();
     rare.reply_to.get_or_insert_with(|| ids.reply_to.clone());
-    place(rare, frame);
+    write_position(rare, workflow);
     id
 }
 
-fn place(rare: &mut RareOptions, frame: WorkflowIds<'_>) {
-    if let Some(root) = frame.root {
+fn write_position(rare: &mut RareOptions, workflow: WorkflowIds<'_>) {
+    if let Some(root) = workflow.root {
         rare.root_id = Some(root.clone());
     }
-    // Whoever was put into a group first keeps it there.
-    if let (None, Some(group)) = (&rare.group_id, frame.group) {
+    // A task that has a group stays in that group.
+    if let (None, Some(group)) = (&rare.group_id, workflow.group) {
         rare.group_id = Some(group.to_owned());
     }
-    if let Some(chord) = frame.chord {
+    if let Some(chord) = workflow.chord {
         rare.chord = Some(chord.clone());
     }
-    if frame.index.is_some() {
-        rare.group_index = frame.index;
+    if workflow.index.is_some() {
+        rare.group_index = workflow.index;
     }
 }
 
-fn freeze_chain(chain: &mut ChainNode, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
-    chain.steps = steps(std::mem::take(&mut chain.steps));
-    freeze_steps(&mut chain.steps, frame, ids)
+fn freeze_chain(chain: &mut ChainNode, workflow: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    chain.steps = sendable_steps(std::mem::take(&mut chain.steps));
+    freeze_steps(&mut chain.steps, workflow, ids)
 }
 
-/// Freezes steps that are in order already. The frame is the last one's.
-pub(crate) fn freeze_steps(list: &mut [Node], frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
-    let mut frame = frame;
+/// Freezes steps that [`sendable_steps`] has put in order. `workflow` is what surrounds the last step.
+pub(crate) fn freeze_steps(list: &mut [Node], workflow: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    let mut workflow = workflow;
     let mut results = Vec::with_capacity(list.len());
     for step in list.iter_mut().rev() {
-        results.push(step.freeze(frame, ids)?);
-        frame = WorkflowIds { root: frame.root, ..WorkflowIds::default() };
+        results.push(step.freeze(workflow, ids)?);
+        workflow = WorkflowIds { root: workflow.root, ..WorkflowIds::default() };
     }
-    // The first step's is the last one here.
+    // The results stand in reverse order: the last step was frozen first.
     let result = results.into_iter().rev().reduce(|before, mut result| {
-        put_behind(&mut result, before);
+        append_parent(&mut result, before);
         result
     });
     Ok(result.unwrap_or_else(|| ResultTuple::group(ids.next_id(), Vec::new())))
 }
 
-/// Makes `before` what comes before all of `result`.
-pub(crate) fn put_behind(result: &mut ResultTuple, before: ResultTuple) {
+/// Puts `before` in front of all parents of `result`.
+pub(crate) fn append_parent(result: &mut ResultTuple, before: ResultTuple) {
     match &mut result.parent {
-        Some(parent) => put_behind(parent, before),
+        Some(parent) => append_parent(parent, before),
         parent => *parent = Some(Box::new(before)),
     }
 }
 
 impl GroupNode {
-    /// Gives ids to the members. Groups inside it become its members.
-    pub(crate) fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    /// Gives ids to the members. The members of groups inside it become its members.
+    pub(crate) fn freeze(&mut self, workflow: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         self.flatten();
         let id = self.options.task_id.get_or_insert_with(|| ids.next_id()).clone();
-        if frame.group.is_some() || frame.chord.is_some() || frame.index.is_some() || frame.root.is_some() {
-            place(self.options.rare_mut(), frame);
+        if workflow.group.is_some() || workflow.chord.is_some() || workflow.index.is_some() || workflow.root.is_some() {
+            write_position(self.options.rare_mut(), workflow);
         }
         let mut results = Vec::with_capacity(self.members.len());
         for (index, member) in self.members.iter_mut().enumerate() {
-            let frame = WorkflowIds { id: None, index: i64::try_from(index).ok(), ..frame };
-            results.push(member.freeze(frame, ids)?);
+            let workflow = WorkflowIds { id: None, index: i64::try_from(index).ok(), ..workflow };
+            results.push(member.freeze(workflow, ids)?);
         }
         Ok(ResultTuple::group(id, results))
     }
 
-    /// Groups inside it become its members, in their order; empty chains go.
+    /// The members of groups inside it become its members, in their order; empty chains are removed.
     pub(crate) fn flatten(&mut self) {
         let is_flat = |member: &Node| !matches!(member, Node::Group(_)) && !member.is_empty();
         if self.members.iter().all(is_flat) {
@@ -168,14 +171,14 @@ impl GroupNode {
 }
 
 impl ChordNode {
-    fn freeze(&mut self, frame: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
+    fn freeze(&mut self, workflow: WorkflowIds<'_>, ids: &mut Ids) -> Result<ResultTuple> {
         let own = self.options.task_id.take();
-        let frame = WorkflowIds { id: own.as_ref().or(frame.id), ..frame };
-        // The header learns of its group and its body when it is sent: written here, each of its tasks would carry the
-        // body in each step before.
-        let header = self.header.freeze(WorkflowIds { root: frame.root, ..WorkflowIds::default() }, ids)?;
-        let mut result = self.body.freeze(frame, ids)?;
-        put_behind(&mut result, header);
+        let workflow = WorkflowIds { id: own.as_ref().or(workflow.id), ..workflow };
+        // The planner writes group and body into the header's tasks when the chord is sent. Written now, every step
+        // before the chord would carry the body in each of these tasks.
+        let header = self.header.freeze(WorkflowIds { root: workflow.root, ..WorkflowIds::default() }, ids)?;
+        let mut result = self.body.freeze(workflow, ids)?;
+        append_parent(&mut result, header);
         Ok(result)
     }
 }

@@ -1,16 +1,17 @@
-//! Errbacks of a chord that are its header's too, which a setting says: `task_allow_error_cb_on_chord_header`.
+//! Errbacks of a whole chord, which the setting `task_allow_error_cb_on_chord_header` gives to the tasks of its header
+//! too.
 //!
-//! Celery looks at the setting when an errback is linked. A signature knows no app then, so a chord remembers what was
-//! linked to the whole of it until it is sent, runs here, or takes a task's place.
+//! Celery reads the setting when an errback is linked. A signature of Apium has no app at that time. So a chord holds
+//! the errbacks that were linked to it until it is sent, run eagerly, or replaces a task.
 
 use crate::canvas::node::Node;
-use crate::canvas::pipe::settle_links;
+use crate::canvas::pipe::move_links_to_steps;
 use crate::config::table::Config;
 
 impl Node {
-    /// This signature as these settings want it.
+    /// This signature, whose chords give their errbacks to their headers where the settings say so.
     #[must_use]
-    pub(crate) fn under(mut self, config: &Config) -> Self {
+    pub(crate) fn with_settings(mut self, config: &Config) -> Self {
         if config.task_allow_error_cb_on_chord_header {
             self.give_errbacks_to_headers();
         }
@@ -21,14 +22,14 @@ impl Node {
         match self {
             Self::Task(_) => {}
             Self::Chain(chain) => {
-                settle_links(chain);
+                move_links_to_steps(chain);
                 chain.steps.iter_mut().for_each(Self::give_errbacks_to_headers);
             }
             Self::Group(group) => group.members.iter_mut().for_each(Self::give_errbacks_to_headers),
             Self::Chord(chord) => {
                 let members = &mut chord.header.members;
                 for mut errback in std::mem::take(&mut chord.errbacks) {
-                    // It is called for each of them, and takes nothing of any.
+                    // An errback of a header is immutable, as in Celery.
                     errback.immutable = true;
                     members.iter_mut().for_each(|member| member.link_error(errback.clone()));
                 }

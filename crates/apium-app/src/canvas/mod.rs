@@ -1,6 +1,6 @@
-//! The canvas without types: signatures of every kind, how they are joined, frozen, sent and run. What travels between
-//! programs is made of these; the typed layer ([`signature`](crate::signature::signature),
-//! [`group`](crate::signature::group)) checks what fits.
+//! Workflows without types: signatures of every kind, how they are joined, get their ids, are sent and are run.
+//! Messages carry these. The typed layer ([`signature`](crate::signature::signature),
+//! [`group`](crate::signature::group)) checks which signature may follow which.
 
 pub mod eager;
 pub(crate) mod eager_results;

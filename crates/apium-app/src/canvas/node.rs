@@ -12,11 +12,11 @@ use crate::publish::prepare::CallSpec;
 pub enum Node {
     /// One task.
     Task(TaskNode),
-    /// One after the other, each with the result of the one before.
+    /// Tasks one after the other, each with the result of the one before.
     Chain(ChainNode),
-    /// Side by side.
+    /// Tasks side by side.
     Group(GroupNode),
-    /// Side by side, and then one with the list of their results.
+    /// Tasks side by side, and then one with the list of their results.
     Chord(ChordNode),
 }
 
@@ -26,9 +26,9 @@ pub enum Node {
 pub struct TaskNode {
     /// The call.
     pub call: CallSpec,
-    /// Whether what the task before returned is not put in front of its arguments.
+    /// Whether it does not get the result of the task before as its first argument.
     pub immutable: bool,
-    /// What Celery calls it in `subtask_type`.
+    /// Whether it runs another task for each item of a list (`subtask_type` in messages).
     pub kind: TaskKind,
 }
 
@@ -39,16 +39,16 @@ impl TaskNode {
     }
 }
 
-/// Whether a task stands for itself, or runs another one for each item of a list.
+/// Whether it is a plain task, or one that runs another task for each item of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TaskKind {
-    /// For itself.
+    /// A plain task.
     #[default]
     Plain,
-    /// `celery.map`: the inner task with each item.
+    /// `celery.map`: runs the inner task with each item as its argument.
     Map,
-    /// `celery.starmap`: the inner task with each item as its arguments.
+    /// `celery.starmap`: runs the inner task with each item as its list of arguments.
     Starmap,
 }
 
@@ -56,9 +56,10 @@ pub enum TaskKind {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ChainNode {
-    /// The steps; none is a chain.
+    /// The steps; no step is a chain.
     pub steps: Vec<Node>,
-    /// Options of the whole: `link` is the last step's, `link_error` every step's, the others are the first one's.
+    /// Options of the whole chain: `link` goes to the last step, `link_error` to every step, the others to the first
+    /// step.
     pub options: CallOptions,
 }
 
@@ -68,49 +69,49 @@ pub struct ChainNode {
 pub struct GroupNode {
     /// The members.
     pub members: Vec<Node>,
-    /// Options of every member, over its own; `task_id` is the group's id.
+    /// Options of every member, which replace the member's own; `task_id` is the id of the group.
     pub options: CallOptions,
 }
 
-/// Tasks side by side with one that waits for all.
+/// Tasks side by side, and one that runs after all of them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChordNode {
-    /// The tasks.
+    /// The tasks side by side.
     pub header: GroupNode,
-    /// What runs with the list of their results.
+    /// What runs after them, with the list of their results.
     pub body: Box<Node>,
-    /// Options of the whole: `link` and `link_error` are the body's, `countdown` and `eta` the header's, the others
-    /// both's.
+    /// Options of the whole chord: `link` and `link_error` go to the body, `countdown` and `eta` to the header, the
+    /// others to both.
     pub options: CallOptions,
-    /// Errbacks that were linked to the whole. They are the body's already; a setting makes them the header's too.
+    /// Errbacks that were linked to the whole chord. The body has them already; a setting gives them to the header too.
     pub(crate) errbacks: Vec<WireSignature>,
 }
 
 impl GroupNode {
-    /// Changes each task that begins a member.
+    /// Changes the first task of each member.
     pub(crate) fn each_first(&mut self, change: &mut dyn FnMut(&mut TaskNode)) {
         self.members.iter_mut().for_each(|member| member.each_first(change));
     }
 }
 
 impl ChordNode {
-    /// A chord.
+    /// A chord of this header and this body.
     pub fn new(header: GroupNode, body: Node) -> Self {
         Self { header, body: Box::new(body), options: CallOptions::default(), errbacks: Vec::new() }
     }
 }
 
 impl Node {
-    /// A chain of these, joined by [`pipe`](Self::pipe); what begins with a group is a chord, as in Celery.
+    /// A chain of these, joined by [`pipe`](Self::pipe). One that begins with a group is a chord, as in Celery.
     pub fn chain(steps: impl IntoIterator<Item = Self>) -> Self {
         let mut steps = steps.into_iter().peekable();
         let Some(first) = steps.next() else { return Self::Chain(ChainNode::default()) };
-        let bare = steps.peek().is_some() && begins_with_a_group(&first);
+        let becomes_chord = steps.peek().is_some() && begins_with_a_group(&first);
         match steps.fold(first, Self::pipe) {
             chain @ Self::Chain(_) => chain,
-            chord if bare => chord,
-            one => Self::Chain(ChainNode { steps: vec![one], options: CallOptions::default() }),
+            chord if becomes_chord => chord,
+            single => Self::Chain(ChainNode { steps: vec![single], options: CallOptions::default() }),
         }
     }
 
@@ -135,7 +136,7 @@ impl Node {
         }
     }
 
-    /// Its options, to be changed.
+    /// Its options, for changing them.
     pub fn options_mut(&mut self) -> &mut CallOptions {
         match self {
             Self::Task(task) => &mut task.call.options,
@@ -145,12 +146,13 @@ impl Node {
         }
     }
 
-    /// Whether it takes what the task before returned; of a group and a chord each task that begins it.
+    /// Sets whether it ignores the result of the task before (Celery: `immutable`). A chain passes this to its first
+    /// step, a group to every member, a chord to its header.
     pub fn set_immutable(&mut self, immutable: bool) {
         self.each_first(&mut |task| task.immutable = immutable);
     }
 
-    /// Changes each task that begins it: the first step of a chain, every member of a group, every task of a header.
+    /// Changes its first tasks: the first step of a chain, every member of a group, every task of a header.
     pub(crate) fn each_first(&mut self, change: &mut dyn FnMut(&mut TaskNode)) {
         match self {
             Self::Task(task) => change(task),
@@ -160,11 +162,11 @@ impl Node {
         }
     }
 
-    /// A task to run on success: of a chain after the last step, of a chord after the body, of a group after its first
-    /// member and without its result, as in Celery.
+    /// Adds a callback, which runs on success: after the last step of a chain, after the body of a chord, after the
+    /// first member of a group (and without its result, as in Celery).
     pub fn link(&mut self, callback: WireSignature) {
         match self {
-            Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link, callback),
+            Self::Task(_) | Self::Chain(_) => add_link(&mut self.options_mut().rare_mut().link, callback),
             Self::Group(group) => {
                 if let Some(first) = group.members.first_mut() {
                     let mut callback = callback;
@@ -176,11 +178,11 @@ impl Node {
         }
     }
 
-    /// A task to run on failure: of a chain for each step, of a group for each member, of a chord for the body (and for
-    /// each task of its header, where it is sent under `task_allow_error_cb_on_chord_header`).
+    /// Adds an errback, which runs on failure: of each step of a chain, of each member of a group, of the body of a
+    /// chord (and of each task of its header, with the setting `task_allow_error_cb_on_chord_header`).
     pub fn link_error(&mut self, errback: WireSignature) {
         match self {
-            Self::Task(_) | Self::Chain(_) => add(&mut self.options_mut().rare_mut().link_error, errback),
+            Self::Task(_) | Self::Chain(_) => add_link(&mut self.options_mut().rare_mut().link_error, errback),
             Self::Group(group) => group.members.iter_mut().for_each(|member| member.link_error(errback.clone())),
             Self::Chord(chord) => {
                 for member in &mut chord.header.members {
@@ -188,13 +190,13 @@ impl Node {
                         member.link_error(errback.clone());
                     }
                 }
-                add(&mut chord.errbacks, errback.clone());
+                add_link(&mut chord.errbacks, errback.clone());
                 chord.body.link_error(errback);
             }
         }
     }
 
-    /// Whether there is nothing in it to run.
+    /// Whether it is a chain without steps or a group without members.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Task(_) | Self::Chord(_) => false,
@@ -204,7 +206,7 @@ impl Node {
     }
 }
 
-/// Whether it begins with a group of more than one.
+/// Whether it begins with a group of more than one member.
 fn begins_with_a_group(node: &Node) -> bool {
     match node {
         Node::Group(group) => group.members.len() > 1,
@@ -213,12 +215,12 @@ fn begins_with_a_group(node: &Node) -> bool {
     }
 }
 
-/// What can stand in `link` and `link_error`: a signature of either kind.
+/// What `link` and `link_error` take: a signature of any type.
 pub trait IntoWireSignature {
-    /// The signature as it travels.
+    /// The signature as messages carry it.
     ///
     /// # Errors
-    /// When its arguments cannot be encoded.
+    /// An argument that cannot be encoded.
     fn into_wire(self) -> Result<WireSignature>;
 }
 
@@ -228,12 +230,12 @@ impl IntoWireSignature for WireSignature {
     }
 }
 
-/// What is a signature, of whatever type.
+/// A signature of any type, which can become a node.
 pub trait IntoNode {
-    /// It without its type.
+    /// The node.
     ///
     /// # Errors
-    /// A value that could not be encoded.
+    /// An argument that cannot be encoded.
     fn into_node(self) -> Result<Node>;
 }
 
@@ -249,8 +251,8 @@ impl IntoNode for WireSignature {
     }
 }
 
-/// Adds a signature to a list of links, once.
-pub(crate) fn add(list: &mut Vec<WireSignature>, signature: WireSignature) {
+/// Adds a signature to a list of links, unless it is in the list already.
+pub(crate) fn add_link(list: &mut Vec<WireSignature>, signature: WireSignature) {
     if !list.contains(&signature) {
         list.push(signature);
     }

@@ -1,7 +1,7 @@
 //! `|`: one signature after another, by Celery's rules.
 //!
-//! A task after a group makes both a chord; a task after a chord goes behind its body; chains are flattened; a group of
-//! one is its member; an empty group adds nothing.
+//! A group and a task after it become a chord. A task after a chord is added after its body. A chain inside a chain
+//! becomes its steps, and a group of one becomes its member. An empty group adds nothing.
 
 use apium_protocol::message::signature::Signature as WireSignature;
 
@@ -9,7 +9,7 @@ use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::options::call_options::CallOptions;
 
 impl Node {
-    /// This and then `right`.
+    /// This signature, followed by `right`.
     #[must_use]
     pub fn pipe(self, right: Self) -> Self {
         let right = unrolled(right);
@@ -19,19 +19,19 @@ impl Node {
         match (self, right) {
             (left, Self::Chain(chain)) => unchained(chain).into_iter().fold(left, Self::pipe),
             (Self::Chain(mut chain), right) => {
-                // Options of the whole stay the whole's; `link` was the last step's and is not the new one's.
-                settle_links(&mut chain);
+                // The chain keeps its other options, but its `link` belongs to the step that was last until now.
+                move_links_to_steps(&mut chain);
                 match chain.steps.pop() {
                     None => return right,
                     Some(last) => {
-                        let (last, right) = after(last, right);
+                        let (last, right) = join_steps(last, right);
                         chain.steps.push(last);
                         chain.steps.extend(right);
                     }
                 }
                 Self::Chain(chain)
             }
-            (left, right) => match after(left, right) {
+            (left, right) => match join_steps(left, right) {
                 (joined, None) => joined,
                 (left, Some(right)) => {
                     Self::Chain(ChainNode { steps: vec![left, right], options: CallOptions::default() })
@@ -41,11 +41,11 @@ impl Node {
     }
 }
 
-/// `right`, which is no chain, after one step that is none: two steps, or one that is both.
-fn after(left: Node, right: Node) -> (Node, Option<Node>) {
+/// Joins two steps, neither of which is a chain: they stay two, or become one.
+fn join_steps(left: Node, right: Node) -> (Node, Option<Node>) {
     match (left, right) {
         (Node::Group(group), right) => (Node::Chord(ChordNode::new(group, right)), None),
-        // Two chords stand one after the other.
+        // Two chords are two steps.
         (left @ Node::Chord(_), right @ Node::Chord(_)) => (left, Some(right)),
         (Node::Chord(mut chord), right) => {
             let body = std::mem::replace(&mut *chord.body, Node::Chain(ChainNode::default()));
@@ -56,7 +56,7 @@ fn after(left: Node, right: Node) -> (Node, Option<Node>) {
     }
 }
 
-/// A group of one is its member.
+/// Replaces a group of one by its member.
 pub(crate) fn unrolled(node: Node) -> Node {
     match node {
         Node::Group(mut group) if group.members.len() == 1 => match group.members.pop() {
@@ -67,14 +67,14 @@ pub(crate) fn unrolled(node: Node) -> Node {
     }
 }
 
-/// The steps of a chain, with what its options say about each.
+/// The steps of a chain, with the options of the chain moved to them.
 pub(crate) fn unchained(mut chain: ChainNode) -> Vec<Node> {
-    settle_links(&mut chain);
+    move_links_to_steps(&mut chain);
     let ChainNode { mut steps, mut options } = chain;
     if options == CallOptions::default() {
         return steps;
     }
-    // The id is the last one's, and where the chain stands is no option of its first step.
+    // The id belongs to the last step. The chain's position in its workflow must not reach the first one.
     if let (Some(id), Some(last)) = (options.task_id.take(), steps.last_mut()) {
         last.options_mut().task_id.get_or_insert(id);
     }
@@ -89,11 +89,11 @@ pub(crate) fn unchained(mut chain: ChainNode) -> Vec<Node> {
 }
 
 /// Moves the links of a chain to its steps.
-pub(crate) fn settle_links(chain: &mut ChainNode) {
+pub(crate) fn move_links_to_steps(chain: &mut ChainNode) {
     let Some(rare) = &mut chain.options.rare else { return };
     let (link, link_error) = (std::mem::take(&mut rare.link), std::mem::take(&mut rare.link_error));
     match chain.steps.last_mut() {
-        // Each member's value is one that the chain ends with.
+        // The group is the end of the chain, so each member has the callback.
         Some(Node::Group(group)) => link_members(group, &link),
         Some(last) => link.into_iter().for_each(|callback| last.link(callback)),
         None => {}
@@ -103,7 +103,7 @@ pub(crate) fn settle_links(chain: &mut ChainNode) {
     }
 }
 
-/// Links callbacks to every member of a group, with its own value.
+/// Links callbacks to every member of a group. Each is called with the value of its member.
 pub(crate) fn link_members(group: &mut GroupNode, callbacks: &[WireSignature]) {
     for member in &mut group.members {
         match member {

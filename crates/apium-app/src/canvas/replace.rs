@@ -1,5 +1,5 @@
-//! What a running task changes in its workflow: another signature takes its place (Celery: `Task.replace`), under its
-//! id and in its group, chord and chain; or a signature is added to its chord (Celery: `Task.add_to_chord`).
+//! What a running task does to the workflow around it: it puts another signature in its place (Celery: `Task.replace`),
+//! or adds one to its chord (`add_to_chord`).
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
@@ -8,7 +8,7 @@ use apium_protocol::result::document::ResultTuple;
 use crate::app::app::App;
 use crate::canvas::freeze::WorkflowIds;
 use crate::canvas::node::{IntoNode, Node};
-use crate::canvas::pipe::settle_links;
+use crate::canvas::pipe::move_links_to_steps;
 use crate::canvas::plan::Planner;
 use crate::canvas::send::{chords, send};
 use crate::context::context::Ctx;
@@ -18,14 +18,66 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::CallOptions;
 use crate::task_error::{TaskError, TaskErrorKind};
 
-impl Node {
-    /// This signature as what goes on in the place of the task of `request`.
+impl Ctx {
+    /// Replaces this task by another signature, which gets its id, its group, its chord and the steps of its chain that
+    /// follow (Celery: `raise self.replace(…)`). Return it as the task's error:
+    /// `return Err(ctx.replace(add::s(1, 2)))`. Nothing is stored for this run.
+    pub fn replace(&self, with: impl IntoNode) -> TaskError {
+        if self.request().id().is_none() {
+            let text = "replace this task by another one: the function was called directly and has no task id";
+            return Error::new(ErrorKind::Call, text).into();
+        }
+        let with_settings = |node: Node| match self.publisher() {
+            Some(publisher) => node.with_settings(publisher.config()),
+            None => node,
+        };
+        match with.into_node().map(with_settings).and_then(|node| node.to_wire()) {
+            Ok(signature) => TaskError::new(TaskErrorKind::Replace(Box::new(signature))),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Adds a signature to the header of the chord of which this task is a part, and sends it (Celery: `add_to_chord`).
+    /// The body waits for it too. Returns its result.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for an empty chain, and for what follows that cannot be read.
+    /// [`ErrorKind::Call`] for a task that is in no chord, and for a group; else as [`send`].
+    pub fn add_to_chord(&self, signature: impl IntoNode) -> Deferred<ResultTuple> {
+        let node = signature.into_node();
+        let ctx = self.clone();
+        self.deferred(async move { add_to_chord(&ctx, node?).await })
+    }
+}
+
+async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
+    let request = ctx.request();
+    let (Some(group), Some(chord)) = (request.group(), &request.body.embed.chord) else {
+        return Err(Error::new(ErrorKind::Call, "add to the chord: this task is not a part of a chord"));
+    };
+    if matches!(node, Node::Group(_)) {
+        return Err(Error::new(ErrorKind::Call, "add a group to the chord: add its members one by one"));
+    }
+    let publisher = ctx.needed_publisher()?;
+    let Some(app) = App::of_publisher(publisher) else {
+        return Err(Error::new(ErrorKind::NoCurrentApp, "add to the chord: the app is gone"));
+    };
+    let rare = node.options_mut().rare_mut();
+    (rare.group_id, rare.group_index) = (Some(group.to_owned()), request.group_index());
+    (rare.chord, rare.root_id) = (Some(chord.clone()), request.headers.root_id.clone());
+    let ttl = publisher.config().chord_ttl();
+    chords(app.backend())?.grow(group, 1, ttl).await?;
+    send(&app, node).await
+}
+
+impl Node {
+    /// This signature as the one that replaces the task of `request`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Call`] for an empty chain, and for a step after the task that cannot be read.
+    #[doc(hidden)]
     pub fn in_place_of(self, request: &Request, planner: &mut Planner) -> Result<Self> {
         let mut node = match self {
-            // A group ends in one result: the list.
+            // The task has one result: the list of what the group returns.
             node @ Self::Group(_) => node.pipe(accumulate()?),
             Self::Chain(chain) if matches!(chain.steps.last(), Some(Self::Group(_))) => {
                 Self::Chain(chain).pipe(accumulate()?)
@@ -38,17 +90,17 @@ impl Node {
         request.callbacks().iter().cloned().for_each(|callback| node.link(callback));
         request.errbacks().iter().cloned().for_each(|errback| node.link_error(errback));
         if let Self::Chain(chain) = &mut node {
-            settle_links(chain);
+            move_links_to_steps(chain);
         }
         let headers = &request.headers;
-        let frame = WorkflowIds {
+        let workflow = WorkflowIds {
             id: request.id(),
             root: headers.root_id.as_ref(),
             group: request.group(),
             index: request.group_index(),
             chord: request.body.embed.chord.as_ref(),
         };
-        node.freeze(frame, planner.ids())?;
+        node.freeze(workflow, planner.ids())?;
         let nesting = headers.replaced_task_nesting + 1;
         node.each_step(&mut |options| options.rare_mut().replaced_task_nesting = Some(nesting));
         for step in request.chain().iter().rev() {
@@ -67,60 +119,10 @@ impl Node {
     }
 }
 
-/// `celery.accumulate`: what it is given, as it is.
+/// `celery.accumulate`, which returns its argument.
 fn accumulate() -> Result<Node> {
     let kwargs = vec![("index".to_owned(), Json::from_text("0")?)];
     let mut signature = WireSignature::new("celery.accumulate");
     signature.kwargs = kwargs;
     Node::from_wire(&signature)
-}
-
-impl Ctx {
-    /// Ends this run and lets another signature go on in its place, under its id, in its group, its chord and its chain
-    /// (Celery: `raise self.replace(…)`): `return Err(ctx.replace(add::s(1, 2)))`. Nothing is stored for this run.
-    pub fn replace(&self, with: impl IntoNode) -> TaskError {
-        if self.request().id().is_none() {
-            let text = "put another task in the place of this one: the function was called directly and has no task id";
-            return Error::new(ErrorKind::Call, text).into();
-        }
-        let under = |node: Node| match self.publisher() {
-            Some(publisher) => node.under(publisher.config()),
-            None => node,
-        };
-        match with.into_node().map(under).and_then(|node| node.to_wire()) {
-            Ok(signature) => TaskError::new(TaskErrorKind::Replace(Box::new(signature))),
-            Err(error) => error.into(),
-        }
-    }
-
-    /// Adds a signature to the header of the chord that this task is a part of, and sends it: the body waits for it too
-    /// (Celery: `add_to_chord`). Its result.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Call`] for a task that is in no chord, and for a group; as sending otherwise.
-    pub fn add_to_chord(&self, signature: impl IntoNode) -> Deferred<ResultTuple> {
-        let node = signature.into_node();
-        let ctx = self.clone();
-        self.deferred(async move { add_to_chord(&ctx, node?).await })
-    }
-}
-
-async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
-    let request = ctx.request();
-    let (Some(group), Some(chord)) = (request.group(), &request.body.embed.chord) else {
-        return Err(Error::new(ErrorKind::Call, "add to the chord: this task is not a part of one"));
-    };
-    if matches!(node, Node::Group(_)) {
-        return Err(Error::new(ErrorKind::Call, "add a group to the chord: add its members one by one"));
-    }
-    let publisher = ctx.needed_publisher()?;
-    let Some(app) = App::of_publisher(publisher) else {
-        return Err(Error::new(ErrorKind::NoCurrentApp, "add to the chord: the app is gone"));
-    };
-    let rare = node.options_mut().rare_mut();
-    (rare.group_id, rare.group_index) = (Some(group.to_owned()), request.group_index());
-    (rare.chord, rare.root_id) = (Some(chord.clone()), request.headers.root_id.clone());
-    let ttl = publisher.config().chord_ttl();
-    chords(app.backend())?.grow(group, 1, ttl).await?;
-    send(&app, node).await
 }

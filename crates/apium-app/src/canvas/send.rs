@@ -1,4 +1,5 @@
-//! Sending signatures of every kind: planned, opened, published in lots.
+//! Sending signatures of every kind: they are planned, their chords are opened, their messages are published in
+//! batches.
 
 use std::sync::Arc;
 
@@ -16,30 +17,31 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::publish::prepare::{CallSpec, ParentTask, PreparedMessage};
 use crate::publish::publisher::{MAX_BATCH, Publisher};
 
-/// Sends a signature; its result. Chords are opened first, then messages are published, 2,000 at a time, each lot whole
-/// or not at all if the broker publishes atomically. What is sent is a child of the running task.
+/// Sends a signature and returns its result. Chords are opened first, then the messages are published in batches of at
+/// most 2,000, each batch whole or not at all if the broker publishes atomically. What is sent becomes a child of the
+/// running task.
 ///
 /// # Errors
 /// As [`Call::send`](crate::call::call::Call::send); [`ErrorKind::NoBackend`] for a chord without a result backend that
-/// counts its parts. Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the lots
-/// before are sent.
+/// counts its parts. Nothing is sent when one of the messages cannot be made; when the broker fails half-way, the
+/// batches before are sent.
 pub async fn send(app: &App, node: Node) -> Result<ResultTuple> {
     send_with(app, node, SendWith::default()).await
 }
 
-/// As [`send`], with arguments and options beside its own.
+/// Sends a signature as [`send`] does, with further arguments and options.
 ///
 /// # Errors
 /// As [`send`].
-pub async fn send_with(app: &App, node: Node, given: SendWith) -> Result<ResultTuple> {
-    send_through(app, app.publisher(), node, given).await
+pub async fn send_with(app: &App, node: Node, with: SendWith) -> Result<ResultTuple> {
+    send_through(app, app.publisher(), node, with).await
 }
 
-/// As [`send_with`], through a publisher that is held by hand.
-pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, given: SendWith) -> Result<ResultTuple> {
+/// Sends a signature as [`send_with`] does, through a publisher that may be another than the app's.
+pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, with: SendWith) -> Result<ResultTuple> {
     let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
-    let planned = planner.add(node.under(app.config()), given)?;
+    let planned = planner.add(node.with_settings(app.config()), with)?;
     let Plan { opens, calls } = planner.into_plan();
     let mut prepared = Vec::with_capacity(calls.len());
     for call in calls {
@@ -56,8 +58,8 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, g
     }
     let mut prepared = prepared.into_iter().peekable();
     while let Some(policy) = prepared.peek().map(|first| first.policy) {
-        let lot: Vec<Outgoing> = prepared.by_ref().take(MAX_BATCH).map(|prepared| prepared.outgoing).collect();
-        publisher.publish_under(lot, policy).await?;
+        let batch: Vec<Outgoing> = prepared.by_ref().take(MAX_BATCH).map(|prepared| prepared.outgoing).collect();
+        publisher.publish_under(batch, policy).await?;
     }
     if as_child {
         note_child(|| planned.child);
@@ -65,15 +67,15 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, g
     Ok(planned.result)
 }
 
-/// What counts the parts of chords.
+/// The store of a result backend that counts the parts of chords.
 ///
 /// # Errors
-/// [`ErrorKind::NoBackend`] where nothing does.
+/// [`ErrorKind::NoBackend`] without a result backend, or with one that counts no parts.
 pub fn chords(backend: Option<&SharedBackend>) -> Result<&dyn ChordStore> {
     let Some(backend) = backend else {
         return Err(Error::new(
             ErrorKind::NoBackend,
-            "send a chord: no result backend is configured to count its parts",
+            "send a chord: no result backend is configured that could count its parts; set result_backend",
         ));
     };
     backend.chords().ok_or_else(|| {
@@ -83,21 +85,25 @@ pub fn chords(backend: Option<&SharedBackend>) -> Result<&dyn ChordStore> {
 }
 
 impl Publisher {
-    /// A planner under the settings.
+    /// A planner with these ids and the settings of the app.
+    #[doc(hidden)]
     pub fn planner(&self, ids: Ids) -> Planner {
         Planner::new(ids, self.config().chord_ttl())
     }
 
-    /// The messages of calls that a task makes which has ended. How hard to try to publish them is its worker's affair.
+    /// The messages of calls that follow the task `parent`, which has ended. The worker publishes them, under its own
+    /// retry policy.
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
+    #[doc(hidden)]
     pub fn messages_after(&self, calls: Vec<CallSpec>, parent: &ParentTask) -> Result<Vec<Outgoing>> {
         let outgoing = |prepared: PreparedMessage| prepared.outgoing;
         calls.into_iter().map(|call| self.prepare_for(call, Some(parent.clone())).map(outgoing)).collect()
     }
 
-    /// Where replies to what is frozen go, and ids that follow from `seed`.
+    /// Ids that follow from `seed`, for tasks whose replies go to this app.
+    #[doc(hidden)]
     pub fn ids_from(&self, seed: u64) -> Ids {
         Ids::from_seed(seed, Arc::clone(self.reply_to()))
     }

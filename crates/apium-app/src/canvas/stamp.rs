@@ -1,5 +1,5 @@
-//! Stamping: headers by which all tasks of a workflow can be found, put on each of its signatures and on their links
-//! (Celery: `stamp`, `StampingVisitor`). Stamp last: what is linked afterwards has none.
+//! Stamping: headers that all tasks of a workflow and their links get, so that they can be found (Celery: `stamp`,
+//! `StampingVisitor`). Stamp last: what is linked afterwards has no stamp.
 
 use std::collections::BTreeMap;
 
@@ -8,57 +8,58 @@ use apium_protocol::message::signature::Signature as WireSignature;
 
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::error::Result;
+use crate::options::call_options::CallOptions;
 
 /// Stamps by name.
 pub type Stamps = BTreeMap<String, Json>;
 
-/// Says which stamps each signature of a workflow gets. What a method answers is added to what came from outside; for
-/// the signatures inside it goes on inwards.
+/// Says which stamps each signature of a workflow gets. The stamps that a method returns are added to those of the
+/// signatures around it, and go to the signatures inside it too.
 pub trait StampVisitor {
-    /// The stamps of a task.
+    /// Returns the stamps of a task. Here as in the other methods, `stamps` are those of the signatures around it.
     fn on_signature(&mut self, task: &TaskNode, stamps: &Stamps) -> Stamps;
 
-    /// Before the members of a group.
+    /// Called before the members of a group.
     fn on_group_start(&mut self, _group: &GroupNode, _stamps: &Stamps) -> Stamps {
         Stamps::new()
     }
 
-    /// After the members of a group.
+    /// Called after the members of a group.
     fn on_group_end(&mut self, _group: &GroupNode, _stamps: &Stamps) {}
 
-    /// Before the steps of a chain.
+    /// Called before the steps of a chain.
     fn on_chain_start(&mut self, _chain: &ChainNode, _stamps: &Stamps) -> Stamps {
         Stamps::new()
     }
 
-    /// After the steps of a chain.
+    /// Called after the steps of a chain.
     fn on_chain_end(&mut self, _chain: &ChainNode, _stamps: &Stamps) {}
 
-    /// Before the header of a chord; by itself what [`on_group_start`](Self::on_group_start) says of it.
+    /// Called before the header of a chord. The default calls [`on_group_start`](Self::on_group_start) with the header.
     fn on_chord_header_start(&mut self, chord: &ChordNode, stamps: &Stamps) -> Stamps {
         self.on_group_start(&chord.header, stamps)
     }
 
-    /// After the header of a chord.
+    /// Called after the header of a chord.
     fn on_chord_header_end(&mut self, _chord: &ChordNode, _stamps: &Stamps) {}
 
-    /// Before the body of a chord.
+    /// Called before the body of a chord.
     fn on_chord_body(&mut self, _chord: &ChordNode, _stamps: &Stamps) -> Stamps {
         Stamps::new()
     }
 
-    /// Before a callback.
+    /// Called before a callback (`link`).
     fn on_callback(&mut self, _callback: &WireSignature, _stamps: &Stamps) -> Stamps {
         Stamps::new()
     }
 
-    /// Before an errback.
+    /// Called before an errback (`link_error`).
     fn on_errback(&mut self, _errback: &WireSignature, _stamps: &Stamps) -> Stamps {
         Stamps::new()
     }
 }
 
-/// No visitor: every signature gets the same.
+/// A visitor that adds no stamps: every signature gets the stamps that [`Node::stamp`] was called with.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FixedStamps;
 
@@ -69,10 +70,12 @@ impl StampVisitor for FixedStamps {
 }
 
 impl Node {
-    /// Stamps all of it. A stamp of a name that is there is replaced; with `append` both stand in a list.
+    /// Stamps all its tasks and their links. A new stamp replaces an earlier one of the same name; with `append` both
+    /// stand in a list.
     ///
     /// # Errors
-    /// A link that cannot be read or written.
+    /// [`ErrorKind::Call`](crate::error::ErrorKind::Call) for a link that cannot be read,
+    /// [`ErrorKind::Codec`](crate::error::ErrorKind::Codec) for one that cannot be encoded.
     pub fn stamp(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) -> Result<()> {
         match self {
             Self::Task(task) => {
@@ -110,12 +113,7 @@ impl Node {
     }
 }
 
-fn stamp_links(
-    options: &mut crate::options::call_options::CallOptions,
-    visitor: &mut dyn StampVisitor,
-    stamps: &Stamps,
-    append: bool,
-) -> Result<()> {
+fn stamp_links(options: &mut CallOptions, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) -> Result<()> {
     let Some(rare) = &mut options.rare else { return Ok(()) };
     for callback in &mut rare.link {
         let stamps = merged(stamps.clone(), visitor.on_callback(callback, stamps), append);
@@ -135,19 +133,20 @@ fn stamp_link(link: &mut WireSignature, visitor: &mut dyn StampVisitor, stamps: 
     Ok(())
 }
 
-/// `first` with what only `second` has; of what both have the first one's stays, or both in a list.
+/// `first` with what only `second` has. Where both have a name, the value of `first` stays; with `append` both values
+/// stand in a list, the value of `first` before the other.
 fn merged(mut first: Stamps, second: Stamps, append: bool) -> Stamps {
     for (name, value) in second {
         match first.get_mut(&name) {
             None => _ = first.insert(name, value),
-            Some(own) if append => *own = both(own, &value),
+            Some(own) if append => *own = joined_list(own, &value),
             Some(_) => {}
         }
     }
     first
 }
 
-fn both(first: &Json, second: &Json) -> Json {
+fn joined_list(first: &Json, second: &Json) -> Json {
     let items = |json: &Json| json.decode::<Vec<Json>>().unwrap_or_else(|_| vec![json.clone()]);
     let mut all = items(first);
     all.extend(items(second));

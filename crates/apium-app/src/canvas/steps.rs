@@ -1,16 +1,16 @@
-//! The steps of a chain in the form in which they are sent: each is a task, a chord whose body is no chain, or, in the
-//! end, a group.
+//! The steps of a chain in the form in which they are sent: each is a task, or a chord whose body is not a chain, and
+//! the last one may be a group.
 
 use std::collections::VecDeque;
 
 use crate::canvas::node::{ChainNode, ChordNode, Node};
 use crate::canvas::pipe::{unchained, unrolled};
 
-/// Puts steps into that form: chains among them are taken apart, groups of one are their member, empty groups go, a
-/// group before something is the header of a chord, and what follows the first task of a chord's body is a step of its
-/// own.
-pub(crate) fn steps(given: Vec<Node>) -> Vec<Node> {
-    let mut pending = VecDeque::from(given);
+/// Puts steps into that form. A chain becomes its steps, a group of one becomes its member, and an empty group is
+/// removed. A group and the step after it become a chord. What follows the first task of a chord's body becomes a step
+/// itself.
+pub(crate) fn sendable_steps(list: Vec<Node>) -> Vec<Node> {
+    let mut pending = VecDeque::from(list);
     let mut done: Vec<Node> = Vec::with_capacity(pending.len());
     let mut empty = None;
     while let Some(step) = pending.pop_front() {
@@ -21,7 +21,7 @@ pub(crate) fn steps(given: Vec<Node>) -> Vec<Node> {
                 (Some(Node::Group(header)), body) => {
                     pending.push_front(Node::Chord(ChordNode::new(header, body)));
                 }
-                // What follows a chord whose body is a group waits for that group.
+                // A step after a chord whose body is a group runs after that group.
                 (Some(Node::Chord(mut chord)), step) if matches!(*chord.body, Node::Group(_)) => {
                     let body = std::mem::replace(&mut *chord.body, Node::Chain(ChainNode::default()));
                     *chord.body = body.pipe(step);
@@ -29,7 +29,7 @@ pub(crate) fn steps(given: Vec<Node>) -> Vec<Node> {
                 }
                 (before, step) => {
                     done.extend(before);
-                    split(step, &mut done, &mut pending);
+                    split_body(step, &mut done, &mut pending);
                 }
             },
         }
@@ -40,12 +40,12 @@ pub(crate) fn steps(given: Vec<Node>) -> Vec<Node> {
     done
 }
 
-/// Of a chord whose body is a chain that begins with a task only that task stays its body.
-fn split(step: Node, done: &mut Vec<Node>, pending: &mut VecDeque<Node>) {
+/// Where the body of a chord is a chain that begins with a task, only that task stays the body.
+fn split_body(step: Node, done: &mut Vec<Node>, pending: &mut VecDeque<Node>) {
     let Node::Chord(mut chord) = step else { return done.push(step) };
     match *chord.body {
         Node::Chain(body) if begins_with_a_task(&body.steps) => {
-            let mut body = steps(unchained(body));
+            let mut body = sendable_steps(unchained(body));
             let first = body.remove(0);
             body.into_iter().rev().for_each(|inner| pending.push_front(inner));
             chord.body = Box::new(first);

@@ -1,5 +1,5 @@
-//! Signatures of every kind as they travel: Celery's maps, with `subtask_type` and the members in the keyword
-//! arguments.
+//! Signatures of every kind as messages carry them: Celery's dicts, with `subtask_type`, and with the members in the
+//! keyword arguments.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,11 @@ use crate::options::wire_options::{read_options, wire_options};
 use crate::publish::prepare::CallSpec;
 use crate::task::arguments::Arguments;
 
-/// How deep signatures may nest in what is read; deeper ones would only exhaust the stack.
-const DEEPEST: usize = 128;
+/// How many levels of signatures may be nested in a message. Reading deeper ones could exhaust the stack.
+const MAX_DEPTH: usize = 128;
 
 impl Node {
-    /// The signature as it travels in messages.
+    /// The signature as messages carry it.
     ///
     /// # Errors
     /// An option that cannot be encoded.
@@ -26,9 +26,10 @@ impl Node {
         match self {
             Self::Task(task) => task.to_wire(),
             Self::Chain(chain) => {
-                let tasks = list(&chain.steps)?;
-                let mut wire = kind("celery.chain", "chain", vec![("tasks".to_owned(), tasks)], &chain.options)?;
-                // One that has its ids is known by its last one: whoever fails it must know whom to tell.
+                let tasks = json_list(&chain.steps)?;
+                let mut wire =
+                    workflow_signature("celery.chain", "chain", vec![("tasks".to_owned(), tasks)], &chain.options)?;
+                // A frozen chain carries the id of its last step, so that an earlier failure can be stored under it.
                 if let Some(id) = chain.steps.last().and_then(Self::result_id) {
                     wire.options.insert("task_id".to_owned(), Json::from_serialize(id)?);
                 }
@@ -39,18 +40,17 @@ impl Node {
         }
     }
 
-    /// Reads a signature that came in a message.
+    /// Reads a signature that a message carries.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for one of an unknown kind, without what its kind has, with options of a wrong type, or
-    /// nested deeper than 128.
+    /// [`ErrorKind::Call`] for an unknown kind, a missing member, an option of a wrong type, or more than 128 levels.
     pub fn from_wire(wire: &WireSignature) -> Result<Self> {
-        read(wire, DEEPEST)
+        read_node(wire, MAX_DEPTH)
     }
 }
 
 impl Node {
-    /// The id of its result, once it has one.
+    /// The id of its result, if it is frozen.
     fn result_id(&self) -> Option<&TaskId> {
         match self {
             Self::Task(_) | Self::Group(_) => self.options().task_id.as_ref(),
@@ -79,19 +79,24 @@ impl TaskNode {
 
 impl GroupNode {
     fn to_wire(&self) -> Result<WireSignature> {
-        kind("celery.group", "group", vec![("tasks".to_owned(), list(&self.members)?)], &self.options)
+        workflow_signature(
+            "celery.group",
+            "group",
+            vec![("tasks".to_owned(), json_list(&self.members)?)],
+            &self.options,
+        )
     }
 }
 
 impl ChordNode {
     fn to_wire(&self) -> Result<WireSignature> {
         let empty = Json::from_text("{}")?;
-        let header = json(&self.header.to_wire()?)?;
-        let body = json(&self.body.to_wire()?)?;
+        let header = signature_json(&self.header.to_wire()?)?;
+        let body = signature_json(&self.body.to_wire()?)?;
         let kwargs = [("kwargs", empty), ("header", header), ("body", body)];
         let kwargs = kwargs.map(|(name, value)| (name.to_owned(), value)).into();
-        let mut wire = kind("celery.chord", "chord", kwargs, &self.options)?;
-        // Celery names a chord that has its ids by its header.
+        let mut wire = workflow_signature("celery.chord", "chord", kwargs, &self.options)?;
+        // Celery writes the id of the header as the id of a frozen chord.
         if let Some(id) = &self.header.options.task_id {
             wire.options.insert("task_id".to_owned(), Json::from_serialize(id)?);
         }
@@ -99,7 +104,12 @@ impl ChordNode {
     }
 }
 
-fn kind(task: &str, kind: &str, kwargs: Vec<(String, Json)>, options: &CallOptions) -> Result<WireSignature> {
+fn workflow_signature(
+    task: &str,
+    kind: &str,
+    kwargs: Vec<(String, Json)>,
+    options: &CallOptions,
+) -> Result<WireSignature> {
     let mut signature = WireSignature::new(task);
     signature.kwargs = kwargs;
     signature.options = wire_options(options)?;
@@ -107,14 +117,14 @@ fn kind(task: &str, kind: &str, kwargs: Vec<(String, Json)>, options: &CallOptio
     Ok(signature)
 }
 
-pub(crate) fn json(wire: &WireSignature) -> Result<Json> {
+fn signature_json(wire: &WireSignature) -> Result<Json> {
     Ok(Json::from_bytes(wire.to_json().into())?)
 }
 
-fn list(nodes: &[Node]) -> Result<Json> {
+fn json_list(nodes: &[Node]) -> Result<Json> {
     let mut out = vec![b'['];
-    for (place, node) in nodes.iter().enumerate() {
-        if place > 0 {
+    for (index, node) in nodes.iter().enumerate() {
+        if index > 0 {
             out.extend_from_slice(b", ");
         }
         out.extend_from_slice(&node.to_wire()?.to_json());
@@ -123,94 +133,93 @@ fn list(nodes: &[Node]) -> Result<Json> {
     Ok(Json::from_bytes(out.into())?)
 }
 
-fn read(wire: &WireSignature, depth: usize) -> Result<Node> {
+fn read_node(wire: &WireSignature, depth: usize) -> Result<Node> {
     let Some(depth) = depth.checked_sub(1) else {
-        return Err(wrong(wire, format!("it nests deeper than {DEEPEST} signatures")));
+        return Err(invalid(wire, format!("it nests deeper than {MAX_DEPTH} signatures")));
     };
-    let options = read_options(&wire.options).map_err(|error| within(wire, error))?;
+    let options = read_options(&wire.options).map_err(|error| invalid_part(wire, error))?;
     match wire.subtask_type.as_deref() {
-        None | Some("") => Ok(Node::Task(task(wire, options, TaskKind::Plain))),
-        Some("xmap") => Ok(Node::Task(task(wire, options, TaskKind::Map))),
-        Some("xstarmap") => Ok(Node::Task(task(wire, options, TaskKind::Starmap))),
-        Some("chain") => Ok(Node::Chain(ChainNode { steps: members(wire, "tasks", depth)?, options })),
-        Some("group") => Ok(Node::Group(GroupNode { members: members(wire, "tasks", depth)?, options })),
-        Some("chord") => chord(wire, options, depth),
-        Some("chunks") => chunks(wire, options),
-        Some(other) => Err(wrong(wire, format!("there is no kind \"{other}\" of signatures"))),
+        None | Some("") => Ok(Node::Task(read_task(wire, options, TaskKind::Plain))),
+        Some("xmap") => Ok(Node::Task(read_task(wire, options, TaskKind::Map))),
+        Some("xstarmap") => Ok(Node::Task(read_task(wire, options, TaskKind::Starmap))),
+        Some("chain") => Ok(Node::Chain(ChainNode { steps: read_list(wire, kwarg(wire, "tasks")?, depth)?, options })),
+        Some("group") => {
+            Ok(Node::Group(GroupNode { members: read_list(wire, kwarg(wire, "tasks")?, depth)?, options }))
+        }
+        Some("chord") => read_chord(wire, options, depth),
+        Some("chunks") => read_chunks(wire, options),
+        Some(other) => Err(invalid(wire, format!("there is no kind \"{other}\" of signatures"))),
     }
 }
 
-fn task(wire: &WireSignature, options: CallOptions, kind: TaskKind) -> TaskNode {
+fn read_task(wire: &WireSignature, options: CallOptions, kind: TaskKind) -> TaskNode {
     let arguments = Arguments { args: wire.args.clone(), kwargs: wire.kwargs.clone() };
     let call = CallSpec { task: Cow::Owned(wire.task.to_string()), arguments, options, def: None, by_name: true };
-    // What Celery makes of these takes nothing of what comes before.
+    // In Celery a map and a starmap are immutable.
     TaskNode { call, immutable: wire.immutable || kind != TaskKind::Plain, kind }
 }
 
-fn chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> Result<Node> {
-    let mut header = match named(wire, "header")? {
+fn read_chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> Result<Node> {
+    let mut header = match kwarg(wire, "header")? {
         json if json.as_str().starts_with('[') => {
-            GroupNode { members: nodes(wire, json, depth)?, options: CallOptions::default() }
+            GroupNode { members: read_list(wire, json, depth)?, options: CallOptions::default() }
         }
-        json => match one(wire, json, depth)? {
+        json => match read_inner(wire, json, depth)? {
             Node::Group(group) => group,
             Node::Chain(chain) => GroupNode { members: chain.steps, options: CallOptions::default() },
             one => GroupNode { members: vec![one], options: CallOptions::default() },
         },
     };
-    let body = one(wire, named(wire, "body")?, depth)?;
-    // The id of a chord on the wire is the one of its header.
+    let body = read_inner(wire, kwarg(wire, "body")?, depth)?;
+    // The id of a chord on the wire is the id of its header.
     let id = options.task_id.take();
     header.options.task_id = header.options.task_id.or(id);
-    // What the chord is called with goes to the header.
+    // The arguments of the chord go to its header.
     if !wire.args.is_empty() && !wire.immutable {
-        let given = Arguments { args: wire.args.clone(), kwargs: Vec::new() };
+        let arguments = Arguments { args: wire.args.clone(), kwargs: Vec::new() };
         header.each_first(&mut |task| {
             if !task.immutable {
-                task.call.arguments.prepend(given.clone());
+                task.call.arguments.prepend(arguments.clone());
             }
         });
     }
     Ok(Node::Chord(ChordNode { options, ..ChordNode::new(header, body) }))
 }
 
-/// Chunks are a group of starmaps.
-fn chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
-    let (task, items) = (named(wire, "task")?, named(wire, "it")?);
-    let size: usize = named(wire, "n")?.decode().map_err(|error| wrong(wire, "its `n`").with_source(error))?;
-    let items: Vec<Json> = items.decode().map_err(|error| wrong(wire, "its `it`").with_source(error))?;
+/// Reads Celery's `chunks`: a group of starmaps.
+fn read_chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
+    let (task, items) = (kwarg(wire, "task")?, kwarg(wire, "it")?);
+    let size: usize = kwarg(wire, "n")?.decode().map_err(|error| invalid(wire, "its `n`").with_source(error))?;
+    let items: Vec<Json> = items.decode().map_err(|error| invalid(wire, "its `it`").with_source(error))?;
     let members = items.chunks(size.max(1)).map(|part| {
         let kwargs = vec![("task".to_owned(), task.clone()), ("it".to_owned(), Json::from_serialize(part)?)];
         let mut wire = WireSignature::new("celery.starmap");
         wire.kwargs = kwargs;
-        Ok(Node::Task(crate::canvas::wire::task(&wire, CallOptions::default(), TaskKind::Starmap)))
+        Ok(Node::Task(read_task(&wire, CallOptions::default(), TaskKind::Starmap)))
     });
     Ok(Node::Group(GroupNode { members: members.collect::<Result<_>>()?, options }))
 }
 
-fn named<'a>(wire: &'a WireSignature, name: &str) -> Result<&'a Json> {
+/// A keyword argument that a signature of this kind must have.
+fn kwarg<'a>(wire: &'a WireSignature, name: &str) -> Result<&'a Json> {
     let found = wire.kwargs.iter().find(|(key, value)| key == name && !value.is_null());
-    found.map(|(_, value)| value).ok_or_else(|| wrong(wire, format!("it has no `{name}`")))
+    found.map(|(_, value)| value).ok_or_else(|| invalid(wire, format!("it has no `{name}`")))
 }
 
-fn members(wire: &WireSignature, name: &str, depth: usize) -> Result<Vec<Node>> {
-    nodes(wire, named(wire, name)?, depth)
+fn read_list(wire: &WireSignature, json: &Json, depth: usize) -> Result<Vec<Node>> {
+    let list: Vec<WireSignature> = json.decode().map_err(|error| invalid_part(wire, error.into()))?;
+    list.iter().map(|member| read_node(member, depth)).collect()
 }
 
-fn nodes(wire: &WireSignature, json: &Json, depth: usize) -> Result<Vec<Node>> {
-    let list: Vec<WireSignature> = json.decode().map_err(|error| within(wire, error.into()))?;
-    list.iter().map(|member| read(member, depth)).collect()
+fn read_inner(wire: &WireSignature, json: &Json, depth: usize) -> Result<Node> {
+    let inner = WireSignature::from_json(json.as_bytes()).map_err(|error| invalid_part(wire, error.into()))?;
+    read_node(&inner, depth)
 }
 
-fn one(wire: &WireSignature, json: &Json, depth: usize) -> Result<Node> {
-    let inner = WireSignature::from_json(json.as_bytes()).map_err(|error| within(wire, error.into()))?;
-    read(&inner, depth)
-}
-
-fn wrong(wire: &WireSignature, text: impl std::fmt::Display) -> Error {
+fn invalid(wire: &WireSignature, text: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Call, format!("read the signature of {}: {text}", wire.task))
 }
 
-fn within(wire: &WireSignature, error: Error) -> Error {
+fn invalid_part(wire: &WireSignature, error: Error) -> Error {
     Error::new(ErrorKind::Call, format!("read the signature of {}", wire.task)).with_source(error)
 }

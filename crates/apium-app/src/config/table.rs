@@ -288,6 +288,7 @@ impl Config {
     }
 
     /// What the settings say about stored results.
+    #[doc(hidden)]
     pub fn result_policy(&self) -> ResultPolicy {
         ResultPolicy { ttl: self.result_ttl(), extended: self.result_extended, zone: self.zone() }
     }

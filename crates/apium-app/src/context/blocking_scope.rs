@@ -1,4 +1,4 @@
-//! Whether this thread runs a plain task function, which may block it.
+//! Whether this thread runs a plain task function, which may block the thread.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Marks the thread as one that runs plain code, until it is dropped.
+/// Until it is dropped, this thread runs a plain task function.
 pub(crate) struct BlockingScope;
 
 impl BlockingScope {

@@ -1,4 +1,4 @@
-//! The context of one run: what Celery gives a bound task as `self`.
+//! The context of one run: what a bound task of Celery has as `self`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
-/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; every clone is the same
+/// The context of one run. A task takes it as `&Ctx` (Celery: `bind=True`). Cheap to clone; all clones are the same
 /// run.
 #[derive(Clone)]
 pub struct Ctx(Arc<Inner>);
@@ -42,36 +42,37 @@ struct Inner {
     runtime: Option<Handle>,
     children: Mutex<Vec<ResultTuple>>,
     aborted: AtomicBool,
-    asked: Mutex<Option<Instant>>,
+    last_abort_check: Mutex<Option<Instant>>,
 }
 
 /// The state of a task that was asked to stop (Celery's `contrib.abortable`).
 pub const ABORTED: &str = "ABORTED";
 
-/// How often a plain function that checks itself asks whether it was aborted.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two reads of the result backend by [`Ctx::check`].
+const ABORT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a context is made of.
+/// The parts of which [`Ctx::new`] makes a context.
 pub struct CtxParts {
     /// The request.
     pub request: Arc<Request>,
     /// The task that runs.
     pub task: Arc<RegisteredTask>,
-    /// By which it sends messages.
+    /// The publisher for what the task sends.
     pub publisher: Publisher,
-    /// Where its states are stored.
+    /// The result backend for its states, if it has one.
     pub backend: Option<SharedBackend>,
     /// The app's state.
     pub states: StateMap,
-    /// By which it learns that its time is up.
+    /// The signal that says that a time limit has passed.
     pub limits: LimitSignal,
-    /// Marks what this run stores.
+    /// The version of the run, which a result backend compares when it stores a state; `None` in eager mode.
     pub run: Option<RunVersion>,
 }
 
 impl Ctx {
-    /// The context of a run by a worker or in eager mode. Called where the runtime is entered, so that plain task
+    /// The context of a run by a worker or in eager mode. Call it inside the tokio runtime, so that plain task
     /// functions can wait for what the context does.
+    #[doc(hidden)]
     pub fn new(parts: CtxParts) -> Self {
         Self(Arc::new(Inner {
             request: parts.request,
@@ -84,7 +85,7 @@ impl Ctx {
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
-            asked: Mutex::default(),
+            last_abort_check: Mutex::default(),
         }))
     }
 
@@ -94,12 +95,12 @@ impl Ctx {
         Self::direct_with(StateMap::new(), None)
     }
 
-    /// As [`direct`](Self::direct), with state for the function to take, and what its calls are sent through.
+    /// As [`direct`](Self::direct), with state for the function to take and a publisher for its calls.
     pub fn direct_with(states: StateMap, publisher: Option<Publisher>) -> Self {
         Self::without_task(Request::direct(), states, publisher)
     }
 
-    /// As [`direct`](Self::direct), around a request of one's own: for unit tests of tasks that look at it (Celery:
+    /// As [`direct`](Self::direct), with another request, for unit tests of tasks that read it (Celery:
     /// `push_request`).
     pub fn for_request(request: Request) -> Self {
         Self::without_task(request, StateMap::new(), None)
@@ -117,16 +118,16 @@ impl Ctx {
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
-            asked: Mutex::default(),
+            last_abort_check: Mutex::default(),
         }))
     }
 
-    /// What the message said about this run.
+    /// The request: what the message says about this run.
     pub fn request(&self) -> &Request {
         &self.0.request
     }
 
-    /// The request, shared.
+    /// The request as a shared pointer.
     pub fn shared_request(&self) -> &Arc<Request> {
         &self.0.request
     }
@@ -141,7 +142,7 @@ impl Ctx {
         self.0.request.retries()
     }
 
-    /// How many retries the task's options allow (Celery: `self.max_retries`); `None` is no limit. It is `None` too
+    /// How many retries the task's options allow (Celery: `self.max_retries`). `None` is no limit; it is also `None`
     /// when called directly.
     pub fn max_retries(&self) -> Option<u32> {
         self.task().and_then(|task| task.effective.max_retries)
@@ -163,7 +164,7 @@ impl Ctx {
         self.0.task.as_ref().map_or("", |task| &task.name)
     }
 
-    /// The task as it is registered; `None` when called directly.
+    /// The registered task; `None` when called directly.
     pub fn task(&self) -> Option<&Arc<RegisteredTask>> {
         self.0.task.as_ref()
     }
@@ -183,33 +184,28 @@ impl Ctx {
         self.0.states.get()
     }
 
-    /// What it sends messages through; `None` when called directly without an app.
+    /// The publisher for what the task sends; `None` when called directly without an app.
     pub fn publisher(&self) -> Option<&Publisher> {
         self.0.publisher.as_ref()
     }
 
-    /// Where its states are stored, if anywhere.
+    /// The result backend for its states, if it has one.
     pub fn backend(&self) -> Option<&SharedBackend> {
         self.0.backend.as_ref()
     }
 
-    /// Marks what this run stores; `None` outside a worker.
-    pub fn run_mark(&self) -> Option<RunVersion> {
-        self.0.run
-    }
-
-    /// Tells when the soft time limit passes.
+    /// The signal that says when the soft time limit passes.
     pub fn soft_limit(&self) -> &LimitSignal {
         &self.0.limits
     }
 
-    /// For plain code, now and then: an error once the run should stop. Passed time limits end the task as
-    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded`; an abort leaves the state ABORTED as it is. In a plain function
-    /// it asks the result backend for an abort itself, at most once a second; async code asks by
-    /// [`aborted`](Self::aborted).
+    /// Returns an error when the run should stop. Call it now and then in a function that runs long, and return its
+    /// error with `?`. In a plain function it also reads from the result backend whether the task was aborted, at most
+    /// once a second; async code reads that by [`aborted`](Self::aborted).
     ///
     /// # Errors
-    /// As said; return it with `?`.
+    /// `SoftTimeLimitExceeded` or `TimeLimitExceeded` when a time limit has passed. After an abort, an error that
+    /// leaves the state ABORTED as it is.
     pub fn check(&self) -> TaskResult<()> {
         if self.0.limits.given_up() {
             let limit = self.task().and_then(|task| task.effective.time_limit).unwrap_or_default();
@@ -218,10 +214,10 @@ impl Ctx {
         if self.0.limits.reached() {
             return Err(Failure::soft_time_limit().into());
         }
-        if self.is_time_to_ask()
+        if self.abort_check_due()
             && let Err(error) = self.aborted().wait()
         {
-            tracing::debug!(task = self.task_name(), error = %with_causes(&error), "whether the task was aborted is not known");
+            tracing::debug!(task = self.task_name(), error = %with_causes(&error), "could not read whether the task was aborted");
         }
         match self.0.aborted.load(Ordering::Relaxed) {
             true => Err(TaskError::new(TaskErrorKind::Ignore)),
@@ -229,21 +225,21 @@ impl Ctx {
         }
     }
 
-    fn is_time_to_ask(&self) -> bool {
+    fn abort_check_due(&self) -> bool {
         if !BlockingScope::is_running() || self.backend().is_none() || self.request().id().is_none() {
             return false;
         }
-        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = asked.is_none_or(|last| last.elapsed() >= ASK_EVERY);
+        let mut last_abort_check = self.0.last_abort_check.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last_abort_check.is_none_or(|last| last.elapsed() >= ABORT_CHECK_INTERVAL);
         if due {
-            *asked = Some(Instant::now());
+            *last_abort_check = Some(Instant::now());
         }
         due
     }
 
-    /// Stores a state of the task's own, with meta that callers see while they wait:
-    /// `ctx.update_state("PROGRESS", json!(…))`. It is written at once, also where results are ignored. Await it, or
-    /// call `wait()` in a plain function.
+    /// Stores a custom state with meta, which callers see while they wait: `ctx.update_state("PROGRESS", json!(…))`. It
+    /// is stored at once, also where results are ignored. Await it, or call `wait()` in a plain function. If the future
+    /// is dropped before it ends, the state may be stored or not.
     ///
     /// # Errors
     /// [`ErrorKind::Call`] when called directly, [`ErrorKind::NoBackend`] without a result backend,
@@ -256,8 +252,8 @@ impl Ctx {
                 let text = format!("store the state {state}: the function was called directly and has no task id");
                 return Err(Error::new(ErrorKind::Call, text));
             };
-            let told = ResultUpdate { state, result: meta?, traceback: None };
-            let record = ctx.record(id, told, ctx.children())?;
+            let update = ResultUpdate { state, result: meta?, traceback: None };
+            let record = ctx.record(id, update, ctx.children())?;
             ctx.store(record).await
         })
     }
@@ -265,21 +261,21 @@ impl Ctx {
     /// Stores a state of another task, by its id.
     ///
     /// # Errors
-    /// As [`update_state`](Self::update_state), except that it works when called directly too.
+    /// As [`update_state`](Self::update_state), but a direct call is only an error without an app.
     pub fn update_state_of(&self, id: TaskId, state: impl Into<State>, meta: impl Serialize) -> Deferred<()> {
         let (state, meta) = (state.into(), Json::from_serialize(&meta));
         let ctx = self.clone();
         self.deferred(async move {
             let publisher = ctx.needed_publisher()?;
-            let rules = publisher.config().result_policy();
-            let told = ResultUpdate { state, result: meta?, traceback: None };
-            let document = other_task_document(id, told, &rules, publisher.clock().now());
-            ctx.store(ResultRecord::new(document).kept_for(rules.ttl)).await
+            let policy = publisher.config().result_policy();
+            let update = ResultUpdate { state, result: meta?, traceback: None };
+            let document = other_task_document(id, update, &policy, publisher.clock().now());
+            ctx.store(ResultRecord::new(document).kept_for(policy.ttl)).await
         })
     }
 
-    /// Whether the task was aborted (`AsyncResult::abort`): a task that runs long asks now and then, and returns. Once
-    /// it was, [`check`](Self::check) ends the task too.
+    /// Reads from the result backend whether the task was aborted (`AsyncResult::abort`). A task that runs long reads
+    /// it now and then, and returns if it was. After that [`check`](Self::check) returns an error too.
     ///
     /// # Errors
     /// [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Backend`] when the backend fails.
@@ -287,7 +283,7 @@ impl Ctx {
         let ctx = self.clone();
         self.deferred(async move {
             let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
-            // Where nothing is stored nobody can abort.
+            // `abort` stores a state: it cannot work with a backend that stores none.
             let Some(stored) = ctx.needed_backend()?.stored() else { return Ok(false) };
             let documents = stored.fetch(&[id]).await?;
             let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
@@ -298,7 +294,7 @@ impl Ctx {
         })
     }
 
-    /// The signature that would send this request again (Celery: `signature_from_request`), without its id.
+    /// A signature that sends this request once more under another id (Celery: `signature_from_request`).
     pub fn to_signature(&self) -> Signature {
         let Request { headers, body, .. } = self.request();
         let mut signature = Signature::new(headers.task.clone().unwrap_or_else(|| self.task_name().into()));
@@ -307,16 +303,17 @@ impl Ctx {
         signature
     }
 
-    /// The record of this run in a given state, with this run's mark.
+    /// The record of this run in a state, with the version of the run.
     ///
     /// # Errors
     /// [`ErrorKind::Call`] when called directly without an app.
-    pub fn record(&self, id: TaskId, told: ResultUpdate, children: Vec<ResultTuple>) -> Result<ResultRecord> {
+    #[doc(hidden)]
+    pub fn record(&self, id: TaskId, update: ResultUpdate, children: Vec<ResultTuple>) -> Result<ResultRecord> {
         let publisher = self.needed_publisher()?;
-        let rules = publisher.config().result_policy();
-        let document = result_document(self.request(), id, told, children, &rules, publisher.clock().now());
+        let policy = publisher.config().result_policy();
+        let document = result_document(self.request(), id, update, children, &policy, publisher.clock().now());
         let reply_to = self.request().properties.reply_to.clone();
-        Ok(ResultRecord::new(document).by(self.0.run).kept_for(rules.ttl).replying_to(reply_to))
+        Ok(ResultRecord::new(document).by(self.0.run).kept_for(policy.ttl).replying_to(reply_to))
     }
 
     async fn store(&self, record: ResultRecord) -> Result<()> {
@@ -337,23 +334,23 @@ impl Ctx {
     }
 
     fn needed_backend(&self) -> Result<&SharedBackend> {
-        let text = "reach the result of the task: no result backend is configured (set result_backend)";
+        let text = "reach the result of the task: no result backend is configured; set result_backend";
         self.backend().ok_or_else(|| Error::new(ErrorKind::NoBackend, text))
     }
 
-    /// Notes a task that this run sent, for the `children` of its result; not when the task's option `trail` is off.
+    /// Records a task that this run sent, for the `children` of its result, unless the task's option `trail` is off.
     pub fn add_child(&self, id: TaskId) {
         self.add_children(ResultTuple::task(id));
     }
 
-    /// Notes a result, or a group of results, that this run sent.
+    /// Records a result, or a group of results, that this run sent.
     pub fn add_children(&self, result: ResultTuple) {
         if self.task().is_none_or(|task| task.effective.trail) {
             self.0.children.lock().unwrap_or_else(PoisonError::into_inner).push(result);
         }
     }
 
-    /// What this run has sent so far.
+    /// The results of what this run has sent so far.
     pub fn children(&self) -> Vec<ResultTuple> {
         self.0.children.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

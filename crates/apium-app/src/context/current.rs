@@ -1,4 +1,5 @@
-//! The context of the task that runs here and now: what makes a call inside a task that task's child.
+//! The context of the running task. By it a call inside a task becomes a child of that task, and a wait for a result
+//! inside a task is refused.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -15,7 +16,7 @@ tokio::task_local! {
 
 thread_local! {
     static ENTERED: RefCell<Vec<Ctx>> = const { RefCell::new(Vec::new()) };
-    static JOIN_ALLOWED_HERE: RefCell<u32> = const { RefCell::new(0) };
+    static JOIN_ALLOWED_ON_THREAD: RefCell<u32> = const { RefCell::new(0) };
 }
 
 /// Runs a task's future with `ctx` as its context.
@@ -23,7 +24,7 @@ pub fn scope<F: Future>(ctx: Ctx, future: F) -> impl Future<Output = F::Output> 
     RUNNING.scope(ctx, future)
 }
 
-/// Runs a plain task function on this thread with `ctx` as its context. The context is put away even when it panics.
+/// Runs a plain task function on this thread with `ctx` as its context. The context is removed also when it panics.
 pub fn enter<R>(ctx: Ctx, run: impl FnOnce() -> R) -> R {
     struct Leave;
     impl Drop for Leave {
@@ -33,16 +34,16 @@ pub fn enter<R>(ctx: Ctx, run: impl FnOnce() -> R) -> R {
     }
     ENTERED.with_borrow_mut(|stack| stack.push(ctx));
     let _leave = Leave;
-    let _plain = BlockingScope::enter();
+    let _blocking = BlockingScope::enter();
     run()
 }
 
-/// The context of the task that runs here, if one does. A thread or a spawned tokio task of the task's own has none.
+/// The context of the running task, if there is one. A thread or a tokio task that the task spawned has none.
 pub fn get() -> Option<Ctx> {
     ENTERED.with_borrow(|stack| stack.last().cloned()).or_else(|| RUNNING.try_with(Clone::clone).ok())
 }
 
-/// Notes a result among the children of the running task, if one runs.
+/// Records a result among the children of the running task, if there is one.
 pub(crate) fn note_child(child: impl FnOnce() -> ResultTuple) {
     if let Some(ctx) = get() {
         ctx.add_children(child());
@@ -54,28 +55,28 @@ pub fn is_blocking() -> bool {
     BlockingScope::is_running()
 }
 
-/// Allows `get()` of results inside a task, while `future` runs (Celery's `allow_join_result`). Mind the deadlock that
-/// the refusal is there to prevent: a worker whose every slot waits for tasks that wait for a slot.
+/// Allows `get()` of results inside a task while `future` runs (Celery: `allow_join_result`). It is refused otherwise,
+/// because it can deadlock: when all slots of a worker wait for tasks that need one of these slots, no task ends.
 pub fn allow_join<F: Future>(future: F) -> impl Future<Output = F::Output> {
     JOIN_ALLOWED.scope((), future)
 }
 
-/// As [`allow_join`], for plain code on this thread.
+/// As [`allow_join`], for code that is not async, on this thread.
 pub fn allow_join_blocking<R>(run: impl FnOnce() -> R) -> R {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
-            JOIN_ALLOWED_HERE.with_borrow_mut(|depth| *depth -= 1);
+            JOIN_ALLOWED_ON_THREAD.with_borrow_mut(|depth| *depth -= 1);
         }
     }
-    JOIN_ALLOWED_HERE.with_borrow_mut(|depth| *depth += 1);
+    JOIN_ALLOWED_ON_THREAD.with_borrow_mut(|depth| *depth += 1);
     let _leave = Leave;
     run()
 }
 
-/// Whether `get()` of a result may be called here: outside a task, or where it is allowed.
+/// Whether `get()` of a result may be called: outside a task, or where it is allowed.
 pub fn may_join() -> bool {
-    JOIN_ALLOWED.try_with(|()| ()).is_ok() || JOIN_ALLOWED_HERE.with_borrow(|depth| *depth > 0) || get().is_none()
+    JOIN_ALLOWED.try_with(|()| ()).is_ok() || JOIN_ALLOWED_ON_THREAD.with_borrow(|depth| *depth > 0) || get().is_none()
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_function_sees_its_context_and_a_panic_puts_it_away() {
+    fn a_plain_function_sees_its_context_and_a_panic_removes_it() {
         let outcome = std::panic::catch_unwind(|| {
             enter(Ctx::direct(), || {
                 assert!(get().is_some() && is_blocking() && !may_join());

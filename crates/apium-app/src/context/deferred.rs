@@ -1,4 +1,4 @@
-//! An operation of a task's context that async code awaits and plain code waits for.
+//! Operations of a task's context: async code awaits them, plain functions call `wait`.
 
 use std::future::{Future, IntoFuture};
 
@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use crate::context::blocking_scope::BlockingScope;
 use crate::error::{Error, ErrorKind, Result};
 
-/// An operation that has not begun. Async code awaits it; a plain task function calls [`wait`](Self::wait).
-#[must_use = "nothing happens until it is awaited, or until `wait` is called in plain code"]
+/// An operation that starts when it is awaited. A plain task function calls [`wait`](Self::wait) instead.
+#[must_use = "nothing happens until it is awaited, or until `wait` is called"]
 pub struct Deferred<T, E = Error> {
     future: BoxFuture<'static, Result<T, E>>,
     runtime: Option<Handle>,
@@ -20,10 +20,11 @@ impl<T, E: From<Error>> Deferred<T, E> {
         Self { future: Box::pin(future), runtime }
     }
 
-    /// Does it and waits for the outcome, on this thread. For plain task functions.
+    /// Runs the operation and blocks this thread until it ends. For plain task functions.
     ///
     /// # Errors
-    /// Those of the operation, and [`ErrorKind::Call`] in async code, where a thread must not be blocked.
+    /// Those of the operation; [`ErrorKind::Call`] in async code, where the thread must not be blocked, and outside a
+    /// worker.
     pub fn wait(self) -> Result<T, E> {
         if !BlockingScope::is_running() && Handle::try_current().is_ok() {
             return Err(Error::new(ErrorKind::Call, "wait in async code: use `.await` instead of `.wait()`").into());

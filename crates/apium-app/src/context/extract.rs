@@ -1,4 +1,4 @@
-//! Parameters of a task that do not travel: they are taken from the context when the task runs.
+//! Parameters of a task that are not in the message: they are made of the context when the task runs.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,7 +6,7 @@ use crate::context::context::Ctx;
 use crate::task::definition::StateNeed;
 use crate::task_error::{TaskError, TaskResult};
 
-/// Makes a parameter out of the context; a parameter marked `#[inject]` is of such a type.
+/// A type that is made of the context. A parameter with `#[inject]` has such a type.
 ///
 /// ```
 /// # use apium_app::context::{context::Ctx, extract::FromContext, state_map::StateNeed};
@@ -25,17 +25,17 @@ use crate::task_error::{TaskError, TaskResult};
 /// # assert_eq!(Greeting::from_context(&Ctx::direct()).unwrap_or(Greeting(String::new())).0, "hello");
 /// ```
 pub trait FromContext: Sized {
-    /// The state that it takes, if any: without it the worker refuses to start, and names the task.
+    /// The state that it needs, if any. Without it the worker refuses to start, and names the task.
     const NEED: Option<StateNeed> = None;
 
-    /// The parameter's value. It runs before the task's body, where the body would run; an error ends the task.
+    /// The parameter's value. It is made before the task's body and where the body runs. An error ends the task.
     ///
     /// # Errors
-    /// Whatever ends the task.
+    /// Any error ends the task as if the body returned it.
     fn from_context(ctx: &Ctx) -> TaskResult<Self>;
 }
 
-/// A value that the app was given with `AppBuilder::state`, cloned for this run. Not on the wire.
+/// A value that was added to the app by `AppBuilder::state`, cloned for this run. It is not in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct State<T>(pub T);
 
@@ -46,7 +46,7 @@ impl<T: Clone + Send + Sync + 'static> FromContext for State<T> {
         match ctx.states().get::<T>() {
             Some(value) => Ok(Self(value.clone())),
             None => Err(TaskError::failure(format!(
-                "the app was given no state of type {}; add it with AppBuilder::state",
+                "the app has no state of type {}; add it with AppBuilder::state",
                 std::any::type_name::<T>()
             ))),
         }

@@ -1,4 +1,4 @@
-//! The signal by which a worker tells a running task that its time is up.
+//! The signal by which a worker tells a running task that a time limit has passed.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// How far a run's time limits have passed. Cheap to clone; every clone sees the same run.
+/// Which time limits of a run have passed. Cheap to clone; all clones are the signal of the same run.
 #[derive(Debug, Clone, Default)]
 pub struct LimitSignal(Option<Arc<Shared>>);
 
@@ -21,24 +21,24 @@ const SOFT: u8 = 1;
 const HARD: u8 = 2;
 
 impl LimitSignal {
-    /// A signal that may be raised.
+    /// A signal for a run with limits.
     pub fn new() -> Self {
         let (level, observed) = (AtomicU8::new(0), AtomicBool::new(false));
         Self(Some(Arc::new(Shared { level, observed, changed: Notify::new() })))
     }
 
-    /// A signal that is never raised: for a run without limits. It costs no allocation.
+    /// A signal that is never raised, for a run without limits. It allocates nothing.
     pub fn never() -> Self {
         Self(None)
     }
 
-    /// Raised by the worker: the soft limit has passed.
+    /// Says that the soft limit has passed. The worker calls it.
     pub fn raise_soft(&self) {
         self.raise(SOFT);
     }
 
-    /// Raised by the worker: the hard limit has passed and the run is given up. A plain function that still runs finds
-    /// it out by [`Ctx::check`](crate::context::context::Ctx::check).
+    /// Says that the hard limit has passed and the worker has given up the run. The worker calls it. A plain function
+    /// that still runs gets it from [`Ctx::check`](crate::context::context::Ctx::check).
     pub fn raise_hard(&self) {
         self.raise(HARD);
     }
@@ -50,8 +50,8 @@ impl LimitSignal {
         }
     }
 
-    /// Whether the task looked at the signal, or waits for it: then what to do at the soft limit is its own affair. An
-    /// `async fn` that never looked is stopped there by its worker.
+    /// Whether the task has read the signal or waits for it. It handles the soft limit itself then; else the worker
+    /// stops an `async fn` at its soft limit.
     pub fn is_observed(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.observed.load(Ordering::Acquire))
     }
@@ -72,13 +72,13 @@ impl LimitSignal {
         self.level() >= SOFT
     }
 
-    /// Whether the hard limit has passed too.
+    /// Whether the hard limit has passed.
     pub fn given_up(&self) -> bool {
         self.observe();
         self.level() >= HARD
     }
 
-    /// Waits until the soft limit has passed; for ever when there is none. Cancel-safe.
+    /// Waits until the soft limit has passed, or for ever where there is none. Cancel-safe.
     ///
     /// ```
     /// # use apium_app::{context::context::Ctx, task_error::TaskResult};
@@ -111,7 +111,7 @@ mod tests {
     use super::LimitSignal;
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_the_soft_limit() {
+    async fn a_waiting_task_is_woken_by_the_soft_limit() {
         let signal = LimitSignal::new();
         let waiting = signal.wait();
         let raising = async { signal.raise_soft() };
@@ -120,27 +120,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_raised_signal_is_seen_by_who_comes_late() {
+    async fn a_raised_signal_is_seen_by_a_task_that_waits_afterwards() {
         let signal = LimitSignal::new();
         signal.raise_hard();
         signal.wait().await;
         assert!(signal.reached() && signal.given_up());
         signal.raise_soft();
-        assert!(signal.given_up(), "the level never falls");
+        assert!(signal.given_up(), "the level never decreases");
     }
 
     #[test]
-    fn it_is_known_whether_the_task_looks() {
+    fn it_is_known_whether_the_task_reads_it() {
         let signal = LimitSignal::new();
         signal.raise_soft();
-        assert!(!signal.is_observed(), "raising is not looking");
+        assert!(!signal.is_observed(), "raising is not reading");
         drop(signal.wait());
         assert!(signal.is_observed());
         assert!(!LimitSignal::never().is_observed());
     }
 
     #[test]
-    fn a_run_without_limits_is_never_told() {
+    fn the_signal_of_a_run_without_limits_is_never_raised() {
         let signal = LimitSignal::never();
         signal.raise_soft();
         assert!(!signal.reached());

@@ -1,4 +1,4 @@
-//! What a run sees: Celery's `self`.
+//! What a run sees: its context (Celery's `self` with `bind=True`), its request, and the signals of its limits.
 
 pub(crate) mod blocking_scope;
 pub mod context;

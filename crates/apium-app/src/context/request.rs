@@ -1,4 +1,4 @@
-//! The request: what a task can know about its own execution (Celery's `Task.request`).
+//! The request: what a task knows about its execution (Celery: `Task.request`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,7 @@ use jiff::Timestamp;
 
 use crate::failure::Failure;
 
-/// What a task can know about its own execution. Fields follow Celery's names; the guide's differences are in the docs
-/// of each.
+/// What a task knows about its execution. The names are those of Celery.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Request {
@@ -25,17 +24,17 @@ pub struct Request {
     pub headers: Headers,
     /// The properties of the message: correlation id, reply_to, priority, …
     pub properties: Properties,
-    /// Arguments and follow-ups, as they came (they are echoed by a retry).
+    /// Arguments and links as the message has them. A retry sends them again.
     pub body: Body,
     /// Where the message came from.
     pub delivery_info: DeliveryInfo,
-    /// The node name of the executing worker; the plain host when eager.
+    /// The node name of the worker; the host name in eager mode.
     pub hostname: Arc<str>,
-    /// Whether it runs in the caller's process on purpose (`task_always_eager`, `apply`).
+    /// Whether it runs in the caller's process (`task_always_eager`, `apply`).
     pub is_eager: bool,
-    /// Whether the function was called without a message; then there is no id.
+    /// Whether the function was called without a message, so that there is no id.
     pub called_directly: bool,
-    /// Whether UTC is used (`enable_utc`; the value of the message for protocol 1).
+    /// Whether times without an offset are UTC: the setting `enable_utc`, or the value in a message of protocol 1.
     pub utc: bool,
 }
 
@@ -51,7 +50,7 @@ pub struct DeliveryInfo {
     pub priority: Option<u8>,
     /// Whether it was delivered before.
     pub redelivered: bool,
-    /// The queue it was taken from (Apium's own; not on the wire).
+    /// The queue from which it was consumed. It is not on the wire, and Celery does not have it.
     pub queue: Arc<str>,
 }
 
@@ -62,13 +61,13 @@ macro_rules! retry_request {
         #[derive(Debug, Clone, Default)]
         #[non_exhaustive]
         pub struct RetryRequest {
-            /// The error behind it: for the state RETRY, and for FAILURE when no retry is left.
+            /// The error that caused it. It is stored with RETRY, or with FAILURE when no retry is left.
             pub cause: Option<Failure>,
             /// How long to wait from now; zero means at once.
             pub countdown: Option<Duration>,
-            /// Not before this instant. It comes before `countdown`.
+            /// The earliest instant of the next run. It replaces `countdown`.
             pub eta: Option<Timestamp>,
-            /// How many retries there may be instead of the task's `max_retries`; `Some(None)` is without limit.
+            /// A limit of retries instead of the task's `max_retries`; `Some(None)` is no limit.
             pub max_retries: Option<Option<u32>>,
             /// Other positional arguments.
             pub args: Option<Vec<Json>>,
@@ -77,10 +76,9 @@ macro_rules! retry_request {
             $( #[doc = concat!($($doc)+)] pub $name: Option<$type>, )+
             /// Further headers.
             pub headers: BTreeMap<String, Json>,
-            /// Whether the wait follows the task's backoff (`retry_backoff`, factor 1 where it is off) rather than a
-            /// fixed delay.
+            /// Whether the delay follows the task's `retry_backoff` (factor 1 where that is off).
             pub backoff: bool,
-            /// Whether it comes from `autoretry_for` rather than from the task's own code.
+            /// Whether `autoretry_for` caused it, and not the task's own code.
             pub automatic: bool,
         }
     };
@@ -88,7 +86,7 @@ macro_rules! retry_request {
 apium_options::options! { retry => retry_request }
 
 impl Request {
-    /// The request of a function that is called without a message: `called_directly`, no id, nothing else known.
+    /// The request of a function that is called without a message: `called_directly` is true, and all else is empty.
     pub fn direct() -> Self {
         Self {
             headers: Headers::default(),
@@ -102,12 +100,12 @@ impl Request {
         }
     }
 
-    /// A request that came with a message.
+    /// The request of a message.
     pub fn from_message(headers: Headers, properties: Properties, body: Body, delivery_info: DeliveryInfo) -> Self {
         Self { headers, properties, body, delivery_info, called_directly: false, ..Self::direct() }
     }
 
-    /// With the node name of who runs it.
+    /// The same request with the node name of the worker that runs it.
     #[must_use]
     pub fn on_host(mut self, hostname: Arc<str>) -> Self {
         self.hostname = hostname;
@@ -119,7 +117,7 @@ impl Request {
         self.headers.id.as_ref()
     }
 
-    /// The name that the message calls the task by.
+    /// The name of the task, as the message has it.
     pub fn task(&self) -> Option<&str> {
         self.headers.task.as_deref()
     }
@@ -156,7 +154,7 @@ impl Request {
         self.headers.retries
     }
 
-    /// The id of the group it is a member of.
+    /// The id of the group of which it is a member.
     pub fn group(&self) -> Option<&str> {
         self.headers.group.as_deref()
     }
@@ -166,13 +164,12 @@ impl Request {
         self.headers.group_index
     }
 
-    /// The body of the chord it is a header member of. The guide calls it an id; that is the option `task_id` of the
-    /// signature.
+    /// The body of the chord to whose header it belongs. Its id is the option `task_id` of this signature.
     pub fn chord(&self) -> Option<&Signature> {
         self.body.embed.chord.as_deref()
     }
 
-    /// The rest of the chain, reversed: the next step is the last element.
+    /// The steps of the chain that follow, in reverse: the next step is the last element.
     pub fn chain(&self) -> &[Signature] {
         self.body.embed.chain.as_deref().unwrap_or_default()
     }
@@ -182,7 +179,7 @@ impl Request {
         self.body.embed.callbacks.as_deref().unwrap_or_default()
     }
 
-    /// Signatures to run on failure (the guide's `errback`).
+    /// Signatures to run on failure (Celery: `errbacks`).
     pub fn errbacks(&self) -> &[Signature] {
         self.body.embed.errbacks.as_deref().unwrap_or_default()
     }
@@ -192,28 +189,28 @@ impl Request {
         self.properties.correlation_id.as_deref()
     }
 
-    /// The queue for replies (the guide's `reply-to`).
+    /// The queue for replies.
     pub fn reply_to(&self) -> Option<&str> {
         self.properties.reply_to.as_deref()
     }
 
-    /// Who sent it: `gen<pid>@<host>`. Kept across retries.
+    /// The program that sent it: `gen<pid>@<host>`. A retry keeps it.
     pub fn origin(&self) -> Option<&str> {
         self.headers.origin.as_deref()
     }
 
-    /// The earliest start that the message named; kept for information. `None` also for a text that is no time.
+    /// The earliest start that the message names. `None` also for a text that is not a time.
     pub fn eta(&self) -> Option<Timestamp> {
         self.headers.eta.as_deref().and_then(|text| timestamp::parse(text).ok())
     }
 
-    /// When it expires. A text without an offset is read as UTC; one that is no time reads as `None`.
+    /// When it expires. A text without an offset is read as UTC. `None` also for a text that is not a time.
     pub fn expires(&self) -> Option<Timestamp> {
         self.headers.expires.as_deref().and_then(|text| timestamp::parse(text).ok())
     }
 
-    /// The time limits that the message carries, in seconds, as two named fields: the guide's tuple is `(soft, hard)`,
-    /// the wire's list `[hard, soft]`. The limits of the task itself are not in here.
+    /// The time limits of the message, in seconds. The limits of the task itself are not among them. In the message
+    /// they are the list `[hard, soft]`.
     pub fn timelimit(&self) -> TimeLimit {
         self.headers.timelimit
     }
@@ -246,7 +243,7 @@ mod tests {
     use super::Request;
 
     #[test]
-    fn a_direct_call_knows_next_to_nothing() {
+    fn a_direct_call_has_an_empty_request() {
         let request = Request::direct();
         assert!(request.called_directly && !request.is_eager && request.utc);
         assert_eq!((request.id(), request.retries()), (None, 0));

@@ -1,4 +1,4 @@
-//! The result document of a run, as Celery stores it.
+//! The result document of a run, in the form of Celery.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::failure::Failure;
 /// What the settings say about stored results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultPolicy {
-    /// How long a result is kept; `None` is for ever (`result_expires`, one day).
+    /// How long a result is stored (`result_expires`, one day); `None` is for ever.
     pub ttl: Option<Duration>,
-    /// Whether name, arguments, worker, retries and queue are stored too (`result_extended`, false).
+    /// Whether name, arguments, worker, retries and queue of the run are stored too (`result_extended`, false).
     pub extended: bool,
-    /// The zone of `date_done` (`timezone`, UTC).
+    /// The time zone of `date_done` (`timezone`, UTC).
     pub zone: TimeZone,
 }
 
@@ -30,19 +30,19 @@ impl Default for ResultPolicy {
     }
 }
 
-/// A state with what belongs to it.
+/// A state with its value and its traceback.
 #[derive(Debug, Clone)]
 pub struct ResultUpdate {
     /// The state.
     pub state: State,
-    /// The return value, the exception's map, or the meta of a custom state.
+    /// The return value, the exception as JSON, or the meta of a custom state.
     pub result: Json,
-    /// The traceback's text.
+    /// The text of the traceback.
     pub traceback: Option<String>,
 }
 
 impl ResultUpdate {
-    /// A state with its error. One of FAILURE and RETRY always has a traceback, as in Celery.
+    /// A state with a failure. FAILURE and RETRY always have a traceback, as in Celery.
     pub fn of_failure(state: State, failure: &Failure) -> Self {
         let traceback = match state {
             State::Failure | State::Retry => Some(failure.traceback_text().into_owned()),
@@ -52,25 +52,22 @@ impl ResultUpdate {
     }
 }
 
-/// The document of a run in a given state. `date_done` is set for ready states only, as Celery does.
+/// The document of a run in a state. Only ready states have `date_done`, as in Celery.
 pub fn result_document(
     request: &Request,
     id: TaskId,
-    told: ResultUpdate,
+    update: ResultUpdate,
     children: Vec<ResultTuple>,
-    rules: &ResultPolicy,
+    policy: &ResultPolicy,
     now: Timestamp,
 ) -> ResultDocument {
     let headers = &request.headers;
-    let is_ready = told.state.is_ready();
-    let mut document = ResultDocument::new(id, told.state, told.result);
-    document.date_done = is_ready.then(|| timestamp::format_in(now, &rules.zone));
-    document.traceback = told.traceback;
+    let mut document = other_task_document(id, update, policy, now);
     document.children = Some(children);
     document.group_id = headers.group.clone();
     document.parent_id = headers.parent_id.clone();
-    document.extended = rules.extended.then(|| Box::new(extended(request)));
-    document.extra = match rules.extended {
+    document.extended = policy.extended.then(|| Box::new(extended(request)));
+    document.extra = match policy.extended {
         true => stamps(request),
         false => Default::default(),
     };
@@ -89,7 +86,7 @@ fn extended(request: &Request) -> Extended {
     extended
 }
 
-/// Stamps go into the document by their names, after the list of the names.
+/// The stamps by their names, and the list of the names.
 fn stamps(request: &Request) -> std::collections::BTreeMap<String, Json> {
     let headers = &request.headers;
     let mut extra = headers.stamps.clone();
@@ -101,12 +98,12 @@ fn stamps(request: &Request) -> std::collections::BTreeMap<String, Json> {
     extra
 }
 
-/// The document of a task that is not the one that runs: no children, no parent.
-pub fn other_task_document(id: TaskId, told: ResultUpdate, rules: &ResultPolicy, now: Timestamp) -> ResultDocument {
-    let is_ready = told.state.is_ready();
-    let mut document = ResultDocument::new(id, told.state, told.result);
-    document.date_done = is_ready.then(|| timestamp::format_in(now, &rules.zone));
-    document.traceback = told.traceback;
+/// The document of another task than the running one, whose request is not known: without children, group and parent.
+pub fn other_task_document(id: TaskId, update: ResultUpdate, policy: &ResultPolicy, now: Timestamp) -> ResultDocument {
+    let is_ready = update.state.is_ready();
+    let mut document = ResultDocument::new(id, update.state, update.result);
+    document.date_done = is_ready.then(|| timestamp::format_in(now, &policy.zone));
+    document.traceback = update.traceback;
     document
 }
 
@@ -120,7 +117,7 @@ mod tests {
     use super::{ResultPolicy, ResultUpdate, other_task_document, result_document};
     use crate::context::request::Request;
 
-    fn told(state: &str) -> ResultUpdate {
+    fn update(state: &str) -> ResultUpdate {
         ResultUpdate { state: State::from(state), result: Json::NULL, traceback: None }
     }
 
@@ -139,8 +136,8 @@ mod tests {
     #[test]
     fn a_ready_state_has_its_date_and_another_has_none() {
         let at = |state: &str| {
-            let told = told(state);
-            result_document(&request(), "i".into(), told, Vec::new(), &ResultPolicy::default(), Timestamp::UNIX_EPOCH)
+            let update = update(state);
+            result_document(&request(), "i".into(), update, Vec::new(), &ResultPolicy::default(), Timestamp::UNIX_EPOCH)
                 .date_done
         };
         assert_eq!(at("SUCCESS").as_deref(), Some("1970-01-01T00:00:00+00:00"));
@@ -152,13 +149,13 @@ mod tests {
     #[test]
     fn feature_4_3_18_group_parent_and_children_are_kept() {
         let child = ResultTuple::task("c");
-        let rules = ResultPolicy::default();
+        let policy = ResultPolicy::default();
         let document = result_document(
             &request(),
             "i".into(),
-            told("SUCCESS"),
+            update("SUCCESS"),
             vec![child.clone()],
-            &rules,
+            &policy,
             Timestamp::UNIX_EPOCH,
         );
         assert_eq!(document.group_id.as_deref(), Some("g"));
@@ -169,9 +166,9 @@ mod tests {
 
     #[test]
     fn feature_4_3_11_result_extended_adds_name_arguments_worker_retries_and_queue() {
-        let rules = ResultPolicy { extended: true, ..ResultPolicy::default() };
+        let policy = ResultPolicy { extended: true, ..ResultPolicy::default() };
         let document =
-            result_document(&request(), "i".into(), told("SUCCESS"), Vec::new(), &rules, Timestamp::UNIX_EPOCH);
+            result_document(&request(), "i".into(), update("SUCCESS"), Vec::new(), &policy, Timestamp::UNIX_EPOCH);
         let extended = document.extended.unwrap();
         assert_eq!(extended.name.as_deref(), Some("proj.add"));
         assert_eq!(extended.args.unwrap().as_str(), "[1]");
@@ -181,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn another_tasks_document_says_nothing_about_this_run() {
-        let rules = ResultPolicy { extended: true, ..ResultPolicy::default() };
-        let document = other_task_document("other".into(), told("PROGRESS"), &rules, Timestamp::UNIX_EPOCH);
+    fn the_document_of_another_task_has_nothing_of_this_run() {
+        let policy = ResultPolicy { extended: true, ..ResultPolicy::default() };
+        let document = other_task_document("other".into(), update("PROGRESS"), &policy, Timestamp::UNIX_EPOCH);
         assert_eq!((document.children, document.extended), (None, None));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct StateMap(Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl StateMap {
-    /// No state.
+    /// A map without state.
     pub fn new() -> Self {
         Self::default()
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for StateMap {
     }
 }
 
-/// A type of state that a task takes; the worker refuses to start without it.
+/// A type of state that a task takes. A worker does not start when its app has no value of it.
 #[derive(Debug, Clone, Copy)]
 pub struct StateNeed {
     name: fn() -> &'static str,
@@ -52,7 +52,7 @@ impl StateNeed {
         Self { name: std::any::type_name::<T>, type_id: TypeId::of::<T> }
     }
 
-    /// The type's name, for the error.
+    /// The type's name, for errors.
     pub fn name(&self) -> &'static str {
         (self.name)()
     }

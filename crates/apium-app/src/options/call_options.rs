@@ -1,4 +1,5 @@
-//! The options of a call (Celery's `apply_async` keywords), as the caller, a task, a route or a signature gives them.
+//! The options of a call (Celery's keywords of `apply_async`), which the caller, its task, a route or a signature
+//! gives.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,18 +18,18 @@ use crate::config::value::Value;
 use crate::options::field::{IntoCallOption, OptionField};
 use crate::options::task_options::TaskOptions;
 
-/// An instant with the offset it is written with (`None` is the app's time zone). There is no time without a zone.
+/// An instant, and the offset with which messages carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct When {
     /// The instant.
     pub at: Timestamp,
-    /// The offset on the wire.
+    /// The offset in the message; `None` is that of the app's time zone (`timezone`).
     pub offset: Option<Offset>,
 }
 
 impl When {
-    /// An instant, and the offset that it is written with.
+    /// An instant, and the offset with which messages carry it.
     pub fn new(at: Timestamp, offset: Option<Offset>) -> Self {
         Self { at, offset }
     }
@@ -53,7 +54,7 @@ impl From<Zoned> for When {
 }
 
 impl From<SystemTime> for When {
-    /// An instant outside of what can be written (years -9999 to 9999) becomes the nearest that can.
+    /// A time outside the years -9999 to 9999 becomes the nearest inside them.
     fn from(time: SystemTime) -> Self {
         let early = time < SystemTime::UNIX_EPOCH;
         let edge = if early { Timestamp::MIN } else { Timestamp::MAX };
@@ -65,7 +66,7 @@ impl From<SystemTime> for When {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expires {
-    /// After this long, from the call on.
+    /// This long after the call.
     In(Duration),
     /// At an instant.
     At(When),
@@ -89,8 +90,9 @@ macro_rules! call_options {
         }
 
         impl CallOptions {
-            /// Fills what is `None` here from `other` (a task's attributes, a route). Headers and stamps are joined;
-            /// what is here stays. A countdown here also keeps out an eta of `other`, and an eta a countdown.
+            /// Fills what is `None` here from `other`, for example from the options of a task or a route. Tables
+            /// (headers, stamps, properties) are joined, and an entry that is here stays. `countdown` and `eta` are
+            /// filled only if neither is here.
             pub fn fill_from(&mut self, other: &Self) {
                 let (countdown, eta) = (self.countdown, self.eta);
                 $( self.$name.fill_from(&other.$name); )+
@@ -129,10 +131,10 @@ apium_options::options! { rare => rare_options }
 macro_rules! route_options {
     ($options:ident { $($name:ident ($type:ty);)+ }) => {
         impl $options {
-            /// The options of it that a route can give.
+            /// The names of these options that a route can give.
             const OF_ROUTES: &'static [&'static str] = &[$(stringify!($name)),+];
 
-            /// Sets one of them; false for a name that is none.
+            /// Sets the option of that name. Returns false if a route cannot give it.
             fn set_of_route(&mut self, name: &str, value: &Value) -> Result<bool, InvalidValue> {
                 match name {
                     $( stringify!($name) => {
@@ -151,7 +153,7 @@ apium_options::options! { rare_route => route_options RareOptions }
 macro_rules! options_of_task {
     ({ $($name:ident $yes:ident;)+ }) => {
         impl CallOptions {
-            /// What a call takes from its task.
+            /// The options that a call takes from its task.
             pub(crate) fn of_task(task: &TaskOptions) -> Self {
                 Self { $( $name: task.$name.clone().map(IntoCallOption::into_call_option), )+ ..Self::default() }
             }
@@ -161,7 +163,7 @@ macro_rules! options_of_task {
 apium_options::options! { from_task => options_of_task }
 
 impl CallOptions {
-    /// The rare options, made when there are none yet.
+    /// The rare options. Creates them if there are none.
     pub fn rare_mut(&mut self) -> &mut RareOptions {
         self.rare.get_or_insert_default()
     }
@@ -176,7 +178,7 @@ impl FromValue for CallOptions {
             Value::Text(queue) => options.queue = Some(queue.as_str().into()),
             Value::Table(entries) => {
                 for (name, value) in entries {
-                    options.set_from_value(name, value).map_err(|wrong| wrong.inside(name))?;
+                    options.set_from_value(name, value).map_err(|invalid| invalid.inside(name))?;
                 }
             }
             other => return Err(InvalidValue::new(other, Self::KIND)),
@@ -199,7 +201,7 @@ impl CallOptions {
 }
 
 impl From<&str> for CallOptions {
-    /// For a queue of that name.
+    /// The options with that queue.
     fn from(queue: &str) -> Self {
         Self { queue: Some(queue.into()), ..Self::default() }
     }
@@ -210,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_stays_and_what_is_missing_is_filled() {
+    fn options_that_are_set_stay_and_missing_ones_are_filled() {
         let mut call = CallOptions { queue: Some("mine".into()), ..CallOptions::default() };
         call.rare_mut().headers.insert("a".into(), Json::NULL);
         let mut route = CallOptions { priority: Some(7), ..CallOptions::from("theirs") };

@@ -1,4 +1,4 @@
-//! Options of a task in effect: what the declared ones, the app's settings and the defaults come to.
+//! The options of a task in effect: its declared options, else the app's settings, else the defaults.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,10 +11,10 @@ macro_rules! effective_options {
     (
         { $($name:ident [$($doc:tt)+] $setting:ident ($type:ty) ($default:expr);)+ }
         { $($named:ident [$($named_doc:tt)+] $named_setting:ident ($named_type:ty) ($named_default:expr);)+ }
-        { $($decided:ident [$($decided_doc:tt)+] ($decided_type:ty) ($decided_default:expr);)+ }
+        { $($only:ident [$($only_doc:tt)+] ($only_type:ty) ($only_default:expr);)+ }
     ) => {
-        /// What the app's settings say to every task that says nothing itself. [`Default`] is Celery's, but for
-        /// `default_retry_delay`: it stays `None` until somebody names it.
+        /// The options that the app's settings give to every task that does not declare them. The defaults are
+        /// Celery's, but `default_retry_delay` is `None` unless it is set.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
         pub struct TaskDefaults {
@@ -28,27 +28,27 @@ macro_rules! effective_options {
             }
         }
 
-        /// The options of a task in effect. Everything is decided but what a call may give.
+        /// The options of a task in effect. A call may still replace some of them.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
         pub struct EffectiveOptions {
             $( #[doc = concat!($($doc)+)] pub $name: $type, )+
-            $( #[doc = concat!($($decided_doc)+)] pub $decided: $decided_type, )+
-            /// How long a retry waits that the task asks for without a time.
+            $( #[doc = concat!($($only_doc)+)] pub $only: $only_type, )+
+            /// How long a retry waits for which the task gives no delay.
             pub default_retry_delay: Duration,
             /// How long an automatic retry without backoff waits.
             pub autoretry_delay: Duration,
-            /// How many automatic retries there may be; `None` is without limit.
+            /// How many automatic retries there may be; `None` is no limit.
             pub autoretry_max_retries: Option<u32>,
         }
 
         impl EffectiveOptions {
-            /// What each option of the table comes to. The three that several options decide are for
-            /// [`resolve`](Self::resolve) to fill.
+            /// The options that depend on one option and one setting. [`resolve`](Self::resolve) fills the last three,
+            /// which depend on several.
             fn of(options: &TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
                 Ok(Self {
                     $( $name: options.$name.or_setting(&defaults.$name)?, )+
-                    $( $decided: options.$decided.unwrap_or($decided_default), )+
+                    $( $only: options.$only.unwrap_or($only_default), )+
                     default_retry_delay: DEFAULT_RETRY_DELAY,
                     autoretry_delay: Duration::ZERO,
                     autoretry_max_retries: None,
@@ -59,19 +59,19 @@ macro_rules! effective_options {
 }
 macro_rules! with_named {
     ($resolved:tt) => {
-        apium_options::options! { named => with_decided $resolved }
+        apium_options::options! { named => with_effective_only $resolved }
     };
 }
-macro_rules! with_decided {
+macro_rules! with_effective_only {
     ($resolved:tt $named:tt) => {
-        apium_options::options! { decided => effective_options $resolved $named }
+        apium_options::options! { effective_only => effective_options $resolved $named }
     };
 }
 apium_options::options! { resolved => with_named }
 
-/// An option of a task with the setting behind it.
+/// An option of a task that has a setting.
 trait OrSetting<T> {
-    /// The option where it is given, else the setting.
+    /// The option if it is declared, else the setting.
     fn or_setting(&self, setting: &T) -> Result<T>;
 }
 
@@ -87,7 +87,7 @@ impl<T: Clone> OrSetting<Self> for Option<T> {
     }
 }
 
-/// A rate limit of a task is a text; one of zero is no limit, whatever the setting says.
+/// A task declares its rate limit as text. Zero is no limit, also where the setting has one.
 impl OrSetting<Option<RateLimit>> for Option<Cow<'static, str>> {
     fn or_setting(&self, setting: &Option<RateLimit>) -> Result<Option<RateLimit>> {
         match self {
@@ -101,16 +101,16 @@ impl OrSetting<Option<RateLimit>> for Option<Cow<'static, str>> {
 const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(30 * 60);
 
 impl EffectiveOptions {
-    /// Decides every option: what `options` gives, else `defaults`, else Celery's default.
+    /// Resolves every option: what `options` gives, else `defaults`, else Celery's default.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a rate limit that cannot be read and for a soft limit above the hard one.
     pub fn resolve(options: &TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
         let mut effective = Self::of(options, defaults)?;
-        // A delay that someone named counts for automatic retries too; the default does not.
-        let named_delay = options.default_retry_delay.or(defaults.default_retry_delay);
-        effective.default_retry_delay = named_delay.unwrap_or(DEFAULT_RETRY_DELAY);
-        effective.autoretry_delay = options.retry_kwargs_countdown.or(named_delay).unwrap_or(Duration::ZERO);
+        // Automatic retries have a delay that was set, but not the default one.
+        let set_delay = options.default_retry_delay.or(defaults.default_retry_delay);
+        effective.default_retry_delay = set_delay.unwrap_or(DEFAULT_RETRY_DELAY);
+        effective.autoretry_delay = options.retry_kwargs_countdown.or(set_delay).unwrap_or(Duration::ZERO);
         effective.autoretry_max_retries = options.retry_kwargs_max_retries.unwrap_or(effective.max_retries);
         check_limits(effective.time_limit, effective.soft_time_limit)?;
         Ok(effective)
@@ -121,7 +121,7 @@ impl Default for EffectiveOptions {
     /// A task that declares nothing, in an app that sets nothing.
     fn default() -> Self {
         Self::resolve(&TaskOptions::NEW, &TaskDefaults::default())
-            .unwrap_or_else(|error| unreachable!("nothing to refuse in defaults: {error:#}"))
+            .unwrap_or_else(|error| unreachable!("the defaults are valid: {error:#}"))
     }
 }
 
@@ -144,6 +144,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{EffectiveOptions, TaskDefaults};
+    use crate::options::rate_limit::RateLimit;
     use crate::options::task_options::{Backoff, TaskOptions};
 
     const S: fn(u64) -> Duration = Duration::from_secs;
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_task_beats_the_setting() {
+    fn an_option_of_the_task_replaces_the_setting() {
         let defaults = TaskDefaults {
             acks_late: true,
             track_started: true,
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn automatic_retries_wait_only_for_a_delay_that_someone_named() {
+    fn automatic_retries_have_no_delay_unless_one_is_set() {
         let with = |task: Option<u64>, countdown: Option<u64>, setting: Option<u64>| {
             let options = TaskOptions {
                 default_retry_delay: task.map(S),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_kwargs_limit_automatic_retries_alone() {
+    fn retry_kwargs_limit_only_automatic_retries() {
         let options =
             TaskOptions { max_retries: Some(Some(8)), retry_kwargs_max_retries: Some(Some(5)), ..TaskOptions::NEW };
         let effective = resolve(options, &TaskDefaults::default());
@@ -223,7 +224,7 @@ mod tests {
     fn a_bad_rate_limit_is_refused_and_zero_turns_one_off() {
         let options = TaskOptions { rate_limit: Some("10/x".into()), ..TaskOptions::NEW };
         assert!(EffectiveOptions::resolve(&options, &TaskDefaults::default()).is_err());
-        let limit = crate::options::rate_limit::RateLimit { per_second: 1.0 };
+        let limit = RateLimit { per_second: 1.0 };
         let defaults = TaskDefaults { rate_limit: Some(limit), ..TaskDefaults::default() };
         assert_eq!(resolve(TaskOptions::NEW, &defaults).rate_limit, Some(limit));
         let off = TaskOptions { rate_limit: Some("0".into()), ..TaskOptions::NEW };

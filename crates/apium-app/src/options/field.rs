@@ -1,4 +1,5 @@
-//! How an option is held: what stands where nobody gave it, and how a value from elsewhere fills it or turns into it.
+//! The fields of option types: the value of one that is not set, how it is filled from other options, and how a value
+//! of a task or a route becomes one of a call.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 /// The type of an option's field.
 pub(crate) trait OptionField {
-    /// What it is where nobody gave it.
+    /// The value of an option that is not set.
     const UNSET: Self;
 
-    /// Takes what `other` has where this has nothing. Tables are joined; an entry that is there stays.
+    /// Takes the value of `other` if this one is not set. Tables are joined, and an entry that is here stays.
     fn fill_from(&mut self, other: &Self);
 }
 
@@ -54,9 +55,9 @@ impl<K: Clone + Ord, V: Clone> OptionField for BTreeMap<K, V> {
     }
 }
 
-/// A value that a task or a route gives, as a call holds it.
+/// A value of a task or a route that a call holds as a `T`.
 pub(crate) trait IntoCallOption<T> {
-    /// The value of the call.
+    /// The value for the call.
     fn into_call_option(self) -> T;
 }
 

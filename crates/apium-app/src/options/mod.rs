@@ -1,4 +1,4 @@
-//! What a task and a call may be told.
+//! The options of tasks and of calls: what each type of them holds, how they are combined, and how messages carry them.
 
 pub mod call_options;
 pub mod effective_options;

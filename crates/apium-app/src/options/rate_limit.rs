@@ -1,12 +1,12 @@
-//! Rate limits as they are written: `"100/m"`, `"2.5"`, `"10/s"`, `"5/h"`, `"0"` for none.
+//! Rate limits, written as Celery writes them: `"100/m"`, `"2.5"`, `"10/s"`, `"5/h"`, `"0"` for none.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often a task may start, per worker process (Celery's `rate_limit`: never over the whole cluster).
+/// How often a task may start in each worker process (Celery: `rate_limit`). The limit is not shared by workers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct RateLimit {
-    /// Starts per second; never zero or less.
+    /// Starts per second, greater than 0.
     pub per_second: f64,
 }
 
@@ -14,7 +14,7 @@ impl RateLimit {
     /// Reads a limit: a number of starts, then `/s` (the default), `/m` or `/h`. Zero and the empty text are no limit.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for an unknown unit, or what is not a number of starts.
+    /// [`ErrorKind::Config`] for an unknown unit, and for a text that is no number of at least 0.
     pub fn parse(text: &str) -> Result<Option<Self>> {
         let text = text.trim();
         if text.is_empty() {

@@ -1,5 +1,5 @@
-//! Options of a task as declared, all of them optional. [`effective_options`](crate::options::effective_options) says
-//! what they come to.
+//! The options of a task as it declares them. [`effective_options`](crate::options::effective_options) combines them
+//! with the settings and the defaults.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::failure::Failure;
 use crate::options::field::OptionField;
 
-/// Tells whether an error is of a certain type; made by the macro from a type's name.
+/// Tells whether a failure comes from a certain error type. `#[task]` makes it from the name of a type.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorMatcher {
     name: &'static str,
@@ -27,15 +27,15 @@ impl ErrorMatcher {
         Self { name, kind: Kind::Type(|error| error.is::<E>()) }
     }
 
-    /// Matches every failure, also one without a Rust error behind it (Celery: `(Exception,)`).
+    /// Matches every failure, also one without a Rust error as its source (Celery: `(Exception,)`).
     pub const ANY: Self = Self { name: "any", kind: Kind::Any };
 
-    /// The type as written, for listings.
+    /// The name of the type as the attribute has it, for lists.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Whether the failure is of that type.
+    /// Whether the failure comes from an error of that type.
     pub fn matches(&self, failure: &Failure) -> bool {
         match self.kind {
             Kind::Any => true,
@@ -44,20 +44,20 @@ impl ErrorMatcher {
     }
 }
 
-/// How automatic retries are spaced.
+/// How the delay of automatic retries grows (Celery: `retry_backoff`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backoff {
-    /// They are not: each waits for `default_retry_delay` where that is named, else not at all.
+    /// It does not: each waits for `default_retry_delay` if that is set, else not at all.
     Off,
-    /// `factor · 2^retries` seconds.
+    /// It is this factor times 2^retries seconds.
     Exponential(u32),
 }
 
 macro_rules! task_options {
     ({ $($name:ident [$($doc:tt)+] ($type:ty);)+ }) => {
-        /// Options of a task as declared. What is `None`, or an empty list, is left to the settings, then to the
-        /// default.
+        /// The options of a task as it declares them. Where one is `None` or an empty list, the setting counts, else
+        /// the default.
         #[derive(Debug, Clone)]
         #[non_exhaustive]
         pub struct TaskOptions {
@@ -65,16 +65,16 @@ macro_rules! task_options {
         }
 
         impl TaskOptions {
-            /// No option given.
+            /// Options of which none is set.
             pub const NEW: Self = Self { $( $name: <$type as OptionField>::UNSET, )+ };
 
-            /// These options with those that `other` gives laid over (`task_annotations` over the attribute). A list
+            /// These options, replaced by those that `other` has: `task_annotations` over the attribute. A list
             /// replaces a list.
             #[must_use]
             pub fn overlay(self, other: Self) -> Self {
-                let mut both = other;
-                $( both.$name.fill_from(&self.$name); )+
-                both
+                let mut overlaid = other;
+                $( overlaid.$name.fill_from(&self.$name); )+
+                overlaid
             }
         }
     };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matcher_looks_at_the_error_and_its_sources() {
+    fn a_matcher_reads_the_error_and_its_sources() {
         let failure = Failure::from_error(Outer("x".parse::<u8>().unwrap_err()));
         assert!(ErrorMatcher::of::<Outer>("Outer").matches(&failure));
         assert!(ErrorMatcher::of::<std::num::ParseIntError>("ParseIntError").matches(&failure));
@@ -119,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_without_an_error_is_matched_by_any_alone() {
+    fn only_any_matches_a_failure_without_an_error() {
         let failure = Failure::message("no type");
         assert!(ErrorMatcher::ANY.matches(&failure));
         assert!(!ErrorMatcher::of::<fmt::Error>("fmt::Error").matches(&failure));
     }
 
     #[test]
-    fn what_is_laid_over_wins_and_the_rest_stays() {
+    fn an_overlay_replaces_what_it_has_and_the_others_stay() {
         let below = TaskOptions { acks_late: Some(true), priority: Some(3), ..TaskOptions::NEW };
         let above = TaskOptions { priority: Some(6), max_retries: Some(None), ..TaskOptions::NEW };
         let both = below.overlay(above);

@@ -1,4 +1,4 @@
-//! Options of a call as they stand in a signature on the wire: `apply_async`'s names.
+//! The options of a call as a signature in a message has them, by Celery's names (the keywords of `apply_async`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,35 +15,35 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
 
-/// An option that travels.
-trait OnWire: Sized {
-    /// How it is written; `None` where it is not given.
-    fn written(&self) -> Result<Option<Json>>;
+/// An option that a signature carries.
+trait WireOption: Sized {
+    /// Its JSON; `None` if it is not set.
+    fn write(&self) -> Result<Option<Json>>;
 
-    /// Reads one that is given.
+    /// Reads an option that is set. `name` is for the error.
     fn read(name: &str, value: &Json) -> Result<Self>;
 }
 
 /// The value of such an option.
-trait WireForm: Sized {
-    fn form(&self) -> Result<Json>;
+trait WireValue: Sized {
+    fn to_json(&self) -> Result<Json>;
 
-    fn of_form(name: &str, value: &Json) -> Result<Self>;
+    fn from_json(name: &str, value: &Json) -> Result<Self>;
 }
 
-impl<T: WireForm> OnWire for Option<T> {
-    fn written(&self) -> Result<Option<Json>> {
-        self.as_ref().map(WireForm::form).transpose()
+impl<T: WireValue> WireOption for Option<T> {
+    fn write(&self) -> Result<Option<Json>> {
+        self.as_ref().map(WireValue::to_json).transpose()
     }
 
     fn read(name: &str, value: &Json) -> Result<Self> {
-        T::of_form(name, value).map(Some)
+        T::from_json(name, value).map(Some)
     }
 }
 
-/// Links: Celery writes one alone without a list.
-impl OnWire for Vec<WireSignature> {
-    fn written(&self) -> Result<Option<Json>> {
+/// Links. Celery writes a single one without a list.
+impl WireOption for Vec<WireSignature> {
+    fn write(&self) -> Result<Option<Json>> {
         Ok((!self.is_empty()).then(|| Json::from_serialize(self)).transpose()?)
     }
 
@@ -55,8 +55,8 @@ impl OnWire for Vec<WireSignature> {
     }
 }
 
-impl OnWire for BTreeMap<String, Json> {
-    fn written(&self) -> Result<Option<Json>> {
+impl WireOption for BTreeMap<String, Json> {
+    fn write(&self) -> Result<Option<Json>> {
         Ok((!self.is_empty()).then(|| Json::from_serialize(self)).transpose()?)
     }
 
@@ -65,65 +65,65 @@ impl OnWire for BTreeMap<String, Json> {
     }
 }
 
-macro_rules! as_serde_writes_them {
+macro_rules! serde_values {
     ($($type:ty),+) => {$(
-        impl WireForm for $type {
-            fn form(&self) -> Result<Json> {
+        impl WireValue for $type {
+            fn to_json(&self) -> Result<Json> {
                 Ok(Json::from_serialize(self)?)
             }
 
-            fn of_form(name: &str, value: &Json) -> Result<Self> {
+            fn from_json(name: &str, value: &Json) -> Result<Self> {
                 decode(name, value)
             }
         }
     )+};
 }
-as_serde_writes_them!(bool, u8, u32, i64, f64, String, Vec<WireSignature>);
+serde_values!(bool, u8, u32, i64, f64, String, Vec<WireSignature>);
 
-macro_rules! texts {
+macro_rules! text_values {
     ($($type:ty),+) => {$(
-        impl WireForm for $type {
-            fn form(&self) -> Result<Json> {
+        impl WireValue for $type {
+            fn to_json(&self) -> Result<Json> {
                 Ok(Json::from_serialize(self)?)
             }
 
-            fn of_form(name: &str, value: &Json) -> Result<Self> {
+            fn from_json(name: &str, value: &Json) -> Result<Self> {
                 decode::<String>(name, value).map(Self::from)
             }
         }
     )+};
 }
-texts!(TaskId, Arc<str>, Cow<'static, str>);
+text_values!(TaskId, Arc<str>, Cow<'static, str>);
 
-impl WireForm for Arc<WireSignature> {
-    fn form(&self) -> Result<Json> {
+impl WireValue for Arc<WireSignature> {
+    fn to_json(&self) -> Result<Json> {
         Ok(Json::from_serialize(&**self)?)
     }
 
-    fn of_form(name: &str, value: &Json) -> Result<Self> {
+    fn from_json(name: &str, value: &Json) -> Result<Self> {
         decode(name, value).map(Self::new)
     }
 }
 
-impl WireForm for Duration {
-    fn form(&self) -> Result<Json> {
+impl WireValue for Duration {
+    fn to_json(&self) -> Result<Json> {
         Ok(Json::from_serialize(&self.as_secs_f64())?)
     }
 
-    /// A time that is over is none.
-    fn of_form(name: &str, value: &Json) -> Result<Self> {
+    /// A negative time counts as zero.
+    fn from_json(name: &str, value: &Json) -> Result<Self> {
         let seconds: f64 = decode(name, value)?;
         Ok(Self::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Self::MAX))
     }
 }
 
-impl WireForm for When {
-    fn form(&self) -> Result<Json> {
+impl WireValue for When {
+    fn to_json(&self) -> Result<Json> {
         let zone = self.offset.map_or(TimeZone::UTC, TimeZone::fixed);
         Ok(Json::from_serialize(&timestamp::format_in(self.at, &zone))?)
     }
 
-    fn of_form(name: &str, value: &Json) -> Result<Self> {
+    fn from_json(name: &str, value: &Json) -> Result<Self> {
         let text: String = decode(name, value)?;
         let at = timestamp::parse_in(&text, &TimeZone::UTC).map_err(|error| {
             Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature")).with_source(error)
@@ -132,18 +132,18 @@ impl WireForm for When {
     }
 }
 
-impl WireForm for Expires {
-    fn form(&self) -> Result<Json> {
+impl WireValue for Expires {
+    fn to_json(&self) -> Result<Json> {
         match self {
-            Self::In(span) => span.form(),
-            Self::At(when) => when.form(),
+            Self::In(span) => span.to_json(),
+            Self::At(when) => when.to_json(),
         }
     }
 
-    fn of_form(name: &str, value: &Json) -> Result<Self> {
+    fn from_json(name: &str, value: &Json) -> Result<Self> {
         match value.as_str().starts_with('"') {
-            true => When::of_form(name, value).map(Self::At),
-            false => Duration::of_form(name, value).map(Self::In),
+            true => When::from_json(name, value).map(Self::At),
+            false => Duration::from_json(name, value).map(Self::In),
         }
     }
 }
@@ -151,8 +151,8 @@ impl WireForm for Expires {
 macro_rules! writer {
     ($options:ident { $($name:ident $form:literal;)+ }) => {
         impl $options {
-            fn write(&self, wire: &mut BTreeMap<String, Json>) -> Result<()> {
-                $( wire.extend(self.$name.written()?.map(|json| (stringify!($name).to_owned(), json))); )+
+            fn write_to(&self, wire: &mut BTreeMap<String, Json>) -> Result<()> {
+                $( wire.extend(self.$name.write()?.map(|json| (stringify!($name).to_owned(), json))); )+
                 Ok(())
             }
         }
@@ -164,10 +164,10 @@ apium_options::options! { rare_wire => writer RareOptions }
 macro_rules! reader {
     ($read:ident $options:ident { $($name:ident $form:literal;)+ }) => {
         impl $options {
-            /// Reads an option; false for a name that is none.
+            /// Reads the option of that name. Returns false if there is none.
             fn $read(&mut self, name: &str, value: &Json) -> Result<bool> {
                 match name {
-                    $( stringify!($name) => self.$name = OnWire::read(name, value)?, )+
+                    $( stringify!($name) => self.$name = WireOption::read(name, value)?, )+
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -179,12 +179,12 @@ apium_options::options! { call_wire => reader read CallOptions }
 apium_options::options! { call_read => reader read_only CallOptions }
 apium_options::options! { rare_wire => reader read RareOptions }
 
-/// The options that are given, by Celery's names.
+/// The options that are set, by Celery's names.
 pub(crate) fn wire_options(options: &CallOptions) -> Result<BTreeMap<String, Json>> {
     let mut wire = BTreeMap::new();
-    options.write(&mut wire)?;
+    options.write_to(&mut wire)?;
     if let Some(rare) = &options.rare {
-        rare.write(&mut wire)?;
+        rare.write_to(&mut wire)?;
         if !rare.stamps.is_empty() {
             let names: Vec<_> = rare.stamps.keys().collect();
             wire.insert("stamped_headers".to_owned(), Json::from_serialize(&names)?);
@@ -195,9 +195,8 @@ pub(crate) fn wire_options(options: &CallOptions) -> Result<BTreeMap<String, Jso
     Ok(wire)
 }
 
-/// Names that `apply_async` takes and no message carries. A policy of publishing is how the caller of the signature
-/// would have published it.
-const NOT_SENT: &[&str] = &[
+/// Keywords of `apply_async` that no message carries and that mean nothing for another sender.
+const IGNORED: &[&str] = &[
     "chord_size",
     "connection",
     "interval",
@@ -210,8 +209,8 @@ const NOT_SENT: &[&str] = &[
     "use_link",
 ];
 
-/// The options of a signature that came in a message. Null is as if it were not there. What has no name of Celery's is
-/// a property of the message, as in Celery.
+/// Reads the options of a signature from a message. Null counts as not set. A name that is no option is a property of
+/// the message, as in Celery.
 ///
 /// # Errors
 /// [`ErrorKind::Call`] for a value of the wrong type; the text names the option.
@@ -224,7 +223,7 @@ pub(crate) fn read_options(wire: &BTreeMap<String, Json>) -> Result<CallOptions>
     for (name, value) in wire.iter().filter(|(name, value)| !value.is_null() && *name != "stamped_headers") {
         if stamps.contains(name) {
             options.rare_mut().stamps.insert(name.clone(), value.clone());
-        } else if !options.read(name, value)? && !options.read_only(name, value)? && !NOT_SENT.contains(&&**name) {
+        } else if !options.read(name, value)? && !options.read_only(name, value)? && !IGNORED.contains(&&**name) {
             let rare = options.rare_mut();
             if !rare.read(name, value)? {
                 rare.properties.insert(name.clone(), value.clone());
@@ -247,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_have_celerys_names() {
+    fn options_are_written_by_celerys_names() {
         let mut options = CallOptions::from("mail");
         options.countdown = Some(Duration::from_millis(1500));
         options.rare_mut().stamps.insert("tenant".into(), Json::from_serialize(&7).unwrap());

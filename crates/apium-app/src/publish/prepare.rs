@@ -104,16 +104,17 @@ impl Publisher {
     pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<PreparedMessage> {
         let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
-        let mapped = mapped(&task, &arguments);
-        let route = mapped.as_deref().unwrap_or(&task);
-        let unregistered = match (self.defaults(route), def) {
+        let mapped = mapped_task(&task, &arguments);
+        let routed_as = mapped.as_deref().unwrap_or(&task);
+        let unregistered = match (self.defaults(routed_as), def) {
             (None, Some(def)) => Some(self.defaults_of(def)),
             _ => None,
         };
-        let mut defaults = self.defaults(route).or(unregistered.as_ref());
+        let mut defaults = self.defaults(routed_as).or(unregistered.as_ref());
         match defaults {
-            Some(inner) if mapped.is_some() => {
-                options.fill_from(&inner.routing_options());
+            // A map takes queue and priority from the task that it runs, and no other option.
+            Some(of_mapped) if mapped.is_some() => {
+                options.fill_from(&of_mapped.routing_options());
                 defaults = None;
             }
             Some(defaults) => options.fill_from(&defaults.options),
@@ -123,7 +124,7 @@ impl Publisher {
         if config.task_inherit_parent_priority && options.priority.is_none() {
             options.priority = parent.as_ref().and_then(|parent| parent.priority);
         }
-        self.router().fill(route, &arguments, &mut options);
+        self.router().fill(routed_as, &arguments, &mut options);
         let destination = self.router().destination(&options)?;
         let timelimit = limits(&task, &options)?;
         let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
@@ -182,8 +183,9 @@ impl Publisher {
     }
 }
 
-/// The task that a map or starmap runs. Its route is the route of the map (Celery: `route_name`).
-fn mapped(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
+/// The task that a map or starmap runs. The message of the map is routed as a message of that task (Celery:
+/// `route_name`).
+fn mapped_task(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
     if task != "celery.map" && task != "celery.starmap" {
         return None;
     }
@@ -191,6 +193,7 @@ fn mapped(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
     WireSignature::from_json(inner.as_bytes()).ok().map(|inner| inner.task)
 }
 
+/// The links of the message.
 fn embed(rare: RareOptions) -> Embed {
     let mut embed = Embed::default();
     embed.callbacks = (!rare.link.is_empty()).then_some(rare.link);
@@ -267,6 +270,7 @@ impl Times {
     }
 }
 
+/// An instant as the message has it: with the offset that the caller gave, else in the zone of the settings.
 fn text(when: When, zone: &TimeZone) -> String {
     match when.offset {
         Some(offset) => timestamp::format_in(when.at, &TimeZone::fixed(offset)),

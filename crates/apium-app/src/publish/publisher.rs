@@ -201,13 +201,13 @@ impl Publisher {
         let published = policy.publish(batch, broker, |batch| self.publish_once(batch)).await;
         published.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
-            let in_part = count > 1 && !self.broker().capabilities().atomic_publish;
-            let in_part = if in_part { " (some of them may be published)" } else { "" };
-            Error::new(ErrorKind::Publish, format!("publish {messages} to {broker}{in_part}")).with_source(error)
+            let may_be_partial = count > 1 && !self.broker().capabilities().atomic_publish;
+            let remark = if may_be_partial { " (some of them may be published)" } else { "" };
+            Error::new(ErrorKind::Publish, format!("publish {messages} to {broker}{remark}")).with_source(error)
         })
     }
 
-    /// Tries once: declares what is missing, and passes the batch through the layers to the broker.
+    /// Tries once: declares the queues that are missing, and passes the batch through the layers to the broker.
     async fn publish_once(&self, batch: Vec<Outgoing>) -> TransportResult<()> {
         self.declare_missing(&batch).await?;
         if self.0.parts.layers.is_empty() {

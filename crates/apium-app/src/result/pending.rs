@@ -26,6 +26,7 @@ type States = SelectAll<BoxStream<'static, Result<ResultDocument>>>;
 
 /// The results that are waited for.
 pub(crate) struct PendingResults {
+    /// What is waited for, in errors.
     what: String,
     tasks: HashMap<TaskId, PendingTask>,
     /// Their ids, in the order in which they are read: what came before, then the members.
@@ -42,6 +43,7 @@ pub(crate) struct PendingResults {
     failed: Option<Arc<ResultDocument>>,
     /// Why a result has no backend.
     backend_error: Option<Error>,
+    /// The watch, once it has begun.
     states: Option<States>,
 }
 
@@ -62,7 +64,9 @@ struct PendingTask {
 /// Which results fail with a task before them.
 #[derive(Clone, Copy)]
 enum FailsWith {
+    /// The result of this index.
     Result(usize),
+    /// All results.
     All,
 }
 
@@ -388,7 +392,7 @@ impl PendingResults {
     }
 
     /// Whether nothing is stored of any task.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn nothing_is_stored(&self) -> bool {
         !self.tasks.is_empty() && self.tasks.values().all(|task| task.document.is_none())
     }
 

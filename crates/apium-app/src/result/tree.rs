@@ -75,7 +75,7 @@ impl<T> AsyncResult<T> {
     pub(crate) async fn document_of_group(&self) -> Result<Option<ResultDocument>> {
         let mut pending = PendingResults::of(format!("group {}", self.id()), std::slice::from_ref(self));
         pending.fetch().await?;
-        if pending.is_empty() {
+        if pending.nothing_is_stored() {
             return Ok(None);
         }
         let mut document = ResultDocument::pending(self.id().clone());

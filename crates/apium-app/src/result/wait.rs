@@ -14,7 +14,7 @@ use crate::result::pending::PendingResults;
 /// A callback that sees states as documents.
 type OnMessage = Box<dyn FnMut(&ResultDocument) + Send>;
 
-/// How to wait.
+/// The options of a wait.
 #[derive(Default)]
 pub(crate) struct WaitOptions {
     /// For how long; zero reads the states once.
@@ -89,7 +89,7 @@ impl WaitOptions {
     }
 }
 
-/// A wait that goes on.
+/// A wait that has begun.
 struct Wait {
     what: String,
     timeout: Option<Duration>,
@@ -113,7 +113,7 @@ impl Wait {
     fn begin(options: WaitOptions, what: String) -> Self {
         let WaitOptions { timeout, on_message, .. } = options;
         let limit = timeout.filter(|limit| !limit.is_zero());
-        // An end that no clock can show is none.
+        // A timeout that is too long for a clock is no timeout.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         Self { what, timeout, deadline, on_message, started: false }
     }
@@ -154,7 +154,7 @@ impl Wait {
         let limit = self.timeout.unwrap_or_default().as_secs_f64();
         Error::new(
             ErrorKind::Timeout,
-            format!("get the result of {} within {limit} s; the task may still end", self.what),
+            format!("get the result of {} within {limit} s: it is not ready yet; the task goes on", self.what),
         )
     }
 }

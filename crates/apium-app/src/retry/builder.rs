@@ -1,4 +1,4 @@
-//! How a task asks for another run of itself (Celery: `self.retry(…)`).
+//! How a task asks to be run again (Celery: `self.retry(…)`).
 
 use std::fmt;
 use std::time::Duration;
@@ -17,17 +17,18 @@ use crate::task::arguments::ArgumentWriter;
 use crate::task::into_arguments::IntoArguments;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
-/// A wish to run again, made by [`Ctx::retry`]. It keeps the id, the queue and whatever is not changed here. Return it
-/// as the task's error: `return Err(ctx.retry().countdown(wait).into())`.
+/// A retry that a task asks for, made by [`Ctx::retry`]. The next run has the id, the queue and the options of this
+/// one, but for those that are given here. Return it as the task's error:
+/// `return Err(ctx.retry().countdown(wait).into())`.
 #[must_use = "return it as the task's error, or send it"]
 pub struct RetryBuilder {
     ctx: Ctx,
     retry: RetryRequest,
-    failed: Option<TaskError>,
+    encode_error: Option<TaskError>,
 }
 
 impl Ctx {
-    /// Asks for another run; return it as the error, or send it.
+    /// Asks for another run. Return it as the task's error, or [`send`](RetryBuilder::send) it.
     pub fn retry(&self) -> RetryBuilder {
         RetryBuilder::new(self.clone())
     }
@@ -35,41 +36,42 @@ impl Ctx {
 
 impl RetryBuilder {
     fn new(ctx: Ctx) -> Self {
-        Self { ctx, retry: RetryRequest::default(), failed: None }
+        Self { ctx, retry: RetryRequest::default(), encode_error: None }
     }
 
-    /// How long to wait; zero is at once. Default: the task's `default_retry_delay` (1800 s).
+    /// How long the next run waits from now; zero is not at all. Default: the task's `default_retry_delay` (1800 s).
     pub fn countdown(mut self, wait: Duration) -> Self {
         self.retry.countdown = Some(wait);
         self
     }
 
-    /// Not before this instant; it beats a countdown.
+    /// The earliest instant of the next run. It replaces `countdown`.
     pub fn eta(mut self, at: Timestamp) -> Self {
         self.retry.eta = Some(at);
         self
     }
 
-    /// Waits as `retry_backoff` says: factor · 2^retries seconds up to `retry_backoff_max`, with jitter unless the task
-    /// turned it off. The factor is 1 where the task names none.
+    /// Waits as `retry_backoff` says: factor · 2^retries seconds up to `retry_backoff_max`, with jitter unless
+    /// `retry_jitter` is off. The factor is 1 for a task without `retry_backoff`.
     pub fn backoff(mut self) -> Self {
         self.retry.backoff = true;
         self
     }
 
-    /// How many retries there may be, instead of the task's `max_retries`; counted over all runs.
+    /// How many retries there may be in all, in place of the task's `max_retries`.
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.retry.max_retries = Some(Some(retries));
         self
     }
 
-    /// Without limit.
+    /// No limit of retries.
     pub fn no_limit(mut self) -> Self {
         self.retry.max_retries = Some(None);
         self
     }
 
-    /// The error behind it (Celery: `exc=`): stored with RETRY, and as the FAILURE when no retry is left.
+    /// The error that caused the retry (Celery: `exc=`). It is stored with RETRY, and as FAILURE when the limit of
+    /// retries is reached.
     pub fn cause(mut self, error: impl Into<TaskError>) -> Self {
         self.retry.cause = match error.into().into_kind() {
             TaskErrorKind::Failure(failure) => Some(failure),
@@ -80,16 +82,16 @@ impl RetryBuilder {
         self
     }
 
-    /// Other positional arguments.
+    /// Other positional arguments for the next run.
     pub fn args(mut self, args: impl IntoArguments) -> Self {
         match args.write(ArgumentWriter::new(0)).finish() {
             Ok(arguments) => self.retry.args = Some(arguments.args),
-            Err(error) => self.failed = Some(error.into()),
+            Err(error) => self.fail(error),
         }
         self
     }
 
-    /// One keyword argument for the next run; the first one replaces those of the request.
+    /// A keyword argument for the next run. The first one replaces all keyword arguments of the request.
     pub fn kwarg(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         if let Some(json) = self.encoded(&value) {
             self.retry.kwargs.get_or_insert_default().push((name.into(), json));
@@ -97,7 +99,7 @@ impl RetryBuilder {
         self
     }
 
-    /// A header of the caller's own, added to those of the request.
+    /// A further header, added to those of the request.
     pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         if let Some(json) = self.encoded(&value) {
             self.retry.headers.insert(name.into(), json);
@@ -105,17 +107,16 @@ impl RetryBuilder {
         self
     }
 
-    /// Sends the next run now and lets this one go on (Celery: `throw=False`). What this run then returns is stored as
-    /// SUCCESS, and SUCCESS is final: the next run cannot change it. In a plain function call `wait()` on what it
-    /// returns.
+    /// Sends the message of the next run now, and this run goes on (Celery: `throw=False`). What this run then returns
+    /// is stored as SUCCESS, which the next run cannot change. In a plain function call `wait()` on what this returns.
     ///
     /// # Errors
-    /// The failure of the task once no retry is left: its cause, or `MaxRetriesExceededError`. A rejection of the
-    /// message when the broker cannot be reached, as Celery does.
+    /// The failure of the task when the limit of retries is reached: its cause, or `MaxRetriesExceededError`. A
+    /// rejection of the message when the broker cannot be reached, as in Celery.
     pub fn send(self) -> Deferred<(), TaskError> {
         let ctx = self.ctx.clone();
         ctx.deferred(async move {
-            let (ctx, retry) = self.decided()?;
+            let (ctx, retry) = self.into_request()?;
             let publisher = ctx.needed_publisher()?;
             let request = ctx.request();
             let (Some(id), Some(task)) = (request.id(), ctx.task()) else {
@@ -135,21 +136,24 @@ impl RetryBuilder {
         })
     }
 
+    fn fail(&mut self, error: Error) {
+        self.encode_error = Some(error.into());
+    }
+
     fn encoded(&mut self, value: &impl Serialize) -> Option<Json> {
         match Json::from_serialize(value) {
             Ok(json) => Some(json),
             Err(error) => {
-                let error = Error::new(ErrorKind::Codec, "encode an argument of the retry").with_source(error);
-                self.failed = Some(error.into());
+                self.fail(Error::new(ErrorKind::Codec, "encode an argument of the retry").with_source(error));
                 None
             }
         }
     }
 
-    /// The wish, or the error that stands in its way: an argument that cannot be encoded, or the cause itself where the
-    /// function was called directly and there is nothing to run again.
-    fn decided(self) -> Result<(Ctx, RetryRequest), TaskError> {
-        if let Some(error) = self.failed {
+    /// The retry; or an argument that could not be encoded; or the cause, if the function was called directly, so that
+    /// there is no message to send again.
+    fn into_request(self) -> Result<(Ctx, RetryRequest), TaskError> {
+        if let Some(error) = self.encode_error {
             return Err(error);
         }
         if self.ctx.request().called_directly
@@ -163,7 +167,7 @@ impl RetryBuilder {
 
 macro_rules! retry_setters {
     ({ $($name:ident [$($doc:tt)+] ($type:ty) ($argument:ident: $argument_type:ty) ($value:expr);)+ }) => {
-        /// Options of the next run. Without them it has those of this one.
+        /// Options of the next run. It has those of this run otherwise.
         impl RetryBuilder {
             $(
                 #[doc = concat!($($doc)+)]
@@ -179,7 +183,7 @@ apium_options::options! { retry => retry_setters }
 
 impl From<RetryBuilder> for TaskError {
     fn from(builder: RetryBuilder) -> Self {
-        match builder.decided() {
+        match builder.into_request() {
             Ok((_, retry)) => retry.into(),
             Err(error) => error,
         }
@@ -192,9 +196,9 @@ impl fmt::Debug for RetryBuilder {
     }
 }
 
-/// Turns an error into a retry with that error as its cause. It takes what `?` takes in a task.
+/// Makes a retry of an error, with that error as its cause. It takes the errors that `?` takes in a task.
 pub trait OrRetry<T> {
-    /// The value, or a retry; `shape` says which one.
+    /// The value, or a retry whose options `shape` sets.
     ///
     /// ```text
     /// let page = fetch(url).await.or_retry(ctx, |r| r.backoff().max_retries(3))?;
@@ -239,28 +243,28 @@ mod tests {
     #[test]
     fn the_builder_ends_the_task_as_a_retry() {
         let builder = ctx().retry().countdown(Duration::from_secs(5)).max_retries(8).queue("slow").priority(2);
-        let wish = retry(builder.args((1, "a")).kwarg("k", true).header("tenant", 7));
-        assert_eq!((wish.countdown, wish.max_retries), (Some(Duration::from_secs(5)), Some(Some(8))));
-        assert_eq!((wish.queue.as_deref(), wish.priority), (Some("slow"), Some(2)));
+        let request = retry(builder.args((1, "a")).kwarg("k", true).header("tenant", 7));
+        assert_eq!((request.countdown, request.max_retries), (Some(Duration::from_secs(5)), Some(Some(8))));
+        assert_eq!((request.queue.as_deref(), request.priority), (Some("slow"), Some(2)));
         let json = |text: &str| Json::from_text(text).unwrap();
-        assert_eq!(wish.args.unwrap(), [json("1"), json("\"a\"")]);
-        assert_eq!(wish.kwargs.unwrap(), [("k".to_owned(), json("true"))]);
-        assert_eq!(wish.headers.get("tenant"), Some(&json("7")));
-        assert!(!wish.automatic && !wish.backoff);
+        assert_eq!(request.args.unwrap(), [json("1"), json("\"a\"")]);
+        assert_eq!(request.kwargs.unwrap(), [("k".to_owned(), json("true"))]);
+        assert_eq!(request.headers.get("tenant"), Some(&json("7")));
+        assert!(!request.automatic && !request.backoff);
     }
 
     #[test]
     fn an_error_becomes_the_cause_of_a_retry() {
         let failed: Result<u8, _> = "x".parse::<u8>();
         let error = failed.or_retry(&ctx(), |r| r.backoff().no_limit()).unwrap_err();
-        let wish = retry(error);
-        assert!(wish.backoff);
-        assert_eq!(wish.max_retries, Some(None));
-        assert_eq!(wish.cause.unwrap().exception().exc_type, "ParseIntError");
+        let request = retry(error);
+        assert!(request.backoff);
+        assert_eq!(request.max_retries, Some(None));
+        assert_eq!(request.cause.unwrap().exception().exc_type, "ParseIntError");
     }
 
     #[test]
-    fn called_directly_the_cause_comes_back() {
+    fn a_retry_of_a_direct_call_returns_its_cause() {
         let error: TaskError = Ctx::direct().retry().cause(std::fmt::Error).into();
         assert!(matches!(error.kind(), TaskErrorKind::Failure(failure) if failure.exception().exc_type == "Error"));
         let error: TaskError = Ctx::direct().retry().into();

@@ -1,4 +1,4 @@
-//! The message of a retry: the request sent again with one retry more.
+//! The message of a retry: the request once more, with its header `retries` one higher.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::publish::publisher::Publisher;
 use crate::retry::policy::NextRun;
 
 impl Publisher {
-    /// Makes the message of a retry. The id, the group, the follow-ups, the expiry, the limits, the caller's headers
-    /// and the place it came from are kept; retries, eta and what `next` names are new. A task without a parent becomes
-    /// its own, as in Celery. Nothing is sent yet.
+    /// Makes the message of a retry. It has the id, the group, the links, the expiry, the limits, the caller's headers
+    /// and the queue of the request; `retries`, `eta` and what `next` gives are new. A task without a parent becomes
+    /// its own parent, as in Celery. Nothing is sent.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a queue that does not exist and must not be made, [`ErrorKind::Codec`] when the
+    /// [`ErrorKind::Config`] for a queue that does not exist and must not be created, [`ErrorKind::Codec`] when the
     /// arguments cannot be encoded.
     pub fn retry_message(&self, request: &Request, next: &NextRun) -> Result<Outgoing> {
         let mut headers = request.headers.clone();
@@ -42,7 +42,7 @@ impl Publisher {
         if let Some(kwargs) = &next.kwargs {
             headers.kwargsrepr = Some(kwargs_repr(kwargs));
         }
-        // RabbitMQ notes there where a message was dead-lettered, and would take the retry for a cycle.
+        // RabbitMQ writes into these headers where a message was dead-lettered, and would drop the retry as a cycle.
         headers.extra.retain(|name, _| !name.starts_with("x-death") && !name.starts_with("x-first-death"));
         headers.extra.extend(next.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         let mut properties = request.properties.clone();
@@ -59,11 +59,12 @@ impl Publisher {
         let mut message = Message::new(properties, headers, Bytes::new());
         self.encode(&body, serializer, compression, &mut message)
             .map_err(|error| Error::new(ErrorKind::Codec, format!("encode the retry of {task}")).with_source(error))?;
-        let (exchange, routing_key) = self.retry_place(request, next)?;
+        let (exchange, routing_key) = self.retry_target(request, next)?;
         Ok(Outgoing::new(exchange, routing_key, message).at(next.eta))
     }
 
-    fn retry_place(&self, request: &Request, next: &NextRun) -> Result<(Arc<str>, Arc<str>)> {
+    /// The exchange and the routing key of a retry.
+    fn retry_target(&self, request: &Request, next: &NextRun) -> Result<(Arc<str>, Arc<str>)> {
         let Some(queue) = &next.queue else {
             return Ok((request.delivery_info.exchange.clone(), request.delivery_info.routing_key.clone()));
         };
@@ -71,10 +72,10 @@ impl Publisher {
         Ok((destination.exchange, destination.routing_key))
     }
 
-    /// What is left until an expiry, as the property `expiration` has it.
+    /// The time until an expiry, in milliseconds as the property `expiration`.
     fn expiration(&self, expires: &str) -> Option<String> {
         let at = timestamp::parse(expires).ok()?;
-        let left = Duration::try_from(at.duration_since(self.clock().now())).unwrap_or_default();
-        Some(left.as_millis().to_string())
+        let ttl = Duration::try_from(at.duration_since(self.clock().now())).unwrap_or_default();
+        Some(ttl.as_millis().to_string())
     }
 }

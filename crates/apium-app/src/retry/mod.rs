@@ -1,4 +1,4 @@
-//! Whether and when a task runs again.
+//! Retries: whether and when a task runs again, and its message.
 
 pub mod builder;
 pub mod message;

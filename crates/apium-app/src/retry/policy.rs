@@ -1,4 +1,4 @@
-//! Decides whether and when a task runs again. Pure: the clock and the dice are given.
+//! Whether and when a task runs again. It is pure: the time and the random numbers are arguments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use crate::options::task_options::Backoff;
 use crate::task::arguments::ParameterList;
 use crate::task::registered::RegisteredTask;
 
-/// Why a task may run again.
+/// Why a task may have to run again.
 #[derive(Debug)]
 pub enum RetryWish<'a> {
     /// The task asked for it.
     Asked(&'a RetryRequest),
-    /// The task failed; its `autoretry_for` may name the error.
+    /// The task failed. Its `autoretry_for` may match the error.
     Failed(Failure),
 }
 
-/// Whether a task runs again.
+/// Whether a task runs again; made by [`decide`].
 #[derive(Debug, Clone)]
 pub enum RetryPlan {
     /// It runs again.
     Retry(Box<NextRun>),
-    /// No retry is left: the task fails with the cause, or with `MaxRetriesExceededError` where none was given.
+    /// No retry is left: the task fails with the cause, or with `MaxRetriesExceededError` if there is none.
     Exceeded(Failure),
     /// Nothing asks for a retry: the task fails.
     NotWanted(Failure),
@@ -42,23 +42,23 @@ macro_rules! next_run {
         #[derive(Debug, Clone, Default)]
         #[non_exhaustive]
         pub struct NextRun {
-            /// Retries so far, the coming one included.
+            /// The number of retries, this one included.
             pub retries: u32,
-            /// Not before this instant; `None` is at once, without an eta on the wire.
+            /// The earliest start. `None` is now, without an eta in the message.
             pub eta: Option<Timestamp>,
-            /// Other positional arguments, with what stays of the old ones where only keyword arguments are new.
+            /// Other positional arguments: new ones, or those of the old ones that new keyword arguments leave.
             pub args: Option<Vec<Json>>,
-            /// Other keyword arguments, with what stays of the old ones where only positional arguments are new.
+            /// Other keyword arguments: new ones, or those of the old ones that new positional arguments leave.
             pub kwargs: Option<Vec<(String, Json)>>,
             $( #[doc = concat!($($doc)+)] pub $name: Option<$type>, )+
             /// Further headers.
             pub headers: BTreeMap<String, Json>,
-            /// The error behind it, for the state RETRY.
+            /// The error that caused it, which is stored with RETRY.
             pub cause: Option<Failure>,
         }
 
         impl NextRun {
-            /// The run that a task asks for, with so many retries, at that time.
+            /// The run that a task asks for, with this number of retries and this earliest start.
             fn of(retry: &RetryRequest, retries: u32, eta: Option<Timestamp>) -> Self {
                 Self {
                     retries,
@@ -76,25 +76,25 @@ macro_rules! next_run {
 apium_options::options! { retry => next_run }
 
 impl NextRun {
-    /// Solves what clashes where only the positional or only the keyword arguments are new: a parameter would have two
-    /// values. The new one counts, every other argument stays.
+    /// Removes old arguments that would give a parameter a second value, where only the positional or only the keyword
+    /// arguments are new. The new value counts, and every other argument stays.
     fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
         let names = parameters.named.iter().map(|parameter| parameter.name);
         let (args, kwargs) = (&request.body.args, &request.body.kwargs);
         match (&self.args, &self.kwargs) {
             (Some(args), None) => {
-                let taken: Vec<&str> = names.take(args.len()).collect();
-                if kwargs.iter().any(|(name, _)| taken.contains(&name.as_str())) {
-                    let stay = kwargs.iter().filter(|(name, _)| !taken.contains(&name.as_str()));
-                    self.kwargs = Some(stay.cloned().collect());
+                let by_position: Vec<&str> = names.take(args.len()).collect();
+                if kwargs.iter().any(|(name, _)| by_position.contains(&name.as_str())) {
+                    let others = kwargs.iter().filter(|(name, _)| !by_position.contains(&name.as_str()));
+                    self.kwargs = Some(others.cloned().collect());
                 }
             }
             (None, Some(new)) => {
                 let is_new = |name: &str| new.iter().any(|(own, _)| own == name);
                 if let Some(first) = names.clone().take(args.len()).position(is_new) {
-                    // What stands behind the first new one can only stay by its name.
-                    let behind = names.zip(args).skip(first).filter(|(name, _)| !is_new(name));
-                    let named: Vec<_> = behind.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+                    // A positional argument after the first new one can only stay as a keyword argument.
+                    let after_first = names.zip(args).skip(first).filter(|(name, _)| !is_new(name));
+                    let named: Vec<_> = after_first.map(|(name, value)| (name.to_owned(), value.clone())).collect();
                     self.args = Some(args.iter().take(first).cloned().collect());
                     self.kwargs.get_or_insert_default().extend(named);
                 }
@@ -107,14 +107,14 @@ impl NextRun {
 
 /// Decides whether a task runs again, when, and with which arguments.
 ///
-/// The limit counts retries, not runs: `max_retries = 3` is one run and three more. The delay is the one asked for,
+/// The limit counts retries, not runs: `max_retries = 3` allows four runs. The delay is the one that the task asks for,
 /// else the backoff where it applies, else the task's default.
 pub fn decide(
     request: &Request,
     task: &RegisteredTask,
     wish: RetryWish<'_>,
     now: Timestamp,
-    dice: &mut Rng,
+    rng: &mut Rng,
 ) -> RetryPlan {
     let automatic;
     let retry = match wish {
@@ -126,20 +126,20 @@ pub fn decide(
             &automatic
         }
     };
-    match plan(request, &task.name, &task.effective, retry, now, dice) {
+    match next_run(request, &task.name, &task.effective, retry, now, rng) {
         Ok(next) => RetryPlan::Retry(Box::new(next.for_parameters(&task.parameters, request))),
         Err(exceeded) => RetryPlan::Exceeded(exceeded),
     }
 }
 
-/// The next run, or the failure that stands for a retry past the limit.
-fn plan(
+/// The next run, or the failure of the task when the limit of retries is reached.
+fn next_run(
     request: &Request,
     name: &str,
     effective: &EffectiveOptions,
     retry: &RetryRequest,
     now: Timestamp,
-    dice: &mut Rng,
+    rng: &mut Rng,
 ) -> Result<NextRun, Failure> {
     let limit = retry.max_retries.unwrap_or(match retry.automatic {
         true => effective.autoretry_max_retries,
@@ -149,16 +149,17 @@ fn plan(
         let exceeded = || max_retries_exceeded(request, name, retry);
         return Err(retry.cause.clone().unwrap_or_else(exceeded));
     }
-    let eta = retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, dice)));
+    let eta = retry.eta.or_else(|| after(now, delay(request.retries(), effective, retry, rng)));
     Ok(NextRun::of(retry, request.retries().saturating_add(1), eta))
 }
 
-/// No delay is no eta; one beyond the calendar is its end.
+/// The instant after a delay. A delay of zero has no eta; one past the last instant that can be written is that
+/// instant.
 fn after(now: Timestamp, delay: Duration) -> Option<Timestamp> {
     (!delay.is_zero()).then(|| now.saturating_add(delay).unwrap_or(Timestamp::MAX))
 }
 
-fn delay(retries: u32, effective: &EffectiveOptions, retry: &RetryRequest, dice: &mut Rng) -> Duration {
+fn delay(retries: u32, effective: &EffectiveOptions, retry: &RetryRequest, rng: &mut Rng) -> Duration {
     if let Some(countdown) = retry.countdown {
         return countdown;
     }
@@ -167,7 +168,7 @@ fn delay(retries: u32, effective: &EffectiveOptions, retry: &RetryRequest, dice:
             Backoff::Exponential(factor) => factor.max(1),
             Backoff::Off => 1,
         };
-        return backoff_delay(factor, retries, effective.retry_backoff_max, effective.retry_jitter.then_some(dice));
+        return backoff_delay(factor, retries, effective.retry_backoff_max, effective.retry_jitter.then_some(rng));
     }
     match retry.automatic {
         true => effective.autoretry_delay,
@@ -175,18 +176,18 @@ fn delay(retries: u32, effective: &EffectiveOptions, retry: &RetryRequest, dice:
     }
 }
 
-/// `factor · 2^retries` seconds, at most `max`; with dice a whole number of seconds between zero and that (full
-/// jitter).
-fn backoff_delay(factor: u32, retries: u32, max: Duration, dice: Option<&mut Rng>) -> Duration {
+/// `factor · 2^retries` seconds, at most `max`. With random numbers it is a whole number of seconds from zero to that
+/// (full jitter).
+fn backoff_delay(factor: u32, retries: u32, max: Duration, rng: Option<&mut Rng>) -> Duration {
     let doubled = 1_u64.checked_shl(retries).unwrap_or(u64::MAX).saturating_mul(u64::from(factor));
     let bound = Duration::from_secs(doubled).min(max);
-    match dice {
-        Some(dice) => Duration::from_secs(dice.u64(0..=bound.as_secs())),
+    match rng {
+        Some(rng) => Duration::from_secs(rng.u64(0..=bound.as_secs())),
         None => bound,
     }
 }
 
-/// What ends a task whose retries are used up when no cause was given: Celery's class and its text.
+/// The failure of a task that has no retry left and gave no cause, with the class and the text of Celery.
 fn max_retries_exceeded(request: &Request, name: &str, retry: &RetryRequest) -> Failure {
     let args = retry.args.as_deref().unwrap_or(&request.body.args);
     let kwargs = retry.kwargs.as_deref().unwrap_or(&request.body.kwargs);
@@ -207,7 +208,7 @@ mod tests {
     use fastrand::Rng;
     use jiff::Timestamp;
 
-    use super::{NextRun, backoff_delay, plan};
+    use super::{NextRun, backoff_delay, next_run};
     use crate::context::request::{Request, RetryRequest};
     use crate::failure::Failure;
     use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
@@ -216,7 +217,7 @@ mod tests {
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
-    fn run(retries: u32) -> Request {
+    fn request(retries: u32) -> Request {
         let mut request = Request::direct();
         request.headers.id = Some("the-id".into());
         request.headers.retries = retries;
@@ -224,13 +225,13 @@ mod tests {
         request
     }
 
-    fn planned(retries: u32, options: TaskOptions, retry: &RetryRequest) -> Result<NextRun, Failure> {
+    fn attempt(retries: u32, options: TaskOptions, retry: &RetryRequest) -> Result<NextRun, Failure> {
         let effective = EffectiveOptions::resolve(&options, &TaskDefaults::default()).unwrap();
-        plan(&run(retries), "proj.t", &effective, retry, Timestamp::UNIX_EPOCH, &mut Rng::with_seed(7))
+        next_run(&request(retries), "proj.t", &effective, retry, Timestamp::UNIX_EPOCH, &mut Rng::with_seed(7))
     }
 
-    fn again(retries: u32, options: TaskOptions, retry: &RetryRequest) -> NextRun {
-        match planned(retries, options, retry) {
+    fn allowed(retries: u32, options: TaskOptions, retry: &RetryRequest) -> NextRun {
+        match attempt(retries, options, retry) {
             Ok(next) => next,
             Err(failure) => panic!("refused: {failure}"),
         }
@@ -238,7 +239,7 @@ mod tests {
 
     /// The delay in seconds; `None` is no eta.
     fn wait(retries: u32, options: TaskOptions, retry: &RetryRequest) -> Option<i64> {
-        again(retries, options, retry).eta.map(|eta| eta.as_second())
+        allowed(retries, options, retry).eta.map(|eta| eta.as_second())
     }
 
     fn automatic() -> RetryRequest {
@@ -264,23 +265,22 @@ mod tests {
         for (task, call, retries, allowed) in table {
             let options = TaskOptions { max_retries: task, ..TaskOptions::NEW };
             let retry = RetryRequest { max_retries: call, ..by_hand.clone() };
-            let plan = planned(retries, options, &retry);
-            assert_eq!(plan.is_ok(), allowed, "{task:?} {call:?} {retries}");
+            assert_eq!(attempt(retries, options, &retry).is_ok(), allowed, "{task:?} {call:?} {retries}");
         }
     }
 
     #[test]
     fn automatic_retries_have_their_own_limit() {
         let options = || TaskOptions { retry_kwargs_max_retries: Some(Some(1)), ..TaskOptions::NEW };
-        assert!(planned(1, options(), &automatic()).is_err());
-        assert!(planned(1, options(), &RetryRequest::default()).is_ok());
+        assert!(attempt(1, options(), &automatic()).is_err());
+        assert!(attempt(1, options(), &RetryRequest::default()).is_ok());
     }
 
     #[test]
     fn past_the_limit_the_cause_is_the_failure() {
         let cause = Failure::of_class("builtins.KeyError", "k");
         let retry = RetryRequest { cause: Some(cause), ..RetryRequest::default() };
-        match planned(3, TaskOptions::NEW, &retry) {
+        match attempt(3, TaskOptions::NEW, &retry) {
             Err(failure) => assert_eq!(failure.exception().exc_type, "KeyError"),
             Ok(_) => panic!("no retry is left"),
         }
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn past_the_limit_without_a_cause_it_is_max_retries_exceeded() {
-        match planned(3, TaskOptions::NEW, &RetryRequest::default()) {
+        match attempt(3, TaskOptions::NEW, &RetryRequest::default()) {
             Err(failure) => {
                 let exception = failure.exception();
                 assert_eq!(exception.exc_type, "MaxRetriesExceededError");
@@ -301,9 +301,9 @@ mod tests {
     }
 
     #[test]
-    fn the_next_run_counts_on() {
-        assert_eq!(again(0, TaskOptions::NEW, &RetryRequest::default()).retries, 1);
-        assert_eq!(again(2, TaskOptions::NEW, &RetryRequest::default()).retries, 3);
+    fn the_next_run_has_one_retry_more() {
+        assert_eq!(allowed(0, TaskOptions::NEW, &RetryRequest::default()).retries, 1);
+        assert_eq!(allowed(2, TaskOptions::NEW, &RetryRequest::default()).retries, 3);
     }
 
     #[test]
@@ -357,10 +357,10 @@ mod tests {
 
     #[test]
     fn jitter_is_a_whole_number_of_seconds_up_to_the_delay_and_reaches_both_ends() {
-        let mut dice = Rng::with_seed(1);
+        let mut rng = Rng::with_seed(1);
         let mut seen = [false; 7];
         for _ in 0..500 {
-            let delay = backoff_delay(3, 1, S(600), Some(&mut dice));
+            let delay = backoff_delay(3, 1, S(600), Some(&mut rng));
             assert_eq!(delay.subsec_nanos(), 0);
             *seen.get_mut(usize::try_from(delay.as_secs()).unwrap()).expect("at most six seconds") = true;
         }
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_goes_into_the_next_run() {
+    fn the_next_run_has_the_options_that_the_retry_gives() {
         let retry = RetryRequest {
             args: Some(vec![Json::NULL]),
             queue: Some("slow".into()),
@@ -376,14 +376,14 @@ mod tests {
             time_limit: Some(9.0),
             ..RetryRequest::default()
         };
-        let next = again(0, TaskOptions::NEW, &retry);
+        let next = allowed(0, TaskOptions::NEW, &retry);
         assert_eq!(next.args.unwrap(), [Json::NULL]);
         assert!(next.kwargs.is_none());
         assert_eq!((next.queue.as_deref(), next.priority, next.time_limit), (Some("slow"), Some(3), Some(9.0)));
     }
 
     #[test]
-    fn where_only_some_arguments_are_new_the_new_one_counts_and_the_others_stay() {
+    fn a_new_argument_replaces_the_old_one_of_its_parameter_and_the_others_stay() {
         static LIST: ParameterList = ParameterList {
             function: "t",
             named: &[
@@ -411,7 +411,7 @@ mod tests {
             ((&[1], &[("y", 2)]), (Some(&[7]), Some(&[("y", 8)])), (&[7], &[("y", 8)])),
         ];
         for (inherited, new, wanted) in table {
-            let mut request = run(0);
+            let mut request = request(0);
             (request.body.args, request.body.kwargs) = (args(inherited.0), kwargs(inherited.1));
             let next = NextRun { args: new.0.map(args), kwargs: new.1.map(kwargs), ..NextRun::default() };
             let next = next.for_parameters(&LIST, &request);

@@ -1,4 +1,5 @@
-//! Chains and chords by name, and lists of signatures that are known only when the program runs.
+//! The functions `chain` and `chord`, for lists of signatures that are known only at run time, and the macros `chain!`
+//! and `group!`.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use crate::signature::fits::Fits;
 use crate::signature::group::Group;
 use crate::signature::signature::Signature;
 
-/// One after the other (Celery: `chain([…])`), for a list that is known only when the program runs: each takes what it
-/// returns. A list with a first task of its own is built by `|=`.
+/// Tasks one after the other (Celery: `chain([…])`), for a list that is known only at run time: all take and return the
+/// same type. Where the first task has another type, begin with it and add the others with `|=`.
 ///
 /// ```
 /// # use apium_app::signature::chain::chain;
@@ -20,18 +21,18 @@ use crate::signature::signature::Signature;
 /// # }
 /// ```
 pub fn chain<T>(steps: impl IntoIterator<Item = Signature<T, T>>) -> Signature<T, T> {
-    let mut failed: Option<Arc<Error>> = None;
+    let mut first_error: Option<Arc<Error>> = None;
     let steps = steps.into_iter().map(|step| {
         let (node, _, error) = step.into_parts();
-        failed = failed.take().or(error);
+        first_error = first_error.take().or(error);
         node
     });
     let node = Node::chain(steps.collect::<Vec<_>>());
-    Signature::of_parts(node, false, failed)
+    Signature::of_parts(node, false, first_error)
 }
 
-/// Tasks side by side and one that runs when all are over, with the list of what they returned (Celery:
-/// `chord(header, body)`). The same as `group(header) | body`.
+/// Tasks side by side, and a body that runs when all have succeeded, with the list of their results (Celery:
+/// `chord(header, body)`). It is the same as `group(header) | body`.
 pub fn chord<H: IntoGroup, Next: ?Sized, Out>(header: H, body: Signature<Next, Out>) -> Signature<H::In, Out>
 where
     Vec<H::Out>: Fits<Next>,
@@ -41,12 +42,12 @@ where
 
 /// What can be the header of a chord: a group, or a list of signatures.
 pub trait IntoGroup {
-    /// What the members take from the task before.
+    /// The type that each member takes from the task before.
     type In: ?Sized;
-    /// What they return.
+    /// The type that each member returns.
     type Out;
 
-    /// The group.
+    /// The group of these members.
     fn into_group(self) -> Group<Self::In, Self::Out>;
 }
 
@@ -68,7 +69,7 @@ impl<In: ?Sized, Out, I: IntoIterator<Item = Signature<In, Out>>> IntoGroup for 
     }
 }
 
-/// One after the other: `chain![a, b, c]` is `a | b | c`.
+/// Tasks one after the other: `chain![a, b, c]` is `a | b | c`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __chain {
@@ -77,7 +78,7 @@ macro_rules! __chain {
     };
 }
 
-/// Side by side: `group![a, b]` is `group([a, b])`.
+/// Tasks side by side: `group![a, b]` is `group([a, b])`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __group {

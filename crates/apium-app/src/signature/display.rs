@@ -1,5 +1,7 @@
-//! Signatures as Celery shows them: `tasks.add(2, 2) | mul(3)`, `group([tasks.add(1, 1), add(2, 2)])`,
+//! Signatures as Celery's `repr` shows them: `tasks.add(2, 2) | mul(3)`, `group([tasks.add(1, 1), add(2, 2)])`,
 //! `%tasks.xsum([…])`.
+
+use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
@@ -7,22 +9,22 @@ use apium_protocol::value::repr::repr_value;
 
 use crate::canvas::node::{Node, TaskKind, TaskNode};
 
-/// A signature in one line. The module of its first task is written once.
-pub(crate) fn shown(node: &Node) -> String {
+/// A signature in one line. The module of its first task is written only once.
+pub(crate) fn repr(node: &Node) -> String {
     let mut out = String::new();
-    write(node, &mut out);
+    write_node(node, &mut out);
     without_repeated_module(first_task(node), &out)
 }
 
-fn write(node: &Node, out: &mut String) {
+fn write_node(node: &Node, out: &mut String) {
     match node {
         Node::Task(task) => write_task(task, None, out),
         Node::Chain(chain) if chain.steps.is_empty() => out.push_str("<chain: empty>"),
-        Node::Chain(chain) => joined(&chain.steps, " | ", out),
+        Node::Chain(chain) => write_list(&chain.steps, " | ", out),
         Node::Group(group) if group.members.is_empty() => out.push_str("group(<empty>)"),
         Node::Group(group) => {
             out.push_str("group([");
-            joined(&group.members, ", ", out);
+            write_list(&group.members, ", ", out);
             out.push_str("])");
         }
         Node::Chord(chord) => {
@@ -32,12 +34,12 @@ fn write(node: &Node, out: &mut String) {
                 Node::Task(body) => write_task(body, Some(header), out),
                 Node::Chain(body) if matches!(body.steps.first(), Some(Node::Task(_))) => {
                     out.push('(');
-                    for (place, step) in body.steps.iter().enumerate() {
+                    for (index, step) in body.steps.iter().enumerate() {
                         match step {
-                            Node::Task(first) if place == 0 => write_task(first, Some(header), out),
+                            Node::Task(first) if index == 0 => write_task(first, Some(header), out),
                             step => {
                                 out.push_str(" | ");
-                                write(step, out);
+                                write_node(step, out);
                             }
                         }
                     }
@@ -45,9 +47,9 @@ fn write(node: &Node, out: &mut String) {
                 }
                 body => {
                     out.push_str("([");
-                    joined(header, ", ", out);
+                    write_list(header, ", ", out);
                     out.push_str("] | ");
-                    write(body, out);
+                    write_node(body, out);
                     out.push(')');
                 }
             }
@@ -55,16 +57,16 @@ fn write(node: &Node, out: &mut String) {
     }
 }
 
-fn joined(nodes: &[Node], between: &str, out: &mut String) {
-    for (place, node) in nodes.iter().enumerate() {
-        if place > 0 {
-            out.push_str(between);
+fn write_list(nodes: &[Node], separator: &str, out: &mut String) {
+    for (index, node) in nodes.iter().enumerate() {
+        if index > 0 {
+            out.push_str(separator);
         }
-        write(node, out);
+        write_node(node, out);
     }
 }
 
-/// `name(args, key=value)`; of the body of a chord with the header in front of its arguments.
+/// Writes `name(args, key=value)`. The body of a chord has the list of the header's tasks in front of its arguments.
 fn write_task(task: &TaskNode, header: Option<&[Node]>, out: &mut String) {
     if let Some((inner, items)) = mapped(task) {
         let star = if task.kind == TaskKind::Starmap { "*" } else { "" };
@@ -74,37 +76,37 @@ fn write_task(task: &TaskNode, header: Option<&[Node]>, out: &mut String) {
     let arguments = &task.call.arguments;
     out.push_str(&task.call.task);
     out.push('(');
-    let mut between = "";
+    let mut separator = "";
     if let Some(header) = header {
         out.push('[');
-        joined(header, ", ", out);
+        write_list(header, ", ", out);
         out.push(']');
-        between = ", ";
+        separator = ", ";
     }
     for arg in &arguments.args {
-        out.push_str(between);
+        out.push_str(separator);
         out.push_str(&repr_value(arg));
-        between = ", ";
+        separator = ", ";
     }
     for (name, value) in &arguments.kwargs {
-        out.push_str(between);
+        out.push_str(separator);
         out.push_str(&format!("{name}={}", repr_value(value)));
-        between = ", ";
+        separator = ", ";
     }
     out.push(')');
 }
 
-/// The inner task of a map or starmap, and what it runs for.
-fn mapped(task: &TaskNode) -> Option<(std::sync::Arc<str>, &Json)> {
+/// The inner task and the items of a map or a starmap.
+fn mapped(task: &TaskNode) -> Option<(Arc<str>, &Json)> {
     if task.kind == TaskKind::Plain {
         return None;
     }
-    let named = |name: &str| task.call.arguments.kwargs.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-    let inner = WireSignature::from_json(named("task")?.as_bytes()).ok()?;
-    Some((inner.task, named("it")?))
+    let kwarg = |name: &str| task.call.arguments.kwargs.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    let inner = WireSignature::from_json(kwarg("task")?.as_bytes()).ok()?;
+    Some((inner.task, kwarg("it")?))
 }
 
-/// The task by whose module the others are shortened: of a chord that of its body.
+/// The name of the first task; of a chord that of its body.
 fn first_task(node: &Node) -> &str {
     match node {
         Node::Task(task) => &task.call.task,
@@ -114,6 +116,7 @@ fn first_task(node: &Node) -> &str {
     }
 }
 
+/// Removes the module of `task` from `text`, but for its first occurrence.
 fn without_repeated_module(task: &str, text: &str) -> String {
     let Some((module, _)) = task.rsplit_once('.') else { return text.to_owned() };
     let module = format!("{module}.");

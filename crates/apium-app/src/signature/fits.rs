@@ -1,16 +1,14 @@
-//! What may stand behind what: the output of one signature and the first argument of the next, and what can be sent by
-//! itself.
+//! Which signature may follow which ([`Fits`]), and which can be sent by itself ([`Complete`]).
 
-/// The first argument of a signature that takes whatever comes: of an immutable one, which drops it, and of a task by
-/// name, whose arguments nobody checks. There is no value of it.
-#[expect(dead_code, reason = "it has no size, so that it is the type of no output; what is in it does not matter")]
+/// The first argument of a signature that may follow any task: an immutable one, which ignores the result before it, or
+/// a task by name, whose arguments are not checked. There is no value of this type.
+#[expect(dead_code, reason = "the field only makes the type unsized, so that no output can have it")]
 pub struct Anything([()]);
 
-/// Says that an output can be the first argument `In` of the next task: it is what that task reads, once it has been
-/// encoded.
+/// An output that can be the first argument `In` of the next task, because that task can read its JSON.
 ///
-/// A type fits itself and an `Option` of itself, and everything fits [`Anything`]. For types of one's own that read
-/// each other's JSON it may be implemented by hand.
+/// A type fits itself and an `Option` of itself, and every type fits [`Anything`]. Implement it for your own types
+/// where one can be read from the JSON of the other.
 ///
 /// ```
 /// # use apium_app::signature::fits::Fits;
@@ -22,8 +20,8 @@ pub struct Anything([()]);
 #[diagnostic::on_unimplemented(
     message = "the output of the left task (`{Self}`) does not fit the first argument of the right task (`{In}`)",
     label = "`{Self}` does not fit `{In}`",
-    note = "`s` gives all arguments, `p` leaves the first to the task before, `si` ignores the task before",
-    note = "behind a group stands a task whose first argument is the list of its results",
+    note = "`s` gives all arguments, `p` leaves the first to the task before, `si` ignores the result before",
+    note = "a task after a group takes the list of the group's results as its first argument",
     note = "signatures of untyped tasks get their types from `.cast::<In, Out>()`"
 )]
 pub trait Fits<In: ?Sized> {}
@@ -34,12 +32,11 @@ impl<T> Fits<Option<T>> for T {}
 
 impl<T> Fits<Anything> for T {}
 
-/// Says that a signature with this first argument can be sent by itself: there is none left, or the task takes whatever
-/// comes.
+/// The first argument of a signature that can be sent by itself: `()`, since all arguments are given, or [`Anything`].
 #[diagnostic::on_unimplemented(
-    message = "the first argument (`{Self}`) of this signature is still to come: it cannot be sent by itself",
+    message = "this signature cannot be sent by itself: its first argument (`{Self}`) is missing",
     label = "the `{Self}` is missing",
-    note = "put it behind a task whose output it takes, or give it with `.partial(value)`"
+    note = "join it to a task that returns this argument (`task | this`), or give the argument with `.partial(value)`"
 )]
 pub trait Complete: sealed::Sealed {}
 

@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::app::app::App;
 use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
@@ -21,16 +20,15 @@ use crate::signature::parallel::Parallel;
 use crate::signature::partial::encoded;
 use crate::signature::signature::Signature;
 
-/// A group of these tasks (Celery: `group(…)`). A generator is taken as it comes.
+/// A group of these tasks (Celery: `group(…)`).
 ///
-/// What stands behind a group with `|` is a chord: it runs when all members are over, with the list of what they
-/// returned.
+/// `group | body` is a chord: `body` runs when all members have succeeded, with the list of their results.
 pub fn group<In: ?Sized, Out>(members: impl IntoIterator<Item = Signature<In, Out>>) -> Group<In, Out> {
     members.into_iter().collect()
 }
 
-/// Tasks that are sent side by side, each with what the task before returned, if one stands before. Options given here
-/// go to every member, over its own; `task_id` is the group's id.
+/// Tasks that run side by side. Each gets the result of the task before the group, if there is one. The options of a
+/// group replace those of its members; `task_id` is the id of the group.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Group<In: ?Sized, Out> {
     pub(crate) inner: Parallel,
@@ -42,12 +40,12 @@ impl<In: ?Sized, Out> Group<In, Out> {
         Self { inner, types: PhantomData }
     }
 
-    /// How many members it has.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Whether it has no member; its result is an empty list then.
+    /// Whether it has no members. Its result is an empty list then.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -62,12 +60,12 @@ impl<In: ?Sized, Out> Group<In, Out> {
         self.inner.members()
     }
 
-    /// The group's id, where it was given.
+    /// The id of the group, if one was set.
     pub fn id(&self) -> Option<&TaskId> {
         self.options().task_id.as_ref()
     }
 
-    /// The options.
+    /// The options of the group.
     pub fn options(&self) -> &CallOptions {
         self.inner.options()
     }
@@ -88,18 +86,19 @@ impl<In: ?Sized, Out> Group<In, Out> {
         self.inner.visit(visitor, stamps, append);
     }
 
-    /// The same group with other types. Nothing checks them.
+    /// The same group with other types, which nothing checks.
     pub fn cast<NewIn: ?Sized, NewOut>(self) -> Group<NewIn, NewOut> {
-        Group::of(self.inner.unchecked())
+        Group::of(self.inner.cast())
     }
 
-    /// Whether its members take nothing of what comes before.
+    /// Sets whether the members ignore the result of the task before (Celery: `immutable`).
     pub fn set_immutable(mut self, immutable: bool) -> Self {
         self.inner.set_immutable(immutable);
         self
     }
 
-    /// Gives the members growing countdowns: `start`, `start + step`, … up to `stop`, which those behind it have too.
+    /// Gives the members growing countdowns: `start`, `start + step`, … (Celery: `skew`). None is greater than `stop`:
+    /// the members that would exceed it get the last countdown.
     pub fn skew(mut self, start: Duration, stop: Option<Duration>, step: Duration) -> Self {
         let mut countdown = start;
         for member in self.inner.members_mut() {
@@ -112,7 +111,7 @@ impl<In: ?Sized, Out> Group<In, Out> {
         self
     }
 
-    /// A keyword argument of the tasks that begin it, over one of that name. Nothing checks that they have it.
+    /// Sets a keyword argument of the first tasks. Nothing checks that they have such a parameter.
     pub fn kwarg(mut self, name: impl AsRef<str>, value: impl Serialize) -> Self {
         let name = name.as_ref();
         match encoded(&value, &format!("the keyword argument {name}")) {
@@ -122,7 +121,8 @@ impl<In: ?Sized, Out> Group<In, Out> {
         self
     }
 
-    /// Sends it: every member, 2,000 messages at a time, or the task that comes before them.
+    /// Sends every member, in batches of at most 2,000 messages; or only the first task, where tasks come before the
+    /// group.
     ///
     /// # Errors
     /// As [`Batch::send_all`](crate::call::batch::Batch::send_all).
@@ -133,7 +133,7 @@ impl<In: ?Sized, Out> Group<In, Out> {
         self.inner.send(app).await
     }
 
-    /// Sends it from plain code.
+    /// Sends it from code that is not async, as [`send`](Self::send) does, and blocks the thread until then.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -142,18 +142,12 @@ impl<In: ?Sized, Out> Group<In, Out> {
         In: Complete,
         Out: 'static,
     {
-        let (app, on, ctx, inner) = (app.clone(), app.clone(), current::get(), self.inner);
-        on.blocking().run(async move {
-            match ctx {
-                Some(ctx) => current::scope(ctx, inner.send(&app)).await,
-                None => inner.send(&app).await,
-            }
-        })?
+        self.inner.send_blocking(app)
     }
 }
 
 impl<In: Serialize, Out> Group<In, Out> {
-    /// The same with its first argument, which otherwise the task before gives: each task that begins it gets it.
+    /// Gives the first argument, which the result of a task before would be otherwise. Every first task gets it.
     pub fn partial(mut self, first: In) -> Group<(), Out> {
         match encoded(&first, "the first argument") {
             Ok(value) => self.inner.put_first(&value),

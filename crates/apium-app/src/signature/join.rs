@@ -1,4 +1,4 @@
-//! Tasks of different types side by side: their results come as a tuple.
+//! Joins: tasks of different types side by side, whose results are a tuple.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -16,38 +16,37 @@ use serde::de::DeserializeOwned;
 use crate::app::app::App;
 use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
-use crate::result::result_set::JoinAll as Wait;
+use crate::result::result_set::JoinAll;
 use crate::signature::fits::Complete;
 use crate::signature::parallel::Parallel;
 use crate::signature::partial::encoded;
 use crate::signature::signature::Signature;
 
-/// Tasks of different types side by side: a tuple of up to eight signatures that take the same from the task before.
+/// Tasks of different types side by side: one to eight signatures that take the same first argument.
 ///
-/// It is Celery's group, and what stands behind it the body of its chord; but each result keeps its type, and the body
-/// takes the tuple.
+/// In messages it is a group, and `join | body` is a chord. But each result keeps its type, and `body` takes their
+/// tuple.
 pub fn join<S: SideBySide>(signatures: S) -> Join<S::In, S::Out> {
     signatures.into_join()
 }
 
-/// A tuple of signatures that take the same.
+/// A tuple of signatures that take the same first argument.
 #[diagnostic::on_unimplemented(
-    message = "these cannot stand side by side",
-    label = "no tuple of signatures that take the same",
-    note = "a join is a tuple of one to eight signatures, each with the same first argument still to come, or each with none",
-    note = "an immutable signature may be said to take whatever the others take: `.taking()`"
+    message = "these signatures cannot be joined",
+    label = "no tuple of signatures that take the same first argument",
+    note = "a join is a tuple of one to eight signatures that all lack a first argument of one type, or all lack none",
+    note = "an immutable signature gets the first argument of the others by `.taking()`"
 )]
 pub trait SideBySide {
-    /// What each takes from the task before.
+    /// The type that each takes from the task before.
     type In: ?Sized;
-    /// What they return.
+    /// The tuple of what they return.
     type Out;
 
-    /// They as one.
+    /// The signatures as a join.
     fn into_join(self) -> Join<Self::In, Self::Out>;
 }
 
@@ -77,8 +76,8 @@ tuples! {
     (0 A 1 B 2 C 3 D 4 E 5 F 6 G 7 H)
 }
 
-/// Tasks of different types side by side; `Out` is the tuple of what they return. Options given here go to every one,
-/// over its own; `task_id` is the group's id.
+/// Tasks of different types side by side; `Out` is the tuple of what they return. The options of a join replace those
+/// of its members; `task_id` is the id of the group.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Join<In: ?Sized, Out> {
     pub(crate) inner: Parallel,
@@ -90,7 +89,7 @@ impl<In: ?Sized, Out> Join<In, Out> {
         Self { inner, types: PhantomData }
     }
 
-    /// The options.
+    /// The options of the join.
     pub fn options(&self) -> &CallOptions {
         self.inner.options()
     }
@@ -111,13 +110,13 @@ impl<In: ?Sized, Out> Join<In, Out> {
         self.inner.visit(visitor, stamps, append);
     }
 
-    /// Whether its members take nothing of what comes before.
+    /// Sets whether the members ignore the result of the task before (Celery: `immutable`).
     pub fn set_immutable(mut self, immutable: bool) -> Self {
         self.inner.set_immutable(immutable);
         self
     }
 
-    /// Sends it: every member, or the task that comes before them.
+    /// Sends every member; or only the first task, where tasks come before the join.
     ///
     /// # Errors
     /// As [`Group::send`](crate::signature::group::Group::send).
@@ -125,10 +124,10 @@ impl<In: ?Sized, Out> Join<In, Out> {
     where
         In: Complete,
     {
-        send(self.inner, app).await
+        Ok(JoinResult::of(self.inner.send(app).await?))
     }
 
-    /// Sends it from plain code.
+    /// Sends it from code that is not async, as [`send`](Self::send) does, and blocks the thread until then.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -137,22 +136,12 @@ impl<In: ?Sized, Out> Join<In, Out> {
         In: Complete,
         Out: 'static,
     {
-        let (app, on, ctx, inner) = (app.clone(), app.clone(), current::get(), self.inner);
-        on.blocking().run(async move {
-            match ctx {
-                Some(ctx) => current::scope(ctx, send(inner, &app)).await,
-                None => send(inner, &app).await,
-            }
-        })?
+        Ok(JoinResult::of(self.inner.send_blocking(app)?))
     }
 }
 
-async fn send<Out>(inner: Parallel, app: &App) -> Result<JoinResult<Out>> {
-    Ok(JoinResult { group: inner.send(app).await?, types: PhantomData })
-}
-
 impl<In: Serialize, Out> Join<In, Out> {
-    /// The same with its first argument, which otherwise the task before gives: each task that begins it gets it.
+    /// Gives the first argument, which the result of a task before would be otherwise. Every first task gets it.
     pub fn partial(mut self, first: In) -> Join<(), Out> {
         match encoded(&first, "the first argument") {
             Ok(value) => self.inner.put_first(&value),
@@ -199,7 +188,7 @@ impl<In: ?Sized + Complete + 'static, Out: 'static> IntoFuture for Join<In, Out>
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let app = App::current()?;
-            send(self.inner, &app).await
+            self.send(&app).await
         })
     }
 }
@@ -211,38 +200,40 @@ pub struct JoinResult<Out> {
 }
 
 impl<Out> JoinResult<Out> {
-    /// The results of a group whose members return these types, in this order. Nothing checks it.
+    /// The results of a group whose members return these types in this order, which nothing checks.
     pub fn of(group: GroupResult<Json>) -> Self {
         Self { group, types: PhantomData }
     }
 
-    /// The group's id.
+    /// The id of the group.
     pub fn id(&self) -> &TaskId {
         self.group.id()
     }
 
-    /// The same as the result of a group, which tells more: states, counts, the results of single members.
+    /// The result of the group, for states, counts and the results of single members.
     pub fn group(&self) -> &GroupResult<Json> {
         &self.group
     }
 }
 
 impl<Out: DeserializeOwned + Send + 'static> JoinResult<Out> {
-    /// Waits until all are over: their values as a tuple, or the first failure as soon as it is seen.
+    /// Waits for all values and returns them as a tuple. Fails at the first failure that is seen, without waiting for
+    /// the others.
     pub fn get(&self) -> JoinGet<Out> {
         JoinGet { wait: self.group.get(), types: PhantomData }
     }
 
-    /// Waits on this thread until all are over. For plain code.
+    /// Waits as [`get`](Self::get) does, and blocks the thread. For code that is not async.
     ///
     /// # Errors
     /// As `get().await`.
     pub fn get_blocking(&self) -> Result<Out> {
-        values(self.group.get().wait()?)
+        tuple(self.group.get().wait()?)
     }
 }
 
-fn values<Out: DeserializeOwned>(list: Vec<Json>) -> Result<Out> {
+/// The values of the members as a tuple.
+fn tuple<Out: DeserializeOwned>(list: Vec<Json>) -> Result<Out> {
     Ok(Json::from_serialize(&list)?.decode()?)
 }
 
@@ -258,27 +249,27 @@ impl<Out> fmt::Debug for JoinResult<Out> {
     }
 }
 
-/// A wait for all of a join. Awaited, it is their values as a tuple, or the first failure.
+/// Waits for the values of a join when it is awaited; see [`JoinResult::get`].
 #[must_use = "nothing happens until it is awaited"]
 pub struct JoinGet<Out> {
-    wait: Wait<Json>,
+    wait: JoinAll<Json>,
     types: PhantomData<fn() -> Out>,
 }
 
 impl<Out> JoinGet<Out> {
-    /// Waits no longer than this, for all together.
+    /// Waits no longer than this for all together. Default: no limit.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.wait = self.wait.timeout(limit);
         self
     }
 
-    /// Calls `callback` with every state of every member, as its document.
+    /// Calls `callback` with the document of every state of every member.
     pub fn on_message(mut self, callback: impl FnMut(&ResultDocument) + Send + 'static) -> Self {
         self.wait = self.wait.on_message(callback);
         self
     }
 
-    /// Allows it inside a task; see [`Get::allow_in_task`](crate::result::get::Get::allow_in_task).
+    /// Allows the wait inside a task; see [`Get::allow_in_task`](crate::result::get::Get::allow_in_task).
     pub fn allow_in_task(mut self) -> Self {
         self.wait = self.wait.allow_in_task();
         self
@@ -290,6 +281,6 @@ impl<Out: DeserializeOwned + Send + 'static> IntoFuture for JoinGet<Out> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { values(self.wait.await?) })
+        Box::pin(async move { tuple(self.wait.await?) })
     }
 }

@@ -18,7 +18,7 @@ use crate::signature::signature::Signature;
 use crate::task::arguments::Arguments;
 use crate::task::definition::TaskDef;
 
-/// The task that is run for each item.
+/// The inner task of a map, which runs for each item.
 #[derive(Debug, Clone)]
 pub struct Mapped {
     name: Cow<'static, str>,
@@ -43,63 +43,64 @@ impl From<&'static str> for Mapped {
     }
 }
 
-/// A task with each item as its only argument; the list of what it returned.
+/// Runs a task with each item as its only argument, and returns the list of its results (Celery: `task.map(…)`).
 pub fn map<Out>(task: impl Into<Mapped>, items: impl IntoIterator<Item: Serialize>) -> Signature<Anything, Vec<Out>> {
     let items = items.into_iter().map(|item| encoded(&item, "an item of a map"));
-    signature(task.into(), TaskKind::Map, items)
+    map_signature(task.into(), TaskKind::Map, items)
 }
 
-/// A task with each item as its arguments; the list of what it returned.
+/// Runs a task with each item as its list of arguments, and returns the list of its results (Celery:
+/// `task.starmap(…)`).
 pub fn starmap<Out>(
     task: impl Into<Mapped>,
     items: impl IntoIterator<Item = Result<Arguments>>,
 ) -> Signature<Anything, Vec<Out>> {
-    signature(task.into(), TaskKind::Starmap, items.into_iter().map(list))
+    map_signature(task.into(), TaskKind::Starmap, items.into_iter().map(arguments_list))
 }
 
-/// A group of starmaps with `size` items each, in the end fewer.
+/// A group of starmaps with at most `size` items each (Celery: `task.chunks(…)`). A `size` of 0 counts as 1.
 pub fn chunks<Out>(
     task: impl Into<Mapped>,
     items: impl IntoIterator<Item = Result<Arguments>>,
     size: usize,
 ) -> Group<Anything, Vec<Out>> {
     let task = task.into();
-    let mut items = items.into_iter().map(list).peekable();
+    let mut items = items.into_iter().map(arguments_list).peekable();
     std::iter::from_fn(|| {
         items.peek()?;
-        Some(signature(task.clone(), TaskKind::Starmap, items.by_ref().take(size.max(1))))
+        Some(map_signature(task.clone(), TaskKind::Starmap, items.by_ref().take(size.max(1))))
     })
     .collect()
 }
 
-fn list(arguments: Result<Arguments>) -> Result<Json> {
+fn arguments_list(arguments: Result<Arguments>) -> Result<Json> {
     encoded(&arguments?.args, "an item of a starmap")
 }
 
-fn signature<Out>(
+fn map_signature<Out>(
     task: Mapped,
     kind: TaskKind,
     items: impl Iterator<Item = Result<Json>>,
 ) -> Signature<Anything, Vec<Out>> {
-    let mut failed = None;
-    let items = joined(items).unwrap_or_else(|error| {
-        failed = Some(error);
+    let mut first_error = None;
+    let items = json_list(items).unwrap_or_else(|error| {
+        first_error = Some(error);
         Json::NULL
     });
-    let mut signature = Signature::of_node(Node::Task(node(task, kind, items)));
-    if let Some(error) = failed {
+    let mut signature = Signature::of_node(Node::Task(map_node(task, kind, items)));
+    if let Some(error) = first_error {
         signature.fail(error);
     }
     signature
 }
 
-fn node(task: Mapped, kind: TaskKind, items: Json) -> TaskNode {
+fn map_node(task: Mapped, kind: TaskKind, items: Json) -> TaskNode {
     let name = match kind {
         TaskKind::Map => "celery.map",
         _ => "celery.starmap",
     };
     let inner = WireSignature::new(&*task.name).to_json();
-    // What was written here is JSON.
+    // The text was written as JSON, so that it can always be read.
     let inner = Json::from_bytes(inner.into()).unwrap_or_default();
     let kwargs = vec![("task".to_owned(), inner), ("it".to_owned(), items)];
     let arguments = Arguments { args: Vec::new(), kwargs };
@@ -108,7 +109,7 @@ fn node(task: Mapped, kind: TaskKind, items: Json) -> TaskNode {
     TaskNode { call, immutable: true, kind }
 }
 
-fn joined(items: impl Iterator<Item = Result<Json>>) -> Result<Json> {
+fn json_list(items: impl Iterator<Item = Result<Json>>) -> Result<Json> {
     let mut out = vec![b'['];
     for item in items {
         if out.len() > 1 {

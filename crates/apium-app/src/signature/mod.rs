@@ -1,4 +1,5 @@
-//! The typed layer above the canvas.
+//! Workflows with types: signatures, groups and joins that only compile where an output fits the next task. Below them
+//! is [`canvas`](crate::canvas), which has no types.
 
 pub mod chain;
 pub(crate) mod display;

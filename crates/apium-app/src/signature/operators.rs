@@ -1,12 +1,12 @@
-//! `|` and `|=`: what stands behind what. The right side takes the output of the left one, which [`Fits`] checks.
+//! The operators `|` and `|=`. The right side takes the output of the left one, which [`Fits`] checks.
 //!
 //! | left | right | together |
 //! |---|---|---|
-//! | signature | signature | a signature: one after the other |
-//! | signature | group, join | a group, a join: all of them after the signature |
-//! | group | signature | a signature: the right one after all of the left, with their results as a list (a chord) |
-//! | join | signature | the same, with their results as a tuple |
-//! | group, join | group, join | those on the right after all of the left |
+//! | signature | signature | a signature: the right one after the left one |
+//! | signature | group, join | a group or a join, all of it after the signature |
+//! | group | signature | a chord: the right one runs after the whole group, with the list of its results |
+//! | join | signature | a chord: the right one runs after the whole join, with the tuple of its results |
+//! | group, join | group, join | a group or a join: each member on the right runs after all members on the left |
 
 use std::ops::{BitOr, BitOrAssign};
 
@@ -24,13 +24,13 @@ where
     type Output = Signature<In, Out>;
 
     fn bitor(self, right: Signature<Next, Out>) -> Signature<In, Out> {
-        let (left, whole, failed) = self.into_parts();
-        let (mut right, complete, failed_too) = right.into_parts();
-        // A task that has all its arguments takes none; the types let it stand behind one that returns nothing.
-        if complete {
+        let (left, complete, error) = self.into_parts();
+        let (mut right, right_complete, right_error) = right.into_parts();
+        // A task that has all its arguments ignores the result before it. By its type, that result is `()`.
+        if right_complete {
             right.set_immutable(true);
         }
-        Signature::of_parts(left.pipe(right), whole, failed.or(failed_too))
+        Signature::of_parts(left.pipe(right), complete, error.or(right_error))
     }
 }
 
@@ -39,17 +39,17 @@ where
     Out: Fits<Next>,
 {
     fn bitor_assign(&mut self, right: Signature<Next, Out>) {
-        let nothing = Signature::of_node(Node::Chain(ChainNode::default()));
-        *self = std::mem::replace(self, nothing) | right;
+        let empty = Signature::of_node(Node::Chain(ChainNode::default()));
+        *self = std::mem::replace(self, empty) | right;
     }
 }
 
 /// `left | right` where either is a group or a join.
 macro_rules! pipes {
-    ($($left:ty, $right:ty => $output:ty, if $list:ty: |$a:ident, $b:ident| $joined:expr;)+) => {$(
+    ($($left:ty, $right:ty => $output:ty, if $output_of_left:ty: |$a:ident, $b:ident| $joined:expr;)+) => {$(
         impl<In: ?Sized, Mid, Next: ?Sized, Out> BitOr<$right> for $left
         where
-            $list: Fits<Next>,
+            $output_of_left: Fits<Next>,
         {
             type Output = $output;
 
@@ -62,8 +62,8 @@ macro_rules! pipes {
 }
 
 pipes! {
-    Signature<In, Mid>, Group<Next, Out> => Group<In, Out>, if Mid: |left, right| Group::of(right.inner.behind(left));
-    Signature<In, Mid>, Join<Next, Out> => Join<In, Out>, if Mid: |left, right| Join::of(right.inner.behind(left));
+    Signature<In, Mid>, Group<Next, Out> => Group<In, Out>, if Mid: |left, right| Group::of(right.inner.after(left));
+    Signature<In, Mid>, Join<Next, Out> => Join<In, Out>, if Mid: |left, right| Join::of(right.inner.after(left));
     Group<In, Mid>, Signature<Next, Out> => Signature<In, Out>, if Vec<Mid>: |left, right| left.inner.chord(right);
     Group<In, Mid>, Group<Next, Out> => Group<In, Out>, if Vec<Mid>: |left, right| Group::of(left.inner.then(right.inner));
     Group<In, Mid>, Join<Next, Out> => Join<In, Out>, if Vec<Mid>: |left, right| Join::of(left.inner.then(right.inner));
@@ -77,7 +77,7 @@ where
     Vec<Out>: Fits<Next>,
 {
     fn bitor_assign(&mut self, right: Group<Next, Out>) {
-        let nothing = Group::of(Parallel::default());
-        *self = std::mem::replace(self, nothing) | right;
+        let empty = Group::of(Parallel::default());
+        *self = std::mem::replace(self, empty) | right;
     }
 }

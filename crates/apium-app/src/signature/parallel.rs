@@ -1,4 +1,4 @@
-//! Several signatures side by side, and what comes before them: what a group and a join are made of.
+//! Signatures side by side, and what comes before them. The untyped content of a group and of a join.
 
 use std::sync::Arc;
 
@@ -13,37 +13,37 @@ use crate::canvas::eager_results;
 use crate::canvas::node::{GroupNode, Node};
 use crate::canvas::send;
 use crate::canvas::stamp::{StampVisitor, Stamps};
-use crate::context::current::note_child;
+use crate::context::current;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::result::group_result::GroupResult;
-use crate::signature::display::shown;
+use crate::signature::display::repr;
 use crate::signature::partial::{put_first, set_keyword};
 use crate::signature::signature::Signature;
 
-/// Signatures side by side.
+/// Signatures side by side, after any number of stages.
 ///
-/// What comes before them is joined to them only when they are sent, or when something follows them: by Celery's rules
-/// a group of one behind a task is its member, and what follows would get no list.
+/// The stages are joined to the group only when it is sent or when something follows it. Celery's rules replace a group
+/// of one after a task by its member, and what follows would not get a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Parallel {
-    /// What comes before, in order: signatures, and groups that each wait for what follows them.
+    /// What comes before the group, in order: signatures, and groups that are the header of what follows them.
     stages: Vec<Node>,
     group: GroupNode,
-    /// Whether all arguments of what begins it are given.
-    whole: bool,
-    failed: Option<Arc<Error>>,
+    /// Whether all arguments of the first tasks are given.
+    complete: bool,
+    first_error: Option<Arc<Error>>,
 }
 
 impl Parallel {
     /// Adds a member.
     pub(crate) fn push<In: ?Sized, Out>(&mut self, member: Signature<In, Out>) {
-        let (node, whole, failed) = member.into_parts();
-        // Where there is something before them, that decides.
+        let (node, complete, error) = member.into_parts();
+        // With stages, the first stage says whether it is complete.
         if self.stages.is_empty() {
-            self.whole = whole && (self.whole || self.group.members.is_empty());
+            self.complete = complete && (self.complete || self.group.members.is_empty());
         }
-        self.failed = self.failed.take().or(failed);
+        self.first_error = self.first_error.take().or(error);
         self.group.members.push(node);
     }
 
@@ -76,10 +76,10 @@ impl Parallel {
     }
 
     pub(crate) fn fail(&mut self, error: Error) {
-        self.failed.get_or_insert_with(|| Arc::new(error));
+        self.first_error.get_or_insert_with(|| Arc::new(error));
     }
 
-    /// Stamps all of it.
+    /// Stamps the stages and the group.
     pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         let mut group = Node::Group(std::mem::take(&mut self.group));
         let stages = self.stages.iter_mut().try_for_each(|stage| stage.stamp(visitor, stamps, append));
@@ -92,26 +92,26 @@ impl Parallel {
         }
     }
 
-    /// With other types, of which nothing is known.
-    pub(crate) fn unchecked(self) -> Self {
-        Self { whole: false, ..self }
+    /// The same for other types. Whether it is complete is not known for them.
+    pub(crate) fn cast(self) -> Self {
+        Self { complete: false, ..self }
     }
 
     fn check(&self) -> Result<()> {
-        match &self.failed {
+        match &self.first_error {
             Some(error) => Err(Error::new(error.kind(), "call a group").with_source(error.clone())),
             None => Ok(()),
         }
     }
 
-    /// Gives what begins it its first argument.
+    /// Puts an argument in front of those of the first tasks, unless they are complete.
     pub(crate) fn put_first(&mut self, value: &Json) {
-        if !std::mem::replace(&mut self.whole, true) {
+        if !std::mem::replace(&mut self.complete, true) {
             self.first_nodes().iter_mut().for_each(|first| put_first(first, value));
         }
     }
 
-    /// Sets a keyword argument of what begins it.
+    /// Sets a keyword argument of the first tasks.
     pub(crate) fn set_keyword(&mut self, name: &str, value: &Json) {
         self.first_nodes().iter_mut().for_each(|first| set_keyword(first, name, value));
     }
@@ -123,56 +123,57 @@ impl Parallel {
         }
     }
 
-    /// Whether what begins it takes the result of what comes before it.
+    /// Sets whether the first tasks ignore the result of the task before.
     pub(crate) fn set_immutable(&mut self, immutable: bool) {
         self.first_nodes().iter_mut().for_each(|first| first.set_immutable(immutable));
     }
 
-    /// A signature, and then these.
-    pub(crate) fn behind<In: ?Sized, Out>(mut self, left: Signature<In, Out>) -> Self {
-        let (left, whole, failed) = left.into_parts();
-        self.drop_what_comes_before();
+    /// Puts a signature in front of everything.
+    pub(crate) fn after<In: ?Sized, Out>(mut self, left: Signature<In, Out>) -> Self {
+        let (left, complete, error) = left.into_parts();
+        self.ignore_result_before();
         self.stages.insert(0, left);
-        Self { whole, failed: failed.or(self.failed.take()), ..self }
+        Self { complete, first_error: error.or(self.first_error.take()), ..self }
     }
 
-    /// These, and then others.
+    /// This group, and then another one.
     pub(crate) fn then(mut self, mut right: Self) -> Self {
-        right.drop_what_comes_before();
+        right.ignore_result_before();
         self.stages.push(Node::Group(self.group));
         self.stages.append(&mut right.stages);
-        Self { stages: self.stages, group: right.group, whole: self.whole, failed: self.failed.or(right.failed) }
+        let first_error = self.first_error.or(right.first_error);
+        Self { stages: self.stages, group: right.group, complete: self.complete, first_error }
     }
 
-    /// These, and then a signature with the list of their results.
+    /// This group, and then a signature with the list of its results.
     pub(crate) fn chord<In: ?Sized, Body: ?Sized, Out>(self, body: Signature<Body, Out>) -> Signature<In, Out> {
-        let (mut body, complete, failed) = body.into_parts();
-        if complete {
+        let (mut body, body_complete, error) = body.into_parts();
+        if body_complete {
             body.set_immutable(true);
         }
         let chord = Node::Group(self.group).pipe(body);
-        Signature::of_parts(joined(self.stages, chord), self.whole, self.failed.or(failed))
+        Signature::of_parts(joined(self.stages, chord), self.complete, self.first_error.or(error))
     }
 
-    /// A task that has all its arguments takes none; it can only stand behind one that returns nothing.
-    fn drop_what_comes_before(&mut self) {
-        if self.whole {
+    /// A task that has all its arguments ignores the result before it. By its type, that result is `()`.
+    fn ignore_result_before(&mut self) {
+        if self.complete {
             self.set_immutable(true);
         }
     }
 
-    /// All of it as one node.
+    /// The stages and the group as one node.
     pub(crate) fn into_node(self) -> Result<Node> {
         self.check()?;
         Ok(joined(self.stages, Node::Group(self.group)))
     }
 
-    /// Sends it. Of what comes before, only the first task is sent now.
+    /// Sends the group, or its first stage: the worker sends what follows that.
     pub(crate) async fn send<T>(self, app: &App) -> Result<GroupResult<T>> {
         self.check()?;
-        let is_plain = self.stages.is_empty() && self.group.members.iter().all(|node| matches!(node, Node::Task(_)));
-        if is_plain {
-            return send_plain(app, self.group).await;
+        let only_tasks = self.stages.is_empty() && self.group.members.iter().all(|node| matches!(node, Node::Task(_)));
+        if only_tasks {
+            return send_tasks(app, self.group).await;
         }
         if self.group.members.is_empty() {
             let id = self.group.options.task_id.unwrap_or_else(TaskId::random);
@@ -189,21 +190,33 @@ impl Parallel {
             false => Ok(GroupResult::of_tuple(app, &send::send(app, node).await?)),
         }
     }
+
+    /// Sends it as [`send`](Self::send) does, and blocks the thread until then. Inside a task it is a child of that
+    /// task.
+    pub(crate) fn send_blocking<T: 'static>(self, app: &App) -> Result<GroupResult<T>> {
+        let (sending_app, ctx) = (app.clone(), current::get());
+        app.blocking().run(async move {
+            match ctx {
+                Some(ctx) => current::scope(ctx, self.send(&sending_app)).await,
+                None => self.send(&sending_app).await,
+            }
+        })?
+    }
 }
 
 impl std::fmt::Display for Parallel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&shown(&joined(self.stages.clone(), Node::Group(self.group.clone()))))
+        f.write_str(&repr(&joined(self.stages.clone(), Node::Group(self.group.clone()))))
     }
 }
 
+/// Joins the stages and what follows them, from right to left.
 fn joined(stages: Vec<Node>, last: Node) -> Node {
     stages.into_iter().rev().fold(last, |right, left| left.pipe(right))
 }
 
-/// Sends a group of tasks: as the canvas does, without the way through a plan, since none of them needs more than its
-/// message.
-async fn send_plain<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
+/// Sends a group that has only tasks, as [`send::send`] would. It needs no plan: each member is one message.
+async fn send_tasks<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
     let GroupNode { members, mut options } = group;
     let as_child = options.rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
     let id = options.task_id.take().unwrap_or_else(TaskId::random);
@@ -211,9 +224,8 @@ async fn send_plain<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
     let mut calls = calls_of(members);
     for (index, call) in calls.iter_mut().enumerate() {
         if options != CallOptions::default() {
-            let mut given = options.clone();
-            given.fill_from(&call.options);
-            call.options = given;
+            let own = std::mem::replace(&mut call.options, options.clone());
+            call.options.fill_from(&own);
         }
         let rare = call.options.rare_mut();
         rare.group_id = Some(group_id.clone());
@@ -221,7 +233,7 @@ async fn send_plain<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
     }
     let result = GroupResult::new(app, id, send_all(app, calls, false).await?);
     if as_child {
-        note_child(|| result.as_tuple());
+        current::note_child(|| result.as_tuple());
     }
     Ok(result)
 }

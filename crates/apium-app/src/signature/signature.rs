@@ -1,4 +1,4 @@
-//! A signature: a call, or a workflow of calls, that is not sent yet. Its types say what it takes and what it returns.
+//! Signatures: a call or a workflow of calls that is not sent yet. Its types say what it takes and what it returns.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -13,45 +13,46 @@ use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
 use crate::publish::prepare::CallSpec;
+use crate::signature::display::repr;
 use crate::signature::fits::Anything;
 use crate::task::arguments::Arguments;
 use crate::task::definition::TaskDef;
 
-/// A task with arguments and options, or several that are joined by `|`, not sent yet.
+/// A task with arguments and options, or several tasks joined by `|`, which is not sent yet.
 ///
-/// `In` is what it takes from the task before: `()` is nothing, since all arguments are given (`add::s(2, 2)`); the
-/// type of the first parameter where that is left out (`add::p(2)`); [`Anything`] where it does not matter
-/// (`add::si(2, 2)`). `Out` is what it returns. A value that could not be encoded is an error when it is sent.
+/// `In` is what it takes from the task before it: `()` where all arguments are given (`add::s(2, 2)`), the type of the
+/// first parameter where that is left out (`add::p(2)`), [`Anything`] where the result before is ignored
+/// (`add::si(2, 2)`). `Out` is what it returns. An argument that could not be encoded is an error when it is sent.
 #[must_use = "a signature does nothing until it is sent"]
 pub struct Signature<In: ?Sized, Out> {
     node: Node,
-    /// Whether all arguments are given: what the task before returns is dropped then, which is possible where it
-    /// returns nothing.
-    whole: bool,
-    failed: Option<Arc<Error>>,
+    /// Whether all arguments are given. After another task, such a signature ignores the result.
+    complete: bool,
+    first_error: Option<Arc<Error>>,
     types: PhantomData<fn(*const In) -> Out>,
 }
 
-/// What a chain, a group and a chord have for arguments.
+/// The arguments of a chain, a group and a chord.
 static NO_ARGUMENTS: Arguments = Arguments { args: Vec::new(), kwargs: Vec::new() };
 
 impl<Out> Signature<(), Out> {
-    /// A signature of a task of this program.
+    /// A signature of a task of this program, by its name.
     pub fn new(task: impl Into<Cow<'static, str>>, arguments: Result<Arguments>) -> Self {
         Self::task_of(task.into(), arguments, None, false)
     }
 
-    /// A signature of a `#[task]` function; the attribute makes them.
+    /// A signature of a `#[task]` function. The attribute's code calls it.
     pub fn of_def(def: &'static TaskDef, arguments: Result<Arguments>) -> Self {
         Self::task_of(Cow::Borrowed(def.name), arguments, Some(def), false)
     }
 
-    /// A signature of a task that lives elsewhere and is described here; `extern_task!` makes them.
+    /// A signature of a task of another program. The code of `extern_task!` calls it.
     pub fn of_extern(def: &'static TaskDef, arguments: Result<Arguments>) -> Self {
         Self::task_of(Cow::Borrowed(def.name), arguments, Some(def), true)
     }
 
-    /// The same, ignoring the task before, behind whatever it stands. So `si` makes it.
+    /// The same signature, which ignores the result of the task before and so may follow any task. `add::si(…)` is
+    /// `add::s(…)` with this.
     pub fn into_immutable(mut self) -> Signature<Anything, Out> {
         self.node.set_immutable(true);
         self.cast()
@@ -59,13 +60,14 @@ impl<Out> Signature<(), Out> {
 }
 
 impl<Out> Signature<Anything, Out> {
-    /// A signature of a task that may live elsewhere (Celery: `send_task`, `signature("name")`).
+    /// A signature of a task that need not be in this program (Celery: `send_task`, `signature("name")`).
     pub fn by_name(task: impl Into<String>, arguments: Result<Arguments>) -> Self {
-        // Whether all its arguments are given nobody knows.
-        Self { whole: false, ..Self::task_of(Cow::Owned(task.into()), arguments, None, true) }
+        // Without a definition it is not known whether all arguments are given.
+        Self { complete: false, ..Self::task_of(Cow::Owned(task.into()), arguments, None, true) }
     }
 
-    /// What takes anything takes this too: for a place among signatures that do.
+    /// The same signature with `In` as its first argument, which it ignores. For a group or a join whose other members
+    /// take an `In`.
     pub fn taking<In: ?Sized>(self) -> Signature<In, Out> {
         self.cast()
     }
@@ -78,47 +80,47 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         def: Option<&'static TaskDef>,
         by_name: bool,
     ) -> Self {
-        let (arguments, failed) = match arguments {
+        let (arguments, first_error) = match arguments {
             Ok(arguments) => (arguments, None),
             Err(error) => (Arguments::default(), Some(Arc::new(error))),
         };
         let call = CallSpec { task, arguments, options: CallOptions::default(), def, by_name };
         let node = Node::Task(TaskNode { call, immutable: false, kind: TaskKind::Plain });
-        Self { node, whole: true, failed, types: PhantomData }
+        Self { node, complete: true, first_error, types: PhantomData }
     }
 
-    /// A signature of a node of the canvas. Nothing checks that it has these types.
+    /// The signature of a node. Nothing checks that it has these types.
     pub fn of_node(node: Node) -> Self {
-        Self { node, whole: false, failed: None, types: PhantomData }
+        Self { node, complete: false, first_error: None, types: PhantomData }
     }
 
-    pub(crate) fn of_parts(node: Node, whole: bool, failed: Option<Arc<Error>>) -> Self {
-        Self { node, whole, failed, types: PhantomData }
+    pub(crate) fn of_parts(node: Node, complete: bool, first_error: Option<Arc<Error>>) -> Self {
+        Self { node, complete, first_error, types: PhantomData }
     }
 
-    /// Its node, whether it is whole, and what went wrong.
+    /// Its node, whether it is complete, and its first error.
     pub(crate) fn into_parts(self) -> (Node, bool, Option<Arc<Error>>) {
-        (self.node, self.whole, self.failed)
+        (self.node, self.complete, self.first_error)
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
-        self.whole
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
     }
 
-    /// The same signature with other types. Nothing checks them: it is for untyped tasks, and for types that read each
-    /// other's JSON.
+    /// The same signature with other types, which nothing checks. For tasks without types, and for types that can be
+    /// read from each other's JSON.
     pub fn cast<NewIn: ?Sized, NewOut>(self) -> Signature<NewIn, NewOut> {
-        Signature { node: self.node, whole: false, failed: self.failed, types: PhantomData }
+        Signature { node: self.node, complete: false, first_error: self.first_error, types: PhantomData }
     }
 
-    /// Whether the result of the task before is not put in front of the arguments, where this follows another task. See
-    /// [`into_immutable`](Signature::into_immutable), which changes the type too.
+    /// Sets whether it ignores the result of the task before (Celery: `immutable`). Its types stay; to change them too,
+    /// see [`into_immutable`](Signature::into_immutable).
     pub fn immutable(mut self, immutable: bool) -> Self {
         self.node.set_immutable(immutable);
         self
     }
 
-    /// The node of the canvas.
+    /// The signature without types.
     pub fn node(&self) -> &Node {
         &self.node
     }
@@ -127,7 +129,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         &mut self.node
     }
 
-    /// The task's name; of a chain, a group and a chord what Celery calls those.
+    /// The name of the task; of a chain, a group and a chord the one that Celery gives them (`celery.chain`, …).
     pub fn task(&self) -> &str {
         match &self.node {
             Node::Task(task) => &task.call.task,
@@ -155,7 +157,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         &self.arguments().kwargs
     }
 
-    /// The id, where it was given or fixed by [`freeze`](Self::freeze).
+    /// The id, if one was set or [`freeze`](Self::freeze) gave it one.
     pub fn id(&self) -> Option<&TaskId> {
         self.options().task_id.as_ref()
     }
@@ -165,7 +167,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         self.node.options()
     }
 
-    /// The options, to be changed.
+    /// The options, for changing them.
     pub fn options_mut(&mut self) -> &mut CallOptions {
         self.node.options_mut()
     }
@@ -184,10 +186,10 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         }
     }
 
-    /// Itself and the signatures that are linked to it for success, each followed by those that are linked to it.
+    /// This signature and all its callbacks, each followed by its own callbacks (Celery: `flatten_links`).
     ///
     /// # Errors
-    /// A value that could not be encoded, or a link that is no signature.
+    /// An argument that could not be encoded, or a callback that is not a signature.
     pub fn flatten_links(&self) -> Result<Vec<WireSignature>> {
         let mut flat = vec![self.to_wire()?];
         let mut next = 0;
@@ -199,34 +201,34 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         Ok(flat)
     }
 
-    /// Notes the first thing that went wrong.
+    /// Records an error, unless there is an earlier one. Sending the signature returns it.
     pub(crate) fn fail(&mut self, error: Error) {
-        self.failed.get_or_insert_with(|| Arc::new(error));
+        self.first_error.get_or_insert_with(|| Arc::new(error));
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        match &self.failed {
+        match &self.first_error {
             Some(error) => Err(Error::new(error.kind(), format!("call {}", self.task())).with_source(error.clone())),
             None => Ok(()),
         }
     }
 
-    /// The node, unless something went wrong.
+    /// The node, or the first error.
     pub(crate) fn into_node(self) -> Result<Node> {
         self.check()?;
         Ok(self.node)
     }
 
-    /// The signature as it travels in messages.
+    /// The signature as messages carry it.
     ///
     /// # Errors
-    /// A value that could not be encoded.
+    /// An argument or an option that could not be encoded.
     pub fn to_wire(&self) -> Result<WireSignature> {
         self.check()?;
         self.node.to_wire()
     }
 
-    /// A signature that came from elsewhere. Nothing checks that it has these types.
+    /// A signature that a message carries. Nothing checks that it has these types.
     ///
     /// # Errors
     /// As [`Node::from_wire`].
@@ -249,14 +251,19 @@ impl<In: ?Sized, Out> IntoNode for Signature<In, Out> {
 
 impl<In: ?Sized, Out> Clone for Signature<In, Out> {
     fn clone(&self) -> Self {
-        Self { node: self.node.clone(), whole: self.whole, failed: self.failed.clone(), types: PhantomData }
+        Self {
+            node: self.node.clone(),
+            complete: self.complete,
+            first_error: self.first_error.clone(),
+            types: PhantomData,
+        }
     }
 }
 
 impl<In: ?Sized, Out> std::fmt::Display for Signature<In, Out> {
     /// As Celery shows it: `tasks.add(2, 2) | mul(3)`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&crate::signature::display::shown(&self.node))
+        f.write_str(&repr(&self.node))
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// A parameter that every call gives.
+    /// A parameter that every call must give.
     pub const fn required(name: &'static str) -> Self {
         Self { name, optional: false }
     }
@@ -33,21 +33,21 @@ impl Parameter {
 pub struct ParameterList {
     /// The function's name as errors about its arguments print it (`add` in `add() missing 1 required …`).
     pub function: &'static str,
-    /// Named parameters in order; positional or keyword.
+    /// The named parameters in order. A call gives them by position or by keyword.
     pub named: &'static [Parameter],
-    /// Whether further positional arguments are taken (a parameter of type [`Args`], Python's `*args`).
+    /// Whether it takes further positional arguments: a parameter of type [`Args`], Python's `*args`.
     pub var_args: bool,
-    /// Whether further keyword arguments are taken (a parameter of type [`Kwargs`], Python's `**kwargs`).
+    /// Whether it takes further keyword arguments: a parameter of type [`Kwargs`], Python's `**kwargs`.
     pub var_kwargs: bool,
 }
 
-/// The arguments of one call. Each is JSON text; those of one message or one call share its buffer.
+/// The arguments of one call. Each is JSON text. Those of one message or one call share a buffer.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Arguments {
-    /// Positional.
+    /// The positional arguments.
     pub args: Vec<Json>,
-    /// Keyword.
+    /// The keyword arguments.
     pub kwargs: Vec<(String, Json)>,
 }
 
@@ -57,13 +57,13 @@ impl Arguments {
         Self { args, kwargs }
     }
 
-    /// Puts arguments in front of these, and keyword arguments over those of their names.
-    pub(crate) fn prepend(&mut self, given: Self) {
-        if !given.args.is_empty() {
-            let rest = std::mem::replace(&mut self.args, given.args);
-            self.args.extend(rest);
+    /// Puts positional arguments before these. Keyword arguments replace those of the same name.
+    pub(crate) fn prepend(&mut self, others: Self) {
+        if !others.args.is_empty() {
+            let own = std::mem::replace(&mut self.args, others.args);
+            self.args.extend(own);
         }
-        for (name, value) in given.kwargs {
+        for (name, value) in others.kwargs {
             match self.kwargs.iter_mut().find(|(own, _)| *own == name) {
                 Some((_, own)) => *own = value,
                 None => self.kwargs.push((name, value)),
@@ -72,13 +72,13 @@ impl Arguments {
     }
 }
 
-/// The positional arguments that no named parameter took: Python's `*args`. A task takes them by a parameter of this
-/// type, after every named one.
+/// The positional arguments after those of the named parameters: Python's `*args`. A task takes them by a parameter of
+/// this type, which comes after the named ones.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Args(pub Vec<Json>);
 
-/// The keyword arguments that no named parameter took: Python's `**kwargs`, in the order given. A task takes them by a
-/// parameter of this type, the last one.
+/// The keyword arguments that are not named parameters, in the order of the call: Python's `**kwargs`. A task takes
+/// them by a parameter of this type, which is the last one.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Kwargs(pub Vec<(String, Json)>);
 
@@ -117,9 +117,9 @@ impl<K: Into<String>> FromIterator<(K, Json)> for Kwargs {
     }
 }
 
-/// A keyword argument that may be left out, which is not the same as giving its default: the task's own program knows
-/// that. Any value turns into one, `"large".into()` and `5.into()`; what is left out is `Keyword::default()`, or
-/// `Keyword(None)`.
+/// A keyword argument that a call may leave out. It is not sent then, and the program of the task uses its own default.
+/// Any value turns into one, as in `"large".into()` and `5.into()`; `Keyword::default()` and `Keyword(None)` leave it
+/// out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Keyword<T>(pub Option<T>);
 
@@ -141,30 +141,30 @@ impl From<&str> for Keyword<String> {
     }
 }
 
-/// Encodes the arguments of a call, in order. The first value that cannot be encoded makes [`finish`](Self::finish)
-/// fail, and names itself there.
+/// Encodes the arguments of a call, in order. The first value that cannot be encoded is the error of
+/// [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct ArgumentWriter {
     list: JsonList,
-    rest: Vec<Json>,
+    var_args: Vec<Json>,
     kwargs: Vec<(String, Json)>,
-    failed: Option<Error>,
+    first_error: Option<Error>,
 }
 
 impl ArgumentWriter {
     /// A writer with room for `count` positional arguments.
     pub fn new(count: usize) -> Self {
-        Self { list: JsonList::new(count), rest: Vec::new(), kwargs: Vec::new(), failed: None }
+        Self { list: JsonList::new(count), var_args: Vec::new(), kwargs: Vec::new(), first_error: None }
     }
 
-    /// Adds a positional argument. All of them come before [`rest`](Self::rest).
+    /// Adds a positional argument. Those of [`rest`](Self::rest) come after all of these.
     #[must_use]
     pub fn arg<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
-        if self.failed.is_none()
+        if self.first_error.is_none()
             && let Err(error) = self.list.push(value)
         {
             let context = format!("encode positional argument {} of the call", self.list.len() + 1);
-            self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
+            self.first_error = Some(Error::new(ErrorKind::Codec, context).with_source(error));
         }
         self
     }
@@ -172,12 +172,12 @@ impl ArgumentWriter {
     /// Adds a keyword argument.
     #[must_use]
     pub fn keyword<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
-        if self.failed.is_none() {
+        if self.first_error.is_none() {
             match Json::from_serialize(value) {
                 Ok(value) => self.kwargs.push((name.to_owned(), value)),
                 Err(error) => {
                     let context = format!("encode the keyword argument {name} of the call");
-                    self.failed = Some(Error::new(ErrorKind::Codec, context).with_source(error));
+                    self.first_error = Some(Error::new(ErrorKind::Codec, context).with_source(error));
                 }
             }
         }
@@ -193,30 +193,30 @@ impl ArgumentWriter {
         }
     }
 
-    /// Adds the positional arguments collected in `rest`.
+    /// Adds further positional arguments, after those of [`arg`](Self::arg).
     #[must_use]
-    pub fn rest(mut self, rest: Args) -> Self {
-        self.rest.extend(rest.0);
+    pub fn rest(mut self, args: Args) -> Self {
+        self.var_args.extend(args.0);
         self
     }
 
-    /// Adds keyword arguments.
+    /// Adds further keyword arguments.
     #[must_use]
-    pub fn keywords(mut self, rest: Kwargs) -> Self {
-        self.kwargs.extend(rest.0);
+    pub fn keywords(mut self, kwargs: Kwargs) -> Self {
+        self.kwargs.extend(kwargs.0);
         self
     }
 
-    /// The arguments, or why one could not be encoded.
+    /// The arguments of the call.
     ///
     /// # Errors
-    /// [`ErrorKind::Codec`] with the position of the argument.
+    /// [`ErrorKind::Codec`], which names the argument that could not be encoded.
     pub fn finish(self) -> Result<Arguments> {
-        if let Some(error) = self.failed {
+        if let Some(error) = self.first_error {
             return Err(error);
         }
         let mut args = self.list.into_values();
-        args.extend(self.rest);
+        args.extend(self.var_args);
         Ok(Arguments { args, kwargs: self.kwargs })
     }
 }
@@ -234,9 +234,9 @@ mod tests {
 
     #[test]
     fn arguments_are_written_in_order() {
-        let rest = Args::from_iter([json(3)]);
+        let var_args = Args::from_iter([json(3)]);
         let keywords = Kwargs::from_iter([("k", json("v"))]);
-        let arguments = ArgumentWriter::new(2).arg(&1).arg("two").rest(rest).keywords(keywords).finish().unwrap();
+        let arguments = ArgumentWriter::new(2).arg(&1).arg("two").rest(var_args).keywords(keywords).finish().unwrap();
         assert_eq!(arguments.args, [json(1), json("two"), json(3)]);
         assert_eq!(arguments.kwargs, [("k".to_owned(), json("v"))]);
     }

@@ -1,4 +1,5 @@
-//! Binding of wire arguments to a task's parameters, with the rules and the words of a Python call.
+//! How the arguments of a message are bound to a task's parameters: by the rules of a call in Python, with Python's
+//! error texts.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 use crate::task::arguments::{Args, Keyword, Kwargs, Parameter, ParameterList};
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
-/// The arguments of one call, each at its parameter. Borrows from the request; nothing is copied.
+/// The arguments of one call, each with its parameter. They borrow from the request.
 pub struct Bound<'a, const N: usize> {
     list: &'a ParameterList,
     slots: [Option<&'a Json>; N],
@@ -45,7 +46,7 @@ impl<'a, const N: usize> Bound<'a, N> {
     pub fn required<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<T> {
         match self.slots.get(index).copied().flatten() {
             Some(json) => decode(json).map_err(|reason| self.wrong_type(index, &reason)),
-            // `fill` saw to it that every required parameter is there.
+            // `fill` has checked that every required parameter is there.
             None => Err(type_error(&missing(self.list, &[index]))),
         }
     }
@@ -61,7 +62,7 @@ impl<'a, const N: usize> Bound<'a, N> {
         }
     }
 
-    /// The value of parameter `index`; one that was left out reads as `null`.
+    /// The value of parameter `index`. One that was left out is read as `null`.
     ///
     /// # Errors
     /// As [`required`](Self::required).
@@ -82,12 +83,12 @@ impl<'a, const N: usize> Bound<'a, N> {
         }
     }
 
-    /// The positional arguments beyond the named parameters.
+    /// The positional arguments after those of the named parameters.
     pub fn rest(&self) -> Args {
         Args(self.args.to_vec())
     }
 
-    /// The keyword arguments that name no parameter.
+    /// The keyword arguments that are not named parameters.
     pub fn keywords(&self) -> Kwargs {
         let unknown = self.kwargs.iter().filter(|(key, _)| position(self.list, key).is_none());
         Kwargs(unknown.cloned().collect())
@@ -114,12 +115,12 @@ pub fn encode<T: Serialize + 'static>(value: T) -> TaskResult<Json> {
     })
 }
 
-/// `Ok` when `T` is `U`; decided by the compiler, per type.
+/// The value as a `U` if `T` is the type `U`, else the value itself.
 fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
     let mut value = Some(value);
     match (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take) {
         Some(same) => Ok(same),
-        None => value.map_or_else(|| unreachable!("the value is taken only when it is of the other type"), Err),
+        None => value.map_or_else(|| unreachable!("the value is gone only where it has the other type"), Err),
     }
 }
 
@@ -131,12 +132,12 @@ fn decode<T: DeserializeOwned + 'static>(json: &Json) -> Result<T, String> {
     }
     json.decode().map_err(|error| {
         let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        without_place(&cause).to_owned()
+        without_position(&cause).to_owned()
     })
 }
 
-/// The parser's message without its ` at line 1 column 5`: the line and column of one argument say nothing.
-fn without_place(message: &str) -> &str {
+/// The parser's message without ` at line 1 column 5`, which means nothing for a single argument.
+fn without_position(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |at| &message[..at])
 }
 
@@ -148,8 +149,8 @@ fn position(list: &ParameterList, name: &str) -> Option<usize> {
     list.named.iter().position(|parameter| parameter.name == name)
 }
 
-/// Puts each argument into its slot. The order of the checks is the interpreter's: unknown and doubled names, then too
-/// many positional arguments, then missing ones.
+/// Puts each argument into its slot. The checks are in the order of Python: unknown and repeated names, then too many
+/// positional arguments, then missing arguments.
 fn fill<'a>(
     list: &ParameterList,
     args: &'a [Json],
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_python_3_11() {
+    fn the_error_texts_are_those_of_python_3_11() {
         assert_eq!(refused::<2>(&ADD, 1, &[]), "add() missing 1 required positional argument: 'y'");
         assert_eq!(refused::<2>(&ADD, 0, &[]), "add() missing 2 required positional arguments: 'x' and 'y'");
         assert_eq!(refused::<2>(&ADD, 0, &["y"]), "add() missing 1 required positional argument: 'x'");
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_takes_is_collected() {
+    fn arguments_without_a_named_parameter_are_collected() {
         let args = [json(1), json("a"), json(null())];
         let kwargs = keywords(&["k", "l"]);
         let bound = Bound::<0>::bind(&ECHO, &args, &kwargs).unwrap();
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn json_passes_through_untouched() {
+    fn json_is_neither_copied_nor_changed() {
         let args = [json(1)];
         let bound = Bound::<1>::bind(&ONE, &args, &[]).unwrap();
         let same: Json = bound.required(0).unwrap();

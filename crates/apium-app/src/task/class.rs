@@ -1,5 +1,4 @@
-//! Task classes: a type of one's own as a task, where a function is not enough (Celery:
-//! `class AddTask(Task): def run(…)`).
+//! Task classes: types as tasks, for tasks that need fields (Celery: `class AddTask(Task): def run(…)`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::task::into_arguments::{FromArguments, IntoArguments};
 use crate::task::registered::{HookFn, HookSet, RegisteredTask, TaskBody};
 use crate::task_error::TaskResult;
 
-/// A task class. Register an instance with `AppBuilder::register_task`; every run borrows that one instance.
+/// A task class. Register an instance with `AppBuilder::register_task`. All runs borrow that instance.
 ///
 /// ```
 /// # use apium_app::{context::context::Ctx, task::{arguments::Parameter, class::Task}, task_error::TaskResult};
@@ -38,10 +37,10 @@ use crate::task_error::TaskResult;
 pub trait Task: Send + Sync + 'static {
     /// The registered name.
     const NAME: &'static str;
-    /// Other names it answers to.
+    /// Further names of the task (`aliases`).
     const ALIASES: &'static [&'static str] = &[];
-    /// The names of the wire parameters, one for each element of `Args`. One that may be left out reads as `null` then,
-    /// so its type is an `Option`.
+    /// The names of the wire parameters, one for each element of `Args`. A call may leave out those that are optional.
+    /// They are read as `null` then, so their type is an `Option`.
     const PARAMETERS: &'static [Parameter] = <Self::Args as FromArguments>::PARAMETERS;
 
     /// The wire parameters, as a tuple.
@@ -49,7 +48,7 @@ pub trait Task: Send + Sync + 'static {
     /// What the task returns.
     type Output: Serialize + Send + 'static;
 
-    /// The task's options; asked once, when the app is built.
+    /// The task's options. It is called once, when the app is built.
     fn options(&self) -> TaskOptions {
         TaskOptions::NEW
     }
@@ -57,22 +56,22 @@ pub trait Task: Send + Sync + 'static {
     /// The body.
     fn run(&self, ctx: &Ctx, args: Self::Args) -> impl Future<Output = TaskResult<Self::Output>> + Send;
 
-    /// Runs before the body; an error here fails or retries the task.
+    /// Runs before the body. Its error fails or retries the task.
     fn before_start(&self, _ctx: &Ctx) -> impl Future<Output = TaskResult<()>> + Send {
         async { Ok(()) }
     }
 
-    /// Runs after SUCCESS is stored. An error is logged and changes nothing; so with the hooks below.
+    /// Runs when SUCCESS is stored. An error of it is logged and changes nothing, as with the hooks below.
     fn on_success(&self, _ctx: &Ctx, _result: &Json) -> impl Future<Output = TaskResult<()>> + Send {
         async { Ok(()) }
     }
 
-    /// Runs after FAILURE is stored.
+    /// Runs when FAILURE is stored.
     fn on_failure(&self, _ctx: &Ctx, _failure: &Failure) -> impl Future<Output = TaskResult<()>> + Send {
         async { Ok(()) }
     }
 
-    /// Runs after the retry is published and RETRY stored, with the cause if there was one.
+    /// Runs when the retry is published and RETRY is stored, with the cause if there was one.
     fn on_retry(&self, _ctx: &Ctx, _cause: Option<&Failure>) -> impl Future<Output = TaskResult<()>> + Send {
         async { Ok(()) }
     }
@@ -90,7 +89,7 @@ pub(crate) fn parameters<T: Task>() -> ParameterList {
     ParameterList { function, named: T::PARAMETERS, var_args: false, var_kwargs: false }
 }
 
-/// A task class as the registry holds it, with its options not yet decided.
+/// A task class as the registry holds it. Its options are not resolved yet.
 pub(crate) fn registered<T: Task>(task: T) -> RegisteredTask {
     const {
         assert!(

@@ -15,19 +15,19 @@ pub use crate::task::registered::Returned;
 use crate::task::registered::{HookFn, HookSet, RegisteredTask, TaskBody};
 use crate::task_error::TaskResult;
 
-/// What `#[task]` leaves behind for one function.
+/// The definition that `#[task]` makes of a function.
 pub struct TaskDef {
     /// The registered name.
     pub name: &'static str,
-    /// Other names it answers to.
+    /// Further names of the task.
     pub aliases: &'static [&'static str],
     /// Its wire parameters.
     pub parameters: ParameterList,
-    /// Its options. Called once per app, when the registry is made.
+    /// Its options. It is called once for each app, when the registry is built.
     pub options: fn() -> TaskOptions,
     /// Its hooks.
     pub hooks: Hooks,
-    /// The types of state it takes; `None` for an injected parameter that takes none.
+    /// The types of state that its parameters need, `None` for an injected parameter without state.
     pub needs: &'static [Option<StateNeed>],
     /// Whether the function takes `&Ctx`.
     pub takes_ctx: bool,
@@ -37,7 +37,7 @@ pub struct TaskDef {
     pub location: &'static str,
 }
 
-/// The type that `#[task]` leaves beside the function, under the function's name. `app.register::<add>()` takes it.
+/// The type that `#[task]` makes beside the function, with the function's name. `app.register::<add>()` takes it.
 pub trait TaskType: 'static {
     /// What the task returns.
     type Output;
@@ -48,13 +48,13 @@ pub trait TaskType: 'static {
     fn def() -> &'static TaskDef;
 }
 
-/// An `inventory` entry: how `#[task]` functions are found without being named (feature `autodiscover`).
+/// An entry of `inventory`, by which `#[task]` functions are found without being named (feature `autodiscover`).
 pub struct TaskEntry(pub &'static TaskDef);
 
 inventory::collect!(TaskEntry);
 
-/// An erased task function of a static definition. It binds the arguments of the context's request, runs the body and
-/// encodes what it returns.
+/// The function of a static definition. It binds the arguments of the context's request, runs the body and encodes the
+/// result.
 #[derive(Clone, Copy)]
 pub enum TaskFn {
     /// Runs on tokio.
@@ -63,22 +63,23 @@ pub enum TaskFn {
     Blocking(fn(Ctx) -> TaskResult<Json>),
 }
 
-/// A hook of a task: called with the context and what happened, awaited by the worker; only `before_start` can end the
+/// A hook of a task: it gets the context and what happened, and the worker awaits it. Only `before_start` can end the
 /// task.
 pub type Hook<T> = fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>>;
 
-/// The hooks of a static definition. Order on success: before_start, body, SUCCESS stored, on_success, after_return.
+/// The hooks of a static definition. On success the order is: `before_start`, the body, SUCCESS is stored,
+/// `on_success`, `after_return`.
 #[derive(Clone, Copy)]
 pub struct Hooks {
-    /// Before the body; an error here fails or retries the task.
+    /// Runs before the body. Its error fails or retries the task.
     pub before_start: Option<Hook<()>>,
-    /// After SUCCESS is stored. What it returns is logged only.
+    /// Runs when SUCCESS is stored. An error of it is logged only.
     pub on_success: Option<Hook<Json>>,
-    /// After FAILURE is stored.
+    /// Runs when FAILURE is stored.
     pub on_failure: Option<Hook<Failure>>,
-    /// After the retry is published and RETRY stored; with the cause.
+    /// Runs when the retry is published and RETRY is stored, with the cause.
     pub on_retry: Option<Hook<Option<Failure>>>,
-    /// After SUCCESS or FAILURE, last.
+    /// Runs last, after SUCCESS or FAILURE.
     pub after_return: Option<Hook<Returned>>,
 }
 
@@ -119,7 +120,7 @@ impl From<TaskFn> for TaskBody {
 }
 
 impl RegisteredTask {
-    /// A `#[task]` function, with the options not yet decided.
+    /// A `#[task]` function as the registry holds it. Its options are not resolved yet.
     pub(crate) fn from_def(def: &'static TaskDef) -> Self {
         Self {
             name: def.name.into(),

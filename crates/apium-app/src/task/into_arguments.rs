@@ -8,21 +8,21 @@ use crate::task::arguments::{Args, ArgumentWriter, Parameter, ParameterList};
 use crate::task::binding::Bound;
 use crate::task_error::TaskResult;
 
-/// What can be given as the positional arguments of a call: a tuple of up to eight values, or [`Args`].
+/// Positional arguments of a call: a tuple of up to eight values, or [`Args`].
 pub trait IntoArguments {
     /// Adds them to the call's arguments.
     fn write(self, writer: ArgumentWriter) -> ArgumentWriter;
 }
 
-/// What a task class takes as its arguments: a tuple of up to eight values.
+/// Arguments of a task class: a tuple of up to eight values.
 pub trait FromArguments: Sized + Send + 'static {
-    /// Names for tasks that give none: `arg0`, `arg1`, …
+    /// The parameters of a task class that names none itself: `arg0`, `arg1`, …
     const PARAMETERS: &'static [Parameter];
 
     /// Binds the arguments of the context's request.
     ///
     /// # Errors
-    /// A failure of class `builtins.TypeError`, as [`Bound`] words it.
+    /// A failure of class `builtins.TypeError`, as with [`Bound`].
     fn read(list: &ParameterList, ctx: &Ctx) -> TaskResult<Self>;
 }
 
@@ -32,11 +32,11 @@ impl IntoArguments for Args {
     }
 }
 
-/// A tuple of arguments that has a first one.
+/// A tuple of at least one argument, as the first one and the others.
 pub trait SplitFirst {
-    /// The first.
+    /// The type of the first.
     type First;
-    /// The others.
+    /// The tuple of the others.
     type Rest: IntoArguments;
 }
 

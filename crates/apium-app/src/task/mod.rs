@@ -1,4 +1,4 @@
-//! A task: its definition, its registration, and its arguments.
+//! Tasks: how one is defined and registered, and how the arguments of a call reach its parameters.
 
 pub mod arguments;
 pub mod binding;

@@ -1,4 +1,4 @@
-//! The arguments of a call to a task, read back with their types.
+//! Reading the arguments of a call with the types of the task, for tests and for code that inspects messages.
 
 use crate::context::context::Ctx;
 use crate::task::arguments::ParameterList;
@@ -12,7 +12,7 @@ pub trait ReadArguments: 'static {
     /// The registered name.
     const NAME: &'static str;
 
-    /// What a caller gives, as a tuple: what `batch` takes.
+    /// The arguments of a call, as the tuple that `batch` takes.
     type Args;
 
     /// Reads the arguments of the context's request.

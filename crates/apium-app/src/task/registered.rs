@@ -1,4 +1,4 @@
-//! A task as an app holds it: options decided, body and hooks erased.
+//! A task as an app holds it: its options are resolved, its body and its hooks have no types.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,27 +21,29 @@ use crate::task_error::TaskResult;
 pub struct RegisteredTask {
     /// The registered name.
     pub name: Arc<str>,
-    /// Other names it answers to.
+    /// Further names of the task.
     pub aliases: Vec<Arc<str>>,
     /// Its wire parameters.
     pub parameters: ParameterList,
-    /// Its options with `task_annotations` laid over: what calls use (queue, priority, serializer, …).
+    /// Its options as declared, replaced by those of `task_annotations`. Calls use them (queue, priority, serializer,
+    /// …).
     pub options: TaskOptions,
-    /// What they come to with the app's settings: what runs use.
+    /// Its options in effect: those above, else the app's settings, else Celery's defaults. Runs use them.
     pub effective: EffectiveOptions,
     /// Its hooks.
     pub hooks: HookSet,
-    /// The types of state it takes.
+    /// The types of state that it needs.
     pub needs: Vec<StateNeed>,
     /// Whether its function takes `&Ctx`.
     pub takes_ctx: bool,
     /// Its body.
     pub runner: TaskBody,
-    /// Where it was defined, for errors and listings: `file:line`, or the type of a task class.
+    /// Where it is defined, for errors and lists: `file:line`, or the type of a task class.
     pub location: String,
 }
 
-/// An erased task body. It binds the arguments of the context's request, runs and encodes what it returns.
+/// A task's body without types. It binds the arguments of the context's request, runs the function and encodes the
+/// result.
 #[derive(Clone)]
 pub enum TaskBody {
     /// Runs on tokio.
@@ -50,26 +52,26 @@ pub enum TaskBody {
     Blocking(Arc<dyn Fn(Ctx) -> TaskResult<Json> + Send + Sync>),
 }
 
-/// An erased hook.
+/// A hook without types.
 pub type HookFn<T> = Arc<dyn Fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>> + Send + Sync>;
 
 /// The hooks of a registered task; see [`Hooks`](crate::task::definition::Hooks) for when each is called.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct HookSet {
-    /// Before the body; an error here fails or retries the task.
+    /// Runs before the body. Its error fails or retries the task.
     pub before_start: Option<HookFn<()>>,
-    /// After SUCCESS is stored. What it returns is logged only.
+    /// Runs when SUCCESS is stored. An error of it is logged only.
     pub on_success: Option<HookFn<Json>>,
-    /// After FAILURE is stored.
+    /// Runs when FAILURE is stored.
     pub on_failure: Option<HookFn<Failure>>,
-    /// After the retry is published and RETRY stored; with the cause.
+    /// Runs when the retry is published and RETRY is stored, with the cause.
     pub on_retry: Option<HookFn<Option<Failure>>>,
-    /// After SUCCESS or FAILURE, last.
+    /// Runs last, after SUCCESS or FAILURE.
     pub after_return: Option<HookFn<Returned>>,
 }
 
-/// What `after_return` is told.
+/// What `after_return` gets.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Returned {
@@ -77,7 +79,7 @@ pub struct Returned {
     pub state: State,
     /// The return value, on success.
     pub result: Option<Json>,
-    /// The failure, when there is one (the guide's `einfo`).
+    /// The failure, when there is one (Celery: `einfo`).
     pub failure: Option<Failure>,
 }
 
@@ -94,7 +96,7 @@ impl Returned {
 }
 
 impl HookSet {
-    /// Whether there is no hook at all.
+    /// Whether the task has no hook.
     pub fn is_empty(&self) -> bool {
         self.before_start.is_none()
             && self.on_success.is_none()
@@ -105,7 +107,7 @@ impl HookSet {
 }
 
 impl RegisteredTask {
-    /// The same task with `annotation` laid over its options, all of them decided.
+    /// The same task, whose options are resolved: `annotation` replaces its own, `defaults` are the app's settings.
     pub(crate) fn with_defaults(mut self, annotation: TaskOptions, defaults: &TaskDefaults) -> Result<Self> {
         self.options = self.options.overlay(annotation);
         self.effective = EffectiveOptions::resolve(&self.options, defaults).map_err(|error| {
@@ -120,13 +122,14 @@ impl RegisteredTask {
         matches!(self.runner, TaskBody::Blocking(_))
     }
 
-    /// What the options say about a failure that was judged where the body ran, or that no body raised.
+    /// What the options say about a failure: what they said where the body ran, else what they say about its error
+    /// type.
     pub fn judgement_of(&self, failure: &Failure) -> Judgement {
         failure.judgement().unwrap_or_else(|| self.judge(failure))
     }
 
-    /// What the options say about a failure, by its Rust error type. A judgement that it has already, perhaps by the
-    /// options of another task, does not count.
+    /// What the options say about a failure, by its Rust error type. Ignores the judgement that the failure has
+    /// already, which may follow from the options of another task.
     pub fn judge(&self, failure: &Failure) -> Judgement {
         let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| matcher.matches(failure));
         let options = &self.options;

@@ -1,4 +1,4 @@
-//! The registry: the tasks of an app by name. Two tasks of one name are an error, never a silent choice.
+//! The registry: the tasks of an app by name. Two tasks of one name are an error.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Registry {
     in_order: Vec<Arc<RegisteredTask>>,
 }
 
-/// Collects tasks; [`build`](Self::build) decides their options and refuses duplicate names.
+/// Collects tasks. [`build`](Self::build) resolves their options and refuses two tasks of one name.
 #[derive(Debug, Default)]
 pub struct RegistryBuilder {
     tasks: Vec<RegisteredTask>,
@@ -27,28 +27,28 @@ pub struct RegistryBuilder {
 }
 
 impl RegistryBuilder {
-    /// No tasks.
+    /// A builder without tasks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a `#[task]` function. Adding the same one again changes nothing.
+    /// Adds a `#[task]` function, unless it was added before.
     pub fn def(&mut self, def: &'static TaskDef) {
-        if !self.definitions.iter().any(|known| std::ptr::eq(*known, def)) {
+        if !self.definitions.iter().any(|other| std::ptr::eq(*other, def)) {
             self.definitions.push(def);
             self.tasks.push(RegisteredTask::from_def(def));
         }
     }
 
-    /// Adds tasks that answer to their names where no task of the app's own does, and that are not listed.
+    /// Adds built-in tasks. A task of the app with the same name replaces one, and lists do not show them.
     pub(crate) fn builtins(&mut self, defs: &'static [TaskDef]) {
         self.builtins.extend(defs.iter().map(RegisteredTask::from_def));
     }
 
     /// Adds every `#[task]` function that is linked into this program (feature `autodiscover`).
     ///
-    /// The linker drops a library crate that nothing refers to, and its tasks with it: name one item of such a crate,
-    /// or add its tasks one by one. A worker prints its tasks when it starts.
+    /// The linker drops a library crate to which nothing refers, and its tasks with it. Use an item of such a crate, or
+    /// add its tasks one by one. A worker prints its tasks when it starts.
     pub fn discover(&mut self) {
         for TaskEntry(def) in inventory::iter::<TaskEntry> {
             self.def(def);
@@ -60,10 +60,10 @@ impl RegistryBuilder {
         self.tasks.push(registered(task));
     }
 
-    /// Decides the options of every task. `annotations` says what `task_annotations` has for a name.
+    /// Resolves the options of every task. `annotations` returns what `task_annotations` has for a name.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for two tasks of one name (both are named) and for options that cannot be.
+    /// [`ErrorKind::Config`] for two tasks of one name, and for options that are impossible.
     pub fn build(self, defaults: &TaskDefaults, annotations: impl Fn(&str) -> TaskOptions) -> Result<Registry> {
         let mut registry = Registry::default();
         for task in self.tasks {
@@ -96,25 +96,25 @@ impl Registry {
         self.by_name.get(name)
     }
 
-    /// The app's own tasks, sorted by name; the built-in ones are not among them.
+    /// The app's own tasks, sorted by name, without the built-in ones.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RegisteredTask>> {
         self.in_order.iter()
     }
 
-    /// How many tasks there are; aliases are not counted.
+    /// How many tasks the app has. Aliases and built-in tasks are not counted.
     pub fn len(&self) -> usize {
         self.in_order.len()
     }
 
-    /// Whether there is none.
+    /// Whether the app has no tasks of its own.
     pub fn is_empty(&self) -> bool {
         self.in_order.is_empty()
     }
 
-    /// Sees to it that every task finds its state; called when a worker starts.
+    /// Checks that the app has the state that its tasks need. A worker calls it when it starts.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] that names each task and each type that is missing.
+    /// [`ErrorKind::Config`], which names each task and each missing type.
     pub fn check_states(&self, states: &StateMap) -> Result<()> {
         let missing: Vec<String> = self
             .iter()
@@ -125,8 +125,10 @@ impl Registry {
         if missing.is_empty() {
             return Ok(());
         }
-        let context =
-            format!("start with state missing: {}; give each type with AppBuilder::state", missing.join(", "));
+        let context = format!(
+            "start a worker without state that its tasks need: {}; add each type with AppBuilder::state",
+            missing.join(", ")
+        );
         Err(Error::new(ErrorKind::Config, context))
     }
 }
@@ -139,8 +141,9 @@ fn duplicate(name: &str, first: &RegisteredTask, second: &RegisteredTask) -> Err
         );
         return Error::new(ErrorKind::Config, context);
     }
-    let whose = |task: &RegisteredTask| format!("{} (defined at {})", task.name, task.location);
-    let context = format!("register two tasks under the name \"{name}\": {} and {}", whose(first), whose(second));
+    let described = |task: &RegisteredTask| format!("{} (defined at {})", task.name, task.location);
+    let context =
+        format!("register two tasks under the name \"{name}\": {} and {}", described(first), described(second));
     Error::new(ErrorKind::Config, context)
 }
 
@@ -198,11 +201,11 @@ mod tests {
 
     #[test]
     fn two_tasks_of_one_name_are_refused_and_both_are_named() {
-        for (other, place) in [(&SAME, "b.rs:2"), (&ALIAS, "c.rs:3")] {
+        for (other, location) in [(&SAME, "b.rs:2"), (&ALIAS, "c.rs:3")] {
             let error = build(&[&ADD, other]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             let text = error.to_string();
-            assert!(text.contains("a.rs:1") && text.contains(place), "{text}");
+            assert!(text.contains("a.rs:1") && text.contains(location), "{text}");
         }
         let text = build(&[&TWICE]).unwrap_err().to_string();
         assert!(text.contains("proj.twice") && text.contains("d.rs:4"), "{text}");
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_win_over_the_attribute_and_settings_fill_the_rest() {
+    fn annotations_replace_the_attributes_options_and_settings_fill_the_others() {
         let mut builder = RegistryBuilder::new();
         builder.def(&ADD);
         let defaults = TaskDefaults { track_started: true, ..TaskDefaults::default() };
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_cannot_be_name_the_task() {
+    fn an_error_about_a_bad_option_names_the_task() {
         let mut builder = RegistryBuilder::new();
         builder.def(&ADD);
         let bad = |_: &str| TaskOptions { rate_limit: Some("10/x".into()), ..TaskOptions::NEW };

@@ -101,13 +101,13 @@ async fn the_state_of_another_task_is_written_without_this_runs_children() {
 }
 
 #[tokio::test]
-async fn a_direct_call_has_no_state_to_write() {
+async fn a_direct_call_cannot_store_a_state() {
     let error = Ctx::direct().update_state("PROGRESS", 1).await.unwrap_err().to_string();
     assert!(error.contains("called directly"), "{error}");
 }
 
 #[tokio::test]
-async fn an_abort_is_seen_and_ends_the_check() {
+async fn after_an_abort_check_returns_an_error() {
     let app = app().await;
     let ctx = run_of(&app, "a", 0);
     assert!(!ctx.aborted().await.unwrap());
@@ -118,7 +118,7 @@ async fn an_abort_is_seen_and_ends_the_check() {
 }
 
 #[tokio::test]
-async fn a_plain_function_finds_an_abort_by_checking() {
+async fn check_in_a_plain_function_reads_whether_the_task_was_aborted() {
     let app = app().await;
     let ctx = run_of(&app, "a", 0);
     ctx.update_state(ABORTED, Json::NULL).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_plain_function_finds_an_abort_by_checking() {
 }
 
 #[tokio::test]
-async fn a_plain_function_writes_states_by_waiting() {
+async fn a_plain_function_stores_a_state_by_wait() {
     let app = app().await;
     let ctx = run_of(&app, "a", 0);
     let plain = move || current::enter(ctx.clone(), || ctx.update_state("PROGRESS", 1).wait());
@@ -137,7 +137,7 @@ async fn a_plain_function_writes_states_by_waiting() {
 }
 
 #[test]
-fn passed_limits_end_the_check() {
+fn check_returns_an_error_after_a_time_limit() {
     let ctx = Ctx::direct();
     assert!(ctx.check().is_ok());
     let exc_type = |ctx: &Ctx| match ctx.check().unwrap_err().into_kind() {
@@ -154,7 +154,7 @@ fn passed_limits_end_the_check() {
 }
 
 #[tokio::test]
-async fn a_sent_retry_is_a_message_of_the_same_id_and_a_child() {
+async fn a_retry_that_is_sent_is_a_message_with_the_same_id_and_a_child() {
     let app = app().await;
     let ctx = run_of(&app, "a", 0);
     ctx.retry().countdown(Duration::ZERO).args((7,)).send().await.unwrap();
@@ -167,7 +167,7 @@ async fn a_sent_retry_is_a_message_of_the_same_id_and_a_child() {
 }
 
 #[tokio::test]
-async fn a_sent_retry_beyond_the_limit_is_the_failure() {
+async fn sending_a_retry_beyond_the_limit_returns_the_failure() {
     let app = app().await;
     let cause = Failure::of_class("builtins.KeyError", "k");
     let error = run_of(&app, "a", 1).retry().cause(cause).send().await.unwrap_err();

@@ -39,7 +39,7 @@ async fn scenario_15_errors_and_counts_of_a_group() {
     assert_eq!((result.waiting().await.unwrap(), result.completed_count().await.unwrap()), (true, 0));
     let error = ExceptionInfo::from_path("builtins.ValueError", "boom").to_json();
     kit::store(&app, result.results()[1].id(), "FAILURE", error.as_str()).await;
-    // The first failure is raised as soon as it is seen, although others are not over.
+    // The first failure is raised at once, although other members have not ended.
     assert_eq!(soon(result.get().into_future()).await.unwrap_err().kind(), ErrorKind::TaskFailed);
     kit::store(&app, result.results()[0].id(), "SUCCESS", "1").await;
     kit::store(&app, result.results()[2].id(), "SUCCESS", "3").await;
@@ -49,13 +49,13 @@ async fn scenario_15_errors_and_counts_of_a_group() {
     assert!(result.ready().await.unwrap() && result.failed().await.unwrap() && !result.successful().await.unwrap());
     assert_eq!(result.completed_count().await.unwrap(), 2);
     result.forget().await.unwrap();
-    assert_eq!(result.completed_count().await.unwrap(), 0, "what was known is forgotten too");
+    assert_eq!(result.completed_count().await.unwrap(), 0, "the documents in memory are forgotten too");
     let again = GroupResult::<i64>::new(&app, "g", result.iter().map(|one| app.result(one.id().clone())).collect());
     assert!(again.waiting().await.unwrap());
 }
 
 #[tokio::test]
-async fn an_empty_group_is_an_empty_list() {
+async fn the_value_of_an_empty_group_is_an_empty_list() {
     let (app, sent) = kit::app().await;
     let result = group::<(), i64>([]).send(&app).await.unwrap();
     assert_eq!(result.get().await.unwrap(), Vec::<i64>::new());

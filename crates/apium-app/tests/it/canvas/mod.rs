@@ -1,4 +1,4 @@
-//! Workflows: what joins, what is sent, how large it is.
+//! Workflows: how signatures are joined, which messages they become, and how large those are.
 
 pub(crate) mod groups;
 pub(crate) mod rules;

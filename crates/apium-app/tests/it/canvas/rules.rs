@@ -79,7 +79,7 @@ fn with_priority(priority: u8) -> CallOptions {
     options
 }
 
-/// The one message that sending it makes.
+/// Sends a node that makes one message, and returns that message.
 async fn sent(app: &App, sent: &Sent, node: Node, given: SendWith) -> Message {
     send_with(app, node, given).await.unwrap();
     sent.one().message
@@ -94,10 +94,9 @@ fn feature_3_1_01_a_signature_is_a_map_of_six_entries() {
         "subtask_type": null, "immutable": true,
     });
     assert_eq!(json_of(signature.node()), expected);
-    // Older versions of Celery write how many parts a chord has into the options of its body; nobody asks there any
-    // more.
-    let told = wire("body", json!([]), json!({"chord_size": 3, "queue": "q"}));
-    assert_eq!(json_of(&Node::from_wire(&told).unwrap())["options"], json!({"queue": "q"}));
+    // Older versions of Celery write the number of parts of a chord into the options of its body. It is ignored.
+    let old = wire("body", json!([]), json!({"chord_size": 3, "queue": "q"}));
+    assert_eq!(json_of(&Node::from_wire(&old).unwrap())["options"], json!({"queue": "q"}));
 }
 
 #[test]
@@ -113,7 +112,7 @@ fn feature_3_1_02_and_3_1_11_arguments_options_and_what_is_read_of_them() {
 }
 
 #[tokio::test]
-async fn feature_3_1_04_and_3_3_04_what_is_given_later_goes_in_front() {
+async fn feature_3_1_04_and_3_3_04_later_arguments_go_in_front() {
     let (app, out) = kit::app().await;
     let stored = json!({"task": "t", "args": [2], "kwargs": {"a": 1, "b": 1}, "options": {"priority": 1, "group_id": "g",
         "stamped_headers": ["who"], "who": "me"}});
@@ -141,8 +140,8 @@ async fn feature_3_1_03_and_3_1_05_an_immutable_signature_takes_no_arguments_lat
     let message = sent(&app, &out, signature.node().clone(), given).await;
     assert_eq!((&body(&message)[0], &body(&message)[1]), (&json!([1, 2]), &json!({})));
     assert_eq!(message.properties.priority, Some(5), "options are taken all the same");
-    let behind = Add::s(1, 1) | signature;
-    assert_eq!(json_of(behind.node())["kwargs"]["tasks"][1]["immutable"], true, "and it travels so");
+    let chain = Add::s(1, 1) | signature;
+    assert_eq!(json_of(chain.node())["kwargs"]["tasks"][1]["immutable"], true, "the message says so");
 }
 
 #[test]
@@ -178,7 +177,7 @@ fn feature_3_1_09_links_are_added_once_each() {
 }
 
 #[test]
-fn feature_3_1_12_and_3_3_11_signatures_show_themselves_as_celery_shows_them() {
+fn feature_3_1_12_and_3_3_11_signatures_are_shown_as_celery_shows_them() {
     let add = |i| Add::s(i, i);
     let shown = |node: Node| Signature::<(), Json>::of_node(node).to_string();
     assert_eq!(add(2).to_string(), "tasks.add(2, 2)");
@@ -191,7 +190,7 @@ fn feature_3_1_12_and_3_3_11_signatures_show_themselves_as_celery_shows_them() {
 }
 
 #[test]
-fn feature_3_1_13_a_map_becomes_what_its_type_says() {
+fn feature_3_1_13_a_dict_becomes_the_signature_of_its_subtask_type() {
     let of = |kind: &str, kwargs: Value| {
         let wire = json!({"task": format!("celery.{kind}"), "args": [], "kwargs": kwargs, "options": {}, "subtask_type": kind});
         Node::from_wire(&WireSignature::from_json(wire.to_string().as_bytes()).unwrap())
@@ -214,14 +213,14 @@ fn feature_3_1_13_a_map_becomes_what_its_type_says() {
 }
 
 #[tokio::test]
-async fn feature_3_1_14_a_task_need_not_be_known_here() {
+async fn feature_3_1_14_a_task_need_not_be_registered_in_this_program() {
     let (app, out) = kit::app().await;
     app.sig("other.task").args((1,)).signature().send(&app).await.unwrap();
     assert_eq!(out.one().message.headers.task.as_deref(), Some("other.task"));
 }
 
 #[test]
-fn feature_3_2_01_to_3_2_10_what_stands_behind_what() {
+fn feature_3_2_01_to_3_2_10_which_signatures_become_a_chain_or_a_chord() {
     let chain = |names: &str| Node::chain(tasks(names));
     let group = |names: &str| Node::group(tasks(names));
     let chord = |header: &str, body: &str| Node::chord(tasks(header), task(body));
@@ -283,7 +282,7 @@ async fn feature_3_3_02_and_3_3_05_only_the_first_step_is_sent_and_the_id_is_the
 }
 
 #[tokio::test]
-async fn feature_3_3_06_options_of_a_chain_have_their_places() {
+async fn feature_3_3_06_options_of_a_chain_go_to_its_steps() {
     let (app, out) = kit::app().await;
     let mut steps = Node::chain(tasks("ab")).pipe(Node::chord(tasks("cd"), task("e")));
     steps.link(wire("callback", json!([]), json!({})));
@@ -305,7 +304,7 @@ async fn feature_3_3_06_options_of_a_chain_have_their_places() {
 }
 
 #[tokio::test]
-async fn feature_3_3_04_and_3_3_12_what_is_empty_or_nested_among_the_steps_is_taken_apart() {
+async fn feature_3_3_04_and_3_3_12_empty_steps_are_removed_and_nested_ones_unrolled() {
     let (app, out) = kit::app().await;
     let steps = Node::from_wire(&wire("celery.chain", json!([]), json!({}))).unwrap();
     assert!(matches!(steps, Node::Task(_)), "without its type it is a task of that name");
@@ -331,7 +330,7 @@ async fn feature_3_3_11_an_empty_chain_is_refused() {
 }
 
 #[tokio::test]
-async fn feature_3_4_02_and_3_4_07_what_a_group_is_called_with_goes_to_every_member() {
+async fn feature_3_4_02_and_3_4_07_arguments_and_options_of_a_call_go_to_every_member() {
     let (app, out) = kit::app().await;
     let mut members = Node::group([task("a"), task("b")]);
     members.options_mut().task_id = Some("the group".into());
@@ -349,7 +348,7 @@ async fn feature_3_4_02_and_3_4_07_what_a_group_is_called_with_goes_to_every_mem
 }
 
 #[tokio::test]
-async fn feature_3_4_04_links_of_a_group_are_its_members() {
+async fn feature_3_4_04_links_of_a_group_go_to_its_members() {
     let (app, out) = kit::app().await;
     let mut members = Node::group(tasks("ab"));
     members.link(wire("callback", json!([7]), json!({})));
@@ -358,7 +357,7 @@ async fn feature_3_4_04_links_of_a_group_are_its_members() {
     assert_eq!((links(&inner.members[0]), links(&inner.members[1])), (vec!["callback"], vec![]));
     assert!(
         inner.members[0].options().rare.as_ref().unwrap().link[0].immutable,
-        "it cannot take what one of them returns"
+        "a callback of a group gets no result"
     );
     assert_eq!((errbacks(&inner.members[0]), errbacks(&inner.members[1])), (vec!["errback"], vec!["errback"]));
     for error in [true, false] {
@@ -367,7 +366,7 @@ async fn feature_3_4_04_links_of_a_group_are_its_members() {
         list.push(wire("callback", json!([]), json!({})));
         let given = SendWith { options, ..SendWith::default() };
         let error = send_with(&app, members.clone(), given).await.unwrap_err();
-        assert!(error.to_string().contains("a task after all of them is a chord"), "{error}");
+        assert!(error.to_string().contains("let a task follow the group (a chord)"), "{error}");
     }
     assert!(out.take().is_empty());
 }
@@ -409,7 +408,7 @@ async fn feature_3_4_10_and_3_4_11_skew_and_immutability_of_members() {
 }
 
 #[tokio::test]
-async fn feature_3_5_13_and_3_5_17_options_of_a_chord_have_their_places() {
+async fn feature_3_5_13_and_3_5_17_options_of_a_chord_go_to_its_header_or_its_body() {
     let (app, out) = kit::app().await;
     let mut chord = Node::chord(tasks("ab"), task("c"));
     chord.link(wire("callback", json!([]), json!({})));
@@ -450,7 +449,7 @@ async fn feature_3_5_08_and_3_5_16_what_counts_as_one_part_of_a_chord() {
 }
 
 #[tokio::test]
-async fn feature_3_5_02_a_chord_needs_somebody_who_counts() {
+async fn feature_3_5_02_a_chord_needs_a_backend_that_counts_its_parts() {
     let builder = apium_app::builder::AppBuilder::new(
         "proj",
         vec![std::sync::Arc::new(apium_transport::memory::MemoryDriver::new())],
@@ -462,11 +461,11 @@ async fn feature_3_5_02_a_chord_needs_somebody_who_counts() {
 }
 
 #[tokio::test]
-async fn feature_3_1_14_a_task_by_name_takes_what_comes_before() {
+async fn feature_3_1_14_a_task_by_name_takes_the_result_before() {
     let (app, _) = kit::app().await;
     let named = || app.sig("other.task").args((1,)).signature();
     let chain = Add::s(1, 2) | named();
     assert_eq!(json_of(chain.node())["kwargs"]["tasks"][1]["immutable"], false);
-    let behind_a_group = group([Add::s(1, 2)]) | named();
-    assert_eq!(json_of(behind_a_group.node())["kwargs"]["body"]["immutable"], false);
+    let after_a_group = group([Add::s(1, 2)]) | named();
+    assert_eq!(json_of(after_a_group.node())["kwargs"]["body"]["immutable"], false);
 }

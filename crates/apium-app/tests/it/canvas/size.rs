@@ -14,7 +14,7 @@ fn tasks(count: usize) -> impl Iterator<Item = Node> {
     (0..count).map(|_| task("tasks.add"))
 }
 
-/// Bytes of all messages of a canvas.
+/// The number of bytes of all messages of a workflow.
 async fn published(node: Node) -> usize {
     let (app, sent) = kit::app().await;
     send(&app, node).await.unwrap();
@@ -23,7 +23,7 @@ async fn published(node: Node) -> usize {
     sent.take().iter().map(|outgoing| size(&outgoing.message)).sum()
 }
 
-/// Ten times the nodes are ten times the bytes, give or take what the digits of places cost.
+/// Ten times the nodes make ten times the bytes, apart from the digits of the indexes.
 async fn grows_linearly(name: &str, shape: impl Fn(usize) -> Node) {
     let (small, large) = (published(shape(100)).await, published(shape(1_000)).await);
     let growth = large as f64 / small as f64;
@@ -46,7 +46,7 @@ async fn promise_11_bytes_grow_with_the_number_of_members() {
     .await;
 }
 
-/// Celery's chords double with each level of nesting where headers carry bodies that carry headers.
+/// In Celery the bytes double with each level of nesting, since headers carry bodies that carry headers.
 #[tokio::test]
 async fn promise_11_nesting_adds_a_body_for_each_level_and_no_header() {
     let nested = |depth: usize| {

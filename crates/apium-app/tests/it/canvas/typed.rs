@@ -1,4 +1,4 @@
-//! The typed canvas: what signatures of which types become when they are joined, shown and sent.
+//! Typed signatures: what they become when they are joined, shown and sent.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn tick() -> Signature<(), ()> {
     Signature::of_def(&TICK, args::<i64>(&[]))
 }
 
-/// The kind of a node with what is in it: `add`, `[a, b]` a chain, `(a, b)` a group, `{(a, b) body}` a chord.
+/// A node in short form: `add`, `[a, b]` a chain, `(a, b)` a group, `{(a, b) body}` a chord.
 fn shape(node: &Node) -> String {
     let list = |nodes: &[Node]| nodes.iter().map(shape).collect::<Vec<_>>().join(", ");
     match node {
@@ -89,49 +89,49 @@ fn shape(node: &Node) -> String {
     }
 }
 
-fn whole<In: ?Sized, Out>(signature: &Signature<In, Out>) -> String {
+fn typed_shape<In: ?Sized, Out>(signature: &Signature<In, Out>) -> String {
     shape(signature.node())
 }
 
 #[test]
-fn feature_3_2_01_a_task_behind_a_task_is_a_chain_of_the_types_at_its_ends() {
+fn feature_3_2_01_a_task_after_a_task_makes_a_chain_with_the_types_of_its_ends() {
     let chain: Signature<(), String> = add(2, 2) | mul_p(4) | show_p();
-    assert_eq!(whole(&chain), "[add, mul, show]");
+    assert_eq!(typed_shape(&chain), "[add, mul, show]");
     let partial: Signature<i64, String> = mul_p(4) | (add_p(1) | show_p());
-    assert_eq!(whole(&partial), "[mul, add, show]");
+    assert_eq!(typed_shape(&partial), "[mul, add, show]");
 }
 
 #[test]
-fn feature_3_2_04_a_task_behind_a_group_is_a_chord_even_of_one() {
+fn feature_3_2_04_a_task_after_a_group_makes_a_chord_even_for_one_member() {
     let three: Signature<(), i64> = group((0..3).map(|i| add(i, i))) | xsum_p();
-    assert_eq!(whole(&three), "{(add, add, add) xsum}");
+    assert_eq!(typed_shape(&three), "{(add, add, add) xsum}");
     let one = group([add(1, 1)]) | xsum_p();
-    assert_eq!(whole(&one), "{(add) xsum}", "the body takes a list");
+    assert_eq!(typed_shape(&one), "{(add) xsum}", "the body takes a list");
     let named: Signature<(), i64> = chord([add(1, 1), add(2, 2)], xsum_p());
-    assert_eq!(whole(&named), "{(add, add) xsum}");
-    assert_eq!(whole(&chord(group([add(1, 1)]), xsum_p() | mul_p(2))), "{(add) [xsum, mul]}");
+    assert_eq!(typed_shape(&named), "{(add, add) xsum}");
+    assert_eq!(typed_shape(&chord(group([add(1, 1)]), xsum_p() | mul_p(2))), "{(add) [xsum, mul]}");
 }
 
 #[test]
-fn feature_3_2_03_a_group_behind_a_task_waits_for_it() {
+fn feature_3_2_03_a_group_after_a_task_waits_for_it() {
     let fan: Group<(), i64> = add(1, 1) | group([mul_p(2), mul_p(3)]);
     assert_eq!(fan.to_string(), "tasks.add(1, 1) | group([mul(2), mul(3)])");
     let back: Signature<(), i64> = fan | xsum_p();
-    assert_eq!(whole(&back), "[add, {(mul, mul) xsum}]");
+    assert_eq!(typed_shape(&back), "[add, {(mul, mul) xsum}]");
     // A group of one gives a list of one.
-    assert_eq!(whole(&(add(1, 1) | group([mul_p(2)]) | xsum_p())), "[add, {(mul) xsum}]");
+    assert_eq!(typed_shape(&(add(1, 1) | group([mul_p(2)]) | xsum_p())), "[add, {(mul) xsum}]");
     let none = group(std::iter::empty::<Signature<i64, i64>>());
-    assert_eq!(whole(&(add(1, 1) | none | xsum_p())), "[add, {() xsum}]");
+    assert_eq!(typed_shape(&(add(1, 1) | none | xsum_p())), "[add, {() xsum}]");
 }
 
 #[test]
-fn feature_3_2_09_a_group_behind_a_group_is_the_body_of_a_chord() {
+fn feature_3_2_09_a_group_after_a_group_is_the_body_of_a_chord() {
     let sums: Group<(), i64> = group([add(1, 1), add(2, 2)]) | group([xsum_p(), xsum_p()]);
-    let shown = whole(&(sums | xsum_p()));
+    let shown = typed_shape(&(sums | xsum_p()));
     assert_eq!(shown, "{(add, add) {(xsum, xsum) xsum}}");
     let mut sums = group([add(1, 1)]);
     sums |= group([xsum_p()]);
-    assert_eq!(whole(&(sums | xsum_p())), "{(add) {(xsum) xsum}}");
+    assert_eq!(typed_shape(&(sums | xsum_p())), "{(add) {(xsum) xsum}}");
 }
 
 #[test]
@@ -140,16 +140,16 @@ fn feature_3_2_10_a_chain_grows_by_assignment() {
     for step in 1..=3 {
         chain |= mul_p(step);
     }
-    assert_eq!(whole(&chain), "[add, mul, mul, mul]");
+    assert_eq!(typed_shape(&chain), "[add, mul, mul, mul]");
 }
 
 #[test]
-fn feature_3_3_01_lists_that_are_known_only_when_the_program_runs() {
+fn feature_3_3_01_a_chain_and_a_chord_can_be_made_of_a_list() {
     let steps: Signature<i64, i64> = chain((1..=3).map(mul_p));
-    assert_eq!(whole(&steps), "[mul, mul, mul]");
-    assert_eq!(whole(&(add(1, 1) | steps.clone())), "[add, mul, mul, mul]");
+    assert_eq!(typed_shape(&steps), "[mul, mul, mul]");
+    assert_eq!(typed_shape(&(add(1, 1) | steps.clone())), "[add, mul, mul, mul]");
     assert_eq!(steps.partial(5).to_string(), "tasks.mul(5, 1) | mul(2) | mul(3)");
-    assert_eq!(whole(&chain![add(1, 1), mul_p(2), show_p()]), "[add, mul, show]");
+    assert_eq!(typed_shape(&chain![add(1, 1), mul_p(2), show_p()]), "[add, mul, show]");
     assert_eq!(group![add(1, 1), add(2, 2)].len(), 2);
     let mut some: Group<(), i64> = group![];
     some.extend([add(1, 1)]);
@@ -158,7 +158,7 @@ fn feature_3_3_01_lists_that_are_known_only_when_the_program_runs() {
 }
 
 #[test]
-fn a_task_that_takes_nothing_stands_behind_one_that_returns_nothing() {
+fn a_task_with_all_arguments_may_follow_one_that_returns_nothing() {
     let both: Signature<(), ()> = tick() | tick();
     let Node::Chain(chain) = both.node() else { panic!("{both}") };
     let immutable = |node: &Node| matches!(node, Node::Task(task) if task.immutable);
@@ -171,10 +171,10 @@ fn a_task_that_takes_nothing_stands_behind_one_that_returns_nothing() {
 }
 
 #[test]
-fn feature_3_1_03_an_immutable_signature_stands_behind_anything_and_alone() {
+fn feature_3_1_03_an_immutable_signature_may_follow_any_task_or_be_sent_alone() {
     let done: Signature<Anything, i64> = add(1, 2).into_immutable();
     let chain: Signature<(), i64> = add(1, 1) | show_p() | done.clone();
-    assert_eq!(whole(&chain), "[add, show, add]");
+    assert_eq!(typed_shape(&chain), "[add, show, add]");
     let wire = done.to_wire().unwrap();
     assert!(wire.immutable);
     assert_eq!(group([add(1, 1), done.taking()]).len(), 2);
@@ -185,7 +185,7 @@ fn feature_3_1_03_an_immutable_signature_stands_behind_anything_and_alone() {
 }
 
 #[test]
-fn feature_3_1_04_partial_arguments_come_first_and_keywords_over_the_old_ones() {
+fn feature_3_1_04_partial_arguments_come_first_and_keywords_replace_the_old_ones() {
     let sum: Signature<(), i64> = add_p(4).partial(3);
     assert_eq!(sum.to_string(), "tasks.add(3, 4)");
     assert_eq!(add_p(4).kwarg("k", 1).kwarg("k", "new").to_string(), "tasks.add(4, k='new')");
@@ -270,12 +270,12 @@ fn types_of_a_join_are_a_tuple() {
     assert_eq!(both.to_string(), "group([tasks.add(1, 1), add(2, 2) | other.show()])");
     let pair: Signature<(i64, String), bool> = Signature::<(), bool>::new("t.pair", args::<i64>(&[])).cast();
     let chord: Signature<(), bool> = both | pair.clone();
-    assert_eq!(whole(&chord), "{(add, [add, show]) pair}");
-    let behind: Signature<(), bool> = add(1, 1) | join((mul_p(2), show_p())) | pair;
-    assert_eq!(whole(&behind), "[add, {(mul, show) pair}]");
+    assert_eq!(typed_shape(&chord), "{(add, [add, show]) pair}");
+    let after_join: Signature<(), bool> = add(1, 1) | join((mul_p(2), show_p())) | pair;
+    assert_eq!(typed_shape(&after_join), "[add, {(mul, show) pair}]");
     let lists: Join<(), (i64, i64)> = group([add(1, 1)]) | join((xsum_p(), xsum_p()));
     assert_eq!(
-        whole(
+        typed_shape(
             &(lists
                 | join((Signature::<(i64, i64), i64>::of_node(xsum_p().node().clone()),))
                 | xsum_p().cast::<(i64,), i64>())
@@ -285,11 +285,11 @@ fn types_of_a_join_are_a_tuple() {
 }
 
 #[test]
-fn an_option_takes_what_it_holds_and_a_name_takes_anything() {
+fn an_optional_argument_takes_its_inner_type_and_a_task_by_name_takes_anything() {
     let maybe: Signature<Option<i64>, i64> = Signature::<(), i64>::new("t.maybe", args::<i64>(&[])).cast();
     let named: Signature<Anything, Json> = Signature::by_name("legacy.task", args::<i64>(&[]));
     let all: Signature<(), i64> = add(1, 1) | maybe | named.cast::<i64, i64>() | mul_p(2);
-    assert_eq!(whole(&all), "[add, maybe, task, mul]");
+    assert_eq!(typed_shape(&all), "[add, maybe, task, mul]");
 }
 
 struct Scale {
@@ -331,7 +331,7 @@ async fn a_batch_sends_workflows_too_and_links_each() {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_encoded_is_an_error_of_the_whole() {
+async fn a_value_that_cannot_be_encoded_is_an_error_of_the_workflow() {
     let (app, sent) = kit::app().await;
     let bad = || Signature::<(), i64>::of_def(&ADD, args(&[std::collections::HashMap::from([(vec![1_u8], 1)])]));
     let chains = [bad() | mul_p(1), add(1, 1) | bad().cast::<i64, i64>(), group([add(1, 1), bad()]) | xsum_p()];
@@ -417,7 +417,7 @@ async fn a_chain_is_sent_by_its_first_task_and_its_result_is_the_last_one() {
 }
 
 #[tokio::test]
-async fn a_group_behind_a_task_has_a_result_with_a_parent() {
+async fn a_group_after_a_task_has_a_result_with_a_parent() {
     let (app, sent) = kit::app().await;
     let result = (add(1, 1) | group([mul_p(2), mul_p(3)])).send(&app).await.unwrap();
     assert_eq!(result.len(), 2);
@@ -444,7 +444,7 @@ async fn the_values_of_a_join_are_a_tuple() {
 }
 
 #[tokio::test]
-async fn an_option_of_a_whole_is_where_celery_puts_it() {
+async fn options_of_a_workflow_go_where_celery_puts_them() {
     let (app, sent) = kit::app().await;
     (add(1, 1) | mul_p(2)).queue("first").task_id("last").send(&app).await.unwrap();
     let message = sent.one();

@@ -1,4 +1,4 @@
-//! Canvases become the messages that Celery 5.7 sends, but for their ids.
+//! Workflows become the messages that Celery 5.7 sends, but for their ids.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,23 +29,24 @@ fn wire(node: &Node) -> WireSignature {
     node.to_wire().unwrap()
 }
 
-/// The ids of a message in the order in which they are first met, so that two messages with other ids are equal.
+/// Replaces the ids of a message by numbers in the order of their first occurrence, so that messages that differ only
+/// in ids are equal.
 #[derive(Default)]
-struct Names(HashMap<String, String>);
+struct IdNumbers(HashMap<String, String>);
 
-impl Names {
-    fn normal(&mut self, value: &Value) -> Value {
+impl IdNumbers {
+    fn replace(&mut self, value: &Value) -> Value {
         match value {
             Value::String(text) if text.len() == 36 && text.matches('-').count() == 4 => {
                 let next = format!("id {}", self.0.len());
                 Value::String(self.0.entry(text.clone()).or_insert(next).clone())
             }
-            Value::Array(items) => Value::Array(items.iter().map(|item| self.normal(item)).collect()),
-            // Null is as if it were not there; where replies go is each app's own.
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.replace(item)).collect()),
+            // Null counts as missing, and `reply_to` differs from app to app.
             Value::Object(map) => Value::Object(
                 map.iter()
                     .filter(|(name, value)| !value.is_null() && *name != "reply_to")
-                    .map(|(name, value)| (name.clone(), self.normal(value)))
+                    .map(|(name, value)| (name.clone(), self.replace(value)))
                     .collect::<Map<_, _>>(),
             ),
             other => other.clone(),
@@ -53,7 +54,7 @@ impl Names {
     }
 }
 
-fn shown(headers: &Value, body: &Value, names: &mut Names) -> Value {
+fn shown(headers: &Value, body: &Value, names: &mut IdNumbers) -> Value {
     let of = |name: &str| headers[name].clone();
     let headers = json!({
         "task": of("task"), "id": of("id"), "group": of("group"), "group_index": of("group_index"),
@@ -61,10 +62,10 @@ fn shown(headers: &Value, body: &Value, names: &mut Names) -> Value {
         "argsrepr": of("argsrepr"), "kwargsrepr": of("kwargsrepr"), "ignore_result": of("ignore_result"),
         "stamped_headers": of("stamped_headers"), "stamps": of("stamps"),
     });
-    sorted(names.normal(&json!([headers, body])))
+    sorted(names.replace(&json!([headers, body])))
 }
 
-/// The names of stamps in one order: Celery has a set of them.
+/// Sorts the names of stamps, which Celery writes in any order.
 fn sorted(mut value: Value) -> Value {
     match &mut value {
         Value::Array(items) => items.iter_mut().for_each(|item| *item = sorted(item.take())),
@@ -88,7 +89,7 @@ async fn check(app: &App, sent: &Sent, name: &str, node: Node) {
     let ours = sent.take();
     let theirs = vector["redis"].as_array().unwrap();
     assert_eq!(ours.len(), theirs.len(), "{name}: messages");
-    let (mut our_names, mut their_names) = (Names::default(), Names::default());
+    let (mut our_names, mut their_names) = (IdNumbers::default(), IdNumbers::default());
     for (ours, theirs) in ours.iter().zip(theirs) {
         let envelope: Value = serde_json::from_str(theirs["raw"].as_str().unwrap()).unwrap();
         let body: Value = serde_json::from_str(theirs["body"]["utf8"].as_str().unwrap()).unwrap();
@@ -97,10 +98,10 @@ async fn check(app: &App, sent: &Sent, name: &str, node: Node) {
         let body: Value = serde_json::from_slice(&ours.message.body).unwrap();
         let mut ours = shown(&headers, &body, &mut our_names);
         if name == "canvas_group_nested" {
-            // Celery counts anew in an inner group, and so two members have one place; ours have one each.
+            // Celery numbers the members of an inner group from 0 again; Apium gives every member its own index.
             ours[0]["group_index"] = theirs[0]["group_index"].clone();
         }
-        // A call by name leaves this open.
+        // A call by name does not set this option.
         ours[0]["ignore_result"] = theirs[0]["ignore_result"].clone();
         assert_eq!(ours, theirs, "{name}");
     }
@@ -168,7 +169,7 @@ async fn feature_3_4_10_skewed_groups_are_celerys_messages() {
     check(&app, &sent, "canvas_group_skew", Node::group(members.members().to_vec())).await;
 }
 
-/// What stamped the captured messages.
+/// The visitor that stamped the captured messages.
 struct Visitor;
 
 impl StampVisitor for Visitor {

@@ -133,6 +133,6 @@ on_every_driver! {
         assert_eq!(values, [0, 1, 2, 10], "the body waits for all of them");
         let alone = sent::<Json>(&app, call("canvas.grows", json!([1]))).await;
         let (_, text) = raised(&app, &alone).await;
-        assert!(text.contains("this task is not a part of one"), "{text}");
+        assert!(text.contains("this task is not a part of a chord"), "{text}");
     }
 }
