@@ -2,7 +2,7 @@
 
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
-use apium_app::retry::policy::{NextRun, RetryPlan, RetryWish, decide as decide_retry};
+use apium_app::retry::policy::{NextRun, RetryPlan, RetryWish, decide_retry};
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
