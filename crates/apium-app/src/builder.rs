@@ -169,9 +169,9 @@ impl AppBuilder {
             self.routes.push(Route::Table(RouteTable::new()));
         }
         if let Some(Route::Table(table)) = self.routes.last_mut() {
-            let outcome = table
-                .add(pattern, options)
-                .map_err(|error| Error::new(ErrorKind::Config, format!("use the route \"{pattern}\": {error}")));
+            let outcome = table.add(pattern, options).map_err(|error| {
+                Error::new(ErrorKind::Config, format!("use the route \"{pattern}\"")).with_source(error)
+            });
             self.record_error(outcome);
         }
         self

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use apium_protocol::error::with_causes;
 use apium_protocol::result::exception::ExceptionInfo;
 
 use crate::failure::Failure;
@@ -43,8 +44,8 @@ pub enum ErrorKind {
     Call,
 }
 
-/// An error of building an app, calling a task or reading a result. Its text is lower case and reads after "could not
-/// …".
+/// An error of building an app, calling a task or reading a result. `{error}` says what was attempted, in lower case,
+/// so that it reads after "could not …"; `{error:#}` adds the causes ([`with_causes`]).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -88,11 +89,11 @@ impl Error {
     pub(crate) fn exception(&self) -> Option<ExceptionInfo> {
         match self.kind {
             ErrorKind::TaskFailed | ErrorKind::TaskRevoked => Some(self.failure()?.exception().clone()),
-            ErrorKind::GetInTask => Some(ExceptionInfo::new("builtins", "RuntimeError", self.to_string())),
+            ErrorKind::GetInTask => Some(ExceptionInfo::new("builtins", "RuntimeError", format!("{self:#}"))),
             ErrorKind::Incomplete => {
-                Some(ExceptionInfo::new("celery.exceptions", "IncompleteStream", self.to_string()))
+                Some(ExceptionInfo::new("celery.exceptions", "IncompleteStream", format!("{self:#}")))
             }
-            ErrorKind::Timeout => Some(ExceptionInfo::new("celery.exceptions", "TimeoutError", self.to_string())),
+            ErrorKind::Timeout => Some(ExceptionInfo::new("celery.exceptions", "TimeoutError", format!("{self:#}"))),
             _ => None,
         }
     }
@@ -106,10 +107,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.context)?;
-        match &self.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        match f.alternate() {
+            true => with_causes(self).fmt(f),
+            false => f.write_str(&self.context),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod context;
 pub mod error;
 pub mod failure;
+mod failure_of_error;
 pub mod macro_support;
 pub mod options;
 pub mod publish;

@@ -309,4 +309,17 @@ mod tests {
         let other = failure(Error::new(ErrorKind::Codec, "read it"));
         assert_eq!(other.exception().exc_type, "Error");
     }
+
+    #[test]
+    fn the_message_of_a_failure_tells_the_causes_of_an_error_of_apium() {
+        for kind in [ErrorKind::Backend, ErrorKind::Timeout, ErrorKind::GetInTask, ErrorKind::Incomplete] {
+            let error = || Error::new(kind, "get it").with_source(number("x").unwrap_err());
+            let boxed = failed(|| Err(BoxError::from(error()))?);
+            let unsendable = failed(|| Err::<u8, Box<dyn StdError>>(error().into()).or_fail());
+            for failure in [failure(error()), boxed, unsendable] {
+                assert_eq!(failure.exception().message(), format!("get it: {INVALID}"), "{kind:?}");
+                assert_eq!(failure.traceback().unwrap().matches(INVALID).count(), 1, "{failure:?}");
+            }
+        }
+    }
 }

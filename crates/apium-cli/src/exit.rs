@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use apium_app::error::{Error as AppError, ErrorKind as AppKind};
+use apium_protocol::error::with_causes;
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
 
 /// A result of a command.
@@ -87,7 +88,7 @@ impl CommandError {
             Ok(error) => (*error).into(),
             Err(error) => match error.downcast::<TransportError>() {
                 Ok(error) => (*error).into(),
-                Err(error) => other(one_line(&error.to_string())),
+                Err(error) => other(one_line(&with_causes(&*error).to_string())),
             },
         }
     }
@@ -125,13 +126,13 @@ impl From<TransportError> for CommandError {
             ),
             _ => (Code::Unreachable, "`report` shows the addresses and settings in use"),
         };
-        Self::new(code, error.to_string()).hint(hint)
+        Self::new(code, format!("{error:#}")).hint(hint)
     }
 }
 
 impl From<AppError> for CommandError {
     fn from(error: AppError) -> Self {
-        let text = error.to_string();
+        let text = format!("{error:#}");
         let (code, hint) = match error.kind() {
             AppKind::Config => (Code::Usage, Some("`report` shows the settings in use and where each comes from")),
             AppKind::NoBackend => {
@@ -172,6 +173,19 @@ mod tests {
         let stop = CommandError::from_build(Box::new(error));
         assert_eq!(stop.code, Code::Unreachable);
         assert!(stop.to_string().contains("reach redis://cache"), "{stop}");
+    }
+
+    #[test]
+    fn each_cause_is_printed_once() {
+        let cause = TransportError::new(TransportKind::Connection, "reach redis://cache")
+            .with_source(std::io::Error::other("connection refused"));
+        let error = || AppError::new(AppKind::Backend, "open the broker");
+        let whole = "error: could not open the broker: reach redis://cache: connection refused\nhint: ";
+        let stop = CommandError::from(error().with_source(cause));
+        assert!(stop.to_string().starts_with(whole), "{stop}");
+        let foreign = std::io::Error::other(error().with_source("no\ndriver"));
+        let stop = CommandError::from_build(foreign.into());
+        assert_eq!(stop.to_string(), "error: could not build the app: open the broker: no driver");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub(crate) fn array(text: &str) -> Result<Vec<Json>, String> {
     match Value::parse(text) {
         Ok(Value::List(list)) => Ok(list.iter().map(Json::from_value).collect()),
         Ok(other) => Err(format!("it is {}", other.kind())),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!("{error:#}")),
     }
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn object(text: &str) -> Result<Vec<(String, Json)>, String> {
             Ok(entries.into_iter().map(|(key, value)| (key, Json::from_value(&value))).collect())
         }
         Ok(other) => Err(format!("it is {}", other.kind())),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!("{error:#}")),
     }
 }
 

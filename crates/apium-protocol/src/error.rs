@@ -1,4 +1,4 @@
-//! What can be wrong with a message, a result or a codec.
+//! What can be wrong with a message, a result or a codec; how an error is shown with its causes.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -28,7 +28,8 @@ pub enum ErrorKind {
     Time,
 }
 
-/// An error of this crate. Its text is lower case and reads after "could not …".
+/// An error of this crate. `{error}` says what was attempted, in lower case, so that it reads after "could not …";
+/// `{error:#}` adds the causes ([`with_causes`]).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -70,10 +71,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.context)?;
-        match &self.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        match f.alternate() {
+            true => with_causes(self).fmt(f),
+            false => f.write_str(&self.context),
         }
     }
 }
@@ -81,5 +81,108 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
+    }
+}
+
+/// Shows an error and then, after `: `, each cause that [`source`](StdError::source) leads to:
+/// "publish the task: connect to redis://cache: connection refused".
+///
+/// In a log it is `tracing::warn!(error = %with_causes(&error), "…")`. For errors of Apium `{error:#}` gives the same
+/// text.
+///
+/// An error that follows the usual rule prints its own context and leaves its cause to `source`, as those of this
+/// project do. Some errors of other libraries print their cause themselves. A cause is left out when the text before it
+/// already ends with it, so that no text appears twice.
+///
+/// # Examples
+///
+/// ```
+/// use apium_protocol::error::{Error, ErrorKind, with_causes};
+///
+/// let error = Error::new(ErrorKind::Decode, "read the header `eta`").with_source("this is no time");
+/// assert_eq!(error.to_string(), "read the header `eta`");
+/// assert_eq!(with_causes(&error).to_string(), "read the header `eta`: this is no time");
+/// assert_eq!(format!("{error:#}"), "read the header `eta`: this is no time");
+/// ```
+pub fn with_causes(error: &dyn StdError) -> impl fmt::Display {
+    WithCauses(error)
+}
+
+struct WithCauses<'a>(&'a dyn StdError);
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.to_string();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !ends_with_text(&shown, &text) {
+                shown = format!("{shown}: {text}");
+            }
+            next = cause.source();
+        }
+        f.write_str(&shown)
+    }
+}
+
+/// Whether `shown` ends with `text` as words of its own: "read 11" does not end with the text "1".
+fn ends_with_text(shown: &str, text: &str) -> bool {
+    let before = shown.strip_suffix(text).map(|before| before.chars().next_back());
+    before.is_some_and(|last| text.is_empty() || last.is_none_or(|last| !last.is_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as StdError;
+    use std::fmt;
+
+    use super::{Error, ErrorKind, with_causes};
+
+    /// An error whose text is given, whatever its cause is.
+    #[derive(Debug)]
+    struct Foreign(&'static str, Option<Box<Foreign>>);
+
+    impl fmt::Display for Foreign {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Foreign {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+        }
+    }
+
+    fn foreign(texts: &[&'static str]) -> Foreign {
+        let mut error = None;
+        for text in texts.iter().rev() {
+            error = Some(Box::new(Foreign(text, error)));
+        }
+        *error.unwrap()
+    }
+
+    #[test]
+    fn an_error_shows_its_context_and_on_request_its_causes() {
+        let read = Error::new(ErrorKind::Time, "read a time").with_source(foreign(&["no month 13"]));
+        let error = read.within(ErrorKind::NotATask, "the header `eta`");
+        assert_eq!(format!("{error}"), "read the header `eta`");
+        assert_eq!(format!("{error:#}"), "read the header `eta`: read a time: no month 13");
+        assert_eq!(with_causes(&error).to_string(), format!("{error:#}"));
+    }
+
+    #[test]
+    fn a_cause_that_the_text_before_it_ends_with_is_not_repeated() {
+        for (texts, shown) in [
+            (&["a", "b", "c"] as &[&'static str], "a: b: c"),
+            (&["a: b: c", "b: c", "c"], "a: b: c"),
+            (&["b", "b", "c"], "b: c"),
+            (&["read (b)", "b"], "read (b): b"),
+            (&["read 11", "1"], "read 11: 1"),
+            (&["a", "", "b"], "a: b"),
+            (&["a: b", "b", "c: d", "d"], "a: b: c: d"),
+        ] {
+            assert_eq!(with_causes(&foreign(texts)).to_string(), shown);
+        }
     }
 }

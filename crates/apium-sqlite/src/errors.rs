@@ -1,5 +1,6 @@
 //! Turns SQLite's errors into this project's: their kind, the file, and what the user can do.
 
+use std::fmt;
 use std::path::Path;
 
 use apium_transport::error::{Error, ErrorKind};
@@ -26,8 +27,21 @@ pub(crate) fn explain(path: &Path, doing: &str, error: rusqlite::Error) -> Error
         Some(ErrorCode::TooBig) => (ErrorKind::Refused, "the message is larger than SQLite can store (1 GB)"),
         _ => (ErrorKind::Other, "SQLite reported an unexpected error"),
     };
-    Error::new(kind, format!("{doing} in {}: {advice}", path.display())).with_source(error)
+    Error::new(kind, format!("{doing} in {}: {advice}", path.display())).with_source(SqliteText(error))
 }
+
+/// An error of SQLite as a cause without further causes. rusqlite prints what SQLite said, and gives SQLite's general
+/// text for the same code as the cause of that.
+#[derive(Debug)]
+pub(crate) struct SqliteText(pub(crate) rusqlite::Error);
+
+impl fmt::Display for SqliteText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SqliteText {}
 
 #[cfg(test)]
 mod tests {

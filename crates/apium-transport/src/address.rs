@@ -118,7 +118,7 @@ mod tests {
         {
             let error = Address::parse(text).unwrap_err();
             assert_eq!(error.kind(), crate::error::ErrorKind::Address);
-            assert!(!error.to_string().contains("cret"), "{error}");
+            assert!(!format!("{error:#}").contains("cret"), "{error:#}");
         }
     }
 

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use apium_protocol::error::with_causes;
+
 /// A result of a broker or result backend operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -32,7 +34,8 @@ pub enum ErrorKind {
     Other,
 }
 
-/// An error of a broker or result backend. Its text is lower case and reads after "could not …".
+/// An error of a broker or result backend. `{error}` says what was attempted, in lower case, so that it reads after
+/// "could not …"; `{error:#}` adds the causes ([`with_causes`]).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -71,10 +74,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.context)?;
-        match &self.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        match f.alternate() {
+            true => with_causes(self).fmt(f),
+            false => f.write_str(&self.context),
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use apium_protocol::error::with_causes;
 use apium_transport::address::Address;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
@@ -61,7 +62,7 @@ impl Consume {
         loop {
             match self.connect_once().await {
                 Err(error) if error.is_retryable() => {
-                    tracing::warn!(%error, broker = %self.broker.address(), "could not connect; trying again in {wait:?}");
+                    tracing::warn!(error = %with_causes(&error), broker = %self.broker.address(), "could not connect; trying again in {wait:?}");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
@@ -91,8 +92,8 @@ impl Consume {
                 }
                 break;
             };
-            self.health.set_stopped_fetching(format!("could not {error}"));
-            tracing::warn!(%error, broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
+            self.health.set_stopped_fetching(format!("could not {error:#}"));
+            tracing::warn!(error = %with_causes(&error), broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
             let retry = async {
                 tokio::time::sleep(wait).await;
                 match error.is_retryable() {
@@ -110,7 +111,7 @@ impl Consume {
                     self.health.set_fetching();
                     close(std::mem::replace(&mut open, self.open_consumer(consumer)).consumer).await;
                 }
-                Some(Err(error)) => tracing::error!(%error, "could not make a new consumer"),
+                Some(Err(error)) => tracing::error!(error = %with_causes(&error), "could not make a new consumer"),
                 None => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -198,7 +199,7 @@ impl Consume {
     async fn requeue_unstarted(&self, consumer: &mut dyn Consumer, source: &DeliverySource) {
         for queue in &self.spec.queues {
             if let Err(error) = consumer.unsubscribe(queue).await {
-                tracing::debug!(%error, queue, "could not unsubscribe from a queue");
+                tracing::debug!(error = %with_causes(&error), queue, "could not unsubscribe from a queue");
                 // The queue is still consumed, so a message that is requeued would be delivered here again.
                 return;
             }
@@ -218,7 +219,7 @@ impl Consume {
             source.acker.reject(receipts.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {
             Ok(()) => self.process.counts.add_requeued(count),
-            Err(error) => tracing::debug!(%error, "could not requeue what came after the stop"),
+            Err(error) => tracing::debug!(error = %with_causes(&error), "could not requeue what came after the stop"),
         }
     }
 
@@ -233,6 +234,6 @@ impl Consume {
 
 async fn close(consumer: Box<dyn Consumer>) {
     if let Err(error) = consumer.close().await {
-        tracing::warn!(%error, "could not close the consumer; what it has in flight is delivered again when its lease expires");
+        tracing::warn!(error = %with_causes(&error), "could not close the consumer; what it has in flight is delivered again when its lease expires");
     }
 }

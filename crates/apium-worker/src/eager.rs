@@ -18,6 +18,7 @@ use apium_app::result::async_result::failure_of;
 use apium_app::retry::policy::NextRun;
 use apium_app::task::arguments::Arguments;
 use apium_app::task_error::TaskError;
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::result::document::ResultDocument;
@@ -148,7 +149,7 @@ async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
                 };
                 let arguments = Arguments::new(args, Vec::new());
                 if let Err(error) = apply(app, node, arguments).await {
-                    tracing::error!(%error, errback = &*errback.task, "an errback failed; the result of the task stays as it is");
+                    tracing::error!(error = %with_causes(&error), errback = &*errback.task, "an errback failed; the result of the task stays as it is");
                 }
             }
         }

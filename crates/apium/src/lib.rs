@@ -106,7 +106,8 @@
 //! | [`message`] | messages and values as they travel, for serializers, compressions and layers of your own |
 //! | [`driver`] | the traits that a driver implements, for authors of drivers |
 //!
-//! The app itself is [`App`]; its errors are [`Error`].
+//! The app itself is [`App`]; its errors are [`Error`]. `{error}` says what was attempted and `{error:#}` also why it
+//! failed, with every cause; [`with_causes`] shows any error so, in a log too.
 //!
 //! # Features
 //!
@@ -152,4 +153,5 @@ pub use apium_app::error::{Error, ErrorKind, Result};
 #[doc(hidden)]
 pub use apium_app::macro_support as __private;
 pub use apium_macros::{extern_task, task, task_module, wire_error};
+pub use apium_protocol::error::with_causes;
 pub use prelude::BoxError;

@@ -195,7 +195,7 @@ impl Scene<'_> {
                         &format!(" the body received {} results: {:?} …", got.len(), &got[..got.len().min(5)]);
                 }
             }
-            Err(error) => trial.remarks += &format!(" {error}"),
+            Err(error) => trial.remarks += &format!(" {error:#}"),
         }
         trial.seconds = died.elapsed().as_secs_f64();
         self.comes_true(async || Ok(self.stores.leftover(&self.app).await? == 0)).await?;

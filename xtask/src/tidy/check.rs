@@ -9,7 +9,7 @@ use crate::tidy::source::rust::Source;
 use crate::tidy::structure::{
     absent, drivers, floors, folders, foreign_types, imports, non_exhaustive, rooms, roots, size, walk,
 };
-use crate::tidy::text::{calls, documents, examples, machine, outside, width};
+use crate::tidy::text::{calls, causes, documents, examples, machine, outside, width};
 use crate::{output, process};
 
 /// Checks the repository and prints every breach.
@@ -50,6 +50,7 @@ fn all() -> Result<Vec<Finding>, String> {
         findings.extend(roots::check(source));
         findings.extend(empty_names::check(source));
         findings.extend(calls::check(source));
+        findings.extend(causes::check(source));
         findings.extend(width::check(&layers, source));
         findings.extend(outside::check(&layers, source));
     }

@@ -76,7 +76,7 @@ impl<Out> Batch<Out> {
     /// As [`Call::send`](crate::call::call::Call::send). The parts before the one that failed are published.
     pub async fn send_all(self, app: &App) -> Result<Vec<AsyncResult<Out>>> {
         if let Some(error) = &self.first_error {
-            return Err(Error::new(error.kind(), format!("call a batch: {error}")));
+            return Err(Error::new(error.kind(), "call a batch").with_source(error.clone()));
         }
         let options = self.options;
         let nodes = self.calls.into_iter().map(|call| {

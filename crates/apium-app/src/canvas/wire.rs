@@ -189,8 +189,8 @@ fn read_chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> R
 /// Reads Celery's `chunks`: a group of starmaps.
 fn read_chunks(wire: &WireSignature, options: CallOptions) -> Result<Node> {
     let (task, items) = (kwarg(wire, "task")?, kwarg(wire, "it")?);
-    let size: usize = kwarg(wire, "n")?.decode().map_err(|error| invalid(wire, format!("its `n`: {error}")))?;
-    let items: Vec<Json> = items.decode().map_err(|error| invalid(wire, format!("its `it`: {error}")))?;
+    let size: usize = kwarg(wire, "n")?.decode().map_err(|error| invalid(wire, "its `n`").with_source(error))?;
+    let items: Vec<Json> = items.decode().map_err(|error| invalid(wire, "its `it`").with_source(error))?;
     let members = items.chunks(size.max(1)).map(|part| {
         let kwargs = vec![("task".to_owned(), task.clone()), ("it".to_owned(), Json::from_serialize(part)?)];
         let mut wire = WireSignature::new("celery.starmap");
@@ -216,10 +216,10 @@ fn read_inner(wire: &WireSignature, json: &Json, depth: usize) -> Result<Node> {
     read_node(&inner, depth)
 }
 
-fn invalid(wire: &WireSignature, text: String) -> Error {
+fn invalid(wire: &WireSignature, text: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Call, format!("read the signature of {}: {text}", wire.task))
 }
 
 fn invalid_part(wire: &WireSignature, error: Error) -> Error {
-    Error::new(ErrorKind::Call, format!("read the signature of {}: {error}", wire.task)).with_source(error)
+    Error::new(ErrorKind::Call, format!("read the signature of {}", wire.task)).with_source(error)
 }

@@ -268,7 +268,7 @@ mod tests {
     use crate::config::prefetch::PrefetchMultiplier;
 
     fn error(settings: &Settings) -> String {
-        settings.check().unwrap_err().to_string()
+        format!("{:#}", settings.check().unwrap_err())
     }
 
     #[test]
@@ -328,7 +328,8 @@ mod tests {
         assert!(!format!("{settings:?}").contains("hunter2"));
         settings.set("broker_url", "redis://user:hunter2@host").unwrap();
         assert!(!format!("{:?}", settings.check().unwrap()).contains("hunter2"));
-        let broken = settings.add_toml("broker_url = \"redis://user:hunter2@host", "f").unwrap_err().to_string();
+        let broken = settings.add_toml("broker_url = \"redis://user:hunter2@host", "f").unwrap_err();
+        let broken = format!("{broken:#}");
         let given = settings.check().unwrap().changed().next().unwrap().clone();
         assert_eq!((&*given.shown, &*given.origin), ("redis://user:**@host", "the app's builder"));
         assert!(!broken.contains("hunter2") && broken.contains("line 1"), "{broken}");

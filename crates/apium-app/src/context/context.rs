@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
@@ -216,7 +217,7 @@ impl Ctx {
         if self.abort_check_due()
             && let Err(error) = self.aborted().wait()
         {
-            tracing::debug!(task = self.task_name(), %error, "could not read whether the task was aborted");
+            tracing::debug!(task = self.task_name(), error = %with_causes(&error), "could not read whether the task was aborted");
         }
         match self.0.aborted.load(Ordering::Relaxed) {
             true => Err(TaskError::new(TaskErrorKind::Ignore)),

@@ -121,7 +121,7 @@ impl Default for EffectiveOptions {
     /// A task that declares nothing, in an app that sets nothing.
     fn default() -> Self {
         Self::resolve(&TaskOptions::NEW, &TaskDefaults::default())
-            .unwrap_or_else(|error| unreachable!("the defaults are valid: {error}"))
+            .unwrap_or_else(|error| unreachable!("the defaults are valid: {error:#}"))
     }
 }
 

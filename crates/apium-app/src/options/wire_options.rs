@@ -126,7 +126,7 @@ impl WireValue for When {
     fn from_json(name: &str, value: &Json) -> Result<Self> {
         let text: String = decode(name, value)?;
         let at = timestamp::parse_in(&text, &TimeZone::UTC).map_err(|error| {
-            Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature: {error}")).with_source(error)
+            Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature")).with_source(error)
         })?;
         Ok(Self::from(at))
     }
@@ -235,7 +235,7 @@ pub(crate) fn read_options(wire: &BTreeMap<String, Json>) -> Result<CallOptions>
 
 fn decode<T: DeserializeOwned>(name: &str, value: &Json) -> Result<T> {
     value.decode().map_err(|error| {
-        Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature: {error}")).with_source(error)
+        Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature")).with_source(error)
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apium_protocol::error::with_causes;
 use apium_transport::address::Address;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -68,7 +69,7 @@ impl PublishPolicy {
             let copy = if wait.is_some() { batch.clone() } else { std::mem::take(&mut batch) };
             match (publish_once(copy).await, wait) {
                 (Err(error), Some(wait)) if error.is_retryable() => {
-                    tracing::warn!(%error, retry, %broker, "publishing is tried again");
+                    tracing::warn!(error = %with_causes(&error), retry, %broker, "publishing is tried again");
                     tokio::time::sleep(wait).await;
                     retry = retry.saturating_add(1);
                 }

@@ -127,7 +127,7 @@ impl RetryBuilder {
                 RetryPlan::Exceeded(failure) | RetryPlan::NotWanted(failure) => Err(failure.into()),
                 RetryPlan::Retry(next) => {
                     let message = publisher.retry_message(request, &next)?;
-                    let rejected = |error| TaskError::reject_because(format!("could not {error}"), false);
+                    let rejected = |error| TaskError::reject_because(format!("could not {error:#}"), false);
                     publisher.publish(vec![message]).await.map_err(rejected)?;
                     ctx.add_child(id.clone());
                     Ok(())

@@ -99,7 +99,7 @@ impl Parallel {
 
     fn check(&self) -> Result<()> {
         match &self.first_error {
-            Some(error) => Err(Error::new(error.kind(), format!("call a group: {error}"))),
+            Some(error) => Err(Error::new(error.kind(), "call a group").with_source(error.clone())),
             None => Ok(()),
         }
     }

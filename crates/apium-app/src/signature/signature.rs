@@ -208,7 +208,7 @@ impl<In: ?Sized, Out> Signature<In, Out> {
 
     pub(crate) fn check(&self) -> Result<()> {
         match &self.first_error {
-            Some(error) => Err(Error::new(error.kind(), format!("call {}: {error}", self.task()))),
+            Some(error) => Err(Error::new(error.kind(), format!("call {}", self.task())).with_source(error.clone())),
             None => Ok(()),
         }
     }

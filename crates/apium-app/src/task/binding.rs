@@ -110,7 +110,7 @@ pub fn encode<T: Serialize + 'static>(value: T) -> TaskResult<Json> {
         Err(value) => value,
     };
     Json::from_serialize(&value).map_err(|error| {
-        let failure = Failure::of_class("kombu.exceptions.EncodeError", &format!("return value: {error}"));
+        let failure = Failure::of_class("kombu.exceptions.EncodeError", &format!("return value: {error:#}"));
         TaskError::new(TaskErrorKind::Failure(failure))
     })
 }

@@ -237,7 +237,7 @@ mod tests {
         let mut builder = RegistryBuilder::new();
         builder.def(&ADD);
         let bad = |_: &str| TaskOptions { rate_limit: Some("10/x".into()), ..TaskOptions::NEW };
-        let text = builder.build(&TaskDefaults::default(), bad).unwrap_err().to_string();
+        let text = format!("{:#}", builder.build(&TaskDefaults::default(), bad).unwrap_err());
         assert!(text.contains("proj.add") && text.contains("10/x"), "{text}");
     }
 

@@ -12,8 +12,8 @@ use crate::kit::{self, Add};
 
 async fn error(builder: AppBuilder) -> String {
     let error = builder.register::<Add>().build().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
-    error.to_string()
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:#}");
+    format!("{error:#}")
 }
 
 fn annotation(name: &str, value: impl Into<Value>) -> Value {
@@ -71,7 +71,7 @@ async fn the_error_of_an_app_without_a_broker_says_how_to_name_one() {
     let app = AppBuilder::new("proj", Vec::new()).autodiscover(false).register::<Add>().build().await.unwrap();
     let error = Add::s(1, 2).send(&app).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Publish);
-    assert!(error.to_string().contains("APIUM_BROKER_URL"), "{error}");
+    assert!(format!("{error:#}").contains("APIUM_BROKER_URL"), "{error:#}");
     let error = app.result::<i64>("x").state().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoBackend);
 }

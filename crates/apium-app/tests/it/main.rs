@@ -7,6 +7,7 @@ mod calling;
 mod canvas;
 mod compile_fail;
 mod context;
+mod errors;
 mod kit;
 mod publishing;
 mod result;

@@ -124,8 +124,8 @@ async fn scripted_with(
 
 fn refused(error: &Error) {
     assert_eq!(error.kind(), ErrorKind::Publish);
-    assert!(error.is_connection(), "{error}");
-    let text = error.to_string();
+    assert!(error.is_connection(), "{error:#}");
+    let text = format!("{error:#}");
     assert!(text.contains("scripted://") && text.contains("@nowhere") && !text.contains("hunter2"), "{text}");
 }
 
@@ -184,7 +184,7 @@ async fn a_policy_without_a_limit_is_tried_until_the_broker_answers() {
 async fn a_refused_message_is_not_tried_again() {
     let (app, broker) = scripted(&[], Some(Answer::Full), |builder| builder).await;
     let error = Add::s(1, 2).send(&app).await.unwrap_err();
-    assert!(!error.is_connection() && error.to_string().contains("the store is full"), "{error}");
+    assert!(!error.is_connection() && format!("{error:#}").contains("the store is full"), "{error:#}");
     assert_eq!(broker.tries.load(Ordering::SeqCst), 1);
 }
 
@@ -225,6 +225,6 @@ async fn the_error_of_a_batch_says_when_a_part_may_be_published() {
         let (app, _) = scripted_with(&[], Some(Answer::Full), atomic, |builder| builder).await;
         let calls = Batch::of([Add::s(1, 1), Add::s(2, 2)]);
         let error = calls.send_all(&app).await.unwrap_err();
-        assert_eq!(error.to_string(), wanted);
+        assert_eq!(format!("{error:#}"), wanted);
     }
 }

@@ -226,7 +226,8 @@ async fn guide_0_11_and_0_18_serializers_and_compressions_by_name() {
         }
         captured.check(&outgoing, name);
     }
-    let error = app.sig("tasks.echo").call().serializer("pickle").send(&app).await.unwrap_err().to_string();
+    let error = app.sig("tasks.echo").call().serializer("pickle").send(&app).await.unwrap_err();
+    let error = format!("{error:#}");
     assert!(error.contains("pickle"), "{error}");
 }
 

@@ -29,7 +29,7 @@ async fn gather(session: &Session) -> Value {
     let state = match broker.queues() {
         Some(admin) => match state_of(session, admin).await {
             Ok(state) => state,
-            Err(error) => format!("not reachable: {error}"),
+            Err(error) => format!("not reachable: {error:#}"),
         },
         None => "cannot be asked".to_owned(),
     };

@@ -12,7 +12,7 @@ use crate::session::Session;
 /// Celery's document as one line of JSON, letters in UTF-8.
 pub(crate) fn text(document: &ResultDocument) -> Result<String> {
     let json = Json::from_bytes(document.to_json().into());
-    json.map(|json| json.to_utf8()).map_err(|error| CommandError::new(Code::Other, error.to_string()))
+    json.map(|json| json.to_utf8()).map_err(|error| CommandError::new(Code::Other, format!("{error:#}")))
 }
 
 /// Prints a result: the document, or its state and value.

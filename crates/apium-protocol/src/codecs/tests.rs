@@ -82,7 +82,7 @@ fn a_body_that_becomes_too_large_is_refused() {
             codecs.encode_body(&big, "json", Some(name)).unwrap().into_message(headers, Properties::default());
         let error = codecs.decode(&message, &Accept::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Decompress);
-        assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
+        assert!(format!("{error:#}").contains("more than 1000 bytes"), "{error:#}");
     }
 }
 
@@ -160,7 +160,7 @@ fn single_values_round_trip() {
 fn msgpack_says_what_it_cannot_write() {
     let huge = Json::from_text("123456789012345678901234567890").unwrap();
     let error = Codecs::standard().encode_value(&huge, "msgpack").unwrap_err();
-    assert!(error.to_string().contains("does not fit 64 bits"), "{error}");
+    assert!(format!("{error:#}").contains("does not fit 64 bits"), "{error:#}");
 }
 
 #[test]

@@ -214,7 +214,9 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match raw_or_value(deserializer)? {
-            RawOrValue::Text(text) => Self::from_bytes(text.into()).map_err(serde::de::Error::custom),
+            RawOrValue::Text(text) => {
+                Self::from_bytes(text.into()).map_err(|error| serde::de::Error::custom(format_args!("{error:#}")))
+            }
             RawOrValue::Value(value) => Ok(value.into()),
         }
     }
@@ -233,7 +235,7 @@ macro_rules! serde_by_json {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let json = crate::json::text::Json::deserialize(deserializer)?;
-                Self::from_json(json.as_bytes()).map_err(serde::de::Error::custom)
+                Self::from_json(json.as_bytes()).map_err(|error| serde::de::Error::custom(format_args!("{error:#}")))
             }
         }
     )*};

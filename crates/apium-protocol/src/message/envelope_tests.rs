@@ -142,7 +142,7 @@ fn errors_say_what_and_where() {
         ),
     ] {
         let error = decode(text).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, message));
+        assert_eq!((error.kind(), format!("{error:#}").as_str()), (ErrorKind::Decode, message));
     }
     assert_eq!(Envelope::decode(&Bytes::from_static(b"{\"\xff")).unwrap_err().kind(), ErrorKind::Decode);
 }
@@ -208,7 +208,7 @@ fn only_a_map_can_be_marked() {
     ] {
         let errors = [mark_redelivered(text.as_bytes()), unmark_redelivered(text.as_bytes())].map(Result::unwrap_err);
         for error in errors {
-            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Decode, message));
+            assert_eq!((error.kind(), format!("{error:#}").as_str()), (ErrorKind::Decode, message));
         }
     }
 }

@@ -48,7 +48,7 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match raw_or_value(deserializer)? {
-            RawOrValue::Text(text) => Self::parse(&text).map_err(de::Error::custom),
+            RawOrValue::Text(text) => Self::parse(&text).map_err(|error| de::Error::custom(format_args!("{error:#}"))),
             RawOrValue::Value(value) => Ok(value),
         }
     }
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
             }
             entries.push((key.0, map.next_value()?));
         }
-        from_entries(entries).map(RawOrValue::Value).map_err(de::Error::custom)
+        from_entries(entries).map(RawOrValue::Value).map_err(|error| de::Error::custom(format_args!("{error:#}")))
     }
 }
 

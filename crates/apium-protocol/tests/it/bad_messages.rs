@@ -120,7 +120,7 @@ fn bodies_of_the_wrong_shape_say_what_is_wrong() {
     for (headers, body, kind, words) in cases {
         let error = decode(headers, body).unwrap_err();
         assert_eq!(error.kind(), kind, "{body}: {error}");
-        assert!(error.to_string().contains(words), "{body}: {error}");
+        assert!(format!("{error:#}").contains(words), "{body}: {error:#}");
     }
     assert!(
         Headers::from_json(br#"{"retries": []}"#).unwrap_err().to_string().starts_with("read the header `retries`")

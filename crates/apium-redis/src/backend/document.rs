@@ -68,7 +68,7 @@ mod tests {
         ] {
             let error = result("the-key", &Bytes::from_static(bytes)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt);
-            let text = error.to_string();
+            let text = format!("{error:#}");
             assert!(text.contains(words) && text.contains("the-key"), "{text}");
         }
     }

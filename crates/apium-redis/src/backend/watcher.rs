@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use apium_protocol::error::with_causes;
 use apium_transport::backend::watch_state::{StateVersion, WatchedState};
 use apium_transport::backend::watch_table::{WatchChanges, WatchTable};
 use apium_transport::error::Result;
@@ -179,7 +180,9 @@ async fn read_again(watcher: Weak<ResultWatcher>) {
                 });
                 return;
             }
-            Err(error) => tracing::debug!(%error, "could not read watched results again; trying again"),
+            Err(error) => {
+                tracing::debug!(error = %with_causes(&error), "could not read watched results again; trying again")
+            }
         }
         drop(watcher);
         tokio::time::sleep(pause).await;

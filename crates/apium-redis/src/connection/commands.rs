@@ -285,7 +285,7 @@ impl CommandConnection {
         let mut state = self.lock();
         if state.connection.as_ref().is_some_and(|(_, own)| *own == number) {
             state.connection = None;
-            state.broken.get_or_insert_with(|| (self.0.clock.now(), why.to_string()));
+            state.broken.get_or_insert_with(|| (self.0.clock.now(), format!("{why:#}")));
         }
     }
 
@@ -338,7 +338,7 @@ impl CommandConnection {
                 // A random factor, so that workers that lost the same server do not all come back at once.
                 let spread = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
                 state.pause = Some((Instant::now() + spread, pause));
-                let reason = error.to_string();
+                let reason = format!("{error:#}");
                 match &mut state.broken {
                     Some((_, last)) => *last = reason,
                     none => *none = Some((self.0.clock.now(), reason)),

@@ -108,7 +108,7 @@ fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight,
             Content::Message(message),
         ),
         Err(error) => {
-            let content = Content::Unreadable { raw: raw.clone(), reason: format!("could not {error}") };
+            let content = Content::Unreadable { raw: raw.clone(), reason: format!("could not {error:#}") };
             (own_tag(), Arc::default(), queue_list.queue.clone(), false, content)
         }
     };

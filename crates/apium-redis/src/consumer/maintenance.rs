@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use apium_protocol::error::with_causes;
 use apium_transport::error::{ErrorKind, Result};
 use redis::Value;
 use tokio::time::Instant;
@@ -132,7 +133,7 @@ impl MaintenanceLoop {
                 () = tokio::time::sleep_until(next.unwrap_or(now)) => {}
             }
             if let Err(error) = self.run_due(&mut schedule).await {
-                tracing::debug!(%error, "the maintenance of a consumer failed; trying again");
+                tracing::debug!(error = %with_causes(&error), "the maintenance of a consumer failed; trying again");
                 let soon = Instant::now() + (self.lease() / 10).min(Duration::from_secs(1));
                 for time in [&mut schedule.heartbeat, &mut schedule.expired].into_iter().chain(&mut schedule.delayed) {
                     *time = (*time).max(soon);
@@ -259,7 +260,7 @@ impl MaintenanceLoop {
             match reclaim_consumer(&self.shared, id, Some(deadline)).await {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     // A key that it needs has another type. The other dead consumers are reclaimed all the same.
-                    tracing::warn!(%error, consumer = id, "could not reclaim the messages of a dead worker; trying again");
+                    tracing::warn!(error = %with_causes(&error), consumer = id, "could not reclaim the messages of a dead worker; trying again");
                     skipped += 1;
                 }
                 reclaimed => reclaimed?,

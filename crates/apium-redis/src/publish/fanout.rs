@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Weak};
 
+use apium_protocol::error::with_causes;
 use apium_protocol::message::envelope::Envelope;
 use apium_transport::error::Result;
 use bytes::Bytes;
@@ -67,7 +68,7 @@ impl BrokerShared {
             while let Some((channel, envelope)) = received.recv().await {
                 let Some(shared) = Weak::upgrade(&shared) else { return };
                 if let Err(error) = shared.store_fanout(&channel, envelope).await {
-                    tracing::warn!(%error, "could not store a message of a fanout exchange");
+                    tracing::warn!(error = %with_causes(&error), "could not store a message of a fanout exchange");
                 }
             }
         });

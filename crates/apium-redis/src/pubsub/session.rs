@@ -181,7 +181,7 @@ impl<'a> PubSubSession<'a> {
         for request in change.requests {
             let answer = match &refused {
                 None => Ok(()),
-                Some(error) => Err(Error::new(error.kind(), error.to_string())),
+                Some(error) => Err(Error::new(error.kind(), format!("{error:#}"))),
             };
             // The caller may have gone.
             let _ = request.done.send(answer);

@@ -213,7 +213,7 @@ async fn run(shared: Arc<Shared>) {
 /// Remembers that there is no connection. Callers go on waiting, unless to try again is useless.
 fn failed(shared: &Shared, error: &Error) {
     let mut channels = shared.channels();
-    let reason = error.to_string();
+    let reason = format!("{error:#}");
     match &mut channels.broken {
         Some((_, last)) => *last = reason,
         none => {
@@ -224,7 +224,7 @@ fn failed(shared: &Shared, error: &Error) {
     if !error.is_retryable() {
         for request in std::mem::take(&mut channels.requests) {
             // The caller may have gone.
-            let _ = request.done.send(Err(Error::new(error.kind(), error.to_string())));
+            let _ = request.done.send(Err(Error::new(error.kind(), format!("{error:#}"))));
         }
     }
 }

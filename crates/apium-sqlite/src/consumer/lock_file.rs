@@ -3,6 +3,7 @@
 //! whose runs have started, so that their crashes are counted. Its bytes survive the process without a transaction and
 //! without a flush of the disk.
 
+use apium_protocol::error::with_causes;
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -108,7 +109,7 @@ impl LockFile {
     /// Removes the file while it is still locked, so that nobody finds it unlocked and takes the consumer for dead.
     pub(crate) fn remove(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "could not remove the lock file of a consumer");
+            tracing::debug!(path = %self.path.display(), error = %with_causes(&error), "could not remove the lock file of a consumer");
         }
     }
 }
@@ -143,7 +144,7 @@ impl DeadConsumerFile {
     /// Removes the file.
     pub(crate) fn remove(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "could not remove the lock file of a dead consumer");
+            tracing::debug!(path = %self.path.display(), error = %with_causes(&error), "could not remove the lock file of a dead consumer");
         }
     }
 }
@@ -157,7 +158,7 @@ pub(crate) fn check(folder: &Path, id: i64) -> LockState {
     }
     let mut bytes = Vec::new();
     if let Err(error) = file.read_to_end(&mut bytes) {
-        tracing::warn!(path = %path.display(), %error, "could not read which runs of a dead consumer had started");
+        tracing::warn!(path = %path.display(), error = %with_causes(&error), "could not read which runs of a dead consumer had started");
     }
     let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).unwrap_or_default();
     let started = bytes.chunks_exact(SLOT).map(|slot| (number(&slot[..8]), number(&slot[8..]))).collect();

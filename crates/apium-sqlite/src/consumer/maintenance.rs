@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use apium_protocol::error::with_causes;
 use apium_transport::error::Result;
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -42,7 +43,7 @@ pub(crate) fn run(store: &Arc<Store>, doorbell: Option<Doorbell>) {
         Ok(runtime) => runtime.block_on(run_maintenance(store, doorbell)),
         Err(error) => {
             let path = store.options.path.display();
-            tracing::error!(%path, %error, "could not start the maintenance of the store: no leases are renewed");
+            tracing::error!(%path, error = %with_causes(&error), "could not start the maintenance of the store: no leases are renewed");
         }
     }
 }
@@ -79,7 +80,7 @@ async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
             () = tokio::time::sleep_until(purge), if !idle => {
                 purge = tokio::time::Instant::now() + PURGE_INTERVAL;
                 if let Err(error) = store.purge_expired(true).await {
-                    tracing::warn!(%error, "could not delete expired results; the next attempt is in 15 minutes");
+                    tracing::warn!(error = %with_causes(&error), "could not delete expired results; the next attempt is in 15 minutes");
                 }
             }
         }
@@ -211,7 +212,7 @@ impl Store {
         match outcome {
             Ok((found, seen)) => self.waker.watch_table.notify_found(found, seen),
             Err(error) => {
-                tracing::warn!(%error, "could not read the results of other processes; the next attempt follows")
+                tracing::warn!(error = %with_causes(&error), "could not read the results of other processes; the next attempt follows")
             }
         }
     }
@@ -231,7 +232,9 @@ impl Store {
                     self.reclaim_expired(consumer).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "could not renew leases; the next attempt follows"),
+            Err(error) => {
+                tracing::warn!(error = %with_causes(&error), "could not renew leases; the next attempt follows")
+            }
         }
     }
 
@@ -256,7 +259,7 @@ impl Store {
                 dead_file.remove();
             }
             Err(error) => {
-                tracing::warn!(consumer, %error, "could not reclaim from a dead consumer; the next attempt follows")
+                tracing::warn!(consumer, error = %with_causes(&error), "could not reclaim from a dead consumer; the next attempt follows")
             }
         }
         true
@@ -278,7 +281,7 @@ impl Store {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(consumer, %error, "could not reclaim after an expired lease; the next attempt follows")
+                tracing::warn!(consumer, error = %with_causes(&error), "could not reclaim after an expired lease; the next attempt follows")
             }
         }
     }

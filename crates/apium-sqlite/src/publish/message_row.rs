@@ -138,7 +138,8 @@ impl StoredMessage {
             (Ok(headers), Ok(properties)) => Content::Message(Message::new(properties, headers, body)),
             (headers, properties) => {
                 let reasons = [("headers", headers.err()), ("properties", properties.err())];
-                let reason = reasons.into_iter().find_map(|(what, error)| Some(format!("read the {what}: {}", error?)));
+                let reason =
+                    reasons.into_iter().find_map(|(what, error)| Some(format!("read the {what}: {:#}", error?)));
                 Content::Unreadable { raw: self.bytes.clone(), reason: reason.unwrap_or_default() }
             }
         }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use apium_protocol::error::with_causes;
 use apium_transport::error::{Error, ErrorKind};
 
 use crate::crash_points::reached;
@@ -26,7 +27,7 @@ pub(crate) fn run(store: &Store) {
         let flushed = log.flush();
         reached("after-flush");
         if let Err(error) = &flushed {
-            tracing::error!(path = %log.path.display(), %error, "could not flush the write-ahead log");
+            tracing::error!(path = %log.path.display(), error = %with_causes(&error), "could not flush the write-ahead log");
         }
         for Committed { requests, effects } in commits {
             for request in requests {

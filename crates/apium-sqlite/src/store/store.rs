@@ -93,7 +93,7 @@ impl Store {
         let request: ReadRequest = Box::new(move |conn| {
             let outcome = match conn {
                 Ok(conn) => operation(conn, now).map_err(|error| explain(&path, what, error)),
-                Err(error) => Err(Error::new(error.kind(), error.to_string())),
+                Err(error) => Err(Error::new(error.kind(), format!("{error:#}"))),
             };
             // When the caller was cancelled, nobody waits for the answer.
             let _ = sender.send(outcome);

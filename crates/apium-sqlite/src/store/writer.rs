@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use rusqlite::Connection;
 
 use crate::crash_points::reached;
-use crate::errors::explain;
+use crate::errors::{SqliteText, explain};
 use crate::options::Synchronous;
 use crate::store::flusher::MAX_UNFLUSHED;
 use crate::store::request::{Committed, WriteRequest};
@@ -53,7 +53,7 @@ pub(crate) fn run(store: &Store, conn: Connection) {
     }
     let path = store.options.path.display();
     if let Err((_, error)) = writer.conn.close() {
-        tracing::warn!(%path, %error, "could not close the store");
+        tracing::warn!(%path, error = %SqliteText(error), "could not close the store");
     }
 }
 
@@ -125,7 +125,7 @@ impl Writer<'_> {
             if !self.conn.is_autocommit()
                 && let Err(error) = self.conn.execute_batch("ROLLBACK")
             {
-                tracing::warn!(path = %self.store.options.path.display(), %error, "could not roll a transaction back");
+                tracing::warn!(path = %self.store.options.path.display(), error = %SqliteText(error), "could not roll a transaction back");
             }
         }
         result.map_err(Failed::Within)
@@ -141,7 +141,7 @@ impl Writer<'_> {
         execute(&self.conn, "COMMIT")?;
         reached("after-commit");
         if let Err(error) = self.store.waker.read_doorbells(&self.conn, listeners) {
-            tracing::debug!(%error, "could not read the doorbells of other processes");
+            tracing::debug!(error = %SqliteText(error), "could not read the doorbells of other processes");
         }
         Ok(effects)
     }

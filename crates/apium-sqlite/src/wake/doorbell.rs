@@ -1,6 +1,7 @@
 //! The doorbell of this process: opening it and registering it in the store. Also removes the doorbells of dead
 //! processes.
 
+use apium_protocol::error::with_causes;
 use std::path::PathBuf;
 
 use crate::store::request::RequestCost;
@@ -18,7 +19,7 @@ pub(crate) struct Doorbell {
 impl Drop for Doorbell {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "could not remove a doorbell");
+            tracing::debug!(path = %self.path.display(), error = %with_causes(&error), "could not remove a doorbell");
         }
     }
 }
@@ -38,7 +39,7 @@ impl Store {
             Ok(socket) => socket,
             Err(error) => {
                 let path = path.display();
-                tracing::debug!(%path, %error, "no doorbell: this process polls for commits of others");
+                tracing::debug!(%path, error = %with_causes(&error), "no doorbell: this process polls for commits of others");
                 return None;
             }
         };

@@ -57,7 +57,7 @@ impl WatchedState {
         match self.document {
             Ok(document) => Ok(Arc::unwrap_or_clone(document)),
             Err(error) => {
-                Err(Arc::try_unwrap(error).unwrap_or_else(|shared| Error::new(shared.kind(), shared.to_string())))
+                Err(Arc::try_unwrap(error).unwrap_or_else(|shared| Error::new(shared.kind(), format!("{shared:#}"))))
             }
         }
     }

@@ -87,7 +87,7 @@ impl EndedPart {
     /// # Errors
     /// As [`follow_ups_of`](Self::follow_ups_of).
     pub fn fail_chord(&self, what: &str, error: &Error) -> Result<Option<(FollowUps, ChordEnd)>> {
-        let exception = ExceptionInfo::chord_error(format!("{what}: could not {error}")).to_json();
+        let exception = ExceptionInfo::chord_error(format!("{what}: could not {error:#}")).to_json();
         let task_id = self.part.task_id.clone();
         self.follow_ups_of(ChordProgress::Failed(FailedPart { task_id, state: State::Failure, exception }))
     }

@@ -171,7 +171,7 @@ pub(crate) fn assert_lost(result: Result<()>, lost: &[Receipt]) {
     let error = result.expect_err("a lost receipt was settled");
     assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}");
     for receipt in lost {
-        assert!(error.to_string().contains(&receipt.to_string()), "{error:?} does not name {receipt}");
+        assert!(format!("{error:#}").contains(&receipt.to_string()), "{error:?} does not name {receipt}");
     }
 }
 

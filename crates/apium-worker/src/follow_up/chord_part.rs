@@ -8,6 +8,7 @@ use apium_app::canvas::plan::SendWith;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::publish::prepare::ParentTask;
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::exception::ExceptionInfo;
@@ -95,7 +96,7 @@ impl ChordBody {
         let source = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, queue: &self.queue };
         let mut propagation = FailurePropagation::new((source, self.seed), &chord_error, &mut follow_ups);
         if let Err(error) = propagation.body(&self.body, &original, &self.parent, self.seed) {
-            tracing::error!(%error, "could not make all that follows a failed chord");
+            tracing::error!(error = %with_causes(&error), "could not make all that follows a failed chord");
         }
         follow_ups
     }
@@ -104,8 +105,8 @@ impl ChordBody {
 impl ChordContinuation for ChordBody {
     fn complete(&self, results: Vec<Json>) -> FollowUps {
         self.body_message(&results).unwrap_or_else(|error| {
-            tracing::error!(%error, "could not make the message of a chord's body");
-            let failure = Failure::from_exception(ExceptionInfo::chord_error(format!("Callback error: {error}")));
+            tracing::error!(error = %with_causes(&error), "could not make the message of a chord's body");
+            let failure = Failure::from_exception(ExceptionInfo::chord_error(format!("Callback error: {error:#}")));
             self.fail(failure.clone(), failure)
         })
     }
@@ -126,7 +127,7 @@ impl ChordContinuation for ChordBody {
         let Self { builder, queue, parent, body, .. } = self;
         let message = Recount::recount_message(builder, queue, parent, body, part, after);
         let logged = message.inspect_err(|error| {
-            tracing::error!(%error, "could not make the message that counts a part of a chord once more");
+            tracing::error!(error = %with_causes(&error), "could not make the message that counts a part of a chord once more");
         });
         logged.ok()
     }

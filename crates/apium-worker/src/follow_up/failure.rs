@@ -9,6 +9,7 @@ use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::options::call_options::CallOptions;
 use apium_app::publish::prepare::ParentTask;
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
@@ -46,7 +47,7 @@ impl<'a> FailurePropagation<'a> {
             match Node::from_wire(step) {
                 Ok(node) => self.step(&node, stores),
                 Err(error) => {
-                    tracing::warn!(%error, "could not read a step behind a failed task, so its result stays pending")
+                    tracing::warn!(error = %with_causes(&error), "could not read a step behind a failed task, so its result stays pending")
                 }
             }
         }
@@ -88,7 +89,7 @@ impl<'a> FailurePropagation<'a> {
         let body = match Node::from_wire(body) {
             Ok(body) => body,
             Err(error) => {
-                return tracing::warn!(%error, "could not read the chord behind a failed task, so the task is not counted as its part");
+                return tracing::warn!(error = %with_causes(&error), "could not read the chord behind a failed task, so the task is not counted as its part");
             }
         };
         let position = ChordPosition { group: group.clone(), task_id: id.clone(), group_index: rare.group_index };

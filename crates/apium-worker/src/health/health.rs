@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apium_protocol::error::with_causes;
 use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
@@ -78,7 +79,7 @@ impl WorkerHealth {
                 // One that only delivers results connects again by itself, as a broker does.
                 let Some(stored) = backend.stored() else { continue };
                 if let Err(error) = stored.fetch(&[TaskId::random()]).await {
-                    tracing::debug!(%error, backend = %backend.address(), "the result backend cannot be reached yet");
+                    tracing::debug!(error = %with_causes(&error), backend = %backend.address(), "the result backend cannot be reached yet");
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::error::{Error, ErrorKind, Result};
+use apium_protocol::error::with_causes;
 use apium_transport::health::Health;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,7 +52,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<WorkerHealth>, mut 
                     open.spawn(async move { _ = tokio::time::timeout(CONNECTION_TIMEOUT, answer(stream, &health)).await });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "could not accept a health probe");
+                    tracing::warn!(error = %with_causes(&error), "could not accept a health probe");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::error::{Error, ErrorKind, Result};
+use apium_protocol::error::with_causes;
 use apium_transport::clock::Clock;
 
 use crate::health::health::WorkerHealth;
@@ -66,7 +67,7 @@ impl ReadyFile {
             && !self.failed
         {
             let file = self.path.display();
-            tracing::error!(%error, %file, ready, "could not {} the ready file {file}", if ready { "write" } else { "remove" });
+            tracing::error!(error = %with_causes(&error), %file, ready, "could not {} the ready file {file}", if ready { "write" } else { "remove" });
         }
         self.failed = result.is_err();
     }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use apium_protocol::error::with_causes;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::dead_set::DeadReason;
@@ -174,7 +175,7 @@ impl Completer {
                 Err(error) => error,
             };
             if error.is_retryable() && !self.0.stop_retrying.load(Ordering::Acquire) {
-                tracing::warn!(%error, completions = group.len(), "could not settle; trying again in {wait:?}");
+                tracing::warn!(error = %with_causes(&error), completions = group.len(), "could not settle; trying again in {wait:?}");
                 self.pause(wait).await;
                 wait = (wait * 2).min(LONGEST_RETRY);
             } else if group.len() > 1 {
@@ -289,7 +290,7 @@ impl Completer {
             && !error.is_retryable()
             && error.kind() != ErrorKind::Closed
         {
-            let text = format!("its end could not be stored, published or settled: {error}");
+            let text = format!("its end could not be stored, published or settled: {error:#}");
             let dead = Disposition::Dead(DeadReason::new("rejected", text));
             if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
                 log::not_dead_lettered(&completion.label, &error);

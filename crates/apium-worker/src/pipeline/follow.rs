@@ -11,6 +11,7 @@ use apium_app::error::{Error, Result};
 use apium_app::failure::Failure;
 use apium_app::publish::prepare::ParentTask;
 use apium_app::retry::policy::NextRun;
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
@@ -68,14 +69,14 @@ impl FollowUpPlanner {
         if matches!(verdict, Verdict::Retry(_)) {
             return (retry_rejected(&error), PlannedFollowUps::default());
         }
-        let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", error.to_string()));
+        let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", format!("{error:#}")));
         let verdict = decide(task_run.facts(now), RunOutcome::Failure(failure), random);
         match self.follow_ups(task_run, &verdict, now) {
             Ok(planned) => (verdict, planned),
             Err(error) if matches!(verdict, Verdict::Retry(_)) => (retry_rejected(&error), PlannedFollowUps::default()),
             Err(error) => {
                 let (task, id) = (&*task_run.task.name, task_run.request.id().map_or("?", |id| id.as_str()));
-                tracing::error!(task, id, %error, "could not plan what follows the failure of task {task}[{id}]");
+                tracing::error!(task, id, error = %with_causes(&error), "could not plan what follows the failure of task {task}[{id}]");
                 (verdict, PlannedFollowUps::default())
             }
         }
@@ -112,7 +113,7 @@ impl FollowUpPlanner {
 }
 
 fn retry_rejected(error: &Error) -> Verdict {
-    Verdict::Rejected { reason: format!("the message of its retry cannot be made: {error}"), requeue: false }
+    Verdict::Rejected { reason: format!("the message of its retry cannot be made: {error:#}"), requeue: false }
 }
 
 /// What follows a run that is retried: the message of the next run. Celery counts it among the children, under the

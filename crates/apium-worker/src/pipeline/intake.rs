@@ -89,12 +89,12 @@ impl Intake {
         let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.policy.zone };
         let (eta, expires) = match times(&request, zone) {
             Ok(times) => times,
-            Err(error) => return dead(TaskLabel::of(&request), receipt, "bad-eta", format!("could not {error}")),
+            Err(error) => return dead(TaskLabel::of(&request), receipt, "bad-eta", format!("could not {error:#}")),
         };
         // Links that cannot be read must be noticed before the task runs.
         let links = match Links::read(&request) {
             Ok(links) => links,
-            Err(error) => return dead(TaskLabel::of(&request), receipt, "follow-ups", format!("could not {error}")),
+            Err(error) => return dead(TaskLabel::of(&request), receipt, "follow-ups", format!("could not {error:#}")),
         };
         if !self.counts_chords && links.as_ref().is_some_and(|links| links.body.is_some()) {
             let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
@@ -154,7 +154,7 @@ fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Admission 
         ErrorKind::NotAccepted | ErrorKind::UnknownSerializer => "content-type",
         _ => "undecodable",
     };
-    dead(label_of(message), receipt, code, format!("could not {error}"))
+    dead(label_of(message), receipt, code, format!("could not {error:#}"))
 }
 
 fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) -> Admission {

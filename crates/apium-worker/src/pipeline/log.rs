@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apium_app::context::request::Request;
 use apium_app::task::registered::RegisteredTask;
+use apium_protocol::error::with_causes;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
 use apium_transport::error::Error;
@@ -50,13 +51,13 @@ pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
 /// A completion was given up.
 pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    tracing::error!(id, task, %error, "could not complete task {task}[{id}]");
+    tracing::error!(id, task, error = %with_causes(&error), "could not complete task {task}[{id}]");
 }
 
 /// The message of a completion that was given up is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    tracing::error!(id, task, %error, "could not put task {task}[{id}] into the dead set; it will be delivered again");
+    tracing::error!(id, task, error = %with_causes(&error), "could not put task {task}[{id}] into the dead set; it will be delivered again");
 }
 
 fn names(label: &TaskLabel) -> (&str, &str) {

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use apium_protocol::error::with_causes;
 use apium_transport::broker::settlement::{Receipt, lost_receipts};
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
@@ -232,7 +233,7 @@ impl RunQueue {
             let receipts: Vec<Receipt> = group.iter().map(|task_run| task_run.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
             if let Err(error) = first.source.acker.mark_started(&receipts).await {
-                tracing::debug!(%error, "could not mark runs as started; a crash of them may not be counted");
+                tracing::debug!(error = %with_causes(&error), "could not mark runs as started; a crash of them may not be counted");
                 lost.extend_from_slice(lost_receipts(&error));
             }
         }

@@ -10,6 +10,7 @@ use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_doc
 use apium_app::failure::Failure;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registered::RegisteredTask;
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
@@ -107,7 +108,7 @@ impl Settler {
         let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
         if let Err(error) = &message {
             let task = &*task_run.task.name;
-            tracing::error!(task, %error, "could not make a dead letter of a call whose arguments do not fit task {task}");
+            tracing::error!(task, error = %with_causes(&error), "could not make a dead letter of a call whose arguments do not fit task {task}");
         }
         Some(NewDeadLetter::new(delivery_info.queue.clone(), message.ok()?, reason))
     }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use apium_protocol::error::with_causes;
 use apium_protocol::message::task_id::TaskId;
 
 /// A poll longer than this blocks the reactor.
@@ -72,7 +73,9 @@ impl Watchdog {
         });
         let watching = shared.clone();
         let spawned = std::thread::Builder::new().name("apium-watchdog".to_owned()).spawn(move || watching.watch());
-        let thread = spawned.map_err(|error| tracing::warn!(%error, "could not start the watchdog")).ok()?;
+        let thread = spawned
+            .map_err(|error| tracing::warn!(error = %with_causes(&error), "could not start the watchdog"))
+            .ok()?;
         let timer = |record: &Arc<PollRecord>| PollTimer {
             record: record.clone(),
             shared: shared.clone(),

@@ -2,6 +2,7 @@
 
 use crate::shutdown::kind::StopCause;
 use crate::shutdown::switch::StopSwitch;
+use apium_protocol::error::with_causes;
 
 /// The signals of this process, caught since this was made: one that comes before [`next`](Self::next) is called is not
 /// lost.
@@ -18,7 +19,11 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn catch() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        let of = |kind| signal(kind).inspect_err(|error| tracing::warn!(%error, "could not listen to a signal")).ok();
+        let of = |kind| {
+            signal(kind)
+                .inspect_err(|error| tracing::warn!(error = %with_causes(&error), "could not listen to a signal"))
+                .ok()
+        };
         let (terminate, interrupt) = (of(SignalKind::terminate()), of(SignalKind::interrupt()));
         Self { terminate, interrupt, quit: of(SignalKind::quit()) }
     }
@@ -42,7 +47,7 @@ impl Signals {
     /// The next one. Cancel-safe.
     pub(crate) async fn next(&mut self) -> StopCause {
         if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "could not listen to ctrl-c");
+            tracing::warn!(error = %with_causes(&error), "could not listen to ctrl-c");
             return std::future::pending().await;
         }
         StopCause::Interrupt

@@ -71,7 +71,7 @@ impl TestApp {
             |name: &str| name == T::NAME || self.registry().get(name).is_some_and(|task| *task.name == *T::NAME);
         let read = |outgoing| match Sent::read(&self.app, outgoing) {
             Ok(sent) => sent,
-            Err(error) => panic!("could not read a message to {}: could not {error}", T::NAME),
+            Err(error) => panic!("could not read a message to {}: could not {error:#}", T::NAME),
         };
         self.recorder.sent(is_of_task).into_iter().map(read).collect()
     }
@@ -89,7 +89,7 @@ impl TestApp {
     pub async fn drain(&self) -> u64 {
         match self.try_drain().await {
             Ok(ran) => ran,
-            Err(error) => panic!("could not {error}"),
+            Err(error) => panic!("could not {error:#}"),
         }
     }
 

@@ -17,7 +17,7 @@ task!(Parent = "parent", [], async |ctx| {
             Ok(apium_app::task::arguments::Arguments::default()),
         );
         let call = apium_app::call::call::Call::of(call).task_id(id).queue("other");
-        call.await.map_err(|error| TaskError::failure(error.to_string()))?;
+        call.await.map_err(|error| TaskError::failure(format!("{error:#}")))?;
     }
     Ok(json(1))
 });

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
+use apium_protocol::message::message::Message;
+use apium_transport::broker::outgoing::Outgoing;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::testing::builder::AppTest as _;
 
@@ -72,6 +74,32 @@ async fn each_run_that_ends_is_logged_with_the_tasks_name_and_id() {
         "task ignores[id-ignores] ignored",
     ] {
         assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_logged_with_each_cause_once() {
+    collect();
+    let app = App::test().with(|app| app.autodiscover(false)).register::<Bad>().build().await.unwrap();
+    let mut message = Message::default();
+    message.properties.content_type = Some("application/json".into());
+    message.headers.task = Some("bad".into());
+    message.headers.id = Some("id-chain".into());
+    // The chain is in reverse order: the step behind "good" is a group whose member is no signature.
+    message.body = r#"[[], {}, {"chain": [
+        {"task": "celery.group", "args": [], "kwargs": {"tasks": [1]}, "subtask_type": "group"},
+        {"task": "good", "args": [], "kwargs": {}, "options": {"task_id": "id-good"}}
+    ]}]"#
+        .into();
+    app.publisher().publish(vec![Outgoing::to_queue("celery", message)]).await.unwrap();
+    app.drain().await;
+    let text = logged();
+    let line = text.lines().find(|line| line.contains("could not read a step behind a failed task"));
+    let line = line.unwrap_or_else(|| panic!("no step was refused:\n{text}"));
+    let error = line.split_once("error=").unwrap().1;
+    assert!(error.starts_with("read the signature of celery.group: encode or decode: decode the value: "), "{line}");
+    for cause in ["read the signature", "encode or decode", "decode the value", "signature of", "a map"] {
+        assert!(line.matches(cause).count() <= 1, "{cause} is there twice: {line}");
     }
 }
 

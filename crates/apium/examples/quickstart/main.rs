@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 fn fail(error: &BoxError, code: u8) -> ExitCode {
     use std::io::Write;
     // Without stderr the exit code is the only message.
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::from(code)
 }
 

@@ -194,7 +194,7 @@ fn feature_3_1_04_partial_arguments_come_first_and_keywords_replace_the_old_ones
     assert_eq!(group([mul_p(1)]).partial(7).to_string(), "group([tasks.mul(7, 1)])");
     assert_eq!((mul_p(1) | group([mul_p(2)])).partial(7).kwarg("k", 1).to_string(), "tasks.mul(7, 1, k=1) | mul(2)");
     let bad = std::collections::HashMap::from([(vec![1_u8], 1)]);
-    let error = add_p(1).kwarg("bad", bad).to_wire().unwrap_err().to_string();
+    let error = format!("{:#}", add_p(1).kwarg("bad", bad).to_wire().unwrap_err());
     assert!(error.contains("keyword argument bad"), "{error}");
 }
 
@@ -337,13 +337,15 @@ async fn a_value_that_cannot_be_encoded_is_an_error_of_the_workflow() {
     let chains = [bad() | mul_p(1), add(1, 1) | bad().cast::<i64, i64>(), group([add(1, 1), bad()]) | xsum_p()];
     for chain in chains {
         let error = chain.send(&app).await.unwrap_err();
-        assert!(error.kind() == ErrorKind::Codec && error.to_string().contains("positional argument 1"), "{error}");
+        let text = format!("{error:#}");
+        assert!(error.kind() == ErrorKind::Codec && text.contains("positional argument 1"), "{text}");
     }
     assert!(group([bad()]).send(&app).await.unwrap_err().to_string().contains("call a group"));
     assert!(join((add(1, 1), bad())).send(&app).await.is_err());
     assert!(map::starmap::<i64>(&ADD, [args(&[f64::NAN])]).send(&app).await.is_ok(), "NaN is JSON of Python's");
     let items = [std::collections::HashMap::from([(vec![1_u8], 1)])];
-    assert!(map::map::<i64>(&XSUM, items).send(&app).await.unwrap_err().to_string().contains("an item of a map"));
+    let error = map::map::<i64>(&XSUM, items).send(&app).await.unwrap_err();
+    assert!(format!("{error:#}").contains("an item of a map"));
     assert_eq!(sent.take().len(), 1);
 }
 

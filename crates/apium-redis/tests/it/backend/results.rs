@@ -146,7 +146,7 @@ async fn pickled_documents_are_never_read() {
     let () = redis.set(key("p"), &bytes[..]).unwrap();
     let error = backend.stored().unwrap().fetch(&["p".into()]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("pickle") && error.to_string().contains(&key("p")), "{error}");
+    assert!(format!("{error:#}").contains("pickle") && format!("{error:#}").contains(&key("p")), "{error:#}");
     assert_eq!(backend.store(vec![record("p", State::Started, None)]).await.unwrap(), [StoreResult::Refused]);
 }
 

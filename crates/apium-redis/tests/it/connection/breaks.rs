@@ -171,7 +171,7 @@ async fn a_server_that_was_paused() {
     server.pause();
     let began = Instant::now();
     let error = soon("the end of the timeout", one.publish(vec![to("q", "b")])).await.unwrap_err();
-    assert!(error.is_connection() && error.to_string().contains("no answer within 500ms"), "{error}");
+    assert!(error.is_connection() && format!("{error:#}").contains("no answer within 500ms"), "{error:#}");
     assert!(began.elapsed() < Duration::from_secs(5));
     until("more than the lease", || began.elapsed() > LEASE * 2).await;
     server.resume();

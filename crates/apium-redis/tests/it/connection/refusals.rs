@@ -30,7 +30,7 @@ async fn errors(url: &str) -> Vec<Error> {
         errors.push(error);
     }
     for error in &errors {
-        let (text, debug) = (error.to_string(), format!("{error:?} {broker:?} {backend:?}"));
+        let (text, debug) = (format!("{error:#}"), format!("{error:?} {broker:?} {backend:?}"));
         assert!(!text.contains(SECRET) && !debug.contains(SECRET), "{text}");
     }
     errors
@@ -39,7 +39,7 @@ async fn errors(url: &str) -> Vec<Error> {
 async fn assert_refused(url: &str, place: &str, kind: ErrorKind, wanted: &str) {
     for error in errors(url).await {
         assert_eq!(error.kind(), kind, "{error}");
-        let text = error.to_string();
+        let text = format!("{error:#}");
         assert!(text.contains(place) && text.contains(wanted), "{text}");
     }
 }
@@ -94,7 +94,7 @@ async fn a_password_that_is_wanted_from_now_on() {
             }
         }
     });
-    assert!(error.await.to_string().contains("it wants a password"));
+    assert!(format!("{:#}", error.await).contains("it wants a password"));
     let () = cmd("CONFIG").arg("SET").arg("requirepass").arg("").query(&mut redis).unwrap();
     let served = async {
         while let Err(error) = broker.publish(vec![to("q", "b")]).await {
@@ -185,8 +185,8 @@ async fn as_many_clients_as_the_server_takes() {
         while !refused {
             let error = other.publish(vec![to("q", "c")]).await.unwrap_err();
             assert!(error.is_retryable(), "{error}");
-            assert!(error.to_string().contains(&place), "{error}");
-            refused = error.to_string().contains("maxclients");
+            assert!(format!("{error:#}").contains(&place), "{error:#}");
+            refused = format!("{error:#}").contains("maxclients");
         }
     })
     .await;

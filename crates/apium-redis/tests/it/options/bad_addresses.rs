@@ -46,7 +46,7 @@ fn an_option_that_is_wrong_is_named_with_what_it_must_be() {
         assert!(text.contains(name), "{text}");
     }
     let text =
-        refused("sentinel://host", &[("master_name", "m"), ("sentinel_kwargs", "password: hunter2")]).to_string();
+        format!("{:#}", refused("sentinel://host", &[("master_name", "m"), ("sentinel_kwargs", "password: hunter2")]));
     assert!(text.contains("sentinel_kwargs") && !text.contains("hunter2"), "{text}");
 }
 
@@ -111,7 +111,7 @@ fn no_error_shows_a_secret() {
         "rediss://:hunter2@host?ssl_cert_reqs=x",
     ] {
         let error = refused(url, &[]);
-        let (text, debug) = (error.to_string(), format!("{error:?}"));
+        let (text, debug) = (format!("{error:#}"), format!("{error:?}"));
         assert!(!text.contains("hunter2") && !debug.contains("hunter2"), "{url}: {text}");
     }
 }

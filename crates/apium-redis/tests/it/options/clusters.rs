@@ -184,12 +184,12 @@ async fn a_slot_without_a_node_is_an_error_until_it_has_one() {
     let broker = open(&format!("redis+cluster://127.0.0.1:{}", node.port()), &[]).unwrap();
     let error = broker.publish(vec![to("q", "m")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains("no node serves slot"), "{error}");
+    assert!(format!("{error:#}").contains("no node serves slot"), "{error:#}");
     let () = cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).query(&mut connection(&node)).unwrap();
     send_in_the_end(&broker, "q", "m").await;
     // A server without cluster support says so.
     let plain = RedisServer::start();
     let broker = open(&format!("redis+cluster://127.0.0.1:{}", plain.port()), &[]).unwrap();
     let error = broker.publish(vec![to("q", "m")]).await.unwrap_err();
-    assert!(error.to_string().contains("cluster support disabled") && !error.is_retryable(), "{error}");
+    assert!(format!("{error:#}").contains("cluster support disabled") && !error.is_retryable(), "{error:#}");
 }

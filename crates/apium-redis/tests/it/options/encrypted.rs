@@ -93,7 +93,7 @@ async fn assert_serves(url: &str, pairs: &[(&str, &str)]) {
 async fn refusal(url: &str, pairs: &[(&str, &str)]) -> (ErrorKind, String) {
     let broker = open(url, pairs).unwrap();
     let error = soon("an answer", broker.publish(vec![to("q", "m")])).await.unwrap_err();
-    (error.kind(), error.to_string())
+    (error.kind(), format!("{error:#}"))
 }
 
 #[tokio::test]

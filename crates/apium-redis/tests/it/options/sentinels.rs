@@ -143,7 +143,7 @@ async fn a_sentinel_that_cannot_help_is_an_error() {
     };
     let error = publish(&format!("sentinel://{place}"), &[("master_name", "other")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert!(error.to_string().contains("\"other\"") && error.to_string().contains(&place), "{error}");
+    assert!(format!("{error:#}").contains("\"other\"") && format!("{error:#}").contains(&place), "{error:#}");
     // The next address is asked: nothing listens there, or it is no sentinel.
     let nobody = format!("sentinel://127.0.0.1:{}", port::free());
     let error = publish(&nobody, &[("master_name", "main")]).await.unwrap_err();

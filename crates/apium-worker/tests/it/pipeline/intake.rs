@@ -85,6 +85,16 @@ async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_celerys() {
 }
 
 #[tokio::test]
+async fn the_reason_of_a_dead_letter_tells_every_cause() {
+    let app = app(&Notes::default()).await;
+    send_changed(&app, "odd", |message| message.body = r#"[[1], {}, {"callbacks": 5}]"#.into()).await;
+    app.drain().await;
+    let reason =
+        "could not read the body as `[args, kwargs, embed]`: read `embed`: read JSON at byte 24: `[` is missing";
+    assert_eq!(dead(&app).await, [("undecodable".to_owned(), reason.to_owned())]);
+}
+
+#[tokio::test]
 async fn an_unknown_task_is_not_registered_and_its_message_can_be_replayed() {
     let notes = Notes::default();
     let app = app(&notes).await;

@@ -290,7 +290,7 @@ on_every_driver! {
             assert_eq!(result.get().await.unwrap(), 50, "{name}");
         }
         let refused = named::delay(5).serializer("pickle").send(&app).await.unwrap_err();
-        assert!(refused.to_string().contains("pickle"), "{refused}");
+        assert!(format!("{refused:#}").contains("pickle"), "{refused:#}");
     }
 
     async fn guide_0_12_the_request_belongs_to_the_current_run(fixture: &Fixture) {

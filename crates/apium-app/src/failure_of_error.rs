@@ -1,0 +1,85 @@
+//! How a Rust error becomes the failure of a task: its class in Python, its message and its traceback.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use apium_protocol::error::with_causes;
+use apium_protocol::result::exception::ExceptionInfo;
+
+use crate::error::Error;
+use crate::failure::{Failure, WireErrorEntry};
+
+/// The Python class of an error, where its type has one.
+fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    inventory::iter::<WireErrorEntry>.into_iter().find(|entry| (entry.is)(error)).map(|entry| entry.py)
+}
+
+/// The `exc_type` of a boxed error that is mapped to no Python class, since its type is not known.
+const BOXED: &str = "apium.Error";
+
+impl Failure {
+    /// A failure of a Rust error. Its `exc_type` is the name of the error type, or of the Python class for it.
+    pub fn from_error<E: StdError + Send + Sync + 'static>(error: E) -> Self {
+        Self::of(&plain_path(std::any::type_name::<E>()), Arc::new(error))
+    }
+
+    /// A failure of an exception, with the Rust error of which it was made.
+    pub(crate) fn of_exception(exception: ExceptionInfo, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let error = error.into();
+        let traceback = chain_text(&exception.exc_type, &*error);
+        Self::with_error(exception, traceback, error.into())
+    }
+
+    /// A failure of a boxed error. Its `exc_type` is the Python class for the type of the error (`#[wire_error]`), else
+    /// `Error`.
+    pub fn from_boxed(error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self::of(BOXED, error.into())
+    }
+
+    /// A failure of an error that must not leave its thread: its text and those of its sources.
+    pub(crate) fn from_unsendable(error: &(dyn StdError + 'static)) -> Self {
+        let path = mapped(error).unwrap_or(BOXED);
+        Self::from_exception(ExceptionInfo::from_path(path, message_of(error))).with_traceback(chain_text(path, error))
+    }
+
+    /// A failure of what turns into a boxed error: an error, a boxed one, or the error type of another library, whose
+    /// name is `exc_type` then.
+    pub(crate) fn from_type<E>(error: Box<dyn StdError + Send + Sync>) -> Self {
+        let name = std::any::type_name::<E>();
+        let path = if name.contains("Box<dyn ") { BOXED.to_owned() } else { plain_path(name) };
+        Self::of(&path, error.into())
+    }
+
+    /// `path` is for an error whose type is mapped to no Python class.
+    fn of(path: &str, error: Arc<dyn StdError + Send + Sync>) -> Self {
+        let path = mapped(&*error).unwrap_or(path);
+        let exception = ExceptionInfo::from_path(path, message_of(&*error));
+        let traceback = chain_text(path, &*error);
+        Self::with_error(exception, traceback, error)
+    }
+}
+
+/// The path of a type with dots and without type parameters: `core.num.ParseIntError`.
+fn plain_path(type_name: &str) -> String {
+    type_name.split('<').next().unwrap_or(type_name).replace("::", ".")
+}
+
+/// The message of an exception. That of an error of Apium tells the causes too, since a Python reader sees only this
+/// text; of any other error it is what the error prints.
+fn message_of(error: &(dyn StdError + 'static)) -> String {
+    let is_own = error.is::<Error>()
+        || error.is::<apium_transport::error::Error>()
+        || error.is::<apium_protocol::error::Error>();
+    if is_own { with_causes(error).to_string() } else { error.to_string() }
+}
+
+fn chain_text(path: &str, error: &dyn StdError) -> String {
+    let mut text = format!("{path}: {error}");
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str("\ncaused by: ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
