@@ -1,4 +1,4 @@
-//! Instants as text: written like Python's `isoformat`, read like dateutil's ISO parser.
+//! Instants as text: written as Python's `isoformat` does, and read as dateutil's ISO parser does, which Celery uses.
 
 use jiff::civil::{Date, DateTime, ISOWeekDate, Time, Weekday};
 use jiff::tz::{Offset, TimeZone};
@@ -9,9 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Reads an instant.
 ///
 /// ISO 8601 in its extended and basic forms, with `T` or a blank before the time: `2030-01-02T03:04:05.678901+01:00`,
-/// `20300102T030405Z`, `2030-01-02`, also week dates and days of the year. Fractions of a second have any length.
-/// Offsets are `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS`; without one, the time is in UTC, Celery's default
-/// timezone.
+/// `20300102T030405Z`, `2030-01-02`, also week dates and days of the year. Fractions of a second have any length;
+/// digits after the ninth are ignored. Offsets are `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS`; without one, the time
+/// is in UTC, Celery's default timezone.
 ///
 /// # Errors
 /// [`ErrorKind::Time`] if the text is not such an instant, or is outside the years -9999 to 9999.
@@ -33,18 +33,19 @@ pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Timestamp> {
     instant.map_err(|_| fail())
 }
 
-/// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits; zero is left out.
+/// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits; if they are zero it is
+/// left out.
 pub fn format(instant: Timestamp) -> String {
     isoformat(Offset::UTC.to_datetime(instant), Some(Offset::UTC))
 }
 
-/// Writes an instant in the local time of `zone`, with its offset.
+/// Writes an instant in the local time of `zone`, with its offset: `2030-01-02T04:04:05.678901+01:00`.
 pub fn format_in(instant: Timestamp, zone: &TimeZone) -> String {
     let offset = zone.to_offset(instant);
     isoformat(offset.to_datetime(instant), Some(offset))
 }
 
-/// The local time and the offset in a text.
+/// Reads the local time and the offset in a text.
 pub(crate) fn split(text: &str) -> Option<(DateTime, Option<Offset>)> {
     let text = text.trim();
     let (date, time) = match text.find(['T', 't', ' ']) {
@@ -142,6 +143,7 @@ pub(crate) fn read_offset(text: &str) -> Option<Offset> {
     Offset::from_seconds(sign * seconds).ok()
 }
 
+/// Reads decimal digits without a sign.
 fn number(digits: &str) -> Option<i16> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -149,7 +151,7 @@ fn number(digits: &str) -> Option<i16> {
     digits.parse().ok()
 }
 
-/// Python's `isoformat` of a local time, with the offset if there is one.
+/// Writes a local time as Python's `isoformat` does, with the offset if there is one.
 pub(crate) fn isoformat(local: DateTime, offset: Option<Offset>) -> String {
     use std::fmt::Write;
     let (date, time) = (local.date(), local.time());
@@ -180,6 +182,7 @@ pub(crate) fn isoformat(local: DateTime, offset: Option<Offset>) -> String {
     out
 }
 
+/// The first 64 characters of a text, for errors.
 fn shortened(text: &str) -> &str {
     match text.char_indices().nth(64) {
         Some((at, _)) => &text[..at],

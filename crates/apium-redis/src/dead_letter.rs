@@ -33,7 +33,7 @@ impl StoredDeadLetter {
     pub(crate) fn new(queue_list: &QueueList, tag: &str, raw: &[u8], reason: &DeadReason, at: Timestamp) -> Self {
         let text = std::str::from_utf8(raw).ok();
         let envelope = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        // With blanks around the JSON it would not come back byte for byte.
+        // Serde drops blanks around the JSON, so an envelope with blanks is stored as bytes.
         let envelope = envelope.filter(|envelope| envelope.get().len() == raw.len());
         Self {
             code: reason.code.to_owned(),

@@ -71,7 +71,7 @@ impl BrokerShared {
         self.backends.find(|backend| backend.target.is_same_store(self.connection.target())).map(|backend| backend.keys)
     }
 
-    /// [`result_keys`](Self::result_keys), or an error for a settlement that cannot do without.
+    /// Like [`result_keys`](Self::result_keys), with an error if there are none, for a settlement that needs them.
     pub(crate) fn needed_result_keys(&self) -> Result<ResultKeys> {
         let none = || Error::new(ErrorKind::Other, "settle: no result backend shares this broker's store");
         self.result_keys().ok_or_else(none)

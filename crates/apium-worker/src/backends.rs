@@ -23,7 +23,7 @@ impl Backends {
         self.app.as_ref()
     }
 
-    /// The backend of this task's own; `None` when its results go to the app's.
+    /// The result backend that this task has of its own; `None` when its results go to the app's.
     pub(crate) fn own(&self, task: &str) -> Option<&SharedBackend> {
         // This is called for each run, and few apps have any: an empty map needs no hash of the name.
         if self.of_tasks.is_empty() { None } else { self.of_tasks.get(task) }

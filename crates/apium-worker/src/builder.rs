@@ -25,7 +25,7 @@ use crate::shutdown::signals::{Signals, listen};
 
 /// Adds [`worker`](Self::worker) to [`App`].
 pub trait AppWorker: sealed::Sealed {
-    /// A worker of this app, to be given options and started.
+    /// Makes a worker of this app, which is not started yet. Set its options and start it.
     fn worker(&self) -> WorkerBuilder;
 }
 
@@ -86,8 +86,9 @@ impl WorkerBuilder {
     }
 
     /// Fetches ahead what the slots can run in about 50 ms, by the measured rate at which runs end, instead of a fixed
-    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). Of short tasks up to 4096 are fetched
-    /// ahead. Long ones stay in the queue, for other workers, until a slot is free. Celery has nothing like it.
+    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). At most 4096 messages are fetched, or
+    /// one for each slot if there are more slots. Messages of long tasks stay in the queue, for other workers, until a
+    /// slot is free. Celery has nothing like it.
     pub fn prefetch_auto(mut self) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Auto);
         self
@@ -197,7 +198,7 @@ impl WorkerBuilder {
     }
 }
 
-/// What a worker needs of its app.
+/// The parts of the app that its worker uses.
 pub(crate) fn app_resources(app: &App) -> AppResources {
     let own_backend = |task: &Arc<RegisteredTask>| {
         task.options.backend.as_ref()?;

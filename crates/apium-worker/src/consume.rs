@@ -40,7 +40,7 @@ pub(crate) struct Consume {
     /// The address of the app's result backend.
     pub(crate) results: Option<Address>,
     pub(crate) process: Arc<Process>,
-    /// With the prefetch multiplier `auto`.
+    /// Only with the prefetch multiplier `auto`.
     pub(crate) window: Option<PrefetchWindow>,
     /// The instant from which the window's times count.
     pub(crate) began: Instant,
@@ -155,7 +155,7 @@ impl Consume {
         }
     }
 
-    /// [`free_prefetch`](Self::free_prefetch), with the consumer paused while there is none.
+    /// Like [`free_prefetch`](Self::free_prefetch), and pauses the consumer while there is no free prefetch.
     async fn free_prefetch_or_pause(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
         if let Ok(free) = tokio::time::timeout(PAUSE_AFTER, self.free_prefetch()).await {
             return Ok(free);
@@ -199,7 +199,7 @@ impl Consume {
         for queue in &self.spec.queues {
             if let Err(error) = consumer.unsubscribe(queue).await {
                 tracing::debug!(%error, queue, "could not unsubscribe from a queue");
-                // From a queue that is still consumed, what is requeued would come again.
+                // The queue is still consumed, so a message that is requeued would be delivered here again.
                 return;
             }
         }

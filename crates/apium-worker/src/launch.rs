@@ -44,7 +44,7 @@ use crate::shutdown::switch::StopSwitch;
 use crate::slots::Slots;
 use crate::worker::RunningWorker;
 
-/// What a worker needs of its app.
+/// The parts of an app that its worker uses.
 pub(crate) struct AppResources {
     pub(crate) publisher: Publisher,
     pub(crate) registry: Arc<Registry>,

@@ -1,13 +1,13 @@
 //! Node names: `celery@%h` becomes `celery@worker-3.example.org` (Celery: `-n`).
 
 /// Expands a node name as Celery does: `%h` is the host's full name, `%n` its first label, `%d` its domain, `%%` a
-/// percent sign. To a name without `@`, `@` and the host are added.
+/// percent sign. A name without `@` gets `@` and the host appended.
 pub fn expand(name: &str, host: &str) -> String {
     let (first, domain) = host.split_once('.').unwrap_or((host, ""));
     let mut text = String::with_capacity(name.len() + host.len());
     let mut chars = name.chars().peekable();
     while let Some(c) = chars.next() {
-        let with = match (c, chars.peek()) {
+        let expansion = match (c, chars.peek()) {
             ('%', Some('h')) => host,
             ('%', Some('n')) => first,
             ('%', Some('d')) => domain,
@@ -17,7 +17,7 @@ pub fn expand(name: &str, host: &str) -> String {
                 continue;
             }
         };
-        text.push_str(with);
+        text.push_str(expansion);
         chars.next();
     }
     if !text.contains('@') {

@@ -22,8 +22,8 @@ The column \"given by\" says which of these an option has.
 const OF_TASKS: &str = "
 ## Options of a task
 
-What the attribute `#[task]` takes. `extern_task!` takes those that are marked with a star: of a task whose body is in
-another program, no others are known.
+What the attribute `#[task]` takes. `extern_task!` takes only those that are marked with a star: the caller decides them.
+The others belong to the program that has the body of the task.
 
 | option | value | given by | default | meaning |
 |---|---|---|---|---|
@@ -32,8 +32,8 @@ another program, no others are known.
 const OF_CALLS: &str = "
 ## Options of a call
 
-What a call and a signature take, and how it travels: as an option of a signature under its own name, and in a message
-as the column says. Options without a method are set by workflows, or come in signatures of other programs.
+What a call and a signature take. A signature has an option under its name. The column \"on the wire\" says where a
+message has it. Options without a method are set by workflows, or come in signatures of other programs.
 
 | option | method | given by | on the wire | default | meaning |
 |---|---|---|---|---|---|
@@ -42,8 +42,9 @@ as the column says. Options without a method are set by workflows, or come in si
 const OF_RETRIES: &str = "
 ## Options of a retry
 
-What `ctx.retry()` may change for the next run; without it the next run has what this one has. Beside these there are
-`countdown`, `eta`, `backoff`, `max_retries`, `no_limit`, `cause`, `args`, `kwarg` and `header`.
+The options that `ctx.retry()` may change for the next run. An option that it does not change stays as it is in this
+run. Beside these there are `countdown`, `eta`, `backoff`, `max_retries`, `no_limit`, `cause`, `args`, `kwarg` and
+`header`.
 
 | option | method |
 |---|---|

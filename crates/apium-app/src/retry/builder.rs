@@ -12,7 +12,7 @@ use crate::context::deferred::Deferred;
 use crate::context::request::RetryRequest;
 use crate::error::{Error, ErrorKind};
 use crate::failure::Failure;
-use crate::retry::policy::{RetryPlan, RetryWish, decide};
+use crate::retry::policy::{RetryPlan, RetryWish, decide_retry};
 use crate::task::arguments::ArgumentWriter;
 use crate::task::into_arguments::IntoArguments;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
@@ -123,7 +123,7 @@ impl RetryBuilder {
                 return Err(TaskError::failure("the task cannot be run again: it was called directly"));
             };
             let now = publisher.clock().now();
-            match decide(request, task, RetryWish::Asked(&retry), now, &mut fastrand::Rng::new()) {
+            match decide_retry(request, task, RetryWish::Asked(&retry), now, &mut fastrand::Rng::new()) {
                 RetryPlan::Exceeded(failure) | RetryPlan::NotWanted(failure) => Err(failure.into()),
                 RetryPlan::Retry(next) => {
                     let message = publisher.retry_message(request, &next)?;

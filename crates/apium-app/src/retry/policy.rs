@@ -25,7 +25,7 @@ pub enum RetryWish<'a> {
     Failed(Failure),
 }
 
-/// Whether a task runs again; made by [`decide`].
+/// Whether a task runs again; made by [`decide_retry`].
 #[derive(Debug, Clone)]
 pub enum RetryPlan {
     /// It runs again.
@@ -109,7 +109,7 @@ impl NextRun {
 ///
 /// The limit counts retries, not runs: `max_retries = 3` allows four runs. The delay is the one that the task asks for,
 /// else the backoff where it applies, else the task's default.
-pub fn decide(
+pub fn decide_retry(
     request: &Request,
     task: &RegisteredTask,
     wish: RetryWish<'_>,

@@ -8,31 +8,33 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accept {
     names: Arc<[String]>,
-    json: bool,
+    /// Whether `names` has JSON, which nearly every message is.
+    allows_json: bool,
 }
 
 impl Accept {
-    /// A list of these names.
+    /// A list of these names. They are checked only by [`check_accept`](crate::codecs::codecs::Codecs::check_accept).
     pub fn names<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
         let names: Arc<[String]> = names.into_iter().map(Into::into).collect();
-        let json =
+        let allows_json =
             names.iter().any(|name| name.eq_ignore_ascii_case("json") || name.eq_ignore_ascii_case("application/json"));
-        Self { names, json }
+        Self { names, allows_json }
     }
 
-    /// The names.
+    /// The names, as they were given.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether a name is in the list, in lower or upper case. A name and its MIME type are not the same here.
+    /// Whether the list has this name, in lower or upper case. `yaml` and `application/x-yaml` are two names here: the
+    /// caller asks for both.
     pub fn allows(&self, name: &str) -> bool {
         self.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// Whether JSON may be decoded.
-    pub(crate) fn json(&self) -> bool {
-        self.json
+    pub(crate) fn allows_json(&self) -> bool {
+        self.allows_json
     }
 }
 

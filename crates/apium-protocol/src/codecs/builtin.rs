@@ -6,7 +6,7 @@ use crate::codecs::serializer::{Compression, Serializer};
 use crate::error::Result;
 use crate::value::value::Value;
 
-/// The serializers of this build.
+/// The serializers that this build has, by its features.
 pub(crate) fn serializers() -> Vec<Arc<dyn Serializer>> {
     vec![
         Arc::new(JsonSerializer),
@@ -17,7 +17,8 @@ pub(crate) fn serializers() -> Vec<Arc<dyn Serializer>> {
     ]
 }
 
-/// JSON, for callers that ask for it by name. Bodies of messages are read and written without it.
+/// The serializer `json`, for callers that ask for it by name. The bodies of messages do not pass through it: `Codecs`
+/// reads and writes JSON without a tree of values.
 struct JsonSerializer;
 
 impl Serializer for JsonSerializer {
@@ -132,7 +133,7 @@ mod compressed {
         encoder.finish()
     }
 
-    /// zlib's format; also gzip's, which other producers write under this name.
+    /// Reads zlib's format, and gzip's, which other producers write under the same name.
     fn gunzip(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
         if bytes.starts_with(b"\x1f\x8b") {
             copy(flate2::read::MultiGzDecoder::new(bytes), out)

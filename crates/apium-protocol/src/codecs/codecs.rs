@@ -27,8 +27,10 @@ const COMPRESSED_RESULT: &[u8] = b"\x00celery-compressed\x00";
 /// The MIME type of JSON.
 pub(crate) const JSON: &str = "application/json";
 
-/// The registered serializers and compressions. Cheap to clone. The standard ones are json, msgpack and yaml; gzip,
-/// bzip2, lzma, brotli and zstd. Features of the crate switch them on.
+/// The registered serializers and compressions. Cheap to clone.
+///
+/// The standard serializers are json, msgpack and yaml (features `msgpack` and `yaml`), the standard compressions gzip,
+/// bzip2, lzma, brotli and zstd (feature `compression`).
 #[derive(Clone)]
 pub struct Codecs(Arc<Inner>);
 
@@ -36,7 +38,8 @@ pub struct Codecs(Arc<Inner>);
 struct Inner {
     serializers: Vec<Arc<dyn Serializer>>,
     compressions: Vec<Arc<dyn Compression>>,
-    limit: usize,
+    /// The most bytes that a decompressed body may have.
+    decompressed_limit: usize,
 }
 
 /// An encoded body or value, with what its message must say about it.
@@ -49,12 +52,12 @@ pub struct EncodedBody {
     pub content_type: Cow<'static, str>,
     /// The property `content_encoding`: `utf-8` or `binary`.
     pub content_encoding: Cow<'static, str>,
-    /// The header `compression`: the compression's MIME type.
+    /// The header `compression`: the compression's MIME type; `None` for a body that is not compressed.
     pub compression: Option<Cow<'static, str>>,
 }
 
 impl EncodedBody {
-    /// The message with these headers and properties. Content type, content encoding and compression are set in them.
+    /// Makes a message with these headers and properties. Sets content type, content encoding and compression in them.
     pub fn into_message(self, mut headers: Headers, mut properties: Properties) -> Message {
         properties.content_type = Some(self.content_type);
         properties.content_encoding = Some(self.content_encoding);
@@ -84,28 +87,29 @@ impl Codecs {
         Self(Arc::new(Inner {
             serializers: crate::codecs::builtin::serializers(),
             compressions: crate::codecs::builtin::compressions(),
-            limit: DEFAULT_DECOMPRESSED_LIMIT,
+            decompressed_limit: DEFAULT_DECOMPRESSED_LIMIT,
         }))
     }
 
-    /// With one more serializer. It replaces an earlier one of the same name or content type; JSON cannot be replaced.
+    /// Adds a serializer. It replaces an earlier one of the same name or content type; JSON cannot be replaced.
     #[must_use]
     pub fn with_serializer(mut self, serializer: Arc<dyn Serializer>) -> Self {
         Arc::make_mut(&mut self.0).serializers.insert(0, serializer);
         self
     }
 
-    /// With one more compression. It replaces an earlier one of the same name or MIME type.
+    /// Adds a compression. It replaces an earlier one of the same name or MIME type.
     #[must_use]
     pub fn with_compression(mut self, compression: Arc<dyn Compression>) -> Self {
         Arc::make_mut(&mut self.0).compressions.insert(0, compression);
         self
     }
 
-    /// With another limit, in bytes, for decompressed bodies. Larger ones are refused.
+    /// Sets the most bytes that a body may have when it is decompressed, [`DEFAULT_DECOMPRESSED_LIMIT`] by default. A
+    /// larger body is refused with [`ErrorKind::Decompress`].
     #[must_use]
     pub fn with_decompressed_limit(mut self, bytes: usize) -> Self {
-        Arc::make_mut(&mut self.0).limit = bytes;
+        Arc::make_mut(&mut self.0).decompressed_limit = bytes;
         self
     }
 
@@ -119,13 +123,13 @@ impl Codecs {
         self.0.compressions.iter().filter_map(|compression| compression.names().first().copied())
     }
 
-    /// The serializer of a name or a content type.
+    /// Finds a serializer by its name or content type, in lower or upper case.
     ///
     /// # Errors
     /// [`ErrorKind::UnknownSerializer`], or [`ErrorKind::NotAccepted`] for pickle, which is never used.
     pub fn serializer(&self, name: &str) -> Result<&dyn Serializer> {
         let name = mime_of(name);
-        if let Some(refusal) = crate::codecs::refused::serializer(name) {
+        if let Some(refusal) = crate::codecs::refused::refused_serializer(name) {
             return Err(refusal);
         }
         let is = |serializer: &&Arc<dyn Serializer>| {
@@ -137,10 +141,10 @@ impl Codecs {
         }
     }
 
-    /// The compression of a name or a MIME type.
+    /// Finds a compression by one of its names or its MIME type, in lower or upper case.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownCompression`].
+    /// [`ErrorKind::UnknownCompression`] if there is none.
     pub fn compression(&self, name: &str) -> Result<&dyn Compression> {
         let is = |compression: &&Arc<dyn Compression>| {
             compression.mime().eq_ignore_ascii_case(name)
@@ -160,15 +164,16 @@ impl Codecs {
         accept.iter().try_for_each(|name| self.serializer(name).map(|_| ()))
     }
 
-    /// Encodes the body of a task message. Serializer and compression are given by name.
+    /// Encodes the body of a task message. Serializer and compression are given by name or MIME type.
     ///
     /// # Errors
-    /// If a name is unknown, or if the serializer cannot write a value (msgpack has no integers beyond 64 bits).
+    /// If a name is unknown or refused, or if the serializer cannot write a value (msgpack has no integers beyond 64
+    /// bits).
     pub fn encode_body(&self, body: &Body, serializer: &str, compression: Option<&str>) -> Result<EncodedBody> {
         self.encode(body.to_json(), serializer, compression)
     }
 
-    /// Encodes one value for a result, with a serializer by name.
+    /// Encodes one value of a result. The serializer is given by name or MIME type.
     ///
     /// # Errors
     /// As [`encode_body`](Self::encode_body).
@@ -199,7 +204,8 @@ impl Codecs {
         Ok(encoded)
     }
 
-    /// Decodes a message to the call that it asks for. The message is of protocol 2 or 1, or a mixture of both.
+    /// Decodes a task message of Celery's protocol 2 or 1, or one that has the headers of 2 and the body of 1. `accept`
+    /// is the setting `accept_content`.
     ///
     /// # Errors
     /// [`ErrorKind::NotAccepted`] if its content type is not in `accept` (pickle never is), `UnknownSerializer`,
@@ -219,7 +225,7 @@ impl Codecs {
         Invocation::read(&message.headers, &bytes)
     }
 
-    /// Decodes one value of a result. `content_type` may also be the name of a serializer.
+    /// Decodes one value of a result, which may be compressed. `content_type` may also be the name of a serializer.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -228,7 +234,7 @@ impl Codecs {
         Json::from_bytes(self.to_json(&bytes, None, content_type, None, accept)?)
     }
 
-    /// The body as JSON. One that came as JSON is not checked.
+    /// Decompresses a body and converts it to JSON text. A body that is JSON already is not parsed here.
     fn to_json(
         &self,
         body: &Bytes,
@@ -237,19 +243,21 @@ impl Codecs {
         content_encoding: Option<&str>,
         accept: &Accept,
     ) -> Result<Bytes> {
-        let json = is_json(content_type) && accept.json();
-        let serializer = if json { None } else { Some(self.accepted(content_type, accept)?) };
-        let plain = match compression {
-            Some(name) => Bytes::from(self.compression(name)?.decompress(body, self.0.limit)?),
+        let is_accepted_json = is_json(content_type) && accept.allows_json();
+        let serializer = if is_accepted_json { None } else { Some(self.accepted(content_type, accept)?) };
+        let decompressed = match compression {
+            Some(name) => Bytes::from(self.compression(name)?.decompress(body, self.0.decompressed_limit)?),
             None => body.clone(),
         };
         match serializer {
-            Some(serializer) if !is_json(serializer.name()) => Ok(serializer.decode(&plain)?.to_json_bytes().into()),
-            _ => to_utf8(plain, content_encoding),
+            Some(serializer) if !is_json(serializer.name()) => {
+                Ok(serializer.decode(&decompressed)?.to_json_bytes().into())
+            }
+            _ => to_utf8(decompressed, content_encoding),
         }
     }
 
-    /// The serializer of a content type, if it may be decoded.
+    /// Finds the serializer of a content type, and checks that it is in the accept list.
     fn accepted(&self, content_type: &str, accept: &Accept) -> Result<&dyn Serializer> {
         let serializer = self.serializer(content_type)?;
         if accept.allows(serializer.name()) || accept.allows(serializer.content_type()) {
@@ -274,16 +282,17 @@ impl Codecs {
         Ok(out)
     }
 
-    /// The bytes of a stored result, decompressed if they have such a prefix.
+    /// Decompresses a stored result if it begins with the prefix of [`compress_result`](Self::compress_result); returns
+    /// other bytes as they are.
     ///
     /// # Errors
-    /// When the compression is unknown or the bytes are broken.
+    /// When the compression is unknown, or the bytes are damaged or become larger than the limit.
     pub fn open_result(&self, bytes: &Bytes) -> Result<Bytes> {
-        let Some(named) = bytes.strip_prefix(COMPRESSED_RESULT) else { return Ok(bytes.clone()) };
+        let Some(mime_and_content) = bytes.strip_prefix(COMPRESSED_RESULT) else { return Ok(bytes.clone()) };
         let broken = || Error::new(ErrorKind::Decompress, "find the compression of a stored result");
-        let end = memchr::memchr(0, named).ok_or_else(broken)?;
-        let mime = std::str::from_utf8(&named[..end]).map_err(|_| broken())?;
-        Ok(self.compression(mime)?.decompress(&named[end + 1..], self.0.limit)?.into())
+        let end = memchr::memchr(0, mime_and_content).ok_or_else(broken)?;
+        let mime = std::str::from_utf8(&mime_and_content[..end]).map_err(|_| broken())?;
+        Ok(self.compression(mime)?.decompress(&mime_and_content[end + 1..], self.0.decompressed_limit)?.into())
     }
 }
 
@@ -300,12 +309,13 @@ fn is_json(name: &str) -> bool {
     name == JSON || name == "json" || mime_of(name).eq_ignore_ascii_case(JSON)
 }
 
-/// A content type without its parameters.
+/// A content type without its parameters, such as `; charset=utf-8`.
 fn mime_of(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// Text in this content encoding as UTF-8, which is not checked here. Binary and missing encodings count as UTF-8.
+/// Converts text in this content encoding to UTF-8. No encoding, and `binary`, count as UTF-8; bytes in UTF-8 are not
+/// validated here.
 fn to_utf8(bytes: Bytes, encoding: Option<&str>) -> Result<Bytes> {
     let Some(encoding) = encoding.filter(|name| *name != "utf-8") else { return Ok(bytes) };
     match encoding.to_ascii_lowercase().as_str() {

@@ -1,4 +1,4 @@
-//! A decoded message: the call that it asks for.
+//! A task message after decoding, of Celery's protocol 2 or 1.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::message::headers::{Headers, TimeLimit};
 use crate::message::task_id::TaskId;
 use crate::value::repr::{args_repr, kwargs_repr};
 
-/// A decoded message: the call that it asks for. `headers.task` and `headers.id` are set.
+/// A task message after decoding. `headers.task` and `headers.id` are always set.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Invocation {
@@ -18,14 +18,14 @@ pub struct Invocation {
     pub headers: Headers,
     /// The arguments and links.
     pub body: Body,
-    /// The field `utc` of protocol 1: whether the eta is in UTC, or else in the worker's timezone.
+    /// The field `utc` of protocol 1, true if it is missing; `None` for protocol 2. A run gets it as `request.utc`.
     pub utc: Option<bool>,
-    /// The protocol of the body: 2 or 1, whatever the headers are.
+    /// The protocol of the body: 2 or 1, whichever the headers have.
     pub protocol: u8,
 }
 
 impl Invocation {
-    /// A call of protocol 2.
+    /// An invocation of protocol 2. The caller sets `headers.task` and `headers.id`.
     pub fn new(headers: Headers, body: Body) -> Self {
         Self { headers, body, utc: None, protocol: 2 }
     }
@@ -40,8 +40,8 @@ impl Invocation {
         self.headers.id.as_ref().map_or("", TaskId::as_str)
     }
 
-    /// Reads a body as Celery's workers do. With a header `task` it is of protocol 2, unless it is a map with `args`.
-    /// Without that header it is of protocol 1, a map with `task`.
+    /// Reads a body as Celery's workers do. A body that is a list is of protocol 2, and its message has a header
+    /// `task`. A body that is a map is of protocol 1. It has `task`, or where there is a header `task` it has `args`.
     pub(crate) fn read(headers: &Headers, body: &Bytes) -> Result<Self> {
         let is_map = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let invocation = match (&headers.task, is_map) {
@@ -64,22 +64,22 @@ impl Invocation {
         let mut reader = JsonReader::of(bytes)?;
         let read = reader.object(|key, reader| map.read_field(&key, reader)).and_then(|()| reader.end());
         read.or_else(|e| {
-            // Bytes that are not JSON are another error than JSON that is not a task.
+            // Bytes that are not JSON fail with `Decode`, and JSON that is not a task with `NotATask`.
             crate::json::text::Json::from_bytes(bytes.clone())?;
             Err(e.within(ErrorKind::NotATask, "the body of protocol 1"))
         })?;
-        let Protocol1 { headers: mut inner, body, taskset, utc, has_args } = map;
-        inner.group = taskset.or(inner.group);
+        let Protocol1 { headers: mut from_body, body, taskset, utc, has_args } = map;
+        from_body.group = taskset.or(from_body.group);
         let headers = if headers.task.is_some() {
             if !has_args {
                 return not_a_task("find `args` in the body, which is a map");
             }
-            first_of(headers.clone(), inner)
+            merged(headers.clone(), from_body)
         } else {
-            if inner.task.is_none() {
+            if from_body.task.is_none() {
                 return not_a_task("find a task in the message: no header `task`, and none in its body");
             }
-            first_of(inner, headers.clone())
+            merged(from_body, headers.clone())
         };
         let headers = Headers {
             argsrepr: headers.argsrepr.or_else(|| Some(args_repr(&body.args))),
@@ -99,6 +99,7 @@ fn not_a_task<T>(what: impl Into<String>) -> Result<T> {
 struct Protocol1 {
     headers: Headers,
     body: Body,
+    /// The group's id, under the name that older versions of Celery give it.
     taskset: Option<String>,
     utc: Option<bool>,
     has_args: bool,
@@ -106,31 +107,31 @@ struct Protocol1 {
 
 impl Protocol1 {
     fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
-        let part = |e: Error| e.within(ErrorKind::NotATask, &format!("`{key}`"));
+        let in_field = |e: Error| e.within(ErrorKind::NotATask, &format!("`{key}`"));
         match key {
             "args" => {
                 self.has_args = true;
-                self.body.args = lenient::jsons(reader).map_err(part)?;
+                self.body.args = lenient::jsons(reader).map_err(in_field)?;
             }
-            "kwargs" => self.body.kwargs = lenient::entries(reader).map_err(part)?,
-            "utc" => self.utc = lenient::bool(reader).map_err(part)?,
-            "taskset" => self.taskset = lenient::owned(reader).map_err(part)?,
+            "kwargs" => self.body.kwargs = lenient::entries(reader).map_err(in_field)?,
+            "utc" => self.utc = lenient::bool(reader).map_err(in_field)?,
+            "taskset" => self.taskset = lenient::owned(reader).map_err(in_field)?,
             "lang" | "task" | "id" | "shadow" | "eta" | "expires" | "group" | "group_index" | "retries"
             | "timelimit" | "root_id" | "parent_id" | "argsrepr" | "kwargsrepr" | "origin" | "ignore_result"
             | "stamped_headers" | "stamps" => {
                 self.headers.read_field(key, reader)?;
             }
-            _ => self.body.embed.read_field(key, reader).map_err(part)?,
+            _ => self.body.embed.read_field(key, reader).map_err(in_field)?,
         }
         Ok(())
     }
 }
 
-/// The headers that are set in `first`, and the others of `second`.
-fn first_of(first: Headers, second: Headers) -> Headers {
+/// Takes each header from `first` where it is set, else from `second`.
+fn merged(first: Headers, second: Headers) -> Headers {
     let mut extra = second.extra;
     extra.extend(first.extra);
-    let set = |limits: TimeLimit| limits != TimeLimit::default();
+    let is_set = |limits: TimeLimit| limits != TimeLimit::default();
     Headers {
         lang: first.lang.or(second.lang),
         task: first.task.or(second.task),
@@ -141,7 +142,7 @@ fn first_of(first: Headers, second: Headers) -> Headers {
         group: first.group.or(second.group),
         group_index: first.group_index.or(second.group_index),
         retries: if first.retries > 0 { first.retries } else { second.retries },
-        timelimit: if set(first.timelimit) { first.timelimit } else { second.timelimit },
+        timelimit: if is_set(first.timelimit) { first.timelimit } else { second.timelimit },
         root_id: first.root_id.or(second.root_id),
         parent_id: first.parent_id.or(second.parent_id),
         argsrepr: first.argsrepr.or(second.argsrepr),

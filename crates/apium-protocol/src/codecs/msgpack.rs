@@ -7,7 +7,7 @@ use crate::codecs::serializer::Serializer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::value::Value;
 
-/// How deep a value may nest to be decoded.
+/// How deep lists and maps may nest in a value that is decoded.
 const MAX_DEPTH: usize = 256;
 
 /// The serializer `msgpack`. Times, decimals and UUIDs are written as text, since msgpack has no types for them.

@@ -1,12 +1,13 @@
-//! Errors of names that are refused or unknown; they say what to do instead.
+//! The errors for serializers and compressions that are refused or unknown. They say what to do instead.
 
 use crate::error::{Error, ErrorKind};
 
 /// The names of pickle, in settings and messages.
 const PICKLE: [&str; 3] = ["pickle", "application/x-python-serialize", "application/x-python-pickle"];
 
-/// The error for serializers that are never used: pickle, and signed messages, whose signature could not be checked.
-pub(crate) fn serializer(name: &str) -> Option<Error> {
+/// The error for a serializer that is never used: pickle, and `auth`, whose signatures could not be checked. `None` for
+/// others.
+pub(crate) fn refused_serializer(name: &str) -> Option<Error> {
     let is = |names: &[&str]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
     if is(&PICKLE) {
         return Some(Error::new(

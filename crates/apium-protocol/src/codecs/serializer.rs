@@ -1,10 +1,10 @@
-//! What serializers and compressions are.
+//! The traits of serializers and compressions.
 
 use crate::error::Result;
 use crate::value::value::Value;
 
-/// Writes values as bytes and reads them back. Registered by name in [`Codecs`](crate::codecs::codecs::Codecs), which
-/// reads and writes JSON itself.
+/// Writes values as bytes and reads them back, like a serializer of kombu. It is registered with
+/// [`Codecs::with_serializer`](crate::codecs::codecs::Codecs::with_serializer). `Codecs` reads and writes JSON itself.
 pub trait Serializer: Send + Sync {
     /// The name in settings and calls: `msgpack`.
     fn name(&self) -> &str;
@@ -30,9 +30,10 @@ pub trait Serializer: Send + Sync {
     fn decode(&self, bytes: &[u8]) -> Result<Value>;
 }
 
-/// Compresses bodies. Registered by name in [`Codecs`](crate::codecs::codecs::Codecs).
+/// Compresses and decompresses bodies, like a compression of kombu. It is registered with
+/// [`Codecs::with_compression`](crate::codecs::codecs::Codecs::with_compression).
 pub trait Compression: Send + Sync {
-    /// The names in settings and calls, the usual one first: `gzip`, `zlib`.
+    /// The names in settings and calls, the usual one first: `gzip`, `zlib`. There is at least one.
     fn names(&self) -> &[&str];
 
     /// The MIME type in the header `compression`.
@@ -41,7 +42,7 @@ pub trait Compression: Send + Sync {
     /// Compresses.
     ///
     /// # Errors
-    /// If it fails, which should not happen in memory.
+    /// If the compression fails.
     fn compress(&self, bytes: &[u8]) -> Result<Vec<u8>>;
 
     /// Decompresses to no more than `limit` bytes.

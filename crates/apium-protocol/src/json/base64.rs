@@ -1,11 +1,11 @@
-//! Base64 as kombu's typed envelopes and transports use it: the standard alphabet, written with padding, read
-//! leniently.
+//! Base64 as kombu's typed envelopes and transports use it: the standard alphabet, written with padding. It may be read
+//! without padding, and with line breaks and blanks.
 
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::{DecodePaddingMode, Engine as _};
 
-/// Reads text whose padding was taken off; bits that are left over may have any value.
+/// The engine for text whose padding was removed. The unused bits of the last character may have any value.
 const UNPADDED: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new()
@@ -22,7 +22,7 @@ pub fn encode(bytes: &[u8]) -> String {
 pub fn encode_into(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    // There is room for exactly this, so it cannot fail.
+    // The room is exactly as much as the text needs, so encoding cannot fail.
     let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or_default();
     out.truncate(start + written);
 }

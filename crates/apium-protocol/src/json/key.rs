@@ -1,22 +1,22 @@
-//! Map keys as Python's `json.dumps` writes them: texts, and numbers, booleans and null as text.
+//! Map keys as Python's `json.dumps` writes them: always as text, also numbers, booleans and null.
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
 use crate::json::serialize::{PythonSerializer, SerError};
 
-/// How to write a text.
+/// How [`KeySerializer`] writes a text.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Words {
+pub(crate) enum TextForm {
     /// In quotes, as a key.
     Quoted,
-    /// As it is: it is JSON already.
+    /// Unchanged, since it is JSON already.
     Raw,
 }
 
-/// Serializes the key of a map.
+/// Serializes the key of a map. It also writes JSON text unchanged, since serde passes that on as a text.
 pub(crate) struct KeySerializer<'a> {
     pub(crate) out: &'a mut Vec<u8>,
-    pub(crate) words: Words,
+    pub(crate) form: TextForm,
 }
 
 type Result<T = (), E = SerError> = std::result::Result<T, E>;
@@ -61,9 +61,9 @@ impl Serializer for KeySerializer<'_> {
     }
 
     fn serialize_str(self, value: &str) -> Result {
-        match self.words {
-            Words::Quoted => value.serialize(PythonSerializer::new(self.out)),
-            Words::Raw => {
+        match self.form {
+            TextForm::Quoted => value.serialize(PythonSerializer::new(self.out)),
+            TextForm::Raw => {
                 self.out.extend_from_slice(value.as_bytes());
                 Ok(())
             }

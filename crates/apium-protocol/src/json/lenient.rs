@@ -1,5 +1,5 @@
-//! Lenient reading of fields, as other producers may write them: null counts as missing, an integer may come as a
-//! float, a text as a number.
+//! Lenient reading of fields, since producers write them in different ways: null counts as missing, an integer may be
+//! written as a float, a number as a text, and a text as a number. `None` is a missing value.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::json::reader::JsonReader;
 use crate::json::text::Json;
 use crate::value::value::Value;
 
-/// A text. Of another value but null the JSON text; of a datetime the ISO text.
+/// Reads a text. A typed datetime becomes its ISO text, any other value but null its JSON text.
 pub(crate) fn text<'a>(reader: &mut JsonReader<'a>) -> Result<Option<Cow<'a, str>>> {
     match reader.peek() {
         b'"' => reader.string().map(Some),
@@ -24,12 +24,12 @@ pub(crate) fn text<'a>(reader: &mut JsonReader<'a>) -> Result<Option<Cow<'a, str
     }
 }
 
-/// A text as an owned type.
+/// Reads a text into an owned type.
 pub(crate) fn owned<T: for<'x> From<&'x str>>(reader: &mut JsonReader<'_>) -> Result<Option<T>> {
     Ok(text(reader)?.map(|text| T::from(&text)))
 }
 
-/// A text, shared if it is one of `usual`.
+/// Reads a text. One of the `usual` texts is returned without an allocation.
 pub(crate) fn shared(reader: &mut JsonReader<'_>, usual: &[&'static str]) -> Result<Option<Cow<'static, str>>> {
     Ok(text(reader)?.map(|text| match usual.iter().find(|usual| **usual == text) {
         Some(usual) => Cow::Borrowed(*usual),
@@ -37,7 +37,7 @@ pub(crate) fn shared(reader: &mut JsonReader<'_>, usual: &[&'static str]) -> Res
     }))
 }
 
-/// A finite number, also one in quotes.
+/// Reads a finite number, which may be in quotes.
 pub(crate) fn float(reader: &mut JsonReader<'_>) -> Result<Option<f64>> {
     let finite = |text: &str| text.parse().ok().filter(|value: &f64| value.is_finite());
     match reader.peek() {
@@ -54,7 +54,7 @@ pub(crate) fn float(reader: &mut JsonReader<'_>) -> Result<Option<f64>> {
     }
 }
 
-/// An integer. A float loses its fraction; beyond 64 bits it is the nearest integer that fits.
+/// Reads an integer. A float loses its fraction; a number beyond 64 bits becomes the nearest integer that fits.
 pub(crate) fn int(reader: &mut JsonReader<'_>) -> Result<Option<i64>> {
     if matches!(reader.peek(), b'-' | b'0'..=b'9') {
         let (text, _) = reader.number()?;
@@ -66,17 +66,17 @@ pub(crate) fn int(reader: &mut JsonReader<'_>) -> Result<Option<i64>> {
     Ok(float(reader)?.map(|value| value as i64))
 }
 
-/// A count, from 0 to the largest that fits. Null is 0.
+/// Reads a count. A number outside of `u32` becomes the nearest one inside; null is 0.
 pub(crate) fn count(reader: &mut JsonReader<'_>) -> Result<u32> {
     Ok(int(reader)?.map_or(0, |value| value.clamp(0, u32::MAX.into()) as u32))
 }
 
-/// A number from 0 to 255; other numbers become the nearest of these.
+/// Reads a number from 0 to 255. Another number becomes the nearest of these.
 pub(crate) fn octet(reader: &mut JsonReader<'_>) -> Result<Option<u8>> {
     Ok(int(reader)?.map(|value| value.clamp(0, u8::MAX.into()) as u8))
 }
 
-/// A boolean. A number is true unless it is 0.
+/// Reads a boolean. A number is true unless it is 0.
 pub(crate) fn bool(reader: &mut JsonReader<'_>) -> Result<Option<bool>> {
     match reader.peek() {
         b't' => reader.word("true").map(|()| Some(true)),
@@ -85,7 +85,7 @@ pub(crate) fn bool(reader: &mut JsonReader<'_>) -> Result<Option<bool>> {
     }
 }
 
-/// A list whose elements `item` reads. Null is no list.
+/// Reads a list, each element with `item`.
 pub(crate) fn list<'a, T>(
     reader: &mut JsonReader<'a>,
     mut item: impl FnMut(&mut JsonReader<'a>) -> Result<T>,
@@ -101,21 +101,23 @@ pub(crate) fn list<'a, T>(
     Ok(Some(items))
 }
 
-/// A list of values as they are. Null is an empty list.
+/// Reads a list of values without decoding them. Null is an empty list.
 pub(crate) fn jsons(reader: &mut JsonReader<'_>) -> Result<Vec<Json>> {
     Ok(list(reader, JsonReader::json)?.unwrap_or_default())
 }
 
-/// A map in its order. Null and an empty list are an empty map. If a key comes twice, its last value counts.
+/// Reads a map in its order. Null and an empty list are an empty map. If a key comes twice, its last value counts.
 pub(crate) fn entries(reader: &mut JsonReader<'_>) -> Result<Vec<(String, Json)>> {
     let mut entries: Vec<(String, Json)> = Vec::new();
     if reader.null() {
         return Ok(entries);
     }
     if reader.peek() == b'[' {
+        // Only an empty list passes.
         reader.array(|reader| reader.fail("a list stands where a map belongs"))?;
         return Ok(entries);
     }
+    // Filled only for maps of 8 and more entries; smaller ones are searched.
     let mut indexes = BTreeMap::new();
     reader.object(|key, reader| {
         let value = reader.json()?;
@@ -141,7 +143,7 @@ pub(crate) fn entries(reader: &mut JsonReader<'_>) -> Result<Vec<(String, Json)>
     Ok(entries)
 }
 
-/// A map. Null and an empty list are an empty map.
+/// Reads a map into a map that is sorted by key. Null and an empty list are an empty map.
 pub(crate) fn map(reader: &mut JsonReader<'_>) -> Result<BTreeMap<String, Json>> {
     Ok(entries(reader)?.into_iter().collect())
 }

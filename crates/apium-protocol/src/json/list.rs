@@ -7,11 +7,12 @@ use crate::error::{Error, Result};
 use crate::json::serialize;
 use crate::json::text::Json;
 
-/// Encodes values into one buffer, which all of them share. For the arguments of a call: a buffer for each would cost
-/// two allocations a value.
+/// Encodes values into one buffer, which all of them share. It is made for the arguments of a call: a buffer for each
+/// value would cost two allocations a value.
 #[derive(Debug, Default)]
 pub struct JsonList {
     text: Vec<u8>,
+    /// Where each value ends in `text`.
     ends: Vec<usize>,
 }
 
@@ -24,7 +25,7 @@ impl JsonList {
     /// Adds a value.
     ///
     /// # Errors
-    /// As [`Json::from_serialize`]. The list is unchanged then.
+    /// As [`Json::from_serialize`]. After an error the list is as it was before.
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         let before = self.text.len();
         match value.serialize(serialize::PythonSerializer::new(&mut self.text)) {
@@ -44,12 +45,12 @@ impl JsonList {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The values.
+    /// The values, in the order in which they were added.
     pub fn into_values(self) -> Vec<Json> {
         let (text, mut start) = (Bytes::from(self.text), 0);
         let slice = |end: usize| Json::from_checked(text.slice(std::mem::replace(&mut start, end)..end));

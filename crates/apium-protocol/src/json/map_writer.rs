@@ -31,26 +31,26 @@ impl<'a> MapWriter<'a> {
         Some(self.out)
     }
 
-    /// A key with a value that `write` writes.
+    /// Writes a key, and its value with `write`, unless `extra` has the key.
     pub(crate) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(out) = self.key(key) {
             write(out);
         }
     }
 
-    /// A text, or null.
+    /// Writes a key with a text, or with null.
     pub(crate) fn text(&mut self, key: &'static str, text: Option<&str>) {
         self.with(key, |out| write_text(out, text));
     }
 
-    /// A text, if there is one.
+    /// Writes a key with a text, if there is one.
     pub(crate) fn text_if(&mut self, key: &'static str, text: Option<&str>) {
         if text.is_some() {
             self.text(key, text);
         }
     }
 
-    /// An integer, or null.
+    /// Writes a key with an integer, or with null.
     pub(crate) fn int(&mut self, key: &'static str, value: Option<i64>) {
         self.with(key, |out| match value {
             Some(value) => write_int(out, value),
@@ -58,7 +58,7 @@ impl<'a> MapWriter<'a> {
         });
     }
 
-    /// A boolean, or null.
+    /// Writes a key with a boolean, or with null.
     pub(crate) fn bool(&mut self, key: &'static str, value: Option<bool>) {
         self.with(key, |out| {
             out.extend_from_slice(match value {
@@ -86,7 +86,7 @@ impl<'a> MapWriter<'a> {
     }
 }
 
-/// A text, or null.
+/// Writes a text, or null.
 pub(crate) fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
     match text {
         Some(text) => write_str(out, text),
@@ -94,7 +94,7 @@ pub(crate) fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
-/// Seconds, as an integer if they are whole; or null.
+/// Writes seconds, as an integer if they are whole, or null.
 pub(crate) fn write_seconds(out: &mut Vec<u8>, seconds: Option<f64>) {
     match seconds {
         Some(seconds) if seconds.fract() == 0.0 && seconds.abs() < 1e15 => write_int(out, seconds as i64),
@@ -103,7 +103,7 @@ pub(crate) fn write_seconds(out: &mut Vec<u8>, seconds: Option<f64>) {
     }
 }
 
-/// A list, whose elements `write` writes.
+/// Writes a list, each element with `write`.
 pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (i, item) in items.iter().enumerate() {
@@ -115,12 +115,12 @@ pub(crate) fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMu
     out.push(b']');
 }
 
-/// A list of JSON values as they are.
+/// Writes a list of JSON values, each one unchanged.
 pub(crate) fn write_jsons(out: &mut Vec<u8>, items: &[Json]) {
     write_list(out, items, |out, json| out.extend_from_slice(json.as_bytes()));
 }
 
-/// A map in the order of `entries`.
+/// Writes a map in the order of `entries`.
 pub(crate) fn write_entries<'a>(out: &mut Vec<u8>, entries: impl IntoIterator<Item = (&'a String, &'a Json)>) {
     out.push(b'{');
     for (i, (key, value)) in entries.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! JSON text without a tree: reading and writing it as Python does.
+//! JSON text, read and written as Python does, without building a tree of values.
 
 pub mod base64;
 pub(crate) mod key;

@@ -7,32 +7,34 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How deep lists and maps may nest in a value that is passed on.
+/// How deep lists and maps may nest in a value that is passed on without being decoded.
 const MAX_DEPTH: usize = 1024;
 
-/// How many levels more a map may have that contains such values.
-const AROUND: usize = 64;
+/// How many levels more an envelope may have, which contains such values.
+const ENVELOPE_DEPTH: usize = 64;
 
-/// A position in a JSON text.
+/// Reads a JSON text from its beginning to its end.
 pub(crate) struct JsonReader<'a> {
     text: &'a str,
+    /// The position of the next byte.
     at: usize,
+    /// The shared memory that `text` lies in, if there is one.
     owner: Option<&'a Bytes>,
-    depth: usize,
+    max_depth: usize,
 }
 
 impl<'a> JsonReader<'a> {
-    /// Reads a text. Values taken out of it are copies.
+    /// Reads a text. `raw_bytes` copies.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, owner: None, depth: MAX_DEPTH }
+        Self { text, at: 0, owner: None, max_depth: MAX_DEPTH }
     }
 
-    /// Reads a text that contains values which may themselves be as deep as allowed.
-    pub(crate) fn around(text: &'a str) -> Self {
-        Self { depth: MAX_DEPTH + AROUND, ..Self::new(text) }
+    /// Reads the text of an envelope, whose headers may themselves nest as deep as a value may.
+    pub(crate) fn of_envelope(text: &'a str) -> Self {
+        Self { max_depth: MAX_DEPTH + ENVELOPE_DEPTH, ..Self::new(text) }
     }
 
-    /// Reads shared bytes. Values taken out of them are slices of the same memory.
+    /// Reads shared bytes. `raw_bytes` returns slices of the same memory.
     pub(crate) fn of(owner: &'a Bytes) -> Result<Self> {
         Ok(Self { owner: Some(owner), ..Self::new(utf8(owner)?) })
     }
@@ -47,7 +49,7 @@ impl<'a> JsonReader<'a> {
         Err(Error::new(ErrorKind::Decode, format!("read JSON at byte {}: {what}", self.at)))
     }
 
-    /// The next byte that is not blank, which is not consumed. At the end it is 0, with which no value begins.
+    /// Skips blanks and returns the next byte without consuming it. At the end it is 0, which begins no value.
     pub(crate) fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         loop {
@@ -82,7 +84,7 @@ impl<'a> JsonReader<'a> {
         found
     }
 
-    /// The text of the next value.
+    /// Consumes the next value and returns its text.
     pub(crate) fn raw(&mut self) -> Result<&'a str> {
         self.peek();
         let start = self.at;
@@ -90,7 +92,7 @@ impl<'a> JsonReader<'a> {
         Ok(&self.text[start..self.at])
     }
 
-    /// The bytes of the next value, a slice of the owner if there is one.
+    /// Consumes the next value and returns its bytes: a slice of the shared memory, or a copy.
     pub(crate) fn raw_bytes(&mut self) -> Result<Bytes> {
         let raw = self.raw()?.as_bytes();
         Ok(self.owner.map_or_else(|| Bytes::copy_from_slice(raw), |owner| owner.slice_ref(raw)))
@@ -149,7 +151,7 @@ impl<'a> JsonReader<'a> {
         if escaped { self.unescape(inside).map(Cow::Owned) } else { Ok(Cow::Borrowed(inside)) }
     }
 
-    /// Consumes one value and checks it.
+    /// Consumes one value and checks its grammar.
     pub(crate) fn skip(&mut self) -> Result<()> {
         match self.peek() {
             b'[' | b'{' => self.skip_nested(),
@@ -157,14 +159,15 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Without recursion, since a message may nest without bound.
+    /// Consumes a list or map without recursion, since a message may nest to any depth.
     fn skip_nested(&mut self) -> Result<()> {
-        let mut maps = [0u64; (MAX_DEPTH + AROUND) / 64];
+        // One bit for each open list or map: whether it is a map.
+        let mut maps = [0u64; (MAX_DEPTH + ENVELOPE_DEPTH) / 64];
         let mut depth = 0usize;
         'value: loop {
             match self.peek() {
                 open @ (b'[' | b'{') => {
-                    if depth == self.depth {
+                    if depth == self.max_depth {
                         return self.fail("the value nests too deep");
                     }
                     self.at += 1;
@@ -176,8 +179,9 @@ impl<'a> JsonReader<'a> {
                         maps[depth / 64] &= !bit;
                     }
                     depth += 1;
-                    let next = self.peek();
-                    if next != open + 2 {
+                    // In ASCII a closing bracket or brace comes two places after the opening one.
+                    let is_empty = self.peek() == open + 2;
+                    if !is_empty {
                         if is_map {
                             self.skip_key()?;
                         }
@@ -238,7 +242,7 @@ impl<'a> JsonReader<'a> {
         Ok(())
     }
 
-    /// Consumes a number; returns whether it is an integer.
+    /// Consumes a number; returns its text, and whether it is an integer.
     pub(crate) fn number(&mut self) -> Result<(&'a str, bool)> {
         self.peek();
         let bytes = self.text.as_bytes();
@@ -308,7 +312,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// The text of a string that `skip_string` has checked, without its quotes.
+    /// Replaces the escapes in a string that `skip_string` has checked. `inside` is the string without its quotes.
     fn unescape(&self, inside: &str) -> Result<String> {
         let mut out = String::with_capacity(inside.len());
         let mut rest = inside;
@@ -352,7 +356,7 @@ fn hex4(bytes: &[u8]) -> Option<u16> {
     bytes.get(..4)?.iter().try_fold(0u16, |unit, &b| Some(unit << 4 | char::from(b).to_digit(16)? as u16))
 }
 
-/// Bytes as text.
+/// Checks that bytes are UTF-8.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|e| Error::new(ErrorKind::Decode, "read the text as UTF-8").with_source(e))
 }
@@ -367,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_pythons_json() {
+    fn pythons_json_is_accepted() {
         for text in [
             "null",
             " true ",
@@ -389,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_json() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             " ",

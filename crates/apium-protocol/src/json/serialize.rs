@@ -2,7 +2,7 @@
 
 use serde::ser::{self, Serialize};
 
-use crate::json::key::{KeySerializer, Words};
+use crate::json::key::{KeySerializer, TextForm};
 use crate::json::write::{write_display, write_f32, write_f64, write_int, write_str};
 use crate::value::serialize::RAW;
 use crate::value::write::write_bytes;
@@ -27,7 +27,7 @@ impl ser::Error for SerError {
 
 type Result<T = (), E = SerError> = std::result::Result<T, E>;
 
-/// Appends to bytes, which are always UTF-8.
+/// Appends the JSON text of a value to `out`, which stays UTF-8.
 pub(crate) struct PythonSerializer<'a> {
     pub(crate) out: &'a mut Vec<u8>,
 }
@@ -37,12 +37,13 @@ impl<'a> PythonSerializer<'a> {
         Self { out }
     }
 
-    fn compound(self, open: &str, close: &'static str) -> Compound<'a> {
+    fn open_compound(self, open: &str, close: &'static str) -> Compound<'a> {
         self.out.extend_from_slice(open.as_bytes());
         Compound { out: self.out, first: true, raw: false, close }
     }
 
-    fn variant(&mut self, variant: &str) {
+    /// Begins the map `{"Variant": …}` of an enum's variant.
+    fn open_variant(&mut self, variant: &str) {
         self.out.push(b'{');
         write_str(self.out, variant);
         self.out.extend_from_slice(b": ");
@@ -142,22 +143,22 @@ impl<'a> ser::Serializer for PythonSerializer<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result {
-        self.variant(variant);
+        self.open_variant(variant);
         value.serialize(PythonSerializer::new(self.out))?;
         self.out.push(b'}');
         Ok(())
     }
 
     fn serialize_seq(self, _len: Option<usize>) -> Result<Compound<'a>> {
-        Ok(self.compound("[", "]"))
+        Ok(self.open_compound("[", "]"))
     }
 
     fn serialize_tuple(self, _len: usize) -> Result<Compound<'a>> {
-        Ok(self.compound("[", "]"))
+        Ok(self.open_compound("[", "]"))
     }
 
     fn serialize_tuple_struct(self, _name: &'static str, _len: usize) -> Result<Compound<'a>> {
-        Ok(self.compound("[", "]"))
+        Ok(self.open_compound("[", "]"))
     }
 
     fn serialize_tuple_variant(
@@ -167,19 +168,19 @@ impl<'a> ser::Serializer for PythonSerializer<'a> {
         variant: &'static str,
         _len: usize,
     ) -> Result<Compound<'a>> {
-        self.variant(variant);
-        Ok(self.compound("[", "]}"))
+        self.open_variant(variant);
+        Ok(self.open_compound("[", "]}"))
     }
 
     fn serialize_map(self, _len: Option<usize>) -> Result<Compound<'a>> {
-        Ok(self.compound("{", "}"))
+        Ok(self.open_compound("{", "}"))
     }
 
     fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Compound<'a>> {
         if name == RAW {
             return Ok(Compound { out: self.out, first: true, raw: true, close: "" });
         }
-        Ok(self.compound("{", "}"))
+        Ok(self.open_compound("{", "}"))
     }
 
     fn serialize_struct_variant(
@@ -189,12 +190,12 @@ impl<'a> ser::Serializer for PythonSerializer<'a> {
         variant: &'static str,
         _len: usize,
     ) -> Result<Compound<'a>> {
-        self.variant(variant);
-        Ok(self.compound("{", "}}"))
+        self.open_variant(variant);
+        Ok(self.open_compound("{", "}}"))
     }
 }
 
-/// Writes a list, a map, or one JSON text as it is.
+/// Writes a list, a map, or (if `raw`) one JSON text unchanged.
 pub(crate) struct Compound<'a> {
     out: &'a mut Vec<u8>,
     first: bool,
@@ -217,7 +218,7 @@ impl Compound<'_> {
 
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result {
         if self.raw {
-            return value.serialize(KeySerializer { out: self.out, words: Words::Raw });
+            return value.serialize(KeySerializer { out: self.out, form: TextForm::Raw });
         }
         self.comma();
         write_str(self.out, key);
@@ -280,7 +281,7 @@ impl ser::SerializeMap for Compound<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result {
         self.comma();
-        key.serialize(KeySerializer { out: self.out, words: Words::Quoted })?;
+        key.serialize(KeySerializer { out: self.out, form: TextForm::Quoted })?;
         self.out.extend_from_slice(b": ");
         Ok(())
     }

@@ -17,8 +17,8 @@ pub use crate::json::list::JsonList;
 /// date, time, Decimal, UUID and bytes are kombu's typed envelopes. Cheap to clone; usually a slice of a message's
 /// body.
 ///
-/// Two values are equal if their texts are; `1.0` and `1` differ. For serde it is the value itself, not a text.
-/// `serde_json`, and this type's own reading and writing, pass the text on unchanged.
+/// Two values are equal if their texts are; `1.0` and `1` differ. Serde sees the value, not a string that contains it.
+/// `serde_json`, and the decoding and encoding of this type, pass the text on unchanged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Bytes);
 
@@ -42,12 +42,12 @@ impl Json {
         Ok(Self(out.into()))
     }
 
-    /// Encodes a value.
+    /// Encodes a [`Value`] as Python's `json.dumps` does.
     pub fn from_value(value: &Value) -> Self {
         Self(value.to_json_bytes().into())
     }
 
-    /// Takes a JSON text.
+    /// Checks and copies a JSON text. Blanks around it are removed.
     ///
     /// # Errors
     /// If it is not JSON.
@@ -55,7 +55,7 @@ impl Json {
         Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    /// Takes a JSON text without copying it.
+    /// Checks a JSON text and keeps it without copying. Blanks around it are removed.
     ///
     /// # Errors
     /// If it is not UTF-8, or not JSON.
@@ -66,13 +66,13 @@ impl Json {
         Ok(value)
     }
 
-    /// Takes bytes that are known to be one JSON value in UTF-8.
+    /// Keeps bytes that are known to be one JSON value in UTF-8.
     pub(crate) fn from_checked(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// Decodes to a type. A typed envelope fits a text as well as bytes, so that a `String` can be a Python datetime;
-    /// it also fits a map, as the map that it is. Integers are exact.
+    /// Decodes to a type. Integers are exact. A typed envelope can be read as text or bytes (a Python datetime as a
+    /// `String`), and also as the map that it is.
     ///
     /// # Errors
     /// If the value does not fit the type.
@@ -114,7 +114,7 @@ impl Json {
         &*self.0 == b"null"
     }
 
-    /// The same JSON for people to read: in UTF-8, with letters instead of `\uXXXX`.
+    /// The JSON for people to read: in UTF-8, with characters instead of `\uXXXX`.
     pub fn to_utf8(&self) -> String {
         crate::json::utf8::unescaped(self.as_str())
     }
@@ -123,8 +123,8 @@ impl Json {
 /// The fewest digits of an integer that may not fit 64 bits.
 const LONG: usize = 19;
 
-/// Whether the text contains an integer that does not fit 64 bits. Each run of `LONG` digits contains a position that
-/// is a multiple of `LONG`, so few bytes are looked at.
+/// Whether the text contains an integer that does not fit 64 bits. It looks only at every `LONG`th byte, since a run of
+/// `LONG` digits contains one of them.
 pub(crate) fn has_long_number(text: &[u8]) -> bool {
     let mut at = LONG - 1;
     while at < text.len() {
@@ -220,7 +220,7 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Implements serde for types with a JSON form of their own (`to_json`, `from_json`), which serde passes on as it is.
+/// Implements serde's traits for types that have `to_json` and `from_json`, so that serde passes on their JSON.
 macro_rules! serde_by_json {
     ($($type:ty)*) => {$(
         impl serde::Serialize for $type {

@@ -1,6 +1,6 @@
-//! JSON text with letters instead of `\uXXXX`.
+//! JSON text for people to read, with characters instead of `\uXXXX`.
 
-/// The same JSON, with escapes from U+0080 on replaced by the letters. Halves of surrogate pairs stay escaped.
+/// Replaces the escapes of U+0080 and above by their characters. Half a surrogate pair stays escaped.
 pub(crate) fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -18,7 +18,7 @@ pub(crate) fn unescaped(text: &str) -> String {
     out
 }
 
-/// The letter of the escape at the beginning, unless it stays escaped; and the length of the escape.
+/// Reads the escape at the beginning: the character to write instead, `None` if it stays escaped, and its length.
 fn escape(text: &str) -> (Option<char>, usize) {
     let Some(first) = unit(text) else { return (None, text.len().min(2)) };
     match char::decode_utf16([first]).next() {
@@ -31,7 +31,7 @@ fn escape(text: &str) -> (Option<char>, usize) {
     }
 }
 
-/// The code unit of a `\uXXXX` at the beginning.
+/// The UTF-16 code unit of a `\uXXXX` at the beginning.
 fn unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Whether Python writes the byte as it is.
+/// Whether Python writes the byte without an escape.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
@@ -16,7 +16,7 @@ pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Writes a string without its quotes. Without `ascii`, letters from U+0080 on are not escaped.
+/// Writes a string without quotes around it. Characters from U+0080 on are escaped if `ascii`.
 pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
     let bytes = text.as_bytes();
     let mut from = 0;
@@ -30,7 +30,7 @@ pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// The index of the first byte that Python escapes. Looks at eight bytes at once, since most texts have none.
+/// The index of the first byte that Python escapes. It looks at eight bytes at once, since most texts have none.
 fn first_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -43,7 +43,7 @@ fn first_special(bytes: &[u8]) -> Option<usize> {
         // From 0x7f on, the high bit is set or adding one sets it.
         let beyond = (word | word.wrapping_add(ONES)) & HIGH;
         if control | quoted | beyond != 0 {
-            // A carry may have reported a byte that is plain.
+            // A carry between bytes may have reported a plain byte, so each byte is checked.
             let start = index * 8;
             return bytes[start..].iter().position(|&byte| !is_plain(byte)).map(|found| start + found);
         }

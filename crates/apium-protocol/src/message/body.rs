@@ -28,9 +28,9 @@ pub struct Body {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Embed {
-    /// Run on success, with the return value as first argument (`link`).
+    /// The callbacks (`link`): sent on success, with the return value as first argument.
     pub callbacks: Option<Vec<Signature>>,
-    /// Run on failure (`link_error`).
+    /// The errbacks (`link_error`): run on failure.
     pub errbacks: Option<Vec<Signature>>,
     /// The remaining steps of the chain, reversed: the next step is the last element.
     pub chain: Option<Vec<Signature>>,
@@ -49,7 +49,7 @@ impl Embed {
 }
 
 impl Body {
-    /// Arguments without follow-ups.
+    /// A body with these arguments and without links.
     pub fn new(args: Vec<Json>, kwargs: Vec<(String, Json)>) -> Self {
         Self { args, kwargs, embed: Embed::default() }
     }
@@ -75,7 +75,7 @@ impl Body {
     /// # Errors
     /// [`ErrorKind::Decode`] if the bytes are not JSON, [`ErrorKind::NotATask`] if they are not such a list of three.
     pub fn from_json(bytes: &Bytes) -> Result<Self> {
-        // Bytes that are not JSON are another error than JSON that is not a task.
+        // Bytes that are not JSON fail with `Decode`, and JSON that is not a task with `NotATask`.
         let mut reader = JsonReader::of(bytes)?;
         Self::read(&mut reader).or_else(|e| {
             Json::from_bytes(bytes.clone())?;
@@ -115,7 +115,7 @@ impl Embed {
     /// Reads Celery's JSON map, or null. A signature instead of a list is a list of one. Unknown keys go to `extra`.
     ///
     /// # Errors
-    /// If the bytes are neither, or if a signature cannot be read.
+    /// If the bytes are neither a JSON map nor null, or if a signature cannot be read.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let mut reader = JsonReader::new(utf8(bytes)?);
         let embed = Self::read(&mut reader)?;
@@ -148,7 +148,7 @@ impl Embed {
         Ok(embed)
     }
 
-    /// Reads one field.
+    /// Reads the value of one key.
     pub(crate) fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {
         match key {
             "callbacks" => self.callbacks = signatures(reader)?,

@@ -1,4 +1,4 @@
-//! kombu's envelope: a message as one JSON text, as it is in Redis lists and on Redis channels.
+//! kombu's envelope: a message as one JSON text, which is what Redis lists and channels contain.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::message::properties::{Properties, read_content_encoding, read_content
 
 pub use crate::message::redelivered::{mark_redelivered, unmark_redelivered};
 
-/// Properties that belong to the envelope.
+/// The properties that belong to the envelope and not to the message.
 pub(crate) const OWN: [&str; 3] = ["delivery_info", "delivery_tag", "body_encoding"];
 
-/// The field, in the headers and in the delivery info, of a message that was returned to its queue by a worker.
+/// The mark of a message that a worker returned to its queue: a field in the headers and in the delivery info.
 pub(crate) const REDELIVERED: &str = "redelivered";
 
-/// A message with what its envelope says about its delivery.
+/// A message, and what its envelope says about its delivery.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Envelope {
@@ -36,11 +36,11 @@ pub struct Envelope {
     pub exchange: Option<Arc<str>>,
     /// The routing key that it was published with.
     pub routing_key: Option<Arc<str>>,
-    /// Whether it was delivered before. The field is not among the headers.
+    /// Whether it was delivered before. The mark is not among the headers of the message.
     pub redelivered: bool,
 }
 
-/// The parts of an envelope. Its keys come in any order, so they are put together when all are read.
+/// The fields of an envelope. They come in any order, and are put together when all are read.
 #[derive(Default)]
 struct Parts<'a> {
     body: Option<Cow<'a, str>>,
@@ -52,19 +52,19 @@ struct Parts<'a> {
     delivery_tag: Option<Box<str>>,
     exchange: Option<Arc<str>>,
     routing_key: Option<Arc<str>>,
-    /// What the headers say, and what the delivery info says.
+    /// Whether the headers have the mark, and whether the delivery info has it.
     redelivered: [bool; 2],
 }
 
 impl Envelope {
-    /// A message without anything said of its way.
+    /// An envelope without a delivery tag, an exchange or a routing key.
     pub fn new(message: Message) -> Self {
         Self { message, ..Self::default() }
     }
 
     /// Reads an envelope. Headers, properties, delivery info and delivery tag may be missing or null. Without a body
-    /// encoding the body is the text itself. Values that are not decoded are slices of `raw`. If a key comes twice, its
-    /// last value counts.
+    /// encoding the body is its text. Values that are not decoded are slices of `raw`. If a key comes twice, its last
+    /// value counts.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`] if the bytes are not a JSON map, if a value has the wrong type, or if the body is not in
@@ -115,7 +115,7 @@ impl<'a> Parts<'a> {
         }
         reader.object(|key, reader| {
             if key == REDELIVERED {
-                self.redelivered[0] = truth(reader)?;
+                self.redelivered[0] = is_truthy(reader)?;
                 return Ok(());
             }
             self.headers.read_field(&key, reader)
@@ -150,7 +150,7 @@ impl<'a> Parts<'a> {
             match &*key {
                 "exchange" => self.exchange = lenient::owned(reader)?,
                 "routing_key" => self.routing_key = lenient::owned(reader)?,
-                REDELIVERED => self.redelivered[1] = truth(reader)?,
+                REDELIVERED => self.redelivered[1] = is_truthy(reader)?,
                 _ => reader.skip()?,
             }
             Ok(())
@@ -162,7 +162,7 @@ impl<'a> Parts<'a> {
         self.redelivered[1] = false;
     }
 
-    /// The body's bytes.
+    /// The bytes of the body, after its body encoding is removed.
     fn body(&self, raw: &Bytes) -> Result<Bytes> {
         let Some(text) = &self.body else { return Ok(Bytes::new()) };
         match self.body_encoding.as_deref() {
@@ -185,16 +185,17 @@ fn fail<T>(what: impl Into<String>) -> Result<T> {
 }
 
 /// Whether the value is true in Python.
-fn truth(reader: &mut JsonReader<'_>) -> Result<bool> {
+fn is_truthy(reader: &mut JsonReader<'_>) -> Result<bool> {
     Ok(!matches!(reader.raw()?, "false" | "null" | "0" | "0.0" | "\"\"" | "[]" | "{}"))
 }
 
-/// Appends a message in its envelope, byte for byte as kombu writes it for Celery: the same keys in the same order.
-/// What is not set is left out, so that [`Envelope::decode`] returns the same message; content type and content
-/// encoding are null then. (Celery's workers stop at a message without a content type; tasks have one.)
+/// Appends a message in its envelope to `out`, byte for byte as kombu writes it for Celery: the same keys in the same
+/// order.
 ///
-/// `properties.extra` comes in the order of its names, without those that belong to the envelope (delivery tag,
-/// delivery info, body encoding).
+/// What is not set is left out, but content type and content encoding are written as null. So [`Envelope::decode`]
+/// returns the same message. (Celery's workers stop at a message without a content type; task messages have one.)
+/// `properties.extra` is sorted by name. Delivery tag, delivery info and body encoding in it are left out, since the
+/// envelope has its own.
 pub fn encode(message: &Message, exchange: &str, routing_key: &str, delivery_tag: &str, out: &mut Vec<u8>) {
     let Message { properties, headers, body } = message;
     out.reserve(body.len().div_ceil(3) * 4 + 1024);

@@ -1,4 +1,4 @@
-//! Tests of what captures do not contain: unusual orders, missing parts, damaged texts.
+//! Tests of envelopes that captures do not contain: unusual orders, missing fields, damaged texts.
 
 use crate::error::{ErrorKind, Result};
 use crate::json::text::Json;

@@ -1,4 +1,4 @@
-//! Headers of a protocol 2 message.
+//! The headers of a message of Celery's protocol 2.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,14 +12,15 @@ use crate::json::text::{Json, serde_by_json};
 use crate::json::write::write_str;
 use crate::message::task_id::TaskId;
 
-/// Usual values of `lang`.
+/// The usual values of `lang`, which are read without an allocation.
 const LANGUAGES: [&str; 2] = ["py", "rust"];
 
-/// Usual values of `compression`.
+/// The usual values of `compression`.
 const COMPRESSIONS: [&str; 5] =
     ["application/x-gzip", "application/x-bz2", "application/x-lzma", "application/x-brotli", "application/zstd"];
 
-/// Headers of a protocol 2 message. A header that is null counts as missing. Messages of protocol 1 have none.
+/// The headers of a message of Celery's protocol 2. A header that is null counts as missing. Messages of protocol 1
+/// have no headers; [`Codecs::decode`](crate::codecs::codecs::Codecs::decode) fills them from the body.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Headers {
@@ -31,35 +32,35 @@ pub struct Headers {
     pub id: Option<TaskId>,
     /// A name for logs and events instead of the task's.
     pub shadow: Option<String>,
-    /// The earliest time of the run, as written (see [`timestamp`](crate::timestamp)).
+    /// The task does not run before this time. The text as it was written; [`timestamp`](crate::timestamp) reads it.
     pub eta: Option<String>,
-    /// The latest time of the start, as written.
+    /// The task does not start after this time. The text as it was written.
     pub expires: Option<String>,
-    /// Group id.
+    /// The id of the group that the task is a member of.
     pub group: Option<String>,
-    /// Its index in the group.
+    /// The task's index in the group, from 0.
     pub group_index: Option<i64>,
-    /// Retries so far.
+    /// How many retries there were so far.
     pub retries: u32,
     /// The time limits.
     pub timelimit: TimeLimit,
-    /// The first task of the workflow.
+    /// The id of the first task of the workflow.
     pub root_id: Option<TaskId>,
-    /// The task that sent this one.
+    /// The id of the task that sent this one.
     pub parent_id: Option<TaskId>,
     /// The positional arguments as Python shows them, for logs and events.
     pub argsrepr: Option<String>,
     /// The keyword arguments as Python shows them, for logs and events.
     pub kwargsrepr: Option<String>,
-    /// `gen<pid>@<host>` of the publisher.
+    /// The process that published the message, as `gen<pid>@<host>`.
     pub origin: Option<Arc<str>>,
     /// Whether the result is to be ignored; `None` leaves it to the task.
     pub ignore_result: Option<bool>,
     /// How many times a task was replaced (`replace`) on the way to this message.
     pub replaced_task_nesting: u32,
-    /// Names of the stamps.
+    /// The names of the stamps.
     pub stamped_headers: Option<Vec<String>>,
-    /// Stamp values.
+    /// The values of the stamps by name.
     pub stamps: BTreeMap<String, Json>,
     /// The MIME type of the compression of the body.
     pub compression: Option<Cow<'static, str>>,
@@ -67,7 +68,7 @@ pub struct Headers {
     pub extra: BTreeMap<String, Json>,
 }
 
-/// Time limits in seconds; `[hard, soft]` on the wire.
+/// The time limits of a run in seconds; `[hard, soft]` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct TimeLimit {
     /// The hard limit.
@@ -79,9 +80,9 @@ pub struct TimeLimit {
 impl Headers {
     /// The headers as a JSON map.
     ///
-    /// With a task: every header that Celery always writes, in Celery's order, null if it is not set; `lang` and
-    /// `compression` if they are set; then `extra`, which replaces headers of the same names. Without a task (protocol
-    /// 1): only headers that are set.
+    /// With a task: every header that Celery always writes, in Celery's order, as null if it is not set; also `lang`
+    /// and `compression` if they are set, and `extra`, which replaces headers of the same names. Without a task
+    /// (protocol 1): only the headers that are set.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(640);
         self.write(&mut out);
@@ -190,7 +191,7 @@ impl Headers {
             "group_index" => self.group_index = lenient::int(reader)?,
             "retries" => self.retries = lenient::count(reader)?,
             "timelimit" => self.timelimit = TimeLimit::read(reader)?,
-            // Usually it is the id of the task itself, whose text is shared then.
+            // Usually it is the id of the task itself; then both share one text.
             "root_id" => {
                 self.root_id = lenient::text(reader)?.map(|root| match &self.id {
                     Some(id) if id.as_str() == root => id.clone(),

@@ -1,4 +1,4 @@
-//! Message properties.
+//! The properties of a message.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,13 +10,14 @@ use crate::json::map_writer::MapWriter;
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 
-/// Usual values of `content_type`.
+/// The usual values of `content_type`, which are read without an allocation.
 const CONTENT_TYPES: [&str; 3] = ["application/json", "application/x-msgpack", "application/x-yaml"];
 
-/// Usual values of `content_encoding`.
+/// The usual values of `content_encoding`.
 const CONTENT_ENCODINGS: [&str; 2] = ["utf-8", "binary"];
 
-/// The properties of a message, without what belongs to an envelope (delivery tag, delivery info, body encoding).
+/// The properties of a message: those of AMQP, under the names that kombu gives them. Those that belong to an envelope
+/// (delivery tag, delivery info, body encoding) are in [`Envelope`](crate::message::envelope::Envelope).
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Properties {
@@ -39,7 +40,7 @@ pub struct Properties {
 }
 
 impl Properties {
-    /// The properties that are set, as a JSON map by their names here; `extra` comes last.
+    /// The properties that are set, as a JSON map by the names of this type's fields; `extra` comes last.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let mut map = MapWriter::new(&mut out, &self.extra);

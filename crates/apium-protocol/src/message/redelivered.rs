@@ -1,4 +1,4 @@
-//! The mark of a redelivered message: put into an envelope or removed from it, with every other byte unchanged.
+//! The mark of a redelivered message: it is added to an envelope or removed, and every other byte stays.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,21 +7,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::reader::{JsonReader, utf8};
 use crate::message::envelope::REDELIVERED;
 
-/// Where kombu puts the mark.
-const PLACES: [&[&str]; 2] = [&["headers", REDELIVERED], &["properties", "delivery_info", REDELIVERED]];
+/// The paths of keys at which kombu puts the mark.
+const PATHS: [&[&str]; 2] = [&["headers", REDELIVERED], &["properties", "delivery_info", REDELIVERED]];
 
-/// The envelope as kombu returns it to its queue: the headers and the delivery info have `redelivered` as their last
-/// key, which is true. Headers, properties and delivery info are created if they are missing or null. Marking again
-/// changes nothing.
+/// Marks an envelope as kombu does when it returns it to its queue: `"redelivered": true` becomes the last key of the
+/// headers and of the delivery info. Headers, properties and delivery info are created if they are missing or null.
+/// Marking again changes nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Decode`] if `raw` or one of these is not a JSON map.
+/// [`ErrorKind::Decode`] if `raw`, the headers, the properties or the delivery info is not a JSON map.
 pub fn mark_redelivered(raw: &[u8]) -> Result<Vec<u8>> {
     change(raw, mark)
 }
 
-/// The envelope without the mark of [`mark_redelivered`]: without the key `redelivered` in the headers and in the
-/// delivery info, whatever its value.
+/// Removes what [`mark_redelivered`] adds: the key `redelivered` of the headers and of the delivery info, whatever its
+/// value.
 ///
 /// # Errors
 /// [`ErrorKind::Decode`] if `raw`, the headers, the properties or the delivery info is not a JSON map.
@@ -29,42 +29,44 @@ pub fn unmark_redelivered(raw: &[u8]) -> Result<Vec<u8>> {
     change(raw, unmark)
 }
 
-fn change(raw: &[u8], at: impl Fn(&str, &[&str]) -> Result<String>) -> Result<Vec<u8>> {
-    let [headers, delivery_info] = PLACES;
-    let changed = utf8(raw).and_then(|text| at(&at(text, headers)?, delivery_info));
+fn change(raw: &[u8], edit: impl Fn(&str, &[&str]) -> Result<String>) -> Result<Vec<u8>> {
+    let [headers, delivery_info] = PATHS;
+    let changed = utf8(raw).and_then(|text| edit(&edit(text, headers)?, delivery_info));
     changed.map(String::into_bytes).map_err(|e| e.within(ErrorKind::Decode, "the envelope"))
 }
 
+/// Sets the key at the end of `path` to true; creates the maps on the way.
 fn mark(text: &str, path: &[&str]) -> Result<String> {
-    let mut map = Map::read(text, 0..text.len(), "the text")?;
+    let mut map = MapSpans::read(text, 0..text.len(), "the text")?;
     let mut out = text.to_owned();
     for (depth, key) in path.iter().enumerate() {
-        let inside = &path[depth + 1..];
+        let rest_of_path = &path[depth + 1..];
         let Some(value) = map.last(key) else {
             let (at, separator) = match map.entries.last() {
                 Some(last) => (last.value.end, ", "),
                 None => (map.open, ""),
             };
-            out.insert_str(at, &format!("{separator}\"{key}\": {}", marked(inside)));
+            out.insert_str(at, &format!("{separator}\"{key}\": {}", marked(rest_of_path)));
             return Ok(out);
         };
-        if inside.is_empty() || &text[value.clone()] == "null" {
-            out.replace_range(value, &marked(inside));
+        if rest_of_path.is_empty() || &text[value.clone()] == "null" {
+            out.replace_range(value, &marked(rest_of_path));
             return Ok(out);
         }
-        map = Map::read(text, value, key)?;
+        map = MapSpans::read(text, value, key)?;
     }
     Ok(out)
 }
 
-/// A value with the mark at the end of this path.
+/// The value to write for a key: true, inside of a map for each key of `path`.
 fn marked(path: &[&str]) -> String {
     path.iter().rev().fold("true".to_owned(), |inner, key| format!("{{\"{key}\": {inner}}}"))
 }
 
+/// Removes the key at the end of `path`.
 fn unmark(text: &str, path: &[&str]) -> Result<String> {
     let mut out = text.to_owned();
-    let mut map = Map::read(text, 0..text.len(), "the text")?;
+    let mut map = MapSpans::read(text, 0..text.len(), "the text")?;
     for key in path {
         if *key == REDELIVERED {
             // From the end, so that the ranges before stay valid.
@@ -74,30 +76,30 @@ fn unmark(text: &str, path: &[&str]) -> Result<String> {
             break;
         }
         match map.last(key) {
-            Some(value) if &text[value.clone()] != "null" => map = Map::read(text, value, key)?,
+            Some(value) if &text[value.clone()] != "null" => map = MapSpans::read(text, value, key)?,
             _ => break,
         }
     }
     Ok(out)
 }
 
-/// Where the parts of a JSON map are in a text.
-struct Map<'a> {
+/// Where the entries of a JSON map are in a text.
+struct MapSpans<'a> {
     /// The position after the opening brace.
     open: usize,
-    entries: Vec<Entry<'a>>,
+    entries: Vec<EntrySpan<'a>>,
 }
 
-struct Entry<'a> {
+struct EntrySpan<'a> {
     key: Cow<'a, str>,
     /// The position of the key's opening quote.
     start: usize,
     value: Range<usize>,
 }
 
-impl<'a> Map<'a> {
+impl<'a> MapSpans<'a> {
     fn read(text: &'a str, span: Range<usize>, name: &str) -> Result<Self> {
-        let mut reader = JsonReader::around(&text[span.clone()]);
+        let mut reader = JsonReader::of_envelope(&text[span.clone()]);
         if reader.peek() != b'{' {
             return Err(Error::new(ErrorKind::Decode, format!("find a JSON map in {name}, at byte {}", span.start)));
         }
@@ -109,7 +111,7 @@ impl<'a> Map<'a> {
             let start = before + text[before..].find('"').unwrap_or_default();
             let length = reader.raw()?.len();
             before = span.start + reader.position();
-            entries.push(Entry { key, start, value: before - length..before });
+            entries.push(EntrySpan { key, start, value: before - length..before });
             Ok(())
         })?;
         reader.end()?;
@@ -121,9 +123,10 @@ impl<'a> Map<'a> {
         self.entries.iter().rfind(|entry| entry.key == key).map(|entry| entry.value.clone())
     }
 
-    /// The ranges to be cut to remove a key: with the comma before it, or after it if nothing stays before it.
+    /// The ranges to cut out to remove a key, each with the comma before it, or with the one after it if no entry stays
+    /// before it.
     fn cuts(&self, key: &str) -> Vec<Range<usize>> {
-        let is_cut = |entry: &&Entry<'_>| entry.key == key;
+        let is_cut = |entry: &&EntrySpan<'_>| entry.key == key;
         let leading = self.entries.iter().take_while(is_cut).count();
         let mut cuts = Vec::new();
         if leading > 0 {

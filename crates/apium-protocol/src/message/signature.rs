@@ -1,4 +1,4 @@
-//! Signatures on the wire: a task's name with arguments and options.
+//! Signatures on the wire: the name of a task with arguments and options.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ pub struct Signature {
     pub args: Vec<Json>,
     /// Keyword arguments.
     pub kwargs: Vec<(String, Json)>,
-    /// Options of `apply_async` by name; also the ids, once they are fixed.
+    /// Options of `apply_async` by name; also `task_id`, once the id is fixed.
     pub options: BTreeMap<String, Json>,
     /// `chain`, `group`, `chord`, `xmap`, `xstarmap` or `chunks`; `None` for a task.
     pub subtask_type: Option<String>,
-    /// Whether it ignores the result of the task before it.
+    /// Whether it ignores the result of the task before it (Celery's `si`).
     pub immutable: bool,
     /// Unknown keys, passed on as they are.
     pub extra: BTreeMap<String, Json>,
@@ -50,7 +50,7 @@ impl Signature {
         out
     }
 
-    /// Reads Celery's JSON map. Null means no arguments or options. Unknown keys go to `extra`.
+    /// Reads Celery's JSON map. Null counts as no arguments and no options. Unknown keys go to `extra`.
     ///
     /// # Errors
     /// If the bytes are not a JSON map, if it names no task, or if a value has the wrong type.

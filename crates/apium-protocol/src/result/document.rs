@@ -14,10 +14,11 @@ use crate::message::task_id::TaskId;
 use crate::result::exception::ExceptionInfo;
 use crate::result::state::State;
 
-/// The result document of a task: its state with all that belongs to it. It is what a backend stores, what `watch`
-/// returns and what `on_message` is called with. For serde it is Celery's JSON map (`task_id`, `status`, `result`,
-/// `traceback`, `children`, `date_done`; `group_id` and `parent_id` if there are any), so that a web handler can pass
-/// it on.
+/// The result document of a task: its state, with the result, the traceback and what else Celery stores. A result
+/// backend stores it, `watch` returns it and `on_message` is called with it.
+///
+/// For serde it is Celery's JSON map (`task_id`, `status`, `result`, `traceback`, `children`, `date_done`; `group_id`
+/// and `parent_id` if there are any), so that a web handler can pass it on.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ResultDocument {
@@ -29,21 +30,21 @@ pub struct ResultDocument {
     pub result: Json,
     /// The traceback's text.
     pub traceback: Option<String>,
-    /// What the run sent; `None` if the writer did not know.
+    /// The results of the tasks that the run sent; `None` if the writer of the document did not know them.
     pub children: Option<Vec<ResultTuple>>,
-    /// When it became ready, as Celery writes it.
+    /// When it became ready, in ISO 8601 as Celery writes it.
     pub date_done: Option<String>,
     /// The id of its group.
     pub group_id: Option<String>,
-    /// The task that sent it.
+    /// The id of the task that sent it.
     pub parent_id: Option<TaskId>,
-    /// What `result_extended` adds.
+    /// The fields that are stored only with the setting `result_extended`.
     pub extended: Option<Box<Extended>>,
     /// All other keys, such as stamps.
     pub extra: BTreeMap<String, Json>,
 }
 
-/// What `result_extended` adds to a result document.
+/// The fields that the setting `result_extended` adds to a result document.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Extended {
@@ -57,23 +58,24 @@ pub struct Extended {
     pub worker: Option<String>,
     /// How many retries there were.
     pub retries: Option<u32>,
-    /// The routing key.
+    /// The routing key of the message, as in Celery.
     pub queue: Option<String>,
 }
 
-/// The result of a task with its parent, or of a group with its members; `[[id, parent], children]` on the wire.
+/// Names the result of a task with its parent, or of a group with its members: Celery's `as_tuple()`. On the wire it is
+/// `[[id, parent], children]`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ResultTuple {
     /// The id of the task or group.
     pub id: TaskId,
-    /// The result before it.
+    /// The result of the step before it.
     pub parent: Option<Box<ResultTuple>>,
     /// The members, for a group.
     pub children: Option<Vec<ResultTuple>>,
 }
 
-/// A saved group.
+/// A saved group, which Celery's `GroupResult.save` stores under `celery-taskset-meta-<id>`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct GroupDocument {
@@ -89,7 +91,7 @@ impl GroupDocument {
 }
 
 impl ResultDocument {
-    /// A document with only task, state and result.
+    /// A document with only a task id, a state and a result.
     pub fn new(task_id: impl Into<TaskId>, state: State, result: Json) -> Self {
         Self {
             task_id: task_id.into(),
@@ -123,8 +125,8 @@ impl ResultDocument {
         self.state.is_exception().then(|| ExceptionInfo::from_json(&self.result))
     }
 
-    /// What a task says about itself before it is ready: the meta of a custom state (`update_state`), or pid and host
-    /// name with STARTED. `None` in other states, and if there is no meta.
+    /// What the task says about itself before it is ready: the meta of a custom state (`update_state`), or with STARTED
+    /// the pid and the host name. `None` in other states, and if there is no meta.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`] if the meta does not fit the type.
@@ -236,7 +238,7 @@ impl ResultTuple {
         Self { id: id.into(), parent: None, children: Some(members) }
     }
 
-    /// With the result before it.
+    /// Sets the result of the step before it.
     #[must_use]
     pub fn with_parent(mut self, parent: ResultTuple) -> Self {
         self.parent = Some(Box::new(parent));
@@ -316,7 +318,7 @@ impl ResultTuple {
     }
 }
 
-/// How many results may nest in one another, where they are read.
+/// How deep result tuples may nest when they are read.
 pub const MAX_NESTED_RESULTS: usize = 256;
 
 fn write_tuples(out: &mut Vec<u8>, tuples: Option<&[ResultTuple]>) {

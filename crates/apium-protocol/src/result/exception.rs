@@ -1,4 +1,4 @@
-//! Exceptions in results: class, module and constructor arguments.
+//! Exceptions in result documents: class, module and constructor arguments.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::value::repr::repr_value;
 use crate::value::repr_plain;
 use crate::value::value::Value;
 
-/// An exception in a result document (`exc_type`, `exc_message`, `exc_module`).
+/// An exception in a result document, Celery's map of `exc_type`, `exc_message` and `exc_module`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ExceptionInfo {
@@ -86,7 +86,7 @@ impl ExceptionInfo {
         Self::new("builtins", "TypeError", message)
     }
 
-    /// The JSON map of the wire.
+    /// The exception as the JSON map that Celery stores.
     pub fn to_json(&self) -> Json {
         let mut out = Vec::with_capacity(96);
         out.extend_from_slice(b"{\"exc_type\": ");
@@ -99,8 +99,8 @@ impl ExceptionInfo {
         Json::from_checked(out.into())
     }
 
-    /// Reads the result of a failure. A value that is not such a map becomes the argument of an `Exception`, so that
-    /// nothing is lost.
+    /// Reads the result of a failure. A value that is not such a map becomes the argument of a Python `Exception`, so
+    /// that nothing is lost.
     pub fn from_json(json: &Json) -> Self {
         Self::from_map(json).unwrap_or_else(|| Self {
             exc_type: "Exception".into(),
@@ -133,7 +133,7 @@ impl ExceptionInfo {
         }
     }
 
-    /// What Python's `repr` returns, without a limit of length: `ValueError("it's")`.
+    /// What Python's `repr` returns, of any length: `ValueError("it's")`.
     pub fn python_repr(&self) -> String {
         let class = self.exc_type.rsplit('.').next().unwrap_or_default();
         let args: Vec<String> = self.exc_message.iter().map(repr_plain::repr).collect();
@@ -150,7 +150,8 @@ impl ExceptionInfo {
     }
 }
 
-/// As Python shows it: `ValueError('boom')`.
+/// The exception as Python shows it, cut as in Celery's logs: `ValueError('boom')`. Each argument has at most 1,024
+/// characters.
 impl fmt::Display for ExceptionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = self.exc_type.rsplit('.').next().unwrap_or_default();
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_internal_ones() {
+    fn the_exceptions_of_celery_have_its_arguments() {
         assert_eq!(ExceptionInfo::reject(None, true).to_string(), "Reject(None, True)");
         assert_eq!(ExceptionInfo::time_limit_exceeded(2.0).to_string(), "TimeLimitExceeded(2)");
         assert_eq!(ExceptionInfo::time_limit_exceeded(0.5).to_string(), "TimeLimitExceeded(0.5)");

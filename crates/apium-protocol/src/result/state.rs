@@ -1,4 +1,4 @@
-//! Task states, with Celery's sets and precedence.
+//! The states of tasks, with Celery's precedence and its sets of ready and exception states.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The state of a task. As text and for serde it is Celery's name: `PENDING`, `STARTED`, `SUCCESS`, … A custom state is
-/// its own name.
+/// The state of a task. As text and for serde it is Celery's name (`PENDING`, `STARTED`, `SUCCESS`, …), or the name of
+/// a custom state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Waiting, or unknown.
+    /// Waiting for its run, or unknown to the result backend.
     Pending,
     /// Received by a worker (events only).
     Received,
-    /// Running (if `task_track_started` says so).
+    /// Running. It is stored only with `task_track_started`, or `track_started` of the task.
     Started,
-    /// Returned.
+    /// The task returned a value.
     Success,
-    /// Failed.
+    /// The task failed, and is not retried.
     Failure,
-    /// To be retried.
+    /// The run failed, and the task is to be retried.
     Retry,
     /// Revoked or expired.
     Revoked,
@@ -29,7 +29,7 @@ pub enum State {
     Rejected,
     /// Ignored (eager only).
     Ignored,
-    /// A custom state, which a task gave itself.
+    /// A custom state, which the task stored with `update_state`.
     Custom(Arc<str>),
 }
 

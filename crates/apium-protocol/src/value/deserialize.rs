@@ -40,7 +40,7 @@ impl<'de> IntoDeserializer<'de, ValueError> for Value {
 }
 
 impl Value {
-    /// Visits an integer that fits 128 bits.
+    /// Visits an integer beyond 64 bits signed; fails if it does not fit 128 bits.
     fn visit_big<'de, V: Visitor<'de>>(digits: &str, visitor: V) -> Result<V::Value> {
         if let Ok(value) = digits.parse() {
             visitor.visit_u64(value)
@@ -68,7 +68,7 @@ impl Value {
     }
 }
 
-/// Integers of 128 bits are visited as such, so that all of them can be read.
+/// A `BigInt` is parsed as the 128-bit type that is asked for, since `deserialize_any` cannot know which one that is.
 macro_rules! wide_integer {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -261,7 +261,7 @@ impl<'de> EnumAccess<'de> for Variant {
 struct Content(Option<Value>);
 
 impl Content {
-    fn some(self) -> Result<Value> {
+    fn required(self) -> Result<Value> {
         self.0.ok_or_else(|| de::Error::invalid_type(Unexpected::UnitVariant, &"a variant with content"))
     }
 }
@@ -277,14 +277,14 @@ impl<'de> VariantAccess<'de> for Content {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value> {
-        seed.deserialize(self.some()?)
+        seed.deserialize(self.required()?)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value> {
-        self.some()?.deserialize_any(visitor)
+        self.required()?.deserialize_any(visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Result<V::Value> {
-        self.some()?.deserialize_any(visitor)
+        self.required()?.deserialize_any(visitor)
     }
 }

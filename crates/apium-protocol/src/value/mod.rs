@@ -1,4 +1,4 @@
-//! Python's values as a tree: reading, writing, and showing them.
+//! Python's values as a tree, and their `repr`.
 
 pub mod deserialize;
 pub(crate) mod parse;

@@ -1,4 +1,4 @@
-//! Reading of JSON text into values: Python's JSON with kombu's typed envelopes.
+//! Reading values from JSON text: Python's JSON with kombu's typed envelopes.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::json::reader::JsonReader;
 use crate::json::write::write_f64;
 use crate::value::value::Value;
 
-/// How deep a text may nest to be decoded.
+/// How deep lists and maps may nest in a text that is decoded.
 const MAX_DEPTH: usize = 256;
 
 /// In maps of this size and larger, duplicate keys are found by hashing.
@@ -78,8 +78,8 @@ fn number(reader: &mut JsonReader<'_>) -> Result<Value> {
 pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Result<Value> {
     let entries = without_duplicates(entries);
     match &entries[..] {
-        [(a, kind), (b, value)] if a == "__type__" && b == "__value__" => open(kind, value),
-        [(b, value), (a, kind)] if a == "__type__" && b == "__value__" => open(kind, value),
+        [(a, kind), (b, value)] if a == "__type__" && b == "__value__" => open_envelope(kind, value),
+        [(b, value), (a, kind)] if a == "__type__" && b == "__value__" => open_envelope(kind, value),
         _ => Ok(Value::Map(entries)),
     }
 }
@@ -110,7 +110,7 @@ pub(crate) fn without_duplicates(entries: Vec<(String, Value)>) -> Vec<(String, 
 }
 
 /// The value in a typed envelope.
-fn open(kind: &Value, value: &Value) -> Result<Value> {
+fn open_envelope(kind: &Value, value: &Value) -> Result<Value> {
     let Value::Str(kind) = kind else {
         return fail(format!("a typed value's `__type__` is {}, not a text", kind.kind()));
     };
@@ -147,8 +147,8 @@ fn fail<T>(what: String) -> Result<T> {
     Err(Error::new(ErrorKind::Decode, format!("decode the value: {what}")))
 }
 
-/// A map key as Python's JSON writes it: text as it is; `1`, `true`, `null` and `1.5` as text. A list or map cannot be
-/// a key.
+/// A map key as the text that Python's JSON writes, such as `1`, `true` or `null`. `None` for a list or a map, which
+/// cannot be a key.
 pub(crate) fn key_text(key: Value) -> Option<String> {
     Some(match key {
         Value::Str(text) => text,
@@ -172,7 +172,7 @@ pub(crate) fn key_text(key: Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn round(text: &str) {
+    fn assert_round_trip(text: &str) {
         assert_eq!(Value::parse(text).unwrap().to_string(), text);
     }
 
@@ -200,12 +200,12 @@ mod tests {
             r#"{"__type__": "base64", "__value__": "//4A"}"#,
             r#"{"__type__": "x", "__value__": 1, "more": 2}"#,
         ] {
-            round(text);
+            assert_round_trip(text);
         }
     }
 
     #[test]
-    fn kinds() {
+    fn texts_have_pythons_types() {
         assert_eq!(Value::parse("-0").unwrap(), Value::Int(0));
         assert_eq!(Value::parse("3.0").unwrap(), Value::Float(3.0));
         assert_eq!(Value::parse(r#"{"__value__": "x", "__type__": "bytes"}"#).unwrap(), Value::Bytes(b"x".to_vec()));

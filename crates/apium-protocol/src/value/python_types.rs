@@ -1,4 +1,5 @@
-//! Wrappers that send a value with its Python type, as kombu's typed envelopes. They read envelopes and plain text.
+//! Wrappers that send a value as a type of Python, in kombu's typed envelopes. They are read from envelopes and from
+//! plain text.
 
 use std::fmt;
 
@@ -49,7 +50,7 @@ macro_rules! typed {
 }
 
 typed! {
-    /// An instant: Python's `datetime`. Written in UTC; one without an offset is read as UTC.
+    /// An instant: Python's `datetime`. It is written in UTC; without an offset it is read as UTC.
     DateTime(jiff::Timestamp),
     |this| Value::DateTime(timestamp::format(this.0)),
     |value| value.as_str().and_then(|text| timestamp::parse(text).ok()),
@@ -73,7 +74,7 @@ typed! {
 }
 
 typed! {
-    /// A decimal number with its digits as they are: Python's `Decimal`. Also read from a number.
+    /// A decimal number whose digits are kept: Python's `Decimal`. It is also read from a number.
     Decimal(String),
     |this| Value::Decimal(this.0),
     |value| match value {
@@ -93,7 +94,7 @@ typed! {
 }
 
 typed! {
-    /// Bytes: Python's `bytes`. Also read from text, as UTF-8, and from a list of numbers.
+    /// Bytes: Python's `bytes`. They are also read from a text, as UTF-8, and from a list of numbers.
     Bytes(Vec<u8>),
     |this| Value::Bytes(this.0),
     |value| match value {
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
     use crate::json::text::Json;
 
-    fn round<T: Serialize + for<'de> Deserialize<'de> + PartialEq + fmt::Debug>(value: T, text: &str) {
+    fn assert_round_trip<T: Serialize + for<'de> Deserialize<'de> + PartialEq + fmt::Debug>(value: T, text: &str) {
         let json = Json::from_serialize(&value).unwrap();
         assert_eq!(json.as_str(), text);
         assert_eq!(json.decode::<T>().unwrap(), value);
@@ -132,19 +133,22 @@ mod tests {
 
     #[test]
     fn envelopes_round_trip() {
-        round(
+        assert_round_trip(
             DateTime("2020-01-02T03:04:05.000006Z".parse().unwrap()),
             r#"{"__type__": "datetime", "__value__": "2020-01-02T03:04:05.000006+00:00"}"#,
         );
-        round(Date(jiff::civil::date(2021, 12, 31)), r#"{"__type__": "date", "__value__": "2021-12-31"}"#);
-        round(Time(jiff::civil::time(23, 59, 58, 7000)), r#"{"__type__": "time", "__value__": "23:59:58.000007"}"#);
-        round(Decimal("3.1400".into()), r#"{"__type__": "decimal", "__value__": "3.1400"}"#);
-        round(
+        assert_round_trip(Date(jiff::civil::date(2021, 12, 31)), r#"{"__type__": "date", "__value__": "2021-12-31"}"#);
+        assert_round_trip(
+            Time(jiff::civil::time(23, 59, 58, 7000)),
+            r#"{"__type__": "time", "__value__": "23:59:58.000007"}"#,
+        );
+        assert_round_trip(Decimal("3.1400".into()), r#"{"__type__": "decimal", "__value__": "3.1400"}"#);
+        assert_round_trip(
             Uuid(uuid::Uuid::from_u128(0x12345678_1234_5678_1234_567812345678)),
             r#"{"__type__": "uuid", "__value__": {"hex": "12345678123456781234567812345678"}}"#,
         );
-        round(Bytes(b"hello".to_vec()), r#"{"__type__": "bytes", "__value__": "hello"}"#);
-        round(Bytes(vec![0xff, 0xfe, 0]), r#"{"__type__": "base64", "__value__": "//4A"}"#);
+        assert_round_trip(Bytes(b"hello".to_vec()), r#"{"__type__": "bytes", "__value__": "hello"}"#);
+        assert_round_trip(Bytes(vec![0xff, 0xfe, 0]), r#"{"__type__": "base64", "__value__": "//4A"}"#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Arguments as Python shows them, for logs and events, without decoding them.
+//! Arguments as Celery's `saferepr` shows them in logs and events: of limited length and depth, without decoding them.
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -8,10 +8,10 @@ use crate::json::text::Json;
 use crate::timestamp;
 use crate::value::value::Value;
 
-/// How many characters are shown at most, as in Celery.
+/// About how many characters are shown, as in Celery.
 const MAX_LENGTH: isize = 1024;
 
-/// How deep lists and maps are shown.
+/// How many levels of lists and maps are shown.
 const MAX_LEVELS: usize = 3;
 
 /// `argsrepr`: positional arguments as a Python tuple, `(2, 'x')`, cut after 1,024 characters.
@@ -56,11 +56,14 @@ pub fn repr_value(value: &Json) -> String {
     repr.into_text()
 }
 
-/// A text of limited length, with the brackets that are open.
+/// A text of limited length that is being written.
 struct Repr {
     out: String,
+    /// How many characters may still be written; negative after a piece that was too long.
     left: isize,
+    /// The closing brackets of what is open.
     open: Vec<char>,
+    /// Whether the text was cut.
     full: bool,
 }
 
@@ -69,7 +72,7 @@ impl Repr {
         Self { out: String::with_capacity(96), left: MAX_LENGTH, open: Vec::new(), full: false }
     }
 
-    /// Whether there is room for one more piece. If not, the text ends with `...`.
+    /// Whether there is room for one more piece. If there is none, writes `...` once and ends the text.
     fn room(&mut self) -> bool {
         if !self.full && self.left <= 0 {
             self.full = true;
@@ -111,7 +114,7 @@ impl Repr {
         }
     }
 
-    /// A text in single quotes, cut to the room that is left. Only single quotes are escaped, as in Celery.
+    /// Writes a text in single quotes, cut to the room that is left. Only single quotes are escaped, as in Celery.
     fn quoted(&mut self, text: &str) {
         if !self.room() {
             return;
@@ -169,9 +172,10 @@ impl Repr {
         Ok(())
     }
 
+    /// Writes a list or map beyond the last level: as an ellipsis, unless it is empty or a short typed value.
     fn hidden(&mut self, reader: &mut JsonReader<'_>, hidden: &str, empty: &str) -> crate::error::Result<()> {
         let raw = reader.raw()?;
-        if raw.len() < 64 && is_typed(raw) && self.typed(raw) {
+        if raw.len() < 64 && may_be_typed(raw) && self.typed(raw) {
             return Ok(());
         }
         self.put(if raw[1..raw.len() - 1].trim().is_empty() { empty } else { hidden });
@@ -180,7 +184,7 @@ impl Repr {
 
     fn map(&mut self, reader: &mut JsonReader<'_>) -> crate::error::Result<()> {
         let raw = reader.raw()?;
-        if is_typed(raw) && self.typed(raw) {
+        if may_be_typed(raw) && self.typed(raw) {
             return Ok(());
         }
         self.open('{');
@@ -196,6 +200,7 @@ impl Repr {
         Ok(())
     }
 
+    /// Writes a number, or Python's word for null, a boolean, NaN or infinity.
     fn word(&mut self, raw: &str) {
         let text = match raw {
             "null" => "None",
@@ -213,7 +218,7 @@ impl Repr {
         self.put(text);
     }
 
-    /// Shows a typed value, if the map is one.
+    /// Writes a typed value, such as `UUID('…')`. Returns false if the map is none.
     fn typed(&mut self, raw: &str) -> bool {
         let text = match Value::parse(raw) {
             Ok(Value::DateTime(text)) => timestamp::split(&text).map(|(local, offset)| python_datetime(local, offset)),
@@ -253,11 +258,12 @@ impl Repr {
     }
 }
 
-fn is_typed(raw: &str) -> bool {
+/// Whether a map may be a typed envelope.
+fn may_be_typed(raw: &str) -> bool {
     raw.contains("\"__type__\"")
 }
 
-/// At most so many characters of a text.
+/// The first `length` characters of a text; all of it if it is shorter.
 fn cut(text: &str, length: isize) -> &str {
     let length = length.max(0) as usize;
     if text.len() <= length {

@@ -1,4 +1,4 @@
-//! Values as Python's own `repr` shows them: of any length, with the quotes that need the fewest escapes.
+//! Values as Python's own `repr` shows them: of any length, and quoted as Python quotes.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::json::text::Json;
 use crate::value::repr::repr_value;
 use crate::value::value::Value;
 
-/// A value as Python's `repr` shows it.
+/// A value as Python's `repr` shows it. JSON that cannot be decoded is shown as by [`repr_value`].
 pub fn repr(json: &Json) -> String {
     match json.to_value() {
         Ok(value) => {
@@ -48,7 +48,7 @@ fn write(value: &Value, out: &mut String) {
     }
 }
 
-/// A text in single quotes; in double quotes if it contains single ones and no double ones.
+/// Writes a text in single quotes, or in double quotes if it contains single ones and no double ones.
 fn quote(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);

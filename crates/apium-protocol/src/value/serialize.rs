@@ -1,4 +1,4 @@
-//! Values and JSON texts in serde: into any serializer, and from any deserializer.
+//! Serde for values and JSON texts, with any serializer and deserializer.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::value::value::Value;
 /// The name by which `serde_json` passes JSON text on unchanged (its `RawValue`). A test checks that it still does.
 pub(crate) const RAW: &str = "$serde_json::private::RawValue";
 
-/// Serializes JSON text as itself.
+/// Serializes JSON text so that `serde_json`, and this crate, write it unchanged.
 pub(crate) fn serialize_raw<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let mut raw = serializer.serialize_struct(RAW, 1)?;
     raw.serialize_field(RAW, text)?;
@@ -54,11 +54,11 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// What a deserializer returned.
+/// What [`raw_or_value`] gets from a deserializer.
 pub(crate) enum RawOrValue {
     /// JSON text.
     Text(String),
-    /// A value, from what it visited.
+    /// A value, built from what the deserializer visited.
     Value(Value),
 }
 
@@ -68,7 +68,7 @@ impl From<Value> for RawOrValue {
     }
 }
 
-/// JSON text as it is, if the deserializer has it, so that every digit is kept; otherwise the value.
+/// Gets the JSON text if the deserializer can give it, since the text keeps every digit; otherwise the value.
 pub(crate) fn raw_or_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawOrValue, D::Error> {
     deserializer.deserialize_newtype_struct(RAW, AnyVisitor)
 }
@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
     }
 }
 
-/// The key of a map as text. Deserialized like any value, so that the key of `serde_json`'s raw text is seen too.
+/// The key of a map as text. It is deserialized like any value, so that [`RAW`], the key of raw text, is seen too.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {

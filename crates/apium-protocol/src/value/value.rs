@@ -1,11 +1,11 @@
-//! The values of Python: those of JSON, integers of any size, bytes, and the types of kombu's typed envelopes.
+//! The type of Python's values: those of JSON, integers of any size, bytes, and the types of kombu's typed envelopes.
 
 use std::fmt;
 
 /// A value of Python.
 ///
-/// In JSON, times, decimals, UUIDs and bytes are kombu's typed envelopes: maps with exactly `__type__` and `__value__`.
-/// In msgpack bytes are bytes, and the others are text.
+/// In JSON, datetimes, dates, times, decimals, UUIDs and bytes are kombu's typed envelopes: maps with exactly
+/// `__type__` and `__value__`. In msgpack bytes are bytes, and the others are text.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Value {
@@ -14,9 +14,9 @@ pub enum Value {
     Null,
     /// `True` or `False`.
     Bool(bool),
-    /// An integer that fits 64 bits.
+    /// An integer that fits `i64`.
     Int(i64),
-    /// Another integer, as decimal digits, perhaps with a `-`.
+    /// An integer that does not fit `i64`, as decimal digits, perhaps with a `-`.
     BigInt(String),
     /// A float. `3.0` stays a float, `-0.0` keeps its sign; NaN and infinities are possible.
     Float(f64),
@@ -64,7 +64,7 @@ impl Value {
         }
     }
 
-    /// The integer, if it fits 64 bits.
+    /// The integer, if it fits `i64`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
@@ -72,7 +72,7 @@ impl Value {
         }
     }
 
-    /// The integer, if it is not negative and fits 64 bits.
+    /// The integer, if it fits `u64`.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
@@ -91,7 +91,7 @@ impl Value {
         }
     }
 
-    /// The text; also of a time, a date or a decimal.
+    /// The text, if it is a text, a datetime, a date, a time or a decimal.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Str(text) | Self::DateTime(text) | Self::Date(text) | Self::Time(text) | Self::Decimal(text) => {
@@ -109,7 +109,7 @@ impl Value {
         }
     }
 
-    /// The elements of a list.
+    /// The elements, if it is a list.
     pub fn as_list(&self) -> Option<&[Value]> {
         match self {
             Self::List(list) => Some(list),
@@ -117,7 +117,7 @@ impl Value {
         }
     }
 
-    /// The entries of a map.
+    /// The entries, if it is a map.
     pub fn as_map(&self) -> Option<&[(String, Value)]> {
         match self {
             Self::Map(entries) => Some(entries),
@@ -125,7 +125,7 @@ impl Value {
         }
     }
 
-    /// The UUID.
+    /// The UUID, if it is one.
     pub fn as_uuid(&self) -> Option<uuid::Uuid> {
         match self {
             Self::Uuid(uuid) => Some(*uuid),
@@ -133,7 +133,7 @@ impl Value {
         }
     }
 
-    /// What kind of value it is, for errors.
+    /// What kind of value it is, with its article, for errors: `an integer`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",

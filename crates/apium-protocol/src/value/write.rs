@@ -1,4 +1,4 @@
-//! Writing of values as JSON text.
+//! Writing values as JSON text.
 
 use crate::json::base64;
 use crate::json::write::{write_f64, write_int, write_str};
@@ -57,8 +57,8 @@ impl Value {
     }
 }
 
-/// The digits of a big integer. A caller may construct a `BigInt` without valid digits; it is written as 0, which is
-/// JSON.
+/// The digits of a big integer, or `0` if they are no integer: a caller may construct any `BigInt`, and what is written
+/// must be JSON.
 fn checked_digits(digits: &str) -> &str {
     let figures = digits.strip_prefix('-').unwrap_or(digits);
     let is_valid = !figures.is_empty()
@@ -67,7 +67,7 @@ fn checked_digits(digits: &str) -> &str {
     if is_valid { digits } else { "0" }
 }
 
-/// Writes bytes as kombu does: as text if they are UTF-8, else in base64.
+/// Writes bytes in a typed envelope, as kombu does: as text if they are UTF-8, else in base64.
 pub(crate) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => write_envelope(out, "bytes", text),

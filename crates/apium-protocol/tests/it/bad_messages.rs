@@ -1,4 +1,4 @@
-//! Messages that are made to break a worker: each one is an error or a call, and none panics.
+//! Messages that are made to break a worker: each one is decoded or refused, and none panics.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ fn decode(published: &Value) -> Result<Invocation, Error> {
 }
 
 #[test]
-fn each_captured_bad_message_is_an_error_or_a_call() {
+fn each_captured_bad_message_is_decoded_or_refused() {
     let vector = vectors::one("bad_messages_amqp");
     let outcomes: BTreeMap<String, Result<Invocation, Error>> = vector
         .value

@@ -1,4 +1,4 @@
-//! kombu's envelopes: captured ones, and those that real workers accepted.
+//! kombu's envelopes: captured ones, and those that were given to a real worker of Celery.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ fn changed(change: fn(&[u8]) -> apium_protocol::error::Result<Vec<u8>>, raw: &st
     String::from_utf8(change(raw.as_bytes()).unwrap()).unwrap()
 }
 
-/// The texts of a capture's envelopes, also of those in `[envelope, exchange, routing key]`.
+/// The texts of the envelopes in a capture, also those in entries of `unacked`: `[envelope, exchange, routing key]`.
 fn envelopes(vector: &Vector) -> Vec<String> {
     let mut found = Vec::new();
     walk(&vector.value, &mut |value| match value {
@@ -67,12 +67,12 @@ fn captured_envelopes_are_read_and_those_of_tasks_written_again_byte_for_byte() 
             }
         }
     }
-    // Stamps and a caller's own headers are in the caller's order there, and in the order of their names here.
+    // Celery writes stamps and the caller's own headers in the order of the caller; Apium sorts them by name.
     assert_eq!(Vec::from_iter(in_another_order), ["stamps_visitor_group", "task_headers"]);
     assert_eq!((tasks, redelivered, others), (185, 15, 125));
 }
 
-/// Compares an envelope with what is read as a tree.
+/// Compares a decoded envelope with the same text read as a tree.
 fn check(envelope: &Envelope, raw: &str, at: &str) {
     let mut oracle = vectors::from_redis(raw).unwrap().message;
     let header = oracle.headers.extra.remove("redelivered");
@@ -91,7 +91,8 @@ fn envelopes_are_marked_as_kombu_marks_them() {
     for (name, count) in [("redis_shutdown_restore", 12), ("redis_visibility_restore", 3)] {
         let mut plain = BTreeMap::new();
         let mut marked = Vec::new();
-        // The envelopes of the first capture before the stop are in the other capture.
+        // `redis_shutdown_restore` has its envelopes only after the worker stopped; `redis_keys_mid_work` has them
+        // before.
         for vector in [vectors::one(name), vectors::one("redis_keys_mid_work")] {
             for raw in envelopes(&vector) {
                 let envelope = Envelope::decode(&raw.clone().into()).unwrap();
@@ -112,8 +113,8 @@ fn envelopes_are_marked_as_kombu_marks_them() {
     }
 }
 
-/// The cases of `acceptance_redis_envelopes`, which a real worker was given: name, envelope, and whether it is read
-/// here.
+/// The cases of the capture `acceptance_redis_envelopes`, which were given to a real worker: name, envelope, and
+/// whether Apium reads it.
 fn tried() -> Vec<(&'static str, String, bool)> {
     let headers = r#""headers": {"lang": "py", "task": "tasks.add", "id": "i"}"#;
     let json = r#""content-type": "application/json", "content-encoding": "utf-8""#;

@@ -22,8 +22,8 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, 
 
 use crate::same::same;
 
-/// Values that every serializer keeps.
-fn common() -> impl Strategy<Value = Value> {
+/// Values that every serializer keeps exactly.
+fn portable_values() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
@@ -36,8 +36,8 @@ fn common() -> impl Strategy<Value = Value> {
     nested(leaf)
 }
 
-/// Values that JSON keeps.
-fn every() -> impl Strategy<Value = Value> {
+/// Values that JSON keeps exactly, also of the types that have a typed envelope.
+fn json_values() -> impl Strategy<Value = Value> {
     let typed = prop_oneof![
         "-?[1-9][0-9]{19,60}".prop_map(Value::BigInt),
         any::<u128>().prop_map(|n| Value::Uuid(uuid::Uuid::from_u128(n))),
@@ -46,9 +46,10 @@ fn every() -> impl Strategy<Value = Value> {
         "0[0-9]:1[0-9]:5[0-9]".prop_map(Value::Time),
         "[0-9]{1,5}\\.[0-9]{1,5}".prop_map(Value::Decimal),
     ];
-    nested(prop_oneof![typed, common()])
+    nested(prop_oneof![typed, portable_values()])
 }
 
+/// Lists and maps of these values.
 fn nested(leaf: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
@@ -63,7 +64,12 @@ fn jsons(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<Json>
 }
 
 fn signature() -> impl Strategy<Value = Signature> {
-    ("[a-z.]{1,12}", jsons(common()), btree_map("[a-z]{1,6}", common().prop_map(Json::from), 0..3), any::<bool>())
+    (
+        "[a-z.]{1,12}",
+        jsons(portable_values()),
+        btree_map("[a-z]{1,6}", portable_values().prop_map(Json::from), 0..3),
+        any::<bool>(),
+    )
         .prop_map(|(task, args, options, immutable)| {
             let mut signature = Signature::new(task);
             signature.args = args;
@@ -74,9 +80,9 @@ fn signature() -> impl Strategy<Value = Signature> {
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    let kwargs = btree_map(any::<String>(), common().prop_map(Json::from), 0..4);
+    let kwargs = btree_map(any::<String>(), portable_values().prop_map(Json::from), 0..4);
     let list = || prop::option::of(vec(signature(), 0..3));
-    (jsons(common()), kwargs, list(), list(), prop::option::of(signature())).prop_map(
+    (jsons(portable_values()), kwargs, list(), list(), prop::option::of(signature())).prop_map(
         |(args, kwargs, callbacks, chain, chord)| {
             let mut body = Body::new(args, kwargs.into_iter().collect());
             body.embed = {
@@ -94,8 +100,8 @@ fn body() -> impl Strategy<Value = Body> {
 fn headers() -> impl Strategy<Value = Headers> {
     let text = || prop::option::of(any::<String>());
     let limit = || prop::option::of(prop_oneof![(1u32..9000).prop_map(f64::from), 0.1f64..1e6]);
-    let extra = btree_map("x-[a-z]{1,6}", every().prop_map(Json::from), 0..3);
-    let stamps = btree_map(any::<String>(), common().prop_map(Json::from), 0..3);
+    let extra = btree_map("x-[a-z]{1,6}", json_values().prop_map(Json::from), 0..3);
+    let stamps = btree_map(any::<String>(), portable_values().prop_map(Json::from), 0..3);
     (
         (any::<String>(), any::<String>(), text(), text(), text()),
         (prop::option::of(any::<i64>()), any::<u32>(), limit(), limit(), prop::option::of(any::<bool>())),
@@ -125,7 +131,7 @@ fn headers() -> impl Strategy<Value = Headers> {
 
 fn properties() -> impl Strategy<Value = Properties> {
     let text = || prop::option::of(any::<String>());
-    let extra = btree_map("x-[a-z]{1,6}", every().prop_map(Json::from), 0..3);
+    let extra = btree_map("x-[a-z]{1,6}", json_values().prop_map(Json::from), 0..3);
     (text(), text(), text(), text(), prop::option::of(any::<u8>()), prop::option::of(any::<u8>()), text(), extra)
         .prop_map(|(content_type, encoding, correlation_id, reply_to, delivery_mode, priority, expiration, extra)| {
             let mut properties = Properties::default();
@@ -173,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn json_keeps_every_value(value in every()) {
+    fn json_keeps_every_value(value in json_values()) {
         let text = value.to_string();
         prop_assert!(text.is_ascii());
         prop_assert!(same(&Value::parse(&text).unwrap(), &value), "{text}");
@@ -226,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn serde_json_reads_the_same(value in common()) {
+    fn serde_json_reads_the_same(value in portable_values()) {
         // serde_json has neither NaN nor typed values.
         if let Ok(tree) = serde_json::from_str::<serde_json::Value>(&value.to_string()) {
             prop_assert_eq!(Json::from(tree.clone()).decode::<serde_json::Value>().unwrap(), tree);
@@ -234,12 +240,12 @@ proptest! {
     }
 
     #[test]
-    fn reprs_stay_short(args in jsons(every())) {
+    fn reprs_stay_short(args in jsons(json_values())) {
         prop_assert!(args_repr(&args).chars().count() < 2100);
     }
 
     #[test]
-    fn result_documents_round_trip(result in every(), extra in btree_map("stamp-[a-z]{1,4}", every().prop_map(Json::from), 0..3)) {
+    fn result_documents_round_trip(result in json_values(), extra in btree_map("stamp-[a-z]{1,4}", json_values().prop_map(Json::from), 0..3)) {
         let mut document = ResultDocument::new("id", "MINE".into(), result.into());
         document.extra = extra;
         prop_assert_eq!(ResultDocument::from_json(&document.to_json()).unwrap(), document);
@@ -277,6 +283,7 @@ proptest! {
     }
 }
 
+/// Decodes bytes as everything that can be decoded. Nothing may panic.
 fn decode_anything(bytes: &[u8], serializer: usize, compression: usize) {
     let content_type = ["application/json", "application/x-msgpack", "application/x-yaml"][serializer];
     let compression = [None, Some("gzip"), Some("bzip2"), Some("lzma"), Some("brotli"), Some("zstd")][compression];
@@ -301,7 +308,7 @@ fn decode_anything(bytes: &[u8], serializer: usize, compression: usize) {
     let _: Result<BTreeMap<String, Value>, _> = Json::from_bytes(bytes.to_vec().into()).and_then(|json| json.decode());
 }
 
-/// An envelope can be marked, and the mark can be removed again.
+/// Decodes bytes as an envelope. If they are one, it can be marked, and the mark can be removed again.
 fn read_any_envelope(raw: &[u8]) {
     let decoded = Envelope::decode(&raw.to_vec().into());
     let marked = mark_redelivered(raw);

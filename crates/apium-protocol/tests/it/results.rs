@@ -1,4 +1,4 @@
-//! Captured result documents are read, and written again byte for byte.
+//! Captured result documents are read, and written again with the same bytes.
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -80,7 +80,7 @@ fn tuples_are_those_of_python() {
 }
 
 #[test]
-fn other_serializers_and_compressed_results() {
+fn results_of_other_serializers_and_compressed_results_are_read() {
     let codecs = Codecs::standard();
     let bytes = |vector: &str, key: &str| {
         Bytes::from(base64::decode(vectors::one(vector).value.get(key).unwrap().as_str().unwrap()).unwrap())

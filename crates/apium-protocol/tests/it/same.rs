@@ -1,13 +1,13 @@
-//! Whether two values are the same: maps in any order, NaN equal to itself.
+//! Compares values: maps in any order, and NaN equal to itself.
 
 use apium_protocol::value::value::Value;
 
-/// Strictly: an integer is not a float.
+/// Whether two values are the same. An integer differs from a float.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     compare(a, b, false)
 }
 
-/// As in headers: 300 and 300.0 are the same.
+/// Like [`same`], but 300 and 300.0 are the same, as in headers.
 pub(crate) fn same_numbers(a: &Value, b: &Value) -> bool {
     compare(a, b, true)
 }

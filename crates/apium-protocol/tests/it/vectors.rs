@@ -11,7 +11,7 @@ use apium_protocol::message::properties::Properties;
 use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
-/// The file of a capture.
+/// One capture: a file of JSON with its name, its kind and what was captured.
 pub(crate) struct Vector {
     pub(crate) name: String,
     pub(crate) kind: String,
@@ -41,7 +41,7 @@ fn read(path: &Path) -> Vector {
     Vector { name: text("name"), kind: text("kind"), value }
 }
 
-/// A message of a capture, with its map of headers.
+/// A message of a capture, with its headers as a map of values.
 pub(crate) struct Captured {
     pub(crate) message: Message,
     pub(crate) headers: Value,
@@ -66,7 +66,7 @@ pub(crate) fn messages(vector: &Vector) -> Vec<Captured> {
     found
 }
 
-/// Visits every value in a value.
+/// Visits a value and all values inside it.
 pub(crate) fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
     visit(value);
     match value {
@@ -104,7 +104,7 @@ fn from_amqp(value: &Value) -> Captured {
     Captured { message, headers, is_task: false }
 }
 
-/// `{utf8}` or `{b64}`.
+/// The bytes of a captured body, which has the key `utf8` or `b64`.
 fn body_of(value: &Value) -> Bytes {
     match (value.get("utf8").and_then(Value::as_str), value.get("b64").and_then(Value::as_str)) {
         (Some(text), _) => Bytes::copy_from_slice(text.as_bytes()),

@@ -25,7 +25,7 @@ use crate::scripts::script::{HEARTBEAT, Script};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection that is made again by itself. Clones share it.
+/// A connection that is replaced when it breaks. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandConnection(Arc<Shared>);
 
@@ -61,7 +61,7 @@ impl Shared {
         i64::try_from(self.created.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
     }
 
-    /// Uses a reply to TIME.
+    /// Learns the server's time from a reply to TIME.
     fn learn(&self, time: &Value) {
         if let Ok((seconds, micros)) = redis::from_redis_value_ref::<(i64, i64)>(time) {
             self.set_time(seconds * 1000 + micros / 1000);
@@ -107,8 +107,8 @@ impl CommandConnection {
         self.0.since_created() + self.0.offset.load(Ordering::Relaxed)
     }
 
-    /// Asks the server for its time. It is asked before a consumer is taken for dead, and after this one was: meanwhile
-    /// this machine may have slept, or the server's clock may have been set.
+    /// Asks the server for its time, since this machine may have slept, or the server's clock may have been set. This
+    /// is done before another consumer is taken for dead, and after this one was taken for dead.
     pub(crate) async fn learn_time(&self) -> Result<()> {
         let time = self.command("ask for the time", &redis::cmd("TIME")).await?;
         self.0.learn(&time);
@@ -335,7 +335,7 @@ impl CommandConnection {
             }
             Err(error) => {
                 let pause = state.pause.map_or(FIRST_PAUSE, |(_, pause)| (pause * 2).min(LONGEST_PAUSE));
-                // So that workers that lost the same server do not all come back at once.
+                // A random factor, so that workers that lost the same server do not all come back at once.
                 let spread = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
                 state.pause = Some((Instant::now() + spread, pause));
                 let reason = error.to_string();

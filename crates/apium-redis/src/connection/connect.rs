@@ -86,7 +86,7 @@ async fn connect_to(
     questions: &[redis::Cmd],
 ) -> Result<(MultiplexedConnection, Vec<Value>)> {
     const WHAT: &str = "connect";
-    // Without a login here, since the library calls every refused login a wrong password.
+    // The library must not log in, since it reports every refused login as a wrong password.
     let client = client(target, server, &Login::default(), 0)?;
     let limit = target.handshake_timeout();
     // No response timeout here: the callers have a deadline for each command.

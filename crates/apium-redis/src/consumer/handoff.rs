@@ -30,7 +30,9 @@ pub(crate) async fn return_handoffs(shared: &BrokerShared, pairs: &[(String, Str
 /// a sleeping machine, which later goes on with the wait that it was about to send.
 const CLOSED_SECONDS: u32 = 86_400;
 
-/// The same for the consumer `id`, which is being reclaimed: from now on nothing can be moved or claimed in its name.
+/// Returns the messages in the handoff lists of the consumer `id`, which is being reclaimed, and closes the lists: from
+/// now on nothing can be moved or claimed in its name.
+///
 /// Returns false, and does nothing, if its lease is not the one that ended at `deadline` any more. `None` skips this
 /// check.
 pub(crate) async fn close_handoffs(

@@ -49,7 +49,7 @@ impl LostReplies {
         (self.claims.clone(), self.waits.iter().map(|(id, _)| id.clone()).collect())
     }
 
-    /// Drops those whose window is over, after it was looked for all of them.
+    /// Drops the claims and waits whose window is over. Call it after looking for the messages of all of them.
     pub(crate) fn drop_expired(&mut self) {
         let now = Instant::now();
         self.claims.retain(|lost| lost.until > now);

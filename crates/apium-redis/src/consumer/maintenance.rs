@@ -40,7 +40,7 @@ impl Maintenance {
     pub(crate) async fn start(shared: Arc<BrokerShared>, state: Arc<ConsumerState>) -> Result<Self> {
         let inner = Arc::new(MaintenanceLoop { shared, state });
         inner.register(&inner.state.id()).await?;
-        // So that the messages of a worker that was killed are there for the first claim.
+        // This sweep comes before the first claim, so that the claim finds the messages of a worker that was killed.
         let sweep = inner.sweep().await?;
         let _background = Background::start(inner.clone().run(sweep));
         Ok(Self { inner, _background })
@@ -99,7 +99,7 @@ impl MaintenanceLoop {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         pipeline.cmd("HSET").arg(self.shared.keys.consumers()).arg(id).arg(registration);
-        // Only a later one: the lease of a consumer that is being reclaimed stays infinite.
+        // GT sets only a later deadline: the lease of a consumer that is being reclaimed stays infinite.
         pipeline.cmd("ZADD").arg(self.shared.keys.leases()).arg("GT").arg(self.lease_deadline()).arg(id);
         self.shared.connection.pipeline("register a consumer", &pipeline).await.map(drop)
     }
@@ -214,7 +214,7 @@ impl MaintenanceLoop {
         self.register(&id).await?;
         let lost = self.state.renew_id(id);
         tracing::warn!(lost, "this worker was taken for dead: others have its messages now, and it registers again");
-        // For messages that came under the old id after the others had looked.
+        // Messages may have come under the old id after the others had reclaimed it.
         reclaim_consumer(&self.shared, old, None).await
     }
 

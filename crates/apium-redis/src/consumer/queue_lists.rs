@@ -233,8 +233,8 @@ impl QueueLists {
         Ok(())
     }
 
-    async fn return_of(&mut self, places: &[usize]) -> Result<()> {
-        let pairs: Vec<(String, String)> = places
+    async fn return_of(&mut self, list_numbers: &[usize]) -> Result<()> {
+        let pairs: Vec<(String, String)> = list_numbers
             .iter()
             .filter_map(|list_number| self.entries.get(list_number))
             .map(|entry| (entry.handoff.clone(), entry.queue_list.key.clone()))

@@ -63,8 +63,8 @@ impl BrokerShared {
         if !added.is_empty() {
             match self.connection.pipeline("publish", &bindings).await {
                 Ok(_) => self.remember_bound(added),
-                // If the server's memory is full it must still do the settlement. The next one to publish there binds
-                // the queue.
+                // A server with full memory refuses the bindings and still settles. Whoever publishes to the queue next
+                // binds it.
                 Err(error) if error.kind() == ErrorKind::Unavailable => {}
                 Err(error) => return Err(error),
             }

@@ -53,7 +53,7 @@ pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include
 /// cannot take.
 pub(crate) static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(concat!(record!(), settle!())));
 
-/// The same, with operations for chords. It is a script of its own, since only a few calls need them.
+/// Settles like [`SETTLE`], with operations for chords. It is a script of its own, since few calls need them.
 pub(crate) static SETTLE_CHORDS: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(record!(), chord!(), settle!())));
 

@@ -45,7 +45,8 @@ impl Acker for RedisAcker {
             let mut lost = found.lost;
             for batch in found.owned.chunks(MAX_DELIVERIES) {
                 let tags: Vec<(&str, bool)> = batch.iter().map(|(_, tag, _)| (tag.as_str(), true)).collect();
-                // Before the server is told: a heartbeat at the same time must not end with the opposite.
+                // The state comes before the server: a heartbeat that is sent meanwhile must not write that they have
+                // not started.
                 self.state.mark_started(batch.iter().map(|(number, ..)| *number));
                 reached("before-mark-started");
                 let gone = renew_in_flight(&self.shared, "mark runs as started", &tags).await?;

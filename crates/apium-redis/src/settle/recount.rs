@@ -44,7 +44,7 @@ impl<'a> Recounts<'a> {
         self.messages.iter().any(|(_, own)| *own == number)
     }
 
-    /// All of them are settled, or in flight at another consumer.
+    /// Forgets the recount messages: all of them are settled, or in flight at another consumer.
     pub(crate) fn clear(&mut self) {
         self.messages.clear();
     }

@@ -141,7 +141,7 @@ fn operations<'a>(
         operations.push(Operation::ForDelivery(0));
         let mut delivery = None;
         if let Some((receipt, how)) = &settlement.delivery {
-            // Both are in the same order, so this delivery is the next owned one, or it is lost.
+            // `settlements` and `owned` are in the same order: this delivery is the next owned one, or it is lost.
             let is_this = |(number, _, in_flight): &&(u64, String, InFlight)| {
                 ConsumerState::receipt(*number, in_flight) == *receipt
             };
@@ -179,8 +179,8 @@ fn operations<'a>(
         };
         let recounts = settlement.recounts.as_deref().unwrap_or_default();
         follow_ups.append(&settlement.targets, recounts, count, &mut operations);
-        // It comes after the parts: if one of them is the last one, the script skips it, and the delivery stays in
-        // flight.
+        // The acknowledgement comes after the parts. If one of them is the last one of its chord, the script skips the
+        // acknowledgement, and the delivery stays in flight.
         if let Some((in_flight, how)) = delivery {
             acknowledge(shared, in_flight, how, &mut operations)?;
         }

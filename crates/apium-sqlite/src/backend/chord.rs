@@ -18,11 +18,11 @@ use crate::publish::message_row::Text;
 use crate::store::result_row::{Id, id_of_column};
 use crate::store::transaction::{Fault, Tx, TxResult};
 
-/// Parts are counted.
+/// The stage of a chord whose parts are counted.
 const COUNTING: i64 = 0;
-/// The body was sent.
+/// The stage of a chord whose body was sent.
 const FIRED: i64 = 1;
-/// The body was failed.
+/// The stage of a chord whose body was stored as failed.
 const FAILED: i64 = 2;
 
 /// The row of a chord, without its parts and its structure.

@@ -1,5 +1,5 @@
-//! The consumer. It sends its claims to the writer thread, and decodes the messages itself, so that the writer need
-//! not.
+//! The consumer. It sends its claims to the writer thread. It decodes the messages itself, which saves the writer
+//! time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,38 +33,39 @@ pub struct SqliteConsumer {
     /// A claim that was sent to the writer. It is kept here, so that a dropped `next` loses nothing.
     pending_claim: Option<oneshot::Receiver<Result<Claimed>>>,
     /// Claimed and not yet returned by `next`.
-    waiting: VecDeque<StoredMessage>,
+    buffer: VecDeque<StoredMessage>,
     default_exchange: Arc<str>,
 }
 
 impl SqliteConsumer {
     pub(crate) fn new(handle: Handle, state: Arc<ConsumerState>) -> Self {
-        Self { handle, state, pending_claim: None, waiting: VecDeque::new(), default_exchange: "".into() }
+        Self { handle, state, pending_claim: None, buffer: VecDeque::new(), default_exchange: "".into() }
     }
 
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
         let max = max.max(1);
         loop {
             self.handle.check_open("wait for messages")?;
-            if !self.waiting.is_empty() {
-                let count = self.waiting.len().min(max);
+            if !self.buffer.is_empty() {
+                let count = self.buffer.len().min(max);
                 let exchange = &self.default_exchange;
-                return Ok(self.waiting.drain(..count).map(|stored| stored.into_delivery(exchange)).collect());
+                return Ok(self.buffer.drain(..count).map(|stored| stored.into_delivery(exchange)).collect());
             }
-            let Some(asked) = &mut self.pending_claim else {
+            let Some(reply) = &mut self.pending_claim else {
                 self.request_claim(max).await?;
                 continue;
             };
-            let claimed = asked.await;
+            let claimed = reply.await;
             self.pending_claim = None;
             let claimed = claimed.unwrap_or_else(|_| Ok(Claimed::default()))?;
             if claimed.messages.is_empty() {
                 self.wait_for_wake(claimed.next_due).await;
                 continue;
             }
-            let deliveries = claimed.messages.iter().map(|l| (l.id.cast_unsigned(), l.fence.cast_unsigned()));
+            let deliveries =
+                claimed.messages.iter().map(|stored| (stored.id.cast_unsigned(), stored.fence.cast_unsigned()));
             self.state.add_in_flight(deliveries);
-            self.waiting = claimed.messages.into();
+            self.buffer = claimed.messages.into();
         }
     }
 

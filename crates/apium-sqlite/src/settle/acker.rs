@@ -16,7 +16,7 @@ use crate::handle::Handle;
 use crate::options::{FileOptions, SCHEME};
 use crate::publish::message_row::EncodedMessage;
 use crate::settle::settle;
-use crate::settle::settle::SettlePart;
+use crate::settle::settle::EncodedSettlement;
 use crate::store::request::RequestCost;
 use crate::store::result_row::ResultRow;
 use crate::store::transaction::Tx;
@@ -97,25 +97,26 @@ impl AtomicSettle for SqliteAcker {
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let id = self.state.id;
-            let parts: Arc<Vec<SettlePart>> = Arc::new(batch.into_iter().map(SettlePart::from).collect());
-            let rows = parts.iter().map(SettlePart::rows).sum();
-            let own = parts.clone();
+            let settlements: Arc<Vec<EncodedSettlement>> =
+                Arc::new(batch.into_iter().map(EncodedSettlement::from).collect());
+            let rows = settlements.iter().map(EncodedSettlement::rows).sum();
+            let own = settlements.clone();
             let operation = move |tx: &mut Tx<'_>| settle::settle(tx, id, &own);
             reached("before-settle");
             let lost = self.handle.write("settle", RequestCost::durable(rows), operation).await?;
             reached("after-settle");
-            self.state.remove_in_flight(parts.iter().filter_map(SettlePart::receipt));
+            self.state.remove_in_flight(settlements.iter().filter_map(EncodedSettlement::receipt));
             if lost.is_empty() {
                 return Ok(());
             }
-            let all = parts.iter().filter(|part| part.delivery.is_some()).count();
-            let lost: Vec<Receipt> = lost.iter().filter_map(|at| parts.get(*at)?.receipt().cloned()).collect();
+            let all = settlements.iter().filter(|settlement| settlement.delivery.is_some()).count();
+            let lost: Vec<Receipt> = lost.iter().filter_map(|at| settlements.get(*at)?.receipt().cloned()).collect();
             Err(lease_lost("settle", &lost, all))
         })
     }
 }
 
-impl SettlePart {
+impl EncodedSettlement {
     fn receipt(&self) -> Option<&Receipt> {
         self.delivery.as_ref().map(|(receipt, _)| receipt)
     }
@@ -128,7 +129,7 @@ impl SettlePart {
     }
 }
 
-impl From<Settlement> for SettlePart {
+impl From<Settlement> for EncodedSettlement {
     fn from(settlement: Settlement) -> Self {
         let Settlement { record, mut publish, delivery, mut follow_ups, .. } = settlement;
         let mut records: Vec<_> = record.into_iter().collect();

@@ -17,9 +17,9 @@ use crate::settle::follow_ups::apply;
 use crate::store::result_row::ResultRow;
 use crate::store::transaction::{Tx, TxResult};
 
-/// One settlement, encoded.
+/// A settlement whose results and messages are encoded.
 #[derive(Debug)]
-pub(crate) struct SettlePart {
+pub(crate) struct EncodedSettlement {
     /// Its own record, then those of its follow-ups.
     pub(crate) records: Vec<Arc<ResultRow>>,
     /// Its own messages, then those of its follow-ups.
@@ -107,42 +107,43 @@ pub(crate) fn reject(tx: &mut Tx<'_>, consumer: i64, receipts: &[(Receipt, Ackno
     Ok(lost)
 }
 
-/// Ends the delivery of each part and writes its results, messages and follow-ups. A part whose receipt is lost writes
-/// nothing. Returns the indices of those parts.
-pub(crate) fn settle(tx: &mut Tx<'_>, consumer: i64, parts: &[SettlePart]) -> TxResult<Vec<usize>> {
+/// Ends the delivery of each settlement and writes its results, messages and follow-ups. A settlement whose receipt is
+/// lost writes nothing. Returns the indices of those.
+pub(crate) fn settle(tx: &mut Tx<'_>, consumer: i64, settlements: &[EncodedSettlement]) -> TxResult<Vec<usize>> {
     // The follow-ups of a chord are known only after its last part is counted. They may have no queue, which refuses
     // the whole batch after something was written.
-    match parts.iter().filter_map(|part| part.follow_ups.as_ref()).any(|follow_ups| !follow_ups.parts.is_empty()) {
-        true => tx.all_or_nothing(|tx| settle_all(tx, consumer, parts)),
-        false => settle_all(tx, consumer, parts),
+    let mut follow_ups = settlements.iter().filter_map(|settlement| settlement.follow_ups.as_ref());
+    match follow_ups.any(|follow_ups| !follow_ups.parts.is_empty()) {
+        true => tx.all_or_nothing(|tx| settle_all(tx, consumer, settlements)),
+        false => settle_all(tx, consumer, settlements),
     }
 }
 
-fn settle_all(tx: &mut Tx<'_>, consumer: i64, parts: &[SettlePart]) -> TxResult<Vec<usize>> {
-    // Before anything is written, since a message that has no queue refuses the whole batch.
-    let routes: Vec<Option<Routes>> = parts
+fn settle_all(tx: &mut Tx<'_>, consumer: i64, settlements: &[EncodedSettlement]) -> TxResult<Vec<usize>> {
+    // Queues are found before anything is written, since a message that has no queue refuses the whole batch.
+    let routes: Vec<Option<Routes>> = settlements
         .iter()
-        .map(|part| match part.publish.is_empty() {
+        .map(|settlement| match settlement.publish.is_empty() {
             true => Ok(None),
-            false => publish::routes(tx, part.publish.iter()).map(Some),
+            false => publish::routes(tx, settlement.publish.iter()).map(Some),
         })
         .collect::<TxResult<_>>()?;
     let mut lost = Vec::new();
-    for (index, (part, routes)) in parts.iter().zip(&routes).enumerate() {
-        if let Some((receipt, how)) = &part.delivery
+    for (index, (settlement, routes)) in settlements.iter().zip(&routes).enumerate() {
+        if let Some((receipt, how)) = &settlement.delivery
             && !end_delivery(tx, consumer, receipt, how)?
         {
             lost.push(index);
             continue;
         }
         reached("delivery-settled");
-        for record in &part.records {
+        for record in &settlement.records {
             store(tx, record)?;
         }
         if let Some(routes) = routes {
-            publish::insert(tx, part.publish.iter(), routes)?;
+            publish::insert(tx, settlement.publish.iter(), routes)?;
         }
-        if let Some(follow_ups) = &part.follow_ups {
+        if let Some(follow_ups) = &settlement.follow_ups {
             apply(tx, follow_ups)?;
         }
     }

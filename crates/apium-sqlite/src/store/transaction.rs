@@ -52,7 +52,7 @@ impl Effects {
         }
     }
 
-    /// How much there is now.
+    /// How much was added so far.
     fn savepoint(&self) -> Savepoint {
         Savepoint { ready: self.ready.len(), earlier_due: self.earlier_due, results: self.results.len() }
     }

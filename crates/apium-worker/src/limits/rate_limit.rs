@@ -17,7 +17,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(limit: RateLimit) -> Self {
-        // The only spacing that is no duration is that of a rate of almost 0: it is as good as endless.
+        // A rate of almost 0 gives a spacing that is too long for a `Duration`; it counts as endless.
         let spacing = Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(Duration::MAX);
         Self { spacing, next: None }
     }

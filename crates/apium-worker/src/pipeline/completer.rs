@@ -112,8 +112,7 @@ impl Completer {
         self.0.pending.load(Ordering::Acquire)
     }
 
-    /// From now on nothing is tried again. The process is about to end, and what is not settled will be delivered
-    /// again.
+    /// Stops trying again, since the process is about to end. What is not settled will be delivered again.
     pub(crate) fn stop_retrying(&self) {
         self.0.stop_retrying.store(true, Ordering::Release);
         self.0.wake.notify_one();
@@ -160,7 +159,8 @@ impl Completer {
         self.complete_group(group, BatchProgress::default()).await;
     }
 
-    /// Does a group of one source and one backend. `progress` is what was done of it before.
+    /// Does a group of completions that have the same source and the same backend. `progress` says what is done of it
+    /// already.
     async fn complete_group(&self, mut group: Vec<Completion>, mut progress: BatchProgress) {
         let Some(first) = group.first() else { return };
         let source = first.source.clone();
@@ -219,8 +219,8 @@ impl Completer {
         let _ = tokio::time::timeout(wait, stopped).await;
     }
 
-    /// The laws. One attempt, which goes on where the one before it failed: a message that is published is not
-    /// published again because the ack failed.
+    /// Makes one attempt, in the order of the laws. It goes on where the attempt before it failed: a message that is
+    /// published is not published again because the ack failed.
     async fn attempt(
         &self,
         source: &DeliverySource,

@@ -58,7 +58,7 @@ impl FollowUpPlanner {
         task_run: &TaskRun,
         verdict: Verdict,
         now: Timestamp,
-        dice: &mut Rng,
+        random: &mut Rng,
     ) -> (Verdict, PlannedFollowUps) {
         let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
         let error = match self.follow_ups(task_run, &verdict, now) {
@@ -69,7 +69,7 @@ impl FollowUpPlanner {
             return (retry_rejected(&error), PlannedFollowUps::default());
         }
         let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", error.to_string()));
-        let verdict = decide(task_run.facts(now), RunOutcome::Failure(failure), dice);
+        let verdict = decide(task_run.facts(now), RunOutcome::Failure(failure), random);
         match self.follow_ups(task_run, &verdict, now) {
             Ok(planned) => (verdict, planned),
             Err(error) if matches!(verdict, Verdict::Retry(_)) => (retry_rejected(&error), PlannedFollowUps::default()),

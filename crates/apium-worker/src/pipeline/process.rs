@@ -95,10 +95,10 @@ impl Process {
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
     /// counters and log lines.
     fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
-        let dice = &mut fastrand::Rng::new();
+        let random = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
-        let verdict = decide(task_run.facts(now), outcome, dice);
-        let (verdict, planned) = self.follow.plan(task_run, verdict, now, dice);
+        let verdict = decide(task_run.facts(now), outcome, random);
+        let (verdict, planned) = self.follow.plan(task_run, verdict, now, random);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
         self.counts.add_run(&verdict, took);
         log::ended(&task_run.task, &task_run.request, &verdict, took);

@@ -178,8 +178,7 @@ impl RunQueue {
         }
     }
 
-    /// When no run is in a slot and none is due: how many runs the slots got in all. `None` while there is something to
-    /// do.
+    /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.
     pub(crate) fn handed_out_if_idle(&self) -> Option<u64> {
         let now = self.clock.now();
         let state = self.lock();

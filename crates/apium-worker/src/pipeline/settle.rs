@@ -1,7 +1,7 @@
 //! The fifth step: what is stored of a run, and how its delivery ends. Pure.
 //!
-//! With early ack the delivery was acked before the run, so it has no end here. All else is the same with early and
-//! late ack (the second law, in [completer](crate::pipeline::completer)).
+//! With early ack the delivery was acked before the run, so nothing acknowledges it here. All else is the same with
+//! early and late ack (the second law, in [completer](crate::pipeline::completer)).
 
 use std::sync::Arc;
 
@@ -152,7 +152,7 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
     let requeue = Acknowledgement::Reject(Disposition::Requeue);
     let dead = |code, text| Acknowledgement::Reject(Disposition::Dead(DeadReason::new(code, text)));
     match verdict {
-        // It can be replayed when the task was mended.
+        // The message can be replayed once the task is corrected.
         Verdict::Failed { failure, why: FailureReason::BadArguments } => {
             let text = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
             dead("arguments", format!("its arguments do not fit the task: {text}"))

@@ -29,9 +29,9 @@ pub(crate) struct TaskRun {
     pub(crate) task: Arc<RegisteredTask>,
     pub(crate) receipt: Receipt,
     pub(crate) source: Arc<DeliverySource>,
-    /// From this instant on it does not begin.
+    /// The run does not begin at this instant or later.
     pub(crate) expires: Option<Timestamp>,
-    /// What follows it; `None` when nothing does.
+    /// The links of its message; `None` when nothing follows it.
     pub(crate) links: Option<Arc<Links>>,
 }
 
@@ -41,8 +41,8 @@ impl TaskRun {
         self.task.effective.acks_late
     }
 
-    /// The version of the results that this run stores: backends tell them from those of other runs of the same task by
-    /// it.
+    /// The version of the results that this run stores. A result backend compares it with the version of a stored
+    /// result of another run of the same task.
     pub(crate) fn version(&self) -> RunVersion {
         RunVersion::new(self.request.retries(), delivery_version(&self.receipt))
     }

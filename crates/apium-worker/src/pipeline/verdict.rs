@@ -2,7 +2,7 @@
 
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
-use apium_app::retry::policy::{NextRun, RetryPlan, RetryWish, decide as decide_retry};
+use apium_app::retry::policy::{NextRun, RetryPlan, RetryWish, decide_retry};
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
@@ -52,7 +52,7 @@ pub(crate) struct RunFacts<'a> {
 }
 
 /// Decides what `outcome` means by the options of the call and the task.
-pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> Verdict {
+pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -> Verdict {
     let _stop = tracing::trace_span!(target: "apium::walk", "decide").entered();
     match outcome {
         RunOutcome::Success(value) => Verdict::Succeeded(value),
@@ -60,8 +60,8 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> 
         RunOutcome::Failure(failure) if run.task.judgement_of(&failure).bad_arguments => {
             Verdict::Failed { failure, why: FailureReason::BadArguments }
         }
-        RunOutcome::Failure(failure) => run.retry_or_fail(RetryWish::Failed(failure), dice),
-        RunOutcome::Retry(retry) => run.retry_or_fail(RetryWish::Asked(&retry), dice),
+        RunOutcome::Failure(failure) => run.retry_or_fail(RetryWish::Failed(failure), random),
+        RunOutcome::Retry(retry) => run.retry_or_fail(RetryWish::Asked(&retry), random),
         RunOutcome::Reject { reason, requeue } => Verdict::Rejected { reason, requeue },
         RunOutcome::Ignore => Verdict::Ignored,
         RunOutcome::Replace(with) => Verdict::Replaced(with),
@@ -74,8 +74,8 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, dice: &mut Rng) -> 
 }
 
 impl RunFacts<'_> {
-    fn retry_or_fail(self, wish: RetryWish<'_>, dice: &mut Rng) -> Verdict {
-        match decide_retry(self.request, self.task, wish, self.now, dice) {
+    fn retry_or_fail(self, wish: RetryWish<'_>, random: &mut Rng) -> Verdict {
+        match decide_retry(self.request, self.task, wish, self.now, random) {
             RetryPlan::Retry(next) => Verdict::Retry(next),
             RetryPlan::Exceeded(failure) | RetryPlan::NotWanted(failure) => {
                 let expected = self.task.judgement_of(&failure).expected;

@@ -41,7 +41,7 @@ struct State {
     closed: bool,
 }
 
-/// Whether a call waits, runs, is abandoned or is done.
+/// The state of a call: `WAITING`, `RUNNING`, `ABANDONED` or `DONE`.
 struct CallState(AtomicU8);
 
 const WAITING: u8 = 0;

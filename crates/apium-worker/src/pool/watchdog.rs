@@ -50,7 +50,7 @@ pub(crate) struct PollRecord {
     task: Mutex<Option<PolledTask>>,
 }
 
-/// With it a slot records its polls.
+/// Records the polls of one slot.
 #[derive(Clone)]
 pub(crate) struct PollTimer {
     record: Arc<PollRecord>,

@@ -37,7 +37,7 @@ pub struct TestApp {
     memory: Mutex<Memory>,
 }
 
-/// What one drain leaves to the next.
+/// The state that one drain leaves to the next one.
 #[derive(Default)]
 struct Memory {
     buckets: HashMap<Arc<str>, Bucket>,
@@ -103,8 +103,8 @@ impl TestApp {
         let mut ran = self.drain().await;
         loop {
             let now = self.now();
-            let held = self.memory.lock().unwrap_or_else(PoisonError::into_inner).next_due;
-            let next = [self.recorder.next_due(now), held.filter(|due| *due > now)].into_iter().flatten().min();
+            let kept_due = self.memory.lock().unwrap_or_else(PoisonError::into_inner).next_due;
+            let next = [self.recorder.next_due(now), kept_due.filter(|due| *due > now)].into_iter().flatten().min();
             let next = next.filter(|next| *next < end).unwrap_or(end);
             self.clock.advance(Duration::try_from(next.duration_since(now)).unwrap_or_default());
             ran += self.drain().await;
@@ -168,7 +168,7 @@ impl TestApp {
             if before.is_some() {
                 let stats = self.stats().await?;
                 let waiting = process.run_queue.not_due(self.now()) as u64;
-                // What was sent to a queue that is new meanwhile is the next round's.
+                // A queue that was declared during this round is drained by the next round.
                 let stats: Vec<_> = stats.iter().filter(|queue| queues.contains(&queue.queue)).collect();
                 let ready: u64 = stats.iter().map(|queue| queue.ready).sum();
                 let unacked: u64 = stats.iter().map(|queue| queue.unacked).sum();

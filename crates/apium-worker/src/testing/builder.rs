@@ -56,7 +56,7 @@ pub struct TestBuilder {
 }
 
 impl TestBuilder {
-    /// Whatever else [`AppBuilder`] can do.
+    /// Sets anything else that [`AppBuilder`] can set.
     pub fn with(mut self, more: impl FnOnce(AppBuilder) -> AppBuilder + Send + 'static) -> Self {
         self.more.push(Box::new(more));
         self

@@ -36,7 +36,7 @@ impl Recorder {
     /// The next instant after `now` at which something becomes due.
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let mut recorded = self.lock();
-        // What is past was seen.
+        // Instants before `now` are past, and are not needed again.
         recorded.dues = recorded.dues.split_off(&now);
         recorded.dues.iter().find(|due| **due > now).copied()
     }

@@ -1,4 +1,4 @@
-//! A driver around another that notes what is published, also by settlement.
+//! A driver around another one, which records what is published, also as a follow-up of a settlement.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 
 use crate::testing::recorder::Recorder;
 
-/// A driver whose brokers note what is published.
+/// A driver whose brokers record what is published.
 pub(crate) struct RecordingDriver {
     pub(crate) inner: SharedDriver,
     pub(crate) recorder: Arc<Recorder>,
@@ -176,13 +176,13 @@ impl AtomicSettle for RecordingAcker {
         }
         match self.inner.atomic() {
             Some(inner) => inner.settle(batch),
-            // `atomic` gives this only where there is one.
+            // Not reached: `atomic` returns this acker only where the inner one is atomic.
             None => Box::pin(async { Err(Error::new(ErrorKind::Other, "settle in one step")) }),
         }
     }
 }
 
-/// What follows the last part of a chord, recorded when a store asks for it.
+/// A continuation that records what it publishes when a store calls it.
 struct RecordingContinuation {
     inner: Arc<dyn ChordContinuation>,
     recorder: Arc<Recorder>,

@@ -54,7 +54,8 @@ impl<T> Sent<T> {
         &self.id
     }
 
-    /// The queue it was published to. Of a message to an exchange, which may lead to several queues, its routing key.
+    /// The queue that the message was published to. For a message to an exchange, which may lead to several queues, it
+    /// is the routing key.
     pub fn queue(&self) -> &str {
         &self.outgoing.routing_key
     }

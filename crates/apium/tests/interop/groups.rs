@@ -8,7 +8,7 @@ use crate::kit::read_result::Raised;
 use crate::kit::rust_client::{PATIENCE, signature, value};
 use crate::kit::side::Side;
 
-/// Sends and saves a group of calls of one task; its id and the ids of its members.
+/// Sends and saves a group of calls of one task. Returns its id and the ids of its members.
 async fn send_saved(pair: &Pair, task: &str, args: &Value) -> (String, Vec<String>) {
     match pair.producer {
         Side::Rust => {
@@ -26,7 +26,7 @@ async fn send_saved(pair: &Pair, task: &str, args: &Value) -> (String, Vec<Strin
     }
 }
 
-/// Restores a saved group on both sides; its members and values, with exceptions as values.
+/// Restores a saved group on both sides. Returns its members and values, with exceptions as values.
 async fn restored(pair: &Pair, id: &str) -> (Vec<String>, Vec<Value>) {
     let restored = GroupResult::<Json>::restore(&pair.rust, id).await.unwrap().expect("the group is saved");
     let members: Vec<String> = restored.iter().map(|member| member.id().to_string()).collect();

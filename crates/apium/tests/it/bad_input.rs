@@ -1,4 +1,4 @@
-//! Bad input from foreign producers, damaged files and wrong command lines, and how each ends.
+//! Bad input, and how it ends: messages of foreign producers, damaged files, wrong command lines.
 
 use std::fs;
 use std::path::Path;

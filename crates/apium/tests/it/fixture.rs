@@ -63,12 +63,12 @@ impl Fixture {
         self.builder_at(self.url())
     }
 
-    /// The same on another store.
+    /// Like [`builder`](Self::builder), with the store at another address.
     pub(crate) fn builder_at(&self, url: String) -> TestBuilder {
         App::test().broker(url.clone()).backend(url).state(Records::default()).state(Gate::default())
     }
 
-    /// The same, built with some settings.
+    /// A test app of [`builder`](Self::builder) with these settings.
     pub(crate) async fn app(&self, settings: &[(&'static str, &'static str)]) -> TestApp {
         let settings = settings_of(settings);
         self.builder().with(|app| app.config(settings)).build().await.unwrap()

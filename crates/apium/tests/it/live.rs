@@ -1,4 +1,4 @@
-//! Workers in this process, run as a program runs them. Their tasks wait at a gate until the test opens it.
+//! Workers that run in the test's process, on the system clock. Their tasks wait at a gate until the test opens it.
 
 use std::time::Duration;
 

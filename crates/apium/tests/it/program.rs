@@ -66,7 +66,7 @@ impl Sandbox {
         run(self.command(&example("interop"), args))
     }
 
-    /// Runs `interop call … --wait --json`; the document and the exit code.
+    /// Runs `interop call … --wait --json`. Returns the document and the exit code.
     pub(crate) fn call(&self, args: &[&str]) -> (serde_json::Value, i32) {
         let all: Vec<&str> =
             ["call"].iter().chain(args).chain(&["--wait", "--json", "--timeout", "60"]).copied().collect();
@@ -79,7 +79,7 @@ impl Sandbox {
         self.worker_with(args, &[])
     }
 
-    /// The same with environment variables.
+    /// Like [`worker`](Self::worker), with environment variables.
     pub(crate) fn worker_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Running {
         let all: Vec<&str> = ["worker", "-c", "2"].iter().chain(args).copied().collect();
         let mut command = self.command(&example("interop"), &all);
@@ -225,7 +225,7 @@ impl Running {
         self.remaining()
     }
 
-    /// Sends a signal and waits for the end: the exit code, and every line.
+    /// Sends a signal and waits for the end. Returns the exit code and every line.
     pub(crate) fn stop(mut self, name: &str) -> (i32, Vec<String>) {
         signal(self.pid(), name);
         let code = self.wait();
@@ -242,7 +242,7 @@ impl Running {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    /// Waits until the program ends by itself: the exit code, and every line.
+    /// Waits until the program ends by itself. Returns the exit code and every line.
     pub(crate) fn end(mut self) -> (i32, Vec<String>) {
         let code = self.wait();
         (code, std::mem::take(&mut self.seen))

@@ -1,4 +1,4 @@
-//! Reading YAML: values from the parser's events.
+//! Reading YAML: the events of the parser become values.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,11 @@ use crate::json::base64;
 use crate::value::parse::{key_text, without_duplicates};
 use crate::value::value::Value;
 
-/// How deep a value may nest.
+/// How deep lists and maps may nest.
 const MAX_DEPTH: usize = 256;
 
-/// How many values a text may contain, with its aliases expanded: a small text can expand to billions.
+/// How many values a text may contain, with its aliases expanded. Without a limit, a small text could expand to
+/// billions.
 const MAX_VALUES: usize = 1 << 20;
 
 /// The prefix of YAML's own tags.
@@ -39,7 +40,9 @@ pub(crate) fn read(text: &str) -> Result<Value> {
 
 struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
+    /// The values with an anchor, each with the number of values that it consists of.
     anchors: HashMap<usize, (Value, usize)>,
+    /// How many values there are so far, aliases expanded.
     values: usize,
 }
 
@@ -52,7 +55,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The next event between documents, without those that mean nothing here.
+    /// The next event between documents: the start of a document, or the end of the stream.
     fn next_in_stream(&mut self) -> Result<Event<'a>> {
         loop {
             match self.next()? {
@@ -62,7 +65,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Counts values, so that aliases cannot expand without bound.
+    /// Counts more values; fails when there are too many.
     fn count(&mut self, values: usize) -> Result<()> {
         self.values += values;
         if self.values > MAX_VALUES { fail("it contains too many values, with its aliases expanded") } else { Ok(()) }
@@ -94,7 +97,7 @@ impl<'a> Builder<'a> {
         if depth == 0 {
             return fail("the value nests too deep to be decoded");
         }
-        if !matches!(core(tag)?, None | Some("seq")) {
+        if !matches!(core_tag(tag)?, None | Some("seq")) {
             return refuse(tag);
         }
         let mut list = Vec::new();
@@ -110,7 +113,7 @@ impl<'a> Builder<'a> {
         if depth == 0 {
             return fail("the value nests too deep to be decoded");
         }
-        let kind = core(tag)?;
+        let kind = core_tag(tag)?;
         if !matches!(kind, None | Some("map" | "set")) {
             return refuse(tag);
         }
@@ -141,8 +144,8 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// A map's own entries, and merged ones whose keys it does not have. Of several merged entries with one key the first
-/// counts.
+/// Adds the entries that `<<` merges to a map's own. An entry of the map itself goes before a merged one with the same
+/// key, and of several merged ones the first counts.
 fn with_merged(mut entries: Vec<(String, Value)>, mut merged: Vec<(String, Value)>) -> Vec<(String, Value)> {
     if !merged.is_empty() {
         merged.reverse();
@@ -152,7 +155,7 @@ fn with_merged(mut entries: Vec<(String, Value)>, mut merged: Vec<(String, Value
     entries
 }
 
-/// Collects the entries that a `<<` merges.
+/// Collects the entries that a `<<` merges: those of a map, or of a list of maps.
 fn merge(merged: &mut Vec<(String, Value)>, value: Value) -> Result<()> {
     match value {
         Value::Map(entries) => merged.extend(entries),
@@ -166,8 +169,8 @@ fn merge(merged: &mut Vec<(String, Value)>, value: Value) -> Result<()> {
     Ok(())
 }
 
-/// The name of a tag of YAML's own. Other tags are refused.
-fn core(tag: Option<&Tag>) -> Result<Option<&str>> {
+/// The name of one of YAML's own tags, such as `int`. Other tags are refused.
+fn core_tag(tag: Option<&Tag>) -> Result<Option<&str>> {
     let Some(tag) = tag else { return Ok(None) };
     match (tag.handle(), tag.suffix()) {
         (CORE, name) => Ok(Some(name)),
@@ -182,7 +185,7 @@ fn refuse<T>(tag: Option<&Tag>) -> Result<T> {
 }
 
 fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value> {
-    let value = match core(tag)? {
+    let value = match core_tag(tag)? {
         None if style == ScalarStyle::Plain => return Ok(scalar::plain(text)),
         None | Some("str") => return Ok(Value::Str(text.to_owned())),
         Some("null") => scalar::null(text),

@@ -66,7 +66,7 @@ pub(crate) fn int(text: &str) -> Option<Value> {
     Some(text.parse().map_or_else(|_| Value::BigInt(text), Value::Int))
 }
 
-/// `190:20:30`: a number in base 60.
+/// Reads a number in base 60, such as `190:20:30`.
 fn sexagesimal(digits: &str) -> Option<i64> {
     let mut parts = digits.split(':');
     let first = parts.next()?.replace('_', "");
@@ -109,7 +109,7 @@ fn looks_like_a_date(text: &str) -> bool {
     bytes.len() >= 8 && all_digits(&text.chars().take(4).collect::<String>()) && bytes[4] == b'-' && text.is_ascii()
 }
 
-/// A date or an instant, also with one digit for the month, the day or the hour.
+/// Reads a date or an instant. Month, day and hour may have one digit.
 pub(crate) fn instant(text: &str) -> Option<Value> {
     let (date, time) = match text.find(['T', 't', ' ', '\t']) {
         Some(at) => (&text[..at], Some(text[at + 1..].trim())),

@@ -1,4 +1,4 @@
-//! Writing YAML: one line in flow style, which PyYAML and others read in the same way.
+//! Writing YAML: one line in flow style (`{"a": [1, 2]}`).
 
 use crate::json::base64;
 use crate::json::write::{write_display, write_f64};
@@ -14,7 +14,7 @@ pub(crate) fn write(out: &mut Vec<u8>, value: &Value) {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(value) => write_display(out, value),
         Value::Int(value) => write_display(out, value),
-        // Written like in JSON, which checks the digits.
+        // The JSON writer checks the digits.
         Value::BigInt(_) => write_display(out, value),
         Value::Float(value) => write_float(out, *value),
         Value::Str(text) | Value::Time(text) | Value::Decimal(text) => write_text(out, text),
@@ -61,7 +61,7 @@ pub(crate) fn write(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// Writes a float so that YAML 1.1 reads it as one: with a point, and a sign in the exponent.
+/// Writes a float so that YAML 1.1 reads it as a float: with a decimal point, and with a sign in the exponent.
 fn write_float(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         return out.extend_from_slice(b".nan");

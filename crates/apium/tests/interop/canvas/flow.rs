@@ -93,7 +93,7 @@ impl Flow {
         json!({ "flow": name, "shape": self.case.text, "fails": self.case.fails, "owners": owners, "path": path })
     }
 
-    /// Sends it from Rust; the result that its sender gets.
+    /// Sends it from Rust and returns the result that its sender gets.
     pub(crate) async fn send(&self, app: &App, name: &str, path: &str) -> String {
         let builder = FlowBuilder { flow: self, name, path };
         let mut node = builder.node(&self.case.shape);

@@ -40,7 +40,7 @@ pub(crate) struct FailingHeader<'a> {
     pub(crate) celery_leaves_the_body_pending: bool,
 }
 
-/// If a shape is a chord and the failing task is in its header: that chord.
+/// The chord that a shape is as a whole, if the failing task is in its header.
 pub(crate) fn failing_header<'a>(shape: &'a Shape, fails: Option<&str>) -> Option<FailingHeader<'a>> {
     let (chord, fails) = (BareChord::of(shape)?, fails?);
     let member = chord.header.iter().find(|member| member.tasks().contains(&fails))?;

@@ -14,11 +14,11 @@ use crate::kit::side::Side;
 /// How often the workers are checked.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// The workers are idle after so many checks in a row without a message. One check is not enough: a message that Celery
-/// claims is in no key for an instant.
+/// The workers count as idle after this many checks in a row without a message. One check is not enough: a message that
+/// Celery claims is in no key for an instant.
 const IDLE: u32 = 10;
 
-/// After so many checks without a message, an outcome that differs is final.
+/// After this many checks in a row without a message, an outcome that differs is final.
 const FINAL: u32 = 150;
 
 /// How many flows a failure prints.
@@ -47,7 +47,7 @@ pub(crate) async fn check(workers: Workers, flows: &[Flow], how: &str) {
     running.workers.stop().await;
 }
 
-/// Sends each flow from its side; the results that the senders get.
+/// Sends each flow from its side and returns the results that the senders get.
 async fn send(workers: &Workers, flows: &[Flow]) -> Vec<String> {
     let (mut results, path) = (vec![String::new(); flows.len()], workers.path());
     let of = |side| flows.iter().enumerate().filter(move |(_, flow)| flow.sender == side);
@@ -72,7 +72,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Waits until the workers are idle; the wrong outcomes.
+    /// Waits until the workers are idle and returns the wrong outcomes.
     async fn wrong_when_idle(&self) -> Vec<String> {
         let (mut interval, mut idle) = (tokio::time::interval(INTERVAL), 0);
         loop {

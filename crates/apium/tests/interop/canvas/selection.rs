@@ -63,7 +63,7 @@ pub(crate) fn flows() -> (Vec<Flow>, String) {
     (flows, format!("{SELECTED} flows; {SEED}={seed} selects them again"))
 }
 
-/// Every order is possible, and a seed always gives the same order (splitmix64).
+/// Shuffles a list with splitmix64. A seed always gives the same order.
 fn shuffle<T>(list: &mut [T], seed: u64) {
     let mut state = seed;
     for last in (1..list.len()).rev() {

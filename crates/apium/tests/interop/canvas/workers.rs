@@ -56,7 +56,7 @@ impl Workers {
         self.folder.path().join("done").to_str().unwrap().to_owned()
     }
 
-    /// Sends flows from Celery; the results that their sender gets.
+    /// Sends flows from Celery and returns the results that their sender gets.
     pub(crate) async fn send_from_python(&self, requests: &[Value]) -> Vec<String> {
         let (_, url) = self.python.as_ref().expect("a worker of Celery runs");
         let lines: String = requests.iter().map(|request| format!("{request}\n")).collect();

@@ -1,4 +1,4 @@
-//! A database with a worker of one side. All tests without other needs share one of each side.
+//! A database with a worker of one side. All tests that need no other settings share one deployment of each side.
 
 use std::sync::OnceLock;
 
@@ -54,7 +54,7 @@ impl Deployment {
         }
     }
 
-    /// The same, without more settings or variables.
+    /// Like [`pair_with`](Self::pair_with), without more settings or variables.
     pub(crate) async fn pair(&self, producer: Side) -> Pair {
         self.pair_with(producer, Vec::new(), Vec::new()).await
     }

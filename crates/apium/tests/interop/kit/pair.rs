@@ -18,7 +18,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Sends a call; its id.
+    /// Sends a call and returns its id.
     pub(crate) async fn call(&self, task: &str, args: Value, kwargs: Value, options: Value) -> String {
         match self.producer {
             Side::Rust => rust_client::send(&self.rust, task, &args, &kwargs, &options).await,
@@ -29,7 +29,7 @@ impl Pair {
         }
     }
 
-    /// Sends a call without a check of its arguments; its id.
+    /// Sends a call without a check of its arguments and returns its id.
     pub(crate) async fn call_by_name(&self, task: &str, args: Value, kwargs: Value) -> String {
         match self.producer {
             Side::Rust => self.call(task, args, kwargs, json!({})).await,
@@ -40,7 +40,7 @@ impl Pair {
         }
     }
 
-    /// Sends a call with positional arguments only; its id.
+    /// Sends a call with positional arguments only and returns its id.
     pub(crate) async fn send(&self, task: &str, args: Value) -> String {
         self.call(task, args, json!({}), json!({})).await
     }

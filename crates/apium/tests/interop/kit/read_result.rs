@@ -34,14 +34,14 @@ impl Raised {
         json!({ "class": self.class, "args": self.args })
     }
 
-    /// From an answer of `client.py`; nothing for a value that is no exception.
+    /// Reads an answer of `client.py`; `None` for a value that is no exception.
     pub(crate) fn read(shown: &Value) -> Option<Self> {
         Some(Self { class: shown["class"].as_str()?.to_owned(), args: shown["args"].as_array()?.clone() })
     }
 }
 
 impl ReadResult {
-    /// From an answer of `client.py`.
+    /// Reads an answer of `client.py`.
     pub(crate) fn read(answer: &Value) -> Self {
         let state = answer["state"].as_str().unwrap().to_owned();
         let raised = Raised::read(&answer["value"]).filter(|_| state != "SUCCESS");

@@ -17,7 +17,7 @@ pub(crate) struct RunLog {
     folder: TempDir,
 }
 
-/// By word, the workers that recorded it.
+/// The workers that recorded each word.
 pub(crate) type Done = BTreeMap<String, Vec<String>>;
 
 impl RunLog {
@@ -45,7 +45,7 @@ impl RunLog {
         whole.lines().map(fields).collect()
     }
 
-    /// By word, the workers that recorded `what` of it.
+    /// The workers that recorded `what` (`begin` or `end`) of each word.
     pub(crate) fn done(&self, what: &str) -> Done {
         let mut done = Done::new();
         for [how, word, worker] in self.lines() {

@@ -53,7 +53,7 @@ pub(crate) fn signature(
     signature
 }
 
-/// Sends a call; its id.
+/// Sends a call and returns its id.
 pub(crate) async fn send(app: &App, task: &str, args: &Value, kwargs: &Value, options: &Value) -> String {
     signature(app, task, args, kwargs, options).send(app).await.unwrap().id().to_string()
 }

@@ -6,7 +6,7 @@ use apium::canvas::Node;
 use apium::prelude::*;
 
 use crate::canvas::tasks::{
-    add, alone, boomed, call, ends, link, mul, raised, ran, record, sent, state, states, stored_error, sum,
+    add, boomed, call, ends, immutable_call, link, mul, raised, ran, record, sent, state, states, stored_error, sum,
 };
 use crate::fixture::{records, waiting};
 
@@ -169,7 +169,11 @@ on_every_driver! {
 
     async fn errbacks_of_a_chain_are_called_for_the_step_that_failed(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
-        let mut chain = Node::chain([call("canvas.add", json!([1, 1])), call("canvas.boom", json!([])), alone("canvas.record", json!([1]))]);
+        let mut chain = Node::chain([
+            call("canvas.add", json!([1, 1])),
+            call("canvas.boom", json!([])),
+            immutable_call("canvas.record", json!([1])),
+        ]);
         chain.link_error(link(&call("canvas.errback1", json!([]))));
         let result = sent::<Json>(&app, chain).await;
         assert_eq!(raised(&app, &result).await, boomed());

@@ -9,7 +9,8 @@ use apium::testing::TestApp;
 use apium_peers::redis::Commands;
 
 use crate::canvas::tasks::{
-    add, alone, boomed, call, errback1, errback3, ignored, link, mul, raised, ran, sent, state, stored_error, sum,
+    add, boomed, call, errback1, errback3, ignored, immutable_call, link, mul, raised, ran, sent, state, stored_error,
+    sum,
 };
 use crate::fixture::{PATIENCE, records, waiting};
 
@@ -29,7 +30,7 @@ fn errback(name: &str) -> apium::message::Signature {
     link(&call(name, json!([])))
 }
 
-/// Runs a chord of this header, whose body records its argument; what is recorded.
+/// Runs a chord of this header, whose body records its argument. Returns what is recorded.
 async fn body_of(app: &TestApp, header: impl IntoIterator<Item = Node>) -> Vec<String> {
     let result = sent::<Json>(app, Node::chord(header, record())).await;
     ran(app, &result).await;
@@ -123,7 +124,7 @@ on_every_driver! {
             let app = fixture.app(&[("task_allow_error_cb_on_chord_header", setting)]).await;
             let mut chord = Node::chord([boom(), one(1), boom()], record());
             chord.set_immutable(true);
-            chord.link_error(link(&alone("canvas.record", json!(["errback"]))));
+            chord.link_error(link(&immutable_call("canvas.record", json!(["errback"]))));
             let chain = call("canvas.same", json!([1])).pipe(chord);
             let result = sent::<Json>(&app, chain).await;
             app.drain().await;

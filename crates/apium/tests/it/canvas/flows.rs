@@ -1,5 +1,5 @@
-//! Captured workflows of a Celery worker, run by a worker of Apium: it publishes and stores the same, but for random
-//! ids, times and tracebacks.
+//! Captured workflows of a Celery worker, run by a worker of Apium, which must publish and store the same, apart from
+//! random ids, times and tracebacks.
 
 use std::collections::HashMap;
 
@@ -94,22 +94,22 @@ fn task(name: &str, args: Plain, n: u32) -> Node {
     node
 }
 
-/// Numbers random ids in the order in which they occur, so that two runs that differ in nothing else are equal.
+/// Replaces random ids by numbers, in the order in which they occur, so that runs that differ only in ids are equal.
 #[derive(Default)]
-struct Names(HashMap<String, String>);
+struct NumberedIds(HashMap<String, String>);
 
-impl Names {
-    fn normal(&mut self, value: &Plain) -> Plain {
+impl NumberedIds {
+    fn numbered(&mut self, value: &Plain) -> Plain {
         match value {
             Plain::String(text) if text.len() == 36 && text.matches('-').count() == 4 && !text.starts_with("cafe") => {
                 let next = format!("id {}", self.0.len());
                 self.0.entry(text.clone()).or_insert(next).clone().into()
             }
-            Plain::Array(items) => items.iter().map(|item| self.normal(item)).collect(),
+            Plain::Array(items) => items.iter().map(|item| self.numbered(item)).collect(),
             // Null is the same as a missing field.
             Plain::Object(map) => {
                 let fields = map.iter().filter(|(name, value)| !value.is_null() && *name != "reply_to");
-                Plain::Object(fields.map(|(name, value)| (name.clone(), self.normal(value))).collect())
+                Plain::Object(fields.map(|(name, value)| (name.clone(), self.numbered(value))).collect())
             }
             other => other.clone(),
         }
@@ -120,20 +120,20 @@ impl Names {
         let more = ["stamped_headers", "stamps", "replaced_task_nesting"];
         let fields: serde_json::Map<_, _> =
             names.into_iter().chain(more).map(|name| (name.to_owned(), headers[name].clone())).collect();
-        self.normal(&json!([fields, body]))
+        self.numbered(&json!([fields, body]))
     }
 
     fn result(&mut self, document: &Plain) -> Plain {
         let names = ["status", "result", "children", "parent_id", "group_id", "task_id"];
         let fields: serde_json::Map<_, _> =
             names.into_iter().map(|name| (name.to_owned(), document[name].clone())).collect();
-        self.normal(&Plain::Object(fields))
+        self.numbered(&Plain::Object(fields))
     }
 }
 
 /// What Celery's worker published and stored: the tasks of the messages, the messages, and the results.
-fn theirs(vector: &Plain) -> (Vec<String>, Vec<Plain>, Vec<Plain>) {
-    let (mut names, mut tasks) = (Names::default(), Vec::new());
+fn captured_outcome(vector: &Plain) -> (Vec<String>, Vec<Plain>, Vec<Plain>) {
+    let (mut names, mut tasks) = (NumberedIds::default(), Vec::new());
     let messages = vector["messages_published_by_worker"].as_array().unwrap();
     let messages = messages.iter().map(|message| {
         let envelope: Plain = serde_json::from_str(message["raw"].as_str().unwrap()).unwrap();
@@ -150,16 +150,16 @@ fn theirs(vector: &Plain) -> (Vec<String>, Vec<Plain>, Vec<Plain>) {
 
 /// Sends a workflow, lets a worker run it, and compares the outcome.
 async fn check(app: &TestApp, name: &str, node: Node) {
-    let (tasks, expected, results) = theirs(&vector(name));
+    let (tasks, expected, results) = captured_outcome(&vector(name));
     let mut before: HashMap<&str, usize> = HashMap::new();
     send(app, node).await.unwrap();
     for task in &tasks {
         before.insert(task, app.sent_by_name(task).len());
     }
     app.advance(std::time::Duration::from_secs(1)).await;
-    let mut names = Names::default();
+    let mut names = NumberedIds::default();
     let mut ids = Vec::new();
-    let mut ours = Vec::new();
+    let mut sent_here = Vec::new();
     for task in &tasks {
         let index = before.get_mut(task.as_str()).unwrap();
         let sent =
@@ -167,12 +167,12 @@ async fn check(app: &TestApp, name: &str, node: Node) {
         *index += 1;
         let headers: Plain = serde_json::from_slice(&sent.headers.to_json()).unwrap();
         ids.push(headers["id"].as_str().unwrap().to_owned());
-        ours.push(names.message(&headers, &serde_json::from_slice(&sent.body).unwrap()));
+        sent_here.push(names.message(&headers, &serde_json::from_slice(&sent.body).unwrap()));
     }
     for (task, index) in before {
         assert_eq!(app.sent_by_name(task).len(), index, "{name}: no more of {task} is sent");
     }
-    assert_eq!(ours, expected, "{name}");
+    assert_eq!(sent_here, expected, "{name}");
     let fixed =
         vector(name)["all_results"].as_object().unwrap().keys().map(|key| key[17..].to_owned()).collect::<Vec<_>>();
     ids.extend(fixed.into_iter().filter(|id| id.starts_with("cafe")));
@@ -200,8 +200,8 @@ on_every_driver! {
         app.drain().await;
         let document = result.document().await.unwrap().unwrap();
         let document = serde_json::from_slice(&document.to_json()).unwrap();
-        let expected = Names::default().result(&vector("result_link_child")["result"]["doc"]);
-        assert_eq!(Names::default().result(&document), expected, "result_link_child");
+        let expected = NumberedIds::default().result(&vector("result_link_child")["result"]["doc"]);
+        assert_eq!(NumberedIds::default().result(&document), expected, "result_link_child");
         let mut node = task("add", json!([1, 1]), 114);
         node.link(link(&task("mul", json!([3]), 112)));
         node.link(link(&task("mul", json!([4]), 113)));
@@ -231,13 +231,13 @@ on_every_driver! {
         check(&app, "flow_errback_inprocess", failing(126, call("tasks.on_error", json!([])))).await;
         assert!(app.sent_by_name("tasks.on_error").is_empty());
         // The test app consumes all queues, so it would store a failure of this errback: only the message is compared.
-        let (_, expected, _) = theirs(&vector("flow_errback_unregistered"));
+        let (_, expected, _) = captured_outcome(&vector("flow_errback_unregistered"));
         send(&app, node).await.unwrap();
         app.drain().await;
         let sent = app.sent_by_name("elsewhere.errback").remove(0);
         let headers: Plain = serde_json::from_slice(&sent.message.headers.to_json()).unwrap();
         let body = serde_json::from_slice(&sent.message.body).unwrap();
-        assert_eq!((&*sent.routing_key, vec![Names::default().message(&headers, &body)]), ("other", expected));
+        assert_eq!((&*sent.routing_key, vec![NumberedIds::default().message(&headers, &body)]), ("other", expected));
     }
 
     async fn chains_as_celery_s_worker_continues_and_fails_them(fixture: &Fixture) {
@@ -290,13 +290,13 @@ async fn counted(name: &str, header: impl FnOnce(Node) -> Vec<Node>, delayed: u3
     app.drain().await;
     let mut connection = database.connection();
     let key = |end: &str| format!("celery-taskset-meta-{group}{end}");
-    let theirs = |end: &str| vector["keys_while_running"][key(end)]["value"].clone();
-    assert_eq!(connection.get::<_, String>(key(".s")).unwrap(), theirs(".s").as_str().unwrap());
+    let captured = |end: &str| vector["keys_while_running"][key(end)]["value"].clone();
+    assert_eq!(connection.get::<_, String>(key(".s")).unwrap(), captured(".s").as_str().unwrap());
     let mut counted: Vec<String> = connection.smembers(key(".d")).unwrap();
     counted.sort();
-    assert_eq!(json!(counted), theirs(".d"));
+    assert_eq!(json!(counted), captured(".d"));
     let parts: Vec<(String, f64)> = connection.zrange_withscores(key(".j"), 0, -1).unwrap();
-    assert_eq!(json!(parts), theirs(".j"));
+    assert_eq!(json!(parts), captured(".j"));
     app.advance(std::time::Duration::from_secs(3)).await;
     assert_eq!(result.get().await.unwrap(), vector["body_result"]["doc"]["result"]);
     let mut keys: Vec<String> = connection.keys(key("*")).unwrap();

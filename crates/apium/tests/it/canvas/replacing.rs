@@ -24,7 +24,7 @@ async fn grows(ctx: &Ctx, State(records): State<Records>, more: i64) -> TaskResu
 }
 
 /// A task that is replaced by `with`.
-fn by(with: &Node) -> Node {
+fn replaced_by(with: &Node) -> Node {
     let with: serde_json::Value = serde_json::from_slice(&link(with).to_json()).unwrap();
     call("canvas.replaced", json!([with]))
 }
@@ -44,12 +44,12 @@ fn record() -> Node {
 on_every_driver! {
     async fn a_replacement_has_the_id_of_the_task(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
-        let result = sent::<Json>(&app, by(&same(7))).await;
+        let result = sent::<Json>(&app, replaced_by(&same(7))).await;
         assert_eq!(ran(&app, &result).await.as_str(), "7");
         let headers = app.sent_by_name("canvas.same").remove(0).message.headers;
         assert_eq!((headers.id.as_ref(), headers.replaced_task_nesting), (Some(result.id()), 1));
         assert_eq!((headers.parent_id.as_ref(), headers.root_id.as_ref()), (Some(result.id()), Some(result.id())));
-        let twice = sent::<Json>(&app, by(&by(&same(8)))).await;
+        let twice = sent::<Json>(&app, replaced_by(&replaced_by(&same(8)))).await;
         assert_eq!(ran(&app, &twice).await.as_str(), "8");
         assert_eq!(app.sent_by_name("canvas.same")[1].message.headers.replaced_task_nesting, 2);
     }
@@ -63,7 +63,7 @@ on_every_driver! {
             (same(1).pipe(Node::group([add(1), add(2)])), "[2, 3]"),
             (group().pipe(call("canvas.sum", json!([]))), "3"),
         ] {
-            let result = sent::<Json>(&app, by(&with)).await;
+            let result = sent::<Json>(&app, replaced_by(&with)).await;
             assert_eq!(ran(&app, &result).await.as_str(), value);
         }
     }
@@ -72,13 +72,13 @@ on_every_driver! {
         let app = fixture.app(&[]).await;
         let group = Node::group([same(1), same(2)]);
         for (with, value) in [(same(1), "3"), (same(1).pipe(add(5)), "8")] {
-            let result = sent::<Json>(&app, by(&with).pipe(add(2))).await;
+            let result = sent::<Json>(&app, replaced_by(&with).pipe(add(2))).await;
             assert_eq!(ran(&app, &result).await.as_str(), value);
             assert_eq!(state(result.parent().unwrap()).await, "SUCCESS");
         }
-        let result = sent::<Json>(&app, by(&group).pipe(call("canvas.sum", json!([]))).pipe(add(1))).await;
+        let result = sent::<Json>(&app, replaced_by(&group).pipe(call("canvas.sum", json!([]))).pipe(add(1))).await;
         assert_eq!(ran(&app, &result).await.as_str(), "4");
-        let failing = sent::<Json>(&app, by(&call("canvas.boom", json!([0]))).pipe(record())).await;
+        let failing = sent::<Json>(&app, replaced_by(&call("canvas.boom", json!([0]))).pipe(record())).await;
         assert_eq!(raised(&app, &failing).await, boomed());
         assert_eq!(stored_error(&app, failing.id()).await, boomed(), "and fails with it");
         assert_eq!(records(&app), [""; 0]);
@@ -87,11 +87,11 @@ on_every_driver! {
     async fn the_replacement_of_a_part_is_that_part(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let group = Node::group([same(5), same(6)]);
-        let header = [same(1), by(&same(2)), by(&same(3).pipe(add(1))), by(&group)];
+        let header = [same(1), replaced_by(&same(2)), replaced_by(&same(3).pipe(add(1))), replaced_by(&group)];
         let result = sent::<Json>(&app, Node::chord(header, record())).await;
         ran(&app, &result).await;
         assert_eq!(records(&app), ["recorded [1, 2, 4, [5, 6]]"]);
-        let failing = Node::chord([same(1), by(&call("canvas.boom", json!([0])))], record());
+        let failing = Node::chord([same(1), replaced_by(&call("canvas.boom", json!([0])))], record());
         let result = sent::<Json>(&app, failing).await;
         assert_eq!(raised(&app, &result).await, boomed());
         assert_eq!(stored_error(&app, result.id()).await.0, "ChordError");
@@ -100,7 +100,7 @@ on_every_driver! {
     async fn callbacks_and_errbacks_go_to_the_replacement(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let linked = |with: &Node| {
-            let mut node = by(with);
+            let mut node = replaced_by(with);
             node.link(link(&record()));
             node.link_error(link(&call("canvas.errback1", json!([]))));
             node
@@ -115,7 +115,7 @@ on_every_driver! {
 
     async fn an_empty_chain_replaces_nothing(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
-        let result = sent::<Json>(&app, by(&Node::chain([]))).await;
+        let result = sent::<Json>(&app, replaced_by(&Node::chain([]))).await;
         let (_, text) = raised(&app, &result).await;
         assert!(text.contains("replace a task with an empty chain"), "{text}");
         assert_eq!(state(&result).await, "FAILURE");

@@ -1,4 +1,4 @@
-//! Workflows that are saved, and found again by one id: what is over of them, and what becomes of them.
+//! Workflows that are saved, and found again by one id, with their progress and the states of their tasks.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ async fn later(ctx: &Ctx, x: i64) -> TaskResult<i64> {
 
 const FIVE: Duration = Duration::from_secs(5);
 
-/// The app of another process on the same store. What is in memory is one process's alone.
+/// An app as another process has it, on the same store. `None` for the memory driver, whose store no other process
+/// sees.
 async fn elsewhere(fixture: &Fixture) -> Option<TestApp> {
     match fixture {
         Fixture::Memory => None,

@@ -90,8 +90,8 @@ pub(crate) fn call(task: &str, args: serde_json::Value) -> Node {
     Node::from_wire(&WireSignature::from_json(wire.to_string().as_bytes()).unwrap()).unwrap()
 }
 
-/// The same, and it ignores the previous result.
-pub(crate) fn alone(task: &str, args: serde_json::Value) -> Node {
+/// Like [`call`], but immutable: it ignores the previous result.
+pub(crate) fn immutable_call(task: &str, args: serde_json::Value) -> Node {
     let mut node = call(task, args);
     node.set_immutable(true);
     node

@@ -95,7 +95,7 @@ async fn started_by(result: &AsyncResult<Json>) -> Option<u64> {
     info.get("pid").and_then(serde_json::Value::as_u64)
 }
 
-/// The same with worker processes that are killed.
+/// Worker processes that are killed count as crashes, like the dropped workers above.
 #[tokio::test]
 async fn killed_worker_processes_count() {
     let sandbox = Sandbox::new();

@@ -101,7 +101,7 @@ on_every_driver! {
         assert_eq!(only(&app).await.headers.eta, None, "zero is no eta");
     }
 
-    async fn guide_0_69_eta_is_the_same_as_an_instant(fixture: &Fixture) {
+    async fn guide_0_69_an_eta_is_an_instant_before_which_the_task_does_not_run(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let at = app.clock().now() + Duration::from_secs(10);
         record::delay("at".into()).eta(at).send(&app).await.unwrap();

@@ -118,9 +118,9 @@ async fn squeezed(text: String) -> TaskResult<usize> {
 }
 
 /// A custom serializer: JSON with inverted bytes.
-struct Turned;
+struct InvertedJson;
 
-impl Serializer for Turned {
+impl Serializer for InvertedJson {
     fn name(&self) -> &str {
         "turned"
     }
@@ -144,9 +144,9 @@ impl Serializer for Turned {
 }
 
 /// A custom compression: each byte twice.
-struct Doubled;
+struct DoubledBytes;
 
-impl Compression for Doubled {
+impl Compression for DoubledBytes {
     fn names(&self) -> &[&str] {
         &["doubled"]
     }
@@ -275,7 +275,7 @@ on_every_driver! {
 
     async fn guide_0_11_serializers_are_built_in_or_ones_own(fixture: &Fixture) {
         let accept = settings_of(&[("accept_content", "json,yaml,msgpack,turned")]);
-        let builder = fixture.builder().with(|app| app.config(accept).serializer(Turned));
+        let builder = fixture.builder().with(|app| app.config(accept).serializer(InvertedJson));
         let app = builder.build().await.unwrap();
         let types = [
             ("json", "application/json"),
@@ -377,7 +377,7 @@ on_every_driver! {
     }
 
     async fn guide_0_18_the_body_is_compressed(fixture: &Fixture) {
-        let app = fixture.builder().with(|app| app.compression(Doubled)).build().await.unwrap();
+        let app = fixture.builder().with(|app| app.compression(DoubledBytes)).build().await.unwrap();
         let text = "word ".repeat(1000);
         let by_task = squeezed::delay(text.clone()).send(&app).await.unwrap();
         let message = only(&app).await;

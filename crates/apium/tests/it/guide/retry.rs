@@ -289,7 +289,7 @@ on_every_driver! {
         assert_eq!(records(&app).len(), 6);
     }
 
-    async fn guide_0_53_the_same_by_hand(fixture: &Fixture) {
+    async fn guide_0_53_an_error_is_retried_by_hand(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let result = by_hand::delay(8, 0).send(&app).await.unwrap();
         app.drain().await;
