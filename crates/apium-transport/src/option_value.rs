@@ -317,8 +317,12 @@ mod tests {
         let address = Address::parse("redis://:hunter2@host").unwrap();
         for (read, kind, wanted) in [
             (secret.seconds().err(), "a text", "a number of seconds"),
-            (OptionValue::Integer(-1).seconds().err(), "a whole number", "0 or more"),
-            (OptionValue::Float(f64::NAN).seconds().err(), "a number with a fraction", "0 or more"),
+            (OptionValue::Integer(-1).seconds().err(), "a whole number", "a number of seconds, 0 or more"),
+            (
+                OptionValue::Float(f64::NAN).seconds().err(),
+                "a number with a fraction",
+                "a number of seconds, 0 or more",
+            ),
             (secret.flag().err(), "a text", "true or false"),
             (OptionValue::Integer(2).flag().err(), "a whole number", "true or false"),
             (OptionValue::Integer(-1).count().err(), "a whole number", "a whole number, 0 or more"),
