@@ -71,7 +71,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         Action::Show { key } => show(session, dead, key).await,
         Action::Replay(chosen) => {
             let keys = keys_of(dead, &chosen).await?;
-            settle(session, dead, keys, Settle::Replay).await
+            replay_or_drop(session, dead, keys, BulkAction::Replay).await
         }
         Action::Drop { chosen, force } => {
             if chosen.all && !force {
@@ -82,7 +82,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
                 ))?;
             }
             let keys = keys_of(dead, &chosen).await?;
-            settle(session, dead, keys, Settle::Drop).await
+            replay_or_drop(session, dead, keys, BulkAction::Drop).await
         }
     }
 }
@@ -127,26 +127,27 @@ fn no_letter(key: u64) -> CommandError {
     CommandError::not_found(format!("find dead message {key}")).hint("`dead list` shows the keys")
 }
 
+/// What is done with many dead messages.
 #[derive(Clone, Copy)]
-enum Settle {
+enum BulkAction {
     Replay,
     Drop,
 }
 
-async fn settle(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, how: Settle) -> Result<()> {
+async fn replay_or_drop(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, action: BulkAction) -> Result<()> {
     let bar = progress::bar(keys.len(), "messages");
     let mut done = 0;
     for batch in keys.chunks(BATCH) {
-        done += match how {
-            Settle::Replay => dead.replay(batch.to_vec()).await?,
-            Settle::Drop => dead.remove(batch.to_vec()).await?,
+        done += match action {
+            BulkAction::Replay => dead.replay(batch.to_vec()).await?,
+            BulkAction::Drop => dead.remove(batch.to_vec()).await?,
         };
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
-    let word = match how {
-        Settle::Replay => "replayed",
-        Settle::Drop => "dropped",
+    let word = match action {
+        BulkAction::Replay => "replayed",
+        BulkAction::Drop => "dropped",
     };
     if session.json { print::json(&serde_json::json!({ word: done })) } else { print::line(&format!("{done} {word}")) }
 }

@@ -9,7 +9,7 @@ use crate::session::Session;
 /// Options of `queues`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Columns: ready can be delivered now; unacked is with a worker; parked waits for its eta or countdown; \
+    after_help = "Columns: ready can be delivered now; unacked is with a worker; delayed waits for its eta or countdown; \
 consumers is the number of workers that consume the queue."
 )]
 pub(crate) struct Args {}
@@ -25,7 +25,7 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
             .map(|queue| {
                 serde_json::json!({
                     "queue": queue.queue, "ready": queue.ready, "unacked": queue.unacked,
-                    "parked": queue.delayed, "consumers": queue.consumers,
+                    "delayed": queue.delayed, "consumers": queue.consumers,
                 })
             })
             .collect();
@@ -38,7 +38,7 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
             std::iter::once(queue.queue.clone()).chain(counts.iter().map(u64::to_string)).collect()
         })
         .collect();
-    print::table(&["queue", "ready", "unacked", "parked", "consumers"], &[1, 2, 3, 4], &rows)
+    print::table(&["queue", "ready", "unacked", "delayed", "consumers"], &[1, 2, 3, 4], &rows)
 }
 
 /// Lists the queues of the settings with what can be delivered: all that a broker without lists of queues can say.

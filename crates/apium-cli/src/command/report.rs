@@ -60,7 +60,7 @@ async fn gather(session: &Session) -> Value {
             "address": broker.address().to_string(),
             "state": state,
             "dead messages": dead,
-            "parks etas": able.delays,
+            "delays etas": able.delays,
             "durable": able.durable,
             "several processes": able.multi_process,
             "priorities": first,

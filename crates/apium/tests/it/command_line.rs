@@ -126,7 +126,7 @@ fn queues_shows_the_messages_and_purge_deletes_them() {
     sandbox.apium(&["call", "tasks.noop", "--countdown", "3600"]).with_code(0);
     let queues = sandbox.apium(&["queues", "--json"]).with_code(0).json();
     assert_eq!(
-        (&queues[0]["queue"], &queues[0]["ready"], &queues[0]["parked"]),
+        (&queues[0]["queue"], &queues[0]["ready"], &queues[0]["delayed"]),
         (&json!("celery"), &json!(3), &json!(1))
     );
     let table = sandbox.apium(&["queues"]).with_code(0).out;

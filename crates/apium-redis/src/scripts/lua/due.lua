@@ -1,8 +1,8 @@
--- Returns parked messages whose time has come to the end of their lists.
+-- Returns delayed messages whose time has come to the end of their lists.
 --
 -- KEYS  eta
--- ARGV  what begins the keys of parked messages, the channel of etas, the instant that counts as now, how many at the most
--- Answers how many, and the next instant ('' when nothing is parked).
+-- ARGV  what begins the keys of delayed messages, the channel of etas, the instant that counts as now, how many at the most
+-- Answers how many, and the next instant ('' when nothing is delayed).
 local moved, left = 0, tonumber(ARGV[4])
 for _, list in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3], 'LIMIT', 0, 64)) do
   local key = ARGV[1] .. list

@@ -2,11 +2,11 @@
 -- chord.lua where there are operations of chords (o, w, g, t, h, x).
 --
 -- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta
--- ARGV  what begins the keys of parked messages, the channel of etas, now; the number of tags, the tags; then operations:
+-- ARGV  what begins the keys of delayed messages, the channel of etas, now; the number of tags, the tags; then operations:
 --         i N              what follows belongs to the N-th tag (0: to none)
 --         r …              a record, as write_record reads it
 --         p list envelope  to the end of a list             b list envelope  to its front
---         e list due envelope   parked                      f channel payload  published
+--         e list due envelope   delayed                      f channel payload  published
 --         d document       into the dead set                c tag     its crashes are forgotten
 --         k tag limit list envelope document     one crash more: to the front of its list, or, at the limit, into the dead set
 --         o …              a chord begins, as open_chord reads it
@@ -22,7 +22,7 @@
 --
 -- Removing the tags comes first, since a script that has written is not refused for lack of memory; should something fail
 -- after it, they are put back. `doing` is what the error names.
-local parked, channel, now = ARGV[1], ARGV[2], ARGV[3]
+local delayed, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
 local lost, answer = {}, {}
@@ -78,7 +78,7 @@ local function run()
     elseif op == 'e' then
       if not skip then
         local list = ARGV[at + 1]
-        redis.call('ZADD', parked .. list, ARGV[at + 2], ARGV[at + 3])
+        redis.call('ZADD', delayed .. list, ARGV[at + 2], ARGV[at + 3])
         heads[list] = true
       end
       at = at + 4
@@ -151,7 +151,7 @@ local function run()
   local before, after = nil, nil
   if next(heads) then before = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2] end
   for list in pairs(heads) do
-    redis.call('ZADD', KEYS[7], redis.call('ZRANGE', parked .. list, 0, 0, 'WITHSCORES')[2], list)
+    redis.call('ZADD', KEYS[7], redis.call('ZRANGE', delayed .. list, 0, 0, 'WITHSCORES')[2], list)
   end
   if next(heads) then
     after = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')[2]
