@@ -31,8 +31,8 @@ fn mend(redis: &mut Connection, key: &str) {
 }
 
 fn assert_names(error: &Error, key: &str) {
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:#}");
+    let text = format!("{error:#}");
     assert!(text.contains(&format!("{key:?}")) && text.contains("another type"), "{text}");
 }
 
