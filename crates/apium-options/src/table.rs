@@ -6,8 +6,9 @@
 //! uses it, and a file that two crates include would be missing in one of them once they are published. This crate has
 //! no dependencies and is compiled before both.
 //!
-//! A new option is one row. A row is its name, its meaning, and clauses in this order, of which only the last is
-//! required:
+//! A new option is one row, and where its clause `resolved` or `named` names a setting, one row in the table of
+//! settings (`config/table` of apium-app). A row is its name, its meaning, and clauses in this order, of which only the
+//! last is required:
 //!
 //! - `attribute(Kind)`: `#[task]` takes it, as a value of that [`ValueKind`](crate::kind::ValueKind). With
 //!   `in list as name` it is written in a list: `retry_kwargs(max_retries = 5)`. `stub(yes)`: `extern_task!` takes it
@@ -64,7 +65,8 @@ macro_rules! options {
         back to its queue."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_acks_on_timeout: bool = true)
         default("true");
-    reject_on_worker_lost "With `acks_late`: whether the message of a run whose process died goes back to its queue."
+    reject_on_worker_lost "With `acks_late` and a pool of processes: whether the message of a run whose process died goes back to its \
+        queue. It has no effect yet, since there is no such pool. When a worker dies, its messages always go back."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_reject_on_worker_lost: bool = false)
         default("false");
 

@@ -1,5 +1,6 @@
-//! The drivers of this build, which `App::builder` and `App::test` start with; and what runs eager calls. A driver is
-//! added here. The API for authors of drivers is in `driver`.
+//! The drivers of this build, which `App::builder` and `App::test` start with; and what runs eager calls. A driver
+//! of this project is added here; CONTRIBUTING.md lists what else it needs. The API for authors of drivers is in
+//! `driver`.
 
 use std::sync::Arc;
 

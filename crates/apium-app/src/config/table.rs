@@ -136,7 +136,8 @@ settings! {
         task_acks_on_failure: bool = true, "true";
         /// With late ack: whether a run that hit its hard limit is acked.
         task_acks_on_timeout: bool = true, "true";
-        /// With late ack: whether a run whose process died goes back to the queue.
+        /// With late ack and a pool of processes: whether the message of a run whose process died goes back to its
+        /// queue. It has no effect yet, since there is no such pool. When a worker dies, its messages always go back.
         task_reject_on_worker_lost: bool = false, "false";
         /// The rate limit of tasks that have none.
         task_default_rate_limit: Option<RateLimit> = None, "none";

@@ -102,7 +102,7 @@ impl Publisher {
     /// As [`prepare`](Self::prepare).
     #[doc(hidden)]
     pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<PreparedMessage> {
-        let _stop = tracing::trace_span!(target: "apium::walk", "publisher", task = &*call.task).entered();
+        let _stop = tracing::trace_span!(target: "apium::walk", "prepare", task = &*call.task).entered();
         let CallSpec { task, mut arguments, mut options, def, by_name } = call;
         let mapped = mapped_task(&task, &arguments);
         let routed_as = mapped.as_deref().unwrap_or(&task);

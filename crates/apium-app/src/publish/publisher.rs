@@ -1,5 +1,5 @@
-//! The publisher, which sends calls, retries and follow-ups to the broker. It knows settings, codecs and routes, but no
-//! app and no task.
+//! The publisher, which makes the messages of calls, retries and follow-ups, and sends those of calls to the broker. It
+//! knows settings, codecs and routes, but no app and no task.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};

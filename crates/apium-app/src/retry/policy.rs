@@ -38,7 +38,7 @@ pub enum RetryPlan {
 
 macro_rules! next_run {
     ({ $($name:ident [$($doc:tt)+] ($type:ty) $argument:tt $value:tt;)+ }) => {
-        /// How the next run differs from this one. What is `None` stays as it is in the request.
+        /// How the next run differs from this one. But for `eta`, what is `None` stays as it is in the request.
         #[derive(Debug, Clone, Default)]
         #[non_exhaustive]
         pub struct NextRun {

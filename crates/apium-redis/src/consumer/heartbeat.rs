@@ -1,4 +1,5 @@
-//! Heartbeats of messages in flight: their times in `unacked_index` are renewed.
+//! Heartbeats of messages in flight: their times in `unacked_index` are renewed. The heartbeat of the consumer itself,
+//! which renews its lease, is in `maintenance`.
 
 use apium_transport::error::Result;
 use redis::Value;

@@ -58,20 +58,21 @@ pub(crate) static SETTLE_CHORDS: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(record!(), chord!(), settle!())));
 
 /// Promotes delayed messages that are due.
-pub(crate) static PROMOTE_DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/due.lua")));
+pub(crate) static PROMOTE_DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/promote.lua")));
 
 /// Returns messages from handoff lists to the lists that they came from, and closes the handoff lists of a dead
 /// consumer.
-pub(crate) static RETURN_HANDOFFS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/put_back.lua")));
+pub(crate) static RETURN_HANDOFFS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/return_handoffs.lua")));
 
 /// Puts dead messages back on their lists.
 pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/replay.lua")));
 
 /// Stores a message of a fanout channel in a queue, once.
-pub(crate) static STORE_FANOUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/heard.lua")));
+pub(crate) static STORE_FANOUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/store_fanout.lua")));
 
 /// Sends a heartbeat although the server's memory is full.
-pub(crate) static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/show_life.lua")));
+pub(crate) static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/heartbeat.lua")));
 
 /// Stores results.
 pub(crate) static STORE: LazyLock<Script> =

@@ -1,4 +1,4 @@
-//! Recounts: parts of chords that have no delivery any more, because their message was acked before its run.
+//! Recounts, for the parts of chords that early-ack runs are: their delivery was acked before the run.
 //!
 //! If such a part were counted as the last one and its worker died before the body was sent, nobody would send the
 //! body. So it takes three calls of the script:

@@ -29,8 +29,8 @@ pub struct ConsumeSpec {
 }
 
 impl ConsumeSpec {
-    /// These queues, for a worker of this node name: prefetch without limit, a lease of 30 s, and no quarantine of
-    /// messages that kill their worker.
+    /// These queues, for a worker of this node name: prefetch without limit, a lease of 30 s, and no limit of
+    /// crashes.
     pub fn new(queues: Vec<String>, node: String) -> Self {
         Self { queues, node, prefetch: 0, lease: Duration::from_secs(30), max_crashes: 0 }
     }

@@ -2,7 +2,8 @@
 //! opened, parts of chords are counted, messages are published.
 //!
 //! A driver does not know what the body of a chord is. With each part comes a [`ChordContinuation`], which makes what
-//! follows when all parts are counted. A driver whose queues and results are one store calls it inside the same step.
+//! follows when all parts are counted. A driver whose queues and results are one store calls it while it settles the
+//! delivery of the last part.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -146,7 +146,7 @@ pub trait AtomicSettle: Send + Sync {
 pub struct Settlement {
     /// The result to store.
     pub record: Option<ResultRecord>,
-    /// Messages to publish (a retry, links, the next step of a chain).
+    /// Messages to publish: the message of a retry. Those of a workflow are in `follow_ups`.
     pub publish: Vec<Outgoing>,
     /// The delivery and how it ends; `None` when it was acked before the run.
     pub delivery: Option<(Receipt, Acknowledgement)>,

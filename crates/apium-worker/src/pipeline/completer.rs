@@ -1,11 +1,12 @@
-//! The sixth step: results are stored, messages published and deliveries settled. The two laws stand here and nowhere
-//! else.
+//! The sixth step: results are stored, messages published and deliveries settled. The two laws belong to this file;
+//! ARCHITECTURE.md repeats them.
 //!
 //! (a) The order is *store the result → publish what follows → settle the delivery*: after a crash a step or the whole
 //! run is repeated, and none is lost. Where queues and results are one store, the three are one atomic step.
 //!
-//! (b) Early ack settles the delivery before the run, and changes nothing else: its ack is a completion of its own, at
-//! the start of the run.
+//! (b) Early ack settles the delivery before the run, by a completion of its own. The run then has no delivery, so what
+//! late ack gets by a second delivery is stored as a message: its dead letter before its result, its part of a chord as
+//! a recount.
 //!
 //! Completions go in batches. A batch is whatever has come while the one before it was under way; nothing waits for a
 //! batch to fill up. When a store cannot be reached, the batch is tried again until it can.

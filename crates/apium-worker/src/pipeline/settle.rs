@@ -1,7 +1,7 @@
 //! The fifth step: what is stored of a run, and how its delivery ends. Pure.
 //!
-//! With early ack the delivery was acked before the run, so nothing acknowledges it here. All else is the same with
-//! early and late ack (the second law, in [completer](crate::pipeline::completer)).
+//! With early ack the delivery was acked before the run, so nothing acknowledges it here (the second law, in
+//! [completer](crate::pipeline::completer)).
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict};
 
-/// Turns verdicts into completions.
+/// Says for each verdict what the completer is to store, publish and acknowledge.
 pub(crate) struct Settler {
     /// Encodes the message of an early-ack call whose arguments do not fit, for the dead set.
     pub(crate) publisher: Publisher,

@@ -18,7 +18,7 @@ pub(crate) enum Verdict {
     Succeeded(Json),
     /// FAILURE.
     Failed { failure: Failure, why: FailureReason },
-    /// RETRY: the task runs once more. The error that caused it, if any, is in the next run.
+    /// RETRY: the task runs once more. The error that caused it, if any, is in `NextRun::cause`.
     Retry(Box<NextRun>),
     /// The task rejected its message.
     Rejected { reason: String, requeue: bool },

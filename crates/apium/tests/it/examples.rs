@@ -54,7 +54,7 @@ fn the_walk_passes_every_stop_in_order() {
     let worker = ["process", "intake", "execute", "your", "decide", "follow", "settle", "complete"];
     let in_worker: Vec<&str> = stops.iter().copied().filter(|stop| worker.contains(stop)).collect();
     assert_eq!(in_worker, worker, "{out}");
-    assert_eq!(stops[..2], ["call", "publisher"], "{out}");
+    assert_eq!(stops[..2], ["call", "prepare"], "{out}");
     assert!(stops.contains(&"result"), "{out}");
 }
 

@@ -1,6 +1,6 @@
--- Ends a chord. chord.lua stands before it.
+-- Ends a chord. chord.lua comes before this text.
 --
--- KEYS  that of the group, so that a cluster knows where it belongs
+-- KEYS  the key of the group, so that a cluster can route the script
 -- ARGV  the chord and its end, as end_chord reads them
-local done, answer = pcall(end_chord, 1)
-return done and answer or failed_chord(answer)
+local ok, answer = pcall(end_chord, 1)
+return ok and answer or chord_error(answer)

@@ -1,6 +1,6 @@
--- Begins to count the parts of a chord. chord.lua stands before it.
+-- Begins to count the parts of a chord. chord.lua comes before this text.
 --
--- KEYS  that of the group, so that a cluster knows where it belongs
+-- KEYS  the key of the group, so that a cluster can route the script
 -- ARGV  the chord, as open_chord reads it
-local done, answer = pcall(open_chord, 1)
-return done and answer or failed_chord(answer)
+local ok, answer = pcall(open_chord, 1)
+return ok and answer or chord_error(answer)

@@ -1,27 +1,27 @@
--- Writing one result under the overwrite rule (`may_replace` in apium-transport). A part of other scripts.
+-- Writes one result under the overwrite rule (`may_replace` in apium-transport). Other scripts begin with this text.
 --
--- write_record(at) reads ARGV[at] and the six behind it, as `record.rs` makes them, and answers 1 when the document was
--- written and published, 0 when the one that is there was kept:
---   key, key of the run's mark where one may be written, document, time to live in ms or '',
---   's' for SUCCESS, 'r' for another ready state, 'n' for one that is not ready,
+-- write_record(at) reads RECORD_ARGS arguments from ARGV[at] on. `result_args.rs` writes them:
+--   key; key of the run version, if one may be written; document; time to live in ms or '';
+--   's' for SUCCESS, 'r' for another ready state, 'n' for a state that is not ready;
 --   retries and delivery of the run, or '' and '' for a write from outside a run
+-- It returns 1 if it wrote and published the document, 0 if it kept the old one.
 --
--- What is not there costs SET and PUBLISH; a state that is not final leaves its run's mark beside it. A mark names the document
--- it was written with, since a worker of Celery writes another document and leaves the mark as it is. Deliveries are compared
--- as texts: a number of Lua does not hold them.
+-- A new result costs SET and PUBLISH. Any state but SUCCESS also stores its run version, if it has one. The run version
+-- contains the hash of its document: a Celery worker replaces the document and does not touch the run version.
+-- Deliveries are compared as texts, because a Lua number cannot hold them.
 
 local RECORD_ARGS = 7
 
--- What is known of a stored document: 's', 'r' or 'n' as above.
+-- The class of a stored document: 's', 'r' or 'n' as above.
 local function class_of(document)
   local status = string.match(document, '^{"status": ?"([%w_]+)"')
   if not status then
     local first = string.byte(document, 1) or 0x20
     if string.find(document, '^%s*{') then
-      local read, map = pcall(cjson.decode, document)
-      status = read and type(map) == 'table' and map.status
+      local parsed, map = pcall(cjson.decode, document)
+      status = parsed and type(map) == 'table' and map.status
     elseif first == 0 or first == 0x80 then
-      -- Compressed, or pickled: its state cannot be read here. A ready state replaces it, and nothing else does.
+      -- The document is compressed or pickled: its state cannot be read here. Only a ready state replaces it.
       return 'r'
     elseif first > 0x80 and first < 0x90 or first == 0xde then
       -- msgpack, as Celery writes it: `status` comes first.
@@ -30,7 +30,7 @@ local function class_of(document)
         or string.find(head, '\166status\167FAILURE', 1, true) and 'FAILURE'
         or string.find(head, '\166status\167REVOKED', 1, true) and 'REVOKED'
     else
-      -- YAML: keys of the document begin their lines.
+      -- YAML: each key of the document begins a line.
       status = string.match('\n' .. document, '\nstatus: ([%w_]+)')
     end
   end
@@ -39,12 +39,12 @@ local function class_of(document)
   return 'n'
 end
 
--- Whether a state that is not ready replaces `old`.
+-- Whether a state that is not ready replaces the document `old` of this class.
 local function run_replaces(at, old, class)
-  local mark = ARGV[at + 5] ~= '' and redis.call('GET', ARGV[at + 1])
-  if mark then
-    local retries, delivery, print = string.match(mark, '^(%d+) (%d+) (%x+)$')
-    if print == redis.sha1hex(old) then
+  local version = ARGV[at + 5] ~= '' and redis.call('GET', ARGV[at + 1])
+  if version then
+    local retries, delivery, document_hash = string.match(version, '^(%d+) (%d+) (%x+)$')
+    if document_hash == redis.sha1hex(old) then
       local before, now = tonumber(retries), tonumber(ARGV[at + 5])
       if now ~= before then return now > before end
       return class == 'n' or delivery ~= ARGV[at + 6]
@@ -55,7 +55,7 @@ end
 
 local function write_record(at)
   local key, document, ttl, class = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  -- Celery's expiry is in whole seconds.
+  -- Celery writes expiry times in whole seconds.
   local unit = 'PX'
   if string.sub(ttl, -3) == '000' then unit, ttl = 'EX', string.sub(ttl, 1, -4) end
   local set
@@ -75,14 +75,14 @@ local function write_record(at)
     end
   end
   if class ~= 's' and ARGV[at + 5] ~= '' then
-    local mark = ARGV[at + 5] .. ' ' .. ARGV[at + 6] .. ' ' .. redis.sha1hex(document)
+    local version = ARGV[at + 5] .. ' ' .. ARGV[at + 6] .. ' ' .. redis.sha1hex(document)
     if ttl == '' then
-      redis.call('SET', ARGV[at + 1], mark)
+      redis.call('SET', ARGV[at + 1], version)
     else
-      redis.call('SET', ARGV[at + 1], mark, unit, ttl)
+      redis.call('SET', ARGV[at + 1], version, unit, ttl)
     end
   elseif not set then
-    -- Nothing lies beside a final result.
+    -- A result without a run version must not keep the old one.
     redis.call('DEL', (string.gsub(key, 'celery%-task%-meta%-', '_apium.run.', 1)))
   end
   redis.call('PUBLISH', key, document)

@@ -1,8 +1,8 @@
--- Puts dead messages back on the lists they came from, with their crashes forgotten.
+-- Requeues dead messages to the lists that they came from, and deletes their crash counts.
 --
 -- KEYS  dead, dead.order, crashes
--- ARGV  for each: its number, its list, its envelope, its delivery tag
--- Answers how many were there.
+-- ARGV  four for each message: its number, its list, its envelope, its delivery tag
+-- Returns how many of them were in the dead set.
 local count = 0
 for at = 1, #ARGV, 4 do
   if redis.call('HDEL', KEYS[1], ARGV[at]) == 1 then

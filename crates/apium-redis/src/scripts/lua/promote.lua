@@ -1,8 +1,8 @@
--- Returns delayed messages whose time has come to the end of their lists.
+-- Promotes delayed messages that are due: they move to the end of their lists.
 --
 -- KEYS  eta
--- ARGV  what begins the keys of delayed messages, the channel of etas, the instant that counts as now, how many at the most
--- Answers how many, and the next instant ('' when nothing is delayed).
+-- ARGV  key prefix of delayed messages, channel of etas, the time that counts as now, how many messages at most
+-- Returns how many messages it promoted, and when the next one is due ('' if none is delayed).
 local moved, left = 0, tonumber(ARGV[4])
 for _, list in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3], 'LIMIT', 0, 64)) do
   local key = ARGV[1] .. list
@@ -17,6 +17,6 @@ for _, list in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[3], 'LIM
   local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
   if head then redis.call('ZADD', KEYS[1], head, list) else redis.call('ZREM', KEYS[1], list) end
 end
-local next = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or ''
-if moved > 0 then redis.call('PUBLISH', ARGV[2], next) end
-return { moved, next }
+local next_due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or ''
+if moved > 0 then redis.call('PUBLISH', ARGV[2], next_due) end
+return { moved, next_due }
