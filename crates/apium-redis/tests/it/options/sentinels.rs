@@ -32,14 +32,18 @@ impl Watched {
         };
         let (master, replica) = (server(), server());
         let () = cmd("REPLICAOF").arg("127.0.0.1").arg(master.port()).query(&mut connection(&replica)).unwrap();
-        let mut text = format!("sentinel monitor main 127.0.0.1 {} 2\n", master.port());
-        text += "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 4000\n";
-        if !password.is_empty() {
-            text += &format!(
-                "sentinel auth-pass main {password}\nrequirepass of-sentinels\nsentinel sentinel-pass of-sentinels\n"
-            );
-        }
-        let sentinels = [(); 2].map(|()| RedisServer::builder().sentinel(&text).start());
+        // Both sentinels vote, but only the first one calls for the vote. If both called for it at the same moment, each
+        // would vote for itself, and the next vote would come 8 s later.
+        let sentinels = [(1, 500), (2, 60_000)].map(|(quorum, down_after)| {
+            let mut text = format!("sentinel monitor main 127.0.0.1 {} {quorum}\n", master.port());
+            text += &format!("sentinel down-after-milliseconds main {down_after}\nsentinel failover-timeout main 4000\n");
+            if !password.is_empty() {
+                text += &format!(
+                    "sentinel auth-pass main {password}\nrequirepass of-sentinels\nsentinel sentinel-pass of-sentinels\n"
+                );
+            }
+            RedisServer::builder().sentinel(&text).start()
+        });
         let watched = Self { master, replica, sentinels, password };
         // The sentinels have found the replica, and each other.
         for at in 0..2 {
