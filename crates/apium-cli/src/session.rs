@@ -5,6 +5,7 @@ use apium_app::error::ErrorKind;
 use apium_app::task::arguments::ParameterList;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::queue_admin::QueueAdmin;
+use apium_transport::error::Result as TransportResult;
 
 use crate::exit::{CommandError, Result};
 
@@ -44,6 +45,14 @@ impl Session {
         let none =
             || apium_app::error::Error::new(ErrorKind::NoBackend, "read results: no result backend is configured");
         Ok(backend.cloned().ok_or_else(none)?)
+    }
+
+    /// Does one operation at the broker, and again while it does not answer, as long as publishing may take.
+    pub(crate) async fn ask_broker<T, F: Future<Output = TransportResult<T>>>(
+        &self,
+        operation: impl FnMut() -> F,
+    ) -> Result<T> {
+        Ok(self.app.ask(self.app.broker().address(), operation).await?)
     }
 
     /// Counting and purging of queues.

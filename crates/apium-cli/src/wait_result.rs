@@ -29,7 +29,7 @@ pub(crate) async fn wait_until_ready(
     timeout: Option<Duration>,
     show: Show,
 ) -> Result<()> {
-    let mut states = backend.watch(vec![id.clone()]).await?;
+    let mut states = session.app.ask(backend.address(), || backend.watch(vec![id.clone()])).await?;
     let spinner = progress::spinner(format!("{id} PENDING"));
     let last = follow(session, &mut states, show, |state| spinner.set_message(format!("{id} {state}")));
     let last = match timeout {

@@ -6,10 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
+use apium_transport::address::Address;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::clock::Clock;
 use apium_transport::driver::SharedDriver;
+use apium_transport::error::Result as TransportResult;
 
 use crate::app::blocking::Blocking;
 use crate::app::eager_runner::EagerRunner;
@@ -17,6 +19,7 @@ use crate::config::table::Config;
 use crate::context::current;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
+use crate::publish::policy::PublishPolicy;
 use crate::publish::producer::{Producer, ProducerPool};
 use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
@@ -148,6 +151,21 @@ impl App {
     /// [`ErrorKind::Publish`] when none came free within `broker_pool_acquire_timeout`.
     pub async fn producer(&self) -> Result<Producer> {
         self.0.producers.acquire(self.publisher().clone()).await
+    }
+
+    /// Does one operation of a caller at the server `at`, a broker or result backend, and again after each error that
+    /// may pass: under the policy and within the time that publishing has (`task_publish_retry`,
+    /// `task_publish_retry_policy`, `broker_publish_timeout`). It must do no harm when it is done twice.
+    ///
+    /// # Errors
+    /// The last error of the operation, or that the time is over.
+    #[doc(hidden)]
+    pub async fn ask<T, F: Future<Output = TransportResult<T>>>(
+        &self,
+        at: &Address,
+        operation: impl FnMut() -> F,
+    ) -> TransportResult<T> {
+        PublishPolicy::of(self.config()).run(at, operation).await
     }
 
     /// Closes the broker and the result backends. Closing twice is not an error.

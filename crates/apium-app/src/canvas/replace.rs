@@ -65,7 +65,9 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
     (rare.group_id, rare.group_index) = (Some(group.to_owned()), request.group_index());
     (rare.chord, rare.root_id) = (Some(chord.clone()), request.headers.root_id.clone());
     let ttl = publisher.config().chord_ttl();
-    chords(app.backend())?.grow(group, 1, ttl).await?;
+    // Not tried again: a second part that nobody sends would keep the body waiting for ever.
+    let (_, chords) = chords(app.backend())?;
+    chords.grow(group, 1, ttl).await?;
     send(&app, node).await
 }
 

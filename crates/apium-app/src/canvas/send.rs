@@ -48,11 +48,11 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, w
         prepared.push(publisher.prepare(call)?);
     }
     if !opens.is_empty() {
-        let chords = chords(app.backend())?;
+        let (backend, chords) = chords(app.backend())?;
         for header in opens {
-            let group = header.group.clone();
-            chords.open(header).await.map_err(|error| {
-                Error::new(ErrorKind::Backend, format!("open the chord {group}")).with_source(error)
+            let opened = app.ask(backend.address(), || chords.open(header.clone())).await;
+            opened.map_err(|error| {
+                Error::new(ErrorKind::Backend, format!("open the chord {}", header.group)).with_source(error)
             })?;
         }
     }
@@ -67,18 +67,18 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, w
     Ok(planned.result)
 }
 
-/// The store of a result backend that counts the parts of chords.
+/// A result backend, and its store that counts the parts of chords.
 ///
 /// # Errors
 /// [`ErrorKind::NoBackend`] without a result backend, or with one that counts no parts.
-pub fn chords(backend: Option<&SharedBackend>) -> Result<&dyn ChordStore> {
+pub fn chords(backend: Option<&SharedBackend>) -> Result<(&SharedBackend, &dyn ChordStore)> {
     let Some(backend) = backend else {
         return Err(Error::new(
             ErrorKind::NoBackend,
             "send a chord: no result backend is configured that could count its parts; set result_backend",
         ));
     };
-    backend.chords().ok_or_else(|| {
+    backend.chords().map(|chords| (backend, chords)).ok_or_else(|| {
         let text = format!("send a chord: the result backend {} counts no parts of chords", backend.address());
         Error::new(ErrorKind::NoBackend, text)
     })

@@ -1,4 +1,5 @@
-//! How publishing is tried again when the broker does not answer, and for how long.
+//! How publishing, and whatever else a caller asks of a server, is tried again when the server does not answer, and for
+//! how long.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use crate::config::retry_policy::RetryPolicy;
 use crate::config::table::Config;
 use crate::options::call_options::CallOptions;
 
-/// How often publishing is tried, and for how long.
+/// How often publishing, or another operation of a caller, is tried, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct PublishPolicy {
-    /// How to try again when the broker cannot be reached; `None` tries once.
+    /// How to try again when the server cannot be reached; `None` tries once.
     pub retry: Option<RetryPolicy>,
     /// How long all tries may take together. Where the number of retries has no limit, how long each try may take.
     pub timeout: Duration,
@@ -41,35 +42,55 @@ impl PublishPolicy {
         policy
     }
 
-    /// Publishes a batch by `publish_once`, and again after each error that may pass, as long as the policy allows.
-    pub(crate) async fn publish<F: Future<Output = Result<()>>>(
+    /// Does `operation` at the server `at`, and again after each error that may pass, as long as the policy allows. It
+    /// must do no harm when it is done twice, since an answer may be lost.
+    ///
+    /// # Errors
+    /// The last error of the operation; [`ErrorKind::Timeout`] when the time is over before it answers.
+    pub async fn run<T, F: Future<Output = Result<T>>>(
         self,
-        batch: Vec<Outgoing>,
-        broker: &Address,
-        publish_once: impl Fn(Vec<Outgoing>) -> F,
-    ) -> Result<()> {
-        match self.retry {
-            Some(RetryPolicy { max_retries: None, .. }) => {
-                let limited = |batch| within(self.timeout, publish_once(batch));
-                self.retry(batch, broker, limited).await
-            }
-            _ => within(self.timeout, self.retry(batch, broker, publish_once)).await,
-        }
+        at: &Address,
+        mut operation: impl FnMut() -> F,
+    ) -> Result<T> {
+        self.run_with(at, |_| operation()).await
     }
 
-    async fn retry<F: Future<Output = Result<()>>>(
+    /// Publishes a batch by `publish_once`, as [`run`](Self::run) does it.
+    pub(crate) async fn publish<F: Future<Output = Result<()>>>(
         self,
         mut batch: Vec<Outgoing>,
         broker: &Address,
         publish_once: impl Fn(Vec<Outgoing>) -> F,
     ) -> Result<()> {
+        let attempt = |last| publish_once(if last { std::mem::take(&mut batch) } else { batch.clone() });
+        self.run_with(broker, attempt).await
+    }
+
+    /// `attempt` gets whether it is the last one.
+    async fn run_with<T, F: Future<Output = Result<T>>>(
+        self,
+        at: &Address,
+        mut attempt: impl FnMut(bool) -> F,
+    ) -> Result<T> {
+        match self.retry {
+            Some(RetryPolicy { max_retries: None, .. }) => {
+                self.retry(at, |last| within(self.timeout, at, attempt(last))).await
+            }
+            _ => within(self.timeout, at, self.retry(at, attempt)).await,
+        }
+    }
+
+    async fn retry<T, F: Future<Output = Result<T>>>(
+        self,
+        at: &Address,
+        mut attempt: impl FnMut(bool) -> F,
+    ) -> Result<T> {
         let mut retry = 0;
         loop {
             let wait = self.retry.and_then(|policy| policy.wait_before(retry));
-            let copy = if wait.is_some() { batch.clone() } else { std::mem::take(&mut batch) };
-            match (publish_once(copy).await, wait) {
+            match (attempt(wait.is_none()).await, wait) {
                 (Err(error), Some(wait)) if error.is_retryable() => {
-                    tracing::warn!(error = %with_causes(&error), retry, %broker, "publishing is tried again");
+                    tracing::warn!(error = %with_causes(&error), retry, %at, "a server does not answer; trying again");
                     tokio::time::sleep(wait).await;
                     retry = retry.saturating_add(1);
                 }
@@ -79,11 +100,11 @@ impl PublishPolicy {
     }
 }
 
-async fn within(limit: Duration, publishing: impl Future<Output = Result<()>>) -> Result<()> {
-    match tokio::time::timeout(limit, publishing).await {
+async fn within<T>(limit: Duration, at: &Address, operation: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(limit, operation).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let text = format!("get an answer from the broker within {} s", limit.as_secs_f64());
+            let text = format!("get an answer from {at} within {} s", limit.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout, text))
         }
     }

@@ -213,7 +213,7 @@ impl<T> AsyncResult<T> {
         }
         let backend = self.backend()?;
         let store = stored(&format!("read the result of task {}", self.id), backend)?;
-        let read = store.fetch(std::slice::from_ref(&self.id)).await;
+        let read = self.app.ask(backend.address(), || store.fetch(std::slice::from_ref(&self.id))).await;
         let stored = read.map_err(|error| self.read_error(backend, error))?.pop().flatten();
         if let Some(document) = stored.as_ref().filter(|document| document.state.is_ready()) {
             self.cached.set(Some(Arc::new(document.clone())));
@@ -321,11 +321,11 @@ impl<T> AsyncResult<T> {
         let update = ResultUpdate { state: State::from(ABORTED), result: Json::NULL, traceback: None };
         for (backend, ids) in self.own_ids()? {
             stored(&format!("abort task {}", self.id), &backend)?;
-            let record = |id| {
-                let document = other_task_document(id, update.clone(), &policy, self.app.clock().now());
+            let record = |id: &TaskId| {
+                let document = other_task_document(id.clone(), update.clone(), &policy, self.app.clock().now());
                 ResultRecord::new(document).kept_for(policy.ttl)
             };
-            let written = backend.store(ids.into_iter().map(record).collect()).await;
+            let written = self.app.ask(backend.address(), || backend.store(ids.iter().map(record).collect())).await;
             written.map_err(|error| {
                 let text = format!("abort task {} at {}", self.id, backend.address());
                 Error::new(ErrorKind::Backend, text).with_source(error)
@@ -352,7 +352,8 @@ impl<T> AsyncResult<T> {
         let mut streams = SelectAll::new();
         for (backend, ids) in self.own_ids()? {
             let (id, address) = (self.id.clone(), backend.address().clone());
-            let states = backend.watch(ids).await.map_err(|error| self.read_error(&backend, error))?;
+            let watched = self.app.ask(backend.address(), || backend.watch(ids.clone())).await;
+            let states = watched.map_err(|error| self.read_error(&backend, error))?;
             streams.push(states.map(move |state| {
                 state.map_err(|error| {
                     Error::new(ErrorKind::Backend, format!("watch task {id} at {address}")).with_source(error)

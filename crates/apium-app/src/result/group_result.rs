@@ -12,7 +12,7 @@ use crate::app::app::App;
 use crate::error::{Error, ErrorKind, Result};
 use crate::result::async_result::AsyncResult;
 use crate::result::result_set::ResultSet;
-use crate::result::saved::store;
+use crate::result::saved::groups;
 
 /// The results of a group, in the order of its members. It has the methods of a [`ResultSet`] too. A clone copies one
 /// small entry for each member. Two are equal when their ids, members and parents are.
@@ -100,7 +100,8 @@ impl<T> GroupResult<T> {
     /// # Errors
     /// As [`save`](Self::save).
     pub async fn restore(app: &App, id: &str) -> Result<Option<Self>> {
-        let loaded = store(app)?.load_group(id).await;
+        let (backend, groups) = groups(app)?;
+        let loaded = app.ask(backend.address(), || groups.load_group(id)).await;
         let loaded =
             loaded.map_err(|error| Error::new(ErrorKind::Backend, format!("restore group {id}")).with_source(error))?;
         Ok(loaded.map(|group| Self::of_tuple(app, &group.result)))

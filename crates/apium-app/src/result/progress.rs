@@ -103,7 +103,9 @@ impl CountedTasks {
     async fn count(&self) -> Result<Option<Progress>> {
         let Some((backend, id)) = &self.counter else { return Ok(None) };
         let Some(chords) = backend.chords() else { return Ok(None) };
-        let count = chords.count(id.as_str()).await.map_err(|error| {
+        let Some(first) = self.tasks.first() else { return Ok(None) };
+        let counted = first.app().ask(backend.address(), || chords.count(id.as_str())).await;
+        let count = counted.map_err(|error| {
             let text = format!("read the progress of the chord {id} from {}", backend.address());
             Error::new(ErrorKind::Backend, text).with_source(error)
         })?;

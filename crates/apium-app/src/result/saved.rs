@@ -5,7 +5,7 @@ use std::iter::once;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::result::document::{GroupDocument, MAX_NESTED_RESULTS};
-use apium_transport::backend::backend::GroupStore;
+use apium_transport::backend::backend::{GroupStore, SharedBackend};
 
 use crate::app::app::App;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +25,8 @@ impl App {
     /// [`ErrorKind::NoBackend`] without a result backend, and with one that stores no groups; [`ErrorKind::Backend`]
     /// when it cannot be reached.
     pub async fn restore<T>(&self, id: &str) -> Result<Option<AsyncResult<T>>> {
-        let loaded = store(self)?.load_group(id).await;
+        let (backend, groups) = groups(self)?;
+        let loaded = self.ask(backend.address(), || groups.load_group(id)).await;
         let loaded = loaded
             .map_err(|error| Error::new(ErrorKind::Backend, format!("restore the result {id}")).with_source(error))?;
         Ok(loaded.map(|saved| AsyncResult::of_tuple(self, &saved.result)))
@@ -50,7 +51,10 @@ impl<T> AsyncResult<T> {
             return Err(Error::new(ErrorKind::Call, text));
         }
         let document = GroupDocument::new(self.as_tuple());
-        let saved = store(self.app())?.save_group(self.id().as_str(), document, self.app().config().result_ttl()).await;
+        let app = self.app();
+        let (backend, groups) = groups(app)?;
+        let save = || groups.save_group(self.id().as_str(), document.clone(), app.config().result_ttl());
+        let saved = app.ask(backend.address(), save).await;
         saved.map_err(|error| {
             Error::new(ErrorKind::Backend, format!("save the result {}", self.id())).with_source(error)
         })
@@ -61,7 +65,8 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// [`ErrorKind::NoBackend`] and [`ErrorKind::Backend`], as for [`save`](Self::save).
     pub async fn delete_saved(&self) -> Result<()> {
-        let deleted = store(self.app())?.delete_group(self.id().as_str()).await;
+        let (backend, groups) = groups(self.app())?;
+        let deleted = self.app().ask(backend.address(), || groups.delete_group(self.id().as_str())).await;
         deleted.map_err(|error| {
             Error::new(ErrorKind::Backend, format!("delete the saved result {}", self.id())).with_source(error)
         })
@@ -77,12 +82,12 @@ impl<T> AsyncResult<T> {
     }
 }
 
-/// The part of the result backend that stores groups.
-pub(crate) fn store(app: &App) -> Result<&dyn GroupStore> {
+/// The result backend, and the part of it that stores groups.
+pub(crate) fn groups(app: &App) -> Result<(&SharedBackend, &dyn GroupStore)> {
     let Some(backend) = app.backend() else {
         return Err(Error::new(ErrorKind::NoBackend, "save or restore results: no result backend is configured"));
     };
-    backend.groups().ok_or_else(|| {
+    backend.groups().map(|groups| (backend, groups)).ok_or_else(|| {
         let text = format!("save or restore results: the result backend {} stores no groups", backend.address());
         Error::new(ErrorKind::NoBackend, text)
     })

@@ -70,32 +70,32 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         Action::List { limit, after } => list(session, dead, after, limit).await,
         Action::Show { key } => show(session, dead, key).await,
         Action::Replay(chosen) => {
-            let keys = keys_of(dead, &chosen).await?;
+            let keys = keys_of(session, dead, &chosen).await?;
             replay_or_drop(session, dead, keys, BulkAction::Replay).await
         }
         Action::Drop { chosen, force } => {
             if chosen.all && !force {
                 confirm(&format!(
                     "Drop all {} dead messages at {}?",
-                    dead.count().await?,
+                    session.ask_broker(|| dead.count()).await?,
                     session.app.broker().address()
                 ))?;
             }
-            let keys = keys_of(dead, &chosen).await?;
+            let keys = keys_of(session, dead, &chosen).await?;
             replay_or_drop(session, dead, keys, BulkAction::Drop).await
         }
     }
 }
 
 async fn list(session: &Session, dead: &dyn DeadSet, after: u64, limit: usize) -> Result<()> {
-    let letters = dead.list(after, limit).await?;
+    let letters = session.ask_broker(|| dead.list(after, limit)).await?;
     if session.json {
         let list: Vec<_> = letters.iter().map(dead_letter::summary).collect();
         return print::json(&list.into());
     }
     let rows: Vec<Vec<String>> = letters.iter().map(row).collect();
     print::table(&["key", "at", "queue", "task", "id", "reason"], &[0], &rows)?;
-    let count = dead.count().await?;
+    let count = session.ask_broker(|| dead.count()).await?;
     if count > letters.len() as u64 {
         print::line(&format!("{} of {count} shown; --limit and --after show others", letters.len()))?;
     }
@@ -115,7 +115,7 @@ fn row(letter: &DeadLetter) -> Vec<String> {
 }
 
 async fn show(session: &Session, dead: &dyn DeadSet, key: u64) -> Result<()> {
-    let found = dead.get(key).await?.ok_or_else(|| no_letter(key))?;
+    let found = session.ask_broker(|| dead.get(key)).await?.ok_or_else(|| no_letter(key))?;
     if session.json {
         print::json(&dead_letter::whole(&found))
     } else {
@@ -139,8 +139,8 @@ async fn replay_or_drop(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, a
     let mut done = 0;
     for batch in keys.chunks(BATCH) {
         done += match action {
-            BulkAction::Replay => dead.replay(batch.to_vec()).await?,
-            BulkAction::Drop => dead.remove(batch.to_vec()).await?,
+            BulkAction::Replay => session.ask_broker(|| dead.replay(batch.to_vec())).await?,
+            BulkAction::Drop => session.ask_broker(|| dead.remove(batch.to_vec())).await?,
         };
         bar.inc(batch.len() as u64);
     }
@@ -153,17 +153,17 @@ async fn replay_or_drop(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, a
 }
 
 /// The keys that were named, each of which must be there, or all.
-async fn keys_of(dead: &dyn DeadSet, chosen: &Chosen) -> Result<Vec<u64>> {
+async fn keys_of(session: &Session, dead: &dyn DeadSet, chosen: &Chosen) -> Result<Vec<u64>> {
     if !chosen.all {
         for &key in &chosen.keys {
-            dead.get(key).await?.ok_or_else(|| no_letter(key))?;
+            session.ask_broker(|| dead.get(key)).await?.ok_or_else(|| no_letter(key))?;
         }
         return Ok(chosen.keys.clone());
     }
     let mut keys: Vec<u64> = Vec::new();
     loop {
         let after = keys.last().copied().unwrap_or(0);
-        let batch = dead.list(after, BATCH).await?;
+        let batch = session.ask_broker(|| dead.list(after, BATCH)).await?;
         if batch.is_empty() {
             return Ok(keys);
         }

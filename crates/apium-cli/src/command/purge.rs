@@ -40,7 +40,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     let bar = progress::bar(queues.len(), "queues");
     let mut purged = Vec::new();
     for queue in &queues {
-        purged.push((queue.clone(), admin.purge(queue).await?));
+        purged.push((queue.clone(), session.ask_broker(|| admin.purge(queue)).await?));
         bar.inc(1);
     }
     bar.finish_and_clear();

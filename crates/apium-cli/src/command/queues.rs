@@ -18,7 +18,7 @@ pub(crate) struct Args {}
 pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
     let admin = session.queue_admin()?;
     let Some(counts) = admin.counts() else { return depths(session, admin).await };
-    let stats = counts.stats().await?;
+    let stats = session.ask_broker(|| counts.stats()).await?;
     if session.json {
         let list: Vec<_> = stats
             .iter()
@@ -45,7 +45,7 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
 async fn depths(session: &Session, admin: &dyn QueueAdmin) -> Result<()> {
     let mut depths = Vec::new();
     for queue in session.configured_queues() {
-        depths.push((admin.depth(&queue).await?, queue));
+        depths.push((session.ask_broker(|| admin.depth(&queue)).await?, queue));
     }
     if session.json {
         let list = depths.iter().map(|(depth, queue)| serde_json::json!({"queue": queue, "ready": depth}));

@@ -46,7 +46,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         let address = backend.address();
         CommandError::usage(format!("read a result: the result backend {address} delivers results and stores none"))
     })?;
-    let found = stored.fetch(std::slice::from_ref(&id)).await?.pop().flatten();
+    let found = session.app.ask(backend.address(), || stored.fetch(std::slice::from_ref(&id))).await?.pop().flatten();
     let found = found.unwrap_or_else(|| ResultDocument::pending(id));
     result_document::print(session, &found, args.traceback)
 }

@@ -1,6 +1,7 @@
 //! Results as their caller reads them: of one task, of groups, and of whole workflows.
 
 pub(crate) mod delivered;
+pub(crate) mod outages;
 pub(crate) mod progress;
 pub(crate) mod results;
 pub(crate) mod sets;

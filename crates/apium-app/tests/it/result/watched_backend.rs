@@ -1,13 +1,15 @@
-//! A result backend in memory that records which of its methods were called. A test sets its counters of chords.
+//! A result backend in memory that records which of its methods were called. A test sets its counters of chords, and
+//! lets it be out of reach.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::builder::AppBuilder;
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
@@ -16,7 +18,7 @@ use apium_transport::backend::backend::{
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::driver::{Driver, DriverOptions};
-use apium_transport::error::Result;
+use apium_transport::error::{Error, ErrorKind, Result};
 use apium_transport::memory::MemoryDriver;
 use futures_util::future::BoxFuture;
 
@@ -34,6 +36,8 @@ pub(crate) enum BackendCall {
 pub(crate) struct CallRecorder {
     calls: Arc<Mutex<Vec<BackendCall>>>,
     counts: Arc<Mutex<HashMap<String, ChordCount>>>,
+    /// How many of the next calls find no connection.
+    refusals: Arc<AtomicUsize>,
 }
 
 impl CallRecorder {
@@ -47,6 +51,26 @@ impl CallRecorder {
             Some(count) => counts.insert(group.to_owned(), count),
             None => counts.remove(group),
         };
+    }
+
+    /// Lets the next calls find no connection.
+    pub(crate) fn refuse(&self, calls: usize) {
+        self.refusals.store(calls, Ordering::SeqCst);
+    }
+
+    /// How many calls are still to find no connection.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refusals.load(Ordering::SeqCst)
+    }
+
+    /// The answer of a call: `answer`, or that there is no connection.
+    fn answer<'a, T: 'a>(&self, answer: BoxFuture<'a, Result<T>>) -> BoxFuture<'a, Result<T>> {
+        let refused =
+            self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |refusals| refusals.checked_sub(1)).is_ok();
+        match refused {
+            true => Box::pin(async { Err(Error::new(ErrorKind::Connection, "reach the store: broken pipe")) }),
+            false => answer,
+        }
     }
 
     fn record(&self, call: fn(Vec<String>) -> BackendCall, ids: &[TaskId]) {
@@ -102,12 +126,12 @@ impl ResultBackend for WatchedBackend {
     }
 
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
-        self.inner.store(records)
+        self.recorder.answer(self.inner.store(records))
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
         self.recorder.record(BackendCall::Watch, &ids);
-        self.inner.watch(ids)
+        self.recorder.answer(self.inner.watch(ids))
     }
 
     fn stored(&self) -> Option<&dyn StoredResults> {
@@ -115,7 +139,7 @@ impl ResultBackend for WatchedBackend {
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
-        self.inner.groups()
+        self.inner.groups().is_some().then_some(self)
     }
 
     fn chords(&self) -> Option<&dyn ChordStore> {
@@ -130,12 +154,12 @@ impl ResultBackend for WatchedBackend {
 impl StoredResults for WatchedBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
         self.recorder.record(BackendCall::Fetch, ids);
-        self.inner.stored().unwrap().fetch(ids)
+        self.recorder.answer(self.inner.stored().unwrap().fetch(ids))
     }
 
     fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
         self.recorder.record(BackendCall::Forget, &ids);
-        self.inner.stored().unwrap().forget(ids)
+        self.recorder.answer(self.inner.stored().unwrap().forget(ids))
     }
 
     fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
@@ -143,10 +167,26 @@ impl StoredResults for WatchedBackend {
     }
 }
 
+impl GroupStore for WatchedBackend {
+    fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        self.recorder.answer(self.inner.groups().unwrap().save_group(id, group, ttl))
+    }
+
+    fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
+        self.recorder.answer(self.inner.groups().unwrap().load_group(id))
+    }
+
+    fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.recorder.answer(self.inner.groups().unwrap().delete_group(id))
+    }
+}
+
 impl ChordStore for CallRecorder {
     fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
-        self.set_count(&header.group, Some(ChordCount::new(0, header.size)));
-        Box::pin(async { Ok(()) })
+        self.answer(Box::pin(async move {
+            self.set_count(&header.group, Some(ChordCount::new(0, header.size)));
+            Ok(())
+        }))
     }
 
     fn part_done(&self, _: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
@@ -164,7 +204,7 @@ impl ChordStore for CallRecorder {
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
         self.calls.lock().unwrap().push(BackendCall::Count(group.to_owned()));
         let count = self.counts.lock().unwrap().get(group).copied();
-        Box::pin(async move { Ok(count) })
+        self.answer(Box::pin(async move { Ok(count) }))
     }
 
     fn end<'a>(&'a self, _: &'a str, _: &'a str, _: ChordEnd) -> BoxFuture<'a, Result<bool>> {
