@@ -32,8 +32,8 @@ impl Watched {
         };
         let (master, replica) = (server(), server());
         let () = cmd("REPLICAOF").arg("127.0.0.1").arg(master.port()).query(&mut connection(&replica)).unwrap();
-        // Both sentinels vote, but only the first one calls for the vote. If both called for it at the same moment, each
-        // would vote for itself, and the next vote would come 8 s later.
+        // Both sentinels vote, but only the first one calls for the vote. If both called for it at the same moment,
+        // each would vote for itself, and the next vote would come 8 s later.
         let sentinels = [(1, 500), (2, 60_000)].map(|(quorum, down_after)| {
             let mut text = format!("sentinel monitor main 127.0.0.1 {} {quorum}\n", master.port());
             text += &format!("sentinel down-after-milliseconds main {down_after}\nsentinel failover-timeout main 4000\n");
