@@ -7,10 +7,12 @@ when its standard input closes. `tasks.py` describes its configuration.
 
 import datetime
 import importlib
+import json
 import sys
 import traceback
 
-from celery import group
+from celery import chain, chord, group
+from celery.app.defaults import DEFAULTS
 from celery.result import AsyncResult, GroupResult
 from kombu import Exchange
 from kombu.utils.json import dumps, loads
@@ -77,6 +79,32 @@ def send_group(task, args, save=False):
 
 
 @operation
+def send_text(task, args, options=None, then=()):
+    """Calls a task, or a chain that begins with it. The arguments are JSON text, so that a request can contain what no text of
+    its sender can, such as half a surrogate pair."""
+    first = tasks.app.signature(task, args=json.loads(args), options=options_of(options or {}))
+    whole = chain(first, *map(tasks.app.signature, then)) if then else first
+    return {"id": whole.apply_async().id}
+
+
+@operation
+def send_chord_text(task, values, body):
+    """Calls a chord of one task, one member for each of the values, which are JSON text."""
+    header = [tasks.app.signature(task, args=[value]) for value in json.loads(values)]
+    return {"id": chord(header)(tasks.app.signature(body)).id}
+
+
+@operation
+def get_text(id, timeout=60):
+    """Waits for a result, and returns its value, or its exception's arguments, as JSON text."""
+    waited = result(id)
+    value = waited.get(timeout=timeout, propagate=False, interval=0.05)
+    raised = isinstance(value, BaseException)
+    text = dumps(list(value.args) if raised else value)
+    return {"state": waited.state, "text": text, "has_traceback": waited.traceback is not None}
+
+
+@operation
 def get(id, timeout=60):
     """Waits for a result, and returns all of it."""
     waited, messages = result(id), []
@@ -135,6 +163,12 @@ def save_group(id, members):
 def forget(id):
     result(id).forget()
     return {}
+
+
+@operation
+def settings():
+    """The names of Celery's settings."""
+    return {"names": sorted(DEFAULTS)}
 
 
 @operation

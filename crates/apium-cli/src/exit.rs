@@ -5,6 +5,7 @@ use std::fmt;
 
 use apium_app::error::{Error as AppError, ErrorKind as AppKind};
 use apium_protocol::error::with_causes;
+use apium_protocol::value::printable::printable;
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
 
 /// A result of a command.
@@ -96,9 +97,9 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: could not {}", one_line(&self.text))?;
+        write!(f, "error: could not {}", printable(one_line(&self.text)))?;
         match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
+            Some(hint) => write!(f, "\nhint: {}", printable(hint)),
             None => Ok(()),
         }
     }
@@ -108,25 +109,26 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
+/// What to do about an error of a broker or result backend. `None` where its text says it: the driver knows what it was
+/// refused, and which part of the address or which entry of the store is wrong.
+fn hint_of(kind: TransportKind) -> Option<&'static str> {
+    match kind {
+        TransportKind::Address | TransportKind::Corrupt | TransportKind::Refused | TransportKind::NotFound => None,
+        TransportKind::Timeout | TransportKind::Connection => Some(
+            "check that the broker and the result backend run and that their addresses are right (`report` shows them)",
+        ),
+        _ => Some("`report` shows the addresses and settings in use"),
+    }
+}
+
 impl From<TransportError> for CommandError {
     fn from(error: TransportError) -> Self {
-        let (code, hint) = match error.kind() {
-            TransportKind::Address => (
-                Code::Usage,
-                "give an address with -b, APIUM_BROKER_URL or apium.toml, for example sqlite:///var/lib/app/queue.db",
-            ),
-            TransportKind::Corrupt => {
-                (Code::Unreachable, "the store is damaged: restore it, or move it away to begin with an empty one")
-            }
-            TransportKind::Refused => (Code::Unreachable, "check that the store exists, is writable and has room"),
-            TransportKind::NotFound => (Code::NotFound, "`queues` and `dead list` show what there is"),
-            TransportKind::Timeout | TransportKind::Connection => (
-                Code::Unreachable,
-                "check that the broker and the result backend run and that their addresses are right (`report` shows them)",
-            ),
-            _ => (Code::Unreachable, "`report` shows the addresses and settings in use"),
+        let code = match error.kind() {
+            TransportKind::Address => Code::Usage,
+            TransportKind::NotFound => Code::NotFound,
+            _ => Code::Unreachable,
         };
-        Self::new(code, format!("{error:#}")).hint(hint)
+        Self { hint: hint_of(error.kind()).map(str::to_owned), ..Self::new(code, format!("{error:#}")) }
     }
 }
 
@@ -134,27 +136,35 @@ impl From<AppError> for CommandError {
     fn from(error: AppError) -> Self {
         let text = format!("{error:#}");
         let (code, hint) = match error.kind() {
-            AppKind::Config => (Code::Usage, Some("`report` shows the settings in use and where each comes from")),
             AppKind::NoBackend => {
                 (Code::Usage, Some("name a result backend with --result-backend, APIUM_RESULT_BACKEND or apium.toml"))
             }
-            AppKind::Publish | AppKind::Backend => (
-                Code::Unreachable,
-                Some("check that the broker and the result backend run (`report` shows their addresses)"),
-            ),
-            AppKind::Codec | AppKind::Call => (Code::Usage, None),
+            AppKind::Publish | AppKind::Backend => {
+                let kind = transport_kind(&error).unwrap_or(TransportKind::Connection);
+                (Code::Unreachable, hint_of(kind))
+            }
+            // Its text names the setting, where it was set and what is allowed.
+            AppKind::Config | AppKind::Codec | AppKind::Call => (Code::Usage, None),
             AppKind::NotRegistered => (Code::NotFound, Some("`registered` lists the tasks of this program")),
             AppKind::Timeout => (Code::Timeout, Some("the task goes on; `result ID --watch` waits for it again")),
             AppKind::TaskFailed | AppKind::TaskRevoked => (Code::TaskFailed, None),
             _ if error.is_connection() => (Code::Unreachable, None),
             _ => (Code::Other, None),
         };
-        let stop = Self::new(code, text);
-        match hint {
-            Some(hint) => stop.hint(hint),
-            None => stop,
-        }
+        Self { hint: hint.map(str::to_owned), ..Self::new(code, text) }
     }
+}
+
+/// The kind of the error of a broker or result backend that caused an error.
+fn transport_kind(error: &AppError) -> Option<TransportKind> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref::<TransportError>() {
+            return Some(found.kind());
+        }
+        next = cause.source();
+    }
+    None
 }
 
 #[cfg(test)]
@@ -165,6 +175,12 @@ mod tests {
     fn a_stop_is_one_line_and_a_hint() {
         let stop = CommandError::usage("read --args\n  as JSON").hint("quote it");
         assert_eq!(stop.to_string(), "error: could not read --args as JSON\nhint: quote it");
+    }
+
+    #[test]
+    fn what_an_error_quotes_sends_nothing_to_the_terminal() {
+        let stop = CommandError::not_found("find \u{1b}[2Jx\rERROR").hint("see \u{9b}31m");
+        assert_eq!(stop.to_string(), "error: could not find \\u001b[2Jx\\rERROR\nhint: see \\u009b31m");
     }
 
     #[test]
@@ -193,5 +209,26 @@ mod tests {
         let stop: CommandError =
             AppError::new(AppKind::Config, "read the settings: unknown setting task_serialiser").into();
         assert_eq!(stop.code, Code::Usage);
+        assert!(!stop.to_string().contains("hint"), "`report` refuses the same setting: {stop}");
+    }
+
+    #[test]
+    fn no_hint_contradicts_what_the_driver_says() {
+        let wrong = [
+            (TransportKind::Refused, "connect at h:1; user name or password are wrong", Code::Unreachable),
+            (TransportKind::Address, "connect: could not read /etc/ca.pem: no such file", Code::Usage),
+            (TransportKind::NotFound, "ask the sentinel for its master \"x\": it watches none", Code::NotFound),
+            (
+                TransportKind::Corrupt,
+                "read the value of celery-task-meta-1: it is no result document",
+                Code::Unreachable,
+            ),
+        ];
+        for (kind, text, code) in wrong {
+            let stop = CommandError::from(TransportError::new(kind, text));
+            assert_eq!((stop.code, stop.to_string()), (code, format!("error: could not {text}")));
+            let inside = AppError::new(AppKind::Backend, "read it").with_source(TransportError::new(kind, text));
+            assert_eq!(CommandError::from(inside).to_string(), format!("error: could not read it: {text}"));
+        }
     }
 }

@@ -19,6 +19,7 @@ mod output;
 mod own_commands;
 mod session;
 mod settings_sources;
+mod text_arg;
 mod time_arg;
 mod wait_result;
 

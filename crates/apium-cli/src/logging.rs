@@ -1,8 +1,14 @@
 //! Logs, always on stderr, so that stdout is for results alone.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 
+use apium_protocol::value::printable::printable;
+use tracing::field::{Field, Visit};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
 
 use crate::args::{Global, LogFormat};
 use crate::exit::{CommandError, Result};
@@ -18,10 +24,49 @@ pub(crate) fn start(global: &Global, default: &str) -> Result<()> {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // Fails only when the program has a subscriber already, which is then the one to use.
     let _ = match global.log_format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => builder.fmt_fields(OneLine).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     Ok(())
+}
+
+/// Writes message and fields on one line, whatever their texts contain. A task's name and id are left out where the
+/// message has them already.
+struct OneLine;
+
+impl<'writer> FormatFields<'writer> for OneLine {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut line = Line { writer, message: String::new(), is_empty: true, written: Ok(()) };
+        fields.record(&mut line);
+        line.written
+    }
+}
+
+struct Line<'writer> {
+    writer: Writer<'writer>,
+    message: String,
+    is_empty: bool,
+    written: fmt::Result,
+}
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = printable(format!("{value:?}")).to_string();
+        let name = field.name();
+        let is_known = matches!(name, "task" | "id") && self.message.contains(text.trim_matches('"'));
+        // The fields of lines that were written through the crate `log` say where, which the line says already.
+        if is_known || name.starts_with("log.") || self.written.is_err() {
+            return;
+        }
+        let gap = if std::mem::take(&mut self.is_empty) { "" } else { " " };
+        self.written = match name {
+            "message" => {
+                self.message = text;
+                write!(self.writer, "{gap}{}", self.message)
+            }
+            name => write!(self.writer, "{gap}{}={text}", name.trim_start_matches("r#")),
+        };
+    }
 }
 
 /// Celery's level names beside those of `tracing`.
@@ -36,6 +81,8 @@ fn directives(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -45,5 +92,55 @@ mod tests {
         {
             assert_eq!(directives(given), meant);
         }
+    }
+
+    /// A log that is kept.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while `write` runs, without times.
+    fn logged(write: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .fmt_fields(OneLine)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, write);
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_its_texts_contain() {
+        let forged = "x\n2026-01-01 INFO all is well\u{1b}[2J";
+        let text = logged(|| {
+            let span = tracing::info_span!("run", name = forged, plain = %forged);
+            span.in_scope(|| tracing::info!(queue = %forged, text = forged, debug = ?forged, "taken: {forged}"));
+        });
+        assert_eq!((text.lines().count(), text.contains('\u{1b}')), (1, false), "{text}");
+        assert_eq!(text.matches(r"x\n2026-01-01 INFO all is well\u").count(), 6, "{text}");
+    }
+
+    #[test]
+    fn a_name_and_an_id_are_written_once() {
+        let (task, id) = ("tasks.add", "id-1");
+        let text = logged(|| tracing::info!(task, id, seconds = 2, "task {task}[{id}] succeeded"));
+        assert_eq!(text.trim(), "INFO task tasks.add[id-1] succeeded seconds=2");
+        let text = logged(|| tracing::warn!(task, id, "no room"));
+        assert_eq!(text.trim(), r#"WARN no room task="tasks.add" id="id-1""#);
     }
 }

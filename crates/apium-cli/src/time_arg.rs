@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apium_protocol::timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -27,14 +28,14 @@ impl TimeArg {
         Self::parse_instant(text)
     }
 
-    /// Reads an instant only.
+    /// Reads an instant only. Python's `datetime.max` is one, beyond the last that a [`Timestamp`] has.
     pub(crate) fn parse_instant(text: &str) -> Result<Self, String> {
-        let zoned = text.trim().parse::<Timestamp>();
-        let instant = zoned.or_else(|_| {
-            let naive: DateTime = text.trim().parse()?;
-            naive.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp())
-        });
-        instant.map(Self::At).map_err(|_| {
+        let text = text.trim();
+        let with_offset = || text.parse::<Timestamp>().ok();
+        let in_utc = || Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+        // That reader takes a bare number as a year, so it only gets what has a time of day.
+        let as_celery = || text.contains(':').then(|| timestamp::parse(text).ok()).flatten();
+        with_offset().or_else(in_utc).or_else(as_celery).map(Self::At).ok_or_else(|| {
             "neither seconds (90, 0.25) nor an instant (2026-12-01T08:00:00Z, 2026-12-01T09:00:00+01:00)".to_owned()
         })
     }
@@ -81,9 +82,20 @@ mod tests {
     }
 
     #[test]
+    fn pythons_last_instant_is_one() {
+        for text in ["9999-12-31T23:59:59.999999+00:00", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999-12:00"] {
+            assert_eq!(TimeArg::parse_instant(text), Ok(TimeArg::At(Timestamp::MAX)), "{text}");
+            assert_eq!(TimeArg::parse(text), Ok(TimeArg::At(Timestamp::MAX)), "{text}");
+        }
+        assert!(TimeArg::parse_instant("0001-01-01T00:00:00+12:00").is_ok());
+    }
+
+    #[test]
     fn what_is_no_time_is_refused() {
         assert!(TimeArg::parse("tomorrow").is_err());
         assert!(TimeArg::parse_instant("90").is_err());
+        assert!(TimeArg::parse_instant("2030").is_err());
+        assert!(TimeArg::parse_instant("9999-13-31T00:00:00Z").is_err());
         assert!(parse_seconds("-1").is_err());
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
+use apium_protocol::value::printable::printable;
 use apium_transport::backend::backend::{ResultBackend, ResultStream};
 use futures_util::StreamExt;
 
@@ -31,7 +32,8 @@ pub(crate) async fn wait_until_ready(
 ) -> Result<()> {
     let mut states = session.app.ask(backend.address(), || backend.watch(vec![id.clone()])).await?;
     let spinner = progress::spinner(format!("{id} PENDING"));
-    let last = follow(session, &mut states, show, |state| spinner.set_message(format!("{id} {state}")));
+    let last =
+        follow(session, &mut states, show, |state| spinner.set_message(printable(format!("{id} {state}")).to_string()));
     let last = match timeout {
         Some(limit) => tokio::time::timeout(limit, last).await.map_err(|_| late(&id, limit))?,
         None => last.await,

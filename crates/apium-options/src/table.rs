@@ -89,7 +89,7 @@ macro_rules! options {
         attribute(Flag) task(Option<bool>) annotation(bool) effective_only(bool = true)
         default("true");
     backend "The result backend of the task, as a URL."
-        attribute(Text) task(Option<Cow<'static, str>>) setting(result_backend)
+        attribute(Text) task(Option<Cow<'static, str>>) annotation(String) setting(result_backend)
         default("the app's");
 
     // How it runs.
@@ -129,14 +129,14 @@ macro_rules! options {
         attribute(Errors) task(Cow<'static, [ErrorMatcher]>)
         default("none");
     retry_kwargs_max_retries "How many automatic retries there may be."
-        attribute(Limit in retry_kwargs as max_retries) task(Option<Option<u32>>)
+        attribute(Limit in retry_kwargs as max_retries) task(Option<Option<u32>>) annotation(Option<u32>)
         default("`max_retries`");
     retry_kwargs_countdown "How long an automatic retry waits without `retry_backoff`."
-        attribute(Time in retry_kwargs as countdown) task(Option<Duration>)
+        attribute(Time in retry_kwargs as countdown) task(Option<Duration>) annotation(Duration)
         default("`default_retry_delay` if it is set, else no wait");
     retry_backoff "Whether automatic retries wait longer each time: this factor times 2^retries seconds, with the number of \
         retries so far."
-        attribute(Backoff) task(Option<Backoff>) effective_only(Backoff = Backoff::Off)
+        attribute(Backoff) task(Option<Backoff>) annotation(Backoff) effective_only(Backoff = Backoff::Off)
         default("false");
     retry_backoff_max "The longest wait of `retry_backoff`."
         attribute(Time) task(Option<Duration>) annotation(Duration) effective_only(Duration = Duration::from_secs(600))

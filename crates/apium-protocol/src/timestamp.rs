@@ -24,24 +24,41 @@ pub fn parse(text: &str) -> Result<Timestamp> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_in(text: &str, zone: &TimeZone) -> Result<Timestamp> {
-    let fail = || Error::new(ErrorKind::Time, format!("read `{}` as a time in ISO 8601", shortened(text)));
-    let (local, offset) = split(text).ok_or_else(fail)?;
+    let (local, offset) = split(text)
+        .ok_or_else(|| Error::new(ErrorKind::Time, format!("read `{}` as a time in ISO 8601", shortened(text))))?;
     let instant = match offset {
         Some(offset) => offset.to_timestamp(local),
         None => local.to_zoned(zone.clone()).map(|zoned| zoned.timestamp()),
     };
-    instant.map_err(|_| fail())
+    // A date and a time that exist have an instant, unless it is out of range.
+    Ok(instant.unwrap_or(if local.year() > 0 { Timestamp::MAX } else { Timestamp::MIN }))
 }
 
 /// Writes an instant in UTC: `2030-01-02T03:04:05.678901+00:00`. The fraction has six digits; if they are zero it is
 /// left out.
+///
+/// Python has the years 1 to 9999. An instant before them is written as the first one, and [`Timestamp::MAX`] as the
+/// last one, `9999-12-31T23:59:59.999999+00:00`, which is Python's `datetime.max`.
 pub fn format(instant: Timestamp) -> String {
-    isoformat(Offset::UTC.to_datetime(instant), Some(Offset::UTC))
+    format_at(instant, Offset::UTC)
 }
 
-/// Writes an instant in the local time of `zone`, with its offset: `2030-01-02T04:04:05.678901+01:00`.
+/// Writes an instant in the local time of `zone`, with its offset: `2030-01-02T04:04:05.678901+01:00`. An instant that
+/// is the first or the last one of Python is written in UTC.
 pub fn format_in(instant: Timestamp, zone: &TimeZone) -> String {
-    let offset = zone.to_offset(instant);
+    format_at(instant, zone.to_offset(instant))
+}
+
+fn format_at(instant: Timestamp, offset: Offset) -> String {
+    // Drivers keep microseconds.
+    if instant.as_microsecond() >= Timestamp::MAX.as_microsecond() {
+        return isoformat(DateTime::MAX, Some(Offset::UTC));
+    }
+    let first = Date::constant(1, 1, 1).at(0, 0, 0, 0);
+    // Python refuses a time whose local date or date in UTC is before the first one.
+    if offset.to_datetime(instant) < first || Offset::UTC.to_datetime(instant) < first {
+        return isoformat(first, Some(Offset::UTC));
+    }
     isoformat(offset.to_datetime(instant), Some(offset))
 }
 
@@ -59,9 +76,10 @@ pub(crate) fn split(text: &str) -> Option<(DateTime, Option<Offset>)> {
         None => (time, None),
     };
     let clock = clock.trim_end();
-    // 24:00 is midnight at the end of the day.
+    // 24:00 is midnight at the end of the day. The last day has none.
     if matches!(clock, "24" | "24:00" | "2400" | "24:00:00" | "240000") {
-        return Some((date.tomorrow().ok()?.at(0, 0, 0, 0), offset));
+        let midnight = date.tomorrow().map_or(DateTime::MAX, |next| next.at(0, 0, 0, 0));
+        return Some((midnight, offset));
     }
     Some((date.to_datetime(read_time(clock)?), offset))
 }
@@ -214,6 +232,35 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(format(parse(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pythons_first_and_last_instants_are_read_and_written() {
+        let last = "9999-12-31T23:59:59.999999+00:00";
+        for text in [
+            last,
+            "9999-12-31T23:59:59.999999",
+            "9999-12-31T23:59:59.999999-12:00",
+            "9999-12-31T24:00",
+            "9999-12-31T10:00:00Z",
+        ] {
+            assert_eq!(parse(text).unwrap(), Timestamp::MAX, "{text}");
+            assert_eq!(format(parse(text).unwrap()), last, "{text}");
+        }
+        let before = "9999-12-30T21:00:00+00:00";
+        assert_eq!(format(parse(before).unwrap()), before);
+        // The first hours of the year 1 east of Greenwich are in the year 0 of UTC, which Python does not have.
+        let first = "0001-01-01T00:00:00+00:00";
+        for text in [first, "0001-01-01T00:00:00+12:00", "0000-06-01T00:00:00Z"] {
+            assert_eq!(format(parse(text).unwrap()), first, "{text}");
+        }
+        for offset in [-12, 12] {
+            let zone = TimeZone::fixed(jiff::tz::offset(offset));
+            assert_eq!(format_in(Timestamp::MAX, &zone), last);
+            assert_eq!(format_in(Timestamp::MIN, &zone), first);
+            assert_eq!(format_in(parse(first).unwrap(), &zone).len(), first.len());
+            assert_eq!(parse_in("9999-12-31T23:59:59.999999", &zone).unwrap(), Timestamp::MAX);
         }
     }
 

@@ -56,7 +56,8 @@ fn of_text(text: &str) -> (ErrorKind, &'static str) {
     }
 }
 
-/// An error that the server answered.
+/// An error that the server answered. As a cause it is what the server said: the library names the place in the pipeline,
+/// and every other error of it.
 #[derive(Debug)]
 struct ServerError {
     code: String,
@@ -64,6 +65,19 @@ struct ServerError {
     /// Which command of a pipeline failed first.
     command_index: usize,
 }
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code.as_str(), self.detail.as_str()) {
+            // An error inside a script has its code in its text.
+            (code, detail) if detail.contains(code) => f.write_str(detail),
+            (code, "") => f.write_str(code),
+            (code, detail) => write!(f, "{code} {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {}
 
 /// The error that the server answered, if it was the server. An error inside a script has its code in its text.
 fn server_error(error: &RedisError) -> Option<ServerError> {
@@ -90,8 +104,30 @@ pub(crate) fn wrong_key_type(error: &RedisError) -> Option<usize> {
 
 /// Converts an error of the client library: `what` was attempted at `server`.
 pub(crate) fn from_redis(what: &str, server: &dyn fmt::Display, error: RedisError) -> Error {
-    let (kind, hint) = match server_error(&error) {
-        Some(error) => of_server(&error),
+    convert(what, server, error, "")
+}
+
+/// The same for a new connection, with or without TLS: the server may speak the other way.
+pub(crate) fn from_connecting(what: &str, server: &dyn fmt::Display, error: RedisError, has_tls: bool) -> Error {
+    let hint = match has_tls {
+        true if error.is_timeout()
+            || error.is_connection_dropped()
+            || error.to_string().contains("InvalidContentType") =>
+        {
+            "it does not seem to speak TLS at this port: the scheme without TLS is redis://"
+        }
+        false if error.is_connection_dropped() || error.kind() == redis::ErrorKind::Parse => {
+            "it does not seem to speak Redis's protocol at this port; if it wants TLS there, the scheme is rediss://"
+        }
+        _ => "",
+    };
+    convert(what, server, error, hint)
+}
+
+fn convert(what: &str, server: &dyn fmt::Display, error: RedisError, of_connection: &'static str) -> Error {
+    let answer = server_error(&error);
+    let (kind, hint) = match &answer {
+        Some(error) => of_server(error),
         None if error.is_timeout() => (ErrorKind::Timeout, ""),
         None => match error.kind() {
             redis::ErrorKind::Io => (ErrorKind::Connection, ""),
@@ -101,11 +137,14 @@ pub(crate) fn from_redis(what: &str, server: &dyn fmt::Display, error: RedisErro
             _ => (ErrorKind::Other, ""),
         },
     };
-    let text = match hint {
+    let text = match if hint.is_empty() { of_connection } else { hint } {
         "" => format!("{what} at {server}"),
         hint => format!("{what} at {server}; {hint}"),
     };
-    Error::new(kind, text).with_source(error)
+    match answer {
+        Some(answer) => Error::new(kind, text).with_source(answer),
+        None => Error::new(kind, text).with_source(error),
+    }
 }
 
 /// The error of a reply that the command cannot have.

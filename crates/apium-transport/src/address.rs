@@ -24,7 +24,8 @@ impl Address {
         if scheme.is_empty() || !scheme.chars().all(valid) {
             return Err(Error::new(
                 ErrorKind::Address,
-                "read the address: it has no scheme; write it as scheme://…, for example sqlite:///var/lib/app/queue.db",
+                "read the address: it does not begin with a scheme and `://`; write it as sqlite:///var/lib/app/queue.db \
+                 or redis://localhost:6379/0",
             ));
         }
         let scheme = scheme.to_ascii_lowercase();
@@ -54,7 +55,7 @@ impl Address {
 }
 
 /// What may be printed of what follows `scheme://`.
-fn printable(text: &str) -> String {
+fn printable(text: &str, scheme: &str) -> String {
     // A path without a host has no user info, so an at sign in it means nothing.
     let path_only = text.starts_with('/');
     let (before, query) = text.split_once('?').map_or((text, ""), |(before, query)| (before, query));
@@ -62,20 +63,48 @@ fn printable(text: &str) -> String {
         // The question mark may be a part of a password, or the at sign a part of the query: nothing is shown.
         return "**".to_owned();
     }
-    match before.rsplit_once('@') {
-        // The last at sign ends the user info, since a password may contain at signs. Of a list of URLs the last host
-        // is shown.
-        Some((user_info, host)) if !path_only => match user_info.split_once(':') {
-            Some((user, _)) => format!("{user}:**@{host}"),
-            None => format!("**@{host}"),
-        },
-        _ => before.to_owned(),
+    if path_only || !before.contains('@') {
+        return before.to_owned();
     }
+    let parts: Vec<&str> = before.split(';').collect();
+    let last = parts.len() - 1;
+    // Where the first part has no at sign, it may be the beginning of a password with a semicolon.
+    let is_list = parts[0].contains('@');
+    let shown = |(index, part): (usize, &&str)| {
+        // The scheme may stand once or before each server. Any other word before `://` may be a piece of a password.
+        let has_scheme = index > 0 && part.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://"));
+        let (scheme, part) = part.split_at(if has_scheme { scheme.len() + 3 } else { 0 });
+        // The last at sign ends the user info, since a password may contain at signs.
+        let (user_info, host) = match part.rsplit_once('@') {
+            Some((user_info, host)) => (Some(user_info), host),
+            None => (None, part),
+        };
+        if index < last && !(is_list && is_host_with_port(host)) || user_info.is_none() && !is_host_with_port(host) {
+            return "**".to_owned();
+        }
+        match user_info.map(|user_info| user_info.split_once(':')) {
+            None => format!("{scheme}{host}"),
+            // What stands before a later at sign may be a piece of a password with a semicolon.
+            Some(Some((user, _))) if index == 0 => format!("{scheme}{user}:**@{host}"),
+            Some(_) => format!("{scheme}**@{host}"),
+        }
+    };
+    parts.iter().enumerate().map(shown).collect::<Vec<_>>().join(";")
+}
+
+/// Whether a text is one server of a list, such as `sentinel-1:26379/0`, and not a piece of a password.
+fn is_host_with_port(text: &str) -> bool {
+    let (server, path) = text.split_once('/').unwrap_or((text, ""));
+    let Some((host, port)) = server.rsplit_once(':') else { return false };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    !host.is_empty() && host.bytes().all(is_host) && !port.is_empty() && is_digits(port) && is_digits(path)
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, printable(&self.text[self.scheme.len() + 3..]))
+        write!(f, "{}://{}", self.scheme, printable(&self.text[self.scheme.len() + 3..], &self.scheme))
     }
 }
 
@@ -113,9 +142,18 @@ mod tests {
 
     #[test]
     fn odd_texts_are_refused_without_repeating_them() {
-        for text in
-            ["", "   ", "://secret", "user:secret@host", "/secret/path", "se cret://x", "sécret://x", "a_b://secret"]
-        {
+        for text in [
+            "",
+            "   ",
+            "://secret",
+            "redis//:secret@localhost",
+            "redis:/secret",
+            "user:secret@host",
+            "/secret/path",
+            "se cret://x",
+            "sécret://x",
+            "a_b://secret",
+        ] {
             let error = Address::parse(text).unwrap_err();
             assert_eq!(error.kind(), crate::error::ErrorKind::Address);
             assert!(!format!("{error:#}").contains("cret"), "{error:#}");
@@ -137,7 +175,11 @@ mod tests {
             ("amqp://u:p@x?secret@host", "amqp://**"),
             ("redis://host/0?password=secret", "redis://host/0"),
             ("redis://host/0?password=secret@x", "redis://**"),
-            ("sentinel://:secret@a:1;sentinel://:secret@b:2", "sentinel://:**@b:2"),
+            ("sentinel://:secret@a:1;sentinel://:secret@b:2", "sentinel://:**@a:1;sentinel://**@b:2"),
+            ("sentinel://:secret@a:1;b:2;u:secret@[::1]:3/0", "sentinel://:**@a:1;b:2;**@[::1]:3/0"),
+            ("sentinel://a:1;b:2", "sentinel://a:1;b:2"),
+            ("redis://u:sec;ret@host/0", "redis://**;**@host/0"),
+            ("redis://u:secret@a:1;sec/ret;u:secret@b:2", "redis://u:**@a:1;**;**@b:2"),
             ("rediss://u:secret@[::1]:6379/0", "rediss://u:**@[::1]:6379/0"),
             ("sqlite:///home/me@home/q.db", "sqlite:///home/me@home/q.db"),
             ("sqlite:///q.db?key=secret@x", "sqlite:///q.db"),

@@ -81,7 +81,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         };
         let now = app.clock().now();
         let verdict = decide(RunFacts { request: &request, task: &task, now }, outcome, &mut fastrand::Rng::new());
-        log::ended(&task, &request, &verdict, began.elapsed());
+        log::ended(&task, &request, &verdict, began.elapsed(), now);
         let update = result_update(&verdict);
         follow(&app, &ctx, &verdict).await?;
         // A retry runs at once, whatever its countdown.

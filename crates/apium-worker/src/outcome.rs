@@ -8,7 +8,8 @@ use apium_app::failure::Failure;
 use apium_app::task_error::{TaskErrorKind, TaskResult};
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
-use apium_protocol::result::exception::ExceptionInfo;
+
+use crate::pool::panics;
 
 /// How a run ended. Layers see it ([`Next::run`](crate::layer::Next::run)).
 #[derive(Debug)]
@@ -56,14 +57,8 @@ impl From<TaskResult<Json>> for RunOutcome {
 }
 
 impl RunOutcome {
-    /// The outcome of a body that panicked: a failure whose `exc_type` is `Panic`.
+    /// The outcome of a body that panicked on this thread, or whose panic another thread has passed on.
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self::Failure(Failure::from_exception(ExceptionInfo::new(
-            "apium",
-            "Panic",
-            text.unwrap_or("a panic without text"),
-        )))
+        Self::Failure(panics::failure_of(panic))
     }
 }

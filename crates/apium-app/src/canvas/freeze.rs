@@ -6,18 +6,50 @@ use std::sync::Arc;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
-use fastrand::Rng;
+use uuid::Uuid;
 
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node};
 use crate::canvas::steps::sendable_steps;
 use crate::error::Result;
 use crate::options::call_options::{CallOptions, RareOptions};
 
+/// From what the ids of follow-ups are made: the id of a task, and which of its runs sends them. A run that is repeated
+/// makes the same ids, in every version of this program and of its compiler: each is a UUID of version 5, of its seed and
+/// its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[doc(hidden)]
+pub struct IdSeed(Uuid);
+
+impl IdSeed {
+    /// The namespace of the seeds. It never changes.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x8f3c_4a57_0d61_4f0e_9b52_6e1d_73a8_c204);
+
+    /// The seed of what follows the run with this number of retries.
+    pub fn of_run(id: &str, retries: u32) -> Self {
+        Self::of(id).at(&retries.to_be_bytes())
+    }
+
+    /// The seed of what follows the chord of this group.
+    pub fn of_chord(group: &str) -> Self {
+        Self::of(group).at(b"chord")
+    }
+
+    /// The seed for a place of its own among what follows.
+    #[must_use]
+    pub fn at(self, place: &[u8]) -> Self {
+        Self(Uuid::new_v5(&self.0, place))
+    }
+
+    fn of(id: &str) -> Self {
+        Self(Uuid::new_v5(&Self::NAMESPACE, id.as_bytes()))
+    }
+}
+
 /// The source of new ids.
 #[derive(Debug)]
 pub struct Ids {
-    /// Makes the same ids again for the same seed; without it they are random.
-    seeded: Option<Rng>,
+    /// The seed, and the place of the next id; without it they are random.
+    seeded: Option<(IdSeed, u64)>,
     reply_to: Arc<str>,
 }
 
@@ -29,17 +61,17 @@ impl Ids {
 
     /// Ids that follow from `seed`: the same seed gives the same ids in the same order. `reply_to` is written into the
     /// options of every task.
-    pub fn from_seed(seed: u64, reply_to: Arc<str>) -> Self {
-        Self { seeded: Some(Rng::with_seed(seed)), reply_to }
+    pub fn from_seed(seed: IdSeed, reply_to: Arc<str>) -> Self {
+        Self { seeded: Some((seed, 0)), reply_to }
     }
 
     /// The next id.
     pub fn next_id(&mut self) -> TaskId {
         match &mut self.seeded {
-            Some(rng) => {
-                let mut bytes = [0; 16];
-                rng.fill(&mut bytes);
-                TaskId::from(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
+            Some((seed, place)) => {
+                let IdSeed(id) = seed.at(&place.to_be_bytes());
+                *place += 1;
+                TaskId::from(id.to_string())
             }
             None => TaskId::random(),
         }
@@ -180,5 +212,34 @@ impl ChordNode {
         let mut result = self.body.freeze(workflow, ids)?;
         append_parent(&mut result, header);
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IdSeed, Ids};
+
+    fn ids(seed: IdSeed, count: usize) -> Vec<String> {
+        let mut ids = Ids::from_seed(seed, "".into());
+        (0..count).map(|_| ids.next_id().to_string()).collect()
+    }
+
+    #[test]
+    fn the_ids_of_follow_ups_are_the_same_in_every_program() {
+        // Python's `uuid.uuid5` makes the same ones.
+        let first = ["a558d148-a050-549c-a4d0-8cd535339543", "62ea437c-3542-56c8-b9a9-3473c965b94d"];
+        assert_eq!(ids(IdSeed::of_run("task-1", 0), 2), first);
+        assert_eq!(ids(IdSeed::of_run("task-1", 1), 1), ["4583eea2-33df-55b9-a04d-ab6ab933dbe1"]);
+        assert_eq!(ids(IdSeed::of_chord("task-1"), 1), ["a4bf8c15-5b39-5bc9-b8a2-9afdbff5aceb"]);
+    }
+
+    #[test]
+    fn runs_and_places_have_ids_of_their_own() {
+        let run = |id: &str, retries| IdSeed::of_run(id, retries);
+        let seeds = [run("a", 0), run("a", 1), run("b", 0), run("a", 0).at(b"x"), run("a", 0).at(b"y")];
+        let mut all: Vec<String> = seeds.into_iter().flat_map(|seed| ids(seed, 3)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 15);
     }
 }

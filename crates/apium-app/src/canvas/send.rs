@@ -9,7 +9,7 @@ use apium_transport::backend::chord::ChordStore;
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::app::app::App;
-use crate::canvas::freeze::Ids;
+use crate::canvas::freeze::{IdSeed, Ids};
 use crate::canvas::node::Node;
 use crate::canvas::plan::{Plan, Planner, SendWith};
 use crate::context::current::note_child;
@@ -104,7 +104,7 @@ impl Publisher {
 
     /// Ids that follow from `seed`, for tasks whose replies go to this app.
     #[doc(hidden)]
-    pub fn ids_from(&self, seed: u64) -> Ids {
+    pub fn ids_from(&self, seed: IdSeed) -> Ids {
         Ids::from_seed(seed, Arc::clone(self.reply_to()))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::read::{FromValue, InvalidValue, rate_text};
 use crate::config::value::Value;
 use crate::options::rate_limit::RateLimit;
-use crate::options::task_options::TaskOptions;
+use crate::options::task_options::{Backoff, TaskOptions};
 
 /// Options of tasks by name; `"*"` stands for every task.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +46,38 @@ impl From<RateText> for Cow<'static, str> {
     }
 }
 
+impl FromValue for Backoff {
+    const KIND: &'static str = "true, false or a whole number of seconds, the factor";
+
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        match value {
+            Value::Bool(true) => Ok(Self::Exponential(1)),
+            Value::Bool(false) | Value::Int(0) => Ok(Self::Off),
+            Value::Int(_) => u32::from_value(value).map(Self::Exponential),
+            _ => Err(InvalidValue::new(value, Self::KIND)),
+        }
+        .map_err(|wrong| InvalidValue { allowed: Self::KIND.to_owned(), ..wrong })
+    }
+}
+
+/// The options that name code: error types, hooks, and the task itself. Settings cannot.
+const ONLY_IN_CODE: &[&str] = &[
+    "name",
+    "namespace",
+    "aliases",
+    "autoretry_for",
+    "dont_autoretry_for",
+    "throws",
+    "before_start",
+    "on_success",
+    "on_failure",
+    "on_retry",
+    "after_return",
+];
+
+/// The option with this list of options, as in Celery: `retry_kwargs = { max_retries = 5 }`.
+const RETRY_KWARGS: &str = "retry_kwargs";
+
 macro_rules! annotations {
     ({ $($name:ident ($type:ty);)+ }) => {
         const KNOWN: &[&str] = &[$(stringify!($name)),+];
@@ -53,6 +85,9 @@ macro_rules! annotations {
         fn set(options: &mut TaskOptions, name: &str, value: &Value) -> Result<(), InvalidValue> {
             match name {
                 $( stringify!($name) => options.$name = Some(<$type>::from_value(value)?.into()), )+
+                _ if ONLY_IN_CODE.contains(&name) => {
+                    return Err(InvalidValue::because("it names code, so only the attribute #[task] can set it"));
+                }
                 _ => return Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(name, KNOWN) }),
             }
             Ok(())
@@ -71,7 +106,14 @@ impl FromValue for Annotations {
             let Value::Table(entries) = entries else { return Err(InvalidValue::new(entries, "a table").inside(task)) };
             let mut options = TaskOptions::NEW;
             for (name, value) in entries {
-                set(&mut options, name, value).map_err(|wrong| wrong.inside(name).inside(task))?;
+                let result = match value {
+                    Value::Table(inner) if name == RETRY_KWARGS => inner.iter().try_for_each(|(key, value)| {
+                        let option = format!("{RETRY_KWARGS}_{key}");
+                        set(&mut options, &option, value).map_err(|wrong| wrong.inside(key))
+                    }),
+                    _ => set(&mut options, name, value),
+                };
+                result.map_err(|wrong| wrong.inside(name).inside(task))?;
             }
             all.insert(task.clone(), options);
         }
@@ -96,6 +138,38 @@ mod tests {
         let annotations = Annotations::from_value(&all).unwrap();
         assert_eq!((annotations.of("mail").priority, annotations.of("other").priority), (Some(9), Some(1)));
         assert_eq!(annotations.names().collect::<Vec<_>>(), ["mail"]);
+    }
+
+    #[test]
+    fn every_option_that_names_no_code_can_be_annotated() {
+        let backoff = |value| Annotations::from_value(&table("mail", "retry_backoff", value)).unwrap().of("mail");
+        assert_eq!(backoff(Value::Bool(true)).retry_backoff, Some(Backoff::Exponential(1)));
+        assert_eq!(backoff(Value::Int(5)).retry_backoff, Some(Backoff::Exponential(5)));
+        assert_eq!(backoff(Value::Bool(false)).retry_backoff, Some(Backoff::Off));
+        let kwargs = Value::Table(vec![("max_retries".into(), Value::Int(7)), ("countdown".into(), Value::Int(2))]);
+        let options = Annotations::from_value(&table("mail", "retry_kwargs", kwargs)).unwrap().of("mail");
+        assert_eq!(options.retry_kwargs_max_retries, Some(Some(7)));
+        assert_eq!(options.retry_kwargs_countdown, Some(Duration::from_secs(2)));
+        let options = Annotations::from_value(&table("mail", "backend", "memory://".into())).unwrap().of("mail");
+        assert_eq!(options.backend.as_deref(), Some("memory://"));
+        // Whatever the attribute takes is one or the other.
+        for option in apium_options::option::OPTIONS.iter().filter(|option| option.attribute.is_some()) {
+            assert!(option.annotation != ONLY_IN_CODE.contains(&option.name), "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_annotated_says_why() {
+        let wrong = |name: &str, value: Value| Annotations::from_value(&table("mail", name, value)).unwrap_err();
+        let of_code = wrong("autoretry_for", "ValueError".into());
+        assert_eq!(of_code.path, "mail.autoretry_for");
+        assert!(of_code.instead.is_some_and(|text| text.contains("#[task]")));
+        assert!(wrong("retry_bakoff", Value::Bool(true)).allowed.contains("did you mean \"retry_backoff\"?"));
+        for value in [Value::Int(-1), Value::Float(1.5), "fast".into()] {
+            assert_eq!(wrong("retry_backoff", value).allowed, Backoff::KIND);
+        }
+        let inner = wrong("retry_kwargs", Value::Table(vec![("countdown".into(), "soon".into())]));
+        assert_eq!(inner.path, "mail.retry_kwargs.countdown");
     }
 
     #[test]

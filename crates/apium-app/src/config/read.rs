@@ -18,12 +18,19 @@ pub struct InvalidValue {
     pub allowed: String,
     /// The value found there, in few words; `None` when it must not be printed, or says no more than `allowed`.
     pub found: Option<String>,
+    /// What is said in place of the value and of what is allowed, where the kind of the value is not what is wrong.
+    pub instead: Option<String>,
 }
 
 impl InvalidValue {
     /// The value itself is wrong.
     pub fn new(value: &Value, allowed: impl Into<String>) -> Self {
-        Self { path: String::new(), allowed: allowed.into(), found: Some(value.shown()) }
+        Self { path: String::new(), allowed: allowed.into(), found: Some(value.shown()), instead: None }
+    }
+
+    /// What is wrong, as a sentence of its own.
+    pub fn because(why: impl Into<String>) -> Self {
+        Self { path: String::new(), allowed: String::new(), found: None, instead: Some(why.into()) }
     }
 
     /// An entry of a table has a name that is not known there.
@@ -33,13 +40,14 @@ impl InvalidValue {
         Self {
             path: name.into(),
             allowed: format!("one of {}{hint}", known.join(", ")),
-            found: Some("an unknown name".into()),
+            found: None,
+            instead: Some(format!("there is none of that name; there are {}{hint}", known.join(", "))),
         }
     }
 
     /// A value that must not be printed is wrong.
     pub fn secret(value: &Value, allowed: impl Into<String>) -> Self {
-        Self { path: String::new(), allowed: allowed.into(), found: Some(value.kind().into()) }
+        Self { path: String::new(), allowed: allowed.into(), found: Some(value.kind().into()), instead: None }
     }
 
     /// The same error, seen from one level up.
@@ -212,7 +220,7 @@ impl FromValue for Address {
     const KIND: &'static str = "a URL such as sqlite:///var/lib/app/queue.db or memory://";
 
     fn from_value(value: &Value) -> Result<Self, InvalidValue> {
-        let wrong = || InvalidValue { path: String::new(), allowed: Self::KIND.into(), found: None };
+        let wrong = || InvalidValue { path: String::new(), allowed: Self::KIND.into(), found: None, instead: None };
         let Value::Text(text) = value else { return Err(wrong()) };
         Self::parse(text).map_err(|_| wrong())
     }

@@ -94,11 +94,10 @@ impl FromValue for RouteTable {
         for (pattern, target) in entries {
             let options = CallOptions::from_value(target).map_err(|wrong| wrong.inside(pattern))?;
             table.add(pattern, options).map_err(|error| {
-                InvalidValue {
-                    allowed: "a regular expression after \"re:\"".into(),
-                    ..InvalidValue::new(&Value::from(error), "")
-                }
-                .inside(pattern)
+                // The library draws the place of the fault over several lines. The last one says what is wrong.
+                let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                InvalidValue::because(format!("the regular expression after \"re:\" cannot be read: {why}"))
+                    .inside(pattern)
             })?;
         }
         Ok(table)

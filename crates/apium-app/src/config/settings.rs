@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::app_table::{self, AppTable};
 use crate::config::read::{FromValue, InvalidValue, nearest};
+use crate::config::reference::only_celerys;
 use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -141,6 +142,11 @@ impl Settings {
             return self.app.set(value, origin);
         }
         let Some(setting) = find(name) else {
+            if let Some(instead) = only_celerys(name) {
+                let text =
+                    format!("use the setting {name} of {origin}: it is Celery's, and not one of Apium: {instead}");
+                return Err(Error::new(ErrorKind::Config, text));
+            }
             let near = nearest(name, SETTINGS.iter().map(|setting| setting.name));
             let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             return Err(Error::new(
@@ -256,8 +262,11 @@ fn describe(name: &str, origin: &Origin, wrong: &InvalidValue) -> Error {
         ("", _) => name.to_owned(),
         (path, _) => format!("{name}.{path}"),
     };
-    let found = wrong.found.as_ref().map_or_else(String::new, |found| format!("it is {found}, "));
-    Error::new(ErrorKind::Config, format!("use the setting {key} of {origin}: {found}allowed is {}", wrong.allowed))
+    let why = wrong.instead.clone().unwrap_or_else(|| {
+        let found = wrong.found.as_ref().map_or_else(String::new, |found| format!("it is {found}, "));
+        format!("{found}allowed is {}", wrong.allowed)
+    });
+    Error::new(ErrorKind::Config, format!("use the setting {key} of {origin}: {why}"))
 }
 
 #[cfg(test)]
@@ -281,6 +290,14 @@ mod tests {
         let error = settings.add_env([("APIUM_BROKER_UR", "x")]).unwrap_err().to_string();
         assert!(error.contains("APIUM_BROKER_UR") && error.contains("did you mean broker_url?"), "{error}");
         settings.add_env([("APIUM_CONFIG", "x"), ("HOME", "y")]).unwrap();
+    }
+
+    #[test]
+    fn a_setting_that_only_celery_has_says_what_is_here_instead() {
+        let mut settings = Settings::new();
+        let error = settings.add_toml("broker_use_ssl = true", "apium.toml").unwrap_err().to_string();
+        assert!(error.starts_with("use the setting broker_use_ssl of the file apium.toml: it is Celery's"), "{error}");
+        assert!(error.contains("rediss://") && !error.contains("did you mean"), "{error}");
     }
 
     #[test]

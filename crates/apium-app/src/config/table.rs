@@ -261,6 +261,12 @@ impl Config {
             let allowed = format!("at most task_time_limit, which is {} s", hard.as_secs_f64());
             return Err(given.wrong("task_soft_time_limit", &allowed));
         }
+        if self.task_default_queue.trim().is_empty() {
+            return Err(given.wrong("task_default_queue", "a text that is not empty"));
+        }
+        if self.task_queues.iter().flatten().any(|queue| queue.name.trim().is_empty()) {
+            return Err(given.wrong("task_queues", "queues whose names are not empty"));
+        }
         if !matches!(self.task_default_delivery_mode, 1 | 2) {
             return Err(given.wrong("task_default_delivery_mode", "1 or 2"));
         }

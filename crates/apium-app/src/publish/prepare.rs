@@ -88,9 +88,9 @@ impl Publisher {
     /// Makes the message of a call. Nothing is sent.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for impossible options (a soft limit above the hard one, an instant after the year 9999),
-    /// [`ErrorKind::Config`] for a queue that does not exist and must not be created, [`ErrorKind::Codec`] when the
-    /// arguments cannot be encoded with this serializer or compression.
+    /// [`ErrorKind::Call`] for impossible options (a soft limit above the hard one, an instant after the year 9999, an
+    /// empty task id), [`ErrorKind::Config`] for a queue that does not exist and must not be created,
+    /// [`ErrorKind::Codec`] when the arguments cannot be encoded with this serializer or compression.
     pub fn prepare(&self, call: CallSpec) -> Result<PreparedMessage> {
         self.prepare_for(call, current::get().and_then(|ctx| ParentTask::of(ctx.request())))
     }
@@ -132,6 +132,10 @@ impl Publisher {
         let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
+        if id.as_str().trim().is_empty() {
+            let text = format!("call {task} with the task id {:?}: an id needs a character", id.as_str());
+            return Err(Error::new(ErrorKind::Call, text));
+        }
         let name = defaults.map(|defaults| defaults.name.clone()).filter(|name| **name == *task);
         let mut headers = Headers::default();
         headers.lang = Some(Cow::Borrowed("py"));

@@ -172,6 +172,7 @@ impl Router {
         if let Some(declared) = self.declared.get(name) {
             return Ok(declared.clone());
         }
+        check_name(name, "the call")?;
         if !self.create_missing {
             return Err(no_queue(name, "the call"));
         }
@@ -209,7 +210,7 @@ impl Router {
     pub fn queue_to_consume(&self, name: &str) -> Result<Queue> {
         match self.declared.get(name).and_then(|declared| declared.queue.as_deref()) {
             Some(queue) => Ok(queue.clone()),
-            None if self.create_missing => Ok(self.missing_queue(name)),
+            None if self.create_missing => check_name(name, "the worker").map(|()| self.missing_queue(name)),
             None => Err(no_queue(name, "the worker")),
         }
     }
@@ -247,6 +248,14 @@ fn key_of(destination: &Destination) -> Arc<str> {
         Some(queue) => queue.routing_key.as_str().into(),
         None => destination.routing_key.clone(),
     }
+}
+
+/// Refuses a name that is empty: it would be a queue that no list shows and no command line can name.
+fn check_name(name: &str, whose: &str) -> Result<()> {
+    if name.trim().is_empty() {
+        return Err(Error::new(ErrorKind::Config, format!("use the queue {name:?} of {whose}: a queue needs a name")));
+    }
+    Ok(())
 }
 
 fn no_queue(name: &str, whose: &str) -> Error {
@@ -306,6 +315,20 @@ mod tests {
         let router = Router::new(&config("task_routes = [{ a = 'settings' }]"), routes, Vec::new()).unwrap();
         for (task, queue) in [("a", "settings"), ("b", "by-function"), ("c", "table"), ("d", "celery")] {
             assert_eq!(route(&router, task, CallOptions::default()).1, queue);
+        }
+    }
+
+    #[test]
+    fn a_queue_has_a_name() {
+        for name in ["", " "] {
+            let error = router("").destination(&name.into()).unwrap_err().to_string();
+            assert!(error.contains("needs a name"), "{error}");
+            assert!(router("").queue_to_consume(name).is_err());
+        }
+        for toml in ["task_default_queue = ''", "task_queues = ['a', ' ']"] {
+            let mut settings = Settings::new();
+            settings.add_toml(toml, "test").unwrap();
+            assert!(settings.check().unwrap_err().to_string().contains("empty"));
         }
     }
 

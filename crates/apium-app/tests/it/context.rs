@@ -100,10 +100,26 @@ async fn the_state_of_another_task_is_written_without_this_runs_children() {
     assert!(stored(&app, "a").await.is_none());
 }
 
+/// A task with progress, as a plain function.
+fn doubled(ctx: &Ctx, numbers: &[u32]) -> Vec<u32> {
+    let step = |(done, number): (usize, &u32)| {
+        ctx.update_state("PROGRESS", done).wait().unwrap();
+        number * 2
+    };
+    numbers.iter().enumerate().map(step).collect()
+}
+
+#[test]
+fn a_task_with_progress_is_a_function_in_a_plain_test() {
+    assert_eq!(doubled(&Ctx::direct(), &[1, 2]), [2, 4]);
+}
+
 #[tokio::test]
-async fn a_direct_call_cannot_store_a_state() {
-    let error = Ctx::direct().update_state("PROGRESS", 1).await.unwrap_err().to_string();
-    assert!(error.contains("called directly"), "{error}");
+async fn a_task_with_progress_is_a_function_in_an_async_test() {
+    Ctx::direct().update_state("PROGRESS", 1).await.unwrap();
+    assert_eq!(tokio::task::spawn_blocking(|| doubled(&Ctx::direct(), &[3])).await.unwrap(), [6]);
+    let not_json = std::collections::HashMap::from([(vec![1], 1)]);
+    assert!(Ctx::direct().update_state("PROGRESS", not_json).await.is_err(), "meta is checked all the same");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::exit::{CommandError, Result};
 use crate::output::print;
 use crate::session::Session;
 use crate::time_arg::{TimeArg, parse_seconds};
-use crate::{json_arg, wait_result};
+use crate::{json_arg, text_arg, wait_result};
 
 /// Options of `call`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "{}", value_name = "JSON", allow_hyphen_values = true)]
     kwargs: String,
     /// The id, any text [default: a random UUID]
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true, value_parser = text_arg::id)]
     task_id: Option<String>,
     /// Do not run it before this: seconds from now (fractions allowed) or an instant
     #[arg(long, value_name = "SECONDS", value_parser = TimeArg::parse, allow_hyphen_values = true, conflicts_with = "eta")]
@@ -44,10 +44,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = TimeArg::parse, allow_hyphen_values = true)]
     expires: Option<TimeArg>,
     /// The queue
-    #[arg(short = 'Q', long, value_name = "QUEUE")]
+    #[arg(short = 'Q', long, value_name = "QUEUE", value_parser = text_arg::queue)]
     queue: Option<String>,
     /// The priority, 0 to 255; the broker decides whether larger or smaller ones come first (`report` says which)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<u8>,
     /// The serializer: json, msgpack, yaml
     #[arg(long, value_name = "NAME")]
@@ -56,16 +56,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     compression: Option<String>,
     /// The hard time limit in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_negative_numbers = true)]
     time_limit: Option<Duration>,
     /// The soft time limit in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, allow_negative_numbers = true)]
     soft_time_limit: Option<Duration>,
     /// Wait for the task, and print its result
     #[arg(short, long)]
     wait: bool,
     /// Wait no longer than this, in seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "wait")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "wait", allow_negative_numbers = true)]
     timeout: Option<Duration>,
 }
 

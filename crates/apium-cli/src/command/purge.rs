@@ -2,9 +2,12 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use apium_protocol::value::printable::printable;
+
 use crate::exit::{Code, CommandError, Result};
 use crate::output::{print, progress};
 use crate::session::Session;
+use crate::text_arg;
 
 /// Options of `purge`.
 #[derive(Debug, clap::Args)]
@@ -15,10 +18,10 @@ use crate::session::Session;
 Waiting messages are deleted, also those with a countdown. Messages in flight at a worker are not. This cannot be undone.")]
 pub(crate) struct Args {
     /// Only these queues, with commas between [default: every queue of the settings]
-    #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',')]
+    #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',', value_parser = text_arg::queue)]
     queues: Vec<String>,
     /// Not these queues
-    #[arg(short = 'X', long, value_name = "QUEUES", value_delimiter = ',')]
+    #[arg(short = 'X', long, value_name = "QUEUES", value_delimiter = ',', value_parser = text_arg::queue)]
     exclude_queues: Vec<String>,
     /// Do not ask for confirmation
     #[arg(short, long)]
@@ -63,7 +66,7 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
     }
     let mut err = io::stderr().lock();
     let failed = |error: io::Error| CommandError::new(Code::Other, format!("ask for confirmation: {error}"));
-    write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(failed)?;
+    write!(err, "{} [y/N] ", printable(question)).and_then(|()| err.flush()).map_err(failed)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     match answer.trim().to_ascii_lowercase().as_str() {

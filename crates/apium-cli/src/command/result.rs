@@ -8,6 +8,7 @@ use apium_protocol::result::document::ResultDocument;
 use crate::exit::{CommandError, Result};
 use crate::output::result_document;
 use crate::session::Session;
+use crate::text_arg;
 use crate::time_arg::parse_seconds;
 use crate::wait_result;
 
@@ -22,13 +23,13 @@ An id that is not known is PENDING, as in Celery. With --watch each change of st
 when the task failed or was revoked.")]
 pub(crate) struct Args {
     /// The task's id
-    #[arg(value_name = "ID", allow_hyphen_values = true)]
+    #[arg(value_name = "ID", allow_hyphen_values = true, value_parser = text_arg::id)]
     id: String,
     /// Follow the task until it ends, with one line for each state
     #[arg(short, long)]
     watch: bool,
     /// Follow it no longer than this, in seconds
-    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "watch")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "watch", allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Show the traceback too
     #[arg(long)]

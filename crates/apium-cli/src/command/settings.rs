@@ -9,5 +9,5 @@ pub(crate) struct Args {}
 
 /// Prints.
 pub(crate) fn run(Args {}: &Args) -> Result<()> {
-    print::line(apium_app::config::reference::markdown().trim_end())
+    print::lines(apium_app::config::reference::markdown().trim_end())
 }

@@ -9,6 +9,7 @@ use apium_worker::pool::kind::PoolKind;
 
 use crate::exit::{CommandError, Result};
 use crate::session::Session;
+use crate::text_arg;
 
 /// Options of `worker`.
 #[derive(Debug, clap::Args)]
@@ -23,13 +24,13 @@ their queues. SIGQUIT or a second ctrl-c is a cold stop: running tasks are aband
 The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
 pub(crate) struct Args {
     /// How many tasks run at a time, or `auto` [default: the number of processors]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     concurrency: Option<String>,
     /// Only these queues, with commas between [default: every queue of the settings]
-    #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',')]
+    #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',', value_parser = text_arg::queue)]
     queues: Vec<String>,
     /// Not these queues
-    #[arg(short = 'X', long, value_name = "QUEUES", value_delimiter = ',')]
+    #[arg(short = 'X', long, value_name = "QUEUES", value_delimiter = ',', value_parser = text_arg::queue)]
     exclude_queues: Vec<String>,
     /// The node name; %h is the host, %n the part before the @, %d the domain [default: celery@%h]
     #[arg(short = 'n', long, value_name = "NAME")]
@@ -42,13 +43,13 @@ pub(crate) struct Args {
     #[arg(short = 'E', long)]
     task_events: bool,
     /// Messages fetched ahead for each slot; 0 is without limit, `auto` is as many as end in about 50 ms [default: 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     prefetch_multiplier: Option<String>,
     /// The hard time limit of tasks that have none, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     time_limit: Option<f64>,
     /// The soft time limit of tasks that have none, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     soft_time_limit: Option<f64>,
     /// A file that exists while the worker is connected and fetches messages, for a readiness probe (`test -f`)
     #[arg(long, value_name = "FILE")]

@@ -1,13 +1,24 @@
 //! What a command prints on stdout: lines, JSON and tables. Logs and errors go to stderr.
+//!
+//! Most of it came in messages and results, so anybody may have written it. Here, and nowhere else, it is made
+//! [`printable`]: it stays on its line and sends nothing to the terminal. JSON stays the same JSON.
 
 use std::io::{self, Write};
+
+use apium_protocol::value::printable::printable;
 
 use crate::exit::{Code, CommandError, Result};
 
 /// Prints one line.
 pub(crate) fn line(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    finish(writeln!(out, "{text}").and_then(|()| out.flush()))
+    finish(writeln!(out, "{}", printable(text)).and_then(|()| out.flush()))
+}
+
+/// Prints a text of several lines, such as a traceback.
+pub(crate) fn lines(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    finish(text.lines().try_for_each(|line| writeln!(out, "{}", printable(line))).and_then(|()| out.flush()))
 }
 
 /// Prints a value as one line of JSON.
@@ -17,8 +28,9 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<()> {
 
 /// Prints rows under headings, columns as wide as their widest cell. Columns named in `right` are aligned to the right.
 pub(crate) fn table(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    finish(render(headings, right, rows).lines().try_for_each(|row| writeln!(out, "{row}")))
+    let cells = |row: &Vec<String>| row.iter().map(|cell| printable(cell).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    lines(&render(headings, right, &rows))
 }
 
 fn render(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {

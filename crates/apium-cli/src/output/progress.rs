@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use apium_protocol::value::printable::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Fewer steps than this are not worth a bar.
@@ -22,7 +23,7 @@ pub(crate) fn spinner(text: String) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let spinner = ProgressBar::new_spinner().with_message(text);
+    let spinner = ProgressBar::new_spinner().with_message(printable(text).to_string());
     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
     spinner
 }

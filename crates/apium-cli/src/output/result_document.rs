@@ -22,7 +22,7 @@ pub(crate) fn print(session: &Session, document: &ResultDocument, traceback: boo
     }
     print::line(&summary(document))?;
     match &document.traceback {
-        Some(text) if traceback => print::line(text.trim_end()),
+        Some(text) if traceback => print::lines(text.trim_end()),
         _ => Ok(()),
     }
 }

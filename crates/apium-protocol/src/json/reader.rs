@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How deep lists and maps may nest in a value that is passed on without being decoded.
-const MAX_DEPTH: usize = 1024;
-
-/// How many levels more an envelope may have, which contains such values.
-const ENVELOPE_DEPTH: usize = 64;
+/// What half a surrogate pair becomes in a text.
+///
+/// Python's texts may contain halves: the name of a file whose bytes are not UTF-8 has one for each such byte
+/// (`'\udce9.txt'`), and `json.dumps` writes it as `\udce9`. A text of Rust cannot contain it. Where JSON is passed on
+/// without being decoded it stays.
+const FOR_HALF_A_PAIR: char = char::REPLACEMENT_CHARACTER;
 
 /// Reads a JSON text from its beginning to its end.
 pub(crate) struct JsonReader<'a> {
@@ -20,18 +21,12 @@ pub(crate) struct JsonReader<'a> {
     at: usize,
     /// The shared memory that `text` lies in, if there is one.
     owner: Option<&'a Bytes>,
-    max_depth: usize,
 }
 
 impl<'a> JsonReader<'a> {
     /// Reads a text. `raw_bytes` copies.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, owner: None, max_depth: MAX_DEPTH }
-    }
-
-    /// Reads the text of an envelope, whose headers may themselves nest as deep as a value may.
-    pub(crate) fn of_envelope(text: &'a str) -> Self {
-        Self { max_depth: MAX_DEPTH + ENVELOPE_DEPTH, ..Self::new(text) }
+        Self { text, at: 0, owner: None }
     }
 
     /// Reads shared bytes. `raw_bytes` returns slices of the same memory.
@@ -100,47 +95,54 @@ impl<'a> JsonReader<'a> {
 
     /// Reads a list. `each` must consume one value.
     pub(crate) fn array(&mut self, mut each: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        self.expect(b'[')?;
-        if self.peek() == b']' {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
+        let mut has_more = self.open(b'[')?;
+        while has_more {
             each(self)?;
-            match self.peek() {
-                b',' => self.at += 1,
-                b']' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return self.fail("`,` or `]` is missing"),
-            }
+            has_more = self.has_more(b']')?;
         }
+        Ok(())
     }
 
     /// Reads a map. `each` gets the key and must consume one value.
     pub(crate) fn object(&mut self, mut each: impl FnMut(Cow<'a, str>, &mut Self) -> Result<()>) -> Result<()> {
-        self.expect(b'{')?;
-        if self.peek() == b'}' {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            let key = self.string()?;
-            self.expect(b':')?;
+        let mut has_more = self.open(b'{')?;
+        while has_more {
+            let key = self.key()?;
             each(key, self)?;
-            match self.peek() {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return self.fail("`,` or `}` is missing"),
-            }
+            has_more = self.has_more(b'}')?;
         }
+        Ok(())
     }
 
-    /// Reads a string.
+    /// Consumes the bracket that opens a list or map, and the one that closes it if it is empty. Returns whether
+    /// something is inside.
+    pub(crate) fn open(&mut self, bracket: u8) -> Result<bool> {
+        self.expect(bracket)?;
+        // In ASCII a closing bracket or brace comes two places after the opening one.
+        let is_empty = self.peek() == bracket + 2;
+        self.at += usize::from(is_empty);
+        Ok(!is_empty)
+    }
+
+    /// Consumes what comes after an element: a comma, or the bracket that closes the list or map. Returns whether there
+    /// is another element.
+    pub(crate) fn has_more(&mut self, close: u8) -> Result<bool> {
+        let next = self.peek();
+        if next != b',' && next != close {
+            return self.fail(&format!("`,` or `{}` is missing", char::from(close)));
+        }
+        self.at += 1;
+        Ok(next == b',')
+    }
+
+    /// Consumes the key of a map and the colon after it.
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>> {
+        let key = self.string()?;
+        self.expect(b':')?;
+        Ok(key)
+    }
+
+    /// Reads a string. Half a surrogate pair becomes U+FFFD.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         if self.peek() != b'"' {
             return self.fail("a string is missing");
@@ -148,7 +150,7 @@ impl<'a> JsonReader<'a> {
         let start = self.at + 1;
         let escaped = self.skip_string()?;
         let inside = &self.text[start..self.at - 1];
-        if escaped { self.unescape(inside).map(Cow::Owned) } else { Ok(Cow::Borrowed(inside)) }
+        Ok(if escaped { Cow::Owned(unescape(inside)) } else { Cow::Borrowed(inside) })
     }
 
     /// Consumes one value and checks its grammar.
@@ -161,24 +163,13 @@ impl<'a> JsonReader<'a> {
 
     /// Consumes a list or map without recursion, since a message may nest to any depth.
     fn skip_nested(&mut self) -> Result<()> {
-        // One bit for each open list or map: whether it is a map.
-        let mut maps = [0u64; (MAX_DEPTH + ENVELOPE_DEPTH) / 64];
-        let mut depth = 0usize;
+        let mut levels = Levels::default();
         'value: loop {
             match self.peek() {
                 open @ (b'[' | b'{') => {
-                    if depth == self.max_depth {
-                        return self.fail("the value nests too deep");
-                    }
                     self.at += 1;
-                    let bit = 1u64 << (depth % 64);
                     let is_map = open == b'{';
-                    if is_map {
-                        maps[depth / 64] |= bit;
-                    } else {
-                        maps[depth / 64] &= !bit;
-                    }
-                    depth += 1;
+                    levels.open(is_map);
                     // In ASCII a closing bracket or brace comes two places after the opening one.
                     let is_empty = self.peek() == open + 2;
                     if !is_empty {
@@ -191,10 +182,7 @@ impl<'a> JsonReader<'a> {
                 _ => self.skip_scalar()?,
             }
             loop {
-                if depth == 0 {
-                    return Ok(());
-                }
-                let is_map = maps[(depth - 1) / 64] & (1 << ((depth - 1) % 64)) != 0;
+                let Some(is_map) = levels.innermost_is_map() else { return Ok(()) };
                 match self.peek() {
                     b',' => {
                         self.at += 1;
@@ -203,8 +191,8 @@ impl<'a> JsonReader<'a> {
                         }
                         continue 'value;
                     }
-                    b'}' if is_map => depth -= 1,
-                    b']' if !is_map => depth -= 1,
+                    b'}' if is_map => levels.close(),
+                    b']' if !is_map => levels.close(),
                     _ => return self.fail("the list or map is not closed"),
                 }
                 self.at += 1;
@@ -311,45 +299,87 @@ impl<'a> JsonReader<'a> {
             }
         }
     }
+}
 
-    /// Replaces the escapes in a string that `skip_string` has checked. `inside` is the string without its quotes.
-    fn unescape(&self, inside: &str) -> Result<String> {
-        let mut out = String::with_capacity(inside.len());
-        let mut rest = inside;
-        while let Some(found) = memchr::memchr(b'\\', rest.as_bytes()) {
-            out.push_str(&rest[..found]);
-            let escape = &rest.as_bytes()[found + 1..];
-            let mut length = 2;
-            out.push(match escape.first() {
-                Some(b'b') => '\u{8}',
-                Some(b'f') => '\u{c}',
-                Some(b'n') => '\n',
-                Some(b'r') => '\r',
-                Some(b't') => '\t',
-                Some(b'u') => {
-                    let first = hex4(&escape[1..]).unwrap_or_default();
-                    let second = escape.get(5..7).filter(|s| s == b"\\u").and_then(|_| hex4(&escape[7..]));
-                    let units = [first, second.unwrap_or_default()];
-                    match (char::decode_utf16(units).next(), first) {
-                        (Some(Ok(c)), 0xd800..=0xdbff) => {
-                            length = 12;
-                            c
-                        }
-                        (Some(Ok(c)), _) => {
-                            length = 6;
-                            c
-                        }
-                        _ => return self.fail("a string holds half a surrogate pair, which is no Unicode text"),
-                    }
+/// Which lists and maps are open: one bit for each, whether it is a map. Most values need no memory beyond the first
+/// word.
+#[derive(Default)]
+struct Levels {
+    depth: usize,
+    first: u64,
+    more: Vec<u64>,
+}
+
+impl Levels {
+    fn open(&mut self, is_map: bool) {
+        let bit = 1u64 << (self.depth % 64);
+        let word = match self.depth / 64 {
+            0 => &mut self.first,
+            index => {
+                if self.more.len() < index {
+                    self.more.push(0);
                 }
-                Some(&other) => char::from(other),
-                None => return self.fail("an escape is broken"),
-            });
-            rest = &rest[found + length..];
+                &mut self.more[index - 1]
+            }
+        };
+        if is_map {
+            *word |= bit
+        } else {
+            *word &= !bit
         }
-        out.push_str(rest);
-        Ok(out)
+        self.depth += 1;
     }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+    }
+
+    fn innermost_is_map(&self) -> Option<bool> {
+        let innermost = self.depth.checked_sub(1)?;
+        let word = match innermost / 64 {
+            0 => self.first,
+            index => self.more[index - 1],
+        };
+        Some(word & (1 << (innermost % 64)) != 0)
+    }
+}
+
+/// Replaces the escapes in a string that `skip_string` has checked. `inside` is the string without its quotes.
+fn unescape(inside: &str) -> String {
+    let mut out = String::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some(found) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..found]);
+        let escape = &rest.as_bytes()[found + 1..];
+        let mut length = 2;
+        out.push(match escape.first() {
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                let first = hex4(&escape[1..]).unwrap_or_default();
+                let second = escape.get(5..7).filter(|s| s == b"\\u").and_then(|_| hex4(&escape[7..]));
+                let units = [first, second.unwrap_or_default()];
+                length = 6;
+                match (char::decode_utf16(units).next(), first) {
+                    (Some(Ok(c)), 0xd800..=0xdbff) => {
+                        length = 12;
+                        c
+                    }
+                    (Some(Ok(c)), _) => c,
+                    _ => FOR_HALF_A_PAIR,
+                }
+            }
+            Some(&other) => char::from(other),
+            // `skip_string` has seen a character behind each backslash.
+            None => break,
+        });
+        rest = &rest[found + length..];
+    }
+    out.push_str(rest);
+    out
 }
 
 fn hex4(bytes: &[u8]) -> Option<u16> {
@@ -427,17 +457,33 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_bounded_without_recursion() {
-        assert!(ok(&("[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH))));
-        assert!(!ok(&"[".repeat(MAX_DEPTH + 1)));
-        assert!(!ok(&"[{\"a\":".repeat(1_000_000)));
+    fn values_nest_to_any_depth_without_recursion() {
+        for depth in [1, 63, 64, 65, 127, 128, 129, 1_000, 1_000_000] {
+            assert!(ok(&("[".repeat(depth) + &"]".repeat(depth))), "{depth}");
+            assert!(ok(&("[{\"a\":".repeat(depth) + "1" + &"}]".repeat(depth))), "{depth}");
+            assert!(!ok(&("[".repeat(depth) + &"]".repeat(depth - 1) + "}")), "{depth}");
+            assert!(!ok(&"[{\"a\":".repeat(depth)), "{depth}");
+        }
     }
 
     #[test]
     fn strings_are_unescaped() {
         let text = r#""a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00z""#;
         assert_eq!(JsonReader::new(text).string().unwrap(), "a\"\\/\u{8}\u{c}\n\r\té😀z");
-        assert!(JsonReader::new(r#""\ud800x""#).string().is_err());
-        assert!(JsonReader::new(r#""\ude00\ud83d""#).string().is_err());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
+        for (text, read) in [
+            (r#""\udce9.txt""#, "\u{fffd}.txt"),
+            (r#""\ud800x""#, "\u{fffd}x"),
+            (r#""\ud800""#, "\u{fffd}"),
+            (r#""\ude00\ud83d""#, "\u{fffd}\u{fffd}"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
+            (r#""\ud83d\u0041""#, "\u{fffd}A"),
+            (r#""\ud83d\n""#, "\u{fffd}\n"),
+        ] {
+            assert_eq!(JsonReader::new(text).string().unwrap(), read, "{text}");
+        }
     }
 }

@@ -120,6 +120,39 @@ fn a_value_buffered_by_serde_is_read() {
 }
 
 #[test]
+fn half_a_surrogate_pair_is_kept_as_json_and_replaced_in_texts() {
+    let text = r#"["\udce9.txt", {"\udce9": "\ud83d"}]"#;
+    let json = Json::from_text(text).unwrap();
+    assert_eq!((json.as_str(), json.to_utf8().as_str()), (text, text));
+    let (name, map): (String, BTreeMap<String, char>) = json.decode().unwrap();
+    assert_eq!((name.as_str(), map["\u{fffd}"]), ("\u{fffd}.txt", '\u{fffd}'));
+    let (name, map): (Json, Json) = json.decode().unwrap();
+    assert_eq!((name.as_str(), map.as_str()), (r#""\udce9.txt""#, r#"{"\udce9": "\ud83d"}"#));
+    let tree: serde_json::Value = json.decode().unwrap();
+    assert_eq!(tree, serde_json::json!(["\u{fffd}.txt", { "\u{fffd}": "\u{fffd}" }]));
+    assert_eq!(Json::from_serialize(&(&json, 1)).unwrap().as_str(), format!("[{text}, 1]"));
+}
+
+#[test]
+fn a_deep_value_is_read_whole_or_refused() {
+    let nested = |depth: usize| Json::from_text(&("[".repeat(depth) + &"]".repeat(depth))).unwrap();
+    for depth in [127, 128, 200, 256, 257, 1024] {
+        let json = nested(depth);
+        let value: Value = json.decode().unwrap();
+        assert_eq!(Json::from_serialize(&value).unwrap(), json);
+        assert_eq!(nested(depth - 1).decode::<Json>().unwrap(), nested(depth - 1));
+        assert_eq!(json.decode::<Vec<Value>>().unwrap().len(), 1);
+        assert_eq!(json.decode::<serde_json::Value>().is_ok(), depth <= 256, "{depth}");
+    }
+    assert_eq!(nested(100_000).decode::<Json>().unwrap(), nested(100_000));
+    for too_deep in [nested(1025).decode::<Value>().map(|_| ()), nested(1_000_000).decode::<String>().map(|_| ())] {
+        assert!(format!("{:#}", too_deep.unwrap_err()).contains("nests too deep"));
+    }
+    let refused = nested(257).decode::<serde_json::Value>().unwrap_err();
+    assert!(format!("{refused:#}").contains("takes it whole"), "{refused:#}");
+}
+
+#[test]
 fn typed_envelopes_read_as_text_and_bytes() {
     let json = Json::from_text(
         r#"[{"__type__": "datetime", "__value__": "2020-01-02T03:04:05"}, {"__type__": "base64", "__value__": "//4A"}]"#,

@@ -99,7 +99,7 @@ struct EntrySpan<'a> {
 
 impl<'a> MapSpans<'a> {
     fn read(text: &'a str, span: Range<usize>, name: &str) -> Result<Self> {
-        let mut reader = JsonReader::of_envelope(&text[span.clone()]);
+        let mut reader = JsonReader::new(&text[span.clone()]);
         if reader.peek() != b'{' {
             return Err(Error::new(ErrorKind::Decode, format!("find a JSON map in {name}, at byte {}", span.start)));
         }

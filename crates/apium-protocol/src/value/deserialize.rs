@@ -1,4 +1,7 @@
 //! A deserializer that reads types from a `Value`.
+//!
+//! Serde reads by recursion, and some types are recursive themselves (`serde_json::Value`). So a value that nests deeper
+//! than [`MAX_DEPTH`] is refused by those that read list by list. `Value` and `Json` take it whole.
 
 use std::fmt;
 
@@ -10,6 +13,9 @@ use serde::forward_to_deserialize_any;
 
 use crate::value::serialize::RAW;
 use crate::value::value::Value;
+
+/// How deep lists and maps may nest for a type that reads them one inside the other. A thread's stack has room for it.
+const MAX_DEPTH: usize = 256;
 
 /// Why a type cannot be read from a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +38,35 @@ impl de::Error for ValueError {
 type Result<T, E = ValueError> = std::result::Result<T, E>;
 
 impl<'de> IntoDeserializer<'de, ValueError> for Value {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// A value, and how many levels may nest in it.
+struct Level {
+    value: Value,
+    left: usize,
+}
+
+impl Level {
+    fn outermost(value: Value) -> Self {
+        Self { value, left: MAX_DEPTH }
+    }
+
+    /// How many levels may nest in an element of this list or map.
+    fn left_inside(&self) -> Result<usize> {
+        self.left.checked_sub(1).ok_or_else(|| {
+            de::Error::custom(format_args!(
+                "it nests deeper than {MAX_DEPTH} levels; a parameter of the type `Json` or `Value` takes it whole"
+            ))
+        })
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ValueError> for Level {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -72,7 +107,7 @@ impl Value {
 macro_rules! wide_integer {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            match &self {
+            match &self.value {
                 Value::BigInt(digits) => match digits.parse::<$type>() {
                     Ok(value) => visitor.$visit(value),
                     Err(_) => Err(de::Error::custom(format_args!("the integer {digits} does not fit {}", stringify!($type)))),
@@ -86,7 +121,7 @@ macro_rules! wide_integer {
 macro_rules! float {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            match (&self, self.as_f64()) {
+            match (&self.value, self.value.as_f64()) {
                 (Value::BigInt(_), Some(value)) => visitor.visit_f64(value),
                 _ => self.deserialize_any(visitor),
             }
@@ -94,33 +129,22 @@ macro_rules! float {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Value {
+impl<'de> Deserializer<'de> for Level {
     type Error = ValueError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self {
-            Self::Null => visitor.visit_unit(),
-            Self::Bool(value) => visitor.visit_bool(value),
-            Self::Int(value) => visitor.visit_i64(value),
-            Self::BigInt(digits) => Self::visit_big(&digits, visitor),
-            Self::Float(value) => visitor.visit_f64(value),
-            Self::Str(text) | Self::DateTime(text) | Self::Date(text) | Self::Time(text) | Self::Decimal(text) => {
+        match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Int(value) => visitor.visit_i64(value),
+            Value::BigInt(digits) => Value::visit_big(&digits, visitor),
+            Value::Float(value) => visitor.visit_f64(value),
+            Value::Str(text) | Value::DateTime(text) | Value::Date(text) | Value::Time(text) | Value::Decimal(text) => {
                 visitor.visit_string(text)
             }
-            Self::Bytes(bytes) => visitor.visit_byte_buf(bytes),
-            Self::List(list) => {
-                let mut seq = SeqDeserializer::new(list.into_iter());
-                let value = visitor.visit_seq(&mut seq)?;
-                seq.end()?;
-                Ok(value)
-            }
-            Self::Map(entries) => {
-                let mut map = MapDeserializer::new(entries.into_iter().map(|(key, value)| (Key(key), value)));
-                let value = visitor.visit_map(&mut map)?;
-                map.end()?;
-                Ok(value)
-            }
-            Self::Uuid(uuid) => visitor.visit_string(uuid.to_string()),
+            Value::Bytes(bytes) => visitor.visit_byte_buf(bytes),
+            Value::List(_) | Value::Map(_) => self.deserialize_nested(visitor),
+            Value::Uuid(uuid) => visitor.visit_string(uuid.to_string()),
         }
     }
 
@@ -132,22 +156,22 @@ impl<'de> Deserializer<'de> for Value {
     float! { deserialize_f32 deserialize_f64 }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self {
-            Self::Null => visitor.visit_none(),
-            value => visitor.visit_some(value),
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
         }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self {
-            Self::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
-            value => value.deserialize_any(visitor),
+        match self.value {
+            Value::Bytes(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
+            _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
         if name == RAW {
-            let entry = std::iter::once((RAW.to_owned(), self.to_string()));
+            let entry = std::iter::once((RAW.to_owned(), self.value.to_string()));
             return visitor.visit_map(MapDeserializer::new(entry));
         }
         visitor.visit_newtype_struct(self)
@@ -159,14 +183,68 @@ impl<'de> Deserializer<'de> for Value {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        match self {
-            Self::Str(variant) => visitor.visit_enum(Variant { variant, content: None }),
-            Self::Map(mut entries) if entries.len() == 1 => match entries.pop() {
-                Some((variant, content)) => visitor.visit_enum(Variant { variant, content: Some(content) }),
+        let left = self.left;
+        match self.value {
+            Value::Str(variant) => visitor.visit_enum(Variant { variant, content: None }),
+            Value::Map(mut entries) if entries.len() == 1 => match entries.pop() {
+                Some((variant, value)) => visitor.visit_enum(Variant { variant, content: Some(Level { value, left }) }),
                 None => Err(de::Error::invalid_value(Unexpected::Map, &"a map with one key")),
             },
             other => Err(de::Error::invalid_type(other.unexpected(), &"a text or a map with one key")),
         }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier
+        ignored_any
+    }
+}
+
+impl Level {
+    /// Reads a list or a map, each element one level deeper.
+    fn deserialize_nested<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let left = self.left_inside()?;
+        let inside = move |value| Level { value, left };
+        match self.value {
+            Value::List(list) => {
+                let mut seq = SeqDeserializer::new(list.into_iter().map(inside));
+                let value = visitor.visit_seq(&mut seq)?;
+                seq.end()?;
+                Ok(value)
+            }
+            Value::Map(entries) => {
+                let mut map = MapDeserializer::new(entries.into_iter().map(|(key, value)| (Key(key), inside(value))));
+                let value = visitor.visit_map(&mut map)?;
+                map.end()?;
+                Ok(value)
+            }
+            other => Err(de::Error::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+}
+
+/// Each method begins at the outermost level.
+macro_rules! from_outermost {
+    ($($method:ident($($name:ident: $type:ty),*);)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value> {
+            Level::outermost(self).$method($($name,)* visitor)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Value {
+    type Error = ValueError;
+
+    from_outermost! {
+        deserialize_any();
+        deserialize_i128();
+        deserialize_u128();
+        deserialize_f32();
+        deserialize_f64();
+        deserialize_option();
+        deserialize_seq();
+        deserialize_newtype_struct(name: &'static str);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
     }
 
     forward_to_deserialize_any! {
@@ -245,7 +323,7 @@ impl<'de> Deserializer<'de> for Key {
 /// The variant of an enum, with its content.
 struct Variant {
     variant: String,
-    content: Option<Value>,
+    content: Option<Level>,
 }
 
 impl<'de> EnumAccess<'de> for Variant {
@@ -258,10 +336,10 @@ impl<'de> EnumAccess<'de> for Variant {
     }
 }
 
-struct Content(Option<Value>);
+struct Content(Option<Level>);
 
 impl Content {
-    fn required(self) -> Result<Value> {
+    fn required(self) -> Result<Level> {
         self.0.ok_or_else(|| de::Error::invalid_type(Unexpected::UnitVariant, &"a variant with content"))
     }
 }
@@ -270,7 +348,7 @@ impl<'de> VariantAccess<'de> for Content {
     type Error = ValueError;
 
     fn unit_variant(self) -> Result<()> {
-        match self.0 {
+        match self.0.map(|content| content.value) {
             None | Some(Value::Null) => Ok(()),
             Some(other) => Err(de::Error::invalid_type(other.unexpected(), &"a variant without content")),
         }

@@ -2,6 +2,7 @@
 
 pub mod deserialize;
 pub(crate) mod parse;
+pub mod printable;
 pub mod python_types;
 pub mod repr;
 pub mod repr_plain;

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::json::base64;
 use crate::json::reader::JsonReader;
 use crate::json::write::write_f64;
 use crate::value::value::Value;
 
-/// How deep lists and maps may nest in a text that is decoded.
-const MAX_DEPTH: usize = 256;
+/// How deep lists and maps may nest in a text that is decoded. Python's own limit is about as high.
+pub(crate) const MAX_DEPTH: usize = 1024;
 
 /// In maps of this size and larger, duplicate keys are found by hashing.
 const LARGE_MAP: usize = 16;
@@ -18,39 +18,88 @@ impl Value {
     /// Reads JSON text.
     ///
     /// It is Python's JSON: `NaN`, `Infinity` and `-Infinity` are numbers, integers have any size, and if a key comes
-    /// twice, its last value counts. A map with exactly `__type__` and `__value__` becomes the value of that type.
+    /// twice, its last value counts. A map with exactly `__type__` and `__value__` becomes the value of that type; if
+    /// the type is unknown, or the value is not one of its type, it stays the map that it is.
+    ///
+    /// Half a surrogate pair becomes U+FFFD, since no text of Rust can contain it. Python has such texts: the name of a
+    /// file whose bytes are not UTF-8 is `'\udce9.txt'`. A [`Json`](crate::json::text::Json) keeps it.
     ///
     /// # Errors
-    /// If the text is not JSON, nests deeper than 256 levels, or contains half a surrogate pair; or if a typed envelope
-    /// has an unknown type, or a value that does not fit its type.
+    /// If the text is not JSON, or nests deeper than 1,024 levels.
     pub fn parse(text: &str) -> Result<Self> {
         let mut reader = JsonReader::new(text);
-        let value = read(&mut reader, MAX_DEPTH)?;
+        let value = read(&mut reader)?;
         reader.end()?;
         Ok(value)
     }
 }
 
-fn read(reader: &mut JsonReader<'_>, depth: usize) -> Result<Value> {
+/// A list or map that is being read.
+enum Open {
+    List(Vec<Value>),
+    /// The entries, and the key of the next value.
+    Map(Vec<(String, Value)>, String),
+}
+
+impl Open {
+    fn add(&mut self, value: Value) {
+        match self {
+            Self::List(list) => list.push(value),
+            Self::Map(entries, key) => entries.push((std::mem::take(key), value)),
+        }
+    }
+
+    fn closing_bracket(&self) -> u8 {
+        match self {
+            Self::List(_) => b']',
+            Self::Map(..) => b'}',
+        }
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Self::List(list) => Value::List(list),
+            Self::Map(entries, _) => from_entries(entries),
+        }
+    }
+}
+
+/// Reads without recursion, since a text may nest deeper than the stack of a thread allows.
+fn read(reader: &mut JsonReader<'_>) -> Result<Value> {
+    let mut open: Vec<Open> = Vec::new();
+    loop {
+        let mut value = match reader.peek() {
+            b'[' | b'{' if open.len() == MAX_DEPTH => return reader.fail("the value nests too deep to be decoded"),
+            b'[' if reader.open(b'[')? => {
+                open.push(Open::List(Vec::new()));
+                continue;
+            }
+            b'[' => Value::List(Vec::new()),
+            b'{' if reader.open(b'{')? => {
+                open.push(Open::Map(Vec::new(), reader.key()?.into_owned()));
+                continue;
+            }
+            b'{' => Value::Map(Vec::new()),
+            _ => scalar(reader)?,
+        };
+        // The value may be the last one of its list, which then may be the last one of its own, and so on.
+        loop {
+            let Some(innermost) = open.last_mut() else { return Ok(value) };
+            innermost.add(value);
+            if reader.has_more(innermost.closing_bracket())? {
+                if let Open::Map(_, key) = innermost {
+                    *key = reader.key()?.into_owned();
+                }
+                break;
+            }
+            value = open.pop().map_or(Value::Null, Open::into_value);
+        }
+    }
+}
+
+fn scalar(reader: &mut JsonReader<'_>) -> Result<Value> {
     match reader.peek() {
         b'"' => Ok(Value::Str(reader.string()?.into_owned())),
-        b'[' | b'{' if depth == 0 => reader.fail("the value nests too deep to be decoded"),
-        b'[' => {
-            let mut list = Vec::new();
-            reader.array(|reader| {
-                list.push(read(reader, depth - 1)?);
-                Ok(())
-            })?;
-            Ok(Value::List(list))
-        }
-        b'{' => {
-            let mut entries = Vec::new();
-            reader.object(|key, reader| {
-                entries.push((key.into_owned(), read(reader, depth - 1)?));
-                Ok(())
-            })?;
-            from_entries(entries)
-        }
         b'n' => reader.word("null").map(|()| Value::Null),
         b't' => reader.word("true").map(|()| Value::Bool(true)),
         b'f' => reader.word("false").map(|()| Value::Bool(false)),
@@ -75,13 +124,17 @@ fn number(reader: &mut JsonReader<'_>) -> Result<Value> {
 }
 
 /// The map of these entries, or the value of a typed envelope. If a key comes twice, its last value counts.
-pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Result<Value> {
+///
+/// A map that only looks like an envelope stays a map, whatever serializer it came by: it may be a value of somebody who
+/// uses these names for something else. JSON that is passed on without being decoded has it in the same form.
+pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Value {
     let entries = without_duplicates(entries);
-    match &entries[..] {
+    let typed = match &entries[..] {
         [(a, kind), (b, value)] if a == "__type__" && b == "__value__" => open_envelope(kind, value),
         [(b, value), (a, kind)] if a == "__type__" && b == "__value__" => open_envelope(kind, value),
-        _ => Ok(Value::Map(entries)),
-    }
+        _ => None,
+    };
+    typed.unwrap_or(Value::Map(entries))
 }
 
 /// The entries with each key once: at its first position, with its last value.
@@ -109,42 +162,30 @@ pub(crate) fn without_duplicates(entries: Vec<(String, Value)>) -> Vec<(String, 
     unique
 }
 
-/// The value in a typed envelope.
-fn open_envelope(kind: &Value, value: &Value) -> Result<Value> {
-    let Value::Str(kind) = kind else {
-        return fail(format!("a typed value's `__type__` is {}, not a text", kind.kind()));
-    };
+/// The value in a typed envelope; `None` if its type is unknown, or if it is not one of its type.
+fn open_envelope(kind: &Value, value: &Value) -> Option<Value> {
     let text = || match value {
-        Value::Str(text) => Ok(text.clone()),
-        other => fail(format!("the value of a `{kind}` is {}, not a text", other.kind())),
+        Value::Str(text) => Some(text.clone()),
+        _ => None,
     };
-    Ok(match kind.as_str() {
-        "datetime" => Value::DateTime(text()?),
-        "date" => Value::Date(text()?),
-        "time" => Value::Time(text()?),
-        "decimal" => Value::Decimal(text()?),
-        "bytes" => Value::Bytes(text()?.into_bytes()),
-        "base64" => match base64::decode(&text()?) {
-            Some(bytes) => Value::Bytes(bytes),
-            None => return fail("the value of a `base64` is not base64".into()),
-        },
+    let Value::Str(kind) = kind else { return None };
+    match kind.as_str() {
+        "datetime" => text().map(Value::DateTime),
+        "date" => text().map(Value::Date),
+        "time" => text().map(Value::Time),
+        "decimal" => text().map(Value::Decimal),
+        "bytes" => text().map(|text| Value::Bytes(text.into_bytes())),
+        "base64" => base64::decode(&text()?).map(Value::Bytes),
         "uuid" => {
             let hex = match value {
                 Value::Map(_) => value.get("hex").and_then(Value::as_str),
                 Value::Str(text) => Some(text.as_str()),
                 _ => None,
             };
-            match hex.and_then(|hex| uuid::Uuid::try_parse(hex).ok()) {
-                Some(uuid) => Value::Uuid(uuid),
-                None => return fail("the value of a `uuid` is not one".into()),
-            }
+            uuid::Uuid::try_parse(hex?).ok().map(Value::Uuid)
         }
-        other => return fail(format!("the type `{other}` of a typed value is unknown")),
-    })
-}
-
-fn fail<T>(what: String) -> Result<T> {
-    Err(Error::new(ErrorKind::Decode, format!("decode the value: {what}")))
+        _ => None,
+    }
 }
 
 /// A map key as the text that Python's JSON writes, such as `1`, `true` or `null`. `None` for a list or a map, which
@@ -221,23 +262,55 @@ mod tests {
     }
 
     #[test]
-    fn broken_envelopes_are_errors() {
+    fn what_only_looks_like_an_envelope_stays_a_map() {
         for text in [
-            r#"{"__type__": "nope", "__value__": 1}"#,
+            r#"{"__type__": "foo", "__value__": 1}"#,
+            r#"{"__value__": [null], "__type__": "foo"}"#,
             r#"{"__type__": 1, "__value__": 1}"#,
             r#"{"__type__": "datetime", "__value__": 1}"#,
             r#"{"__type__": "uuid", "__value__": {"hex": "zz"}}"#,
             r#"{"__type__": "base64", "__value__": "%"}"#,
-            r#""\udc00""#,
         ] {
-            assert_eq!(Value::parse(text).unwrap_err().kind(), ErrorKind::Decode, "{text}");
+            assert!(matches!(Value::parse(text), Ok(Value::Map(_))), "{text}");
+            assert_round_trip(text);
         }
     }
 
     #[test]
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
+        let value = Value::parse(r#"["\udce9.txt", {"\ud83d": "\ude00\ud83d"}]"#).unwrap();
+        assert_eq!(value.to_string(), r#"["\ufffd.txt", {"\ufffd": "\ufffd\ufffd"}]"#);
+    }
+
+    #[test]
     fn depth_is_bounded() {
-        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(Value::parse(&nested(MAX_DEPTH)).is_ok());
-        assert!(Value::parse(&nested(MAX_DEPTH + 1)).is_err());
+        let lists = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let maps = |depth: usize| "{\"a\": ".repeat(depth) + "1" + &"}".repeat(depth);
+        for nested in [&lists as &dyn Fn(usize) -> String, &maps] {
+            assert_round_trip(&nested(MAX_DEPTH));
+            assert!(Value::parse(&nested(MAX_DEPTH + 1)).is_err());
+            assert!(Value::parse(&nested(1_000_000)).is_err());
+        }
+    }
+
+    #[test]
+    fn lists_and_maps_that_are_not_closed_are_refused() {
+        for text in [
+            "[",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[1}",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,}",
+            "{\"a\":1]",
+            "[]]",
+            "[] 1",
+        ] {
+            assert!(Value::parse(text).is_err(), "{text}");
+        }
     }
 }

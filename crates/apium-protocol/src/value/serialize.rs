@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for AnyVisitor {
             }
             entries.push((key.0, map.next_value()?));
         }
-        from_entries(entries).map(RawOrValue::Value).map_err(|error| de::Error::custom(format_args!("{error:#}")))
+        Ok(from_entries(entries).into())
     }
 }
 

@@ -12,7 +12,7 @@ use redis::{
 };
 
 use crate::connection::tls;
-use crate::errors::{from_redis, unexpected_reply};
+use crate::errors::{from_connecting, from_redis, unexpected_reply};
 use crate::options::target::{Discovery, Login, ServerAddress, Target};
 
 /// How often the operating system probes a silent connection. The driver has its own deadlines besides.
@@ -63,7 +63,7 @@ pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
             let limit = target.handshake_timeout();
             let opening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
             let opened = opening.map_err(|_| timed_out(what, &server, limit))?;
-            opened.map_err(|error| from_redis(what, &server, error))
+            opened.map_err(|error| from_connecting(what, &server, error, target.tls.is_some()))
         };
         match opened.await {
             Ok(opened) => return Ok(opened),
@@ -95,7 +95,8 @@ async fn connect_to(
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024);
     let opened = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut raw = opened.map_err(|error| from_redis(WHAT, server, error))?;
+    let has_tls = target.tls.is_some();
+    let mut raw = opened.map_err(|error| from_connecting(WHAT, server, error, has_tls))?;
     let mut pipeline = redis::pipe();
     if let Some(password) = &login.password {
         pipeline.cmd("AUTH").arg(&login.user).arg(password).ignore();
@@ -114,11 +115,12 @@ async fn connect_to(
         asked.map_err(|_| timed_out(WHAT, server, limit))?.map_err(|error| match error.is_connection_dropped() {
             true => {
                 let text = format!(
-                    "{WHAT} at {server}: it closed the connection at once, as a server does when maxclients is reached"
+                    "{WHAT} at {server}: it closed the connection at once, as a server does when maxclients is reached, \
+                     or when its port wants TLS (rediss://)"
                 );
                 Error::new(ErrorKind::Connection, text).with_source(error)
             }
-            false => from_redis(WHAT, server, error),
+            false => from_connecting(WHAT, server, error, has_tls),
         })?;
     Ok((raw, answers))
 }
@@ -190,7 +192,10 @@ async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(
             let (_, answers) = connect_to(target, sentinel, login, 0, &[command]).await?;
             let found = answers.into_iter().next().and_then(|server| redis::from_redis_value(server).ok()).flatten();
             let (host, port): (String, u16) = found.ok_or_else(|| {
-                let text = format!("{what} {master:?} at {sentinel}: it watches none of that name");
+                let text = format!(
+                    "{what} {master:?} at {sentinel}: it watches none of that name; the option master_name must be one \
+                     that `SENTINEL MASTERS` shows there"
+                );
                 Error::new(ErrorKind::NotFound, text)
             })?;
             Ok::<_, Error>((ServerAddress::Tcp { host, port }, own.clone()))

@@ -3,9 +3,9 @@
 //! The ids in these messages are derived from the id of the task and its number of retries. A run that is repeated
 //! after a crash makes the same ids, so the same message may be published twice but is always the same task.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use apium_app::canvas::freeze::IdSeed;
 use apium_app::canvas::node::{Node, TaskKind, TaskNode};
 use apium_app::canvas::plan::Planner;
 use apium_app::context::request::Request;
@@ -27,7 +27,7 @@ pub(crate) struct FollowUpBuilder {
 
 impl FollowUpBuilder {
     /// A planner whose new ids are derived from `seed`.
-    pub(crate) fn planner(&self, seed: u64) -> Planner {
+    pub(crate) fn planner(&self, seed: IdSeed) -> Planner {
         self.publisher.planner(self.publisher.ids_from(seed))
     }
 
@@ -41,17 +41,8 @@ impl FollowUpBuilder {
 }
 
 /// The seed of the ids of what follows a run of this request.
-pub(crate) fn id_seed(request: &Request) -> u64 {
-    id_seed_of(request.id().map_or("", |id| id.as_str()), request.retries())
-}
-
-/// The seed of the ids of what follows run number `retries` of the task `id`.
-pub(crate) fn id_seed_of(id: &str, retries: u32) -> u64 {
-    // Its keys are fixed. Another version of the standard library may hash otherwise, but a run is repeated by the same
-    // program.
-    let mut hasher = DefaultHasher::new();
-    (id, retries).hash(&mut hasher);
-    hasher.finish()
+pub(crate) fn id_seed(request: &Request) -> IdSeed {
+    IdSeed::of_run(request.id().map_or("", |id| id.as_str()), request.retries())
 }
 
 /// Whether the worker calls an errback itself, with the request, the exception and the traceback of the failed task. As

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use apium_app::canvas::freeze::IdSeed;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::error::Result;
@@ -17,7 +18,7 @@ use apium_transport::backend::chord::{ChordPart, FailedPart};
 use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 
-use crate::follow_up::builder::{FollowUpBuilder, id_seed_of};
+use crate::follow_up::builder::FollowUpBuilder;
 use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
@@ -28,7 +29,7 @@ pub(crate) struct ChordBody {
     pub(crate) builder: FollowUpBuilder,
     pub(crate) body: Node,
     /// The seed of the ids in what follows. It depends on the chord alone, so each part would make the same ids.
-    pub(crate) seed: u64,
+    pub(crate) seed: IdSeed,
     /// The task whose part it is: the parent of the body.
     pub(crate) parent: ParentTask,
     /// The list for errbacks that this worker calls itself.
@@ -68,7 +69,7 @@ pub(crate) fn chord_part(
     let continuation = ChordBody {
         builder: builder.clone(),
         body,
-        seed: id_seed_of(&group, 0),
+        seed: IdSeed::of_chord(&group),
         parent,
         errbacks: errbacks.clone(),
         queue: queue.clone(),

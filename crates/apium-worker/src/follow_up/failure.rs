@@ -1,6 +1,7 @@
 //! How a failure spreads through a workflow: the steps behind the task in its chain fail with it, its part of a chord
 //! is counted as failed, and errbacks are called or sent.
 
+use apium_app::canvas::freeze::IdSeed;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
@@ -17,7 +18,7 @@ use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::follow_ups::FollowUps;
 
-use crate::follow_up::builder::{FollowUpBuilder, id_seed_of, is_called_by_worker};
+use crate::follow_up::builder::{FollowUpBuilder, is_called_by_worker};
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
 use crate::follow_up::pending_errback::PendingErrback;
 
@@ -28,12 +29,12 @@ pub(crate) struct FailurePropagation<'a> {
     follow_ups: &'a mut FollowUps,
     /// The owner of errbacks that this worker calls itself
     /// ([`PendingErrbacks::push`](crate::follow_up::pending_errback::PendingErrbacks::push)).
-    errback_owner: u64,
+    errback_owner: IdSeed,
 }
 
 impl<'a> FailurePropagation<'a> {
     pub(crate) fn new(
-        (source, errback_owner): (FollowUpSource<'a>, u64),
+        (source, errback_owner): (FollowUpSource<'a>, IdSeed),
         failure: &'a Failure,
         follow_ups: &'a mut FollowUps,
     ) -> Self {
@@ -101,7 +102,7 @@ impl<'a> FailurePropagation<'a> {
 
     /// Fails the body of a chord whose header failed. As in Celery a body that is a group fails with the error of the
     /// header (`original`), and any other with the ChordError that this propagates.
-    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: u64) -> Result<()> {
+    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: IdSeed) -> Result<()> {
         if let Node::Group(group) = body {
             let of_group = links(&group.options);
             for member in &group.members {
@@ -126,7 +127,7 @@ impl<'a> FailurePropagation<'a> {
 
     /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends
     /// `errbacks`.
-    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: u64) -> Result<()> {
+    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: IdSeed) -> Result<()> {
         match node {
             Node::Task(task) => {
                 // As in Celery the document of a body that did not run names no group.
@@ -136,7 +137,7 @@ impl<'a> FailurePropagation<'a> {
                 let errbacks: Vec<Node> = errbacks.iter().map(Node::from_wire).collect::<Result<_>>()?;
                 let failed = request_of_unrun(id, &task.call.task, parent);
                 let parent = ParentTask { id: id.clone(), ..parent.clone() };
-                self.errbacks(&errbacks, &failed, &parent, seed ^ id_seed_of(id.as_str(), 0))
+                self.errbacks(&errbacks, &failed, &parent, seed.at(id.as_str().as_bytes()))
             }
             Node::Chain(chain) => match chain.steps.last() {
                 Some(last) => self.result_of(last, errbacks, parent, seed),
@@ -156,7 +157,7 @@ impl<'a> FailurePropagation<'a> {
         errbacks: &[Node],
         request: &Request,
         parent: &ParentTask,
-        seed: u64,
+        seed: IdSeed,
     ) -> Result<()> {
         let mut sent = Vec::new();
         for errback in errbacks {

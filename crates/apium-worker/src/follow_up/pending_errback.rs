@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use apium_app::canvas::freeze::IdSeed;
 use apium_app::canvas::node::{Node, TaskNode};
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
@@ -59,16 +60,16 @@ fn request_map(request: &Request) -> Json {
 /// Errbacks that wait until the failure that they belong to is stored. Clones share one list: the completion of a run
 /// has one, and what continues a chord, which the store calls, adds to it through another.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PendingErrbacks(Arc<Mutex<Vec<(u64, PendingErrback)>>>);
+pub(crate) struct PendingErrbacks(Arc<Mutex<Vec<(IdSeed, PendingErrback)>>>);
 
 impl PendingErrbacks {
     /// Adds an errback. `owner` is the id seed of the failure that it belongs to.
-    pub(crate) fn push(&self, owner: u64, errback: PendingErrback) {
+    pub(crate) fn push(&self, owner: IdSeed, errback: PendingErrback) {
         self.lock().push((owner, errback));
     }
 
     /// Removes the errbacks of `owner`, before they are made once more.
-    pub(crate) fn remove(&self, owner: u64) {
+    pub(crate) fn remove(&self, owner: IdSeed) {
         self.lock().retain(|(other, _)| *other != owner);
     }
 
@@ -82,7 +83,7 @@ impl PendingErrbacks {
         std::mem::take(&mut *self.lock()).into_iter().map(|(_, errback)| errback).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, PendingErrback)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(IdSeed, PendingErrback)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,13 +1,20 @@
 //! The log lines of a run, with the name and the id of the task as fields (Celery's `LOG_*` formats).
+//!
+//! Names, ids, errors and values come from messages, so anybody may have written them. Here, and nowhere else, they are
+//! made [`printable`]: a newline in one of them does not begin a line of the log.
 
+use std::fmt;
 use std::time::Duration;
 
 use apium_app::context::request::Request;
+use apium_app::retry::policy::NextRun;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;
+use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
 use apium_transport::error::Error;
+use jiff::Timestamp;
 use tracing::Level;
 
 use crate::pipeline::completion::RefusedDelivery;
@@ -24,11 +31,16 @@ fn id(request: &Request) -> &str {
     request.id().map_or("?", |id| id.as_str())
 }
 
+/// The name and the id of a task as Celery writes them: `tasks.add[the-id]`.
+fn task_name(task: &str, id: &str) -> impl fmt::Display {
+    printable(format!("{task}[{id}]"))
+}
+
 /// A run was accepted by the intake.
 pub(crate) fn received(task_run: &TaskRun) {
     if tracing::enabled!(Level::INFO) {
         let (task, id) = (&*task_run.task.name, id(&task_run.request));
-        tracing::info!(task, id, "task {task}[{id}] received");
+        tracing::info!(task, id, "task {} received", task_name(task, id));
     }
 }
 
@@ -38,26 +50,30 @@ pub(crate) fn lease_lost(task_run: &TaskRun) {
     tracing::warn!(
         task,
         id,
-        "task {task}[{id}] does not begin here: its lease expired, and another worker has the message"
+        "task {} does not begin here: its lease expired, and another worker has the message",
+        task_name(task, id)
     );
 }
 
 /// Another worker has the message of a run that ended here.
 pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
     let (task, id) = names(label);
-    tracing::warn!(id, task, "task {task}[{id}] ended after its lease had expired: another worker has its message");
+    let name = task_name(task, id);
+    tracing::warn!(id, task, "task {name} ended after its lease had expired: another worker has its message");
 }
 
 /// A completion was given up.
 pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    tracing::error!(id, task, error = %with_causes(&error), "could not complete task {task}[{id}]");
+    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
+    tracing::error!(id, task, %error, "could not complete task {name}");
 }
 
 /// The message of a completion that was given up is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    tracing::error!(id, task, error = %with_causes(&error), "could not put task {task}[{id}] into the dead set; it will be delivered again");
+    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
+    tracing::error!(id, task, %error, "could not put task {name} into the dead set; it will be delivered again");
 }
 
 fn names(label: &TaskLabel) -> (&str, &str) {
@@ -67,54 +83,74 @@ fn names(label: &TaskLabel) -> (&str, &str) {
 /// The intake refused a delivery.
 pub(crate) fn refused(refused: &RefusedDelivery) {
     let (task, id) = names(&refused.label);
+    let name = task_name(task, id);
     match &refused.disposition {
         Disposition::Dead(reason) => {
-            let (code, text) = (reason.code, &reason.text);
-            tracing::error!(task, id, code, "task {task}[{id}] goes to the dead set: {text}");
+            let (code, text) = (reason.code, printable(&reason.text));
+            tracing::error!(task, id, code, "task {name} goes to the dead set: {text}");
         }
-        Disposition::Delay(eta) => tracing::debug!(task, id, %eta, "task {task}[{id}] waits for its eta"),
+        Disposition::Delay(eta) => tracing::debug!(task, id, %eta, "task {name} waits for its eta"),
         Disposition::Requeue | Disposition::Discard => {}
     }
 }
 
 /// A run ended.
-pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict, took: Duration) {
+pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict, took: Duration, now: Timestamp) {
     let longest = task.effective.resultrepr_maxsize;
     let (task, id, seconds) = (&*task.name, id(request), took.as_secs_f64());
+    if matches!(verdict, Verdict::Succeeded(_)) && !tracing::enabled!(Level::INFO) {
+        return;
+    }
+    let name = task_name(task, id);
     match verdict {
-        Verdict::Succeeded(value) if tracing::enabled!(Level::INFO) => {
-            let result = shortened(repr_value(value), longest);
-            tracing::info!(task, id, seconds, "task {task}[{id}] succeeded in {seconds:.6}s: {result}");
+        Verdict::Succeeded(value) => {
+            let result = printable(shortened(repr_value(value), longest));
+            tracing::info!(task, id, seconds, "task {name} succeeded in {seconds:.6}s: {result}");
         }
-        Verdict::Succeeded(_) => {}
         Verdict::Failed { failure, why: FailureReason::Raised { expected: true } } => {
-            tracing::info!(task, id, seconds, "task {task}[{id}] raised expected: {failure}");
+            let failure = printable(failure);
+            tracing::info!(task, id, seconds, "task {name} raised expected: {failure}");
         }
         Verdict::Failed { failure, .. } => {
-            let traceback = failure.traceback().unwrap_or_default();
-            tracing::error!(task, id, seconds, traceback, "task {task}[{id}] raised unexpected: {failure}");
+            let (failure, traceback) = (printable(failure), failure.traceback().unwrap_or_default());
+            tracing::error!(task, id, seconds, traceback, "task {name} raised unexpected: {failure}");
         }
-        Verdict::Retry(next) => match &next.cause {
-            Some(cause) => tracing::info!(task, id, "task {task}[{id}] retry: {cause}"),
-            None => tracing::info!(task, id, "task {task}[{id}] retry"),
-        },
+        Verdict::Retry(next) => retry(task, id, next, now),
         Verdict::Rejected { reason, requeue } => {
-            tracing::warn!(task, id, requeue, "task {task}[{id}] rejected: {reason}");
+            let reason = printable(reason);
+            tracing::warn!(task, id, requeue, "task {name} rejected: {reason}");
         }
-        Verdict::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
-        Verdict::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] was replaced by another"),
-        Verdict::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
+        Verdict::Ignored => tracing::info!(task, id, "task {name} ignored"),
+        Verdict::Replaced(_) => tracing::info!(task, id, "task {name} was replaced by another"),
+        Verdict::Revoked(reason) => tracing::info!(task, id, "task {name} discarded: {reason}"),
         Verdict::Cancelled { requeued: true } => {
-            tracing::warn!(task, id, "task {task}[{id}] was cancelled by the stop of its worker and is requeued");
+            tracing::warn!(task, id, "task {name} was cancelled by the stop of its worker and is requeued");
         }
         Verdict::Cancelled { requeued: false } => {
             tracing::warn!(
                 task,
                 id,
-                "task {task}[{id}] was cancelled by the stop of its worker; its message was acked before"
+                "task {name} was cancelled by the stop of its worker; its message was acked before"
             );
         }
     }
+}
+
+/// A run is to be repeated: which retry it is, when it comes, and why.
+fn retry(task: &str, id: &str, next: &NextRun, now: Timestamp) {
+    let name = task_name(task, id);
+    let delay = next.eta.map_or(0.0, |eta| eta.duration_since(now).as_secs_f64().max(0.0));
+    // Milliseconds are enough, and whole seconds are written as such.
+    let seconds = (delay * 1000.0).round() / 1000.0;
+    let cause = next.cause.as_ref().map(|cause| format!(": {}", printable(cause))).unwrap_or_default();
+    tracing::info!(
+        task,
+        id,
+        retries = next.retries,
+        seconds,
+        "task {name} retry {} in {seconds}s{cause}",
+        next.retries
+    );
 }
 
 /// The text, cut after `longest` characters.

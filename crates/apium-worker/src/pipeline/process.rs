@@ -101,7 +101,7 @@ impl Process {
         let (verdict, planned) = self.follow.plan(task_run, verdict, now, random);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
         self.counts.add_run(&verdict, took);
-        log::ended(&task_run.task, &task_run.request, &verdict, took);
+        log::ended(&task_run.task, &task_run.request, &verdict, took, now);
         (completion, verdict)
     }
 

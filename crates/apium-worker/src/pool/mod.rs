@@ -3,6 +3,7 @@
 
 pub(crate) mod body;
 pub mod kind;
+pub(crate) mod panics;
 pub(crate) mod pool;
 pub(crate) mod pools;
 pub(crate) mod reactor;

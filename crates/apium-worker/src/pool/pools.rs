@@ -8,6 +8,7 @@ use apium_transport::clock::Clock;
 use tokio::runtime::Handle;
 
 use crate::pool::kind::PoolKind;
+use crate::pool::panics;
 use crate::pool::pool::Pool;
 use crate::pool::reactor::Reactor;
 use crate::pool::thread_pool::ThreadPool;
@@ -23,6 +24,7 @@ pub(crate) struct Pools {
 impl Pools {
     /// The pools of a kind, for at most `slots` runs at a time.
     pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
+        panics::note_places();
         let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
         let for_async: Arc<dyn Pool> = match kind {
             PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),

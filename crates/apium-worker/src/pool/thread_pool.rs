@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
 use crate::pool::body::{body, outcome_of};
+use crate::pool::panics::with_place;
 use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::threads::{ThreadRun, Threads};
 use crate::shutdown::cold::ColdStop;
@@ -110,20 +111,21 @@ impl ThreadPool {
         match &task.runner {
             TaskBody::Blocking(run) => {
                 let run = run.clone();
-                self.threads.run(move || current::enter(ctx.clone(), || run(ctx)))
+                self.threads.run(move || with_place(|| current::enter(ctx.clone(), || run(ctx))))
             }
             TaskBody::Async(_) => {
                 let (task, runtime) = (task.clone(), tokio::runtime::Handle::current());
                 self.threads.run(move || {
                     let body = current::scope(ctx.clone(), body(ctx, task));
-                    runtime.block_on(async {
+                    let run = async {
                         tokio::select! {
                             biased;
                             returned = body => returned,
                             // Nobody reads what a cancelled body returns.
                             Ok(()) = cancelled => Err(Failure::soft_time_limit().into()),
                         }
-                    })
+                    };
+                    with_place(|| runtime.block_on(run))
                 })
             }
         }

@@ -77,6 +77,68 @@ async fn each_run_that_ends_is_logged_with_the_tasks_name_and_id() {
     }
 }
 
+task!(Forges = "forges", [], async |_ctx| Err(TaskError::failure("no luck\n2026-01-01 INFO all is well \u{1b}[2J")));
+task!(Returns = "returns", [], async |_ctx| Ok(json("one\ntwo")));
+
+#[tokio::test]
+async fn nobody_but_the_worker_begins_a_line_of_its_log() {
+    collect();
+    let builder = App::test().with(|app| app.autodiscover(false)).register::<Forges>().register::<Returns>();
+    let app = builder.register::<Rejects>().build().await.unwrap();
+    for task in ["forges", "returns", "un\nknown"] {
+        send(&app, task, "id\nERROR \u{1b}[31mforged").await;
+    }
+    app.drain().await;
+    let text = logged();
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for line in text.lines() {
+        assert!(line.starts_with("20"), "this line was begun by a message: {line:?} in:\n{text}");
+    }
+    assert!(text.contains(r"task forges[id\nERROR \u001b[31mforged] raised unexpected: "), "{text}");
+    assert!(text.contains(r"no luck\n2026-01-01 INFO all is well \u001b[2J"), "{text}");
+    assert!(text.contains(r"one\ntwo"), "{text}");
+}
+
+task!(Retries = "retries", [max_retries: Some(Some(1))], async |ctx| {
+    Err(ctx.retry().countdown(Duration::from_millis(2500)).cause(std::fmt::Error).into())
+});
+
+#[tokio::test]
+async fn a_retry_is_logged_with_its_number_its_delay_and_its_cause_once() {
+    collect();
+    let app = App::test().with(|app| app.autodiscover(false)).register::<Retries>().build().await.unwrap();
+    send(&app, "retries", "id-retry").await;
+    app.drain().await;
+    let text = logged();
+    let line = text.lines().find(|line| line.contains("] retry")).unwrap_or_else(|| panic!("no retry in:\n{text}"));
+    assert!(line.contains("task retries[id-retry] retry 1 in 2.5s: "), "{line}");
+    assert_eq!(line.matches("an error occurred when formatting").count(), 1, "{line}");
+}
+
+task!(Panics = "panics", [], async |_ctx| panic!("boom"));
+task!(PlainPanics = "plain_panics", [], fn |_ctx| panic!("boom"));
+
+#[tokio::test]
+async fn a_panic_is_logged_with_its_place() {
+    collect();
+    let builder = App::test().with(|app| app.autodiscover(false)).register::<Panics>().register::<PlainPanics>();
+    let app = builder.build().await.unwrap();
+    for task in ["panics", "plain_panics"] {
+        send(&app, task, task).await;
+    }
+    app.drain().await;
+    let text = logged();
+    for task in ["panics", "plain_panics"] {
+        let name = format!("task {task}[{task}] raised unexpected: Panic('boom')");
+        let line = text.lines().find(|line| line.contains(&name));
+        let line = line.unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
+        assert!(line.contains(&format!("panicked at {}:", file!())), "{line}");
+        let document = app.result::<()>(task).document().await.unwrap().unwrap();
+        let traceback = document.traceback.unwrap();
+        assert!(traceback.contains(file!()) && traceback.ends_with("apium.Panic: boom\n"), "{traceback}");
+    }
+}
+
 #[tokio::test]
 async fn an_error_is_logged_with_each_cause_once() {
     collect();

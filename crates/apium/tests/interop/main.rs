@@ -17,6 +17,7 @@ mod exchanges;
 mod groups;
 mod leases;
 mod mixed;
+mod odd_values;
 mod order;
 mod settings;
 mod values;

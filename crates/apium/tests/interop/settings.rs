@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::ends::AFTER;
 use crate::kit::deployment::Deployment;
-use crate::kit::pair::Pair;
+use crate::kit::pair::{Pair, texts};
 use crate::kit::read_result::Raised;
 use crate::kit::side::Side;
 
@@ -144,4 +144,16 @@ async fn a_prefix_holds_for_every_key_of_a_rust_worker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_prefix_holds_for_every_key_of_a_python_worker() {
     prefixed(Side::Python).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn each_setting_of_celery_is_one_here_or_is_said_to_be_celerys() {
+    let pair = Deployment::shared(Side::Rust).pair(Side::Rust).await;
+    let names = texts(&pair.python.ask(json!({ "do": "settings" })).await["names"]);
+    assert!(names.len() > 200, "{}", names.len());
+    for name in names {
+        if let Err(error) = Settings::new().set(&name, "x") {
+            assert!(error.to_string().contains("it is Celery's"), "{error}");
+        }
+    }
 }

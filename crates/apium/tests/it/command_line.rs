@@ -216,6 +216,114 @@ fn report_shows_addresses_and_settings_but_no_secret() {
 }
 
 #[test]
+fn what_others_wrote_sends_nothing_to_the_terminal_and_begins_no_line() {
+    let sandbox = Sandbox::new();
+    let mut worker = sandbox.worker(&[]);
+    // Colors, a cleared screen, and the same by a character of Latin-1.
+    let evil = r#"["\u001b[31mred\u001b[2J\u009b2J\nERROR forged"]"#;
+    let assert_harmless = |output: &ProgramOutput| {
+        for text in [&output.out, &output.err] {
+            assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{output:?}");
+            assert!(!text.lines().any(|line| line.starts_with("ERROR forged")), "{output:?}");
+        }
+    };
+    let returned = sandbox.interop(&["call", "tasks.identity", "--args", evil, "--wait"]).with_code(0);
+    assert_harmless(&returned);
+    assert!(returned.out.contains(r"\u001b[31mred\u001b[2J\u009b2J\nERROR forged"), "{returned:?}");
+    let failed = sandbox.interop(&["call", "tasks.fail", "--args", evil, "--task-id", "f-1", "--wait"]).with_code(1);
+    assert_harmless(&failed);
+    assert!(failed.err.contains(r"\u001b[31mred"), "{failed:?}");
+    for args in [&["result", "f-1"][..], &["result", "f-1", "--traceback"], &["result", "f-1", "--json"]] {
+        assert_harmless(&sandbox.apium(args).with_code(0));
+    }
+    let (task, id) = ("un\u{1b}[2Jknown\nERROR forged", "d\u{9b}31m-1\nERROR forged");
+    assert_harmless(&sandbox.apium(&["call", task, "--task-id", id, "--args", evil]).with_code(0));
+    worker.wait_for("31m-1");
+    sandbox.interop(&["call", "tasks.noop", "--wait"]).with_code(0);
+    let log = worker.stop("TERM").1;
+    assert!(!log.iter().any(|line| line.contains('\u{1b}') || line.starts_with("ERROR forged")), "{log:?}");
+    for args in
+        [&["dead", "list"][..], &["dead", "list", "--json"], &["dead", "show", "1"], &["dead", "show", "1", "--json"]]
+    {
+        assert_harmless(&sandbox.apium(args).with_code(0));
+    }
+}
+
+#[test]
+fn a_line_of_the_log_names_the_task_once() {
+    let sandbox = Sandbox::new();
+    let worker = sandbox.worker(&["-l", "info"]);
+    sandbox.interop(&["call", "tasks.add", "--args", "[1, 1]", "--task-id", "once-1", "--wait"]).with_code(0);
+    let log = worker.stop("TERM").1;
+    let lines: Vec<&String> = log.iter().filter(|line| line.contains("once-1")).collect();
+    assert_eq!(lines.len(), 2, "{log:?}");
+    for line in lines {
+        assert_eq!((line.matches("once-1").count(), line.matches("tasks.add").count()), (1, 1), "{line}");
+    }
+}
+
+#[test]
+fn names_are_trimmed_and_an_empty_one_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.apium(&["call", "tasks.noop", "-Q", " qb "]).with_code(0);
+    let purged = sandbox.apium(&["purge", "--force", "-Q", "qa, qb", "--json"]).with_code(0).json();
+    assert_eq!(purged, json!({ "purged": 1, "queues": { "qa": 0, "qb": 1 } }));
+    for args in [
+        &["call", "tasks.noop", "-Q", ""][..],
+        &["call", "tasks.noop", "--task-id", ""],
+        &["call", "tasks.noop", "--set", "task_default_queue="],
+        &["purge", "--force", "-Q", "qa,,qb"],
+        &["result", ""],
+    ] {
+        let output = sandbox.apium(args).with_code(2);
+        assert!(output.err.contains("empty") || output.err.contains("needs a name"), "{args:?}: {output:?}");
+    }
+    let output = sandbox.interop(&["worker", "-Q", "qa, "]).with_code(2);
+    assert!(output.err.contains("empty"), "{output:?}");
+}
+
+#[test]
+fn a_negative_number_is_a_value_and_not_an_option() {
+    let sandbox = Sandbox::new();
+    for args in [
+        &["call", "x", "--priority", "-1"][..],
+        &["call", "x", "--time-limit", "-1"],
+        &["call", "x", "--wait", "--timeout", "-1"],
+        &["result", "x", "--watch", "--timeout", "-1"],
+    ] {
+        let output = sandbox.apium(args).with_code(2);
+        assert!(output.err.contains("invalid value '-1'"), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_task_may_wait_until_pythons_last_instant() {
+    let sandbox = Sandbox::new();
+    let never = "9999-12-31T23:59:59.999999+00:00";
+    sandbox.apium(&["call", "tasks.noop", "--eta", never]).with_code(0);
+    sandbox.apium(&["call", "tasks.noop", "--expires", never]).with_code(0);
+    let queues = sandbox.apium(&["queues", "--json"]).with_code(0).json();
+    assert_eq!((&queues[0]["ready"], &queues[0]["delayed"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn hints_help_and_addresses_are_shown_whole() {
+    let sandbox = Sandbox::new();
+    let setting = sandbox.apium(&["queues", "--set", "task_acks_late=perhaps"]).with_code(2);
+    assert!(setting.err.contains("allowed is true or false") && !setting.err.contains("report"), "{setting:?}");
+    let celerys = sandbox.apium(&["queues", "--set", "broker_use_ssl=true"]).with_code(2);
+    assert!(celerys.err.contains("it is Celery's") && celerys.err.contains("rediss://"), "{celerys:?}");
+    let colon = sandbox.apium(&["queues", "-b", "redis//localhost"]).with_code(2);
+    assert!(colon.err.contains("redis://localhost:6379/0"), "{colon:?}");
+    let missing = sandbox.apium(&["queues", "-b", "rediss://127.0.0.1:1/0?ssl_ca_certs=/nowhere/ca.pem"]);
+    assert!(missing.err.contains("/nowhere/ca.pem") && !missing.err.contains("give an address"), "{missing:?}");
+    let list = "sentinel://:hunter2@127.0.0.1:1;sentinel://:hunter2@127.0.0.2:1?master_name=main";
+    let report = sandbox.apium(&["report", "-b", list]);
+    assert!(report.out.contains("127.0.0.1:1;") && report.out.contains("127.0.0.2:1"), "{report:?}");
+    assert!(!report.out.contains("hunter2") && !report.err.contains("hunter2"), "{report:?}");
+}
+
+#[test]
 fn later_sources_of_a_setting_override_earlier_ones() {
     let sandbox = Sandbox::new();
     let queue_of = |args: &[&str], variables: &[(&str, &str)]| {

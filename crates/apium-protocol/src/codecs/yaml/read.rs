@@ -11,7 +11,7 @@ use crate::json::base64;
 use crate::value::parse::{key_text, without_duplicates};
 use crate::value::value::Value;
 
-/// How deep lists and maps may nest.
+/// How deep lists and maps may nest. PyYAML, which writes and reads by recursion, gets about as deep.
 const MAX_DEPTH: usize = 256;
 
 /// How many values a text may contain, with its aliases expanded. Without a limit, a small text could expand to
@@ -21,8 +21,44 @@ const MAX_VALUES: usize = 1 << 20;
 /// The prefix of YAML's own tags.
 const CORE: &str = "tag:yaml.org,2002:";
 
-/// Reads one document.
+/// Reads one document. Half a surrogate pair becomes U+FFFD, as in JSON.
 pub(crate) fn read(text: &str) -> Result<Value> {
+    read_document(text).or_else(|error| match without_halves(text) {
+        Some(text) => read_document(&text),
+        None => Err(error),
+    })
+}
+
+/// The text with `\uFFFD` for each half of a surrogate pair that stands alone, as PyYAML writes one: the parser refuses
+/// such an escape. `None` if there is none.
+///
+/// PyYAML writes a character beyond U+FFFF as one `\U` with eight digits, so each `\ud800` to `\udfff` is a half.
+fn without_halves(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut found = false;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let digits = escape.strip_prefix("\\u").and_then(|digits| digits.get(..4));
+        let unit = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        let length = if unit.is_some_and(|unit| (0xd800..=0xdfff).contains(&unit)) {
+            found = true;
+            out.push_str("\\uFFFD");
+            6
+        } else {
+            // The backslash and the character that it escapes, which may be a backslash too.
+            let length = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
+            out.push_str(&escape[..length]);
+            length
+        };
+        rest = &escape[length..];
+    }
+    out.push_str(rest);
+    found.then_some(out)
+}
+
+fn read_document(text: &str) -> Result<Value> {
     let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), values: 0 };
     let value = match builder.next_in_stream()? {
         Event::StreamEnd => Value::Null,

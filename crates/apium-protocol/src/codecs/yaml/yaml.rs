@@ -87,6 +87,18 @@ mod tests {
     }
 
     #[test]
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
+        for (text, value) in [
+            (r#"- "\uDCE9.txt""#, "\u{fffd}.txt"),
+            (r#"- "\\uDCE9 \uDCE9""#, "\\uDCE9 \u{fffd}"),
+            (r"- '\uDCE9'", r"\uDCE9"),
+            (r#"- "\U0001F600""#, "\u{1f600}"),
+        ] {
+            assert_eq!(read(text).at(0).and_then(Value::as_str), Some(value), "{text}");
+        }
+    }
+
+    #[test]
     fn anchors_and_merges() {
         assert_eq!(read("- &a [1, 2]\n- *a\n").to_string(), "[[1, 2], [1, 2]]");
         assert_eq!(

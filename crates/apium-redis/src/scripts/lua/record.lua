@@ -19,7 +19,9 @@ local function class_of(document)
     local first = string.byte(document, 1) or 0x20
     if string.find(document, '^%s*{') then
       local parsed, map = pcall(cjson.decode, document)
-      status = parsed and type(map) == 'table' and map.status
+      -- cjson refuses what Python writes of a text that is no Unicode, and deep nesting. Only a ready state replaces it.
+      if not parsed then return 'r' end
+      status = type(map) == 'table' and map.status
     elseif first == 0 or first == 0x80 then
       -- The document is compressed or pickled: its state cannot be read here. Only a ready state replaces it.
       return 'r'

@@ -41,6 +41,8 @@ async fn assert_refused(url: &str, place: &str, kind: ErrorKind, wanted: &str) {
         assert_eq!(error.kind(), kind, "{error}");
         let text = format!("{error:#}");
         assert!(text.contains(place) && text.contains(wanted), "{text}");
+        // What the library says of a pipeline is for its own developers.
+        assert!(!text.contains("Pipeline") && !text.contains("Index"), "{text}");
     }
 }
 

@@ -164,7 +164,9 @@ async fn plain_and_encrypted_do_not_understand_each_other() {
     let (server, port) = server(&certificates, "no");
     let (kind, text) = refusal(&format!("rediss://localhost:{}/0", server.port()), &[("socket_timeout", "1")]).await;
     assert!(matches!(kind, ErrorKind::Connection | ErrorKind::Timeout), "{kind:?} {text}");
+    assert!(text.contains("the scheme without TLS is redis://"), "{text}");
     let (kind, text) = refusal(&format!("redis://localhost:{port}/0"), &[("socket_timeout", "1")]).await;
     assert!(matches!(kind, ErrorKind::Connection | ErrorKind::Timeout), "{kind:?} {text}");
+    assert!(text.contains("rediss://"), "{text}");
     until("a server that lives", || !server.log().is_empty()).await;
 }

@@ -4,6 +4,7 @@
 pub(crate) mod pair;
 
 pub(crate) mod deployment;
+pub(crate) mod json_texts;
 pub(crate) mod python_client;
 pub(crate) mod read_result;
 pub(crate) mod run_log;

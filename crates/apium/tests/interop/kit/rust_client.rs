@@ -114,10 +114,11 @@ fn seconds(value: &Value) -> Duration {
     Duration::from_secs_f64(value.as_f64().unwrap())
 }
 
-/// An instant as a text with its offset.
+/// An instant as a text with its offset. Python's `datetime.max` is the last one.
 fn instant(value: &Value) -> When {
     let text = value.as_str().unwrap();
-    When::new(text.parse().unwrap(), Pieces::parse(text).unwrap().to_numeric_offset())
+    let instant = if text.starts_with("9999-12-31") { jiff::Timestamp::MAX } else { text.parse().unwrap() };
+    When::new(instant, Pieces::parse(text).unwrap().to_numeric_offset())
 }
 
 /// Waits for a result, and reads all of it.
