@@ -9,13 +9,15 @@ use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
-use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::error::{Error, Result};
+use apium_transport::health::Health;
 use futures_util::future::BoxFuture;
 
 use crate::consumer::consumer::SqliteConsumer;
 use crate::consumer::lock_file::LockFile;
 use crate::consumer::registration::register;
 use crate::consumer::state::ConsumerState;
+use crate::errors::kind_of_file_error;
 use crate::handle::Handle;
 use crate::publish::message_row::EncodedMessage;
 use crate::publish::publish;
@@ -65,9 +67,9 @@ impl SqliteBroker {
         let folder = file.store.live_folder();
         let lock_file = LockFile::create(&folder, id).map_err(|error| {
             let context = format!("consume: create the lock file {}/{id} of the consumer", folder.display());
-            Error::new(ErrorKind::Refused, context).with_source(error)
+            Error::new(kind_of_file_error(&error), context).with_source(error)
         })?;
-        let state = Arc::new(ConsumerState::new(id, spec, queues, lock_file, file.store.clock.now()));
+        let state = Arc::new(ConsumerState::new(id, spec, queues, lock_file, file.store.clock.moment()));
         let consumer = SqliteConsumer::new(self.handle.clone(), state.clone());
         let registering = state.clone();
         self.handle
@@ -124,6 +126,10 @@ impl Broker for SqliteBroker {
 
     fn dead(&self) -> Option<&dyn DeadSet> {
         Some(self)
+    }
+
+    fn health(&self) -> Health {
+        self.handle.file.store.condition.health()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

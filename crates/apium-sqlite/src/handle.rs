@@ -21,10 +21,13 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn new(file: Arc<OpenFile>, address: Address) -> Self {
-        Self { file, address, closed: Arc::default() }
+        let closed = Arc::default();
+        file.store.condition.add_handle(&closed);
+        Self { file, address, closed }
     }
 
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
+        self.file.store.check(what)?;
         match self.closed.load(Ordering::Acquire) {
             true => Err(Error::new(ErrorKind::Closed, format!("{what}: this handle of {} was closed", self.address))),
             false => Ok(()),

@@ -21,6 +21,10 @@ mod crash_points;
 mod dead_set;
 pub mod driver;
 mod errors;
+#[cfg(feature = "crash-points")]
+pub mod faults;
+#[cfg(not(feature = "crash-points"))]
+mod faults;
 mod handle;
 mod open_file;
 mod options;

@@ -36,7 +36,7 @@ pub(crate) struct OpenFile {
 impl OpenFile {
     /// Opens the file, and creates it when it is missing. Blocks for some milliseconds.
     pub(crate) fn open(options: FileOptions, clock: Clock) -> Result<Arc<Self>> {
-        let conn = open::writer(&options)?;
+        let opened = open::writer(&options)?;
         let store = Arc::new(Store::new(options, clock));
         let file = Arc::new(Self {
             store,
@@ -46,7 +46,7 @@ impl OpenFile {
             maintenance_started: OnceCell::new(),
         });
         file.start(&file.writer_threads, "apium-sqlite-f", STACK, |store| flusher::run(&store))?;
-        file.start(&file.writer_threads, "apium-sqlite-w", WRITER_STACK, move |store| writer::run(&store, conn))?;
+        file.start(&file.writer_threads, "apium-sqlite-w", WRITER_STACK, move |store| writer::run(&store, opened))?;
         Ok(file)
     }
 
@@ -122,10 +122,16 @@ impl Drop for OpenFile {
 /// they have a thread of their own.
 fn run_reader(store: &Store) {
     let _close = store.reads.close_on_drop();
-    let conn = store.open_reader();
+    let mut opened = store.open_reader();
     while let Some(requests) = store.reads.take_all() {
+        if opened.is_err() {
+            opened = store.open_reader();
+        }
         for request in requests {
-            request(conn.as_ref());
+            if let Ok((_, busy)) = &opened {
+                busy.restart(store.options.busy_timeout);
+            }
+            request(store, opened.as_ref().map(|(conn, _)| conn));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The options of a store, read from an address of the form `sqlite:///path?option=value`.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apium_transport::address::Address;
@@ -72,18 +72,48 @@ fn synchronous(address: &Address, value: &str) -> Result<Synchronous> {
 fn path_of(address: &Address) -> Result<PathBuf> {
     let text = percent_decoded(address.location());
     let text = if cfg!(windows) { text.trim_start_matches('/') } else { text.as_str() };
-    let path = Path::new(text);
-    let names_file = path.file_name().is_some() && !text.ends_with('/');
-    if !path.is_absolute() || !names_file {
-        return Err(invalid(
-            address,
-            "write sqlite:/// and the absolute path of a file: sqlite:///var/lib/app/queue.db is /var/lib/app/queue.db",
-        ));
+    if let Some(why) = what_is_meant(text) {
+        return Err(invalid(address, &why));
     }
-    if path.components().any(|part| part == Component::ParentDir) && text.contains('\0') {
+    if text.contains('\0') {
         return Err(invalid(address, "the path holds a zero byte"));
     }
-    Ok(path.to_owned())
+    Ok(PathBuf::from(text))
+}
+
+/// What is meant by a path that cannot be used, and how to write that; `None` when it can.
+fn what_is_meant(text: &str) -> Option<String> {
+    const ABSOLUTE: &str = "write sqlite:/// and the absolute path of a file: sqlite:///var/lib/app/queue.db is \
+                            /var/lib/app/queue.db";
+    let inner = text.strip_prefix('/').unwrap_or(text);
+    if inner.starts_with(":memory:") {
+        let why = "a SQLite database in memory is seen by one connection alone; write memory:// for a queue in this \
+                   process, or the path of a file";
+        return Some(why.to_owned());
+    }
+    if text.is_empty() || inner.is_empty() {
+        return Some(format!("it names no file; {ABSOLUTE}"));
+    }
+    if text.ends_with('/') {
+        return Some(format!("it names a folder; {ABSOLUTE}"));
+    }
+    if let Some(below_home) = inner.strip_prefix("~/") {
+        let home = std::env::home_dir().map_or_else(|| "/home/you".into(), |home| home.display().to_string());
+        return Some(format!(
+            "~ has no meaning here; {ABSOLUTE}, and {home}/{below_home} is sqlite://{home}/{below_home}"
+        ));
+    }
+    let starts_with_dots = inner.starts_with("./") || inner.starts_with("../");
+    if starts_with_dots || !Path::new(text).is_absolute() {
+        let folder =
+            std::env::current_dir().map_or_else(|_| "/the/folder".into(), |folder| folder.display().to_string());
+        let name = inner.trim_start_matches("./");
+        return Some(format!(
+            "the path is relative, and processes that share the file may run in other folders; {ABSOLUTE}, and {name} in \
+             this folder is sqlite://{folder}/{name}"
+        ));
+    }
+    None
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -149,9 +179,35 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Address, "{address}");
             assert!(error.to_string().contains("absolute path"), "{error}");
         }
+        let error = read("sqlite:///q%00.db").unwrap_err();
+        assert!(error.to_string().contains("zero byte"), "{error}");
         let error = read("sqlite:///q.db?mode=ro").unwrap_err();
         assert!(error.to_string().contains("\"mode\""), "{error}");
         assert!(read("sqlite:///q.db?synchronous=off").is_err());
+    }
+
+    #[test]
+    fn an_address_that_means_something_else_is_told_what() {
+        let here = std::env::current_dir().unwrap();
+        let folder = here.display();
+        for (address, meant) in [
+            ("sqlite:///:memory:", "memory:// for a queue in this process".to_owned()),
+            ("sqlite://:memory:", "memory:// for a queue in this process".to_owned()),
+            ("sqlite:///:memory:?synchronous=normal", "memory:// for a queue in this process".to_owned()),
+            ("sqlite://queue.db", format!("queue.db in this folder is sqlite://{folder}/queue.db")),
+            ("sqlite://./data/queue.db", format!("sqlite://{folder}/data/queue.db")),
+            ("sqlite:///./queue.db", format!("sqlite://{folder}/queue.db")),
+            ("sqlite:///../queue.db", format!("sqlite://{folder}/../queue.db")),
+            ("sqlite:///~/queue.db", "/queue.db is sqlite:///".to_owned()),
+            ("sqlite:///var/lib/", "it names a folder".to_owned()),
+            ("sqlite:///", "it names no file".to_owned()),
+        ] {
+            let error = read(address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Address, "{address}");
+            assert!(error.to_string().contains(&meant), "{address}: {error}");
+        }
+        // A path that SQLAlchemy writes with four slashes.
+        assert_eq!(read("sqlite:////nowhere/q.db").unwrap().path.to_str(), Some("//nowhere/q.db"));
     }
 
     #[test]

@@ -18,18 +18,24 @@ pub enum ErrorKind {
     Connection,
     /// An operation did not finish before its deadline.
     Timeout,
-    /// The store answers, but cannot do it now: its memory is full, it loads its data, it became a replica.
+    /// The store answers, but cannot do it now: its memory or its disk is full, it loads its data, it became a replica.
     Unavailable,
     /// A receipt is lost: the delivery was settled before, or its lease ran out and another consumer has the message.
     LeaseLost,
-    /// The store refused: full, read-only, no permission.
+    /// The store refused: read-only, no permission, no such exchange.
     Refused,
+    /// A message or a result is larger than the store takes, or than a setting allows. It will never be taken as it
+    /// is.
+    TooLarge,
     /// The data in the store is damaged, or of an unknown version.
     Corrupt,
     /// Something that was named does not exist.
     NotFound,
     /// The handle was closed.
     Closed,
+    /// The store closed itself for good, because it cannot tell any more what it has kept: the disk lost what was
+    /// written, or the data is damaged. Only a new process may use it.
+    Unusable,
     /// Anything else.
     Other,
 }
@@ -69,6 +75,11 @@ impl Error {
     /// Whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
         self.is_connection() || self.kind == ErrorKind::Unavailable
+    }
+
+    /// Whether no operation of this process on the store will succeed any more.
+    pub fn is_final(&self) -> bool {
+        self.kind == ErrorKind::Unusable
     }
 }
 

@@ -25,6 +25,7 @@ use crate::health::probes::{ProbeOptions, Probes};
 use crate::layer::WorkLayer;
 use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
+use crate::limits::result_size::ResultSizes;
 use crate::limits::time_limit::UnseenSoftLimits;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::errback_runner::ErrbackRunner;
@@ -98,7 +99,8 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     }
     let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
-    let probes = Probes::start(&options.probes, &health, &clock).await?;
+    let switch = StopSwitch::new();
+    let probes = Probes::start(&options.probes, &health, &clock, &switch).await?;
     let run_queue = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
@@ -117,6 +119,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         window,
         began: Instant::now(),
         health: health.clone(),
+        switch: switch.clone(),
     };
     let consumer = consume.connect().await.map_err(|error| {
         let context = format!("start the worker {} on {}", options.node, broker.address());
@@ -145,7 +148,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         phase,
         cold: cold_switch,
         watchdog,
-        switch: StopSwitch::new(),
+        switch,
         soft_stop: options.soft_stop,
         process,
     })
@@ -175,15 +178,20 @@ fn build_pipeline(
         run_queue,
         clock: app.publisher.clock().clone(),
         executor,
-        follow: FollowUpPlanner {
+        follow: Arc::new(FollowUpPlanner {
             builder: FollowUpBuilder { publisher: app.publisher.clone(), registry, policy: config.result_policy() },
-        },
-        settler: Settler { publisher: app.publisher, policy: config.result_policy(), backends: app.backends.clone() },
+        }),
+        settler: Arc::new(Settler {
+            publisher: app.publisher,
+            policy: config.result_policy(),
+            backends: app.backends.clone(),
+        }),
         completer,
         states: app.states,
         backends: app.backends,
         counts: Counts::default(),
         unseen_soft_limits: UnseenSoftLimits::default(),
+        result_sizes: ResultSizes::of(&config),
     }
 }
 

@@ -44,7 +44,7 @@ pub use apium_transport::broker::settlement::{
 pub use apium_transport::broker::topic::topic_matches;
 #[doc(no_inline)]
 pub use apium_transport::broker::topology::{ExchangeType, Queue, Topology};
-pub use apium_transport::clock::Clock;
+pub use apium_transport::clock::{Clock, Moment};
 #[cfg(feature = "conformance")]
 pub use apium_transport::conformance::{Ability, Fixture, Handles};
 #[cfg(feature = "conformance")]

@@ -137,7 +137,7 @@ pub fn markdown() -> String {
          variable, a list is a text with commas.\n\n\
          The options of a driver are a table whose values may be lists and tables: `[broker_transport_options]` in\n\
          `apium.toml`, JSON or `a=1,b=[1,2]` in a variable. Each driver has its own options, with their types: see\n\
-         [REDIS.md](REDIS.md) for those of Redis. Their values are never printed.\n\n\
+         [REDIS.md](REDIS.md) and [SQLITE.md](SQLITE.md). Their values are never printed.\n\n\
          The table `[app]` of `apium.toml` belongs to the program: `settings.app::<T>()` reads it with serde.\n\
          `APIUM_APP__NAME` and `APIUM_APP__TABLE__NAME` win over its entries. Its values are never printed.\n",
     );

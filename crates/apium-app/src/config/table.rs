@@ -199,6 +199,12 @@ settings! {
         result_expires: Option<Duration> = Some(Duration::from_secs(86_400)), "1d";
         /// Store the name, arguments, worker, retries and queue of the task with its result.
         result_extended: bool = false, "false";
+        /// A result of more bytes than this, encoded, is stored with a warning in the log; 0 is without limit (Apium's
+        /// own).
+        result_size_warning: usize = 1_048_576, "1048576";
+        /// A task whose result has more bytes than this, encoded, has failed with `ResultTooLarge`, an error that names
+        /// both sizes; 0 is without limit. What the store refuses for its size fails in the same way (Apium's own).
+        result_size_limit: usize = 0, "0";
         /// How long the counters of a chord are kept; none is as long as results.
         result_chord_expires: Option<Duration> = None, "none";
         /// How long collecting the results of a chord's header may take. The process that ends the last part has twice

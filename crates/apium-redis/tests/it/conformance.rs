@@ -12,7 +12,8 @@ use apium_transport::driver::{Driver as _, DriverOptions};
 async fn redis() -> Fixture {
     let database = fresh_database();
     let address = Address::parse(&database.url).unwrap();
-    let options = DriverOptions::new(Clock::system()).option("eta_strategy", "park");
+    let clock = Clock::stepping();
+    let options = DriverOptions::new(clock.clone()).option("eta_strategy", "park");
     // Channels do not belong to a database, so the results of each case have a key prefix of their own.
     let prefix = format!("{}:", database.number);
     let of_results = DriverOptions::new(options.clock.clone()).option("global_keyprefix", prefix);
@@ -28,7 +29,7 @@ async fn redis() -> Fixture {
         }
     };
     let Handles { broker, backend, .. } = open().await;
-    let mut fixture = Fixture::new(broker, backend, Clock::system());
+    let mut fixture = Fixture::new(broker, backend, clock);
     // All times are the server's, so a lease takes real time.
     fixture.lease = Duration::from_millis(500);
     fixture.reopening(move || Box::pin(open())).inserting_unreadable(move |queue, raw, _| {

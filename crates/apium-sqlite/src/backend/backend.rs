@@ -11,6 +11,7 @@ use apium_transport::backend::backend::{
 };
 use apium_transport::backend::chord::ChordStore;
 use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::health::Health;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -68,6 +69,10 @@ impl ResultBackend for SqliteBackend {
 
     fn chords(&self) -> Option<&dyn ChordStore> {
         Some(self)
+    }
+
+    fn health(&self) -> Health {
+        self.handle.file.store.condition.health()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {

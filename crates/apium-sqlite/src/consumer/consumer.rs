@@ -165,7 +165,8 @@ impl Consumer for SqliteConsumer {
             let (state, id) = (self.state.clone(), self.state.id);
             let operation = move |tx: &mut Tx<'_>| reclaim(tx, id, |_, _| false);
             let what = "requeue the deliveries of a closed consumer";
-            let closed = self.handle.file.store.write(what, RequestCost::durable(64), operation).await;
+            let cost = RequestCost::durable(64).outliving_caller();
+            let closed = self.handle.file.store.write(what, cost, operation).await;
             if closed.is_ok() {
                 state.remove_lock_file();
             }

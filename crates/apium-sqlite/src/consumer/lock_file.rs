@@ -82,19 +82,12 @@ impl LockFile {
     pub(crate) fn add_started(&self, deliveries: &[(u64, u64)]) -> io::Result<Vec<usize>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let slots: Vec<usize> = deliveries.iter().map(|_| inner.slots.allocate()).collect();
-        let mut bytes = Vec::with_capacity(deliveries.len() * SLOT);
-        let mut start = 0;
-        for (at, (id, fence)) in deliveries.iter().enumerate() {
-            bytes.extend_from_slice(&id.to_le_bytes());
-            bytes.extend_from_slice(&fence.to_le_bytes());
-            if slots.get(at + 1) != Some(&(slots[at] + 1)) {
-                inner.file.seek(SeekFrom::Start((slots[start] * SLOT) as u64))?;
-                inner.file.write_all(&bytes)?;
-                bytes.clear();
-                start = at + 1;
-            }
+        let written = write_slots(&mut inner.file, &slots, deliveries);
+        if written.is_err() {
+            // The disk may be full. Nothing is marked then, also of what was written.
+            slots.iter().for_each(|slot| inner.slots.free(*slot));
         }
-        Ok(slots)
+        written.map(|()| slots)
     }
 
     /// Frees the slots of settled deliveries. Their bytes stay in the file, but nobody looks at them, since the store
@@ -112,6 +105,23 @@ impl LockFile {
             tracing::debug!(path = %self.path.display(), error = %with_causes(&error), "could not remove the lock file of a consumer");
         }
     }
+}
+
+/// Writes deliveries into their slots, neighbours at once.
+fn write_slots(file: &mut File, slots: &[usize], deliveries: &[(u64, u64)]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(deliveries.len() * SLOT);
+    let mut start = 0;
+    for (at, (id, fence)) in deliveries.iter().enumerate() {
+        bytes.extend_from_slice(&id.to_le_bytes());
+        bytes.extend_from_slice(&fence.to_le_bytes());
+        if slots.get(at + 1) != Some(&(slots[at] + 1)) {
+            file.seek(SeekFrom::Start((slots[start] * SLOT) as u64))?;
+            file.write_all(&bytes)?;
+            bytes.clear();
+            start = at + 1;
+        }
+    }
+    Ok(())
 }
 
 /// What the lock file of another consumer says about it.

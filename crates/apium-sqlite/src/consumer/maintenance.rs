@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
+use apium_transport::clock::Moment;
 use apium_transport::error::Result;
-use jiff::Timestamp;
 use rusqlite::Connection;
 
 use crate::backend::chord;
 use crate::backend::results;
 use crate::consumer::lock_file::{LockState, check, consumer_ids};
+use crate::consumer::observed_leases::{LeaseRow, ObservedLeases};
 use crate::consumer::state::ConsumerState;
 use crate::consumer::{reclaim, registration};
 use crate::store::request::RequestCost;
@@ -51,9 +52,10 @@ pub(crate) fn run(store: &Arc<Store>, doorbell: Option<Doorbell>) {
 async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
     let mut listener = DoorbellListener::new(doorbell);
     let mut poller = Poller::new(store, listener.rings());
+    let mut leases = ObservedLeases::default();
     let (mut sweep, mut purge) = (tokio::time::Instant::now(), tokio::time::Instant::now() + PURGE_INTERVAL);
     loop {
-        if store.waker.is_stopped() {
+        if store.waker.is_stopped() || store.condition.is_over() {
             return;
         }
         let consumers = store.waker.consumers();
@@ -66,7 +68,9 @@ async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
                 store.waker.counts.doorbell.fetch_add(1, Ordering::Relaxed);
                 store.others_committed(what).await;
             }
-            () = store.clock.sleep_until(renewal), if !consumers.is_empty() => store.renew_leases(consumers).await,
+            () = store.clock.sleep_until_moment(renewal), if !consumers.is_empty() => {
+                store.renew_leases(consumers, &mut leases).await;
+            }
             () = tokio::time::sleep_until(sweep), if !consumers.is_empty() => {
                 sweep = tokio::time::Instant::now() + SWEEP_INTERVAL;
                 store.check_lock_files().await;
@@ -85,6 +89,11 @@ async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
             }
         }
     }
+}
+
+/// How often leases are renewed: a third of the shortest lease.
+fn renewal_interval(consumers: &[Arc<ConsumerState>]) -> Duration {
+    consumers.iter().map(|state| state.lease / 3).min().unwrap_or_default().max(Duration::from_millis(1))
 }
 
 /// Listens for this process's doorbell.
@@ -141,19 +150,19 @@ impl DoorbellListener {
 }
 
 /// Finds out whether other connections have committed, less and less often while they have not.
-struct Poller {
-    conn: Result<Connection>,
+struct Poller<'s> {
+    store: &'s Store,
+    conn: Option<Connection>,
     version: i64,
     pause: Duration,
     shortest: Duration,
     next: tokio::time::Instant,
 }
 
-impl Poller {
-    fn new(store: &Store, rings: bool) -> Self {
+impl<'s> Poller<'s> {
+    fn new(store: &'s Store, rings: bool) -> Self {
         let shortest = if rings { SLOW_POLL } else { QUICK_POLL };
-        let conn = store.open_reader();
-        Self { conn, version: 0, pause: shortest, shortest, next: tokio::time::Instant::now() }
+        Self { store, conn: None, version: 0, pause: shortest, shortest, next: tokio::time::Instant::now() }
     }
 
     async fn due(&self) {
@@ -161,12 +170,20 @@ impl Poller {
     }
 
     fn others_committed(&mut self) -> bool {
-        let version = match &self.conn {
-            Ok(conn) => conn
-                .prepare_cached("PRAGMA data_version")
-                .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
-                .unwrap_or(self.version),
-            Err(_) => self.version,
+        if self.conn.is_none() {
+            self.conn = self.store.open_reader().ok().map(|(conn, _)| conn);
+        }
+        let read = self.conn.as_ref().map(|conn| {
+            let mut pragma = conn.prepare_cached("PRAGMA data_version")?;
+            pragma.query_row([], |row| row.get(0))
+        });
+        let version = match read {
+            Some(Ok(version)) => version,
+            // It is opened again by the next look, which then counts as a commit.
+            Some(Err(_)) | None => {
+                self.conn = None;
+                0
+            }
         };
         let changed = version != self.version;
         self.version = version;
@@ -177,11 +194,10 @@ impl Poller {
 }
 
 impl Store {
-    /// When to renew the leases next: a third of the shortest lease after the earliest renewal.
-    fn next_renewal(&self, consumers: &[Arc<ConsumerState>]) -> Timestamp {
-        let third = consumers.iter().map(|state| state.lease / 3).min().unwrap_or_default();
-        let last = consumers.iter().map(|state| state.renewed_at()).min().unwrap_or_default();
-        last.saturating_add(third.max(Duration::from_millis(1))).unwrap_or(Timestamp::MAX)
+    /// When to renew the leases next.
+    fn next_renewal(&self, consumers: &[Arc<ConsumerState>]) -> Moment {
+        let last = consumers.iter().map(|state| state.renewed_at()).min().unwrap_or(Moment::FIRST);
+        last.saturating_add(renewal_interval(consumers))
     }
 
     async fn others_committed(&self, what: u8) {
@@ -217,19 +233,21 @@ impl Store {
         }
     }
 
-    /// Renews the leases of this process's consumers, and reclaims from consumers whose lease has run out.
-    async fn renew_leases(&self, consumers: Vec<Arc<ConsumerState>>) {
+    /// Renews the leases of this process's consumers, and reclaims from consumers whose lease has ended.
+    async fn renew_leases(&self, consumers: Vec<Arc<ConsumerState>>, leases: &mut ObservedLeases) {
+        let (now, interval) = (self.clock.moment(), renewal_interval(&consumers));
+        let own = consumers.iter().map(|state| state.lease).min().unwrap_or_default();
         for state in &consumers {
-            state.set_renewed_at(self.clock.now());
+            state.set_renewed_at(now);
         }
         let operation = move |tx: &mut Tx<'_>| {
             registration::renew(tx, &consumers)?;
-            reclaim::expired_consumers(tx)
+            registration::leases(tx)
         };
         match self.write("renew leases", RequestCost::volatile(4), operation).await {
-            Ok(expired) => {
-                for consumer in expired {
-                    self.reclaim_expired(consumer).await;
+            Ok(rows) => {
+                for lease in leases.look(&rows, now, interval, own) {
+                    self.reclaim_expired(lease).await;
                 }
             }
             Err(error) => {
@@ -265,19 +283,19 @@ impl Store {
         true
     }
 
-    /// Reclaims from a consumer whose lease has run out. Its process may be alive and blocked: then no crash is
-    /// counted.
-    async fn reclaim_expired(&self, consumer: i64) {
+    /// Reclaims from a consumer whose lease has ended. Its process may be alive and blocked: then no crash is counted.
+    async fn reclaim_expired(&self, lease: LeaseRow) {
+        let consumer = lease.consumer;
         if self.reclaim_dead(consumer).await {
             return;
         }
-        let operation = move |tx: &mut Tx<'_>| match reclaim::is_expired(tx, consumer)? {
+        let operation = move |tx: &mut Tx<'_>| match registration::is_unchanged(tx, lease)? {
             true => reclaim::reclaim(tx, consumer, |_, _| false).map(Some),
             false => Ok(None),
         };
         match self.write("reclaim the deliveries of an expired lease", RequestCost::durable(64), operation).await {
             Ok(Some(count)) => {
-                tracing::warn!(consumer, count, "a lease has run out; reclaimed the deliveries of its consumer")
+                tracing::warn!(consumer, count, "a lease has ended; reclaimed the deliveries of its consumer")
             }
             Ok(None) => {}
             Err(error) => {

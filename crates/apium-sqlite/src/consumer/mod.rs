@@ -4,6 +4,7 @@ pub(crate) mod claim;
 pub mod consumer;
 pub(crate) mod lock_file;
 pub(crate) mod maintenance;
+pub(crate) mod observed_leases;
 pub(crate) mod reclaim;
 pub(crate) mod registration;
 pub(crate) mod state;

@@ -46,17 +46,3 @@ pub(crate) fn reclaim(tx: &mut Tx<'_>, consumer: i64, had_started: impl Fn(i64, 
     }
     Ok(count)
 }
-
-/// The ids of the consumers whose lease has run out.
-pub(crate) fn expired_consumers(tx: &Tx<'_>) -> TxResult<Vec<i64>> {
-    let mut select = tx.conn.prepare_cached("SELECT id FROM consumer WHERE lease_until <= ?1")?;
-    Ok(select.query_map([tx.now], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Whether a consumer has a row and its lease has run out.
-pub(crate) fn is_expired(tx: &Tx<'_>, consumer: i64) -> TxResult<bool> {
-    Ok(tx
-        .conn
-        .prepare_cached("SELECT 1 FROM consumer WHERE id = ?1 AND lease_until <= ?2")?
-        .exists([consumer, tx.now])?)
-}

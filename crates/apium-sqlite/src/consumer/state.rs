@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use apium_transport::broker::consumer::ConsumeSpec;
 use apium_transport::broker::settlement::{Receipt, Tag};
-use jiff::Timestamp;
+use apium_transport::clock::Moment;
 use tokio::sync::Notify;
 
 use crate::consumer::lock_file::LockFile;
@@ -26,7 +26,7 @@ pub(crate) struct ConsumerState {
     lock_file: LockFile,
     prefetch: AtomicUsize,
     closed: AtomicBool,
-    renewed_at: Mutex<Timestamp>,
+    renewed_at: Mutex<Moment>,
     queues: Mutex<Vec<Arc<QueueRow>>>,
     in_flight: Mutex<HashMap<u64, InFlight>>,
 }
@@ -45,7 +45,7 @@ impl ConsumerState {
         spec: ConsumeSpec,
         queues: Vec<Arc<QueueRow>>,
         lock_file: LockFile,
-        now: Timestamp,
+        now: Moment,
     ) -> Self {
         Self {
             id,
@@ -190,12 +190,12 @@ impl ConsumerState {
     }
 
     /// When its lease was renewed last.
-    pub(crate) fn renewed_at(&self) -> Timestamp {
+    pub(crate) fn renewed_at(&self) -> Moment {
         *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets when its lease was renewed last.
-    pub(crate) fn set_renewed_at(&self, at: Timestamp) {
+    pub(crate) fn set_renewed_at(&self, at: Moment) {
         *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 

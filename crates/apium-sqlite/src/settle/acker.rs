@@ -7,11 +7,12 @@ use apium_transport::broker::settlement::{
     Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement, lease_lost,
 };
 use apium_transport::driver::DriverOptions;
-use apium_transport::error::{Error, ErrorKind, Result};
+use apium_transport::error::{Error, Result};
 use futures_util::future::BoxFuture;
 
 use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
+use crate::errors::kind_of_file_error;
 use crate::handle::Handle;
 use crate::options::{FileOptions, SCHEME};
 use crate::publish::message_row::EncodedMessage;
@@ -72,7 +73,7 @@ impl Acker for SqliteAcker {
             self.handle.check_open("start runs")?;
             let lost = self.state.mark_started(receipts).map_err(|error| {
                 let context = format!("write the started runs to the lock file beside {}", self.handle.address);
-                Error::new(ErrorKind::Other, context).with_source(error)
+                Error::new(kind_of_file_error(&error), context).with_source(error)
             })?;
             match lost.is_empty() {
                 true => Ok(()),

@@ -76,6 +76,16 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
+    /// Whether no request waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    /// Removes and returns all requests that wait; perhaps none.
+    pub(crate) fn take_waiting(&self) -> VecDeque<T> {
+        self.emptied(self.lock()).unwrap_or_default()
+    }
+
     /// Removes and returns all requests, after waiting for the first one. `None` when the inbox was closed and is
     /// empty.
     pub(crate) fn take_all(&self) -> Option<VecDeque<T>> {

@@ -1,6 +1,8 @@
 //! The store behind one open file: its tables, the requests to its threads, and the threads that write and flush.
 //! Brokers and backends of the same file share it.
 
+pub(crate) mod busy;
+pub(crate) mod condition;
 pub(crate) mod flusher;
 pub(crate) mod inbox;
 pub(crate) mod open;

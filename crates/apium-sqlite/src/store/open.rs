@@ -1,24 +1,25 @@
 //! Opens connections: with a write-ahead log, little memory, and a time to wait for other processes.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::errors::explain;
+use crate::errors::explain_opening;
 use crate::options::FileOptions;
+use crate::store::busy::BusyDeadline;
 use crate::store::schema;
 
 /// Pages of 4 KiB in the write-ahead log after which a commit moves them into the file.
 const CHECKPOINT_PAGES: u32 = 4000;
 
-/// Opens the file for the writer, and creates it and its tables when they are missing.
-pub(crate) fn writer(options: &FileOptions) -> Result<Connection> {
+/// Opens the file for the writer, and creates it and its tables when they are missing. All of that ends with one
+/// deadline, after which the file counts as locked for too long.
+pub(crate) fn writer(options: &FileOptions) -> Result<(Connection, BusyDeadline)> {
     let path = &options.path;
     check_path(path)?;
-    let mut conn = open(path, OpenFlags::SQLITE_OPEN_CREATE, options.busy_timeout)?;
+    let deadline = BusyDeadline::after(options.busy_timeout);
+    let mut conn = open(path, OpenFlags::SQLITE_OPEN_CREATE, &deadline)?;
     let set = |conn: &Connection| -> rusqlite::Result<bool> {
         let mode: String = conn.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))?;
         conn.pragma_update(None, "synchronous", "NORMAL")?;
@@ -28,7 +29,7 @@ pub(crate) fn writer(options: &FileOptions) -> Result<Connection> {
         let _: i64 = conn.query_row("PRAGMA journal_size_limit = 67108864", [], |row| row.get(0))?;
         Ok(mode.eq_ignore_ascii_case("wal"))
     };
-    if !set(&conn).map_err(|error| explain(path, "open the store", error))? {
+    if !set(&conn).map_err(|error| explain_opening(path, error))? {
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
@@ -39,35 +40,26 @@ pub(crate) fn writer(options: &FileOptions) -> Result<Connection> {
     }
     schema::prepare(&mut conn, path)?;
     conn.set_prepared_statement_cache_capacity(64);
-    Ok(conn)
+    Ok((conn, deadline))
 }
 
 /// Opens the file for reading. It must exist.
-pub(crate) fn reader(options: &FileOptions) -> Result<Connection> {
+pub(crate) fn reader(options: &FileOptions) -> Result<(Connection, BusyDeadline)> {
     let path = &options.path;
-    let conn = open(path, OpenFlags::empty(), options.busy_timeout)?;
+    let deadline = BusyDeadline::after(options.busy_timeout);
+    let conn = open(path, OpenFlags::empty(), &deadline)?;
     let set = |conn: &Connection| -> rusqlite::Result<()> {
         conn.pragma_update(None, "query_only", true)?;
         conn.pragma_update(None, "cache_size", -256)
     };
-    set(&conn).map_err(|error| explain(path, "open the store", error))?;
-    Ok(conn)
+    set(&conn).map_err(|error| explain_opening(path, error))?;
+    Ok((conn, deadline))
 }
 
-fn open(path: &Path, more: OpenFlags, busy_timeout: Duration) -> Result<Connection> {
+fn open(path: &Path, more: OpenFlags, deadline: &BusyDeadline) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
-    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| explain(path, "open the store", error))?;
-    let mut since = Instant::now();
-    let handler = move |attempt: i32| {
-        if attempt == 0 {
-            since = Instant::now();
-        }
-        // Transactions are short: try again soon at first, then less often.
-        let pause = Duration::from_micros(if attempt < 20 { 100 } else { 1000 });
-        thread::park_timeout(pause);
-        since.elapsed() < busy_timeout
-    };
-    conn.busy_handler(Some(handler)).map_err(|error| explain(path, "open the store", error))?;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|error| explain_opening(path, error))?;
+    conn.busy_handler(Some(deadline.handler())).map_err(|error| explain_opening(path, error))?;
     Ok(conn)
 }
 

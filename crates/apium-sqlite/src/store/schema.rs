@@ -6,11 +6,11 @@ use std::path::Path;
 use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::errors::explain;
+use crate::errors::explain_opening;
 
 /// What each version adds to the version before. A program of an older version refuses to open a newer file; but one
 /// that has it open already goes on using it, so a step must not change what earlier steps made.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// The version of the tables, stored in `user_version`.
 const VERSION: i64 = STEPS.len() as i64;
 /// Says that the file is Apium's, stored in `application_id` ("Apiu").
@@ -18,7 +18,7 @@ const APPLICATION: i64 = 0x4170_6975;
 
 /// Checks the version of the file, and creates the tables that it lacks.
 pub(crate) fn prepare(conn: &mut Connection, path: &Path) -> Result<()> {
-    let fail = |error| explain(path, "open the store", error);
+    let fail = |error| explain_opening(path, error);
     if read_version(conn).map_err(fail)?.steps(path)? == STEPS.len() {
         return Ok(());
     }

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use apium_transport::clock::Clock;
 use apium_transport::error::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::errors::explain;
+use crate::errors::{Class, Consequence, explain};
 use crate::options::FileOptions;
+use crate::store::busy::BusyDeadline;
+use crate::store::condition::Condition;
 use crate::store::inbox::Inbox;
 use crate::store::open;
 use crate::store::request::{Committed, ReadRequest, RequestCost, WriteClosure, WriteRequest};
@@ -21,6 +24,7 @@ use crate::wake::waker::Waker;
 pub(crate) struct Store {
     pub(crate) options: FileOptions,
     pub(crate) clock: Clock,
+    pub(crate) condition: Condition,
     /// Whom to wake after a commit.
     pub(crate) waker: Waker,
     pub(crate) writes: Inbox<Box<dyn WriteRequest>>,
@@ -36,8 +40,41 @@ impl fmt::Debug for Store {
 
 impl Store {
     pub(crate) fn new(options: FileOptions, clock: Clock) -> Self {
-        let waker = Waker::new();
-        Self { options, clock, waker, writes: Inbox::new(), reads: Inbox::new(), flushes: Inbox::new() }
+        let (condition, waker) = (Condition::new(clock.clone()), Waker::new());
+        Self { options, clock, condition, waker, writes: Inbox::new(), reads: Inbox::new(), flushes: Inbox::new() }
+    }
+
+    /// The error that `doing` failed. It makes the store red, or closes it for good, where the error is of that class.
+    pub(crate) fn explain(&self, doing: &'static str, error: rusqlite::Error) -> Error {
+        let class = Class::of(&error);
+        match class.consequence() {
+            Consequence::TriedAgain => self.condition.set_failed(doing, class.advice()),
+            Consequence::EndOfStore => self.close_for_good(class.advice()),
+            Consequence::EndOfMessage => {}
+        }
+        explain(&self.options.path, doing, error)
+    }
+
+    /// Closes the store for good: nothing more is written or read by this process.
+    pub(crate) fn close_for_good(&self, reason: &str) {
+        if self.condition.set_over(reason) {
+            tracing::error!(path = %self.options.path.display(), "the store closes itself for good: {reason}");
+            self.waker.wake_consumers();
+            self.waker.watch_table.wake_all();
+            self.waker.maintenance.notify_one();
+        }
+    }
+
+    /// Refuses what is to be done when the store closed itself for good.
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
+        self.condition.check(what, &self.options.path)
+    }
+
+    /// Until when a request that is sent now may wait for the transactions of other processes.
+    fn request_deadline(&self) -> Instant {
+        let now = Instant::now();
+        // A limit without end is a year.
+        now.checked_add(self.options.busy_timeout).unwrap_or(now + Duration::from_secs(31_536_000))
     }
 
     /// Runs `operation` in the next transaction, and returns its value after the commit.
@@ -58,7 +95,8 @@ impl Store {
         cost: RequestCost,
         operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T>>> {
-        let (request, answer) = WriteClosure::request(what, cost, operation);
+        self.check(what)?;
+        let (request, answer) = WriteClosure::request(what, cost, self.request_deadline(), operation);
         self.writes.send(request).await.map_err(|_| self.closed_error(what))?;
         Ok(answer)
     }
@@ -70,7 +108,8 @@ impl Store {
         cost: RequestCost,
         operation: impl FnMut(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) {
-        let (request, _) = WriteClosure::request(what, cost, operation);
+        let cost = cost.outliving_caller();
+        let (request, _) = WriteClosure::request(what, cost, self.request_deadline(), operation);
         if self.writes.send_now(request).is_err() {
             tracing::debug!(what, "could not write: the store is closed already");
         }
@@ -87,19 +126,37 @@ impl Store {
         what: &'static str,
         operation: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.check(what)?;
         let (sender, answer) = oneshot::channel();
         let now = self.now();
-        let path = self.options.path.clone();
-        let request: ReadRequest = Box::new(move |conn| {
+        let request: ReadRequest = Box::new(move |store, conn| {
             let outcome = match conn {
-                Ok(conn) => operation(conn, now).map_err(|error| explain(&path, what, error)),
+                Ok(conn) => {
+                    let read = operation(conn, now).map_err(|error| store.explain(what, error));
+                    if read.is_ok() {
+                        store.condition.set_read(what);
+                    }
+                    read
+                }
                 Err(error) => Err(Error::new(error.kind(), format!("{error:#}"))),
             };
             // When the caller was cancelled, nobody waits for the answer.
             let _ = sender.send(outcome);
         });
+        if self.condition.is_red() && self.writes.is_empty() {
+            self.try_to_write();
+        }
         self.reads.send(request).await.map_err(|_| self.closed_error(what))?;
         self.receive(what, answer).await
+    }
+
+    /// Writes something that changes nothing, to see whether the store can be written again. Whoever only reads would
+    /// not find out.
+    fn try_to_write(&self) {
+        self.write_detached("see whether the store can be written", RequestCost::volatile(1), |tx: &mut Tx<'_>| {
+            tx.conn.prepare_cached("UPDATE counters SET one = 1 WHERE one = 1")?.execute([])?;
+            Ok(())
+        });
     }
 
     /// Wakes the consumers and watchers of this process and of others after a commit.
@@ -116,7 +173,7 @@ impl Store {
     }
 
     /// Opens a connection for reading.
-    pub(crate) fn open_reader(&self) -> Result<Connection> {
+    pub(crate) fn open_reader(&self) -> Result<(Connection, BusyDeadline)> {
         open::reader(&self.options)
     }
 

@@ -2,12 +2,16 @@
 //! answered after the flush that follows the commit (see `flusher`).
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::crash_points::reached;
-use crate::errors::{SqliteText, explain};
+use crate::errors::SqliteText;
+use crate::faults::ConnectionFaults;
 use crate::options::Synchronous;
+use crate::store::busy::BusyDeadline;
 use crate::store::flusher::MAX_UNFLUSHED;
 use crate::store::request::{Committed, WriteRequest};
 use crate::store::store::Store;
@@ -18,9 +22,20 @@ use crate::wake::ringer::Ringer;
 /// With so many rows a transaction is full: later requests go into the next one.
 const MAX_ROWS: usize = 4096;
 
+/// While another process has the file locked, the writer looks this often whether its requests still wait.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Beyond so many requests that wait for another process, those that come are left in the inbox, which has a bound.
+const MAX_WAITING: usize = 4096;
+
+type Requests = VecDeque<Box<dyn WriteRequest>>;
+
 struct Writer<'s> {
     store: &'s Store,
     conn: Connection,
+    /// Until when a statement waits for other processes.
+    busy: BusyDeadline,
+    faults: ConnectionFaults,
     queues: QueueCache,
     /// Whether SQLite flushes the disk with each commit, as it was set last.
     flushes_commits: bool,
@@ -29,20 +44,14 @@ struct Writer<'s> {
     log_flushed_once: bool,
 }
 
-/// Why a transaction failed.
-enum Failed {
-    /// It could not begin, so no request would succeed by itself either.
-    Begin(rusqlite::Error),
-    /// A request or the commit failed.
-    Within(rusqlite::Error),
-}
-
 /// Serves requests until the store is closed.
-pub(crate) fn run(store: &Store, conn: Connection) {
+pub(crate) fn run(store: &Store, (conn, busy): (Connection, BusyDeadline)) {
     let _close = (store.writes.close_on_drop(), store.flushes.close_on_drop());
     let mut writer = Writer {
         store,
         conn,
+        busy,
+        faults: ConnectionFaults::default(),
         queues: QueueCache::default(),
         flushes_commits: false,
         ringer: Ringer::new(),
@@ -51,15 +60,13 @@ pub(crate) fn run(store: &Store, conn: Connection) {
     while let Some(waiting) = store.writes.take_all() {
         writer.serve(waiting);
     }
-    let path = store.options.path.display();
-    if let Err((_, error)) = writer.conn.close() {
-        tracing::warn!(%path, error = %SqliteText(error), "could not close the store");
-    }
+    writer.close();
 }
 
 impl Writer<'_> {
-    fn serve(&mut self, mut waiting: VecDeque<Box<dyn WriteRequest>>) {
-        while !waiting.is_empty() {
+    /// Serves the requests: begins a transaction, and runs as many in it as it takes.
+    fn serve(&mut self, mut waiting: Requests) {
+        while self.begin(&mut waiting) {
             let mut rows = 0;
             let mut batch = Vec::with_capacity(waiting.len());
             while rows < MAX_ROWS
@@ -68,25 +75,70 @@ impl Writer<'_> {
                 rows += request.cost().rows;
                 batch.push(request);
             }
-            self.serve_batch(batch);
+            match self.run_and_commit(&mut batch) {
+                Ok(effects) => self.committed(batch, effects),
+                // One request may have failed it for all: each gets a transaction of its own.
+                Err(_) if batch.len() > 1 => {
+                    for request in batch {
+                        self.serve(VecDeque::from([request]));
+                    }
+                }
+                Err(error) => self.fail(batch, &error),
+            }
         }
     }
 
-    fn serve_batch(&mut self, mut batch: Vec<Box<dyn WriteRequest>>) {
-        match self.transaction(&mut batch) {
-            Ok(effects) => self.committed(batch, effects),
-            // One request may have failed it for all: each gets a transaction of its own.
-            Err(Failed::Within(_)) if batch.len() > 1 => {
-                for request in batch {
-                    self.serve_batch(vec![request]);
-                }
+    /// Begins a transaction for the requests. Returns whether it has begun: not when no request is left, since their
+    /// callers have gone, or were told that it failed.
+    ///
+    /// While another process has the file locked, requests that came meanwhile are added, and each waits until its own
+    /// deadline and no longer.
+    fn begin(&mut self, waiting: &mut Requests) -> bool {
+        loop {
+            waiting.retain(|request| !request.is_abandoned());
+            if waiting.is_empty() {
+                return false;
             }
-            Err(Failed::Begin(error) | Failed::Within(error)) => {
-                for request in batch {
-                    let error = explain(&self.store.options.path, request.what(), copy_of(&error));
-                    request.answer(Some(error));
+            if self.store.condition.is_over() {
+                for request in waiting.drain(..) {
+                    let closed = self.store.check(request.what()).err();
+                    request.answer(closed);
                 }
+                return false;
             }
+            self.busy.restart(LOOK_INTERVAL);
+            let error = match self.try_to_begin() {
+                Ok(()) => {
+                    self.busy.restart(self.store.options.busy_timeout);
+                    return true;
+                }
+                Err(error) => error,
+            };
+            let is_locked = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            if waiting.len() < MAX_WAITING {
+                waiting.extend(self.store.writes.take_waiting());
+            }
+            let now = Instant::now();
+            let (patient, failed): (Requests, Requests) =
+                waiting.drain(..).partition(|request| is_locked && now < request.deadline());
+            *waiting = patient;
+            self.fail(failed, &error);
+        }
+    }
+
+    fn try_to_begin(&mut self) -> rusqlite::Result<()> {
+        self.faults.update(&self.conn, &self.store.options.path)?;
+        // SQLite flushes the first one itself. It also flushes the folder, so that the log file is there after a power
+        // failure.
+        self.set_flushing(!self.log_flushed_once && self.store.options.synchronous == Synchronous::Full)?;
+        execute(&self.conn, "BEGIN IMMEDIATE")
+    }
+
+    /// Answers requests for which nothing was committed.
+    fn fail(&self, requests: impl IntoIterator<Item = Box<dyn WriteRequest>>, error: &rusqlite::Error) {
+        for request in requests {
+            let error = self.store.explain(request.what(), copy_of(error));
+            request.answer(Some(error));
         }
     }
 
@@ -111,27 +163,23 @@ impl Writer<'_> {
         }
     }
 
-    fn transaction(&mut self, batch: &mut [Box<dyn WriteRequest>]) -> Result<Effects, Failed> {
-        let durable = batch.iter().any(|request| request.cost().durable);
-        // SQLite flushes the first one itself. It also flushes the folder, so that the log file is there after a power
-        // failure.
-        let first = durable && !self.log_flushed_once && self.store.options.synchronous == Synchronous::Full;
-        self.set_flushing(first).map_err(Failed::Begin)?;
-        execute(&self.conn, "BEGIN IMMEDIATE").map_err(Failed::Begin)?;
-        let result = self.run_and_commit(batch);
-        self.log_flushed_once |= first && result.is_ok();
-        if result.is_err() {
-            self.queues.clear();
-            if !self.conn.is_autocommit()
-                && let Err(error) = self.conn.execute_batch("ROLLBACK")
-            {
-                tracing::warn!(path = %self.store.options.path.display(), error = %SqliteText(error), "could not roll a transaction back");
-            }
+    fn run_and_commit(&mut self, batch: &mut [Box<dyn WriteRequest>]) -> rusqlite::Result<Effects> {
+        let result = self.run_all(batch);
+        if result.is_ok() {
+            self.log_flushed_once |= self.flushes_commits;
+            self.store.condition.set_written(batch.iter().map(|request| request.what()));
+            return result;
         }
-        result.map_err(Failed::Within)
+        self.queues.clear();
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(path = %self.store.options.path.display(), error = %SqliteText(error), "could not roll a transaction back");
+        }
+        result
     }
 
-    fn run_and_commit(&mut self, batch: &mut [Box<dyn WriteRequest>]) -> rusqlite::Result<Effects> {
+    fn run_all(&mut self, batch: &mut [Box<dyn WriteRequest>]) -> rusqlite::Result<Effects> {
         let mut tx = Tx::begin(&self.conn, &mut self.queues, self.store.now())?;
         for request in batch {
             request.run(&mut tx)?;
@@ -152,6 +200,22 @@ impl Writer<'_> {
             self.flushes_commits = flush;
         }
         Ok(())
+    }
+
+    /// Closes the connection. The last one copies the write-ahead log into the file.
+    fn close(self) {
+        let path = self.store.options.path.display();
+        if self.store.condition.is_over() {
+            // What this process sees of the log may not be what the disk has. Whoever opens the file next reads the log
+            // up to where its checksums are right.
+            let set = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            if let Err(error) = set {
+                tracing::warn!(%path, error = %SqliteText(error), "could not leave the write-ahead log as it is");
+            }
+        }
+        if let Err((_, error)) = self.conn.close() {
+            tracing::warn!(%path, error = %SqliteText(error), "could not close the store");
+        }
     }
 }
 

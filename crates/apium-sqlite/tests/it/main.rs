@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod chords;
+mod clocks;
 mod conformance;
 mod crashes;
+mod disk;
 mod files;
 mod kit;
+mod locks;
 mod processes;

@@ -20,6 +20,7 @@ macro_rules! conformance_tests {
                 consuming::CASES,
                 settling::CASES,
                 crashes::CASES,
+                clock_steps::CASES,
                 delaying::CASES,
                 admin::CASES,
                 dead_letters::CASES,
@@ -133,6 +134,11 @@ macro_rules! conformance_tests {
             marking_twice_counts_once [CrashCounts]
             an_old_fence_starts_nothing [CrashCounts]
             a_replay_forgets_the_crashes [CrashCounts DeadSet]
+        }
+        $crate::conformance_tests! { @module $make, $lacks, clock_steps in conformance::broker:
+            a_step_redelivers_nothing
+            a_step_holds_up_nothing
+            a_step_keeps_nobody_alive
         }
         $crate::conformance_tests! { @module $make, $lacks, delaying in conformance::broker:
             an_eta_is_never_early [Delays]

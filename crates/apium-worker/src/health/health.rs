@@ -10,6 +10,8 @@ use apium_transport::clock::Clock;
 use apium_transport::health::Health;
 use tokio::sync::watch;
 
+use crate::shutdown::switch::StopSwitch;
+
 /// How often a backend that cannot be reached is tried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -72,7 +74,7 @@ impl WorkerHealth {
 
     /// Tries backends that cannot be reached, until it is dropped. A worker that has no tasks to run would not use
     /// them, and would stay red. The broker needs nothing of the kind, since the fetching loop uses it all the time.
-    pub(crate) async fn retry_backends(&self) {
+    pub(crate) async fn retry_backends(&self, switch: &StopSwitch) {
         loop {
             self.clock.sleep(RETRY_INTERVAL).await;
             for backend in self.backends.iter().filter(|backend| !backend.health().is_green()) {
@@ -80,6 +82,10 @@ impl WorkerHealth {
                 let Some(stored) = backend.stored() else { continue };
                 if let Err(error) = stored.fetch(&[TaskId::random()]).await {
                     tracing::debug!(error = %with_causes(&error), backend = %backend.address(), "the result backend cannot be reached yet");
+                    if error.is_final() {
+                        tracing::error!(error = %with_causes(&error), backend = %backend.address(), "the result backend cannot be used any more; the worker stops");
+                        switch.store_failed();
+                    }
                 }
             }
         }

@@ -14,6 +14,7 @@ use crate::health::health::WorkerHealth;
 use crate::health::http;
 use crate::health::ready_file::ReadyFile;
 use crate::service::Service;
+use crate::shutdown::switch::StopSwitch;
 
 /// How long the ready file and the endpoint have to end. They have nothing to finish that takes longer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,13 +40,19 @@ impl Probes {
     ///
     /// # Errors
     /// A ready file that cannot be written, or an address that cannot be listened on.
-    pub(crate) async fn start(options: &ProbeOptions, health: &Arc<WorkerHealth>, clock: &Clock) -> Result<Self> {
+    pub(crate) async fn start(
+        options: &ProbeOptions,
+        health: &Arc<WorkerHealth>,
+        clock: &Clock,
+        switch: &StopSwitch,
+    ) -> Result<Self> {
         let ready_file = options.ready_file.clone().map(ReadyFile::new).transpose()?.map(|file| {
             let (health, clock) = (health.clone(), clock.clone());
             Service::start("ready-file", move |stopping| file.follow(health, clock, stopping))
         });
-        let retried = health.clone();
-        let backend_retries = Service::start("backend-retries", move |_| async move { retried.retry_backends().await });
+        let (retried, switch) = (health.clone(), switch.clone());
+        let backend_retries =
+            Service::start("backend-retries", move |_| async move { retried.retry_backends(&switch).await });
         let Some(address) = options.listen else {
             return Ok(Self { backend_retries, ready_file, listener: None, address: None });
         };

@@ -1,18 +1,19 @@
 //! Rate limits (Celery: `rate_limit`, `task_default_rate_limit`): a token bucket of capacity 1 for each task, in each
-//! worker. The first run starts at once, and the next ones keep their distance.
+//! worker. The first run starts at once, and the next ones keep their distance, by the monotonic side of the clock:
+//! the time of day may be set.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::options::rate_limit::RateLimit;
-use jiff::Timestamp;
+use apium_transport::clock::Moment;
 
 /// The token bucket of a task: when its next run may start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
     spacing: Duration,
-    next: Option<Timestamp>,
+    next: Option<Moment>,
 }
 
 impl Bucket {
@@ -22,17 +23,17 @@ impl Bucket {
         Self { spacing, next: None }
     }
 
-    /// The earliest instant of the next start; `None` before the first start.
-    pub(crate) fn next_start(&self) -> Option<Timestamp> {
+    /// The earliest moment of the next start; `None` before the first start.
+    pub(crate) fn next_start(&self) -> Option<Moment> {
         self.next
     }
 
     /// Takes the token, if there is one at `now`. Returns whether there was.
-    pub(crate) fn take_token(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn take_token(&mut self, now: Moment) -> bool {
         if self.next.is_some_and(|next| now < next) {
             return false;
         }
-        self.next = Some(now.saturating_add(self.spacing).unwrap_or(Timestamp::MAX));
+        self.next = Some(now.saturating_add(self.spacing));
         true
     }
 }
@@ -70,7 +71,7 @@ impl<R> RateLimited<R> {
     }
 
     /// Takes a run that may start at `now`, and the token of its task.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<R> {
+    pub(crate) fn pop(&mut self, now: Moment) -> Option<R> {
         if self.waiting == 0 {
             return None;
         }
@@ -81,10 +82,10 @@ impl<R> RateLimited<R> {
         task_run
     }
 
-    /// The earliest instant at which one of the runs may start.
-    pub(crate) fn next_start(&self) -> Option<Timestamp> {
+    /// The earliest moment at which one of the runs may start.
+    pub(crate) fn next_start(&self) -> Option<Moment> {
         let lines = self.lines.values().filter(|line| !line.runs.is_empty());
-        lines.map(|line| line.bucket.next_start().unwrap_or(Timestamp::MIN)).min()
+        lines.map(|line| line.bucket.next_start().unwrap_or(Moment::FIRST)).min()
     }
 
     /// The buckets of all tasks.
@@ -113,8 +114,8 @@ mod tests {
         RateLimit::parse(text).unwrap().unwrap()
     }
 
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millisecond(millis).unwrap()
+    fn at(millis: u64) -> Moment {
+        Moment::FIRST.saturating_add(Duration::from_millis(millis))
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! The time limits of a run. As in Celery those of the call win over those of the task, and these over the settings.
+//!
+//! They follow the monotonic side of the clock: a run does not time out because somebody set the clock of the machine,
+//! or because the machine slept.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +10,7 @@ use std::time::Duration;
 use apium_app::options::effective_options::EffectiveOptions;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::message::headers::TimeLimit;
-use apium_transport::clock::Clock;
-use jiff::Timestamp;
+use apium_transport::clock::{Clock, Moment};
 
 /// How long a run may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,19 +35,19 @@ impl Limits {
         self == Self::NONE
     }
 
-    /// The instants at which the limits of a run that begins now pass.
+    /// The moments at which the limits of a run that begins now pass.
     pub(crate) fn deadlines(self, clock: &Clock) -> Deadlines {
-        let now = clock.now();
-        let at = |limit: Option<Duration>| limit.map(|limit| now.saturating_add(limit).unwrap_or(Timestamp::MAX));
+        let now = clock.moment();
+        let at = |limit: Option<Duration>| limit.map(|limit| now.saturating_add(limit));
         Deadlines { soft: at(self.soft), hard: at(self.hard) }
     }
 }
 
-/// The instants at which the limits of a run pass.
+/// The moments at which the limits of a run pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    soft: Option<Timestamp>,
-    hard: Option<Timestamp>,
+    soft: Option<Moment>,
+    hard: Option<Moment>,
 }
 
 /// A limit that passed.
@@ -61,12 +63,12 @@ impl Deadlines {
     pub(crate) async fn next(&mut self, clock: &Clock) -> Passed {
         match (self.soft, self.hard) {
             (Some(soft), hard) if hard.is_none_or(|hard| soft < hard) => {
-                clock.sleep_until(soft).await;
+                clock.sleep_until_moment(soft).await;
                 self.soft = None;
                 Passed::Soft
             }
             (_, Some(hard)) => {
-                clock.sleep_until(hard).await;
+                clock.sleep_until_moment(hard).await;
                 Passed::Hard
             }
             _ => std::future::pending().await,
@@ -100,6 +102,8 @@ impl UnseenSoftLimits {
 mod tests {
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::TaskOptions;
+    use futures_util::FutureExt as _;
+    use jiff::Timestamp;
 
     use super::*;
 
@@ -126,5 +130,18 @@ mod tests {
         clock.advance(S(5));
         assert_eq!(deadlines.next(&clock).await, Passed::Soft);
         assert_eq!(deadlines.next(&clock).await, Passed::Hard);
+    }
+
+    #[tokio::test]
+    async fn a_limit_passes_after_its_time_whatever_the_time_of_day_is() {
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&clock);
+        clock.set(Timestamp::UNIX_EPOCH + S(86_400));
+        assert_eq!(deadlines.next(&clock).now_or_never(), None, "a step forward");
+        clock.set(Timestamp::UNIX_EPOCH - S(86_400));
+        clock.advance(S(1));
+        assert_eq!(deadlines.next(&clock).now_or_never(), Some(Passed::Soft), "a step back");
+        clock.advance(S(1));
+        assert_eq!(deadlines.next(&clock).now_or_never(), Some(Passed::Hard));
     }
 }

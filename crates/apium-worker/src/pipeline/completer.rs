@@ -186,6 +186,10 @@ impl Completer {
                     Box::pin(self.complete_group(vec![completion], progress.clone())).await;
                 }
                 return;
+            } else if progress.stage < Stage::Stored
+                && let Some(instead) = group.first_mut().and_then(|completion| completion.instead_of(&error))
+            {
+                group = vec![instead];
             } else {
                 for completion in group.drain(..) {
                     self.give_up(completion, &error).await;
@@ -284,7 +288,7 @@ impl Completer {
     }
 
     /// Gives up a completion that cannot be done. Its message goes to the dead set where it can, so that the task is
-    /// not run again and again.
+    /// not run again and again; back to its queue where the store alone is to blame.
     async fn give_up(&self, completion: Completion, error: &Error) {
         log::not_completed(&completion.label, error);
         if let Some((receipt, _)) = completion.settlement.delivery
@@ -292,7 +296,11 @@ impl Completer {
             && error.kind() != ErrorKind::Closed
         {
             let text = format!("its end could not be stored, published or settled: {error:#}");
-            let dead = Disposition::Dead(DeadReason::new("rejected", text));
+            let dead = match error.is_final() {
+                // Nothing is wrong with the message, and this worker stops.
+                true => Disposition::Requeue,
+                false => Disposition::Dead(DeadReason::new("rejected", text)),
+            };
             if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
                 log::not_dead_lettered(&completion.label, &error);
             }

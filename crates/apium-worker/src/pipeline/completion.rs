@@ -6,7 +6,7 @@ use std::sync::Arc;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::dead_set::NewDeadLetter;
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
-use apium_transport::error::{ErrorKind, Result};
+use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
 use crate::follow_up::count_parts::EndedChord;
@@ -24,9 +24,14 @@ pub(crate) struct Completion {
     pub(crate) dead_letter: Option<NewDeadLetter>,
     /// Errbacks that this worker calls when the settlement is done.
     pub(crate) errbacks: Option<PendingErrbacks>,
+    /// What is done instead when the store refuses the result for its size.
+    pub(crate) instead: Option<Instead>,
     /// Whom to tell when it is done.
     pub(crate) waiter: Option<oneshot::Sender<CompletionStatus>>,
 }
+
+/// Makes another completion of one whose result the store refused.
+pub(crate) struct Instead(pub(crate) Box<dyn FnOnce(&Error) -> Completion + Send + Sync>);
 
 /// What became of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +47,15 @@ pub(crate) enum CompletionStatus {
 impl Completion {
     /// A completion that is a settlement and nothing else.
     pub(crate) fn new(label: TaskLabel, source: Arc<DeliverySource>, settlement: Settlement) -> Self {
-        Self { label, source, settlement, task: None, dead_letter: None, errbacks: None, waiter: None }
+        Self { label, source, settlement, task: None, dead_letter: None, errbacks: None, instead: None, waiter: None }
+    }
+
+    /// The completion that is done instead of this one, whose result the store refused with `error`; `None` where
+    /// nothing else can be done.
+    pub(crate) fn instead_of(&mut self, error: &Error) -> Option<Self> {
+        let Instead(make) = self.instead.take().filter(|_| error.kind() == ErrorKind::TooLarge)?;
+        let waiter = self.waiter.take();
+        Some(Self { waiter, ..make(error) })
     }
 
     /// The completion that requeues a run that no slot has.

@@ -44,6 +44,18 @@ pub(crate) fn received(task_run: &TaskRun) {
     }
 }
 
+/// The result of a run is larger than `result_size_warning`.
+pub(crate) fn large_result(task_run: &TaskRun, size: usize) {
+    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    tracing::warn!(
+        task,
+        id,
+        size,
+        "the result of task {task}[{id}] has {size} bytes, which is more than result_size_warning; store it elsewhere, \
+         and return where it is"
+    );
+}
+
 /// Another worker has the message of a run that did not begin here.
 pub(crate) fn lease_lost(task_run: &TaskRun) {
     let (task, id) = (&*task_run.task.name, id(&task_run.request));

@@ -16,17 +16,18 @@ use tracing::Instrument as _;
 
 use crate::backends::Backends;
 use crate::counts::Counts;
+use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
-use crate::pipeline::completion::{Completion, CompletionStatus};
+use crate::pipeline::completion::{Completion, CompletionStatus, Instead};
 use crate::pipeline::executor::Executor;
 use crate::pipeline::follow::FollowUpPlanner;
 use crate::pipeline::intake::{Admission, Intake};
 use crate::pipeline::run_queue::RunQueue;
 use crate::pipeline::settle::Settler;
 use crate::pipeline::task_run::{DeliverySource, DeliveryState, RunEnd, TaskRun};
-use crate::pipeline::verdict::{Verdict, decide};
+use crate::pipeline::verdict::{FailureReason, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::watchdog::PollTimer;
 
@@ -35,14 +36,15 @@ pub(crate) struct Process {
     pub(crate) intake: Intake,
     pub(crate) run_queue: Arc<RunQueue>,
     pub(crate) executor: Executor,
-    pub(crate) follow: FollowUpPlanner,
-    pub(crate) settler: Settler,
+    pub(crate) follow: Arc<FollowUpPlanner>,
+    pub(crate) settler: Arc<Settler>,
     pub(crate) completer: Completer,
     pub(crate) backends: Arc<Backends>,
     pub(crate) states: StateMap,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     pub(crate) unseen_soft_limits: UnseenSoftLimits,
+    pub(crate) result_sizes: ResultSizes,
 }
 
 /// A run whose body may begin.
@@ -88,8 +90,9 @@ impl Process {
         let delivery = if task_run.acks_late() { DeliveryState::InFlight } else { DeliveryState::AckedEarly };
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let end = RunEnd { now, took, children: start.ctx.children(), delivery };
-        let (completion, verdict) = self.conclude(&task_run, outcome, end);
-        self.complete(&task_run, completion, verdict, start).await;
+        let (mut completion, verdict) = self.conclude(&task_run, outcome, end.clone());
+        let large = self.provide_instead(&mut completion, &task_run, &verdict, end);
+        self.complete(&task_run, completion, (verdict, large), start).await;
     }
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
@@ -97,7 +100,11 @@ impl Process {
     fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
         let random = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
-        let verdict = decide(task_run.facts(now), outcome, random);
+        let facts = task_run.facts(now);
+        let mut verdict = decide(facts, outcome, random);
+        if facts.stores_errors() {
+            verdict = self.within_size(task_run, verdict);
+        }
         let (verdict, planned) = self.follow.plan(task_run, verdict, now, random);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
         self.counts.add_run(&verdict, took);
@@ -105,11 +112,66 @@ impl Process {
         (completion, verdict)
     }
 
+    /// The verdict that holds where a result that is stored may not be as large as this one is.
+    fn within_size(&self, task_run: &TaskRun, verdict: Verdict) -> Verdict {
+        let size = match &verdict {
+            Verdict::Succeeded(value) => value.as_bytes().len(),
+            Verdict::Failed { failure, .. } => size_of_failure(failure),
+            _ => return verdict,
+        };
+        match (self.result_sizes.check(size), verdict) {
+            (SizeCheck::Fits, verdict) => verdict,
+            (SizeCheck::Warn, verdict) => {
+                log::large_result(task_run, size);
+                verdict
+            }
+            (SizeCheck::Refuse, Verdict::Failed { failure, why }) => {
+                let what = format!("the error {}", failure.exception().exc_type);
+                Verdict::Failed { failure: self.result_sizes.failure(&what, size), why }
+            }
+            (SizeCheck::Refuse, _) => {
+                let failure = self.result_sizes.failure("the result", size);
+                Verdict::Failed { failure, why: FailureReason::TooLarge }
+            }
+        }
+    }
+
+    /// Says what is to be done where the store refuses the result for its size: the task has failed then. Only for a
+    /// result that is large enough for that.
+    fn provide_instead(
+        &self,
+        completion: &mut Completion,
+        task_run: &TaskRun,
+        verdict: &Verdict,
+        end: RunEnd,
+    ) -> Option<LargeResult> {
+        let Verdict::Succeeded(value) = verdict else { return None };
+        let large = LargeResult::new(value.as_bytes().len())?;
+        let (refused, task_run) = (large.clone(), task_run.clone());
+        let (follow, settler) = (self.follow.clone(), self.settler.clone());
+        completion.instead = Some(Instead(Box::new(move |error| {
+            let verdict = Verdict::Failed { failure: refused.set_refused(error), why: FailureReason::TooLarge };
+            let (verdict, planned) = follow.plan(&task_run, verdict, end.now, &mut fastrand::Rng::new());
+            log::ended(&task_run.task, &task_run.request, &verdict, end.took);
+            settler.settle(&task_run, &verdict, planned, end)
+        })));
+        Some(large)
+    }
+
     /// Step 6, and the hooks. They run in the slot of the run, after its result is stored.
-    async fn complete(&self, task_run: &TaskRun, completion: Completion, verdict: Verdict, start: RunStart) {
+    async fn complete(
+        &self,
+        task_run: &TaskRun,
+        completion: Completion,
+        (mut verdict, large): (Verdict, Option<LargeResult>),
+        start: RunStart,
+    ) {
         let hooks = &task_run.task.hooks;
         if hooks::wanted(hooks, &verdict) {
             self.completer.submit_and_wait(completion).await;
+            if let Some(failure) = large.and_then(|large| large.failure()) {
+                verdict = Verdict::Failed { failure, why: FailureReason::TooLarge };
+            }
             hooks::after(hooks, &start.ctx, verdict).instrument(start.span).await;
         } else {
             self.completer.submit(completion).await;

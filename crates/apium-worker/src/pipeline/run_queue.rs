@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::limits::load::{Load, RunCounts};
 use crate::limits::rate_limit::Bucket;
 use crate::limits::start_marks::StartMarks;
-use crate::limits::waiting_runs::WaitingRuns;
+use crate::limits::waiting_runs::{NextDue, WaitingRuns};
 use crate::pipeline::log;
 use crate::pipeline::task_run::TaskRun;
 
@@ -125,13 +125,13 @@ impl RunQueue {
         }
     }
 
-    /// How many runs wait for a later instant than `now`, by eta or rate limit.
-    pub(crate) fn not_due(&self, now: Timestamp) -> usize {
-        self.lock().waiting.not_due(now)
+    /// How many runs wait for a later time than the present, by eta or rate limit.
+    pub(crate) fn not_due(&self) -> usize {
+        self.lock().waiting.not_due(&self.clock)
     }
 
-    /// The earliest instant at which a run that waits by eta or rate limit may start.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+    /// When the first run that waits by eta or rate limit may start.
+    pub(crate) fn next_due(&self) -> Option<NextDue> {
         self.lock().waiting.next_due()
     }
 
@@ -181,10 +181,9 @@ impl RunQueue {
 
     /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.
     pub(crate) fn handed_out_if_idle(&self) -> Option<u64> {
-        let now = self.clock.now();
         let state = self.lock();
         let has_no_run = state.counts.running() == 0 && state.fresh.is_empty() && state.marked.is_empty();
-        let is_due = state.waiting.next_due().is_some_and(|due| due <= now);
+        let is_due = state.waiting.next_due().is_some_and(|due| due.has_come(&self.clock));
         (has_no_run && !state.marks.is_marking && !is_due).then_some(state.counts.handed_out())
     }
 
@@ -200,7 +199,7 @@ impl RunQueue {
         let (needs_marks, is_marking) = (state.marks.are_needed(), state.marks.is_marking);
         if state.waiting.limited.len() > 0
             && !is_marking
-            && let Some(task_run) = state.waiting.limited.pop(self.clock.now())
+            && let Some(task_run) = state.waiting.limited.pop(self.clock.moment())
         {
             // The next run of this task has another due time now.
             self.due.notify_one();
@@ -285,9 +284,9 @@ impl RunQueue {
             let changed = self.due.notified();
             match self.next_due() {
                 None => changed.await,
-                Some(due) if due > self.clock.now() => {
+                Some(due) if !due.has_come(&self.clock) => {
                     tokio::select! {
-                        () = self.clock.sleep_until(due) => self.promote_due(),
+                        () = due.wait(&self.clock) => self.promote_due(),
                         () = changed => {}
                     }
                 }

@@ -24,6 +24,7 @@ pub(crate) struct DeliverySource {
 }
 
 /// A run that waits for a slot, or is in one.
+#[derive(Clone)]
 pub(crate) struct TaskRun {
     pub(crate) request: Arc<Request>,
     pub(crate) task: Arc<RegisteredTask>,
@@ -54,6 +55,7 @@ impl TaskRun {
 }
 
 /// The end of a run, without its outcome.
+#[derive(Clone)]
 pub(crate) struct RunEnd {
     pub(crate) now: Timestamp,
     /// How long the body took.

@@ -41,6 +41,8 @@ pub(crate) enum FailureReason {
     TimedOut,
     /// The arguments do not fit the task's parameters, so the body did not begin.
     BadArguments,
+    /// The body ended, and its result is too large to be stored. Another run would end in the same way.
+    TooLarge,
 }
 
 /// What a verdict depends on, beside the outcome.

@@ -26,10 +26,12 @@ pub enum StopCause {
     Interrupt,
     /// SIGQUIT.
     Quit,
+    /// A broker or a result backend cannot be used any more by this process, because it closed itself for good.
+    StoreFailed,
 }
 
 impl StopCause {
-    /// The kind of stop that this signal asks of a worker that already stops as `stopping`, or runs (`None`).
+    /// The kind of stop that this cause asks of a worker that already stops as `stopping`, or runs (`None`).
     pub(crate) fn kind_after(self, stopping: Option<StopKind>) -> StopKind {
         use StopKind::{Cold, Now, Warm};
         match (stopping, self) {

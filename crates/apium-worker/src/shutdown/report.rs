@@ -30,10 +30,10 @@ pub struct StopReport {
 
 impl StopReport {
     /// The process's exit code, as in Celery: 0 after a stop that the program or SIGTERM asked for, and after a cold
-    /// one; 1 after ctrl-c, after a stop at once, and when something is unsettled.
+    /// one; 1 after ctrl-c, after a stop at once, when a store failed, and when something is unsettled.
     pub fn exit_code(&self) -> u8 {
         let is_clean = self.how != StopKind::Now && self.unsettled == 0;
-        u8::from(!is_clean || self.cause == StopCause::Interrupt)
+        u8::from(!is_clean || matches!(self.cause, StopCause::Interrupt | StopCause::StoreFailed))
     }
 
     /// The report of a worker that a signal stopped before it had started.
@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(report(StopKind::Cold, StopCause::Quit, 0).exit_code(), 0);
         assert_eq!(report(StopKind::Now, StopCause::Quit, 0).exit_code(), 1);
         assert_eq!(report(StopKind::Warm, StopCause::Program, 1).exit_code(), 1);
+        assert_eq!(report(StopKind::Warm, StopCause::StoreFailed, 0).exit_code(), 1);
         let text = report(StopKind::Warm, StopCause::Terminate, 0).to_string();
         assert_eq!(text, "stopped warm: 3 tasks finished (1 while stopping), 2 given back, 0 cancelled");
     }

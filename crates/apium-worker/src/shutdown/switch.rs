@@ -31,6 +31,11 @@ impl StopSwitch {
         self.update(cause, |stopping| cause.kind_after(stopping));
     }
 
+    /// Asks for a warm stop: a broker or a result backend cannot be used any more by this process.
+    pub(crate) fn store_failed(&self) {
+        self.update(StopCause::StoreFailed, |stopping| stopping.unwrap_or(StopKind::Warm));
+    }
+
     fn update(&self, cause: StopCause, kind: impl FnOnce(Option<StopKind>) -> StopKind) {
         self.0.send_if_modified(|request| {
             let kind = kind(request.map(|request| request.kind));

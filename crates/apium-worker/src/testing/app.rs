@@ -19,6 +19,7 @@ use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
+use crate::limits::waiting_runs::NextDue;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
@@ -41,7 +42,7 @@ pub struct TestApp {
 #[derive(Default)]
 struct Memory {
     buckets: HashMap<Arc<str>, Bucket>,
-    next_due: Option<Timestamp>,
+    next_due: Option<NextDue>,
 }
 
 impl Deref for TestApp {
@@ -104,7 +105,9 @@ impl TestApp {
         loop {
             let now = self.now();
             let kept_due = self.memory.lock().unwrap_or_else(PoisonError::into_inner).next_due;
-            let next = [self.recorder.next_due(now), kept_due.filter(|due| *due > now)].into_iter().flatten().min();
+            let left = kept_due.map(|due| due.remaining(&self.clock)).filter(|left| !left.is_zero());
+            let kept_due = left.and_then(|left| now.saturating_add(left).ok());
+            let next = [self.recorder.next_due(now), kept_due].into_iter().flatten().min();
             let next = next.filter(|next| *next < end).unwrap_or(end);
             self.clock.advance(Duration::try_from(next.duration_since(now)).unwrap_or_default());
             ran += self.drain().await;
@@ -167,7 +170,7 @@ impl TestApp {
             let before = process.run_queue.handed_out_if_idle().filter(|_| process.completer.pending() == 0);
             if before.is_some() {
                 let stats = self.stats().await?;
-                let waiting = process.run_queue.not_due(self.now()) as u64;
+                let waiting = process.run_queue.not_due() as u64;
                 // A queue that was declared during this round is drained by the next round.
                 let stats: Vec<_> = stats.iter().filter(|queue| queues.contains(&queue.queue)).collect();
                 let ready: u64 = stats.iter().map(|queue| queue.ready).sum();

@@ -1,6 +1,7 @@
 //! Cases for brokers, consumers and ackers.
 
 pub mod admin;
+pub mod clock_steps;
 pub mod closing;
 pub mod consuming;
 pub mod crashes;

@@ -36,3 +36,26 @@ async fn rate_limits_space_the_starts() {
     assert_eq!(notes.all(), ["0", "500", "0", "500", "0"]);
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_freezes_no_rate_limit() {
+    let notes = Notes::default();
+    let clock = apium_transport::clock::Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+    let (state, own) = (clock.clone(), clock.clone());
+    let builder = App::test().with(move |app| app.autodiscover(false).clock(own)).state(notes.clone()).state(state);
+    let app = builder.register::<Limited>().build().await.unwrap();
+    for n in 0..3 {
+        send(&app, "limited", &format!("r{n}")).await;
+    }
+    let worker = app.worker().concurrency(4).start().await.unwrap();
+    let day = jiff::SignedDuration::from_hours(24);
+    for (count, step) in [(1, -day), (2, day + day)] {
+        until("one more start", async || notes.all().len() == count).await;
+        clock.set(clock.now() + step);
+        clock.advance(Duration::from_millis(499));
+        assert_eq!(notes.all().len(), count, "a step of the clock gave a start before its time");
+        clock.advance(Duration::from_millis(1));
+    }
+    until("the last start", async || notes.all().len() == 3).await;
+    worker.stop().await;
+}

@@ -128,6 +128,25 @@ async fn a_calls_limit_wins_over_the_tasks() {
     worker.stop().await;
 }
 
+#[tokio::test]
+async fn a_clock_that_is_set_times_no_run_out_and_holds_no_limit_back() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    send(&app, "async_hard", "it").await;
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(1).await;
+    let day = jiff::SignedDuration::from_hours(24);
+    for (step, next) in [(day, "forward"), (-day, "back")] {
+        app.clock().set(app.clock().now() + step);
+        send(&app, "quick", next).await;
+        until_state(&app, next, "SUCCESS").await;
+        assert_eq!(state(&app, "it").await, "PENDING", "it timed out by a step of the clock");
+    }
+    app.clock().advance(Duration::from_secs(2));
+    until_state(&app, "it", "FAILURE").await;
+    worker.stop().await;
+}
+
 task!(Requeued = "requeued", [acks_late: Some(true), acks_on_timeout: Some(false), time_limit: HARD], async |ctx| {
     if ctx.request().delivery_info.redelivered {
         return Ok(json("second"));

@@ -2,4 +2,6 @@
 
 mod crash_loop;
 mod mutated;
+mod refusing_store;
+mod result_size;
 mod unreadable;
