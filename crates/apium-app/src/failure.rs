@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use apium_protocol::error::Result;
+use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 use serde::{Deserialize, Serialize};
 
@@ -45,12 +47,17 @@ impl fmt::Display for ArgumentMismatch {
 
 impl StdError for ArgumentMismatch {}
 
+/// The arguments of the exception for an error, as a JSON list; `None` for an error of another type.
+pub type WireArgs = fn(&(dyn StdError + 'static)) -> Option<Result<Json>>;
+
 /// The Python class of a Rust error type (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
     /// Whether an error is of the Rust type.
     pub is: fn(&(dyn StdError + 'static)) -> bool,
     /// `module.Class` in Python.
     pub py: &'static str,
+    /// The arguments of the exception, a JSON list; `None` where its text is the one argument.
+    pub args: Option<WireArgs>,
 }
 
 inventory::collect!(WireErrorEntry);

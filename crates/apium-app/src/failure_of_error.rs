@@ -4,14 +4,33 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use apium_protocol::error::with_causes;
+use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 
 use crate::error::Error;
 use crate::failure::{Failure, WireErrorEntry};
 
 /// The Python class of an error, where its type has one.
-fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    inventory::iter::<WireErrorEntry>.into_iter().find(|entry| (entry.is)(error)).map(|entry| entry.py)
+fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static WireErrorEntry> {
+    inventory::iter::<WireErrorEntry>.into_iter().find(|entry| (entry.is)(error))
+}
+
+/// The exception of an error. `path` is the class of one whose type is mapped to no Python class.
+fn exception_of(error: &(dyn StdError + 'static), path: &str) -> ExceptionInfo {
+    let entry = mapped(error);
+    let path = entry.map_or(path, |entry| entry.py);
+    let mut exception = ExceptionInfo::from_path(path, message_of(error));
+    // A list that is empty may be written as `()`, which is null.
+    let list = |args: Json| if args.is_null() { Ok(Vec::new()) } else { args.decode() };
+    match entry.and_then(|entry| entry.args?(error)).map(|args| args.and_then(list)) {
+        Some(Ok(args)) => exception.exc_message = args,
+        // The text says at least what happened.
+        Some(Err(error)) => {
+            tracing::error!(error = %with_causes(&error), "could not write the arguments of an exception of {path}, so its text is its argument");
+        }
+        None => {}
+    }
+    exception
 }
 
 /// The `exc_type` of a boxed error that is mapped to no Python class, since its type is not known.
@@ -38,8 +57,8 @@ impl Failure {
 
     /// A failure of an error that must not leave its thread: its text and those of its sources.
     pub(crate) fn from_unsendable(error: &(dyn StdError + 'static)) -> Self {
-        let path = mapped(error).unwrap_or(BOXED);
-        Self::from_exception(ExceptionInfo::from_path(path, message_of(error))).with_traceback(chain_text(path, error))
+        let path = mapped(error).map_or(BOXED, |entry| entry.py);
+        Self::from_exception(exception_of(error, path)).with_traceback(chain_text(path, error))
     }
 
     /// A failure of what turns into a boxed error: an error, a boxed one, or the error type of another library, whose
@@ -52,10 +71,9 @@ impl Failure {
 
     /// `path` is for an error whose type is mapped to no Python class.
     fn of(path: &str, error: Arc<dyn StdError + Send + Sync>) -> Self {
-        let path = mapped(&*error).unwrap_or(path);
-        let exception = ExceptionInfo::from_path(path, message_of(&*error));
+        let path = mapped(&*error).map_or(path, |entry| entry.py);
         let traceback = chain_text(path, &*error);
-        Self::with_error(exception, traceback, error)
+        Self::with_error(exception_of(&*error, path), traceback, error)
     }
 }
 

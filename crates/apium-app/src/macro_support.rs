@@ -1,6 +1,8 @@
 //! What the code refers to that the attributes of `apium-macros` generate. It is not an API: anything may change.
 
+pub use apium_protocol::error::Result as ProtocolResult;
 pub use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
 pub use futures_util::future::BoxFuture;
 pub use inventory;
 
@@ -82,6 +84,27 @@ impl IntoHookResult for () {
 impl<E: Into<TaskError>> IntoHookResult for Result<(), E> {
     fn into_hook_result(self) -> TaskResult<()> {
         self.map_err(Into::into)
+    }
+}
+
+/// What the hook `on_replace` may return: a signature, or a result.
+pub trait IntoReplacement {
+    /// The signature as messages carry it.
+    ///
+    /// # Errors
+    /// What the hook returned, or an argument that cannot be encoded.
+    fn into_replacement(self) -> TaskResult<WireSignature>;
+}
+
+impl<In: ?Sized, Out> IntoReplacement for Signature<In, Out> {
+    fn into_replacement(self) -> TaskResult<WireSignature> {
+        Ok(self.to_wire()?)
+    }
+}
+
+impl<T: IntoReplacement, E: Into<TaskError>> IntoReplacement for Result<T, E> {
+    fn into_replacement(self) -> TaskResult<WireSignature> {
+        self.map_err(Into::into)?.into_replacement()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use apium_app::app::app::App;
 use apium_app::error::ErrorKind;
-use apium_app::task::arguments::ParameterList;
+use apium_app::task::arguments::{Parameter, ParameterList};
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::error::Result as TransportResult;
@@ -87,11 +87,18 @@ impl Session {
 
 /// Parameters as Python writes them; `=…` marks one that may be left out.
 fn signature(parameters: &ParameterList) -> String {
-    let named = parameters.named.iter().map(|parameter| match parameter.optional {
+    let written = |parameter: &Parameter| match parameter.optional {
         true => format!("{}=…", parameter.name),
         false => parameter.name.to_owned(),
-    });
-    let rest = [(parameters.var_args, "*args"), (parameters.var_kwargs, "**kwargs")];
-    let rest = rest.into_iter().filter(|(taken, _)| *taken).map(|(_, name)| name.to_owned());
-    named.chain(rest).collect::<Vec<_>>().join(", ")
+    };
+    let (by_position, by_keyword) = parameters.named.split_at(parameters.positional());
+    let star = match parameters.var_args {
+        true => Some("*args"),
+        false => (!by_keyword.is_empty()).then_some("*"),
+    };
+    let mut words: Vec<String> = by_position.iter().map(written).collect();
+    words.extend(star.map(str::to_owned));
+    words.extend(by_keyword.iter().map(written));
+    words.extend(parameters.var_kwargs.then(|| "**kwargs".to_owned()));
+    words.join(", ")
 }

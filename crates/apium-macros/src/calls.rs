@@ -50,6 +50,15 @@ impl CallArgument {
     }
 }
 
+/// The expression of a parameter in the definition of a task.
+pub(crate) fn declared(name: &str, optional: bool, keyword_only: bool) -> TokenStream {
+    let by_keyword = keyword_only.then(|| quote!(.by_keyword()));
+    match optional {
+        true => quote!(::apium::__private::Parameter::optional(#name)#by_keyword),
+        false => quote!(::apium::__private::Parameter::required(#name)#by_keyword),
+    }
+}
+
 /// A Rust identifier for a name on the wire. A keyword of Rust becomes a raw identifier.
 pub(crate) fn wire_ident(name: &str) -> Ident {
     syn::parse_str(name).unwrap_or_else(|_| format_ident!("r#{name}"))
@@ -113,7 +122,7 @@ impl Calls<'_> {
         let PassedArguments { names, types, variables, arguments } = passed(self.arguments.iter());
         let docs = Docs::of(&ident.to_string());
         let Docs { name, s, si, delay, batch, .. } = &docs;
-        let (partial, maps) = (self.partial(&docs), self.maps(&docs));
+        let (partial, maps, required) = (self.partial(&docs), self.maps(&docs), self.required(&docs));
         quote! {
             #[allow(dead_code, clippy::too_many_arguments)]
             impl #ident {
@@ -149,8 +158,52 @@ impl Calls<'_> {
 
                 #partial
                 #maps
+                #required
             }
         }
+    }
+
+    /// `s_required`, `si_required`, `delay_required` and `p_required`, for a task with arguments that a call may leave
+    /// out.
+    fn required(&self, docs: &Docs) -> Option<TokenStream> {
+        let Self { vis, output, constructor, .. } = self;
+        let required = |argument: &&CallArgument| !argument.optional;
+        if self.arguments.iter().all(|argument| !argument.optional) {
+            return None;
+        }
+        let PassedArguments { names, types, variables, arguments } = passed(self.arguments.iter().filter(required));
+        let Docs { s_required, si_required, delay_required, p_required, .. } = docs;
+        let partial = self.first().map(|(first, others)| {
+            let PassedArguments { names, types, variables, arguments } = passed(others.iter().filter(required));
+            quote! {
+                #[doc = #p_required]
+                #vis fn p_required(#(#names: #types),*) -> ::apium::__private::Signature<#first, #output> {
+                    let (#(#variables,)*) = (#(#names,)*);
+                    ::apium::__private::Signature::<(), #output>::#constructor(&__APIUM_DEFINITION, #arguments).cast()
+                }
+            }
+        });
+        Some(quote! {
+            #[doc = #s_required]
+            #vis fn s_required(#(#names: #types),*) -> ::apium::__private::Signature<(), #output> {
+                let (#(#variables,)*) = (#(#names,)*);
+                ::apium::__private::Signature::#constructor(&__APIUM_DEFINITION, #arguments)
+            }
+
+            #[doc = #si_required]
+            #vis fn si_required(
+                #(#names: #types),*
+            ) -> ::apium::__private::Signature<::apium::__private::Anything, #output> {
+                Self::s_required(#(#names),*).into_immutable()
+            }
+
+            #[doc = #delay_required]
+            #vis fn delay_required(#(#names: #types),*) -> ::apium::__private::Call<#output> {
+                ::apium::__private::Call::of(Self::s_required(#(#names),*))
+            }
+
+            #partial
+        })
     }
 
     /// The type of the first argument, which the task before can give, and the other arguments. Further positional
@@ -237,6 +290,10 @@ struct Docs {
     map: String,
     starmap: String,
     chunks: String,
+    s_required: String,
+    si_required: String,
+    delay_required: String,
+    p_required: String,
 }
 
 impl Docs {
@@ -256,6 +313,16 @@ impl Docs {
                 "One message that runs `{ident}` for each item, a tuple of arguments, one after the other."
             ),
             chunks: format!("A group of messages that each run `{ident}` for `size` items, one after the other."),
+            s_required: format!(
+                "A signature of `{ident}` with the required arguments alone. The others are not sent, and take their \
+                 defaults; `kwarg` adds one by its name."
+            ),
+            si_required: "As [`s_required`](Self::s_required), for a signature that ignores the result before it."
+                .to_owned(),
+            delay_required: format!("A call of `{ident}` with the required arguments alone."),
+            p_required: format!(
+                "A signature of `{ident}` with the required arguments after the first, which the task before it gives."
+            ),
         }
     }
 }

@@ -9,7 +9,7 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, ItemFn, LitStr, Result, Type};
 
 use crate::calls::{self, CallArgument, CallForm, Calls, wire_ident};
-use crate::function::{Default, Function, Kind, Output, Parameter};
+use crate::function::{Default, Function, Kind, Output, PARAMETER_ATTRIBUTES, Parameter};
 use crate::options::{self, Options};
 
 /// Expands `#[task(options)] item`. After an error the function stays, so that one mistake makes one message.
@@ -36,7 +36,7 @@ pub(crate) fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 fn without_our_attributes(mut function: ItemFn) -> ItemFn {
     for arg in &mut function.sig.inputs {
         if let syn::FnArg::Typed(arg) = arg {
-            arg.attrs.retain(|attr| !attr.path().is_ident("default") && !attr.path().is_ident("inject"));
+            arg.attrs.retain(|attr| !PARAMETER_ATTRIBUTES.iter().any(|name| attr.path().is_ident(name)));
         }
     }
     function
@@ -178,8 +178,7 @@ impl Expansion {
     fn parameter_list(&self) -> TokenStream {
         let function = self.ident().to_string();
         let named = self.wire().map(|parameter| match &parameter.kind {
-            Kind::Wire { name, default: None } => quote!(::apium::__private::Parameter::required(#name)),
-            Kind::Wire { name, .. } => quote!(::apium::__private::Parameter::optional(#name)),
+            Kind::Wire { name, default, keyword_only } => calls::declared(name, default.is_some(), *keyword_only),
             _ => quote!(),
         });
         let has = |test: fn(&Kind) -> bool| self.function.parameters.iter().any(|parameter| test(&parameter.kind));
@@ -204,6 +203,16 @@ impl Expansion {
                 let hook = format_ident!("{name}");
                 return quote!(#hook: ::core::option::Option::None);
             };
+            if name == "on_replace" {
+                return quote_spanned! {path.span()=>
+                    on_replace: ::core::option::Option::Some(|ctx, what| {
+                        ::std::boxed::Box::pin(async move {
+                            let with = ::apium::__private::Signature::from_wire(&what)?;
+                            ::apium::__private::IntoReplacement::into_replacement(#path(&ctx, with).await)
+                        })
+                    })
+                };
+            }
             let argument = match name {
                 "before_start" => quote!(),
                 "on_retry" => quote!(what.as_ref()),
@@ -310,11 +319,21 @@ impl Expansion {
         let arguments = self.arguments().map(|Parameter { variable, ty, kind }| {
             let ty = ty.to_token_stream();
             let (name, form, first, optional) = match kind {
-                Kind::Wire { name, default } => {
+                Kind::Wire { name, default: Some(_), keyword_only: true } => {
+                    (name.as_str(), CallForm::Optional(name.clone()), None, true)
+                }
+                Kind::Wire { name, default: None, keyword_only: true } => {
+                    (name.as_str(), CallForm::Keyword(name.clone()), None, false)
+                }
+                Kind::Wire { name, default, .. } => {
                     (name.as_str(), CallForm::Positional, Some(ty.clone()), default.is_some())
                 }
                 Kind::VarArgs => ("args", CallForm::VarArgs, None, true),
                 _ => ("kwargs", CallForm::VarKwargs, None, true),
+            };
+            let ty = match form {
+                CallForm::Optional(_) => quote_spanned!(ty.span()=> ::apium::__private::Keyword<#ty>),
+                _ => ty,
             };
             CallArgument { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional }
         });

@@ -163,11 +163,8 @@ impl Parameter {
 
     fn declared(&self) -> Option<TokenStream> {
         let name = self.name.unraw().to_string();
-        match (collects(&self.ty), &self.default) {
-            (true, _) => None,
-            (false, None) => Some(quote!(::apium::__private::Parameter::required(#name))),
-            (false, Some(_)) => Some(quote!(::apium::__private::Parameter::optional(#name))),
-        }
+        let optional = self.default.is_some();
+        (!collects(&self.ty)).then(|| calls::declared(&name, optional, self.keyword_only))
     }
 }
 

@@ -8,9 +8,12 @@ use syn::{
     ReturnType, Type,
 };
 
+/// The attributes of a parameter that `#[task]` reads.
+pub(crate) const PARAMETER_ATTRIBUTES: [&str; 3] = ["default", "inject", "keyword"];
+
 /// A function that can be a task.
 pub(crate) struct Function {
-    /// As written, without the attributes `#[default]` and `#[inject]` of its parameters.
+    /// As written, without the [attributes](PARAMETER_ATTRIBUTES) of its parameters.
     pub(crate) item: ItemFn,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) output: Output,
@@ -29,8 +32,8 @@ pub(crate) enum Kind {
     Context { by_reference: bool },
     /// The app: a parameter of type `State<T>`, or one with `#[inject]`.
     Injected,
-    /// The caller, under this name.
-    Wire { name: String, default: Option<Default> },
+    /// The caller, under this name. What comes after `Args`, or has `#[keyword]`, is given by its name alone.
+    Wire { name: String, default: Option<Default>, keyword_only: bool },
     /// The caller, as further positional arguments: a parameter of type `Args`.
     VarArgs,
     /// The caller, as further keyword arguments: a parameter of type `Kwargs`.
@@ -70,7 +73,14 @@ impl Function {
         let mut parameters = Vec::new();
         for (index, arg) in item.sig.inputs.iter_mut().enumerate() {
             match parameter(arg, index) {
-                Ok(parameter) => parameters.push(parameter),
+                Ok(mut parameter) => {
+                    // As in Python, what comes after `*args` cannot be given by position.
+                    let after_rest = parameters.iter().any(|before: &Parameter| matches!(before.kind, Kind::VarArgs));
+                    if let Kind::Wire { keyword_only, .. } = &mut parameter.kind {
+                        *keyword_only |= after_rest;
+                    }
+                    parameters.push(parameter);
+                }
                 Err(error) => match &mut errors {
                     Some(all) => all.combine(error),
                     None => errors = Some(error),
@@ -124,12 +134,12 @@ fn parameter(arg: &mut FnArg, index: usize) -> Result<Parameter> {
 }
 
 fn kind(arg: &PatType, attributes: ParameterAttributes) -> Result<Kind> {
-    let ParameterAttributes { inject, default } = attributes;
-    let no_attributes = || match (&inject, &default) {
-        (Some(span), _) | (_, Some((span, _))) => {
-            Err(Error::new(*span, "this attribute has no effect on a parameter that does not come from the caller"))
+    let ParameterAttributes { inject, default, keyword } = attributes;
+    let no_attributes = || match inject.or(default.as_ref().map(|(span, _)| *span)).or(keyword) {
+        Some(span) => {
+            Err(Error::new(span, "this attribute has no effect on a parameter that does not come from the caller"))
         }
-        _ => Ok(()),
+        None => Ok(()),
     };
     if let Some((ty, by_reference)) = context(&arg.ty) {
         no_attributes()?;
@@ -144,18 +154,21 @@ fn kind(arg: &PatType, attributes: ParameterAttributes) -> Result<Kind> {
     }
     owned(&arg.ty)?;
     if let Some(span) = inject {
-        if default.is_some() {
-            return Err(Error::new(
-                span,
-                "an injected parameter does not come from the caller: it cannot have a default",
-            ));
-        }
-        return Ok(Kind::Injected);
+        let refused = match (&default, keyword) {
+            (Some(_), _) => "an injected parameter does not come from the caller: it cannot have a default",
+            (None, Some(_)) => "an injected parameter does not come from the caller: it cannot be a keyword",
+            (None, None) => return Ok(Kind::Injected),
+        };
+        return Err(Error::new(span, refused));
     }
     match last_word(&arg.ty) {
         Some(word) if word == "Args" => no_attributes().map(|()| Kind::VarArgs),
         Some(word) if word == "Kwargs" => no_attributes().map(|()| Kind::VarKwargs),
-        _ => Ok(Kind::Wire { name: wire_name(&arg.pat)?, default: default.map(|(_, default)| default) }),
+        _ => Ok(Kind::Wire {
+            name: wire_name(&arg.pat)?,
+            default: default.map(|(_, default)| default),
+            keyword_only: keyword.is_some(),
+        }),
     }
 }
 
@@ -225,43 +238,64 @@ pub(crate) fn owned(ty: &Type) -> Result<()> {
 
 fn check_order(parameters: &[Parameter]) -> Result<()> {
     let mut collects: Option<&str> = None;
-    let mut optional = false;
+    let (mut optional, mut keywords) = (false, false);
     for Parameter { ty, kind, .. } in parameters {
-        match kind {
-            Kind::Wire { .. } if collects.is_some() => {
-                let text = "`Args` and `Kwargs` take all further arguments: put them after the other parameters";
-                return Err(Error::new_spanned(ty, text));
+        let refused = match kind {
+            Kind::Wire { .. } if collects == Some("Kwargs") => {
+                "`Kwargs` takes all further keyword arguments: put it after the other parameters"
             }
-            Kind::Wire { default: Some(_), .. } => optional = true,
+            Kind::Wire { keyword_only: true, .. } => {
+                keywords = true;
+                continue;
+            }
+            Kind::Wire { .. } if keywords => {
+                "a parameter that is given by position cannot come after one with `#[keyword]`"
+            }
             Kind::Wire { default: None, .. } if optional => {
-                let text = "a parameter without a default cannot come after one that has a default";
-                return Err(Error::new_spanned(ty, text));
+                "a parameter without a default cannot come after one that has a default"
             }
-            Kind::VarArgs if collects.is_some() => {
-                return Err(Error::new_spanned(ty, "`Args` comes once, before `Kwargs`"));
+            Kind::Wire { default, .. } => {
+                optional |= default.is_some();
+                continue;
             }
-            Kind::VarKwargs if collects == Some("Kwargs") => return Err(Error::new_spanned(ty, "`Kwargs` comes once")),
-            Kind::VarArgs => collects = Some("Args"),
-            Kind::VarKwargs => collects = Some("Kwargs"),
-            _ => {}
-        }
+            Kind::VarArgs if collects.is_some() => "`Args` comes once, before `Kwargs`",
+            Kind::VarArgs if keywords => {
+                "`Args` comes before the parameters with `#[keyword]`; those after it need no attribute"
+            }
+            Kind::VarKwargs if collects == Some("Kwargs") => "`Kwargs` comes once",
+            Kind::VarArgs => {
+                collects = Some("Args");
+                continue;
+            }
+            Kind::VarKwargs => {
+                collects = Some("Kwargs");
+                continue;
+            }
+            Kind::Context { .. } | Kind::Injected => continue,
+        };
+        return Err(Error::new_spanned(ty, refused));
     }
     Ok(())
 }
 
-/// The attributes of a parameter that `#[task]` reads.
+/// What the attributes of a parameter say.
 struct ParameterAttributes {
     inject: Option<Span>,
     default: Option<(Span, Default)>,
+    keyword: Option<Span>,
 }
 
-/// Removes `#[default]` and `#[inject]` from a parameter, and returns them. Other attributes stay.
+/// Removes these attributes from a parameter, and returns what they say. Other attributes stay.
 fn take_attributes(attrs: &mut Vec<Attribute>) -> Result<ParameterAttributes> {
-    let mut taken = ParameterAttributes { inject: None, default: None };
+    let mut taken = ParameterAttributes { inject: None, default: None, keyword: None };
     let mut failed = None;
     attrs.retain(|attr| match &attr.meta {
         meta if meta.path().is_ident("inject") => {
             taken.inject = Some(attr.span());
+            false
+        }
+        Meta::Path(path) if path.is_ident("keyword") => {
+            taken.keyword = Some(attr.span());
             false
         }
         meta if meta.path().is_ident("default") => {

@@ -25,6 +25,9 @@ use crate::docs::option_table;
 ///   once, and `add::NAME` is the registered name;
 /// - `add::s(2, 2)` is a signature; `add::p(2)` is one whose first argument comes from the task before it, as in
 ///   `add::s(2, 2) | add::p(2)`; `add::si(2, 2)` is one that ignores the result of the task before it;
+/// - where some arguments may be left out, `s_required`, `p_required`, `si_required` and `delay_required` take the others
+///   alone: with a third parameter `#[default] z`, `add::s_required(1, 2)` sends two arguments, as `add.s(1, 2)` does in
+///   Python, and `.kwarg("z", 3)` adds one by its name;
 /// - `add::starmap([(1, 1), (2, 2)])` runs it for each item in one message, `add::chunks(items, 10)` for ten items in
 ///   each message; a task that needs one argument has `map` too.
 ///
@@ -37,8 +40,10 @@ use crate::docs::option_table;
 ///   `FromContext`.
 /// - Every other parameter comes from the caller. Its name is the keyword argument on the wire. With `#[default]` the
 ///   caller may leave it out, and it is `Default::default()` then; `#[default(expr)]` gives another value.
+/// - A parameter with `#[keyword]` is given by its name alone, as what comes after `*` in Python. In `s` and the others
+///   it keeps its place; one that has a default too is a `Keyword<T>` there, and `Keyword::default()` leaves it out.
 /// - A parameter of type `Args` takes the further positional arguments (Python's `*args`), one of type `Kwargs` the
-///   further keyword arguments (`**kwargs`).
+///   further keyword arguments (`**kwargs`). What comes after `Args` is given by its name alone.
 ///
 /// # Options
 /// They mean what Celery's mean. A flag stands alone or is `= true` or `= false`; a time is a number of seconds or a
@@ -90,7 +95,10 @@ pub fn task_module(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Names the Python class of an error type: with `#[wire_error(py = "builtins.ValueError")]` a caller in Python catches
-/// the error by `except ValueError`.
+/// the error by `except ValueError`. The exception has the error's text as its one argument.
+///
+/// Other arguments are an expression that is written as a list, such as a tuple, an array or a `Vec`, and may use `self`:
+/// `#[wire_error(py = "shop.errors.OutOfStock", args = (&self.article, self.left))]`. `args = ()` is none.
 #[proc_macro_attribute]
 pub fn wire_error(options: TokenStream, item: TokenStream) -> TokenStream {
     error_type::wire_error(options.into(), item.into()).into()

@@ -157,6 +157,8 @@ macro_rules! options {
         attribute(Hook) default("none");
     on_retry "Runs when a retry is published and RETRY is stored, with the context and the cause."
         attribute(Hook) default("none");
+    on_replace "May change what replaces the task: it gets the context and the signature, and returns the signature. An error of it is the task's."
+        attribute(Hook) default("none");
     after_return "Runs last, after SUCCESS or FAILURE, with the context and the state, value or failure of the task."
         attribute(Hook) default("none");
 

@@ -12,7 +12,7 @@ use apium_app::context::context::{Ctx, CtxParts};
 use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::request::{DeliveryInfo, Request};
 use apium_app::context::result_document::{ResultUpdate, result_document};
-use apium_app::error::{Error, ErrorKind, Result};
+use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::result::async_result::failure_of;
 use apium_app::retry::policy::NextRun;
@@ -28,7 +28,7 @@ use apium_transport::backend::backend::ResultRecord;
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
-use crate::follow_up::builder::is_called_by_worker;
+use crate::follow_up::errback_style::called_by_worker;
 use crate::follow_up::pending_errback::errback_arguments;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
@@ -113,9 +113,6 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
 /// Runs the signature that replaces a task. Its value or its failure becomes the task's.
 async fn run_replacement(app: &App, with: &Signature) -> RunOutcome {
     let result = match Node::from_wire(with) {
-        Ok(node) if node.is_empty() => {
-            Err(Error::new(ErrorKind::Call, "replace a task with an empty chain: it has no task"))
-        }
         Ok(node) => apply(app, node, Arguments::default()).await,
         Err(error) => Err(error),
     };
@@ -143,9 +140,9 @@ async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
         Verdict::Failed { failure, .. } => {
             for errback in request.errbacks() {
                 let node = Node::from_wire(errback)?;
-                let args = match is_called_by_worker(app.registry(), &node) {
-                    true => errback_arguments(request, failure),
-                    false => vec![Json::from_serialize(&request.id())?],
+                let args = match called_by_worker(app.registry(), &node) {
+                    Some(_) => errback_arguments(request, failure),
+                    None => vec![Json::from_serialize(&request.id())?],
                 };
                 let arguments = Arguments::new(args, Vec::new());
                 if let Err(error) = apply(app, node, arguments).await {

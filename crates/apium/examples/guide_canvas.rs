@@ -55,6 +55,17 @@ async fn sum_up_to(ctx: &Ctx, n: i64) -> TaskResult<i64> {
     Err(ctx.replace(group((0..n).map(|i| add::s(i, 1))) | total::p()))
 }
 
+/// Marks what replaces a task.
+async fn marked(ctx: &Ctx, with: Signature<Anything, String>) -> Signature<Anything, String> {
+    with.stamp("tenant", ctx.task_name())
+}
+
+/// Is replaced by another task, which its hook stamps.
+#[task(name = "guide.delegated", on_replace = marked)]
+async fn delegated(ctx: &Ctx) -> TaskResult<String> {
+    Err(ctx.replace(tenant::s()))
+}
+
 /// Returns its stamp `tenant`.
 #[task(name = "guide.tenant")]
 async fn tenant(ctx: &Ctx) -> TaskResult<String> {
@@ -183,6 +194,9 @@ async fn replacing(app: &TestApp) -> Result<(), BoxError> {
     app.drain().await;
     assert_eq!(sum.get().await?, 110);
     println!("replaced: {}", sum.get().await?);
+    let delegated = delegated::s().send(app).await?;
+    app.drain().await;
+    assert_eq!(delegated.get().await?, "guide.delegated");
     Ok(())
 }
 

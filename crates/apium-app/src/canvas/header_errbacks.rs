@@ -28,9 +28,7 @@ impl Node {
             Self::Group(group) => group.members.iter_mut().for_each(Self::give_errbacks_to_headers),
             Self::Chord(chord) => {
                 let members = &mut chord.header.members;
-                for mut errback in std::mem::take(&mut chord.errbacks) {
-                    // An errback of a header is immutable, as in Celery.
-                    errback.immutable = true;
+                for errback in std::mem::take(&mut chord.errbacks) {
                     members.iter_mut().for_each(|member| member.link_error(errback.clone()));
                 }
                 members.iter_mut().for_each(Self::give_errbacks_to_headers);

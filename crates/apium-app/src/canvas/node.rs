@@ -169,9 +169,7 @@ impl Node {
             Self::Task(_) | Self::Chain(_) => add_link(&mut self.options_mut().rare_mut().link, callback),
             Self::Group(group) => {
                 if let Some(first) = group.members.first_mut() {
-                    let mut callback = callback;
-                    callback.immutable = true;
-                    first.link(callback);
+                    first.link(immutable_link(callback));
                 }
             }
             Self::Chord(chord) => chord.body.link(callback),
@@ -202,6 +200,19 @@ impl Node {
             Self::Task(_) | Self::Chord(_) => false,
             Self::Chain(chain) => chain.steps.is_empty(),
             Self::Group(group) => group.members.is_empty(),
+        }
+    }
+}
+
+impl Node {
+    /// Whether what runs last is a group: the last step of a chain, the body of a chord, and so on inwards. A task
+    /// after it waits for all members of that group.
+    pub(crate) fn ends_with_a_group(&self) -> bool {
+        match self {
+            Self::Task(_) => false,
+            Self::Chain(chain) => chain.steps.last().is_some_and(Self::ends_with_a_group),
+            Self::Group(_) => true,
+            Self::Chord(chord) => chord.body.ends_with_a_group(),
         }
     }
 }
@@ -248,6 +259,19 @@ impl IntoNode for Node {
 impl IntoNode for WireSignature {
     fn into_node(self) -> Result<Node> {
         Node::from_wire(&self)
+    }
+}
+
+/// A callback that takes no result. What ignores it in a group or a chord are its first tasks; as in Celery a chain does
+/// not keep the mark on the wire, so its first step takes the result.
+fn immutable_link(mut callback: WireSignature) -> WireSignature {
+    callback.immutable = true;
+    match Node::from_wire(&callback) {
+        Ok(mut node @ (Node::Group(_) | Node::Chord(_))) => {
+            node.set_immutable(true);
+            node.to_wire().unwrap_or(callback)
+        }
+        _ => callback,
     }
 }
 

@@ -31,7 +31,14 @@ impl Ctx {
             Some(publisher) => node.with_settings(publisher.config()),
             None => node,
         };
-        match with.into_node().map(with_settings).and_then(|node| node.to_wire()) {
+        let node = match with.into_node().map(with_settings) {
+            Ok(node) => node,
+            Err(error) => return error.into(),
+        };
+        if let Some(text) = refused(&node) {
+            return TaskError::of_class("celery.exceptions.ImproperlyConfigured", text);
+        }
+        match node.to_wire() {
             Ok(signature) => TaskError::new(TaskErrorKind::Replace(Box::new(signature))),
             Err(error) => error.into(),
         }
@@ -46,6 +53,16 @@ impl Ctx {
         let node = signature.into_node();
         let ctx = self.clone();
         self.deferred(async move { add_to_chord(&ctx, node?).await })
+    }
+}
+
+/// Why Celery refuses to put this in the place of a task, in its words.
+fn refused(node: &Node) -> Option<&'static str> {
+    let in_chord = node.options().rare.as_ref().is_some_and(|rare| rare.chord.is_some());
+    match node {
+        _ if in_chord => Some("A signature replacing a task must not be part of a chord"),
+        Node::Chain(chain) if chain.steps.is_empty() => Some("Cannot replace with an empty chain"),
+        _ => None,
     }
 }
 
@@ -80,10 +97,7 @@ impl Node {
     pub fn in_place_of(self, request: &Request, planner: &mut Planner) -> Result<Self> {
         let mut node = match self {
             // The task has one result: the list of what the group returns.
-            node @ Self::Group(_) => node.pipe(accumulate()?),
-            Self::Chain(chain) if matches!(chain.steps.last(), Some(Self::Group(_))) => {
-                Self::Chain(chain).pipe(accumulate()?)
-            }
+            node if node.ends_with_a_group() => node.pipe(accumulate()?),
             node => node,
         };
         if node.is_empty() {

@@ -21,8 +21,8 @@ pub(crate) fn sendable_steps(list: Vec<Node>) -> Vec<Node> {
                 (Some(Node::Group(header)), body) => {
                     pending.push_front(Node::Chord(ChordNode::new(header, body)));
                 }
-                // A step after a chord whose body is a group runs after that group.
-                (Some(Node::Chord(mut chord)), step) if matches!(*chord.body, Node::Group(_)) => {
+                // A step after a chord that ends with a group runs after that group.
+                (Some(Node::Chord(mut chord)), step) if chord.body.ends_with_a_group() => {
                     let body = std::mem::replace(&mut *chord.body, Node::Chain(ChainNode::default()));
                     *chord.body = body.pipe(step);
                     pending.push_front(Node::Chord(chord));

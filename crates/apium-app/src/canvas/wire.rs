@@ -174,14 +174,17 @@ fn read_chord(wire: &WireSignature, mut options: CallOptions, depth: usize) -> R
     // The id of a chord on the wire is the id of its header.
     let id = options.task_id.take();
     header.options.task_id = header.options.task_id.or(id);
-    // The arguments of the chord go to its header.
-    if !wire.args.is_empty() && !wire.immutable {
+    // The arguments of the chord go to its header, and an immutable chord takes no others.
+    if !wire.args.is_empty() {
         let arguments = Arguments { args: wire.args.clone(), kwargs: Vec::new() };
         header.each_first(&mut |task| {
             if !task.immutable {
                 task.call.arguments.prepend(arguments.clone());
             }
         });
+    }
+    if wire.immutable {
+        header.each_first(&mut |task| task.immutable = true);
     }
     Ok(Node::Chord(ChordNode { options, ..ChordNode::new(header, body) }))
 }

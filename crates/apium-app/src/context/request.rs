@@ -36,6 +36,8 @@ pub struct Request {
     pub called_directly: bool,
     /// Whether times without an offset are UTC: the setting `enable_utc`, or the value in a message of protocol 1.
     pub utc: bool,
+    /// The time limits in force, where a worker runs it.
+    limits: Option<TimeLimit>,
 }
 
 /// Where a message came from.
@@ -97,6 +99,7 @@ impl Request {
             is_eager: false,
             called_directly: true,
             utc: true,
+            limits: None,
         }
     }
 
@@ -209,10 +212,18 @@ impl Request {
         self.headers.expires.as_deref().and_then(|text| timestamp::parse(text).ok())
     }
 
-    /// The time limits of the message, in seconds. The limits of the task itself are not among them. In the message
-    /// they are the list `[hard, soft]`.
+    /// The same request with the time limits that are in force for its run.
+    #[must_use]
+    pub fn within(mut self, limits: TimeLimit) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// The time limits in force, in seconds: those of the message, and where it has none those of the task, whose
+    /// options include the settings (Celery: `request.time_limit` and `request.soft_time_limit`). Outside of a worker
+    /// nothing limits a run, and they are those of the message, which `headers.timelimit` has in any case.
     pub fn timelimit(&self) -> TimeLimit {
-        self.headers.timelimit
+        self.limits.unwrap_or(self.headers.timelimit)
     }
 
     /// The first task of the workflow; the task itself when it is the first.

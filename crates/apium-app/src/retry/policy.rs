@@ -79,7 +79,7 @@ impl NextRun {
     /// Removes old arguments that would give a parameter a second value, where only the positional or only the keyword
     /// arguments are new. The new value counts, and every other argument stays.
     fn for_parameters(mut self, parameters: &ParameterList, request: &Request) -> Self {
-        let names = parameters.named.iter().map(|parameter| parameter.name);
+        let names = parameters.named.iter().take(parameters.positional()).map(|parameter| parameter.name);
         let (args, kwargs) = (&request.body.args, &request.body.kwargs);
         match (&self.args, &self.kwargs) {
             (Some(args), None) => {
@@ -386,11 +386,7 @@ mod tests {
     fn a_new_argument_replaces_the_old_one_of_its_parameter_and_the_others_stay() {
         static LIST: ParameterList = ParameterList {
             function: "t",
-            named: &[
-                Parameter { name: "x", optional: false },
-                Parameter { name: "y", optional: false },
-                Parameter { name: "z", optional: true },
-            ],
+            named: &[Parameter::required("x"), Parameter::required("y"), Parameter::optional("z")],
             var_args: false,
             var_kwargs: true,
         };

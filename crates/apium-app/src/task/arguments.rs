@@ -14,17 +14,24 @@ pub struct Parameter {
     pub name: &'static str,
     /// Whether a call may leave it out.
     pub optional: bool,
+    /// Whether a call gives it by its name alone, as what comes after `*` or `*args` in Python.
+    pub keyword_only: bool,
 }
 
 impl Parameter {
     /// A parameter that every call must give.
     pub const fn required(name: &'static str) -> Self {
-        Self { name, optional: false }
+        Self { name, optional: false, keyword_only: false }
     }
 
     /// A parameter that a call may leave out.
     pub const fn optional(name: &'static str) -> Self {
-        Self { name, optional: true }
+        Self { name, optional: true, keyword_only: false }
+    }
+
+    /// The same parameter, given by its name alone.
+    pub const fn by_keyword(self) -> Self {
+        Self { keyword_only: true, ..self }
     }
 }
 
@@ -33,12 +40,20 @@ impl Parameter {
 pub struct ParameterList {
     /// The function's name as errors about its arguments print it (`add` in `add() missing 1 required …`).
     pub function: &'static str,
-    /// The named parameters in order. A call gives them by position or by keyword.
+    /// The named parameters in order, those that are given by name alone last. A call gives the others by position or
+    /// by name.
     pub named: &'static [Parameter],
     /// Whether it takes further positional arguments: a parameter of type [`Args`], Python's `*args`.
     pub var_args: bool,
     /// Whether it takes further keyword arguments: a parameter of type [`Kwargs`], Python's `**kwargs`.
     pub var_kwargs: bool,
+}
+
+impl ParameterList {
+    /// How many of the named parameters a call may give by position.
+    pub fn positional(&self) -> usize {
+        self.named.iter().take_while(|parameter| !parameter.keyword_only).count()
+    }
 }
 
 /// The arguments of one call. Each is JSON text. Those of one message or one call share a buffer.

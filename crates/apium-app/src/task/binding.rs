@@ -36,7 +36,7 @@ impl<'a, const N: usize> Bound<'a, N> {
     pub(crate) fn bind(list: &'a ParameterList, args: &'a [Json], kwargs: &'a [(String, Json)]) -> TaskResult<Self> {
         let mut slots = [None; N];
         fill(list, args, kwargs, &mut slots).map_err(|text| type_error(&text))?;
-        Ok(Self { list, slots, args: args.get(N..).unwrap_or_default(), kwargs })
+        Ok(Self { list, slots, args: args.get(list.positional()..).unwrap_or_default(), kwargs })
     }
 
     /// The value of parameter `index`.
@@ -150,7 +150,7 @@ fn position(list: &ParameterList, name: &str) -> Option<usize> {
 }
 
 /// Puts each argument into its slot. The checks are in the order of Python: unknown and repeated names, then too many
-/// positional arguments, then missing arguments.
+/// positional arguments, then missing arguments, those by position first.
 fn fill<'a>(
     list: &ParameterList,
     args: &'a [Json],
@@ -158,7 +158,8 @@ fn fill<'a>(
     slots: &mut [Option<&'a Json>],
 ) -> Result<(), String> {
     debug_assert_eq!(slots.len(), list.named.len(), "the macro counts the parameters");
-    for (slot, arg) in slots.iter_mut().zip(args) {
+    let positional = list.positional();
+    for (slot, arg) in slots.iter_mut().take(positional).zip(args) {
         *slot = Some(arg);
     }
     for (name, value) in kwargs {
@@ -171,8 +172,9 @@ fn fill<'a>(
             None => return Err(format!("{}() got an unexpected keyword argument '{name}'", list.function)),
         }
     }
-    if args.len() > list.named.len() && !list.var_args {
-        return Err(too_many(list, args.len()));
+    if args.len() > positional && !list.var_args {
+        let by_keyword = slots.iter().skip(positional).flatten().count();
+        return Err(too_many(list, args.len(), by_keyword));
     }
     if slots.iter().all(Option::is_some) {
         return Ok(());
@@ -183,21 +185,37 @@ fn fill<'a>(
     if absent.is_empty() { Ok(()) } else { Err(missing(list, &absent)) }
 }
 
-fn too_many(list: &ParameterList, given: usize) -> String {
-    let most = list.named.len();
-    let least = list.named.iter().filter(|parameter| !parameter.optional).count();
-    let (takes, plural): (Cow<'_, str>, bool) = match least == most {
+fn too_many(list: &ParameterList, given: usize, by_keyword: usize) -> String {
+    let by_position = list.named.get(..list.positional()).unwrap_or_default();
+    let most = by_position.len();
+    let least = by_position.iter().filter(|parameter| !parameter.optional).count();
+    let (takes, several): (Cow<'_, str>, bool) = match least == most {
         true => (most.to_string().into(), most != 1),
         false => (format!("from {least} to {most}").into(), true),
     };
-    let plural = if plural { "s" } else { "" };
-    let verb = if given == 1 { "was" } else { "were" };
-    format!("{}() takes {takes} positional argument{plural} but {given} {verb} given", list.function)
+    let s = |several: bool| if several { "s" } else { "" };
+    let were_given = match by_keyword {
+        0 if given == 1 => "1 was given".to_owned(),
+        0 => format!("{given} were given"),
+        _ => format!(
+            "{given} positional argument{} (and {by_keyword} keyword-only argument{}) were given",
+            s(given != 1),
+            s(by_keyword != 1)
+        ),
+    };
+    format!("{}() takes {takes} positional argument{} but {were_given}", list.function, s(several))
 }
 
+/// As in Python the text names parameters by keyword only when none by position is missing.
 fn missing(list: &ParameterList, absent: &[usize]) -> String {
+    let positional = list.positional();
+    let by_position: Vec<usize> = absent.iter().copied().filter(|index| *index < positional).collect();
+    let (absent, kind) = match by_position.is_empty() {
+        true => (absent, "keyword-only"),
+        false => (by_position.as_slice(), "positional"),
+    };
     let plural = if absent.len() == 1 { "" } else { "s" };
-    let mut text = format!("{}() missing {} required positional argument{plural}: ", list.function, absent.len());
+    let mut text = format!("{}() missing {} required {kind} argument{plural}: ", list.function, absent.len());
     for (nth, index) in absent.iter().enumerate() {
         let separator = match nth {
             0 => "",
@@ -221,11 +239,11 @@ mod tests {
     use crate::task_error::{TaskError, TaskErrorKind};
 
     const fn required(name: &'static str) -> Parameter {
-        Parameter { name, optional: false }
+        Parameter::required(name)
     }
 
     const fn optional(name: &'static str) -> Parameter {
-        Parameter { name, optional: true }
+        Parameter::optional(name)
     }
 
     const fn list(function: &'static str, named: &'static [Parameter]) -> ParameterList {
@@ -238,6 +256,12 @@ mod tests {
     const THREE: ParameterList = list("three", &[required("x"), required("y"), required("z")]);
     const SLEEP: ParameterList = list("sleep", &[required("id"), optional("seconds")]);
     const ECHO: ParameterList = ParameterList { function: "echo", named: &[], var_args: true, var_kwargs: true };
+    const KEYED: ParameterList = list(
+        "keyed",
+        &[required("x"), required("key").by_keyword(), required("level").by_keyword(), optional("n").by_keyword()],
+    );
+    const AFTER_REST: ParameterList =
+        ParameterList { var_args: true, ..list("after_rest", &[required("x"), optional("key").by_keyword()]) };
     const MIXED: ParameterList =
         ParameterList { function: "mixed", named: &[required("x")], var_args: true, var_kwargs: true };
 
@@ -296,6 +320,40 @@ mod tests {
         assert_eq!(refused::<2>(&ADD, 3, &["z"]), "add() got an unexpected keyword argument 'z'");
         assert_eq!(refused::<2>(&ADD, 0, &["z"]), "add() got an unexpected keyword argument 'z'");
         assert_eq!(refused::<2>(&ADD, 1, &["x"]), "add() got multiple values for argument 'x'");
+    }
+
+    #[test]
+    fn a_parameter_by_keyword_takes_no_positional_argument() {
+        let args = [json(1)];
+        let kwargs = keywords(&["level", "key"]);
+        let bound = Bound::<4>::bind(&KEYED, &args, &kwargs).unwrap();
+        assert_eq!((bound.required::<i64>(1).unwrap(), bound.required::<i64>(2).unwrap()), (101, 100));
+        assert_eq!(bound.optional(3, || 7).unwrap(), 7);
+        let args = [json(1), json(2), json(3)];
+        let bound = Bound::<2>::bind(&AFTER_REST, &args, &kwargs[1..]).unwrap();
+        assert_eq!((bound.rest().0.as_slice(), bound.required::<i64>(1).unwrap()), (&args[1..], 101));
+        assert_eq!(bound.keywords().0, []);
+    }
+
+    #[test]
+    fn the_error_texts_about_parameters_by_keyword_are_those_of_python_3_11() {
+        let table = [
+            (refused::<4>(&KEYED, 1, &[]), "keyed() missing 2 required keyword-only arguments: 'key' and 'level'"),
+            (refused::<4>(&KEYED, 1, &["key"]), "keyed() missing 1 required keyword-only argument: 'level'"),
+            (refused::<4>(&KEYED, 0, &["key"]), "keyed() missing 1 required positional argument: 'x'"),
+            (refused::<4>(&KEYED, 2, &[]), "keyed() takes 1 positional argument but 2 were given"),
+            (
+                refused::<4>(&KEYED, 2, &["key"]),
+                "keyed() takes 1 positional argument but 2 positional arguments (and 1 keyword-only argument) were given",
+            ),
+            (
+                refused::<4>(&KEYED, 3, &["key", "level"]),
+                "keyed() takes 1 positional argument but 3 positional arguments (and 2 keyword-only arguments) were given",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

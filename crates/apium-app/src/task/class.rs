@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature;
 use serde::Serialize;
 
 use crate::context::context::Ctx;
@@ -76,6 +77,12 @@ pub trait Task: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// May change the signature that replaces the task, and returns it (Celery: `on_replace`). An error of it is the
+    /// task's.
+    fn on_replace(&self, _ctx: &Ctx, with: Signature) -> impl Future<Output = TaskResult<Signature>> + Send {
+        async { Ok(with) }
+    }
+
     /// Runs last, after SUCCESS or FAILURE.
     fn after_return(&self, _ctx: &Ctx, _returned: &Returned) -> impl Future<Output = TaskResult<()>> + Send {
         async { Ok(()) }
@@ -129,7 +136,7 @@ fn hooks<T: Task>(task: &Arc<T>) -> HookSet {
     macro_rules! hook {
         (|$task:ident, $ctx:ident, $what:ident: $type:ty| $call:expr) => {{
             let task = task.clone();
-            let hook: HookFn<$type> = Arc::new(move |$ctx: Ctx, $what: $type| {
+            let hook: HookFn<$type, _> = Arc::new(move |$ctx: Ctx, $what: $type| {
                 let $task = task.clone();
                 Box::pin(async move { $call.await })
             });
@@ -141,6 +148,7 @@ fn hooks<T: Task>(task: &Arc<T>) -> HookSet {
         on_success: hook!(|task, ctx, result: Json| task.on_success(&ctx, &result)),
         on_failure: hook!(|task, ctx, failure: Failure| task.on_failure(&ctx, &failure)),
         on_retry: hook!(|task, ctx, cause: Option<Failure>| task.on_retry(&ctx, cause.as_ref())),
+        on_replace: hook!(|task, ctx, with: Signature| task.on_replace(&ctx, with)),
         after_return: hook!(|task, ctx, returned: Returned| task.after_return(&ctx, &returned)),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature;
 use futures_util::future::BoxFuture;
 
 use crate::context::context::Ctx;
@@ -63,9 +64,9 @@ pub enum TaskFn {
     Blocking(fn(Ctx) -> TaskResult<Json>),
 }
 
-/// A hook of a task: it gets the context and what happened, and the worker awaits it. Only `before_start` can end the
-/// task.
-pub type Hook<T> = fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>>;
+/// A hook of a task: it gets the context and what happened, and the worker awaits it. Only `before_start` and
+/// `on_replace` can end the task.
+pub type Hook<T, R = ()> = fn(Ctx, T) -> BoxFuture<'static, TaskResult<R>>;
 
 /// The hooks of a static definition. On success the order is: `before_start`, the body, SUCCESS is stored,
 /// `on_success`, `after_return`.
@@ -79,14 +80,22 @@ pub struct Hooks {
     pub on_failure: Option<Hook<Failure>>,
     /// Runs when the retry is published and RETRY is stored, with the cause.
     pub on_retry: Option<Hook<Option<Failure>>>,
+    /// May change the signature that replaces the task, and returns it.
+    pub on_replace: Option<Hook<Signature, Signature>>,
     /// Runs last, after SUCCESS or FAILURE.
     pub after_return: Option<Hook<Returned>>,
 }
 
 impl Hooks {
     /// No hooks.
-    pub const NONE: Self =
-        Self { before_start: None, on_success: None, on_failure: None, on_retry: None, after_return: None };
+    pub const NONE: Self = Self {
+        before_start: None,
+        on_success: None,
+        on_failure: None,
+        on_retry: None,
+        on_replace: None,
+        after_return: None,
+    };
 }
 
 impl std::fmt::Debug for TaskDef {
@@ -97,7 +106,7 @@ impl std::fmt::Debug for TaskDef {
 
 impl From<Hooks> for HookSet {
     fn from(hooks: Hooks) -> Self {
-        fn erased<T: 'static>(hook: Hook<T>) -> HookFn<T> {
+        fn erased<T: 'static, R: 'static>(hook: Hook<T, R>) -> HookFn<T, R> {
             Arc::new(hook)
         }
         Self {
@@ -105,6 +114,7 @@ impl From<Hooks> for HookSet {
             on_success: hooks.on_success.map(erased),
             on_failure: hooks.on_failure.map(erased),
             on_retry: hooks.on_retry.map(erased),
+            on_replace: hooks.on_replace.map(erased),
             after_return: hooks.after_return.map(erased),
         }
     }

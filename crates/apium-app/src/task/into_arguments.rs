@@ -69,7 +69,7 @@ macro_rules! tuples {
         }
 
         impl<$($type: DeserializeOwned + Send + 'static,)*> FromArguments for ($($type,)*) {
-            const PARAMETERS: &'static [Parameter] = &[$(Parameter { name: $name, optional: false },)*];
+            const PARAMETERS: &'static [Parameter] = &[$(Parameter::required($name),)*];
 
             fn read(list: &ParameterList, ctx: &Ctx) -> TaskResult<Self> {
                 let _bound = Bound::<$count>::of(list, ctx)?;

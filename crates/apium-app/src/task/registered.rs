@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature;
 use apium_protocol::result::state::State;
 use futures_util::future::BoxFuture;
 
@@ -53,7 +54,7 @@ pub enum TaskBody {
 }
 
 /// A hook without types.
-pub type HookFn<T> = Arc<dyn Fn(Ctx, T) -> BoxFuture<'static, TaskResult<()>> + Send + Sync>;
+pub type HookFn<T, R = ()> = Arc<dyn Fn(Ctx, T) -> BoxFuture<'static, TaskResult<R>> + Send + Sync>;
 
 /// The hooks of a registered task; see [`Hooks`](crate::task::definition::Hooks) for when each is called.
 #[derive(Clone, Default)]
@@ -67,6 +68,8 @@ pub struct HookSet {
     pub on_failure: Option<HookFn<Failure>>,
     /// Runs when the retry is published and RETRY is stored, with the cause.
     pub on_retry: Option<HookFn<Option<Failure>>>,
+    /// May change the signature that replaces the task, and returns it. Its error is the task's.
+    pub on_replace: Option<HookFn<Signature, Signature>>,
     /// Runs last, after SUCCESS or FAILURE.
     pub after_return: Option<HookFn<Returned>>,
 }
@@ -102,6 +105,7 @@ impl HookSet {
             && self.on_success.is_none()
             && self.on_failure.is_none()
             && self.on_retry.is_none()
+            && self.on_replace.is_none()
             && self.after_return.is_none()
     }
 }

@@ -14,12 +14,14 @@ use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::follow_ups::FollowUps;
 
-use crate::follow_up::builder::{FollowUpBuilder, is_called_by_worker};
+use crate::follow_up::builder::FollowUpBuilder;
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
+use crate::follow_up::errback_style::called_by_worker;
 use crate::follow_up::pending_errback::PendingErrback;
 
 /// Adds what follows one failure to `follow_ups`.
@@ -61,7 +63,7 @@ impl<'a> FailurePropagation<'a> {
             Node::Task(task) => {
                 if stores {
                     let group = task.call.options.rare.as_ref().and_then(|rare| rare.group_id.clone());
-                    self.store(&task.call.options, group);
+                    self.store(&task.call.options, group, Vec::new());
                 }
                 self.part(&task.call.options);
             }
@@ -72,12 +74,12 @@ impl<'a> FailurePropagation<'a> {
     }
 
     /// Stores FAILURE for a task with these options, which has not run.
-    fn store(&mut self, options: &CallOptions, group: Option<String>) {
+    fn store(&mut self, options: &CallOptions, group: Option<String>, children: Vec<ResultTuple>) {
         let Some(id) = options.task_id.clone() else { return };
         let update = ResultUpdate::of_failure(State::Failure, self.failure);
         let FollowUpBuilder { policy, publisher, .. } = self.source.builder;
         let mut document = other_task_document(id, update, policy, publisher.clock().now());
-        document.children = Some(Vec::new());
+        document.children = Some(children);
         document.group_id = group;
         let reply_to = options.rare.as_ref().and_then(|rare| rare.reply_to.clone());
         self.follow_ups.records.push(ResultRecord::new(document).kept_for(policy.ttl).replying_to(reply_to));
@@ -130,14 +132,17 @@ impl<'a> FailurePropagation<'a> {
     fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: IdSeed) -> Result<()> {
         match node {
             Node::Task(task) => {
-                // As in Celery the document of a body that did not run names no group.
-                self.store(&task.call.options, None);
-                self.part(&task.call.options);
-                let Some(id) = &task.call.options.task_id else { return Ok(()) };
-                let errbacks: Vec<Node> = errbacks.iter().map(Node::from_wire).collect::<Result<_>>()?;
-                let failed = request_of_unrun(id, &task.call.task, parent);
-                let parent = ParentTask { id: id.clone(), ..parent.clone() };
-                self.errbacks(&errbacks, &failed, &parent, seed.at(id.as_str().as_bytes()))
+                let options = &task.call.options;
+                let sent = match &options.task_id {
+                    Some(id) => self.errbacks_of_unrun((id, &task.call.task), options, errbacks, parent, seed),
+                    None => Ok(None),
+                };
+                // As in Celery the document of a body that did not run names no group, and its children are the
+                // errbacks that were sent.
+                let children = sent.as_ref().ok().cloned().flatten().into_iter().collect();
+                self.store(options, None, children);
+                self.part(options);
+                sent.map(|_| ())
             }
             Node::Chain(chain) => match chain.steps.last() {
                 Some(last) => self.result_of(last, errbacks, parent, seed),
@@ -150,31 +155,52 @@ impl<'a> FailurePropagation<'a> {
         }
     }
 
+    /// Adds the errbacks of a task that failed without a run. Where it is a part of a chord, that chord's body fails with
+    /// it; an errback of both runs once, for that body.
+    fn errbacks_of_unrun(
+        &mut self,
+        (id, name): (&TaskId, &str),
+        options: &CallOptions,
+        errbacks: &[WireSignature],
+        parent: &ParentTask,
+        seed: IdSeed,
+    ) -> Result<Option<ResultTuple>> {
+        let chord = options.rare.as_ref().and_then(|rare| rare.chord.as_deref().filter(|_| rare.group_id.is_some()));
+        let later = chord.map(Node::from_wire).transpose()?.map(|body| all_links(&body)).unwrap_or_default();
+        let once = errbacks.iter().filter(|errback| !later.contains(errback));
+        let once: Vec<Node> = once.map(Node::from_wire).collect::<Result<_>>()?;
+        let failed = request_of_unrun(id, name, parent);
+        let parent = ParentTask { id: id.clone(), ..parent.clone() };
+        self.errbacks(&once, &failed, &parent, seed.at(id.as_str().as_bytes()))
+    }
+
     /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and
-    /// messages for the others.
+    /// messages for the others. Returns the result of what is sent.
     pub(crate) fn errbacks(
         &mut self,
         errbacks: &[Node],
         request: &Request,
         parent: &ParentTask,
         seed: IdSeed,
-    ) -> Result<()> {
+    ) -> Result<Option<ResultTuple>> {
         let mut sent = Vec::new();
         for errback in errbacks {
-            if is_called_by_worker(&self.source.builder.registry, errback) {
-                self.source.errbacks.push(self.errback_owner, PendingErrback::new(errback, request, self.failure));
-            } else {
-                sent.push(errback.clone());
+            match called_by_worker(&self.source.builder.registry, errback) {
+                Some(called) => {
+                    self.source.errbacks.push(self.errback_owner, PendingErrback::new(called, request, self.failure));
+                }
+                None => sent.push(errback.clone()),
             }
         }
         if sent.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut planner = self.source.builder.planner(seed);
         let mut send_with = SendWith::result(Json::from_serialize(&parent.id)?);
         send_with.options.rare_mut().root_id = Some(parent.root_id.clone());
-        planner.add(Node::group(sent), send_with)?;
-        self.source.builder.add_messages(planner, parent, self.follow_ups)
+        let planned = planner.add(Node::group(sent), send_with)?;
+        self.source.builder.add_messages(planner, parent, self.follow_ups)?;
+        Ok(Some(planned.child))
     }
 }
 
@@ -190,6 +216,15 @@ fn own_links(node: &Node) -> Vec<WireSignature> {
         own.extend(own_links(&chord.body));
     }
     own
+}
+
+/// The errbacks that run when this body fails because of its header.
+fn all_links(body: &Node) -> Vec<WireSignature> {
+    let mut all = own_links(body);
+    if let Node::Group(group) = body {
+        all.extend(group.members.iter().flat_map(own_links));
+    }
+    all
 }
 
 /// The request of a task that has not run.

@@ -4,6 +4,7 @@
 pub(crate) mod builder;
 pub(crate) mod chord_part;
 pub(crate) mod count_parts;
+pub(crate) mod errback_style;
 pub(crate) mod failure;
 pub(crate) mod links;
 pub(crate) mod pending_errback;

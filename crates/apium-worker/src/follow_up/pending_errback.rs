@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apium_app::canvas::freeze::IdSeed;
-use apium_app::canvas::node::{Node, TaskNode};
+use apium_app::canvas::node::TaskNode;
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
 use apium_protocol::json::text::Json;
@@ -21,15 +21,12 @@ pub(crate) struct PendingErrback {
 
 impl PendingErrback {
     /// An errback of the task of `failed`. Its arguments are the request, the exception and the traceback, followed by
-    /// its own.
-    pub(crate) fn new(errback: &Node, failed: &Request, failure: &Failure) -> Self {
-        let (task, own) = match errback {
-            Node::Task(TaskNode { call, .. }) => (call.task.to_string(), call.arguments.clone()),
-            _ => (String::new(), Default::default()),
-        };
-        let mut args = errback_arguments(failed, failure);
-        args.extend(own.args);
-        Self { task, args, kwargs: own.kwargs, failed: failed.clone() }
+    /// its own; an immutable one has its own alone.
+    pub(crate) fn new(errback: &TaskNode, failed: &Request, failure: &Failure) -> Self {
+        let TaskNode { call, immutable, .. } = errback;
+        let mut args = if *immutable { Vec::new() } else { errback_arguments(failed, failure) };
+        args.extend(call.arguments.args.iter().cloned());
+        Self { task: call.task.to_string(), args, kwargs: call.arguments.kwargs.clone(), failed: failed.clone() }
     }
 }
 

@@ -31,6 +31,12 @@ impl Limits {
         Self { soft: positive(call.soft).or(task.soft_time_limit), hard: positive(call.hard).or(task.time_limit) }
     }
 
+    /// The same limits as a message writes them.
+    pub(crate) fn in_seconds(self) -> TimeLimit {
+        let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs_f64());
+        TimeLimit { hard: seconds(self.hard), soft: seconds(self.soft) }
+    }
+
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE
     }

@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::follow_up::links::Links;
+use crate::limits::time_limit::Limits;
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
 
@@ -110,8 +111,9 @@ impl Intake {
                 record: None,
             });
         }
-        let task_run =
-            TaskRun { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, links };
+        let timelimit = request.headers.timelimit;
+        let request = Arc::new(request.within(Limits::of(timelimit, &task.effective).in_seconds()));
+        let task_run = TaskRun { request, task: task.clone(), receipt, source: source.clone(), expires, links };
         match eta {
             _ if expired => Admission::Expired(task_run),
             Some(eta) => Admission::Delay(eta, task_run),

@@ -4,19 +4,33 @@ use std::sync::Arc;
 
 use apium_app::context::context::Ctx;
 use apium_app::task::registered::{RegisteredTask, TaskBody};
-use apium_app::task_error::TaskResult;
+use apium_app::task_error::{TaskError, TaskErrorKind, TaskResult};
 use apium_protocol::json::text::Json;
 
 use crate::outcome::RunOutcome;
 
-/// Runs the hook `before_start`, and then the body. An error of the hook is the task's, and the body does not run.
+/// Runs the hook `before_start`, the body, and `on_replace`. An error of a hook is the task's; after one of
+/// `before_start` the body does not run.
 pub(crate) async fn body(ctx: Ctx, task: Arc<RegisteredTask>) -> TaskResult<Json> {
     if let Some(hook) = &task.hooks.before_start {
         hook(ctx.clone(), ()).await?;
     }
-    match &task.runner {
-        TaskBody::Async(run) => run(ctx).await,
-        TaskBody::Blocking(run) => run(ctx),
+    let returned = match &task.runner {
+        TaskBody::Async(run) => run(ctx.clone()).await,
+        TaskBody::Blocking(run) => run(ctx.clone()),
+    };
+    on_replace(ctx, &task, returned).await
+}
+
+/// Runs the hook `on_replace` of a task whose body replaced it.
+pub(crate) async fn on_replace(ctx: Ctx, task: &RegisteredTask, returned: TaskResult<Json>) -> TaskResult<Json> {
+    let Some(hook) = &task.hooks.on_replace else { return returned };
+    match returned.map_err(TaskError::into_kind) {
+        Ok(value) => Ok(value),
+        Err(TaskErrorKind::Replace(with)) => {
+            Err(TaskError::new(TaskErrorKind::Replace(Box::new(hook(ctx, *with).await?))))
+        }
+        Err(other) => Err(TaskError::new(other)),
     }
 }
 

@@ -18,8 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
-use crate::pool::body::{body, outcome_of};
-use crate::pool::panics::with_place;
+use crate::pool::body::{body, on_replace, outcome_of};
 use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::threads::{ThreadRun, Threads};
 use crate::shutdown::cold::ColdStop;
@@ -74,7 +73,7 @@ impl ThreadPool {
         let outcome = loop {
             let passed = tokio::select! {
                 biased;
-                returned = run.wait() => return outcome_of(returned),
+                returned = run.wait() => return ended(ctx, task, returned).await,
                 passed = deadlines.next(&self.clock) => passed,
                 () = self.cold.wait() => break RunOutcome::Cancelled,
             };
@@ -129,6 +128,18 @@ impl ThreadPool {
                 })
             }
         }
+    }
+}
+
+/// The outcome of a body that returned, or panicked. A plain `fn` that replaced its task gets its `on_replace` here, as
+/// it gets `before_start`; the thread of an `async fn` has run it.
+async fn ended(ctx: &Ctx, task: &RegisteredTask, returned: std::thread::Result<TaskResult<Json>>) -> RunOutcome {
+    match returned {
+        Ok(returned @ Err(_)) if task.is_blocking() && task.hooks.on_replace.is_some() => {
+            let hook = current::scope(ctx.clone(), on_replace(ctx.clone(), task, returned));
+            outcome_of(AssertUnwindSafe(hook).catch_unwind().await)
+        }
+        returned => outcome_of(returned),
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use apium::__private::TaskFn;
+use apium::canvas::Signature;
 use apium::message::Json;
 use apium::task::{
-    Args, Ctx, Failure, FromContext, Kwargs, OrRetry, Request, Returned, State, TaskError, TaskResult, TaskType,
+    Args, Arguments, Ctx, Failure, FromContext, Keyword, Kwargs, OrRetry, Request, Returned, State, TaskError,
+    TaskResult, TaskType,
 };
 use apium::{task, task_module};
 
@@ -149,6 +151,24 @@ mod named {
     pub(super) fn own() {}
 }
 
+/// Parameters that are given by their names alone: without `Args` they have the attribute, after it they need none.
+#[task]
+fn by_keyword(
+    x: i64,
+    #[keyword] key: String,
+    #[keyword]
+    #[default(7)]
+    level: i64,
+    _rest: Kwargs,
+) -> String {
+    format!("{x} {key} {level}")
+}
+
+#[task]
+fn after_rest(first: i64, rest: Args, #[default(3)] times: i64, key: String) -> String {
+    format!("{first} {} {times} {key}", rest.len())
+}
+
 /// Runs a task's erased function on these positional arguments.
 fn run<T: TaskType>(args: &[&str]) -> Result<String, String> {
     let mut request = Request::direct();
@@ -181,6 +201,52 @@ fn the_erased_functions_bind_run_and_encode() {
     assert_eq!(run::<middle>(&["7", "{}"]).unwrap(), "7");
     assert_eq!(run::<limits>(&[]).unwrap(), "null");
     assert!(run::<send_mail>(&["7"]).unwrap_err().contains("no state of type"));
+}
+
+#[test]
+fn parameters_by_keyword_are_sent_and_read_by_their_names() {
+    let parameters = <by_keyword as TaskType>::def().parameters;
+    assert_eq!((parameters.positional(), parameters.named.len()), (1, 3));
+    let kwargs = |arguments: &Arguments| {
+        arguments.kwargs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    let signature = by_keyword::s(1, "k".into(), Keyword::default(), Kwargs::default());
+    assert_eq!(signature.args().len(), 1);
+    assert_eq!(kwargs(signature.arguments()), ["key=\"k\""], "what is left out is not sent");
+    let signature = by_keyword::s(1, "k".into(), 5.into(), Kwargs::default());
+    assert_eq!(kwargs(signature.arguments()), ["key=\"k\"", "level=5"]);
+    let run = |signature: Signature<(), String>, of: fn(Ctx) -> TaskResult<Json>| {
+        let mut request = Request::direct();
+        request.body.args = signature.args().to_vec();
+        request.body.kwargs = signature.kwargs().to_vec();
+        of(Ctx::for_request(request)).unwrap().to_string()
+    };
+    let body = |def: &'static apium::task::TaskDef| match def.run {
+        TaskFn::Blocking(run) => run,
+        TaskFn::Async(_) => unreachable!("it is a plain fn"),
+    };
+    let of = body(<by_keyword as TaskType>::def());
+    assert_eq!(run(signature, of), "\"1 k 5\"");
+    assert_eq!(run(by_keyword::s_required(2, "r".into()), of), "\"2 r 7\"");
+    let rest = Args::from_iter([Json::NULL, Json::NULL]);
+    let signature = after_rest::s(1, rest, Keyword::default(), "k".into());
+    assert_eq!((signature.args().len(), kwargs(signature.arguments())), (3, vec!["key=\"k\"".to_owned()]));
+    assert_eq!(run(signature, body(<after_rest as TaskType>::def())), "\"1 2 3 k\"");
+    assert!(self::run::<after_rest>(&["1"]).unwrap_err().contains("missing 1 required keyword-only argument: "));
+    assert!(self::run::<by_keyword>(&["1", "2"]).unwrap_err().contains("takes 1 positional argument but 2 were given"));
+}
+
+#[test]
+fn arguments_with_defaults_may_be_left_out_and_are_not_sent() {
+    assert_eq!(defaults::s_required(1).args().len(), 1);
+    assert_eq!(defaults::si_required(1).args().len(), 1);
+    let _ = defaults::delay_required(1);
+    let partial: Signature<u8, usize> = defaults::p_required();
+    assert!(partial.args().is_empty());
+    assert_eq!(echo::s_required().arguments(), &Arguments::default());
+    let named = defaults::s_required(1).kwarg("seconds", 4.0);
+    assert_eq!((named.args().len(), named.kwargs()[0].0.as_str()), (1, "seconds"));
+    assert_eq!(run::<defaults>(&["1"]).unwrap(), "2", "the task has its own defaults");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn wire(name: &str, args: Value, options: Value) -> WireSignature {
 }
 
 /// A task `name` without arguments.
-fn task(name: &str) -> Node {
+pub(crate) fn task(name: &str) -> Node {
     Node::from_wire(&wire(name, json!([]), json!({}))).unwrap()
 }
 
@@ -35,7 +35,7 @@ fn tasks(names: &str) -> Vec<Node> {
 }
 
 /// The kinds and names of a signature, in short: `a`, `chain(a, b)`, `group(a, b)`, `chord(a, b; c)`.
-fn shape(node: &Node) -> String {
+pub(crate) fn shape(node: &Node) -> String {
     let list = |nodes: &[Node]| nodes.iter().map(shape).collect::<Vec<_>>().join(", ");
     match node {
         Node::Task(task) => task.call.task.to_string(),

@@ -31,7 +31,19 @@ fn any(values: impl Iterator<Item = u8>) {}
 fn mutable(ctx: &mut Ctx) {}
 
 #[task]
-fn rest_first(args: Args, x: u8) {}
+fn rest_first(kwargs: Kwargs, x: u8) {}
+
+#[task]
+fn keyword_first(#[keyword] key: u8, x: u8) {}
+
+#[task]
+fn keyword_before_rest(#[keyword] key: u8, args: Args) {}
+
+#[task]
+fn keyword_context(#[keyword] ctx: &Ctx) {}
+
+#[task]
+fn keyword_injected(#[inject] #[keyword] smtp: Smtp) {}
 
 #[task]
 fn rest_twice(args: Args, more: Args) {}

@@ -87,6 +87,7 @@ const HOOKS: Hooks = Hooks {
     on_success: Some(|ctx, value| add_state(&ctx, format!("on_success {value:?}"))),
     on_failure: Some(|ctx, failure| add_state(&ctx, format!("on_failure {failure}"))),
     on_retry: Some(|ctx, cause| add_state(&ctx, format!("on_retry {}", cause.is_some()))),
+    on_replace: None,
     after_return: Some(|ctx, returned: Returned| {
         add_state(&ctx, format!("after_return {} {}", returned.state, returned.failure.is_some()))
     }),

@@ -100,6 +100,57 @@ on_every_driver! {
         assert_eq!(seen, [format!("errback1 {id}"), chord_error]);
     }
 
+    async fn the_children_of_a_body_that_did_not_run_are_its_errbacks(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let mut body = record();
+        body.link_error(errback(errback1::NAME));
+        let result = sent::<Json>(&app, Node::chord([boom(), one(1)], body)).await;
+        app.drain().await;
+        assert_eq!(records(&app), [format!("errback1 {}", result.id())]);
+        // As in Celery: one group of all that was sent.
+        let children = result.children().await.unwrap().unwrap();
+        let sent = app.sent_by_name(errback1::NAME).remove(0).message.headers.id.unwrap();
+        let members: Vec<_> = children.iter().flat_map(|child| child.children.iter().flatten()).collect();
+        assert_eq!(members.iter().map(|member| &member.id).collect::<Vec<_>>(), [&sent]);
+        assert_eq!(app.result::<String>(sent).get().timeout(PATIENCE).await.unwrap(), result.id().as_str());
+    }
+
+    async fn an_errback_of_a_chord_with_a_chord_in_its_header_runs_once(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let inner = Node::chord([boom(), one(1)], call("canvas.sum", json!([])));
+        let mut outer = Node::chord([inner, one(2)], record());
+        outer.link_error(errback(errback1::NAME));
+        outer.link_error(errback(errback3::NAME));
+        let result = sent::<Json>(&app, outer).await;
+        app.drain().await;
+        let mut seen = records(&app);
+        seen.sort();
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert_eq!(seen[0], format!("errback1 {}", result.id()), "for the body of the outer chord");
+        assert!(seen[1].starts_with(&format!("errback3 {} ChordError", result.id())), "{seen:?}");
+        // An errback of the inner chord alone runs for its body.
+        let mut inner = Node::chord([boom(), one(1)], call("canvas.sum", json!([])));
+        inner.link_error(errback(errback1::NAME));
+        let result = sent::<Json>(&app, Node::chord([inner, one(2)], record())).await;
+        app.drain().await;
+        let header = result.parent().unwrap().group().unwrap();
+        assert_eq!(records(&app), [format!("errback1 {}", header[0].id())]);
+    }
+
+    async fn an_errback_that_a_setting_gives_to_the_header_takes_arguments_there(fixture: &Fixture) {
+        let app = fixture.app(&[("task_allow_error_cb_on_chord_header", "true")]).await;
+        let mut chord = Node::chord([one(1), boom()], record());
+        chord.link_error(errback(errback1::NAME));
+        let result = sent::<Json>(&app, chord).await;
+        app.drain().await;
+        let failed = result.parent().unwrap().group().unwrap()[1].id().clone();
+        let mut seen = records(&app);
+        seen.sort();
+        let mut expected = [format!("errback1 {failed}"), format!("errback1 {}", result.id())];
+        expected.sort();
+        assert_eq!(seen, expected);
+    }
+
     async fn each_member_of_a_group_body_fails_with_the_error_of_the_part(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let mut body = Node::group([record(), record()]);

@@ -28,6 +28,36 @@ async fn bad_errback(request: Json, exception: Json, traceback: Json) -> TaskRes
     Err(TaskError::failure("the errback failed too"))
 }
 
+/// A task that a worker calls as an errback, since it takes more than one argument.
+#[task(name = "canvas.note")]
+async fn note(State(records): State<Records>, text: String, #[default] more: Option<String>) -> TaskResult<()> {
+    records.add(format!("note {text} {}", more.unwrap_or_default()));
+    Ok(())
+}
+
+/// An errback of the old style, once its optional argument is given by name: what comes after that cannot be given by
+/// position any more.
+#[task(name = "canvas.labelled")]
+async fn labelled(
+    State(records): State<Records>,
+    id: String,
+    #[default] label: String,
+    #[default(1)] times: u8,
+) -> TaskResult<()> {
+    records.add(format!("labelled {id} {label} {times}"));
+    Ok(())
+}
+
+/// A signature of [`note`] that ignores what it follows.
+fn told(text: &str) -> Node {
+    let mut node = call("canvas.note", json!([text]));
+    if let Node::Task(task) = &mut node {
+        task.call.arguments.kwargs.push(("more".to_owned(), Json::from_serialize("more").unwrap()));
+    }
+    node.set_immutable(true);
+    node
+}
+
 #[task(name = "canvas.hangs", time_limit = "2s")]
 async fn hangs(State(gate): State<Gate>) -> TaskResult<()> {
     gate.enter();
@@ -123,6 +153,49 @@ on_every_driver! {
         assert_eq!(records(&app), [format!("errback3 {} ValueError: boom", result.id())]);
         assert_eq!(state(&result).await, "FAILURE", "a failing errback changes nothing");
         assert!(app.sent_by_name(errback3::NAME).is_empty() && app.sent_by_name("canvas.bad_errback").is_empty(), "no message is sent");
+    }
+
+    async fn an_immutable_errback_is_called_with_its_own_arguments_alone(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let mut task = failing(&[]);
+        task.link_error(link(&told("task")));
+        let result = sent::<i64>(&app, task).await;
+        app.drain().await;
+        assert_eq!((records(&app), state(&result).await), (vec!["note task more".to_owned()], "FAILURE".to_owned()));
+
+        let mut body = call("canvas.record", json!([]));
+        body.link_error(link(&told("body")));
+        sent::<i64>(&app, Node::chord([failing(&[]), call("canvas.same", json!([1]))], body)).await;
+        app.drain().await;
+        assert_eq!(records(&app), ["note body more"]);
+
+        let eager = Signature::<Anything, Json>::of_node(failing(&[])).link_error(link(&told("eager")));
+        assert_eq!(state(&eager.apply(&app).await.unwrap()).await, "PENDING", "an eager result is not stored");
+        assert_eq!(records(&app), ["note eager more"]);
+    }
+
+    async fn arguments_that_are_bound_by_name_count_as_in_python(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let mut errback = call(labelled::NAME, json!([]));
+        if let Node::Task(task) = &mut errback {
+            task.call.arguments.kwargs.push(("label".to_owned(), Json::from_serialize("x").unwrap()));
+        }
+        let mut task = failing(&[]);
+        task.link_error(link(&errback));
+        let result = sent::<i64>(&app, task).await;
+        app.drain().await;
+        assert_eq!(records(&app), [format!("labelled {} x 1", result.id())]);
+    }
+
+    async fn an_immutable_callback_of_a_group_may_be_a_workflow(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let mut members = Node::group([call("canvas.add", json!([1, 1])), call("canvas.add", json!([2, 2]))]);
+        members.link(link(&Node::group([told("first"), call("canvas.note", json!(["second"]))])));
+        sent::<Json>(&app, members).await;
+        app.drain().await;
+        let mut seen = records(&app);
+        seen.sort();
+        assert_eq!(seen, ["note first more", "note second "], "a callback of a group gets no result");
     }
 
     async fn a_bound_errback_takes_the_id_and_may_retry(fixture: &Fixture) {

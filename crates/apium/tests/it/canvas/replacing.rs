@@ -5,7 +5,7 @@ use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 
 use crate::canvas::tasks::{boomed, call, link, raised, ran, sent, state, stored_error};
-use crate::fixture::{Records, records};
+use crate::fixture::{PATIENCE, Records, records};
 
 /// Replaces itself with its argument.
 #[task(name = "canvas.replaced")]
@@ -21,6 +21,43 @@ async fn grows(ctx: &Ctx, State(records): State<Records>, more: i64) -> TaskResu
         records.add(format!("added {}", added.id));
     }
     Ok(more)
+}
+
+/// Stamps what replaces the task, and refuses a chord.
+async fn stamped(ctx: &Ctx, with: Signature<Anything, Json>) -> TaskResult<Signature<Anything, Json>> {
+    match with.task() {
+        "celery.chord" => Err(TaskError::of_class("builtins.ValueError", "no chord here")),
+        _ => Ok(with.stamp("replaced", ctx.id().map_or("?", |id| id.as_str()))),
+    }
+}
+
+/// Replaces itself with its argument, which its hook changes.
+#[task(name = "canvas.replaced_with_hook", on_replace = stamped)]
+async fn replaced_with_hook(ctx: &Ctx, with: WireSignature) -> TaskResult<Json> {
+    Err(ctx.replace(with))
+}
+
+/// The same as a plain function.
+#[task(name = "canvas.plainly_replaced_with_hook", on_replace = stamped)]
+fn plainly_replaced_with_hook(ctx: &Ctx, with: WireSignature) -> TaskResult<Json> {
+    Err(ctx.replace(with))
+}
+
+/// The same as a task class.
+struct ReplacedClass;
+
+impl Task for ReplacedClass {
+    const NAME: &'static str = "canvas.ReplacedClass";
+    type Args = (Json,);
+    type Output = Json;
+
+    async fn run(&self, ctx: &Ctx, (with,): (Json,)) -> TaskResult<Json> {
+        Err(ctx.replace(with.decode::<WireSignature>()?))
+    }
+
+    async fn on_replace(&self, ctx: &Ctx, with: WireSignature) -> TaskResult<WireSignature> {
+        Ok(stamped(ctx, Signature::from_wire(&with)?).await?.to_wire()?)
+    }
 }
 
 /// A task that is replaced by `with`.
@@ -116,9 +153,56 @@ on_every_driver! {
     async fn an_empty_chain_replaces_nothing(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
         let result = sent::<Json>(&app, replaced_by(&Node::chain([]))).await;
-        let (_, text) = raised(&app, &result).await;
-        assert!(text.contains("replace a task with an empty chain"), "{text}");
+        // Celery's error.
+        let (class, text) = raised(&app, &result).await;
+        assert_eq!((&*class, &*text), ("ImproperlyConfigured", "Cannot replace with an empty chain"));
+        let document = result.document().await.unwrap().unwrap();
+        assert_eq!(ExceptionInfo::from_json(&document.result).exc_module.as_deref(), Some("celery.exceptions"));
         assert_eq!(state(&result).await, "FAILURE");
+        let mut part = same(1);
+        part.options_mut().rare_mut().chord = Some(std::sync::Arc::new(link(&record())));
+        let result = sent::<Json>(&app, replaced_by(&part)).await;
+        let (class, text) = raised(&app, &result).await;
+        assert_eq!(class, "ImproperlyConfigured");
+        assert_eq!(text, "A signature replacing a task must not be part of a chord");
+    }
+
+    async fn a_replacement_that_ends_with_a_group_has_the_list_of_its_results(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let group = || Node::group([call("canvas.sum", json!([])), call("canvas.sum", json!([]))]);
+        for (groups, value) in [(1, "[3, 3]"), (2, "[6, 6]"), (4, "[24, 24]")] {
+            let row = (0..groups).fold(Node::group([same(1), same(2)]), |before, _| before.pipe(group()));
+            let result = sent::<Json>(&app, replaced_by(&row)).await;
+            assert_eq!(ran(&app, &result).await.as_str(), value, "{groups}");
+            let followed = sent::<Json>(&app, replaced_by(&row).pipe(record())).await;
+            ran(&app, &followed).await;
+            assert_eq!(records(&app), [format!("recorded {value}")], "the next step runs once");
+        }
+    }
+
+    async fn an_empty_group_in_the_place_of_a_task_is_an_empty_list(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let result = sent::<Json>(&app, replaced_by(&Node::group([]))).await;
+        assert_eq!(ran(&app, &result).await.as_str(), "[]");
+        let eager = Signature::<Anything, Json>::of_node(replaced_by(&Node::group([])));
+        assert_eq!(eager.apply(&app).await.unwrap().get().timeout(PATIENCE).await.unwrap().as_str(), "[]");
+    }
+
+    async fn a_hook_may_change_what_replaces_a_task(fixture: &Fixture) {
+        let app = fixture.builder().with(|app| app.register_task(ReplacedClass)).build().await.unwrap();
+        for name in [replaced_with_hook::NAME, plainly_replaced_with_hook::NAME, ReplacedClass::NAME] {
+            let with = |node: &Node| call(name, json!([serde_json::from_slice::<serde_json::Value>(&link(node).to_json()).unwrap()]));
+            let result = sent::<Json>(&app, with(&same(7))).await;
+            assert_eq!(ran(&app, &result).await.as_str(), "7", "{name}");
+            let headers = app.sent_by_name("canvas.same").pop().unwrap().message.headers;
+            assert_eq!(headers.stamps["replaced"].decode::<String>().unwrap(), result.id().as_str(), "{name}");
+            let chord = Node::chord([same(1), same(2)], record());
+            let refused = sent::<Json>(&app, with(&chord)).await;
+            assert_eq!(raised(&app, &refused).await, ("ValueError".to_owned(), "no chord here".to_owned()), "{name}");
+            let eager = Signature::<Anything, Json>::of_node(with(&same(8)));
+            assert_eq!(eager.apply(&app).await.unwrap().get().timeout(PATIENCE).await.unwrap().as_str(), "8", "{name}");
+        }
+        assert_eq!(records(&app), [""; 0]);
     }
 
     async fn a_task_adds_others_to_its_chord(fixture: &Fixture) {

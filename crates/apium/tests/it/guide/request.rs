@@ -131,6 +131,19 @@ fn text<'a>(seen: &'a Value, key: &str) -> Option<&'a str> {
     seen.get(key).and_then(Value::as_str)
 }
 
+/// Returns its time limits in force, the hard one first.
+#[task(name = "guide.without_limits")]
+async fn unlimited(ctx: &Ctx) -> [Option<f64>; 2] {
+    let limits = ctx.request().timelimit();
+    [limits.hard, limits.soft]
+}
+
+#[task(name = "guide.limits_of_its_own", time_limit = 60, soft_time_limit = 45)]
+async fn limited(ctx: &Ctx) -> [Option<f64>; 2] {
+    let limits = ctx.request().timelimit();
+    [limits.hard, limits.soft]
+}
+
 on_every_driver! {
     async fn guide_0_30_id(fixture: &Fixture) {
         let app = fixture.app(&[]).await;
@@ -266,6 +279,29 @@ on_every_driver! {
         limited().send(&app).await.unwrap();
         let headers: serde_json::Value = serde_json::from_slice(&only(&app).await.headers.to_json()).unwrap();
         assert_eq!(headers["timelimit"].to_string(), "[30,20]", "hard first on the wire");
+    }
+
+    async fn guide_0_43_timelimit_is_what_is_in_force(fixture: &Fixture) {
+        let limits = |task: &str, call: Call<[Option<f64>; 2]>, settings: &'static [(&'static str, &'static str)]| {
+            let task = task.to_owned();
+            async move {
+                let app = fixture.app(settings).await;
+                let result = call.send(&app).await.unwrap();
+                app.drain().await;
+                (task, result.get().await.unwrap())
+            }
+        };
+        let settings: &[(&str, &str)] = &[("task_time_limit", "100")];
+        let half = || unlimited::delay().time_limit(Duration::from_secs(30));
+        for (expected, found) in [
+            ([None, None], limits("none", unlimited::delay(), &[]).await),
+            ([Some(60.0), Some(45.0)], limits("the task's", limited::delay(), settings).await),
+            ([Some(100.0), None], limits("the settings'", unlimited::delay(), settings).await),
+            ([Some(30.0), None], limits("the call's", half(), &[]).await),
+            ([Some(50.0), Some(45.0)], limits("both", limited::delay().time_limit(Duration::from_secs(50)), &[]).await),
+        ] {
+            assert_eq!(found.1, expected, "{}", found.0);
+        }
     }
 
     async fn guide_0_44_callbacks_are_read_and_echoed(fixture: &Fixture) {

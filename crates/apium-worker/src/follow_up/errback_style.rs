@@ -1,0 +1,108 @@
+//! The two styles of errbacks. One of the new style is called by the worker of the failed task, with the request, the
+//! exception and the traceback. One of the old style is sent as a message, with the id of the failed task.
+
+use apium_app::canvas::node::{Node, TaskKind, TaskNode};
+use apium_app::task::arguments::{Arguments, ParameterList};
+use apium_app::task::registry::Registry;
+
+/// The errback as one that the worker calls itself; `None` for one that is sent. As in Celery the worker calls a task of
+/// its own that takes more than one argument and no context.
+pub(crate) fn called_by_worker<'a>(registry: &Registry, errback: &'a Node) -> Option<&'a TaskNode> {
+    let Node::Task(errback @ TaskNode { call, immutable, kind: TaskKind::Plain, .. }) = errback else { return None };
+    let task = registry.get(&call.task)?;
+    let takes_more = match *immutable {
+        true => takes_more_than_one(&task.parameters, &Arguments::default()),
+        false => takes_more_than_one(&task.parameters, &call.arguments),
+    };
+    (!task.takes_ctx && takes_more).then_some(errback)
+}
+
+/// Whether a call that has these arguments takes more than one further argument by position. It is counted as Python's
+/// `inspect` counts the parameters of `functools.partial`.
+fn takes_more_than_one(parameters: &ParameterList, given: &Arguments) -> bool {
+    let positional = parameters.positional();
+    let by_position = match bound(parameters, given) {
+        Some(first_by_name) => {
+            // What comes after a parameter that was given by its name can only be given by name, and `*args` is gone.
+            if first_by_name < positional {
+                return first_by_name.saturating_sub(given.args.len()) > 1;
+            }
+            given.args.len()
+        }
+        // The arguments do not fit, so the call will fail whatever it gets. Celery then counts all parameters.
+        None => 0,
+    };
+    parameters.var_args || positional.saturating_sub(by_position) > 1
+}
+
+/// The index of the first positional parameter that is given by its name, or the number of parameters if none is;
+/// `None` for arguments that do not fit the parameters.
+fn bound(parameters: &ParameterList, given: &Arguments) -> Option<usize> {
+    let named = parameters.named;
+    if given.args.len() > parameters.positional() && !parameters.var_args {
+        return None;
+    }
+    let mut first = named.len();
+    for (name, _) in &given.kwargs {
+        match named.iter().position(|parameter| parameter.name == name.as_str()) {
+            Some(index) if index < given.args.len().min(parameters.positional()) => return None,
+            Some(index) => first = first.min(index),
+            None if parameters.var_kwargs => {}
+            None => return None,
+        }
+    }
+    Some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use apium_app::task::arguments::{Arguments, Parameter, ParameterList};
+    use apium_protocol::json::text::Json;
+
+    use super::takes_more_than_one;
+
+    const fn list(named: &'static [Parameter]) -> ParameterList {
+        ParameterList { function: "errback", named, var_args: false, var_kwargs: false }
+    }
+
+    const ID: ParameterList = list(&[Parameter::required("id")]);
+    const LABEL: ParameterList = list(&[Parameter::required("id"), Parameter::required("label")]);
+    const OPTIONAL: ParameterList =
+        list(&[Parameter::required("id"), Parameter::required("label"), Parameter::optional("times")]);
+    const NEW: ParameterList = list(&[
+        Parameter::required("request"),
+        Parameter::required("exc"),
+        Parameter::required("traceback"),
+        Parameter::required("label"),
+    ]);
+    const KEYWORD_ONLY: ParameterList = list(&[Parameter::required("id"), Parameter::required("label").by_keyword()]);
+    const ANY: ParameterList = ParameterList { var_args: true, ..list(&[Parameter::required("label")]) };
+
+    fn given(args: usize, names: &[&str]) -> Arguments {
+        let kwargs = names.iter().map(|name| ((*name).to_owned(), Json::NULL)).collect();
+        Arguments::new(vec![Json::NULL; args], kwargs)
+    }
+
+    /// The expected values are those of Celery's `arity_greater(functools.partial(errback, …), 1)`.
+    #[test]
+    fn parameters_are_counted_as_python_counts_those_of_a_partial() {
+        let table = [
+            ("one parameter", ID, given(0, &[]), false),
+            ("two", LABEL, given(0, &[]), true),
+            ("two, one given by position", LABEL, given(1, &[]), false),
+            ("two, the last given by name", LABEL, given(0, &["label"]), false),
+            ("what follows a name is given by name", OPTIONAL, given(0, &["label"]), false),
+            ("the last one by name", OPTIONAL, given(0, &["times"]), true),
+            ("request, exception, traceback and a name", NEW, given(0, &["label"]), true),
+            ("a parameter by keyword alone does not count", KEYWORD_ONLY, given(0, &[]), false),
+            ("any number", ANY, given(5, &[]), true),
+            ("any number, none after a name", ANY, given(0, &["label"]), false),
+            ("too many are counted as none", LABEL, given(3, &[]), true),
+            ("an unknown name is counted as none", LABEL, given(1, &["what"]), true),
+            ("a name that a position has already", LABEL, given(1, &["id"]), true),
+        ];
+        for (what, parameters, given, more) in table {
+            assert_eq!(takes_more_than_one(&parameters, &given), more, "{what}");
+        }
+    }
+}
