@@ -10,6 +10,8 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::result::exception::ExceptionInfo;
 
+use crate::pool::guard::Panicked;
+
 /// How a run ended. Layers see it ([`Next::run`](crate::layer::Next::run)).
 #[derive(Debug)]
 #[non_exhaustive]
@@ -37,6 +39,9 @@ pub enum RunOutcome {
     Expired,
     /// A cold stop of the worker cancelled the run.
     Cancelled,
+    /// The body failed with an error that says that a broker or a store is away ([`Failure::is_outage`]), and its
+    /// message can go back to its queue. That is no failure of the task.
+    Unavailable(Failure),
 }
 
 impl From<TaskResult<Json>> for RunOutcome {
@@ -58,12 +63,6 @@ impl From<TaskResult<Json>> for RunOutcome {
 impl RunOutcome {
     /// The outcome of a body that panicked: a failure whose `exc_type` is `Panic`.
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Self::Failure(Failure::from_exception(ExceptionInfo::new(
-            "apium",
-            "Panic",
-            text.unwrap_or("a panic without text"),
-        )))
+        Self::Failure(Failure::from_exception(ExceptionInfo::new("apium", "Panic", Panicked::of(panic).text())))
     }
 }

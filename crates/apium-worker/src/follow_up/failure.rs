@@ -5,7 +5,7 @@ use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
 use apium_app::context::result_document::{ResultUpdate, other_task_document};
-use apium_app::error::Result;
+use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::failure::Failure;
 use apium_app::options::call_options::CallOptions;
 use apium_app::publish::prepare::ParentTask;
@@ -20,6 +20,7 @@ use apium_transport::broker::follow_ups::FollowUps;
 use crate::follow_up::builder::{FollowUpBuilder, id_seed_of, is_called_by_worker};
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
 use crate::follow_up::pending_errback::PendingErrback;
+use crate::pool::guard::guarded;
 
 /// Adds what follows one failure to `follow_ups`.
 pub(crate) struct FailurePropagation<'a> {
@@ -101,7 +102,7 @@ impl<'a> FailurePropagation<'a> {
 
     /// Fails the body of a chord whose header failed. As in Celery a body that is a group fails with the error of the
     /// header (`original`), and any other with the ChordError that this propagates.
-    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: u64) -> Result<()> {
+    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: u64) {
         if let Node::Group(group) = body {
             let of_group = links(&group.options);
             for member in &group.members {
@@ -113,51 +114,63 @@ impl<'a> FailurePropagation<'a> {
                 }
                 let owner = (self.source, self.errback_owner);
                 let mut propagation = FailurePropagation::new(owner, original, self.follow_ups);
-                propagation.result_of(member, &errbacks, parent, seed)?;
+                propagation.result_of(member, &errbacks, parent, seed);
             }
         } else {
-            self.result_of(body, &own_links(body), parent, seed)?;
+            self.result_of(body, &own_links(body), parent, seed);
         }
         if let Some(chain) = body.options().rare.as_ref().and_then(|rare| rare.chain.as_ref()) {
             self.chain(chain, true);
         }
-        Ok(())
     }
 
     /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends
     /// `errbacks`.
-    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: u64) -> Result<()> {
+    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: u64) {
         match node {
             Node::Task(task) => {
                 // As in Celery the document of a body that did not run names no group.
                 self.store(&task.call.options, None);
                 self.part(&task.call.options);
-                let Some(id) = &task.call.options.task_id else { return Ok(()) };
-                let errbacks: Vec<Node> = errbacks.iter().map(Node::from_wire).collect::<Result<_>>()?;
+                let Some(id) = &task.call.options.task_id else { return };
                 let failed = request_of_unrun(id, &task.call.task, parent);
+                let read = |errback| match Node::from_wire(errback) {
+                    Ok(errback) => Some(errback),
+                    Err(error) => {
+                        not_made(&failed, &error);
+                        None
+                    }
+                };
+                let errbacks: Vec<Node> = errbacks.iter().filter_map(read).collect();
                 let parent = ParentTask { id: id.clone(), ..parent.clone() };
-                self.errbacks(&errbacks, &failed, &parent, seed ^ id_seed_of(id.as_str(), 0))
+                self.errbacks(&errbacks, &failed, &parent, seed ^ id_seed_of(id.as_str(), 0));
             }
-            Node::Chain(chain) => match chain.steps.last() {
-                Some(last) => self.result_of(last, errbacks, parent, seed),
-                None => Ok(()),
-            },
+            Node::Chain(chain) => {
+                if let Some(last) = chain.steps.last() {
+                    self.result_of(last, errbacks, parent, seed);
+                }
+            }
             Node::Group(group) => {
-                group.members.iter().try_for_each(|member| self.result_of(member, errbacks, parent, seed))
+                group.members.iter().for_each(|member| self.result_of(member, errbacks, parent, seed));
             }
             Node::Chord(chord) => self.result_of(&chord.body, errbacks, parent, seed),
         }
     }
 
     /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and
-    /// messages for the others.
-    pub(crate) fn errbacks(
-        &mut self,
-        errbacks: &[Node],
-        request: &Request,
-        parent: &ParentTask,
-        seed: u64,
-    ) -> Result<()> {
+    /// messages for the others. What cannot be made is logged, and the rest is done without it: nothing waits for an
+    /// errback, while a chord waits for its part. A route and a serializer are code of the app and may panic.
+    pub(crate) fn errbacks(&mut self, errbacks: &[Node], request: &Request, parent: &ParentTask, seed: u64) {
+        let made = guarded(|| self.errback_messages(errbacks, request, parent, seed)).unwrap_or_else(|panicked| {
+            let text = "make the errbacks: code of the app, such as a route or a serializer, panicked";
+            Err(Error::new(ErrorKind::Call, text).with_source(panicked))
+        });
+        if let Err(error) = made {
+            not_made(request, &error);
+        }
+    }
+
+    fn errback_messages(&mut self, errbacks: &[Node], request: &Request, parent: &ParentTask, seed: u64) -> Result<()> {
         let mut sent = Vec::new();
         for errback in errbacks {
             if is_called_by_worker(&self.source.builder.registry, errback) {
@@ -175,6 +188,12 @@ impl<'a> FailurePropagation<'a> {
         planner.add(Node::group(sent), send_with)?;
         self.source.builder.add_messages(planner, parent, self.follow_ups)
     }
+}
+
+/// Errbacks of the failed task of `request` could not be made.
+fn not_made(request: &Request, error: &Error) {
+    let (task, id) = (request.headers.task.as_deref().unwrap_or("?"), request.id().map_or("?", |id| id.as_str()));
+    tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {task}[{id}]");
 }
 
 /// The errbacks in these options.

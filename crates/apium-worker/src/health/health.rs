@@ -1,4 +1,5 @@
-//! A worker's health: whether it can reach its broker and its result backends, and whether it fetches.
+//! A worker's health: whether it can reach its broker and its result backends, whether it works itself, and whether it
+//! fetches.
 
 use std::time::Duration;
 
@@ -10,23 +11,26 @@ use apium_transport::clock::Clock;
 use apium_transport::health::Health;
 use tokio::sync::watch;
 
+use crate::shutdown::faults::Faults;
+
 /// How often a backend that cannot be reached is tried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// What a worker's health is computed from. Only the fetching loop writes to it.
+/// What a worker's health is computed from.
 pub(crate) struct WorkerHealth {
     broker: SharedBroker,
     /// The app's backend, and those of tasks that have one of their own.
     backends: Vec<SharedBackend>,
     clock: Clock,
+    faults: Faults,
     fetching: watch::Sender<Health>,
 }
 
 impl WorkerHealth {
-    pub(crate) fn new(broker: SharedBroker, backends: Vec<SharedBackend>, clock: Clock) -> Self {
+    pub(crate) fn new(broker: SharedBroker, backends: Vec<SharedBackend>, clock: Clock, faults: Faults) -> Self {
         let reason = "the worker has not started to fetch yet".to_owned();
         let fetching = watch::Sender::new(Health::Red { since: clock.now(), reason });
-        Self { broker, backends, clock, fetching }
+        Self { broker, backends, clock, faults, fetching }
     }
 
     /// Says that the fetching loop has a consumer and fetches.
@@ -53,8 +57,8 @@ impl WorkerHealth {
         self.fetching.borrow().is_green()
     }
 
-    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the fetching
-    /// loop.
+    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the faults
+    /// of the worker itself, the fetching loop.
     pub(crate) fn health(&self) -> Health {
         let address = self.broker.address();
         let broker = self.broker.health().of(&format!("the broker {address}"));
@@ -65,7 +69,7 @@ impl WorkerHealth {
         let fetching = self.fetching.borrow().clone();
         std::iter::once(broker)
             .chain(backends)
-            .chain([fetching])
+            .chain([self.faults.health(), fetching])
             .find(|health| !health.is_green())
             .unwrap_or(Health::Green)
     }

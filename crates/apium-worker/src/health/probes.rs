@@ -56,6 +56,21 @@ impl Probes {
         Ok(Self { backend_retries, ready_file, listener: Some(listener), address: Some(address) })
     }
 
+    /// Waits until one of the services has ended, which none should do. Cancel-safe.
+    pub(crate) async fn until_ended(&mut self) -> String {
+        async fn until_ended(service: &mut Option<Service>) -> String {
+            match service {
+                Some(service) => service.until_ended().await,
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            ended = self.backend_retries.until_ended() => ended,
+            ended = until_ended(&mut self.ready_file) => ended,
+            ended = until_ended(&mut self.listener) => ended,
+        }
+    }
+
     /// Stops the services. The ready file is removed before the endpoint ceases to listen.
     pub(crate) async fn stop(self) {
         self.backend_retries.stop(Some(Duration::ZERO)).await;

@@ -11,6 +11,7 @@ use crate::pool::kind::PoolKind;
 use crate::pool::pool::Pool;
 use crate::pool::reactor::Reactor;
 use crate::pool::thread_pool::ThreadPool;
+use crate::pool::threads::LeakCeiling;
 use crate::shutdown::cold::ColdStop;
 
 /// Where an `async fn` runs, and where a plain `fn` does.
@@ -21,9 +22,9 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// The pools of a kind, for at most `slots` runs at a time.
-    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
-        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
+    /// The pools of a kind, for at most `slots` runs at a time, of whose threads so many may leak.
+    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop, ceiling: LeakCeiling) -> Self {
+        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone(), ceiling));
         let for_async: Arc<dyn Pool> = match kind {
             PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),
             PoolKind::Threads => threads.clone(),

@@ -31,6 +31,11 @@ impl StopSwitch {
         self.update(cause, |stopping| cause.kind_after(stopping));
     }
 
+    /// Asks for a warm stop, since the worker cannot go on.
+    pub(crate) fn fault(&self) {
+        self.update(StopCause::Fault, |stopping| stopping.unwrap_or(StopKind::Warm));
+    }
+
     fn update(&self, cause: StopCause, kind: impl FnOnce(Option<StopKind>) -> StopKind) {
         self.0.send_if_modified(|request| {
             let kind = kind(request.map(|request| request.kind));

@@ -143,6 +143,7 @@ impl TestApp {
             multiplier: PrefetchMultiplier::Fixed(4),
             layers: Vec::new(),
             soft_stop: Duration::ZERO,
+            settle_timeout: PATIENCE,
             probes: ProbeOptions::default(),
             watched: false,
             buckets,
