@@ -45,6 +45,7 @@ use crate::shutdown::faults::Faults;
 use crate::shutdown::phase::Phase;
 use crate::shutdown::switch::StopSwitch;
 use crate::slots::Slots;
+use crate::testing::standstill::Standstill;
 use crate::worker::RunningWorker;
 
 /// How many threads may be lost to plain functions at least, where the settings do not say it.
@@ -117,6 +118,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
     let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone());
     let results = app.backends.app().map(|backend| backend.address().clone());
+    let standstill = app.states.get::<Standstill>().cloned();
     let process = Arc::new(build_pipeline(
         app,
         &options.node,
@@ -124,6 +126,9 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         executor,
         (completer.clone(), errbacks.clone()),
     ));
+    if let Some(standstill) = standstill {
+        standstill.add_worker(&process);
+    }
     let registry = process.intake.registry.clone();
     let consume = Consume {
         broker: broker.clone(),
