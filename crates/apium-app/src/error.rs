@@ -6,7 +6,7 @@ use std::fmt;
 use apium_protocol::error::with_causes;
 use apium_protocol::result::exception::ExceptionInfo;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, is_outage};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -96,6 +96,18 @@ impl Error {
             ErrorKind::Timeout => Some(ExceptionInfo::new("celery.exceptions", "TimeoutError", format!("{self:#}"))),
             _ => None,
         }
+    }
+
+    /// Whether it says that a broker or a store could not be reached, could not do it at the moment, or was closed.
+    pub(crate) fn is_outage(&self) -> bool {
+        let mut next = self.source();
+        while let Some(error) = next {
+            if is_outage(error) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
     }
 
     /// Whether the broker or backend could not be reached.

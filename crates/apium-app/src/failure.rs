@@ -49,6 +49,11 @@ impl StdError for ArgumentMismatch {}
 
 /// The arguments of the exception for an error, as a JSON list; `None` for an error of another type.
 pub type WireArgs = fn(&(dyn StdError + 'static)) -> Option<Result<Json>>;
+/// Whether this error, its sources not looked at, says that a broker or a store is away.
+pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
+    let error = error.downcast_ref::<apium_transport::error::Error>();
+    error.is_some_and(|error| error.is_retryable() || error.kind() == apium_transport::error::ErrorKind::Closed)
+}
 
 /// The Python class of a Rust error type (`#[wire_error(py = "builtins.ValueError")]`).
 pub struct WireErrorEntry {
@@ -156,6 +161,12 @@ impl Failure {
         self.0.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 
+    /// Whether it was made of an error that says that a broker or a store could not be reached, could not do it at the
+    /// moment, or was closed. That is no fault of the task, which may succeed later.
+    pub fn is_outage(&self) -> bool {
+        self.any_source(is_outage)
+    }
+
     /// Whether the error or one of its sources satisfies `test`. So `autoretry_for` and `throws` find error types.
     pub fn any_source(&self, test: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
         let mut next = self.source();
@@ -205,6 +216,24 @@ mod tests {
         let with = failure.with_traceback("written by the test");
         assert_eq!(with.traceback(), Some("written by the test"));
         assert!(with.source().is_some() && shared.source().is_some());
+    }
+
+    #[test]
+    fn an_outage_is_found_behind_errors_of_the_task_and_nothing_else_is_one() {
+        use crate::error::{Error, ErrorKind};
+        use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
+
+        let failed = |kind| {
+            let cause = TransportError::new(kind, "reach the store");
+            let error = Error::new(ErrorKind::Publish, "publish it").with_source(cause);
+            Failure::from_error(std::io::Error::other(error)).is_outage()
+        };
+        let kinds =
+            [TransportKind::Connection, TransportKind::Timeout, TransportKind::Unavailable, TransportKind::Closed];
+        assert!(kinds.into_iter().all(failed));
+        assert!(![TransportKind::Refused, TransportKind::NotFound, TransportKind::Other].into_iter().any(failed));
+        assert!(!Failure::from_error(Error::new(ErrorKind::Timeout, "get it within 1 s")).is_outage());
+        assert!(!Failure::message("no").is_outage());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write;
 use std::process::{ExitCode, Termination};
+use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::config::settings::Settings;
@@ -163,19 +164,30 @@ where
         args.settings(&mut settings)?;
     }
     let runtime = runtime(is_worker || built_in.is_none())?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let app = app(settings).await.map_err(|error| CommandError::from_build(error.into()))?;
         let session = Session { app, json: global.json };
         let ended = match chosen {
             Chosen::BuiltIn(command) => dispatch(&session, *command).await,
             Chosen::Own(run) => run(session.clone()).await,
         };
-        let closed = session.app.close().await;
+        let closed = tokio::time::timeout(CLOSE_TIMEOUT, session.app.close()).await;
         let code = ended?;
-        closed?;
+        // What could not be closed in time is closed by the end of the process.
+        closed.unwrap_or(Ok(()))?;
         Ok(code)
-    })
+    });
+    if is_worker {
+        // A thread of the runtime may be in a call that cannot be cancelled, such as the look-up of a host name.
+        runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+    }
+    ended
 }
+
+/// How long closing the app may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the threads of a worker's runtime may take to end.
+const RUNTIME_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A worker and a command of the program get tokio's usual threads, any other command the calling thread alone.
 fn runtime(has_threads: bool) -> Result<tokio::runtime::Runtime> {

@@ -34,6 +34,11 @@ impl Backends {
         self.own(task).or(self.app())
     }
 
+    /// The backends that tasks have of their own. One that several tasks have comes more than once.
+    pub(crate) fn of_tasks(&self) -> impl Iterator<Item = &SharedBackend> {
+        self.of_tasks.values()
+    }
+
     /// All backends: the app's first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &SharedBackend> {
         self.app.iter().chain(self.of_tasks.values())

@@ -19,7 +19,7 @@ use crate::launch::{AppResources, WorkerOptions, launch};
 use crate::layer::WorkLayer;
 use crate::node_name;
 use crate::pool::kind::PoolKind;
-use crate::shutdown::kind::StopKind;
+use crate::shutdown::kind::{StopCause, StopKind};
 use crate::shutdown::report::StopReport;
 use crate::shutdown::signals::{Signals, listen};
 
@@ -113,7 +113,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long a cold stop waits for runs before it cancels them (Celery: `worker_soft_shutdown_timeout`, default 0).
+    /// How long a stop waits for runs before it cancels them (`worker_soft_shutdown_timeout`, default 0). With 0 a cold
+    /// stop does not wait, and a warm one waits as long as they take. In Celery it is for the cold stop alone.
     pub fn soft_shutdown_timeout(mut self, span: Duration) -> Self {
         self.soft_stop = Some(span);
         self
@@ -151,6 +152,7 @@ impl WorkerBuilder {
             multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier),
             layers: self.layers,
             soft_stop: self.soft_stop.unwrap_or(config.worker_soft_shutdown_timeout),
+            settle_timeout: config.worker_settle_timeout,
             probes: ProbeOptions {
                 ready_file: self.probes.ready_file.or_else(|| config.worker_ready_file.as_ref().map(PathBuf::from)),
                 listen: self.probes.listen.or(config.worker_health_listen),
@@ -164,12 +166,16 @@ impl WorkerBuilder {
     }
 
     /// Runs the worker until `stop` is ready, then stops it warm. It also returns when something else stops the worker.
+    /// A worker that still waits for its broker is stopped at once.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<StopReport> {
         let mut stop = std::pin::pin!(stop);
-        let handle = self.start().await?;
+        let handle = tokio::select! {
+            started = self.start() => started?,
+            () = &mut stop => return Ok(StopReport::before_start(StopCause::Program)),
+        };
         tokio::select! {
             () = &mut stop => handle.request_stop(StopKind::Warm),
             () = handle.stopping() => {}

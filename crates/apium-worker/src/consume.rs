@@ -23,7 +23,6 @@ use crate::limits::prefetch_window::{PrefetchWindow, differs_enough};
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::DeliverySource;
 use crate::shutdown::phase::Phase;
-use crate::shutdown::switch::StopSwitch;
 
 /// The most deliveries that one fetch asks for.
 const MAX_BATCH: usize = 256;
@@ -47,8 +46,6 @@ pub(crate) struct Consume {
     /// The instant from which the window's times count.
     pub(crate) began: Instant,
     pub(crate) health: Arc<WorkerHealth>,
-    /// Stops the worker when the broker cannot be used any more.
-    pub(crate) switch: StopSwitch,
 }
 
 /// A consumer, what settles its deliveries, and the prefetch that was set last.
@@ -97,8 +94,7 @@ impl Consume {
             };
             self.health.set_stopped_fetching(format!("could not {error:#}"));
             if error.is_final() {
-                tracing::error!(error = %with_causes(&error), broker = %self.broker.address(), "could not fetch, and never will; the worker stops");
-                self.switch.store_failed();
+                self.health.set_unusable(&error);
                 // An error means that the worker was dropped.
                 let _ = phase.wait_for(|phase| *phase != Phase::Fetch).await;
                 break;
@@ -124,7 +120,7 @@ impl Consume {
                 Some(Err(error)) => {
                     tracing::error!(error = %with_causes(&error), "could not make a new consumer");
                     if error.is_final() {
-                        self.switch.store_failed();
+                        self.health.set_unusable(&error);
                     }
                 }
                 None => {}

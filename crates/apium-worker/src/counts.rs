@@ -20,6 +20,8 @@ impl Counts {
     /// Counts a run that ended: as cancelled, or as finished.
     pub(crate) fn add_run(&self, verdict: &Verdict, took: Duration) {
         match verdict {
+            // It runs again.
+            Verdict::Unavailable(_) => {}
             Verdict::Cancelled { .. } => _ = self.cancelled.fetch_add(1, Ordering::Relaxed),
             _ => {
                 self.busy.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -12,6 +12,7 @@ use apium_app::context::context::{Ctx, CtxParts};
 use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::request::{DeliveryInfo, Request};
 use apium_app::context::result_document::{ResultUpdate, result_document};
+use apium_app::context::store_waits::StoreWaits;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::result::async_result::failure_of;
@@ -38,6 +39,7 @@ use crate::pipeline::verdict::{RunFacts, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::kind::PoolKind;
 use crate::pool::pools::Pools;
+use crate::pool::threads::LeakCeiling;
 use crate::shutdown::cold::ColdStop;
 
 /// Runs eager calls. `AppBuilder::eager_runner` takes it.
@@ -60,8 +62,9 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
-    let executor =
-        Executor { pools: Pools::new(PoolKind::Async, 1, app.clock(), &ColdStop::never()), layers: Vec::new() };
+    let ceiling = LeakCeiling { most: 0, faults: None };
+    let pools = Pools::new(PoolKind::Async, 1, app.clock(), &ColdStop::never(), ceiling);
+    let executor = Executor { pools, layers: Vec::new() };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
             request: Arc::new(request.clone()),
@@ -71,6 +74,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
             states: app.states().clone(),
             limits: LimitSignal::never(),
             run: None,
+            waits: StoreWaits::default(),
         });
         let span = log::span(&task.name, &request);
         let began = std::time::Instant::now();
@@ -168,7 +172,7 @@ fn result_update(verdict: &Verdict) -> ResultUpdate {
             ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
         }
         Verdict::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
-        Verdict::Ignored | Verdict::Replaced(_) | Verdict::Cancelled { .. } => {
+        Verdict::Ignored | Verdict::Replaced(_) | Verdict::Cancelled { .. } | Verdict::Unavailable(_) => {
             ResultUpdate { state: State::Ignored, result: Json::NULL, traceback: None }
         }
     }

@@ -53,6 +53,12 @@ impl WorkerHandle {
         self.health.health()
     }
 
+    /// How many threads still execute a plain function whose run is over, because its hard time limit passed or a stop
+    /// cancelled it. At `worker_max_leaked_threads` the worker stops.
+    pub fn leaked_threads(&self) -> usize {
+        self.process.executor.pools.leaked()
+    }
+
     /// Where health probes are answered, when they are: the port is the real one when 0 was asked for.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.listens
@@ -107,16 +113,10 @@ impl WorkerHandle {
         self.part.join(None).await;
         report.unwrap_or_else(|_| {
             tracing::error!("the worker ended without a report");
-            StopReport {
-                how: StopKind::Now,
-                cause: StopCause::Program,
-                finished: 0,
-                finished_while_stopping: 0,
-                given_back: 0,
-                cancelled: 0,
-                leaked_threads: 0,
-                unsettled: self.process.completer.pending(),
-            }
+            self.process.completer.close();
+            let unsettled = self.process.completer.unsettled();
+            let report = StopReport::new(StopKind::Now, StopCause::Program);
+            report.with_unsettled(unsettled.iter().map(ToString::to_string).collect())
         })
     }
 

@@ -26,9 +26,10 @@ use crate::layer::WorkLayer;
 use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
 use crate::limits::result_size::ResultSizes;
+use crate::limits::running_app_code::RunningAppCode;
 use crate::limits::time_limit::UnseenSoftLimits;
 use crate::pipeline::completer::Completer;
-use crate::pipeline::errback_runner::ErrbackRunner;
+use crate::pipeline::errback_runner::{self, ErrbackRunner};
 use crate::pipeline::executor::Executor;
 use crate::pipeline::follow::FollowUpPlanner;
 use crate::pipeline::intake::Intake;
@@ -37,13 +38,19 @@ use crate::pipeline::run_queue::RunQueue;
 use crate::pipeline::settle::Settler;
 use crate::pool::kind::PoolKind;
 use crate::pool::pools::Pools;
+use crate::pool::threads::LeakCeiling;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
+use crate::shutdown::faults::Faults;
 use crate::shutdown::phase::Phase;
 use crate::shutdown::switch::StopSwitch;
 use crate::slots::Slots;
+use crate::testing::standstill::Standstill;
 use crate::worker::RunningWorker;
+
+/// How many threads may be lost to plain functions at least, where the settings do not say it.
+const LEAST_LEAKED: usize = 8;
 
 /// The parts of an app that its worker uses.
 pub(crate) struct AppResources {
@@ -64,6 +71,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) multiplier: PrefetchMultiplier,
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) soft_stop: Duration,
+    pub(crate) settle_timeout: Duration,
     pub(crate) probes: ProbeOptions,
     /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
@@ -98,17 +106,30 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
     }
     let backends = app.backends.all().cloned().collect();
-    let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
-    let switch = StopSwitch::new();
-    let probes = Probes::start(&options.probes, &health, &clock, &switch).await?;
+    let faults = Faults::new(clock.clone());
+    let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone(), faults.clone()));
+    let probes = Probes::start(&options.probes, &health, &clock).await?;
     let run_queue = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
-    let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
+    let max_leaked = config.worker_max_leaked_threads.map_or(slots.max(LEAST_LEAKED), |most| most as usize);
+    let ceiling = LeakCeiling { most: max_leaked, faults: Some(faults.clone()) };
+    let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &clock, &cold, ceiling);
+    let executor = Executor { pools, layers: options.layers.clone() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
-    let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()));
+    let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone());
     let results = app.backends.app().map(|backend| backend.address().clone());
-    let process = Arc::new(build_pipeline(app, &options.node, run_queue.clone(), executor, completer.clone()));
+    let standstill = app.states.get::<Standstill>().cloned();
+    let process = Arc::new(build_pipeline(
+        app,
+        &options.node,
+        run_queue.clone(),
+        executor,
+        (completer.clone(), errbacks.clone()),
+    ));
+    if let Some(standstill) = standstill {
+        standstill.add_worker(&process);
+    }
     let registry = process.intake.registry.clone();
     let consume = Consume {
         broker: broker.clone(),
@@ -119,7 +140,6 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         window,
         began: Instant::now(),
         health: health.clone(),
-        switch: switch.clone(),
     };
     let consumer = consume.connect().await.map_err(|error| {
         let context = format!("start the worker {} on {}", options.node, broker.address());
@@ -148,8 +168,10 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         phase,
         cold: cold_switch,
         watchdog,
-        switch,
+        switch: StopSwitch::new(),
         soft_stop: options.soft_stop,
+        settle_timeout: options.settle_timeout,
+        faults,
         process,
     })
 }
@@ -160,7 +182,7 @@ fn build_pipeline(
     node: &Arc<str>,
     run_queue: Arc<RunQueue>,
     executor: Executor,
-    completer: Completer,
+    (completer, errbacks): (Completer, ErrbackRunner),
 ) -> Process {
     let config = app.publisher.config().clone();
     let registry = app.registry.clone();
@@ -192,6 +214,8 @@ fn build_pipeline(
         counts: Counts::default(),
         unseen_soft_limits: UnseenSoftLimits::default(),
         result_sizes: ResultSizes::of(&config),
+        errbacks,
+        app_code: RunningAppCode::default(),
     }
 }
 

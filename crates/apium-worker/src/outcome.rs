@@ -38,6 +38,9 @@ pub enum RunOutcome {
     Expired,
     /// A cold stop of the worker cancelled the run.
     Cancelled,
+    /// The body failed with an error that says that a broker or a store is away ([`Failure::is_outage`]), and its
+    /// message can go back to its queue. That is no failure of the task.
+    Unavailable(Failure),
 }
 
 impl From<TaskResult<Json>> for RunOutcome {

@@ -67,6 +67,25 @@ impl Service {
         }
     }
 
+    /// Waits until the loop has ended, and says how. For a loop that should go on. Cancel-safe; for ever when it was
+    /// joined before.
+    pub(crate) async fn until_ended(&mut self) -> String {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let joined = task.await;
+        self.task = None;
+        let how = if joined.is_err_and(|error| error.is_panic()) { "panicked" } else { "ended" };
+        format!("the service {} of the worker {how}", self.name)
+    }
+
+    /// Aborts the loop at an await point, and waits until everything that it held is dropped.
+    pub(crate) async fn abort(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // It was aborted, or had ended before.
+            let _ = task.await;
+        }
+    }
+
     /// Waits for the loop without asking it to end; after `deadline` it is aborted. Returns whether it ended by itself.
     pub async fn join(&mut self, deadline: Option<Duration>) -> bool {
         let Some(mut task) = self.task.take() else { return true };

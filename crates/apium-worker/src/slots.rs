@@ -2,15 +2,20 @@
 //! costs no spawn.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use crate::pipeline::process::Process;
+use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pool::watchdog::PollTimer;
 
 /// How many runs a slot executes before it yields. Runs that never wait would otherwise keep other tokio tasks from the
 /// thread.
 const YIELD_AFTER: usize = 32;
+/// How long aborted slots may take to reach an await point.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The slots of a worker.
 pub(crate) struct Slots(JoinSet<()>);
@@ -27,6 +32,15 @@ impl Slots {
         Self(slots)
     }
 
+    /// Waits until a slot ends, which none does before the run queue is closed unless it panicked. Cancel-safe.
+    pub(crate) async fn until_ended(&mut self) -> String {
+        match self.0.join_next().await {
+            Some(Err(error)) if error.is_panic() => "a slot of the worker panicked".to_owned(),
+            Some(_) => "a slot of the worker ended".to_owned(),
+            None => "the slots of the worker have ended".to_owned(),
+        }
+    }
+
     /// Waits until every slot has ended, which they do after the run queue was closed. Cancel-safe.
     pub(crate) async fn join(&mut self) {
         while let Some(joined) = self.0.join_next().await {
@@ -38,28 +52,37 @@ impl Slots {
         }
     }
 
-    /// Drops the runs at their await points.
-    pub(crate) fn abort(&mut self) {
+    /// Drops the runs at their await points, and waits until they are dropped. One that blocks its thread is not waited
+    /// for.
+    pub(crate) async fn abort(&mut self) {
         self.0.abort_all();
+        // What is left then ends by itself some time.
+        let _ = tokio::time::timeout(ABORT_TIMEOUT, self.join()).await;
     }
 }
 
 async fn serve(process: Arc<Process>, timer: Option<PollTimer>) {
-    /// Tells the run queue that the run is over, also when the slot is aborted.
+    /// Tells the run queue that the run is over, also when the slot is aborted. Then nothing settles a run whose end
+    /// was not submitted.
     struct DoneOnDrop<'a> {
         process: &'a Process,
-        acks_late: bool,
+        task_run: TaskRun,
+        is_concluded: AtomicBool,
     }
     impl Drop for DoneOnDrop<'_> {
         fn drop(&mut self) {
-            self.process.run_queue.done(self.acks_late);
+            self.process.run_queue.done(self.task_run.acks_late());
+            if !*self.is_concluded.get_mut() {
+                self.process.completer.add_unsettled(&TaskLabel::of(&self.task_run.request));
+            }
         }
     }
     let mut count = 0;
     while let Some(task_run) = process.run_queue.next().await {
-        let done = DoneOnDrop { process: &process, acks_late: task_run.acks_late() };
-        process.run(task_run, timer.as_ref()).await;
-        drop(done);
+        let run = DoneOnDrop { process: &process, task_run, is_concluded: AtomicBool::new(false) };
+        process.run(&run.task_run, timer.as_ref(), &run.is_concluded).await;
+        run.is_concluded.store(true, Ordering::Relaxed);
+        drop(run);
         count += 1;
         if count % YIELD_AFTER == 0 {
             tokio::task::yield_now().await;

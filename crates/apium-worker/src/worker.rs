@@ -9,9 +9,11 @@ use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
 use crate::pipeline::completion::Completion;
 use crate::pipeline::process::Process;
+use crate::pipeline::task_run::TaskLabel;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
+use crate::shutdown::faults::Faults;
 use crate::shutdown::kind::StopKind;
 use crate::shutdown::phase::Phase;
 use crate::shutdown::report::StopReport;
@@ -21,6 +23,10 @@ use crate::slots::Slots;
 /// How long a cold stop waits for cancelled runs, and then for what they have to store and settle. What is not settled
 /// by then is delivered again.
 const COLD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing the consumer may take. What it has in flight goes back later by its lease.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a warm stop looks whether its runs wait for a store that is away.
+const WAITS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The services of a worker that runs.
 pub(crate) struct RunningWorker {
@@ -41,14 +47,18 @@ pub(crate) struct RunningWorker {
     pub(crate) cold: ColdStopSwitch,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) switch: StopSwitch,
-    /// `worker_soft_shutdown_timeout`: how long a cold stop waits for runs before it cancels them.
+    pub(crate) faults: Faults,
+    /// `worker_soft_shutdown_timeout`: how long a stop waits for runs before it cancels them. Without it a warm stop
+    /// waits as long as they take, and a cold one not at all.
     pub(crate) soft_stop: Duration,
+    /// `worker_settle_timeout`: how long a stop tries to settle without any success.
+    pub(crate) settle_timeout: Duration,
 }
 
 impl RunningWorker {
-    /// Runs until a stop is asked for, then stops.
+    /// Runs until a stop is asked for, or a service ends; then stops.
     pub(crate) async fn serve(mut self) -> StopReport {
-        let StopRequest { kind, cause } = self.switch.requested(StopKind::Warm).await;
+        let StopRequest { kind, cause } = self.requested_or_fault().await;
         tracing::info!(?kind, ?cause, "the worker stops");
         let counts = &self.process.counts;
         let before = counts.finished();
@@ -62,24 +72,57 @@ impl RunningWorker {
             }
         };
         if stopped.is_none() {
-            self.slots.abort();
+            self.slots.abort().await;
+            self.completer.abort().await;
+            for task_run in self.process.run_queue.close() {
+                self.process.completer.add_unsettled(&TaskLabel::of(&task_run.request));
+            }
         }
+        self.process.completer.close();
+        let unsettled = self.process.completer.unsettled().iter().map(ToString::to_string).collect();
         let request = switch.requested(StopKind::Warm).await;
         let counts = &self.process.counts;
         let finished = counts.finished();
         let report = StopReport {
-            how: request.kind,
-            cause,
             finished,
             finished_while_stopping: finished - before,
             given_back: counts.requeued(),
             cancelled: counts.cancelled(),
             leaked_threads: self.process.executor.pools.leaked(),
-            unsettled: self.process.completer.pending(),
+            ..StopReport::new(request.kind, cause)
         };
+        let report = report.with_unsettled(unsettled);
         self.close(report.how).await;
         tracing::info!("{report}");
         report
+    }
+
+    /// Waits until a stop is asked for. A service that ends before makes the worker unhealthy and stops it, since
+    /// nobody would do its work.
+    async fn requested_or_fault(&mut self) -> StopRequest {
+        let (switch, faults) = (self.switch.clone(), self.faults.clone());
+        let ended = async {
+            tokio::select! {
+                ended = self.slots.until_ended() => ended,
+                ended = self.completer.until_ended() => {
+                    self.process.completer.close();
+                    ended
+                }
+                ended = self.errbacks.until_ended() => ended,
+                ended = self.timer.until_ended() => ended,
+                ended = self.consume.until_ended() => ended,
+                ended = self.duplicate_node.until_ended() => ended,
+                ended = self.probes.until_ended() => ended,
+            }
+        };
+        tokio::select! {
+            biased;
+            request = switch.requested(StopKind::Warm) => return request,
+            () = faults.fatal() => {}
+            ended = ended => faults.set_fatal("services", ended),
+        }
+        switch.fault();
+        switch.requested(StopKind::Warm).await
     }
 
     /// Stops fetching, waits for the runs and for what they have to settle, and closes the consumer. It is dropped at
@@ -87,40 +130,56 @@ impl RunningWorker {
     async fn stop(&mut self) {
         self.phase.send_replace(Phase::Hold);
         self.requeue_waiting();
-        let switch = self.switch.clone();
-        tokio::select! {
-            biased;
-            () = self.slots.join() => {}
-            _ = switch.requested(StopKind::Cold) => self.stop_cold().await,
-        }
+        self.stop_runs().await;
         // Late-ack runs that were being marked as started when the queue was closed are in it now.
         self.requeue_waiting();
-        let settled = self.completer.ask_and_join();
-        tokio::pin!(settled);
+        let (switch, completer) = (self.switch.clone(), self.process.completer.clone());
         tokio::select! {
             biased;
-            () = &mut settled => {}
-            () = async { switch.requested(StopKind::Cold).await; tokio::time::sleep(COLD_TIMEOUT).await } => {
-                self.process.completer.stop_retrying();
-                settled.await;
-            }
+            () = self.completer.ask_and_join() => {}
+            () = completer.stalled_for(self.settle_timeout) => self.give_up_settling().await,
+            () = async { switch.requested(StopKind::Cold).await; tokio::time::sleep(COLD_TIMEOUT).await } => self.give_up_settling().await,
+        }
+        tokio::select! {
+            biased;
+            () = self.errbacks.ask_and_join() => {}
+            () = tokio::time::sleep(self.settle_timeout) => self.give_up_errbacks().await,
+            _ = switch.requested(StopKind::Cold) => self.give_up_errbacks().await,
         }
         self.phase.send_replace(Phase::Close);
-        self.consume.join(None).await;
+        if !self.consume.join(Some(CLOSE_TIMEOUT)).await {
+            tracing::warn!(
+                "the consumer was not closed within {CLOSE_TIMEOUT:?}; what it has in flight is delivered again when its lease expires"
+            );
+        }
     }
 
-    /// Cancels the runs, after `soft_stop`.
-    async fn stop_cold(&mut self) {
-        if !self.soft_stop.is_zero() {
-            tracing::info!(
-                seconds = self.soft_stop.as_secs_f64(),
-                "runs may go on for this long before they are cancelled"
-            );
-            let clock = self.process.clock.clone();
+    /// Waits for the runs, and cancels those for which it has waited long enough.
+    async fn stop_runs(&mut self) {
+        let (switch, process, soft) = (self.switch.clone(), self.process.clone(), self.soft_stop);
+        let soft_stop = async {
+            match soft.is_zero() {
+                true => std::future::pending().await,
+                false => process.clock.sleep(soft).await,
+            }
+        };
+        let is_cold = tokio::select! {
+            biased;
+            () = self.slots.join() => return,
+            _ = switch.requested(StopKind::Cold) => true,
+            () = soft_stop => false,
+            () = only_waits_for(&process, self.settle_timeout) => {
+                tracing::warn!("the runs that are left wait for a broker or a store that is away; the worker stops without them");
+                self.process.completer.stop_retrying();
+                false
+            }
+        };
+        if is_cold && !soft.is_zero() {
+            tracing::info!(seconds = soft.as_secs_f64(), "runs may go on for this long before they are cancelled");
             tokio::select! {
                 biased;
                 () = self.slots.join() => return,
-                () = clock.sleep(self.soft_stop) => {}
+                () = process.clock.sleep(soft) => {}
             }
         }
         self.cold.set();
@@ -134,8 +193,25 @@ impl RunningWorker {
                 "some runs did not end within {:?} after they were cancelled; the worker stops without them",
                 2 * COLD_TIMEOUT
             );
-            self.slots.abort();
+            self.slots.abort().await;
         }
+    }
+
+    /// Ends the completer, whose stores are away. What it could not settle is named by the report.
+    async fn give_up_settling(&mut self) {
+        self.process.completer.stop_retrying();
+        if tokio::time::timeout(COLD_TIMEOUT, self.completer.ask_and_join()).await.is_err() {
+            self.completer.abort().await;
+        }
+    }
+
+    /// Ends the errbacks of the background. Those of a run are called in its slot, and are not meant here.
+    async fn give_up_errbacks(&mut self) {
+        self.errbacks.abort().await;
+        tracing::warn!(
+            waiting = self.process.errbacks.waiting(),
+            "errbacks of failed chords were not called to their end"
+        );
     }
 
     /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the
@@ -143,12 +219,11 @@ impl RunningWorker {
     fn requeue_waiting(&self) {
         let waiting = self.process.run_queue.close();
         self.process.counts.add_requeued(waiting.len() as u64);
-        self.process.completer.submit_all(waiting.into_iter().map(Completion::requeue));
+        self.process.completer.submit_all(waiting.iter().map(Completion::requeue));
     }
 
-    /// Stops the services that are left. Only a warm stop waits for errbacks; nothing else here takes long.
+    /// Stops the services that are left. Nothing here takes long.
     async fn close(self, how: StopKind) {
-        self.errbacks.stop((how != StopKind::Warm).then_some(Duration::ZERO)).await;
         self.timer.stop(None).await;
         self.duplicate_node.stop(Some(Duration::ZERO)).await;
         self.probes.stop().await;
@@ -164,6 +239,25 @@ impl RunningWorker {
         let closed = tokio::task::spawn_blocking(move || pools.close(Duration::from_secs(1))).await;
         if closed.is_err() {
             tracing::warn!("could not end the threads of the worker's pools");
+        }
+    }
+}
+
+/// Waits until for this long the runs that are left did nothing but wait: for a broker or a store in the code of the
+/// app, or for the completer, which does nothing either.
+async fn only_waits_for(process: &Process, span: Duration) {
+    loop {
+        while !process.app_code.only_waits() {
+            tokio::time::sleep(WAITS_INTERVAL).await;
+        }
+        let works = async {
+            while process.app_code.only_waits() {
+                tokio::time::sleep(WAITS_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = works => {}
+            () = process.completer.stalled_for(span) => return,
         }
     }
 }

@@ -146,7 +146,7 @@ pub(crate) async fn send_all<T>(app: &App, calls: Vec<CallSpec>, as_children: bo
             results.push(AsyncResult::sent(app, prepared.id, backend, prepared.ignored));
         }
         if let Some(policy) = policy {
-            publisher.publish_under(batch, policy).await?;
+            publisher.publish_calls(batch, policy).await?;
         }
         for id in children {
             note_child(|| ResultTuple::task(id));

@@ -208,7 +208,7 @@ pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpe
     }
     let backend = app.backend_of(&call.task).cloned();
     let prepared = publisher.prepare(call)?;
-    publisher.publish_under(vec![prepared.outgoing], prepared.policy).await?;
+    publisher.publish_calls(vec![prepared.outgoing], prepared.policy).await?;
     if prepared.add_to_parent {
         note_child(|| ResultTuple::task(prepared.id.clone()));
     }

@@ -1,8 +1,12 @@
 //! What a running task does to the workflow around it: it puts another signature in its place (Celery: `Task.replace`),
 //! or adds one to its chord (`add_to_chord`).
 
+use std::time::Duration;
+
+use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 
 use crate::app::app::App;
@@ -82,11 +86,29 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
     (rare.group_id, rare.group_index) = (Some(group.to_owned()), request.group_index());
     (rare.chord, rare.root_id) = (Some(chord.clone()), request.headers.root_id.clone());
     let ttl = publisher.config().chord_ttl();
+    if let Node::Task(task) = &mut node {
+        // The same task whenever it is sent.
+        task.call.options.task_id.get_or_insert_with(TaskId::random);
+    }
     // Not tried again: a second part that nobody sends would keep the body waiting for ever.
     let (_, chords) = chords(app.backend())?;
     chords.grow(group, 1, ttl).await?;
-    send(&app, node).await
+    // From here on the chord waits for one task more. Where that cannot be sent, this waits, since the chord would wait
+    // for ever if the task ended now, or ran again and added another one.
+    let _waits = ctx.wait();
+    loop {
+        match send(&app, node.clone()).await {
+            Err(error) if error.is_outage() => {
+                tracing::warn!(error = %with_causes(&error), group, "could not add to the chord {group}; trying again in {RETRY_INTERVAL:?}");
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            sent => return sent,
+        }
+    }
 }
+
+/// How long `add_to_chord` waits before it tries again to send.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Node {
     /// This signature as the one that replaces the task of `request`.

@@ -59,7 +59,7 @@ pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, w
     let mut prepared = prepared.into_iter().peekable();
     while let Some(policy) = prepared.peek().map(|first| first.policy) {
         let batch: Vec<Outgoing> = prepared.by_ref().take(MAX_BATCH).map(|prepared| prepared.outgoing).collect();
-        publisher.publish_under(batch, policy).await?;
+        publisher.publish_calls(batch, policy).await?;
     }
     if as_child {
         note_child(|| planned.child);

@@ -221,8 +221,18 @@ settings! {
         /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread),
         /// solo (one task at a time).
         worker_pool: String = "async".into(), "async";
-        /// How long a cold stop lets running tasks go on before it abandons them.
+        /// How long a stop lets running tasks go on before it cancels them. With 0, as in Celery, a warm stop (SIGTERM)
+        /// waits as long as they take, and a cold one does not wait. Otherwise it bounds both, where Celery bounds the
+        /// cold one alone.
         worker_soft_shutdown_timeout: Duration = Duration::ZERO, "0";
+        /// How long a worker that stops goes on trying to store results and to settle messages while nothing of that
+        /// can be done, since its broker or a result backend is away. Then it ends, and its report names what is not
+        /// settled (Apium's own).
+        worker_settle_timeout: Duration = Duration::from_secs(10), "10";
+        /// How many threads may be lost to plain functions that go on after their hard time limit. At this number the
+        /// worker is unhealthy and stops in order, so that a new process can take its place. None is one for each slot,
+        /// and at least 8; 0 is without limit (Apium's own).
+        worker_max_leaked_threads: Option<u32> = None, "none";
         /// Whether rate limits are ignored.
         worker_disable_rate_limits: bool = false, "false";
         /// How often a message may kill its worker before it goes to the dead set; with 0 it never does (Apium's own).

@@ -20,8 +20,10 @@ use crate::context::limit_signal::LimitSignal;
 use crate::context::request::Request;
 use crate::context::result_document::{ResultUpdate, other_task_document, result_document};
 use crate::context::state_map::StateMap;
+use crate::context::store_waits::{StoreWait, StoreWaits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failure::Failure;
+use crate::publish::policy::PublishPolicy;
 use crate::publish::publisher::Publisher;
 use crate::task::registered::RegisteredTask;
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
@@ -39,6 +41,9 @@ struct Inner {
     states: StateMap,
     limits: LimitSignal,
     run: Option<RunVersion>,
+    waits: StoreWaits,
+    /// Whether the last state of progress was dropped.
+    drops_progress: AtomicBool,
     runtime: Option<Handle>,
     children: Mutex<Vec<ResultTuple>>,
     aborted: AtomicBool,
@@ -50,6 +55,11 @@ pub const ABORTED: &str = "ABORTED";
 
 /// The shortest time between two reads of the result backend by [`Ctx::check`].
 const ABORT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a state of progress is tried, at most. The task waits meanwhile.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it is tried, once, when the one before it was dropped.
+const PROGRESS_TIMEOUT_AFTER_DROP: Duration = Duration::from_millis(200);
 
 /// The parts of which [`Ctx::new`] makes a context.
 pub struct CtxParts {
@@ -67,6 +77,8 @@ pub struct CtxParts {
     pub limits: LimitSignal,
     /// The version of the run, which a result backend compares when it stores a state; `None` in eager mode.
     pub run: Option<RunVersion>,
+    /// The counter of the worker's runs that wait for a broker or a store.
+    pub waits: StoreWaits,
 }
 
 impl Ctx {
@@ -82,6 +94,8 @@ impl Ctx {
             states: parts.states,
             limits: parts.limits,
             run: parts.run,
+            waits: parts.waits,
+            drops_progress: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
@@ -115,6 +129,8 @@ impl Ctx {
             states,
             limits: LimitSignal::never(),
             run: None,
+            waits: StoreWaits::default(),
+            drops_progress: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             aborted: AtomicBool::new(false),
@@ -241,20 +257,27 @@ impl Ctx {
     /// is stored at once, also where results are ignored. Await it, or call `wait()` in a plain function. If the future
     /// is dropped before it ends, the state may be stored or not.
     ///
+    /// A state of progress is best effort: when the backend fails, it is tried again for two seconds at most, and then
+    /// dropped with a log line; the task goes on. A ready state (SUCCESS, FAILURE, REVOKED) is not dropped.
+    ///
     /// A function that is called directly, as in a unit test, has no task id: nothing is stored, and that is no error.
     ///
     /// # Errors
     /// [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Codec`] for meta that has no JSON form,
-    /// [`ErrorKind::Backend`] when the backend fails.
+    /// [`ErrorKind::Backend`] when the backend fails to store a ready state.
     pub fn update_state(&self, state: impl Into<State>, meta: impl Serialize) -> Deferred<()> {
         let (state, meta) = (state.into(), Json::from_serialize(&meta));
         let ctx = self.clone();
         self.deferred(async move {
             let meta = meta?;
             let Some(id) = ctx.request().id().cloned() else { return Ok(()) };
+            let is_ready = state.is_ready();
             let update = ResultUpdate { state, result: meta, traceback: None };
             let record = ctx.record(id, update, ctx.children())?;
-            ctx.store(record).await
+            match is_ready {
+                true => ctx.store(record).await,
+                false => ctx.store_progress(record).await,
+            }
         })
     }
 
@@ -284,8 +307,11 @@ impl Ctx {
         self.deferred(async move {
             let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
             // `abort` stores a state: it cannot work with a backend that stores none.
-            let Some(stored) = ctx.needed_backend()?.stored() else { return Ok(false) };
-            let documents = stored.fetch(&[id]).await?;
+            let backend = ctx.needed_backend()?;
+            let Some(stored) = backend.stored() else { return Ok(false) };
+            let ids = [id];
+            let _waits = ctx.wait_for(ctx.needed_publisher()?);
+            let documents = ctx.store_policy()?.run(backend.address(), || stored.fetch(&ids)).await?;
             let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);
@@ -316,9 +342,63 @@ impl Ctx {
         Ok(ResultRecord::new(document).by(self.0.run).kept_for(policy.ttl).replying_to(reply_to))
     }
 
+    /// Stores a record, under the policy of publishing.
     async fn store(&self, record: ResultRecord) -> Result<()> {
-        self.needed_backend()?.store(vec![record]).await?;
+        let backend = self.needed_backend()?;
+        let _waits = self.wait_for(self.needed_publisher()?);
+        self.store_policy()?.run(backend.address(), || backend.store(vec![record.clone()])).await?;
         Ok(())
+    }
+
+    /// Stores a state of progress, or drops it with a log line.
+    async fn store_progress(&self, record: ResultRecord) -> Result<()> {
+        let backend = self.needed_backend()?;
+        let was_dropped = self.0.drops_progress.load(Ordering::Relaxed);
+        let mut policy = PublishPolicy::of(self.needed_publisher()?.config());
+        policy.timeout = policy.timeout.min(PROGRESS_TIMEOUT);
+        if was_dropped {
+            (policy.retry, policy.timeout) = (None, policy.timeout.min(PROGRESS_TIMEOUT_AFTER_DROP));
+        }
+        policy.retry = policy.retry.filter(|retry| retry.max_retries.is_some());
+        let stored = policy.run(backend.address(), || backend.store(vec![record.clone()])).await;
+        self.0.drops_progress.store(stored.is_err(), Ordering::Relaxed);
+        if let Err(error) = stored {
+            let (task, state) = (self.task_name(), record.document.state.as_str());
+            let id = record.document.task_id.as_str();
+            match was_dropped {
+                true => {
+                    tracing::debug!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{id}] either")
+                }
+                false => {
+                    tracing::warn!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{id}]; it is dropped, and the task goes on")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How often and for how long this run tries to use its result backend.
+    fn store_policy(&self) -> Result<PublishPolicy> {
+        let publisher = self.needed_publisher()?;
+        let policy = PublishPolicy::of(publisher.config());
+        Ok(if self.is_acked_early() { policy.waiting() } else { policy })
+    }
+
+    /// Whether a worker runs it, and acked its message before. It is not delivered again then.
+    fn is_acked_early(&self) -> bool {
+        self.0.run.is_some() && self.task().is_some_and(|task| !task.effective.acks_late)
+    }
+
+    /// Says that this run waits for its broker or store, until what this returns is dropped. `None` for a run that does
+    /// not wait: its message is delivered again when it fails, or `publisher` is of another app.
+    pub(crate) fn wait_for(&self, publisher: &Publisher) -> Option<StoreWait> {
+        let is_own = self.is_acked_early() && self.publisher().is_some_and(|own| own.is(publisher));
+        is_own.then(|| self.wait())
+    }
+
+    /// Says that this run waits for its broker or store, until what this returns is dropped.
+    pub(crate) fn wait(&self) -> StoreWait {
+        self.0.waits.begin()
     }
 
     pub(crate) fn deferred<T, E: From<Error>>(

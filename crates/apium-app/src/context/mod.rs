@@ -9,3 +9,4 @@ pub mod limit_signal;
 pub mod request;
 pub mod result_document;
 pub mod state_map;
+pub mod store_waits;

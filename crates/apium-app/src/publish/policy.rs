@@ -20,13 +20,18 @@ pub struct PublishPolicy {
     pub retry: Option<RetryPolicy>,
     /// How long all tries may take together. Where the number of retries has no limit, how long each try may take.
     pub timeout: Duration,
+    /// Whether the call itself says how to try again, and not only the settings.
+    pub(crate) is_own: bool,
 }
+
+/// The longest wait between two tries of a run that goes on until its broker or store is back.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 impl PublishPolicy {
     /// The policy of the settings: `task_publish_retry`, `task_publish_retry_policy`, `broker_publish_timeout`.
     pub fn of(config: &Config) -> Self {
         let retry = config.task_publish_retry.then_some(config.task_publish_retry_policy);
-        Self { retry, timeout: config.broker_publish_timeout }
+        Self { retry, timeout: config.broker_publish_timeout, is_own: false }
     }
 
     /// The policy of a call with these options: `retry`, `retry_policy` and `publish_timeout` win over the settings.
@@ -39,7 +44,17 @@ impl PublishPolicy {
             (None, None) => {}
         }
         policy.timeout = options.publish_timeout.unwrap_or(policy.timeout);
+        policy.is_own = options.retry.is_some() || options.retry_policy.is_some() || options.publish_timeout.is_some();
         policy
+    }
+
+    /// The policy of a run whose message was acked before it began. It is not delivered again, so what it does goes on
+    /// until the broker or the store is back, each try no longer than the timeout.
+    pub(crate) fn waiting(mut self) -> Self {
+        let policy = self.retry.unwrap_or_default().forever();
+        let longest = policy.interval_max.max(LONGEST_WAIT);
+        self.retry = Some(policy.interval_max(longest));
+        self
     }
 
     /// Does `operation` at the server `at`, and again after each error that may pass, as long as the policy allows. It

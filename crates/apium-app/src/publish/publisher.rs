@@ -144,6 +144,11 @@ impl Publisher {
         &self.0.zone
     }
 
+    /// Whether they are the same publisher.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Sets the app that owns it, so that a call inside a task finds its app. Only the first call has an effect.
     pub(crate) fn set_owner(&self, owner: Weak<dyn Any + Send + Sync>) {
         // A second owner is ignored, as documented.

@@ -12,6 +12,7 @@ use crate::context::deferred::Deferred;
 use crate::context::request::RetryRequest;
 use crate::error::{Error, ErrorKind};
 use crate::failure::Failure;
+use crate::publish::policy::PublishPolicy;
 use crate::retry::policy::{RetryPlan, RetryWish, decide_retry};
 use crate::task::arguments::ArgumentWriter;
 use crate::task::into_arguments::IntoArguments;
@@ -112,7 +113,8 @@ impl RetryBuilder {
     ///
     /// # Errors
     /// The failure of the task when the limit of retries is reached: its cause, or `MaxRetriesExceededError`. A
-    /// rejection of the message when the broker cannot be reached, as in Celery.
+    /// rejection of the message when the broker refuses the message of the next run, as in Celery. A broker that cannot
+    /// be reached is no failure of the task: with late ack the message of this run goes back to its queue.
     pub fn send(self) -> Deferred<(), TaskError> {
         let ctx = self.ctx.clone();
         ctx.deferred(async move {
@@ -127,8 +129,8 @@ impl RetryBuilder {
                 RetryPlan::Exceeded(failure) | RetryPlan::NotWanted(failure) => Err(failure.into()),
                 RetryPlan::Retry(next) => {
                     let message = publisher.retry_message(request, &next)?;
-                    let rejected = |error| TaskError::reject_because(format!("could not {error:#}"), false);
-                    publisher.publish(vec![message]).await.map_err(rejected)?;
+                    let policy = PublishPolicy::of(publisher.config());
+                    publisher.publish_calls(vec![message], policy).await.map_err(not_published)?;
                     ctx.add_child(id.clone());
                     Ok(())
                 }
@@ -162,6 +164,15 @@ impl RetryBuilder {
             return Err(cause.into());
         }
         Ok((self.ctx, self.retry))
+    }
+}
+
+/// How a task ends whose retry could not be published.
+fn not_published(error: Error) -> TaskError {
+    let failure = Failure::from_error(error);
+    match failure.is_outage() {
+        true => failure.into(),
+        false => TaskError::reject_because(format!("could not {}", failure.exception().message()), false),
     }
 }
 

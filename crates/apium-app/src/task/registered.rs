@@ -1,6 +1,7 @@
 //! A task as an app holds it: its options are resolved, its body and its hooks have no types.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
@@ -135,13 +136,26 @@ impl RegisteredTask {
     /// What the options say about a failure, by its Rust error type. Ignores the judgement that the failure has
     /// already, which may follow from the options of another task.
     pub fn judge(&self, failure: &Failure) -> Judgement {
-        let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| matcher.matches(failure));
+        let named = |matchers: &[ErrorMatcher]| matchers.iter().any(|matcher| self.is_matched(matcher, failure));
         let options = &self.options;
         Judgement {
             autoretry: !named(&options.dont_autoretry_for) && named(&options.autoretry_for),
             expected: named(&options.throws),
             bad_arguments: failure.is_argument_mismatch(),
         }
+    }
+
+    /// Whether a matcher of the options matches a failure. One that panics, as it may call code of the app, matches
+    /// nothing.
+    fn is_matched(&self, matcher: &ErrorMatcher, failure: &Failure) -> bool {
+        catch_unwind(AssertUnwindSafe(|| matcher.matches(failure))).unwrap_or_else(|_| {
+            let task = &*self.name;
+            tracing::error!(
+                task,
+                "an error matcher of task {task} (autoretry_for, throws) panicked; it matches nothing"
+            );
+            false
+        })
     }
 }
 

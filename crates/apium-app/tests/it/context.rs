@@ -9,6 +9,7 @@ use apium_app::context::context::{ABORTED, Ctx, CtxParts};
 use apium_app::context::current;
 use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::request::{DeliveryInfo, Request};
+use apium_app::context::store_waits::StoreWaits;
 use apium_app::failure::Failure;
 use apium_app::options::task_options::TaskOptions;
 use apium_app::task::arguments::ParameterList;
@@ -74,6 +75,7 @@ fn run_of(app: &App, id: &str, retries: u32) -> Ctx {
         states: app.states().clone(),
         limits: LimitSignal::new(),
         run: None,
+        waits: StoreWaits::default(),
     })
 }
 

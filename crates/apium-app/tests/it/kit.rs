@@ -7,6 +7,7 @@ use apium_app::builder::AppBuilder;
 use apium_app::context::context::{Ctx, CtxParts};
 use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::request::{DeliveryInfo, Request};
+use apium_app::context::store_waits::StoreWaits;
 use apium_app::options::task_options::TaskOptions;
 use apium_app::publish::layer::{PublishLayer, PublishNext};
 use apium_app::signature::signature::Signature;
@@ -126,6 +127,7 @@ pub(crate) fn running(app: &App, id: &str, root: Option<&str>, priority: u8) -> 
         states: app.states().clone(),
         limits: LimitSignal::never(),
         run: None,
+        waits: StoreWaits::default(),
     })
 }
 

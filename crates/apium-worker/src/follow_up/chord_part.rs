@@ -96,9 +96,7 @@ impl ChordBody {
         self.errbacks.remove(self.seed);
         let source = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, queue: &self.queue };
         let mut propagation = FailurePropagation::new((source, self.seed), &chord_error, &mut follow_ups);
-        if let Err(error) = propagation.body(&self.body, &original, &self.parent, self.seed) {
-            tracing::error!(error = %with_causes(&error), "could not make all that follows a failed chord");
-        }
+        propagation.body(&self.body, &original, &self.parent, self.seed);
         follow_ups
     }
 }

@@ -75,18 +75,16 @@ pub(crate) async fn count_parts(
         }
         for ended_part in parts {
             let (group, claimant) = (ended_part.part.group.clone(), ended_part.part.claimant.clone());
-            let continuation = ended_part.continuation.clone();
             // Parts that the end of a chord brings have no entry in the list: they come once more when a part of that
             // chord does.
             let progress = match without_delivery.pop_front() {
                 Some(true) => count_undelivered(chords, broker, &ended_part).await?,
-                _ => chords.part_done(ended_part.part).await?,
+                _ => chords.part_done(ended_part.part.clone()).await?,
             };
-            let (follow_ups, end) = match progress {
-                ChordProgress::Waiting | ChordProgress::Fired => continue,
-                ChordProgress::Complete(results) => (continuation.complete(results), ChordEnd::Fired),
-                ChordProgress::Failed(part) => (continuation.failed(part), ChordEnd::Failed),
-            };
+            // The body is made by code of the app. Where that panics the chord fails, and nothing else.
+            let made = ended_part.follow_ups_of(progress);
+            let made = made.or_else(|error| ended_part.fail_chord("Callback error", &error))?;
+            let Some((follow_ups, end)) = made else { continue };
             all.extend(follow_ups);
             ended_chords.push(EndedChord { group, claimant, end });
         }

@@ -6,7 +6,7 @@ use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
 use apium_app::context::result_document::{ResultUpdate, other_task_document};
-use apium_app::error::Result;
+use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::failure::Failure;
 use apium_app::options::call_options::CallOptions;
 use apium_app::publish::prepare::ParentTask;
@@ -23,6 +23,7 @@ use crate::follow_up::builder::FollowUpBuilder;
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
 use crate::follow_up::errback_style::called_by_worker;
 use crate::follow_up::pending_errback::PendingErrback;
+use crate::pool::guard::guarded;
 
 /// Adds what follows one failure to `follow_ups`.
 pub(crate) struct FailurePropagation<'a> {
@@ -104,7 +105,7 @@ impl<'a> FailurePropagation<'a> {
 
     /// Fails the body of a chord whose header failed. As in Celery a body that is a group fails with the error of the
     /// header (`original`), and any other with the ChordError that this propagates.
-    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: IdSeed) -> Result<()> {
+    pub(crate) fn body(&mut self, body: &Node, original: &Failure, parent: &ParentTask, seed: IdSeed) {
         if let Node::Group(group) = body {
             let of_group = links(&group.options);
             for member in &group.members {
@@ -116,47 +117,43 @@ impl<'a> FailurePropagation<'a> {
                 }
                 let owner = (self.source, self.errback_owner);
                 let mut propagation = FailurePropagation::new(owner, original, self.follow_ups);
-                propagation.result_of(member, &errbacks, parent, seed)?;
+                propagation.result_of(member, &errbacks, parent, seed);
             }
         } else {
-            self.result_of(body, &own_links(body), parent, seed)?;
+            self.result_of(body, &own_links(body), parent, seed);
         }
         if let Some(chain) = body.options().rare.as_ref().and_then(|rare| rare.chain.as_ref()) {
             self.chain(chain, true);
         }
-        Ok(())
     }
 
     /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends
     /// `errbacks`.
-    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: IdSeed) -> Result<()> {
+    fn result_of(&mut self, node: &Node, errbacks: &[WireSignature], parent: &ParentTask, seed: IdSeed) {
         match node {
             Node::Task(task) => {
                 let options = &task.call.options;
-                let sent = match &options.task_id {
-                    Some(id) => self.errbacks_of_unrun((id, &task.call.task), options, errbacks, parent, seed),
-                    None => Ok(None),
-                };
+                let errbacks_of = |id| self.errbacks_of_unrun((id, &task.call.task), options, errbacks, parent, seed);
+                let sent = options.task_id.as_ref().and_then(errbacks_of);
                 // As in Celery the document of a body that did not run names no group, and its children are the
                 // errbacks that were sent.
-                let children = sent.as_ref().ok().cloned().flatten().into_iter().collect();
-                self.store(options, None, children);
+                self.store(options, None, sent.into_iter().collect());
                 self.part(options);
-                sent.map(|_| ())
             }
-            Node::Chain(chain) => match chain.steps.last() {
-                Some(last) => self.result_of(last, errbacks, parent, seed),
-                None => Ok(()),
-            },
+            Node::Chain(chain) => {
+                if let Some(last) = chain.steps.last() {
+                    self.result_of(last, errbacks, parent, seed);
+                }
+            }
             Node::Group(group) => {
-                group.members.iter().try_for_each(|member| self.result_of(member, errbacks, parent, seed))
+                group.members.iter().for_each(|member| self.result_of(member, errbacks, parent, seed));
             }
             Node::Chord(chord) => self.result_of(&chord.body, errbacks, parent, seed),
         }
     }
 
     /// Adds the errbacks of a task that failed without a run. Where it is a part of a chord, that chord's body fails with
-    /// it; an errback of both runs once, for that body.
+    /// it; an errback of both runs once, for that body. Returns the result of what is sent.
     fn errbacks_of_unrun(
         &mut self,
         (id, name): (&TaskId, &str),
@@ -164,19 +161,35 @@ impl<'a> FailurePropagation<'a> {
         errbacks: &[WireSignature],
         parent: &ParentTask,
         seed: IdSeed,
-    ) -> Result<Option<ResultTuple>> {
-        let chord = options.rare.as_ref().and_then(|rare| rare.chord.as_deref().filter(|_| rare.group_id.is_some()));
-        let later = chord.map(Node::from_wire).transpose()?.map(|body| all_links(&body)).unwrap_or_default();
-        let once = errbacks.iter().filter(|errback| !later.contains(errback));
-        let once: Vec<Node> = once.map(Node::from_wire).collect::<Result<_>>()?;
+    ) -> Option<ResultTuple> {
         let failed = request_of_unrun(id, name, parent);
+        let read = |signature| Node::from_wire(signature).inspect_err(|error| not_made(&failed, error)).ok();
+        let chord = options.rare.as_ref().and_then(|rare| rare.chord.as_deref().filter(|_| rare.group_id.is_some()));
+        let later = chord.and_then(read).map(|body| all_links(&body)).unwrap_or_default();
+        let once: Vec<Node> = errbacks.iter().filter(|errback| !later.contains(errback)).filter_map(read).collect();
         let parent = ParentTask { id: id.clone(), ..parent.clone() };
         self.errbacks(&once, &failed, &parent, seed.at(id.as_str().as_bytes()))
     }
 
     /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and
-    /// messages for the others. Returns the result of what is sent.
+    /// messages for the others. What cannot be made is logged, and the rest is done without it: nothing waits for an
+    /// errback, while a chord waits for its part. A route and a serializer are code of the app and may panic. Returns
+    /// the result of what is sent.
     pub(crate) fn errbacks(
+        &mut self,
+        errbacks: &[Node],
+        request: &Request,
+        parent: &ParentTask,
+        seed: IdSeed,
+    ) -> Option<ResultTuple> {
+        let made = guarded(|| self.errback_messages(errbacks, request, parent, seed)).unwrap_or_else(|panicked| {
+            let text = "make the errbacks: code of the app, such as a route or a serializer, panicked";
+            Err(Error::new(ErrorKind::Call, text).with_source(panicked))
+        });
+        made.inspect_err(|error| not_made(request, error)).ok().flatten()
+    }
+
+    fn errback_messages(
         &mut self,
         errbacks: &[Node],
         request: &Request,
@@ -202,6 +215,12 @@ impl<'a> FailurePropagation<'a> {
         self.source.builder.add_messages(planner, parent, self.follow_ups)?;
         Ok(Some(planned.child))
     }
+}
+
+/// Errbacks of the failed task of `request` could not be made.
+fn not_made(request: &Request, error: &Error) {
+    let (task, id) = (request.headers.task.as_deref().unwrap_or("?"), request.id().map_or("?", |id| id.as_str()));
+    tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {task}[{id}]");
 }
 
 /// The errbacks in these options.

@@ -1,4 +1,5 @@
-//! A worker's health: whether it can reach its broker and its result backends, and whether it fetches.
+//! A worker's health: whether it can reach its broker and its result backends, whether it works itself, and whether it
+//! fetches.
 
 use std::time::Duration;
 
@@ -7,28 +8,30 @@ use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::clock::Clock;
+use apium_transport::error::Error;
 use apium_transport::health::Health;
 use tokio::sync::watch;
 
-use crate::shutdown::switch::StopSwitch;
+use crate::shutdown::faults::Faults;
 
 /// How often a backend that cannot be reached is tried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// What a worker's health is computed from. Only the fetching loop writes to it.
+/// What a worker's health is computed from.
 pub(crate) struct WorkerHealth {
     broker: SharedBroker,
     /// The app's backend, and those of tasks that have one of their own.
     backends: Vec<SharedBackend>,
     clock: Clock,
+    faults: Faults,
     fetching: watch::Sender<Health>,
 }
 
 impl WorkerHealth {
-    pub(crate) fn new(broker: SharedBroker, backends: Vec<SharedBackend>, clock: Clock) -> Self {
+    pub(crate) fn new(broker: SharedBroker, backends: Vec<SharedBackend>, clock: Clock, faults: Faults) -> Self {
         let reason = "the worker has not started to fetch yet".to_owned();
         let fetching = watch::Sender::new(Health::Red { since: clock.now(), reason });
-        Self { broker, backends, clock, fetching }
+        Self { broker, backends, clock, faults, fetching }
     }
 
     /// Says that the fetching loop has a consumer and fetches.
@@ -55,8 +58,8 @@ impl WorkerHealth {
         self.fetching.borrow().is_green()
     }
 
-    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the fetching
-    /// loop.
+    /// The health of the worker. The first of these that is red is shown: the broker, the result backends, the faults
+    /// of the worker itself, the fetching loop.
     pub(crate) fn health(&self) -> Health {
         let address = self.broker.address();
         let broker = self.broker.health().of(&format!("the broker {address}"));
@@ -67,14 +70,14 @@ impl WorkerHealth {
         let fetching = self.fetching.borrow().clone();
         std::iter::once(broker)
             .chain(backends)
-            .chain([fetching])
+            .chain([self.faults.health(), fetching])
             .find(|health| !health.is_green())
             .unwrap_or(Health::Green)
     }
 
     /// Tries backends that cannot be reached, until it is dropped. A worker that has no tasks to run would not use
     /// them, and would stay red. The broker needs nothing of the kind, since the fetching loop uses it all the time.
-    pub(crate) async fn retry_backends(&self, switch: &StopSwitch) {
+    pub(crate) async fn retry_backends(&self) {
         loop {
             self.clock.sleep(RETRY_INTERVAL).await;
             for backend in self.backends.iter().filter(|backend| !backend.health().is_green()) {
@@ -83,12 +86,17 @@ impl WorkerHealth {
                 if let Err(error) = stored.fetch(&[TaskId::random()]).await {
                     tracing::debug!(error = %with_causes(&error), backend = %backend.address(), "the result backend cannot be reached yet");
                     if error.is_final() {
-                        tracing::error!(error = %with_causes(&error), backend = %backend.address(), "the result backend cannot be used any more; the worker stops");
-                        switch.store_failed();
+                        self.set_unusable(&error);
                     }
                 }
             }
         }
+    }
+
+    /// A broker or a result backend cannot be used any more by this process, because it closed itself for good: the
+    /// worker stops.
+    pub(crate) fn set_unusable(&self, error: &Error) {
+        self.faults.set_fatal("store", format!("a store closed itself for good: could not {error:#}"));
     }
 
     /// Changes when the loop begins or ceases to fetch. The health of broker and backends makes no such signal: it must

@@ -14,7 +14,6 @@ use crate::health::health::WorkerHealth;
 use crate::health::http;
 use crate::health::ready_file::ReadyFile;
 use crate::service::Service;
-use crate::shutdown::switch::StopSwitch;
 
 /// How long the ready file and the endpoint have to end. They have nothing to finish that takes longer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,19 +39,13 @@ impl Probes {
     ///
     /// # Errors
     /// A ready file that cannot be written, or an address that cannot be listened on.
-    pub(crate) async fn start(
-        options: &ProbeOptions,
-        health: &Arc<WorkerHealth>,
-        clock: &Clock,
-        switch: &StopSwitch,
-    ) -> Result<Self> {
+    pub(crate) async fn start(options: &ProbeOptions, health: &Arc<WorkerHealth>, clock: &Clock) -> Result<Self> {
         let ready_file = options.ready_file.clone().map(ReadyFile::new).transpose()?.map(|file| {
             let (health, clock) = (health.clone(), clock.clone());
             Service::start("ready-file", move |stopping| file.follow(health, clock, stopping))
         });
-        let (retried, switch) = (health.clone(), switch.clone());
-        let backend_retries =
-            Service::start("backend-retries", move |_| async move { retried.retry_backends(&switch).await });
+        let retried = health.clone();
+        let backend_retries = Service::start("backend-retries", |_| async move { retried.retry_backends().await });
         let Some(address) = options.listen else {
             return Ok(Self { backend_retries, ready_file, listener: None, address: None });
         };
@@ -61,6 +54,21 @@ impl Probes {
         let health = health.clone();
         let listener = Service::start("health-listen", move |stopping| http::serve(listener, health, stopping));
         Ok(Self { backend_retries, ready_file, listener: Some(listener), address: Some(address) })
+    }
+
+    /// Waits until one of the services has ended, which none should do. Cancel-safe.
+    pub(crate) async fn until_ended(&mut self) -> String {
+        async fn until_ended(service: &mut Option<Service>) -> String {
+            match service {
+                Some(service) => service.until_ended().await,
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            ended = self.backend_retries.until_ended() => ended,
+            ended = until_ended(&mut self.ready_file) => ended,
+            ended = until_ended(&mut self.listener) => ended,
+        }
     }
 
     /// Stops the services. The ready file is removed before the endpoint ceases to listen.

@@ -6,6 +6,7 @@ pub(crate) mod load;
 pub(crate) mod prefetch_window;
 pub(crate) mod rate_limit;
 pub(crate) mod result_size;
+pub(crate) mod running_app_code;
 pub(crate) mod start_marks;
 pub(crate) mod time_limit;
 pub(crate) mod waiting_runs;

@@ -8,64 +8,80 @@
 //! late ack gets by a second delivery is stored as a message: its dead letter before its result, its part of a chord as
 //! a recount.
 //!
-//! Completions go in batches. A batch is whatever has come while the one before it was under way; nothing waits for a
-//! batch to fill up. When a store cannot be reached, the batch is tried again until it can.
+//! Completions go in batches, in a lane for each store. A batch is whatever has come while the one before it was under
+//! way; nothing waits for a batch to fill up. When a store cannot be reached, the batch is tried again until it can,
+//! and the lanes of other stores go on.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
-use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::dead_set::DeadReason;
-use apium_transport::broker::settlement::{Acker, Acknowledgement, Disposition, Receipt};
-use apium_transport::error::{Error, ErrorKind, Result};
-use tokio::sync::{Notify, oneshot};
+use apium_transport::broker::settlement::Receipt;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
-use crate::follow_up::count_parts::count_parts;
+use crate::pipeline::complete::attempt::Stores;
+use crate::pipeline::complete::lane::{Lane, Lanes};
+use crate::pipeline::complete::refused::{Refused, RefusedCompletions};
 use crate::pipeline::completion::{BatchProgress, Completion, CompletionStatus, Stage};
 use crate::pipeline::errback_runner::ErrbackRunner;
 use crate::pipeline::log;
-use crate::pipeline::task_run::DeliverySource;
+use crate::pipeline::task_run::TaskLabel;
 use crate::service::{Service, Stopping};
+use crate::shutdown::faults::Faults;
 
-/// How many completions may be pending before runs wait for them. With early ack nothing else limits them.
-const MAX_PENDING: usize = 4096;
-/// How many completions go into one batch.
-const MAX_BATCH: usize = 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// How often a stop looks whether completions are done.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Takes completions, and does what they say in the background.
 #[derive(Clone)]
 pub(crate) struct Completer(Arc<Shared>);
 
 struct Shared {
-    queue: Mutex<VecDeque<Completion>>,
-    wake: Notify,
-    /// Wakes those who wait because too many completions are pending.
-    has_room: Notify,
-    pending: AtomicUsize,
-    stop_retrying: AtomicBool,
-    broker: SharedBroker,
-    backends: Arc<Backends>,
+    stores: Stores,
+    lanes: Lanes,
+    refused: RefusedCompletions,
+    /// How many completions are done, or given up.
+    done: AtomicU64,
+    stop_retrying: watch::Sender<bool>,
+    /// Whether the service has ended: nothing more is done.
+    is_closed: AtomicBool,
+    /// The runs whose completions were given up because the worker stopped.
+    unsettled: Mutex<Vec<TaskLabel>>,
     errbacks: Option<ErrbackRunner>,
 }
 
+/// Completions that were taken out of their lane. When they are dropped before they are done, their runs are unsettled.
+struct Batch<'a> {
+    shared: &'a Shared,
+    lane: &'a Lane,
+    left: VecDeque<Completion>,
+}
+
 impl Completer {
-    pub(crate) fn new(broker: SharedBroker, backends: Arc<Backends>, errbacks: Option<ErrbackRunner>) -> Self {
+    pub(crate) fn new(
+        broker: SharedBroker,
+        backends: Arc<Backends>,
+        errbacks: Option<ErrbackRunner>,
+        faults: Faults,
+    ) -> Self {
         Self(Arc::new(Shared {
-            queue: Mutex::default(),
-            wake: Notify::new(),
-            has_room: Notify::new(),
-            pending: AtomicUsize::new(0),
-            stop_retrying: AtomicBool::new(false),
-            broker,
-            backends,
+            lanes: Lanes::new(&backends),
+            stores: Stores { broker, backends },
+            refused: RefusedCompletions::new(faults),
+            done: AtomicU64::new(0),
+            stop_retrying: watch::Sender::new(false),
+            is_closed: AtomicBool::new(false),
+            unsettled: Mutex::default(),
             errbacks,
         }))
     }
@@ -76,28 +92,24 @@ impl Completer {
         Service::start("completer", |stopping| async move { completer.serve(stopping).await })
     }
 
-    /// Adds a completion. Waits while too many are pending.
+    /// Adds a completion. Waits while too many are pending for its store.
     pub(crate) async fn submit(&self, completion: Completion) {
-        while self.0.pending.load(Ordering::Acquire) >= MAX_PENDING {
-            let has_room = self.0.has_room.notified();
-            if self.0.pending.load(Ordering::Acquire) < MAX_PENDING {
-                break;
-            }
-            has_room.await;
+        if !self.0.is_closed.load(Ordering::Acquire) {
+            self.lane_of(&completion).wait_for_room().await;
         }
         self.submit_all([completion]);
     }
 
     /// Adds completions without waiting. For deliveries that do not run: the prefetch limits their number.
     pub(crate) fn submit_all(&self, completions: impl IntoIterator<Item = Completion>) {
-        let mut queue = self.lock();
-        let before = queue.len();
-        queue.extend(completions);
-        let added = queue.len() - before;
-        self.0.pending.fetch_add(added, Ordering::AcqRel);
-        drop(queue);
-        if before == 0 && added > 0 {
-            self.0.wake.notify_one();
+        let mut completions = completions.into_iter().peekable();
+        while let Some(first) = completions.next() {
+            let lane = self.lane_of(&first);
+            let is_here = |next: &Completion| std::ptr::eq(self.lane_of(next), lane);
+            lane.push(std::iter::once(first).chain(std::iter::from_fn(|| completions.next_if(is_here))));
+        }
+        if self.0.is_closed.load(Ordering::Acquire) {
+            self.close();
         }
     }
 
@@ -111,167 +123,177 @@ impl Completer {
 
     /// How many completions are not done.
     pub(crate) fn pending(&self) -> usize {
-        self.0.pending.load(Ordering::Acquire)
+        self.0.lanes.iter().map(Lane::pending).sum::<usize>() + self.0.refused.len()
     }
 
-    /// Stops trying again, since the process is about to end. What is not settled will be delivered again.
+    /// Waits until nothing was done for this long. Cancel-safe.
+    pub(crate) async fn stalled_for(&self, span: Duration) {
+        let done = || self.0.done.load(Ordering::Acquire);
+        let (mut seen, mut since) = (done(), Instant::now());
+        while since.elapsed() < span {
+            tokio::time::sleep(PROGRESS_INTERVAL.min(span)).await;
+            if done() != seen {
+                (seen, since) = (done(), Instant::now());
+            }
+        }
+    }
+
+    /// Stops trying again, since the process is about to end. Messages that are not settled are delivered again.
     pub(crate) fn stop_retrying(&self) {
-        self.0.stop_retrying.store(true, Ordering::Release);
-        self.0.wake.notify_one();
+        self.0.stop_retrying.send_replace(true);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Completion>> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gives up everything, since nothing does it any more: the service has ended.
+    pub(crate) fn close(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        for lane in self.0.lanes.iter() {
+            drop(Batch { shared: &self.0, lane, left: lane.drain() });
+        }
+        self.0.refused.drain().iter().for_each(|completion| self.0.add_unsettled(&completion.label));
     }
 
-    async fn serve(&self, mut stopping: Stopping) {
+    /// The runs that were not settled, as far as they were given up.
+    pub(crate) fn unsettled(&self) -> Vec<TaskLabel> {
+        self.0.unsettled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A run ended in a way that leaves nothing to settle it.
+    pub(crate) fn add_unsettled(&self, label: &TaskLabel) {
+        self.0.add_unsettled(label);
+    }
+
+    fn lane_of(&self, completion: &Completion) -> &Lane {
+        self.0.lanes.of(completion, &self.0.stores.backends)
+    }
+
+    async fn serve(&self, stopping: Stopping) {
+        let mut lanes: FuturesUnordered<_> =
+            self.0.lanes.iter().map(|lane| self.0.serve_lane(lane, stopping.clone())).collect();
+        let lanes = async { while lanes.next().await.is_some() {} };
+        tokio::pin!(lanes);
+        tokio::select! {
+            () = &mut lanes => {}
+            () = self.0.try_refused() => {}
+        }
+        // What was refused has as long as everything else.
+        let stopped = async {
+            let mut stopped = self.0.stop_retrying.subscribe();
+            // `self` holds the sender.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        tokio::select! {
+            biased;
+            () = stopped => {}
+            () = self.0.until_none_refused() => {}
+        }
+    }
+}
+
+impl Shared {
+    /// Does what comes into a lane, in order.
+    async fn serve_lane(&self, lane: &Lane, mut stopping: Stopping) {
         loop {
-            let batch: Vec<Completion> = {
-                let mut queue = self.lock();
-                let count = queue.len().min(MAX_BATCH);
-                queue.drain(..count).collect()
-            };
-            if batch.is_empty() {
+            let mut batch = Batch { shared: self, lane, left: lane.next_batch() };
+            if batch.left.is_empty() {
                 if stopping.is_set() {
                     return;
                 }
                 tokio::select! {
-                    () = self.0.wake.notified() => {}
+                    () = lane.wake.notified() => {}
                     () = stopping.wait() => {}
                 }
                 continue;
             }
-            let count = batch.len();
-            self.complete(batch).await;
-            self.0.pending.fetch_sub(count, Ordering::AcqRel);
-            self.0.has_room.notify_waiters();
-        }
-    }
-
-    /// Does a batch in order. Neighbours that can share a step are done as one group.
-    async fn complete(&self, batch: Vec<Completion>) {
-        let mut group: Vec<Completion> = Vec::with_capacity(batch.len());
-        for completion in batch {
-            if group.last().is_some_and(|last| !self.go_together(last, &completion)) {
-                let previous = std::mem::replace(&mut group, Vec::with_capacity(1));
-                self.complete_group(previous, BatchProgress::default()).await;
+            // Neighbours that have the same source are done as one group.
+            while let Some(group) = batch.next_group() {
+                self.complete_group(group, BatchProgress::default()).await;
             }
-            group.push(completion);
         }
-        self.complete_group(group, BatchProgress::default()).await;
     }
 
-    /// Does a group of completions that have the same source and the same backend. `progress` says what is done of it
-    /// already.
-    async fn complete_group(&self, mut group: Vec<Completion>, mut progress: BatchProgress) {
-        let Some(first) = group.first() else { return };
-        let source = first.source.clone();
-        let own_backend = self.own_backend(first).cloned();
+    /// Does a group of completions that have the same source and lane. `progress` says what is done of it already.
+    async fn complete_group(&self, mut group: Batch<'_>, mut progress: BatchProgress) {
+        let own_backend = group.lane.own_backend.as_ref();
         let mut wait = FIRST_RETRY;
         loop {
-            let step = tracing::trace_span!(target: "apium::walk", "complete", completions = group.len());
-            let attempt = self.attempt(&source, own_backend.as_ref(), &group, &mut progress).instrument(step);
+            let completions = group.left.make_contiguous();
+            let step = tracing::trace_span!(target: "apium::walk", "complete", completions = completions.len());
+            let attempt = self.stores.attempt(own_backend, completions, &mut progress).instrument(step);
             let error = match attempt.await {
-                Ok(()) => return self.notify_all(group, &progress.lost),
+                Ok(()) => return self.notify_all(group.take(), &progress.lost),
                 Err(error) => error,
             };
-            if error.is_retryable() && !self.0.stop_retrying.load(Ordering::Acquire) {
-                tracing::warn!(error = %with_causes(&error), completions = group.len(), "could not settle; trying again in {wait:?}");
-                self.pause(wait).await;
-                wait = (wait * 2).min(LONGEST_RETRY);
-            } else if group.len() > 1 {
+            let count = group.left.len();
+            match error.is_retryable() {
+                true if *self.stop_retrying.borrow() => {
+                    log::not_settled(&error, count);
+                    return;
+                }
+                true => {
+                    tracing::warn!(error = %with_causes(&error), completions = count, "could not settle; trying again in {wait:?}");
+                    self.pause(wait).await;
+                    wait = (wait * 2).min(LONGEST_RETRY);
+                }
                 // One completion may be the cause of the error, so each is done alone. If the broker does not publish
                 // atomically, follow-ups may be published a second time by this, under the same ids, as after a crash.
-                for completion in group {
-                    Box::pin(self.complete_group(vec![completion], progress.clone())).await;
+                false if count > 1 => {
+                    while let Some(one) = group.split_first() {
+                        Box::pin(self.complete_group(one, progress.clone())).await;
+                    }
+                    return;
                 }
-                return;
-            } else if progress.stage < Stage::Stored
-                && let Some(instead) = group.first_mut().and_then(|completion| completion.instead_of(&error))
-            {
-                group = vec![instead];
-            } else {
-                for completion in group.drain(..) {
-                    self.give_up(completion, &error).await;
+                false => {
+                    let refused = group.left.front_mut().filter(|_| progress.stage < Stage::Stored);
+                    if let Some(refused) = refused
+                        && let Some(instead) = refused.instead_of(&error)
+                    {
+                        *refused = instead;
+                        continue;
+                    }
+                    for mut completion in group.take() {
+                        let waiter = completion.waiter.take();
+                        let refused = Refused::new(completion, progress.clone(), own_backend.cloned());
+                        self.refused.add(refused, &error).await;
+                        notify_waiter(waiter, CompletionStatus::Failed);
+                    }
+                    return;
                 }
-                return;
             }
         }
-    }
-
-    /// The backend of the task's own, where it has one.
-    fn own_backend(&self, completion: &Completion) -> Option<&SharedBackend> {
-        completion.task.as_deref().and_then(|task| self.0.backends.own(task))
-    }
-
-    /// Whether two completions have the same source and the same backend.
-    fn go_together(&self, one: &Completion, other: &Completion) -> bool {
-        let has_same_backend = match (self.own_backend(one), self.own_backend(other)) {
-            (None, None) => true,
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        };
-        has_same_backend && Arc::ptr_eq(&one.source, &other.source)
     }
 
     /// Waits before the next attempt, or until nothing is to be tried again.
     async fn pause(&self, wait: Duration) {
-        let stopped = async {
-            while !self.0.stop_retrying.load(Ordering::Acquire) {
-                self.0.wake.notified().await;
-            }
-        };
+        let mut stopped = self.stop_retrying.subscribe();
         // The pause ends in both cases.
-        let _ = tokio::time::timeout(wait, stopped).await;
+        let _ = tokio::time::timeout(wait, stopped.wait_for(|stopped| *stopped)).await;
     }
 
-    /// Makes one attempt, in the order of the laws. It goes on where the attempt before it failed: a message that is
-    /// published is not published again because the ack failed.
-    async fn attempt(
-        &self,
-        source: &DeliverySource,
-        own_backend: Option<&SharedBackend>,
-        group: &[Completion],
-        progress: &mut BatchProgress,
-    ) -> Result<()> {
-        if progress.stage < Stage::DeadLettered {
-            let dead_letters: Vec<_> = group.iter().filter_map(|completion| completion.dead_letter.clone()).collect();
-            if let Some(dead_set) = self.0.broker.dead().filter(|_| !dead_letters.is_empty()) {
-                dead_set.add(dead_letters).await?;
+    /// Tries again what stores refused. Runs until it is dropped.
+    async fn try_refused(&self) {
+        loop {
+            self.refused.wake.notified().await;
+            self.until_none_refused().await;
+        }
+    }
+
+    /// Tries again what stores refused until nothing of it is left.
+    async fn until_none_refused(&self) {
+        let mut wait = FIRST_RETRY;
+        while self.refused.len() > 0 {
+            self.pause(wait).await;
+            wait = (wait * 2).min(LONGEST_RETRY);
+            let done = self.refused.try_again(&self.stores).await;
+            self.done.fetch_add(done.len() as u64, Ordering::AcqRel);
+            self.notify_all(done, &HashSet::new());
+            if *self.stop_retrying.borrow() {
+                return;
             }
-            progress.stage = Stage::DeadLettered;
         }
-        if let Some(atomic) = source.acker.atomic().filter(|_| source.is_atomic && own_backend.is_none()) {
-            let settled = atomic.settle(group.iter().map(|completion| completion.settlement.clone()).collect()).await;
-            return progress.collect_lost(settled);
-        }
-        if progress.stage < Stage::Stored {
-            let records: Vec<_> = group.iter().filter_map(|completion| completion.settlement.record.clone()).collect();
-            if let Some(backend) = own_backend.or(self.0.backends.app()).filter(|_| !records.is_empty()) {
-                backend.store(records).await?;
-            }
-            progress.stage = Stage::Stored;
-        }
-        if progress.stage < Stage::Published {
-            let settlements = group.iter().map(|completion| &completion.settlement);
-            let mut messages: Vec<_> =
-                settlements.clone().flat_map(|settlement| settlement.publish.iter().cloned()).collect();
-            // When publishing fails the parts are counted once more. The claim on a body is still this worker's then.
-            progress.chords = count_parts(self.0.backends.app(), &self.0.broker, settlements, &mut messages).await?;
-            if !messages.is_empty() {
-                self.0.broker.publish(messages).await?;
-            }
-            progress.stage = Stage::Published;
-        }
-        while let Some(chord) = progress.chords.last() {
-            chord.end(self.0.backends.app()).await?;
-            progress.chords.pop();
-        }
-        settle_deliveries(&*source.acker, group, progress).await
     }
 
     /// Tells those who wait for the completions of a group, and starts the errbacks of what was settled.
-    fn notify_all(&self, group: Vec<Completion>, lost: &HashSet<Receipt>) {
+    fn notify_all(&self, group: impl IntoIterator<Item = Completion>, lost: &HashSet<Receipt>) {
         for completion in group {
             let delivery = completion.settlement.delivery.as_ref();
             let status = match delivery {
@@ -280,56 +302,50 @@ impl Completer {
             };
             if status == CompletionStatus::LeaseLost {
                 log::lease_lost_at_end(&completion.label);
-            } else if let (Some(runner), Some(pending)) = (&self.0.errbacks, &completion.errbacks) {
+            } else if let (Some(runner), Some(pending)) = (&self.errbacks, &completion.errbacks) {
                 runner.submit(pending.drain());
             }
             notify_waiter(completion.waiter, status);
         }
     }
 
-    /// Gives up a completion that cannot be done. Its message goes to the dead set where it can, so that the task is
-    /// not run again and again; back to its queue where the store alone is to blame.
-    async fn give_up(&self, completion: Completion, error: &Error) {
-        log::not_completed(&completion.label, error);
-        if let Some((receipt, _)) = completion.settlement.delivery
-            && !error.is_retryable()
-            && error.kind() != ErrorKind::Closed
-        {
-            let text = format!("its end could not be stored, published or settled: {error:#}");
-            let dead = match error.is_final() {
-                // Nothing is wrong with the message, and this worker stops.
-                true => Disposition::Requeue,
-                false => Disposition::Dead(DeadReason::new("rejected", text)),
-            };
-            if let Err(error) = completion.source.acker.reject(vec![(receipt, dead)]).await {
-                log::not_dead_lettered(&completion.label, &error);
-            }
-        }
-        notify_waiter(completion.waiter, CompletionStatus::Failed);
+    fn add_unsettled(&self, label: &TaskLabel) {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).push(label.clone());
     }
 }
 
-/// Acks and rejects the deliveries of a group.
-async fn settle_deliveries(acker: &dyn Acker, group: &[Completion], progress: &mut BatchProgress) -> Result<()> {
-    let (mut acks, mut rejects) = (Vec::with_capacity(group.len()), Vec::new());
-    for completion in group {
-        match &completion.settlement.delivery {
-            Some((receipt, Acknowledgement::Ack)) => acks.push(receipt.clone()),
-            Some((receipt, Acknowledgement::Reject(disposition))) => {
-                rejects.push((receipt.clone(), disposition.clone()));
-            }
-            None => {}
-        }
+impl<'a> Batch<'a> {
+    /// Takes the first completions that have one source.
+    fn next_group(&mut self) -> Option<Self> {
+        let first = self.left.front()?.source.clone();
+        let count = self.left.iter().take_while(|completion| Arc::ptr_eq(&completion.source, &first)).count();
+        Some(self.split(count))
     }
-    if progress.stage < Stage::Acked {
-        if !acks.is_empty() {
-            progress.collect_lost(acker.ack(acks).await)?;
-        }
-        progress.stage = Stage::Acked;
+
+    /// Takes the first completion.
+    fn split_first(&mut self) -> Option<Self> {
+        (!self.left.is_empty()).then(|| self.split(1))
     }
-    match rejects.is_empty() {
-        true => Ok(()),
-        false => progress.collect_lost(acker.reject(rejects).await),
+
+    fn split(&mut self, count: usize) -> Self {
+        let rest = self.left.split_off(count);
+        Self { shared: self.shared, lane: self.lane, left: std::mem::replace(&mut self.left, rest) }
+    }
+
+    /// Takes the completions, which are done.
+    fn take(&mut self) -> VecDeque<Completion> {
+        self.shared.done.fetch_add(self.left.len() as u64, Ordering::AcqRel);
+        self.lane.done(self.left.len());
+        std::mem::take(&mut self.left)
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for completion in &self.left {
+            self.shared.add_unsettled(&completion.label);
+        }
+        self.lane.done(self.left.len());
     }
 }
 
@@ -347,15 +363,19 @@ mod tests {
     use apium_protocol::message::message::Message;
     use apium_transport::address::Address;
     use apium_transport::broker::outgoing::Outgoing;
-    use apium_transport::broker::settlement::{AtomicSettle, Settlement, Tag, lease_lost};
+    use apium_transport::broker::settlement::{
+        Acker, Acknowledgement, AtomicSettle, Disposition, Settlement, Tag, lease_lost,
+    };
     use apium_transport::clock::Clock;
     use apium_transport::driver::{Driver as _, DriverOptions};
+    use apium_transport::error::{Error, ErrorKind, Result};
     use apium_transport::memory::MemoryDriver;
     use futures_util::future::BoxFuture;
     use jiff::Timestamp;
 
     use super::*;
-    use crate::pipeline::task_run::TaskLabel;
+    use crate::pipeline::complete::attempt::settle_deliveries;
+    use crate::pipeline::task_run::DeliverySource;
 
     /// An acker whose first `refusals` calls fail with a connection error. Receipts of fence 9 are another consumer's.
     #[derive(Default)]
@@ -397,6 +417,20 @@ mod tests {
         }
     }
 
+    fn completer(broker: &SharedBroker) -> Completer {
+        let faults = Faults::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        Completer::new(broker.clone(), Arc::default(), None, faults)
+    }
+
+    /// Does completions as the lane of the broker does.
+    async fn complete(completer: &Completer, group: Vec<Completion>, progress: BatchProgress) {
+        let lane = completer.0.lanes.iter().next().unwrap();
+        lane.push(group);
+        let batch = Batch { shared: &completer.0, lane, left: lane.next_batch() };
+        completer.0.complete_group(batch, progress).await;
+        assert_eq!(completer.pending(), 0);
+    }
+
     fn receipt(number: u64, fence: u64) -> Receipt {
         Receipt::new(Tag::Number(number), fence)
     }
@@ -413,10 +447,10 @@ mod tests {
         let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
         let broker = MemoryDriver::new().broker(address, options).await.unwrap();
         let acker = Arc::new(Refusing { refusals: AtomicUsize::new(3), ..Refusing::default() });
-        let completer = Completer::new(broker.clone(), Arc::default(), None);
+        let completer = completer(&broker);
         let next_run = Outgoing::to_queue("celery", Message::default());
         let completion = completion(&acker, vec![next_run], receipt(1, 1), Acknowledgement::Ack);
-        completer.complete_group(vec![completion], BatchProgress::default()).await;
+        complete(&completer, vec![completion], BatchProgress::default()).await;
         let stats = broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
         assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
         assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
@@ -442,11 +476,11 @@ mod tests {
             waits.push(wait);
         }
         // The acks are done; the rejects fail twice.
-        let completer = Completer::new(broker, Arc::default(), None);
+        let completer = completer(&broker);
         let mut progress = BatchProgress::default();
         settle_deliveries(&*acker, &group[..2], &mut progress).await.unwrap();
         acker.refusals.store(2, Ordering::SeqCst);
-        completer.complete_group(group, progress).await;
+        complete(&completer, group, progress).await;
         let mut statuses = Vec::new();
         for wait in waits {
             statuses.push(wait.await.unwrap());

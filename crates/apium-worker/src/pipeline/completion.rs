@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use apium_transport::backend::backend::ResultRecord;
-use apium_transport::broker::dead_set::NewDeadLetter;
+use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
 use apium_transport::error::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::follow_up::count_parts::EndedChord;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun};
+use crate::pool::guard::Panicked;
 
 /// What is to be stored, published and settled for one delivery or run.
 pub(crate) struct Completion {
@@ -26,6 +27,8 @@ pub(crate) struct Completion {
     pub(crate) errbacks: Option<PendingErrbacks>,
     /// What is done instead when the store refuses the result for its size.
     pub(crate) instead: Option<Instead>,
+    /// Whether it belongs to the beginning of a run, which does not begin when it cannot be done.
+    pub(crate) begins: bool,
     /// Whom to tell when it is done.
     pub(crate) waiter: Option<oneshot::Sender<CompletionStatus>>,
 }
@@ -47,7 +50,17 @@ pub(crate) enum CompletionStatus {
 impl Completion {
     /// A completion that is a settlement and nothing else.
     pub(crate) fn new(label: TaskLabel, source: Arc<DeliverySource>, settlement: Settlement) -> Self {
-        Self { label, source, settlement, task: None, dead_letter: None, errbacks: None, instead: None, waiter: None }
+        Self {
+            label,
+            source,
+            settlement,
+            task: None,
+            dead_letter: None,
+            errbacks: None,
+            instead: None,
+            begins: false,
+            waiter: None,
+        }
     }
 
     /// The completion that is done instead of this one, whose result the store refused with `error`; `None` where
@@ -58,11 +71,30 @@ impl Completion {
         Some(Self { waiter, ..make(error) })
     }
 
-    /// The completion that requeues a run that no slot has.
-    pub(crate) fn requeue(task_run: TaskRun) -> Self {
-        let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
+    /// The completion that requeues a run.
+    pub(crate) fn requeue(task_run: &TaskRun) -> Self {
+        Self::reject(task_run, Disposition::Requeue)
+    }
+
+    /// The completion of a run whose end cannot be told, since code of the app panicked where nothing expects it: its
+    /// message goes to the dead set.
+    pub(crate) fn panicked(task_run: &TaskRun, panicked: &Panicked) -> Self {
+        let text = format!("code of the app {panicked}; how the run ended is not known");
+        Self::reject(task_run, Disposition::Dead(DeadReason::new("rejected", text)))
+    }
+
+    fn reject(task_run: &TaskRun, disposition: Disposition) -> Self {
+        let delivery = Some((task_run.receipt.clone(), Acknowledgement::Reject(disposition)));
         let label = TaskLabel::of(&task_run.request);
-        Self::new(label, task_run.source, Settlement::default().ending(delivery))
+        Self::new(label, task_run.source.clone(), Settlement::default().ending(delivery))
+    }
+
+    /// The completion that stores the result of this one, and does nothing else.
+    pub(crate) fn of_record(&self) -> Option<Self> {
+        let record = self.settlement.record.clone()?;
+        let settlement = Settlement::default().storing(Some(record));
+        let task = self.task.clone();
+        Some(Self { task, ..Self::new(self.label.clone(), self.source.clone(), settlement) })
     }
 }
 
@@ -77,6 +109,13 @@ pub(crate) struct RefusedDelivery {
 }
 
 impl RefusedDelivery {
+    /// A delivery that could not be taken in, since code that reads it panicked.
+    pub(crate) fn panicked(receipt: Receipt, panicked: &Panicked) -> Self {
+        let disposition =
+            Disposition::Dead(DeadReason::new("undecodable", format!("the code that reads it {panicked}")));
+        Self { label: TaskLabel::default(), receipt, disposition, record: None }
+    }
+
     /// The completion that rejects it.
     pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
         let delivery = Some((self.receipt, Acknowledgement::Reject(self.disposition)));

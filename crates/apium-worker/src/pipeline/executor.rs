@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use crate::layer::{Next, WorkLayer};
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
+use crate::pool::guard::guarded;
 use crate::pool::pool::BodyRun;
 use crate::pool::pools::Pools;
 use crate::pool::watchdog::PollTimer;
@@ -30,25 +31,33 @@ impl Executor {
         let Some(task) = ctx.task() else { return RunOutcome::Ignore };
         let step = tracing::trace_span!(target: "apium::walk", "execute");
         let run = self.pools.of(task).run(BodyRun { ctx, task, limits, timer }).instrument(step);
-        let outcome = if self.layers.is_empty() {
-            run.await
-        } else {
-            let layered = AssertUnwindSafe(Next::new(ctx, &self.layers, Box::pin(run)).run()).catch_unwind();
-            layered.await.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic))
+        let layered = async {
+            match self.layers.is_empty() {
+                true => run.await,
+                false => Next::new(ctx, &self.layers, Box::pin(run)).run().await,
+            }
         };
-        judged(ctx, outcome)
+        // The pool catches the panics of the body itself. These are panics of a layer, or of what the body dropped.
+        let outcome = AssertUnwindSafe(layered).catch_unwind().await;
+        judged(ctx, outcome.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic)))
     }
 }
 
 /// The outcome, with what the task's options (`autoretry_for`, `throws`, …) say about its failure. They match Rust
-/// error types, so they must be asked before the failure is reduced to what is stored.
+/// error types, so they must be asked before the failure is reduced to what is stored. A failure that says that a
+/// broker or a store is away is none of the task's, where its message can go back.
 fn judged(ctx: &Ctx, outcome: RunOutcome) -> RunOutcome {
     let Some(task) = ctx.task() else { return outcome };
     let judge = |failure: Failure| {
         let judgement = task.judge(&failure);
         failure.judged(judgement)
     };
+    let goes_back = |failure: &Failure| {
+        // `source` of an error is code of the app.
+        task.effective.acks_late && !ctx.is_eager() && guarded(|| failure.is_outage()).unwrap_or(false)
+    };
     match outcome {
+        RunOutcome::Failure(failure) if goes_back(&failure) => RunOutcome::Unavailable(failure),
         RunOutcome::Failure(failure) => RunOutcome::Failure(judge(failure)),
         RunOutcome::Retry(mut retry) => {
             retry.cause = retry.cause.map(judge);

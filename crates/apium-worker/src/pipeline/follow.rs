@@ -7,7 +7,7 @@ use std::sync::Arc;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
 use apium_app::context::request::Request;
-use apium_app::error::{Error, Result};
+use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::failure::Failure;
 use apium_app::publish::prepare::ParentTask;
 use apium_app::retry::policy::NextRun;
@@ -20,7 +20,6 @@ use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
-use fastrand::Rng;
 use jiff::Timestamp;
 
 use crate::follow_up::builder::{FollowUpBuilder, id_seed};
@@ -29,9 +28,9 @@ use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::links::Links;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
-use crate::outcome::RunOutcome;
 use crate::pipeline::task_run::TaskRun;
-use crate::pipeline::verdict::{Verdict, decide};
+use crate::pipeline::verdict::{FailureReason, Verdict};
+use crate::pool::guard::guarded;
 
 /// What follows a run.
 #[derive(Default)]
@@ -53,37 +52,46 @@ pub(crate) struct FollowUpPlanner {
 impl FollowUpPlanner {
     /// Plans what follows `verdict`, and returns the verdict that holds in the end. It is another one where the
     /// messages cannot be made, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups
-    /// cannot be sent has failed, which its `autoretry_for` may turn into a retry.
-    pub(crate) fn plan(
-        &self,
-        task_run: &TaskRun,
-        verdict: Verdict,
-        now: Timestamp,
-        random: &mut Rng,
-    ) -> (Verdict, PlannedFollowUps) {
+    /// cannot be sent has failed. That is no reason to run its body once more, whatever its `autoretry_for` says.
+    pub(crate) fn plan(&self, task_run: &TaskRun, verdict: Verdict, now: Timestamp) -> (Verdict, PlannedFollowUps) {
         let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
         let error = match self.follow_ups(task_run, &verdict, now) {
             Ok(planned) => return (verdict, planned),
             Err(error) => error,
         };
-        if matches!(verdict, Verdict::Retry(_)) {
-            return (retry_rejected(&error), PlannedFollowUps::default());
-        }
-        let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", format!("{error:#}")));
-        let verdict = decide(task_run.facts(now), RunOutcome::Failure(failure), random);
-        match self.follow_ups(task_run, &verdict, now) {
-            Ok(planned) => (verdict, planned),
-            Err(error) if matches!(verdict, Verdict::Retry(_)) => (retry_rejected(&error), PlannedFollowUps::default()),
-            Err(error) => {
-                let (task, id) = (&*task_run.task.name, task_run.request.id().map_or("?", |id| id.as_str()));
-                tracing::error!(task, id, error = %with_causes(&error), "could not plan what follows the failure of task {task}[{id}]");
-                (verdict, PlannedFollowUps::default())
+        let (verdict, failure) = match verdict {
+            Verdict::Retry(_) => {
+                let reason = format!("the message of its retry cannot be made: {error:#}");
+                let failure = Failure::from_exception(ExceptionInfo::reject(Some(&reason), false));
+                (Verdict::Rejected { reason, requeue: false }, failure)
             }
-        }
+            // It stays what it is. What follows it is made as far as it can be.
+            Verdict::Failed { failure, why } => (Verdict::Failed { failure: failure.clone(), why }, failure),
+            _ => {
+                let text = format!("{error:#}");
+                let failure = Failure::from_exception(ExceptionInfo::new("apium", "FollowUpError", text));
+                let why = FailureReason::Raised { expected: false };
+                (Verdict::Failed { failure: failure.clone(), why }, failure)
+            }
+        };
+        let failed = Verdict::Failed { failure, why: FailureReason::Raised { expected: false } };
+        let planned = self.follow_ups(task_run, &failed, now).unwrap_or_else(|error| {
+            let (task, id) = (&*task_run.task.name, task_run.request.id().map_or("?", |id| id.as_str()));
+            tracing::error!(task, id, error = %with_causes(&error), "could not make what follows the failure of task {task}[{id}]");
+            PlannedFollowUps::default()
+        });
+        (verdict, planned)
     }
 
-    /// What follows this verdict.
+    /// What follows this verdict. Code of the app, a route or a serializer, makes a part of it and may panic.
     fn follow_ups(&self, task_run: &TaskRun, verdict: &Verdict, now: Timestamp) -> Result<PlannedFollowUps> {
+        guarded(|| self.follow_ups_unguarded(task_run, verdict, now)).unwrap_or_else(|panicked| {
+            let text = "make what follows the task: code of the app, such as a route or a serializer, panicked";
+            Err(Error::new(ErrorKind::Call, text).with_source(panicked))
+        })
+    }
+
+    fn follow_ups_unguarded(&self, task_run: &TaskRun, verdict: &Verdict, now: Timestamp) -> Result<PlannedFollowUps> {
         let (builder, request) = (&self.builder, &*task_run.request);
         match verdict {
             Verdict::Replaced(with) => return replaced(builder, request, with),
@@ -110,10 +118,6 @@ impl FollowUpPlanner {
             _ => Ok(PlannedFollowUps::default()),
         }
     }
-}
-
-fn retry_rejected(error: &Error) -> Verdict {
-    Verdict::Rejected { reason: format!("the message of its retry cannot be made: {error:#}"), requeue: false }
 }
 
 /// What follows a run that is retried: the message of the next run. Celery counts it among the children, under the
@@ -181,7 +185,7 @@ fn failed(
     let mut propagation = FailurePropagation::new((source, id_seed(request)), failure, &mut planned.follow_ups);
     propagation.chain(request.chain(), stores);
     if let Some(parent) = ParentTask::of(request) {
-        propagation.errbacks(&links.errbacks, request, &parent, id_seed(request))?;
+        propagation.errbacks(&links.errbacks, request, &parent, id_seed(request));
     }
     Ok(planned)
 }

@@ -22,6 +22,7 @@ pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
         | Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Revoked(_)
+        | Verdict::Unavailable(_)
         | Verdict::Cancelled { .. } => false,
     }
 }
@@ -32,31 +33,32 @@ pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
     let returned = match verdict {
         Verdict::Succeeded(value) => {
             if let Some(hook) = &hooks.on_success {
-                call("on_success", ctx, hook(ctx.clone(), value.clone())).await;
+                call("on_success", ctx, || hook(ctx.clone(), value.clone())).await;
             }
             Returned::success(value)
         }
         Verdict::Failed { failure, .. } => {
             if let Some(hook) = &hooks.on_failure {
-                call("on_failure", ctx, hook(ctx.clone(), failure.clone())).await;
+                call("on_failure", ctx, || hook(ctx.clone(), failure.clone())).await;
             }
             Returned::failure(failure)
         }
         Verdict::Retry(next) => {
             if let Some(hook) = &hooks.on_retry {
-                call("on_retry", ctx, hook(ctx.clone(), next.cause)).await;
+                call("on_retry", ctx, || hook(ctx.clone(), next.cause)).await;
             }
             return;
         }
         _ => return,
     };
     if let Some(hook) = &hooks.after_return {
-        call("after_return", ctx, hook(ctx.clone(), returned)).await;
+        call("after_return", ctx, || hook(ctx.clone(), returned)).await;
     }
 }
 
-async fn call(name: &str, ctx: &Ctx, hook: impl Future<Output = TaskResult<()>>) {
-    let called = AssertUnwindSafe(current::scope(ctx.clone(), hook)).catch_unwind().await;
+/// Calls a hook. It may panic before it has made its future, too.
+async fn call<F: Future<Output = TaskResult<()>>>(name: &str, ctx: &Ctx, hook: impl FnOnce() -> F) {
+    let called = AssertUnwindSafe(current::scope(ctx.clone(), async { hook().await })).catch_unwind().await;
     let (task, id) = (ctx.task_name(), ctx.request().id().map_or("?", |id| id.as_str()));
     match called {
         Ok(Ok(())) => {}

@@ -20,6 +20,7 @@ use tracing::Level;
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict};
+use crate::pool::guard::Panicked;
 
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
@@ -74,18 +75,23 @@ pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
     tracing::warn!(id, task, "task {name} ended after its lease had expired: another worker has its message");
 }
 
-/// A completion was given up.
+/// Completions were given up, because the worker stops and their store is away.
+pub(crate) fn not_settled(error: &Error, count: usize) {
+    tracing::error!(error = %with_causes(error), completions = count, "could not settle before the worker stopped; what is in flight is delivered again");
+}
+
+/// A store refused a completion.
 pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
     let (name, error) = (task_name(task, id), printable(with_causes(&error)));
     tracing::error!(id, task, %error, "could not complete task {name}");
 }
 
-/// The message of a completion that was given up is in no dead set either.
+/// The message of a completion that a store refused is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
     let (name, error) = (task_name(task, id), printable(with_causes(&error)));
-    tracing::error!(id, task, %error, "could not put task {name} into the dead set; it will be delivered again");
+    tracing::error!(id, task, %error, "could not put task {name} into the dead set; it stays in flight and is tried again, and the worker is unhealthy meanwhile");
 }
 
 fn names(label: &TaskLabel) -> (&str, &str) {
@@ -104,6 +110,13 @@ pub(crate) fn refused(refused: &RefusedDelivery) {
         Disposition::Delay(eta) => tracing::debug!(task, id, %eta, "task {name} waits for its eta"),
         Disposition::Requeue | Disposition::Discard => {}
     }
+}
+
+/// A run panicked outside of the code of the app that is guarded.
+pub(crate) fn panicked(task_run: &TaskRun, panicked: &Panicked) {
+    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let (name, panicked) = (task_name(task, id), printable(panicked));
+    tracing::error!(task, id, "the run of task {name} {panicked}, outside of its body");
 }
 
 /// A run ended.
@@ -135,6 +148,14 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         Verdict::Ignored => tracing::info!(task, id, "task {name} ignored"),
         Verdict::Replaced(_) => tracing::info!(task, id, "task {name} was replaced by another"),
         Verdict::Revoked(reason) => tracing::info!(task, id, "task {name} discarded: {reason}"),
+        Verdict::Unavailable(failure) => {
+            let failure = printable(failure);
+            tracing::warn!(
+                task,
+                id,
+                "task {name} goes back to its queue, since a broker or a store that it used is away: {failure}"
+            );
+        }
         Verdict::Cancelled { requeued: true } => {
             tracing::warn!(task, id, "task {name} was cancelled by the stop of its worker and is requeued");
         }

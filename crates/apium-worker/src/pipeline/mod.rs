@@ -1,5 +1,6 @@
 //! The steps of a run, from the delivery to the acknowledgement.
 
+pub(crate) mod complete;
 pub(crate) mod completer;
 pub(crate) mod completion;
 pub(crate) mod errback_runner;

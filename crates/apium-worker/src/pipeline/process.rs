@@ -3,7 +3,9 @@
 //! [intake](crate::pipeline::intake) ► [execute](crate::pipeline::executor) ► [decide](crate::pipeline::verdict) ►
 //! [follow](crate::pipeline::follow) ► [settle](crate::pipeline::settle) ► [complete](crate::pipeline::completer)
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use apium_app::context::context::{Ctx, CtxParts};
@@ -11,16 +13,20 @@ use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::state_map::StateMap;
 use apium_transport::broker::consumer::Delivery;
 use apium_transport::clock::Clock;
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
 use crate::counts::Counts;
+use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
+use crate::limits::running_app_code::RunningAppCode;
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
-use crate::pipeline::completion::{Completion, CompletionStatus, Instead};
+use crate::pipeline::completion::{Completion, CompletionStatus, Instead, RefusedDelivery};
+use crate::pipeline::errback_runner::ErrbackRunner;
 use crate::pipeline::executor::Executor;
 use crate::pipeline::follow::FollowUpPlanner;
 use crate::pipeline::intake::{Admission, Intake};
@@ -29,6 +35,7 @@ use crate::pipeline::settle::Settler;
 use crate::pipeline::task_run::{DeliverySource, DeliveryState, RunEnd, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict, decide};
 use crate::pipeline::{hooks, log};
+use crate::pool::guard::{Panicked, guarded};
 use crate::pool::watchdog::PollTimer;
 
 /// The steps of a run, and what they share.
@@ -45,6 +52,8 @@ pub(crate) struct Process {
     pub(crate) counts: Counts,
     pub(crate) unseen_soft_limits: UnseenSoftLimits,
     pub(crate) result_sizes: ResultSizes,
+    pub(crate) errbacks: ErrbackRunner,
+    pub(crate) app_code: RunningAppCode,
 }
 
 /// A run whose body may begin.
@@ -65,13 +74,20 @@ impl Process {
         let mut task_runs = Vec::with_capacity(deliveries.len());
         let (mut completions, mut not_accepted) = (Vec::new(), Vec::new());
         for delivery in deliveries {
-            match self.intake.admit(delivery, source, now) {
+            let receipt = delivery.receipt.clone();
+            // The fetching loop calls this. A panic that nothing expects costs one message, and not the loop.
+            let admission = guarded(|| self.intake.admit(delivery, source, now));
+            match admission.unwrap_or_else(|panicked| Admission::Refuse(RefusedDelivery::panicked(receipt, &panicked)))
+            {
                 Admission::Run(task_run) => {
                     log::received(&task_run);
                     task_runs.push(task_run);
                 }
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
-                Admission::Expired(task_run) => completions.push(self.expire(&task_run, now)),
+                Admission::Expired(task_run) => completions.push(
+                    guarded(|| self.expire(&task_run, now))
+                        .unwrap_or_else(|panicked| Completion::panicked(&task_run, &panicked)),
+                ),
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
                     completions.push(refused.completion(source));
@@ -83,16 +99,30 @@ impl Process {
         not_accepted
     }
 
-    /// Steps 2 to 6, for a run in its slot.
-    pub(crate) async fn run(&self, task_run: TaskRun, timer: Option<&PollTimer>) {
-        let Some(start) = self.start(&task_run, timer).await else { return };
-        let outcome = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone()).await;
+    /// Steps 2 to 6, for a run in its slot. Code of the app is guarded where it is called. A panic that comes all the
+    /// same costs this run, and not the slot. `is_concluded` is set when its end is the completer's.
+    pub(crate) async fn run(&self, task_run: &TaskRun, timer: Option<&PollTimer>, is_concluded: &AtomicBool) {
+        let steps = AssertUnwindSafe(self.run_steps(task_run, timer, is_concluded)).catch_unwind();
+        let Err(panic) = steps.await else { return };
+        let panicked = Panicked::of(&*panic);
+        log::panicked(task_run, &panicked);
+        if !is_concluded.swap(true, Ordering::Relaxed) {
+            self.completer.submit(Completion::panicked(task_run, &panicked)).await;
+        }
+    }
+
+    async fn run_steps(&self, task_run: &TaskRun, timer: Option<&PollTimer>, is_concluded: &AtomicBool) {
+        let Some(start) = self.start(task_run, timer).await else { return };
+        let body = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone());
+        let outcome = self.app_code.run(body).await;
         let delivery = if task_run.acks_late() { DeliveryState::InFlight } else { DeliveryState::AckedEarly };
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let end = RunEnd { now, took, children: start.ctx.children(), delivery };
-        let (mut completion, verdict) = self.conclude(&task_run, outcome, end.clone());
-        let large = self.provide_instead(&mut completion, &task_run, &verdict, end);
-        self.complete(&task_run, completion, (verdict, large), start).await;
+        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
+        let large = self.provide_instead(&mut completion, task_run, &verdict, end);
+        let completion = self.after_errbacks(task_run, completion).await;
+        is_concluded.store(true, Ordering::Relaxed);
+        self.complete(task_run, completion, (verdict, large), start).await;
     }
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
@@ -105,7 +135,7 @@ impl Process {
         if facts.stores_errors() {
             verdict = self.within_size(task_run, verdict);
         }
-        let (verdict, planned) = self.follow.plan(task_run, verdict, now, random);
+        let (verdict, planned) = self.follow.plan(task_run, verdict, now);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
         self.counts.add_run(&verdict, took);
         log::ended(&task_run.task, &task_run.request, &verdict, took, now);
@@ -151,8 +181,8 @@ impl Process {
         let (follow, settler) = (self.follow.clone(), self.settler.clone());
         completion.instead = Some(Instead(Box::new(move |error| {
             let verdict = Verdict::Failed { failure: refused.set_refused(error), why: FailureReason::TooLarge };
-            let (verdict, planned) = follow.plan(&task_run, verdict, end.now, &mut fastrand::Rng::new());
-            log::ended(&task_run.task, &task_run.request, &verdict, end.took);
+            let (verdict, planned) = follow.plan(&task_run, verdict, end.now);
+            log::ended(&task_run.task, &task_run.request, &verdict, end.took, end.now);
             settler.settle(&task_run, &verdict, planned, end)
         })));
         Some(large)
@@ -172,10 +202,33 @@ impl Process {
             if let Some(failure) = large.and_then(|large| large.failure()) {
                 verdict = Verdict::Failed { failure, why: FailureReason::TooLarge };
             }
-            hooks::after(hooks, &start.ctx, verdict).instrument(start.span).await;
+            self.app_code.run(hooks::after(hooks, &start.ctx, verdict).instrument(start.span)).await;
         } else {
             self.completer.submit(completion).await;
         }
+    }
+
+    /// Calls the errbacks of a run that this worker calls itself, once its failure is stored and before its delivery is
+    /// settled (the first law). Where a cold stop cancels them, a late-ack message goes back to its queue.
+    async fn after_errbacks(&self, task_run: &TaskRun, completion: Completion) -> Completion {
+        if completion.settlement.follow_ups.is_some() {
+            // Its settlement may bring errbacks of a chord's body.
+            self.errbacks.wait_for_room().await;
+        }
+        let errbacks = completion.errbacks.as_ref().map(PendingErrbacks::drain).unwrap_or_default();
+        if errbacks.is_empty() {
+            return completion;
+        }
+        if let Some(record) = completion.of_record() {
+            self.completer.submit_and_wait(record).await;
+        }
+        for errback in errbacks {
+            let is_called = self.app_code.run(self.errbacks.call(errback)).await;
+            if !is_called && task_run.acks_late() {
+                return Completion::requeue(task_run);
+            }
+        }
+        completion
     }
 
     /// Starts a run: with early ack its delivery is acked (the second law), and STARTED is stored where that is
@@ -219,6 +272,7 @@ impl Process {
             states: self.states.clone(),
             limits: if needs_signal { LimitSignal::new() } else { LimitSignal::never() },
             run: Some(task_run.version()),
+            waits: self.app_code.waits.clone(),
         })
     }
 }

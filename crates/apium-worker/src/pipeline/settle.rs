@@ -10,7 +10,7 @@ use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_doc
 use apium_app::failure::Failure;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registered::RegisteredTask;
-use apium_protocol::error::with_causes;
+use apium_protocol::error::{Error, ErrorKind, with_causes};
 use apium_protocol::json::text::Json;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
@@ -25,6 +25,7 @@ use crate::pipeline::completion::Completion;
 use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict};
+use crate::pool::guard::guarded;
 
 /// Says for each verdict what the completer is to store, publish and acknowledge.
 pub(crate) struct Settler {
@@ -81,7 +82,8 @@ impl Settler {
         let record = record.flatten();
         let delivery = (!task_run.acks_late()).then(|| (task_run.receipt.clone(), Acknowledgement::Ack));
         let is_needed = record.is_some() || delivery.is_some();
-        is_needed.then(|| completion(task_run, Settlement::default().storing(record).ending(delivery)))
+        let settlement = Settlement::default().storing(record).ending(delivery);
+        is_needed.then(|| Completion { begins: true, ..completion(task_run, settlement) })
     }
 
     /// The result to store; `None` when the task has no backend, or the message no id.
@@ -104,7 +106,11 @@ impl Settler {
     fn dead_letter(&self, task_run: &TaskRun, reason: DeadReason) -> Option<NewDeadLetter> {
         let Request { headers, properties, body, delivery_info, .. } = &*task_run.request;
         let serializer = properties.content_type.as_deref().unwrap_or("json");
-        let encoded = self.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref());
+        // A serializer of the app's own may panic.
+        let encoded = guarded(|| self.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref()));
+        let encoded = encoded.unwrap_or_else(|panicked| {
+            Err(Error::new(ErrorKind::Encode, "encode its arguments: the serializer panicked").with_source(panicked))
+        });
         let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
         if let Err(error) = &message {
             let task = &*task_run.task.name;
@@ -144,6 +150,7 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
         Verdict::Rejected { requeue: true, .. }
         | Verdict::Ignored
         | Verdict::Replaced(_)
+        | Verdict::Unavailable(_)
         | Verdict::Cancelled { requeued: true } => None,
     }
 }
@@ -162,7 +169,9 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
         Verdict::Failed { failure, why: FailureReason::Raised { .. } } if !task.effective.acks_on_failure => {
             dead("rejected", format!("it failed and acks_on_failure is off: {failure}"))
         }
-        Verdict::Rejected { requeue: true, .. } | Verdict::Cancelled { requeued: true } => requeue,
+        Verdict::Rejected { requeue: true, .. } | Verdict::Cancelled { requeued: true } | Verdict::Unavailable(_) => {
+            requeue
+        }
         Verdict::Rejected { reason, requeue: false } => dead("rejected", reason.clone()),
         Verdict::Succeeded(_)
         | Verdict::Failed { .. }
@@ -311,6 +320,7 @@ mod tests {
             ),
             ("expired", plain, RunOutcome::Expired, (Some("REVOKED"), false, "ack")),
             ("expired ignored", |o| o.ignore_result = Some(true), RunOutcome::Expired, (None, false, "ack")),
+            ("a store is away", plain, RunOutcome::Unavailable(Failure::message("no")), (None, false, "requeue")),
             ("cancelled late", plain, RunOutcome::Cancelled, (None, false, "requeue")),
             ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),
         ];

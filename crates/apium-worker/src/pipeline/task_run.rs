@@ -88,6 +88,13 @@ impl TaskLabel {
     }
 }
 
+impl fmt::Display for TaskLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id.as_ref().map_or("?", |id| id.as_str());
+        write!(f, "{}[{id}]", self.task.as_deref().unwrap_or("?"))
+    }
+}
+
 impl fmt::Debug for TaskRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.request.id().map_or("?", |id| id.as_str());

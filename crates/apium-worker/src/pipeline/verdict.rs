@@ -30,6 +30,8 @@ pub(crate) enum Verdict {
     Revoked(&'static str),
     /// A cold stop cancelled the run. A late-ack message goes back to its queue (`requeued`); an early-ack one is gone.
     Cancelled { requeued: bool },
+    /// A broker or a store that the body used is away: the late-ack message goes back to its queue.
+    Unavailable(Failure),
 }
 
 /// Why a run failed. It decides how the delivery ends.
@@ -71,6 +73,7 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
             Verdict::Failed { failure: Failure::time_limit(limit.as_secs_f64()), why: FailureReason::TimedOut }
         }
         RunOutcome::Expired => Verdict::Revoked("expired"),
+        RunOutcome::Unavailable(failure) => Verdict::Unavailable(failure),
         RunOutcome::Cancelled => Verdict::Cancelled { requeued: run.task.effective.acks_late },
     }
 }

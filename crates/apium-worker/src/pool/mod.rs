@@ -2,6 +2,7 @@
 //! (`thread_pool`).
 
 pub(crate) mod body;
+pub(crate) mod guard;
 pub mod kind;
 pub(crate) mod panics;
 pub(crate) mod pool;

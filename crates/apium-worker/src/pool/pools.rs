@@ -12,6 +12,7 @@ use crate::pool::panics;
 use crate::pool::pool::Pool;
 use crate::pool::reactor::Reactor;
 use crate::pool::thread_pool::ThreadPool;
+use crate::pool::threads::LeakCeiling;
 use crate::shutdown::cold::ColdStop;
 
 /// Where an `async fn` runs, and where a plain `fn` does.
@@ -22,10 +23,10 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// The pools of a kind, for at most `slots` runs at a time.
-    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
+    /// The pools of a kind, for at most `slots` runs at a time, of whose threads so many may leak.
+    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop, ceiling: LeakCeiling) -> Self {
         panics::note_places();
-        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
+        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone(), ceiling));
         let for_async: Arc<dyn Pool> = match kind {
             PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),
             PoolKind::Threads => threads.clone(),

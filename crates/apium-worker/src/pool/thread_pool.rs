@@ -19,8 +19,9 @@ use tokio::sync::oneshot;
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
 use crate::pool::body::{body, on_replace, outcome_of};
+use crate::pool::panics::with_place;
 use crate::pool::pool::{BodyRun, Pool};
-use crate::pool::threads::{ThreadRun, Threads};
+use crate::pool::threads::{LeakCeiling, ThreadRun, Threads};
 use crate::shutdown::cold::ColdStop;
 
 /// How long the thread of a cancelled `async fn` has to reach an await point. After that it counts as blocked, and is
@@ -54,8 +55,8 @@ impl Pool for ThreadPool {
 
 impl ThreadPool {
     /// A pool of at most `max` threads, inside which `runtime` is the current one.
-    pub(crate) fn new(max: usize, runtime: Handle, clock: Clock, cold: ColdStop) -> Self {
-        Self { threads: Threads::new(max, runtime), clock, cold }
+    pub(crate) fn new(max: usize, runtime: Handle, clock: Clock, cold: ColdStop, ceiling: LeakCeiling) -> Self {
+        Self { threads: Threads::new(max, runtime, ceiling), clock, cold }
     }
 
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
@@ -95,6 +96,9 @@ impl ThreadPool {
         let dropped = cancel.send(()).is_ok() && !task.is_blocking();
         if !dropped || tokio::time::timeout(DROP_TIMEOUT, run.wait()).await.is_err() {
             run.abandon();
+            if matches!(outcome, RunOutcome::TimedOut(_)) {
+                self.threads.report_leaks();
+            }
         }
         outcome
     }
@@ -147,7 +151,7 @@ async fn ended(ctx: &Ctx, task: &RegisteredTask, returned: std::thread::Result<T
 /// it ended the task.
 async fn before_start(ctx: &Ctx, task: &RegisteredTask) -> Option<RunOutcome> {
     let hook = task.hooks.before_start.as_ref().filter(|_| task.is_blocking())?;
-    let started = AssertUnwindSafe(current::scope(ctx.clone(), hook(ctx.clone(), ()))).catch_unwind();
+    let started = AssertUnwindSafe(current::scope(ctx.clone(), async { hook(ctx.clone(), ()).await })).catch_unwind();
     match started.await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(RunOutcome::from(Err(error))),

@@ -2,7 +2,7 @@
 //!
 //! A thread cannot be stopped from outside. When its run is over before the function returns (hard limit, cold stop),
 //! the thread is *abandoned*: another one may be started in its place, and it counts as leaked until the function
-//! returns.
+//! returns. Each of them has memory, and may have a processor for ever; so at a ceiling the worker stops.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::shutdown::faults::Faults;
+
 /// What a thread calls for one run.
 type Call = Box<dyn FnOnce() + Send>;
 
@@ -21,7 +23,16 @@ type Call = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub(crate) struct Threads(Arc<Shared>);
 
+/// How many threads may leak, and who learns of it.
+#[derive(Debug, Clone)]
+pub(crate) struct LeakCeiling {
+    pub(crate) most: usize,
+    /// `None` for runs outside a worker.
+    pub(crate) faults: Option<Faults>,
+}
+
 struct Shared {
+    ceiling: LeakCeiling,
     state: Mutex<State>,
     wake: Condvar,
     ended: Condvar,
@@ -73,8 +84,9 @@ impl<T> ThreadRun<T> {
 
 impl Threads {
     /// At most `max` threads. Inside them `runtime` is the current one, so that plain functions can use its handles.
-    pub(crate) fn new(max: usize, runtime: Handle) -> Self {
+    pub(crate) fn new(max: usize, runtime: Handle, ceiling: LeakCeiling) -> Self {
         Self(Arc::new(Shared {
+            ceiling,
             state: Mutex::default(),
             wake: Condvar::new(),
             ended: Condvar::new(),
@@ -183,6 +195,23 @@ impl Threads {
         }
     }
 
+    /// Says how many threads are lost to functions that go on after their hard time limit.
+    pub(crate) fn report_leaks(&self) {
+        let LeakCeiling { most, faults } = &self.0.ceiling;
+        let leaked = self.leaked();
+        if leaked == 0 {
+            return;
+        }
+        let text = format!(
+            "{leaked} threads still run plain functions past their hard time limit (worker_max_leaked_threads is {most}); \
+             let these functions call ctx.check()? now and then"
+        );
+        match faults {
+            Some(faults) if leaked >= *most && *most > 0 => faults.set_fatal("threads", text),
+            _ => tracing::warn!(leaked, "{text}"),
+        }
+    }
+
     fn abandon(&self, call_state: &CallState) {
         let mut state = self.lock();
         match call_state.0.compare_exchange(RUNNING, ABANDONED, Ordering::AcqRel, Ordering::Acquire) {
@@ -205,7 +234,7 @@ mod tests {
     use super::*;
 
     fn threads(max: usize) -> Threads {
-        Threads::new(max, Handle::current())
+        Threads::new(max, Handle::current(), LeakCeiling { most: 8, faults: None })
     }
 
     #[tokio::test]

@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum StopKind {
-    /// Fetches no more, requeues what has not begun, and waits for the runs, however long they take.
+    /// Fetches no more, requeues what has not begun, and waits for the runs, however long they take: without
+    /// `worker_soft_shutdown_timeout`, as Celery does. With it the stop becomes cold after that time. When nothing runs
+    /// any more, what is left to store and settle is given up if for `worker_settle_timeout` nothing of it can be done.
     Warm,
     /// Cancels the runs. Messages of late-ack tasks go back to their queue and no state is stored for them. Early-ack
     /// tasks become REVOKED (`terminated`), since their messages are gone; Celery stores a RETRY for them, although
@@ -26,8 +28,9 @@ pub enum StopCause {
     Interrupt,
     /// SIGQUIT.
     Quit,
-    /// A broker or a result backend cannot be used any more by this process, because it closed itself for good.
-    StoreFailed,
+    /// The worker itself, which cannot go on: a service of it ended, too many of its threads are lost, or a broker or
+    /// result backend closed itself for good.
+    Fault,
 }
 
 impl StopCause {

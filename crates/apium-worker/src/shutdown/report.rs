@@ -26,20 +26,28 @@ pub struct StopReport {
     /// Runs whose result could not be stored, or whose message could not be settled, before the stop. Their messages
     /// are delivered again.
     pub unsettled: usize,
+    /// The first of these runs by task and id, as `task[id]`.
+    pub unsettled_tasks: Vec<String>,
 }
+
+/// How many unsettled runs a report names.
+const MAX_NAMED: usize = 100;
+/// How many of them its text names.
+const MAX_SHOWN: usize = 10;
 
 impl StopReport {
     /// The process's exit code, as in Celery: 0 after a stop that the program or SIGTERM asked for, and after a cold
-    /// one; 1 after ctrl-c, after a stop at once, when a store failed, and when something is unsettled.
+    /// one; 1 after ctrl-c, after a stop at once, when something is unsettled, and when the worker stopped by itself
+    /// since it could not go on.
     pub fn exit_code(&self) -> u8 {
         let is_clean = self.how != StopKind::Now && self.unsettled == 0;
-        u8::from(!is_clean || matches!(self.cause, StopCause::Interrupt | StopCause::StoreFailed))
+        u8::from(!is_clean || matches!(self.cause, StopCause::Interrupt | StopCause::Fault))
     }
 
-    /// The report of a worker that a signal stopped before it had started.
-    pub(crate) fn before_start(cause: StopCause) -> Self {
+    /// The report of a worker that did nothing.
+    pub(crate) fn new(how: StopKind, cause: StopCause) -> Self {
         Self {
-            how: cause.kind_after(None),
+            how,
             cause,
             finished: 0,
             finished_while_stopping: 0,
@@ -47,7 +55,24 @@ impl StopReport {
             cancelled: 0,
             leaked_threads: 0,
             unsettled: 0,
+            unsettled_tasks: Vec::new(),
         }
+    }
+
+    /// The report of a worker that was stopped before it had started.
+    pub(crate) fn before_start(cause: StopCause) -> Self {
+        Self::new(cause.kind_after(None), cause)
+    }
+
+    /// With these unsettled runs.
+    pub(crate) fn with_unsettled(mut self, mut names: Vec<String>) -> Self {
+        // A run may be given up at two places.
+        names.sort();
+        names.dedup();
+        self.unsettled = names.len();
+        names.truncate(MAX_NAMED);
+        self.unsettled_tasks = names;
+        self
     }
 }
 
@@ -67,7 +92,9 @@ impl fmt::Display for StopReport {
             write!(f, ", {} threads still busy", self.leaked_threads)?;
         }
         if self.unsettled > 0 {
-            write!(f, ", {} runs not settled", self.unsettled)?;
+            let names = self.unsettled_tasks.iter().take(MAX_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if self.unsettled > MAX_SHOWN { ", …" } else { "" };
+            write!(f, ", {} runs not settled: {names}{more}", self.unsettled)?;
         }
         Ok(())
     }
@@ -88,13 +115,16 @@ mod tests {
             cancelled: 0,
             leaked_threads: 0,
             unsettled,
+            unsettled_tasks: (0..unsettled).map(|n| format!("t[{n}]")).collect(),
         };
         assert_eq!(report(StopKind::Warm, StopCause::Terminate, 0).exit_code(), 0);
         assert_eq!(report(StopKind::Warm, StopCause::Interrupt, 0).exit_code(), 1);
         assert_eq!(report(StopKind::Cold, StopCause::Quit, 0).exit_code(), 0);
         assert_eq!(report(StopKind::Now, StopCause::Quit, 0).exit_code(), 1);
         assert_eq!(report(StopKind::Warm, StopCause::Program, 1).exit_code(), 1);
-        assert_eq!(report(StopKind::Warm, StopCause::StoreFailed, 0).exit_code(), 1);
+        assert_eq!(report(StopKind::Warm, StopCause::Fault, 0).exit_code(), 1);
+        let text = report(StopKind::Warm, StopCause::Program, 12).to_string();
+        assert!(text.ends_with("12 runs not settled: t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], …"));
         let text = report(StopKind::Warm, StopCause::Terminate, 0).to_string();
         assert_eq!(text, "stopped warm: 3 tasks finished (1 while stopping), 2 given back, 0 cancelled");
     }

@@ -31,9 +31,9 @@ impl StopSwitch {
         self.update(cause, |stopping| cause.kind_after(stopping));
     }
 
-    /// Asks for a warm stop: a broker or a result backend cannot be used any more by this process.
-    pub(crate) fn store_failed(&self) {
-        self.update(StopCause::StoreFailed, |stopping| stopping.unwrap_or(StopKind::Warm));
+    /// Asks for a warm stop, since the worker cannot go on.
+    pub(crate) fn fault(&self) {
+        self.update(StopCause::Fault, |stopping| stopping.unwrap_or(StopKind::Warm));
     }
 
     fn update(&self, cause: StopCause, kind: impl FnOnce(Option<StopKind>) -> StopKind) {

@@ -24,16 +24,21 @@ use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
 use crate::testing::sent::Sent;
+use crate::testing::standstill::Standstill;
 
 /// How long a drain waits for a task that does not end, on the machine's clock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The app of a test. It is an [`App`] with a clock that the test turns and without a worker of its own: tasks run
 /// inside [`drain`](Self::drain) and [`advance`](Self::advance), one after the other, in the caller's process.
+///
+/// A wait for a result that cannot come, since nothing runs and the clock stands still, panics after two seconds. It
+/// says what it waits for, what holds that up, and which `advance` would help.
 pub struct TestApp {
     app: App,
     clock: Clock,
     recorder: Arc<Recorder>,
+    standstill: Standstill,
     concurrency: usize,
     memory: Mutex<Memory>,
 }
@@ -54,8 +59,12 @@ impl Deref for TestApp {
 }
 
 impl TestApp {
-    pub(crate) fn new(app: App, clock: Clock, recorder: Arc<Recorder>, concurrency: usize) -> Self {
-        Self { app, clock, recorder, concurrency, memory: Mutex::default() }
+    pub(crate) fn new(
+        app: App,
+        (clock, recorder, standstill): (Clock, Arc<Recorder>, Standstill),
+        concurrency: usize,
+    ) -> Self {
+        Self { app, clock, recorder, standstill, concurrency, memory: Mutex::default() }
     }
 
     /// The clock, which stands still until [`advance`](Self::advance) turns it.
@@ -146,6 +155,7 @@ impl TestApp {
             multiplier: PrefetchMultiplier::Fixed(4),
             layers: Vec::new(),
             soft_stop: Duration::ZERO,
+            settle_timeout: PATIENCE,
             probes: ProbeOptions::default(),
             watched: false,
             buckets,
@@ -155,6 +165,7 @@ impl TestApp {
         let quiet = self.until_quiet(&worker, &queues).await;
         let process = worker.process();
         let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };
+        self.standstill.set_kept_due(memory.next_due);
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         let kind = if quiet.is_ok() { StopKind::Warm } else { StopKind::Cold };
         let report = worker.stop_as(kind).await;

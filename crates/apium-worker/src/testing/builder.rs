@@ -17,6 +17,7 @@ use crate::eager::EagerWorker;
 use crate::testing::app::TestApp;
 use crate::testing::recorder::Recorder;
 use crate::testing::recording_driver::RecordingDriver;
+use crate::testing::standstill::Standstill;
 
 /// Gives `App` its test kit.
 pub trait AppTest: Sized {
@@ -113,16 +114,20 @@ impl TestBuilder {
     /// As [`AppBuilder::build`].
     pub async fn build(self) -> Result<TestApp> {
         let recorder = Arc::new(Recorder::default());
-        let record =
-            |inner: SharedDriver| -> SharedDriver { Arc::new(RecordingDriver { inner, recorder: recorder.clone() }) };
+        let standstill = Standstill::new(self.clock.clone(), recorder.clone());
+        let record = |inner: SharedDriver| -> SharedDriver {
+            let (recorder, standstill) = (recorder.clone(), standstill.clone());
+            Arc::new(RecordingDriver { inner, recorder, standstill })
+        };
         let own = format!("memory://test-{}", uuid::Uuid::new_v4().simple());
         let builder = AppBuilder::new("test", self.drivers.into_iter().map(record).collect())
             .broker(self.broker.unwrap_or_else(|| own.clone()))
             .backend(self.backend.unwrap_or(own))
             .clock(self.clock.clone())
+            .state(standstill.clone())
             .autodiscover(AppDefaults::autodiscovers())
             .eager_runner(Arc::new(EagerWorker));
         let app = self.more.into_iter().fold(builder, |builder, more| more(builder)).build().await?;
-        Ok(TestApp::new(app, self.clock, recorder, self.concurrency))
+        Ok(TestApp::new(app, (self.clock, recorder, standstill), self.concurrency))
     }
 }

@@ -6,3 +6,5 @@ pub mod builder;
 pub(crate) mod recorder;
 pub(crate) mod recording_driver;
 pub mod sent;
+pub(crate) mod standstill;
+pub(crate) mod watched_backend;

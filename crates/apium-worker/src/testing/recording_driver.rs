@@ -1,4 +1,5 @@
-//! A driver around another one, which records what is published, also as a follow-up of a settlement.
+//! A driver around another one, which records what is published, also as a follow-up of a settlement, and whose waits
+//! for results do not wait in vain.
 
 use std::sync::Arc;
 
@@ -20,11 +21,14 @@ use apium_transport::health::Health;
 use futures_util::future::BoxFuture;
 
 use crate::testing::recorder::Recorder;
+use crate::testing::standstill::Standstill;
+use crate::testing::watched_backend::WatchedBackend;
 
 /// A driver whose brokers record what is published.
 pub(crate) struct RecordingDriver {
     pub(crate) inner: SharedDriver,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) standstill: Standstill,
 }
 
 impl Driver for RecordingDriver {
@@ -35,13 +39,19 @@ impl Driver for RecordingDriver {
     fn broker(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBroker>> {
         Box::pin(async move {
             let inner = self.inner.broker(address, options).await?;
+            self.standstill.set_broker(&inner);
             let broker: SharedBroker = Arc::new(RecordingBroker { inner, recorder: self.recorder.clone() });
             Ok(broker)
         })
     }
 
     fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
-        self.inner.backend(address, options)
+        Box::pin(async move {
+            let inner = self.inner.backend(address, options).await?;
+            let standstill = self.standstill.clone();
+            let backend: SharedBackend = Arc::new(WatchedBackend { inner, standstill });
+            Ok(backend)
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
+use apium_worker::builder::AppWorker as _;
 use apium_worker::testing::builder::AppTest as _;
 
 use crate::rig::{Notes, counts, json, send};
@@ -64,4 +65,44 @@ async fn advance_fires_countdowns_and_rate_limits_in_order() {
     assert_eq!(notes.all(), ["s1", "soon"]);
     assert_eq!(app.advance(Duration::from_secs(3_600)).await, 3);
     assert_eq!(notes.all(), ["s1", "soon", "s2", "later", "s3"]);
+}
+
+/// What a wait for a result panics with.
+async fn panic_of(result: apium_app::result::async_result::AsyncResult<apium_protocol::json::text::Json>) -> String {
+    use futures_util::FutureExt as _;
+    let waited = std::panic::AssertUnwindSafe(async move { result.get().await }).catch_unwind().await;
+    *waited.expect_err("the wait panics").downcast::<String>().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_what_cannot_come_panics_and_says_which_advance_helps() {
+    let builder = App::test().with(|app| app.autodiscover(false)).state(Notes::default());
+    let app = builder.register::<Stamp>().register::<Child>().build().await.unwrap();
+    let result = app.sig("child").call().send(&app).await.unwrap();
+    let text = panic_of(result.clone()).await;
+    assert!(text.contains(&format!("waits for the result of task {}", result.id())), "{text}");
+    assert!(text.contains("1 messages are ready in queue celery, and no worker runs"), "{text}");
+    assert!(text.ends_with("call `app.drain().await` before"), "{text}");
+    app.drain().await;
+    assert!(result.get().await.is_ok(), "it does not panic when the result is there");
+
+    let later = app.sig("child").call().countdown(Duration::from_millis(1_500)).send(&app).await.unwrap();
+    app.drain().await;
+    let text = panic_of(later).await;
+    assert!(text.contains("1 messages of queue celery wait for their eta"), "{text}");
+    assert!(text.ends_with("`app.advance(Duration::from_millis(1500)).await` makes it so"), "{text}");
+
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    app.sig("stamp").call().send(&app).await.unwrap().get().await.unwrap();
+    let limited = app.sig("stamp").call().send(&app).await.unwrap();
+    app.clock().advance(Duration::from_millis(59_950));
+    let text = panic_of(limited.clone()).await;
+    assert!(text.contains("1 tasks wait in a worker for their rate limit or their eta"), "{text}");
+    assert!(text.ends_with("`app.clock().advance(Duration::from_millis(50))` makes it so"), "{text}");
+    app.clock().advance(Duration::from_millis(50));
+    assert!(limited.get().await.is_ok());
+    worker.stop().await;
+    let never =
+        apium_app::result::async_result::AsyncResult::<apium_protocol::json::text::Json>::of(&app, "never-sent");
+    assert!(panic_of(never).await.ends_with("no `advance` helps"));
 }

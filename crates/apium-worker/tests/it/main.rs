@@ -3,11 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a helper of a test fails the test")]
 
 mod eager;
+mod errbacks;
 mod health;
 mod kit;
 mod limits;
 mod logs;
+mod outages;
+mod panics;
 mod pipeline;
 mod rig;
+mod slow_stops;
 mod stops;
+mod stores;
 mod switched_driver;

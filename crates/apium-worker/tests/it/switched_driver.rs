@@ -11,12 +11,13 @@ use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
     StoredResults,
 };
+use apium_transport::backend::chord::ChordStore;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
-use apium_transport::broker::settlement::Acker;
+use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Receipt, Settlement};
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -27,6 +28,8 @@ use jiff::Timestamp;
 
 /// The addresses of broker and backend.
 pub(crate) const URL: &str = "switched://";
+/// The address of a backend that a task has of its own.
+pub(crate) const OWN_URL: &str = "switched://own";
 
 /// The switches, and what the worker asked for so far.
 #[derive(Clone, Default)]
@@ -40,6 +43,24 @@ struct Inner {
     backend_red: AtomicBool,
     /// Consuming and fetching fail with a connection error.
     cut: AtomicBool,
+    /// Publishing fails with a connection error.
+    cut_publish: AtomicBool,
+    /// Storing and reading results fails with a connection error.
+    cut_results: AtomicBool,
+    /// The same of the backend at [`OWN_URL`].
+    cut_own_results: AtomicBool,
+    /// Settling deliveries fails with a connection error.
+    cut_acks: AtomicBool,
+    /// Settling deliveries, the dead set included, is refused for good.
+    refuse_acks: AtomicBool,
+    /// The next fetch panics.
+    panic_next: AtomicBool,
+    /// Closing a consumer never ends.
+    hang_close: AtomicBool,
+    /// Queues and results are two stores: nothing is settled in one step.
+    two_stores: AtomicBool,
+    /// How often an acker was asked to settle.
+    settled: AtomicUsize,
     prefetches: Mutex<Vec<usize>>,
     /// How often a consumer was paused.
     pauses: AtomicUsize,
@@ -60,6 +81,43 @@ impl Switches {
         self.0.cut.store(cut, Ordering::SeqCst);
     }
 
+    pub(crate) fn cut_publish(&self, cut: bool) {
+        self.0.cut_publish.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut_results(&self, cut: bool) {
+        self.0.cut_results.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut_own_results(&self, cut: bool) {
+        self.0.cut_own_results.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut_acks(&self, cut: bool) {
+        self.0.cut_acks.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn refuse_acks(&self, refuse: bool) {
+        self.0.refuse_acks.store(refuse, Ordering::SeqCst);
+    }
+
+    pub(crate) fn panic_next(&self) {
+        self.0.panic_next.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn hang_close(&self) {
+        self.0.hang_close.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn two_stores(&self) {
+        self.0.two_stores.store(true, Ordering::SeqCst);
+    }
+
+    /// How often an acker was asked to settle so far.
+    pub(crate) fn settled(&self) -> usize {
+        self.0.settled.load(Ordering::SeqCst)
+    }
+
     /// Every prefetch that consumers were given so far, the first ones included.
     pub(crate) fn prefetches(&self) -> Vec<usize> {
         self.0.prefetches.lock().unwrap().clone()
@@ -76,10 +134,23 @@ impl Switches {
     }
 
     fn check(&self) -> Result<()> {
-        match self.0.cut.load(Ordering::SeqCst) {
-            true => Err(Error::new(ErrorKind::Connection, "reach the broker: the cable is out")),
+        check(&self.0.cut)
+    }
+
+    fn check_acks(&self) -> Result<()> {
+        self.0.settled.fetch_add(1, Ordering::SeqCst);
+        check(&self.0.cut_acks)?;
+        match self.0.refuse_acks.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::Refused, "write to the store: no space is left")),
             false => Ok(()),
         }
+    }
+}
+
+fn check(cut: &AtomicBool) -> Result<()> {
+    match cut.load(Ordering::SeqCst) {
+        true => Err(Error::new(ErrorKind::Connection, "reach the broker: the cable is out")),
+        false => Ok(()),
     }
 }
 
@@ -114,10 +185,12 @@ impl Driver for SwitchedDriver {
         })
     }
 
-    fn backend(&self, _: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
+    fn backend(&self, address: Address, options: DriverOptions) -> BoxFuture<'_, Result<SharedBackend>> {
         Box::pin(async move {
-            let inner = self.inner.backend(Address::parse("memory://")?, options).await?;
-            Ok(Arc::new(SwitchedBackend { inner, switches: self.switches.clone() }) as SharedBackend)
+            let is_own = address.to_string() == OWN_URL;
+            let inner = Address::parse(if is_own { "memory://own" } else { "memory://" })?;
+            let inner = self.inner.backend(inner, options).await?;
+            Ok(Arc::new(SwitchedBackend { inner, switches: self.switches.clone(), is_own }) as SharedBackend)
         })
     }
 }
@@ -141,7 +214,10 @@ impl Broker for SwitchedBroker {
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
-        self.inner.publish(batch)
+        match check(&self.switches.0.cut_publish) {
+            Ok(()) => self.inner.publish(batch),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
     }
 
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
@@ -180,13 +256,14 @@ impl Consumer for SwitchedConsumer {
         Box::pin(async move {
             self.switches.check()?;
             let batch = self.inner.next(max).await?;
+            assert!(!self.switches.0.panic_next.load(Ordering::SeqCst), "the driver panics on purpose");
             assert!(batch.len() <= max, "no more than asked for");
             Ok(batch)
         })
     }
 
     fn acker(&self) -> Arc<dyn Acker> {
-        self.inner.acker()
+        Arc::new(SwitchedAcker { inner: self.inner.acker(), switches: self.switches.clone() })
     }
 
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
@@ -208,13 +285,66 @@ impl Consumer for SwitchedConsumer {
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        self.inner.close()
+        match self.switches.0.hang_close.load(Ordering::SeqCst) {
+            true => Box::pin(std::future::pending()),
+            false => self.inner.close(),
+        }
+    }
+}
+
+struct SwitchedAcker {
+    inner: Arc<dyn Acker>,
+    switches: Switches,
+}
+
+impl Acker for SwitchedAcker {
+    fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.switches.check_acks()?;
+            self.inner.ack(receipts).await
+        })
+    }
+
+    fn reject(&self, receipts: Vec<(Receipt, Disposition)>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.switches.check_acks()?;
+            self.inner.reject(receipts).await
+        })
+    }
+
+    fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        self.inner.mark_started(receipts)
+    }
+
+    fn atomic(&self) -> Option<&dyn AtomicSettle> {
+        let is_one_store = !self.switches.0.two_stores.load(Ordering::SeqCst);
+        (is_one_store && self.inner.atomic().is_some()).then_some(self)
+    }
+}
+
+impl AtomicSettle for SwitchedAcker {
+    fn shares_store_with(&self, backend: &Address) -> bool {
+        self.inner.atomic().unwrap().shares_store_with(backend)
+    }
+
+    fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.switches.check_acks()?;
+            self.inner.atomic().unwrap().settle(batch).await
+        })
     }
 }
 
 struct SwitchedBackend {
     inner: SharedBackend,
     switches: Switches,
+    is_own: bool,
+}
+
+impl SwitchedBackend {
+    fn check(&self) -> Result<()> {
+        check(if self.is_own { &self.switches.0.cut_own_results } else { &self.switches.0.cut_results })
+    }
 }
 
 impl ResultBackend for SwitchedBackend {
@@ -227,7 +357,10 @@ impl ResultBackend for SwitchedBackend {
     }
 
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>> {
-        self.inner.store(records)
+        match self.check() {
+            Ok(()) => self.inner.store(records),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
@@ -240,6 +373,10 @@ impl ResultBackend for SwitchedBackend {
 
     fn groups(&self) -> Option<&dyn GroupStore> {
         self.inner.groups()
+    }
+
+    fn chords(&self) -> Option<&dyn ChordStore> {
+        self.inner.chords()
     }
 
     fn health(&self) -> Health {

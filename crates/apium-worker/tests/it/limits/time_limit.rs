@@ -6,10 +6,11 @@ use apium_app::app::app::App;
 use apium_app::task_error::TaskError;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::pool::kind::PoolKind;
+use apium_worker::shutdown::kind::{StopCause, StopKind};
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
-use crate::rig::{Gate, exception, json, send, state, until_state};
+use crate::rig::{Gate, exception, json, send, state, until, until_state};
 use crate::task;
 
 const SOFT: Option<Duration> = Some(Duration::from_secs(1));
@@ -101,6 +102,28 @@ async fn limits_work_on_threads() {
 #[tokio::test]
 async fn limits_work_solo() {
     check_limits(PoolKind::Solo).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_threads_are_lost_to_functions_without_end_says_so_and_stops() {
+    let gate = Gate::new();
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone()).register::<PlainHard>();
+    let app = builder.setting("worker_max_leaked_threads", 2).build().await.unwrap();
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    for leaked in [1, 2] {
+        until("the worker is healthy", async || worker.health().is_green()).await;
+        send(&app, "plain_hard", &format!("p{leaked}")).await;
+        gate.begun(1).await;
+        app.clock().advance(Duration::from_secs(2));
+        until_state(&app, &format!("p{leaked}"), "FAILURE").await;
+        assert_eq!(worker.leaked_threads(), leaked);
+    }
+    worker.stopping().await;
+    assert!(format!("{:?}", worker.health()).contains("2 threads still run plain functions"), "{:?}", worker.health());
+    let report = worker.stopped().await;
+    assert_eq!((report.how, report.cause, report.leaked_threads), (StopKind::Warm, StopCause::Fault, 2));
+    assert_eq!(report.exit_code(), 1, "so that a supervisor starts it anew");
+    gate.open(2);
 }
 
 task!(NoContext = "proj.no_context", [soft_time_limit: SOFT], fn no_ctx |_ctx| Ok(json(1)));

@@ -91,7 +91,7 @@ async fn a_worker_whose_disk_lost_what_was_written_stops_and_its_tasks_run_again
     assert!(reason.contains("closed for good"), "{reason}");
     open_gate(&app, 1);
     let report = tokio::time::timeout(PATIENCE, worker.stopped()).await.expect("the worker stops");
-    assert_eq!((report.how, report.cause, report.exit_code()), (StopKind::Warm, StopCause::StoreFailed, 1));
+    assert_eq!((report.how, report.cause, report.exit_code()), (StopKind::Warm, StopCause::Fault, 1));
     drop((app, results));
 
     // The disk works again, and so does the next start.

@@ -1,0 +1,6 @@
+//! What the completer does about a batch of completions: the lanes in which they wait, one attempt to do them, and what
+//! becomes of those that a store refuses.
+
+pub(crate) mod attempt;
+pub(crate) mod lane;
+pub(crate) mod refused;

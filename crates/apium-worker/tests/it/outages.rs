@@ -1,0 +1,155 @@
+//! A broker or a store that is away while a task uses it: that never fails the task.
+
+use apium_app::app::app::App;
+use apium_app::context::context::Ctx;
+use apium_app::task_error::{TaskError, TaskResult};
+use apium_protocol::json::text::Json;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::testing::app::TestApp;
+use apium_worker::testing::builder::AppTest as _;
+
+use crate::rig::{Gate, Notes, counts, dead, json, send, state, until, until_state};
+use crate::switched_driver::{SwitchedDriver, Switches, URL};
+use crate::task;
+
+async fn app(switches: &Switches, gate: &Gate, notes: &Notes) -> TestApp {
+    let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone()).state(notes.clone());
+    let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
+    let builder = builder.register::<Progress>().register::<Final>().register::<Late>().register::<Early>();
+    builder.register::<Bounded>().register::<Retries>().register::<Child>().build().await.unwrap()
+}
+
+task!(Progress = "progress", [acks_late: Some(true)], async |ctx| {
+    for done in 0..3 {
+        ctx.update_state("PROGRESS", serde_json::json!({ "done": done })).await?;
+    }
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+});
+
+#[tokio::test]
+async fn a_state_of_progress_that_cannot_be_stored_is_dropped_and_the_task_goes_on() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "progress", "p").await;
+    switches.cut_results(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    // It gets here although none of its states was stored.
+    gate.begun(1).await;
+    switches.cut_results(false);
+    assert_eq!(state(&app, "p").await, "PENDING");
+    gate.open(1);
+    until_state(&app, "p", "SUCCESS").await;
+    assert_eq!(worker.stop().await.finished, 1, "it ran once");
+}
+
+task!(Final = "final", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    ctx.update_state("FAILURE", serde_json::json!({ "exc_type": "Own", "exc_message": ["by hand"] })).await?;
+    Err(TaskError::ignore())
+});
+
+#[tokio::test]
+async fn a_ready_state_is_not_dropped_and_its_task_goes_back_meanwhile() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "final", "f").await;
+    switches.cut_results(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it began again", async || notes.all().len() >= 2).await;
+    switches.cut_results(false);
+    until_state(&app, "f", "FAILURE").await;
+    until("its message is gone", async || counts(&app, "celery").await.unacked == 0).await;
+    assert_eq!(dead(&app).await, []);
+    worker.stop().await;
+}
+
+task!(Child = "child", [], async |_ctx| Ok(json("child")));
+task!(Late = "late", [acks_late: Some(true)], async |ctx| call_child(&ctx).await);
+task!(Early = "early", [], async |ctx| call_child(&ctx).await);
+task!(Bounded = "bounded", [], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    child().call().retry(false).await?;
+    Ok(json(1))
+});
+
+fn child() -> apium_app::signature::signature::Signature<(), Json> {
+    use apium_app::signature::signature::Signature;
+    use apium_app::task::definition::TaskType as _;
+    Signature::of_def(Child::def(), Ok(apium_app::task::arguments::Arguments::default()))
+}
+
+async fn call_child(ctx: &Ctx) -> TaskResult<Json> {
+    ctx.state::<Notes>().unwrap().add("began");
+    child().call().task_id("child").await?;
+    Ok(json(1))
+}
+
+#[tokio::test]
+async fn a_late_ack_task_whose_call_finds_no_broker_goes_back_to_its_queue() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "late", "l").await;
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it began again", async || notes.all().len() >= 2).await;
+    assert_eq!(state(&app, "l").await, "PENDING", "nothing is stored for the run that was cut short");
+    switches.cut_publish(false);
+    until_state(&app, "l", "SUCCESS").await;
+    until_state(&app, "child", "SUCCESS").await;
+    let report = worker.stop().await;
+    assert_eq!((report.finished, report.unsettled), (2, 0), "the runs that went back do not count");
+    assert_eq!(dead(&app).await, []);
+}
+
+#[tokio::test]
+async fn an_early_ack_task_waits_for_its_broker_and_runs_once() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "early", "e").await;
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it began", async || notes.all().len() == 1).await;
+    // More tries than any other call makes.
+    until("it is tried again and again", async || app.sent_by_name("child").len() >= 6).await;
+    assert_eq!(state(&app, "e").await, "PENDING");
+    switches.cut_publish(false);
+    until_state(&app, "child", "SUCCESS").await;
+    until_state(&app, "e", "SUCCESS").await;
+    worker.stop().await;
+    assert_eq!(notes.all(), ["began"], "its message was acked before, so it runs once");
+}
+
+#[tokio::test]
+async fn a_call_that_says_itself_how_long_it_waits_is_the_tasks_own_affair() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "bounded", "b").await;
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until_state(&app, "b", "FAILURE").await;
+    worker.stop().await;
+}
+
+task!(Retries = "retries", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    if ctx.retries() == 0 {
+        ctx.retry().countdown(std::time::Duration::ZERO).send().await?;
+        return Err(TaskError::ignore());
+    }
+    Ok(json(1))
+});
+
+#[tokio::test]
+async fn a_retry_that_finds_no_broker_does_not_reject_its_task() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "retries", "r").await;
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it began again", async || notes.all().len() >= 2).await;
+    switches.cut_publish(false);
+    until_state(&app, "r", "SUCCESS").await;
+    worker.stop().await;
+    assert_eq!(dead(&app).await, []);
+}
