@@ -24,6 +24,8 @@ pub enum ErrorKind {
     LeaseLost,
     /// The store refused: full, read-only, no permission.
     Refused,
+    /// One value is larger than the store takes. It never succeeds, and nothing of the operation was done.
+    TooLarge,
     /// The data in the store is damaged, or of an unknown version.
     Corrupt,
     /// Something that was named does not exist.
