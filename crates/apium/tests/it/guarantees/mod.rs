@@ -1,4 +1,5 @@
-//! Guarantees of `docs/PROMISES.md` that Celery does not give, one file each, on every driver.
+//! Guarantees of `docs/PROMISES.md`, one file each; those that Celery does not give on every driver.
 
 mod crash_loop;
+mod reconnect;
 mod unreadable;
