@@ -28,8 +28,8 @@ use crate::shutdown::phase::Phase;
 const MAX_BATCH: usize = 256;
 /// The pause after the first error. It doubles with each error that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause while the broker cannot be reached or cannot serve. It is short, so that the first task starts soon
-/// after the broker is back, however long it was away.
+/// The longest pause while the broker cannot be reached or cannot serve. It is short, so that the first task starts
+/// soon after the broker is back, however long it was away.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause after an error that stays until somebody mends its cause.
 const LONGEST_PAUSE_REFUSED: Duration = Duration::from_secs(5);
@@ -65,8 +65,8 @@ struct Outage {
 }
 
 impl Outage {
-    /// The pause before the next attempt. Attempts begin at least this long after each other, so nothing is added to one
-    /// that took long itself.
+    /// The pause before the next attempt. Attempts begin at least this long after each other, so nothing is added to
+    /// one that took long itself.
     fn pause(&mut self, error: &Error, attempt_began: tokio::time::Instant) -> Duration {
         let longest = if error.is_retryable() { LONGEST_PAUSE } else { LONGEST_PAUSE_REFUSED };
         self.began.get_or_insert(attempt_began);

@@ -1,8 +1,8 @@
 //! The maintenance of a consumer: a loop that sends its heartbeats, reclaims the messages of dead consumers, and
 //! promotes delayed messages.
 //!
-//! It has a thread and a connection of its own. A worker whose tasks keep all threads of its runtime busy lives, and must
-//! not be taken for dead.
+//! It has a thread and a connection of its own. A worker whose tasks keep all threads of its runtime busy lives, and
+//! must not be taken for dead.
 //!
 //! All times are those of the server's clock, so that machines whose clocks differ agree. An idle consumer sends only a
 //! few commands a minute (the guarantee idle-quiet).
@@ -229,7 +229,8 @@ impl MaintenanceLoop {
         Ok(())
     }
 
-    /// Renews the lease of the consumer and all that it has in flight. Returns whether the server may have lost its data.
+    /// Renews the lease of the consumer and all that it has in flight. Returns whether the server may have lost its
+    /// data.
     async fn heartbeat(&self) -> Result<bool> {
         const WHAT: &str = "send a heartbeat";
         let id = self.state.id();

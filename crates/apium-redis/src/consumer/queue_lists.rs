@@ -1,8 +1,8 @@
 //! The lists that a consumer reads, one for each priority step of each queue, and its waits for those that are empty.
 //!
-//! Each wait has a connection of its own, so a server that goes away breaks as many connections as there are lists. That
-//! is one event: [`QueueLists::wait_ended`] reports one error of it at most, and none where a claim shows at once how
-//! things stand.
+//! Each wait has a connection of its own, so a server that goes away breaks as many connections as there are lists.
+//! That is one event: [`QueueLists::wait_ended`] reports one error of it at most, and none where a claim shows at once
+//! how things stand.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -250,8 +250,8 @@ impl QueueLists {
         }
     }
 
-    /// Drops all waits if the connection for commands was replaced since they began: then those that have not ended wait
-    /// on connections that are dead, or at a server that is not the master any more. Whether it dropped any.
+    /// Drops all waits if the connection for commands was replaced since they began: then those that have not ended
+    /// wait on connections that are dead, or at a server that is not the master any more. Whether it dropped any.
     pub(crate) fn drop_outdated_waits(&mut self) -> bool {
         let number = self.shared.connection.number();
         if number == self.connection_number || self.waits.is_empty() {

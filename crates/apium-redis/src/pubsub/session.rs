@@ -3,8 +3,8 @@
 //! It does one change of the subscriptions, or one ping, at a time, and hands on messages meanwhile. Requests that come
 //! during a change are served together by the next one.
 //!
-//! A server that refuses one of many names refuses the command. Then each name is subscribed by a command of its own, and
-//! those that are refused are tried again from time to time: somebody may have given the user the right meanwhile.
+//! A server that refuses one of many names refuses the command. Then each name is subscribed by a command of its own,
+//! and those that are refused are tried again from time to time: somebody may have given the user the right meanwhile.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;

@@ -192,8 +192,8 @@ fn operations<'a>(
     Ok((operations, parts))
 }
 
-/// Deliveries whose settlement is being sent, until it is dropped: with the reply, after an error, or because the caller
-/// has given up.
+/// Deliveries whose settlement is being sent, until it is dropped: with the reply, after an error, or because the
+/// caller has given up.
 struct Settling<'a> {
     state: &'a ConsumerState,
     numbers: Vec<u64>,

@@ -63,7 +63,8 @@ async fn while_the_server_is_away_there_is_one_error_for_each_attempt_to_connect
     let mut waiting = waiting(&through, &mut connection(&server)).await;
     proxy.refuse(true);
     proxy.cut();
-    // The first one is that of the claim whose connection broke, and each other one that of an attempt. No wait adds any.
+    // The first one is that of the claim whose connection broke, and each other one that of an attempt. No wait adds
+    // any.
     for wanted in ["claim messages", "connect", "connect", "connect"] {
         let error = soon("an error", waiting.next(1)).await.map(drop).unwrap_err();
         assert!(error.is_connection() && error.to_string().starts_with(wanted), "{error}");
@@ -87,8 +88,8 @@ async fn all_clients_are_killed() {
         assert!(killed > 40, "{killed}");
         let name = round.to_string();
         send(&crate::brokers::broker(&server.url(0)), queue, &[&name]).await;
-        // The connection for commands broke, too, and the claim on it is an error. One of a wait may come before it, since
-        // the waits of the last round broke a moment ago.
+        // The connection for commands broke, too, and the claim on it is an error. One of a wait may come before it,
+        // since the waits of the last round broke a moment ago.
         let errors = errors_until(&mut waiting, &name).await;
         assert!(errors.len() <= 2, "round {round}: {errors:?}");
         idle(&mut waiting, &mut redis, 40).await;
