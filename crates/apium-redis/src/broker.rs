@@ -50,7 +50,7 @@ impl RedisBroker {
         let added = self.shared.bind_new(&mut bindings, queues.iter().map(|queue| &**queue));
         if !added.is_empty() {
             self.shared.connection.pipeline("consume", &bindings).await?;
-            self.shared.remember_bound(added);
+            self.shared.declared.add_bound(added);
         }
         let state = Arc::new(ConsumerState::new(spec));
         self.shared.subscribe_fanout(&queues);

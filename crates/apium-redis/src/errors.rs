@@ -8,52 +8,60 @@ use redis::{RedisError, ServerErrorKind};
 const NO_PERMISSION: (ErrorKind, &str) =
     (ErrorKind::Refused, "the user may not do this: its ACL needs the commands and keys of the driver's page");
 
+/// The errors of the server by their codes: what each means for the operation, and what to do about it. `docs/REDIS.md`
+/// says the same to readers.
+const BY_CODE: &[(&str, (ErrorKind, &str))] = &[
+    ("LOADING", (ErrorKind::Unavailable, "the server is loading its data; it will answer when it is done")),
+    ("READONLY", REPLICA),
+    ("UNBLOCKED", REPLICA),
+    ("MASTERDOWN", ALONE),
+    ("CLUSTERDOWN", ALONE),
+    ("TRYAGAIN", ALONE),
+    ("NOREPLICAS", ALONE),
+    ("OOM", (ErrorKind::Unavailable, "its memory is full: raise maxmemory, or let results expire sooner")),
+    ("MISCONF", (ErrorKind::Unavailable, "it cannot save to its disk and therefore takes no writes")),
+    ("BUSY", (ErrorKind::Unavailable, "it is busy with a script")),
+    ("MOVED", MOVED),
+    ("ASK", MOVED),
+    ("NOAUTH", (ErrorKind::Refused, "it wants a password: write redis://:password@host or redis://user:password@host")),
+    ("WRONGPASS", (ErrorKind::Refused, "user name or password are wrong")),
+    ("NOPERM", NO_PERMISSION),
+    ("DENIED", (ErrorKind::Refused, "it serves its own machine only until it has a password")),
+    ("WRONGTYPE", (ErrorKind::Corrupt, "a key is of another type than here, as if another program used it")),
+];
+
+/// Errors without a code of their own, by a part of their texts.
+const BY_TEXT: &[(&str, (ErrorKind, &str))] = &[
+    (
+        "max number of clients",
+        (ErrorKind::Unavailable, "it has as many connections as it takes: raise maxclients, or start fewer workers"),
+    ),
+    (
+        "DB index is out of range",
+        (ErrorKind::Refused, "it has no database of this number; its option databases says how many there are"),
+    ),
+    ("without any password configured", (ErrorKind::Refused, "it has no password: take the one in the address away")),
+    ("user executing the script can't", NO_PERMISSION),
+    // A script used a key that another node of the cluster has now.
+    ("non local key", MOVED),
+    (INVALID_LENGTH, (ErrorKind::TooLarge, "a value is larger than its option proto-max-bulk-len allows")),
+];
+
+const REPLICA: (ErrorKind, &str) =
+    (ErrorKind::Unavailable, "the server is a replica, as after a failover; the address must lead to the master");
+const ALONE: (ErrorKind, &str) = (ErrorKind::Unavailable, "the server has lost others of its group for now");
+const MOVED: (ErrorKind, &str) = (ErrorKind::Unavailable, "another node of the cluster serves this now");
+
+/// The server closes the connection after this error.
+const INVALID_LENGTH: &str = "invalid bulk length";
+
 /// What an error of the server means: its kind, and what to do about it.
 fn of_server(error: &ServerError) -> (ErrorKind, &'static str) {
-    match error.code.as_str() {
-        "LOADING" => (ErrorKind::Unavailable, "the server is loading its data; it will answer when it is done"),
-        "READONLY" | "UNBLOCKED" => (
-            ErrorKind::Unavailable,
-            "the server is a replica, as after a failover; the address must lead to the master",
-        ),
-        "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" => {
-            (ErrorKind::Unavailable, "the server has lost others of its group for now")
-        }
-        "OOM" => (ErrorKind::Unavailable, "its memory is full: raise maxmemory, or let results expire sooner"),
-        "MISCONF" => (ErrorKind::Unavailable, "it cannot save to its disk and therefore takes no writes"),
-        "BUSY" => (ErrorKind::Unavailable, "it is busy with a script"),
-        "MOVED" | "ASK" => (ErrorKind::Unavailable, "another node of the cluster serves this now"),
-        "NOAUTH" => {
-            (ErrorKind::Refused, "it wants a password: write redis://:password@host or redis://user:password@host")
-        }
-        "WRONGPASS" => (ErrorKind::Refused, "user name or password are wrong"),
-        "NOPERM" => NO_PERMISSION,
-        "DENIED" => (ErrorKind::Refused, "it serves its own machine only until it has a password"),
-        "WRONGTYPE" => (ErrorKind::Corrupt, "a key is of another type than here, as if another program used it"),
-        "ERR" => of_text(&error.detail),
-        _ => (ErrorKind::Other, ""),
-    }
-}
-
-/// What an error without a code of its own means.
-fn of_text(text: &str) -> (ErrorKind, &'static str) {
-    match text {
-        text if text.contains("max number of clients") => {
-            (ErrorKind::Unavailable, "it has as many connections as it takes: raise maxclients, or start fewer workers")
-        }
-        text if text.contains("DB index is out of range") => {
-            (ErrorKind::Refused, "it has no database of this number; its option databases says how many there are")
-        }
-        text if text.contains("without any password configured") => {
-            (ErrorKind::Refused, "it has no password: take the one in the address away")
-        }
-        text if text.contains("user executing the script can't") => NO_PERMISSION,
-        // A script used a key that another node of the cluster has now.
-        text if text.contains("non local key") => {
-            (ErrorKind::Unavailable, "another node of the cluster serves this now")
-        }
-        _ => (ErrorKind::Other, ""),
-    }
+    let found = match error.code.as_str() {
+        "ERR" => BY_TEXT.iter().find(|(text, _)| error.detail.contains(text)),
+        code => BY_CODE.iter().find(|(known, _)| *known == code),
+    };
+    found.map_or((ErrorKind::Other, ""), |(_, meaning)| *meaning)
 }
 
 /// An error that the server answered. As a cause it is what the server said: the library names the place in the pipeline,
@@ -154,10 +162,12 @@ pub(crate) fn unexpected_reply(what: &str) -> Error {
 
 /// Whether the connection cannot be used after this error.
 pub(crate) fn breaks_connection(error: &RedisError) -> bool {
-    const MOVED: &[&str] = &["READONLY", "UNBLOCKED", "MOVED", "ASK", "MASTERDOWN", "LOADING", "NOAUTH"];
-    let moved = server_error(error)
-        .is_some_and(|error| MOVED.contains(&error.code.as_str()) || error.detail.contains("non local key"));
-    moved || error.is_unrecoverable_error() || error.is_timeout() || error.is_io_error()
+    const ELSEWHERE: &[&str] = &["READONLY", "UNBLOCKED", "MOVED", "ASK", "MASTERDOWN", "LOADING", "NOAUTH"];
+    let elsewhere = server_error(error).is_some_and(|error| {
+        let texts = ["non local key", INVALID_LENGTH];
+        ELSEWHERE.contains(&error.code.as_str()) || texts.iter().any(|text| error.detail.contains(text))
+    });
+    elsewhere || error.is_unrecoverable_error() || error.is_timeout() || error.is_io_error()
 }
 
 /// Whether the server refused it for lack of memory.
@@ -165,7 +175,74 @@ pub(crate) fn is_out_of_memory(error: &RedisError) -> bool {
     server_error(error).is_some_and(|error| error.code == "OOM")
 }
 
+/// Whether the server refused it because one value is too large.
+pub(crate) fn is_too_large(error: &RedisError) -> bool {
+    server_error(error).is_some_and(|error| error.detail.contains(INVALID_LENGTH))
+}
+
 /// Whether the server does not know the script.
 pub(crate) fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use redis::Value;
+
+    use super::*;
+
+    /// The error that a server answers with this line.
+    fn answered(line: &str) -> RedisError {
+        match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
+            Ok(Value::ServerError(error)) => error.into(),
+            Ok(other) => panic!("{line:?} is no error but {other:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// The rows of the table of the driver's page: the errors in the first column, and the kind in the second.
+    fn rows_of_the_page() -> Vec<(Vec<String>, String)> {
+        let page = include_str!("../../../docs/REDIS.md");
+        let section = page.split("\n## Errors of the server\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let in_code = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            (in_code(cells[1]), in_code(cells[2]).remove(0))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_page_says_what_each_error_of_the_server_means() {
+        let mut on_page = BTreeSet::new();
+        for (errors, kind) in rows_of_the_page() {
+            for line in errors {
+                for text in [line.clone(), format!("{line} and more")] {
+                    let error = from_redis("do it", &"here", answered(&text));
+                    assert_eq!(format!("{:?}", error.kind()), kind, "{text}");
+                    assert_ne!(error.to_string(), "do it at here", "{text} has advice");
+                }
+                on_page.insert(line);
+            }
+        }
+        for (code, _) in BY_CODE {
+            assert!(on_page.contains(*code), "the page lacks {code}");
+        }
+        for (text, _) in BY_TEXT {
+            assert!(on_page.iter().any(|line| line.contains(text)), "the page lacks {text:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_inside_a_script_means_the_same() {
+        for (text, code) in [
+            ("ERR Error running script: @user_script:7: WRONGTYPE Operation against a key", "WRONGTYPE"),
+            ("OOM command not allowed when used memory > 'maxmemory'. script: x, on @user_script:1.", "OOM"),
+        ] {
+            assert_eq!(server_error(&answered(text)).unwrap().code, code);
+        }
+    }
 }

@@ -1,10 +1,9 @@
 //! What a broker and its consumers share: the connection, the names of keys, and which queues and backends are known.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use apium_transport::address::Address;
-use apium_transport::broker::topology::ExchangeType;
 use apium_transport::error::{Error, ErrorKind, Result};
 
 use crate::connection::commands::CommandConnection;
@@ -13,6 +12,7 @@ use crate::keys::result_keys::ResultKeys;
 use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
+use crate::publish::declared::Declared;
 use crate::pubsub::broker_channels::BrokerChannels;
 
 /// The result backends that a driver has opened. A broker looks here for those in its own store.
@@ -48,9 +48,11 @@ pub(crate) struct BrokerShared {
     pub(crate) connection: CommandConnection,
     pub(crate) keys: Keys,
     pub(crate) options: BrokerOptions,
-    pub(crate) declared: Declared,
+    pub(crate) declared: Arc<Declared>,
+    /// The number of the connection by which the bindings were written that are taken for written.
+    pub(crate) bound_by: AtomicU64,
     /// What the consumers subscribe to. It connects with the first consumer.
-    pub(crate) channels: BrokerChannels,
+    pub(crate) channels: Arc<BrokerChannels>,
     backends: OpenedBackends,
 }
 
@@ -60,9 +62,23 @@ impl BrokerShared {
             connection,
             keys: options.keys.clone(),
             options,
-            declared: Declared::default(),
-            channels: BrokerChannels::new(),
+            declared: Arc::default(),
+            bound_by: AtomicU64::new(0),
+            channels: Arc::new(BrokerChannels::new()),
             backends,
+        }
+    }
+
+    /// The same broker with another connection, for another runtime.
+    pub(crate) fn with_another_connection(&self) -> Self {
+        Self {
+            connection: self.connection.another(),
+            keys: self.keys.clone(),
+            options: self.options.clone(),
+            declared: self.declared.clone(),
+            bound_by: AtomicU64::new(0),
+            channels: self.channels.clone(),
+            backends: self.backends.clone(),
         }
     }
 
@@ -95,52 +111,5 @@ impl BrokerShared {
     /// Refuses if the broker was closed.
     pub(crate) fn check_open(&self, what: &str) -> Result<()> {
         self.connection.check_open(what)
-    }
-}
-
-/// What this process has declared already, and so need not write again.
-#[derive(Debug, Default)]
-pub(crate) struct Declared(Mutex<DeclaredNames>);
-
-/// The names behind the lock of [`Declared`].
-#[derive(Debug, Default)]
-pub(crate) struct DeclaredNames {
-    /// Queues whose binding for the default exchange is written: to the exchange of their own name.
-    pub(crate) queues: HashSet<Arc<str>>,
-    /// The exchanges that queues were declared with.
-    pub(crate) exchanges: HashMap<String, ExchangeType>,
-    /// Fanout exchanges by queue.
-    pub(crate) fanouts: HashMap<String, String>,
-    /// Queues by exchange and routing key.
-    pub(crate) bindings: HashMap<(String, String), String>,
-}
-
-impl Declared {
-    /// Reads or changes the names.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut DeclaredNames) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Forgets a queue.
-    pub(crate) fn forget(&self, queue: &str) {
-        self.with(|names| {
-            names.queues.remove(queue);
-            names.fanouts.remove(queue);
-        });
-    }
-
-    /// Forgets every queue, since the server may have lost them.
-    pub(crate) fn forget_all(&self) {
-        self.with(|names| names.queues.clear());
-    }
-
-    /// The queue that was declared with this exchange and routing key.
-    pub(crate) fn queue_of(&self, exchange: &str, key: &str) -> Option<String> {
-        self.with(|names| names.bindings.get(&(exchange.to_owned(), key.to_owned())).cloned())
-    }
-
-    /// The fanout exchange to which a queue is bound.
-    pub(crate) fn fanout_of(&self, queue: &str) -> Option<String> {
-        self.with(|names| names.fanouts.get(queue).cloned())
     }
 }

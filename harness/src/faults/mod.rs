@@ -7,6 +7,7 @@ pub mod idle_quiet;
 pub mod kit;
 pub mod million_etas;
 pub mod nothing_lost;
+pub mod outages;
 pub mod reconnect;
 pub mod run_once;
 pub mod takeover;

@@ -4,7 +4,7 @@
 //! that swallows everything shows no other sign), and when its server has become a replica. The next command connects
 //! again, after a pause that grows with each failure.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,12 +18,19 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connection::connect::{Connection, Handshake, connect, timed_out};
-use crate::errors::{breaks_connection, from_redis, is_out_of_memory, is_unknown_script, wrong_key_type};
+use crate::errors::{breaks_connection, from_redis, is_out_of_memory, is_too_large, is_unknown_script, wrong_key_type};
 use crate::options::target::{ServerAddress, Target};
 use crate::scripts::script::{HEARTBEAT, Script};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Short, so that the server is in use soon after it is back, however long it was away. An attempt is cheap: one
+/// connection and one round trip of each process.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
+/// A server takes values of this size, however it is configured.
+const ALWAYS_TAKEN: usize = 1 << 20;
+/// The largest value that a server takes unless its `proto-max-bulk-len` says otherwise.
+const USUAL_LIMIT: usize = 512 << 20;
 
 /// A connection that is replaced when it breaks. Clones share it.
 #[derive(Debug, Clone)]
@@ -43,16 +50,32 @@ struct Shared {
     reconnects: watch::Sender<u64>,
     /// Commands sent since `created`, for tests and measurements.
     sent: AtomicU64,
+    common: Arc<Common>,
+}
+
+/// What all connections to one server on behalf of one handle have in common.
+#[derive(Debug)]
+struct Common {
+    /// Since when and why the server cannot be reached, as the last attempt of any of them showed.
+    broken: Mutex<Option<(Timestamp, String)>>,
+    /// The size of the smallest value that the server has refused.
+    too_large: AtomicUsize,
     closed: watch::Sender<bool>,
+}
+
+impl Common {
+    fn broken(&self) -> MutexGuard<'_, Option<(Timestamp, String)>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     connection: Option<(Connection, u64)>,
     pause: Option<(Instant, Duration)>,
-    /// Since when and why there is no connection.
-    broken: Option<(Timestamp, String)>,
     connected_at: Option<Instant>,
+    /// How large a value the server takes, as it said on the connection with this number.
+    limit: Option<(u64, usize)>,
 }
 
 impl Shared {
@@ -76,6 +99,21 @@ impl Shared {
 
 impl CommandConnection {
     pub(crate) fn new(target: Target, clock: Clock) -> Self {
+        let common = Common {
+            broken: Mutex::default(),
+            too_large: AtomicUsize::new(usize::MAX),
+            closed: watch::Sender::new(false),
+        };
+        Self::with(target, clock, Arc::new(common))
+    }
+
+    /// One more connection to the same server, for another runtime: a connection is served by the runtime that opened
+    /// it. Both are closed together, and have one health.
+    pub(crate) fn another(&self) -> Self {
+        Self::with(self.0.target.clone(), self.0.clock.clone(), self.0.common.clone())
+    }
+
+    fn with(target: Target, clock: Clock, common: Arc<Common>) -> Self {
         let clock_now = clock.now().as_millisecond();
         Self(Arc::new(Shared {
             target,
@@ -86,7 +124,7 @@ impl CommandConnection {
             created: Instant::now(),
             reconnects: watch::Sender::new(0),
             sent: AtomicU64::new(0),
-            closed: watch::Sender::new(false),
+            common,
         }))
     }
 
@@ -120,6 +158,11 @@ impl CommandConnection {
         self.0.reconnects.subscribe()
     }
 
+    /// The number of the last connection, or 0 before the first.
+    pub(crate) fn number(&self) -> u64 {
+        *self.0.reconnects.borrow()
+    }
+
     /// How old the present connection is.
     pub(crate) fn connected_for(&self) -> Option<Duration> {
         let state = self.lock();
@@ -129,7 +172,7 @@ impl CommandConnection {
 
     /// Whether the server could be reached when it was last tried.
     pub(crate) fn health(&self) -> Health {
-        match &self.lock().broken {
+        match &*self.0.common.broken() {
             None => Health::Green,
             Some((since, reason)) => Health::Red { since: *since, reason: format!("could not {reason}") },
         }
@@ -142,17 +185,17 @@ impl CommandConnection {
 
     /// Closes it: from now on every command is refused.
     pub(crate) fn close(&self) {
-        self.0.closed.send_replace(true);
+        self.0.common.closed.send_replace(true);
         self.lock().connection = None;
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        *self.0.closed.borrow()
+        *self.0.common.closed.borrow()
     }
 
     /// Returns when it is closed.
     pub(crate) async fn wait_closed(&self) {
-        let mut closed = self.0.closed.subscribe();
+        let mut closed = self.0.common.closed.subscribe();
         // The sender lives in `self`.
         let _ = closed.wait_for(|closed| *closed).await;
     }
@@ -168,14 +211,15 @@ impl CommandConnection {
     /// Runs one command within the deadline of the target.
     pub(crate) async fn command(&self, what: &str, command: &Cmd) -> Result<Value> {
         let key = |_: usize| key_of(command);
-        self.run(what, key, async |raw| raw.send_packed_command(command).await).await
+        let largest = largest_value(command);
+        self.run(what, key, largest, async |raw| raw.send_packed_command(command).await).await
     }
 
     /// Runs a ZADD that is a heartbeat. If the server's memory is full it costs one round trip more and is done all the
     /// same: a consumer without heartbeats would be taken for dead.
     pub(crate) async fn heartbeat(&self, what: &str, zadd: &Cmd) -> Result<Value> {
         let key = |_: usize| key_of(zadd);
-        self.run(what, key, async |raw| {
+        self.run(what, key, 0, async |raw| {
             let answer = raw.send_packed_command(zadd).await;
             let refused = match &answer {
                 Ok(Value::ServerError(error)) => is_out_of_memory(&error.clone().into()),
@@ -200,8 +244,9 @@ impl CommandConnection {
     /// Runs commands in one write and returns their replies. An error of one is the error of all.
     pub(crate) async fn pipeline(&self, what: &str, pipeline: &Pipeline) -> Result<Vec<Value>> {
         let key = |server: usize| pipeline.cmd_iter().nth(server).and_then(key_of);
+        let largest = pipeline.cmd_iter().map(largest_value).max().unwrap_or(0);
         let answers = self
-            .run(what, key, async |raw| {
+            .run(what, key, largest, async |raw| {
                 let answer: Value = pipeline.query_async(raw).await?;
                 Ok(answer)
             })
@@ -215,15 +260,16 @@ impl CommandConnection {
 
     /// Runs a script by its hash, or by its text if the server does not know it yet.
     pub(crate) async fn script(&self, what: &str, script: &Script, fill: impl Fn(&mut Cmd)) -> Result<Value> {
+        let mut by_hash = redis::cmd("EVALSHA");
+        by_hash.arg(script.hash());
+        fill(&mut by_hash);
         // The scripts name the key of an error themselves.
         self.run(
             what,
             |_| None,
+            largest_value(&by_hash),
             async |raw| {
-                let mut command = redis::cmd("EVALSHA");
-                command.arg(script.hash());
-                fill(&mut command);
-                match raw.send_packed_command(&command).await {
+                match raw.send_packed_command(&by_hash).await {
                     Err(error) if is_unknown_script(&error) => {}
                     Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {}
                     answer => return answer,
@@ -241,12 +287,16 @@ impl CommandConnection {
         &self,
         what: &str,
         key: impl Fn(usize) -> Option<String>,
+        largest: usize,
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<Value, RedisError>,
     ) -> Result<Value> {
         self.check_open(what)?;
         let limit = self.0.target.answer_timeout;
         let deadline = Instant::now() + limit;
         let (mut connection, number) = self.connection(what, deadline).await?;
+        if largest > ALWAYS_TAKEN {
+            self.check_size(what, largest, (&mut connection, number), deadline).await?;
+        }
         self.0.sent.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::time::timeout_at(deadline, send(&mut connection.raw)).await;
         let server = connection.server;
@@ -256,6 +306,13 @@ impl CommandConnection {
         };
         match answer {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if is_too_large(&error) => {
+                // The server did not tell its limit when it was asked.
+                self.0.common.too_large.fetch_min(largest, Ordering::Relaxed);
+                let limit = format!("fewer than the {largest} bytes of the largest value");
+                self.drop_connection(number, &from_redis(what, &server, error));
+                Err(too_large(what, &server, largest, &limit))
+            }
             Ok(Err(error)) => match wrong_key_type(&error).and_then(key) {
                 Some(key) => Err(self.failed(&format!("{what}, with the key {key:?},"), &server, number, error)),
                 None => Err(self.failed(what, &server, number, error)),
@@ -265,6 +322,37 @@ impl CommandConnection {
                 self.drop_connection(number, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// Refuses a value that the server does not take: it would answer with an error and close the connection, and with
+    /// it all that others have sent.
+    async fn check_size(
+        &self,
+        what: &str,
+        largest: usize,
+        (connection, number): (&mut Connection, u64),
+        deadline: Instant,
+    ) -> Result<()> {
+        let known = self.lock().limit.filter(|(of, _)| *of == number).map(|(_, limit)| limit);
+        let limit = match known {
+            Some(limit) => limit,
+            None => {
+                let mut command = redis::cmd("CONFIG");
+                command.arg("GET").arg("proto-max-bulk-len");
+                let asking = connection.raw.send_packed_command(&command);
+                // A server that does not tell has the usual limit. If it breaks meanwhile, the command itself shows it.
+                let answer = tokio::time::timeout_at(deadline, asking).await;
+                let limit = answer.ok().and_then(Result::ok).and_then(|answer| limit_in(&answer));
+                let limit = limit.unwrap_or(USUAL_LIMIT);
+                self.lock().limit = Some((number, limit));
+                limit
+            }
+        };
+        let limit = limit.min(self.0.common.too_large.load(Ordering::Relaxed).saturating_sub(1));
+        match largest <= limit {
+            true => Ok(()),
+            false => Err(too_large(what, &connection.server, largest, &format!("{limit} bytes at most"))),
         }
     }
 
@@ -285,7 +373,7 @@ impl CommandConnection {
         let mut state = self.lock();
         if state.connection.as_ref().is_some_and(|(_, own)| *own == number) {
             state.connection = None;
-            state.broken.get_or_insert_with(|| (self.0.clock.now(), format!("{why:#}")));
+            self.0.common.broken().get_or_insert_with(|| (self.0.clock.now(), format!("{why:#}")));
         }
     }
 
@@ -300,12 +388,8 @@ impl CommandConnection {
         }
         let limit = self.0.target.answer_timeout;
         let no_connection = |_| {
-            let why = self
-                .lock()
-                .broken
-                .clone()
-                .map(|(since, why)| format!("; it has been away since {since}: {why}"))
-                .unwrap_or_default();
+            let broken = self.0.common.broken().clone();
+            let why = broken.map(|(since, why)| format!("; it has been away since {since}: {why}")).unwrap_or_default();
             let text = format!("{what}: no connection to the server within {limit:?}{why}");
             Error::new(ErrorKind::Timeout, text)
         };
@@ -326,7 +410,8 @@ impl CommandConnection {
                 state.connection = Some((connection.clone(), number));
                 state.pause = None;
                 state.connected_at = Some(Instant::now());
-                if let Some((since, _)) = state.broken.take() {
+                let was_broken = self.0.common.broken().take();
+                if let Some((since, _)) = was_broken {
                     tracing::info!(server = %connection.server, %since, "connected again");
                 }
                 drop(state);
@@ -339,7 +424,7 @@ impl CommandConnection {
                 let spread = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
                 state.pause = Some((Instant::now() + spread, pause));
                 let reason = format!("{error:#}");
-                match &mut state.broken {
+                match &mut *self.0.common.broken() {
                     Some((_, last)) => *last = reason,
                     none => *none = Some((self.0.clock.now(), reason)),
                 }
@@ -356,6 +441,25 @@ impl CommandConnection {
         }
         Ok(connection)
     }
+}
+
+/// The size of the largest argument.
+fn largest_value(command: &Cmd) -> usize {
+    let size = |arg| if let redis::Arg::Simple(bytes) = arg { <[u8]>::len(bytes) } else { 0 };
+    command.args_iter().map(size).max().unwrap_or(0)
+}
+
+/// The limit in a reply to CONFIG GET.
+fn limit_in(answer: &Value) -> Option<usize> {
+    let (_, limit) = redis::from_redis_value_ref::<(String, String)>(answer).ok()?;
+    limit.parse().ok()
+}
+
+fn too_large(what: &str, server: &dyn std::fmt::Display, largest: usize, limit: &str) -> Error {
+    let text = format!(
+        "{what} at {server}: one value has {largest} bytes, and the server takes {limit} (its option proto-max-bulk-len)"
+    );
+    Error::new(ErrorKind::TooLarge, text)
 }
 
 /// The key of a command, if it has one.

@@ -50,6 +50,8 @@ impl WaitHandle {
 pub(crate) struct WaitEnd {
     /// The number of its list.
     pub(crate) list_number: usize,
+    /// How long the server was waited for, since the wait was sent to it; zero if it was not sent.
+    pub(crate) lasted: Duration,
     /// The connection, if it can be used again.
     pub(crate) connection: Option<BlockingConnection>,
     pub(crate) result: Result<WaitResult>,
@@ -80,12 +82,15 @@ pub(crate) async fn wait(
         Some(blocking) => blocking,
         None => match open(&shared, preferred.as_ref()).await {
             Ok(blocking) => blocking,
-            Err(error) => return WaitEnd { list_number, connection: None, result: Err(error) },
+            Err(error) => {
+                return WaitEnd { list_number, lasted: Duration::ZERO, connection: None, result: Err(error) };
+            }
         },
     };
     handle.id.store(blocking.id, Ordering::SeqCst);
     if handle.cancelled.load(Ordering::SeqCst) {
-        return WaitEnd { list_number, connection: Some(blocking), result: Ok(WaitResult::Nothing) };
+        let result = Ok(WaitResult::Nothing);
+        return WaitEnd { list_number, lasted: Duration::ZERO, connection: Some(blocking), result };
     }
     let mut command = redis::cmd("BLMOVE");
     command.arg(&list).arg(handoff).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
@@ -103,7 +108,7 @@ pub(crate) async fn wait(
         Ok(Err(error)) => Err(failed(&blocking, &list, error)),
         Err(_) => Err(timed_out(WHAT, &blocking.connection.server, LONGEST + GRACE)),
     };
-    WaitEnd { list_number, connection: result.is_ok().then_some(blocking), result }
+    WaitEnd { list_number, lasted: began.elapsed(), connection: result.is_ok().then_some(blocking), result }
 }
 
 const WHAT: &str = "wait for messages";

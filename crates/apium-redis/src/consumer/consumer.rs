@@ -12,9 +12,10 @@ use apium_transport::broker::settlement::Acker;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::consumer::blocking_wait::{WaitEnd, WaitResult};
+use crate::consumer::blocking_wait::WaitEnd;
 use crate::consumer::claim::{Claimed, claim};
 use crate::consumer::maintenance::Maintenance;
 use crate::consumer::queue_lists::QueueLists;
@@ -44,6 +45,8 @@ pub struct RedisConsumer {
     buffer: VecDeque<Delivery>,
     /// The fastest reply to a claim, which took about one round trip.
     round_trip: Duration,
+    /// Counts the connections for commands.
+    reconnects: watch::Receiver<u64>,
     maintenance: Option<Maintenance>,
 }
 
@@ -60,11 +63,13 @@ impl RedisConsumer {
         for queue in state.queues() {
             lists.add(&queue);
         }
+        let reconnects = shared.connection.reconnects();
         Self {
             shared,
             state,
             acker,
             lists,
+            reconnects,
             claiming: None,
             reserved: (0, Arc::default()),
             buffer: VecDeque::new(),
@@ -82,6 +87,7 @@ impl RedisConsumer {
             let changed = state.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            self.drop_outdated_waits();
             if !self.buffer.is_empty() {
                 let count = self.buffer.len().min(max.max(1));
                 return Ok(self.buffer.drain(..count).collect());
@@ -118,6 +124,8 @@ impl RedisConsumer {
                 () = shared.connection.wait_closed() => {}
                 Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end)?,
                 () = changed => {}
+                // The sender lives in `shared`.
+                _ = self.reconnects.changed() => {}
             }
         }
     }
@@ -140,6 +148,7 @@ impl RedisConsumer {
             if error.is_connection() {
                 let (first, id) = self.reserved.clone();
                 self.state.lost_replies().add_claim(id, first, wanted, self.state.lost_reply_window());
+                self.state.suspected.notify_one();
             }
         })
     }
@@ -168,14 +177,26 @@ impl RedisConsumer {
     }
 
     /// Takes note of the end of a wait. One that ended within about a round trip found its message there already, so
-    /// there may be more.
+    /// there may be more. The error is one that a claim would not show.
     fn wait_ended(&mut self, wait_end: WaitEnd) -> Result<()> {
-        if wait_end.result.is_err() {
-            self.state.lost_replies().add_wait(self.lists.id(), self.state.lost_reply_window());
-        }
         let soon = self.round_trip * 2 + Duration::from_millis(1);
-        let at_once = matches!(wait_end.result, Ok(WaitResult::Moved { after }) if after < soon);
-        self.lists.wait_ended(wait_end, at_once)
+        let ended = self.lists.wait_ended(wait_end, |after| after < soon);
+        if ended.broke {
+            self.waits_broke();
+        }
+        ended.error.map_or(Ok(()), Err)
+    }
+
+    fn drop_outdated_waits(&mut self) {
+        if self.lists.drop_outdated_waits() {
+            self.waits_broke();
+        }
+    }
+
+    /// Lets the maintenance look for messages that broken waits have moved.
+    fn waits_broke(&self) {
+        self.state.lost_replies().add_wait(self.lists.id(), self.state.lost_reply_window());
+        self.state.suspected.notify_one();
     }
 
     /// Waits while the prefetch is used up. No wait may take a message from other consumers meanwhile: running ones are

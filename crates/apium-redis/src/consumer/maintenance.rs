@@ -1,6 +1,9 @@
 //! The maintenance of a consumer: a loop that sends its heartbeats, reclaims the messages of dead consumers, and
 //! promotes delayed messages.
 //!
+//! It has a thread and a connection of its own. A worker whose tasks keep all threads of its runtime busy lives, and
+//! must not be taken for dead.
+//!
 //! All times are those of the server's clock, so that machines whose clocks differ agree. An idle consumer sends only a
 //! few commands a minute (the guarantee idle-quiet).
 
@@ -8,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
-use apium_transport::error::{ErrorKind, Result};
+use apium_transport::error::{Error, ErrorKind, Result};
 use redis::Value;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::connection::background::Background;
+use crate::connection::background::BackgroundThread;
 use crate::consumer::heartbeat::renew_in_flight;
 use crate::consumer::reclaim::{reclaim_consumer, reclaim_expired};
 use crate::consumer::recovery::recover_lost_replies;
@@ -23,11 +27,15 @@ use crate::publish::delayed;
 use crate::scripts::operation::MAX_DELIVERIES;
 use crate::shared::BrokerShared;
 
+/// The first pause between two looks for the messages of lost replies. It doubles with each.
+const FIRST_RECOVERY_PAUSE: Duration = Duration::from_millis(100);
+
 /// The maintenance of a consumer. Dropping it ends the loop, and with it the heartbeats.
 #[derive(Debug)]
 pub(crate) struct Maintenance {
-    inner: Arc<MaintenanceLoop>,
-    _background: Background,
+    /// What the callers' runtime uses.
+    inner: MaintenanceLoop,
+    thread: BackgroundThread,
 }
 
 #[derive(Debug)]
@@ -39,12 +47,12 @@ struct MaintenanceLoop {
 impl Maintenance {
     /// Registers the consumer, sweeps once, and starts the loop.
     pub(crate) async fn start(shared: Arc<BrokerShared>, state: Arc<ConsumerState>) -> Result<Self> {
-        let inner = Arc::new(MaintenanceLoop { shared, state });
-        inner.register(&inner.state.id()).await?;
-        // This sweep comes before the first claim, so that the claim finds the messages of a worker that was killed.
-        let sweep = inner.sweep().await?;
-        let _background = Background::start(inner.clone().run(sweep));
-        Ok(Self { inner, _background })
+        let (started, start) = oneshot::channel();
+        let on_thread = MaintenanceLoop { shared: Arc::new(shared.with_another_connection()), state: state.clone() };
+        let thread = BackgroundThread::start("apium-redis-m", || on_thread.start_and_run(started))?;
+        let ended = |_| Err(Error::new(ErrorKind::Closed, "register a consumer: this handle was closed"));
+        start.await.unwrap_or_else(ended)?;
+        Ok(Self { inner: MaintenanceLoop { shared, state }, thread })
     }
 
     /// Writes the registration anew, after the queues have changed.
@@ -54,7 +62,10 @@ impl Maintenance {
 
     /// Ends the loop and removes the registration. Nothing may be in flight any more.
     pub(crate) async fn unregister(self) -> Result<()> {
-        unregister(&self.inner.shared, &self.inner.state.id()).await
+        let Self { inner, thread } = self;
+        // A heartbeat must not find the registration gone, and register the consumer again.
+        drop(thread);
+        unregister(&inner.shared, &inner.state.id()).await
     }
 }
 
@@ -67,6 +78,11 @@ struct Schedule {
     expired: Instant,
     /// The promotion of delayed messages; none while nothing is delayed.
     delayed: Option<Instant>,
+    /// The next look for the messages of lost replies, and the pause after it; none while no reply is missing.
+    recovery: Option<Instant>,
+    recovery_pause: Duration,
+    /// Whether the queues must be declared again.
+    declare: bool,
 }
 
 impl MaintenanceLoop {
@@ -105,25 +121,53 @@ impl MaintenanceLoop {
         self.shared.connection.pipeline("register a consumer", &pipeline).await.map(drop)
     }
 
-    async fn run(self: Arc<Self>, sweep: Instant) {
+    /// Registers the consumer, sweeps once, and says so. Then it runs the loop.
+    async fn start_and_run(self, started: oneshot::Sender<Result<()>>) {
+        let start = async {
+            self.register(&self.state.id()).await?;
+            // This sweep comes before the first claim, so that the claim finds the messages of a worker that was
+            // killed.
+            self.sweep().await
+        };
+        let (answer, sweep) = match start.await {
+            Ok(sweep) => (Ok(()), Some(sweep)),
+            Err(error) => (Err(error), None),
+        };
+        if let (Ok(()), Some(sweep)) = (started.send(answer), sweep) {
+            self.run(sweep).await;
+        }
+    }
+
+    async fn run(&self, sweep: Instant) {
         let now = Instant::now();
         let heartbeat = now + self.heartbeat_interval();
-        let mut schedule = Schedule { heartbeat, sweep, expired: now, delayed: Some(now) };
+        let mut schedule = Schedule {
+            heartbeat,
+            sweep,
+            expired: now,
+            delayed: Some(now),
+            recovery: None,
+            recovery_pause: FIRST_RECOVERY_PAUSE,
+            declare: false,
+        };
         let mut reconnects = self.shared.connection.reconnects();
         reconnects.mark_unchanged();
         let mut next_eta = self.shared.channels.next_eta.subscribe();
         loop {
-            let next = [Some(schedule.heartbeat), Some(schedule.sweep), Some(schedule.expired), schedule.delayed];
-            let next = next.into_iter().flatten().min();
+            let next = [Some(schedule.heartbeat), Some(schedule.sweep), Some(schedule.expired)];
+            let next = next.into_iter().chain([schedule.delayed, schedule.recovery]).flatten().min();
             tokio::select! {
                 biased;
                 () = self.state.wait_closed() => return,
                 () = self.shared.connection.wait_closed() => return,
-                () = self.state.suspected.notified() => schedule.heartbeat = Instant::now(),
+                () = self.state.suspected.notified() => {
+                    schedule.heartbeat = Instant::now();
+                    schedule.recovery_pause = FIRST_RECOVERY_PAUSE;
+                }
                 // The server was away and may have missed heartbeats, bindings and the end of an eta.
                 Ok(()) = reconnects.changed() => {
                     schedule.heartbeat = Instant::now();
-                    self.shared.declared.forget_all();
+                    schedule.declare = true;
                     schedule.delayed = Some(Instant::now());
                 }
                 Ok(()) = next_eta.changed() => {
@@ -135,7 +179,8 @@ impl MaintenanceLoop {
             if let Err(error) = self.run_due(&mut schedule).await {
                 tracing::debug!(error = %with_causes(&error), "the maintenance of a consumer failed; trying again");
                 let soon = Instant::now() + (self.lease() / 10).min(Duration::from_secs(1));
-                for time in [&mut schedule.heartbeat, &mut schedule.expired].into_iter().chain(&mut schedule.delayed) {
+                let times = [&mut schedule.heartbeat, &mut schedule.expired].into_iter();
+                for time in times.chain(&mut schedule.delayed).chain(&mut schedule.recovery) {
                     *time = (*time).max(soon);
                 }
                 // What kept this consumer from a heartbeat may have kept the others too.
@@ -148,11 +193,20 @@ impl MaintenanceLoop {
     async fn run_due(&self, schedule: &mut Schedule) -> Result<()> {
         let due = |time: Instant| time <= Instant::now();
         if due(schedule.heartbeat) {
-            self.heartbeat().await?;
+            schedule.declare |= self.heartbeat().await?;
             // A consumer with nothing in flight needs fewer heartbeats: it has nothing to lose.
             let idle = self.state.in_flight().is_empty();
             let interval = if idle { self.heartbeat_interval() * 3 / 2 } else { self.heartbeat_interval() };
             schedule.heartbeat = Instant::now() + interval;
+            schedule.recovery = Some(Instant::now());
+        }
+        if schedule.declare {
+            match self.shared.declare_again(&self.state.queues()).await {
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(error) => tracing::warn!(error = %with_causes(&error), "could not declare the queues again"),
+                Ok(()) => {}
+            }
+            schedule.declare = false;
         }
         if due(schedule.sweep) {
             schedule.sweep = self.sweep().await?;
@@ -165,21 +219,29 @@ impl MaintenanceLoop {
             let interval = self.shared.options.visibility_timeout / 4;
             schedule.expired = Instant::now() + interval.clamp(Duration::from_millis(250), Duration::from_secs(60));
         }
+        if schedule.recovery.is_some_and(due) {
+            recover_lost_replies(&self.shared, &self.state).await?;
+            // A server that was held up may do a claim or a wait later, whose connection is gone.
+            let missing = !self.state.lost_replies().is_empty();
+            schedule.recovery = missing.then(|| Instant::now() + schedule.recovery_pause);
+            schedule.recovery_pause = (schedule.recovery_pause * 2).min(self.heartbeat_interval());
+        }
         Ok(())
     }
 
-    /// Renews the lease of the consumer and all that it has in flight.
-    async fn heartbeat(&self) -> Result<()> {
+    /// Renews the lease of the consumer and all that it has in flight. Returns whether the server may have lost its
+    /// data.
+    async fn heartbeat(&self) -> Result<bool> {
         const WHAT: &str = "send a heartbeat";
         let id = self.state.id();
         let mut command = redis::cmd("ZADD");
         command.arg(self.shared.keys.leases()).arg("XX").arg("GT").arg("CH").arg(self.lease_deadline()).arg(&*id);
         let changed = self.shared.connection.heartbeat(WHAT, &command).await?;
         if changed == Value::Int(0) && !self.is_registered(&id).await? {
-            return self.register_again(&id).await;
+            self.register_again(&id).await?;
+            return Ok(true);
         }
         reached("after-heartbeat");
-        recover_lost_replies(&self.shared, &self.state).await?;
         for batch in self.state.in_flight().chunks(MAX_DELIVERIES) {
             let tags: Vec<(&str, bool)> = batch.iter().map(|(_, tag, started)| (tag.as_str(), *started)).collect();
             let gone = renew_in_flight(&self.shared, WHAT, &tags).await?;
@@ -197,7 +259,7 @@ impl MaintenanceLoop {
                 tracing::warn!(lost, "messages of this worker were given to others, which took it for dead");
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn is_registered(&self, id: &str) -> Result<bool> {

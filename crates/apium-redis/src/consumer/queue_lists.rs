@@ -1,11 +1,17 @@
 //! The lists that a consumer reads, one for each priority step of each queue, and its waits for those that are empty.
+//!
+//! Each wait has a connection of its own, so a server that goes away breaks as many connections as there are lists.
+//! That is one event: [`QueueLists::wait_ended`] reports one error of it at most, and none where a claim shows at once
+//! how things stand.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apium_transport::error::Result;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use crate::consumer::blocking_wait::{BlockingConnection, WaitEnd, WaitHandle, WaitResult, wait};
 use crate::consumer::claim::{ClaimRequest, Claimed};
@@ -14,6 +20,9 @@ use crate::consumer::state::ConsumerState;
 use crate::keys::broker_keys::QueueList;
 use crate::options::broker::QueueOrder;
 use crate::shared::BrokerShared;
+
+/// A wait that lasted this long worked until it broke.
+const WORKED: Duration = Duration::from_millis(100);
 
 /// What the consumer knows of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +57,25 @@ pub(crate) struct QueueLists {
     /// Queues in the order in which they are read.
     order: Vec<Arc<str>>,
     pub(crate) waits: FuturesUnordered<BoxFuture<'static, WaitEnd>>,
-    wait_handles: HashMap<usize, Arc<WaitHandle>>,
+    /// The handle of each wait, by the number of its list, and the round in which it began.
+    wait_handles: HashMap<usize, (Arc<WaitHandle>, u64)>,
     /// Connections for waits that are not in use.
     idle_connections: Vec<BlockingConnection>,
+    /// Counts up when waits break. The other waits of a round that is over break by the same event.
+    round: u64,
+    /// Whether a wait of this round has worked. A new break is then no reason to pause.
+    round_worked: bool,
+    /// The number of the connection for commands when the waits began.
+    connection_number: u64,
+}
+
+/// What a consumer learns from the end of waits.
+#[derive(Debug, Default)]
+pub(crate) struct WaitsEnded {
+    /// Some of them broke, and may have moved messages before.
+    pub(crate) broke: bool,
+    /// The error to report, if any.
+    pub(crate) error: Option<apium_transport::error::Error>,
 }
 
 impl QueueLists {
@@ -66,6 +91,9 @@ impl QueueLists {
             waits: FuturesUnordered::new(),
             wait_handles: HashMap::new(),
             idle_connections: Vec::new(),
+            round: 0,
+            round_worked: true,
+            connection_number: 0,
         }
     }
 
@@ -164,9 +192,12 @@ impl QueueLists {
                 started.push((*list_number, (entry.queue_list.key.clone(), entry.handoff.clone())));
             }
         }
+        if self.waits.is_empty() {
+            self.connection_number = self.shared.connection.number();
+        }
         for (list_number, lists) in started {
             let handle = Arc::new(WaitHandle::default());
-            self.wait_handles.insert(list_number, handle.clone());
+            self.wait_handles.insert(list_number, (handle.clone(), self.round));
             self.waits.push(Box::pin(wait(
                 self.shared.clone(),
                 list_number,
@@ -177,25 +208,69 @@ impl QueueLists {
         }
     }
 
-    /// Takes note of the end of a wait. After one that ended `at_once` there may be more messages in the list.
-    pub(crate) fn wait_ended(&mut self, wait_end: WaitEnd, at_once: bool) -> Result<()> {
-        self.wait_handles.remove(&wait_end.list_number);
-        self.idle_connections.extend(wait_end.connection);
-        let state = match &wait_end.result {
-            Ok(WaitResult::Moved { .. }) => ListState::Moved { more: at_once },
+    /// Takes note of the end of a wait, and of all others that have ended by now. `at_once` says whether a message was
+    /// in the list before the wait began, so that there may be more.
+    pub(crate) fn wait_ended(&mut self, first: WaitEnd, at_once: impl Fn(Duration) -> bool) -> WaitsEnded {
+        let mut ended = WaitsEnded::default();
+        let mut next = Some(first);
+        while let Some(wait_end) = next {
+            self.one_wait_ended(wait_end, &at_once, &mut ended);
+            next = self.waits.next().now_or_never().flatten();
+        }
+        ended
+    }
+
+    fn one_wait_ended(&mut self, wait_end: WaitEnd, at_once: &impl Fn(Duration) -> bool, ended: &mut WaitsEnded) {
+        let WaitEnd { list_number, lasted, connection, result } = wait_end;
+        let round = self.wait_handles.remove(&list_number).map_or(self.round, |(_, round)| round);
+        self.idle_connections.extend(connection);
+        let of_this_round = round == self.round;
+        self.round_worked |= of_this_round && result.is_ok() && !lasted.is_zero();
+        let state = match result {
+            Ok(WaitResult::Moved { after }) => ListState::Moved { more: at_once(after) },
             Ok(WaitResult::Nothing) => ListState::Empty,
-            // It may have moved a message before it broke.
-            Err(_) => ListState::Moved { more: true },
+            Err(error) => {
+                ended.broke = true;
+                // A claim follows, and it reports a server that is away. Where waits alone fail again and again, as
+                // when the server takes no more connections, the error is reported, so that the caller pauses.
+                let is_expected = error.is_retryable() && (!of_this_round || self.round_worked || lasted >= WORKED);
+                if !is_expected && ended.error.is_none() {
+                    ended.error = Some(error);
+                }
+                if of_this_round {
+                    self.round += 1;
+                    self.round_worked = false;
+                }
+                // It may have moved a message before it broke.
+                ListState::Moved { more: true }
+            }
         };
-        if let Some(entry) = self.entries.get_mut(&wait_end.list_number) {
+        if let Some(entry) = self.entries.get_mut(&list_number) {
             entry.state = state;
         }
-        wait_end.result.map(drop)
+    }
+
+    /// Drops all waits if the connection for commands was replaced since they began: then those that have not ended
+    /// wait on connections that are dead, or at a server that is not the master any more. Whether it dropped any.
+    pub(crate) fn drop_outdated_waits(&mut self) -> bool {
+        let number = self.shared.connection.number();
+        if number == self.connection_number || self.waits.is_empty() {
+            return false;
+        }
+        self.connection_number = number;
+        self.waits.clear();
+        self.wait_handles.clear();
+        self.idle_connections.clear();
+        self.round += 1;
+        for entry in self.entries.values_mut().filter(|entry| entry.state == ListState::Waiting) {
+            entry.state = ListState::Moved { more: true };
+        }
+        true
     }
 
     /// Cancels the waits. Each of them ends soon after.
     pub(crate) async fn cancel_waits(&mut self) -> Result<()> {
-        let ids: Vec<i64> = self.wait_handles.values().filter_map(|handle| handle.cancel()).collect();
+        let ids: Vec<i64> = self.wait_handles.values().filter_map(|(handle, _)| handle.cancel()).collect();
         if ids.is_empty() {
             return Ok(());
         }

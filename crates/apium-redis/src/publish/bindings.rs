@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use apium_transport::broker::topic::topic_matches;
 use apium_transport::broker::topology::{ExchangeType, Queue};
@@ -119,20 +120,20 @@ impl BrokerShared {
             pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind_name(*kind)).ignore();
         }
         self.connection.pipeline("declare queues", &pipeline).await?;
-        self.declared.with(|declared| {
-            for queue in queues {
-                declared.exchanges.insert(queue.exchange.clone(), queue.exchange_type);
-                if queue.exchange_type == ExchangeType::Fanout {
-                    declared.fanouts.insert(queue.name.clone(), queue.exchange.clone());
-                }
-                let bound = (queue.exchange.clone(), queue.routing_key.clone());
-                declared.bindings.insert(bound, queue.name.clone());
-                if queue.exchange == queue.name {
-                    declared.queues.insert(queue.name.as_str().into());
-                }
-            }
-        });
+        self.declared.add(queues);
         Ok(())
+    }
+
+    /// Declares what this process has declared, and binds these queues, since the server may have lost them.
+    pub(crate) async fn declare_again(&self, queues: &[Arc<str>]) -> Result<()> {
+        self.declared.forget_bound();
+        let mut bindings = redis::pipe();
+        let added = self.bind_new(&mut bindings, queues.iter().map(|queue| &**queue));
+        if !added.is_empty() {
+            self.connection.pipeline("bind queues", &bindings).await?;
+            self.declared.add_bound(added);
+        }
+        self.declare(&self.declared.queues(None)).await
     }
 
     fn write_binding(&self, pipeline: &mut Pipeline, queue: &Queue) {
@@ -149,29 +150,37 @@ impl BrokerShared {
     /// Adds the bindings of queues that are published to by name, as kombu writes them. Skips those that this process
     /// has written already. Returns which it added.
     pub(crate) fn bind_new<'a>(&self, pipeline: &mut Pipeline, queues: impl Iterator<Item = &'a str>) -> Vec<Arc<str>> {
-        let mut added: Vec<Arc<str>> = Vec::new();
-        self.declared.with(|declared| {
-            for queue in queues {
-                if !declared.queues.contains(queue) && added.iter().all(|other| &**other != queue) {
-                    added.push(queue.into());
-                }
-            }
-        });
+        // A server that was away may have lost them.
+        let number = self.connection.number();
+        let before = self.bound_by.swap(number, Ordering::Relaxed);
+        if before != number && before != 0 {
+            self.declared.forget_bound();
+        }
+        let added = self.declared.unbound(queues);
         for queue in &added {
             self.write_binding(pipeline, &Queue::new(&**queue));
         }
         added
     }
 
-    /// Remembers that the bindings of these queues are written.
-    pub(crate) fn remember_bound(&self, queues: Vec<Arc<str>>) {
-        if !queues.is_empty() {
-            self.declared.with(|declared| declared.queues.extend(queues));
+    /// The bindings of an exchange. If the server has lost what this process has declared there, it is declared again.
+    pub(crate) async fn binding_table(&self, exchange: &str) -> Result<BindingTable> {
+        if let Some(table) = self.read_bindings(exchange).await? {
+            return Ok(table);
         }
+        let declared = self.declared.queues(Some(exchange));
+        if !declared.is_empty() {
+            tracing::warn!(exchange, "the server has lost an exchange; declaring it again");
+            self.declare(&declared).await?;
+        }
+        self.read_bindings(exchange).await?.ok_or_else(|| {
+            let text = format!("publish to the exchange {exchange:?}: there is none of that name");
+            Error::new(ErrorKind::NotFound, text)
+        })
     }
 
-    /// Reads the bindings of an exchange.
-    pub(crate) async fn binding_table(&self, exchange: &str) -> Result<BindingTable> {
+    /// Reads the bindings of an exchange; `None` if there is none of that name.
+    async fn read_bindings(&self, exchange: &str) -> Result<Option<BindingTable>> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGET").arg(self.keys.exchanges()).arg(exchange);
         pipeline.cmd("SMEMBERS").arg(self.keys.binding(exchange));
@@ -183,21 +192,20 @@ impl BrokerShared {
         };
         let (members, fanout) = (declared(), declared());
         let parts: Vec<_> = members.iter().filter_map(|member| self.keys.binding_parts(member)).collect();
-        let declared = self.declared.with(|declared| declared.exchanges.get(exchange).copied());
-        let kind = match stored.as_deref().map(kind_named).or(declared) {
+        let has_patterns = parts.iter().any(|(_, pattern, _)| !pattern.is_empty());
+        // Without a stored type it is an exchange of kombu alone, or one whose type the server has lost.
+        let declared = self.declared.queues(Some(exchange));
+        let kind = match stored.as_deref().map(kind_named) {
             Some(kind) => kind,
-            None if parts.is_empty() => {
-                let text = format!("publish to the exchange {exchange:?}: there is none of that name");
-                return Err(Error::new(ErrorKind::NotFound, text));
-            }
-            None if parts.iter().any(|(_, pattern, _)| !pattern.is_empty()) => ExchangeType::Topic,
+            None if parts.is_empty() || !declared.is_empty() => return Ok(None),
+            None if has_patterns => ExchangeType::Topic,
             None => ExchangeType::Direct,
         };
         let bindings = match kind {
             ExchangeType::Fanout => fanout.into_iter().map(|queue| (String::new(), queue)).collect(),
             _ => parts.into_iter().map(|(key, _, queue)| (key.to_owned(), queue.to_owned())).collect(),
         };
-        Ok(BindingTable { kind, bindings })
+        Ok(Some(BindingTable { kind, bindings }))
     }
 
     /// Every queue that has a binding, by name: the key of each of its bindings, and the member there.

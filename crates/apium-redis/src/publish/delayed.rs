@@ -16,6 +16,9 @@ use crate::shared::BrokerShared;
 /// How many messages are promoted in one step.
 const MAX_PROMOTED: usize = 1000;
 
+/// When promoting is tried again after a list could not take its messages.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
 /// Promotes messages that are due. Returns when the next one is.
 pub(crate) async fn promote_due(shared: &BrokerShared) -> Result<Option<Instant>> {
     loop {
@@ -31,12 +34,16 @@ pub(crate) async fn promote_due(shared: &BrokerShared) -> Result<Option<Instant>
                 command.arg(&now).arg(MAX_PROMOTED);
             })
             .await?;
-        let (moved, next): (usize, String) = match answer {
-            Value::Nil => (0, String::new()),
+        let (moved, next, failure): (usize, String, String) = match answer {
+            Value::Nil => Default::default(),
             answer => redis::from_redis_value(answer).unwrap_or_default(),
         };
         if moved > 0 {
             reached("after-promote");
+        }
+        if !failure.is_empty() {
+            tracing::warn!(error = failure, "could not promote the delayed messages of a queue; trying again");
+            return Ok(Some(Instant::now() + PAUSE_AFTER_FAILURE));
         }
         if moved < MAX_PROMOTED {
             return Ok(next_due(shared, next.parse().ok()));

@@ -8,7 +8,7 @@ use apium_protocol::message::envelope::encode;
 use apium_protocol::message::message::Message;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::{ErrorKind, Result};
-use redis::{Cmd, Pipeline};
+use redis::Cmd;
 
 use crate::keys::score::due_score;
 use crate::options::broker::EtaStrategy;
@@ -39,20 +39,11 @@ impl BrokerShared {
         let mut bindings = redis::pipe();
         let added = self.bind_new(&mut bindings, by_name(&batch));
         let targets = self.targets(batch).await?;
-        match added.is_empty() {
-            true => self.write(WHAT, &targets).await,
-            false if targets.iter().all(|target| matches!(target, PublishTarget::List { .. })) => {
-                bindings.atomic();
-                push(&mut bindings, &targets);
-                self.connection.pipeline(WHAT, &bindings).await.map(drop)
-            }
-            false => {
-                self.connection.pipeline(WHAT, &bindings).await?;
-                self.write(WHAT, &targets).await
-            }
-        }?;
-        self.remember_bound(added);
-        Ok(())
+        if !added.is_empty() {
+            self.connection.pipeline(WHAT, &bindings).await?;
+            self.declared.add_bound(added);
+        }
+        self.write(WHAT, &targets).await
     }
 
     /// The targets of messages that are written together with something else. Their queues are bound at once.
@@ -62,7 +53,7 @@ impl BrokerShared {
         let targets = self.targets(batch).await?;
         if !added.is_empty() {
             match self.connection.pipeline("publish", &bindings).await {
-                Ok(_) => self.remember_bound(added),
+                Ok(_) => self.declared.add_bound(added),
                 // A server with full memory refuses the bindings and still settles. Whoever publishes to the queue next
                 // binds it.
                 Err(error) if error.kind() == ErrorKind::Unavailable => {}
@@ -78,15 +69,14 @@ impl BrokerShared {
         {
             let mut command = redis::cmd("LPUSH");
             command.arg(list);
-            envelopes(&mut command, targets);
+            for target in targets {
+                if let PublishTarget::List { envelope, .. } = target {
+                    command.arg(envelope.as_slice());
+                }
+            }
             return self.connection.command(what, &command).await.map(drop);
         }
-        if targets.iter().all(|target| matches!(target, PublishTarget::List { .. })) {
-            let mut pipeline = redis::pipe();
-            pipeline.atomic();
-            push(&mut pipeline, targets);
-            return self.connection.pipeline(what, &pipeline).await.map(drop);
-        }
+        // Not a transaction: that one would go on after a list of another type.
         let mut operations = vec![Operation::ForDelivery(0)];
         operations.extend(targets.iter().map(Operation::Publish));
         let fill = |command: &mut Cmd| {
@@ -150,28 +140,4 @@ fn enveloped(message: &Message, exchange: &str, routing_key: &str) -> Vec<u8> {
     let mut envelope = Vec::new();
     encode(message, exchange, routing_key, &fresh_tag(), &mut envelope);
     envelope
-}
-
-fn envelopes(command: &mut Cmd, targets: &[PublishTarget]) {
-    for target in targets {
-        if let PublishTarget::List { envelope, .. } = target {
-            command.arg(envelope.as_slice());
-        }
-    }
-}
-
-/// Adds the pushes, in order: one for consecutive messages of the same list.
-fn push(pipeline: &mut Pipeline, targets: &[PublishTarget]) {
-    let list_of = |target: &PublishTarget| match target {
-        PublishTarget::List { list, .. } => Some(list.clone()),
-        _ => None,
-    };
-    for run in targets.chunk_by(|a, b| list_of(a) == list_of(b)) {
-        if let Some(list) = run.first().and_then(list_of) {
-            let mut command = redis::cmd("LPUSH");
-            command.arg(list);
-            envelopes(&mut command, run);
-            pipeline.add_command(command).ignore();
-        }
-    }
 }

@@ -78,6 +78,11 @@ impl Channels {
         }
     }
 
+    /// Whether somebody needs this name.
+    pub(crate) fn is_needed(&self, name: &ChannelName) -> bool {
+        self.counts.contains_key(name)
+    }
+
     /// Whether nobody needs or waits for anything.
     pub(crate) fn is_idle(&self) -> bool {
         self.counts.is_empty() && self.requests.is_empty()

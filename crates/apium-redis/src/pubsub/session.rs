@@ -2,8 +2,11 @@
 //!
 //! It does one change of the subscriptions, or one ping, at a time, and hands on messages meanwhile. Requests that come
 //! during a change are served together by the next one.
+//!
+//! A server that refuses one of many names refuses the command. Then each name is subscribed by a command of its own,
+//! and those that are refused are tried again from time to time: somebody may have given the user the right meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -25,6 +28,10 @@ const GATHER_TIME: Duration = Duration::from_millis(50);
 /// How many names are in one command at most.
 const MAX_NAMES: usize = 1000;
 
+/// The first pause before refused names are tried again. It doubles with each refusal.
+const FIRST_REFUSED_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// How a session ended.
 pub(crate) enum SessionEnd {
     /// No subscription is needed any more.
@@ -40,6 +47,16 @@ pub(crate) struct PubSubSession<'a> {
     confirmed: HashSet<ChannelName>,
     /// Whether the server has answered for all that was needed at the beginning.
     was_subscribed: bool,
+    /// Names of a refused command, which are now subscribed one by one.
+    singly: VecDeque<ChannelName>,
+    /// Those who wait for the answers to these and to the present change.
+    waiting: Vec<ConfirmRequest>,
+    /// The first error among these answers.
+    refusal: Option<Error>,
+    /// Names that the server refuses, when they are tried again, and the pause after that.
+    refused: HashSet<ChannelName>,
+    refused_due: Option<Instant>,
+    refused_pause: Duration,
 }
 
 /// Why a change failed.
@@ -59,12 +76,24 @@ impl<'a> PubSubSession<'a> {
     /// Serves until the connection breaks or is not needed any more.
     pub(crate) async fn serve(shared: &'a Shared, connection: PubSub) -> SessionEnd {
         let (sink, mut stream) = connection.split();
-        let mut session = Self { shared, sink, confirmed: HashSet::new(), was_subscribed: false };
+        let mut session = Self {
+            shared,
+            sink,
+            confirmed: HashSet::new(),
+            was_subscribed: false,
+            singly: VecDeque::new(),
+            waiting: Vec::new(),
+            refusal: None,
+            refused: HashSet::new(),
+            refused_due: None,
+            refused_pause: FIRST_REFUSED_PAUSE,
+        };
         let first = shared.channels().connected();
         let mut change = Some(session.start_change(first));
         let error = session.run(&mut stream, &mut change).await;
         // Those that still wait are served by the next connection.
-        let waiting = change.map(|change| change.requests).unwrap_or_default();
+        let mut waiting = std::mem::take(&mut session.waiting);
+        waiting.extend(change.map(|change| change.requests).unwrap_or_default());
         shared.channels().disconnected(waiting);
         match error {
             None => SessionEnd::Idle,
@@ -126,13 +155,23 @@ impl<'a> PubSubSession<'a> {
     /// When to send a ping, or to unsubscribe, if nothing happens before.
     fn due(&self, last_reply: Instant) -> Instant {
         let ping = last_reply + self.shared.ping_after();
-        match self.shared.channels().unneeded_since {
-            Some(since) => ping.min(since + GATHER_TIME),
-            None => ping,
-        }
+        let gathered = self.shared.channels().unneeded_since.map(|since| since + GATHER_TIME);
+        [Some(ping), gathered, self.refused_due].into_iter().flatten().min().unwrap_or(ping)
     }
 
-    fn next_change(&self) -> Option<Change> {
+    fn next_change(&mut self) -> Option<Change> {
+        if self.refused_due.is_some_and(|due| due <= Instant::now()) {
+            self.refused_due = None;
+            let channels = self.shared.channels();
+            self.singly.extend(self.refused.drain().filter(|name| channels.is_needed(name)));
+            drop(channels);
+            if self.singly.is_empty() {
+                self.all_answered();
+            }
+        }
+        if let Some(name) = self.singly.pop_front() {
+            return Some(Change { add: vec![name], ..Change::default() });
+        }
         let mut channels = self.shared.channels();
         let gathered = channels.unneeded_since.is_some_and(|since| since + GATHER_TIME <= Instant::now());
         if channels.requests.is_empty() && !channels.has_new && !gathered {
@@ -168,18 +207,48 @@ impl<'a> PubSubSession<'a> {
 
     /// Finishes a change that the server has done or refused.
     fn finish_change(&mut self, change: PendingChange, refused: Option<Error>) {
-        if refused.is_none() {
-            self.confirmed.extend(change.add);
+        self.waiting.extend(change.requests);
+        match refused {
+            None => self.confirmed.extend(change.add),
+            Some(_) if change.add.len() > 1 => self.singly.extend(change.add),
+            Some(error) => {
+                self.refused.extend(change.add);
+                self.refusal.get_or_insert(error);
+            }
+        }
+        if self.singly.is_empty() {
+            self.all_answered();
+        }
+    }
+
+    /// The server has answered for all names that were sent to it. Says so to those who wait.
+    fn all_answered(&mut self) {
+        let refusal = self.refusal.take();
+        match &refusal {
+            Some(error) if !self.refused.is_empty() => {
+                self.refused_due = Some(Instant::now() + self.refused_pause);
+                self.refused_pause = (self.refused_pause * 2).min(LONGEST_REFUSED_PAUSE);
+                self.shared.broken_by(error, "could not subscribe to all channels; trying again");
+            }
+            _ if self.refused.is_empty() => {
+                let broken = self.shared.channels().broken.take();
+                if let Some((since, _)) = &broken {
+                    tracing::info!(%since, "subscribed again");
+                }
+                if broken.is_some() && self.was_subscribed {
+                    // What was published on the channels that were refused is lost.
+                    self.shared.notify(Event::Connected);
+                }
+                self.refused_pause = FIRST_REFUSED_PAUSE;
+            }
+            _ => {}
         }
         if !self.was_subscribed {
             self.was_subscribed = true;
-            if let Some((since, _)) = self.shared.channels().broken.take() {
-                tracing::info!(%since, "subscribed again");
-            }
             self.shared.notify(Event::Connected);
         }
-        for request in change.requests {
-            let answer = match &refused {
+        for request in self.waiting.drain(..) {
+            let answer = match &refusal {
                 None => Ok(()),
                 Some(error) => Err(Error::new(error.kind(), format!("{error:#}"))),
             };

@@ -21,7 +21,7 @@ use crate::pubsub::channels::{ChannelName, Channels, ConfirmRequest};
 use crate::pubsub::session::{PubSubSession, SessionEnd};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a listener gets, in order. It must not block.
 #[derive(Debug)]
@@ -76,6 +76,18 @@ impl Shared {
     /// The first server of the target, for errors.
     pub(crate) fn server(&self) -> String {
         self.target.servers.first().map(|(server, _)| server.to_string()).unwrap_or_default()
+    }
+
+    /// Remembers that not all is subscribed, and warns the first time.
+    pub(crate) fn broken_by(&self, error: &Error, warning: &str) {
+        let reason = format!("{error:#}");
+        match &mut self.channels().broken {
+            Some((_, last)) => *last = reason,
+            none => {
+                tracing::warn!(error = %reason, "{warning}");
+                *none = Some((self.clock.now(), reason));
+            }
+        }
     }
 
     /// How long a connection may be silent before a ping is sent.
@@ -212,15 +224,8 @@ async fn run(shared: Arc<Shared>) {
 
 /// Remembers that there is no connection. Callers go on waiting, unless to try again is useless.
 fn failed(shared: &Shared, error: &Error) {
+    shared.broken_by(error, "subscriptions are broken; connecting again");
     let mut channels = shared.channels();
-    let reason = format!("{error:#}");
-    match &mut channels.broken {
-        Some((_, last)) => *last = reason,
-        none => {
-            tracing::warn!(error = %reason, "subscriptions are broken; connecting again");
-            *none = Some((shared.clock.now(), reason));
-        }
-    }
     if !error.is_retryable() {
         for request in std::mem::take(&mut channels.requests) {
             // The caller may have gone.

@@ -18,9 +18,13 @@ use crate::pubsub::subscriber::{Event, Subscriber};
 
 /// A subscriber with a short `socket_timeout`, and its events as texts.
 fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
+    subscriber_at(&server.url(0))
+}
+
+fn subscriber_at(url: &str) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
     let mut options = DriverOptions::new(Clock::system());
     options.extra.insert("socket_timeout".to_owned(), "0.25".into());
-    let target: Target = BackendOptions::read(&Address::parse(&server.url(0)).unwrap(), &options).unwrap().target;
+    let target: Target = BackendOptions::read(&Address::parse(url).unwrap(), &options).unwrap().target;
     let (sender, events) = mpsc::channel(10_000);
     let listener = move |event| {
         let text = match event {
@@ -229,4 +233,58 @@ async fn refusals_and_closing_are_errors() {
     let (error, ()) = tokio::join!(waiting, async { subscriber.close() });
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(subscribe(&subscriber, vec![channel("b")]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+/// Sets which channels the user `limited` may use.
+fn allow(server: &RedisServer, channels: &[&str]) {
+    let client = apium_peers::redis::Client::open(server.url(0)).unwrap();
+    let mut command = cmd("ACL");
+    command.arg("SETUSER").arg("limited").arg("on").arg(">word").arg("+@all").arg("resetchannels").arg(channels);
+    let () = command.query(&mut client.get_connection().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_channel_does_not_hold_up_others_and_is_tried_until_it_is_allowed() {
+    let server = RedisServer::start();
+    allow(&server, &["&a", "&b"]);
+    let (subscriber, mut events) = subscriber_at(&format!("redis://limited:word@127.0.0.1:{}/0", server.port()));
+    let names = vec![channel("a"), channel("no"), ChannelName::Pattern("p*".to_owned()), channel("b")];
+    let error = subscribe(&subscriber, names).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(next(&mut events).await, "connected");
+    let (_, reason) = subscriber.broken().expect("not all is subscribed");
+    assert!(reason.contains("its ACL needs"), "{reason}");
+    assert_eq!(["a", "no", "px", "b"].map(|name| publish(&server, name, "1")), [1, 0, 0, 1]);
+    assert_eq!((next(&mut events).await, next(&mut events).await), ("a 1".to_owned(), "b 1".to_owned()));
+    // Another one that is allowed is no error.
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    allow(&server, &["&*"]);
+    // Changed rights end the connection of a user, or leave it; in both cases all is subscribed in the end.
+    soon("all channels", async {
+        while subscriber.broken().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(next(&mut events).await, "connected", "what was published meanwhile is lost");
+    assert_eq!(["a", "no", "px", "b"].map(|name| publish(&server, name, "2")), [1; 4]);
+}
+
+#[tokio::test]
+async fn a_refused_channel_that_nobody_needs_any_more_is_forgotten() {
+    let server = RedisServer::start();
+    allow(&server, &["&a"]);
+    let (subscriber, mut events) = subscriber_at(&format!("redis://limited:word@127.0.0.1:{}/0", server.port()));
+    subscribe(&subscriber, vec![channel("a")]).await.unwrap();
+    assert_eq!(next(&mut events).await, "connected");
+    assert_eq!(subscribe(&subscriber, vec![channel("no")]).await.unwrap_err().kind(), ErrorKind::Refused);
+    assert!(subscriber.broken().is_some());
+    subscriber.unsubscribe(vec![channel("no")]);
+    soon("the end of the trouble", async {
+        while subscriber.broken().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(publish(&server, "a", "1"), 1);
 }

@@ -9,12 +9,16 @@ use redis::{Cmd, Value};
 use crate::consumer::state::{ConsumerState, InFlight};
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
-use crate::scripts::operation::{MAX_DELIVERIES, Operation, write};
+use crate::scripts::operation::{Operation, write};
 use crate::scripts::script::{SETTLE, SETTLE_CHORDS};
 use crate::settle::follow_ups::LastPart;
 use crate::settle::prepared::{PreparedSettlement, acknowledge};
 use crate::settle::recount::{Recounts, recounted};
 use crate::shared::BrokerShared;
+
+/// How many settlements one call of the script handles at most. A worker settles so many at once, so that its batch is
+/// one step.
+const MAX_SETTLEMENTS: usize = 1024;
 
 /// Deliveries of this consumer: number, tag in the server, and what is known of it.
 type OwnDeliveries = Vec<(u64, String, InFlight)>;
@@ -108,7 +112,7 @@ async fn settle_batches(
 ) -> Result<()> {
     let mut settlements = settlements.into_iter().peekable();
     while settlements.peek().is_some() {
-        let batch: Vec<PreparedSettlement> = settlements.by_ref().take(MAX_DELIVERIES).collect();
+        let batch: Vec<PreparedSettlement> = settlements.by_ref().take(MAX_SETTLEMENTS).collect();
         let done = settle_batch(shared, state, what, batch, progress).await?;
         if settlements.peek().is_some() || !progress.completing.is_empty() || !progress.may_complete.is_empty() {
             progress.done.push(done);
@@ -188,6 +192,31 @@ fn operations<'a>(
     Ok((operations, parts))
 }
 
+/// Deliveries whose settlement is being sent, until it is dropped: with the reply, after an error, or because the
+/// caller has given up.
+struct Settling<'a> {
+    state: &'a ConsumerState,
+    numbers: Vec<u64>,
+    /// Whether the server said what became of it. Otherwise it may have been done.
+    answered: bool,
+}
+
+impl<'a> Settling<'a> {
+    fn start(state: &'a ConsumerState, numbers: Vec<u64>) -> Self {
+        state.set_settling(numbers.iter().copied(), true);
+        Self { state, numbers, answered: false }
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.state.mark_unanswered(self.numbers.iter().copied());
+        }
+        self.state.set_settling(self.numbers.iter().copied(), false);
+    }
+}
+
 async fn settle_batch(
     shared: &BrokerShared,
     state: &ConsumerState,
@@ -204,7 +233,7 @@ async fn settle_batch(
         return Ok(Vec::new());
     }
     let numbers = || found.owned.iter().map(|(number, ..)| *number);
-    state.set_settling(numbers(), true);
+    let mut settling = Settling::start(state, numbers().collect());
     reached("before-settle");
     let mut follow_ups = settlements.iter().filter_map(|settlement| settlement.follow_ups.as_ref());
     let script = if follow_ups.clone().next().is_none() { &SETTLE } else { &SETTLE_CHORDS };
@@ -216,12 +245,9 @@ async fn settle_batch(
     reached("after-settle");
     let reply = match reply {
         Ok(Value::Array(reply)) => reply,
-        Ok(_) => Vec::new(),
+        Ok(_) => return Err(unexpected_reply(what)),
         Err(error) => {
-            state.set_settling(numbers(), false);
-            if error.is_connection() {
-                state.mark_unanswered(numbers());
-            }
+            settling.answered = !error.is_connection();
             return Err(error);
         }
     };
@@ -229,13 +255,14 @@ async fn settle_batch(
         reached("chord-opened");
     }
     let SettleReply { missing, may_complete, last } = SettleReply::read(what, reply, &parts)?;
+    settling.answered = true;
     let stay: Vec<u64> = last
         .iter()
         .filter_map(|(part, _)| found.owned.get(part.delivery.wrapping_sub(1)))
         .map(|(number, ..)| *number)
         .collect();
     state.remove(numbers().filter(|number| !stay.contains(number)));
-    state.set_settling(stay.iter().copied(), false);
+    drop(settling);
     for position in missing {
         let delivery = position.checked_sub(1).and_then(|index: usize| found.owned.get(index));
         if let Some((number, _, in_flight)) = delivery
@@ -283,15 +310,19 @@ impl<'a> SettleReply<'a> {
         let mut read = Self { missing: Vec::new(), may_complete: Vec::new(), last: Vec::new() };
         for entry in reply {
             match entry {
-                Value::Array(entry) if entry.len() == 1 => {
-                    read.may_complete.extend(entry.into_iter().flat_map(redis::from_redis_value::<usize>));
+                Value::Array(mut entry) if entry.len() == 1 => {
+                    read.may_complete.push(number_in(what, entry.swap_remove(0))?);
                 }
                 Value::Array(entry) => read.last.push(last_part(what, entry, parts)?),
-                position => read.missing.extend(redis::from_redis_value::<usize>(position)),
+                position => read.missing.push(number_in(what, position)?),
             }
         }
         Ok(read)
     }
+}
+
+fn number_in(what: &str, value: Value) -> Result<usize> {
+    redis::from_redis_value(value).map_err(|_| unexpected_reply(what))
 }
 
 /// A part that was the last one: its number, the structure of the header, and all parts that were counted.
@@ -301,7 +332,7 @@ fn last_part<'a>(what: &str, entry: Vec<Value>, parts: &'a [PartPosition]) -> Re
     else {
         return Err(unexpected_reply(what));
     };
-    let number = redis::from_redis_value::<usize>(number).map_err(|_| unexpected_reply(what))?;
+    let number = number_in(what, number)?;
     let part = parts.get(number).ok_or_else(|| unexpected_reply(what))?;
     Ok((part, LastPart { step: part.step, structure, parts: counted }))
 }

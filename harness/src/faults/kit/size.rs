@@ -18,6 +18,8 @@ pub struct Size {
     pub deadline: Duration,
     /// Rounds of `reconnect`.
     pub rounds: usize,
+    /// For how many seconds the server of `reconnect` is away.
+    pub outages: &'static [u64],
     /// How long a black hole of `reconnect` lasts.
     pub black_hole: Duration,
     /// Messages that are delayed at once (`million-etas`).
@@ -43,6 +45,7 @@ impl Size {
         leases: &[Duration::from_secs(1), Duration::from_secs(30)],
         deadline: Duration::from_secs(5),
         rounds: 50,
+        outages: &[0, 1, 3, 7, 20],
         black_hole: Duration::from_secs(7),
         etas: 1_000_000,
         due_seconds: 30,
@@ -58,6 +61,7 @@ impl Size {
         celery_kills: 6,
         visibility: Duration::from_secs(2),
         rounds: 10,
+        outages: &[0, 1, 3, 7],
         etas: 200_000,
         due_seconds: 10,
         neighbours: 10,
@@ -72,6 +76,7 @@ impl Size {
         leases: &[Duration::from_secs(1)],
         deadline: Duration::from_secs(1),
         rounds: 5,
+        outages: &[1],
         black_hole: Duration::from_secs(1),
         etas: 50_000,
         due_seconds: 2,

@@ -32,7 +32,8 @@
 --                               delivery was skipped, and the delivery stays in flight.
 --
 -- The script removes the tags from the index first, because Redis never refuses a script for lack of memory once it has
--- written. If a later command fails, the tags return to the index. The error names `error_key`.
+-- written. Then it checks the types of all keys that the operations use, so that it does all of them or none. If a
+-- command fails, the tags return to the index. The error names `error_key`.
 local delayed, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
@@ -56,6 +57,112 @@ if count > 0 then
     end
   end
 end
+-- Fails if a key of the operations has another type than they need. A single write needs no check: if it fails, nothing
+-- was done before it.
+local function check_types()
+  local expected, keys, records, operations = {}, {}, {}, 0
+  local single = { r = true, p = true, b = true, c = true }
+  local function expect(key, kind)
+    if not expected[key] then
+      expected[key] = kind
+      keys[#keys + 1] = key
+    end
+  end
+  local function expect_dead()
+    expect(KEYS[4], 'hash')
+    expect(KEYS[5], 'string')
+    expect(KEYS[6], 'zset')
+  end
+  local function expect_chord(key, ordered)
+    expect(key .. '.c', 'string')
+    expect(key .. '.s', 'string')
+    expect(key .. '.t', 'string')
+    expect(key .. '.j', ordered == '1' and 'zset' or 'list')
+  end
+  if count > 0 then expect(KEYS[1], 'hash') end
+  local position, skip = at, false
+  while position <= #ARGV do
+    local op, key = ARGV[position], ARGV[position + 1]
+    if op ~= 'i' and not skip then operations = operations + (single[op] and 1 or 2) end
+    if op == 'i' then
+      skip = lost[tonumber(key)]
+      position = position + 2
+    elseif op == 'r' then
+      if not skip then
+        records[#records + 1] = key
+        if ARGV[position + 2] ~= '' then records[#records + 1] = ARGV[position + 2] end
+      end
+      position = position + 1 + RECORD_ARGS
+    elseif op == 'p' or op == 'b' then
+      if not skip then expect(key, 'list') end
+      position = position + 3
+    elseif op == 'f' then
+      position = position + 3
+    elseif op == 'e' then
+      if not skip then
+        expect(delayed .. key, 'zset')
+        expect(KEYS[7], 'zset')
+      end
+      position = position + 4
+    elseif op == 'd' then
+      if not skip then expect_dead() end
+      position = position + 2
+    elseif op == 'k' then
+      if not skip then
+        expect(KEYS[3], 'hash')
+        expect(ARGV[position + 3], 'list')
+        expect_dead()
+      end
+      position = position + 6
+    elseif op == 'c' then
+      if not skip then expect(KEYS[3], 'hash') end
+      position = position + 2
+    elseif op == 't' then
+      if not skip then
+        local chord = ARGV[position + 2]
+        expect_chord(chord, ARGV[position + 5])
+        expect(chord .. '.d', 'set')
+        expect(chord, 'string')
+      end
+      position = position + 2 + PART_ARGS
+    elseif op == 'w' then
+      local part_count = tonumber(ARGV[position + 3])
+      for part = position + 4, position + 3 + part_count do
+        if not skip then expect_chord(ARGV[part], ARGV[position + 2]) end
+      end
+      position = position + 4 + part_count
+    elseif op == 'g' then
+      if not skip then
+        expect(KEYS[1], 'hash')
+        expect(KEYS[2], 'zset')
+      end
+      position = position + 3
+    elseif op == 'o' then
+      if not skip then expect(key .. '.c', 'string') end
+      position = position + 1 + OPEN_ARGS
+    elseif op == 'h' then
+      if not skip then expect(key .. '.c', 'string') end
+      position = position + 1 + HOLD_ARGS
+    elseif op == 'x' then
+      if not skip then expect(key .. '.c', 'string') end
+      position = position + 1 + END_ARGS
+    else
+      position = position + 1
+    end
+  end
+  if operations < 2 then return end
+  -- Most results are new, and one command shows it.
+  if #records > 0 and redis.call('EXISTS', unpack(records)) > 0 then
+    for _, key in ipairs(records) do expect(key, 'string') end
+  end
+  for _, key in ipairs(keys) do
+    error_key = key
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'none' and kind ~= expected[key] then
+      error({ err = 'WRONGTYPE Operation against a key holding the wrong kind of value' })
+    end
+  end
+end
 local function dead_letter(document)
   error_key = KEYS[4]
   local key = redis.call('INCR', KEYS[5])
@@ -63,6 +170,7 @@ local function dead_letter(document)
   redis.call('ZADD', KEYS[6], key, key)
 end
 local function run()
+  if at <= #ARGV then check_types() end
   local position, skip_delivery, skip, heads = 0, false, false, {}
   -- The position in ARGV of the tag and the entry of a g.
   local recount_at
@@ -169,13 +277,15 @@ local function run()
     if after ~= before then redis.call('PUBLISH', channel, after) end
   end
 end
-local ok, failure = pcall(run)
-if not ok then
+-- Puts the tags back into the index. Returns the error.
+local function restore(key, failure)
   for n = 1, count do
     if not lost[n] then redis.call('ZADD', KEYS[2], now, ARGV[4 + n]) end
   end
-  return error_about(error_key, failure)
+  return error_about(key, failure)
 end
+local ok, failure = pcall(run)
+if not ok then return restore(error_key, failure) end
 if stay_in_flight then
   -- The run has ended, so this score does not say that it has started: if the worker dies now, that is no crash of the
   -- message.
@@ -187,6 +297,7 @@ if stay_in_flight then
     end
   end
 elseif count > 0 then
-  redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count))
+  local removed = redis.pcall('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count))
+  if type(removed) == 'table' then return restore(KEYS[1], removed) end
 end
 return answer

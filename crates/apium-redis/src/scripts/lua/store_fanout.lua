@@ -2,7 +2,7 @@
 --
 -- KEYS  the key that says that it is stored, the list
 -- ARGV  after how many seconds that key expires, the envelope
-if redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then
-  return redis.call('LPUSH', KEYS[2], ARGV[2])
-end
-return 0
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local length = redis.call('LPUSH', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[1], '1', 'EX', ARGV[1])
+return length

@@ -3,6 +3,9 @@
 mod breaks;
 mod full_memory;
 mod health;
+mod lost_data;
+mod outages;
 mod refusals;
+mod sizes;
 mod states;
 mod wrong_types;

@@ -97,6 +97,23 @@ async fn a_queue_does_not_hold_up_the_others() {
     }
 }
 
+#[tokio::test]
+async fn a_queue_does_not_hold_up_the_delayed_messages_of_others() {
+    let database = fresh_database();
+    let mut redis = database.connection();
+    let park = crate::brokers::broker_with(&database.url, &[("eta_strategy", "park")]);
+    let mut consumer = consumer(&park, "good").await;
+    spoil(&mut redis, "bad");
+    let due = apium_transport::clock::Clock::system().now().saturating_add(std::time::Duration::from_millis(50)).ok();
+    for queue in ["bad", "good"] {
+        soon("publishing", park.publish(vec![to(queue, queue).at(due)])).await.unwrap();
+    }
+    finish(&mut consumer, &["good"]).await;
+    assert_eq!(redis.zcard::<_, usize>("_apium.eta.bad").unwrap(), 1);
+    mend(&mut redis, "bad");
+    until("the delayed message", || redis.llen::<_, usize>("bad").unwrap() == 1).await;
+}
+
 /// A message that was popped goes back if it cannot be put in flight.
 async fn claim_with_wrong_type(key: &str) {
     let (mut redis, broker) = fresh_broker();

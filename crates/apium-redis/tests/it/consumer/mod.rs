@@ -1,5 +1,6 @@
-//! Consumers: waits, faults at the worst moment, and entries of Celery's workers.
+//! Consumers: waits, busy runtimes, faults at the worst moment, and entries of Celery's workers.
 
+mod busy_runtime;
 mod faults;
 mod kombu_unacked;
 mod waiting;

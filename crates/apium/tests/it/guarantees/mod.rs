@@ -1,7 +1,8 @@
-//! Guarantees of `docs/PROMISES.md` that Celery does not give, one file each, on every driver.
+//! Guarantees of `docs/PROMISES.md`, one file each; those that Celery does not give on every driver.
 
 mod crash_loop;
 mod mutated;
 mod refusing_store;
 mod result_size;
+mod reconnect;
 mod unreadable;

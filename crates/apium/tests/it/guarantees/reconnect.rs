@@ -1,0 +1,79 @@
+//! `reconnect`: a worker takes messages again soon after its broker is back, however many queues it has and however
+//! long the broker was away. The fault test measures the time; here it is only bounded.
+
+use std::time::{Duration, Instant};
+
+use apium::prelude::*;
+use apium::worker::StopKind;
+use apium_peers::redis::{Client, Connection, cmd};
+use apium_peers::redis_server::RedisServer;
+
+use crate::fixture::Records;
+use crate::gate::Gate;
+use crate::live::{entered, open_gate, stop, wait_until};
+use crate::scenarios::shutdown::gated;
+
+/// The fault test measures less than a second; a busy machine may need longer.
+const LIMIT: Duration = Duration::from_secs(4);
+
+fn connection(server: &RedisServer) -> Connection {
+    Client::open(server.url(0)).unwrap().get_connection().unwrap()
+}
+
+/// How many connections wait for a message.
+fn waits(redis: &mut Connection) -> usize {
+    let list: String = cmd("CLIENT").arg("LIST").query(redis).unwrap();
+    list.lines().filter(|line| line.contains(" cmd=blmove ") && line.contains(" flags=b")).count()
+}
+
+async fn app(server: &RedisServer) -> App {
+    let builder = App::builder("reconnect").broker(server.url(0)).backend(server.url(0)).autodiscover(false);
+    builder.state(Records::default()).state(Gate::default()).register::<gated>().build().await.unwrap()
+}
+
+/// Publishes to the last queue. Returns how long it took until the task began.
+async fn time_to_first_task(server: &RedisServer, worker_app: &App, queue: &str) -> Duration {
+    let sender = app(server).await;
+    let began = Instant::now();
+    gated::delay(1).queue(queue).send(&sender).await.unwrap();
+    entered(worker_app, 1).await;
+    open_gate(worker_app, 1);
+    began.elapsed()
+}
+
+/// Runs a worker of so many queues, and takes its server away for each of these times.
+async fn outages(count: usize, away: &[Duration]) {
+    let server = RedisServer::builder().args(["--appendonly", "yes"]).start();
+    let worker_app = app(&server).await;
+    let queues: Vec<String> = (0..count).map(|n| format!("q{n}")).collect();
+    let worker = worker_app.worker().hostname("w@host").concurrency(2).queues(queues.clone()).start().await.unwrap();
+    for away in away {
+        wait_until("it waits on every queue", async || waits(&mut connection(&server)) == count * 4).await;
+        server.kill();
+        let killed = Instant::now();
+        wait_until("the server was away", async || killed.elapsed() >= *away).await;
+        server.restart();
+        let took = time_to_first_task(&server, &worker_app, queues.last().unwrap()).await;
+        assert!(took < LIMIT, "{count} queues, {away:?} away: the first task began after {took:?}");
+    }
+    wait_until("it waits on every queue", async || waits(&mut connection(&server)) == count * 4).await;
+    let mut kill = cmd("CLIENT");
+    let _: u64 =
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").query(&mut connection(&server)).unwrap();
+    let took = time_to_first_task(&server, &worker_app, &queues[0]).await;
+    assert!(took < LIMIT, "{count} queues, clients killed: the first task began after {took:?}");
+    wait_until("it is healthy", async || worker.health().is_green()).await;
+    stop(worker, StopKind::Warm).await;
+}
+
+const AWAY: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(7)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_one_queue() {
+    outages(1, &AWAY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_ten_queues() {
+    outages(10, &AWAY).await;
+}
