@@ -56,8 +56,8 @@ fn of_text(text: &str) -> (ErrorKind, &'static str) {
     }
 }
 
-/// An error that the server answered. As a cause it is what the server said: the library names the place in the pipeline,
-/// and every other error of it.
+/// An error that the server answered. As a cause it is what the server said: the library names the place in the
+/// pipeline, and every other error of it.
 #[derive(Debug)]
 struct ServerError {
     code: String,

@@ -65,15 +65,15 @@ pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
 /// A completion was given up.
 pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
-    tracing::error!(id, task, %error, "could not complete task {name}");
+    let name = task_name(task, id);
+    tracing::error!(id, task, error = %with_causes(&error), "could not complete task {name}");
 }
 
 /// The message of a completion that was given up is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
-    tracing::error!(id, task, %error, "could not put task {name} into the dead set; it will be delivered again");
+    let name = task_name(task, id);
+    tracing::error!(id, task, error = %with_causes(&error), "could not put task {name} into the dead set; it will be delivered again");
 }
 
 fn names(label: &TaskLabel) -> (&str, &str) {

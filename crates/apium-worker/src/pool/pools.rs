@@ -24,7 +24,7 @@ pub(crate) struct Pools {
 impl Pools {
     /// The pools of a kind, for at most `slots` runs at a time.
     pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
-        panics::note_places();
+        panics::record_places();
         let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
         let for_async: Arc<dyn Pool> = match kind {
             PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),
