@@ -8,7 +8,7 @@ use std::path::Path;
 
 fn main() -> std::io::Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (name, _) in checks::ALL {
+    for (name, _) in checks::all::ALL {
         let folder = here.join("corpus").join(name);
         std::fs::create_dir_all(&folder)?;
         let seeds = checks::seeds::of(name, &here.join("../tests/vectors"));

@@ -110,10 +110,12 @@ fn one_line(text: &str) -> String {
 }
 
 /// What to do about an error of a broker or result backend. `None` where its text says it: the driver knows what it was
-/// refused, and which part of the address or which entry of the store is wrong.
+/// refused, and which part of the address is wrong.
 fn hint_of(kind: TransportKind) -> Option<&'static str> {
     match kind {
-        TransportKind::Address | TransportKind::Corrupt | TransportKind::Refused | TransportKind::NotFound => None,
+        TransportKind::Address | TransportKind::Refused | TransportKind::NotFound => None,
+        // It may be a whole file, or one entry that another program wrote: to give up the store is not our advice.
+        TransportKind::Corrupt => Some("look at what the error names; nothing in it was changed"),
         TransportKind::Timeout | TransportKind::Connection => Some(
             "check that the broker and the result backend run and that their addresses are right (`report` shows them)",
         ),
@@ -218,11 +220,6 @@ mod tests {
             (TransportKind::Refused, "connect at h:1; user name or password are wrong", Code::Unreachable),
             (TransportKind::Address, "connect: could not read /etc/ca.pem: no such file", Code::Usage),
             (TransportKind::NotFound, "ask the sentinel for its master \"x\": it watches none", Code::NotFound),
-            (
-                TransportKind::Corrupt,
-                "read the value of celery-task-meta-1: it is no result document",
-                Code::Unreachable,
-            ),
         ];
         for (kind, text, code) in wrong {
             let stop = CommandError::from(TransportError::new(kind, text));
@@ -230,5 +227,8 @@ mod tests {
             let inside = AppError::new(AppKind::Backend, "read it").with_source(TransportError::new(kind, text));
             assert_eq!(CommandError::from(inside).to_string(), format!("error: could not read it: {text}"));
         }
+        let text = "read the value of celery-task-meta-1: it is no result document";
+        let stop = CommandError::from(TransportError::new(TransportKind::Corrupt, text)).to_string();
+        assert!(stop.contains(text) && !stop.contains("move it away") && !stop.contains("restore"), "{stop}");
     }
 }

@@ -64,8 +64,8 @@ fn of_server(error: &ServerError) -> (ErrorKind, &'static str) {
     found.map_or((ErrorKind::Other, ""), |(_, meaning)| *meaning)
 }
 
-/// An error that the server answered. As a cause it is what the server said: the library names the place in the pipeline,
-/// and every other error of it.
+/// An error that the server answered. As a cause it is what the server said: the library names the place in the
+/// pipeline, and every other error of it.
 #[derive(Debug)]
 struct ServerError {
     code: String,

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::options::call_options::{CallOptions, RareOptions};
 
 /// From what the ids of follow-ups are made: the id of a task, and which of its runs sends them. A run that is repeated
-/// makes the same ids, in every version of this program and of its compiler: each is a UUID of version 5, of its seed and
-/// its place.
+/// makes the same ids, in every version of this program and of its compiler: each is a UUID of version 5, of its seed
+/// and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[doc(hidden)]
 pub struct IdSeed(Uuid);

@@ -220,9 +220,10 @@ impl FromValue for Address {
     const KIND: &'static str = "a URL such as sqlite:///var/lib/app/queue.db or memory://";
 
     fn from_value(value: &Value) -> Result<Self, InvalidValue> {
-        let wrong = || InvalidValue { path: String::new(), allowed: Self::KIND.into(), found: None, instead: None };
-        let Value::Text(text) = value else { return Err(wrong()) };
-        Self::parse(text).map_err(|_| wrong())
+        let Value::Text(text) = value else { return Err(InvalidValue::secret(value, Self::KIND)) };
+        // The text of the error does not show the address, which may contain a password.
+        Self::parse(text)
+            .map_err(|error| InvalidValue::because(error.to_string().trim_start_matches("read the address: ")))
     }
 }
 

@@ -40,8 +40,8 @@ impl<T, E: From<Error>> Deferred<T, E> {
     }
 }
 
-/// Whether tokio polls a future on this thread now, so that the thread must not be blocked. A thread of `spawn_blocking`
-/// belongs to a runtime and polls none.
+/// Whether tokio polls a future on this thread now, so that the thread must not be blocked. A thread of
+/// `spawn_blocking` belongs to a runtime and polls none.
 fn polls_a_future() -> bool {
     // Tokio gives a future 128 operations each time it polls it. Other code may do any number.
     const MORE: usize = 200;

@@ -74,8 +74,8 @@ impl Json {
     /// Decodes to a type. Integers are exact. A typed envelope can be read as text or bytes (a Python datetime as a
     /// `String`), and also as the map that it is.
     ///
-    /// In a text, half a surrogate pair becomes U+FFFD, since no text of Rust can contain it. Python has such texts: the
-    /// name of a file whose bytes are not UTF-8 is `'\udce9.txt'`. A value of the type `Json` has it unchanged.
+    /// In a text, half a surrogate pair becomes U+FFFD, since no text of Rust can contain it. Python has such texts:
+    /// the name of a file whose bytes are not UTF-8 is `'\udce9.txt'`. A value of the type `Json` has it unchanged.
     ///
     /// A value may nest 1,024 levels deep for the types [`Value`] and `Json`, and 256 for others.
     ///

@@ -125,8 +125,8 @@ fn number(reader: &mut JsonReader<'_>) -> Result<Value> {
 
 /// The map of these entries, or the value of a typed envelope. If a key comes twice, its last value counts.
 ///
-/// A map that only looks like an envelope stays a map, whatever serializer it came by: it may be a value of somebody who
-/// uses these names for something else. JSON that is passed on without being decoded has it in the same form.
+/// A map that only looks like an envelope stays a map, whatever serializer it came by: it may be a value of somebody
+/// who uses these names for something else. JSON that is passed on without being decoded has it in the same form.
 pub(crate) fn from_entries(entries: Vec<(String, Value)>) -> Value {
     let entries = without_duplicates(entries);
     let typed = match &entries[..] {

@@ -83,15 +83,15 @@ pub(crate) fn not_settled(error: &Error, count: usize) {
 /// A store refused a completion.
 pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
-    tracing::error!(id, task, %error, "could not complete task {name}");
+    let name = task_name(task, id);
+    tracing::error!(id, task, error = %with_causes(&error), "could not complete task {name}");
 }
 
 /// The message of a completion that a store refused is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
-    tracing::error!(id, task, %error, "could not put task {name} into the dead set; it stays in flight and is tried again, and the worker is unhealthy meanwhile");
+    let name = task_name(task, id);
+    tracing::error!(id, task, error = %with_causes(&error), "could not put task {name} into the dead set; it stays in flight and is tried again, and the worker is unhealthy meanwhile");
 }
 
 fn names(label: &TaskLabel) -> (&str, &str) {

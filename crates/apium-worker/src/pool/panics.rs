@@ -1,6 +1,6 @@
 //! Panics of user code: where each one happened, and with which backtrace.
 //!
-//! A caught panic is its message alone. Its place is known only while the panic hook runs, so a hook notes it for the
+//! A caught panic is its message alone. Its place is known only while the panic hook runs, so a hook records it for the
 //! thread, and calls the hook that was there before.
 
 use std::any::Any;
@@ -14,7 +14,7 @@ use apium_app::failure::Failure;
 use apium_protocol::result::exception::ExceptionInfo;
 
 /// The last panic of a thread.
-struct Noted {
+struct LastPanic {
     text: String,
     /// File, line and column.
     place: Option<String>,
@@ -22,30 +22,30 @@ struct Noted {
 }
 
 thread_local! {
-    static LAST: RefCell<Option<Noted>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<LastPanic>> = const { RefCell::new(None) };
 }
 
-/// From now on the places of panics are noted. Does nothing if they are already.
-pub(crate) fn note_places() {
+/// From now on the places of panics are recorded. Does nothing if they are already.
+pub(crate) fn record_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            note(info);
+            record(info);
             before(info);
         }));
     });
 }
 
-fn note(info: &PanicHookInfo<'_>) {
-    let noted = Noted {
+fn record(info: &PanicHookInfo<'_>) {
+    let last_panic = LastPanic {
         text: text_of(info.payload()).to_owned(),
         place: info.location().map(ToString::to_string),
         // Costs nothing unless RUST_BACKTRACE asks for it.
         backtrace: Backtrace::capture(),
     };
     // The hook also runs while the thread ends and has no such variable any more.
-    let _ = LAST.try_with(|last| last.replace(Some(noted)));
+    let _ = LAST.try_with(|last| last.replace(Some(last_panic)));
 }
 
 /// A panic that goes to another thread, with its place.
@@ -66,8 +66,8 @@ pub(crate) fn failure_of(panic: &(dyn Any + Send)) -> Failure {
     let text = text_of(panic);
     let failure = Failure::from_exception(ExceptionInfo::new("apium", "Panic", text));
     // A panic that began without the hook, by `resume_unwind`, must not get the place of an earlier one.
-    match LAST.take().filter(|noted| noted.text == text) {
-        Some(noted) => failure.with_traceback(traceback(&noted)),
+    match LAST.take().filter(|last_panic| last_panic.text == text) {
+        Some(last_panic) => failure.with_traceback(traceback(&last_panic)),
         None => failure,
     }
 }
@@ -78,16 +78,16 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// The traceback in Python's form: its caller first, and the error last.
-fn traceback(noted: &Noted) -> String {
+fn traceback(last_panic: &LastPanic) -> String {
     let mut out = "Traceback (most recent call last):\n".to_owned();
-    if noted.backtrace.status() == BacktraceStatus::Captured {
+    if last_panic.backtrace.status() == BacktraceStatus::Captured {
         // Writing into a text does not fail.
-        let _ = writeln!(out, "{}", noted.backtrace);
+        let _ = writeln!(out, "{}", last_panic.backtrace);
     }
-    if let Some(place) = &noted.place {
+    if let Some(place) = &last_panic.place {
         let _ = writeln!(out, "  panicked at {place}");
     }
-    let _ = writeln!(out, "apium.Panic: {}", noted.text);
+    let _ = writeln!(out, "apium.Panic: {}", last_panic.text);
     out
 }
 
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_panic_keeps_its_place_on_its_thread_and_on_another() {
-        note_places();
+        record_places();
         let here = caught(|| panic!("boom {}", 1));
         let line = line!() - 1;
         let there = std::thread::spawn(|| with_place(|| panic!("boom 1"))).join().unwrap_err();
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_panic_without_a_hook_does_not_get_the_place_of_an_earlier_one() {
-        note_places();
+        record_places();
         assert!(catch_unwind(|| panic!("earlier")).is_err());
         assert!(caught(|| resume_unwind(Box::new("later"))).traceback().is_none());
         assert_eq!(caught(|| std::panic::panic_any(7)).to_string(), "Panic('a panic without text')");

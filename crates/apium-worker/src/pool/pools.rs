@@ -25,7 +25,7 @@ pub(crate) struct Pools {
 impl Pools {
     /// The pools of a kind, for at most `slots` runs at a time, of whose threads so many may leak.
     pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop, ceiling: LeakCeiling) -> Self {
-        panics::note_places();
+        panics::record_places();
         let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone(), ceiling));
         let for_async: Arc<dyn Pool> = match kind {
             PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),

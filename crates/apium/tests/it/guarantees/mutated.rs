@@ -17,7 +17,7 @@ fn rounds() -> usize {
 
 /// Runs a check on every seed, and on seeds that were changed.
 fn run(name: &str) {
-    let check = checks::ALL.iter().find(|(own, _)| *own == name).unwrap().1;
+    let check = checks::all::ALL.iter().find(|(own, _)| *own == name).unwrap().1;
     let seeds = checks::seeds::of(name, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors"));
     assert!(seeds.len() >= 10, "{}", seeds.len());
     seeds.iter().for_each(|seed| check(seed));
