@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use apium::driver::Clock;
 use apium::prelude::*;
+use apium_sqlite::faults;
 
 use crate::child::{Role, stdin_closed};
 use crate::faults::kit::run_log::{RunLog, log_to, record_run};
@@ -61,6 +62,7 @@ pub fn stop_workers(workers: Vec<Role>) -> Result<(), BoxError> {
 /// Runs a worker until standard input closes.
 pub async fn run_worker(folder: &Path, name: &str, steps: bool) -> Result<(), BoxError> {
     log_to(&folder.join("runs"))?;
+    faults::look_for_them();
     let clock = if steps { Clock::stepping() } else { Clock::system() };
     let app = app(folder).clock(clock.clone()).build().await?;
     let stop = async {
