@@ -99,9 +99,9 @@ impl Consume {
             if error.is_final() {
                 tracing::error!(error = %with_causes(&error), broker = %self.broker.address(), "could not fetch, and never will; the worker stops");
                 self.switch.store_failed();
-                // An error means that the worker was dropped.
-                let _ = phase.wait_for(|phase| *phase != Phase::Fetch).await;
-                break;
+                // The health goes on saying why. An error means that the worker was dropped.
+                let _ = phase.wait_for(|phase| *phase == Phase::Close).await;
+                return close(open.consumer).await;
             }
             tracing::warn!(error = %with_causes(&error), broker = %self.broker.address(), "could not fetch; trying again in {wait:?}");
             let retry = async {
