@@ -1,15 +1,16 @@
 //! Faults of the disk that tests cause (feature `crash-points`): it is full, it takes no flush, or the store takes
-//! nothing large. They are read from a file beside the database, so that a test can cause them in other processes.
-//! Without the feature, programs contain no trace of them.
+//! nothing large. They are read from a file beside the database, so that a test can cause them in other processes that
+//! look for them. Without the feature, programs contain no trace of them.
 
 #[cfg(feature = "crash-points")]
-pub use with_feature::Faults;
-#[cfg(feature = "crash-points")]
 pub(crate) use with_feature::{ConnectionFaults, check_flush};
+#[cfg(feature = "crash-points")]
+pub use with_feature::{Faults, look_for_them};
 
 #[cfg(feature = "crash-points")]
 mod with_feature {
     use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::{fs, io};
 
     use rusqlite::Connection;
@@ -26,6 +27,14 @@ mod with_feature {
         pub max_length: Option<u32>,
     }
 
+    /// Whether this process looks for faults. Benches do not: a look is a system call for each transaction.
+    static LOOKS: AtomicBool = AtomicBool::new(false);
+
+    /// From now on this process looks for faults that other processes cause.
+    pub fn look_for_them() {
+        LOOKS.store(true, Ordering::Release);
+    }
+
     fn beside(file: &Path) -> PathBuf {
         let mut name = file.to_owned().into_os_string();
         name.push("-faults");
@@ -33,8 +42,9 @@ mod with_feature {
     }
 
     impl Faults {
-        /// From now on these are the faults of the database `file`, in every process.
+        /// From now on these are the faults of the database `file`, in this process and in those that look for them.
         pub fn set(self, file: &Path) -> io::Result<()> {
+            look_for_them();
             let path = beside(file);
             if self == Self::default() {
                 return fs::remove_file(path);
@@ -46,6 +56,9 @@ mod with_feature {
         }
 
         fn read(file: &Path) -> Self {
+            if !LOOKS.load(Ordering::Acquire) {
+                return Self::default();
+            }
             let Ok(text) = fs::read_to_string(beside(file)) else { return Self::default() };
             let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or(0_u32));
             let mut next = || numbers.next().unwrap_or_default();
@@ -87,7 +100,7 @@ mod with_feature {
 /// Without the feature there are no faults.
 #[cfg(not(feature = "crash-points"))]
 #[derive(Debug, Default)]
-pub(crate) struct ConnectionFaults;
+pub(crate) struct ConnectionFaults {}
 
 #[cfg(not(feature = "crash-points"))]
 impl ConnectionFaults {

@@ -136,9 +136,9 @@ impl Consume {
             self.health.set_stopped_fetching(format!("could not {error:#}"));
             if error.is_final() {
                 self.health.set_unusable(&error);
-                // An error means that the worker was dropped.
-                let _ = phase.wait_for(|phase| *phase != Phase::Fetch).await;
-                break;
+                // The health goes on saying why. An error means that the worker was dropped.
+                let _ = phase.wait_for(|phase| *phase == Phase::Close).await;
+                return close(open.consumer).await;
             }
             let pause = outage.pause(&error, began);
             if outage.warns() {

@@ -1,24 +1,48 @@
-//! Kills worker processes of the embedded driver at random instants and checks that no task is lost:
-//! `torture_sqlite KILLS`.
+//! The fault tests of the embedded driver: `torture_sqlite KILLS [NAME …]`. `kills` kills worker processes at random
+//! instants, so many times, and checks that no task is lost; the others print a line for a guarantee of
+//! `docs/PROMISES.md`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
-use apium_harness::torture;
+use apium_harness::torture::{clock_steps, full_disk, kills, suspended, tasks};
+
+/// The tests.
+const TESTS: [&str; 4] = ["kills", "full-disk", "clock-steps", "suspended"];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args.as_slice() {
+    let (kills, named) = match args.as_slice() {
         // How it starts itself as another process.
-        ["worker", folder] => torture::run_worker(Path::new(folder)).await.map(|()| ExitCode::SUCCESS),
-        [kills] => {
-            let verdict = torture::torture(kills.parse()?).await?;
-            verdict.print();
-            Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        ["worker", folder] => return kills::run_worker(Path::new(folder)).await.map(|()| ExitCode::SUCCESS),
+        ["steady-worker", folder, name, steps] => {
+            let run = tasks::run_worker(Path::new(folder), name, *steps == "steps");
+            return run.await.map(|()| ExitCode::SUCCESS);
         }
-        _ => Err("read the arguments: give the number of kills".into()),
+        [kills, named @ ..] => (kills.parse::<usize>()?, named),
+        [] => return Err("read the arguments: give the number of kills, and names such as full-disk".into()),
+    };
+    // About as much time for each test.
+    let rounds = (kills as u64 / 20).max(2);
+    let mut kept = true;
+    for test in if named.is_empty() { &TESTS[..] } else { named } {
+        let row = match *test {
+            "kills" => {
+                let verdict = kills::torture(kills).await?;
+                verdict.print();
+                kept &= verdict.is_good();
+                continue;
+            }
+            "full-disk" => full_disk::check(rounds).await,
+            "clock-steps" => clock_steps::check(rounds).await,
+            "suspended" => suspended::check(rounds).await,
+            other => Err(format!("find the test {other:?}: there are {}", TESTS.join(" ")).into()),
+        }?;
+        row.print();
+        kept &= row.apium.kept;
     }
+    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

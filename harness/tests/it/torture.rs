@@ -4,10 +4,33 @@ use std::process::Command;
 
 #[test]
 fn twenty_kills_lose_nothing() {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_sqlite")).arg("20").output().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_sqlite")).args(["20", "kills"]).output().unwrap();
     let (figures, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{figures}\n{errors}");
     assert!(figures.contains(r#""measure":"published""#), "{figures}");
+}
+
+/// Runs another fault test of the embedded driver.
+fn sqlite_keeps(test: &str) {
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_sqlite")).args(["20", test]).output().unwrap();
+    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{row}\n{errors}");
+    assert!(row.contains(r#""kept":true"#), "{row}");
+}
+
+#[test]
+fn sqlite_strands_nothing_on_a_full_disk() {
+    sqlite_keeps("full-disk");
+}
+
+#[test]
+fn sqlite_workers_may_have_their_clocks_set() {
+    sqlite_keeps("clock-steps");
+}
+
+#[test]
+fn sqlite_workers_may_be_stopped_for_longer_than_their_lease() {
+    sqlite_keeps("suspended");
 }
 
 /// Runs the fault test of a guarantee on Redis.

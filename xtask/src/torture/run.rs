@@ -14,8 +14,8 @@ const KILLS_IN_FULL: &str = "1000";
 pub(crate) fn run(args: &[String]) -> Answer {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        ["sqlite"] => sqlite(KILLS),
-        ["sqlite", "--full"] => sqlite(KILLS_IN_FULL),
+        ["sqlite", "--full", named @ ..] if are_names(named) => sqlite(KILLS_IN_FULL, named),
+        ["sqlite", named @ ..] if are_names(named) => sqlite(KILLS, named),
         ["canvas"] => {
             peers::ready::ensure()?;
             canvas::table()
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &[String]) -> Answer {
         ["redis", "--full", named @ ..] if are_names(named) => on_redis("full", named),
         ["redis", named @ ..] if are_names(named) => on_redis("usual", named),
         _ => {
-            let all = "`torture sqlite [--full]`, `torture redis [--full] [NAME …]` or `torture canvas`";
+            let all = "`torture sqlite [--full] [NAME …]`, `torture redis [--full] [NAME …]` or `torture canvas`";
             Err(format!("read the arguments: use {all}"))
         }
     }
@@ -34,8 +34,9 @@ fn are_names(args: &[&str]) -> bool {
     args.iter().all(|arg| !arg.starts_with('-'))
 }
 
-fn sqlite(kills: &str) -> Answer {
+fn sqlite(kills: &str, named: &[&str]) -> Answer {
     let program = ["run", "--release", "--package", "apium-harness", "--bin", "torture_sqlite", "--", kills];
+    let program: Vec<&str> = program.iter().chain(named).copied().collect();
     process::passes(process::cargo(&program)?)
 }
 

@@ -7,7 +7,7 @@ use apium_app::app::app::App;
 use apium_transport::health::Health;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::handle::WorkerHandle;
-use apium_worker::shutdown::kind::StopKind;
+use apium_worker::shutdown::kind::{StopCause, StopKind};
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,6 +74,39 @@ async fn a_worker_is_healthy_while_its_broker_its_backend_and_its_fetching_are()
     until("the worker says that it stops", async || reason(&worker) == "the worker stops").await;
     gate.open(1);
     worker.stopped().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_broker_or_backend_closed_itself_for_good_stops_in_order() {
+    for of_backend in [false, true] {
+        let (gate, switches) = (Gate::new(), Switches::default());
+        let app = app(&gate, &switches).await;
+        let worker = app.worker().concurrency(1).start().await.unwrap();
+        until_green(&worker).await;
+        switches.close_for_good();
+        if of_backend {
+            // No task uses it: the worker finds out by itself.
+            switches.backend_red(true);
+        } else {
+            // The fetch that waits brings this one, and the next fetch fails.
+            send(&app, "long", "a").await;
+            gate.begun(1).await;
+            until("the worker does not fetch", async || reason(&worker).contains("closed itself for good")).await;
+            gate.open(1);
+        }
+        let clock_goes_on = async {
+            loop {
+                app.clock().advance(Duration::from_secs(1));
+                tokio::task::yield_now().await;
+            }
+        };
+        let report = tokio::select! {
+            report = worker.stopped() => report,
+            () = clock_goes_on => unreachable!("it goes on until the worker has stopped"),
+        };
+        assert_eq!((report.how, report.cause, report.exit_code()), (StopKind::Warm, StopCause::Fault, 1));
+        assert_eq!(report.finished, u64::from(!of_backend), "what runs is finished");
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ struct Inner {
     pauses: AtomicUsize,
     /// The next read of the backend turns its health green.
     heals: AtomicBool,
+    /// Broker and backend have closed themselves for good.
+    over: AtomicBool,
 }
 
 impl Switches {
@@ -133,7 +135,20 @@ impl Switches {
         self.0.heals.store(true, Ordering::SeqCst);
     }
 
+    /// From now on broker and backend have closed themselves for good.
+    pub(crate) fn close_for_good(&self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.0.over.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::Unusable, "use the store: it closed itself for good")),
+            false => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<()> {
+        self.check_open()?;
         check(&self.0.cut)
     }
 
@@ -392,6 +407,9 @@ impl StoredResults for SwitchedBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
         if self.switches.0.heals.swap(false, Ordering::SeqCst) {
             self.switches.backend_red(false);
+        }
+        if let Err(error) = self.switches.check_open() {
+            return Box::pin(async { Err(error) });
         }
         self.inner.stored().unwrap().fetch(ids)
     }

@@ -1,5 +1,5 @@
-//! The fault test of the embedded driver: worker processes are killed as by `kill -9` at random instants under load. In
-//! the end, what was published and what was executed must be the same set.
+//! Worker processes of the embedded driver are killed as by `kill -9` at random instants under load. In the end, what
+//! was published and what was executed must be the same set.
 //!
 //! The worker's side is [`run_worker`]. A task writes its number to a log that survives the kill. One task in ten is
 //! retried once before it does, one in ten has a countdown, and some take a few milliseconds, so that kills hit every
@@ -16,15 +16,13 @@ use crate::child::{Role, stdin_closed};
 use crate::number_log::{self, NumberLog};
 use crate::report;
 use crate::scratch::ScratchFolder;
+use crate::torture::store::{LEASE, app, file, is_intact, leftover};
 
 /// How many workers run at a time.
 const WORKERS: usize = 3;
 
 /// How many tasks are called at a time: some in single calls at once, the others in a batch.
 const ROUND: u64 = 60;
-
-/// `worker_lease`: how long a dead worker's tasks stay reserved for it.
-const LEASE: Duration = Duration::from_secs(1);
 
 /// Tasks that are still missing in the end count as lost when nothing has run for this long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,22 +86,13 @@ impl Verdict {
     }
 }
 
-async fn app(address: &str) -> Result<App, BoxError> {
-    let app = App::builder("torture").broker(address).backend(address);
-    Ok(app.setting("worker_lease", LEASE).setting("worker_max_crashes", 0).build().await?)
-}
-
 /// Runs a worker on the queue in `folder` until standard input closes.
 pub async fn run_worker(folder: &Path) -> Result<(), BoxError> {
     // Set once in the life of this process.
     let _ = LOG.set(NumberLog::open(&folder.join("numbers"))?);
-    let app = app(&address(folder)).await?;
+    let app = app(folder).build().await?;
     app.worker().concurrency(8).run_until(stdin_closed()).await?;
     Ok(app.close().await?)
-}
-
-fn address(folder: &Path) -> String {
-    format!("sqlite://{}", folder.join("queue.db").display())
 }
 
 /// Kills workers `kills` times while tasks are called, waits for the tasks that are still to run, and counts.
@@ -111,7 +100,7 @@ pub async fn torture(kills: usize) -> Result<Verdict, BoxError> {
     let scratch = ScratchFolder::new()?;
     let log: PathBuf = scratch.folder().join("numbers");
     NumberLog::open(&log)?;
-    let app = app(&scratch.address()).await?;
+    let app = app(scratch.folder()).build().await?;
     let (done, over) = tokio::sync::watch::channel(false);
     let caller = call_until(&app, over);
     let killer = async {
@@ -136,7 +125,7 @@ pub async fn torture(kills: usize) -> Result<Verdict, BoxError> {
         strangers: executed.keys().filter(|number| !published.contains(number)).count(),
         unanswered: unanswered(&app, &published).await?,
         leftover: leftover(&app).await?,
-        intact: is_intact(&scratch.folder().join("queue.db"))?,
+        intact: is_intact(&file(scratch.folder()))?,
     };
     app.close().await?;
     Ok(verdict)
@@ -165,6 +154,17 @@ async fn call_until(app: &App, mut over: tokio::sync::watch::Receiver<bool>) -> 
 
 fn id(number: u64) -> String {
     format!("torture-{number}")
+}
+
+/// How many tasks have no correct result.
+async fn unanswered(app: &App, published: &BTreeSet<u64>) -> Result<usize, BoxError> {
+    let mut bad = 0;
+    for &number in published {
+        let result = app.result::<u64>(id(number));
+        let answered = result.state().await? == TaskState::Success && result.info().await?.decode::<u64>()? == number;
+        bad += usize::from(!answered);
+    }
+    Ok(bad)
 }
 
 /// Starts workers, then kills and replaces one of them after the other; the workers that run in the end.
@@ -200,37 +200,6 @@ async fn wait_until_done(
     Ok(number_log::read(log)?)
 }
 
-/// How many tasks have no correct result.
-async fn unanswered(app: &App, published: &BTreeSet<u64>) -> Result<usize, BoxError> {
-    let mut bad = 0;
-    for &number in published {
-        let result = app.result::<u64>(id(number));
-        let answered = result.state().await? == TaskState::Success && result.info().await?.decode::<u64>()? == number;
-        bad += usize::from(!answered);
-    }
-    Ok(bad)
-}
-
-/// How many messages are in the queues or in the dead set.
-async fn leftover(app: &App) -> Result<u64, BoxError> {
-    let broker = app.broker();
-    let stats = broker
-        .queues()
-        .and_then(|queues| queues.counts())
-        .ok_or("count the queues: this broker cannot")?
-        .stats()
-        .await?;
-    let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
-    Ok(dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>())
-}
-
-/// Whether SQLite finds no damage in the file.
-fn is_intact(file: &Path) -> Result<bool, BoxError> {
-    let connection = rusqlite::Connection::open(file)?;
-    let found: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    Ok(found == "ok")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,18 +224,5 @@ mod tests {
         assert!(!Verdict { leftover: 1, ..GOOD }.is_good());
         assert!(!Verdict { intact: false, ..GOOD }.is_good());
         assert!(!Verdict { published: 0, ..GOOD }.is_good());
-    }
-
-    #[test]
-    fn a_damaged_file_is_found() {
-        let scratch = ScratchFolder::new().unwrap();
-        let file = scratch.folder().join("queue.db");
-        rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE a(b); INSERT INTO a VALUES(1)").unwrap();
-        assert!(is_intact(&file).unwrap());
-        let mut bytes = std::fs::read(&file).unwrap();
-        let page = bytes.len() / 2;
-        bytes[page..].fill(0xff);
-        std::fs::write(&file, bytes).unwrap();
-        assert!(!is_intact(&file).unwrap_or(false));
     }
 }

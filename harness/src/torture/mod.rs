@@ -1,0 +1,9 @@
+//! The fault tests of the embedded driver. Each breaks what it must survive: workers are killed, the disk is full,
+//! clocks are set, processes are stopped. `torture_sqlite` runs them.
+
+pub mod clock_steps;
+pub mod full_disk;
+pub mod kills;
+pub mod store;
+pub mod suspended;
+pub mod tasks;
