@@ -11,17 +11,21 @@ import json
 from tasks import app, append
 
 
-def short(value):
-    """A value as the names of the tasks that returned it: `a` for `a(b,[c,d])`."""
+def short(value, flow):
+    """A value as the names of the tasks that returned it: `a` for `a(b,[c,d])`, and for the id of `a`."""
     if isinstance(value, str):
-        return value.split("(")[0]
+        return value.split("(")[0].removeprefix(f"{flow}-")
     if isinstance(value, list):
-        return f"[{','.join(map(short, value))}]"
+        return f"[{shorts(value, flow)}]"
     return json.dumps(value, separators=(",", ":"))
 
 
+def shorts(values, flow):
+    return ",".join(short(value, flow) for value in values)
+
+
 def record(path, flow, kind, target, given):
-    append(path, f"{flow} {kind} {target} {','.join(map(short, given))} python")
+    append(path, f"{flow} {kind} {target} {shorts(given, flow)} python")
 
 
 @app.task(name="canvas.leaf")
@@ -30,7 +34,16 @@ def leaf(*given, path, flow, target, fails):
     record(path, flow, "run", target, given)
     if fails:
         raise ValueError(target)
-    return f"{target}({','.join(map(short, given))})"
+    return f"{target}({shorts(given, flow)})"
+
+
+@app.task(name="canvas.replaced", bind=True)
+def replaced(self, *given, path, flow, target, fails, replacement):
+    """A task of a shape that another workflow replaces."""
+    record(path, flow, "run", target, given)
+    if fails:
+        raise ValueError(target)
+    return self.replace(self.app.signature(replacement))
 
 
 @app.task(name="canvas.ok")

@@ -8,13 +8,16 @@ A flow is a JSON object: `flow` is its name, `shape` a text, `fails` the name of
 in order, `path` the file in which tasks record lines. Ids are made of the names of flow and task, so both sides know them.
 """
 
+import functools
 import json
+import operator
 import os
 import sys
 import tempfile
 import time
 
 from celery import chain, chord, group
+from celery.canvas import _chain
 from celery.result import GroupResult
 
 import canvas
@@ -34,18 +37,34 @@ def build(flow):
         signature.link_error(canvas.error.s(**common, target=target).set(queue=owner))
         return signature
 
-    def part(tree):
+    def leaf(name, named, task=canvas.leaf, **kwargs):
+        signature = task.s(**common, **kwargs, target=name, fails=name == flow["fails"]).set(queue=owners[name])
+        return linked(signature.set(task_id=f"{flow['flow']}-{name}") if named else signature, name, owners[name])
+
+    def part(tree, named=True):
+        """A part of the shape. The tasks of what replaces a task get their ids from it, and are not named."""
         if isinstance(tree, str):
-            task = canvas.leaf.s(**common, target=tree, fails=tree == flow["fails"])
-            return linked(task.set(queue=owners[tree], task_id=f"{flow['flow']}-{tree}"), tree, owners[tree])
-        kind, *parts = tree[0], *map(part, tree[1:])
+            return leaf(tree, named)
+        if tree[0] == "replace":
+            return leaf(tree[1], named, canvas.replaced, replacement=part(tree[2], named=False))
+        kind, *parts = tree[0], *(part(inner, named) for inner in tree[1:])
         match kind:
             case "chain":
                 return chain(*parts)
+            case "pipe":
+                return functools.reduce(operator.or_, parts)
+            case "steps":
+                return _chain(*parts)
             case "group":
                 return group(parts)
             case "chord":
                 return chord(parts[:2], parts[2])
+            case "then":
+                parts[0].link(parts[1])
+                return parts[0]
+            case "else":
+                parts[0].link_error(parts[1])
+                return parts[0]
 
     whole = linked(part(canvas_shapes.tree(flow["shape"])), "whole", flow["owners"][0])
     whole.link_error(canvas.called.s(**common, target="whole"))

@@ -8,7 +8,9 @@ So the number of shapes up to a depth is
 for the task, the chains, the groups and the chords: 4 up to depth 2, and 1 + 16 + 16 + 64 = 97 up to depth 3.
 
 A text names the tasks `a`, `b`, `c`, … in order: `chain(a,chord(b,c,d))` is a task, followed by a chord of `b` and `c` with the
-body `d`.
+body `d`. A text may have other kinds too, with any number of parts, as `crates/apium/tests/interop/canvas/rows.rs` makes them:
+`pipe(…)` is joined by `|`, `steps(…)` is a chain that nothing has joined, and `then(a,…)`, `else(a,…)` and `replace(a,…)` are a
+task with a callback, with an errback, and one that is replaced.
 """
 
 import itertools
@@ -44,11 +46,12 @@ def tree(text):
     words = iter(re.findall(r"[a-z]+|[()]", text))
 
     def part(word):
-        if word not in KINDS:
+        if len(word) == 1:
             return word
         assert next(words) == "("
-        parts = [part(next(words)) for _ in range(KINDS[word])]
-        assert next(words) == ")"
+        parts = []
+        while (inner := next(words)) != ")":
+            parts.append(part(inner))
         return (word, *parts)
 
     return part(next(words))

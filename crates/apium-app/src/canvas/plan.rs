@@ -88,8 +88,8 @@ impl Planner {
     /// # Errors
     /// [`ErrorKind::Call`] for an empty chain, and for links on a group; [`ErrorKind::Codec`] for options that cannot
     /// be encoded.
-    pub fn add(&mut self, node: Node, with: SendWith) -> Result<PlannedResult> {
-        match node {
+    pub fn add(&mut self, node: Node, mut with: SendWith) -> Result<PlannedResult> {
+        match joined_with_steps_behind(node, &mut with.options)? {
             Node::Task(task) => self.add_task(task, with),
             Node::Chain(chain) => self.add_chain(chain, with),
             Node::Group(group) => self.add_group(group, with),
@@ -232,6 +232,27 @@ impl Planner {
         append_parent(&mut result, sent.result.clone());
         Ok(PlannedResult { result, child: sent.child })
     }
+}
+
+/// A group or a chord that ends with one, joined with the steps behind it: they wait for all members of that group.
+/// Celery's `|` leaves steps behind a chord of two groups as they are, and each member would run them.
+fn joined_with_steps_behind(mut node: Node, options: &mut CallOptions) -> Result<Node> {
+    if !node.ends_with_a_group() || matches!(node, Node::Chain(_)) {
+        return Ok(node);
+    }
+    let of_call = options.rare.as_mut().and_then(|rare| rare.chain.take());
+    let stored = node.options_mut().rare.as_mut().and_then(|rare| rare.chain.take());
+    // In messages the next step stands last.
+    let mut behind = of_call.or(stored).unwrap_or_default();
+    while node.ends_with_a_group()
+        && let Some(next) = behind.pop()
+    {
+        node = node.pipe(Node::from_wire(&next)?);
+    }
+    if !behind.is_empty() {
+        options.rare_mut().chain = Some(behind);
+    }
+    Ok(node)
 }
 
 /// How many parts of a chord a member of its header counts as: a task one, a group the sum of its members, a chain its

@@ -152,3 +152,34 @@ async fn a_row_sends_its_first_group_and_opens_one_chord() {
         }
     }
 }
+
+/// A step that is sent with the steps behind it, as a worker sends it: what Celery's `|` leaves behind a chord of two
+/// groups waits for the second one.
+#[tokio::test]
+async fn steps_behind_a_chord_of_two_groups_are_joined_with_it() {
+    let [first, second, third, fourth, _] = &groups(5)[..] else { unreachable!("there are five") };
+    let behind = [fourth.clone().pipe(task("z")), third.clone()].map(|step| step.to_wire().unwrap());
+    let stored = |mut node: Node| {
+        node.options_mut().rare_mut().chain = Some(behind.to_vec());
+        (node, SendWith::default())
+    };
+    let given = |node: Node| {
+        let mut with = SendWith::default();
+        with.options.rare_mut().chain = Some(behind.to_vec());
+        (node, with)
+    };
+    let chord = || first.clone().pipe(second.clone());
+    let inner = format!("chord(e, f; {})", chord_of(fourth, "z"));
+    for (node, with) in [given(chord()), stored(chord()), given(second.clone()), stored(second.clone())] {
+        let is_chord = matches!(node, Node::Chord(_));
+        let (app, out) = kit::app().await;
+        send_with(&app, node, with).await.unwrap();
+        for sent in out.take() {
+            let body: serde_json::Value = serde_json::from_slice(&sent.message.body).unwrap();
+            assert!(body[2]["chain"].as_array().is_none_or(Vec::is_empty), "nothing follows each member");
+            let chord = WireSignature::from_json(body[2]["chord"].to_string().as_bytes()).unwrap();
+            let expected = if is_chord { format!("chord(c, d; {inner})") } else { inner.clone() };
+            assert_eq!(sendable(Node::from_wire(&chord).unwrap()), expected);
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use crate::canvas::rows::Row;
 use crate::canvas::shape::Shape;
 
 /// The outcome of every case with Celery 5.7, one a line.
@@ -17,10 +18,12 @@ pub(crate) struct Case {
     pub(crate) shape: Shape,
     pub(crate) fails: Option<String>,
     pub(crate) expected: Outcome,
+    /// The row that it is.
+    pub(crate) row: Option<Row>,
 }
 
 /// The outcome of a flow.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Outcome {
     /// The result that its sender gets: `b<a` is the result of `b`, whose parent is that of `a`; `[a,b]` is a group.
     pub(crate) result: String,
@@ -31,7 +34,7 @@ pub(crate) struct Outcome {
     pub(crate) done: Vec<String>,
 }
 
-/// All cases.
+/// All cases of the recorded shapes.
 pub(crate) fn all() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| CELERY.lines().map(read).collect())
@@ -46,5 +49,5 @@ fn read(line: &str) -> Case {
         expected: Outcome,
     }
     let Line { shape: text, fails, expected } = serde_json::from_str(line).unwrap();
-    Case { shape: Shape::read(&text), text, fails, expected }
+    Case { shape: Shape::read(&text), text, fails, expected, row: None }
 }

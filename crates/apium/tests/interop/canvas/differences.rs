@@ -52,7 +52,7 @@ pub(crate) const ALL: &[Difference] = &[
     Difference {
         why: "When the header of a chord inside another header fails, or the header of a chord whose body is a chord, Celery \
               leaves the outer body PENDING for ever and calls no errback. When a Rust worker fails the header, the body fails \
-              as any other.",
+              as any other, and an errback of both bodies is called for the outer one alone.",
         applies: |flow| match failing_header(&flow.case.shape, flow.case.fails.as_deref()) {
             Some(failing) if failing.celery_leaves_the_body_pending => flow.ran_by_rust(&failing.chord.header_tasks()),
             _ => Applies::No,

@@ -4,6 +4,7 @@ use apium_peers::redis_server::fresh_database;
 
 use crate::canvas::case;
 use crate::canvas::flow::{Flow, Owners};
+use crate::canvas::rows;
 use crate::canvas::run::check;
 use crate::canvas::selection;
 use crate::canvas::workers::Workers;
@@ -12,7 +13,7 @@ use crate::kit::side::Side;
 /// Runs every case with Rust alone.
 async fn rust_alone(url: &str) {
     let flow = |case| Flow { case, owners: Owners::Rust, sender: Side::Rust };
-    let flows: Vec<Flow> = case::all().iter().map(flow).collect();
+    let flows: Vec<Flow> = case::all().iter().chain(rows::all()).map(flow).collect();
     check(Workers::rust(url).await, &flows, "all cases in Rust alone").await;
 }
 

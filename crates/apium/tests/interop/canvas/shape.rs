@@ -8,9 +8,26 @@ pub(crate) enum Shape {
     /// A task by its name.
     Task(String),
     Chain(Vec<Shape>),
+    /// Steps that are joined by `|`.
+    Pipe(Vec<Shape>),
+    /// Steps that nothing has joined: a chain as it may be in a message.
+    Steps(Vec<Shape>),
     Group(Vec<Shape>),
     /// The members of the header, and the body.
     Chord(Vec<Shape>, Box<Shape>),
+    /// A task with another shape at it: how, the task, the shape.
+    At(Place, String, Box<Shape>),
+}
+
+/// How a shape stands at a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// As its callback.
+    Then,
+    /// As its errback.
+    Else,
+    /// In its place.
+    Replace,
 }
 
 impl Shape {
@@ -35,7 +52,12 @@ impl Shape {
         }
         let shape = match word {
             "chain" => Self::Chain(parts),
+            "pipe" => Self::Pipe(parts),
+            "steps" => Self::Steps(parts),
             "group" => Self::Group(parts),
+            "then" => Self::at(Place::Then, parts),
+            "else" => Self::at(Place::Else, parts),
+            "replace" => Self::at(Place::Replace, parts),
             "chord" => {
                 let body = parts.pop().unwrap();
                 Self::Chord(parts, Box::new(body))
@@ -45,12 +67,23 @@ impl Shape {
         (shape, &rest[1..])
     }
 
+    fn at(place: Place, parts: Vec<Self>) -> Self {
+        let parts: [Self; 2] = parts.try_into().unwrap();
+        match parts {
+            [Self::Task(task), shape] => Self::At(place, task, Box::new(shape)),
+            other => panic!("{other:?}: a shape stands at a task"),
+        }
+    }
+
     /// The names of its tasks, in order.
     pub(crate) fn tasks(&self) -> Vec<&str> {
         match self {
             Self::Task(name) => vec![name],
-            Self::Chain(parts) | Self::Group(parts) => parts.iter().flat_map(Self::tasks).collect(),
+            Self::Chain(parts) | Self::Pipe(parts) | Self::Steps(parts) | Self::Group(parts) => {
+                parts.iter().flat_map(Self::tasks).collect()
+            }
             Self::Chord(header, body) => header.iter().chain([&**body]).flat_map(Self::tasks).collect(),
+            Self::At(_, task, shape) => [task.as_str()].into_iter().chain(shape.tasks()).collect(),
         }
     }
 
@@ -58,7 +91,10 @@ impl Shape {
     pub(crate) fn groups_in_headers(&self) -> Vec<Vec<&str>> {
         match self {
             Self::Task(_) => Vec::new(),
-            Self::Chain(parts) | Self::Group(parts) => parts.iter().flat_map(Self::groups_in_headers).collect(),
+            Self::Chain(parts) | Self::Pipe(parts) | Self::Steps(parts) | Self::Group(parts) => {
+                parts.iter().flat_map(Self::groups_in_headers).collect()
+            }
+            Self::At(_, _, shape) => shape.groups_in_headers(),
             Self::Chord(header, body) => {
                 let groups = header.iter().filter(|member| matches!(member, Self::Group(_)));
                 let inside = header.iter().chain([&**body]).flat_map(Self::groups_in_headers);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
+use apium::message::Signature as WireSignature;
 use apium::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,8 @@ impl TaskArgs {
 /// A task of a shape. Its value names its arguments.
 #[task(name = "canvas.leaf")]
 pub(crate) async fn leaf(received: Args, kwargs: Kwargs) -> TaskResult<String> {
-    let (args, received) = (TaskArgs::of(&kwargs)?, short_list(&received)?);
+    let args = TaskArgs::of(&kwargs)?;
+    let received = short_list(&args.flow, &received)?;
     args.record("run", &received)?;
     match args.fails {
         true => Err(ValueError(args.target).into()),
@@ -54,10 +56,27 @@ pub(crate) async fn leaf(received: Args, kwargs: Kwargs) -> TaskResult<String> {
     }
 }
 
+/// A task of a shape that another workflow replaces.
+#[task(name = "canvas.replaced")]
+pub(crate) async fn replaced(
+    ctx: &Ctx,
+    received: Args,
+    replacement: WireSignature,
+    kwargs: Kwargs,
+) -> TaskResult<String> {
+    let args = TaskArgs::of(&kwargs)?;
+    args.record("run", &short_list(&args.flow, &received)?)?;
+    match args.fails {
+        true => Err(ValueError(args.target).into()),
+        false => Err(ctx.replace(replacement)),
+    }
+}
+
 /// A callback.
 #[task(name = "canvas.ok")]
 pub(crate) async fn ok(received: Args, kwargs: Kwargs) -> TaskResult<()> {
-    TaskArgs::of(&kwargs)?.record("ok", &short_list(&received)?)
+    let args = TaskArgs::of(&kwargs)?;
+    args.record("ok", &short_list(&args.flow, &received)?)
 }
 
 /// An errback of the old style: it is sent as a message with the id.
@@ -95,20 +114,23 @@ fn whole(json: &Json) -> TaskResult<serde_json::Value> {
     Ok(serde_json::from_str(json.as_str())?)
 }
 
-fn short_list(received: &[Json]) -> TaskResult<String> {
+fn short_list(flow: &str, received: &[Json]) -> TaskResult<String> {
     let values = received.iter().map(whole).collect::<TaskResult<Vec<_>>>()?;
-    Ok(shorts(&values))
+    Ok(shorts(flow, &values))
 }
 
-fn shorts(values: &[serde_json::Value]) -> String {
-    values.iter().map(short).collect::<Vec<_>>().join(",")
+fn shorts(flow: &str, values: &[serde_json::Value]) -> String {
+    values.iter().map(|value| short(flow, value)).collect::<Vec<_>>().join(",")
 }
 
-/// A value as the names of the tasks that returned it: `a` for `a(b,[c,d])`.
-fn short(value: &serde_json::Value) -> String {
+/// A value as the names of the tasks that returned it: `a` for `a(b,[c,d])`, and for the id of `a`.
+fn short(flow: &str, value: &serde_json::Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.split('(').next().unwrap_or_default().to_owned(),
-        serde_json::Value::Array(values) => format!("[{}]", shorts(values)),
+        serde_json::Value::String(text) => {
+            let name = text.split('(').next().unwrap_or_default();
+            name.strip_prefix(flow).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name).to_owned()
+        }
+        serde_json::Value::Array(values) => format!("[{}]", shorts(flow, values)),
         other => other.to_string(),
     }
 }

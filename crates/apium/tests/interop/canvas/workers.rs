@@ -17,6 +17,9 @@ use crate::kit::side::Side;
 /// How long the tests wait for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
+/// The queue of tasks without one: what collects the results of a group that replaces a task. All workers consume it.
+const SHARED: &str = "celery";
+
 /// How many tasks each worker runs at once.
 const SLOTS: usize = 4;
 
@@ -37,11 +40,12 @@ impl Workers {
             App::builder("canvas").autodiscover(false).setting("task_acks_late", true).broker(url).backend(url);
         let builder = builder
             .register::<tasks::leaf>()
+            .register::<tasks::replaced>()
             .register::<tasks::ok>()
             .register::<tasks::error>()
             .register::<tasks::called>();
         let app = builder.build().await.unwrap();
-        let worker = app.worker().hostname("rust@canvas").queues([queue(Side::Rust)]).concurrency(SLOTS);
+        let worker = app.worker().hostname("rust@canvas").queues([queue(Side::Rust), SHARED]).concurrency(SLOTS);
         let rust = worker.start().await.unwrap();
         Self { app, rust, python: None, folder: tempfile::tempdir().unwrap() }
     }
@@ -73,7 +77,8 @@ impl Workers {
     /// Whether a message is in a queue or in flight.
     pub(crate) async fn is_busy(&self) -> bool {
         let all = self.app.broker().queues().unwrap().counts().unwrap().stats().await.unwrap();
-        let served = all.iter().filter(|stats| [queue(Side::Rust), queue(Side::Python)].contains(&&*stats.queue));
+        let served = [queue(Side::Rust), queue(Side::Python), SHARED];
+        let served = all.iter().filter(|stats| served.contains(&&*stats.queue));
         served.map(|stats| stats.ready + stats.unacked + stats.delayed).sum::<u64>() > 0
     }
 
@@ -98,8 +103,8 @@ impl Workers {
 
 /// Celery's worker for the queue `python`.
 pub(crate) fn celery(url: &str) -> CeleryWorker {
-    let slots = SLOTS.to_string();
-    let args = ["-c", &slots, "-n", "python@canvas", "-Q", queue(Side::Python)];
+    let (slots, queues) = (SLOTS.to_string(), format!("{},{SHARED}", queue(Side::Python)));
+    let args = ["-c", &slots, "-n", "python@canvas", "-Q", &queues];
     CeleryWorker::of("canvas").urls(url, url).env("PEER_CONF", r#"{"task_acks_late": true}"#).args(args).start()
 }
 
