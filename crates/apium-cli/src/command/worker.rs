@@ -21,6 +21,7 @@ use crate::text_arg;
 
 Stopping: SIGTERM or the first ctrl-c is a warm stop: running tasks end, and messages that wait in the worker go back to \
 their queues. SIGQUIT or a second ctrl-c is a cold stop: running tasks are abandoned, and those with late ack run again. \
+The setting worker_soft_shutdown_timeout bounds how long either waits for running tasks. \
 The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
 pub(crate) struct Args {
     /// How many tasks run at a time, or `auto` [default: the number of processors]

@@ -456,6 +456,19 @@ mod tests {
         assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
     }
 
+    #[tokio::test]
+    async fn what_comes_after_the_end_of_the_service_is_unsettled_and_nobody_waits_for_it() {
+        let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let broker = MemoryDriver::new().broker(Address::parse("memory://").unwrap(), options).await.unwrap();
+        let (acker, completer) = (Arc::new(Refusing::default()), completer(&broker));
+        let late = |number| completion(&acker, Vec::new(), receipt(number, 1), Acknowledgement::Ack);
+        completer.submit_all([late(1)]);
+        completer.close();
+        assert_eq!((completer.unsettled().len(), completer.pending()), (1, 0));
+        assert_eq!(completer.submit_and_wait(late(2)).await, CompletionStatus::Failed);
+        assert_eq!((completer.unsettled().len(), completer.pending()), (2, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn rejects_are_done_after_a_lost_ack_and_only_its_own_waiter_learns_of_it() {
         let address = Address::parse("memory://").unwrap();

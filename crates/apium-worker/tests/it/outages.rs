@@ -1,9 +1,12 @@
 //! A broker or a store that is away while a task uses it: that never fails the task.
 
 use apium_app::app::app::App;
+use apium_app::canvas::node::Node;
+use apium_app::canvas::send::send as send_workflow;
 use apium_app::context::context::Ctx;
 use apium_app::task_error::{TaskError, TaskResult};
 use apium_protocol::json::text::Json;
+use apium_protocol::message::signature::Signature as WireSignature;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
@@ -16,7 +19,8 @@ async fn app(switches: &Switches, gate: &Gate, notes: &Notes) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone()).state(notes.clone());
     let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     let builder = builder.register::<Progress>().register::<Final>().register::<Late>().register::<Early>();
-    builder.register::<Bounded>().register::<Retries>().register::<Child>().build().await.unwrap()
+    let builder = builder.register::<Bounded>().register::<Retries>().register::<Child>();
+    builder.register::<Adds>().register::<Body>().build().await.unwrap()
 }
 
 task!(Progress = "progress", [acks_late: Some(true)], async |ctx| {
@@ -152,4 +156,35 @@ async fn a_retry_that_finds_no_broker_does_not_reject_its_task() {
     until_state(&app, "r", "SUCCESS").await;
     worker.stop().await;
     assert_eq!(dead(&app).await, []);
+}
+
+fn node(task: &str) -> Node {
+    Node::from_wire(&WireSignature::new(task)).unwrap()
+}
+
+task!(Adds = "adds", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    ctx.add_to_chord(node("child")).await?;
+    Ok(json("adds"))
+});
+task!(Body = "body", [], async |ctx| {
+    ctx.state::<Notes>().unwrap().add(ctx.request().args_json().as_str());
+    Ok(json(1))
+});
+
+#[tokio::test]
+async fn a_task_that_adds_to_its_chord_waits_for_its_broker_so_that_the_chord_does_not_wait_for_ever() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    let body = send_workflow(&app, Node::chord([node("adds"), node("child")], node("body"))).await.unwrap();
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    // The one of the header, and more tries than one call makes.
+    until("it is tried again and again", async || app.sent_by_name("child").len() >= 7).await;
+    switches.cut_publish(false);
+    until_state(&app, body.id.as_str(), "SUCCESS").await;
+    worker.stop().await;
+    let notes = notes.all();
+    assert_eq!((notes.len(), notes[0].as_str()), (2, "began"), "each ran once: {notes:?}");
+    assert_eq!(notes[1].matches("child").count(), 2, "{notes:?}");
 }
