@@ -25,9 +25,9 @@ use crate::docs::option_table;
 ///   once, and `add::NAME` is the registered name;
 /// - `add::s(2, 2)` is a signature; `add::p(2)` is one whose first argument comes from the task before it, as in
 ///   `add::s(2, 2) | add::p(2)`; `add::si(2, 2)` is one that ignores the result of the task before it;
-/// - where some arguments may be left out, `s_required`, `p_required`, `si_required` and `delay_required` take the others
-///   alone: with a third parameter `#[default] z`, `add::s_required(1, 2)` sends two arguments, as `add.s(1, 2)` does in
-///   Python, and `.kwarg("z", 3)` adds one by its name;
+/// - where some arguments may be left out, `s_required`, `p_required`, `si_required` and `delay_required` take the
+///   others alone: with a third parameter `#[default] z`, `add::s_required(1, 2)` sends two arguments, as `add.s(1, 2)`
+///   does in Python, and `.kwarg("z", 3)` adds one by its name;
 /// - `add::starmap([(1, 1), (2, 2)])` runs it for each item in one message, `add::chunks(items, 10)` for ten items in
 ///   each message; a task that needs one argument has `map` too.
 ///
@@ -97,8 +97,8 @@ pub fn task_module(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Names the Python class of an error type: with `#[wire_error(py = "builtins.ValueError")]` a caller in Python catches
 /// the error by `except ValueError`. The exception has the error's text as its one argument.
 ///
-/// Other arguments are an expression that is written as a list, such as a tuple, an array or a `Vec`, and may use `self`:
-/// `#[wire_error(py = "shop.errors.OutOfStock", args = (&self.article, self.left))]`. `args = ()` is none.
+/// Other arguments are an expression that is written as a list, such as a tuple, an array or a `Vec`. It may use
+/// `self`: `#[wire_error(py = "shop.errors.OutOfStock", args = (&self.article, self.left))]`. `args = ()` is none.
 #[proc_macro_attribute]
 pub fn wire_error(options: TokenStream, item: TokenStream) -> TokenStream {
     error_type::wire_error(options.into(), item.into()).into()

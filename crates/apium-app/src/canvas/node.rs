@@ -262,8 +262,8 @@ impl IntoNode for WireSignature {
     }
 }
 
-/// A callback that takes no result. What ignores it in a group or a chord are its first tasks; as in Celery a chain does
-/// not keep the mark on the wire, so its first step takes the result.
+/// A callback that takes no result. In a group or a chord the first tasks ignore it; as in Celery a chain does not keep
+/// the mark on the wire, so its first step takes the result.
 fn immutable_link(mut callback: WireSignature) -> WireSignature {
     callback.immutable = true;
     match Node::from_wire(&callback) {

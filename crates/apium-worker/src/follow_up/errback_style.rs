@@ -5,8 +5,8 @@ use apium_app::canvas::node::{Node, TaskKind, TaskNode};
 use apium_app::task::arguments::{Arguments, ParameterList};
 use apium_app::task::registry::Registry;
 
-/// The errback as one that the worker calls itself; `None` for one that is sent. As in Celery the worker calls a task of
-/// its own that takes more than one argument and no context.
+/// The errback as one that the worker calls itself; `None` for one that is sent. As in Celery the worker calls a task
+/// of its own that takes more than one argument and no context.
 pub(crate) fn called_by_worker<'a>(registry: &Registry, errback: &'a Node) -> Option<&'a TaskNode> {
     let Node::Task(errback @ TaskNode { call, immutable, kind: TaskKind::Plain, .. }) = errback else { return None };
     let task = registry.get(&call.task)?;

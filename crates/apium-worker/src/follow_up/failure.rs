@@ -152,8 +152,8 @@ impl<'a> FailurePropagation<'a> {
         }
     }
 
-    /// Adds the errbacks of a task that failed without a run. Where it is a part of a chord, that chord's body fails with
-    /// it; an errback of both runs once, for that body. Returns the result of what is sent.
+    /// Adds the errbacks of a task that failed without a run. Where it is a part of a chord, that chord's body fails
+    /// with it; an errback of both runs once, for that body. Returns the result of what is sent.
     fn errbacks_of_unrun(
         &mut self,
         (id, name): (&TaskId, &str),

@@ -213,9 +213,9 @@ impl Row {
         made.done([format!("ok {first} {end}")]);
     }
 
-    /// Removes what depends on how the row was joined: the parents of the result, and which members of a last group have
-    /// the callback of the whole, which with Celery may take the place of their own. A callback of a task that is replaced inside a chain gets, with Celery, the value of
-    /// the chain.
+    /// Removes what depends on how the row was joined: the parents of the result, and which members of a last group
+    /// have the callback of the whole, which with Celery may take the place of their own. A callback of a task that is
+    /// replaced inside a chain gets, with Celery, the value of the chain.
     pub(crate) fn without_links(self, outcome: &mut Outcome) {
         if let Some((last, _)) = outcome.result.split_once('<') {
             outcome.result = last.to_owned();
@@ -242,8 +242,8 @@ impl Row {
         let by_celery = |tasks: &[&str]| tasks.iter().any(|task| flow.owner(task) == Side::Python);
         let from_celery = flow.sender == Side::Python;
         let alone = self.groups == 1 && !self.task_behind;
-        // Celery's `|` and `chain` leave a third group behind a chord of two, unless the task behind joins it: its members
-        // run once for each member of the second.
+        // Celery's `|` and `chain` leave a third group behind a chord of two, unless the task behind joins it: its
+        // members run once for each member of the second.
         let left_behind = self.joined != Joined::Steps && self.groups > if self.task_behind { 3 } else { 2 };
         if from_celery && left_behind && by_celery(&flow.case.shape.tasks()) {
             return true;

@@ -2,7 +2,7 @@
 
 mod crash_loop;
 mod mutated;
+mod reconnect;
 mod refusing_store;
 mod result_size;
-mod reconnect;
 mod unreadable;
