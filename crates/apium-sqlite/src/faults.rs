@@ -5,7 +5,7 @@
 #[cfg(feature = "crash-points")]
 pub(crate) use with_feature::{ConnectionFaults, check_flush};
 #[cfg(feature = "crash-points")]
-pub use with_feature::{Faults, look_for_them};
+pub use with_feature::{DiskFaults, look_for_them};
 
 #[cfg(feature = "crash-points")]
 mod with_feature {
@@ -18,7 +18,7 @@ mod with_feature {
 
     /// What is wrong with the disk of a database.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct Faults {
+    pub struct DiskFaults {
         /// It is full: the database gets no more pages than it has.
         pub full: bool,
         /// It takes no flush.
@@ -41,7 +41,7 @@ mod with_feature {
         name.into()
     }
 
-    impl Faults {
+    impl DiskFaults {
         /// From now on these are the faults of the database `file`, in this process and in those that look for them.
         pub fn set(self, file: &Path) -> io::Result<()> {
             look_for_them();
@@ -68,12 +68,12 @@ mod with_feature {
 
     /// The faults that a connection has.
     #[derive(Debug, Default)]
-    pub(crate) struct ConnectionFaults(Faults);
+    pub(crate) struct ConnectionFaults(DiskFaults);
 
     impl ConnectionFaults {
         /// Gives the connection the faults of its file.
         pub(crate) fn update(&mut self, conn: &Connection, file: &Path) -> rusqlite::Result<()> {
-            let faults = Faults::read(file);
+            let faults = DiskFaults::read(file);
             if faults.full != self.0.full {
                 // SQLite raises a limit below the size of the database to that size.
                 let pages: u32 = if faults.full { 1 } else { u32::MAX - 1 };
@@ -90,7 +90,7 @@ mod with_feature {
 
     /// Fails where the disk of the database is to take no flush.
     pub(crate) fn check_flush(file: &Path) -> io::Result<()> {
-        match Faults::read(file).flush_fails {
+        match DiskFaults::read(file).flush_fails {
             true => Err(io::Error::other("the disk takes no flush, as the test wants it")),
             false => Ok(()),
         }

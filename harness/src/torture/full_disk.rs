@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use apium::prelude::*;
-use apium_sqlite::faults::Faults;
+use apium_sqlite::faults::DiskFaults;
 
 use crate::faults::kit::row::{Outcome, Row};
 use crate::scratch::ScratchFolder;
@@ -36,10 +36,10 @@ pub async fn check(rounds: u64) -> Result<Row, BoxError> {
         }
         let numbers = round * ROUND..(round + 1) * ROUND;
         send(&app, numbers.clone(), 50, BYTES).await?;
-        Faults { full: true, ..Faults::default() }.set(&database)?;
+        DiskFaults { full: true, ..DiskFaults::default() }.set(&database)?;
         let unhealthy = async || Ok((0..WORKERS).any(|n| !is_ready(n)));
         told += u64::from(wait_until(PATIENCE, unhealthy).await?);
-        Faults::default().set(&database)?;
+        DiskFaults::default().set(&database)?;
         let succeeded = async || all_succeeded(&app, numbers.clone()).await;
         done += u64::from(wait_until(PATIENCE, succeeded).await?);
         healed += u64::from(wait_until(PATIENCE, all_ready).await?);

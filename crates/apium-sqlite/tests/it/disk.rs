@@ -7,7 +7,7 @@ use std::time::Duration;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::state::State;
-use apium_sqlite::faults::Faults;
+use apium_sqlite::faults::DiskFaults;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::settlement::{Acknowledgement, Receipt, Settlement};
@@ -19,8 +19,8 @@ use futures_util::StreamExt;
 
 use crate::kit::{id_of, open, receipts, soon, spec, to};
 
-const FULL: Faults = Faults { full: true, flush_fails: false, max_length: None };
-const NO_FLUSH: Faults = Faults { full: false, flush_fails: true, max_length: None };
+const FULL: DiskFaults = DiskFaults { full: true, flush_fails: false, max_length: None };
+const NO_FLUSH: DiskFaults = DiskFaults { full: false, flush_fails: true, max_length: None };
 
 fn large(queue: &str, id: &str, bytes: usize) -> Outgoing {
     let mut out = to(queue, id);
@@ -76,7 +76,7 @@ async fn a_full_disk_is_an_error_that_passes_and_nothing_is_lost() {
     // Something small that succeeds does not make the store green: settling still fails.
     handles.broker.queues().unwrap().purge("nothing").await.unwrap();
     assert!(!handles.broker.health().is_green());
-    Faults::default().set(&path).unwrap();
+    DiskFaults::default().set(&path).unwrap();
     acker.atomic().unwrap().settle(settlements()).await.unwrap();
     handles.broker.publish(vec![large("q", "big", 2_000_000)]).await.unwrap();
     assert!(handles.broker.health().is_green() && handles.backend.health().is_green());
@@ -96,7 +96,7 @@ async fn a_reader_finds_out_that_there_is_room_again() {
     FULL.set(&path).unwrap();
     handles.broker.publish(vec![large("q", "big", 2_000_000)]).await.unwrap_err();
     assert!(!handles.backend.health().is_green());
-    Faults::default().set(&path).unwrap();
+    DiskFaults::default().set(&path).unwrap();
     clock.advance(Duration::from_secs(11));
     let until_green = async {
         while !handles.backend.health().is_green() {
@@ -122,7 +122,7 @@ async fn after_a_failed_flush_the_store_is_closed_for_good_although_the_next_wou
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let handles = after_failed_flush(&path).await;
-    Faults::default().set(&path).unwrap();
+    DiskFaults::default().set(&path).unwrap();
     let error = handles.broker.publish(vec![to("q", "later")]).await.unwrap_err();
     assert!(error.is_final(), "{error:#}");
     assert!(error.to_string().contains("closed for good"), "{error}");
@@ -164,7 +164,7 @@ async fn what_is_larger_than_the_store_takes_says_so_and_disturbs_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("q.db");
     let handles = open(&path, &Clock::system()).await;
-    Faults { max_length: Some(100_000), ..Faults::default() }.set(&path).unwrap();
+    DiskFaults { max_length: Some(100_000), ..DiskFaults::default() }.set(&path).unwrap();
     let small = handles.broker.publish(vec![to("q", "small")]);
     let (too_large, small) = tokio::join!(handles.broker.publish(vec![large("q", "large", 200_000)]), small);
     small.unwrap();
