@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use apium::prelude::*;
 use apium::worker::{Health, StopCause, StopKind, WorkerHandle};
-use apium_sqlite::faults::Faults;
+use apium_sqlite::faults::DiskFaults;
 
 use crate::fixture::{Fixture, Records, records};
 use crate::gate::Gate;
 use crate::live::{PATIENCE, counts, entered, live, open_gate, start, stop, value, wait_until};
 
-const FULL: Faults = Faults { full: true, flush_fails: false, max_length: None };
-const NO_FLUSH: Faults = Faults { full: false, flush_fails: true, max_length: None };
+const FULL: DiskFaults = DiskFaults { full: true, flush_fails: false, max_length: None };
+const NO_FLUSH: DiskFaults = DiskFaults { full: false, flush_fails: true, max_length: None };
 
 /// Records its number, waits at the gate, and returns a text of so many bytes.
 #[task(name = "refusing.text", acks_late)]
@@ -56,7 +56,7 @@ async fn tasks_that_end_on_a_full_disk_succeed_when_there_is_room_again() {
     for result in &results {
         assert!(!result.ready().await.unwrap());
     }
-    Faults::default().set(&path).unwrap();
+    DiskFaults::default().set(&path).unwrap();
     for result in &results {
         assert_eq!(value(result).await.len(), 300_000);
     }
@@ -95,7 +95,7 @@ async fn a_worker_whose_disk_lost_what_was_written_stops_and_its_tasks_run_again
     drop((app, results));
 
     // The disk works again, and so does the next start.
-    Faults::default().set(&path).unwrap();
+    DiskFaults::default().set(&path).unwrap();
     let app = live(&fixture).register::<text>().build().await.unwrap();
     open_gate(&app, 2);
     let worker = start(&app, 2).await;

@@ -2,7 +2,7 @@
 
 use apium::prelude::*;
 use apium::worker::StopKind;
-use apium_sqlite::faults::Faults;
+use apium_sqlite::faults::DiskFaults;
 
 use crate::fixture::{Fixture, Records, records};
 use crate::live::{PATIENCE, counts, live, start, stop, wait_until};
@@ -65,7 +65,7 @@ async fn a_result_that_the_store_refuses_for_its_size_is_the_same_failure() {
         let builder = builder.setting("task_annotations", serde_json::json!({"*": {"acks_late": acks_late}}));
         let app = builder.register::<text>().register::<length>().build().await.unwrap();
         let path = fixture.url().strip_prefix("sqlite://").unwrap().to_owned();
-        Faults { max_length: Some(200_000), ..Faults::default() }.set(path.as_ref()).unwrap();
+        DiskFaults { max_length: Some(200_000), ..DiskFaults::default() }.set(path.as_ref()).unwrap();
         let worker = start(&app, 2).await;
         let fits = text::delay(100_000).send(&app).await.unwrap();
         let too_large = (text::s(300_000) | length::p()).send(&app).await.unwrap();
