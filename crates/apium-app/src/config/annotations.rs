@@ -72,6 +72,7 @@ const ONLY_IN_CODE: &[&str] = &[
     "on_success",
     "on_failure",
     "on_retry",
+    "on_replace",
     "after_return",
 ];
 

@@ -124,6 +124,8 @@ impl MaintenanceLoop {
     /// Registers the consumer, sweeps once, and says so. Then it runs the loop.
     async fn start_and_run(self, started: oneshot::Sender<Result<()>>) {
         let start = async {
+            // The lease is told by the server's clock, which this connection has not seen yet.
+            self.shared.connection.learn_time().await?;
             self.register(&self.state.id()).await?;
             // This sweep comes before the first claim, so that the claim finds the messages of a worker that was
             // killed.
