@@ -5,6 +5,8 @@ pub(crate) mod delayed_runs;
 pub(crate) mod load;
 pub(crate) mod prefetch_window;
 pub(crate) mod rate_limit;
+pub(crate) mod ready_runs;
 pub(crate) mod start_marks;
+pub(crate) mod sync;
 pub(crate) mod time_limit;
 pub(crate) mod waiting_runs;

@@ -83,6 +83,9 @@ impl<R> RateLimited<R> {
 
     /// The earliest instant at which one of the runs may start.
     pub(crate) fn next_start(&self) -> Option<Timestamp> {
+        if self.waiting == 0 {
+            return None;
+        }
         let lines = self.lines.values().filter(|line| !line.runs.is_empty());
         lines.map(|line| line.bucket.next_start().unwrap_or(Timestamp::MIN)).min()
     }

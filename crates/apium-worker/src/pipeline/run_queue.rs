@@ -1,29 +1,28 @@
 //! The run queue: runs that were accepted and have no slot yet. They wait for a slot, for a rate limit, or for their
-//! eta.
+//! eta. What comes next is decided by [`ReadyRuns`]; this file locks, marks runs as started, and wakes slots.
 //!
-//! A late-ack run is marked as started at the broker before it begins, in a batch with others ([`StartMarks`]). A
-//! redelivered message is never marked before its turn: it may be the one that kills workers, and its crash must not
-//! count for its neighbours.
+//! A wake-up is passed on: a slot that was woken and got something wakes the next one while there is more to do. So
+//! whoever adds something need not know what the other slots will find.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
+use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::error::with_causes;
 use apium_transport::broker::settlement::{Receipt, lost_receipts};
 use apium_transport::clock::Clock;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
-use crate::limits::load::{Load, RunCounts};
+use crate::limits::load::Load;
 use crate::limits::rate_limit::Bucket;
-use crate::limits::start_marks::StartMarks;
-use crate::limits::waiting_runs::WaitingRuns;
+use crate::limits::ready_runs::{NextStep, QueuedRun, ReadyRuns};
+use crate::limits::sync::{Mutex, MutexGuard, Notify};
 use crate::pipeline::log;
 use crate::pipeline::task_run::TaskRun;
 
 /// Runs that were accepted and have no slot yet.
 pub(crate) struct RunQueue {
-    state: Mutex<State>,
+    runs: Mutex<ReadyRuns<TaskRun>>,
     /// Wakes slots.
     wake: Notify,
     /// Wakes the timer, when another time may be the next that is due.
@@ -31,55 +30,49 @@ pub(crate) struct RunQueue {
     /// Wakes the fetching loop, when few enough runs are left.
     refill: Notify,
     clock: Clock,
-    /// Whether rate limits are kept (not with `worker_disable_rate_limits`).
-    has_rate_limits: bool,
 }
 
-#[derive(Default)]
-struct State {
-    /// Runs for the slots, in order. Those with late ack are not marked.
-    fresh: VecDeque<TaskRun>,
-    /// Runs that are marked as started, and go to the next slots.
-    marked: VecDeque<TaskRun>,
-    waiting: WaitingRuns<TaskRun>,
-    marks: StartMarks,
-    counts: RunCounts,
-    idle_slots: usize,
-    closed: bool,
-}
+impl QueuedRun for TaskRun {
+    fn task(&self) -> &Arc<str> {
+        &self.task.name
+    }
 
-enum Next {
-    Run(TaskRun),
-    /// These runs are to be marked as started first.
-    MarkStarted(Vec<TaskRun>),
-    Wait,
-    Closed,
+    fn rate_limit(&self) -> Option<RateLimit> {
+        self.task.effective.rate_limit
+    }
+
+    fn acks_late(&self) -> bool {
+        TaskRun::acks_late(self)
+    }
+
+    fn is_redelivered(&self) -> bool {
+        self.request.delivery_info.redelivered
+    }
 }
 
 impl RunQueue {
     pub(crate) fn new(clock: Clock, max_crashes: u32, has_rate_limits: bool) -> Self {
-        let state = Mutex::new(State { marks: StartMarks::new(max_crashes), ..State::default() });
-        let (wake, due, refill) = (Notify::new(), Notify::new(), Notify::new());
-        Self { state, wake, due, refill, clock, has_rate_limits }
+        let runs = Mutex::new(ReadyRuns::new(max_crashes, has_rate_limits));
+        Self { runs, wake: Notify::new(), due: Notify::new(), refill: Notify::new(), clock }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ReadyRuns<TaskRun>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds runs, in order. Returns them when the queue is closed.
     pub(crate) fn push(&self, task_runs: Vec<TaskRun>) -> Vec<TaskRun> {
-        let mut state = self.lock();
-        if state.closed {
+        let mut runs = self.lock();
+        if runs.is_closed() {
             return task_runs;
         }
         let count = task_runs.len();
-        let limited = state.waiting.limited.len();
+        let limited = runs.waiting.limited.len();
         for task_run in task_runs {
-            self.add(&mut state, task_run);
+            runs.add(task_run);
         }
-        let (idle, has_more_limited) = (state.idle_slots, state.waiting.limited.len() > limited);
-        drop(state);
+        let (idle, has_more_limited) = (runs.idle_slots, runs.waiting.limited.len() > limited);
+        drop(runs);
         self.wake_slots(count.min(idle));
         if has_more_limited {
             self.due.notify_one();
@@ -87,22 +80,14 @@ impl RunQueue {
         Vec::new()
     }
 
-    fn add(&self, state: &mut State, task_run: TaskRun) {
-        state.counts.add();
-        match task_run.task.effective.rate_limit.filter(|_| self.has_rate_limits) {
-            Some(limit) => state.waiting.limited.push(&task_run.task.name.clone(), limit, task_run),
-            None => state.fresh.push_back(task_run),
-        }
-    }
-
     /// Adds a run that waits until its eta. Returns it when the queue is closed.
     pub(crate) fn push_delayed(&self, due: Timestamp, task_run: TaskRun) -> Option<TaskRun> {
-        let mut state = self.lock();
-        if state.closed {
+        let mut runs = self.lock();
+        if runs.is_closed() {
             return Some(task_run);
         }
-        state.waiting.delayed.push(due, task_run);
-        drop(state);
+        runs.waiting.delayed.push(due, task_run);
+        drop(runs);
         self.due.notify_one();
         None
     }
@@ -145,27 +130,27 @@ impl RunQueue {
     pub(crate) async fn next(&self) -> Option<TaskRun> {
         loop {
             let next = match self.next_now() {
-                Next::Wait => self.wait_for_next().await,
+                NextStep::Wait => self.wait_for_next().await,
                 next => next,
             };
             match next {
-                Next::Run(task_run) => return Some(task_run),
-                Next::MarkStarted(task_runs) => self.mark_started(task_runs).await,
-                Next::Closed => return None,
-                Next::Wait => {}
+                NextStep::Run(task_run) => return Some(task_run),
+                NextStep::MarkStarted(task_runs) => self.mark_started(task_runs).await,
+                NextStep::Closed => return None,
+                NextStep::Wait => {}
             }
         }
     }
 
     /// Waits until the slot is woken, unless there is something for it.
-    async fn wait_for_next(&self) -> Next {
+    async fn wait_for_next(&self) -> NextStep<TaskRun> {
         let woken = self.wake.notified();
         tokio::pin!(woken);
         // From here on this slot gets its wake-ups. What was added before is found by the call below.
         woken.as_mut().enable();
         self.lock().idle_slots += 1;
         let next = self.next_now();
-        if matches!(next, Next::Wait) {
+        if matches!(next, NextStep::Wait) {
             woken.await;
         }
         self.lock().idle_slots -= 1;
@@ -182,47 +167,24 @@ impl RunQueue {
     /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.
     pub(crate) fn handed_out_if_idle(&self) -> Option<u64> {
         let now = self.clock.now();
-        let state = self.lock();
-        let has_no_run = state.counts.running() == 0 && state.fresh.is_empty() && state.marked.is_empty();
-        let is_due = state.waiting.next_due().is_some_and(|due| due <= now);
-        (has_no_run && !state.marks.is_marking && !is_due).then_some(state.counts.handed_out())
+        self.lock().handed_out_if_idle(now)
     }
 
-    /// What a slot is to do now.
-    fn next_now(&self) -> Next {
-        let mut state = self.lock();
-        if state.closed {
-            return Next::Closed;
-        }
-        if let Some(task_run) = state.marked.pop_front() {
-            return state.hand_out(task_run);
-        }
-        let (needs_marks, is_marking) = (state.marks.are_needed(), state.marks.is_marking);
-        if state.waiting.limited.len() > 0
-            && !is_marking
-            && let Some(task_run) = state.waiting.limited.pop(self.clock.now())
-        {
+    /// What a slot is to do now. If it gets something and there is more, the next slot is woken.
+    fn next_now(&self) -> NextStep<TaskRun> {
+        let mut runs = self.lock();
+        let (now, limited) = (self.clock.now(), runs.waiting.limited.len());
+        let next = runs.next(now);
+        let (is_limited, needs_slot) = (runs.waiting.limited.len() < limited, runs.needs_slot(now));
+        drop(runs);
+        if is_limited {
             // The next run of this task has another due time now.
             self.due.notify_one();
-            return match needs_marks && task_run.acks_late() {
-                true => {
-                    state.marks.is_marking = true;
-                    Next::MarkStarted(vec![task_run])
-                }
-                false => state.hand_out(task_run),
-            };
         }
-        let Some(first) = state.fresh.front() else { return Next::Wait };
-        if !needs_marks || !first.acks_late() {
-            return match state.fresh.pop_front() {
-                Some(task_run) => state.hand_out(task_run),
-                None => Next::Wait,
-            };
+        if needs_slot && !matches!(next, NextStep::Wait) {
+            self.wake.notify_one();
         }
-        match is_marking {
-            true => Next::Wait,
-            false => Next::MarkStarted(state.batch_to_mark()),
-        }
+        next
     }
 
     /// Marks runs as started at the broker, and then lets the slots have them. A run whose message another worker has
@@ -245,14 +207,15 @@ impl RunQueue {
             }
             is_ours
         });
-        let mut state = self.lock();
-        state.marks.is_marking = false;
-        if state.counts.remove(count - task_runs.len()) {
+        let (marked, now) = (task_runs.len(), self.clock.now());
+        let mut runs = self.lock();
+        let needs_refill = runs.marked(task_runs, count - marked);
+        // What was not taken while the batch was marked may be for other slots.
+        let to_wake = marked.max(usize::from(runs.has_next(now))).min(runs.idle_slots);
+        drop(runs);
+        if needs_refill {
             self.refill.notify_one();
         }
-        let to_wake = task_runs.len().min(state.idle_slots);
-        state.marked.extend(task_runs);
-        drop(state);
         self.wake_slots(to_wake);
     }
 
@@ -260,12 +223,10 @@ impl RunQueue {
     /// woken for them.
     fn promote_due(&self) {
         let now = self.clock.now();
-        let mut state = self.lock();
-        while let Some(task_run) = state.waiting.delayed.pop(now) {
-            self.add(&mut state, task_run);
-        }
-        let idle = state.idle_slots;
-        drop(state);
+        let mut runs = self.lock();
+        runs.promote_due(now);
+        let idle = runs.idle_slots;
+        drop(runs);
         self.wake_slots(idle);
     }
 
@@ -302,74 +263,64 @@ impl RunQueue {
 
     /// Closes the queue: it accepts and hands out no more runs. Returns those that no slot has.
     pub(crate) fn close(&self) -> Vec<TaskRun> {
-        let mut state = self.lock();
-        state.closed = true;
-        let mut waiting: Vec<TaskRun> = state.marked.drain(..).collect();
-        waiting.extend(state.fresh.drain(..));
-        waiting.extend(state.waiting.drain());
-        let idle = state.idle_slots;
-        drop(state);
+        let mut runs = self.lock();
+        let waiting = runs.close();
+        let idle = runs.idle_slots;
+        drop(runs);
         self.wake_slots(idle);
         waiting
     }
 }
 
-impl State {
-    fn hand_out(&mut self, task_run: TaskRun) -> Next {
-        self.marks.add_handed_out();
-        self.counts.start(task_run.acks_late());
-        Next::Run(task_run)
-    }
-
-    /// Takes the runs that are marked as one batch: for the slot that asks, for those that wait, and some for later.
-    fn batch_to_mark(&mut self) -> Vec<TaskRun> {
-        let turns = self.idle_slots + 1;
-        let max = self.marks.begin_batch(turns);
-        let fits = |(index, task_run): &(usize, &TaskRun)| {
-            let is_in_turn = *index < turns || !task_run.request.delivery_info.redelivered;
-            *index < max && task_run.acks_late() && is_in_turn
-        };
-        let count = self.fresh.iter().enumerate().take_while(fits).count();
-        self.fresh.drain(..count).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use apium_app::context::request::Request;
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::TaskOptions;
     use apium_app::task::arguments::ParameterList;
     use apium_app::task::definition::{Hooks, TaskDef, TaskFn};
+    use apium_app::task::registered::RegisteredTask;
     use apium_app::task::registry::RegistryBuilder;
     use apium_protocol::json::text::Json;
     use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Tag, lease_lost};
     use apium_transport::error::Result;
     use futures_util::future::BoxFuture;
+    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::limits::sync::model;
     use crate::pipeline::task_run::DeliverySource;
 
-    static DEF: TaskDef = TaskDef {
-        name: "t",
-        aliases: &[],
-        parameters: ParameterList { function: "t", named: &[], var_args: true, var_kwargs: true },
-        options: || {
-            let mut options = TaskOptions::NEW;
-            options.acks_late = Some(true);
-            options
-        },
-        hooks: Hooks::NONE,
-        needs: &[],
-        takes_ctx: true,
-        run: TaskFn::Blocking(|_| Ok(Json::NULL)),
-        location: "here",
-    };
+    const fn def(name: &'static str, options: fn() -> TaskOptions) -> TaskDef {
+        TaskDef {
+            name,
+            aliases: &[],
+            parameters: ParameterList { function: "t", named: &[], var_args: true, var_kwargs: true },
+            options,
+            hooks: Hooks::NONE,
+            needs: &[],
+            takes_ctx: true,
+            run: TaskFn::Blocking(|_| Ok(Json::NULL)),
+            location: "here",
+        }
+    }
 
-    /// An acker for which another consumer has every odd receipt.
-    struct Odd;
+    static LATE: TaskDef = def("late", || {
+        let mut options = TaskOptions::NEW;
+        options.acks_late = Some(true);
+        options
+    });
+    static EARLY: TaskDef = def("early", || TaskOptions::NEW);
 
-    impl Acker for Odd {
+    /// An acker of which only `mark_started` is called: it does what the closure says.
+    struct Marks<F>(F);
+
+    impl<F> Acker for Marks<F>
+    where
+        F: Fn(&[Receipt]) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+    {
         fn ack(&self, _: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
             Box::pin(async { Ok(()) })
         }
@@ -379,9 +330,7 @@ mod tests {
         }
 
         fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
-            let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
-            let lost: Vec<Receipt> = receipts.iter().filter(odd).cloned().collect();
-            Box::pin(async move { Err(lease_lost("start", &lost, receipts.len())) })
+            (self.0)(receipts)
         }
 
         fn atomic(&self) -> Option<&dyn AtomicSettle> {
@@ -389,27 +338,196 @@ mod tests {
         }
     }
 
+    /// Makes runs whose deliveries are marked by the closure.
+    struct Maker {
+        late: Arc<RegisteredTask>,
+        early: Arc<RegisteredTask>,
+        source: Arc<DeliverySource>,
+    }
+
+    impl Maker {
+        fn new<F>(mark_started: F) -> Self
+        where
+            F: Fn(&[Receipt]) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+        {
+            let mut builder = RegistryBuilder::new();
+            builder.def(&LATE);
+            builder.def(&EARLY);
+            let registry = builder.build(&TaskDefaults::default(), |_| TaskOptions::NEW).unwrap();
+            let task = |name| registry.get(name).unwrap().clone();
+            let source = Arc::new(DeliverySource { acker: Arc::new(Marks(mark_started)), is_atomic: false });
+            Self { late: task("late"), early: task("early"), source }
+        }
+
+        fn run(&self, task: &Arc<RegisteredTask>, number: u64) -> TaskRun {
+            TaskRun {
+                request: Arc::new(Request::direct()),
+                task: task.clone(),
+                receipt: Receipt::new(Tag::Number(number), 1),
+                source: self.source.clone(),
+                expires: None,
+                links: None,
+            }
+        }
+
+        /// One run for each letter: `l` has late ack, `e` early ack.
+        fn runs(&self, letters: &str) -> Vec<TaskRun> {
+            let run = |letter| self.run(if letter == 'l' { &self.late } else { &self.early }, 0);
+            letters.chars().map(run).collect()
+        }
+    }
+
+    fn queue() -> RunQueue {
+        RunQueue::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true)
+    }
+
     #[tokio::test]
     async fn a_run_whose_lease_is_lost_does_not_begin() {
-        let mut builder = RegistryBuilder::new();
-        builder.def(&DEF);
-        let registry = builder.build(&TaskDefaults::default(), |_| TaskOptions::NEW).unwrap();
-        let source = Arc::new(DeliverySource { acker: Arc::new(Odd), is_atomic: false });
-        let task_run = |number| TaskRun {
-            request: Arc::new(Request::direct()),
-            task: registry.get("t").unwrap().clone(),
-            receipt: Receipt::new(Tag::Number(number), 1),
-            source: source.clone(),
-            expires: None,
-            links: None,
-        };
-        let run_queue = RunQueue::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true);
-        assert!(run_queue.push((1..=6).map(task_run).collect()).is_empty());
+        // Another consumer has every odd receipt.
+        let maker = Maker::new(|receipts| {
+            let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
+            let error = lease_lost("start", &receipts.iter().filter(odd).cloned().collect::<Vec<_>>(), receipts.len());
+            Box::pin(async move { Err(error) })
+        });
+        let run_queue = queue();
+        assert!(run_queue.push((1..=6).map(|number| maker.run(&maker.late, number)).collect()).is_empty());
         for number in [2, 4, 6] {
             assert_eq!(run_queue.next().await.unwrap().receipt.tag, Tag::Number(number));
             run_queue.done(true);
         }
         assert_eq!(run_queue.handed_out_if_idle(), Some(3), "there is no other run");
         assert_eq!(run_queue.load(0).local, 0, "lost runs do not count into the load");
+    }
+
+    /// Lets all other tasks of the runtime go on until they wait. There are few of them and none waits for a time.
+    async fn settled() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_behind_a_batch_that_is_being_marked_all_begin_when_slots_are_free() {
+        let (asked, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let maker = {
+            let (asked, answer) = (asked.clone(), answer.clone());
+            Maker::new(move |_| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let answer = answer.clone();
+                Box::pin(async move {
+                    answer.acquire().await.unwrap().forget();
+                    Ok(())
+                })
+            })
+        };
+        let (run_queue, begun) = (Arc::new(queue()), Arc::new(AtomicUsize::new(0)));
+        let mut slots = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (run_queue, begun) = (run_queue.clone(), begun.clone());
+            slots.spawn(async move {
+                if run_queue.next().await.is_some() {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+        settled().await;
+        run_queue.push(maker.runs("l"));
+        settled().await;
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "the first is being marked, and three slots wait");
+        run_queue.push(maker.runs("lee"));
+        settled().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 0);
+        answer.add_permits(1);
+        settled().await;
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "the second is being marked");
+        assert_eq!(begun.load(Ordering::SeqCst), 3, "nothing is in front of the early ones any more");
+        answer.add_permits(1);
+        settled().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 4);
+    }
+
+    /// Every slot keeps its run until all runs have begun, so a wake-up that is lost is a deadlock.
+    fn all_begin_at_once(pushes: &'static [&'static str]) {
+        let maker = Arc::new(Maker::new(|_| {
+            Box::pin(async {
+                shuttle::future::yield_now().await;
+                Ok(())
+            })
+        }));
+        let (run_queue, begun) = (Arc::new(queue()), Arc::new(Semaphore::new(0)));
+        let count: usize = pushes.iter().map(|letters| letters.len()).sum();
+        let mut slots = Vec::new();
+        for _ in 0..count {
+            let (run_queue, begun) = (run_queue.clone(), begun.clone());
+            slots.push(shuttle::future::spawn(async move {
+                let task_run = run_queue.next().await.unwrap();
+                begun.add_permits(1);
+                drop(begun.acquire_many(u32::try_from(count).unwrap()).await.unwrap());
+                run_queue.done(task_run.acks_late());
+                assert!(run_queue.next().await.is_none(), "there are no more runs");
+            }));
+        }
+        let mut pushing = Vec::new();
+        for letters in pushes {
+            let (run_queue, maker) = (run_queue.clone(), maker.clone());
+            pushing.push(shuttle::future::spawn(async move {
+                assert!(run_queue.push(maker.runs(letters)).is_empty());
+            }));
+        }
+        shuttle::future::block_on(async {
+            for pushed in pushing {
+                pushed.await.unwrap();
+            }
+            drop(begun.acquire_many(u32::try_from(count).unwrap()).await.unwrap());
+            assert!(run_queue.close().is_empty());
+            for slot in slots {
+                slot.await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_in_any_interleaving_of_late_and_early_acks() {
+        model::check(1_500, || all_begin_at_once(&["l", "lee"]));
+        model::check(1_500, || all_begin_at_once(&["el", "le", "e"]));
+        model::check(1_500, || all_begin_at_once(&["ll", "ee"]));
+    }
+
+    /// Fewer slots than runs: each slot works on, and what is left when nobody pushes any more is run by somebody.
+    #[test]
+    fn few_slots_run_everything_in_any_interleaving() {
+        model::check(1_500, || {
+            let maker = Arc::new(Maker::new(|_| Box::pin(async { Ok(()) })));
+            let (run_queue, ended) = (Arc::new(queue()), Arc::new(Semaphore::new(0)));
+            let slots: Vec<_> = (0..2)
+                .map(|_| {
+                    let (run_queue, ended) = (run_queue.clone(), ended.clone());
+                    shuttle::future::spawn(async move {
+                        while let Some(task_run) = run_queue.next().await {
+                            run_queue.done(task_run.acks_late());
+                            ended.add_permits(1);
+                        }
+                    })
+                })
+                .collect();
+            let pushing = {
+                let (run_queue, maker) = (run_queue.clone(), maker.clone());
+                shuttle::thread::spawn(move || {
+                    for letters in ["le", "el"] {
+                        assert!(run_queue.push(maker.runs(letters)).is_empty());
+                    }
+                })
+            };
+            shuttle::future::block_on(async {
+                drop(ended.acquire_many(4).await.unwrap());
+                run_queue.wait_below(0).await;
+                assert!(run_queue.close().is_empty());
+                for slot in slots {
+                    slot.await.unwrap();
+                }
+            });
+            pushing.join().unwrap();
+        });
     }
 }
