@@ -171,7 +171,7 @@ fn result_update(verdict: &Verdict) -> ResultUpdate {
             ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
         }
         Verdict::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
-        Verdict::Ignored | Verdict::Replaced(_) | Verdict::Cancelled { .. } => {
+        Verdict::Ignored | Verdict::Replaced(_) | Verdict::Aborted | Verdict::Cancelled { .. } => {
             ResultUpdate { state: State::Ignored, result: Json::NULL, traceback: None }
         }
     }

@@ -35,6 +35,8 @@ pub enum RunOutcome {
     TimedOut(Duration),
     /// `expires` had passed before the run could begin.
     Expired,
+    /// The task was aborted before the run could begin.
+    Aborted,
     /// A cold stop of the worker cancelled the run.
     Cancelled,
 }

@@ -46,7 +46,7 @@ struct Inner {
 }
 
 /// The state of a task that was asked to stop (Celery's `contrib.abortable`).
-pub const ABORTED: &str = "ABORTED";
+pub const ABORTED: &str = apium_protocol::result::state::ABORTED;
 
 /// The shortest time between two reads of the result backend by [`Ctx::check`].
 const ABORT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -286,7 +286,7 @@ impl Ctx {
             // `abort` stores a state: it cannot work with a backend that stores none.
             let Some(stored) = ctx.needed_backend()?.stored() else { return Ok(false) };
             let documents = stored.fetch(&[id]).await?;
-            let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
+            let aborted = documents.iter().flatten().any(|document| document.state.is_aborted());
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);
             }

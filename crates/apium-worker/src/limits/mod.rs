@@ -1,6 +1,7 @@
 //! What holds a run back, or ends it: etas, rate limits, marks at the broker, time limits, and how much is fetched
 //! ahead.
 
+pub(crate) mod aborts;
 pub(crate) mod delayed_runs;
 pub(crate) mod load;
 pub(crate) mod prefetch_window;

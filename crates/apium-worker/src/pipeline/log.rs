@@ -104,6 +104,7 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         Verdict::Ignored => tracing::info!(task, id, "task {task}[{id}] ignored"),
         Verdict::Replaced(_) => tracing::info!(task, id, "task {task}[{id}] was replaced by another"),
         Verdict::Revoked(reason) => tracing::info!(task, id, "task {task}[{id}] discarded: {reason}"),
+        Verdict::Aborted => tracing::info!(task, id, "task {task}[{id}] does not run: it was aborted"),
         Verdict::Cancelled { requeued: true } => {
             tracing::warn!(task, id, "task {task}[{id}] was cancelled by the stop of its worker and is requeued");
         }

@@ -11,11 +11,11 @@ use apium_app::context::limit_signal::LimitSignal;
 use apium_app::context::state_map::StateMap;
 use apium_transport::broker::consumer::Delivery;
 use apium_transport::clock::Clock;
-use jiff::Timestamp;
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
 use crate::counts::Counts;
+use crate::limits::aborts;
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
@@ -69,7 +69,9 @@ impl Process {
                     task_runs.push(task_run);
                 }
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
-                Admission::Expired(task_run) => completions.push(self.expire(&task_run, now)),
+                Admission::Expired(task_run) => {
+                    completions.push(self.end_without_run(&task_run, RunOutcome::Expired, DeliveryState::InFlight))
+                }
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
                     completions.push(refused.completion(source));
@@ -85,9 +87,8 @@ impl Process {
     pub(crate) async fn run(&self, task_run: TaskRun, timer: Option<&PollTimer>) {
         let Some(start) = self.start(&task_run, timer).await else { return };
         let outcome = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone()).await;
-        let delivery = if task_run.acks_late() { DeliveryState::InFlight } else { DeliveryState::AckedEarly };
         let (now, took) = (self.clock.now(), start.began.elapsed());
-        let end = RunEnd { now, took, children: start.ctx.children(), delivery };
+        let end = RunEnd { now, took, children: start.ctx.children(), delivery: task_run.delivery_in_run() };
         let (completion, verdict) = self.conclude(&task_run, outcome, end);
         self.complete(&task_run, completion, verdict, start).await;
     }
@@ -117,19 +118,32 @@ impl Process {
     }
 
     /// Starts a run: with early ack its delivery is acked (the second law), and STARTED is stored where that is
-    /// tracked. `None` when it must not run: it has expired, or the early ack did not succeed, so that another worker
-    /// may have the message.
+    /// tracked. `None` when it must not run: it has expired or was aborted, or the early ack did not succeed, so that
+    /// another worker may have the message.
     async fn start(&self, task_run: &TaskRun, timer: Option<&PollTimer>) -> Option<RunStart> {
         let now = self.clock.now();
         if task_run.expires.is_some_and(|expires| expires <= now) {
-            self.completer.submit(self.expire(task_run, now)).await;
+            let completion = self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight);
+            self.completer.submit(completion).await;
             return None;
         }
-        if let Some(started) = self.settler.started(task_run, now) {
-            let status = self.completer.submit_and_wait(started).await;
-            if status != CompletionStatus::Settled && !task_run.acks_late() {
-                return None;
+        let settle_start = async {
+            match self.settler.started(task_run, now) {
+                Some(started) => self.completer.submit_and_wait(started).await,
+                None => CompletionStatus::Settled,
             }
+        };
+        let (status, is_aborted) = match aborts::are_looked_for(&task_run.task) {
+            true => tokio::join!(settle_start, self.is_aborted(task_run)),
+            false => (settle_start.await, false),
+        };
+        if status != CompletionStatus::Settled && !task_run.acks_late() {
+            return None;
+        }
+        if is_aborted {
+            let completion = self.end_without_run(task_run, RunOutcome::Aborted, task_run.delivery_in_run());
+            self.completer.submit(completion).await;
+            return None;
         }
         let limits = Limits::of(task_run.request.headers.timelimit, &task_run.task.effective);
         self.unseen_soft_limits.warn_if_unseen(&task_run.task, limits);
@@ -140,10 +154,15 @@ impl Process {
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
 
-    /// Ends an expired run as REVOKED, before it began. Its delivery is in flight, with early ack too.
-    fn expire(&self, task_run: &TaskRun, now: Timestamp) -> Completion {
-        let end = RunEnd { now, took: Duration::ZERO, children: Vec::new(), delivery: DeliveryState::InFlight };
-        self.conclude(task_run, RunOutcome::Expired, end).0
+    async fn is_aborted(&self, task_run: &TaskRun) -> bool {
+        let task = &task_run.task;
+        aborts::is_aborted(self.backends.of(&task.name), task, task_run.request.id()).await
+    }
+
+    /// Ends a run that does not begin.
+    fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
+        let end = RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), delivery };
+        self.conclude(task_run, outcome, end).0
     }
 
     fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {

@@ -144,6 +144,7 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
         Verdict::Rejected { requeue: true, .. }
         | Verdict::Ignored
         | Verdict::Replaced(_)
+        | Verdict::Aborted
         | Verdict::Cancelled { requeued: true } => None,
     }
 }
@@ -170,6 +171,7 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
         | Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Revoked(_)
+        | Verdict::Aborted
         | Verdict::Cancelled { requeued: false } => Acknowledgement::Ack,
     }
 }
@@ -311,6 +313,7 @@ mod tests {
             ),
             ("expired", plain, RunOutcome::Expired, (Some("REVOKED"), false, "ack")),
             ("expired ignored", |o| o.ignore_result = Some(true), RunOutcome::Expired, (None, false, "ack")),
+            ("aborted", plain, RunOutcome::Aborted, (None, false, "ack")),
             ("cancelled late", plain, RunOutcome::Cancelled, (None, false, "requeue")),
             ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),
         ];

@@ -41,6 +41,11 @@ impl TaskRun {
         self.task.effective.acks_late
     }
 
+    /// The state of its delivery while it runs.
+    pub(crate) fn delivery_in_run(&self) -> DeliveryState {
+        if self.acks_late() { DeliveryState::InFlight } else { DeliveryState::AckedEarly }
+    }
+
     /// The version of the results that this run stores. A result backend compares it with the version of a stored
     /// result of another run of the same task.
     pub(crate) fn version(&self) -> RunVersion {

@@ -28,6 +28,8 @@ pub(crate) enum Verdict {
     Replaced(Box<Signature>),
     /// REVOKED without a run. The text says why: `expired`.
     Revoked(&'static str),
+    /// Aborted without a run. Its state stays ABORTED.
+    Aborted,
     /// A cold stop cancelled the run. A late-ack message goes back to its queue (`requeued`); an early-ack one is gone.
     Cancelled { requeued: bool },
 }
@@ -69,6 +71,7 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
             Verdict::Failed { failure: Failure::time_limit(limit.as_secs_f64()), why: FailureReason::TimedOut }
         }
         RunOutcome::Expired => Verdict::Revoked("expired"),
+        RunOutcome::Aborted => Verdict::Aborted,
         RunOutcome::Cancelled => Verdict::Cancelled { requeued: run.task.effective.acks_late },
     }
 }
