@@ -104,8 +104,8 @@ pub enum StoreResult {
 /// The overwrite rule: whether `new` may replace `old` (state and run of the stored document).
 ///
 /// SUCCESS is final. FAILURE and REVOKED are replaced by a ready state, by a run with more retries, and by a new
-/// delivery. A state that is not ready never replaces what a run with more retries wrote. ABORTED is replaced by a ready
-/// state only, so that neither a run that begins nor the progress of one that goes on hides it.
+/// delivery. A state that is not ready never replaces what a run with more retries wrote. ABORTED is replaced by a
+/// ready state only, so that neither a run that begins nor the progress of one that goes on hides it.
 pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVersion>)) -> bool {
     let (old_state, old_run) = old;
     let (new_state, new_run) = new;
