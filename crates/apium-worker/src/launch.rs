@@ -91,7 +91,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
     spec.prefetch = prefetch;
     spec.lease = config.worker_lease;
-    spec.max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
+    let max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     if !counts_crashes && config.worker_max_crashes > 0 {
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
@@ -99,7 +99,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let backends = app.backends.all().cloned().collect();
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;
-    let run_queue = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
+    let run_queue = Arc::new(RunQueue::new(clock.clone(), max_crashes, !config.worker_disable_rate_limits));
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
     let errbacks =
@@ -170,6 +170,7 @@ fn build_pipeline(
             hostname: node.clone(),
             utc: config.enable_utc,
             broker_delays: app.publisher.broker().capabilities().delays,
+            max_crashes: config.worker_max_crashes,
             counts_chords: app.backends.app().is_some_and(|backend| backend.chords().is_some()),
         },
         run_queue,

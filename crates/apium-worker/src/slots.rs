@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::limits::ready_runs::QueuedRun as _;
 use crate::pipeline::process::Process;
 use crate::pool::watchdog::PollTimer;
 
@@ -49,15 +50,17 @@ async fn serve(process: Arc<Process>, timer: Option<PollTimer>) {
     struct DoneOnDrop<'a> {
         process: &'a Process,
         acks_late: bool,
+        is_suspect: bool,
     }
     impl Drop for DoneOnDrop<'_> {
         fn drop(&mut self) {
-            self.process.run_queue.done(self.acks_late);
+            self.process.run_queue.done(self.acks_late, self.is_suspect);
         }
     }
     let mut count = 0;
     while let Some(task_run) = process.run_queue.next().await {
-        let done = DoneOnDrop { process: &process, acks_late: task_run.acks_late() };
+        let (acks_late, is_suspect) = (task_run.acks_late(), task_run.is_suspect());
+        let done = DoneOnDrop { process: &process, acks_late, is_suspect };
         process.run(task_run, timer.as_ref()).await;
         drop(done);
         count += 1;

@@ -1,8 +1,8 @@
 //! Whether a task was aborted before its run (`AsyncResult::abort`). Such a run does not begin.
 //!
-//! Nothing tells a worker of an abort but the stored state. To read it before every run would cost a round trip for each
-//! task, so it is read for tasks that say that they are abortable, as in Celery, and where STARTED is stored: that is a
-//! round trip already, and the two are done side by side.
+//! Nothing tells a worker of an abort but the stored state. To read it before every run would cost a round trip for
+//! each task, so it is read for tasks that say that they are abortable, as in Celery, and where STARTED is stored: that
+//! is a round trip already, and the two are done side by side.
 
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;

@@ -8,6 +8,7 @@ pub(crate) mod prefetch_window;
 pub(crate) mod rate_limit;
 pub(crate) mod ready_runs;
 pub(crate) mod start_marks;
+pub(crate) mod suspects;
 pub(crate) mod sync;
 pub(crate) mod time_limit;
 pub(crate) mod waiting_runs;

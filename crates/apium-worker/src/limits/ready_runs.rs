@@ -3,7 +3,7 @@
 //!
 //! A late-ack run is marked as started at the broker before it begins, in a batch with others ([`StartMarks`]). A
 //! redelivered message is never marked before its turn: it may be the one that kills workers, and its crash must not
-//! count for its neighbours.
+//! count for its neighbours. One during whose run a worker died already runs alone ([`Suspects`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::limits::load::RunCounts;
 use crate::limits::start_marks::StartMarks;
+use crate::limits::suspects::Suspects;
 use crate::limits::waiting_runs::WaitingRuns;
 
 /// What the order of runs depends on.
@@ -28,6 +29,9 @@ pub(crate) trait QueuedRun {
 
     /// Whether its message was delivered before.
     fn is_redelivered(&self) -> bool;
+
+    /// Whether a worker died during a run of its message.
+    fn is_suspect(&self) -> bool;
 }
 
 /// What a slot is to do.
@@ -37,6 +41,8 @@ pub(crate) enum NextStep<R> {
     Run(R),
     /// Mark these as started, and tell [`ReadyRuns::marked`].
     MarkStarted(Vec<R>),
+    /// Mark this one as a suspect that starts, and tell [`ReadyRuns::marked`].
+    MarkSuspect(R),
     /// Wait until it is woken.
     Wait,
     /// End.
@@ -50,6 +56,7 @@ pub(crate) struct ReadyRuns<R> {
     fresh: VecDeque<R>,
     /// Runs that are marked as started, and go to the next slots.
     marked: VecDeque<R>,
+    suspects: Suspects<R>,
     pub(crate) waiting: WaitingRuns<R>,
     marks: StartMarks,
     pub(crate) counts: RunCounts,
@@ -65,6 +72,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
         Self {
             fresh: VecDeque::new(),
             marked: VecDeque::new(),
+            suspects: Suspects::default(),
             waiting: WaitingRuns::default(),
             marks: StartMarks::new(max_crashes),
             counts: RunCounts::default(),
@@ -79,10 +87,11 @@ impl<R: QueuedRun> ReadyRuns<R> {
     }
 
     /// Adds a run.
-    pub(crate) fn add(&mut self, run: R) {
+    pub(crate) fn add(&mut self, run: R, now: Timestamp) {
         self.counts.add();
         match run.rate_limit().filter(|_| self.has_rate_limits) {
             Some(limit) => self.waiting.limited.push(&run.task().clone(), limit, run),
+            None if self.is_suspect(&run) => self.suspects.push(run, now),
             None => self.fresh.push_back(run),
         }
     }
@@ -90,7 +99,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
     /// Adds the runs whose eta has come.
     pub(crate) fn promote_due(&mut self, now: Timestamp) {
         while let Some(run) = self.waiting.delayed.pop(now) {
-            self.add(run);
+            self.add(run, now);
         }
     }
 
@@ -102,39 +111,60 @@ impl<R: QueuedRun> ReadyRuns<R> {
         if let Some(run) = self.marked.pop_front() {
             return self.hand_out(run);
         }
-        if !self.marks.is_marking
-            && let Some(run) = self.waiting.limited.pop(now)
-        {
-            return match self.is_marked_first(&run) {
-                true => {
-                    self.marks.begin_single();
-                    NextStep::MarkStarted(vec![run])
-                }
-                false => self.hand_out(run),
+        if self.marks.is_marking {
+            // Only what need not be marked can begin, and only in its turn.
+            let is_next = self.fresh.front().is_some_and(|first| !self.is_marked_first(first));
+            return match is_next && !self.suspects.hold_back(now) {
+                true => self.fresh.pop_front().map_or(NextStep::Wait, |run| self.hand_out(run)),
+                false => NextStep::Wait,
             };
         }
+        if let Some(run) = self.suspects.begin(self.counts.running() == 0, now) {
+            self.marks.begin_single();
+            return NextStep::MarkSuspect(run);
+        }
+        if self.suspects.hold_back(now) {
+            return NextStep::Wait;
+        }
+        if let Some(run) = self.waiting.limited.pop(now) {
+            if self.is_suspect(&run) {
+                self.suspects.push(run, now);
+                return self.next(now);
+            }
+            if self.is_marked_first(&run) {
+                self.marks.begin_single();
+                return NextStep::MarkStarted(vec![run]);
+            }
+            return self.hand_out(run);
+        }
         match self.fresh.front() {
-            Some(first) if self.is_marked_first(first) => match self.marks.is_marking {
-                true => NextStep::Wait,
-                false => NextStep::MarkStarted(self.batch_to_mark()),
-            },
+            Some(first) if self.is_marked_first(first) => NextStep::MarkStarted(self.batch_to_mark()),
             _ => self.fresh.pop_front().map_or(NextStep::Wait, |run| self.hand_out(run)),
         }
     }
 
     /// Whether [`next`](Self::next) has something for a slot.
     pub(crate) fn has_next(&self, now: Timestamp) -> bool {
+        if !self.marked.is_empty() {
+            return true;
+        }
+        let (is_marking, is_held) = (self.marks.is_marking, self.suspects.hold_back(now));
         let is_due = || self.waiting.limited.next_start().is_some_and(|start| start <= now);
-        let (is_marking, fresh) = (self.marks.is_marking, self.fresh.front());
-        !self.marked.is_empty()
-            || (!is_marking && is_due())
-            || fresh.is_some_and(|first| !is_marking || !self.is_marked_first(first))
+        let has_fresh = self.fresh.front().is_some_and(|first| !is_marking || !self.is_marked_first(first));
+        let may_begin = || self.suspects.may_begin(self.counts.running() == 0, now);
+        (has_fresh && !is_held) || (!is_marking && (may_begin() || (!is_held && is_due())))
     }
 
     /// Whether an idle slot has something to do. Whoever changed the runs, or got one of them, then wakes a slot. So as
     /// long as there is something to do, one slot is awake or about to be.
     pub(crate) fn needs_slot(&self, now: Timestamp) -> bool {
         self.idle_slots > 0 && (self.closed || self.has_next(now))
+    }
+
+    /// Whether it runs alone. Where crashes have no limit, nothing is convicted, and so nothing is suspected. A run
+    /// that is acked early has no message that could count another crash.
+    fn is_suspect(&self, run: &R) -> bool {
+        run.is_suspect() && self.is_marked_first(run)
     }
 
     fn is_marked_first(&self, run: &R) -> bool {
@@ -157,18 +187,37 @@ impl<R: QueuedRun> ReadyRuns<R> {
         self.fresh.drain(..count).collect()
     }
 
-    /// A batch is marked: `runs` go to the next slots, and `lost` others will get none. Returns whether the fetching
-    /// loop is to be woken.
+    /// A batch is marked: `runs` go to the next slots, and `lost` ones will get none. Returns whether the fetching loop
+    /// is to be woken.
     #[must_use]
-    pub(crate) fn marked(&mut self, runs: Vec<R>, lost: usize) -> bool {
+    pub(crate) fn marked(&mut self, runs: Vec<R>, lost: &[R], now: Timestamp) -> bool {
         self.marks.is_marking = false;
         self.marked.extend(runs);
-        self.counts.remove(lost)
+        if lost.iter().any(R::is_suspect) {
+            self.suspects.end(now);
+        }
+        self.counts.remove(lost.len())
+    }
+
+    /// A run of a task with late ack or with early ack is over, perhaps that of a suspect. Returns whether the fetching
+    /// loop is to be woken.
+    #[must_use]
+    pub(crate) fn end(&mut self, acks_late: bool, is_suspect: bool, now: Timestamp) -> bool {
+        if is_suspect && acks_late && self.marks.are_needed() {
+            self.suspects.end(now);
+        }
+        self.counts.end(acks_late)
+    }
+
+    /// When a run that waits for a time may begin: its eta, its turn by its rate limit, or the end of a hold.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        [self.waiting.next_due(), self.suspects.hold_end()].into_iter().flatten().min()
     }
 
     /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.
     pub(crate) fn handed_out_if_idle(&self, now: Timestamp) -> Option<u64> {
-        let has_no_run = self.counts.running() == 0 && self.fresh.is_empty() && self.marked.is_empty();
+        let has_ready = !self.fresh.is_empty() || !self.marked.is_empty() || self.suspects.len() > 0;
+        let has_no_run = self.counts.running() == 0 && !has_ready;
         let is_due = self.waiting.next_due().is_some_and(|due| due <= now);
         (has_no_run && !self.marks.is_marking && !is_due).then_some(self.counts.handed_out())
     }
@@ -177,6 +226,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
     pub(crate) fn close(&mut self) -> Vec<R> {
         self.closed = true;
         let mut runs: Vec<R> = self.marked.drain(..).collect();
+        runs.extend(self.suspects.drain());
         runs.extend(self.fresh.drain(..));
         runs.extend(self.waiting.drain());
         runs

@@ -42,6 +42,8 @@ pub(crate) struct Intake {
     pub(crate) broker_delays: bool,
     /// Whether the result backend counts the parts of chords.
     pub(crate) counts_chords: bool,
+    /// After so many crashes a message goes to the dead set (`worker_max_crashes`); 0 is no limit.
+    pub(crate) max_crashes: u32,
 }
 
 /// What becomes of a delivery.
@@ -54,6 +56,8 @@ pub(crate) enum Admission {
     Delay(Timestamp, TaskRun),
     /// It has expired, so it does not run.
     Expired(TaskRun),
+    /// Its runs have killed too many workers, so it does not run.
+    CrashLoop(TaskRun),
     /// It is not accepted, or goes back to the broker until its eta.
     Refuse(RefusedDelivery),
 }
@@ -62,7 +66,7 @@ impl Intake {
     /// Decides what becomes of a delivery.
     pub(crate) fn admit(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
-        let Delivery { receipt, queue, exchange, routing_key, redelivered, content, .. } = delivery;
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, crashes, content, .. } = delivery;
         let message = match content {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
@@ -102,7 +106,8 @@ impl Intake {
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
-        if let Some(eta) = eta.filter(|_| self.broker_delays && !expired) {
+        let is_crash_loop = self.max_crashes > 0 && crashes >= self.max_crashes;
+        if let Some(eta) = eta.filter(|_| self.broker_delays && !expired && !is_crash_loop) {
             return Admission::Refuse(RefusedDelivery {
                 label: TaskLabel::of(&request),
                 receipt,
@@ -110,9 +115,10 @@ impl Intake {
                 record: None,
             });
         }
-        let task_run =
-            TaskRun { request: Arc::new(request), task: task.clone(), receipt, source: source.clone(), expires, links };
+        let (request, task, source) = (Arc::new(request), task.clone(), source.clone());
+        let task_run = TaskRun { request, task, receipt, source, crashes, expires, links };
         match eta {
+            _ if is_crash_loop => Admission::CrashLoop(task_run),
             _ if expired => Admission::Expired(task_run),
             Some(eta) => Admission::Delay(eta, task_run),
             None => Admission::Run(task_run),

@@ -12,7 +12,7 @@ use tracing::Level;
 
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
-use crate::pipeline::verdict::{FailureReason, Verdict};
+use crate::pipeline::verdict::{FailureReason, Verdict, crash_loop_text};
 
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
@@ -89,6 +89,10 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         Verdict::Succeeded(_) => {}
         Verdict::Failed { failure, why: FailureReason::Raised { expected: true } } => {
             tracing::info!(task, id, seconds, "task {task}[{id}] raised expected: {failure}");
+        }
+        Verdict::Failed { why: FailureReason::CrashLoop { crashes }, .. } => {
+            let text = crash_loop_text(*crashes);
+            tracing::error!(task, id, crashes, "task {task}[{id}] goes to the dead set: {text}");
         }
         Verdict::Failed { failure, .. } => {
             let traceback = failure.traceback().unwrap_or_default();

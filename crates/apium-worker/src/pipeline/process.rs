@@ -72,6 +72,10 @@ impl Process {
                 Admission::Expired(task_run) => {
                     completions.push(self.end_without_run(&task_run, RunOutcome::Expired, DeliveryState::InFlight))
                 }
+                Admission::CrashLoop(task_run) => {
+                    let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
+                    completions.push(self.end_without_run(&task_run, outcome, DeliveryState::InFlight));
+                }
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
                     completions.push(refused.completion(source));

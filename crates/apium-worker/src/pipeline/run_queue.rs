@@ -11,6 +11,7 @@ use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::error::with_causes;
 use apium_transport::broker::settlement::{Receipt, lost_receipts};
 use apium_transport::clock::Clock;
+use apium_transport::error::Result;
 use jiff::Timestamp;
 
 use crate::limits::load::Load;
@@ -48,6 +49,10 @@ impl QueuedRun for TaskRun {
     fn is_redelivered(&self) -> bool {
         self.request.delivery_info.redelivered
     }
+
+    fn is_suspect(&self) -> bool {
+        self.crashes > 0
+    }
 }
 
 impl RunQueue {
@@ -66,15 +71,14 @@ impl RunQueue {
         if runs.is_closed() {
             return task_runs;
         }
-        let count = task_runs.len();
-        let limited = runs.waiting.limited.len();
+        let (count, now, due) = (task_runs.len(), self.clock.now(), runs.next_due());
         for task_run in task_runs {
-            runs.add(task_run);
+            runs.add(task_run, now);
         }
-        let (idle, has_more_limited) = (runs.idle_slots, runs.waiting.limited.len() > limited);
+        let (idle, is_due_changed) = (runs.idle_slots, runs.next_due() != due);
         drop(runs);
         self.wake_slots(count.min(idle));
-        if has_more_limited {
+        if is_due_changed {
             self.due.notify_one();
         }
         Vec::new()
@@ -115,9 +119,9 @@ impl RunQueue {
         self.lock().waiting.not_due(now)
     }
 
-    /// The earliest instant at which a run that waits by eta or rate limit may start.
+    /// The earliest instant at which a run that waits for a time may start.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.lock().waiting.next_due()
+        self.lock().next_due()
     }
 
     fn wake_slots(&self, count: usize) {
@@ -136,6 +140,7 @@ impl RunQueue {
             match next {
                 NextStep::Run(task_run) => return Some(task_run),
                 NextStep::MarkStarted(task_runs) => self.mark_started(task_runs).await,
+                NextStep::MarkSuspect(task_run) => self.mark_suspect(task_run).await,
                 NextStep::Closed => return None,
                 NextStep::Wait => {}
             }
@@ -157,10 +162,18 @@ impl RunQueue {
         next
     }
 
-    /// A slot is done with a run of a task with late ack, or with early ack.
-    pub(crate) fn done(&self, acks_late: bool) {
-        if self.lock().counts.end(acks_late) {
+    /// A slot is done with a run of a task with late ack or with early ack, perhaps with that of a suspect.
+    pub(crate) fn done(&self, acks_late: bool, is_suspect: bool) {
+        let now = self.clock.now();
+        let mut runs = self.lock();
+        let (due, needs_refill) = (runs.next_due(), runs.end(acks_late, is_suspect, now));
+        let is_due_changed = runs.next_due() != due;
+        drop(runs);
+        if needs_refill {
             self.refill.notify_one();
+        }
+        if is_due_changed {
+            self.due.notify_one();
         }
     }
 
@@ -173,12 +186,11 @@ impl RunQueue {
     /// What a slot is to do now. If it gets something and there is more, the next slot is woken.
     fn next_now(&self) -> NextStep<TaskRun> {
         let mut runs = self.lock();
-        let (now, limited) = (self.clock.now(), runs.waiting.limited.len());
+        let (now, due) = (self.clock.now(), runs.next_due());
         let next = runs.next(now);
-        let (is_limited, needs_slot) = (runs.waiting.limited.len() < limited, runs.needs_slot(now));
+        let (is_due_changed, needs_slot) = (runs.next_due() != due, runs.needs_slot(now));
         drop(runs);
-        if is_limited {
-            // The next run of this task has another due time now.
+        if is_due_changed {
             self.due.notify_one();
         }
         if needs_slot && !matches!(next, NextStep::Wait) {
@@ -189,27 +201,30 @@ impl RunQueue {
 
     /// Marks runs as started at the broker, and then lets the slots have them. A run whose message another worker has
     /// is dropped, since it would run twice.
-    async fn mark_started(&self, mut task_runs: Vec<TaskRun>) {
+    async fn mark_started(&self, task_runs: Vec<TaskRun>) {
         let mut lost: Vec<Receipt> = Vec::new();
         for group in task_runs.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
             let receipts: Vec<Receipt> = group.iter().map(|task_run| task_run.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
-            if let Err(error) = first.source.acker.mark_started(&receipts).await {
-                tracing::debug!(error = %with_causes(&error), "could not mark runs as started; a crash of them may not be counted");
-                lost.extend_from_slice(lost_receipts(&error));
-            }
+            lost.extend(lost_when_marked(first.source.acker.mark_started(&receipts).await));
         }
-        let count = task_runs.len();
-        task_runs.retain(|task_run| {
-            let is_ours = !lost.contains(&task_run.receipt);
-            if !is_ours {
-                log::lease_lost(task_run);
-            }
-            is_ours
-        });
+        self.release_marked(task_runs, &lost);
+    }
+
+    /// As [`mark_started`](Self::mark_started), for a suspect.
+    async fn mark_suspect(&self, task_run: TaskRun) {
+        let lost = lost_when_marked(task_run.source.acker.mark_suspect(&task_run.receipt).await);
+        self.release_marked(vec![task_run], &lost);
+    }
+
+    /// Lets the slots have runs that were marked, without those that are lost.
+    fn release_marked(&self, task_runs: Vec<TaskRun>, lost: &[Receipt]) {
+        let (lost, task_runs): (Vec<_>, Vec<_>) =
+            task_runs.into_iter().partition(|task_run| lost.contains(&task_run.receipt));
+        lost.iter().for_each(log::lease_lost);
         let (marked, now) = (task_runs.len(), self.clock.now());
         let mut runs = self.lock();
-        let needs_refill = runs.marked(task_runs, count - marked);
+        let needs_refill = runs.marked(task_runs, &lost, now);
         // What was not taken while the batch was marked may be for other slots.
         let to_wake = marked.max(usize::from(runs.has_next(now))).min(runs.idle_slots);
         drop(runs);
@@ -272,6 +287,13 @@ impl RunQueue {
     }
 }
 
+/// The receipts of runs that another worker has. After any other error the runs begin all the same.
+fn lost_when_marked(marked: Result<()>) -> Vec<Receipt> {
+    let Err(error) = marked else { return Vec::new() };
+    tracing::debug!(error = %with_causes(&error), "could not mark runs as started; a crash of them may not be counted");
+    lost_receipts(&error).to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -285,7 +307,6 @@ mod tests {
     use apium_app::task::registry::RegistryBuilder;
     use apium_protocol::json::text::Json;
     use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Tag, lease_lost};
-    use apium_transport::error::Result;
     use futures_util::future::BoxFuture;
     use tokio::sync::Semaphore;
 
@@ -365,6 +386,7 @@ mod tests {
                 task: task.clone(),
                 receipt: Receipt::new(Tag::Number(number), 1),
                 source: self.source.clone(),
+                crashes: 0,
                 expires: None,
                 links: None,
             }
@@ -393,7 +415,7 @@ mod tests {
         assert!(run_queue.push((1..=6).map(|number| maker.run(&maker.late, number)).collect()).is_empty());
         for number in [2, 4, 6] {
             assert_eq!(run_queue.next().await.unwrap().receipt.tag, Tag::Number(number));
-            run_queue.done(true);
+            run_queue.done(true, false);
         }
         assert_eq!(run_queue.handed_out_if_idle(), Some(3), "there is no other run");
         assert_eq!(run_queue.load(0).local, 0, "lost runs do not count into the load");
@@ -464,7 +486,7 @@ mod tests {
                 let task_run = run_queue.next().await.unwrap();
                 begun.add_permits(1);
                 drop(begun.acquire_many(u32::try_from(count).unwrap()).await.unwrap());
-                run_queue.done(task_run.acks_late());
+                run_queue.done(task_run.acks_late(), false);
                 assert!(run_queue.next().await.is_none(), "there are no more runs");
             }));
         }
@@ -505,7 +527,7 @@ mod tests {
                     let (run_queue, ended) = (run_queue.clone(), ended.clone());
                     shuttle::future::spawn(async move {
                         while let Some(task_run) = run_queue.next().await {
-                            run_queue.done(task_run.acks_late());
+                            run_queue.done(task_run.acks_late(), false);
                             ended.add_permits(1);
                         }
                     })

@@ -24,7 +24,7 @@ use crate::backends::Backends;
 use crate::pipeline::completion::Completion;
 use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
-use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict};
+use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict, crash_loop_text};
 
 /// Says for each verdict what the completer is to store, publish and acknowledge.
 pub(crate) struct Settler {
@@ -158,6 +158,9 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
         Verdict::Failed { failure, why: FailureReason::BadArguments } => {
             let text = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
             dead("arguments", format!("its arguments do not fit the task: {text}"))
+        }
+        Verdict::Failed { why: FailureReason::CrashLoop { crashes }, .. } => {
+            dead("crash-loop", crash_loop_text(*crashes))
         }
         Verdict::Failed { why: FailureReason::TimedOut, .. } if !task.effective.acks_on_timeout => requeue,
         Verdict::Failed { failure, why: FailureReason::Raised { .. } } if !task.effective.acks_on_failure => {
@@ -313,6 +316,12 @@ mod tests {
             ),
             ("expired", plain, RunOutcome::Expired, (Some("REVOKED"), false, "ack")),
             ("expired ignored", |o| o.ignore_result = Some(true), RunOutcome::Expired, (None, false, "ack")),
+            (
+                "crash loop, never retried",
+                |o| o.autoretry_for = vec![ErrorMatcher::ANY].into(),
+                RunOutcome::CrashLoop { crashes: 3 },
+                (Some("FAILURE"), false, "dead"),
+            ),
             ("aborted", plain, RunOutcome::Aborted, (None, false, "ack")),
             ("cancelled late", plain, RunOutcome::Cancelled, (None, false, "requeue")),
             ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),

@@ -29,6 +29,8 @@ pub(crate) struct TaskRun {
     pub(crate) task: Arc<RegisteredTask>,
     pub(crate) receipt: Receipt,
     pub(crate) source: Arc<DeliverySource>,
+    /// How many runs of its message had started when their worker died.
+    pub(crate) crashes: u32,
     /// The run does not begin at this instant or later.
     pub(crate) expires: Option<Timestamp>,
     /// The links of its message; `None` when nothing follows it.
