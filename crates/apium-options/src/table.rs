@@ -97,7 +97,8 @@ macro_rules! options {
         default("the app's");
 
     // How it runs.
-    rate_limit "How often the task may start, in each worker."
+    rate_limit "How often the task may start, in each worker: two workers start it twice as often. A run whose turn is more than a \
+        second away waits at the broker, where that can delay messages, and holds up no other task."
         attribute(Rate) task(Option<Cow<'static, str>>) annotation(RateText)
         resolved(task_default_rate_limit: Option<RateLimit> = None)
         default("none");

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use apium_app::options::rate_limit::RateLimit;
+use apium_protocol::message::task_id::TaskId;
 use jiff::Timestamp;
 
 use crate::limits::load::RunCounts;
@@ -20,6 +21,9 @@ use crate::limits::waiting_runs::WaitingRuns;
 pub(crate) trait QueuedRun {
     /// The name of its task.
     fn task(&self) -> &Arc<str>;
+
+    /// The id of its task.
+    fn id(&self) -> Option<&TaskId>;
 
     /// The rate limit of its task.
     fn rate_limit(&self) -> Option<RateLimit>;
@@ -94,6 +98,19 @@ impl<R: QueuedRun> ReadyRuns<R> {
             None if self.is_suspect(&run) => self.suspects.push(run, now),
             None => self.fresh.push_back(run),
         }
+    }
+
+    /// Takes out the runs whose turn by their rate limit is far away, each with its turn. The others are to be added.
+    pub(crate) fn take_far(&mut self, runs: Vec<R>, now: Timestamp) -> (Vec<R>, Vec<(Timestamp, R)>) {
+        let (mut near, mut far) = (Vec::with_capacity(runs.len()), Vec::new());
+        for run in runs {
+            let limit = run.rate_limit().filter(|_| self.has_rate_limits);
+            match limit.and_then(|limit| self.waiting.limited.delay(run.task(), limit, run.id(), now)) {
+                Some(turn) => far.push((turn, run)),
+                None => near.push(run),
+            }
+        }
+        (near, far)
     }
 
     /// Adds the runs whose eta has come.

@@ -7,6 +7,7 @@ use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::dead_set::NewDeadLetter;
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
 use apium_transport::error::{ErrorKind, Result};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::follow_up::count_parts::EndedChord;
@@ -47,7 +48,16 @@ impl Completion {
 
     /// The completion that requeues a run that no slot has.
     pub(crate) fn requeue(task_run: TaskRun) -> Self {
-        let delivery = Some((task_run.receipt, Acknowledgement::Reject(Disposition::Requeue)));
+        Self::give_back(task_run, Disposition::Requeue)
+    }
+
+    /// The completion that delays a run at the broker until `due`.
+    pub(crate) fn delay(task_run: TaskRun, due: Timestamp) -> Self {
+        Self::give_back(task_run, Disposition::Delay(due))
+    }
+
+    fn give_back(task_run: TaskRun, how: Disposition) -> Self {
+        let delivery = Some((task_run.receipt, Acknowledgement::Reject(how)));
         let label = TaskLabel::of(&task_run.request);
         Self::new(label, task_run.source, Settlement::default().ending(delivery))
     }

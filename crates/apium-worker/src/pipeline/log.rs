@@ -8,6 +8,7 @@ use apium_protocol::error::with_causes;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
 use apium_transport::error::Error;
+use jiff::Timestamp;
 use tracing::Level;
 
 use crate::pipeline::completion::RefusedDelivery;
@@ -30,6 +31,12 @@ pub(crate) fn received(task_run: &TaskRun) {
         let (task, id) = (&*task_run.task.name, id(&task_run.request));
         tracing::info!(task, id, "task {task}[{id}] received");
     }
+}
+
+/// The turn of a run is far away, so it goes back to the broker.
+pub(crate) fn waits_for_turn(task_run: &TaskRun, turn: Timestamp) {
+    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    tracing::debug!(task, id, %turn, "task {task}[{id}] waits at the broker for its rate limit");
 }
 
 /// Another worker has the message of a run that did not begin here.

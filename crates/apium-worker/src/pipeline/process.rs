@@ -64,10 +64,7 @@ impl Process {
         let (mut completions, mut not_accepted) = (Vec::new(), Vec::new());
         for delivery in deliveries {
             match self.intake.admit(delivery, source, now) {
-                Admission::Run(task_run) => {
-                    log::received(&task_run);
-                    task_runs.push(task_run);
-                }
+                Admission::Run(task_run) => task_runs.push(task_run),
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
                 Admission::Expired(task_run) => {
                     completions.push(self.end_without_run(&task_run, RunOutcome::Expired, DeliveryState::InFlight))
@@ -82,6 +79,15 @@ impl Process {
                 }
             }
         }
+        if self.intake.broker_delays {
+            let (near, far) = self.run_queue.take_far(task_runs);
+            task_runs = near;
+            completions.extend(far.into_iter().map(|(turn, task_run)| {
+                log::waits_for_turn(&task_run, turn);
+                Completion::delay(task_run, turn)
+            }));
+        }
+        task_runs.iter().for_each(log::received);
         self.completer.submit_all(completions);
         not_accepted.extend(self.run_queue.push(task_runs));
         not_accepted

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::error::with_causes;
+use apium_protocol::message::task_id::TaskId;
 use apium_transport::broker::settlement::{Receipt, lost_receipts};
 use apium_transport::clock::Clock;
 use apium_transport::error::Result;
@@ -38,6 +39,10 @@ impl QueuedRun for TaskRun {
         &self.task.name
     }
 
+    fn id(&self) -> Option<&TaskId> {
+        self.request.id()
+    }
+
     fn rate_limit(&self) -> Option<RateLimit> {
         self.task.effective.rate_limit
     }
@@ -63,6 +68,15 @@ impl RunQueue {
 
     fn lock(&self) -> MutexGuard<'_, ReadyRuns<TaskRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out the runs whose turn by their rate limit is far away, each with its turn. The others are to be
+    /// [pushed](Self::push).
+    pub(crate) fn take_far(&self, task_runs: Vec<TaskRun>) -> (Vec<TaskRun>, Vec<(Timestamp, TaskRun)>) {
+        match task_runs.iter().any(|task_run| task_run.rate_limit().is_some()) {
+            true => self.lock().take_far(task_runs, self.clock.now()),
+            false => (task_runs, Vec::new()),
+        }
     }
 
     /// Adds runs, in order. Returns them when the queue is closed.
