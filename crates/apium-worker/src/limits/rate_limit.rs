@@ -162,6 +162,15 @@ impl<R> RateLimited<R> {
         lines.map(|line| line.bucket.next_start().unwrap_or(Timestamp::MIN)).min()
     }
 
+    /// The earliest instant after `now` at which one of the runs may start that may not yet.
+    pub(crate) fn next_start_after(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let lines = self.lines.values().filter(|line| !line.runs.is_empty());
+        lines.filter_map(|line| line.bucket.next_start()).filter(|start| *start > now).min()
+    }
+
     /// The buckets of all tasks.
     pub(crate) fn buckets(&self) -> HashMap<Arc<str>, Bucket> {
         self.lines.iter().map(|(name, line)| (name.clone(), line.bucket.clone())).collect()

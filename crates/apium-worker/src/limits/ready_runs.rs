@@ -226,9 +226,12 @@ impl<R: QueuedRun> ReadyRuns<R> {
         self.counts.end(acks_late)
     }
 
-    /// When a run that waits for a time may begin: its eta, its turn by its rate limit, or the end of a hold.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        [self.waiting.next_due(), self.suspects.hold_end()].into_iter().flatten().min()
+    /// The next instant after `now` at which a run may begin that may not now: its eta comes, its turn by its rate
+    /// limit, or the end of a hold. What is due already waits for a slot, and not for a time.
+    pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let start = self.waiting.limited.next_start_after(now);
+        let others = [self.waiting.delayed.next_due(), self.suspects.hold_end()];
+        start.into_iter().chain(others.into_iter().flatten().filter(|due| *due > now)).min()
     }
 
     /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.

@@ -85,11 +85,12 @@ impl RunQueue {
         if runs.is_closed() {
             return task_runs;
         }
-        let (count, now, due) = (task_runs.len(), self.clock.now(), runs.next_due());
+        let (count, now) = (task_runs.len(), self.clock.now());
+        let due = runs.next_due(now);
         for task_run in task_runs {
             runs.add(task_run, now);
         }
-        let (idle, is_due_changed) = (runs.idle_slots, runs.next_due() != due);
+        let (idle, is_due_changed) = (runs.idle_slots, runs.next_due(now) != due);
         drop(runs);
         self.wake_slots(count.min(idle));
         if is_due_changed {
@@ -133,9 +134,9 @@ impl RunQueue {
         self.lock().waiting.not_due(now)
     }
 
-    /// The earliest instant at which a run that waits for a time may start.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.lock().next_due()
+    /// The next instant after `now` at which a run that waits for a time may start.
+    pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lock().next_due(now)
     }
 
     fn wake_slots(&self, count: usize) {
@@ -180,8 +181,8 @@ impl RunQueue {
     pub(crate) fn done(&self, acks_late: bool, is_suspect: bool) {
         let now = self.clock.now();
         let mut runs = self.lock();
-        let (due, needs_refill) = (runs.next_due(), runs.end(acks_late, is_suspect, now));
-        let is_due_changed = runs.next_due() != due;
+        let (due, needs_refill) = (runs.next_due(now), runs.end(acks_late, is_suspect, now));
+        let is_due_changed = runs.next_due(now) != due;
         drop(runs);
         if needs_refill {
             self.refill.notify_one();
@@ -200,9 +201,9 @@ impl RunQueue {
     /// What a slot is to do now. If it gets something and there is more, the next slot is woken.
     fn next_now(&self) -> NextStep<TaskRun> {
         let mut runs = self.lock();
-        let (now, due) = (self.clock.now(), runs.next_due());
-        let next = runs.next(now);
-        let (is_due_changed, needs_slot) = (runs.next_due() != due, runs.needs_slot(now));
+        let now = self.clock.now();
+        let (due, next) = (runs.next_due(now), runs.next(now));
+        let (is_due_changed, needs_slot) = (runs.next_due(now) != due, runs.needs_slot(now));
         drop(runs);
         if is_due_changed {
             self.due.notify_one();
@@ -248,15 +249,18 @@ impl RunQueue {
         self.wake_slots(to_wake);
     }
 
-    /// Moves runs whose eta has come to where slots find them. Rate-limited runs are found there anyway, so slots are
-    /// woken for them.
-    fn promote_due(&self) {
+    /// Moves runs whose eta has come to where slots find them, and wakes a slot if there is something for it. Returns
+    /// when to look again.
+    fn promote_due(&self) -> Option<Timestamp> {
         let now = self.clock.now();
         let mut runs = self.lock();
         runs.promote_due(now);
-        let idle = runs.idle_slots;
+        let (next_due, needs_slot) = (runs.next_due(now), runs.needs_slot(now));
         drop(runs);
-        self.wake_slots(idle);
+        if needs_slot {
+            self.wake.notify_one();
+        }
+        next_due
     }
 
     /// The state of the rate limits, for a worker after this one.
@@ -273,18 +277,13 @@ impl RunQueue {
     pub(crate) async fn run_timer(&self) {
         loop {
             let changed = self.due.notified();
-            match self.next_due() {
+            match self.promote_due() {
                 None => changed.await,
-                Some(due) if due > self.clock.now() => {
+                Some(due) => {
                     tokio::select! {
-                        () = self.clock.sleep_until(due) => self.promote_due(),
+                        () = self.clock.sleep_until(due) => {}
                         () = changed => {}
                     }
-                }
-                Some(_) => {
-                    self.promote_due();
-                    // What is still due waits for a slot, and not for a time.
-                    changed.await;
                 }
             }
         }

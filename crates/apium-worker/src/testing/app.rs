@@ -151,7 +151,7 @@ impl TestApp {
         let worker = WorkerHandle::new(node, launch(app_resources(&self.app), options).await?);
         let quiet = self.until_quiet(&worker, &queues).await;
         let process = worker.process();
-        let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due() };
+        let memory = Memory { buckets: process.run_queue.buckets(), next_due: process.run_queue.next_due(self.now()) };
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         let kind = if quiet.is_ok() { StopKind::Warm } else { StopKind::Cold };
         let report = worker.stop_as(kind).await;
