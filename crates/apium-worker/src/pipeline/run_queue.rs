@@ -405,9 +405,12 @@ mod tests {
             }
         }
 
-        /// One run for each letter: `l` has late ack, `e` early ack.
+        /// One run for each letter: `l` has late ack, `e` early ack, and `s` is a suspect.
         fn runs(&self, letters: &str) -> Vec<TaskRun> {
-            let run = |letter| self.run(if letter == 'l' { &self.late } else { &self.early }, 0);
+            let run = |letter| TaskRun {
+                crashes: u32::from(letter == 's'),
+                ..self.run(if letter == 'e' { &self.early } else { &self.late }, 0)
+            };
             letters.chars().map(run).collect()
         }
     }
@@ -530,17 +533,26 @@ mod tests {
     }
 
     /// Fewer slots than runs: each slot works on, and what is left when nobody pushes any more is run by somebody.
+    /// While a suspect runs, nothing else does.
     #[test]
-    fn few_slots_run_everything_in_any_interleaving() {
+    fn few_slots_run_everything_and_suspects_alone_in_any_interleaving() {
         model::check(1_500, || {
             let maker = Arc::new(Maker::new(|_| Box::pin(async { Ok(()) })));
             let (run_queue, ended) = (Arc::new(queue()), Arc::new(Semaphore::new(0)));
-            let slots: Vec<_> = (0..2)
+            let running = Arc::new(AtomicUsize::new(0));
+            let slots: Vec<_> = (0..3)
                 .map(|_| {
-                    let (run_queue, ended) = (run_queue.clone(), ended.clone());
+                    let (run_queue, ended, running) = (run_queue.clone(), ended.clone(), running.clone());
                     shuttle::future::spawn(async move {
                         while let Some(task_run) = run_queue.next().await {
-                            run_queue.done(task_run.acks_late(), false);
+                            let is_suspect = task_run.is_suspect();
+                            // A suspect counts for ten: any other number above three is one that is not alone.
+                            let weight = if is_suspect { 10 } else { 1 };
+                            let before = running.fetch_add(weight, Ordering::SeqCst);
+                            assert!(before + weight <= 3 || before == 0, "{before} are running beside a suspect");
+                            shuttle::future::yield_now().await;
+                            running.fetch_sub(weight, Ordering::SeqCst);
+                            run_queue.done(task_run.acks_late(), is_suspect);
                             ended.add_permits(1);
                         }
                     })
@@ -549,13 +561,13 @@ mod tests {
             let pushing = {
                 let (run_queue, maker) = (run_queue.clone(), maker.clone());
                 shuttle::thread::spawn(move || {
-                    for letters in ["le", "el"] {
+                    for letters in ["lse", "es"] {
                         assert!(run_queue.push(maker.runs(letters)).is_empty());
                     }
                 })
             };
             shuttle::future::block_on(async {
-                drop(ended.acquire_many(4).await.unwrap());
+                drop(ended.acquire_many(5).await.unwrap());
                 run_queue.wait_below(0).await;
                 assert!(run_queue.close().is_empty());
                 for slot in slots {
