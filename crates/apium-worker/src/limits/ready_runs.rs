@@ -100,6 +100,12 @@ impl<R: QueuedRun> ReadyRuns<R> {
         }
     }
 
+    /// Adds a run that does not begin: a slot only ends it. So it is not marked, waits for nothing and is no suspect.
+    pub(crate) fn add_convicted(&mut self, run: R) {
+        self.counts.add();
+        self.marked.push_back(run);
+    }
+
     /// Takes out the runs whose turn by their rate limit is far away, each with its turn. The others are to be added.
     pub(crate) fn take_far(&mut self, runs: Vec<R>, now: Moment) -> (Vec<R>, Vec<(Moment, R)>) {
         let (mut near, mut far) = (Vec::with_capacity(runs.len()), Vec::new());

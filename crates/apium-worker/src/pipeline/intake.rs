@@ -57,7 +57,7 @@ pub(crate) enum Admission {
     Delay(Timestamp, TaskRun),
     /// It has expired, so it does not run.
     Expired(TaskRun),
-    /// Its runs have killed too many workers, so it does not run.
+    /// Its runs have killed too many workers, so it does not run. A slot ends it, as it may have errbacks.
     CrashLoop(TaskRun),
     /// It is not accepted, or goes back to the broker until its eta.
     Refuse(RefusedDelivery),
@@ -107,7 +107,7 @@ impl Intake {
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
-        let is_crash_loop = self.max_crashes > 0 && crashes >= self.max_crashes;
+        let is_crash_loop = self.is_crash_loop(crashes);
         if let Some(eta) = eta.filter(|_| self.broker_delays && !expired && !is_crash_loop) {
             return Admission::Refuse(RefusedDelivery {
                 label: TaskLabel::of(&request),
@@ -126,6 +126,11 @@ impl Intake {
             Some(eta) => Admission::Delay(eta, task_run),
             None => Admission::Run(task_run),
         }
+    }
+
+    /// Whether a message whose runs had killed so many workers is not run again.
+    pub(crate) fn is_crash_loop(&self, crashes: u32) -> bool {
+        self.max_crashes > 0 && crashes >= self.max_crashes
     }
 
     /// Dead-letters a message whose task this worker does not know.

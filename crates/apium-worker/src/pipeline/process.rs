@@ -81,11 +81,8 @@ impl Process {
             {
                 Admission::Run(task_run) => task_runs.push(task_run),
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
-                Admission::Expired(task_run) => completions.push(self.end_at_intake(&task_run, RunOutcome::Expired)),
-                Admission::CrashLoop(task_run) => {
-                    let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
-                    completions.push(self.end_at_intake(&task_run, outcome));
-                }
+                Admission::Expired(task_run) => completions.push(self.expire_at_intake(&task_run)),
+                Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_convicted(task_run)),
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
                     completions.push(refused.completion(source));
@@ -238,10 +235,17 @@ impl Process {
     }
 
     /// Starts a run: with early ack its delivery is acked (the second law), and STARTED is stored where that is
-    /// tracked. `None` when it must not run: it has expired or was aborted, or the early ack did not succeed, so that
-    /// another worker may have the message.
+    /// tracked. `None` when it must not run: it kills workers, has expired or was aborted, or the early ack did not
+    /// succeed, so that another worker may have the message.
     async fn start(&self, task_run: &TaskRun, timer: Option<&PollTimer>) -> Option<RunStart> {
         let now = self.clock.now();
+        if self.is_convicted(task_run) {
+            let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
+            let completion = self.end_without_run(task_run, outcome, DeliveryState::InFlight);
+            let completion = self.after_errbacks(task_run, completion).await;
+            self.completer.submit(completion).await;
+            return None;
+        }
         if task_run.expires.is_some_and(|expires| expires <= now) {
             let completion = self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight);
             self.completer.submit(completion).await;
@@ -274,14 +278,19 @@ impl Process {
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
 
+    /// Whether a run does not begin, since runs of its message have killed too many workers.
+    pub(crate) fn is_convicted(&self, task_run: &TaskRun) -> bool {
+        self.intake.is_crash_loop(task_run.crashes)
+    }
+
     async fn is_aborted(&self, task_run: &TaskRun) -> bool {
         let task = &task_run.task;
         aborts::is_aborted(self.backends.of(&task.name), task, task_run.request.id()).await
     }
 
-    /// Ends a run at the intake. The fetching loop calls this: a panic costs this run, and not the loop.
-    fn end_at_intake(&self, task_run: &TaskRun, outcome: RunOutcome) -> Completion {
-        guarded(|| self.end_without_run(task_run, outcome, DeliveryState::InFlight))
+    /// Ends an expired run at the intake. The fetching loop calls this: a panic costs this run, and not the loop.
+    fn expire_at_intake(&self, task_run: &TaskRun) -> Completion {
+        guarded(|| self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight))
             .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))
     }
 

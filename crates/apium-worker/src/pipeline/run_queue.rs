@@ -103,6 +103,19 @@ impl RunQueue {
         Vec::new()
     }
 
+    /// Adds a run that does not begin, and that a slot is to end. Returns it when the queue is closed.
+    pub(crate) fn push_convicted(&self, task_run: TaskRun) -> Option<TaskRun> {
+        let mut runs = self.lock();
+        if runs.is_closed() {
+            return Some(task_run);
+        }
+        runs.add_convicted(task_run);
+        let idle = runs.idle_slots;
+        drop(runs);
+        self.wake_slots(idle.min(1));
+        None
+    }
+
     /// Adds a run that waits until its eta. Returns it when the queue is closed.
     pub(crate) fn push_delayed(&self, due: Timestamp, task_run: TaskRun) -> Option<TaskRun> {
         let mut runs = self.lock();
