@@ -74,6 +74,10 @@ macro_rules! options {
     track_started "Whether the state STARTED is stored when a run begins."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_track_started: bool = false)
         default("false");
+    abortable "Whether a run does not begin when the task was aborted before (`AsyncResult::abort`, or Celery's \
+        `AbortableAsyncResult`). The worker then reads the state before each run. It also does so where STARTED is stored."
+        attribute(Flag) task(Option<bool>) annotation(bool) effective_only(bool = false)
+        default("false");
     ignore_result "Whether no result is stored. Waiting for one then ends at once."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_ignore_result: bool = false)
         call(Option<bool>) route(bool) wire("true or false: header `ignore_result`")
@@ -93,7 +97,8 @@ macro_rules! options {
         default("the app's");
 
     // How it runs.
-    rate_limit "How often the task may start, in each worker."
+    rate_limit "How often the task may start, in each worker: two workers start it twice as often. A run whose turn is more than a \
+        second away waits at the broker, where that can delay messages, and holds up no other task."
         attribute(Rate) task(Option<Cow<'static, str>>) annotation(RateText)
         resolved(task_default_rate_limit: Option<RateLimit> = None)
         default("none");

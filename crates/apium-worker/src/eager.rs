@@ -172,9 +172,11 @@ fn result_update(verdict: &Verdict) -> ResultUpdate {
             ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
         }
         Verdict::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
-        Verdict::Ignored | Verdict::Replaced(_) | Verdict::Cancelled { .. } | Verdict::Unavailable(_) => {
-            ResultUpdate { state: State::Ignored, result: Json::NULL, traceback: None }
-        }
+        Verdict::Ignored
+        | Verdict::Replaced(_)
+        | Verdict::Aborted
+        | Verdict::Cancelled { .. }
+        | Verdict::Unavailable(_) => ResultUpdate { state: State::Ignored, result: Json::NULL, traceback: None },
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
     spec.prefetch = prefetch;
     spec.lease = config.worker_lease;
-    spec.max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
+    let max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     if !counts_crashes && config.worker_max_crashes > 0 {
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
@@ -109,7 +109,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let faults = Faults::new(clock.clone());
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone(), faults.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;
-    let run_queue = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
+    let run_queue = Arc::new(RunQueue::new(clock.clone(), max_crashes, !config.worker_disable_rate_limits));
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let max_leaked = config.worker_max_leaked_threads.map_or(slots.max(LEAST_LEAKED), |most| most as usize);
     let ceiling = LeakCeiling { most: max_leaked, faults: Some(faults.clone()) };
@@ -195,6 +195,7 @@ fn build_pipeline(
             hostname: node.clone(),
             utc: config.enable_utc,
             broker_delays: app.publisher.broker().capabilities().delays,
+            max_crashes: config.worker_max_crashes,
             counts_chords: app.backends.app().is_some_and(|backend| backend.chords().is_some()),
         },
         run_queue,

@@ -36,6 +36,13 @@ pub enum RunOutcome {
     TimedOut(Duration),
     /// `expires` had passed before the run could begin.
     Expired,
+    /// The run did not begin, because the worker died during so many runs of the message before.
+    CrashLoop {
+        /// How many.
+        crashes: u32,
+    },
+    /// The task was aborted before the run could begin.
+    Aborted,
     /// A cold stop of the worker cancelled the run.
     Cancelled,
     /// The body failed with an error that says that a broker or a store is away ([`Failure::is_outage`]), and its

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::limits::ready_runs::QueuedRun as _;
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pool::watchdog::PollTimer;
@@ -71,7 +72,8 @@ async fn serve(process: Arc<Process>, timer: Option<PollTimer>) {
     }
     impl Drop for DoneOnDrop<'_> {
         fn drop(&mut self) {
-            self.process.run_queue.done(self.task_run.acks_late());
+            let is_suspect = self.task_run.is_suspect() && !self.process.is_convicted(&self.task_run);
+            self.process.run_queue.done(self.task_run.acks_late(), is_suspect);
             if !*self.is_concluded.get_mut() {
                 self.process.completer.add_unsettled(&TaskLabel::of(&self.task_run.request));
             }

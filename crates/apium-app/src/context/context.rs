@@ -51,7 +51,7 @@ struct Inner {
 }
 
 /// The state of a task that was asked to stop (Celery's `contrib.abortable`).
-pub const ABORTED: &str = "ABORTED";
+pub const ABORTED: &str = apium_protocol::result::state::ABORTED;
 
 /// The shortest time between two reads of the result backend by [`Ctx::check`].
 const ABORT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -312,7 +312,7 @@ impl Ctx {
             let ids = [id];
             let _waits = ctx.wait_for(ctx.needed_publisher()?);
             let documents = ctx.store_policy()?.run(backend.address(), || stored.fetch(&ids)).await?;
-            let aborted = documents.iter().flatten().any(|document| document.state.as_str() == ABORTED);
+            let aborted = documents.iter().flatten().any(|document| document.state.is_aborted());
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);
             }

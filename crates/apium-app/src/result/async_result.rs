@@ -311,8 +311,9 @@ impl<T> AsyncResult<T> {
         Ok(self.state().await? == State::Failure)
     }
 
-    /// Asks the task to stop (Celery: `contrib.abortable`): stores the state ABORTED, which a task reads by
-    /// `ctx.aborted()`. A ready state stays, and a task that does not read it runs on.
+    /// Asks the task to stop (Celery: `contrib.abortable`): stores the state ABORTED. A task that runs reads it by
+    /// `ctx.aborted()`, and one that does not runs on. A task that has not begun does not begin, if it has the option
+    /// `abortable` or `track_started`. Only a ready state replaces ABORTED.
     ///
     /// # Errors
     /// As [`document`](Self::document).
@@ -339,7 +340,7 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// As [`document`](Self::document).
     pub async fn is_aborted(&self) -> Result<bool> {
-        Ok(self.state().await?.as_str() == ABORTED)
+        Ok(self.state().await?.is_aborted())
     }
 
     /// Its states from now on, each as a [`ResultDocument`]: the present one first, the ready one last. Of a group, the

@@ -2,6 +2,7 @@
 
 pub mod async_result;
 pub mod collect;
+mod dead_replay;
 pub mod get;
 pub mod graph;
 pub mod group_result;

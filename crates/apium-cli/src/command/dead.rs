@@ -38,7 +38,7 @@ enum Action {
         /// Its key
         key: u64,
     },
-    /// Send dead messages back to the queues that they came from
+    /// Send dead messages back to the queues that they came from; their tasks start anew
     Replay(Chosen),
     /// Delete dead messages
     Drop {
@@ -139,7 +139,7 @@ async fn replay_or_drop(session: &Session, dead: &dyn DeadSet, keys: Vec<u64>, a
     let mut done = 0;
     for batch in keys.chunks(BATCH) {
         done += match action {
-            BulkAction::Replay => session.ask_broker(|| dead.replay(batch.to_vec())).await?,
+            BulkAction::Replay => session.app.replay_dead(batch).await?,
             BulkAction::Drop => session.ask_broker(|| dead.remove(batch.to_vec())).await?,
         };
         bar.inc(batch.len() as u64);

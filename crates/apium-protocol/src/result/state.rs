@@ -33,7 +33,15 @@ pub enum State {
     Custom(Arc<str>),
 }
 
+/// The custom state of a task that was asked to stop (Celery's `contrib.abortable`).
+pub const ABORTED: &str = "ABORTED";
+
 impl State {
+    /// Whether it is [`ABORTED`].
+    pub fn is_aborted(&self) -> bool {
+        matches!(self, Self::Custom(name) if **name == *ABORTED)
+    }
+
     /// The state's name on the wire.
     pub fn as_str(&self) -> &str {
         match self {

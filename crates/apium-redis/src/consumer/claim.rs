@@ -1,11 +1,14 @@
 //! Claiming messages: one call of the claim script, and the deliveries that it makes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use apium_protocol::error::with_causes;
 use apium_protocol::message::envelope::Envelope;
 use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::error::Result;
 use bytes::Bytes;
+use memchr::memmem;
 use redis::Value;
 
 use crate::consumer::state::{ConsumerState, InFlight};
@@ -41,6 +44,8 @@ pub(crate) struct Claimed {
     /// The lists that were read, and how many messages came from each.
     pub(crate) counts: Vec<(ClaimRequest, usize)>,
     pub(crate) envelopes: Vec<Bytes>,
+    /// The crashes of those among them that have any, by delivery tag.
+    pub(crate) crashes: HashMap<Box<str>, u32>,
     /// Nothing was claimed, since this consumer was taken for dead.
     pub(crate) gone: bool,
 }
@@ -80,8 +85,40 @@ pub(crate) async fn claim(
         Value::BulkString(bytes) => Some(Bytes::from(bytes)),
         _ => None,
     });
+    let envelopes: Vec<Bytes> = envelopes.collect();
     let counts = if gone { Vec::new() } else { lists.into_iter().zip(counts).collect() };
-    Ok(Claimed { counts, envelopes: envelopes.collect(), id, first, wanted, gone })
+    let crashes = read_crashes(&shared, &envelopes).await?;
+    Ok(Claimed { counts, envelopes, crashes, id, first, wanted, gone })
+}
+
+/// The crash counts of envelopes, by delivery tag. Only a message that was delivered before can have one, so for all
+/// others nothing is asked.
+///
+/// # Errors
+/// A connection that broke: the claim is then one without a reply, and what it took is requeued.
+async fn read_crashes(shared: &BrokerShared, envelopes: &[Bytes]) -> Result<HashMap<Box<str>, u32>> {
+    let is_marked = |raw: &&Bytes| memmem::find(raw, b"\"redelivered\"").is_some();
+    let decoded = envelopes.iter().filter(is_marked).filter_map(|raw| Envelope::decode(raw).ok());
+    let tags: Vec<Box<str>> =
+        decoded.filter(|envelope| envelope.redelivered).filter_map(|envelope| envelope.delivery_tag).collect();
+    if tags.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut command = redis::cmd("HMGET");
+    command.arg(shared.keys.crashes());
+    for tag in &tags {
+        command.arg(&**tag);
+    }
+    let answer = match shared.connection.command("read the crashes of messages", &command).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_connection() => return Err(error),
+        Err(error) => {
+            tracing::warn!(error = %with_causes(&error), "could not read how often messages killed their worker; they count as new");
+            return Ok(HashMap::new());
+        }
+    };
+    let counts: Vec<Option<u32>> = redis::from_redis_value(answer).unwrap_or_default();
+    Ok(tags.into_iter().zip(counts).filter_map(|(tag, count)| Some((tag, count?))).collect())
 }
 
 impl Claimed {
@@ -91,7 +128,8 @@ impl Claimed {
             self.counts.iter().flat_map(|(request, count)| std::iter::repeat_n(&request.queue_list, *count));
         self.envelopes.iter().zip(queue_lists).enumerate().map(|(index, (raw, queue_list))| {
             let number = self.first + index as u64;
-            let (in_flight, delivery) = delivery(number, raw, queue_list);
+            let (in_flight, mut delivery) = delivery(number, raw, queue_list);
+            delivery.crashes = self.crashes.get(&*in_flight.tag).copied().unwrap_or(0);
             (number, in_flight, delivery)
         })
     }
@@ -118,6 +156,7 @@ fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight,
         raw: raw.clone(),
         redelivered,
         started: false,
+        counts_crash: false,
         unanswered: false,
         settling: false,
     };

@@ -249,9 +249,9 @@ impl MaintenanceLoop {
             let gone = renew_in_flight(&self.shared, WHAT, &tags).await?;
             // A run that was marked as started meanwhile may have been renewed as not started after that. Without this
             // a worker that dies before its next heartbeat would not be counted as a crash.
-            let started: Vec<(&str, bool)> = self.state.started_since(batch).map(|tag| (tag, true)).collect();
-            if !started.is_empty() {
-                renew_in_flight(&self.shared, WHAT, &started).await?;
+            let changed = self.state.marks_changed_since(batch);
+            if !changed.is_empty() {
+                renew_in_flight(&self.shared, WHAT, &changed).await?;
             }
             let gone = gone.into_iter().filter_map(|index| batch.get(index));
             let gone: Vec<u64> = gone.map(|(number, ..)| *number).collect();

@@ -186,7 +186,8 @@ fn last_text(text: &[u8]) -> Option<(String, &[u8])> {
     Some((value, before))
 }
 
-/// Puts messages at the front of their lists. One whose runs have killed `limit` workers goes to the dead set.
+/// Puts messages at the front of their lists. The runs that had started count a crash. A message whose runs have killed
+/// `limit` workers goes to the dead set, unless the limit is 0.
 async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> Result<()> {
     if orphans.is_empty() {
         return Ok(());
@@ -205,14 +206,14 @@ async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> 
         }
         operations.push(Operation::ForDelivery(position));
         let list = orphan.queue_list.key.as_str();
-        operations.push(match orphan.started && limit > 0 {
+        operations.push(match orphan.started {
             false => Operation::PushFront(list, requeued.clone()),
             true => Operation::Crashed {
                 tag: &orphan.delivery_tag,
                 limit,
                 list,
                 envelope: requeued,
-                document: crash_loop_text(shared, orphan, limit)?,
+                document: if limit > 0 { crash_loop_text(shared, orphan, limit)? } else { String::new() },
             },
         });
     }

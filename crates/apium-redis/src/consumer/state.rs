@@ -25,6 +25,8 @@ pub(crate) struct InFlight {
     pub(crate) raw: Bytes,
     pub(crate) redelivered: bool,
     pub(crate) started: bool,
+    /// Whether its run counts as a crash if this process dies.
+    pub(crate) counts_crash: bool,
     /// A settlement of it was sent and got no reply: it may be done.
     pub(crate) unanswered: bool,
     /// A settlement of it is being sent.
@@ -310,27 +312,42 @@ impl ConsumerState {
         let mut inner = self.lock();
         for number in numbers {
             if let Some(in_flight) = inner.in_flight.get_mut(&number) {
-                in_flight.started = true;
+                (in_flight.started, in_flight.counts_crash) = (true, true);
             }
         }
     }
 
-    /// Everything in flight: number, tag in the server, whether its run has started.
+    /// Takes back the marks of all; returns the tags in the server of those that had one.
+    pub(crate) fn unmark_all(&self) -> Vec<String> {
+        let mut inner = self.lock();
+        let id = inner.id.clone();
+        let marked = inner.in_flight.iter_mut().filter(|(_, in_flight)| in_flight.counts_crash);
+        let unmark = |(number, in_flight): (&u64, &mut InFlight)| {
+            in_flight.counts_crash = false;
+            server_tag(&id, *number)
+        };
+        marked.map(unmark).collect()
+    }
+
+    /// Everything in flight: number, tag in the server, whether its run counts as a crash if this process dies.
     pub(crate) fn in_flight(&self) -> Vec<(u64, String, bool)> {
         let inner = self.lock();
         inner
             .in_flight
             .iter()
-            .map(|(number, in_flight)| (*number, server_tag(&inner.id, *number), in_flight.started))
+            .map(|(number, in_flight)| (*number, server_tag(&inner.id, *number), in_flight.counts_crash))
             .collect()
     }
 
-    /// The tags of a list made by [`in_flight`](Self::in_flight) whose runs have started since.
-    pub(crate) fn started_since<'a>(&self, list: &'a [(u64, String, bool)]) -> impl Iterator<Item = &'a str> + use<'a> {
+    /// The tags of a list made by [`in_flight`](Self::in_flight) of which it says what does not hold any more, each
+    /// with whether its run counts now.
+    pub(crate) fn marks_changed_since<'a>(&self, list: &'a [(u64, String, bool)]) -> Vec<(&'a str, bool)> {
         let inner = self.lock();
-        let has_started = |number| inner.in_flight.get(number).is_some_and(|in_flight| in_flight.started);
-        let started = list.iter().filter(|(number, _, started)| !started && has_started(number));
-        started.map(|(_, tag, _)| tag.as_str()).collect::<Vec<_>>().into_iter()
+        let changed = |(number, tag, before): &'a (u64, String, bool)| {
+            let now = inner.in_flight.get(number)?.counts_crash;
+            (now != *before).then_some((tag.as_str(), now))
+        };
+        list.iter().filter_map(changed).collect()
     }
 
     /// The receipt of a message in flight.

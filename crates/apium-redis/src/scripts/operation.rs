@@ -62,7 +62,7 @@ pub(crate) enum Operation<'a> {
     /// Ends a chord.
     EndChord(&'a Claim, ChordEnd),
     /// Counts a run that killed its worker: the message goes to the front of its list or, at the limit, into the dead
-    /// set.
+    /// set. A limit of 0 is none.
     Crashed { tag: &'a str, limit: u32, list: &'a str, envelope: &'a [u8], document: String },
 }
 

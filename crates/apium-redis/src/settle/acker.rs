@@ -62,6 +62,17 @@ impl Acker for RedisAcker {
         })
     }
 
+    fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let unmarked = self.state.unmark_all();
+            for batch in unmarked.chunks(MAX_DELIVERIES) {
+                let tags: Vec<(&str, bool)> = batch.iter().map(|tag| (tag.as_str(), false)).collect();
+                renew_in_flight(&self.shared, "take back marks of started runs", &tags).await?;
+            }
+            self.mark_started(std::slice::from_ref(receipt)).await
+        })
+    }
+
     fn atomic(&self) -> Option<&dyn AtomicSettle> {
         Some(self)
     }

@@ -88,6 +88,7 @@ impl<'a> Recounts<'a> {
             raw: raw.into(),
             redelivered: false,
             started: false,
+            counts_crash: false,
             unanswered: false,
             settling: false,
         };

@@ -43,8 +43,8 @@ fn claim_queue(
     let mut last = None;
     {
         let mut select = tx.conn.prepare_cached(
-            "SELECT r.rank, r.message, r.fence, r.redelivered, m.exchange, m.routing_key, m.headers, m.properties, m.body \
-             FROM ready r CROSS JOIN message m ON m.id = r.message \
+            "SELECT r.rank, r.message, r.fence, r.redelivered, r.crashes, m.exchange, m.routing_key, m.headers, m.properties, \
+             m.body FROM ready r CROSS JOIN message m ON m.id = r.message \
              WHERE r.queue = ?1 ORDER BY r.rank LIMIT ?2",
         )?;
         let mut rows = select.query([queue.id, limit])?;
@@ -55,10 +55,11 @@ fn claim_queue(
                 id: row.get(1)?,
                 fence: fence + 1,
                 redelivered: row.get(3)?,
+                crashes: row.get(4)?,
                 queue: queue.name.clone(),
-                exchange: optional_text(row.get_ref(4)?),
-                routing_key: optional_text(row.get_ref(5)?),
-                ..StoredMessage::from_columns(row.get_ref(6)?, row.get_ref(7)?, row.get_ref(8)?)
+                exchange: optional_text(row.get_ref(5)?),
+                routing_key: optional_text(row.get_ref(6)?),
+                ..StoredMessage::from_columns(row.get_ref(7)?, row.get_ref(8)?, row.get_ref(9)?)
             };
             *bytes += message.bytes.len();
             messages.push(message);

@@ -90,6 +90,18 @@ impl LockFile {
         written.map(|()| slots)
     }
 
+    /// Frees the slots of deliveries that are not settled, and overwrites them, so that their runs do not count.
+    pub(crate) fn remove_started(&self, slots: Vec<usize>) -> io::Result<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in slots {
+            // No message has the id 0.
+            inner.file.seek(SeekFrom::Start((slot * SLOT) as u64))?;
+            inner.file.write_all(&[0; SLOT])?;
+            inner.slots.free(slot);
+        }
+        Ok(())
+    }
+
     /// Frees the slots of settled deliveries. Their bytes stay in the file, but nobody looks at them, since the store
     /// no longer has those deliveries.
     pub(crate) fn free_slots(&self, slots: impl Iterator<Item = usize>) {
@@ -203,6 +215,17 @@ mod tests {
         assert!(!dead_file.had_started(5000, 1) && !dead_file.had_started(1000, 1));
         dead_file.remove();
         assert!(consumer_ids(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_removed_start_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock_file = LockFile::create(folder.path(), 7).unwrap();
+        let slots = lock_file.add_started(&[(1, 1), (2, 1), (3, 1)]).unwrap();
+        lock_file.remove_started(slots[..2].to_vec()).unwrap();
+        drop(lock_file);
+        let LockState::Dead(dead_file) = check(folder.path(), 7) else { panic!("alive") };
+        assert_eq!([1, 2, 3].map(|id| dead_file.had_started(id, 1)), [false, false, true]);
     }
 
     #[test]

@@ -170,6 +170,13 @@ impl ConsumerState {
         Ok(lost)
     }
 
+    /// Takes back what the lock file says of started runs.
+    pub(crate) fn unmark_all(&self) -> io::Result<()> {
+        let mut in_flight = self.in_flight();
+        let slots: Vec<usize> = in_flight.values_mut().filter_map(|own| own.slot.take()).collect();
+        self.lock_file.remove_started(slots)
+    }
+
     /// The message ids and fences of the deliveries whose runs have started.
     pub(crate) fn started(&self) -> Vec<(i64, i64)> {
         let in_flight = self.in_flight();

@@ -85,6 +85,7 @@ pub(crate) struct StoredMessage {
     pub(crate) id: i64,
     pub(crate) fence: i64,
     pub(crate) redelivered: bool,
+    pub(crate) crashes: u32,
     pub(crate) queue: Arc<str>,
     /// `None` is the default exchange.
     pub(crate) exchange: Option<Arc<str>>,
@@ -115,6 +116,7 @@ impl StoredMessage {
             id: 0,
             fence: 0,
             redelivered: false,
+            crashes: 0,
             queue: Arc::default(),
             exchange: None,
             routing_key: None,
@@ -153,6 +155,7 @@ impl StoredMessage {
         let routing_key = self.routing_key.unwrap_or_else(|| self.queue.clone());
         let mut delivery = Delivery::new(receipt, self.queue, exchange, routing_key, content);
         delivery.redelivered = self.redelivered;
+        delivery.crashes = self.crashes;
         delivery
     }
 }

@@ -1,5 +1,6 @@
 //! The acker: settles deliveries, alone or in one transaction with their results and follow-ups.
 
+use std::io;
 use std::sync::Arc;
 
 use apium_transport::address::Address;
@@ -45,6 +46,21 @@ impl SqliteAcker {
     }
 }
 
+impl SqliteAcker {
+    /// Marks runs of these deliveries as started, by `mark`, which returns those that are not in flight.
+    fn mark(&self, receipts: &[Receipt], mark: impl FnOnce() -> io::Result<Vec<Receipt>>) -> Result<()> {
+        self.handle.check_open("start runs")?;
+        let lost = mark().map_err(|error| {
+            let context = format!("write the started runs to the lock file beside {}", self.handle.address);
+            Error::new(kind_of_file_error(&error), context).with_source(error)
+        })?;
+        match lost.is_empty() {
+            true => Ok(()),
+            false => Err(lease_lost("start", &lost, receipts.len())),
+        }
+    }
+}
+
 impl Acker for SqliteAcker {
     fn ack(&self, receipts: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
@@ -69,16 +85,16 @@ impl Acker for SqliteAcker {
     }
 
     fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.mark(receipts, || self.state.mark_started(receipts)) })
+    }
+
+    fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.handle.check_open("start runs")?;
-            let lost = self.state.mark_started(receipts).map_err(|error| {
-                let context = format!("write the started runs to the lock file beside {}", self.handle.address);
-                Error::new(kind_of_file_error(&error), context).with_source(error)
-            })?;
-            match lost.is_empty() {
-                true => Ok(()),
-                false => Err(lease_lost("start", &lost, receipts.len())),
-            }
+            let receipts = std::slice::from_ref(receipt);
+            self.mark(receipts, || {
+                self.state.unmark_all()?;
+                self.state.mark_started(receipts)
+            })
         })
     }
 

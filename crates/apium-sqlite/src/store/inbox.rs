@@ -2,9 +2,11 @@
 //! transaction.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use tokio::sync::Semaphore;
+
+use crate::store::sync::{Condvar, Mutex, MutexGuard};
 
 /// How many requests may wait. When there are so many, senders wait.
 const BOUND: usize = 4096;
@@ -29,8 +31,12 @@ struct State<T> {
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
+        Self::bounded(BOUND)
+    }
+
+    fn bounded(bound: usize) -> Self {
         let state = State { waiting: VecDeque::new(), permits: 0, asleep: false, closed: false };
-        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), free: Semaphore::new(BOUND) }
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), free: Semaphore::new(bound) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -144,6 +150,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::Inbox;
+    use crate::store::sync::model;
 
     #[tokio::test]
     async fn all_that_wait_are_taken_at_once_and_in_order() {
@@ -169,5 +176,76 @@ mod tests {
         assert!(futures_util::FutureExt::now_or_never(&mut more).is_none());
         assert_eq!(inbox.take_all().unwrap().len(), super::BOUND);
         more.await.unwrap();
+    }
+
+    /// Whatever the order in which they go on, each request is taken once and nobody waits for ever.
+    #[test]
+    fn every_request_is_taken_once_in_any_interleaving() {
+        model::check(2_000, || {
+            let inbox = Arc::new(Inbox::bounded(1));
+            let taker = {
+                let inbox = inbox.clone();
+                shuttle::thread::spawn(move || {
+                    let mut taken: Vec<u32> = Vec::new();
+                    while let Some(requests) = inbox.take_all() {
+                        taken.extend(requests);
+                    }
+                    taken
+                })
+            };
+            let senders: Vec<_> = [0, 10]
+                .map(|first| {
+                    let inbox = inbox.clone();
+                    shuttle::thread::spawn(move || {
+                        for n in first..first + 3 {
+                            shuttle::future::block_on(inbox.send(n)).unwrap();
+                        }
+                    })
+                })
+                .into();
+            let feeder = {
+                let inbox = inbox.clone();
+                shuttle::thread::spawn(move || {
+                    inbox.send_below(20, 1).unwrap();
+                    inbox.send_now(21).unwrap();
+                })
+            };
+            senders.into_iter().chain([feeder]).for_each(|thread| thread.join().unwrap());
+            inbox.close();
+            let mut taken = taker.join().unwrap();
+            let of = |first: u32| taken.iter().copied().filter(|n| *n / 10 == first).collect::<Vec<_>>();
+            assert_eq!((of(0), of(1), of(2)), (vec![0, 1, 2], vec![10, 11, 12], vec![20, 21]), "in each one's order");
+            taken.sort_unstable();
+            assert_eq!(taken, [0, 1, 2, 10, 11, 12, 20, 21]);
+        });
+    }
+
+    /// Closing frees everybody who waits.
+    #[test]
+    fn a_closed_inbox_lets_nobody_wait_in_any_interleaving() {
+        model::check(2_000, || {
+            let inbox = Arc::new(Inbox::bounded(1));
+            let taker = {
+                let inbox = inbox.clone();
+                shuttle::thread::spawn(move || while inbox.take_all().is_some() {})
+            };
+            let sender = {
+                let inbox = inbox.clone();
+                shuttle::thread::spawn(move || {
+                    for n in 0..3 {
+                        if shuttle::future::block_on(inbox.send(n)).is_err() {
+                            return;
+                        }
+                    }
+                })
+            };
+            let feeder = {
+                let inbox = inbox.clone();
+                shuttle::thread::spawn(move || inbox.send_below(3, 1).is_ok())
+            };
+            inbox.close();
+            [taker, sender].into_iter().for_each(|thread| thread.join().unwrap());
+            feeder.join().unwrap();
+        });
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod request;
 pub(crate) mod result_row;
 pub(crate) mod schema;
 pub(crate) mod store;
+mod sync;
 pub(crate) mod topology;
 pub(crate) mod transaction;
 pub(crate) mod writer;

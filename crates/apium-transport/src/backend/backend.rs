@@ -104,7 +104,8 @@ pub enum StoreResult {
 /// The overwrite rule: whether `new` may replace `old` (state and run of the stored document).
 ///
 /// SUCCESS is final. FAILURE and REVOKED are replaced by a ready state, by a run with more retries, and by a new
-/// delivery. A state that is not ready never replaces what a run with more retries wrote.
+/// delivery. A state that is not ready never replaces what a run with more retries wrote. ABORTED is replaced by a
+/// ready state only, so that neither a run that begins nor the progress of one that goes on hides it.
 pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVersion>)) -> bool {
     let (old_state, old_run) = old;
     let (new_state, new_run) = new;
@@ -113,6 +114,9 @@ pub fn may_replace(old: (&State, Option<RunVersion>), new: (&State, Option<RunVe
     }
     if new_state.is_ready() {
         return true;
+    }
+    if old_state.is_aborted() {
+        return false;
     }
     let newer = |old: RunVersion, new: RunVersion| new.retries.cmp(&old.retries);
     match (old_run, new_run) {
@@ -241,6 +245,19 @@ mod tests {
             for version in [None, run(0, 1), run(1, 2), run(u32::MAX, u64::MAX)] {
                 assert!(!check(("SUCCESS", run(0, 1)), (new, version)), "{new} of {version:?}");
             }
+        }
+    }
+
+    #[test]
+    fn only_an_end_replaces_an_abort() {
+        for version in [None, run(0, 1), run(1, 2), run(u32::MAX, u64::MAX)] {
+            for new in ["PENDING", "STARTED", "PROGRESS", "RETRY", "ABORTED"] {
+                assert!(!check(("ABORTED", None), (new, version)), "{new} of {version:?}");
+            }
+            for new in ["SUCCESS", "FAILURE", "REVOKED"] {
+                assert!(check(("ABORTED", None), (new, version)), "{new} of {version:?}");
+            }
+            assert!(check(("STARTED", version), ("ABORTED", None)), "over {version:?}");
         }
     }
 

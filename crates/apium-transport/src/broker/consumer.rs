@@ -23,8 +23,9 @@ pub struct ConsumeSpec {
     pub prefetch: usize,
     /// How long the deliveries of this consumer stay reserved for it after its last heartbeat (`worker_lease`).
     pub lease: Duration,
-    /// A message whose runs killed their worker this often goes to the dead set instead of being delivered again
-    /// (`worker_max_crashes`); 0 is no limit.
+    /// A message whose runs killed their worker this often goes to the dead set instead of being delivered again; 0 is
+    /// no limit. It is for consumers that know no tasks. A worker sets none: it reads [`Delivery::crashes`], since what
+    /// ends is a task, with its result and its part of a workflow.
     pub max_crashes: u32,
 }
 
@@ -50,6 +51,9 @@ pub struct Delivery {
     pub routing_key: Arc<str>,
     /// Whether it was delivered before.
     pub redelivered: bool,
+    /// How many of its runs had [started](Acker::mark_started) when their worker died. A broker that does not count
+    /// them says 0.
+    pub crashes: u32,
     /// What was delivered.
     pub content: Content,
 }
@@ -57,7 +61,7 @@ pub struct Delivery {
 impl Delivery {
     /// A first delivery of something that was sent to this exchange with this routing key.
     pub fn new(receipt: Receipt, queue: Arc<str>, exchange: Arc<str>, routing_key: Arc<str>, content: Content) -> Self {
-        Self { receipt, queue, exchange, routing_key, redelivered: false, content }
+        Self { receipt, queue, exchange, routing_key, redelivered: false, crashes: 0, content }
     }
 }
 

@@ -116,6 +116,13 @@ pub trait Acker: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// Marks one run as started and takes back the marks of all other deliveries of this consumer: if this process dies
+    /// now, that message alone counts one crash. For a run that is suspected of killing its worker, and begins beside
+    /// others.
+    fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {
+        self.mark_started(std::slice::from_ref(receipt))
+    }
+
     /// Settlement in one atomic step, if broker and result backend can be one store.
     fn atomic(&self) -> Option<&dyn AtomicSettle>;
 }

@@ -127,6 +127,9 @@ macro_rules! conformance_tests {
         }
         $crate::conformance_tests! { @module $make, $lacks, crashes in conformance::broker:
             a_crashing_message_is_dead_lettered [CrashCounts DeadSet]
+            a_delivery_says_its_crashes [CrashCounts DeadSet]
+            a_suspect_takes_the_blame [CrashCounts]
+            a_delay_keeps_the_crashes [CrashCounts Delays]
             what_was_only_prefetched_does_not_count [CrashCounts]
             only_started_runs_count [CrashCounts DeadSet]
             closing_is_no_crash [CrashCounts]
@@ -148,6 +151,7 @@ macro_rules! conformance_tests {
             etas_come_in_their_order [Delays]
             a_past_eta_is_ready
             delayed_messages_hold_up_nothing [Delays]
+            delayed_messages_of_the_highest_priority_hold_back_nothing [Delays]
             an_eta_survives_its_consumer [Delays]
         }
         $crate::conformance_tests! { @module $make, $lacks, admin in conformance::broker:

@@ -105,6 +105,18 @@ impl Acker for MemoryAcker {
         })
     }
 
+    fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.each("mark as started", |namespace, _, _, lost| {
+                namespace.unmark_all(self.id);
+                if !namespace.mark_started(self.id, receipt) {
+                    lost.push(receipt.clone());
+                }
+                1
+            })
+        })
+    }
+
     fn atomic(&self) -> Option<&dyn AtomicSettle> {
         Some(self)
     }

@@ -108,6 +108,7 @@ impl From<Claimed> for Delivery {
             exchange: claimed.message.exchange.clone(),
             routing_key: claimed.message.routing_key.clone(),
             redelivered: claimed.redelivered,
+            crashes: claimed.crashes,
             content: claimed.message.content.clone(),
         }
     }

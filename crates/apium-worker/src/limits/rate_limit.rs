@@ -1,26 +1,44 @@
 //! Rate limits (Celery: `rate_limit`, `task_default_rate_limit`): a token bucket of capacity 1 for each task, in each
 //! worker. The first run starts at once, and the next ones keep their distance, by the monotonic side of the clock:
 //! the time of day may be set.
+//!
+//! A run whose turn is more than [`LONGEST_WAIT`] away does not wait here, where it would take the place of runs that
+//! could start: it goes back to the broker as delayed until its turn. Each of them gets the turn after the one before
+//! it, so they come again in their order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::options::rate_limit::RateLimit;
+use apium_protocol::message::task_id::TaskId;
 use apium_transport::clock::Moment;
 
-/// The token bucket of a task: when its next run may start.
-#[derive(Debug, Clone, Copy)]
+/// The longest that a run waits in the worker for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How many runs of a task that went back to the broker are remembered, so that their turn is not given to another one.
+const MOST_REMEMBERED: usize = 20_000;
+
+/// The token bucket of a task: when its next run may start. And the turns of the runs that went back to the broker.
+#[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     spacing: Duration,
     next: Option<Moment>,
+    /// The turn of the next run that goes back; `None` before the first one.
+    next_turn: Option<Moment>,
+    /// As `next_turn`, for a run that came again and found that another one had its turn: it goes before all runs that
+    /// were never here.
+    next_second_turn: Option<Moment>,
+    /// The turns of the runs that went back.
+    delayed: HashMap<TaskId, Moment>,
 }
 
 impl Bucket {
     pub(crate) fn new(limit: RateLimit) -> Self {
         // A rate of almost 0 gives a spacing that is too long for a `Duration`; it counts as endless.
         let spacing = Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(Duration::MAX);
-        Self { spacing, next: None }
+        Self { spacing, next: None, next_turn: None, next_second_turn: None, delayed: HashMap::new() }
     }
 
     /// The earliest moment of the next start; `None` before the first start.
@@ -36,6 +54,30 @@ impl Bucket {
         self.next = Some(now.saturating_add(self.spacing));
         true
     }
+
+    /// Until when the run of the task `id` is to be delayed, if its turn comes after that of `ahead` others and is far
+    /// away.
+    fn delay(&mut self, id: Option<&TaskId>, ahead: usize, now: Moment) -> Option<Moment> {
+        let was_here = id.is_some_and(|id| self.delayed.remove(id).is_some());
+        let distance = u32::try_from(ahead).ok().and_then(|ahead| self.spacing.checked_mul(ahead));
+        let next = self.next.map_or(now, |next| next.max(now));
+        let start = next.saturating_add(distance.unwrap_or(Duration::MAX));
+        if start <= now.saturating_add(LONGEST_WAIT) {
+            return None;
+        }
+        let spacing = self.spacing;
+        let next_turn = if was_here { &mut self.next_second_turn } else { &mut self.next_turn };
+        let turn = next_turn.map_or(start, |next| next.max(start));
+        *next_turn = Some(turn.saturating_add(spacing));
+        if self.delayed.len() >= MOST_REMEMBERED {
+            // Those that did not come back in time were run by other workers.
+            self.delayed.retain(|_, turn| now < *turn);
+        }
+        if let Some(id) = id.filter(|_| self.delayed.len() < MOST_REMEMBERED) {
+            self.delayed.insert(id.clone(), turn);
+        }
+        Some(turn)
+    }
 }
 
 /// The runs of tasks with a rate limit. The runs of one task start in the order in which they came.
@@ -49,6 +91,14 @@ pub(crate) struct RateLimited<R> {
 struct TaskLine<R> {
     bucket: Bucket,
     runs: VecDeque<R>,
+    /// Runs that were told to wait here, and have not been added yet.
+    expected: usize,
+}
+
+impl<R> TaskLine<R> {
+    fn new(bucket: Bucket) -> Self {
+        Self { bucket, runs: VecDeque::new(), expected: 0 }
+    }
 }
 
 impl<R> Default for RateLimited<R> {
@@ -60,9 +110,28 @@ impl<R> Default for RateLimited<R> {
 impl<R> RateLimited<R> {
     /// Adds a run of the task `name`.
     pub(crate) fn push(&mut self, name: &Arc<str>, limit: RateLimit, task_run: R) {
-        let new_line = || TaskLine { bucket: Bucket::new(limit), runs: VecDeque::new() };
-        self.lines.entry(name.clone()).or_insert_with(new_line).runs.push_back(task_run);
+        let line = self.line(name, limit);
+        line.expected = line.expected.saturating_sub(1);
+        line.runs.push_back(task_run);
         self.waiting += 1;
+    }
+
+    fn line(&mut self, name: &Arc<str>, limit: RateLimit) -> &mut TaskLine<R> {
+        self.lines.entry(name.clone()).or_insert_with(|| TaskLine::new(Bucket::new(limit)))
+    }
+
+    /// Until when a run of the task `name` is to be delayed at the broker; `None` if it is to be added here.
+    pub(crate) fn delay(
+        &mut self,
+        name: &Arc<str>,
+        limit: RateLimit,
+        id: Option<&TaskId>,
+        now: Moment,
+    ) -> Option<Moment> {
+        let line = self.line(name, limit);
+        let turn = line.bucket.delay(id, line.runs.len() + line.expected, now);
+        line.expected += usize::from(turn.is_none());
+        turn
     }
 
     /// How many runs wait.
@@ -84,19 +153,30 @@ impl<R> RateLimited<R> {
 
     /// The earliest moment at which one of the runs may start.
     pub(crate) fn next_start(&self) -> Option<Moment> {
+        if self.waiting == 0 {
+            return None;
+        }
         let lines = self.lines.values().filter(|line| !line.runs.is_empty());
         lines.map(|line| line.bucket.next_start().unwrap_or(Moment::FIRST)).min()
     }
 
+    /// The earliest moment after `now` at which one of the runs may start that may not yet.
+    pub(crate) fn next_start_after(&self, now: Moment) -> Option<Moment> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let lines = self.lines.values().filter(|line| !line.runs.is_empty());
+        lines.filter_map(|line| line.bucket.next_start()).filter(|start| *start > now).min()
+    }
+
     /// The buckets of all tasks.
     pub(crate) fn buckets(&self) -> HashMap<Arc<str>, Bucket> {
-        self.lines.iter().map(|(name, line)| (name.clone(), line.bucket)).collect()
+        self.lines.iter().map(|(name, line)| (name.clone(), line.bucket.clone())).collect()
     }
 
     /// Takes over buckets of another worker.
     pub(crate) fn restore_buckets(&mut self, buckets: HashMap<Arc<str>, Bucket>) {
-        let line = |(name, bucket)| (name, TaskLine { bucket, runs: VecDeque::new() });
-        self.lines.extend(buckets.into_iter().map(line));
+        self.lines.extend(buckets.into_iter().map(|(name, bucket)| (name, TaskLine::new(bucket))));
     }
 
     /// Takes all runs.
@@ -135,6 +215,56 @@ mod tests {
         assert!(bucket.take_token(at(0)));
         assert!(!bucket.take_token(at(599)));
         assert!(bucket.take_token(at(600)));
+    }
+
+    /// The turns of runs by their ids, in seconds; `None` for one that waits in the worker.
+    fn turns(limited: &mut RateLimited<&'static str>, ids: &[&'static str], now: u64) -> Vec<Option<u64>> {
+        let name: Arc<str> = "slow".into();
+        let delay = |id: &&'static str| {
+            let turn = limited.delay(&name, limit("2/m"), Some(&TaskId::from(*id)), at(now));
+            if turn.is_none() {
+                limited.push(&name, limit("2/m"), id);
+            }
+            turn.map(|turn| turn.saturating_since(Moment::FIRST).as_secs())
+        };
+        ids.iter().map(delay).collect()
+    }
+
+    #[test]
+    fn runs_whose_turn_is_far_away_are_delayed_until_it_in_their_order() {
+        let mut limited = RateLimited::default();
+        assert_eq!(turns(&mut limited, &["a", "b", "c"], 0), [None, Some(30), Some(60)]);
+        assert_eq!(limited.pop(at(0)), Some("a"));
+        assert_eq!(turns(&mut limited, &["d"], 5_000), [Some(90)], "behind those that are delayed");
+        assert_eq!(turns(&mut limited, &["b"], 29_500), [None], "it waits here for a moment");
+        assert_eq!(limited.pop(at(29_999)), None);
+        assert_eq!(limited.pop(at(30_000)), Some("b"));
+        // One that comes when there is a token starts. The one whose turn it was goes before those that were never
+        // here.
+        assert_eq!(turns(&mut limited, &["e"], 60_000), [None]);
+        assert_eq!(limited.pop(at(60_000)), Some("e"));
+        assert_eq!(turns(&mut limited, &["c", "f"], 60_001), [Some(90), Some(120)]);
+    }
+
+    #[test]
+    fn quick_limits_wait_in_the_worker() {
+        let mut limited = RateLimited::<()>::default();
+        let name: Arc<str> = "quick".into();
+        for n in 0..11 {
+            assert_eq!(limited.delay(&name, limit("10/s"), None, at(0)), None, "run {n}");
+        }
+        assert_eq!(limited.delay(&name, limit("10/s"), None, at(0)), Some(at(1_100)));
+        assert_eq!(limited.delay(&name, limit("10/s"), None, at(0)), Some(at(1_200)));
+    }
+
+    #[test]
+    fn a_run_that_another_worker_took_does_not_leave_a_gap_for_ever() {
+        let mut limited = RateLimited::default();
+        assert_eq!(turns(&mut limited, &["a", "b", "c"], 0), [None, Some(30), Some(60)]);
+        assert_eq!(limited.pop(at(0)), Some("a"));
+        // Neither comes back. Whoever comes when there is a token starts.
+        assert_eq!(turns(&mut limited, &["d"], 45_000), [None]);
+        assert_eq!(limited.pop(at(45_000)), Some("d"));
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl StartMarks {
         self.handed_out += 1;
     }
 
+    /// Begins a batch of one run whose turn it is.
+    pub(crate) fn begin_single(&mut self) {
+        self.is_marking = true;
+    }
+
     /// Begins a batch, and returns how many runs it may have. `turns` slots want a run now. Beyond these as many runs
     /// are marked as the slots got while the last batch was marked, or twice as many when runs are short, since a batch
     /// holds the slots up. Where at most two crashes lead to the dead set, none is marked before its turn: the crash of

@@ -24,8 +24,7 @@ impl<R> Default for WaitingRuns<R> {
 impl<R> WaitingRuns<R> {
     /// When the first of the runs may start, if one waits.
     pub(crate) fn next_due(&self) -> Option<NextDue> {
-        let due = NextDue { turn: self.limited.next_start(), eta: self.delayed.next_due() };
-        (due.turn.is_some() || due.eta.is_some()).then_some(due)
+        NextDue::of(self.limited.next_start(), self.delayed.next_due())
     }
 
     /// How many runs wait for a later time than the present. Where one run of a kind is due, none of that kind counts.
@@ -45,8 +44,22 @@ impl<R> WaitingRuns<R> {
     }
 }
 
-/// When the first of the runs that wait may start: the earliest turn under a rate limit, on the monotonic side of the
-/// clock, and the earliest eta, which is a time of day.
+/// The present on both sides of a clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Present {
+    pub(crate) now: Timestamp,
+    pub(crate) moment: Moment,
+}
+
+impl Present {
+    /// The present of this clock.
+    pub(crate) fn of(clock: &Clock) -> Self {
+        Self { now: clock.now(), moment: clock.moment() }
+    }
+}
+
+/// When the first of the runs that wait may start: the earliest turn under a rate limit or end of a hold, on the
+/// monotonic side of the clock, and the earliest eta, which is a time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NextDue {
     turn: Option<Moment>,
@@ -54,6 +67,11 @@ pub(crate) struct NextDue {
 }
 
 impl NextDue {
+    /// The earlier of the two; `None` where there is neither.
+    pub(crate) fn of(turn: Option<Moment>, eta: Option<Timestamp>) -> Option<Self> {
+        (turn.is_some() || eta.is_some()).then_some(Self { turn, eta })
+    }
+
     /// Whether it has come.
     pub(crate) fn has_come(self, clock: &Clock) -> bool {
         self.turn.is_some_and(|turn| turn <= clock.moment()) || self.eta.is_some_and(|eta| eta <= clock.now())

@@ -7,6 +7,7 @@ use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
 use apium_transport::error::{Error, ErrorKind, Result};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::follow_up::count_parts::EndedChord;
@@ -74,6 +75,11 @@ impl Completion {
     /// The completion that requeues a run.
     pub(crate) fn requeue(task_run: &TaskRun) -> Self {
         Self::reject(task_run, Disposition::Requeue)
+    }
+
+    /// The completion that delays a run at the broker until `due`.
+    pub(crate) fn delay(task_run: &TaskRun, due: Timestamp) -> Self {
+        Self::reject(task_run, Disposition::Delay(due))
     }
 
     /// The completion of a run whose end cannot be told, since code of the app panicked where nothing expects it: its

@@ -107,14 +107,8 @@ impl FollowUpPlanner {
             Verdict::Failed { failure, .. } => {
                 failed(builder, request, links, failure, task_run.facts(now).stores_errors())
             }
-            Verdict::Revoked(reason) => {
-                let failure = Failure::from_exception(ExceptionInfo::task_revoked(reason));
-                let mut planned = PlannedFollowUps::default();
-                let result = (State::Revoked, failure.exception().to_json());
-                let part = part(builder, request, links, result, &planned);
-                planned.follow_ups.parts.extend(part);
-                Ok(planned)
-            }
+            Verdict::Revoked(reason) => Ok(revoked(builder, request, links, reason)),
+            Verdict::Aborted => Ok(revoked(builder, request, links, "aborted")),
             _ => Ok(PlannedFollowUps::default()),
         }
     }
@@ -190,6 +184,15 @@ fn failed(
     Ok(planned)
 }
 
+/// What follows a task that does not run: its part of a chord, which has not returned.
+fn revoked(builder: &FollowUpBuilder, request: &Request, links: &Arc<Links>, reason: &'static str) -> PlannedFollowUps {
+    let mut planned = PlannedFollowUps::default();
+    let result = (State::Revoked, ExceptionInfo::task_revoked(reason).to_json());
+    let part = part(builder, request, links, result, &planned);
+    planned.follow_ups.parts.extend(part);
+    planned
+}
+
 /// What follows a task that was replaced: the other signature, which takes its id and its place in group, chord and
 /// chain.
 fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> Result<PlannedFollowUps> {
@@ -212,7 +215,7 @@ fn recounted(
     recount: &Recount,
     verdict: &Verdict,
 ) -> Option<PlannedFollowUps> {
-    if !matches!(verdict, Verdict::Succeeded(_) | Verdict::Failed { .. } | Verdict::Revoked(_)) {
+    if !matches!(verdict, Verdict::Succeeded(_) | Verdict::Failed { .. } | Verdict::Revoked(_) | Verdict::Aborted) {
         return None;
     }
     let Recount { group, task_id, group_index, state, result } = recount.clone();

@@ -22,6 +22,7 @@ pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
         | Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Revoked(_)
+        | Verdict::Aborted
         | Verdict::Unavailable(_)
         | Verdict::Cancelled { .. } => false,
     }

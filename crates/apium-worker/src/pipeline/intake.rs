@@ -43,6 +43,8 @@ pub(crate) struct Intake {
     pub(crate) broker_delays: bool,
     /// Whether the result backend counts the parts of chords.
     pub(crate) counts_chords: bool,
+    /// After so many crashes a message goes to the dead set (`worker_max_crashes`); 0 is no limit.
+    pub(crate) max_crashes: u32,
 }
 
 /// What becomes of a delivery.
@@ -55,6 +57,8 @@ pub(crate) enum Admission {
     Delay(Timestamp, TaskRun),
     /// It has expired, so it does not run.
     Expired(TaskRun),
+    /// Its runs have killed too many workers, so it does not run. A slot ends it, as it may have errbacks.
+    CrashLoop(TaskRun),
     /// It is not accepted, or goes back to the broker until its eta.
     Refuse(RefusedDelivery),
 }
@@ -63,7 +67,7 @@ impl Intake {
     /// Decides what becomes of a delivery.
     pub(crate) fn admit(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
-        let Delivery { receipt, queue, exchange, routing_key, redelivered, content, .. } = delivery;
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, crashes, content, .. } = delivery;
         let message = match content {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
@@ -103,7 +107,8 @@ impl Intake {
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
-        if let Some(eta) = eta.filter(|_| self.broker_delays && !expired) {
+        let is_crash_loop = self.is_crash_loop(crashes);
+        if let Some(eta) = eta.filter(|_| self.broker_delays && !expired && !is_crash_loop) {
             return Admission::Refuse(RefusedDelivery {
                 label: TaskLabel::of(&request),
                 receipt,
@@ -113,12 +118,19 @@ impl Intake {
         }
         let timelimit = request.headers.timelimit;
         let request = Arc::new(request.within(Limits::of(timelimit, &task.effective).in_seconds()));
-        let task_run = TaskRun { request, task: task.clone(), receipt, source: source.clone(), expires, links };
+        let (task, source) = (task.clone(), source.clone());
+        let task_run = TaskRun { request, task, receipt, source, crashes, expires, links };
         match eta {
+            _ if is_crash_loop => Admission::CrashLoop(task_run),
             _ if expired => Admission::Expired(task_run),
             Some(eta) => Admission::Delay(eta, task_run),
             None => Admission::Run(task_run),
         }
+    }
+
+    /// Whether a message whose runs had killed so many workers is not run again.
+    pub(crate) fn is_crash_loop(&self, crashes: u32) -> bool {
+        self.max_crashes > 0 && crashes >= self.max_crashes
     }
 
     /// Dead-letters a message whose task this worker does not know.

@@ -10,6 +10,7 @@ use apium_app::context::request::Request;
 use apium_app::retry::policy::NextRun;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;
+use apium_protocol::message::task_id::TaskId;
 use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
@@ -19,7 +20,7 @@ use tracing::Level;
 
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
-use crate::pipeline::verdict::{FailureReason, Verdict};
+use crate::pipeline::verdict::{FailureReason, Verdict, crash_loop_text};
 use crate::pool::guard::Panicked;
 
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
@@ -52,9 +53,24 @@ pub(crate) fn large_result(task_run: &TaskRun, size: usize) {
         task,
         id,
         size,
-        "the result of task {task}[{id}] has {size} bytes, which is more than result_size_warning; store it elsewhere, \
-         and return where it is"
+        "the result of task {} has {size} bytes, which is more than result_size_warning; store it elsewhere, and return \
+         where it is",
+        task_name(task, id)
     );
+}
+
+/// The turn of a run is far away, so it goes back to the broker.
+pub(crate) fn waits_for_turn(task_run: &TaskRun, turn: Timestamp) {
+    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let name = task_name(task, id);
+    tracing::debug!(task, id, %turn, "task {name} waits at the broker for its rate limit");
+}
+
+/// Whether a task was aborted could not be read.
+pub(crate) fn abort_not_read(task: &RegisteredTask, id: &TaskId, error: &Error) {
+    let (task, id) = (&*task.name, id.as_str());
+    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
+    tracing::warn!(task, id, %error, "could not read whether task {name} was aborted, so it begins");
 }
 
 /// Another worker has the message of a run that did not begin here.
@@ -136,6 +152,10 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
             let failure = printable(failure);
             tracing::info!(task, id, seconds, "task {name} raised expected: {failure}");
         }
+        Verdict::Failed { why: FailureReason::CrashLoop { crashes }, .. } => {
+            let text = crash_loop_text(*crashes);
+            tracing::error!(task, id, crashes, "task {name} goes to the dead set: {text}");
+        }
         Verdict::Failed { failure, .. } => {
             let (failure, traceback) = (printable(failure), failure.traceback().unwrap_or_default());
             tracing::error!(task, id, seconds, traceback, "task {name} raised unexpected: {failure}");
@@ -148,6 +168,7 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         Verdict::Ignored => tracing::info!(task, id, "task {name} ignored"),
         Verdict::Replaced(_) => tracing::info!(task, id, "task {name} was replaced by another"),
         Verdict::Revoked(reason) => tracing::info!(task, id, "task {name} discarded: {reason}"),
+        Verdict::Aborted => tracing::info!(task, id, "task {name} does not run: it was aborted"),
         Verdict::Unavailable(failure) => {
             let failure = printable(failure);
             tracing::warn!(

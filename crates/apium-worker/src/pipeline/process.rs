@@ -14,12 +14,12 @@ use apium_app::context::state_map::StateMap;
 use apium_transport::broker::consumer::Delivery;
 use apium_transport::clock::Clock;
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
 use crate::counts::Counts;
 use crate::follow_up::pending_errback::PendingErrbacks;
+use crate::limits::aborts;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
 use crate::limits::running_app_code::RunningAppCode;
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
@@ -79,21 +79,25 @@ impl Process {
             let admission = guarded(|| self.intake.admit(delivery, source, now));
             match admission.unwrap_or_else(|panicked| Admission::Refuse(RefusedDelivery::panicked(receipt, &panicked)))
             {
-                Admission::Run(task_run) => {
-                    log::received(&task_run);
-                    task_runs.push(task_run);
-                }
+                Admission::Run(task_run) => task_runs.push(task_run),
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
-                Admission::Expired(task_run) => completions.push(
-                    guarded(|| self.expire(&task_run, now))
-                        .unwrap_or_else(|panicked| Completion::panicked(&task_run, &panicked)),
-                ),
+                Admission::Expired(task_run) => completions.push(self.expire_at_intake(&task_run)),
+                Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_convicted(task_run)),
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
                     completions.push(refused.completion(source));
                 }
             }
         }
+        if self.intake.broker_delays {
+            let (near, far) = self.run_queue.take_far(task_runs);
+            task_runs = near;
+            completions.extend(far.into_iter().map(|(turn, task_run)| {
+                log::waits_for_turn(&task_run, turn);
+                Completion::delay(&task_run, turn)
+            }));
+        }
+        task_runs.iter().for_each(log::received);
         self.completer.submit_all(completions);
         not_accepted.extend(self.run_queue.push(task_runs));
         not_accepted
@@ -115,9 +119,8 @@ impl Process {
         let Some(start) = self.start(task_run, timer).await else { return };
         let body = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone());
         let outcome = self.app_code.run(body).await;
-        let delivery = if task_run.acks_late() { DeliveryState::InFlight } else { DeliveryState::AckedEarly };
         let (now, took) = (self.clock.now(), start.began.elapsed());
-        let end = RunEnd { now, took, children: start.ctx.children(), delivery };
+        let end = RunEnd { now, took, children: start.ctx.children(), delivery: task_run.delivery_in_run() };
         let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
         let large = self.provide_instead(&mut completion, task_run, &verdict, end);
         let completion = self.after_errbacks(task_run, completion).await;
@@ -232,19 +235,39 @@ impl Process {
     }
 
     /// Starts a run: with early ack its delivery is acked (the second law), and STARTED is stored where that is
-    /// tracked. `None` when it must not run: it has expired, or the early ack did not succeed, so that another worker
-    /// may have the message.
+    /// tracked. `None` when it must not run: it kills workers, has expired or was aborted, or the early ack did not
+    /// succeed, so that another worker may have the message.
     async fn start(&self, task_run: &TaskRun, timer: Option<&PollTimer>) -> Option<RunStart> {
         let now = self.clock.now();
-        if task_run.expires.is_some_and(|expires| expires <= now) {
-            self.completer.submit(self.expire(task_run, now)).await;
+        if self.is_convicted(task_run) {
+            let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
+            let completion = self.end_without_run(task_run, outcome, DeliveryState::InFlight);
+            let completion = self.after_errbacks(task_run, completion).await;
+            self.completer.submit(completion).await;
             return None;
         }
-        if let Some(started) = self.settler.started(task_run, now) {
-            let status = self.completer.submit_and_wait(started).await;
-            if status != CompletionStatus::Settled && !task_run.acks_late() {
-                return None;
+        if task_run.expires.is_some_and(|expires| expires <= now) {
+            let completion = self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight);
+            self.completer.submit(completion).await;
+            return None;
+        }
+        let settle_start = async {
+            match self.settler.started(task_run, now) {
+                Some(started) => self.completer.submit_and_wait(started).await,
+                None => CompletionStatus::Settled,
             }
+        };
+        let (status, is_aborted) = match aborts::are_looked_for(&task_run.task) {
+            true => tokio::join!(settle_start, self.is_aborted(task_run)),
+            false => (settle_start.await, false),
+        };
+        if status != CompletionStatus::Settled && !task_run.acks_late() {
+            return None;
+        }
+        if is_aborted {
+            let completion = self.end_without_run(task_run, RunOutcome::Aborted, task_run.delivery_in_run());
+            self.completer.submit(completion).await;
+            return None;
         }
         let limits = Limits::of(task_run.request.headers.timelimit, &task_run.task.effective);
         self.unseen_soft_limits.warn_if_unseen(&task_run.task, limits);
@@ -255,10 +278,26 @@ impl Process {
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
 
-    /// Ends an expired run as REVOKED, before it began. Its delivery is in flight, with early ack too.
-    fn expire(&self, task_run: &TaskRun, now: Timestamp) -> Completion {
-        let end = RunEnd { now, took: Duration::ZERO, children: Vec::new(), delivery: DeliveryState::InFlight };
-        self.conclude(task_run, RunOutcome::Expired, end).0
+    /// Whether a run does not begin, since runs of its message have killed too many workers.
+    pub(crate) fn is_convicted(&self, task_run: &TaskRun) -> bool {
+        self.intake.is_crash_loop(task_run.crashes)
+    }
+
+    async fn is_aborted(&self, task_run: &TaskRun) -> bool {
+        let task = &task_run.task;
+        aborts::is_aborted(self.backends.of(&task.name), task, task_run.request.id()).await
+    }
+
+    /// Ends an expired run at the intake. The fetching loop calls this: a panic costs this run, and not the loop.
+    fn expire_at_intake(&self, task_run: &TaskRun) -> Completion {
+        guarded(|| self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight))
+            .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))
+    }
+
+    /// Ends a run that does not begin.
+    fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
+        let end = RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), delivery };
+        self.conclude(task_run, outcome, end).0
     }
 
     fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {

@@ -1,29 +1,31 @@
 //! The run queue: runs that were accepted and have no slot yet. They wait for a slot, for a rate limit, or for their
-//! eta.
+//! eta. What comes next is decided by [`ReadyRuns`]; this file locks, marks runs as started, and wakes slots.
 //!
-//! A late-ack run is marked as started at the broker before it begins, in a batch with others ([`StartMarks`]). A
-//! redelivered message is never marked before its turn: it may be the one that kills workers, and its crash must not
-//! count for its neighbours.
+//! A wake-up is passed on: a slot that was woken and got something wakes the next one while there is more to do. So
+//! whoever adds something need not know what the other slots will find.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
+use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::error::with_causes;
+use apium_protocol::message::task_id::TaskId;
 use apium_transport::broker::settlement::{Receipt, lost_receipts};
-use apium_transport::clock::Clock;
+use apium_transport::clock::{Clock, Moment};
+use apium_transport::error::Result;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
-use crate::limits::load::{Load, RunCounts};
+use crate::limits::load::Load;
 use crate::limits::rate_limit::Bucket;
-use crate::limits::start_marks::StartMarks;
-use crate::limits::waiting_runs::{NextDue, WaitingRuns};
+use crate::limits::ready_runs::{NextStep, QueuedRun, ReadyRuns};
+use crate::limits::sync::{Mutex, MutexGuard, Notify};
+use crate::limits::waiting_runs::{NextDue, Present};
 use crate::pipeline::log;
 use crate::pipeline::task_run::TaskRun;
 
 /// Runs that were accepted and have no slot yet.
 pub(crate) struct RunQueue {
-    state: Mutex<State>,
+    runs: Mutex<ReadyRuns<TaskRun>>,
     /// Wakes slots.
     wake: Notify,
     /// Wakes the timer, when another time may be the next that is due.
@@ -31,78 +33,97 @@ pub(crate) struct RunQueue {
     /// Wakes the fetching loop, when few enough runs are left.
     refill: Notify,
     clock: Clock,
-    /// Whether rate limits are kept (not with `worker_disable_rate_limits`).
-    has_rate_limits: bool,
 }
 
-#[derive(Default)]
-struct State {
-    /// Runs for the slots, in order. Those with late ack are not marked.
-    fresh: VecDeque<TaskRun>,
-    /// Runs that are marked as started, and go to the next slots.
-    marked: VecDeque<TaskRun>,
-    waiting: WaitingRuns<TaskRun>,
-    marks: StartMarks,
-    counts: RunCounts,
-    idle_slots: usize,
-    closed: bool,
-}
+impl QueuedRun for TaskRun {
+    fn task(&self) -> &Arc<str> {
+        &self.task.name
+    }
 
-enum Next {
-    Run(TaskRun),
-    /// These runs are to be marked as started first.
-    MarkStarted(Vec<TaskRun>),
-    Wait,
-    Closed,
+    fn id(&self) -> Option<&TaskId> {
+        self.request.id()
+    }
+
+    fn rate_limit(&self) -> Option<RateLimit> {
+        self.task.effective.rate_limit
+    }
+
+    fn acks_late(&self) -> bool {
+        TaskRun::acks_late(self)
+    }
+
+    fn is_redelivered(&self) -> bool {
+        self.request.delivery_info.redelivered
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.crashes > 0
+    }
 }
 
 impl RunQueue {
     pub(crate) fn new(clock: Clock, max_crashes: u32, has_rate_limits: bool) -> Self {
-        let state = Mutex::new(State { marks: StartMarks::new(max_crashes), ..State::default() });
-        let (wake, due, refill) = (Notify::new(), Notify::new(), Notify::new());
-        Self { state, wake, due, refill, clock, has_rate_limits }
+        let runs = Mutex::new(ReadyRuns::new(max_crashes, has_rate_limits));
+        Self { runs, wake: Notify::new(), due: Notify::new(), refill: Notify::new(), clock }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ReadyRuns<TaskRun>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out the runs whose turn by their rate limit is far away, each with the time of day of its turn if nobody
+    /// sets the clock. The others are to be [pushed](Self::push).
+    pub(crate) fn take_far(&self, task_runs: Vec<TaskRun>) -> (Vec<TaskRun>, Vec<(Timestamp, TaskRun)>) {
+        if !task_runs.iter().any(|task_run| task_run.rate_limit().is_some()) {
+            return (task_runs, Vec::new());
+        }
+        let Present { now, moment } = Present::of(&self.clock);
+        let (near, far) = self.lock().take_far(task_runs, moment);
+        let eta = |turn: Moment| now.saturating_add(turn.saturating_since(moment)).unwrap_or(Timestamp::MAX);
+        (near, far.into_iter().map(|(turn, task_run)| (eta(turn), task_run)).collect())
     }
 
     /// Adds runs, in order. Returns them when the queue is closed.
     pub(crate) fn push(&self, task_runs: Vec<TaskRun>) -> Vec<TaskRun> {
-        let mut state = self.lock();
-        if state.closed {
+        let mut runs = self.lock();
+        if runs.is_closed() {
             return task_runs;
         }
-        let count = task_runs.len();
-        let limited = state.waiting.limited.len();
+        let (count, present) = (task_runs.len(), Present::of(&self.clock));
+        let due = runs.next_due(present);
         for task_run in task_runs {
-            self.add(&mut state, task_run);
+            runs.add(task_run, present.moment);
         }
-        let (idle, has_more_limited) = (state.idle_slots, state.waiting.limited.len() > limited);
-        drop(state);
+        let (idle, is_due_changed) = (runs.idle_slots, runs.next_due(present) != due);
+        drop(runs);
         self.wake_slots(count.min(idle));
-        if has_more_limited {
+        if is_due_changed {
             self.due.notify_one();
         }
         Vec::new()
     }
 
-    fn add(&self, state: &mut State, task_run: TaskRun) {
-        state.counts.add();
-        match task_run.task.effective.rate_limit.filter(|_| self.has_rate_limits) {
-            Some(limit) => state.waiting.limited.push(&task_run.task.name.clone(), limit, task_run),
-            None => state.fresh.push_back(task_run),
+    /// Adds a run that does not begin, and that a slot is to end. Returns it when the queue is closed.
+    pub(crate) fn push_convicted(&self, task_run: TaskRun) -> Option<TaskRun> {
+        let mut runs = self.lock();
+        if runs.is_closed() {
+            return Some(task_run);
         }
+        runs.add_convicted(task_run);
+        let idle = runs.idle_slots;
+        drop(runs);
+        self.wake_slots(idle.min(1));
+        None
     }
 
     /// Adds a run that waits until its eta. Returns it when the queue is closed.
     pub(crate) fn push_delayed(&self, due: Timestamp, task_run: TaskRun) -> Option<TaskRun> {
-        let mut state = self.lock();
-        if state.closed {
+        let mut runs = self.lock();
+        if runs.is_closed() {
             return Some(task_run);
         }
-        state.waiting.delayed.push(due, task_run);
-        drop(state);
+        runs.waiting.delayed.push(due, task_run);
+        drop(runs);
         self.due.notify_one();
         None
     }
@@ -130,9 +151,9 @@ impl RunQueue {
         self.lock().waiting.not_due(&self.clock)
     }
 
-    /// When the first run that waits by eta or rate limit may start.
+    /// When the next run may start that waits for a time.
     pub(crate) fn next_due(&self) -> Option<NextDue> {
-        self.lock().waiting.next_due()
+        self.lock().next_due(Present::of(&self.clock))
     }
 
     fn wake_slots(&self, count: usize) {
@@ -145,127 +166,117 @@ impl RunQueue {
     pub(crate) async fn next(&self) -> Option<TaskRun> {
         loop {
             let next = match self.next_now() {
-                Next::Wait => self.wait_for_next().await,
+                NextStep::Wait => self.wait_for_next().await,
                 next => next,
             };
             match next {
-                Next::Run(task_run) => return Some(task_run),
-                Next::MarkStarted(task_runs) => self.mark_started(task_runs).await,
-                Next::Closed => return None,
-                Next::Wait => {}
+                NextStep::Run(task_run) => return Some(task_run),
+                NextStep::MarkStarted(task_runs) => self.mark_started(task_runs).await,
+                NextStep::MarkSuspect(task_run) => self.mark_suspect(task_run).await,
+                NextStep::Closed => return None,
+                NextStep::Wait => {}
             }
         }
     }
 
     /// Waits until the slot is woken, unless there is something for it.
-    async fn wait_for_next(&self) -> Next {
+    async fn wait_for_next(&self) -> NextStep<TaskRun> {
         let woken = self.wake.notified();
         tokio::pin!(woken);
         // From here on this slot gets its wake-ups. What was added before is found by the call below.
         woken.as_mut().enable();
         self.lock().idle_slots += 1;
         let next = self.next_now();
-        if matches!(next, Next::Wait) {
+        if matches!(next, NextStep::Wait) {
             woken.await;
         }
         self.lock().idle_slots -= 1;
         next
     }
 
-    /// A slot is done with a run of a task with late ack, or with early ack.
-    pub(crate) fn done(&self, acks_late: bool) {
-        if self.lock().counts.end(acks_late) {
+    /// A slot is done with a run of a task with late ack or with early ack, perhaps with that of a suspect.
+    pub(crate) fn done(&self, acks_late: bool, is_suspect: bool) {
+        let present = Present::of(&self.clock);
+        let mut runs = self.lock();
+        let (due, needs_refill) = (runs.next_due(present), runs.end(acks_late, is_suspect, present.moment));
+        let is_due_changed = runs.next_due(present) != due;
+        drop(runs);
+        if needs_refill {
             self.refill.notify_one();
+        }
+        if is_due_changed {
+            self.due.notify_one();
         }
     }
 
     /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.
     pub(crate) fn handed_out_if_idle(&self) -> Option<u64> {
-        let state = self.lock();
-        let has_no_run = state.counts.running() == 0 && state.fresh.is_empty() && state.marked.is_empty();
-        let is_due = state.waiting.next_due().is_some_and(|due| due.has_come(&self.clock));
-        (has_no_run && !state.marks.is_marking && !is_due).then_some(state.counts.handed_out())
+        self.lock().handed_out_if_idle(&self.clock)
     }
 
-    /// What a slot is to do now.
-    fn next_now(&self) -> Next {
-        let mut state = self.lock();
-        if state.closed {
-            return Next::Closed;
-        }
-        if let Some(task_run) = state.marked.pop_front() {
-            return state.hand_out(task_run);
-        }
-        let (needs_marks, is_marking) = (state.marks.are_needed(), state.marks.is_marking);
-        if state.waiting.limited.len() > 0
-            && !is_marking
-            && let Some(task_run) = state.waiting.limited.pop(self.clock.moment())
-        {
-            // The next run of this task has another due time now.
+    /// What a slot is to do now. If it gets something and there is more, the next slot is woken.
+    fn next_now(&self) -> NextStep<TaskRun> {
+        let mut runs = self.lock();
+        let present = Present::of(&self.clock);
+        let (due, next) = (runs.next_due(present), runs.next(present.moment));
+        let (is_due_changed, needs_slot) = (runs.next_due(present) != due, runs.needs_slot(present.moment));
+        drop(runs);
+        if is_due_changed {
             self.due.notify_one();
-            return match needs_marks && task_run.acks_late() {
-                true => {
-                    state.marks.is_marking = true;
-                    Next::MarkStarted(vec![task_run])
-                }
-                false => state.hand_out(task_run),
-            };
         }
-        let Some(first) = state.fresh.front() else { return Next::Wait };
-        if !needs_marks || !first.acks_late() {
-            return match state.fresh.pop_front() {
-                Some(task_run) => state.hand_out(task_run),
-                None => Next::Wait,
-            };
+        if needs_slot && !matches!(next, NextStep::Wait) {
+            self.wake.notify_one();
         }
-        match is_marking {
-            true => Next::Wait,
-            false => Next::MarkStarted(state.batch_to_mark()),
-        }
+        next
     }
 
     /// Marks runs as started at the broker, and then lets the slots have them. A run whose message another worker has
     /// is dropped, since it would run twice.
-    async fn mark_started(&self, mut task_runs: Vec<TaskRun>) {
+    async fn mark_started(&self, task_runs: Vec<TaskRun>) {
         let mut lost: Vec<Receipt> = Vec::new();
         for group in task_runs.chunk_by(|a, b| Arc::ptr_eq(&a.source, &b.source)) {
             let receipts: Vec<Receipt> = group.iter().map(|task_run| task_run.receipt.clone()).collect();
             let Some(first) = group.first() else { continue };
-            if let Err(error) = first.source.acker.mark_started(&receipts).await {
-                tracing::debug!(error = %with_causes(&error), "could not mark runs as started; a crash of them may not be counted");
-                lost.extend_from_slice(lost_receipts(&error));
-            }
+            lost.extend(lost_when_marked(first.source.acker.mark_started(&receipts).await));
         }
-        let count = task_runs.len();
-        task_runs.retain(|task_run| {
-            let is_ours = !lost.contains(&task_run.receipt);
-            if !is_ours {
-                log::lease_lost(task_run);
-            }
-            is_ours
-        });
-        let mut state = self.lock();
-        state.marks.is_marking = false;
-        if state.counts.remove(count - task_runs.len()) {
+        self.release_marked(task_runs, &lost);
+    }
+
+    /// As [`mark_started`](Self::mark_started), for a suspect.
+    async fn mark_suspect(&self, task_run: TaskRun) {
+        let lost = lost_when_marked(task_run.source.acker.mark_suspect(&task_run.receipt).await);
+        self.release_marked(vec![task_run], &lost);
+    }
+
+    /// Lets the slots have runs that were marked, without those that are lost.
+    fn release_marked(&self, task_runs: Vec<TaskRun>, lost: &[Receipt]) {
+        let (lost, task_runs): (Vec<_>, Vec<_>) =
+            task_runs.into_iter().partition(|task_run| lost.contains(&task_run.receipt));
+        lost.iter().for_each(log::lease_lost);
+        let (marked, now) = (task_runs.len(), self.clock.moment());
+        let mut runs = self.lock();
+        let needs_refill = runs.marked(task_runs, &lost, now);
+        // What was not taken while the batch was marked may be for other slots.
+        let to_wake = marked.max(usize::from(runs.has_next(now))).min(runs.idle_slots);
+        drop(runs);
+        if needs_refill {
             self.refill.notify_one();
         }
-        let to_wake = task_runs.len().min(state.idle_slots);
-        state.marked.extend(task_runs);
-        drop(state);
         self.wake_slots(to_wake);
     }
 
-    /// Moves runs whose eta has come to where slots find them. Rate-limited runs are found there anyway, so slots are
-    /// woken for them.
-    fn promote_due(&self) {
-        let now = self.clock.now();
-        let mut state = self.lock();
-        while let Some(task_run) = state.waiting.delayed.pop(now) {
-            self.add(&mut state, task_run);
+    /// Moves runs whose eta has come to where slots find them, and wakes a slot if there is something for it. Returns
+    /// when to look again.
+    fn promote_due(&self) -> Option<NextDue> {
+        let present = Present::of(&self.clock);
+        let mut runs = self.lock();
+        runs.promote_due(present);
+        let (next_due, needs_slot) = (runs.next_due(present), runs.needs_slot(present.moment));
+        drop(runs);
+        if needs_slot {
+            self.wake.notify_one();
         }
-        let idle = state.idle_slots;
-        drop(state);
-        self.wake_slots(idle);
+        next_due
     }
 
     /// The state of the rate limits, for a worker after this one.
@@ -282,18 +293,13 @@ impl RunQueue {
     pub(crate) async fn run_timer(&self) {
         loop {
             let changed = self.due.notified();
-            match self.next_due() {
+            match self.promote_due() {
                 None => changed.await,
-                Some(due) if !due.has_come(&self.clock) => {
+                Some(due) => {
                     tokio::select! {
-                        () = due.wait(&self.clock) => self.promote_due(),
+                        () = due.wait(&self.clock) => {}
                         () = changed => {}
                     }
-                }
-                Some(_) => {
-                    self.promote_due();
-                    // What is still due waits for a slot, and not for a time.
-                    changed.await;
                 }
             }
         }
@@ -301,74 +307,70 @@ impl RunQueue {
 
     /// Closes the queue: it accepts and hands out no more runs. Returns those that no slot has.
     pub(crate) fn close(&self) -> Vec<TaskRun> {
-        let mut state = self.lock();
-        state.closed = true;
-        let mut waiting: Vec<TaskRun> = state.marked.drain(..).collect();
-        waiting.extend(state.fresh.drain(..));
-        waiting.extend(state.waiting.drain());
-        let idle = state.idle_slots;
-        drop(state);
+        let mut runs = self.lock();
+        let waiting = runs.close();
+        let idle = runs.idle_slots;
+        drop(runs);
         self.wake_slots(idle);
         waiting
     }
 }
 
-impl State {
-    fn hand_out(&mut self, task_run: TaskRun) -> Next {
-        self.marks.add_handed_out();
-        self.counts.start(task_run.acks_late());
-        Next::Run(task_run)
-    }
-
-    /// Takes the runs that are marked as one batch: for the slot that asks, for those that wait, and some for later.
-    fn batch_to_mark(&mut self) -> Vec<TaskRun> {
-        let turns = self.idle_slots + 1;
-        let max = self.marks.begin_batch(turns);
-        let fits = |(index, task_run): &(usize, &TaskRun)| {
-            let is_in_turn = *index < turns || !task_run.request.delivery_info.redelivered;
-            *index < max && task_run.acks_late() && is_in_turn
-        };
-        let count = self.fresh.iter().enumerate().take_while(fits).count();
-        self.fresh.drain(..count).collect()
-    }
+/// The receipts of runs that another worker has. After any other error the runs begin all the same.
+fn lost_when_marked(marked: Result<()>) -> Vec<Receipt> {
+    let Err(error) = marked else { return Vec::new() };
+    tracing::debug!(error = %with_causes(&error), "could not mark runs as started; a crash of them may not be counted");
+    lost_receipts(&error).to_vec()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use apium_app::context::request::Request;
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::TaskOptions;
     use apium_app::task::arguments::ParameterList;
     use apium_app::task::definition::{Hooks, TaskDef, TaskFn};
+    use apium_app::task::registered::RegisteredTask;
     use apium_app::task::registry::RegistryBuilder;
     use apium_protocol::json::text::Json;
     use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Tag, lease_lost};
-    use apium_transport::error::Result;
     use futures_util::future::BoxFuture;
+    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::limits::sync::model;
     use crate::pipeline::task_run::DeliverySource;
 
-    static DEF: TaskDef = TaskDef {
-        name: "t",
-        aliases: &[],
-        parameters: ParameterList { function: "t", named: &[], var_args: true, var_kwargs: true },
-        options: || {
-            let mut options = TaskOptions::NEW;
-            options.acks_late = Some(true);
-            options
-        },
-        hooks: Hooks::NONE,
-        needs: &[],
-        takes_ctx: true,
-        run: TaskFn::Blocking(|_| Ok(Json::NULL)),
-        location: "here",
-    };
+    const fn def(name: &'static str, options: fn() -> TaskOptions) -> TaskDef {
+        TaskDef {
+            name,
+            aliases: &[],
+            parameters: ParameterList { function: "t", named: &[], var_args: true, var_kwargs: true },
+            options,
+            hooks: Hooks::NONE,
+            needs: &[],
+            takes_ctx: true,
+            run: TaskFn::Blocking(|_| Ok(Json::NULL)),
+            location: "here",
+        }
+    }
 
-    /// An acker for which another consumer has every odd receipt.
-    struct Odd;
+    static LATE: TaskDef = def("late", || {
+        let mut options = TaskOptions::NEW;
+        options.acks_late = Some(true);
+        options
+    });
+    static EARLY: TaskDef = def("early", || TaskOptions::NEW);
 
-    impl Acker for Odd {
+    /// An acker of which only `mark_started` is called: it does what the closure says.
+    struct Marks<F>(F);
+
+    impl<F> Acker for Marks<F>
+    where
+        F: Fn(&[Receipt]) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+    {
         fn ack(&self, _: Vec<Receipt>) -> BoxFuture<'_, Result<()>> {
             Box::pin(async { Ok(()) })
         }
@@ -378,9 +380,7 @@ mod tests {
         }
 
         fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
-            let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
-            let lost: Vec<Receipt> = receipts.iter().filter(odd).cloned().collect();
-            Box::pin(async move { Err(lease_lost("start", &lost, receipts.len())) })
+            (self.0)(receipts)
         }
 
         fn atomic(&self) -> Option<&dyn AtomicSettle> {
@@ -388,27 +388,209 @@ mod tests {
         }
     }
 
+    /// Makes runs whose deliveries are marked by the closure.
+    struct Maker {
+        late: Arc<RegisteredTask>,
+        early: Arc<RegisteredTask>,
+        source: Arc<DeliverySource>,
+    }
+
+    impl Maker {
+        fn new<F>(mark_started: F) -> Self
+        where
+            F: Fn(&[Receipt]) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+        {
+            let mut builder = RegistryBuilder::new();
+            builder.def(&LATE);
+            builder.def(&EARLY);
+            let registry = builder.build(&TaskDefaults::default(), |_| TaskOptions::NEW).unwrap();
+            let task = |name| registry.get(name).unwrap().clone();
+            let source = Arc::new(DeliverySource { acker: Arc::new(Marks(mark_started)), is_atomic: false });
+            Self { late: task("late"), early: task("early"), source }
+        }
+
+        fn run(&self, task: &Arc<RegisteredTask>, number: u64) -> TaskRun {
+            TaskRun {
+                request: Arc::new(Request::direct()),
+                task: task.clone(),
+                receipt: Receipt::new(Tag::Number(number), 1),
+                source: self.source.clone(),
+                crashes: 0,
+                expires: None,
+                links: None,
+            }
+        }
+
+        /// One run for each letter: `l` has late ack, `e` early ack, and `s` is a suspect.
+        fn runs(&self, letters: &str) -> Vec<TaskRun> {
+            let run = |letter| TaskRun {
+                crashes: u32::from(letter == 's'),
+                ..self.run(if letter == 'e' { &self.early } else { &self.late }, 0)
+            };
+            letters.chars().map(run).collect()
+        }
+    }
+
+    fn queue() -> RunQueue {
+        RunQueue::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true)
+    }
+
     #[tokio::test]
     async fn a_run_whose_lease_is_lost_does_not_begin() {
-        let mut builder = RegistryBuilder::new();
-        builder.def(&DEF);
-        let registry = builder.build(&TaskDefaults::default(), |_| TaskOptions::NEW).unwrap();
-        let source = Arc::new(DeliverySource { acker: Arc::new(Odd), is_atomic: false });
-        let task_run = |number| TaskRun {
-            request: Arc::new(Request::direct()),
-            task: registry.get("t").unwrap().clone(),
-            receipt: Receipt::new(Tag::Number(number), 1),
-            source: source.clone(),
-            expires: None,
-            links: None,
-        };
-        let run_queue = RunQueue::new(Clock::manual(Timestamp::UNIX_EPOCH), 3, true);
-        assert!(run_queue.push((1..=6).map(task_run).collect()).is_empty());
+        // Another consumer has every odd receipt.
+        let maker = Maker::new(|receipts| {
+            let odd = |receipt: &&Receipt| matches!(receipt.tag, Tag::Number(number) if number % 2 == 1);
+            let error = lease_lost("start", &receipts.iter().filter(odd).cloned().collect::<Vec<_>>(), receipts.len());
+            Box::pin(async move { Err(error) })
+        });
+        let run_queue = queue();
+        assert!(run_queue.push((1..=6).map(|number| maker.run(&maker.late, number)).collect()).is_empty());
         for number in [2, 4, 6] {
             assert_eq!(run_queue.next().await.unwrap().receipt.tag, Tag::Number(number));
-            run_queue.done(true);
+            run_queue.done(true, false);
         }
         assert_eq!(run_queue.handed_out_if_idle(), Some(3), "there is no other run");
         assert_eq!(run_queue.load(0).local, 0, "lost runs do not count into the load");
+    }
+
+    /// Lets all other tasks of the runtime go on until they wait. There are few of them and none waits for a time.
+    async fn settled() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_behind_a_batch_that_is_being_marked_all_begin_when_slots_are_free() {
+        let (asked, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let maker = {
+            let (asked, answer) = (asked.clone(), answer.clone());
+            Maker::new(move |_| {
+                asked.fetch_add(1, Ordering::SeqCst);
+                let answer = answer.clone();
+                Box::pin(async move {
+                    answer.acquire().await.unwrap().forget();
+                    Ok(())
+                })
+            })
+        };
+        let (run_queue, begun) = (Arc::new(queue()), Arc::new(AtomicUsize::new(0)));
+        let mut slots = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (run_queue, begun) = (run_queue.clone(), begun.clone());
+            slots.spawn(async move {
+                if run_queue.next().await.is_some() {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+        settled().await;
+        run_queue.push(maker.runs("l"));
+        settled().await;
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "the first is being marked, and three slots wait");
+        run_queue.push(maker.runs("lee"));
+        settled().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 0);
+        answer.add_permits(1);
+        settled().await;
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "the second is being marked");
+        assert_eq!(begun.load(Ordering::SeqCst), 3, "nothing is in front of the early ones any more");
+        answer.add_permits(1);
+        settled().await;
+        assert_eq!(begun.load(Ordering::SeqCst), 4);
+    }
+
+    /// Every slot keeps its run until all runs have begun, so a wake-up that is lost is a deadlock.
+    fn all_begin_at_once(pushes: &'static [&'static str]) {
+        let maker = Arc::new(Maker::new(|_| {
+            Box::pin(async {
+                shuttle::future::yield_now().await;
+                Ok(())
+            })
+        }));
+        let (run_queue, begun) = (Arc::new(queue()), Arc::new(Semaphore::new(0)));
+        let count: usize = pushes.iter().map(|letters| letters.len()).sum();
+        let mut slots = Vec::new();
+        for _ in 0..count {
+            let (run_queue, begun) = (run_queue.clone(), begun.clone());
+            slots.push(shuttle::future::spawn(async move {
+                let task_run = run_queue.next().await.unwrap();
+                begun.add_permits(1);
+                drop(begun.acquire_many(u32::try_from(count).unwrap()).await.unwrap());
+                run_queue.done(task_run.acks_late(), false);
+                assert!(run_queue.next().await.is_none(), "there are no more runs");
+            }));
+        }
+        let mut pushing = Vec::new();
+        for letters in pushes {
+            let (run_queue, maker) = (run_queue.clone(), maker.clone());
+            pushing.push(shuttle::future::spawn(async move {
+                assert!(run_queue.push(maker.runs(letters)).is_empty());
+            }));
+        }
+        shuttle::future::block_on(async {
+            for pushed in pushing {
+                pushed.await.unwrap();
+            }
+            drop(begun.acquire_many(u32::try_from(count).unwrap()).await.unwrap());
+            assert!(run_queue.close().is_empty());
+            for slot in slots {
+                slot.await.unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_in_any_interleaving_of_late_and_early_acks() {
+        model::check(1_500, || all_begin_at_once(&["l", "lee"]));
+        model::check(1_500, || all_begin_at_once(&["el", "le", "e"]));
+        model::check(1_500, || all_begin_at_once(&["ll", "ee"]));
+    }
+
+    /// Fewer slots than runs: each slot works on, and what is left when nobody pushes any more is run by somebody.
+    /// While a suspect runs, nothing else does.
+    #[test]
+    fn few_slots_run_everything_and_suspects_alone_in_any_interleaving() {
+        model::check(1_500, || {
+            let maker = Arc::new(Maker::new(|_| Box::pin(async { Ok(()) })));
+            let (run_queue, ended) = (Arc::new(queue()), Arc::new(Semaphore::new(0)));
+            let running = Arc::new(AtomicUsize::new(0));
+            let slots: Vec<_> = (0..3)
+                .map(|_| {
+                    let (run_queue, ended, running) = (run_queue.clone(), ended.clone(), running.clone());
+                    shuttle::future::spawn(async move {
+                        while let Some(task_run) = run_queue.next().await {
+                            let is_suspect = task_run.is_suspect();
+                            // A suspect counts for ten: any other number above three is one that is not alone.
+                            let weight = if is_suspect { 10 } else { 1 };
+                            let before = running.fetch_add(weight, Ordering::SeqCst);
+                            assert!(before + weight <= 3 || before == 0, "{before} are running beside a suspect");
+                            shuttle::future::yield_now().await;
+                            running.fetch_sub(weight, Ordering::SeqCst);
+                            run_queue.done(task_run.acks_late(), is_suspect);
+                            ended.add_permits(1);
+                        }
+                    })
+                })
+                .collect();
+            let pushing = {
+                let (run_queue, maker) = (run_queue.clone(), maker.clone());
+                shuttle::thread::spawn(move || {
+                    for letters in ["lse", "es"] {
+                        assert!(run_queue.push(maker.runs(letters)).is_empty());
+                    }
+                })
+            };
+            shuttle::future::block_on(async {
+                drop(ended.acquire_many(5).await.unwrap());
+                run_queue.wait_below(0).await;
+                assert!(run_queue.close().is_empty());
+                for slot in slots {
+                    slot.await.unwrap();
+                }
+            });
+            pushing.join().unwrap();
+        });
     }
 }

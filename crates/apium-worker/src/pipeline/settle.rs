@@ -24,7 +24,7 @@ use crate::backends::Backends;
 use crate::pipeline::completion::Completion;
 use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
-use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict};
+use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict, crash_loop_text};
 use crate::pool::guard::guarded;
 
 /// Says for each verdict what the completer is to store, publish and acknowledge.
@@ -150,6 +150,7 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
         Verdict::Rejected { requeue: true, .. }
         | Verdict::Ignored
         | Verdict::Replaced(_)
+        | Verdict::Aborted
         | Verdict::Unavailable(_)
         | Verdict::Cancelled { requeued: true } => None,
     }
@@ -165,6 +166,9 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
             let text = failure.source().map_or_else(|| failure.to_string(), ToString::to_string);
             dead("arguments", format!("its arguments do not fit the task: {text}"))
         }
+        Verdict::Failed { why: FailureReason::CrashLoop { crashes }, .. } => {
+            dead("crash-loop", crash_loop_text(*crashes))
+        }
         Verdict::Failed { why: FailureReason::TimedOut, .. } if !task.effective.acks_on_timeout => requeue,
         Verdict::Failed { failure, why: FailureReason::Raised { .. } } if !task.effective.acks_on_failure => {
             dead("rejected", format!("it failed and acks_on_failure is off: {failure}"))
@@ -179,6 +183,7 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
         | Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Revoked(_)
+        | Verdict::Aborted
         | Verdict::Cancelled { requeued: false } => Acknowledgement::Ack,
     }
 }
@@ -321,6 +326,13 @@ mod tests {
             ("expired", plain, RunOutcome::Expired, (Some("REVOKED"), false, "ack")),
             ("expired ignored", |o| o.ignore_result = Some(true), RunOutcome::Expired, (None, false, "ack")),
             ("a store is away", plain, RunOutcome::Unavailable(Failure::message("no")), (None, false, "requeue")),
+            (
+                "crash loop, never retried",
+                |o| o.autoretry_for = vec![ErrorMatcher::ANY].into(),
+                RunOutcome::CrashLoop { crashes: 3 },
+                (Some("FAILURE"), false, "dead"),
+            ),
+            ("aborted", plain, RunOutcome::Aborted, (None, false, "ack")),
             ("cancelled late", plain, RunOutcome::Cancelled, (None, false, "requeue")),
             ("cancelled early", |o| o.acks_late = Some(false), RunOutcome::Cancelled, (Some("REVOKED"), false, "ack")),
         ];

@@ -30,6 +30,8 @@ pub(crate) struct TaskRun {
     pub(crate) task: Arc<RegisteredTask>,
     pub(crate) receipt: Receipt,
     pub(crate) source: Arc<DeliverySource>,
+    /// How many runs of its message had started when their worker died.
+    pub(crate) crashes: u32,
     /// The run does not begin at this instant or later.
     pub(crate) expires: Option<Timestamp>,
     /// The links of its message; `None` when nothing follows it.
@@ -40,6 +42,11 @@ impl TaskRun {
     /// Whether the delivery is acked after the run (`acks_late`), and not before it.
     pub(crate) fn acks_late(&self) -> bool {
         self.task.effective.acks_late
+    }
+
+    /// The state of its delivery while it runs.
+    pub(crate) fn delivery_in_run(&self) -> DeliveryState {
+        if self.acks_late() { DeliveryState::InFlight } else { DeliveryState::AckedEarly }
     }
 
     /// The version of the results that this run stores. A result backend compares it with the version of a stored

@@ -6,6 +6,7 @@ use apium_app::retry::policy::{NextRun, RetryPlan, RetryWish, decide_retry};
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
+use apium_protocol::result::exception::ExceptionInfo;
 use fastrand::Rng;
 use jiff::Timestamp;
 
@@ -28,6 +29,8 @@ pub(crate) enum Verdict {
     Replaced(Box<Signature>),
     /// REVOKED without a run. The text says why: `expired`.
     Revoked(&'static str),
+    /// Aborted without a run. Its state stays ABORTED.
+    Aborted,
     /// A cold stop cancelled the run. A late-ack message goes back to its queue (`requeued`); an early-ack one is gone.
     Cancelled { requeued: bool },
     /// A broker or a store that the body used is away: the late-ack message goes back to its queue.
@@ -45,6 +48,8 @@ pub(crate) enum FailureReason {
     BadArguments,
     /// The body ended, and its result is too large to be stored. Another run would end in the same way.
     TooLarge,
+    /// The worker died during so many runs of the message before, so the body did not begin.
+    CrashLoop { crashes: u32 },
 }
 
 /// What a verdict depends on, beside the outcome.
@@ -73,9 +78,20 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
             Verdict::Failed { failure: Failure::time_limit(limit.as_secs_f64()), why: FailureReason::TimedOut }
         }
         RunOutcome::Expired => Verdict::Revoked("expired"),
+        // A retry would kill the next worker.
+        RunOutcome::CrashLoop { crashes } => Verdict::Failed {
+            failure: Failure::from_exception(ExceptionInfo::worker_lost(crash_loop_text(crashes))),
+            why: FailureReason::CrashLoop { crashes },
+        },
+        RunOutcome::Aborted => Verdict::Aborted,
         RunOutcome::Unavailable(failure) => Verdict::Unavailable(failure),
         RunOutcome::Cancelled => Verdict::Cancelled { requeued: run.task.effective.acks_late },
     }
+}
+
+/// Why a message that kills its workers is not run.
+pub(crate) fn crash_loop_text(crashes: u32) -> String {
+    format!("its worker died during {crashes} of its runs, which is as many as worker_max_crashes allows")
 }
 
 impl RunFacts<'_> {

@@ -13,7 +13,7 @@ use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::follow_ups::{ChordContinuation, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
-use apium_transport::broker::settlement::{Acker, AtomicSettle, Disposition, Receipt, Settlement};
+use apium_transport::broker::settlement::{Acker, Acknowledgement, AtomicSettle, Disposition, Receipt, Settlement};
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions, SharedDriver};
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -161,6 +161,10 @@ impl Acker for RecordingAcker {
         self.inner.mark_started(receipts)
     }
 
+    fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {
+        self.inner.mark_suspect(receipt)
+    }
+
     fn atomic(&self) -> Option<&dyn AtomicSettle> {
         self.inner.atomic().map(|_| self as &dyn AtomicSettle)
     }
@@ -174,6 +178,9 @@ impl AtomicSettle for RecordingAcker {
     fn settle(&self, mut batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         for part in &mut batch {
             self.recorder.record(&part.publish);
+            if let Some((_, Acknowledgement::Reject(Disposition::Delay(due)))) = &part.delivery {
+                self.recorder.record_due(*due);
+            }
             if let Some(follow_ups) = &mut part.follow_ups {
                 self.recorder.record(&follow_ups.publish);
                 for end in &mut follow_ups.parts {

@@ -12,10 +12,14 @@ use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
-use crate::rig::{Gate, Notes, counts, json, send, state, until, until_counts, until_state};
+use crate::rig::{Gate, Notes, counts, dead, json, send, state, until, until_counts, until_state};
 use crate::task;
 
 task!(Late = "late", [acks_late: Some(true)], async |_ctx| Err(TaskError::failure("no")));
+task!(Held = "held", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Gate>().unwrap().pass().await;
+    Ok(json(1))
+});
 task!(Quick = "quick", [acks_late: Some(true)], async |_ctx| Ok(json(1)));
 task!(Body = "body", [], async |_ctx| Ok(json(1)));
 task!(Waits = "waits", [], fn no_ctx |ctx| {
@@ -31,7 +35,7 @@ task!(Limited = "limited", [time_limit: Some(Duration::from_secs(2))], fn no_ctx
 async fn app(gate: &Gate, notes: &Notes) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone()).state(notes.clone());
     let builder = builder.register::<Late>().register::<Quick>().register::<Body>();
-    builder.register::<Waits>().register::<Limited>().build().await.unwrap()
+    builder.register::<Held>().register::<Waits>().register::<Limited>().build().await.unwrap()
 }
 
 fn node(task: &str, errback: &str) -> Node {
@@ -41,7 +45,11 @@ fn node(task: &str, errback: &str) -> Node {
 }
 
 async fn send_failing(app: &App, id: &str, errback: &str) {
-    let mut node = node("late", errback);
+    send_with_errback(app, "late", id, errback).await;
+}
+
+async fn send_with_errback(app: &App, task: &str, id: &str, errback: &str) {
+    let mut node = node(task, errback);
     node.options_mut().task_id = Some(id.into());
     send_workflow(app, node).await.unwrap();
 }
@@ -63,6 +71,34 @@ async fn an_errback_is_called_after_the_failure_is_stored_and_before_its_deliver
     until_counts(&app, 0, 0).await;
     assert_eq!(worker.stop().await.unsettled, 0);
     assert_eq!(notes.all(), ["errback", "errback"]);
+}
+
+#[tokio::test]
+async fn an_errback_of_a_task_that_kills_its_workers_is_called_before_its_message_is_in_the_dead_set() {
+    let (gate, notes) = (Gate::new(), Notes::default());
+    let app = app(&gate, &notes).await;
+    send_with_errback(&app, "held", "killer", "waits").await;
+    for _ in 0..3 {
+        let worker = app.worker().concurrency(1).start().await.unwrap();
+        gate.begun(1).await;
+        worker.stop_as(StopKind::Now).await;
+    }
+    assert_eq!(notes.all(), [""; 0]);
+    // This one dies while it calls the errback, so another one calls it again.
+    for call in 1..=2 {
+        let worker = app.worker().concurrency(1).start().await.unwrap();
+        gate.begun(1).await;
+        assert_eq!((notes.all().len(), state(&app, "killer").await.as_str()), (call, "FAILURE"));
+        assert_eq!((counts(&app, "celery").await.unacked, dead(&app).await.len()), (1, 0));
+        if call == 1 {
+            worker.stop_as(StopKind::Now).await;
+        } else {
+            gate.open(2);
+            until_counts(&app, 0, 0).await;
+            assert_eq!(worker.stop().await.unsettled, 0);
+        }
+    }
+    assert_eq!(dead(&app).await.len(), 1);
 }
 
 #[tokio::test]

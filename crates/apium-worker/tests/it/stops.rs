@@ -12,11 +12,12 @@ use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
-use crate::rig::{Gate, counts, dead, exception, json, send, state, until_counts};
+use crate::rig::{Gate, counts, dead, exception, json, send, state, until_counts, until_state};
 use crate::task;
 
 task!(Early = "early", [], async |ctx| pass(&ctx).await);
 task!(Late = "late", [acks_late: Some(true)], async |ctx| pass(&ctx).await);
+task!(Limited = "limited", [rate_limit: Some("1/s".into())], async |ctx| pass(&ctx).await);
 task!(Plain = "plain", [acks_late: Some(true)], fn |ctx| {
     let gate = ctx.state::<Gate>().unwrap();
     tokio::runtime::Handle::current().block_on(gate.pass());
@@ -30,7 +31,7 @@ async fn pass(ctx: &Ctx) -> TaskResult<Json> {
 
 async fn app(gate: &Gate) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
-    builder.register::<Early>().register::<Late>().register::<Plain>().build().await.unwrap()
+    builder.register::<Early>().register::<Late>().register::<Limited>().register::<Plain>().build().await.unwrap()
 }
 
 #[tokio::test]
@@ -170,15 +171,117 @@ async fn a_task_that_keeps_killing_its_worker_is_dead_lettered_and_its_neighbour
     }
     for _ in 0..3 {
         assert_eq!(dead(&app).await, []);
+        assert_eq!(state(&app, "killer").await, "PENDING");
         let worker = app.worker().concurrency(1).start().await.unwrap();
         gate.begun(1).await;
         until_counts(&app, 0, 4).await;
         // Nothing is settled, so for the broker the worker died.
         worker.stop_as(StopKind::Now).await;
     }
+    gate.open(3);
+    assert_eq!(app.drain().await, 4, "the others run, and the killer ends without a run");
     let codes: Vec<String> = dead(&app).await.into_iter().map(|(code, _)| code).collect();
     assert_eq!(codes, ["crash-loop"]);
-    gate.open(3);
-    assert_eq!(app.drain().await, 3, "the others run");
-    assert_eq!(state(&app, "killer").await, "PENDING");
+    assert_eq!(state(&app, "killer").await, "FAILURE");
+    let (class, args) = exception(&app, "killer").await;
+    assert_eq!(class, "WorkerLostError");
+    assert!(args[0].as_str().unwrap().contains("3 of its runs"), "{args}");
+}
+
+#[tokio::test]
+async fn after_a_crash_each_suspect_runs_alone_until_one_is_convicted() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    for id in ["killer", "neighbour", "other"] {
+        send(&app, "late", id).await;
+    }
+    // Both have begun when the worker dies, and either may have killed it.
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(2).await;
+    worker.stop_as(StopKind::Now).await;
+    for _ in 0..2 {
+        assert_eq!(dead(&app).await, []);
+        let worker = app.worker().concurrency(2).start().await.unwrap();
+        gate.begun(1).await;
+        until_counts(&app, 0, 3).await;
+        until_idle().await;
+        assert_eq!(gate.more(), 0, "the first suspect runs alone");
+        worker.stop_as(StopKind::Now).await;
+    }
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(1).await;
+    until_state(&app, "killer", "FAILURE").await;
+    assert_eq!(gate.more(), 0, "the second suspect runs alone too");
+    gate.open(2);
+    for id in ["neighbour", "other"] {
+        until_state(&app, id, "SUCCESS").await;
+    }
+    worker.stop().await;
+    let letters = app.broker().dead().unwrap().list(0, 10).await.unwrap();
+    let ids: Vec<_> = letters.iter().filter_map(|letter| letter.task_id.as_deref()).collect();
+    assert_eq!(ids, ["killer"]);
+}
+
+#[tokio::test]
+async fn a_neighbour_that_runs_for_longer_than_it_is_alone_is_not_convicted_for_the_killer() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    for id in ["neighbour", "killer"] {
+        send(&app, "late", id).await;
+    }
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(2).await;
+    worker.stop_as(StopKind::Now).await;
+    for _ in 0..2 {
+        let worker = app.worker().concurrency(2).start().await.unwrap();
+        gate.begun(1).await;
+        until_counts(&app, 0, 2).await;
+        until_idle().await;
+        assert_eq!(gate.more(), 0, "the neighbour is alone at first");
+        app.clock().advance(Duration::from_secs(30));
+        gate.begun(1).await;
+        worker.stop_as(StopKind::Now).await;
+    }
+    let worker = app.worker().concurrency(2).start().await.unwrap();
+    gate.begun(1).await;
+    until_state(&app, "killer", "FAILURE").await;
+    gate.open(1);
+    until_state(&app, "neighbour", "SUCCESS").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_suspect_that_runs_long_does_not_hold_up_its_worker() {
+    // What is held back meanwhile may wait for a slot, or for its turn as well.
+    for other in ["late", "early", "limited"] {
+        let gate = Gate::new();
+        let app = app(&gate).await;
+        send(&app, "late", "suspect").await;
+        let worker = app.worker().concurrency(1).start().await.unwrap();
+        gate.begun(1).await;
+        worker.stop_as(StopKind::Now).await;
+        send(&app, other, "other").await;
+        let worker = app.worker().concurrency(2).start().await.unwrap();
+        gate.begun(1).await;
+        until_counts(&app, 0, 2).await;
+        until_idle().await;
+        assert_eq!(gate.more(), 0, "{other}");
+        app.clock().advance(Duration::from_secs(29));
+        until_idle().await;
+        assert_eq!(gate.more(), 0, "{other}");
+        app.clock().advance(Duration::from_secs(1));
+        gate.begun(1).await;
+        gate.open(2);
+        for id in ["suspect", "other"] {
+            until_state(&app, id, "SUCCESS").await;
+        }
+        worker.stop().await;
+    }
+}
+
+/// Lets everything go on that does not wait for the gate or the clock.
+async fn until_idle() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
 }

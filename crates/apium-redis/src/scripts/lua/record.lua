@@ -12,7 +12,7 @@
 
 local RECORD_ARGS = 7
 
--- The class of a stored document: 's', 'r' or 'n' as above.
+-- The class of a stored document: 's', 'r' or 'n' as above, or 'a' for ABORTED.
 local function class_of(document)
   local status = string.match(document, '^{"status": ?"([%w_]+)"')
   if not status then
@@ -31,6 +31,7 @@ local function class_of(document)
       status = string.find(head, '\166status\167SUCCESS', 1, true) and 'SUCCESS'
         or string.find(head, '\166status\167FAILURE', 1, true) and 'FAILURE'
         or string.find(head, '\166status\167REVOKED', 1, true) and 'REVOKED'
+        or string.find(head, '\166status\167ABORTED', 1, true) and 'ABORTED'
     else
       -- YAML: each key of the document begins a line.
       status = string.match('\n' .. document, '\nstatus: ([%w_]+)')
@@ -38,6 +39,7 @@ local function class_of(document)
   end
   if status == 'SUCCESS' then return 's' end
   if status == 'FAILURE' or status == 'REVOKED' then return 'r' end
+  if status == 'ABORTED' then return 'a' end
   return 'n'
 end
 
@@ -69,7 +71,8 @@ local function write_record(at)
   if not set then
     local old = redis.call('GET', key)
     local old_class = class_of(old)
-    if old_class == 's' or class == 'n' and not run_replaces(at, old, old_class) then return 0 end
+    if old_class == 's' then return 0 end
+    if class == 'n' and (old_class == 'a' or not run_replaces(at, old, old_class)) then return 0 end
     if ttl == '' then
       redis.call('SET', key, document)
     else

@@ -13,7 +13,7 @@
 --         c tag                 deletes a crash count
 --         k tag limit list envelope document
 --                               adds one to the crash count; the message goes to the front of its list or, at the
---                               limit, into the dead set
+--                               limit, into the dead set (0: no limit)
 --         o …                   opens a chord, as open_chord reads it
 --         w number ordered n key…
 --                               n parts of the chords with these keys follow: if they may complete one of the chords,
@@ -208,7 +208,7 @@ local function run()
       if not skip then
         local limit = tonumber(ARGV[at + 2])
         error_key = KEYS[3]
-        if limit > 0 and redis.call('HINCRBY', KEYS[3], ARGV[at + 1], 1) >= limit then
+        if redis.call('HINCRBY', KEYS[3], ARGV[at + 1], 1) >= limit and limit > 0 then
           redis.call('HDEL', KEYS[3], ARGV[at + 1])
           dead_letter(ARGV[at + 5])
         else

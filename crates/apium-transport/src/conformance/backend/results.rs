@@ -94,7 +94,8 @@ pub async fn odd_ids_are_kept_apart(f: Fixture) {
 
 /// The overwrite rule holds for every pair of states and runs.
 pub async fn the_overwrite_rule_holds_for_every_pair(f: Fixture) {
-    let states = ["PENDING", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED"].map(State::from);
+    let states = ["PENDING", "STARTED", "PROGRESS", "ABORTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED"];
+    let states = states.map(State::from);
     let runs = [None, run(0, 1), run(0, 2), run(1, 1), run(1, u64::MAX)];
     let writes: Vec<(&State, Option<RunVersion>)> =
         states.iter().flat_map(|state| runs.iter().map(move |run| (state, *run))).collect();

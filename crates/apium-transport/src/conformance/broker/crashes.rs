@@ -1,9 +1,11 @@
 //! Counting crashes, and dead-lettering of messages that kill their worker.
 
-use crate::broker::consumer::{ConsumeSpec, Consumer};
+use crate::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use crate::broker::settlement::Disposition;
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{ack, assert_lost, names, nothing_else, numbered, receipts, reject, send, take, until};
+use crate::conformance::kit::{
+    ack, assert_lost, names, nothing_else, numbered, reason, receipts, reject, send, take, until,
+};
 
 async fn limited(f: &Fixture, max_crashes: u32) -> Box<dyn Consumer> {
     let spec = ConsumeSpec { max_crashes, ..f.spec(&["q"]) };
@@ -36,6 +38,64 @@ pub async fn a_crashing_message_is_dead_lettered(f: Fixture) {
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].code.as_str(), letters[0].task_id.as_deref()), ("crash-loop", Some("killer")));
     assert!(letters[0].reason.contains('3'), "{:?} does not say how often", letters[0].reason);
+}
+
+fn crashes(batch: &[Delivery]) -> Vec<(String, u32)> {
+    names(batch).into_iter().zip(batch.iter().map(|delivery| delivery.crashes)).collect()
+}
+
+/// A delivery says how many of its runs had started when their worker died, also after it was requeued or delayed.
+pub async fn a_delivery_says_its_crashes(f: Fixture) {
+    send(&f.broker, "q", &["killer", "other"]).await;
+    for round in 0..4 {
+        let mut consumer = limited(&f, 0).await;
+        let got = take(&mut consumer, 2).await;
+        assert_eq!(crashes(&got), [("killer".to_owned(), round), ("other".to_owned(), 0)]);
+        consumer.acker().mark_started(&receipts(&got)[..1]).await.expect("could not mark as started");
+        f.kill(consumer);
+    }
+    let mut consumer = limited(&f, 0).await;
+    let got = take(&mut consumer, 2).await;
+    assert_eq!(crashes(&got), [("killer".to_owned(), 4), ("other".to_owned(), 0)]);
+    ack(&*consumer, &got[1..]).await;
+    reject(&*consumer, &got[..1], &Disposition::Requeue).await;
+    let got = take(&mut consumer, 1).await;
+    assert_eq!(crashes(&got), [("killer".to_owned(), 4)], "after a requeue");
+    consumer.close().await.expect("could not close");
+    let mut consumer = limited(&f, 0).await;
+    let got = take(&mut consumer, 1).await;
+    assert_eq!(crashes(&got), [("killer".to_owned(), 4)], "after its consumer was closed");
+    reject(&*consumer, &got, &reason("it kills")).await;
+    let key = f.dead().list(0, 10).await.expect("could not list")[0].key;
+    assert_eq!(f.dead().replay(vec![key]).await.expect("could not replay"), 1);
+    assert_eq!(crashes(&take(&mut consumer, 1).await), [("killer".to_owned(), 0)], "after a replay");
+}
+
+/// Of the runs in a consumer that dies, a suspect that began last counts a crash, and the others count none.
+pub async fn a_suspect_takes_the_blame(f: Fixture) {
+    send(&f.broker, "q", &numbered("m", 3)).await;
+    let mut consumer = limited(&f, 0).await;
+    let got = receipts(&take(&mut consumer, 3).await);
+    let acker = consumer.acker();
+    acker.mark_started(&got[..2]).await.expect("could not mark as started");
+    acker.mark_suspect(&got[1]).await.expect("could not mark as suspect");
+    acker.mark_suspect(&got[2]).await.expect("could not mark as suspect");
+    f.kill(consumer);
+    let mut consumer = limited(&f, 0).await;
+    let got = take(&mut consumer, 3).await;
+    assert_eq!(crashes(&got), [("m0".to_owned(), 0), ("m1".to_owned(), 0), ("m2".to_owned(), 1)]);
+    ack(&*consumer, &got).await;
+}
+
+/// A delivery keeps its crashes while it is delayed.
+pub async fn a_delay_keeps_the_crashes(f: Fixture) {
+    send(&f.broker, "q", &["m"]).await;
+    crash(&f, 0).await;
+    let mut consumer = limited(&f, 0).await;
+    let got = take(&mut consumer, 1).await;
+    reject(&*consumer, &got, &Disposition::Delay(f.after(f.tick()))).await;
+    f.advance(f.tick());
+    assert_eq!(crashes(&take(&mut consumer, 1).await), [("m".to_owned(), 1)]);
 }
 
 /// A delivery that was only prefetched does not count, however often its consumer dies.

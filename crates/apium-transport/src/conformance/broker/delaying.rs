@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::broker::broker::PriorityOrder;
+use crate::broker::settlement::Disposition;
 use crate::conformance::fixture::Fixture;
-use crate::conformance::kit::{ack, assert_counts, join, names, next, nothing_else, numbered, send, take, to};
+use crate::conformance::kit::{
+    ack, assert_counts, join, names, next, nothing_else, numbered, reject, send, take, to, with_priority,
+};
 
 /// Publishes a message that is due `after` this time, and returns when that is.
 async fn publish_delayed(f: &Fixture, name: &str, after: Duration) -> Timestamp {
@@ -95,6 +99,35 @@ pub async fn delayed_messages_hold_up_nothing(f: Fixture) {
         ack(&*consumer, &got).await;
     }
     assert_counts(&f, "q", (0, 0, 5000)).await;
+}
+
+/// A thousand delayed messages of the highest priority do not hold back one of the lowest that is ready, whether they
+/// were published with their eta or delayed by a worker.
+pub async fn delayed_messages_of_the_highest_priority_hold_back_nothing(f: Fixture) {
+    let (highest, lowest) = match f.broker.capabilities().priority_order {
+        PriorityOrder::LargerFirst => (9, 0),
+        PriorityOrder::SmallerFirst => (0, 9),
+    };
+    let due = f.after(f.tick() * 100);
+    let ready = |name: &str| with_priority("q", name, lowest);
+    let published = numbered("published", 500).into_iter().map(|name| with_priority("q", &name, highest).at(Some(due)));
+    f.broker.publish(published.chain([ready("first")]).collect()).await.expect("could not publish");
+    let mut consumer = f.limited("q", 1).await;
+    let got = next(&mut consumer, 10).await;
+    assert_eq!(names(&got), ["first"]);
+    ack(&*consumer, &got).await;
+    consumer.close().await.expect("could not close");
+
+    let received = numbered("received", 500).into_iter().map(|name| with_priority("q", &name, highest));
+    f.broker.publish(received.chain([ready("second")]).collect()).await.expect("could not publish");
+    let mut consumer = f.limited("q", 100).await;
+    for _ in 0..5 {
+        let got = take(&mut consumer, 100).await;
+        assert!(names(&got).iter().all(|name| name.starts_with("received")));
+        reject(&*consumer, &got, &Disposition::Delay(due)).await;
+    }
+    assert_eq!(names(&next(&mut consumer, 10).await), ["second"]);
+    assert_counts(&f, "q", (0, 1, 1000)).await;
 }
 
 /// A delayed message outlives the consumers of its queue, and comes to whoever is there when it is due.

@@ -44,6 +44,7 @@ impl SharedNamespace {
 pub(crate) struct Claimed {
     pub(crate) receipt: Receipt,
     pub(crate) redelivered: bool,
+    pub(crate) crashes: u32,
     pub(crate) queue: Arc<str>,
     pub(crate) message: Arc<StoredMessage>,
 }
@@ -363,6 +364,13 @@ impl Namespace {
         }
     }
 
+    /// Takes back the marks of all deliveries of the consumer `id`.
+    pub(crate) fn unmark_all(&mut self, id: u64) {
+        for in_flight in self.consumers.get_mut(&id).into_iter().flat_map(|consumer| consumer.in_flight.values_mut()) {
+            in_flight.started = false;
+        }
+    }
+
     /// Removes a consumer and requeues what it has in flight. If it `died`, each started run counts a crash.
     pub(crate) fn leave(&mut self, id: u64, died: bool, now: Timestamp, after_unlock: &mut AfterUnlock) {
         let Some(consumer) = self.consumers.remove(&id) else { return };
@@ -393,6 +401,7 @@ fn add_in_flight<S: std::hash::BuildHasher>(all: &mut HashMap<u64, InFlight, S>,
     let claimed = Claimed {
         receipt: Receipt { tag: Tag::Number(entry.id), fence: entry.fence },
         redelivered: entry.redelivered,
+        crashes: entry.crashes,
         queue: entry.queue.clone(),
         message: entry.message.clone(),
     };

@@ -18,12 +18,14 @@ task!(Late = "late", [acks_late: Some(true)], async |ctx| {
     Ok(json(1))
 });
 task!(Nothing = "nothing", [], async |_ctx| Ok(json(())));
+task!(LateNothing = "late_nothing", [acks_late: Some(true)], async |_ctx| Ok(json(())));
 
 async fn app(gate: &Gate, switches: &Switches) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
     let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     let builder = builder.setting("worker_prefetch_multiplier", "auto");
-    builder.register::<Early>().register::<Late>().register::<Nothing>().build().await.unwrap()
+    let builder = builder.register::<Early>().register::<Late>().register::<Nothing>();
+    builder.register::<LateNothing>().build().await.unwrap()
 }
 
 #[tokio::test]
@@ -57,25 +59,27 @@ async fn a_message_without_a_free_slot_stays_in_the_queue() {
 
 #[tokio::test]
 async fn short_runs_make_it_fetch_more_than_four_for_each_slot() {
-    let switches = Switches::default();
-    let app = app(&Gate::new(), &switches).await;
-    for round in 1..=2 {
-        for n in 0..1_500 {
-            let call = app.sig("nothing").call().task_id(format!("{round}-{n}"));
-            call.send(&app).await.unwrap();
+    for task in ["nothing", "late_nothing"] {
+        let switches = Switches::default();
+        let app = app(&Gate::new(), &switches).await;
+        for round in 1..=2 {
+            let before = switches.prefetches().len();
+            for n in 0..1_500 {
+                send(&app, task, &format!("{round}-{n}")).await;
+            }
+            let worker = app.worker().concurrency(2).prefetch_auto().start().await.unwrap();
+            until("all are done", async || {
+                let left = counts(&app, "celery").await;
+                (left.ready, left.unacked) == (0, 0)
+            })
+            .await;
+            assert_eq!(worker.stop().await.finished, 1_500, "{task}");
+            let prefetches = switches.prefetches().split_off(before);
+            assert_eq!(prefetches[0], 2, "it begins with its slots: {prefetches:?}");
+            let largest = prefetches.iter().max().unwrap();
+            assert!(*largest > 8, "{task}: the largest of {prefetches:?}");
+            assert!(prefetches.len() < 200, "{task}: set {} times", prefetches.len());
         }
-        let worker = app.worker().concurrency(2).prefetch_auto().start().await.unwrap();
-        until("all are done", async || {
-            let left = counts(&app, "celery").await;
-            (left.ready, left.unacked) == (0, 0)
-        })
-        .await;
-        assert_eq!(worker.stop().await.finished, 1_500);
-        let prefetches = switches.prefetches();
-        assert_eq!(prefetches[0], 2, "it begins with its slots: {prefetches:?}");
-        let largest = prefetches.iter().max().unwrap();
-        assert!(*largest > 8, "the largest of {prefetches:?}");
-        assert!(prefetches.len() < 200, "set {} times", prefetches.len());
     }
 }
 

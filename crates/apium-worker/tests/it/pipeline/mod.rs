@@ -1,5 +1,6 @@
-//! What a run goes through: intake, acknowledgement, retries, results and the parts of chords.
+//! What a run goes through: intake, aborts, acknowledgement, retries, results and the parts of chords.
 
+mod aborts;
 mod acks;
 mod chord_parts;
 mod intake;

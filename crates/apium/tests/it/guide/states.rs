@@ -72,6 +72,18 @@ async fn abortable(ctx: &Ctx, State(records): State<Records>) -> TaskResult<()> 
     Ok(())
 }
 
+#[task(name = "guide.tracked_abortable", track_started, acks_late)]
+async fn tracked_abortable(State(records): State<Records>) -> TaskResult<()> {
+    records.add("tracked");
+    Ok(())
+}
+
+#[task(name = "guide.declared_abortable", abortable)]
+async fn declared_abortable(State(records): State<Records>) -> TaskResult<()> {
+    records.add("declared");
+    Ok(())
+}
+
 /// A task class with state of its own.
 struct AddBonus {
     bonus: i64,
@@ -188,6 +200,23 @@ on_every_driver! {
         abortable::delay().send(&app).await.unwrap();
         app.drain().await;
         assert_eq!(records(&app), ["running", "finished"]);
+    }
+
+    async fn guide_0_62_an_abort_before_the_start_keeps_a_task_from_running(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let aborted = [tracked_abortable::delay().send(&app).await.unwrap(), declared_abortable::delay().send(&app).await.unwrap()];
+        for result in &aborted {
+            result.abort().await.unwrap();
+        }
+        app.drain().await;
+        assert_eq!(records(&app), [""; 0]);
+        for result in &aborted {
+            assert!(result.is_aborted().await.unwrap());
+        }
+        tracked_abortable::delay().send(&app).await.unwrap();
+        declared_abortable::delay().send(&app).await.unwrap();
+        app.drain().await;
+        assert_eq!(records(&app), ["tracked", "declared"]);
     }
 
     async fn guide_0_63_a_task_class(fixture: &Fixture) {

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use apium::driver::Clock;
+use apium::driver::{Clock, PriorityOrder};
+use apium::prelude::*;
 use apium::worker::StopKind;
 
-use crate::fixture::records;
+use crate::fixture::{Records, records};
 use crate::live::{counts, entered, live, none_entered, open_gate, start, stop, value, wait_for_counts};
 use crate::scenarios::shutdown::gated;
+
+#[task(name = "scenarios.shown")]
+async fn shown(State(records): State<Records>, n: i64) -> TaskResult<()> {
+    records.add(n.to_string());
+    Ok(())
+}
 
 /// How long the tasks with an eta wait.
 const WAIT: Duration = Duration::from_secs(6);
@@ -47,5 +54,18 @@ on_every_driver! {
         assert_eq!(records(&app).len(), 21, "each ran once");
         let stats = counts(&app).await;
         assert_eq!((stats.ready, stats.unacked, stats.delayed), (0, 0, 0));
+    }
+
+    async fn a_thousand_etas_of_the_highest_priority_hold_back_no_task_that_is_ready(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        let (highest, lowest) = match app.broker().capabilities().priority_order {
+            PriorityOrder::LargerFirst => (9, 0),
+            PriorityOrder::SmallerFirst => (0, 9),
+        };
+        shown::batch((0..1000).map(|n| (n,))).countdown(WAIT).priority(highest).send_all(&app).await.unwrap();
+        shown::delay(-1).priority(lowest).send(&app).await.unwrap();
+        assert_eq!(app.drain().await, 1);
+        assert_eq!(records(&app), ["-1"]);
+        assert_eq!(app.advance(WAIT).await, 1000);
     }
 }

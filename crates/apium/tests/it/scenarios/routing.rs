@@ -23,6 +23,18 @@ async fn rl_gated(State(gate): State<Gate>) -> TaskResult<()> {
     Ok(())
 }
 
+#[task(name = "scenarios.slow", rate_limit = "2/m")]
+async fn slow(State(records): State<Records>, n: i64) -> TaskResult<()> {
+    records.add(n.to_string());
+    Ok(())
+}
+
+#[task(name = "scenarios.unlimited")]
+async fn unlimited(State(records): State<Records>) -> TaskResult<()> {
+    records.add("unlimited");
+    Ok(())
+}
+
 /// Empties a queue, and returns the priorities of its messages.
 async fn take_priorities(app: &App, queue: &str) -> Vec<u8> {
     let found = waiting(app, queue).await;
@@ -40,6 +52,23 @@ on_every_driver! {
         app.advance(Duration::from_secs(3)).await;
         let later = [500, 1000, 1500, 2000].map(|ms| (begin + Duration::from_millis(ms)).to_string());
         assert_eq!(records(&app), later, "half a second apart, two seconds in all");
+    }
+
+    /// They do not fill the prefetch window: those whose turn is far away wait at the broker, in their order.
+    async fn forty_tasks_of_a_slow_rate_limit_hold_up_no_other(fixture: &Fixture) {
+        let app = fixture.app(&[]).await;
+        slow::batch((0..40).map(|n| (n,))).send_all(&app).await.unwrap();
+        unlimited::delay().send(&app).await.unwrap();
+        assert_eq!(app.drain().await, 2);
+        assert_eq!(records(&app), ["0", "unlimited"]);
+        let stats = counts(&app).await;
+        assert_eq!((stats.ready, stats.unacked, stats.delayed), (0, 0, 39));
+        assert_eq!(app.advance(Duration::from_millis(29_999)).await, 0);
+        assert_eq!(app.advance(Duration::from_millis(1)).await, 1);
+        slow::delay(40).send(&app).await.unwrap();
+        assert_eq!(app.advance(Duration::from_secs(39 * 30)).await, 39);
+        let wanted: Vec<String> = (1..=40).map(|n| n.to_string()).collect();
+        assert_eq!(records(&app), wanted);
     }
 
     async fn a_rate_limit_holds_for_each_worker_by_itself(fixture: &Fixture) {

@@ -1,0 +1,261 @@
+//! What a slot is to do next: which of the waiting runs it gets, or which of them are to be marked as started first.
+//! Only decisions: the caller locks, marks and wakes.
+//!
+//! A late-ack run is marked as started at the broker before it begins, in a batch with others ([`StartMarks`]). A
+//! redelivered message is never marked before its turn: it may be the one that kills workers, and its crash must not
+//! count for its neighbours. One during whose run a worker died already runs alone ([`Suspects`]).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use apium_app::options::rate_limit::RateLimit;
+use apium_protocol::message::task_id::TaskId;
+use apium_transport::clock::{Clock, Moment};
+
+use crate::limits::load::RunCounts;
+use crate::limits::start_marks::StartMarks;
+use crate::limits::suspects::Suspects;
+use crate::limits::waiting_runs::{NextDue, Present, WaitingRuns};
+
+/// What the order of runs depends on.
+pub(crate) trait QueuedRun {
+    /// The name of its task.
+    fn task(&self) -> &Arc<str>;
+
+    /// The id of its task.
+    fn id(&self) -> Option<&TaskId>;
+
+    /// The rate limit of its task.
+    fn rate_limit(&self) -> Option<RateLimit>;
+
+    /// Whether its delivery is acked after the run.
+    fn acks_late(&self) -> bool;
+
+    /// Whether its message was delivered before.
+    fn is_redelivered(&self) -> bool;
+
+    /// Whether a worker died during a run of its message.
+    fn is_suspect(&self) -> bool;
+}
+
+/// What a slot is to do.
+#[derive(Debug)]
+pub(crate) enum NextStep<R> {
+    /// Run this.
+    Run(R),
+    /// Mark these as started, and tell [`ReadyRuns::marked`].
+    MarkStarted(Vec<R>),
+    /// Mark this one as a suspect that starts, and tell [`ReadyRuns::marked`].
+    MarkSuspect(R),
+    /// Wait until it is woken.
+    Wait,
+    /// End.
+    Closed,
+}
+
+/// Runs that were accepted and have no slot yet.
+#[derive(Debug)]
+pub(crate) struct ReadyRuns<R> {
+    /// Runs for the slots, in order. Those with late ack are not marked.
+    fresh: VecDeque<R>,
+    /// Runs that are marked as started, and go to the next slots.
+    marked: VecDeque<R>,
+    suspects: Suspects<R>,
+    pub(crate) waiting: WaitingRuns<R>,
+    marks: StartMarks,
+    pub(crate) counts: RunCounts,
+    /// Slots that wait, or were woken and have not looked yet.
+    pub(crate) idle_slots: usize,
+    /// Whether rate limits are kept (not with `worker_disable_rate_limits`).
+    has_rate_limits: bool,
+    closed: bool,
+}
+
+impl<R: QueuedRun> ReadyRuns<R> {
+    pub(crate) fn new(max_crashes: u32, has_rate_limits: bool) -> Self {
+        Self {
+            fresh: VecDeque::new(),
+            marked: VecDeque::new(),
+            suspects: Suspects::default(),
+            waiting: WaitingRuns::default(),
+            marks: StartMarks::new(max_crashes),
+            counts: RunCounts::default(),
+            idle_slots: 0,
+            has_rate_limits,
+            closed: false,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Adds a run.
+    pub(crate) fn add(&mut self, run: R, now: Moment) {
+        self.counts.add();
+        match run.rate_limit().filter(|_| self.has_rate_limits) {
+            Some(limit) => self.waiting.limited.push(&run.task().clone(), limit, run),
+            None if self.is_suspect(&run) => self.suspects.push(run, now),
+            None => self.fresh.push_back(run),
+        }
+    }
+
+    /// Adds a run that does not begin: a slot only ends it. So it is not marked, waits for nothing and is no suspect.
+    pub(crate) fn add_convicted(&mut self, run: R) {
+        self.counts.add();
+        self.marked.push_back(run);
+    }
+
+    /// Takes out the runs whose turn by their rate limit is far away, each with its turn. The others are to be added.
+    pub(crate) fn take_far(&mut self, runs: Vec<R>, now: Moment) -> (Vec<R>, Vec<(Moment, R)>) {
+        let (mut near, mut far) = (Vec::with_capacity(runs.len()), Vec::new());
+        for run in runs {
+            let limit = run.rate_limit().filter(|_| self.has_rate_limits);
+            match limit.and_then(|limit| self.waiting.limited.delay(run.task(), limit, run.id(), now)) {
+                Some(turn) => far.push((turn, run)),
+                None => near.push(run),
+            }
+        }
+        (near, far)
+    }
+
+    /// Adds the runs whose eta has come.
+    pub(crate) fn promote_due(&mut self, present: Present) {
+        while let Some(run) = self.waiting.delayed.pop(present.now) {
+            self.add(run, present.moment);
+        }
+    }
+
+    /// What a slot is to do now.
+    pub(crate) fn next(&mut self, now: Moment) -> NextStep<R> {
+        if self.closed {
+            return NextStep::Closed;
+        }
+        if let Some(run) = self.marked.pop_front() {
+            return self.hand_out(run);
+        }
+        if self.marks.is_marking {
+            // Only what need not be marked can begin, and only in its turn.
+            let is_next = self.fresh.front().is_some_and(|first| !self.is_marked_first(first));
+            return match is_next && !self.suspects.hold_back(now) {
+                true => self.fresh.pop_front().map_or(NextStep::Wait, |run| self.hand_out(run)),
+                false => NextStep::Wait,
+            };
+        }
+        if let Some(run) = self.suspects.begin(self.counts.running() == 0, now) {
+            self.marks.begin_single();
+            return NextStep::MarkSuspect(run);
+        }
+        if self.suspects.hold_back(now) {
+            return NextStep::Wait;
+        }
+        if let Some(run) = self.waiting.limited.pop(now) {
+            if self.is_suspect(&run) {
+                self.suspects.push(run, now);
+                return self.next(now);
+            }
+            if self.is_marked_first(&run) {
+                self.marks.begin_single();
+                return NextStep::MarkStarted(vec![run]);
+            }
+            return self.hand_out(run);
+        }
+        match self.fresh.front() {
+            Some(first) if self.is_marked_first(first) => NextStep::MarkStarted(self.batch_to_mark()),
+            _ => self.fresh.pop_front().map_or(NextStep::Wait, |run| self.hand_out(run)),
+        }
+    }
+
+    /// Whether [`next`](Self::next) has something for a slot.
+    pub(crate) fn has_next(&self, now: Moment) -> bool {
+        if !self.marked.is_empty() {
+            return true;
+        }
+        let (is_marking, is_held) = (self.marks.is_marking, self.suspects.hold_back(now));
+        let is_due = || self.waiting.limited.next_start().is_some_and(|start| start <= now);
+        let has_fresh = self.fresh.front().is_some_and(|first| !is_marking || !self.is_marked_first(first));
+        let may_begin = || self.suspects.may_begin(self.counts.running() == 0, now);
+        (has_fresh && !is_held) || (!is_marking && (may_begin() || (!is_held && is_due())))
+    }
+
+    /// Whether an idle slot has something to do. Whoever changed the runs, or got one of them, then wakes a slot. So as
+    /// long as there is something to do, one slot is awake or about to be.
+    pub(crate) fn needs_slot(&self, now: Moment) -> bool {
+        self.idle_slots > 0 && (self.closed || self.has_next(now))
+    }
+
+    /// Whether it runs alone. Where crashes have no limit, nothing is convicted, and so nothing is suspected. A run
+    /// that is acked early has no message that could count another crash.
+    fn is_suspect(&self, run: &R) -> bool {
+        run.is_suspect() && self.is_marked_first(run)
+    }
+
+    fn is_marked_first(&self, run: &R) -> bool {
+        self.marks.are_needed() && run.acks_late()
+    }
+
+    fn hand_out(&mut self, run: R) -> NextStep<R> {
+        self.marks.add_handed_out();
+        self.counts.start(run.acks_late());
+        NextStep::Run(run)
+    }
+
+    /// Takes the runs that are marked as one batch: for the slot that asks, for those that wait, and some for later.
+    fn batch_to_mark(&mut self) -> Vec<R> {
+        let turns = self.idle_slots + 1;
+        let max = self.marks.begin_batch(turns);
+        let fits =
+            |(index, run): &(usize, &R)| *index < max && run.acks_late() && (*index < turns || !run.is_redelivered());
+        let count = self.fresh.iter().enumerate().take_while(fits).count();
+        self.fresh.drain(..count).collect()
+    }
+
+    /// A batch is marked: `runs` go to the next slots, and `lost` ones will get none. Returns whether the fetching loop
+    /// is to be woken.
+    #[must_use]
+    pub(crate) fn marked(&mut self, runs: Vec<R>, lost: &[R], now: Moment) -> bool {
+        self.marks.is_marking = false;
+        self.marked.extend(runs);
+        if lost.iter().any(R::is_suspect) {
+            self.suspects.end(now);
+        }
+        self.counts.remove(lost.len())
+    }
+
+    /// A run of a task with late ack or with early ack is over, perhaps that of a suspect. Returns whether the fetching
+    /// loop is to be woken.
+    #[must_use]
+    pub(crate) fn end(&mut self, acks_late: bool, is_suspect: bool, now: Moment) -> bool {
+        if is_suspect && acks_late && self.marks.are_needed() {
+            self.suspects.end(now);
+        }
+        self.counts.end(acks_late)
+    }
+
+    /// When a run may begin next that may not now: its eta comes, its turn by its rate limit, or the end of a hold. What
+    /// is due already waits for a slot, and not for a time.
+    pub(crate) fn next_due(&self, Present { now, moment }: Present) -> Option<NextDue> {
+        let turn = self.waiting.limited.next_start_after(moment);
+        let hold_end = self.suspects.hold_end().filter(|end| *end > moment);
+        let eta = self.waiting.delayed.next_due().filter(|eta| *eta > now);
+        NextDue::of([turn, hold_end].into_iter().flatten().min(), eta)
+    }
+
+    /// How many runs the slots got since the worker started; `None` while a run is in a slot or is due.
+    pub(crate) fn handed_out_if_idle(&self, clock: &Clock) -> Option<u64> {
+        let has_ready = !self.fresh.is_empty() || !self.marked.is_empty() || self.suspects.len() > 0;
+        let has_no_run = self.counts.running() == 0 && !has_ready;
+        let is_due = self.waiting.next_due().is_some_and(|due| due.has_come(clock));
+        (has_no_run && !self.marks.is_marking && !is_due).then_some(self.counts.handed_out())
+    }
+
+    /// Accepts and hands out no more runs. Returns those that no slot has.
+    pub(crate) fn close(&mut self) -> Vec<R> {
+        self.closed = true;
+        let mut runs: Vec<R> = self.marked.drain(..).collect();
+        runs.extend(self.suspects.drain());
+        runs.extend(self.fresh.drain(..));
+        runs.extend(self.waiting.drain());
+        runs
+    }
+}
