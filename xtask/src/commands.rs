@@ -23,6 +23,11 @@ pub(crate) const COMMANDS: &[Command] = &[
         about: "install what the tests need: redis-server, openssl, Python with Celery",
     },
     Command { name: "interop", usage: "[--full]", about: "run the tests with real Celery; --full: every workflow" },
+    Command {
+        name: "celery-suite",
+        usage: "[--full] [NAME]",
+        about: "run Celery's own integration tests with a worker of Apium; --full: all of them",
+    },
     Command { name: "tidy", usage: "", about: "check the rules of structure, names and text" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
     Command { name: "bench", usage: "[NAME] [--runs N]", about: "run benchmarks and write their pages under docs/" },
@@ -36,7 +41,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// The help.
 pub(crate) fn help() -> Vec<String> {
-    let lines = COMMANDS.iter().map(|command| format!("  {:<9} {:<22} {}", command.name, command.usage, command.about));
+    let lines =
+        COMMANDS.iter().map(|command| format!("  {:<12} {:<22} {}", command.name, command.usage, command.about));
     ["Apium's own commands: cargo xtask <command>".to_owned(), String::new()].into_iter().chain(lines).collect()
 }
 

