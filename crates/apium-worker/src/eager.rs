@@ -30,6 +30,7 @@ use tracing::Instrument as _;
 
 use crate::follow_up::builder::is_called_by_worker;
 use crate::follow_up::pending_errback::errback_arguments;
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
 use crate::outcome::RunOutcome;
@@ -60,8 +61,10 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         Request::from_message(invocation.headers, message.properties, invocation.body, from).on_host(host);
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
-    let executor =
-        Executor { pools: Pools::new(PoolKind::Async, 1, app.clock(), &ColdStop::never()), layers: Vec::new() };
+    let executor = Executor {
+        pools: Pools::new(PoolKind::Async, 1, &RunClock::new(app.clock().clone()), &ColdStop::never()),
+        layers: Vec::new(),
+    };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
             request: Arc::new(request.clone()),

@@ -26,6 +26,7 @@ use crate::layer::WorkLayer;
 use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
 use crate::limits::result_size::ResultSizes;
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::UnseenSoftLimits;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::errback_runner::ErrbackRunner;
@@ -103,7 +104,10 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let probes = Probes::start(&options.probes, &health, &clock, &switch).await?;
     let run_queue = Arc::new(RunQueue::new(clock.clone(), spec.max_crashes, !config.worker_disable_rate_limits));
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
-    let executor = Executor { pools: Pools::new(options.pool, slots, &clock, &cold), layers: options.layers.clone() };
+    let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots, &clock)).flatten().unzip();
+    let run_clock = watchdog.as_ref().map_or_else(|| RunClock::new(clock.clone()), Watchdog::run_clock);
+    let pools = Pools::new(options.pool, slots, &run_clock, &cold);
+    let executor = Executor { pools, layers: options.layers.clone() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
     let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()));
@@ -128,7 +132,6 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     announce(&registry, &options, slots);
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
-    let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
     Ok(RunningWorker {
         slots: Slots::start(&process, slots, timers.unwrap_or_default()),
         completer: completer.start(),

@@ -7,5 +7,6 @@ pub(crate) mod prefetch_window;
 pub(crate) mod rate_limit;
 pub(crate) mod result_size;
 pub(crate) mod start_marks;
+pub(crate) mod stopped_time;
 pub(crate) mod time_limit;
 pub(crate) mod waiting_runs;

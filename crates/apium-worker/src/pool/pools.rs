@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::task::registered::RegisteredTask;
-use apium_transport::clock::Clock;
 use tokio::runtime::Handle;
 
+use crate::limits::stopped_time::RunClock;
 use crate::pool::kind::PoolKind;
 use crate::pool::pool::Pool;
 use crate::pool::reactor::Reactor;
@@ -22,7 +22,7 @@ pub(crate) struct Pools {
 
 impl Pools {
     /// The pools of a kind, for at most `slots` runs at a time.
-    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop) -> Self {
+    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &RunClock, cold: &ColdStop) -> Self {
         let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone()));
         let for_async: Arc<dyn Pool> = match kind {
             PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),

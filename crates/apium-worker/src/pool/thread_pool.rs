@@ -10,12 +10,12 @@ use apium_app::failure::Failure;
 use apium_app::task::registered::{RegisteredTask, TaskBody};
 use apium_app::task_error::TaskResult;
 use apium_protocol::json::text::Json;
-use apium_transport::clock::Clock;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
 use crate::pool::body::{body, outcome_of};
@@ -30,7 +30,7 @@ const DROP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Runs each body on one of the worker's own threads.
 pub(crate) struct ThreadPool {
     threads: Threads,
-    clock: Clock,
+    clock: RunClock,
     cold: ColdStop,
 }
 
@@ -54,7 +54,7 @@ impl Pool for ThreadPool {
 
 impl ThreadPool {
     /// A pool of at most `max` threads, inside which `runtime` is the current one.
-    pub(crate) fn new(max: usize, runtime: Handle, clock: Clock, cold: ColdStop) -> Self {
+    pub(crate) fn new(max: usize, runtime: Handle, clock: RunClock, cold: ColdStop) -> Self {
         Self { threads: Threads::new(max, runtime), clock, cold }
     }
 
@@ -74,7 +74,7 @@ impl ThreadPool {
             let passed = tokio::select! {
                 biased;
                 returned = run.wait() => return outcome_of(returned),
-                passed = deadlines.next(&self.clock) => passed,
+                passed = deadlines.next() => passed,
                 () = self.cold.wait() => break RunOutcome::Cancelled,
             };
             match passed {
