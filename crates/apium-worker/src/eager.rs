@@ -31,6 +31,7 @@ use tracing::Instrument as _;
 
 use crate::follow_up::errback_style::called_by_worker;
 use crate::follow_up::pending_errback::errback_arguments;
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
 use crate::outcome::RunOutcome;
@@ -63,7 +64,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
     let ceiling = LeakCeiling { most: 0, faults: None };
-    let pools = Pools::new(PoolKind::Async, 1, app.clock(), &ColdStop::never(), ceiling);
+    let pools = Pools::new(PoolKind::Async, 1, &RunClock::new(app.clock().clone()), &ColdStop::never(), ceiling);
     let executor = Executor { pools, layers: Vec::new() };
     let document = loop {
         let ctx = Ctx::new(CtxParts {

@@ -27,6 +27,7 @@ use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
 use crate::limits::result_size::ResultSizes;
 use crate::limits::running_app_code::RunningAppCode;
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::UnseenSoftLimits;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::errback_runner::{self, ErrbackRunner};
@@ -113,7 +114,9 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let max_leaked = config.worker_max_leaked_threads.map_or(slots.max(LEAST_LEAKED), |most| most as usize);
     let ceiling = LeakCeiling { most: max_leaked, faults: Some(faults.clone()) };
-    let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &clock, &cold, ceiling);
+    let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots, &clock)).flatten().unzip();
+    let run_clock = watchdog.as_ref().map_or_else(|| RunClock::new(clock.clone()), Watchdog::run_clock);
+    let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &run_clock, &cold, ceiling);
     let executor = Executor { pools, layers: options.layers.clone() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
@@ -148,7 +151,6 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     announce(&registry, &options, slots);
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
-    let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots)).flatten().unzip();
     Ok(RunningWorker {
         slots: Slots::start(&process, slots, timers.unwrap_or_default()),
         completer: completer.start(),

@@ -1,5 +1,6 @@
-//! Worker processes are stopped (SIGSTOP) for longer than their lease. When all of them are, as on a machine that
-//! slept, no task runs twice. When one of them is, the others take its tasks, and only these may run twice.
+//! Worker processes are stopped (SIGSTOP) for longer than their lease and than the time limits of their tasks. None
+//! times out. When all workers are stopped, as on a machine that slept, no task runs twice. When one of them is, the
+//! others take its tasks, and only these may run twice.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -10,6 +10,7 @@ pub(crate) mod ready_runs;
 pub(crate) mod result_size;
 pub(crate) mod running_app_code;
 pub(crate) mod start_marks;
+pub(crate) mod stopped_time;
 pub(crate) mod suspects;
 pub(crate) mod sync;
 pub(crate) mod time_limit;

@@ -1,7 +1,7 @@
 //! The time limits of a run. As in Celery those of the call win over those of the task, and these over the settings.
 //!
-//! They follow the monotonic side of the clock: a run does not time out because somebody set the clock of the machine,
-//! or because the machine slept.
+//! They follow the monotonic side of the clock, without the time in which the process was stopped: a run does not time
+//! out because somebody set the clock of the machine, or because the machine slept.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,8 @@ use std::time::Duration;
 use apium_app::options::effective_options::EffectiveOptions;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::message::headers::TimeLimit;
-use apium_transport::clock::{Clock, Moment};
+
+use crate::limits::stopped_time::{RunClock, RunTime};
 
 /// How long a run may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,19 +42,16 @@ impl Limits {
         self == Self::NONE
     }
 
-    /// The moments at which the limits of a run that begins now pass.
-    pub(crate) fn deadlines(self, clock: &Clock) -> Deadlines {
-        let now = clock.moment();
-        let at = |limit: Option<Duration>| limit.map(|limit| now.saturating_add(limit));
-        Deadlines { soft: at(self.soft), hard: at(self.hard) }
+    /// The limits of a run that begins now, as they pass.
+    pub(crate) fn deadlines(self, clock: &RunClock) -> Deadlines {
+        Deadlines { limits: self, time: clock.start() }
     }
 }
 
-/// The moments at which the limits of a run pass.
-#[derive(Debug, Clone, Copy)]
+/// The limits of a run that have not passed.
 pub(crate) struct Deadlines {
-    soft: Option<Moment>,
-    hard: Option<Moment>,
+    limits: Limits,
+    time: RunTime,
 }
 
 /// A limit that passed.
@@ -66,15 +64,15 @@ pub(crate) enum Passed {
 impl Deadlines {
     /// Waits until the next limit passes; for ever when none is left. Cancel-safe: a limit that was not returned is
     /// returned by the next call. The soft limit is returned once.
-    pub(crate) async fn next(&mut self, clock: &Clock) -> Passed {
-        match (self.soft, self.hard) {
+    pub(crate) async fn next(&mut self) -> Passed {
+        match (self.limits.soft, self.limits.hard) {
             (Some(soft), hard) if hard.is_none_or(|hard| soft < hard) => {
-                clock.sleep_until_moment(soft).await;
-                self.soft = None;
+                self.time.reach(soft).await;
+                self.limits.soft = None;
                 Passed::Soft
             }
             (_, Some(hard)) => {
-                clock.sleep_until_moment(hard).await;
+                self.time.reach(hard).await;
                 Passed::Hard
             }
             _ => std::future::pending().await,
@@ -108,6 +106,7 @@ impl UnseenSoftLimits {
 mod tests {
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::TaskOptions;
+    use apium_transport::clock::Clock;
     use futures_util::FutureExt as _;
     use jiff::Timestamp;
 
@@ -132,22 +131,22 @@ mod tests {
     #[tokio::test]
     async fn the_soft_limit_passes_first_and_once() {
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&clock);
+        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&RunClock::new(clock.clone()));
         clock.advance(S(5));
-        assert_eq!(deadlines.next(&clock).await, Passed::Soft);
-        assert_eq!(deadlines.next(&clock).await, Passed::Hard);
+        assert_eq!(deadlines.next().await, Passed::Soft);
+        assert_eq!(deadlines.next().await, Passed::Hard);
     }
 
     #[tokio::test]
     async fn a_limit_passes_after_its_time_whatever_the_time_of_day_is() {
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&clock);
+        let mut deadlines = Limits { soft: Some(S(1)), hard: Some(S(2)) }.deadlines(&RunClock::new(clock.clone()));
         clock.set(Timestamp::UNIX_EPOCH + S(86_400));
-        assert_eq!(deadlines.next(&clock).now_or_never(), None, "a step forward");
+        assert_eq!(deadlines.next().now_or_never(), None, "a step forward");
         clock.set(Timestamp::UNIX_EPOCH - S(86_400));
         clock.advance(S(1));
-        assert_eq!(deadlines.next(&clock).now_or_never(), Some(Passed::Soft), "a step back");
+        assert_eq!(deadlines.next().now_or_never(), Some(Passed::Soft), "a step back");
         clock.advance(S(1));
-        assert_eq!(deadlines.next(&clock).now_or_never(), Some(Passed::Hard));
+        assert_eq!(deadlines.next().now_or_never(), Some(Passed::Hard));
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::task::registered::RegisteredTask;
-use apium_transport::clock::Clock;
 use tokio::runtime::Handle;
 
+use crate::limits::stopped_time::RunClock;
 use crate::pool::kind::PoolKind;
 use crate::pool::panics;
 use crate::pool::pool::Pool;
@@ -24,7 +24,7 @@ pub(crate) struct Pools {
 
 impl Pools {
     /// The pools of a kind, for at most `slots` runs at a time, of whose threads so many may leak.
-    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &Clock, cold: &ColdStop, ceiling: LeakCeiling) -> Self {
+    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &RunClock, cold: &ColdStop, ceiling: LeakCeiling) -> Self {
         panics::record_places();
         let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone(), ceiling));
         let for_async: Arc<dyn Pool> = match kind {

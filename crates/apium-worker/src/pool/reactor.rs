@@ -5,10 +5,10 @@ use std::pin::pin;
 
 use apium_app::context::current;
 use apium_app::failure::Failure;
-use apium_transport::clock::Clock;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
 use crate::pool::body::{body, outcome_of};
@@ -18,7 +18,7 @@ use crate::shutdown::cold::ColdStop;
 
 /// Runs each body inside the future of its caller.
 pub(crate) struct Reactor {
-    pub(crate) clock: Clock,
+    pub(crate) clock: RunClock,
     pub(crate) cold: ColdStop,
 }
 
@@ -46,7 +46,7 @@ impl Reactor {
             let passed = tokio::select! {
                 biased;
                 returned = &mut body => return outcome_of(returned),
-                passed = deadlines.next(&self.clock) => passed,
+                passed = deadlines.next() => passed,
                 () = self.cold.wait() => return RunOutcome::Cancelled,
             };
             match passed {

@@ -10,12 +10,12 @@ use apium_app::failure::Failure;
 use apium_app::task::registered::{RegisteredTask, TaskBody};
 use apium_app::task_error::TaskResult;
 use apium_protocol::json::text::Json;
-use apium_transport::clock::Clock;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
 use crate::pool::body::{body, on_replace, outcome_of};
@@ -31,7 +31,7 @@ const DROP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Runs each body on one of the worker's own threads.
 pub(crate) struct ThreadPool {
     threads: Threads,
-    clock: Clock,
+    clock: RunClock,
     cold: ColdStop,
 }
 
@@ -55,7 +55,7 @@ impl Pool for ThreadPool {
 
 impl ThreadPool {
     /// A pool of at most `max` threads, inside which `runtime` is the current one.
-    pub(crate) fn new(max: usize, runtime: Handle, clock: Clock, cold: ColdStop, ceiling: LeakCeiling) -> Self {
+    pub(crate) fn new(max: usize, runtime: Handle, clock: RunClock, cold: ColdStop, ceiling: LeakCeiling) -> Self {
         Self { threads: Threads::new(max, runtime, ceiling), clock, cold }
     }
 
@@ -75,7 +75,7 @@ impl ThreadPool {
             let passed = tokio::select! {
                 biased;
                 returned = run.wait() => return ended(ctx, task, returned).await,
-                passed = deadlines.next(&self.clock) => passed,
+                passed = deadlines.next() => passed,
                 () = self.cold.wait() => break RunOutcome::Cancelled,
             };
             match passed {

@@ -3,6 +3,9 @@
 //!
 //! Each slot records when it begins to poll a task. The watchdog's thread checks these records four times a second
 //! while tasks are polled, and sleeps while none is.
+//!
+//! The same thread ticks for the time limits, which do not count the time in which the process was stopped (see
+//! `limits::stopped_time`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,11 +17,14 @@ use std::time::{Duration, Instant};
 
 use apium_protocol::error::with_causes;
 use apium_protocol::message::task_id::TaskId;
+use apium_transport::clock::Clock;
+
+use crate::limits::stopped_time::{RunClock, StoppedTime, TICK};
 
 /// A poll longer than this blocks the reactor.
 const LONGEST_POLL: Duration = Duration::from_millis(500);
 /// How often the records are checked.
-const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = TICK;
 
 /// The task that a slot polls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,9 @@ struct Shared {
     records: Vec<Arc<PollRecord>>,
     asleep: AtomicBool,
     stopped: AtomicBool,
+    clock: Clock,
+    /// How long the process was stopped as a whole.
+    stopped_time: Arc<StoppedTime>,
     /// How many polls were reported.
     reported: AtomicU64,
 }
@@ -62,13 +71,15 @@ pub(crate) struct PollTimer {
 impl Watchdog {
     /// Starts the watchdog of `slots` slots, and makes a timer for each. `None` when the system starts no thread; that
     /// is logged, and the worker goes without.
-    pub(crate) fn start(slots: usize) -> Option<(Self, Vec<PollTimer>)> {
+    pub(crate) fn start(slots: usize, clock: &Clock) -> Option<(Self, Vec<PollTimer>)> {
         let record = || PollRecord { since: AtomicU64::new(0), reported: AtomicU64::new(0), task: Mutex::default() };
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
             records: (0..slots).map(|_| Arc::new(record())).collect(),
             asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            clock: clock.clone(),
+            stopped_time: Arc::new(StoppedTime::new()),
             reported: AtomicU64::new(0),
         });
         let watching = shared.clone();
@@ -83,6 +94,20 @@ impl Watchdog {
         };
         let timers = shared.records.iter().map(timer).collect();
         Some((Self { shared, thread: Some(thread) }, timers))
+    }
+
+    /// The clock of time limits.
+    pub(crate) fn run_clock(&self) -> RunClock {
+        let clock = self.shared.clock.clone();
+        match &self.thread {
+            // A manual clock stands still while the thread ticks.
+            Some(thread) if !clock.is_manual() => {
+                let (shared, thread) = (self.shared.clone(), thread.thread().clone());
+                let wake = Arc::new(move || shared.wake(&thread));
+                RunClock::with_stops(clock, self.shared.stopped_time.clone(), wake)
+            }
+            _ => RunClock::new(clock),
+        }
     }
 
     /// How many polls were reported.
@@ -121,14 +146,22 @@ impl Shared {
         while !self.stopped.load(Ordering::SeqCst) {
             // An interval lies between two checks, so that many short polls do not wake this thread each time.
             std::thread::park_timeout(CHECK_INTERVAL);
-            if self.check_polls() {
+            let is_watched = self.stopped_time.tick(self.clock.moment());
+            if self.check_polls() || is_watched {
                 continue;
             }
             self.asleep.store(true, Ordering::SeqCst);
-            if !self.is_polling() && !self.stopped.load(Ordering::SeqCst) {
+            if !self.is_polling() && !self.stopped_time.is_watched() && !self.stopped.load(Ordering::SeqCst) {
                 std::thread::park();
             }
             self.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Wakes the thread where it sleeps.
+    fn wake(&self, thread: &std::thread::Thread) {
+        if self.asleep.load(Ordering::SeqCst) {
+            thread.unpark();
         }
     }
 
@@ -176,9 +209,7 @@ impl PollTimer {
 
     fn enter(&self) {
         self.record.since.store(self.shared.now(), Ordering::SeqCst);
-        if self.shared.asleep.load(Ordering::SeqCst) {
-            self.thread.unpark();
-        }
+        self.shared.wake(&self.thread);
     }
 
     fn leave(&self) {
@@ -216,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_poll_that_does_not_end_is_reported_once() {
-        let (watchdog, timers) = Watchdog::start(2).unwrap();
+        let (watchdog, timers) = Watchdog::start(2, &Clock::system()).unwrap();
         timers[1].set_task(&"proj.slow".into(), Some(&"id-1".into()));
         let shared = watchdog.shared.clone();
         let future = std::future::poll_fn(|_| {
@@ -235,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_watchdog_sleeps_until_a_poll_begins() {
-        let (watchdog, timers) = Watchdog::start(1).unwrap();
+        let (watchdog, timers) = Watchdog::start(1, &Clock::system()).unwrap();
         while !watchdog.shared.asleep.load(Ordering::SeqCst) {
             tokio::task::yield_now().await;
         }
