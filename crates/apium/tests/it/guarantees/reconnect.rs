@@ -43,7 +43,8 @@ async fn time_to_first_task(server: &RedisServer, worker_app: &App, queue: &str)
 
 /// Runs a worker of so many queues, and takes its server away for each of these times.
 async fn outages(count: usize, away: &[Duration]) {
-    let server = RedisServer::builder().args(["--appendonly", "yes"]).start();
+    // Otherwise a killed server may forget that a task was taken, and it would run twice.
+    let server = RedisServer::builder().args(["--appendonly", "yes", "--appendfsync", "always"]).start();
     let worker_app = app(&server).await;
     let queues: Vec<String> = (0..count).map(|n| format!("q{n}")).collect();
     let worker = worker_app.worker().hostname("w@host").concurrency(2).queues(queues.clone()).start().await.unwrap();
