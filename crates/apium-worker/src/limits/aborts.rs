@@ -7,22 +7,16 @@
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::backend::SharedBackend;
-
-use crate::pipeline::log;
+use apium_transport::error::Result;
 
 /// Whether the state is read before a run of this task.
 pub(crate) fn are_looked_for(task: &RegisteredTask) -> bool {
     task.effective.abortable || task.effective.track_started
 }
 
-/// Whether the task is aborted, as far as the result backend can say.
-pub(crate) async fn is_aborted(backend: Option<&SharedBackend>, task: &RegisteredTask, id: Option<&TaskId>) -> bool {
-    let (Some(stored), Some(id)) = (backend.and_then(|backend| backend.stored()), id) else { return false };
-    match stored.fetch(std::slice::from_ref(id)).await {
-        Ok(documents) => documents.iter().flatten().any(|document| document.state.is_aborted()),
-        Err(error) => {
-            log::abort_not_read(task, id, &error);
-            false
-        }
-    }
+/// Whether the task is aborted. No for a result backend that cannot be asked.
+pub(crate) async fn is_aborted(backend: Option<&SharedBackend>, id: Option<&TaskId>) -> Result<bool> {
+    let (Some(stored), Some(id)) = (backend.and_then(|backend| backend.stored()), id) else { return Ok(false) };
+    let documents = stored.fetch(std::slice::from_ref(id)).await?;
+    Ok(documents.iter().flatten().any(|document| document.state.is_aborted()))
 }

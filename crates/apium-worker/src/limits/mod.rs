@@ -8,7 +8,6 @@ pub(crate) mod prefetch_window;
 pub(crate) mod rate_limit;
 pub(crate) mod ready_runs;
 pub(crate) mod result_size;
-pub(crate) mod running_app_code;
 pub(crate) mod start_marks;
 pub(crate) mod stopped_time;
 pub(crate) mod suspects;

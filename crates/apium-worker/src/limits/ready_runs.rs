@@ -232,8 +232,8 @@ impl<R: QueuedRun> ReadyRuns<R> {
         self.counts.end(acks_late)
     }
 
-    /// When a run may begin next that may not now: its eta comes, its turn by its rate limit, or the end of a hold. What
-    /// is due already waits for a slot, and not for a time.
+    /// When a run may begin next that may not now: its eta comes, its turn by its rate limit, or the end of a hold.
+    /// What is due already waits for a slot, and not for a time.
     pub(crate) fn next_due(&self, Present { now, moment }: Present) -> Option<NextDue> {
         let turn = self.waiting.limited.next_start_after(moment);
         let hold_end = self.suspects.hold_end().filter(|end| *end > moment);

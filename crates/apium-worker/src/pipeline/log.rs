@@ -10,7 +10,6 @@ use apium_app::context::request::Request;
 use apium_app::retry::policy::NextRun;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;
-use apium_protocol::message::task_id::TaskId;
 use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
@@ -67,10 +66,10 @@ pub(crate) fn waits_for_turn(task_run: &TaskRun, turn: Timestamp) {
 }
 
 /// Whether a task was aborted could not be read.
-pub(crate) fn abort_not_read(task: &RegisteredTask, id: &TaskId, error: &Error) {
-    let (task, id) = (&*task.name, id.as_str());
-    let (name, error) = (task_name(task, id), printable(with_causes(&error)));
-    tracing::warn!(task, id, %error, "could not read whether task {name} was aborted, so it begins");
+pub(crate) fn abort_not_read(task_run: &TaskRun, error: &Error) {
+    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let name = task_name(task, id);
+    tracing::warn!(task, id, error = %with_causes(&error), "could not read whether task {name} was aborted, so it begins");
 }
 
 /// Another worker has the message of a run that did not begin here.

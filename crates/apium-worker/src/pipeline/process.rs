@@ -21,7 +21,6 @@ use crate::counts::Counts;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::limits::aborts;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
-use crate::limits::running_app_code::RunningAppCode;
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
@@ -36,6 +35,7 @@ use crate::pipeline::task_run::{DeliverySource, DeliveryState, RunEnd, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::guard::{Panicked, guarded};
+use crate::pool::running_app_code::RunningAppCode;
 use crate::pool::watchdog::PollTimer;
 
 /// The steps of a run, and what they share.
@@ -283,9 +283,13 @@ impl Process {
         self.intake.is_crash_loop(task_run.crashes)
     }
 
+    /// Whether a task was aborted, as far as its result backend can say.
     async fn is_aborted(&self, task_run: &TaskRun) -> bool {
-        let task = &task_run.task;
-        aborts::is_aborted(self.backends.of(&task.name), task, task_run.request.id()).await
+        let backend = self.backends.of(&task_run.task.name);
+        aborts::is_aborted(backend, task_run.request.id()).await.unwrap_or_else(|error| {
+            log::abort_not_read(task_run, &error);
+            false
+        })
     }
 
     /// Ends an expired run at the intake. The fetching loop calls this: a panic costs this run, and not the loop.

@@ -8,6 +8,7 @@ pub(crate) mod panics;
 pub(crate) mod pool;
 pub(crate) mod pools;
 pub(crate) mod reactor;
+pub(crate) mod running_app_code;
 pub(crate) mod thread_pool;
 pub(crate) mod threads;
 pub(crate) mod watchdog;
