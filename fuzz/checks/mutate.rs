@@ -1,7 +1,7 @@
 //! Changes of inputs, for a test that has no fuzzer.
 
 /// Pieces that are put into inputs: what Python may send and few programs do.
-const PIECES: [&[u8]; 22] = [
+const PIECES: [&[u8]; 24] = [
     b"\\udce9",
     b"\\ud83d\\ude00",
     b"\\u0000",
@@ -24,6 +24,8 @@ const PIECES: [&[u8]; 22] = [
     b"@",
     b";",
     b"://",
+    "é".as_bytes(),
+    "日".as_bytes(),
 ];
 
 /// A source of random numbers that is the same in each run.

@@ -65,6 +65,10 @@ fn format_at(instant: Timestamp, offset: Offset) -> String {
 /// Reads the local time and the offset in a text.
 pub(crate) fn split(text: &str) -> Option<(DateTime, Option<Offset>)> {
     let text = text.trim();
+    // What follows cuts the text at places that are no characters' boundaries otherwise.
+    if !text.is_ascii() {
+        return None;
+    }
     let (date, time) = match text.find(['T', 't', ' ']) {
         Some(at) => (text.get(..at)?, Some(text.get(at + 1..)?)),
         None => (text, None),
@@ -282,6 +286,10 @@ mod tests {
             "éééé",
             "2030-01-02T03:04:05Zx",
             "5",
+            "2030-1é-x",
+            "2030é1x",
+            "2030-01-02T0é:04",
+            "2030-01-02T03:04:05+0é",
         ] {
             assert_eq!(parse(text).unwrap_err().kind(), ErrorKind::Time, "{text}");
         }

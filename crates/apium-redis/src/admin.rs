@@ -81,6 +81,10 @@ impl QueuePeek for RedisBroker {
 }
 
 impl QueueCounts for RedisBroker {
+    fn sees_every_worker(&self) -> bool {
+        false
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
         Box::pin(async move {
             let shared = self.shared();

@@ -164,6 +164,10 @@ impl QueuePeek for SqliteBroker {
 }
 
 impl QueueCounts for SqliteBroker {
+    fn sees_every_worker(&self) -> bool {
+        true
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
         Box::pin(self.handle().read("count the queues", stats))
     }

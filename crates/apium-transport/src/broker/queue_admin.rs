@@ -40,6 +40,10 @@ pub trait QueuePeek: Send + Sync {
 pub trait QueueCounts: Send + Sync {
     /// All queues with their counts, sorted by name.
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>>;
+
+    /// Whether every worker is among the consumers that are counted. Those of Celery are not: who shares a broker with
+    /// them cannot tell that nobody runs a task.
+    fn sees_every_worker(&self) -> bool;
 }
 
 /// How many messages and consumers a queue has.

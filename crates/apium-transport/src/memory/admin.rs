@@ -74,6 +74,10 @@ impl QueuePeek for MemoryBroker {
 }
 
 impl QueueCounts for MemoryBroker {
+    fn sees_every_worker(&self) -> bool {
+        true
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<Vec<QueueStats>>> {
         Box::pin(async move {
             self.check_open("count the queues")?;

@@ -84,11 +84,25 @@ fn call_sends_any_name_and_prints_its_id() {
 }
 
 #[test]
-fn the_result_of_an_unknown_id_is_pending() {
+fn the_result_of_an_unknown_id_is_pending_and_said_to_be_unknown_where_that_is_certain() {
     let sandbox = Sandbox::new();
-    let document = sandbox.apium(&["result", "unknown", "--json"]).with_code(0).json();
+    let output = sandbox.apium(&["result", "unknown", "--json"]).with_code(5);
+    let document: serde_json::Value = serde_json::from_str(&output.out).unwrap();
     assert_eq!((&document["status"], &document["result"]), (&json!("PENDING"), &json!(null)));
+    let unknown = sandbox.apium(&["result", "unknown"]).with_code(5);
+    assert!(unknown.out.is_empty() && unknown.err.contains("no queue has its message"), "{unknown:?}");
+    // A message that waits is found, and what may be hidden is not said to be unknown.
+    sandbox.apium(&["call", "nobody.knows", "--task-id", "w-1"]).with_code(0);
+    assert!(sandbox.apium(&["result", "w-1"]).with_code(0).out.contains("waiting in the queue celery"));
+    sandbox.apium(&["result", "unknown"]).with_code(5);
+    sandbox.apium(&["call", "nobody.knows", "--countdown", "3600"]).with_code(0);
     assert!(sandbox.apium(&["result", "unknown"]).with_code(0).out.starts_with("PENDING"));
+    sandbox.apium(&["call", "tasks.noop", "--serializer", "yaml", "--task-id", "y-1"]).with_code(0);
+    let mut worker = sandbox.worker(&["--set", "accept_content=json"]);
+    worker.wait_for("y-1");
+    assert!(sandbox.apium(&["result", "unknown", "--json"]).with_code(0).out.contains("PENDING"));
+    worker.stop("TERM");
+    assert!(sandbox.apium(&["result", "y-1"]).with_code(0).out.contains("in the dead set; `dead show"));
 }
 
 #[test]
