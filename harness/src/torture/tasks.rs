@@ -21,10 +21,15 @@ pub const SLOTS: usize = 4;
 /// stopped.
 const MARGIN: Duration = Duration::from_millis(2500);
 
+const STEPS: u64 = 10;
+
 /// Takes so many milliseconds, records its number, and returns a text of so many bytes.
 #[task(name = "torture.text", acks_late)]
 pub async fn text(number: u64, millis: u64, bytes: usize) -> TaskResult<String> {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
+    // In steps: one sleep would be over at the end of a stop, and with it the run.
+    for _ in 0..STEPS {
+        tokio::time::sleep(Duration::from_millis(millis / STEPS)).await;
+    }
     record_run(number)?;
     Ok("x".repeat(bytes))
 }
