@@ -1,7 +1,7 @@
 //! A deserializer that reads types from a `Value`.
 //!
 //! Serde reads by recursion, and some types are recursive themselves (`serde_json::Value`). So a value that nests
-//! deeper than [`MAX_DEPTH`] is refused by those that read list by list. `Value` and `Json` take it whole.
+//! deeper than `MAX_DEPTH` is refused by those that read list by list. `Value` and `Json` take it whole.
 
 use std::fmt;
 
