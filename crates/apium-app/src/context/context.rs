@@ -10,6 +10,7 @@ use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
+use apium_protocol::value::printable::printable;
 use apium_transport::backend::backend::{ResultRecord, RunVersion, SharedBackend};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -365,12 +366,13 @@ impl Ctx {
         if let Err(error) = stored {
             let (task, state) = (self.task_name(), record.document.state.as_str());
             let id = record.document.task_id.as_str();
+            let shown = printable(id);
             match was_dropped {
                 true => {
-                    tracing::debug!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{id}] either")
+                    tracing::debug!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{shown}] either")
                 }
                 false => {
-                    tracing::warn!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{id}]; it is dropped, and the task goes on")
+                    tracing::warn!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{shown}]; it is dropped, and the task goes on")
                 }
             }
         }

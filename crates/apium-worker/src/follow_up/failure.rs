@@ -16,6 +16,7 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
+use apium_protocol::value::printable::printable;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::follow_ups::FollowUps;
 
@@ -220,7 +221,8 @@ impl<'a> FailurePropagation<'a> {
 /// Errbacks of the failed task of `request` could not be made.
 fn not_made(request: &Request, error: &Error) {
     let (task, id) = (request.headers.task.as_deref().unwrap_or("?"), request.id().map_or("?", |id| id.as_str()));
-    tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {task}[{id}]");
+    let name = printable(format!("{task}[{id}]"));
+    tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {name}");
 }
 
 /// The errbacks in these options.

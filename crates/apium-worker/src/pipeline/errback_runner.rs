@@ -15,6 +15,7 @@ use apium_app::context::store_waits::StoreWaits;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::message::headers::TimeLimit;
+use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr::repr_value;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -138,15 +139,16 @@ impl ErrbackRunner {
             run: None,
             waits: StoreWaits::default(),
         });
+        let shown = printable(&id);
         match self.0.executor.execute(&ctx, limits, None).await {
             RunOutcome::Success(value) => {
-                tracing::debug!(errback = task, id, "errback {task} of task {id} returned {}", repr_value(&value));
+                tracing::debug!(errback = task, id, "errback {task} of task {shown} returned {}", repr_value(&value));
             }
             RunOutcome::Cancelled => {
                 tracing::warn!(
                     errback = task,
                     id,
-                    "errback {task} of task {id} was cancelled by the stop of its worker"
+                    "errback {task} of task {shown} was cancelled by the stop of its worker"
                 );
                 return false;
             }
@@ -155,7 +157,7 @@ impl ErrbackRunner {
                 tracing::error!(
                     errback = task,
                     id,
-                    "errback {task} of task {id} was given up after {seconds} s; set the time_limit of {task} to change that"
+                    "errback {task} of task {shown} was given up after {seconds} s; set the time_limit of {task} to change that"
                 );
             }
             other => {
@@ -163,7 +165,7 @@ impl ErrbackRunner {
                     errback = task,
                     id,
                     ?other,
-                    "errback {task} of task {id} failed; the result of the task stays as it is"
+                    "errback {task} of task {shown} failed; the result of the task stays as it is"
                 )
             }
         }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use apium_protocol::error::with_causes;
 use apium_protocol::message::task_id::TaskId;
+use apium_protocol::value::printable::printable;
 use apium_transport::clock::Clock;
 
 use crate::limits::stopped_time::{RunClock, StoppedTime, TICK};
@@ -190,11 +191,12 @@ impl Shared {
         let Some(PolledTask { task, id }) = polled else { return };
         self.reported.fetch_add(1, Ordering::Relaxed);
         let id = id.as_ref().map_or("?", TaskId::as_str);
+        let shown = printable(id);
         tracing::warn!(
             task = &*task,
             id,
             millis,
-            "task {task}[{id}] blocks the reactor for {millis} ms: make it a plain fn, or move the blocking part to \
+            "task {task}[{shown}] blocks the reactor for {millis} ms: make it a plain fn, or move the blocking part to \
              tokio::task::spawn_blocking"
         );
     }
