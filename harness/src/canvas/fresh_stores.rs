@@ -8,6 +8,7 @@ use apium_peers::redis_server::RedisServer;
 use crate::canvas::crew::Stores;
 use crate::faults::kit::look::Look;
 use crate::scratch::ScratchFolder;
+use crate::torture::store;
 
 /// A driver, with queue and results in one store or in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,15 +71,7 @@ impl FreshStores {
     /// How many messages are in queues, in flight, delayed or in the dead set, and what else the broker stores of
     /// messages.
     pub async fn leftover(&self, app: &App) -> Result<u64, BoxError> {
-        let broker = app.broker();
-        let stats = broker
-            .queues()
-            .and_then(|queues| queues.counts())
-            .ok_or("count the queues: this broker cannot")?
-            .stats()
-            .await?;
-        let dead = broker.dead().ok_or("count the dead set: this broker has none")?.count().await?;
-        let listed = dead + stats.iter().map(|queue| queue.ready + queue.unacked + queue.delayed).sum::<u64>();
+        let listed = store::leftover(app).await?;
         match &self.redis {
             Some(url) => Ok(listed.max(Look::at(url)?.leftover()?.total())),
             None => Ok(listed),
