@@ -40,11 +40,20 @@ impl<'a> JsonReader<'a> {
     }
 
     /// An error at this position.
+    #[cold]
     pub(crate) fn fail<T>(&self, what: &str) -> Result<T> {
         Err(Error::new(ErrorKind::Decode, format!("read JSON at byte {}: {what}", self.at)))
     }
 
+    /// An error at this position, where something else stands. Away from the callers, which stay small.
+    #[cold]
+    fn missing<T>(&self, what: &[u8]) -> Result<T> {
+        let what: Vec<String> = what.iter().map(|&byte| format!("`{}`", char::from(byte))).collect();
+        self.fail(&format!("{} is missing", what.join(" or ")))
+    }
+
     /// Skips blanks and returns the next byte without consuming it. At the end it is 0, which begins no value.
+    #[inline]
     pub(crate) fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         loop {
@@ -62,12 +71,13 @@ impl<'a> JsonReader<'a> {
         if self.at == self.text.len() { Ok(()) } else { self.fail("something follows the value") }
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Result<()> {
         if self.peek() == byte {
             self.at += 1;
             return Ok(());
         }
-        self.fail(&format!("`{}` is missing", char::from(byte)))
+        self.missing(&[byte])
     }
 
     /// Consumes a `null` if it is next.
@@ -116,6 +126,7 @@ impl<'a> JsonReader<'a> {
 
     /// Consumes the bracket that opens a list or map, and the one that closes it if it is empty. Returns whether
     /// something is inside.
+    #[inline]
     pub(crate) fn open(&mut self, bracket: u8) -> Result<bool> {
         self.expect(bracket)?;
         // In ASCII a closing bracket or brace comes two places after the opening one.
@@ -126,16 +137,18 @@ impl<'a> JsonReader<'a> {
 
     /// Consumes what comes after an element: a comma, or the bracket that closes the list or map. Returns whether there
     /// is another element.
+    #[inline]
     pub(crate) fn has_more(&mut self, close: u8) -> Result<bool> {
         let next = self.peek();
         if next != b',' && next != close {
-            return self.fail(&format!("`,` or `{}` is missing", char::from(close)));
+            return self.missing(&[b',', close]);
         }
         self.at += 1;
         Ok(next == b',')
     }
 
     /// Consumes the key of a map and the colon after it.
+    #[inline]
     pub(crate) fn key(&mut self) -> Result<Cow<'a, str>> {
         let key = self.string()?;
         self.expect(b':')?;

@@ -45,7 +45,7 @@ pub(crate) async fn prepare(shared: &Arc<BrokerShared>, batch: Vec<Settlement>) 
     for settlement in batch {
         let Settlement { record, publish, delivery, follow_ups, .. } = settlement;
         let record = match record {
-            Some(record) => Some(RecordArgs::new(&shared.needed_result_keys()?, record)),
+            Some(record) => Some(RecordArgs::new(&shared.needed_result_keys()?, *record)),
             None => None,
         };
         let targets = match publish.is_empty() {

@@ -149,7 +149,7 @@ impl EncodedSettlement {
 impl From<Settlement> for EncodedSettlement {
     fn from(settlement: Settlement) -> Self {
         let Settlement { record, mut publish, delivery, mut follow_ups, .. } = settlement;
-        let mut records: Vec<_> = record.into_iter().collect();
+        let mut records: Vec<_> = record.into_iter().map(|record| *record).collect();
         if let Some(follow_ups) = &mut follow_ups {
             records.append(&mut follow_ups.records);
             publish.append(&mut follow_ups.publish);

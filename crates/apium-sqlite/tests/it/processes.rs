@@ -137,7 +137,7 @@ async fn settle(handles: Handles) {
         let got = consumer.next(16).await.unwrap();
         let settlement = |(receipt, id): (Receipt, String)| {
             let mut settlement = Settlement::default();
-            settlement.record = Some(success(&id));
+            settlement.record = Some(Box::new(success(&id)));
             settlement.delivery = Some((receipt, Acknowledgement::Ack));
             settlement
         };

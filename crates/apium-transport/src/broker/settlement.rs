@@ -151,8 +151,8 @@ pub trait AtomicSettle: Send + Sync {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Settlement {
-    /// The result to store.
-    pub record: Option<ResultRecord>,
+    /// The result to store. In a box, since a settlement is moved often and most of its size is this.
+    pub record: Option<Box<ResultRecord>>,
     /// Messages to publish: the message of a retry. Those of a workflow are in `follow_ups`.
     pub publish: Vec<Outgoing>,
     /// The delivery and how it ends; `None` when it was acked before the run.
@@ -165,7 +165,7 @@ impl Settlement {
     /// With this result to store.
     #[must_use]
     pub fn storing(mut self, record: Option<ResultRecord>) -> Self {
-        self.record = record;
+        self.record = record.map(Box::new);
         self
     }
 

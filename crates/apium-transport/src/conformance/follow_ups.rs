@@ -56,7 +56,7 @@ fn ends(part: ChordPart, delivery: Option<Receipt>) -> Settlement {
     let record = record(part.task_id.as_str(), part.state.clone(), run(0, 1));
     let parts = vec![EndedPart { part, continuation: body("b") }];
     Settlement {
-        record: Some(record),
+        record: Some(Box::new(record)),
         delivery: delivery.map(|receipt| (receipt, Acknowledgement::Ack)),
         follow_ups: Some(Box::new(FollowUps { parts, ..FollowUps::default() })),
         ..Settlement::default()
@@ -109,7 +109,7 @@ pub async fn follow_ups_are_done_with_their_settlement(f: Fixture) {
         parts: Vec::new(),
     };
     let settlement = Settlement {
-        record: Some(record("t", State::Success, run(0, 1))),
+        record: Some(Box::new(record("t", State::Success, run(0, 1)))),
         publish: vec![to("next", "first"), to("next", "second")],
         delivery: Some((in_flight[0].clone(), Acknowledgement::Ack)),
         follow_ups: Some(Box::new(follow_ups)),

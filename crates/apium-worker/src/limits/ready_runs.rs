@@ -232,6 +232,12 @@ impl<R: QueuedRun> ReadyRuns<R> {
         self.counts.end(acks_late)
     }
 
+    /// Whether the present decides about anything: a run waits for its eta or its turn, or runs are held back for a
+    /// suspect. If not, the clock need not be read.
+    pub(crate) fn waits_for_a_time(&self) -> bool {
+        self.waiting.len() > 0 || self.suspects.len() > 0 || self.suspects.hold_end().is_some()
+    }
+
     /// When a run may begin next that may not now: its eta comes, its turn by its rate limit, or the end of a hold.
     /// What is due already waits for a slot, and not for a time.
     pub(crate) fn next_due(&self, Present { now, moment }: Present) -> Option<NextDue> {

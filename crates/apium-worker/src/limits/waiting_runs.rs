@@ -27,6 +27,11 @@ impl<R> WaitingRuns<R> {
         NextDue::of(self.limited.next_start(), self.delayed.next_due())
     }
 
+    /// How many runs wait.
+    pub(crate) fn len(&self) -> usize {
+        self.limited.len() + self.delayed.len()
+    }
+
     /// How many runs wait for a later time than the present. Where one run of a kind is due, none of that kind counts.
     pub(crate) fn not_due(&self, clock: &Clock) -> usize {
         let has_turn = self.limited.next_start().is_none_or(|turn| turn <= clock.moment());
@@ -55,6 +60,12 @@ impl Present {
     /// The present of this clock.
     pub(crate) fn of(clock: &Clock) -> Self {
         Self { now: clock.now(), moment: clock.moment() }
+    }
+
+    /// The present where something depends on it, and else a time at which nothing is due. It spares a run the reading
+    /// of the clock, which is two system calls on some machines, and so does not lengthen the time of the lock.
+    pub(crate) fn where_it_matters(clock: &Clock, matters: bool) -> Self {
+        if matters { Self::of(clock) } else { Self { now: Timestamp::MIN, moment: Moment::FIRST } }
     }
 }
 

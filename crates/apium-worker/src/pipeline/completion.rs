@@ -23,7 +23,7 @@ pub(crate) struct Completion {
     /// The registered name of the task, which may have a result backend of its own.
     pub(crate) task: Option<Arc<str>>,
     /// A message for the dead set whose delivery was acked before the run.
-    pub(crate) dead_letter: Option<NewDeadLetter>,
+    pub(crate) dead_letter: Option<Box<NewDeadLetter>>,
     /// Errbacks that this worker calls when the settlement is done.
     pub(crate) errbacks: Option<PendingErrbacks>,
     /// What is done instead when the store refuses the result for its size.
@@ -95,10 +95,15 @@ impl Completion {
         Self::new(label, task_run.source.clone(), Settlement::default().ending(delivery))
     }
 
+    /// Whether errbacks that this worker calls belong to it, or may come by its settlement.
+    pub(crate) fn may_have_errbacks(&self) -> bool {
+        self.errbacks.is_some() || self.settlement.follow_ups.is_some()
+    }
+
     /// The completion that stores the result of this one, and does nothing else.
     pub(crate) fn of_record(&self) -> Option<Self> {
-        let record = self.settlement.record.clone()?;
-        let settlement = Settlement::default().storing(Some(record));
+        let mut settlement = Settlement::default();
+        settlement.record = Some(self.settlement.record.clone()?);
         let task = self.task.clone();
         Some(Self { task, ..Self::new(self.label.clone(), self.source.clone(), settlement) })
     }

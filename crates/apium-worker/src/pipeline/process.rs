@@ -123,7 +123,10 @@ impl Process {
         let end = RunEnd { now, took, children: start.ctx.children(), delivery: task_run.delivery_in_run() };
         let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
         let large = self.provide_instead(&mut completion, task_run, &verdict, end);
-        let completion = self.after_errbacks(task_run, completion).await;
+        if completion.may_have_errbacks() {
+            // In a box, since few runs have any: the future of a slot is smaller without it.
+            completion = Box::pin(self.after_errbacks(task_run, completion)).await;
+        }
         is_concluded.store(true, Ordering::Relaxed);
         self.complete(task_run, completion, (verdict, large), start).await;
     }
@@ -241,14 +244,11 @@ impl Process {
         let now = self.clock.now();
         if self.is_convicted(task_run) {
             let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
-            let completion = self.end_without_run(task_run, outcome, DeliveryState::InFlight);
-            let completion = self.after_errbacks(task_run, completion).await;
-            self.completer.submit(completion).await;
+            Box::pin(self.end_in_slot(task_run, outcome, DeliveryState::InFlight)).await;
             return None;
         }
         if task_run.expires.is_some_and(|expires| expires <= now) {
-            let completion = self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight);
-            self.completer.submit(completion).await;
+            Box::pin(self.end_in_slot(task_run, RunOutcome::Expired, DeliveryState::InFlight)).await;
             return None;
         }
         let settle_start = async {
@@ -265,8 +265,7 @@ impl Process {
             return None;
         }
         if is_aborted {
-            let completion = self.end_without_run(task_run, RunOutcome::Aborted, task_run.delivery_in_run());
-            self.completer.submit(completion).await;
+            Box::pin(self.end_in_slot(task_run, RunOutcome::Aborted, task_run.delivery_in_run())).await;
             return None;
         }
         let limits = Limits::of(task_run.request.headers.timelimit, &task_run.task.effective);
@@ -296,6 +295,13 @@ impl Process {
     fn expire_at_intake(&self, task_run: &TaskRun) -> Completion {
         guarded(|| self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight))
             .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))
+    }
+
+    /// Ends a run that has a slot and does not begin.
+    async fn end_in_slot(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) {
+        let completion = self.end_without_run(task_run, outcome, delivery);
+        let completion = self.after_errbacks(task_run, completion).await;
+        self.completer.submit(completion).await;
     }
 
     /// Ends a run that does not begin.

@@ -196,8 +196,8 @@ impl RunQueue {
 
     /// A slot is done with a run of a task with late ack or with early ack, perhaps with that of a suspect.
     pub(crate) fn done(&self, acks_late: bool, is_suspect: bool) {
-        let present = Present::of(&self.clock);
         let mut runs = self.lock();
+        let present = Present::where_it_matters(&self.clock, is_suspect || runs.waits_for_a_time());
         let (due, needs_refill) = (runs.next_due(present), runs.end(acks_late, is_suspect, present.moment));
         let is_due_changed = runs.next_due(present) != due;
         drop(runs);
@@ -217,7 +217,7 @@ impl RunQueue {
     /// What a slot is to do now. If it gets something and there is more, the next slot is woken.
     fn next_now(&self) -> NextStep<TaskRun> {
         let mut runs = self.lock();
-        let present = Present::of(&self.clock);
+        let present = Present::where_it_matters(&self.clock, runs.waits_for_a_time());
         let (due, next) = (runs.next_due(present), runs.next(present.moment));
         let (is_due_changed, needs_slot) = (runs.next_due(present) != due, runs.needs_slot(present.moment));
         drop(runs);

@@ -57,7 +57,7 @@ impl Settler {
             (DeliveryState::AckedEarly, Acknowledgement::Reject(Disposition::Dead(reason)))
                 if matches!(verdict, Verdict::Failed { why: FailureReason::BadArguments, .. }) =>
             {
-                (None, self.dead_letter(task_run, reason))
+                (None, self.dead_letter(task_run, reason).map(Box::new))
             }
             (DeliveryState::AckedEarly, _) => (None, None),
         };

@@ -47,7 +47,7 @@ fn settlement(delivery: &Delivery, body: &str, result: &str) -> Settlement {
     let body = body.to_owned();
     let part = part(&group, id.as_str(), headers.group_index.unwrap(), result);
     let mut settlement = Settlement::default();
-    settlement.record = Some(ResultRecord::new(document));
+    settlement.record = Some(Box::new(ResultRecord::new(document)));
     settlement.delivery = Some((delivery.receipt.clone(), Acknowledgement::Ack));
     settlement.follow_ups = counts(part, Body(move |came| echo(&body, came)));
     settlement

@@ -21,7 +21,7 @@ pub(crate) async fn settle(f: &Fixture, consumer: &dyn Consumer, batch: Vec<Sett
 
 fn end_of(n: usize, delivery: Option<(Receipt, Acknowledgement)>) -> Settlement {
     Settlement {
-        record: Some(record(&format!("t{n}"), State::Success, run(0, 1))),
+        record: Some(Box::new(record(&format!("t{n}"), State::Success, run(0, 1)))),
         publish: vec![to("next", &format!("f{n}")), to("next", &format!("g{n}"))],
         delivery,
         follow_ups: None,
@@ -76,7 +76,7 @@ pub async fn a_refused_record_is_left_out(f: Fixture) {
     let mut consumer = f.consumer(&["q"]).await;
     let got = receipts(&take(&mut consumer, 1).await);
     let mut refused = end_of(0, Some((got[0].clone(), Acknowledgement::Ack)));
-    refused.record = Some(record("t0", State::Failure, run(9, 9)));
+    refused.record = Some(Box::new(record("t0", State::Failure, run(9, 9))));
     settle(&f, &*consumer, vec![refused]).await.expect("could not settle");
     assert_eq!(state_of(&f, "t0").await, Some(State::Success));
     assert_counts(&f, "q", (0, 0, 0)).await;

@@ -32,7 +32,7 @@ impl From<Settlement> for PreparedSettlement {
     fn from(settlement: Settlement) -> Self {
         let Settlement { record, publish, delivery, mut follow_ups } = settlement;
         let mut prepared = Self {
-            record,
+            record: record.map(|record| *record),
             records: Vec::new(),
             routed: publish.into_iter().map(RoutedMessage::from).collect(),
             delivery,
