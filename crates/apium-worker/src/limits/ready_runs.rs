@@ -241,6 +241,9 @@ impl<R: QueuedRun> ReadyRuns<R> {
     /// When a run may begin next that may not now: its eta comes, its turn by its rate limit, or the end of a hold.
     /// What is due already waits for a slot, and not for a time.
     pub(crate) fn next_due(&self, Present { now, moment }: Present) -> Option<NextDue> {
+        if !self.waits_for_a_time() {
+            return None;
+        }
         let turn = self.waiting.limited.next_start_after(moment);
         let hold_end = self.suspects.hold_end().filter(|end| *end > moment);
         let eta = self.waiting.delayed.next_due().filter(|eta| *eta > now);

@@ -62,8 +62,8 @@ impl Present {
         Self { now: clock.now(), moment: clock.moment() }
     }
 
-    /// The present where something depends on it, and else a time at which nothing is due. It spares a run the reading
-    /// of the clock, which is two system calls on some machines, and so does not lengthen the time of the lock.
+    /// The present where something depends on it, and else a time at which nothing is due. So most runs do not read the
+    /// clock, which would be done under the lock of the run queue.
     pub(crate) fn where_it_matters(clock: &Clock, matters: bool) -> Self {
         if matters { Self::of(clock) } else { Self { now: Timestamp::MIN, moment: Moment::FIRST } }
     }
