@@ -220,7 +220,8 @@ impl AppBuilder {
         self
     }
 
-    /// Adds a layer around publishing, inside those that were added before.
+    /// Adds a layer of publishing, inside those that were added before. It sees every message, also those that a worker
+    /// of this app sends.
     pub fn layer(mut self, layer: impl PublishLayer) -> Self {
         self.layers.push(Arc::new(layer));
         self

@@ -1,9 +1,12 @@
-//! Publishing inside a run: one whose message was acked before it began waits for its broker.
+//! What publishing has to do with runs: a message passes the layers with the request of the task that it comes from,
+//! and a run whose message was acked before it began waits for its broker.
 
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::context::current;
+use crate::context::request::Request;
 use crate::error::Result;
+use crate::publish::layer;
 use crate::publish::policy::PublishPolicy;
 use crate::publish::publisher::Publisher;
 
@@ -14,10 +17,45 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub(crate) async fn publish_calls(&self, batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
+    pub(crate) async fn publish_calls(&self, mut batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
+        self.pass_layers(&mut batch)?;
+        self.publish_passed_calls(batch, policy).await
+    }
+
+    /// As [`publish_calls`](Self::publish_calls), for messages that have passed the layers.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub(crate) async fn publish_passed_calls(&self, batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
         let running = current::get().filter(|_| !policy.is_own);
         let waits = running.and_then(|ctx| ctx.wait_for(self));
         let policy = if waits.is_some() { policy.waiting() } else { policy };
-        self.publish_under(batch, policy).await
+        self.publish_passed(batch, policy).await
+    }
+}
+
+impl Publisher {
+    /// Passes what a program, or the running task, is about to send through the layers.
+    ///
+    /// # Errors
+    /// `ErrorKind::Publish` when a layer refuses a message.
+    pub(crate) fn pass_layers(&self, batch: &mut [Outgoing]) -> Result<()> {
+        if self.layers().is_empty() {
+            return Ok(());
+        }
+        let running = current::get();
+        self.pass_layers_after(batch, running.as_ref().map(|ctx| ctx.request()))
+    }
+
+    /// Passes messages that follow a run of `parent` through the layers. A worker publishes them.
+    ///
+    /// # Errors
+    /// As [`pass_layers`](Self::pass_layers).
+    #[doc(hidden)]
+    pub fn pass_layers_after(&self, batch: &mut [Outgoing], parent: Option<&Request>) -> Result<()> {
+        if self.layers().is_empty() {
+            return Ok(());
+        }
+        batch.iter_mut().try_for_each(|message| layer::pass(self.layers(), message, parent))
     }
 }

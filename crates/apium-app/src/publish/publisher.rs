@@ -65,7 +65,7 @@ pub(crate) struct PublisherParts {
     pub(crate) broker: SharedBroker,
     /// The routes.
     pub(crate) router: Router,
-    /// Layers around publishing, the outermost first.
+    /// Layers of publishing, the outermost first.
     pub(crate) layers: Vec<SharedPublishLayer>,
     /// What calls take from their task, by the name and the aliases of the task.
     pub(crate) defaults: HashMap<Arc<str>, SendDefaults>,
@@ -144,6 +144,11 @@ impl Publisher {
         &self.0.zone
     }
 
+    /// Layers of publishing, the outermost first.
+    pub(crate) fn layers(&self) -> &[SharedPublishLayer] {
+        &self.0.parts.layers
+    }
+
     /// Whether they are the same publisher.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -186,9 +191,9 @@ impl Publisher {
     /// It is not cancel-safe: whether the batch was published is not known then.
     ///
     /// # Errors
-    /// [`ErrorKind::Publish`] when the broker cannot be reached within the time and the retries, or refuses the
-    /// messages. A broker that publishes atomically has published nothing then. Another one may have published a part
-    /// of the batch, and the error says so.
+    /// [`ErrorKind::Publish`] when a layer refuses a message: then nothing is published. The same when the broker
+    /// cannot be reached within the time and the retries, or refuses the messages. A broker that publishes atomically
+    /// has published nothing then. Another one may have published a part of the batch, and the error says so.
     pub async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.publish_under(batch, PublishPolicy::of(self.config())).await
     }
@@ -197,7 +202,13 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
-    pub async fn publish_under(&self, batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
+    pub async fn publish_under(&self, mut batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
+        self.pass_layers(&mut batch)?;
+        self.publish_passed(batch, policy).await
+    }
+
+    /// Publishes messages that have passed the layers.
+    pub(crate) async fn publish_passed(&self, batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -212,13 +223,13 @@ impl Publisher {
         })
     }
 
-    /// Tries once: declares the queues that are missing, and passes the batch through the layers to the broker.
+    /// Tries once: declares the queues that are missing, and sends the batch, inside the layers.
     async fn publish_once(&self, batch: Vec<Outgoing>) -> TransportResult<()> {
         self.declare_missing(&batch).await?;
-        if self.0.parts.layers.is_empty() {
-            return self.broker().publish(batch).await;
+        match self.layers() {
+            [] => self.broker().publish(batch).await,
+            layers => PublishNext::new(layers, self.broker(), batch).run().await,
         }
-        PublishNext::new(&self.0.parts.layers, self.broker()).publish(batch).await
     }
 
     /// Declares the queues of targets (exchange and routing key) to which nothing was published before.

@@ -113,8 +113,8 @@ impl RetryBuilder {
     ///
     /// # Errors
     /// The failure of the task when the limit of retries is reached: its cause, or `MaxRetriesExceededError`. A
-    /// rejection of the message when the broker refuses the message of the next run, as in Celery. A broker that cannot
-    /// be reached is no failure of the task: with late ack the message of this run goes back to its queue.
+    /// rejection of the message when the broker or a layer refuses the message of the next run, as in Celery. A broker
+    /// that cannot be reached is no failure of the task: with late ack the message of this run goes back to its queue.
     pub fn send(self) -> Deferred<(), TaskError> {
         let ctx = self.ctx.clone();
         ctx.deferred(async move {

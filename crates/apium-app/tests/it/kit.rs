@@ -79,9 +79,9 @@ impl Sent {
 }
 
 impl PublishLayer for Sent {
-    fn publish<'a>(&'a self, batch: Vec<Outgoing>, next: PublishNext<'a>) -> BoxFuture<'a, TransportResult<()>> {
-        self.0.lock().unwrap().extend(batch.iter().cloned());
-        next.publish(batch)
+    fn around_publish<'a>(&'a self, publish: PublishNext<'a>) -> BoxFuture<'a, TransportResult<()>> {
+        self.0.lock().unwrap().extend(publish.messages().iter().cloned());
+        publish.run()
     }
 }
 

@@ -9,6 +9,7 @@ mod compile_fail;
 mod context;
 mod errors;
 mod kit;
+mod layers;
 mod publishing;
 mod result;
 mod vectors;

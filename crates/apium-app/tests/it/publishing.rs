@@ -10,7 +10,9 @@ use apium_app::builder::AppBuilder;
 use apium_app::call::batch::Batch;
 use apium_app::config::retry_policy::RetryPolicy;
 use apium_app::config::value::Value;
+use apium_app::context::request::Request;
 use apium_app::error::{Error, ErrorKind};
+use apium_app::publish::layer::{PublishLayer, PublishNext};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
@@ -186,6 +188,37 @@ async fn a_refused_message_is_not_tried_again() {
     let error = Add::s(1, 2).send(&app).await.unwrap_err();
     assert!(!error.is_connection() && format!("{error:#}").contains("the store is full"), "{error:#}");
     assert_eq!(broker.tries.load(Ordering::SeqCst), 1);
+}
+
+/// Counts the messages that it sees, and the times that it is around them.
+#[derive(Clone, Default)]
+struct Counting(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl PublishLayer for Counting {
+    fn before_publish(
+        &self,
+        _: &mut Outgoing,
+        _: Option<&Request>,
+    ) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn around_publish<'a>(&'a self, publish: PublishNext<'a>) -> BoxFuture<'a, Result<()>> {
+        self.0.1.fetch_add(1, Ordering::SeqCst);
+        publish.run()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_passes_a_layer_once_however_often_it_is_tried() {
+    let counting = Counting::default();
+    let layer = counting.clone();
+    let (app, broker) = scripted(&[Answer::Refuse, Answer::Refuse], None, |builder| builder.layer(layer)).await;
+    Batch::of([Add::s(1, 2), Add::s(3, 4)]).send_all(&app).await.unwrap();
+    assert_eq!(broker.tries.load(Ordering::SeqCst), 3);
+    let Counting(counts) = counting;
+    assert_eq!((counts.0.load(Ordering::SeqCst), counts.1.load(Ordering::SeqCst)), (2, 3));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use apium_app::builtin_tasks::CHORD_PART;
 use apium_app::canvas::freeze::IdSeed;
 use apium_app::canvas::plan::Planner;
 use apium_app::context::request::Request;
@@ -12,8 +13,10 @@ use apium_app::context::result_document::ResultPolicy;
 use apium_app::error::Result;
 use apium_app::publish::prepare::ParentTask;
 use apium_app::publish::publisher::Publisher;
+use apium_app::retry::policy::NextRun;
 use apium_app::task::registry::Registry;
 use apium_transport::broker::follow_ups::FollowUps;
+use apium_transport::broker::outgoing::Outgoing;
 
 /// Makes the messages of follow-ups.
 #[derive(Clone)]
@@ -29,12 +32,31 @@ impl FollowUpBuilder {
         self.publisher.planner(self.publisher.ids_from(seed))
     }
 
-    /// Adds the planned messages, and the chords that they open, to `follow_ups`.
-    pub(crate) fn add_messages(&self, planner: Planner, parent: &ParentTask, follow_ups: &mut FollowUps) -> Result<()> {
+    /// Adds the planned messages, and the chords that they open, to `follow_ups`. `parent` is the task that they
+    /// follow, and `request` that of the run whose end leads to them. A layer may refuse one of them.
+    pub(crate) fn add_messages(
+        &self,
+        planner: Planner,
+        parent: &ParentTask,
+        request: &Request,
+        follow_ups: &mut FollowUps,
+    ) -> Result<()> {
         let plan = planner.into_plan();
-        follow_ups.publish.extend(self.publisher.messages_after(plan.calls, parent)?);
+        let mut messages = self.publisher.messages_after(plan.calls, parent)?;
+        self.publisher.pass_layers_after(&mut messages, Some(request))?;
+        follow_ups.publish.extend(messages);
         follow_ups.opens.extend(plan.opens);
         Ok(())
+    }
+
+    /// The message of the next run of a request. A layer may refuse it, and does not see one that counts a part of a
+    /// chord once more.
+    pub(crate) fn retry_message(&self, request: &Request, next: &NextRun) -> Result<Outgoing> {
+        let mut message = self.publisher.retry_message(request, next)?;
+        if request.task() != Some(CHORD_PART) {
+            self.publisher.pass_layers_after(std::slice::from_mut(&mut message), Some(request))?;
+        }
+        Ok(message)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use apium_app::canvas::freeze::IdSeed;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::plan::SendWith;
+use apium_app::context::request::Request;
 use apium_app::error::Result;
 use apium_app::failure::Failure;
 use apium_app::publish::prepare::ParentTask;
@@ -34,8 +35,8 @@ pub(crate) struct ChordBody {
     pub(crate) parent: ParentTask,
     /// The list for errbacks that this worker calls itself.
     pub(crate) errbacks: PendingErrbacks,
-    /// The queue that the task of the part came from.
-    pub(crate) queue: Arc<str>,
+    /// The request of the run whose end ends the part.
+    pub(crate) request: Arc<Request>,
 }
 
 /// Names a part of a chord.
@@ -51,8 +52,8 @@ pub(crate) struct FollowUpSource<'a> {
     pub(crate) builder: &'a FollowUpBuilder,
     /// The list for errbacks that this worker calls itself.
     pub(crate) errbacks: &'a PendingErrbacks,
-    /// The queue that the task of the run came from.
-    pub(crate) queue: &'a Arc<str>,
+    /// The request of the run.
+    pub(crate) request: &'a Arc<Request>,
 }
 
 /// The part of a chord that ended with this state and result. `parent` is the task whose part it is.
@@ -63,7 +64,7 @@ pub(crate) fn chord_part(
     (state, result): (State, Json),
     parent: ParentTask,
 ) -> EndedPart {
-    let FollowUpSource { builder, errbacks, queue } = source;
+    let FollowUpSource { builder, errbacks, request } = source;
     let config = builder.publisher.config();
     let ChordPosition { group, task_id, group_index } = position;
     let continuation = ChordBody {
@@ -72,7 +73,7 @@ pub(crate) fn chord_part(
         seed: IdSeed::of_chord(&group),
         parent,
         errbacks: errbacks.clone(),
-        queue: queue.clone(),
+        request: request.clone(),
     };
     let claimant = task_id.to_string();
     let mut part = ChordPart::new(group, task_id, state, result, claimant, config.chord_claim());
@@ -86,7 +87,7 @@ impl ChordBody {
         let mut follow_ups = FollowUps::default();
         let mut planner = self.builder.planner(self.seed);
         planner.add(self.body.clone(), SendWith::result(Json::from_serialize(results)?))?;
-        self.builder.add_messages(planner, &self.parent, &mut follow_ups)?;
+        self.builder.add_messages(planner, &self.parent, &self.request, &mut follow_ups)?;
         Ok(follow_ups)
     }
 
@@ -94,7 +95,7 @@ impl ChordBody {
         let mut follow_ups = FollowUps::default();
         // The store may call this more than once.
         self.errbacks.remove(self.seed);
-        let source = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, queue: &self.queue };
+        let source = FollowUpSource { builder: &self.builder, errbacks: &self.errbacks, request: &self.request };
         let mut propagation = FailurePropagation::new((source, self.seed), &chord_error, &mut follow_ups);
         propagation.body(&self.body, &original, &self.parent, self.seed);
         follow_ups
@@ -123,8 +124,8 @@ impl ChordContinuation for ChordBody {
     }
 
     fn recount_message(&self, part: &ChordPart, after: Option<Duration>) -> Option<Outgoing> {
-        let Self { builder, queue, parent, body, .. } = self;
-        let message = Recount::recount_message(builder, queue, parent, body, part, after);
+        let Self { builder, request, parent, body, .. } = self;
+        let message = Recount::recount_message(builder, request, parent, body, part, after);
         let logged = message.inspect_err(|error| {
             tracing::error!(error = %with_causes(&error), "could not make the message that counts a part of a chord once more");
         });

@@ -174,8 +174,8 @@ impl<'a> FailurePropagation<'a> {
 
     /// Adds the errbacks of the failed task of `request`: to the pending ones what this worker calls itself, and
     /// messages for the others. What cannot be made is logged, and the rest is done without it: nothing waits for an
-    /// errback, while a chord waits for its part. A route and a serializer are code of the app and may panic. Returns
-    /// the result of what is sent.
+    /// errback, while a chord waits for its part. A route, a layer and a serializer are code of the app and may panic.
+    /// Returns the result of what is sent.
     pub(crate) fn errbacks(
         &mut self,
         errbacks: &[Node],
@@ -184,7 +184,7 @@ impl<'a> FailurePropagation<'a> {
         seed: IdSeed,
     ) -> Option<ResultTuple> {
         let made = guarded(|| self.errback_messages(errbacks, request, parent, seed)).unwrap_or_else(|panicked| {
-            let text = "make the errbacks: code of the app, such as a route or a serializer, panicked";
+            let text = "make the errbacks: code of the app, such as a route, a layer or a serializer, panicked";
             Err(Error::new(ErrorKind::Call, text).with_source(panicked))
         });
         made.inspect_err(|error| not_made(request, error)).ok().flatten()
@@ -213,7 +213,7 @@ impl<'a> FailurePropagation<'a> {
         let mut send_with = SendWith::result(Json::from_serialize(&parent.id)?);
         send_with.options.rare_mut().root_id = Some(parent.root_id.clone());
         let planned = planner.add(Node::group(sent), send_with)?;
-        self.source.builder.add_messages(planner, parent, self.follow_ups)?;
+        self.source.builder.add_messages(planner, parent, self.source.request, self.follow_ups)?;
         Ok(Some(planned.child))
     }
 }

@@ -1,6 +1,5 @@
 //! Recounts: the message that counts a part of a chord once more ([`CHORD_PART`]), and how a worker reads it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::builtin_tasks::CHORD_PART;
@@ -55,10 +54,11 @@ impl Recount {
     }
 
     /// The message that counts `part` once more, not before `after` has passed. `parent` is the task whose part it is,
-    /// and `queue` the queue that it came from.
+    /// and `request` that of the run whose end ends the part. Its own headers go along, for the layers that see what is
+    /// sent then.
     pub(crate) fn recount_message(
         builder: &FollowUpBuilder,
-        queue: &Arc<str>,
+        request: &Request,
         parent: &ParentTask,
         body: &Node,
         part: &ChordPart,
@@ -77,9 +77,10 @@ impl Recount {
         let mut options = CallOptions::default();
         options.countdown = after;
         options.ignore_result = Some(true);
+        options.rare_mut().headers.clone_from(&request.headers.extra);
         builder.publisher.router().fill(CHORD_PART, &arguments, &mut options);
         // The default is the queue of the part. A worker that consumes it has an app that can send the body.
-        let queue = options.queue.get_or_insert_with(|| queue.clone()).clone();
+        let queue = options.queue.get_or_insert_with(|| request.delivery_info.queue.clone()).clone();
         let mut call = CallSpec::named(CHORD_PART, arguments);
         call.options = options;
         call.by_name = false;

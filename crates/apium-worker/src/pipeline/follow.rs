@@ -85,16 +85,17 @@ impl FollowUpPlanner {
         (verdict, planned)
     }
 
-    /// What follows this verdict. Code of the app, a route or a serializer, makes a part of it and may panic.
+    /// What follows this verdict. Code of the app, a route, a layer or a serializer, makes a part of it and may panic.
     fn follow_ups(&self, task_run: &TaskRun, verdict: &Verdict, now: Timestamp) -> Result<PlannedFollowUps> {
         guarded(|| self.follow_ups_unguarded(task_run, verdict, now)).unwrap_or_else(|panicked| {
-            let text = "make what follows the task: code of the app, such as a route or a serializer, panicked";
+            let text =
+                "make what follows the task: code of the app, such as a route, a layer or a serializer, panicked";
             Err(Error::new(ErrorKind::Call, text).with_source(panicked))
         })
     }
 
     fn follow_ups_unguarded(&self, task_run: &TaskRun, verdict: &Verdict, now: Timestamp) -> Result<PlannedFollowUps> {
-        let (builder, request) = (&self.builder, &*task_run.request);
+        let (builder, request) = (&self.builder, &task_run.request);
         match verdict {
             Verdict::Replaced(with) => return replaced(builder, request, with),
             Verdict::Retry(next) => return retried(builder, request, next),
@@ -118,8 +119,8 @@ impl FollowUpPlanner {
 
 /// What follows a run that is retried: the message of the next run. Celery counts it among the children, under the
 /// task's own id.
-fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Result<PlannedFollowUps> {
-    let retry = Some(builder.publisher.retry_message(request, next)?);
+fn retried(builder: &FollowUpBuilder, request: &Arc<Request>, next: &NextRun) -> Result<PlannedFollowUps> {
+    let retry = Some(builder.retry_message(request, next)?);
     let child = |id: &TaskId| ResultTuple::task(id.clone());
     let children = request.id().map(child).into_iter().collect();
     Ok(PlannedFollowUps { retry, children, ..PlannedFollowUps::default() })
@@ -128,7 +129,7 @@ fn retried(builder: &FollowUpBuilder, request: &Request, next: &NextRun) -> Resu
 /// What follows a success: callbacks, the next step of the chain, and the part of a chord.
 fn succeeded(
     builder: &FollowUpBuilder,
-    request: &Request,
+    request: &Arc<Request>,
     links: &Arc<Links>,
     value: &Json,
 ) -> Result<PlannedFollowUps> {
@@ -159,7 +160,7 @@ fn succeeded(
             send_with.options.rare_mut().chain = Some(steps_behind);
             planned.children.push(planner.add(next.clone(), send_with)?.child);
         }
-        builder.add_messages(planner, &parent, &mut planned.follow_ups)?;
+        builder.add_messages(planner, &parent, request, &mut planned.follow_ups)?;
     }
     let part = part(builder, request, links, (State::Success, value.clone()), &planned);
     planned.follow_ups.parts.extend(part);
@@ -169,7 +170,7 @@ fn succeeded(
 /// What follows a failure: the part of a chord first, the steps behind, and the errbacks.
 fn failed(
     builder: &FollowUpBuilder,
-    request: &Request,
+    request: &Arc<Request>,
     links: &Arc<Links>,
     failure: &Failure,
     stores: bool,
@@ -177,7 +178,7 @@ fn failed(
     let mut planned = PlannedFollowUps::default();
     let part = part(builder, request, links, (State::Failure, failure.exception().to_json()), &planned);
     planned.follow_ups.parts.extend(part);
-    let source = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, request };
     let mut propagation = FailurePropagation::new((source, id_seed(request)), failure, &mut planned.follow_ups);
     propagation.chain(request.chain(), stores);
     if let Some(parent) = ParentTask::of(request) {
@@ -187,7 +188,12 @@ fn failed(
 }
 
 /// What follows a task that does not run: its part of a chord, which has not returned.
-fn revoked(builder: &FollowUpBuilder, request: &Request, links: &Arc<Links>, reason: &'static str) -> PlannedFollowUps {
+fn revoked(
+    builder: &FollowUpBuilder,
+    request: &Arc<Request>,
+    links: &Arc<Links>,
+    reason: &'static str,
+) -> PlannedFollowUps {
     let mut planned = PlannedFollowUps::default();
     let result = (State::Revoked, ExceptionInfo::task_revoked(reason).to_json());
     let part = part(builder, request, links, result, &planned);
@@ -197,14 +203,14 @@ fn revoked(builder: &FollowUpBuilder, request: &Request, links: &Arc<Links>, rea
 
 /// What follows a task that was replaced: the other signature, which takes its id and its place in group, chord and
 /// chain.
-fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> Result<PlannedFollowUps> {
+fn replaced(builder: &FollowUpBuilder, request: &Arc<Request>, with: &Signature) -> Result<PlannedFollowUps> {
     let mut planned = PlannedFollowUps::default();
     let Some(parent) = ParentTask::of(request) else { return Ok(planned) };
     let mut planner = builder.planner(id_seed(request));
     let node = Node::from_wire(with)?.in_place_of(request, &mut planner)?;
     // What goes on under the id of the task is no child of it.
     planner.add(node, SendWith::default())?;
-    builder.add_messages(planner, &parent, &mut planned.follow_ups)?;
+    builder.add_messages(planner, &parent, request, &mut planned.follow_ups)?;
     Ok(planned)
 }
 
@@ -212,7 +218,7 @@ fn replaced(builder: &FollowUpBuilder, request: &Request, with: &Signature) -> R
 /// retried or delivered again: then the part is counted by that run.
 fn recounted(
     builder: &FollowUpBuilder,
-    request: &Request,
+    request: &Arc<Request>,
     links: &Links,
     recount: &Recount,
     verdict: &Verdict,
@@ -222,9 +228,12 @@ fn recounted(
     }
     let Recount { group, task_id, group_index, state, result } = recount.clone();
     let mut planned = PlannedFollowUps::default();
-    // The body gets the parent that it would have if the task of the part ended now.
+    // The body gets the parent that it would have if the task of the part ended now, and so do the layers.
     let parent = ParentTask { id: task_id.clone(), ..ParentTask::of(request)? };
-    let source = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let mut of_part = Request::clone(request);
+    of_part.headers.id = Some(task_id.clone());
+    let request = &Arc::new(of_part);
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, request };
     let position = ChordPosition { group, task_id, group_index };
     let part = chord_part(source, position, links.body.clone()?, (state, result), parent);
     planned.follow_ups.parts.push(part);
@@ -234,7 +243,7 @@ fn recounted(
 /// The part of a chord that this task is, ended with this state and result; `None` when it is none.
 fn part(
     builder: &FollowUpBuilder,
-    request: &Request,
+    request: &Arc<Request>,
     links: &Links,
     result: (State, Json),
     planned: &PlannedFollowUps,
@@ -245,6 +254,6 @@ fn part(
         task_id: request.id()?.clone(),
         group_index: request.group_index(),
     };
-    let source = FollowUpSource { builder, errbacks: &planned.errbacks, queue: &request.delivery_info.queue };
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, request };
     Some(chord_part(source, position, body, result, ParentTask::of(request)?))
 }

@@ -6,6 +6,7 @@ mod eager;
 mod errbacks;
 mod health;
 mod kit;
+mod layers;
 mod limits;
 mod logs;
 mod outages;

@@ -3,6 +3,7 @@
 
 mod calling;
 mod delaying;
+mod layers;
 mod lists;
 mod prefetch;
 mod rejecting;
