@@ -159,6 +159,14 @@ impl AppBuilder {
         self
     }
 
+    /// Changes a state that a crate above keeps in the app; at first it is the default.
+    #[doc(hidden)]
+    pub fn change_state<T: Clone + Default + Send + Sync + 'static>(self, change: impl FnOnce(&mut T)) -> Self {
+        let mut state = self.states.get::<T>().cloned().unwrap_or_default();
+        change(&mut state);
+        self.state(state)
+    }
+
     /// Adds a route: from a task name, a glob (`"mail.*"`) or a regular expression (`"re:^mail\\."`) to the name of a
     /// queue, a [`Queue`], or any options of a call. Routes are tried after `task_routes`. An exact name wins over
     /// patterns, and a pattern over those that were added after it.

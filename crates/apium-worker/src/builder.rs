@@ -16,7 +16,7 @@ use crate::backends::Backends;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{AppResources, WorkerOptions, launch};
-use crate::layer::WorkLayer;
+use crate::layer::{WorkLayer, WorkLayers};
 use crate::node_name;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::{StopCause, StopKind};
@@ -107,7 +107,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Adds a layer around every run. The first one added is the outermost.
+    /// Adds a layer around every run of this worker, inside those that were added before and inside those of the app
+    /// ([`AppWorkLayers::work_layer`](crate::layer::AppWorkLayers::work_layer)).
     pub fn layer(mut self, layer: impl WorkLayer) -> Self {
         self.layers.push(Arc::new(layer));
         self
@@ -216,6 +217,7 @@ pub(crate) fn app_resources(app: &App) -> AppResources {
         states: app.states().clone(),
         codecs: app.codecs().clone(),
         accept: app.accept().clone(),
+        layers: WorkLayers::of(app),
         backends: Arc::new(Backends::new(
             app.backend().cloned(),
             app.registry().iter().filter_map(own_backend).collect::<HashMap<_, _>>(),

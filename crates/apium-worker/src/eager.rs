@@ -1,5 +1,5 @@
 //! Eager calls (`task_always_eager`, `apply`): the task runs in the caller's process. The executor and the verdicts are
-//! those of a worker; there is no queue, no limit and no countdown.
+//! those of a worker, and so are the layers of the app; there is no queue, no limit and no countdown.
 
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ use tracing::Instrument as _;
 
 use crate::follow_up::errback_style::called_by_worker;
 use crate::follow_up::pending_errback::errback_arguments;
+use crate::layer::WorkLayers;
 use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Limits;
 use crate::node_name;
@@ -65,7 +66,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
     let ceiling = LeakCeiling { most: 0, faults: None };
     let pools = Pools::new(PoolKind::Async, 1, &RunClock::new(app.clock().clone()), &ColdStop::never(), ceiling);
-    let executor = Executor { pools, layers: Vec::new() };
+    let executor = Executor { pools, layers: WorkLayers::of(&app) };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
             request: Arc::new(request.clone()),

@@ -60,6 +60,8 @@ pub(crate) struct AppResources {
     pub(crate) states: StateMap,
     pub(crate) codecs: Codecs,
     pub(crate) accept: Accept,
+    /// Layers around every run of the app.
+    pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) backends: Arc<Backends>,
 }
 
@@ -70,6 +72,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) pool: PoolKind,
     pub(crate) concurrency: usize,
     pub(crate) multiplier: PrefetchMultiplier,
+    /// Layers around every run of this worker, inside those of the app.
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) soft_stop: Duration,
     pub(crate) settle_timeout: Duration,
@@ -117,7 +120,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots, &clock)).flatten().unzip();
     let run_clock = watchdog.as_ref().map_or_else(|| RunClock::new(clock.clone()), Watchdog::run_clock);
     let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &run_clock, &cold, ceiling);
-    let executor = Executor { pools, layers: options.layers.clone() };
+    let executor = Executor { pools, layers: [&*app.layers, &*options.layers].concat() };
     let errbacks =
         ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
     let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone());

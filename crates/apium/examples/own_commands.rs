@@ -1,4 +1,4 @@
-//! A program with commands of its own beside those of Apium.
+//! A program with commands of its own beside those of Apium, and with a layer around the runs of its worker.
 //!
 //! ```text
 //! own_commands import-users --file users.txt
@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use apium::cli::Session;
 use apium::cli::clap::{self, Subcommand};
 use apium::prelude::*;
+use apium::worker::{Next, RunOutcome, WorkLayer};
+use futures_util::future::BoxFuture;
 
 /// What `own_commands` can do beside the built-in commands.
 #[derive(Subcommand)]
@@ -32,6 +34,20 @@ enum Command {
 #[task(name = "users.greet")]
 async fn greet(name: String) -> TaskResult<String> {
     Ok(format!("hello {name}"))
+}
+
+/// Prints how each run ended.
+struct Announced;
+
+impl WorkLayer for Announced {
+    fn around<'a>(&'a self, ctx: &'a Ctx, next: Next<'a>) -> BoxFuture<'a, RunOutcome> {
+        Box::pin(async move {
+            let outcome = next.run().await;
+            let end = if matches!(outcome, RunOutcome::Success(_)) { "succeeded" } else { "did not succeed" };
+            println!("{} {end}", ctx.task_name());
+            outcome
+        })
+    }
 }
 
 async fn run(session: Session, command: Command) -> Result<ExitCode, BoxError> {
@@ -57,7 +73,7 @@ async fn run(session: Session, command: Command) -> Result<ExitCode, BoxError> {
 }
 
 async fn app(settings: Settings) -> Result<App, BoxError> {
-    Ok(App::builder("own_commands").config(settings).build().await?)
+    Ok(App::builder("own_commands").config(settings).work_layer(Announced).build().await?)
 }
 
 fn main() -> ExitCode {

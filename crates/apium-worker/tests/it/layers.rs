@@ -1,4 +1,5 @@
-//! Layers of publishing, which see what a worker makes because a run ended.
+//! Layers of publishing, which see what a worker makes because a run ended; and layers around runs, of an app and of a
+//! worker.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use apium_app::builder::AppBuilder;
 use apium_app::builtin_tasks::CHORD_PART;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send as send_workflow;
+use apium_app::context::context::Ctx;
 use apium_app::context::request::Request;
 use apium_app::publish::layer::PublishLayer;
 use apium_app::task_error::TaskError;
@@ -15,10 +17,14 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordHeader, ChordPart};
 use apium_transport::broker::outgoing::Outgoing;
+use apium_worker::builder::AppWorker as _;
+use apium_worker::layer::{AppWorkLayers as _, Next, WorkLayer};
+use apium_worker::outcome::RunOutcome;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::{AppTest as _, TestBuilder};
+use futures_util::future::BoxFuture;
 
-use crate::rig::{Notes, dead, exception, json, state};
+use crate::rig::{Notes, dead, exception, json, send, state, until_state};
 use crate::task;
 
 task!(Quick = "quick", [acks_late: Some(true)], async |_ctx| Ok(json("quick")));
@@ -179,4 +185,67 @@ async fn a_message_by_which_a_worker_counts_once_more_passes_no_layer_and_keeps_
     let (first, again) = (app.sent_by_name("quick").remove(0), second.sent_by_name("quick").remove(0));
     assert_eq!(again.message.headers.extra, first.message.headers.extra, "the same body with the same header");
     assert_eq!(again.message.headers.id, first.message.headers.id);
+}
+
+/// Notes when a run begins and ends.
+#[derive(Clone)]
+struct Noting(&'static str, Notes);
+
+impl WorkLayer for Noting {
+    fn around<'a>(&'a self, ctx: &'a Ctx, next: Next<'a>) -> BoxFuture<'a, RunOutcome> {
+        Box::pin(async move {
+            self.1.add(format!("{} begins {}", self.0, ctx.task_name()));
+            let outcome = next.run().await;
+            self.1.add(format!("{} ends", self.0));
+            outcome
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_layers_of_an_app_are_around_those_of_its_worker() {
+    let notes = Notes::default();
+    let noting = |name| Noting(name, notes.clone());
+    let (one, two) = (noting("app 1"), noting("app 2"));
+    let app = builder(|app| app.work_layer(one).work_layer(two)).build().await.unwrap();
+    send(&app, "quick", "q").await;
+    let worker = app.worker().layer(noting("worker 1")).layer(noting("worker 2")).start().await.unwrap();
+    until_state(&app, "q", "SUCCESS").await;
+    worker.stop().await;
+    let names = ["app 1", "app 2", "worker 1", "worker 2"];
+    let begun = names.iter().map(|name| format!("{name} begins quick"));
+    let wanted: Vec<String> = begun.chain(names.iter().rev().map(|name| format!("{name} ends"))).collect();
+    assert_eq!(notes.all(), wanted);
+}
+
+#[tokio::test]
+async fn the_layers_of_an_app_are_around_runs_of_the_test_kit_and_eager_ones() {
+    let notes = Notes::default();
+    let layer = Noting("app", notes.clone());
+    let app = builder(|app| app.work_layer(layer).layer(Strict(Notes::default()))).build().await.unwrap();
+    send(&app, "quick", "q").await;
+    app.drain().await;
+    assert_eq!(notes.all(), ["app begins quick", "app ends"]);
+    // No message is sent for an eager call, so it passes no layer of publishing.
+    let eager = app.sig("refused").signature().apply(&app).await.unwrap();
+    assert_eq!(eager.get().await.unwrap().as_str(), "\"it ran\"");
+    assert_eq!(notes.all()[2..], ["app begins refused", "app ends"]);
+    // Another app has none.
+    let other = builder(|app| app).build().await.unwrap();
+    send(&other, "quick", "q").await;
+    other.drain().await;
+    assert_eq!(notes.all().len(), 4);
+}
+
+#[tokio::test]
+async fn a_layer_of_an_app_that_panics_fails_the_task_that_it_is_around() {
+    struct Panicking;
+    impl WorkLayer for Panicking {
+        fn around<'a>(&'a self, _: &'a Ctx, _: Next<'a>) -> BoxFuture<'a, RunOutcome> {
+            panic!("the layer")
+        }
+    }
+    let app = builder(|app| app.work_layer(Panicking)).build().await.unwrap();
+    run(&app, node("quick"), "q").await;
+    assert_eq!(exception(&app, "q").await, ("Panic".into(), serde_json::json!(["the layer"])));
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use apium_peers::target::example;
 use serde_json::json;
 
-use crate::program::{DEADLINE, ProgramOutput, Sandbox, run};
+use crate::program::{DEADLINE, ProgramOutput, Running, Sandbox, Stream, run};
 
 #[test]
 fn call_waits_and_prints_the_value_or_the_document() {
@@ -490,4 +490,15 @@ fn a_command_of_the_program_fails_like_a_built_in_one() {
     fs::create_dir(broken.file()).unwrap();
     let output = own_commands(&broken, &import).with_code(3);
     assert!(output.err.contains("queue.db"), "{output:?}");
+}
+
+#[test]
+fn the_worker_of_the_command_line_has_the_layers_of_the_app() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join("users.txt"), "ada\n").unwrap();
+    own_commands(&sandbox, &["import-users", "--file", "users.txt"]).with_code(0);
+    let worker = sandbox.command(&example("own_commands"), &["worker", "-c", "1"]);
+    let mut worker = Running::start(worker, Stream::Out);
+    worker.wait_for("users.greet succeeded");
+    assert_eq!(worker.stop("TERM").0, 0);
 }
