@@ -6,7 +6,6 @@ use std::time::Duration;
 use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
-use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::value::printable::printable;
 
@@ -14,8 +13,8 @@ use crate::app::app::App;
 use crate::canvas::freeze::WorkflowIds;
 use crate::canvas::node::{IntoNode, Node};
 use crate::canvas::pipe::move_links_to_steps;
-use crate::canvas::plan::Planner;
-use crate::canvas::send::{chords, send};
+use crate::canvas::plan::{Planner, SendWith};
+use crate::canvas::send::{ReadyWorkflow, chords};
 use crate::context::context::Ctx;
 use crate::context::deferred::Deferred;
 use crate::context::request::Request;
@@ -53,7 +52,8 @@ impl Ctx {
     /// The body waits for it too. Returns its result.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for a task that is in no chord, and for a group; else as [`send`].
+    /// [`ErrorKind::Call`] for a task that is in no chord, and for a group; else as
+    /// [`send`](crate::canvas::send::send).
     pub fn add_to_chord(&self, signature: impl IntoNode) -> Deferred<ResultTuple> {
         let node = signature.into_node();
         let ctx = self.clone();
@@ -87,10 +87,9 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
     (rare.group_id, rare.group_index) = (Some(group.to_owned()), request.group_index());
     (rare.chord, rare.root_id) = (Some(chord.clone()), request.headers.root_id.clone());
     let ttl = publisher.config().chord_ttl();
-    if let Node::Task(task) = &mut node {
-        // The same task whenever it is sent.
-        task.call.options.task_id.get_or_insert_with(TaskId::random);
-    }
+    // Made before the chord grows, which would wait for ever for what cannot be made; and once, so that it is the same
+    // task whenever it is sent.
+    let ready = ReadyWorkflow::new(&app, publisher, node, SendWith::default())?;
     // Not tried again: a second part that nobody sends would keep the body waiting for ever.
     let (_, chords) = chords(app.backend())?;
     chords.grow(group, 1, ttl).await?;
@@ -98,7 +97,7 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
     // for ever if the task ended now, or ran again and added another one.
     let _waits = ctx.wait();
     loop {
-        match send(&app, node.clone()).await {
+        match ready.clone().send(&app, publisher).await {
             Err(error) if error.is_outage() => {
                 let shown = printable(group);
                 tracing::warn!(error = %with_causes(&error), group, "could not add to the chord {shown}; trying again in {RETRY_INTERVAL:?}");

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use apium_protocol::result::document::ResultTuple;
 use apium_transport::backend::backend::SharedBackend;
-use apium_transport::backend::chord::ChordStore;
+use apium_transport::backend::chord::{ChordHeader, ChordStore};
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::app::app::App;
 use crate::canvas::freeze::{IdSeed, Ids};
 use crate::canvas::node::Node;
-use crate::canvas::plan::{Plan, Planner, SendWith};
+use crate::canvas::plan::{Plan, PlannedResult, Planner, SendWith};
 use crate::context::current::note_child;
 use crate::error::{Error, ErrorKind, Result};
+use crate::publish::policy::PublishPolicy;
 use crate::publish::prepare::{CallSpec, ParentTask, PreparedMessage};
 use crate::publish::publisher::{MAX_BATCH, Publisher};
 
@@ -39,32 +40,65 @@ pub async fn send_with(app: &App, node: Node, with: SendWith) -> Result<ResultTu
 
 /// Sends a signature as [`send_with`] does, through a publisher that may be another than the app's.
 pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, with: SendWith) -> Result<ResultTuple> {
-    let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
-    let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
-    let planned = planner.add(node.with_settings(app.config()), with)?;
-    let Plan { opens, calls } = planner.into_plan();
-    let mut prepared = Vec::with_capacity(calls.len());
-    for call in calls {
-        prepared.push(publisher.prepare(call)?);
-    }
-    if !opens.is_empty() {
-        let (backend, chords) = chords(app.backend())?;
-        for header in opens {
-            let opened = app.ask(backend.address(), || chords.open(header.clone())).await;
-            opened.map_err(|error| {
-                Error::new(ErrorKind::Backend, format!("open the chord {}", header.group)).with_source(error)
-            })?;
+    ReadyWorkflow::new(app, publisher, node, with)?.send(app, publisher).await
+}
+
+/// A signature whose messages are made and have passed the layers, so that it can be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadyWorkflow {
+    opens: Vec<ChordHeader>,
+    /// The messages, and how publishing each batch is tried.
+    batches: Vec<(PublishPolicy, Vec<Outgoing>)>,
+    planned: PlannedResult,
+    /// Whether what is sent becomes a child of the running task.
+    as_child: bool,
+}
+
+impl ReadyWorkflow {
+    /// Makes the messages of a signature. Nothing is sent.
+    ///
+    /// # Errors
+    /// As [`send`], but for those of the broker and the result backend.
+    pub(crate) fn new(app: &App, publisher: &Publisher, node: Node, with: SendWith) -> Result<Self> {
+        let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
+        let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
+        let planned = planner.add(node.with_settings(app.config()), with)?;
+        let Plan { opens, calls } = planner.into_plan();
+        let mut batches: Vec<(PublishPolicy, Vec<Outgoing>)> = Vec::new();
+        for call in calls {
+            let PreparedMessage { outgoing, policy, .. } = publisher.prepare(call)?;
+            match batches.last_mut().filter(|(_, batch)| batch.len() < MAX_BATCH) {
+                Some((_, batch)) => batch.push(outgoing),
+                None => batches.push((policy, vec![outgoing])),
+            }
         }
+        batches.iter_mut().try_for_each(|(_, batch)| publisher.pass_layers(batch))?;
+        Ok(Self { opens, batches, planned, as_child })
     }
-    let mut prepared = prepared.into_iter().peekable();
-    while let Some(policy) = prepared.peek().map(|first| first.policy) {
-        let batch: Vec<Outgoing> = prepared.by_ref().take(MAX_BATCH).map(|prepared| prepared.outgoing).collect();
-        publisher.publish_calls(batch, policy).await?;
+
+    /// Opens the chords, then publishes the messages.
+    ///
+    /// # Errors
+    /// As [`send`].
+    pub(crate) async fn send(self, app: &App, publisher: &Publisher) -> Result<ResultTuple> {
+        let Self { opens, batches, planned, as_child } = self;
+        if !opens.is_empty() {
+            let (backend, chords) = chords(app.backend())?;
+            for header in opens {
+                let opened = app.ask(backend.address(), || chords.open(header.clone())).await;
+                opened.map_err(|error| {
+                    Error::new(ErrorKind::Backend, format!("open the chord {}", header.group)).with_source(error)
+                })?;
+            }
+        }
+        for (policy, batch) in batches {
+            publisher.publish_passed_calls(batch, policy).await?;
+        }
+        if as_child {
+            note_child(|| planned.child);
+        }
+        Ok(planned.result)
     }
-    if as_child {
-        note_child(|| planned.child);
-    }
-    Ok(planned.result)
 }
 
 /// A result backend, and its store that counts the parts of chords.

@@ -110,6 +110,22 @@ async fn a_refused_message_is_not_sent_and_nothing_with_it() {
 }
 
 #[tokio::test]
+async fn a_chord_whose_header_is_refused_is_not_opened() {
+    let (app, sent) = superstitious().await;
+    let of_id = |mut header: Node, id: &str| {
+        header.options_mut().task_id = Some(id.into());
+        header
+    };
+    let chords = app.backend().unwrap().chords().unwrap();
+    for (x, id, is_open) in [(13, "refused", false), (14, "sent", true)] {
+        let header = of_id(Node::group([node(1), node(x)]), id);
+        let outcome = send(&app, header.pipe(node(0))).await;
+        assert_eq!((outcome.is_ok(), chords.count(id).await.unwrap().is_some()), (is_open, is_open));
+    }
+    assert_eq!(sent.take().len(), 2);
+}
+
+#[tokio::test]
 async fn the_id_of_a_task_stays() {
     let (app, sent) = superstitious().await;
     let error = Add::s(7, 0).send(&app).await.unwrap_err();

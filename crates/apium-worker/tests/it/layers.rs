@@ -41,6 +41,10 @@ task!(SendsRetry = "sends_retry", [acks_late: Some(true)], async |ctx| {
     Ok(json(1))
 });
 task!(Replaced = "replaced", [acks_late: Some(true)], async |ctx| Err(ctx.replace(node("refused"))));
+task!(Grows = "grows", [acks_late: Some(true)], async |ctx| {
+    ctx.add_to_chord(node("refused")).await?;
+    Ok(json(1))
+});
 task!(Refused = "refused", [], async |_ctx| Ok(json("it ran")));
 task!(Panics = "panics", [], async |_ctx| Ok(json("it ran")));
 
@@ -74,7 +78,8 @@ impl PublishLayer for Strict {
 fn builder(shape: impl FnOnce(AppBuilder) -> AppBuilder + Send + 'static) -> TestBuilder {
     let builder = App::test().with(|app| shape(app.autodiscover(false)));
     let builder = builder.register::<Quick>().register::<Early>().register::<Fails>().register::<Retries>();
-    builder.register::<SendsRetry>().register::<Replaced>().register::<Refused>().register::<Panics>()
+    let builder = builder.register::<Grows>().register::<SendsRetry>();
+    builder.register::<Replaced>().register::<Refused>().register::<Panics>()
 }
 
 /// An app with [`Strict`], and what that let pass.
@@ -152,6 +157,15 @@ async fn a_chord_whose_body_is_refused_fails_in_one_store_and_in_two() {
             assert_eq!(app.sent_by_name(body).len(), 0);
         }
     }
+}
+
+#[tokio::test]
+async fn a_chord_does_not_wait_for_a_part_that_a_layer_refused() {
+    let (app, _) = strict(|app| app).await;
+    let body = send_workflow(&app, Node::chord([node("grows"), node("quick")], node("quick"))).await.unwrap();
+    app.drain().await;
+    let (class, text) = exception(&app, body.id.as_str()).await;
+    assert!(class == "ChordError" && text.to_string().contains("not today"), "{class} {text}");
 }
 
 #[tokio::test]
