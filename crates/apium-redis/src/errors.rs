@@ -117,14 +117,13 @@ pub(crate) fn from_redis(what: &str, server: &dyn fmt::Display, error: RedisErro
 
 /// The same for a new connection, with or without TLS: the server may speak the other way.
 pub(crate) fn from_connecting(what: &str, server: &dyn fmt::Display, error: RedisError, has_tls: bool) -> Error {
+    // The library counts a refused connection as a dropped one too.
+    let is_dropped = error.is_connection_dropped() && !error.is_connection_refusal();
     let hint = match has_tls {
-        true if error.is_timeout()
-            || error.is_connection_dropped()
-            || error.to_string().contains("InvalidContentType") =>
-        {
+        true if error.is_timeout() || is_dropped || error.to_string().contains("InvalidContentType") => {
             "it does not seem to speak TLS at this port: the scheme without TLS is redis://"
         }
-        false if error.is_connection_dropped() || error.kind() == redis::ErrorKind::Parse => {
+        false if is_dropped || error.kind() == redis::ErrorKind::Parse => {
             "it does not seem to speak Redis's protocol at this port; if it wants TLS there, the scheme is rediss://"
         }
         _ => "",

@@ -50,6 +50,14 @@ async fn assert_refused(url: &str, place: &str, kind: ErrorKind, wanted: &str) {
 async fn a_port_on_which_nobody_listens() {
     let place = format!("127.0.0.1:{}", port::free());
     assert_refused(&format!("redis://:{SECRET}@{place}/0"), &place, ErrorKind::Connection, "refused").await;
+    // Whether the address has the right scheme is not known then.
+    let schemes = if cfg!(feature = "tls") { &["redis", "rediss"][..] } else { &["redis"] };
+    for scheme in schemes {
+        for error in errors(&format!("{scheme}://{place}/0")).await {
+            let text = format!("{error:#}");
+            assert!(!text.contains("the scheme"), "{text}");
+        }
+    }
 }
 
 #[tokio::test]
