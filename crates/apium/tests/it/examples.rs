@@ -11,7 +11,7 @@ use crate::program::{Sandbox, run};
 fn output(name: &str) -> String {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command(&example(name), &[]);
-    command.env_remove("APIUM_BROKER_URL").env_remove("APIUM_RESULT_BACKEND");
+    command.env("TMPDIR", sandbox.path()).env_remove("APIUM_BROKER_URL").env_remove("APIUM_RESULT_BACKEND");
     run(command).with_code(0).out
 }
 
@@ -31,6 +31,7 @@ macro_rules! examples {
 }
 
 examples! {
+    album: "20 photos is published";
     guide_calling: "5 + 5 = 10";
     guide_canvas: "Hamlet has 7 words";
     guide_class_task: "2 + 2 + 1 = 5";

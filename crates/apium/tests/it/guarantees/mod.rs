@@ -1,5 +1,6 @@
 //! Guarantees of `docs/PROMISES.md`, one file each; those that Celery does not give on every driver.
 
+mod album;
 mod crash_loop;
 mod mutated;
 mod reconnect;
