@@ -1,7 +1,7 @@
 //! The context of one run: what a bound task of Celery has as `self`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use apium_protocol::error::with_causes;
@@ -56,6 +56,8 @@ pub const ABORTED: &str = apium_protocol::result::state::ABORTED;
 
 /// The shortest time between two reads of the result backend by [`Ctx::check`].
 const ABORT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long such a read may take. There is one try, since a later check reads again.
+const ABORT_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a state of progress is tried, at most. The task waits meanwhile.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -218,7 +220,8 @@ impl Ctx {
 
     /// Returns an error when the run should stop. Call it now and then in a function that runs long, and return its
     /// error with `?`. In a plain function it also reads from the result backend whether the task was aborted, at most
-    /// once a second; async code reads that by [`aborted`](Self::aborted).
+    /// once a second. While the backend does not answer, that takes half a second and the task goes on. Async code reads
+    /// it by [`aborted`](Self::aborted).
     ///
     /// # Errors
     /// `SoftTimeLimitExceeded` or `TimeLimitExceeded` when a time limit has passed. After an abort, an error that
@@ -231,10 +234,12 @@ impl Ctx {
         if self.0.limits.reached() {
             return Err(Failure::soft_time_limit().into());
         }
-        if self.abort_check_due()
-            && let Err(error) = self.aborted().wait()
-        {
-            tracing::debug!(task = self.task_name(), error = %with_causes(&error), "could not read whether the task was aborted");
+        if self.abort_check_due() {
+            if let Err(error) = self.read_aborted(Self::abort_check_policy).wait() {
+                tracing::debug!(task = self.task_name(), error = %with_causes(&error), "could not read whether the task was aborted");
+            }
+            // The pause begins when the read ends, so that a task does not read all the time.
+            *self.last_abort_check() = Some(Instant::now());
         }
         match self.0.aborted.load(Ordering::Relaxed) {
             true => Err(TaskError::new(TaskErrorKind::Ignore)),
@@ -246,12 +251,22 @@ impl Ctx {
         if !BlockingScope::is_running() || self.backend().is_none() || self.request().id().is_none() {
             return false;
         }
-        let mut last_abort_check = self.0.last_abort_check.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_abort_check = self.last_abort_check();
         let due = last_abort_check.is_none_or(|last| last.elapsed() >= ABORT_CHECK_INTERVAL);
         if due {
             *last_abort_check = Some(Instant::now());
         }
         due
+    }
+
+    fn last_abort_check(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.last_abort_check.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abort_check_policy(&self) -> Result<PublishPolicy> {
+        let mut policy = PublishPolicy::of(self.needed_publisher()?.config());
+        (policy.retry, policy.timeout) = (None, policy.timeout.min(ABORT_CHECK_TIMEOUT));
+        Ok(policy)
     }
 
     /// Stores a custom state with meta, which callers see while they wait: `ctx.update_state("PROGRESS", json!(…))`. It
@@ -304,6 +319,10 @@ impl Ctx {
     /// # Errors
     /// [`ErrorKind::NoBackend`] without a result backend, [`ErrorKind::Backend`] when the backend fails.
     pub fn aborted(&self) -> Deferred<bool> {
+        self.read_aborted(Self::store_policy)
+    }
+
+    fn read_aborted(&self, policy: fn(&Self) -> Result<PublishPolicy>) -> Deferred<bool> {
         let ctx = self.clone();
         self.deferred(async move {
             let Some(id) = ctx.request().id().cloned() else { return Ok(false) };
@@ -312,7 +331,7 @@ impl Ctx {
             let Some(stored) = backend.stored() else { return Ok(false) };
             let ids = [id];
             let _waits = ctx.wait_for(ctx.needed_publisher()?);
-            let documents = ctx.store_policy()?.run(backend.address(), || stored.fetch(&ids)).await?;
+            let documents = policy(&ctx)?.run(backend.address(), || stored.fetch(&ids)).await?;
             let aborted = documents.iter().flatten().any(|document| document.state.is_aborted());
             if aborted {
                 ctx.0.aborted.store(true, Ordering::Relaxed);

@@ -20,7 +20,8 @@ async fn app(switches: &Switches, gate: &Gate, notes: &Notes) -> TestApp {
     let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     let builder = builder.register::<Progress>().register::<Final>().register::<Late>().register::<Early>();
     let builder = builder.register::<Bounded>().register::<Retries>().register::<Child>();
-    builder.register::<Adds>().register::<Body>().build().await.unwrap()
+    let builder = builder.register::<Adds>().register::<Body>().register::<LateChecks>().register::<EarlyChecks>();
+    builder.build().await.unwrap()
 }
 
 task!(Progress = "progress", [acks_late: Some(true)], async |ctx| {
@@ -45,6 +46,30 @@ async fn a_state_of_progress_that_cannot_be_stored_is_dropped_and_the_task_goes_
     gate.open(1);
     until_state(&app, "p", "SUCCESS").await;
     assert_eq!(worker.stop().await.finished, 1, "it ran once");
+}
+
+task!(LateChecks = "late_checks", [acks_late: Some(true)], fn |ctx| checks(&ctx));
+task!(EarlyChecks = "early_checks", [], fn |ctx| checks(&ctx));
+
+fn checks(ctx: &Ctx) -> TaskResult<Json> {
+    ctx.check()?;
+    ctx.state::<Notes>().unwrap().add("checked");
+    Ok(json(1))
+}
+
+#[tokio::test]
+async fn a_plain_function_does_not_wait_for_its_store_to_learn_whether_it_was_aborted() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "late_checks", "l").await;
+    send(&app, "early_checks", "e").await;
+    switches.hang_reads(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("both went on", async || notes.all().len() == 2).await;
+    switches.hang_reads(false);
+    until_state(&app, "l", "SUCCESS").await;
+    until_state(&app, "e", "SUCCESS").await;
+    assert_eq!(worker.stop().await.finished, 2);
 }
 
 task!(Final = "final", [acks_late: Some(true)], async |ctx| {

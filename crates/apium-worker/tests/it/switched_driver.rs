@@ -49,6 +49,8 @@ struct Inner {
     cut_results: AtomicBool,
     /// The same of the backend at [`OWN_URL`].
     cut_own_results: AtomicBool,
+    /// A read of results never ends.
+    hang_reads: AtomicBool,
     /// Settling deliveries fails with a connection error.
     cut_acks: AtomicBool,
     /// Settling deliveries, the dead set included, is refused for good.
@@ -93,6 +95,10 @@ impl Switches {
 
     pub(crate) fn cut_own_results(&self, cut: bool) {
         self.0.cut_own_results.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn hang_reads(&self, hang: bool) {
+        self.0.hang_reads.store(hang, Ordering::SeqCst);
     }
 
     pub(crate) fn cut_acks(&self, cut: bool) {
@@ -407,6 +413,9 @@ impl StoredResults for SwitchedBackend {
     fn fetch<'a>(&'a self, ids: &'a [TaskId]) -> BoxFuture<'a, Result<Vec<Option<ResultDocument>>>> {
         if self.switches.0.heals.swap(false, Ordering::SeqCst) {
             self.switches.backend_red(false);
+        }
+        if self.switches.0.hang_reads.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
         }
         if let Err(error) = self.switches.check_open() {
             return Box::pin(async { Err(error) });
