@@ -220,8 +220,8 @@ impl Ctx {
 
     /// Returns an error when the run should stop. Call it now and then in a function that runs long, and return its
     /// error with `?`. In a plain function it also reads from the result backend whether the task was aborted, at most
-    /// once a second. While the backend does not answer, that takes half a second and the task goes on. Async code reads
-    /// it by [`aborted`](Self::aborted).
+    /// once a second. While the backend does not answer, that takes half a second and the task goes on. Async code
+    /// reads it by [`aborted`](Self::aborted).
     ///
     /// # Errors
     /// `SoftTimeLimitExceeded` or `TimeLimitExceeded` when a time limit has passed. After an abort, an error that

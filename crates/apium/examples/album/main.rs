@@ -1,6 +1,6 @@
-//! A service that makes photo albums. For each photo a chain fetches the picture and scales it down; when all thumbnails
-//! are made, one more task publishes the page of the album. Without arguments it needs no server: it makes one album on
-//! an embedded queue, with a worker in its own process.
+//! A service that makes photo albums. For each photo a chain fetches the picture and scales it down; when all
+//! thumbnails are made, one more task publishes the page of the album. Without arguments it needs no server: it makes
+//! one album on an embedded queue, with a worker in its own process.
 //!
 //! ```text
 //! cargo run -p apium --example album
@@ -28,6 +28,7 @@ use apium::cli::Session;
 use apium::cli::clap::{self, Subcommand};
 use apium::prelude::*;
 
+use crate::journal::Journal;
 use crate::studio::{Options, Studio};
 
 /// What the program can do beside the commands of Apium.
@@ -71,8 +72,13 @@ fn builder(studio: Studio) -> AppBuilder {
 
 /// The app of the commands, with the settings of `apium.toml`, of the environment and of the command line.
 async fn app(settings: Settings) -> Result<App, BoxError> {
-    let options: Options = settings.app()?;
-    Ok(builder(Studio::open(options)?).config(settings).build().await?)
+    let Options { folder, journal, gate } = settings.app()?;
+    let builder = builder(Studio::new(&folder)?).config(settings);
+    let builder = match journal {
+        Some(journal) => builder.work_layer(Journal::open(&journal, gate)?),
+        None => builder,
+    };
+    Ok(builder.build().await?)
 }
 
 async fn run(session: Session, command: Command) -> Result<(), BoxError> {
@@ -89,8 +95,7 @@ async fn run(session: Session, command: Command) -> Result<(), BoxError> {
 async fn alone() -> Result<(), BoxError> {
     let folder = tempfile::Builder::new().prefix("album-").tempdir()?.keep();
     let queue = format!("sqlite://{}", folder.join("queue.db").display());
-    let studio = Studio::open(Options { folder, ..Options::default() })?;
-    let app = builder(studio).broker(&queue).backend(&queue).build().await?;
+    let app = builder(Studio::new(&folder)?).broker(&queue).backend(&queue).build().await?;
     let worker = app.worker().concurrency(4).start().await?;
     let album = submit::submit(&app, "One day", 20, true).await;
     worker.stop().await;

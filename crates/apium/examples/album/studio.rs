@@ -3,11 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
-
-use crate::journal::Journal;
 
 /// The service's own settings: the table `[app]` of `apium.toml`, or variables such as `APIUM_APP__FOLDER`.
 #[derive(Debug, Default, Deserialize)]
@@ -15,9 +12,9 @@ use crate::journal::Journal;
 pub(crate) struct Options {
     /// Where albums are made. All workers share it.
     pub(crate) folder: PathBuf,
-    /// A file that gets a line whenever a task begins and ends.
+    /// The file of the [journal](crate::journal), if there is one.
     pub(crate) journal: Option<PathBuf>,
-    /// A file whose length says how many tasks this process may run.
+    /// The file of its gate.
     pub(crate) gate: Option<PathBuf>,
 }
 
@@ -25,14 +22,12 @@ pub(crate) struct Options {
 #[derive(Debug, Clone)]
 pub(crate) struct Studio {
     folder: PathBuf,
-    pub(crate) journal: Arc<Journal>,
 }
 
 impl Studio {
-    /// Opens it as the options say.
-    pub(crate) fn open(options: Options) -> io::Result<Self> {
-        let Options { folder, journal, gate } = options;
-        Ok(Self { folder: std::path::absolute(folder)?, journal: Arc::new(Journal::open(journal, gate)?) })
+    /// A studio in this folder.
+    pub(crate) fn new(folder: &Path) -> io::Result<Self> {
+        Ok(Self { folder: std::path::absolute(folder)? })
     }
 
     /// Writes a file of an album. Returns where it is.

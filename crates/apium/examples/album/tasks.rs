@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use apium::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::journal;
 use crate::picture::Picture;
 use crate::studio::Studio;
 
@@ -55,18 +54,14 @@ pub(crate) fn album(title: &str, photos: u32) -> Signature<(), Album> {
 }
 
 /// Fetches a photo. This one makes it up; a real one would ask a camera or another server, which may not answer.
-#[task(
-    name = "album.fetch", before_start = journal::begin, time_limit = "2m",
-    autoretry_for(std::io::Error), retry_backoff = 1, max_retries = 8,
-)]
-async fn fetch(ctx: &Ctx, State(studio): State<Studio>, title: String, number: u32) -> TaskResult<Photo> {
+#[task(name = "album.fetch", time_limit = "2m", autoretry_for(std::io::Error), retry_backoff = 1, max_retries = 8)]
+async fn fetch(State(studio): State<Studio>, title: String, number: u32) -> TaskResult<Photo> {
     let file = studio.write(&title, &format!("photo-{number}.bmp"), &Picture::of_the_sun(number).to_bmp())?;
-    studio.journal.end(ctx)?;
     Ok(Photo { number, file })
 }
 
 /// Scales a photo down. This keeps a processor busy, so it is a plain function, which has a thread of its own.
-#[task(name = "album.thumbnail", before_start = journal::begin, time_limit = "2m")]
+#[task(name = "album.thumbnail", time_limit = "2m")]
 fn thumbnail(ctx: &Ctx, State(studio): State<Studio>, photo: Photo) -> TaskResult<Thumbnail> {
     let Photo { number, file } = photo;
     let picture = Picture::from_bmp(&fs::read(&file)?)?;
@@ -76,28 +71,22 @@ fn thumbnail(ctx: &Ctx, State(studio): State<Studio>, photo: Photo) -> TaskResul
         picture.scale_rows(&mut small, height * step / STEPS..height * (step + 1) / STEPS);
         let percent = 100 * (step + 1) / STEPS;
         ctx.update_state("SCALING", json!({ "photo": number, "percent": percent })).wait()?;
+        // Its time limit may have passed, or it was aborted.
         ctx.check()?;
     }
     let file = studio.write_beside(&file, &format!("thumbnail-{number}.bmp"), &small.to_bmp())?;
-    studio.journal.end(ctx)?;
     Ok(Thumbnail { number, file, width, height })
 }
 
 /// Publishes an album: writes its page, with all its thumbnails in the order of the photos.
-#[task(name = "album.publish", before_start = journal::begin, time_limit = "2m")]
-async fn publish(
-    ctx: &Ctx,
-    State(studio): State<Studio>,
-    thumbnails: Vec<Thumbnail>,
-    title: String,
-) -> TaskResult<Album> {
+#[task(name = "album.publish", time_limit = "2m")]
+async fn publish(State(studio): State<Studio>, thumbnails: Vec<Thumbnail>, title: String) -> TaskResult<Album> {
     let mut page = format!("<!doctype html>\n<title>{0}</title>\n<h1>{0}</h1>\n", escaped(&title));
     for Thumbnail { number, file, width, height } in &thumbnails {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         page += &format!("<a href=\"photo-{number}.bmp\"><img src=\"{name}\" width={width} height={height}></a>\n");
     }
     let page = studio.write(&title, "index.html", page.as_bytes())?;
-    studio.journal.end(ctx)?;
     Ok(Album { title, photos: thumbnails.iter().map(|thumbnail| thumbnail.number).collect(), page })
 }
 
