@@ -14,7 +14,7 @@ use apium_peers::redis::{Client, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_peers::target::example;
 
-use crate::live::{wait_for_counts, wait_until};
+use crate::live::{counts, wait_for_counts, wait_until};
 use crate::program::{Running, Sandbox, Stream};
 
 /// The albums, which are ordered at the same time.
@@ -90,6 +90,11 @@ impl Service {
     fn order(&self, album: &str) -> Running {
         let args = ["submit", album, "--photos", &PHOTOS.to_string(), "--json"];
         Running::start(self.program(&args), Stream::Out)
+    }
+
+    /// An app that looks at the queue.
+    async fn watcher(&self) -> App {
+        App::builder("watcher").autodiscover(false).broker(self.server.url(0)).build().await.unwrap()
     }
 
     /// Lets each worker run so many more tasks to their end.
@@ -205,6 +210,12 @@ async fn albums_outlive_five_restarts_of_their_server_and_the_kill_of_a_worker()
     service.start_worker("first");
     service.start_worker("second");
     let callers = ALBUMS.map(|album| service.order(album));
+    let watcher = service.watcher().await;
+    wait_until("all albums are ordered", async || {
+        let counts = counts(&watcher).await;
+        counts.ready + counts.unacked == (ALBUMS.len() * PHOTOS) as u64
+    })
+    .await;
 
     // The tasks that the killed worker had in flight, each with whether it had ended there.
     let mut in_flight: BTreeMap<String, bool> = BTreeMap::new();
@@ -231,10 +242,9 @@ async fn albums_outlive_five_restarts_of_their_server_and_the_kill_of_a_worker()
         assert_published(&service, album, caller);
     }
 
-    let url = service.server.url(0);
-    let app = App::builder("watcher").autodiscover(false).broker(&url).backend(&url).build().await.unwrap();
-    wait_for_counts(&app, 0, 0).await;
-    assert!(app.broker().dead().unwrap().list(0, 10).await.unwrap().is_empty());
+    let watcher = service.watcher().await;
+    wait_for_counts(&watcher, 0, 0).await;
+    assert!(watcher.broker().dead().unwrap().list(0, 10).await.unwrap().is_empty());
     // The kill has repeated what it interrupted, and nothing else was repeated.
     let runs = runs(&service.journal());
     assert_eq!(runs.len(), ALBUMS.len() * (2 * PHOTOS + 1));
