@@ -120,10 +120,7 @@ impl Options {
                 self.times.push((name, time));
                 time.tokens()
             }
-            ValueKind::Byte => {
-                let number = value::number(input, 255)? as u8;
-                quote!(#number)
-            }
+            ValueKind::Priority => value::priority(input)?,
             ValueKind::Count => {
                 let number = value::number(input, u32::MAX)? as usize;
                 quote!(#number)

@@ -124,6 +124,24 @@ pub(crate) fn number(input: ParseStream<'_>, max: u32) -> Result<u32> {
     literal.base10_parse::<u32>().ok().filter(|number| *number <= max).ok_or_else(|| wrong(literal.span()))
 }
 
+/// Reads a priority: `= 7`, `= "urgent"`, `= "background"`.
+pub(crate) fn priority(input: ParseStream<'_>) -> Result<TokenStream> {
+    let ahead = input.fork();
+    ahead.parse::<Token![=]>()?;
+    let wrong =
+        |e: Error| Error::new(e.span(), "write a whole number from 0 to 255, \"urgent\" or \"background\" here");
+    if !ahead.peek(LitStr) {
+        let number = number(input, 255).map_err(wrong)? as u8;
+        return Ok(quote!(::apium::__private::Priority::Number(#number)));
+    }
+    let word = text(input)?;
+    match word.value().as_str() {
+        "urgent" => Ok(quote!(::apium::__private::Priority::Urgent)),
+        "background" => Ok(quote!(::apium::__private::Priority::Background)),
+        _ => Err(wrong(Error::new(word.span(), ""))),
+    }
+}
+
 /// Reads a whole number, or no limit: `= 7`, `= none`.
 pub(crate) fn number_or_none(input: ParseStream<'_>) -> Result<Option<u32>> {
     let ahead = input.fork();

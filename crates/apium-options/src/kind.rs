@@ -13,8 +13,8 @@ pub enum ValueKind {
     Time,
     /// A rate limit.
     Rate,
-    /// A whole number that fits into a byte.
-    Byte,
+    /// A whole number that fits into a byte, or a word.
+    Priority,
     /// A whole number.
     Count,
     /// A whole number, or `none` for no limit.
@@ -36,7 +36,7 @@ impl ValueKind {
             Self::Texts => "a list of texts, `[\"a\", \"b\"]`",
             Self::Time => "seconds (`90`, `1.5`), or a text: `\"250ms\"`, `\"90s\"`, `\"10m\"`, `\"1h30m\"`",
             Self::Rate => "starts per second (`2.5`), or a text: `\"10/s\"`, `\"100/m\"`, `\"5/h\"`; 0 is no limit",
-            Self::Byte => "a whole number from 0 to 255",
+            Self::Priority => "a whole number from 0 to 255, `\"urgent\"` or `\"background\"`",
             Self::Count => "a whole number, 0 or more",
             Self::Limit => "a whole number, or `none` for no limit",
             Self::Backoff => "a factor in whole seconds, `true` (1) or `false`",

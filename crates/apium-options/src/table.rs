@@ -183,10 +183,12 @@ macro_rules! options {
         call(Option<Arc<str>>) route(String) wire("text; the message is published with it")
         setter(routing_key(key: impl AsRef<str>) = key.as_ref().into())
         default("that of the queue");
-    priority "The priority, from 0 to 255. Memory and SQLite deliver larger ones first, Redis smaller ones."
-        attribute(Byte) task(Option<u8>) annotation(u8) setting(task_default_priority)
-        call(Option<u8>) from_task(yes) route(u8) wire("a number: property `priority`")
-        setter(priority(priority: u8) = priority)
+    priority "The priority: a number from 0 to 255, or a word. Memory and SQLite deliver larger numbers first, Redis smaller ones. \
+        `urgent` is before all others and `background` after them, whichever broker it is."
+        attribute(Priority) task(Option<Priority>) annotation(Priority) setting(task_default_priority)
+        call(Option<Priority>) from_task(yes) route(Priority) wire("a number: property `priority`")
+        setter(priority(priority: impl Into<Priority>) = priority.into())
+        methods("`urgent()`, `background()`")
         retry(u8; priority: u8 = priority)
         default("0");
     delivery_mode "Whether the message outlives a restart of the broker: 2 if it does, 1 if it need not."

@@ -200,6 +200,20 @@ async fn replacing(app: &TestApp) -> Result<(), BoxError> {
     Ok(())
 }
 
+async fn options(app: &TestApp) -> Result<(), BoxError> {
+    // Options of the workflow go to its first tasks. Those for every task are set by `each`.
+    let album =
+        (add::s(1, 1) | group([add::p(2), add::p(3)]) | total::p()).each(|task| task.queue("celery").priority(5));
+    // The function may choose: `task.task()` is the name.
+    let album = album.each(|task| if task.task() == "guide.total" { task.urgent() } else { task });
+    let sum = album.send(app).await?;
+    app.drain().await;
+    let of = |task: &str| app.sent_by_name(task).last().and_then(|sent| sent.message.properties.priority);
+    assert_eq!((of("guide.add"), of("guide.total"), sum.get().await?), (Some(5), Some(255), 9));
+    println!("options: {}", sum.get().await?);
+    Ok(())
+}
+
 async fn progress(app: &TestApp) -> Result<(), BoxError> {
     let all = (group((0..100).map(|i| add::s(i, i))) | total::p()).send(app).await?;
     assert_eq!(all.progress().await?.done, 0);
@@ -274,6 +288,7 @@ async fn main() -> Result<(), BoxError> {
     maps(&app).await?;
     errors(&app).await?;
     replacing(&app).await?;
+    options(&app).await?;
     progress(&app).await?;
     saved(&app).await?;
     trees(&app).await?;

@@ -55,6 +55,7 @@ pub use apium_app::call::call::Call;
 pub use apium_app::call::class_calls::TaskCalls;
 pub use apium_app::canvas::node::IntoWireSignature;
 pub use apium_app::options::call_options::{CallOptions, Expires, RareOptions, When};
+pub use apium_app::options::priority::Priority;
 pub use apium_app::publish::layer::{PublishLayer, PublishNext};
 pub use apium_app::publish::policy::PublishPolicy;
 pub use apium_app::publish::prepare::PreparedMessage;

@@ -7,7 +7,7 @@ use apium_protocol::result::document::ResultTuple;
 
 use crate::app::app::App;
 use crate::call::call::{send_call, send_node};
-use crate::canvas::node::Node;
+use crate::canvas::node::{Node, TaskChange};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::context::current::note_child;
 use crate::error::{Error, Result};
@@ -64,6 +64,10 @@ impl<Out> Batch<Out> {
 
     pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.calls.iter_mut().for_each(|call| call.visit(visitor, stamps, append));
+    }
+
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        self.calls.iter_mut().try_for_each(|call| call.change_tasks(change))
     }
 
     /// Publishes all calls, up to 2,000 messages at once. Of such a part, a broker that publishes atomically takes all

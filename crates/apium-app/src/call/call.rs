@@ -10,7 +10,7 @@ use crate::app::app::App;
 use crate::canvas::eager;
 use crate::canvas::eager_results;
 use crate::canvas::freeze::{Ids, WorkflowIds};
-use crate::canvas::node::Node;
+use crate::canvas::node::{Node, TaskChange};
 use crate::canvas::plan::SendWith;
 use crate::canvas::send::send_through;
 use crate::canvas::stamp::{StampVisitor, Stamps};
@@ -59,6 +59,10 @@ impl<Out> Call<Out> {
 
     pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.signature.visit(visitor, stamps, append);
+    }
+
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        self.signature.change_tasks(change)
     }
 
     /// Publishes it through this producer, which [`App::producer`] acquired (Celery: `producer`).

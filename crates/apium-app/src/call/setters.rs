@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use crate::call::batch::Batch;
 use crate::call::call::Call;
-use crate::canvas::node::IntoWireSignature;
+use crate::canvas::node::{IntoWireSignature, Node, TaskNode};
 use crate::canvas::stamp::{FixedStamps, StampVisitor, Stamps};
 use crate::config::retry_policy::RetryPolicy;
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{Expires, When};
-use crate::signature::fits::Fits;
+use crate::options::priority::Priority;
+use crate::signature::fits::{Anything, Fits};
 use crate::signature::group::Group;
 use crate::signature::join::Join;
 use crate::signature::signature::Signature;
@@ -54,13 +56,50 @@ macro_rules! rare_setters {
 
 /// All methods that set options, but for `link`. The type must also have `fn fail(&mut self, Error)`, which records an
 /// error for when it is sent, `fn add_link_error(&mut self, WireSignature)`, which adds an errback to the right tasks,
-/// and `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all tasks in it.
+/// `fn visit(&mut self, &mut dyn StampVisitor, &Stamps, append: bool)`, which stamps all tasks in it, and
+/// `fn change_tasks(&mut self, &mut TaskChange<'_>) -> Result<()>`, which changes them.
 macro_rules! setters {
     ([$($generics:tt)*] $type:ty) => {
         apium_options::options! { call_setter => call_setters [$($generics)*] $type }
         apium_options::options! { rare_setter => rare_setters [$($generics)*] $type }
 
         impl<$($generics)*> $type {
+            /// It is delivered before all others, whichever numbers the broker has for that: 0 on Redis, 255 elsewhere.
+            /// The number is chosen when the message is made.
+            pub fn urgent(mut self) -> Self {
+                self.options_mut().priority = Some(Priority::Urgent);
+                self
+            }
+
+            /// It is delivered after all others, whichever numbers the broker has for that: 9 on Redis, 0 elsewhere. A
+            /// call without a priority has 0, so it is the last elsewhere too, and on Redis the first. With
+            /// `task_default_priority = 5` such calls are in the middle on each broker.
+            pub fn background(mut self) -> Self {
+                self.options_mut().priority = Some(Priority::Background);
+                self
+            }
+
+            /// Changes every task in it, at every depth: the steps of chains, the members of groups, the header and the
+            /// body of chords. Callbacks and errbacks are not changed, nor what is added later.
+            ///
+            /// ```
+            /// # use apium_app::signature::signature::Signature;
+            /// # fn sends(album: Signature<(), i64>) {
+            /// let album = album.each(|task| task.queue("images").expires_in(std::time::Duration::from_secs(600)));
+            /// # }
+            /// ```
+            ///
+            /// Options of a workflow itself replace those of its first tasks when it is sent.
+            pub fn each(
+                mut self,
+                mut change: impl FnMut(Signature<Anything, Json>) -> Signature<Anything, Json>,
+            ) -> Self {
+                if let Err(error) = self.change_tasks(&mut |task| changed(task, &mut change)) {
+                    self.fail(error);
+                }
+                self
+            }
+
             /// Adds a header to the message. The task finds it in its request. A name of Celery's protocol replaces
             /// that header.
             pub fn header(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
@@ -153,6 +192,21 @@ macro_rules! links {
             }
         }
     };
+}
+
+/// A task as a function of [`each`](Signature::each) returns it.
+fn changed(
+    task: TaskNode,
+    change: &mut impl FnMut(Signature<Anything, Json>) -> Signature<Anything, Json>,
+) -> Result<TaskNode> {
+    let name = task.call.task.clone();
+    match change(Signature::of_node(Node::Task(task))).into_node()? {
+        Node::Task(task) => Ok(task),
+        _ => {
+            let text = format!("change each task: what is returned for {name} is a workflow, and must be a task");
+            Err(Error::new(ErrorKind::Call, text))
+        }
+    }
 }
 
 setters!([Out] Call<Out>);

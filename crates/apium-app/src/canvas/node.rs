@@ -2,6 +2,7 @@
 
 use apium_protocol::message::signature::Signature as WireSignature;
 
+use crate::canvas::pipe::unchained;
 use crate::error::Result;
 use crate::options::call_options::CallOptions;
 use crate::publish::prepare::CallSpec;
@@ -19,6 +20,9 @@ pub enum Node {
     /// Tasks side by side, and then one with the list of their results.
     Chord(ChordNode),
 }
+
+/// What [`each`](crate::signature::signature::Signature::each) does to a task.
+pub(crate) type TaskChange<'a> = dyn FnMut(TaskNode) -> Result<TaskNode> + 'a;
 
 /// One task with its arguments and options.
 #[derive(Debug, Clone)]
@@ -96,17 +100,27 @@ impl GroupNode {
 }
 
 impl ChordNode {
-    /// A chord of this header and this body.
-    pub fn new(header: GroupNode, body: Node) -> Self {
+    /// A chord of this header and this body. As in Celery the group is no group any more: but for its id, its options
+    /// are gone.
+    pub fn new(mut header: GroupNode, body: Node) -> Self {
+        let id = header.options.task_id.take();
+        header.options = CallOptions { task_id: id, ..CallOptions::default() };
         Self { header, body: Box::new(body), options: CallOptions::default(), errbacks: Vec::new() }
     }
 }
 
 impl Node {
-    /// A chain of these, joined by [`pipe`](Self::pipe). One that begins with a group is a chord, as in Celery.
+    /// A chain of these, joined by [`pipe`](Self::pipe). One that begins with a group is a chord, as in Celery. The
+    /// options of chains among them are gone.
     pub fn chain(steps: impl IntoIterator<Item = Self>) -> Self {
         let mut steps = steps.into_iter().peekable();
-        let Some(first) = steps.next() else { return Self::Chain(ChainNode::default()) };
+        let first = match steps.next() {
+            None => return Self::Chain(ChainNode::default()),
+            Some(Self::Chain(first)) => {
+                Self::Chain(ChainNode { steps: unchained(first), options: CallOptions::default() })
+            }
+            Some(first) => first,
+        };
         let becomes_chord = steps.peek().is_some() && begins_with_a_group(&first);
         match steps.fold(first, Self::pipe) {
             chain @ Self::Chain(_) => chain,
@@ -159,6 +173,26 @@ impl Node {
             Self::Chain(chain) => chain.steps.first_mut().into_iter().for_each(|first| first.each_first(change)),
             Self::Group(group) => group.each_first(change),
             Self::Chord(chord) => chord.header.each_first(change),
+        }
+    }
+
+    /// Changes every task in it, at every depth. Links are not changed.
+    ///
+    /// # Errors
+    /// The first error of `change`.
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        match self {
+            Self::Task(task) => {
+                let changed = change(task.clone())?;
+                *task = changed;
+                Ok(())
+            }
+            Self::Chain(chain) => chain.steps.iter_mut().try_for_each(|step| step.change_tasks(change)),
+            Self::Group(group) => group.members.iter_mut().try_for_each(|member| member.change_tasks(change)),
+            Self::Chord(chord) => {
+                chord.header.members.iter_mut().try_for_each(|member| member.change_tasks(change))?;
+                chord.body.change_tasks(change)
+            }
         }
     }
 

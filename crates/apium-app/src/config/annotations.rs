@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::read::{FromValue, InvalidValue, rate_text};
 use crate::config::value::Value;
+use crate::options::priority::Priority;
 use crate::options::rate_limit::RateLimit;
 use crate::options::task_options::{Backoff, TaskOptions};
 
@@ -137,7 +138,10 @@ mod tests {
             all.extend(own);
         }
         let annotations = Annotations::from_value(&all).unwrap();
-        assert_eq!((annotations.of("mail").priority, annotations.of("other").priority), (Some(9), Some(1)));
+        assert_eq!(
+            (annotations.of("mail").priority, annotations.of("other").priority),
+            (Some(9.into()), Some(1.into()))
+        );
         assert_eq!(annotations.names().collect::<Vec<_>>(), ["mail"]);
     }
 

@@ -7,6 +7,7 @@ use apium_transport::address::Address;
 use jiff::tz::TimeZone;
 
 use crate::config::value::Value;
+use crate::options::priority::Priority;
 use crate::options::rate_limit::RateLimit;
 
 /// What is wrong with a value: what is allowed, and where inside a table it stands.
@@ -120,6 +121,23 @@ integers!(
     u32 => "a whole number, 0 or more",
     usize => "a whole number, 0 or more"
 );
+
+impl FromValue for Priority {
+    const KIND: &'static str = "a whole number from 0 to 255, \"urgent\" or \"background\"";
+
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let read = match value {
+            Value::Text(word) => Self::of_word(word),
+            other => u8::from_value(other).ok().map(Self::Number),
+        };
+        read.ok_or_else(|| InvalidValue::new(value, Self::KIND))
+    }
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        let read = Self::of_word(text).or_else(|| text.parse().ok().map(Self::Number));
+        read.ok_or_else(|| InvalidValue::new(&Value::from(text), Self::KIND))
+    }
+}
 
 impl FromValue for String {
     const KIND: &'static str = "a text";
@@ -262,6 +280,15 @@ mod tests {
         assert_eq!(read("2 d".into()), Some(Duration::from_secs(172_800)));
         assert_eq!(read("soon".into()), None);
         assert_eq!(read(Value::Int(-1)), None);
+    }
+
+    #[test]
+    fn a_priority_is_a_number_or_a_word() {
+        assert_eq!(Priority::from_text("9"), Ok(Priority::Number(9)));
+        assert_eq!(Priority::from_value(&Value::Text("background".into())), Ok(Priority::Background));
+        for wrong in [Value::Int(256), Value::Int(-1), Value::Text("high".into()), Value::Bool(true)] {
+            assert_eq!(Priority::from_value(&wrong).unwrap_err().allowed, Priority::KIND);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::config::settings::Settings;
 use crate::context::result_document::ResultPolicy;
 use crate::error::Result;
 use crate::options::effective_options::TaskDefaults;
+use crate::options::priority::Priority;
 use crate::options::rate_limit::RateLimit;
 
 /// One row of the table.
@@ -146,8 +147,8 @@ settings! {
         task_default_retry_delay: Option<Duration> = None, "none";
         /// Whether a call from inside a task takes the priority of that task.
         task_inherit_parent_priority: bool = false, "false";
-        /// The priority of calls that have none.
-        task_default_priority: Option<u8> = None, "none";
+        /// The priority of calls that have none. With 5, they are between `urgent` and `background` on every broker.
+        task_default_priority: Option<Priority> = None, "none";
     }
     "routing" {
         /// The queues. Where they are given, the default queue is not added.

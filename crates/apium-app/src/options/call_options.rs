@@ -16,6 +16,7 @@ use crate::config::read::{FromValue, InvalidValue};
 use crate::config::retry_policy::RetryPolicy;
 use crate::config::value::Value;
 use crate::options::field::{IntoCallOption, OptionField};
+use crate::options::priority::Priority;
 use crate::options::task_options::TaskOptions;
 
 /// An instant, and the offset with which messages carry it.
@@ -215,11 +216,11 @@ mod tests {
     fn options_that_are_set_stay_and_missing_ones_are_filled() {
         let mut call = CallOptions { queue: Some("mine".into()), ..CallOptions::default() };
         call.rare_mut().headers.insert("a".into(), Json::NULL);
-        let mut route = CallOptions { priority: Some(7), ..CallOptions::from("theirs") };
+        let mut route = CallOptions { priority: Some(7.into()), ..CallOptions::from("theirs") };
         route.rare_mut().headers.insert("b".into(), Json::NULL);
         call.fill_from(&route);
         assert_eq!(call.queue.as_deref(), Some("mine"));
-        assert_eq!(call.priority, Some(7));
+        assert_eq!(call.priority, Some(Priority::Number(7)));
         assert_eq!(call.rare.unwrap().headers.len(), 2);
     }
 

@@ -3,6 +3,7 @@
 pub mod call_options;
 pub mod effective_options;
 pub(crate) mod field;
+pub mod priority;
 pub mod rate_limit;
 pub mod task_options;
 pub(crate) mod wire_options;

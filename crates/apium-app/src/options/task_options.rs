@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::options::field::OptionField;
+use crate::options::priority::Priority;
 
 /// Tells whether a failure comes from a certain error type. `#[task]` makes it from the name of a type.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +94,7 @@ mod tests {
 
     use super::{ErrorMatcher, TaskOptions};
     use crate::failure::Failure;
+    use crate::options::priority::Priority;
 
     #[derive(Debug)]
     struct Outer(std::num::ParseIntError);
@@ -127,9 +129,12 @@ mod tests {
 
     #[test]
     fn an_overlay_replaces_what_it_has_and_the_others_stay() {
-        let below = TaskOptions { acks_late: Some(true), priority: Some(3), ..TaskOptions::NEW };
-        let above = TaskOptions { priority: Some(6), max_retries: Some(None), ..TaskOptions::NEW };
+        let below = TaskOptions { acks_late: Some(true), priority: Some(3.into()), ..TaskOptions::NEW };
+        let above = TaskOptions { priority: Some(6.into()), max_retries: Some(None), ..TaskOptions::NEW };
         let both = below.overlay(above);
-        assert_eq!((both.acks_late, both.priority, both.max_retries), (Some(true), Some(6), Some(None)));
+        assert_eq!(
+            (both.acks_late, both.priority, both.max_retries),
+            (Some(true), Some(Priority::Number(6)), Some(None))
+        );
     }
 }

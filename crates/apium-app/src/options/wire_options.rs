@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
+use crate::options::priority::{Priority, word_of};
 
 /// An option that a signature carries.
 trait WireOption: Sized {
@@ -94,6 +95,20 @@ macro_rules! text_values {
     )+};
 }
 text_values!(TaskId, Arc<str>, Cow<'static, str>);
+
+/// A word stands in a signature only until its message is made, and Celery takes one for no priority.
+impl WireValue for Priority {
+    fn to_json(&self) -> Result<Json> {
+        Ok(match self {
+            Self::Number(number) => Json::from_serialize(number)?,
+            word => Json::from_serialize(&word.to_string())?,
+        })
+    }
+
+    fn from_json(name: &str, value: &Json) -> Result<Self> {
+        word_of(value).map_or_else(|| decode(name, value).map(Self::Number), Ok)
+    }
+}
 
 impl WireValue for Arc<WireSignature> {
     fn to_json(&self) -> Result<Json> {

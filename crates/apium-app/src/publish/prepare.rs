@@ -12,6 +12,7 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::timestamp;
 use apium_protocol::value::repr::{args_repr, kwargs_repr};
+use apium_transport::broker::broker::PriorityOrder;
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,6 +21,7 @@ use crate::context::current;
 use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
+use crate::options::priority::{Priority, may_have_words, write_numbers};
 use crate::publish::policy::PublishPolicy;
 use crate::publish::publisher::{Publisher, SendDefaults};
 use crate::task::arguments::Arguments;
@@ -72,7 +74,7 @@ pub struct ParentTask {
     /// The first task of its workflow.
     pub root_id: TaskId,
     /// Its priority, for `task_inherit_parent_priority`.
-    pub priority: Option<u8>,
+    pub priority: Option<Priority>,
 }
 
 impl ParentTask {
@@ -80,7 +82,7 @@ impl ParentTask {
     pub fn of(request: &Request) -> Option<Self> {
         let id = request.id()?.clone();
         let root_id = request.headers.root_id.clone().unwrap_or_else(|| id.clone());
-        Some(Self { id, root_id, priority: request.properties.priority })
+        Some(Self { id, root_id, priority: request.properties.priority.map(Priority::Number) })
     }
 }
 
@@ -130,6 +132,8 @@ impl Publisher {
         let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
         let policy = PublishPolicy::of_call(config, &options);
         let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
+        let order = self.broker().capabilities().priority_order;
+        write_numbers_behind(&mut rare, order)?;
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
         if id.as_str().trim().is_empty() {
@@ -163,7 +167,8 @@ impl Publisher {
         properties.correlation_id = Some(id.shared());
         properties.reply_to = Some(rare.reply_to.take().unwrap_or_else(|| self.reply_to().clone()));
         properties.delivery_mode = Some(options.delivery_mode.unwrap_or(config.task_default_delivery_mode));
-        properties.priority = Some(options.priority.or(config.task_default_priority).unwrap_or_default());
+        let priority = options.priority.or(config.task_default_priority);
+        properties.priority = Some(priority.map_or(0, |priority| priority.number(order)));
         properties.expiration = times.expiration;
         properties.extra = std::mem::take(&mut rare.properties);
         let add_to_parent = rare.add_to_parent.unwrap_or(true);
@@ -195,6 +200,19 @@ fn mapped_task(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
     }
     let inner = arguments.kwargs.iter().find(|(name, _)| name == "task").map(|(_, inner)| inner)?;
     WireSignature::from_json(inner.as_bytes()).ok().map(|inner| inner.task)
+}
+
+/// Writes the broker's numbers for the priorities of what follows the task: a message has no words.
+fn write_numbers_behind(rare: &mut RareOptions, order: PriorityOrder) -> Result<()> {
+    let lists = [Some(&mut rare.link), Some(&mut rare.link_error), rare.chain.as_mut()];
+    for signature in lists.into_iter().flatten().flatten() {
+        write_numbers(signature, order)?;
+    }
+    match &mut rare.chord {
+        // The members of a header share the body.
+        Some(body) if may_have_words(body) => write_numbers(Arc::make_mut(body), order),
+        _ => Ok(()),
+    }
 }
 
 /// The links of the message.

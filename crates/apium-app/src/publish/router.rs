@@ -271,6 +271,7 @@ fn no_queue(name: &str, whose: &str) -> Error {
 mod tests {
     use super::*;
     use crate::config::settings::Settings;
+    use crate::options::priority::Priority;
 
     fn config(toml: &str) -> Config {
         let mut settings = Settings::new();
@@ -282,7 +283,7 @@ mod tests {
         Router::new(&config(toml), Vec::new(), Vec::new()).unwrap()
     }
 
-    fn route(router: &Router, task: &str, mut options: CallOptions) -> (String, String, Option<u8>) {
+    fn route(router: &Router, task: &str, mut options: CallOptions) -> (String, String, Option<Priority>) {
         router.fill(task, &Arguments::default(), &mut options);
         let destination = router.destination(&options).unwrap();
         (destination.exchange.to_string(), destination.routing_key.to_string(), options.priority)
@@ -302,7 +303,7 @@ mod tests {
         assert_eq!(route(&router, "lab.add", CallOptions::default()).1, "exact");
         assert_eq!(route(&router, "lab.sub", CallOptions::default()).1, "glob");
         let (_, queue, priority) = route(&router, "lab.add", CallOptions::from("mine"));
-        assert_eq!((&*queue, priority), ("mine", Some(7)));
+        assert_eq!((&*queue, priority), ("mine", Some(7.into())));
     }
 
     #[test]

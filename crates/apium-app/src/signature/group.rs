@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::app::app::App;
-use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
+use crate::canvas::node::{IntoNode, IntoWireSignature, Node, TaskChange};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
@@ -84,6 +84,10 @@ impl<In: ?Sized, Out> Group<In, Out> {
 
     pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.inner.visit(visitor, stamps, append);
+    }
+
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        self.inner.change_tasks(change)
     }
 
     /// The same group with other types, which nothing checks.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::app::App;
-use crate::canvas::node::{IntoNode, IntoWireSignature, Node};
+use crate::canvas::node::{IntoNode, IntoWireSignature, Node, TaskChange};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
@@ -108,6 +108,10 @@ impl<In: ?Sized, Out> Join<In, Out> {
 
     pub(crate) fn visit(&mut self, visitor: &mut dyn StampVisitor, stamps: &Stamps, append: bool) {
         self.inner.visit(visitor, stamps, append);
+    }
+
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        self.inner.change_tasks(change)
     }
 
     /// Sets whether the members ignore the result of the task before (Celery: `immutable`).

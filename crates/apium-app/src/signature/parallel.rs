@@ -10,7 +10,7 @@ use crate::app::app::App;
 use crate::call::batch::{calls_of, send_all};
 use crate::call::call::send_node;
 use crate::canvas::eager_results;
-use crate::canvas::node::{GroupNode, Node};
+use crate::canvas::node::{GroupNode, Node, TaskChange};
 use crate::canvas::send;
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::context::current;
@@ -90,6 +90,12 @@ impl Parallel {
         if let Err(error) = stamped {
             self.fail(error);
         }
+    }
+
+    /// Changes every task of the stages and of the group.
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        self.stages.iter_mut().try_for_each(|stage| stage.change_tasks(change))?;
+        self.group.members.iter_mut().try_for_each(|member| member.change_tasks(change))
     }
 
     /// The same for other types. Whether it is complete is not known for them.

@@ -8,7 +8,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 
-use crate::canvas::node::{IntoNode, IntoWireSignature, Node, TaskKind, TaskNode};
+use crate::canvas::node::{IntoNode, IntoWireSignature, Node, TaskChange, TaskKind, TaskNode};
 use crate::canvas::stamp::{StampVisitor, Stamps};
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
@@ -184,6 +184,10 @@ impl<In: ?Sized, Out> Signature<In, Out> {
         if let Err(error) = self.node.stamp(visitor, stamps, append) {
             self.fail(error);
         }
+    }
+
+    pub(crate) fn change_tasks(&mut self, change: &mut TaskChange<'_>) -> Result<()> {
+        self.node.change_tasks(change)
     }
 
     /// This signature and all its callbacks, each followed by its own callbacks (Celery: `flatten_links`).

@@ -168,7 +168,7 @@ mod tests {
             name,
             aliases,
             parameters: ParameterList { function: "f", named: &[], var_args: false, var_kwargs: false },
-            options: || TaskOptions { priority: Some(3), ..TaskOptions::NEW },
+            options: || TaskOptions { priority: Some(3.into()), ..TaskOptions::NEW },
             hooks: Hooks::NONE,
             needs: NEEDS,
             takes_ctx: false,
@@ -227,7 +227,7 @@ mod tests {
         };
         let registry = builder.build(&defaults, annotations).unwrap();
         let task = registry.get("proj.add").unwrap();
-        assert_eq!(task.options.priority, Some(3));
+        assert_eq!(task.options.priority, Some(3.into()));
         assert_eq!(task.effective.time_limit, Some(Duration::from_secs(9)));
         assert!(task.effective.track_started);
     }

@@ -29,7 +29,7 @@ fn annotated(entries: Vec<(&str, Value)>) -> Value {
 async fn feature_6_09_the_call_wins_over_the_task_and_the_task_over_the_route() {
     let attributes = annotated(vec![("queue", "of-task".into()), ("expires", 60.into())]);
     let mut options = CallOptions::from("of-route");
-    options.priority = Some(7);
+    options.priority = Some(7.into());
     let builder = kit::builder().setting("task_annotations", attributes).route("tasks.*", options);
     let (app, sent) = kit::app_of(builder).await;
     Add::s(1, 2).send(&app).await.unwrap();

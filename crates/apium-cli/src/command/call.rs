@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apium_app::options::priority::Priority;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 
@@ -46,9 +47,10 @@ pub(crate) struct Args {
     /// The queue
     #[arg(short = 'Q', long, value_name = "QUEUE", value_parser = text_arg::queue)]
     queue: Option<String>,
-    /// The priority, 0 to 255; the broker decides whether larger or smaller ones come first (`report` says which)
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    priority: Option<u8>,
+    /// The priority: urgent (before all others), background (after them), or a number from 0 to 255, of which the broker
+    /// delivers the larger or the smaller ones first (`report` says which)
+    #[arg(long, value_name = "N", value_parser = priority, allow_negative_numbers = true)]
+    priority: Option<Priority>,
     /// The serializer: json, msgpack, yaml
     #[arg(long, value_name = "NAME")]
     serializer: Option<String>,
@@ -67,6 +69,12 @@ pub(crate) struct Args {
     /// Wait no longer than this, in seconds
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, requires = "wait", allow_negative_numbers = true)]
     timeout: Option<Duration>,
+}
+
+/// Reads a priority.
+fn priority(text: &str) -> Result<Priority, &'static str> {
+    let number = || text.parse().ok().map(Priority::Number);
+    Priority::of_word(text).or_else(number).ok_or("a priority is urgent, background, or a number from 0 to 255")
 }
 
 /// Sends the task.

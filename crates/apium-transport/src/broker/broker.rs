@@ -56,6 +56,26 @@ pub enum PriorityOrder {
     SmallerFirst,
 }
 
+impl PriorityOrder {
+    /// The priority that is delivered before all others.
+    pub fn first(self) -> u8 {
+        match self {
+            // Queues take what is above their largest priority for that one.
+            Self::LargerFirst => u8::MAX,
+            Self::SmallerFirst => 0,
+        }
+    }
+
+    /// The priority that is delivered after all others.
+    pub fn last(self) -> u8 {
+        match self {
+            Self::LargerFirst => 0,
+            // Celery knows no larger one there.
+            Self::SmallerFirst => 9,
+        }
+    }
+}
+
 /// A message broker.
 pub trait Broker: Send + Sync + 'static {
     /// What this broker can do.

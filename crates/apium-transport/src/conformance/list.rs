@@ -68,6 +68,7 @@ macro_rules! conformance_tests {
             a_batch_keeps_its_order
             single_messages_keep_their_order
             priorities_are_honoured
+            urgent_comes_before_normal_and_background_last
             a_larger_priority_overtakes [LargerFirst]
             the_largest_priority_caps [LargerFirst]
             a_batch_is_published_whole_or_not_at_all [AtomicPublish]

@@ -290,7 +290,7 @@ fn every_option_reaches_the_definition() {
     assert_eq!(def.needs.iter().flatten().count(), 1);
     assert_eq!(def.parameters.named.iter().map(|p| p.name).collect::<Vec<_>>(), ["user_id", "subject"]);
     let options = (def.options)();
-    assert_eq!((options.priority, options.acks_late, options.track_started), (Some(6), Some(true), Some(true)));
+    assert_eq!((options.priority, options.acks_late, options.track_started), (Some(6.into()), Some(true), Some(true)));
     assert_eq!(options.expires, Some(Duration::from_secs(5400)));
     assert_eq!(options.soft_time_limit, Some(Duration::from_millis(50_500)));
     assert_eq!((options.max_retries, options.retry_kwargs_max_retries), (Some(Some(8)), Some(None)));

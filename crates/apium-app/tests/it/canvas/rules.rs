@@ -75,7 +75,7 @@ fn arguments(args: Value, kwargs: Value) -> Arguments {
 
 fn with_priority(priority: u8) -> CallOptions {
     let mut options = CallOptions::default();
-    options.priority = Some(priority);
+    options.priority = Some(priority.into());
     options
 }
 
@@ -88,7 +88,7 @@ async fn sent(app: &App, sent: &Sent, node: Node, given: SendWith) -> Message {
 #[test]
 fn feature_3_1_01_a_signature_is_a_map_of_six_entries() {
     let mut signature = Add::s(2, 3).queue("q").into_immutable();
-    signature.options_mut().priority = Some(3);
+    signature.options_mut().priority = Some(3.into());
     let expected = json!({
         "task": "tasks.add", "args": [2, 3], "kwargs": {}, "options": {"queue": "q", "priority": 3},
         "subtask_type": null, "immutable": true,
@@ -287,7 +287,7 @@ async fn feature_3_3_06_options_of_a_chain_go_to_its_steps() {
     let mut steps = Node::chain(tasks("ab")).pipe(Node::chord(tasks("cd"), task("e")));
     steps.link(wire("callback", json!([]), json!({})));
     steps.link_error(wire("errback", json!([]), json!({})));
-    steps.options_mut().priority = Some(7);
+    steps.options_mut().priority = Some(7.into());
     send(&app, steps).await.unwrap();
     let message = out.one().message;
     let embed = &body(&message)[2];

@@ -28,6 +28,9 @@ fn rate_flag() {}
 #[task(priority = 256)]
 fn priority() {}
 
+#[task(priority = "high")]
+fn priority_word() {}
+
 #[task(max_retries = forever)]
 fn retries_word() {}
 

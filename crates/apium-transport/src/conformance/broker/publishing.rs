@@ -50,6 +50,27 @@ pub async fn priorities_are_honoured(f: Fixture) {
     }
 }
 
+/// What is urgent is delivered before what has a priority in the middle, and that before what is of the background,
+/// whichever numbers the broker has for them.
+pub async fn urgent_comes_before_normal_and_background_last(f: Fixture) {
+    let order = f.broker.capabilities().priority_order;
+    let (urgent, background) = (order.first(), order.last());
+    let batch = [("b1", background), ("n1", 5), ("u1", urgent), ("b2", background), ("n2", 5), ("u2", urgent)];
+    let batch = batch.iter().map(|(name, priority)| with_priority("q", name, *priority));
+    f.broker.publish(batch.collect()).await.expect("could not publish");
+    let mut consumer = f.consumer(&["q"]).await;
+    assert_eq!(names(&take(&mut consumer, 6).await), ["u1", "u2", "n1", "n2", "b1", "b2"]);
+    let others = (0..=9).map(|priority| with_priority("others", &format!("p{priority}"), priority));
+    let ends = [with_priority("others", "last", background), with_priority("others", "first", urgent)];
+    f.broker.publish(others.chain(ends).collect()).await.expect("could not publish");
+    // A broker may take neighbouring numbers for one, so that only what is further away has a certain place.
+    let mut consumer = f.consumer(&["others"]).await;
+    let got = names(&take(&mut consumer, 12).await);
+    let place = |name: &str| got.iter().position(|got| got == name).expect("it was delivered");
+    assert!(place("first") < place("p5") && place("p5") < place("last"), "{got:?}");
+    assert_eq!(place("last"), 11, "{got:?}");
+}
+
 /// A larger priority overtakes what is in the queue, also when messages are delivered one at a time.
 pub async fn a_larger_priority_overtakes(f: Fixture) {
     send(&f.broker, "q", &["first", "second"]).await;

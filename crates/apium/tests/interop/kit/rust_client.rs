@@ -69,7 +69,7 @@ fn set(options: &mut CallOptions, name: &str, value: &Value) {
         "queue" => options.queue = Some(text().into()),
         "exchange" => options.exchange = Some(text().into()),
         "routing_key" => options.routing_key = Some(text().into()),
-        "priority" => options.priority = Some(value.as_u64().unwrap().try_into().unwrap()),
+        "priority" => options.priority = Some(u8::try_from(value.as_u64().unwrap()).unwrap().into()),
         "serializer" => options.serializer = Some(text().into()),
         "compression" => options.compression = Some(text().into()),
         "time_limit" => options.time_limit = value.as_f64(),

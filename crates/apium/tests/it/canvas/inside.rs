@@ -97,10 +97,10 @@ on_every_driver! {
             let app = fixture.app(&[("task_inherit_parent_priority", setting)]).await;
             let step = || call("canvas.same", json!([]));
             let mut first = call("canvas.same", json!([1]));
-            first.options_mut().priority = Some(6);
+            first.options_mut().priority = Some(6.into());
             first.link(crate::canvas::tasks::link(&step()));
             let mut own = step();
-            own.options_mut().priority = Some(2);
+            own.options_mut().priority = Some(2.into());
             let chain = first.pipe(Node::group([step(), step()])).pipe(record()).pipe(own);
             let result = sent::<Json>(&app, chain).await;
             ran(&app, &result).await;

@@ -6,6 +6,7 @@ mod delaying;
 mod layers;
 mod lists;
 mod prefetch;
+mod priorities;
 mod rejecting;
 mod results;
 mod retries;
