@@ -68,3 +68,12 @@ def called(request, exc, traceback, *, path, flow, target):
 def of_flow(flow, id):
     """The name of a task from its id, which `canvas_client.py` makes."""
     return id.removeprefix(f"{flow}-") if id.startswith(f"{flow}-") else "?"
+
+
+@app.task(name="canvas.options", bind=True)
+def options(self, *_, path, flow, target):
+    """A task that records the options with which its message came, as `canvas_options.py` gives them."""
+    request = self.request
+    marks = "+".join(sorted(request.headers or {})) or "-"
+    record(path, flow, "came", target, [f"{request.delivery_info['routing_key']}/{request.delivery_info['priority']}/{marks}"])
+    return target

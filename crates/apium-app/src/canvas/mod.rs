@@ -6,6 +6,7 @@ pub mod eager;
 pub(crate) mod eager_results;
 pub mod freeze;
 pub(crate) mod header_errbacks;
+pub(crate) mod merge;
 pub mod node;
 pub(crate) mod pipe;
 pub mod plan;

@@ -5,6 +5,7 @@
 
 use apium_protocol::message::signature::Signature as WireSignature;
 
+use crate::canvas::merge::with_stored;
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::options::call_options::CallOptions;
 
@@ -17,10 +18,24 @@ impl Node {
             return self;
         }
         match (self, right) {
+            (left @ Self::Group(_), Self::Chain(chain)) => {
+                let (steps, options) = unchained_with_options(chain);
+                let mut joined = steps.into_iter().fold(left, Self::pipe);
+                if let Self::Chord(chord) = &mut joined {
+                    // The chain is the body, as it is.
+                    let own = std::mem::take(chord.body.options_mut());
+                    *chord.body.options_mut() = with_stored(options, own);
+                }
+                joined
+            }
             (left, Self::Chain(chain)) => unchained(chain).into_iter().fold(left, Self::pipe),
             (Self::Chain(mut chain), right) => {
-                // The chain keeps its other options, but its `link` belongs to the step that was last until now.
-                move_links_to_steps(&mut chain);
+                if keeps_its_options(&chain, &right) {
+                    // Its `link` belongs to the step that was last until now.
+                    move_links_to_steps(&mut chain);
+                } else {
+                    chain = ChainNode { steps: unchained(chain), options: CallOptions::default() };
+                }
                 match chain.steps.pop() {
                     None => return right,
                     Some(last) => {
@@ -38,6 +53,17 @@ impl Node {
                 }
             },
         }
+    }
+}
+
+/// Whether a chain stays the same chain when `right` follows it, with its options. As in Celery it does where `right`
+/// joins its last step. Otherwise they are a new chain.
+fn keeps_its_options(chain: &ChainNode, right: &Node) -> bool {
+    match (chain.steps.last(), right) {
+        (_, Node::Group(_)) => false,
+        (Some(Node::Group(_)), _) => true,
+        (Some(Node::Chord(_)), right) => !matches!(right, Node::Chord(_)),
+        _ => false,
     }
 }
 
@@ -67,25 +93,25 @@ pub(crate) fn unrolled(node: Node) -> Node {
     }
 }
 
-/// The steps of a chain, with the options of the chain moved to them.
-pub(crate) fn unchained(mut chain: ChainNode) -> Vec<Node> {
+/// The steps of a chain, which is no chain any more. Its links and its id go to the steps. As in Celery its other
+/// options are gone.
+pub(crate) fn unchained(chain: ChainNode) -> Vec<Node> {
+    unchained_with_options(chain).0
+}
+
+/// The steps of a chain, and the options that its first step would have from it.
+pub(crate) fn unchained_with_options(mut chain: ChainNode) -> (Vec<Node>, CallOptions) {
     move_links_to_steps(&mut chain);
     let ChainNode { mut steps, mut options } = chain;
-    if options == CallOptions::default() {
-        return steps;
-    }
-    // The id belongs to the last step. The chain's position in its workflow must not reach the first one.
     if let (Some(id), Some(last)) = (options.task_id.take(), steps.last_mut()) {
         last.options_mut().task_id.get_or_insert(id);
     }
+    // The chain's position in its workflow must not reach the first step.
     if let Some(rare) = &mut options.rare {
         (rare.group_id, rare.group_index, rare.chord) = (None, None, None);
         (rare.root_id, rare.parent_id) = (None, None);
     }
-    if let Some(first) = steps.first_mut() {
-        first.options_mut().fill_from(&options);
-    }
-    steps
+    (steps, options)
 }
 
 /// Moves the links of a chain to its steps.

@@ -9,11 +9,12 @@ use apium_protocol::result::document::{GroupDocument, ResultTuple};
 use apium_transport::backend::chord::ChordHeader;
 
 use crate::canvas::freeze::{Ids, WorkflowIds, append_parent, freeze_steps};
+use crate::canvas::merge::{fill_from_stored, with_stored};
 use crate::canvas::node::{ChainNode, ChordNode, GroupNode, Node, TaskNode};
 use crate::canvas::pipe::{link_members, move_links_to_steps};
 use crate::canvas::steps::sendable_steps;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::call_options::{CallOptions, RareOptions};
+use crate::options::call_options::CallOptions;
 use crate::publish::prepare::CallSpec;
 use crate::task::arguments::Arguments;
 
@@ -275,33 +276,4 @@ fn refuse_links(options: &CallOptions) -> Result<()> {
         }
         false => Ok(()),
     }
-}
-
-/// The options that a signature is sent with, and its own where they say nothing. The group and the stamps of the
-/// signature stay.
-fn with_stored(mut with: CallOptions, stored: CallOptions) -> CallOptions {
-    if let Some(stored_rare) = &stored.rare
-        && (stored_rare.group_id.is_some() || !stored_rare.stamps.is_empty())
-    {
-        keep_group_and_stamps(with.rare_mut(), stored_rare);
-    }
-    fill_from_stored(with, stored)
-}
-
-fn keep_group_and_stamps(with: &mut RareOptions, stored: &RareOptions) {
-    if stored.group_id.is_some() {
-        with.group_id.clone_from(&stored.group_id);
-    }
-    for (name, value) in &stored.stamps {
-        with.stamps.insert(name.clone(), value.clone());
-    }
-}
-
-/// The options that a signature is sent with, and its own where they say nothing.
-fn fill_from_stored(mut with: CallOptions, stored: CallOptions) -> CallOptions {
-    if with == CallOptions::default() {
-        return stored;
-    }
-    with.fill_from(&stored);
-    with
 }

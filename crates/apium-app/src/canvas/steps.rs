@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
+use crate::canvas::merge::with_stored;
 use crate::canvas::node::{ChainNode, ChordNode, Node};
-use crate::canvas::pipe::{unchained, unrolled};
+use crate::canvas::pipe::{unchained, unchained_with_options, unrolled};
 
 /// Puts steps into that form. A chain becomes its steps, a group of one becomes its member, and an empty group is
 /// removed. A group and the step after it become a chord. What follows the first task of a chord's body becomes a step
@@ -40,13 +41,17 @@ pub(crate) fn sendable_steps(list: Vec<Node>) -> Vec<Node> {
     done
 }
 
-/// Where the body of a chord is a chain that begins with a task, only that task stays the body.
+/// Where the body of a chord is a chain that begins with a task, only that task stays the body, with the options of the
+/// chain.
 fn split_body(step: Node, done: &mut Vec<Node>, pending: &mut VecDeque<Node>) {
     let Node::Chord(mut chord) = step else { return done.push(step) };
     match *chord.body {
         Node::Chain(body) if begins_with_a_task(&body.steps) => {
-            let mut body = sendable_steps(unchained(body));
-            let first = body.remove(0);
+            let (body, options) = unchained_with_options(body);
+            let mut body = sendable_steps(body);
+            let mut first = body.remove(0);
+            let own = std::mem::take(first.options_mut());
+            *first.options_mut() = with_stored(options, own);
             body.into_iter().rev().for_each(|inner| pending.push_front(inner));
             chord.body = Box::new(first);
             done.push(Node::Chord(chord));

@@ -10,6 +10,7 @@ use crate::app::app::App;
 use crate::call::batch::{calls_of, send_all};
 use crate::call::call::send_node;
 use crate::canvas::eager_results;
+use crate::canvas::merge::with_stored;
 use crate::canvas::node::{GroupNode, Node, TaskChange};
 use crate::canvas::send;
 use crate::canvas::stamp::{StampVisitor, Stamps};
@@ -230,8 +231,7 @@ async fn send_tasks<T>(app: &App, group: GroupNode) -> Result<GroupResult<T>> {
     let mut calls = calls_of(members);
     for (index, call) in calls.iter_mut().enumerate() {
         if options != CallOptions::default() {
-            let own = std::mem::replace(&mut call.options, options.clone());
-            call.options.fill_from(&own);
+            call.options = with_stored(options.clone(), std::mem::take(&mut call.options));
         }
         let rare = call.options.rare_mut();
         rare.group_id = Some(group_id.clone());

@@ -72,6 +72,17 @@ pub(crate) async fn replaced(
     }
 }
 
+/// A task that records the options with which its message came.
+#[task(name = "canvas.options")]
+pub(crate) async fn options(ctx: &Ctx, _received: Args, kwargs: Kwargs) -> TaskResult<String> {
+    let (args, request) = (TaskArgs::of(&kwargs)?, ctx.request());
+    let names: Vec<&str> = request.headers.extra.keys().map(String::as_str).collect();
+    let marks = if names.is_empty() { "-".to_owned() } else { names.join("+") };
+    let from = &request.delivery_info;
+    args.record("came", &format!("{}/{}/{marks}", from.routing_key, from.priority.unwrap_or_default()))?;
+    Ok(args.target)
+}
+
 /// A callback.
 #[task(name = "canvas.ok")]
 pub(crate) async fn ok(received: Args, kwargs: Kwargs) -> TaskResult<()> {

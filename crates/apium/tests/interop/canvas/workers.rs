@@ -35,17 +35,23 @@ pub(crate) struct Workers {
 impl Workers {
     /// Starts a Rust worker alone.
     pub(crate) async fn rust(url: &str) -> Self {
+        Self::of(url, &[queue(Side::Rust), SHARED]).await
+    }
+
+    /// Starts a Rust worker of these queues alone.
+    pub(crate) async fn of(url: &str, queues: &[&str]) -> Self {
         // With late acknowledgement, running tasks are unacknowledged, so the queues show when all tasks are done.
         let builder =
             App::builder("canvas").autodiscover(false).setting("task_acks_late", true).broker(url).backend(url);
         let builder = builder
             .register::<tasks::leaf>()
             .register::<tasks::replaced>()
+            .register::<tasks::options>()
             .register::<tasks::ok>()
             .register::<tasks::error>()
             .register::<tasks::called>();
         let app = builder.build().await.unwrap();
-        let worker = app.worker().hostname("rust@canvas").queues([queue(Side::Rust), SHARED]).concurrency(SLOTS);
+        let worker = app.worker().hostname("rust@canvas").queues(queues.iter().copied()).concurrency(SLOTS);
         let rust = worker.start().await.unwrap();
         Self { app, rust, python: None, folder: tempfile::tempdir().unwrap() }
     }
@@ -55,6 +61,11 @@ impl Workers {
         Self { python: Some((celery(url), url.to_owned())), ..Self::rust(url).await }
     }
 
+    /// Starts a Rust worker and a Celery worker, which consume the same queues.
+    pub(crate) async fn mixed_of(url: &str, queues: &[&str]) -> Self {
+        Self { python: Some((celery_of(url, &queues.join(",")), url.to_owned())), ..Self::of(url, queues).await }
+    }
+
     /// The file in which tasks record lines.
     pub(crate) fn path(&self) -> String {
         self.folder.path().join("done").to_str().unwrap().to_owned()
@@ -62,16 +73,21 @@ impl Workers {
 
     /// Sends flows from Celery and returns the results that their sender gets.
     pub(crate) async fn send_from_python(&self, requests: &[Value]) -> Vec<String> {
-        let (_, url) = self.python.as_ref().expect("a worker of Celery runs");
         let lines: String = requests.iter().map(|request| format!("{request}\n")).collect();
-        let file = self.folder.path().join("requests");
-        std::fs::write(&file, lines).unwrap();
-        let mut command = client(url, "send");
-        command.stdin(std::fs::File::open(file).unwrap());
-        let answers: Vec<String> =
-            output(command).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let printed = self.run("canvas_client.py", "send", &lines).await;
+        let answers: Vec<String> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(answers.len(), requests.len());
         answers
+    }
+
+    /// Runs a program of Celery on the store, with these lines as its input, and returns its output.
+    pub(crate) async fn run(&self, program: &str, operation: &str, lines: &str) -> String {
+        let (_, url) = self.python.as_ref().expect("a worker of Celery runs");
+        let file = self.folder.path().join("requests");
+        std::fs::write(&file, lines).unwrap();
+        let mut command = client_of(program, url, operation);
+        command.stdin(std::fs::File::open(file).unwrap());
+        output(command).await
     }
 
     /// Whether a message is in a queue or in flight.
@@ -103,15 +119,25 @@ impl Workers {
 
 /// Celery's worker for the queue `python`.
 pub(crate) fn celery(url: &str) -> CeleryWorker {
-    let (slots, queues) = (SLOTS.to_string(), format!("{},{SHARED}", queue(Side::Python)));
-    let args = ["-c", &slots, "-n", "python@canvas", "-Q", &queues];
+    celery_of(url, &format!("{},{SHARED}", queue(Side::Python)))
+}
+
+/// Celery's worker for these queues, divided by commas.
+pub(crate) fn celery_of(url: &str, queues: &str) -> CeleryWorker {
+    let slots = SLOTS.to_string();
+    let args = ["-c", &slots, "-n", "python@canvas", "-Q", queues];
     CeleryWorker::of("canvas").urls(url, url).env("PEER_CONF", r#"{"task_acks_late": true}"#).args(args).start()
 }
 
 /// The command `canvas_client.py` on a store.
 pub(crate) fn client(url: &str, operation: &str) -> Command {
+    client_of("canvas_client.py", url, operation)
+}
+
+/// A command of another program.
+pub(crate) fn client_of(program: &str, url: &str, operation: &str) -> Command {
     let env = [("BROKER_URL", url), ("RESULT_BACKEND", url), ("PEER_CONF", r#"{"task_acks_late": true}"#)];
-    Python::find().command(["canvas_client.py", operation], &env)
+    Python::find().command([program, operation], &env)
 }
 
 /// The output of a command, which must succeed.
