@@ -202,8 +202,8 @@ async fn replacing(app: &TestApp) -> Result<(), BoxError> {
 
 async fn options(app: &TestApp) -> Result<(), BoxError> {
     // Options of the workflow go to its first tasks. Those for every task are set by `each`.
-    let album =
-        (add::s(1, 1) | group([add::p(2), add::p(3)]) | total::p()).each(|task| task.queue("celery").priority(5));
+    let album = add::s(1, 1) | group([add::p(2), add::p(3)]) | total::p();
+    let album = album.each(|task| task.queue("celery").priority(5));
     // The function may choose: `task.task()` is the name.
     let album = album.each(|task| if task.task() == "guide.total" { task.urgent() } else { task });
     let sum = album.send(app).await?;

@@ -28,7 +28,8 @@ pub fn group<In: ?Sized, Out>(members: impl IntoIterator<Item = Signature<In, Ou
 }
 
 /// Tasks that run side by side. Each gets the result of the task before the group, if there is one. The options of a
-/// group replace those of its members; `task_id` is the id of the group.
+/// group replace those of its members; `task_id` is the id of the group. Where tasks come before the group
+/// (`a | group`), it is a chain as in Celery: options that are set then go to its first step.
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Group<In: ?Sized, Out> {
     pub(crate) inner: Parallel,
@@ -62,7 +63,7 @@ impl<In: ?Sized, Out> Group<In, Out> {
 
     /// The id of the group, if one was set.
     pub fn id(&self) -> Option<&TaskId> {
-        self.options().task_id.as_ref()
+        self.inner.id()
     }
 
     /// The options of the group.

@@ -77,7 +77,8 @@ tuples! {
 }
 
 /// Tasks of different types side by side; `Out` is the tuple of what they return. The options of a join replace those
-/// of its members; `task_id` is the id of the group.
+/// of its members; `task_id` is the id of the group. Where tasks come before the join, options that are set then go to
+/// the first step, as those of a [`Group`](crate::signature::group::Group).
 #[must_use = "nothing is sent until it is awaited, or sent with an app"]
 pub struct Join<In: ?Sized, Out> {
     pub(crate) inner: Parallel,

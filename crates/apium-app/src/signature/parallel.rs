@@ -31,6 +31,8 @@ pub(crate) struct Parallel {
     /// What comes before the group, in order: signatures, and groups that are the header of what follows them.
     stages: Vec<Node>,
     group: GroupNode,
+    /// Options of the stages and the group together: in Celery those of a chain, which its first task gets.
+    whole: CallOptions,
     /// Whether all arguments of the first tasks are given.
     complete: bool,
     first_error: Option<Arc<Error>>,
@@ -64,15 +66,24 @@ impl Parallel {
         &mut self.group.members
     }
 
+    /// The options of the group, or of the stages and the group together.
     pub(crate) fn options(&self) -> &CallOptions {
-        &self.group.options
+        if self.stages.is_empty() { &self.group.options } else { &self.whole }
     }
 
     pub(crate) fn options_mut(&mut self) -> &mut CallOptions {
-        &mut self.group.options
+        if self.stages.is_empty() { &mut self.group.options } else { &mut self.whole }
     }
 
+    /// The id of the group.
+    pub(crate) fn id(&self) -> Option<&TaskId> {
+        self.whole.task_id.as_ref().or(self.group.options.task_id.as_ref())
+    }
+
+    /// Adds an errback to each stage and each member. A header has none, as in a chord.
     pub(crate) fn add_link_error(&mut self, errback: WireSignature) {
+        let stages = self.stages.iter_mut().filter(|stage| !matches!(stage, Node::Group(_)));
+        stages.for_each(|stage| stage.link_error(errback.clone()));
         self.group.members.iter_mut().for_each(|member| member.link_error(errback.clone()));
     }
 
@@ -139,6 +150,7 @@ impl Parallel {
     pub(crate) fn after<In: ?Sized, Out>(mut self, left: Signature<In, Out>) -> Self {
         let (left, complete, error) = left.into_parts();
         self.ignore_result_before();
+        self.drop_whole();
         self.stages.insert(0, left);
         Self { complete, first_error: error.or(self.first_error.take()), ..self }
     }
@@ -146,20 +158,24 @@ impl Parallel {
     /// This group, and then another one.
     pub(crate) fn then(mut self, mut right: Self) -> Self {
         right.ignore_result_before();
+        self.drop_whole();
+        right.drop_whole();
         self.stages.push(Node::Group(self.group));
         self.stages.append(&mut right.stages);
         let first_error = self.first_error.or(right.first_error);
-        Self { stages: self.stages, group: right.group, complete: self.complete, first_error }
+        Self { stages: self.stages, group: right.group, complete: self.complete, first_error, ..Self::default() }
     }
 
     /// This group, and then a signature with the list of its results.
-    pub(crate) fn chord<In: ?Sized, Body: ?Sized, Out>(self, body: Signature<Body, Out>) -> Signature<In, Out> {
+    pub(crate) fn chord<In: ?Sized, Body: ?Sized, Out>(mut self, body: Signature<Body, Out>) -> Signature<In, Out> {
         let (mut body, body_complete, error) = body.into_parts();
         if body_complete {
             body.set_immutable(true);
         }
+        self.give_id();
         let chord = Node::Group(self.group).pipe(body);
-        Signature::of_parts(joined(self.stages, chord), self.complete, self.first_error.or(error))
+        let node = with_options(joined(self.stages, chord), self.whole);
+        Signature::of_parts(node, self.complete, self.first_error.or(error))
     }
 
     /// A task that has all its arguments ignores the result before it. By its type, that result is `()`.
@@ -170,28 +186,43 @@ impl Parallel {
     }
 
     /// The stages and the group as one node.
-    pub(crate) fn into_node(self) -> Result<Node> {
+    pub(crate) fn into_node(mut self) -> Result<Node> {
         self.check()?;
-        Ok(joined(self.stages, Node::Group(self.group)))
+        self.give_id();
+        Ok(with_options(joined(self.stages, Node::Group(self.group)), self.whole))
+    }
+
+    /// The id that was set for the whole is the group's.
+    fn give_id(&mut self) {
+        if let Some(id) = self.whole.task_id.take() {
+            self.group.options.task_id = Some(id);
+        }
+    }
+
+    /// Stages and group become a part of something else, and as in Celery their options are gone, but for the id.
+    fn drop_whole(&mut self) {
+        self.give_id();
+        self.whole = CallOptions::default();
     }
 
     /// Sends the group, or its first stage: the worker sends what follows that.
-    pub(crate) async fn send<T>(self, app: &App) -> Result<GroupResult<T>> {
+    pub(crate) async fn send<T>(mut self, app: &App) -> Result<GroupResult<T>> {
         self.check()?;
         let only_tasks = self.stages.is_empty() && self.group.members.iter().all(|node| matches!(node, Node::Task(_)));
         if only_tasks {
             return send_tasks(app, self.group).await;
         }
         if self.group.members.is_empty() {
-            let id = self.group.options.task_id.unwrap_or_else(TaskId::random);
+            let id = self.id().cloned().unwrap_or_else(TaskId::random);
             let empty = GroupResult::new(app, id, Vec::new());
             let before = self.stages.into_iter().rev().reduce(|right, left| left.pipe(right));
-            return match before {
+            self.whole.task_id = None;
+            return match before.map(|before| with_options(before, self.whole)) {
                 Some(before) => Ok(empty.with_parent(send_node::<Json>(app, app.publisher(), before).await?)),
                 None => Ok(empty),
             };
         }
-        let node = joined(self.stages, Node::Group(self.group));
+        let node = self.into_node()?;
         match app.config().task_always_eager {
             true => eager_results::apply_group(app, node).await,
             false => Ok(GroupResult::of_tuple(app, &send::send(app, node).await?)),
@@ -215,6 +246,13 @@ impl std::fmt::Display for Parallel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&repr(&joined(self.stages.clone(), Node::Group(self.group.clone()))))
     }
+}
+
+/// A workflow with options, which go over its own.
+fn with_options(mut node: Node, options: CallOptions) -> Node {
+    let own = std::mem::take(node.options_mut());
+    *node.options_mut() = with_stored(options, own);
+    node
 }
 
 /// Joins the stages and what follows them, from right to left.

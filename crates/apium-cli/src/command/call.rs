@@ -16,7 +16,7 @@ use crate::{json_arg, text_arg, wait_result};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   call tasks.add --args '[2, 2]' --wait
-  call mail.send --kwargs '{\"to\": \"a@b.c\"}' --queue mail --priority 9
+  call mail.send --kwargs '{\"to\": \"a@b.c\"}' --queue mail --priority urgent
   call report.nightly --countdown 90 --expires 2026-12-01T08:00:00Z
   call tasks.add --args '[2, 2]' --wait --json | jq .result
 
@@ -47,8 +47,8 @@ pub(crate) struct Args {
     /// The queue
     #[arg(short = 'Q', long, value_name = "QUEUE", value_parser = text_arg::queue)]
     queue: Option<String>,
-    /// The priority: urgent (before all others), background (after them), or a number from 0 to 255, of which the broker
-    /// delivers the larger or the smaller ones first (`report` says which)
+    /// The priority: urgent (before all others), background (after them), or a number from 0 to 255; the broker decides
+    /// whether larger or smaller ones come first (`report` says which)
     #[arg(long, value_name = "N", value_parser = priority, allow_negative_numbers = true)]
     priority: Option<Priority>,
     /// The serializer: json, msgpack, yaml

@@ -314,6 +314,18 @@ fn a_negative_number_is_a_value_and_not_an_option() {
 }
 
 #[test]
+fn a_priority_is_a_word_or_a_number() {
+    let sandbox = Sandbox::new();
+    for priority in ["urgent", "background", "0", "255"] {
+        sandbox.apium(&["call", "tasks.noop", "--priority", priority]).with_code(0);
+    }
+    for priority in ["high", "256", ""] {
+        let output = sandbox.apium(&["call", "tasks.noop", "--priority", priority]).with_code(2);
+        assert!(output.err.contains("urgent, background, or a number from 0 to 255"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_task_may_wait_until_pythons_last_instant() {
     let sandbox = Sandbox::new();
     let never = "9999-12-31T23:59:59.999999+00:00";

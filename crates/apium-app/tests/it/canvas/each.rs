@@ -1,4 +1,4 @@
-//! `each`: options for every task of a workflow.
+//! Options of a workflow, and `each`, which gives options to every task of it.
 
 use apium_app::call::batch::Batch;
 use apium_app::canvas::node::{IntoNode, Node};
@@ -114,4 +114,49 @@ async fn a_value_that_cannot_be_encoded_in_each_is_the_error_of_sending() {
     let error = Add::s(1, 1).each(|task| task.header("bad", &table)).send(&app).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec, "{error:#}");
     assert!(sent.take().is_empty());
+}
+
+/// What `queues_of` finds for a workflow after `.queue("x")`, with the queue of the workflow itself in front.
+fn with_queue(workflow: impl IntoNode) -> (Option<String>, Vec<String>) {
+    let node = workflow.into_node().unwrap();
+    (node.options().queue.as_deref().map(str::to_owned), queues_of(node))
+}
+
+#[test]
+fn options_that_are_set_after_a_join_are_those_of_the_whole() {
+    let parts = || group([task("b"), task("c")]).queue("group");
+    let of = |queue: &str| Some(queue.to_owned());
+    let (whole, queues) = with_queue((task("a") | parts()).queue("x"));
+    assert_eq!((whole, queues), (of("x"), ["a:-", "b:-", "c:-"].map(str::to_owned).to_vec()));
+    let chain = (task("a") | parts()).queue("x").into_node().unwrap();
+    let Node::Chain(chain) = chain else { panic!("{chain:?}") };
+    assert_eq!(chain.steps[1].options().queue.as_deref(), Some("group"), "the group has its own");
+    let (whole, _) = with_queue((task("a") | parts()).queue("x") | task("d").cast::<Vec<Json>, Json>());
+    assert_eq!(whole, of("x"), "the body joins the last step, and it stays the same chain");
+    let (whole, _) = with_queue(task("z") | (task("a") | parts()).queue("x"));
+    assert_eq!(whole, None, "a part of another chain is no chain of its own");
+    let id = (task("a") | parts()).task_id("the group");
+    assert_eq!(id.id().unwrap().as_str(), "the group");
+    let Node::Chain(chain) = id.into_node().unwrap() else { panic!("it is a chain") };
+    assert_eq!(chain.steps[1].options().task_id.as_ref().unwrap().as_str(), "the group");
+}
+
+#[tokio::test]
+async fn options_and_errbacks_of_a_task_before_a_group_reach_that_task() {
+    let (app, sent) = kit::app().await;
+    let members = group([task("b"), task("c")]).cast::<i64, Json>();
+    let workflow = (Add::s(1, 1) | members).queue("x").on_error(WireSignature::new("errback"));
+    workflow.send(&app).await.unwrap();
+    let out = sent.one();
+    assert_eq!(&*out.routing_key, "x");
+    let body: Value = serde_json::from_slice(&out.message.body).unwrap();
+    assert_eq!(body[2]["errbacks"][0]["task"], "errback");
+    let group = &body[2]["chain"][0];
+    assert_eq!(group["options"]["queue"], Value::Null);
+    for member in group["kwargs"]["tasks"].as_array().unwrap() {
+        assert_eq!(
+            (&member["options"]["queue"], &member["options"]["link_error"][0]["task"]),
+            (&Value::Null, &json!("errback"))
+        );
+    }
 }
