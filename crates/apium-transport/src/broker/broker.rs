@@ -31,7 +31,7 @@ pub struct BrokerCapabilities {
     ///
     /// [`Acker::mark_started`]: crate::broker::settlement::Acker::mark_started
     pub counts_crashes: bool,
-    /// Which end of the priority scale is delivered first.
+    /// Which end of the priority scale is delivered first. Urgent and background calls take their numbers from it.
     pub priority_order: PriorityOrder,
 }
 
