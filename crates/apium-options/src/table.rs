@@ -190,7 +190,7 @@ macro_rules! options {
         setter(priority(priority: impl Into<Priority>) = priority.into())
         methods("`urgent()`, `background()`")
         retry(u8; priority: u8 = priority)
-        default("0");
+        default("none, which memory and SQLite deliver between 0 and 2; on Redis 0");
     delivery_mode "Whether the message outlives a restart of the broker: 2 if it does, 1 if it need not."
         call(Option<u8>) setting(task_default_delivery_mode) route(u8) wire("a number: property `delivery_mode`")
         setter(persistent(persistent: bool) = if persistent { 2 } else { 1 }, "True is 2, and false is 1.")

@@ -89,6 +89,7 @@ impl Broker for SqliteBroker {
         capabilities.atomic_publish = true;
         capabilities.counts_crashes = true;
         capabilities.priority_order = PriorityOrder::LargerFirst;
+        capabilities.orders_missing_priority = true;
         capabilities
     }
 

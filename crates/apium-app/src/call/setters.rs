@@ -71,9 +71,11 @@ macro_rules! setters {
                 self
             }
 
-            /// It is delivered after all others, whichever numbers the broker has for that: 9 on Redis, 0 elsewhere. A
-            /// call without a priority has 0, so it is the last elsewhere too, and on Redis the first. With
-            /// `task_default_priority = 5` such calls are in the middle on each broker.
+            /// It is delivered after all others, whichever numbers the broker has for that: 9 on Redis, 0 elsewhere.
+            ///
+            /// Memory and SQLite deliver calls without a priority between the urgent ones and those of the background.
+            /// On Redis such a call has 0, as in Celery, and is with the urgent ones; with `task_default_priority = 5`
+            /// it is in the middle there too.
             pub fn background(mut self) -> Self {
                 self.options_mut().priority = Some(Priority::Background);
                 self

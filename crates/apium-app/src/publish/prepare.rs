@@ -132,8 +132,8 @@ impl Publisher {
         let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
         let policy = PublishPolicy::of_call(config, &options);
         let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
-        let order = self.broker().capabilities().priority_order;
-        write_numbers_behind(&mut rare, order)?;
+        let able = self.broker().capabilities();
+        write_numbers_behind(&mut rare, able.priority_order)?;
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
         if id.as_str().trim().is_empty() {
@@ -168,7 +168,8 @@ impl Publisher {
         properties.reply_to = Some(rare.reply_to.take().unwrap_or_else(|| self.reply_to().clone()));
         properties.delivery_mode = Some(options.delivery_mode.unwrap_or(config.task_default_delivery_mode));
         let priority = options.priority.or(config.task_default_priority);
-        properties.priority = Some(priority.map_or(0, |priority| priority.number(order)));
+        let missing = (!able.orders_missing_priority).then_some(0);
+        properties.priority = priority.map(|priority| priority.number(able.priority_order)).or(missing);
         properties.expiration = times.expiration;
         properties.extra = std::mem::take(&mut rare.properties);
         let add_to_parent = rare.add_to_parent.unwrap_or(true);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use apium_app::app::app::App;
+use apium_app::builder::AppBuilder;
 use apium_app::call::call::Call;
 use apium_app::signature::signature::Signature;
 use apium_app::task::arguments::Arguments;
@@ -53,6 +54,11 @@ impl Captured {
     }
 }
 
+/// A builder whose calls without a priority have Celery's 0, as with a broker that Celery reads.
+fn builder() -> AppBuilder {
+    kit::builder().setting("task_default_priority", 0)
+}
+
 fn value(json: &[u8]) -> Value {
     serde_json::from_slice(json).unwrap()
 }
@@ -70,13 +76,13 @@ fn time(text: &str) -> Timestamp {
 
 #[tokio::test]
 async fn guide_0_66_delay_is_celerys_message() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     check(&app, &sent, "task_delay", |call| call).await;
 }
 
 #[tokio::test]
 async fn guide_0_68_to_0_71_countdown_eta_and_expires() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     check(&app, &sent, "task_countdown", |call| call.countdown(Duration::from_secs(10))).await;
     check(&app, &sent, "task_eta_aware", |call| call.eta(time("2030-01-02T04:04:05.678902Z"))).await;
     let zoned: Zoned = "2030-06-01T12:00:00+05:30[+05:30]".parse().unwrap();
@@ -87,16 +93,16 @@ async fn guide_0_68_to_0_71_countdown_eta_and_expires() {
 
 #[tokio::test]
 async fn times_are_written_in_the_apps_zone() {
-    let (app, sent) = kit::app_of(kit::builder().setting("timezone", "Europe/Oslo")).await;
+    let (app, sent) = kit::app_of(builder().setting("timezone", "Europe/Oslo")).await;
     check(&app, &sent, "task_countdown_tz", |call| call.countdown(Duration::from_secs(10))).await;
-    let builder = kit::builder().setting("timezone", "America/New_York").setting("enable_utc", false);
+    let builder = builder().setting("timezone", "America/New_York").setting("enable_utc", false);
     let (app, sent) = kit::app_of(builder).await;
     check(&app, &sent, "task_countdown_no_utc", |call| call.countdown(Duration::from_secs(10))).await;
 }
 
 #[tokio::test]
 async fn guide_0_78_and_further_options_have_their_place() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     for priority in [0, 2, 3, 5, 6, 9] {
         check(&app, &sent, &format!("task_priority_{priority}"), |call| call.priority(priority)).await;
     }
@@ -128,7 +134,7 @@ async fn guide_0_78_and_further_options_have_their_place() {
 
 #[tokio::test]
 async fn scenario_2_the_header_timelimit_has_the_hard_limit_first() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     check(&app, &sent, "task_time_limits", |call| {
         call.time_limit(Duration::from_secs(30)).soft_time_limit(Duration::from_millis(20_500))
     })
@@ -137,7 +143,7 @@ async fn scenario_2_the_header_timelimit_has_the_hard_limit_first() {
 
 #[tokio::test]
 async fn guide_0_72_links_travel_with_the_message() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     let mul = |args: Value, immutable| {
         let mut signature = WireSignature::new("tasks.mul");
         signature.args = args.as_array().unwrap().iter().map(|arg| arg.clone().into()).collect();
@@ -156,7 +162,7 @@ async fn guide_0_72_links_travel_with_the_message() {
 
 #[tokio::test]
 async fn guide_0_73_link_error_travels_with_the_message() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     let captured = Captured::read("task_link_error");
     let body: Value = serde_json::from_str(captured.message["body"]["utf8"].as_str().unwrap()).unwrap();
     let errback = WireSignature::from_json(body[2]["errbacks"][0].to_string().as_bytes()).unwrap();
@@ -173,7 +179,7 @@ fn arguments(args: Value) -> apium_app::error::Result<Arguments> {
 
 #[tokio::test]
 async fn feature_2_1_28_a_call_by_name_sends_no_ignore_result() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     let captured = Captured::read("task_send_task");
     let name = captured.message["headers"]["task"].as_str().unwrap();
     let call = app.sig(name).args((2,)).kwarg("k", "v").call();
@@ -190,14 +196,14 @@ async fn topic_queues_are_reached_through_their_exchange() {
     let video = table(vec![("exchange", "media"), ("exchange_type", "topic"), ("routing_key", "video.hd")]);
     let queues = vec![("video.hd".to_owned(), video), ("celery".to_owned(), table(vec![]))];
     let queues = apium_app::config::value::Value::Table(queues);
-    let (app, sent) = kit::app_of(kit::builder().setting("task_queues", queues)).await;
+    let (app, sent) = kit::app_of(builder().setting("task_queues", queues)).await;
     check(&app, &sent, "task_topic_queue", |call| call.queue("video.hd")).await;
     check(&app, &sent, "task_topic_exchange_rkey", |call| call.exchange("media").routing_key("video.hd")).await;
 }
 
 #[tokio::test]
 async fn guide_0_11_and_0_18_serializers_and_compressions_by_name() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     for (name, serializer, compression) in [
         ("serializer_json", "json", ""),
         ("serializer_msgpack", "msgpack", ""),
@@ -233,6 +239,6 @@ async fn guide_0_11_and_0_18_serializers_and_compressions_by_name() {
 
 #[tokio::test]
 async fn a_call_may_give_its_argsrepr() {
-    let (app, sent) = kit::app().await;
+    let (app, sent) = kit::app_of(builder()).await;
     check(&app, &sent, "task_argsrepr_override", |call| call.argsrepr("(***)").kwargsrepr("{secret}")).await;
 }

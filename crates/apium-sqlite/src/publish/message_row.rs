@@ -6,6 +6,7 @@ use std::sync::Arc;
 use apium_protocol::message::headers::Headers;
 use apium_protocol::message::message::Message;
 use apium_protocol::message::properties::Properties;
+use apium_transport::broker::broker::BrokerCapabilities;
 use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::settlement::{Receipt, Tag};
@@ -40,7 +41,7 @@ impl From<Outgoing> for EncodedMessage {
     fn from(out: Outgoing) -> Self {
         let Outgoing { exchange, routing_key, message, eta, .. } = out;
         Self {
-            priority: message.properties.priority.unwrap_or(0),
+            priority: message.properties.priority.unwrap_or(BrokerCapabilities::MISSING_PRIORITY),
             headers: message.headers.to_json(),
             properties: message.properties.to_json(),
             body: message.body,

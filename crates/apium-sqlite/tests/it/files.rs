@@ -114,10 +114,11 @@ async fn a_request_that_fails_spoils_no_other() {
     let path = folder.path().join("q.db");
     let handles = open(&path, &Clock::system()).await;
     handles.broker.publish(vec![to("q", "first")]).await.unwrap();
-    // A trigger fails in the middle of a transaction, as a full disk does.
+    // A trigger fails in the middle of a transaction, as a full disk does. A message without a priority counts as one
+    // of 1.
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
-        "CREATE TRIGGER full BEFORE INSERT ON ready WHEN new.rank > 1 BEGIN SELECT raise(ABORT, 'full'); END",
+        "CREATE TRIGGER full BEFORE INSERT ON ready WHEN new.rank + (1 << 48) > 1 BEGIN SELECT raise(ABORT, 'full'); END",
     )
     .unwrap();
     let topology = apium_transport::broker::topology::Topology::new(vec!["other".into()]);

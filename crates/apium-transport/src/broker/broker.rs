@@ -33,6 +33,9 @@ pub struct BrokerCapabilities {
     pub counts_crashes: bool,
     /// Which end of the priority scale is delivered first. Urgent and background calls take their numbers from it.
     pub priority_order: PriorityOrder,
+    /// Whether a message without a priority is delivered between the first priority and the last. Otherwise it counts
+    /// as one of 0, as in Celery, and calls without a priority are sent with that.
+    pub orders_missing_priority: bool,
 }
 
 impl BrokerCapabilities {
@@ -44,7 +47,11 @@ impl BrokerCapabilities {
         atomic_publish: false,
         counts_crashes: false,
         priority_order: PriorityOrder::LargerFirst,
+        orders_missing_priority: false,
     };
+
+    /// As what a message without a priority counts with brokers that deliver it before those of 0.
+    pub const MISSING_PRIORITY: u8 = 1;
 }
 
 /// Which end of the priority scale is delivered first.

@@ -100,6 +100,7 @@ impl Broker for MemoryBroker {
             atomic_publish: true,
             counts_crashes: true,
             priority_order: PriorityOrder::LargerFirst,
+            orders_missing_priority: true,
         }
     }
 

@@ -31,6 +31,11 @@ impl Fixture {
         Self::Redis(fresh_database(), fresh_database())
     }
 
+    /// Whether it is Redis, where messages are Celery's.
+    pub(crate) fn is_redis(&self) -> bool {
+        matches!(self, Self::Redis(..))
+    }
+
     /// The address of broker and backend.
     pub(crate) fn url(&self) -> String {
         match self {

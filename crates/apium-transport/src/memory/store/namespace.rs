@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::broker::broker::BrokerCapabilities;
 use crate::broker::consumer::Content;
 use crate::broker::outgoing::Outgoing;
 use crate::broker::settlement::{Acknowledgement, Disposition, Receipt, Tag};
@@ -84,7 +85,7 @@ impl RoutedMessage {
 impl From<Outgoing> for RoutedMessage {
     fn from(out: Outgoing) -> Self {
         Self {
-            priority: out.message.properties.priority.unwrap_or(0),
+            priority: out.message.properties.priority.unwrap_or(BrokerCapabilities::MISSING_PRIORITY),
             eta: out.eta,
             message: Arc::new(StoredMessage {
                 exchange: out.exchange,

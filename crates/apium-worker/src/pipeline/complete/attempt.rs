@@ -46,7 +46,8 @@ impl Stores {
         let Some(source) = group.first().map(|first| &first.source) else { return Ok(()) };
         let app_backend = self.backends.app();
         if progress.stage < Stage::DeadLettered {
-            let dead_letters: Vec<_> = group.iter().filter_map(|completion| completion.dead_letter.as_deref().cloned()).collect();
+            let dead_letters: Vec<_> =
+                group.iter().filter_map(|completion| completion.dead_letter.as_deref().cloned()).collect();
             if let Some(dead_set) = self.broker.dead().filter(|_| !dead_letters.is_empty()) {
                 dead_set.add(dead_letters).await?;
             }
@@ -57,7 +58,8 @@ impl Stores {
             return progress.collect_lost(settled);
         }
         if progress.stage < Stage::Stored {
-            let records: Vec<_> = group.iter().filter_map(|completion| completion.settlement.record.as_deref().cloned()).collect();
+            let records: Vec<_> =
+                group.iter().filter_map(|completion| completion.settlement.record.as_deref().cloned()).collect();
             if let Some(backend) = own_backend.or(app_backend).filter(|_| !records.is_empty()) {
                 backend.store(records).await?;
             }

@@ -93,7 +93,9 @@ on_every_driver! {
     }
 
     async fn priorities_are_inherited_when_the_setting_is_on(fixture: &Fixture) {
-        for (setting, inherited) in [("false", 0), ("true", 6)] {
+        // Celery's message without a priority has 0.
+        let none = fixture.is_redis().then_some(0);
+        for (setting, inherited) in [("false", none), ("true", Some(6))] {
             let app = fixture.app(&[("task_inherit_parent_priority", setting)]).await;
             let step = || call("canvas.same", json!([]));
             let mut first = call("canvas.same", json!([1]));
@@ -107,8 +109,8 @@ on_every_driver! {
             let mut priorities: Vec<_> = app.sent_by_name("canvas.same").iter().map(|out| out.message.properties.priority).collect();
             assert_eq!(priorities.remove(0), Some(6));
             assert_eq!(priorities.pop(), Some(Some(2)), "an own priority stays");
-            assert_eq!(priorities, [Some(inherited); 3], "{setting}");
-            assert_eq!(app.sent_by_name("canvas.record")[0].message.properties.priority, Some(inherited), "the body");
+            assert_eq!(priorities, [inherited; 3], "{setting}");
+            assert_eq!(app.sent_by_name("canvas.record")[0].message.properties.priority, inherited, "the body");
         }
     }
 }
