@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use apium_app::app::early_acks::early_ack_note;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
@@ -152,6 +153,10 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         Error::new(ErrorKind::Config, context).with_source(error)
     })?;
     announce(&registry, &options, slots);
+    // What lies in a broker that ends with the program is lost with it in any case.
+    if let Some(note) = early_ack_note(&registry, &config).filter(|_| broker.capabilities().durable) {
+        tracing::info!("{note}");
+    }
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
     Ok(RunningWorker {

@@ -4,4 +4,5 @@ pub mod app;
 pub mod blocking;
 pub mod defaults;
 pub mod eager_runner;
+pub mod early_acks;
 pub mod no_broker;

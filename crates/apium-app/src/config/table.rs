@@ -131,7 +131,8 @@ settings! {
         task_time_limit: Option<Duration> = None, "none";
         /// The soft time limit of tasks that have none.
         task_soft_time_limit: Option<Duration> = None, "none";
-        /// Ack messages after the run rather than before.
+        /// Ack messages after the run rather than before. What runs in a worker that is killed is lost with early ack,
+        /// so that a chord that waits for it stays PENDING for ever; with late ack another worker runs it again.
         task_acks_late: bool = false, "false";
         /// With late ack: whether a failed run is acked.
         task_acks_on_failure: bool = true, "true";

@@ -1,5 +1,6 @@
 //! `report`: versions, platform, addresses and settings, without secrets: what belongs into a bug report.
 
+use apium_app::app::early_acks::early_ack_note;
 use apium_transport::broker::broker::PriorityOrder;
 use apium_transport::broker::queue_admin::QueueAdmin;
 use serde_json::{Value, json};
@@ -67,6 +68,7 @@ async fn gather(session: &Session) -> Value {
         },
         "result backend": backend,
         "tasks": session.registered().into_iter().map(|task| task.name).collect::<Vec<_>>(),
+        "early acknowledgement": early_ack_note(app.registry(), app.config()),
         "settings that differ from the defaults": settings,
     })
 }

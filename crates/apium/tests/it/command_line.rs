@@ -210,13 +210,33 @@ fn the_stand_alone_binary_refuses_what_needs_task_code() {
 }
 
 #[test]
+fn report_and_the_start_of_a_worker_say_what_early_acknowledgement_costs() {
+    let sandbox = Sandbox::new();
+    let note = "acknowledged before the run, as in Celery, so what runs in a worker that is killed is lost";
+    let change = "with task_acks_late = true another worker runs it again";
+    let report = sandbox.interop(&["report", "--json"]).with_code(0).json();
+    let shown = report["early acknowledgement"].as_str().unwrap().to_owned();
+    assert!(shown.contains(note) && shown.contains(change), "{shown}");
+    let log = sandbox.worker(&[]).stop("TERM").1.join("\n");
+    assert_eq!(log.matches(&shown).count(), 1, "{log}");
+    // Where somebody decided it, nobody needs to be told.
+    for decided in ["task_acks_late=true", "task_acks_late=false"] {
+        let report = sandbox.interop(&["report", "--json", "--set", decided]).with_code(0).json();
+        assert_eq!(report["early acknowledgement"], json!(null), "{decided}");
+        let log = sandbox.worker(&["--set", decided]).stop("TERM").1.join("\n");
+        assert!(log.contains("is ready") && !log.contains(note), "{log}");
+    }
+}
+
+#[test]
 fn report_shows_addresses_and_settings_but_no_secret() {
     let sandbox = Sandbox::new();
     let report = sandbox.apium(&["report", "--json", "--set", "task_acks_late=true"]).with_code(0).json();
     assert!(report["broker"]["address"].as_str().unwrap().starts_with("sqlite://"), "{report}");
     assert_eq!(report["broker"]["priorities"], "larger first");
     assert!(report["settings that differ from the defaults"]["task_acks_late"].as_str().unwrap().contains("--set"));
-    assert!(sandbox.apium(&["report"]).with_code(0).out.contains("reachable"));
+    let report = sandbox.apium(&["report"]).with_code(0);
+    assert!(report.out.contains("reachable") && report.out.contains("early acknowledgement: none"), "{report:?}");
 
     let secret = "redis://user:hunter2@nowhere.invalid/0?password=hunter2";
     for command in [&["report"][..], &["queues"], &["call", "x"], &["worker"], &["report", "--json"]] {
