@@ -6,10 +6,16 @@ use apium_protocol::json::base64;
 use apium_protocol::value::value::Value;
 
 /// Addresses and settings, of which there are no captures.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 16] = [
     "redis://user:secret@localhost:6379/0?socket_timeout=5",
     "sentinel://:secret@a:26379;sentinel://:secret@b:26379?master_name=main",
     "sqlite:///var/lib/app/queue.db?synchronous=normal",
+    "rediss://:secret@[::1]:6380/1?ssl_cert_reqs=none&priority_steps=[0,3,6,9]",
+    "redis+socket:///run/redis.sock?virtual_host=2",
+    "redis+cluster://h1:6379;redis+cluster://h2:6379?hash_tag={apium}",
+    "{\"mail\": {\"exchange\": \"media\", \"exchange_type\": \"topic\", \"routing_key\": \"a.#\"}}",
+    "global_keyprefix=app:,visibility_timeout=3600,priority_steps=[0,3,6,9],eta_strategy=park",
+    "[broker_transport_options]\npriority_steps = [0, 3]\nsentinel_kwargs = { password = \"x\" }\n[task_routes]\n\"a.*\" = \"b\"",
     "9999-12-31T23:59:59.999999+00:00",
     "2030-W01-3T03:04:05,25+01:02:03",
     "mail.*=mail,re:^a\\.b$=other",

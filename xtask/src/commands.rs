@@ -36,6 +36,11 @@ pub(crate) const COMMANDS: &[Command] = &[
         usage: "sqlite|redis|canvas",
         about: "run fault tests, of Celery too; --full (sqlite, redis): in full; redis also [NAME]",
     },
+    Command {
+        name: "fuzz",
+        usage: "[TIME] [FIRST ROUND]",
+        about: "read captures of real Celery that are changed at random, for 60m or another time",
+    },
     Command { name: "help", usage: "", about: "print this list" },
 ];
 

@@ -12,6 +12,7 @@ mod ci;
 mod commands;
 mod docs;
 mod files;
+mod fuzz;
 mod interop;
 mod libtest;
 mod output;
@@ -50,6 +51,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "docs" => docs::pages::run,
         "interop" => interop::run,
         "celery-suite" => celery_suite::run,
+        "fuzz" => fuzz::run,
         "torture" => torture::run::run,
         "help" | "-h" | "--help" => help,
         _ => return None,
