@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use apium_protocol::error::with_causes;
+use apium_protocol::error::context_and_causes;
 use apium_protocol::result::exception::ExceptionInfo;
 
 use crate::failure::{Failure, is_outage};
@@ -45,7 +45,7 @@ pub enum ErrorKind {
 }
 
 /// An error of building an app, calling a task or reading a result. `{error}` says what was attempted, in lower case,
-/// so that it reads after "could not …"; `{error:#}` adds the causes ([`with_causes`]).
+/// so that it reads after "could not …"; `{error:#}` adds the causes ([`with_causes`](apium_protocol::error::with_causes)).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -120,7 +120,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match f.alternate() {
-            true => with_causes(self).fmt(f),
+            true => context_and_causes(self).fmt(f),
             false => f.write_str(&self.context),
         }
     }

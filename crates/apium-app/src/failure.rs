@@ -8,6 +8,7 @@ use std::sync::Arc;
 use apium_protocol::error::Result;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::value::printable::printable;
 use serde::{Deserialize, Serialize};
 
 /// A task's failure. Cheap to clone.
@@ -182,7 +183,7 @@ impl Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Failure({self})")
+        write!(f, "Failure({})", printable(self))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use apium_protocol::error::with_causes;
+use apium_protocol::error::{context_and_causes, with_causes};
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 
@@ -88,7 +88,7 @@ fn message_of(error: &(dyn StdError + 'static)) -> String {
     let is_own = error.is::<Error>()
         || error.is::<apium_transport::error::Error>()
         || error.is::<apium_protocol::error::Error>();
-    if is_own { with_causes(error).to_string() } else { error.to_string() }
+    if is_own { context_and_causes(error).to_string() } else { error.to_string() }
 }
 
 fn chain_text(path: &str, error: &dyn StdError) -> String {

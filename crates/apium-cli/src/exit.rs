@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use apium_app::error::{Error as AppError, ErrorKind as AppKind};
-use apium_protocol::error::with_causes;
+use apium_protocol::error::context_and_causes;
 use apium_protocol::value::printable::printable;
 use apium_transport::error::{Error as TransportError, ErrorKind as TransportKind};
 
@@ -89,7 +89,7 @@ impl CommandError {
             Ok(error) => (*error).into(),
             Err(error) => match error.downcast::<TransportError>() {
                 Ok(error) => (*error).into(),
-                Err(error) => other(one_line(&with_causes(&*error).to_string())),
+                Err(error) => other(one_line(&context_and_causes(&*error).to_string())),
             },
         }
     }

@@ -17,6 +17,7 @@ mod json_arg;
 mod logging;
 mod output;
 mod own_commands;
+mod panics;
 mod session;
 mod settings_sources;
 mod text_arg;

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::format::Writer;
 
 use crate::args::{Global, LogFormat};
 use crate::exit::{CommandError, Result};
+use crate::panics;
 
 /// Starts logging at the level asked for, or at `default`. A program that installed its own subscriber keeps it.
 pub(crate) fn start(global: &Global, default: &str) -> Result<()> {
@@ -25,9 +26,27 @@ pub(crate) fn start(global: &Global, default: &str) -> Result<()> {
     // Fails only when the program has a subscriber already, which is then the one to use.
     let _ = match global.log_format {
         LogFormat::Text => builder.fmt_fields(OneLine).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => builder.json().with_writer(|| PrintableJson(io::stderr())).try_init(),
     };
+    panics::show_as(global.log_format, io::stderr);
     Ok(())
+}
+
+/// Writes lines of JSON. JSON leaves some control characters in its texts as they are; here they are escaped, so that a
+/// terminal that shows the lines obeys none of them.
+struct PrintableJson<W>(W);
+
+impl<W: io::Write> io::Write for PrintableJson<W> {
+    /// A line comes whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(format!("{}\n", printable(text.trim_end_matches('\n'))).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Writes message and fields on one line, whatever their texts contain. A task's name and id are left out where the
@@ -133,6 +152,23 @@ mod tests {
         });
         assert_eq!((text.lines().count(), text.contains('\u{1b}')), (1, false), "{text}");
         assert_eq!(text.matches(r"x\n2026-01-01 INFO all is well\u").count(), 6, "{text}");
+    }
+
+    #[test]
+    fn an_event_is_one_object_without_control_characters_whatever_its_texts_contain() {
+        let forged = "x\nINFO all is well\u{1b}[2J\u{85}\u{9b}\u{2028}\u{7f}";
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let json = tracing_subscriber::fmt().json().with_writer(move || PrintableJson(writer.clone())).finish();
+        tracing::subscriber::with_default(json, || {
+            let span = tracing::info_span!("run", name = forged, plain = %forged);
+            span.in_scope(|| tracing::info!(queue = %forged, text = forged, debug = ?forged, "taken: {forged}"));
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&object["fields"]["text"], &object["span"]["plain"]), (&forged.into(), &forged.into()), "{line}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::value::printable::printable;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -72,7 +74,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match f.alternate() {
-            true => with_causes(self).fmt(f),
+            true => context_and_causes(self).fmt(f),
             false => f.write_str(&self.context),
         }
     }
@@ -87,8 +89,8 @@ impl StdError for Error {
 /// Shows an error and then, after `: `, each cause that [`source`](StdError::source) leads to:
 /// "publish the task: connect to redis://cache: connection refused".
 ///
-/// In a log it is `tracing::warn!(error = %with_causes(&error), "…")`. For errors of Apium `{error:#}` gives the same
-/// text.
+/// In a log it is `tracing::warn!(error = %with_causes(&error), "…")`. An error may quote a message of others, so
+/// control characters are escaped ([`printable`]). For errors of Apium `{error:#}` gives the same text without escapes.
 ///
 /// An error that follows the usual rule prints its own context and leaves its cause to `source`, as those of this
 /// project do. Some errors of other libraries print their cause themselves. A cause is left out when the text before it
@@ -105,6 +107,11 @@ impl StdError for Error {
 /// assert_eq!(format!("{error:#}"), "read the header `eta`: this is no time");
 /// ```
 pub fn with_causes(error: &dyn StdError) -> impl fmt::Display {
+    printable(context_and_causes(error))
+}
+
+/// The text of [`with_causes`] without escapes, for what is stored, sent or escaped elsewhere.
+pub fn context_and_causes(error: &dyn StdError) -> impl fmt::Display {
     WithCauses(error)
 }
 
@@ -136,7 +143,7 @@ mod tests {
     use std::error::Error as StdError;
     use std::fmt;
 
-    use super::{Error, ErrorKind, with_causes};
+    use super::{Error, ErrorKind, context_and_causes, with_causes};
 
     /// An error whose text is given, whatever its cause is.
     #[derive(Debug)]
@@ -169,6 +176,13 @@ mod tests {
         assert_eq!(format!("{error}"), "read the header `eta`");
         assert_eq!(format!("{error:#}"), "read the header `eta`: read a time: no month 13");
         assert_eq!(with_causes(&error).to_string(), format!("{error:#}"));
+    }
+
+    #[test]
+    fn a_log_line_is_begun_by_no_text_of_an_error() {
+        let error = foreign(&["read x\ny", "no \u{1b}[2J\u{9b}"]);
+        assert_eq!(with_causes(&error).to_string(), r"read x\ny: no \u001b[2J\u009b");
+        assert_eq!(context_and_causes(&error).to_string(), "read x\ny: no \u{1b}[2J\u{9b}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use apium_protocol::error::with_causes;
+use apium_protocol::error::context_and_causes;
 
 /// A result of a broker or result backend operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -41,7 +41,7 @@ pub enum ErrorKind {
 }
 
 /// An error of a broker or result backend. `{error}` says what was attempted, in lower case, so that it reads after
-/// "could not …"; `{error:#}` adds the causes ([`with_causes`]).
+/// "could not …"; `{error:#}` adds the causes ([`with_causes`](apium_protocol::error::with_causes)).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -86,7 +86,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match f.alternate() {
-            true => with_causes(self).fmt(f),
+            true => context_and_causes(self).fmt(f),
             false => f.write_str(&self.context),
         }
     }

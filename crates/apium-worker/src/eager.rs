@@ -25,6 +25,7 @@ use apium_protocol::message::signature::Signature;
 use apium_protocol::result::document::ResultDocument;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
+use apium_protocol::value::printable::printable_text;
 use apium_transport::backend::backend::ResultRecord;
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
@@ -152,7 +153,7 @@ async fn follow(app: &App, ctx: &Ctx, verdict: &Verdict) -> Result<()> {
                 };
                 let arguments = Arguments::new(args, Vec::new());
                 if let Err(error) = apply(app, node, arguments).await {
-                    tracing::error!(error = %with_causes(&error), errback = &*errback.task, "an errback failed; the result of the task stays as it is");
+                    tracing::error!(error = %with_causes(&error), errback = &*printable_text(&errback.task), "an errback failed; the result of the task stays as it is");
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::result::document::ResultTuple;
+use apium_protocol::value::printable::printable;
 use futures_util::future::BoxFuture;
 
 use crate::app::app::App;
@@ -207,7 +208,9 @@ pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpe
     if app.config().task_always_eager {
         match app.registry().get(&call.task) {
             Some(_) if !call.by_name => return eager::apply_task(app, call).await,
-            _ => tracing::warn!(task = %call.task, "task_always_eager does not apply to a call by name: it is sent"),
+            _ => {
+                tracing::warn!(task = %printable(&call.task), "task_always_eager does not apply to a call by name: it is sent")
+            }
         }
     }
     let backend = app.backend_of(&call.task).cloned();

@@ -7,7 +7,7 @@ use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::result::document::ResultTuple;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::printable_text;
 
 use crate::app::app::App;
 use crate::canvas::freeze::WorkflowIds;
@@ -99,8 +99,8 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
     loop {
         match ready.clone().send(&app, publisher).await {
             Err(error) if error.is_outage() => {
-                let shown = printable(group);
-                tracing::warn!(error = %with_causes(&error), group, "could not add to the chord {shown}; trying again in {RETRY_INTERVAL:?}");
+                let group = &*printable_text(group);
+                tracing::warn!(error = %with_causes(&error), group, "could not add to the chord {group}; trying again in {RETRY_INTERVAL:?}");
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
             sent => return sent,

@@ -10,7 +10,7 @@ use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::printable_text;
 use apium_transport::backend::backend::{ResultRecord, RunVersion, SharedBackend};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -383,15 +383,14 @@ impl Ctx {
         let stored = policy.run(backend.address(), || backend.store(vec![record.clone()])).await;
         self.0.drops_progress.store(stored.is_err(), Ordering::Relaxed);
         if let Err(error) = stored {
-            let (task, state) = (self.task_name(), record.document.state.as_str());
-            let id = record.document.task_id.as_str();
-            let shown = printable(id);
+            let (task, state) = (self.task_name(), &*printable_text(record.document.state.as_str()));
+            let id = &*printable_text(record.document.task_id.as_str());
             match was_dropped {
                 true => {
-                    tracing::debug!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{shown}] either")
+                    tracing::debug!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{id}] either")
                 }
                 false => {
-                    tracing::warn!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{shown}]; it is dropped, and the task goes on")
+                    tracing::warn!(task, id, state, error = %with_causes(&error), "could not store the state {state} of task {task}[{id}]; it is dropped, and the task goes on")
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Texts of others for a log or a terminal: on one line, and without what a terminal obeys.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// Shows a text, or anything that has one, with its control characters escaped. So a text that came in a message can
@@ -18,6 +19,17 @@ use std::fmt::{self, Write as _};
 /// ```
 pub fn printable<T: fmt::Display>(text: T) -> Printable<T> {
     Printable(text)
+}
+
+/// As [`printable`], as a text: the one that was given where it has nothing to escape.
+///
+/// Fields of log lines are made so. Some formats of logs write a field as it is, or escape less than what begins a line
+/// or moves a cursor.
+pub fn printable_text(text: &str) -> Cow<'_, str> {
+    match text.contains(is_escaped) {
+        true => printable(text).to_string().into(),
+        false => text.into(),
+    }
 }
 
 /// What [`printable`] returns.
@@ -60,7 +72,7 @@ fn is_escaped(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_text};
 
     #[test]
     fn control_characters_are_escaped_and_all_others_stay() {
@@ -73,7 +85,7 @@ mod tests {
             ("a\u{2028}b\u{2029}c", "a\\u2028b\\u2029c"),
             ("admin\u{202e}gpj.exe\u{2066}", "admin\\u202egpj.exe\\u2066"),
         ] {
-            assert_eq!(printable(text).to_string(), shown);
+            assert_eq!((printable(text).to_string(), &*printable_text(text)), (shown.to_owned(), shown));
             assert_eq!(printable(format_args!("{text}{text}")).to_string(), format!("{shown}{shown}"));
         }
     }

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use apium_protocol::value::printable::printable_text;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::backend::chord::{ChordEnd, ChordProgress, ChordStore};
 use apium_transport::broker::broker::SharedBroker;
@@ -30,11 +31,8 @@ impl EndedChord {
     pub(crate) async fn end(&self, backend: Option<&SharedBackend>) -> Result<()> {
         let Some(chords) = backend.and_then(|backend| backend.chords()) else { return Ok(()) };
         if !chords.end(&self.group, &self.claimant, self.end).await? {
-            tracing::warn!(
-                group = self.group,
-                "the claim on the body of chord {} was lost before it was ended",
-                self.group
-            );
+            let group = &*printable_text(&self.group);
+            tracing::warn!(group, "the claim on the body of chord {group} was lost before it was ended");
         }
         Ok(())
     }

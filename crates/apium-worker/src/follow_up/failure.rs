@@ -16,7 +16,7 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::printable_text;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::follow_ups::FollowUps;
 
@@ -220,9 +220,9 @@ impl<'a> FailurePropagation<'a> {
 
 /// Errbacks of the failed task of `request` could not be made.
 fn not_made(request: &Request, error: &Error) {
-    let (task, id) = (request.headers.task.as_deref().unwrap_or("?"), request.id().map_or("?", |id| id.as_str()));
-    let name = printable(format!("{task}[{id}]"));
-    tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {name}");
+    let task = &*printable_text(request.headers.task.as_deref().unwrap_or("?"));
+    let id = &*printable_text(request.id().map_or("?", |id| id.as_str()));
+    tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {task}[{id}]");
 }
 
 /// The errbacks in these options.
@@ -240,7 +240,7 @@ fn own_links(node: &Node) -> Vec<WireSignature> {
 }
 
 /// The errbacks that run when this body fails because of its header.
-fn all_links(body: &Node) -> Vec<WireSignature> {
+pub(crate) fn all_links(body: &Node) -> Vec<WireSignature> {
     let mut all = own_links(body);
     if let Node::Group(group) = body {
         all.extend(group.members.iter().flat_map(own_links));

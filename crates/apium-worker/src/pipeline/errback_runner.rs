@@ -15,7 +15,7 @@ use apium_app::context::store_waits::StoreWaits;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::message::headers::TimeLimit;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::{printable, printable_text};
 use apium_protocol::value::repr::repr_value;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -122,7 +122,7 @@ impl ErrbackRunner {
     pub(crate) async fn call(&self, errback: PendingErrback) -> bool {
         let PendingErrback { task, args, kwargs, failed } = errback;
         let Some(registered) = self.0.registry.get(&task).cloned() else { return true };
-        let id = failed.id().map_or("?", |id| id.as_str()).to_owned();
+        let id = &*printable_text(failed.id().map_or("?", |id| id.as_str())).into_owned();
         let mut limits = Limits::of(TimeLimit::default(), &registered.effective);
         limits.hard = limits.hard.or(Some(DEFAULT_LIMIT));
         let mut request = failed;
@@ -139,16 +139,20 @@ impl ErrbackRunner {
             run: None,
             waits: StoreWaits::default(),
         });
-        let shown = printable(&id);
         match self.0.executor.execute(&ctx, limits, None).await {
             RunOutcome::Success(value) => {
-                tracing::debug!(errback = task, id, "errback {task} of task {shown} returned {}", repr_value(&value));
+                tracing::debug!(
+                    errback = task,
+                    id,
+                    "errback {task} of task {id} returned {}",
+                    printable(repr_value(&value))
+                );
             }
             RunOutcome::Cancelled => {
                 tracing::warn!(
                     errback = task,
                     id,
-                    "errback {task} of task {shown} was cancelled by the stop of its worker"
+                    "errback {task} of task {id} was cancelled by the stop of its worker"
                 );
                 return false;
             }
@@ -157,7 +161,7 @@ impl ErrbackRunner {
                 tracing::error!(
                     errback = task,
                     id,
-                    "errback {task} of task {shown} was given up after {seconds} s; set the time_limit of {task} to change that"
+                    "errback {task} of task {id} was given up after {seconds} s; set the time_limit of {task} to change that"
                 );
             }
             other => {
@@ -165,7 +169,7 @@ impl ErrbackRunner {
                     errback = task,
                     id,
                     ?other,
-                    "errback {task} of task {shown} failed; the result of the task stays as it is"
+                    "errback {task} of task {id} failed; the result of the task stays as it is"
                 )
             }
         }

@@ -18,7 +18,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::follow_ups::{EndedPart, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
@@ -77,9 +77,9 @@ impl FollowUpPlanner {
         };
         let failed = Verdict::Failed { failure, why: FailureReason::Raised { expected: false } };
         let planned = self.follow_ups(task_run, &failed, now).unwrap_or_else(|error| {
-            let (task, id) = (&*task_run.task.name, task_run.request.id().map_or("?", |id| id.as_str()));
-            let name = printable(format!("{task}[{id}]"));
-            tracing::error!(task, id, error = %with_causes(&error), "could not make what follows the failure of task {name}");
+            let id = &*printable_text(task_run.request.id().map_or("?", |id| id.as_str()));
+            let task = &*task_run.task.name;
+            tracing::error!(task, id, error = %with_causes(&error), "could not make what follows the failure of task {task}[{id}]");
             PlannedFollowUps::default()
         });
         (verdict, planned)

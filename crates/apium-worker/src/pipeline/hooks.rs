@@ -8,7 +8,7 @@ use apium_app::context::current;
 use apium_app::task::definition::Returned;
 use apium_app::task::registered::HookSet;
 use apium_app::task_error::TaskResult;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::printable_text;
 use futures_util::FutureExt as _;
 
 use crate::pipeline::verdict::Verdict;
@@ -61,13 +61,12 @@ pub(crate) async fn after(hooks: &HookSet, ctx: &Ctx, verdict: Verdict) {
 /// Calls a hook. It may panic before it has made its future, too.
 async fn call<F: Future<Output = TaskResult<()>>>(name: &str, ctx: &Ctx, hook: impl FnOnce() -> F) {
     let called = AssertUnwindSafe(current::scope(ctx.clone(), async { hook().await })).catch_unwind().await;
-    let (task, id) = (ctx.task_name(), ctx.request().id().map_or("?", |id| id.as_str()));
-    let shown = printable(id);
+    let (task, id) = (ctx.task_name(), &*printable_text(ctx.request().id().map_or("?", |id| id.as_str())));
     match called {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::error!(task, id, ?error, "{name} of task {task}[{shown}] failed; the result stays as it is")
+            tracing::error!(task, id, ?error, "{name} of task {task}[{id}] failed; the result stays as it is")
         }
-        Err(_) => tracing::error!(task, id, "{name} of task {task}[{shown}] panicked; the result stays as it is"),
+        Err(_) => tracing::error!(task, id, "{name} of task {task}[{id}] panicked; the result stays as it is"),
     }
 }

@@ -3,14 +3,16 @@
 //! Names, ids, errors and values come from messages, so anybody may have written them. Here, and nowhere else, they are
 //! made [`printable`]: a newline in one of them does not begin a line of the log.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use apium_app::context::request::Request;
+use apium_app::failure::Failure;
 use apium_app::retry::policy::NextRun;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::{printable, printable_text};
 use apium_protocol::value::repr::repr_value;
 use apium_transport::broker::settlement::Disposition;
 use apium_transport::error::Error;
@@ -25,11 +27,11 @@ use crate::pool::guard::Panicked;
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
-    tracing::error_span!("task", name = task, id = id(request))
+    tracing::error_span!("task", name = task, id = &*id(request))
 }
 
-fn id(request: &Request) -> &str {
-    request.id().map_or("?", |id| id.as_str())
+fn id(request: &Request) -> Cow<'_, str> {
+    printable_text(request.id().map_or("?", |id| id.as_str()))
 }
 
 /// The name and the id of a task as Celery writes them: `tasks.add[the-id]`.
@@ -40,14 +42,14 @@ fn task_name(task: &str, id: &str) -> impl fmt::Display {
 /// A run was accepted by the intake.
 pub(crate) fn received(task_run: &TaskRun) {
     if tracing::enabled!(Level::INFO) {
-        let (task, id) = (&*task_run.task.name, id(&task_run.request));
+        let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
         tracing::info!(task, id, "task {} received", task_name(task, id));
     }
 }
 
 /// The result of a run is larger than `result_size_warning`.
 pub(crate) fn large_result(task_run: &TaskRun, size: usize) {
-    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
     tracing::warn!(
         task,
         id,
@@ -60,21 +62,21 @@ pub(crate) fn large_result(task_run: &TaskRun, size: usize) {
 
 /// The turn of a run is far away, so it goes back to the broker.
 pub(crate) fn waits_for_turn(task_run: &TaskRun, turn: Timestamp) {
-    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
     let name = task_name(task, id);
     tracing::debug!(task, id, %turn, "task {name} waits at the broker for its rate limit");
 }
 
 /// Whether a task was aborted could not be read.
 pub(crate) fn abort_not_read(task_run: &TaskRun, error: &Error) {
-    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
     let name = task_name(task, id);
     tracing::warn!(task, id, error = %with_causes(&error), "could not read whether task {name} was aborted, so it begins");
 }
 
 /// Another worker has the message of a run that did not begin here.
 pub(crate) fn lease_lost(task_run: &TaskRun) {
-    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
     tracing::warn!(
         task,
         id,
@@ -86,7 +88,7 @@ pub(crate) fn lease_lost(task_run: &TaskRun) {
 /// Another worker has the message of a run that ended here.
 pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
     let (task, id) = names(label);
-    let name = task_name(task, id);
+    let (task, id, name) = (&*task, &*id, task_name(&task, &id));
     tracing::warn!(id, task, "task {name} ended after its lease had expired: another worker has its message");
 }
 
@@ -98,25 +100,26 @@ pub(crate) fn not_settled(error: &Error, count: usize) {
 /// A store refused a completion.
 pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    let name = task_name(task, id);
+    let (task, id, name) = (&*task, &*id, task_name(&task, &id));
     tracing::error!(id, task, error = %with_causes(&error), "could not complete task {name}");
 }
 
 /// The message of a completion that a store refused is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);
-    let name = task_name(task, id);
+    let (task, id, name) = (&*task, &*id, task_name(&task, &id));
     tracing::error!(id, task, error = %with_causes(&error), "could not put task {name} into the dead set; it stays in flight and is tried again, and the worker is unhealthy meanwhile");
 }
 
-fn names(label: &TaskLabel) -> (&str, &str) {
-    (label.task.as_deref().unwrap_or("?"), label.id.as_ref().map_or("?", |id| id.as_str()))
+fn names(label: &TaskLabel) -> (Cow<'_, str>, Cow<'_, str>) {
+    let (task, id) = (label.task.as_deref().unwrap_or("?"), label.id.as_ref().map_or("?", |id| id.as_str()));
+    (printable_text(task), printable_text(id))
 }
 
 /// The intake refused a delivery.
 pub(crate) fn refused(refused: &RefusedDelivery) {
     let (task, id) = names(&refused.label);
-    let name = task_name(task, id);
+    let (task, id, name) = (&*task, &*id, task_name(&task, &id));
     match &refused.disposition {
         Disposition::Dead(reason) => {
             let (code, text) = (reason.code, printable(&reason.text));
@@ -129,7 +132,7 @@ pub(crate) fn refused(refused: &RefusedDelivery) {
 
 /// A run panicked outside of the code of the app that is guarded.
 pub(crate) fn panicked(task_run: &TaskRun, panicked: &Panicked) {
-    let (task, id) = (&*task_run.task.name, id(&task_run.request));
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
     let (name, panicked) = (task_name(task, id), printable(panicked));
     tracing::error!(task, id, "the run of task {name} {panicked}, outside of its body");
 }
@@ -137,7 +140,7 @@ pub(crate) fn panicked(task_run: &TaskRun, panicked: &Panicked) {
 /// A run ended.
 pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict, took: Duration, now: Timestamp) {
     let longest = task.effective.resultrepr_maxsize;
-    let (task, id, seconds) = (&*task.name, id(request), took.as_secs_f64());
+    let (task, id, seconds) = (&*task.name, &*id(request), took.as_secs_f64());
     if matches!(verdict, Verdict::Succeeded(_)) && !tracing::enabled!(Level::INFO) {
         return;
     }
@@ -156,7 +159,8 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
             tracing::error!(task, id, crashes, "task {name} goes to the dead set: {text}");
         }
         Verdict::Failed { failure, .. } => {
-            let (failure, traceback) = (printable(failure), failure.traceback().unwrap_or_default());
+            let traceback = &*traceback(failure);
+            let failure = printable(failure);
             tracing::error!(task, id, seconds, traceback, "task {name} raised unexpected: {failure}");
         }
         Verdict::Retry(next) => retry(task, id, next, now),
@@ -204,6 +208,12 @@ fn retry(task: &str, id: &str, next: &NextRun, now: Timestamp) {
         "task {name} retry {} in {seconds}s{cause}",
         next.retries
     );
+}
+
+/// The traceback of a failure, for a field: formats of logs escape the ends of its lines themselves.
+fn traceback(failure: &Failure) -> String {
+    let lines = failure.traceback().unwrap_or_default().split('\n').map(printable_text);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The text, cut after `longest` characters.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use apium_protocol::error::with_causes;
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::value::printable::printable;
+use apium_protocol::value::printable::printable_text;
 use apium_transport::clock::Clock;
 
 use crate::limits::stopped_time::{RunClock, StoppedTime, TICK};
@@ -190,13 +190,12 @@ impl Shared {
         let polled = record.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(PolledTask { task, id }) = polled else { return };
         self.reported.fetch_add(1, Ordering::Relaxed);
-        let id = id.as_ref().map_or("?", TaskId::as_str);
-        let shown = printable(id);
+        let id = &*printable_text(id.as_ref().map_or("?", TaskId::as_str));
         tracing::warn!(
             task = &*task,
             id,
             millis,
-            "task {task}[{shown}] blocks the reactor for {millis} ms: make it a plain fn, or move the blocking part to \
+            "task {task}[{id}] blocks the reactor for {millis} ms: make it a plain fn, or move the blocking part to \
              tokio::task::spawn_blocking"
         );
     }

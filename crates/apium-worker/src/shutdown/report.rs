@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use apium_protocol::value::printable::printable;
+
 use crate::shutdown::kind::{StopCause, StopKind};
 
 /// What a worker did, and what it left behind when it stopped.
@@ -93,7 +95,7 @@ impl fmt::Display for StopReport {
         }
         if self.unsettled > 0 {
             let names = self.unsettled_tasks.iter().take(MAX_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let more = if self.unsettled > MAX_SHOWN { ", …" } else { "" };
+            let (names, more) = (printable(names), if self.unsettled > MAX_SHOWN { ", …" } else { "" });
             write!(f, ", {} runs not settled: {names}{more}", self.unsettled)?;
         }
         Ok(())

@@ -1,8 +1,5 @@
-//! What a worker logs.
+//! The lines that a worker logs.
 
-use std::cell::RefCell;
-use std::io::Write;
-use std::sync::Once;
 use std::time::Duration;
 
 use apium_app::app::app::App;
@@ -12,39 +9,9 @@ use apium_transport::broker::outgoing::Outgoing;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::testing::builder::AppTest as _;
 
+use crate::logs::captured::{collect, logged};
 use crate::rig::{json, send, until};
 use crate::task;
-
-thread_local! {
-    /// What the test of this thread has logged since it called [`collect`].
-    static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-/// Writes each line to the test of the thread that logs it. There is one subscriber for the whole program, since
-/// `tracing` caches for all threads whether anybody is interested in a line.
-struct ByThread;
-
-impl Write for ByThread {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.extend_from_slice(bytes)));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Collects what this thread logs from now on.
-fn collect() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| tracing_subscriber::fmt().with_writer(|| ByThread).with_ansi(false).init());
-    LINES.set(Some(Vec::new()));
-}
-
-fn logged() -> String {
-    LINES.with_borrow(|lines| String::from_utf8(lines.clone().unwrap_or_default()).unwrap())
-}
 
 task!(Good = "good", [], async |_ctx| {
     tracing::info!("from inside");
@@ -66,7 +33,7 @@ async fn each_run_that_ends_is_logged_with_the_tasks_name_and_id() {
     let text = logged();
     for line in [
         "task good[id-good] received",
-        "name=\"good\" id=\"id-good\"}: it::logs: from inside",
+        "name=\"good\" id=\"id-good\"}: it::logs::lines: from inside",
         "task good[id-good] succeeded in ",
         ": [1, 2]",
         "task bad[id-bad] raised unexpected: TaskError('no luck')",
