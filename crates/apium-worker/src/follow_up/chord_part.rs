@@ -20,6 +20,7 @@ use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUp
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::follow_up::builder::FollowUpBuilder;
+use crate::follow_up::failed_chords::calls_errbacks;
 use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
@@ -67,6 +68,9 @@ pub(crate) fn chord_part(
     let FollowUpSource { builder, errbacks, request } = source;
     let config = builder.publisher.config();
     let ChordPosition { group, task_id, group_index } = position;
+    if calls_errbacks(&builder.registry, &body) {
+        errbacks.await_chords();
+    }
     let continuation = ChordBody {
         builder: builder.clone(),
         body,

@@ -57,30 +57,55 @@ fn request_map(request: &Request) -> Json {
 /// Errbacks that wait until the failure that they belong to is stored. Clones share one list: the completion of a run
 /// has one, and what continues a chord, which the store calls, adds to it through another.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PendingErrbacks(Arc<Mutex<Vec<(IdSeed, PendingErrback)>>>);
+pub(crate) struct PendingErrbacks(Arc<Mutex<List>>);
+
+#[derive(Debug, Default)]
+struct List {
+    waiting: Vec<(IdSeed, PendingErrback)>,
+    /// The owners of errbacks that were called. Their failures may be made once more, and their errbacks with them.
+    called: Vec<IdSeed>,
+    /// Whether the chords that a run counts for may bring some.
+    awaits_chords: bool,
+}
 
 impl PendingErrbacks {
     /// Adds an errback. `owner` is the id seed of the failure that it belongs to.
     pub(crate) fn push(&self, owner: IdSeed, errback: PendingErrback) {
-        self.lock().push((owner, errback));
+        let mut list = self.lock();
+        if !list.called.contains(&owner) {
+            list.waiting.push((owner, errback));
+        }
     }
 
     /// Removes the errbacks of `owner`, before they are made once more.
     pub(crate) fn remove(&self, owner: IdSeed) {
-        self.lock().retain(|(other, _)| *other != owner);
+        self.lock().waiting.retain(|(other, _)| *other != owner);
+    }
+
+    /// Says that the chords that a run counts for may bring errbacks.
+    pub(crate) fn await_chords(&self) {
+        self.lock().awaits_chords = true;
+    }
+
+    /// Whether the chords that a run counts for may bring errbacks.
+    pub(crate) fn awaits_chords(&self) -> bool {
+        self.lock().awaits_chords
     }
 
     /// Whether no errback waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().waiting.is_empty()
     }
 
-    /// Takes all errbacks out of the list.
+    /// Takes all errbacks out of the list, to be called now.
     pub(crate) fn drain(&self) -> Vec<PendingErrback> {
-        std::mem::take(&mut *self.lock()).into_iter().map(|(_, errback)| errback).collect()
+        let mut list = self.lock();
+        let waiting = std::mem::take(&mut list.waiting);
+        list.called.extend(waiting.iter().map(|(owner, _)| *owner));
+        waiting.into_iter().map(|(_, errback)| errback).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(IdSeed, PendingErrback)>> {
+    fn lock(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

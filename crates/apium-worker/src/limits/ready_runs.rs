@@ -101,7 +101,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
     }
 
     /// Adds a run that does not begin: a slot only ends it. So it is not marked, waits for nothing and is no suspect.
-    pub(crate) fn add_convicted(&mut self, run: R) {
+    pub(crate) fn add_without_run(&mut self, run: R) {
         self.counts.add();
         self.marked.push_back(run);
     }

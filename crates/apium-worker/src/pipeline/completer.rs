@@ -20,6 +20,7 @@ use std::time::Duration;
 use apium_protocol::error::with_causes;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::settlement::Receipt;
+use apium_transport::error::Result;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
@@ -124,6 +125,18 @@ impl Completer {
     /// How many completions are not done.
     pub(crate) fn pending(&self) -> usize {
         self.0.lanes.iter().map(Lane::pending).sum::<usize>() + self.0.refused.len()
+    }
+
+    /// Does something at a store, and again while it cannot be reached, until the worker stops.
+    pub(crate) async fn ask<T, F: Future<Output = Result<T>>>(&self, mut attempt: impl FnMut() -> F) -> Result<T> {
+        let mut wait = FIRST_RETRY;
+        loop {
+            match attempt().await {
+                Err(error) if error.is_retryable() && !*self.0.stop_retrying.borrow() => self.0.pause(wait).await,
+                done => return done,
+            }
+            wait = (wait * 2).min(LONGEST_RETRY);
+        }
     }
 
     /// Waits until nothing was done for this long. Cancel-safe.

@@ -116,6 +116,13 @@ fn names(label: &TaskLabel) -> (Cow<'_, str>, Cow<'_, str>) {
     (printable_text(task), printable_text(id))
 }
 
+/// The parts of a run that ended could not be counted before it is settled.
+pub(crate) fn chord_not_counted(task_run: &TaskRun, error: &Error) {
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
+    let name = task_name(task, id);
+    tracing::warn!(task, id, error = %with_causes(&error), "could not count task {name} as a part of its chord before it is settled; if this worker dies meanwhile, errbacks of the chord are lost");
+}
+
 /// The intake refused a delivery.
 pub(crate) fn refused(refused: &RefusedDelivery) {
     let (task, id) = names(&refused.label);

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::backends::Backends;
 use crate::counts::Counts;
-use crate::follow_up::pending_errback::PendingErrbacks;
+use crate::follow_up::failed_chords::fail_chords;
 use crate::limits::aborts;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
@@ -81,8 +81,12 @@ impl Process {
             {
                 Admission::Run(task_run) => task_runs.push(task_run),
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
+                // A slot ends it, as the chord may have errbacks.
+                Admission::Expired(task_run) if task_run.is_part() && task_run.crashes == 0 => {
+                    not_accepted.extend(self.run_queue.push_without_run(task_run));
+                }
                 Admission::Expired(task_run) => completions.push(self.expire_at_intake(&task_run)),
-                Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_convicted(task_run)),
+                Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_without_run(task_run)),
                 Admission::Refuse(refused) => {
                     log::refused(&refused);
                     completions.push(refused.completion(source));
@@ -214,21 +218,29 @@ impl Process {
         }
     }
 
-    /// Calls the errbacks of a run that this worker calls itself, once its failure is stored and before its delivery is
-    /// settled (the first law). Where a cold stop cancels them, a late-ack message goes back to its queue.
+    /// Calls the errbacks of a run that this worker calls itself, and those of the chords that fail with it, once its
+    /// failure is stored and before its delivery is settled (the first law). Where a cold stop cancels them, a late-ack
+    /// message goes back to its queue.
     async fn after_errbacks(&self, task_run: &TaskRun, completion: Completion) -> Completion {
-        if completion.settlement.follow_ups.is_some() {
-            // Its settlement may bring errbacks of a chord's body.
+        let Some(pending) = completion.errbacks.clone() else { return completion };
+        // A run that was acked early is not delivered again: the store that ends its chord brings the errbacks.
+        let fails_chords = pending.awaits_chords() && completion.settlement.delivery.is_some();
+        if pending.awaits_chords() && !fails_chords {
             self.errbacks.wait_for_room().await;
         }
-        let errbacks = completion.errbacks.as_ref().map(PendingErrbacks::drain).unwrap_or_default();
-        if errbacks.is_empty() {
+        if pending.is_empty() && !fails_chords {
             return completion;
         }
         if let Some(record) = completion.of_record() {
             self.completer.submit_and_wait(record).await;
         }
-        for errback in errbacks {
+        if let (true, Some(follow_ups), Some(backend)) =
+            (fails_chords, &completion.settlement.follow_ups, self.backends.app())
+        {
+            let failed = self.completer.ask(|| fail_chords(backend, follow_ups)).await;
+            failed.unwrap_or_else(|error| log::chord_not_counted(task_run, &error));
+        }
+        for errback in pending.drain() {
             let is_called = self.app_code.run(self.errbacks.call(errback)).await;
             if !is_called && task_run.acks_late() {
                 return Completion::requeue(task_run);

@@ -104,12 +104,12 @@ impl RunQueue {
     }
 
     /// Adds a run that does not begin, and that a slot is to end. Returns it when the queue is closed.
-    pub(crate) fn push_convicted(&self, task_run: TaskRun) -> Option<TaskRun> {
+    pub(crate) fn push_without_run(&self, task_run: TaskRun) -> Option<TaskRun> {
         let mut runs = self.lock();
         if runs.is_closed() {
             return Some(task_run);
         }
-        runs.add_convicted(task_run);
+        runs.add_without_run(task_run);
         let idle = runs.idle_slots;
         drop(runs);
         self.wake_slots(idle.min(1));

@@ -39,6 +39,11 @@ pub(crate) struct TaskRun {
 }
 
 impl TaskRun {
+    /// Whether it is a part of a chord.
+    pub(crate) fn is_part(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| links.body.is_some())
+    }
+
     /// Whether the delivery is acked after the run (`acks_late`), and not before it.
     pub(crate) fn acks_late(&self) -> bool {
         self.task.effective.acks_late

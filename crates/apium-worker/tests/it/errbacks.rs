@@ -21,6 +21,7 @@ task!(Held = "held", [acks_late: Some(true)], async |ctx| {
     Ok(json(1))
 });
 task!(Quick = "quick", [acks_late: Some(true)], async |_ctx| Ok(json(1)));
+task!(Early = "early", [], async |_ctx| Err(TaskError::failure("no")));
 task!(Body = "body", [], async |_ctx| Ok(json(1)));
 task!(Waits = "waits", [], fn no_ctx |ctx| {
     ctx.state::<Notes>().unwrap().add("errback");
@@ -34,7 +35,7 @@ task!(Limited = "limited", [time_limit: Some(Duration::from_secs(2))], fn no_ctx
 
 async fn app(gate: &Gate, notes: &Notes) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone()).state(notes.clone());
-    let builder = builder.register::<Late>().register::<Quick>().register::<Body>();
+    let builder = builder.register::<Late>().register::<Early>().register::<Quick>().register::<Body>();
     builder.register::<Held>().register::<Waits>().register::<Limited>().build().await.unwrap()
 }
 
@@ -52,6 +53,80 @@ async fn send_with_errback(app: &App, task: &str, id: &str, errback: &str) {
     let mut node = node(task, errback);
     node.options_mut().task_id = Some(id.into());
     send_workflow(app, node).await.unwrap();
+}
+
+/// The parts of a header.
+fn plain<const N: usize>(tasks: [&str; N]) -> [Node; N] {
+    tasks.map(|task| Node::from_wire(&WireSignature::new(task)).unwrap())
+}
+
+#[tokio::test]
+async fn an_errback_of_a_chord_is_called_before_the_delivery_of_its_last_part_is_settled() {
+    // The second chord is a part of another one, and it is that one which has the errback.
+    for is_nested in [false, true] {
+        let (gate, notes) = (Gate::new(), Notes::default());
+        let app = app(&gate, &notes).await;
+        let chord = match is_nested {
+            false => Node::chord(plain(["late", "quick"]), node("body", "waits")),
+            true => {
+                let [inner] = plain(["body"]);
+                Node::chord([Node::chord(plain(["late", "quick"]), inner)], node("body", "waits"))
+            }
+        };
+        let body = send_workflow(&app, chord).await.unwrap();
+        for call in 1..=2 {
+            let worker = app.worker().concurrency(1).start().await.unwrap();
+            gate.begun(1).await;
+            assert_eq!(state(&app, body.id.as_str()).await, "FAILURE", "the failure is stored");
+            assert_eq!(
+                (counts(&app, "celery").await.unacked, notes.all().len()),
+                (1, call),
+                "the last part is in flight"
+            );
+            if call == 1 {
+                // The worker dies: another one calls the errback again.
+                worker.stop_as(StopKind::Now).await;
+            } else {
+                gate.open(2);
+                until_counts(&app, 0, 0).await;
+                let report = worker.stop().await;
+                assert_eq!((report.unsettled, report.finished), (0, 1), "the last part ran again, and no other");
+            }
+        }
+        assert_eq!(notes.all(), ["errback", "errback"], "no errback is called again when its chord ends");
+        assert_eq!(gate.more(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_chord_that_succeeds_is_counted_once_where_its_errbacks_are_called_by_the_worker() {
+    let (gate, notes) = (Gate::new(), Notes::default());
+    let app = app(&gate, &notes).await;
+    let chord = Node::chord(plain(["quick", "quick"]), node("body", "waits"));
+    let body = send_workflow(&app, chord).await.unwrap();
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until_state(&app, body.id.as_str(), "SUCCESS").await;
+    until_counts(&app, 0, 0).await;
+    assert_eq!(worker.stop().await.finished, 3);
+    assert_eq!(notes.all(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_expired_part_ends_its_chord_within_the_law_too() {
+    let (gate, notes) = (Gate::new(), Notes::default());
+    let app = app(&gate, &notes).await;
+    let [mut part] = plain(["quick"]);
+    part.options_mut().expires = Some(apium_app::options::call_options::Expires::In(Duration::from_secs(5)));
+    let body = send_workflow(&app, Node::chord([part], node("body", "waits"))).await.unwrap();
+    app.clock().advance(Duration::from_secs(6));
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    gate.begun(1).await;
+    assert_eq!(state(&app, body.id.as_str()).await, "FAILURE");
+    assert_eq!(counts(&app, "celery").await.unacked, 1);
+    gate.open(1);
+    until_counts(&app, 0, 0).await;
+    worker.stop().await;
+    assert_eq!(notes.all(), ["errback"]);
 }
 
 #[tokio::test]
@@ -139,10 +214,7 @@ async fn an_errback_of_a_failed_chord_does_not_hold_up_a_stop_for_ever() {
     let app = app(&gate, &notes).await;
     // More of them than are called at once: others wait.
     for _ in 0..6 {
-        let header = [Node::from_wire(&WireSignature::new("late")).unwrap()];
-        let header: Vec<Node> =
-            header.iter().cloned().chain([Node::from_wire(&WireSignature::new("quick")).unwrap()]).collect();
-        send_workflow(&app, Node::chord(header, node("body", "waits"))).await.unwrap();
+        send_workflow(&app, Node::chord(plain(["early", "body"]), node("body", "waits"))).await.unwrap();
     }
     let worker = app.worker().concurrency(1).start().await.unwrap();
     until("the errbacks began", async || !notes.all().is_empty()).await;

@@ -1,6 +1,7 @@
 //! Guarantees of `docs/PROMISES.md`, one file each; those that Celery does not give on every driver.
 
 mod album;
+mod chord_errbacks;
 mod crash_loop;
 mod mutated;
 mod reconnect;
