@@ -116,6 +116,29 @@ async fn compressed_documents_are_opened() {
 }
 
 #[tokio::test]
+async fn only_a_ready_state_replaces_a_document_that_the_server_cannot_read() {
+    // What Python writes of half a surrogate pair, and deep nesting: the server's JSON reader refuses both. The status is
+    // not the first key, or it would be found without that reader.
+    let nested = format!("{}{}", "[".repeat(1_001), "]".repeat(1_001));
+    for unreadable in [r#""\udce9.txt""#, r#""\ud83d""#, &nested] {
+        let (mut redis, backend) = fresh();
+        for status in ["STARTED", "SUCCESS"] {
+            let document = format!(r#"{{"result": {unreadable}, "status": "{status}", "task_id": "{status}"}}"#);
+            let () = redis.set(key(status), &document).unwrap();
+            let progress = backend.store(vec![record(status, State::Started, version(9, 9))]).await.unwrap();
+            assert_eq!(progress, [StoreResult::Refused], "{status}");
+            assert_eq!(redis.get::<_, String>(key(status)).unwrap(), document);
+            let end = backend.store(vec![record(status, State::Failure, version(0, 1))]).await.unwrap();
+            assert_eq!(end, [StoreResult::Written], "{status}");
+        }
+        // The same with a result that it can read.
+        let () = redis.set(key("r"), r#"{"result": "x.txt", "status": "STARTED", "task_id": "r"}"#).unwrap();
+        let progress = backend.store(vec![record("r", State::Started, version(9, 9))]).await.unwrap();
+        assert_eq!(progress, [StoreResult::Written]);
+    }
+}
+
+#[tokio::test]
 async fn documents_of_other_serializers_are_read_and_kept() {
     for serializer in ["msgpack", "yaml"] {
         let vector = vector(&format!("result_serializer_{serializer}"));

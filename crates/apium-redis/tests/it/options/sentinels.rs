@@ -147,7 +147,13 @@ async fn a_sentinel_that_cannot_help_is_an_error() {
     };
     let error = publish(&format!("sentinel://{place}"), &[("master_name", "other")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert!(format!("{error:#}").contains("\"other\"") && format!("{error:#}").contains(&place), "{error:#}");
+    let text = format!("{error:#}");
+    assert!(text.contains("\"other\"") && text.contains(&place), "{text}");
+    // It says what to do, and what it says helps: the sentinel shows the names that it takes.
+    assert!(text.contains("the option master_name must be one that `SENTINEL MASTERS` shows there"), "{text}");
+    let mut sentinel_itself = connection(&sentinel);
+    let masters: Vec<Vec<String>> = cmd("SENTINEL").arg("MASTERS").query(&mut sentinel_itself).unwrap();
+    assert!(masters.iter().any(|master| master.contains(&"main".to_owned())), "{masters:?}");
     // The next address is asked: nothing listens there, or it is no sentinel.
     let nobody = format!("sentinel://127.0.0.1:{}", port::free());
     let error = publish(&nobody, &[("master_name", "main")]).await.unwrap_err();
