@@ -33,6 +33,13 @@ impl Stopping {
     }
 }
 
+/// What asks the loop of a service to end, and tells it so, for a test that runs the loop itself.
+#[cfg(test)]
+pub(crate) fn stopping() -> (watch::Sender<bool>, Stopping) {
+    let (stopping, receiver) = watch::channel(false);
+    (stopping, Stopping(receiver))
+}
+
 impl Service {
     /// Starts `run` in the background under `name`.
     pub fn start<F, Fut>(name: impl Into<Cow<'static, str>>, run: F) -> Self

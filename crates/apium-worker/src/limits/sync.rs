@@ -20,6 +20,7 @@ pub(crate) mod model {
     pub(crate) use std::sync::MutexGuard;
     use std::sync::PoisonError;
 
+    use shuttle::scheduler::{PctScheduler, RandomScheduler};
     use tokio::sync::futures::Notified;
 
     thread_local!(static IS_MODEL: Cell<bool> = const { Cell::new(false) });
@@ -32,9 +33,13 @@ pub(crate) mod model {
             model();
             IS_MODEL.set(false);
         });
-        let random = model.clone();
-        shuttle::check_random(move || random(), iterations);
-        shuttle::check_pct(move || model(), iterations, 3);
+        let mut config = shuttle::Config::new();
+        // The default is too small for a model with whole services.
+        config.stack_size = 1 << 20;
+        let random = shuttle::Runner::new(RandomScheduler::new(iterations), config.clone());
+        let in_random_order = model.clone();
+        random.run(move || in_random_order());
+        shuttle::Runner::new(PctScheduler::new(3, iterations), config).run(move || model());
     }
 
     /// Another thread or task of the model may go on here.
@@ -69,6 +74,11 @@ pub(crate) mod model {
         pub(crate) fn notify_one(&self) {
             point();
             self.0.notify_one();
+        }
+
+        pub(crate) fn notify_waiters(&self) {
+            point();
+            self.0.notify_waiters();
         }
 
         pub(crate) fn notified(&self) -> Notified<'_> {

@@ -179,7 +179,7 @@ impl Completer {
         self.0.lanes.of(completion, &self.0.stores.backends)
     }
 
-    async fn serve(&self, stopping: Stopping) {
+    pub(crate) async fn serve(&self, stopping: Stopping) {
         let mut lanes: FuturesUnordered<_> =
             self.0.lanes.iter().map(|lane| self.0.serve_lane(lane, stopping.clone())).collect();
         let lanes = async { while lanes.next().await.is_some() {} };
