@@ -20,6 +20,10 @@ pub const POINTS: &[&str] = &[
     "after-end",
 ];
 
+/// The points of a chord to which a task adds a part.
+#[cfg(feature = "crash-points")]
+pub const GROWTH_POINTS: &[&str] = &["before-grow", "after-grow"];
+
 #[cfg(feature = "crash-points")]
 pub use apium_transport::crash_points::{arm, reached};
 

@@ -10,7 +10,7 @@ use apium_protocol::result::document::ResultTuple;
 use apium_protocol::value::printable::printable_text;
 
 use crate::app::app::App;
-use crate::canvas::freeze::WorkflowIds;
+use crate::canvas::freeze::{IdSeed, WorkflowIds};
 use crate::canvas::node::{IntoNode, Node};
 use crate::canvas::pipe::move_links_to_steps;
 use crate::canvas::plan::{Planner, SendWith};
@@ -87,15 +87,19 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
     (rare.group_id, rare.group_index) = (Some(group.to_owned()), request.group_index());
     (rare.chord, rare.root_id) = (Some(chord.clone()), request.headers.root_id.clone());
     let ttl = publisher.config().chord_ttl();
-    // Made before the chord grows, which would wait for ever for what cannot be made; and once, so that it is the same
-    // task whenever it is sent.
-    let ready = ReadyWorkflow::new(&app, publisher, node, SendWith::default())?;
-    // Not tried again: a second part that nobody sends would keep the body waiting for ever.
-    let (_, chords) = chords(app.backend())?;
-    chords.grow(group, 1, ttl).await?;
+    // Made before the chord grows, which would wait for ever for what cannot be made. These are the same tasks whenever
+    // this run is repeated, or a step of this is: the part counts once.
+    let run = IdSeed::of_run(request.id().map_or("", |id| id.as_str()), request.retries());
+    let seed = run.at(b"added").at(&ctx.additions().next_place().to_be_bytes());
+    let ready = ReadyWorkflow::new(&app, publisher, publisher.ids_from(seed), node, SendWith::default())?;
+    let added = ready.result().id.clone();
+    let (backend, chords) = chords(app.backend())?;
     // From here on the chord waits for one task more. Where that cannot be sent, this waits, since the chord would wait
-    // for ever if the task ended now, or ran again and added another one.
+    // for ever. Where the run ends first, its worker counts the part as failed, and where its worker dies, the run
+    // comes again and adds it again.
+    ctx.additions().begin(&added);
     let _waits = ctx.wait();
+    ctx.store_policy()?.run(backend.address(), || chords.grow(group, &added, ttl)).await?;
     loop {
         match ready.clone().send(&app, publisher).await {
             Err(error) if error.is_outage() => {
@@ -103,7 +107,11 @@ async fn add_to_chord(ctx: &Ctx, mut node: Node) -> Result<ResultTuple> {
                 tracing::warn!(error = %with_causes(&error), group, "could not add to the chord {group}; trying again in {RETRY_INTERVAL:?}");
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
-            sent => return sent,
+            Err(error) => return Err(error),
+            Ok(result) => {
+                ctx.additions().sent(&added);
+                return Ok(result);
+            }
         }
     }
 }

@@ -40,7 +40,8 @@ pub async fn send_with(app: &App, node: Node, with: SendWith) -> Result<ResultTu
 
 /// Sends a signature as [`send_with`] does, through a publisher that may be another than the app's.
 pub(crate) async fn send_through(app: &App, publisher: &Publisher, node: Node, with: SendWith) -> Result<ResultTuple> {
-    ReadyWorkflow::new(app, publisher, node, with)?.send(app, publisher).await
+    let ids = Ids::random(publisher.reply_to().clone());
+    ReadyWorkflow::new(app, publisher, ids, node, with)?.send(app, publisher).await
 }
 
 /// A signature whose messages are made and have passed the layers, so that it can be sent.
@@ -59,9 +60,9 @@ impl ReadyWorkflow {
     ///
     /// # Errors
     /// As [`send`], but for those of the broker and the result backend.
-    pub(crate) fn new(app: &App, publisher: &Publisher, node: Node, with: SendWith) -> Result<Self> {
+    pub(crate) fn new(app: &App, publisher: &Publisher, ids: Ids, node: Node, with: SendWith) -> Result<Self> {
         let as_child = node.options().rare.as_ref().and_then(|rare| rare.add_to_parent).unwrap_or(true);
-        let mut planner = publisher.planner(Ids::random(publisher.reply_to().clone()));
+        let mut planner = publisher.planner(ids);
         let planned = planner.add(node.with_settings(app.config()), with)?;
         let Plan { opens, calls } = planner.into_plan();
         let mut batches: Vec<(PublishPolicy, Vec<Outgoing>)> = Vec::new();
@@ -74,6 +75,11 @@ impl ReadyWorkflow {
         }
         batches.iter_mut().try_for_each(|(_, batch)| publisher.pass_layers(batch))?;
         Ok(Self { opens, batches, planned, as_child })
+    }
+
+    /// Its result.
+    pub(crate) fn result(&self) -> &ResultTuple {
+        &self.planned.result
     }
 
     /// Opens the chords, then publishes the messages.

@@ -15,6 +15,7 @@ use apium_transport::backend::backend::{ResultRecord, RunVersion, SharedBackend}
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use crate::context::additions::Additions;
 use crate::context::blocking_scope::BlockingScope;
 use crate::context::deferred::Deferred;
 use crate::context::limit_signal::LimitSignal;
@@ -47,6 +48,7 @@ struct Inner {
     drops_progress: AtomicBool,
     runtime: Option<Handle>,
     children: Mutex<Vec<ResultTuple>>,
+    additions: Additions,
     aborted: AtomicBool,
     last_abort_check: Mutex<Option<Instant>>,
 }
@@ -101,6 +103,7 @@ impl Ctx {
             drops_progress: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
+            additions: Additions::default(),
             aborted: AtomicBool::new(false),
             last_abort_check: Mutex::default(),
         }))
@@ -136,6 +139,7 @@ impl Ctx {
             drops_progress: AtomicBool::new(false),
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
+            additions: Additions::default(),
             aborted: AtomicBool::new(false),
             last_abort_check: Mutex::default(),
         }))
@@ -398,7 +402,7 @@ impl Ctx {
     }
 
     /// How often and for how long this run tries to use its result backend.
-    fn store_policy(&self) -> Result<PublishPolicy> {
+    pub(crate) fn store_policy(&self) -> Result<PublishPolicy> {
         let publisher = self.needed_publisher()?;
         let policy = PublishPolicy::of(publisher.config());
         Ok(if self.is_acked_early() { policy.waiting() } else { policy })
@@ -448,6 +452,17 @@ impl Ctx {
         if self.task().is_none_or(|task| task.effective.trail) {
             self.0.children.lock().unwrap_or_else(PoisonError::into_inner).push(result);
         }
+    }
+
+    /// What this run has added to its chord.
+    pub(crate) fn additions(&self) -> &Additions {
+        &self.0.additions
+    }
+
+    /// The parts for which the chord of this run may wait because of it, and that are not sent.
+    #[doc(hidden)]
+    pub fn unsent_additions(&self) -> Vec<TaskId> {
+        self.0.additions.unsent()
     }
 
     /// The results of what this run has sent so far.

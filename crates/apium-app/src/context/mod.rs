@@ -1,5 +1,6 @@
 //! What a run sees: its context (Celery's `self` with `bind=True`), its request, and the signals of its limits.
 
+pub(crate) mod additions;
 pub(crate) mod blocking_scope;
 pub mod context;
 pub mod current;

@@ -166,8 +166,8 @@ impl ChordStore for RedisBackend {
         Box::pin(async move { chord::part_done(&*self.open_store("count the part of the chord")?, part, true).await })
     }
 
-    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { chord::grow(&*self.open_store("let the chord grow")?, group, by, ttl).await })
+    fn grow<'a>(&'a self, group: &'a str, added: &'a TaskId, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { chord::grow(&*self.open_store("let the chord grow")?, group, added, ttl).await })
     }
 
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {

@@ -19,9 +19,8 @@ use crate::connection::commands::CommandConnection;
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
 use crate::keys::result_keys::ResultKeys;
-use crate::scripts::chord_args::{OpenArgs, PartArgs, append_end};
-use crate::scripts::result_args::ttl_ms;
-use crate::scripts::script::{CHORD_END, CHORD_OPEN, CHORD_PART};
+use crate::scripts::chord_args::{OpenArgs, PartArgs, append_end, append_growth};
+use crate::scripts::script::{CHORD_END, CHORD_GROW, CHORD_OPEN, CHORD_PART};
 
 /// Opens a chord.
 pub(crate) async fn open(store: &ResultStore, header: ChordHeader) -> Result<()> {
@@ -65,15 +64,14 @@ pub(crate) async fn part_done(
     }
 }
 
-/// Lets a chord wait for `by` more parts.
-pub(crate) async fn grow(store: &ResultStore, group: &str, by: u64, ttl: Option<Duration>) -> Result<()> {
-    let key = store.keys.chord(group, ".t");
-    let mut pipeline = redis::pipe();
-    pipeline.atomic().cmd("INCRBY").arg(&key).arg(by);
-    if let Some(ttl) = ttl_ms(ttl) {
-        pipeline.cmd("PEXPIRE").arg(&key).arg(ttl);
-    }
-    store.connection.pipeline("let the chord grow", &pipeline).await.map(drop)
+/// Lets a chord wait for one more part, once.
+pub(crate) async fn grow(store: &ResultStore, group: &str, added: &TaskId, ttl: Option<Duration>) -> Result<()> {
+    let key = store.keys.group(group);
+    let fill = |command: &mut Cmd| {
+        command.arg(1).arg(&key);
+        append_growth(&key, added, ttl, command);
+    };
+    store.connection.script("let the chord grow", &CHORD_GROW, fill).await.map(drop)
 }
 
 /// How many parts of a chord are counted, of how many.

@@ -96,6 +96,11 @@ pub(crate) fn append_end(key: &str, claimant: &str, end: ChordEnd, command: &mut
     command.arg(key).arg(claimant).arg(remembered);
 }
 
+/// Adds the arguments that add a part to a chord.
+pub(crate) fn append_growth(key: &str, added: &TaskId, ttl: Option<std::time::Duration>, command: &mut Cmd) {
+    command.arg(key).arg(added.as_str()).arg(text_of(ttl));
+}
+
 /// A time to live in milliseconds; an empty text is for ever.
 fn text_of(ttl: Option<std::time::Duration>) -> String {
     ttl_ms(ttl).map(|ttl| ttl.to_string()).unwrap_or_default()

@@ -86,6 +86,10 @@ pub(crate) static CHORD_OPEN: LazyLock<Script> =
 pub(crate) static CHORD_PART: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(chord!(), include_str!("lua/chord_part.lua"))));
 
+/// Adds a part to a chord.
+pub(crate) static CHORD_GROW: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(chord!(), include_str!("lua/chord_grow.lua"))));
+
 /// Ends a chord.
 pub(crate) static CHORD_END: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(chord!(), include_str!("lua/chord_end.lua"))));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::GroupDocument;
 use apium_protocol::result::state::State;
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, FIRED_FOR};
@@ -102,6 +103,7 @@ fn write(tx: &Tx<'_>, row: &Row) -> TxResult<()> {
 
 fn delete_parts(tx: &Tx<'_>, chord: i64) -> TxResult<()> {
     tx.conn.prepare_cached("DELETE FROM chord_part WHERE chord = ?1")?.execute([chord])?;
+    tx.conn.prepare_cached("DELETE FROM chord_added WHERE chord = ?1")?.execute([chord])?;
     Ok(())
 }
 
@@ -189,13 +191,14 @@ fn parts(tx: &Tx<'_>, chord: i64, group: &str) -> TxResult<Vec<CountedPart>> {
     Ok(parts)
 }
 
-/// Adds `by` parts to the size of a chord.
-pub(crate) fn grow(tx: &Tx<'_>, group: &str, by: u64, ttl: Option<Duration>) -> TxResult<()> {
+/// Adds a part to the size of a chord, once.
+pub(crate) fn grow(tx: &Tx<'_>, group: &str, added: &TaskId, ttl: Option<Duration>) -> TxResult<()> {
     let mut row = find_or_make(tx, group)?;
     if row.stage == FIRED {
         return Ok(());
     }
-    row.growth = row.growth.saturating_add_unsigned(by);
+    let mut insert = tx.conn.prepare_cached("INSERT OR IGNORE INTO chord_added (chord, task) VALUES (?1, ?2)")?;
+    row.growth += insert.execute(params![row.id, Id::new(added)])? as i64;
     if let Some(ttl) = ttl {
         row.expires = Some(tx.after(ttl));
     }
@@ -248,5 +251,8 @@ pub(crate) fn purge(tx: &mut Tx<'_>) -> TxResult<u64> {
     tx.conn
         .prepare_cached("DELETE FROM chord_part WHERE chord IN (SELECT id FROM chord WHERE expires <= ?1)")?
         .execute([tx.now])?;
-    Ok(tx.conn.prepare_cached("DELETE FROM chord WHERE expires <= ?1")?.execute([tx.now])? as u64)
+    let purged = tx.conn.prepare_cached("DELETE FROM chord WHERE expires <= ?1")?.execute([tx.now])? as u64;
+    // Also those of chords that a program of an older version deleted.
+    tx.conn.prepare_cached("DELETE FROM chord_added WHERE chord NOT IN (SELECT id FROM chord)")?.execute([])?;
+    Ok(purged)
 }

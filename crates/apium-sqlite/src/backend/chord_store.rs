@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apium_protocol::message::task_id::TaskId;
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
@@ -47,11 +48,14 @@ impl ChordStore for SqliteBackend {
         })
     }
 
-    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+    fn grow<'a>(&'a self, group: &'a str, added: &'a TaskId, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let group = group.to_owned();
-            let operation = move |tx: &mut Tx<'_>| chord::grow(tx, &group, by, ttl);
-            self.handle.write("add parts to the chord", RequestCost::durable(1), operation).await
+            reached("before-grow");
+            let (group, added) = (group.to_owned(), added.clone());
+            let operation = move |tx: &mut Tx<'_>| chord::grow(tx, &group, &added, ttl);
+            self.handle.write("add a part to the chord", RequestCost::durable(1), operation).await?;
+            reached("after-grow");
+            Ok(())
         })
     }
 

@@ -134,14 +134,16 @@ async fn an_older_file_gets_what_it_lacks() {
         let handles = open(&path, &Clock::system()).await;
         let chords = handles.backend.chords().unwrap();
         chords.open(header("g", 1, None)).await.unwrap();
-        assert_eq!(chords.count("g").await.unwrap().unwrap().size, 1);
+        // The second time it was added already.
+        chords.grow("g", &"added".into(), None).await.unwrap();
+        assert_eq!(chords.count("g").await.unwrap().unwrap().size, 2);
         let mut consumer = handles.broker.consume(spec("q", "n@h", 0)).await.unwrap();
         let got = soon("the message of before", consumer.next(1)).await.unwrap();
         assert_eq!(id_of(&got[0]), "old");
         consumer.close().await.unwrap();
     }
     let version: i64 = older.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
 }
 
 #[tokio::test]
@@ -153,7 +155,8 @@ async fn chords_are_deleted_in_time_with_their_parts() {
     let chords = handles.backend.chords().unwrap();
     let day = Some(Duration::from_secs(86_400));
     for (group, ttl) in [("kept", None), ("waiting", day), ("fired", day), ("failed", day)] {
-        chords.open(header(group, 2, ttl)).await.unwrap();
+        chords.open(header(group, 1, ttl)).await.unwrap();
+        chords.grow(group, &"b".into(), ttl).await.unwrap();
         for (place, id) in [(0, "a"), (1, "b")].into_iter().take(if group == "waiting" { 1 } else { 2 }) {
             chords.part_done(part(group, id, place)).await.unwrap();
         }
@@ -161,18 +164,18 @@ async fn chords_are_deleted_in_time_with_their_parts() {
     assert!(chords.end("fired", "b", ChordEnd::Fired).await.unwrap());
     assert!(chords.end("failed", "b", ChordEnd::Failed).await.unwrap());
     let conn = Connection::open(&path).unwrap();
-    let rows = || -> (i64, i64) {
-        let sql = "SELECT (SELECT count(*) FROM chord), (SELECT count(*) FROM chord_part)";
-        conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    let rows = || -> (i64, i64, i64) {
+        let sql = "SELECT (SELECT count(*) FROM chord), (SELECT count(*) FROM chord_part), (SELECT count(*) FROM chord_added)";
+        conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
     };
-    assert_eq!(rows(), (4, 5), "the parts of the one whose body was sent are gone");
+    assert_eq!(rows(), (4, 5, 3), "the parts of the one whose body was sent are gone");
     assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 0);
     clock.advance(Duration::from_secs(301));
     assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 1);
-    assert_eq!(rows(), (3, 5));
+    assert_eq!(rows(), (3, 5, 3));
     clock.advance(Duration::from_secs(86_400));
     assert_eq!(handles.backend.stored().unwrap().purge_expired().await.unwrap(), 2);
-    assert_eq!(rows(), (1, 2));
+    assert_eq!(rows(), (1, 2, 1));
     // An expired chord that was not purged yet is not found.
     chords.open(header("short", 1, Some(Duration::from_secs(1)))).await.unwrap();
     clock.advance(Duration::from_secs(1));

@@ -30,6 +30,10 @@ fn child() {
             crash_points::arm(&point, 1);
             return end_by_parts(&handles).await;
         }
+        if crash_points::GROWTH_POINTS.contains(&point.as_str()) {
+            crash_points::arm(&point, 1);
+            return handles.backend.chords().unwrap().grow("g", &"added".into(), None).await.unwrap();
+        }
         let mut consumer = handles.broker.consume(spec("q", "dying@h", 0)).await.unwrap();
         let in_flight = receipts(&soon("the message", consumer.next(1)).await.unwrap());
         crash_points::arm(&point, 1);
@@ -113,6 +117,20 @@ async fn a_settlement_is_done_whole_or_not_at_all() {
         }
     }
     assert!(done > 0 && undone > 0, "{done} were done and {undone} were not");
+}
+
+#[tokio::test]
+async fn a_chord_grows_once_however_often_the_task_that_adds_to_it_dies() {
+    for point in crash_points::GROWTH_POINTS {
+        let (_folder, path) = waiting_chord().await;
+        dies(&path, point);
+        dies(&path, point);
+        let handles = open(&path, &Clock::system()).await;
+        let chords = handles.backend.chords().unwrap();
+        chords.grow("g", &"added".into(), None).await.unwrap();
+        let count = chords.count("g").await.unwrap().unwrap();
+        assert_eq!((count.done, count.size), (1, 3), "{point}");
+    }
 }
 
 #[tokio::test]

@@ -145,8 +145,9 @@ pub trait ChordStore: Send + Sync {
     /// say so of a part that is not; but it never counts the last part, even if others count at the same time.
     fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>>;
 
-    /// Adds `by` parts to the chord's size (Celery: `add_to_chord`).
-    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;
+    /// Adds the part `added` to the chord's size, once however often it is asked for (Celery: `add_to_chord`, which
+    /// adds one more each time). A chord that is fired stays so.
+    fn grow<'a>(&'a self, group: &'a str, added: &'a TaskId, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>>;
 
     /// How many parts are counted, by one cheap call; `None` if the chord is not open, or has ended.
     fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>>;

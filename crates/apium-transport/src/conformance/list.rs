@@ -229,6 +229,7 @@ macro_rules! conformance_tests {
             a_failed_chord_never_completes [Chords]
             a_claim_that_ran_out_ends_nothing [Chords]
             a_chord_can_grow [Chords]
+            a_part_that_is_added_twice_counts_once [Chords]
             an_open_chord_can_be_counted [Chords]
             a_chord_is_kept_for_its_time [Chords]
             each_part_keeps_its_chord_longer [Chords ManualClock]

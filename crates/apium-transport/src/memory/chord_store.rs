@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apium_protocol::message::task_id::TaskId;
 use futures_util::future::BoxFuture;
 
 use crate::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
@@ -43,11 +44,11 @@ impl ChordStore for MemoryBackend {
         })
     }
 
-    fn grow<'a>(&'a self, group: &'a str, by: u64, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+    fn grow<'a>(&'a self, group: &'a str, added: &'a TaskId, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.check_open("add parts to the chord")?;
             let now = self.store.clock.now();
-            self.store.lock().chords.grow(group, by, ttl, now);
+            self.store.lock().chords.grow(group, added, ttl, now);
             Ok(())
         })
     }

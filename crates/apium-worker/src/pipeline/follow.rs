@@ -29,7 +29,7 @@ use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::links::Links;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
-use crate::pipeline::task_run::TaskRun;
+use crate::pipeline::task_run::{RunEnd, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict};
 use crate::pool::guard::guarded;
 
@@ -54,8 +54,19 @@ impl FollowUpPlanner {
     /// Plans what follows `verdict`, and returns the verdict that holds in the end. It is another one where the
     /// messages cannot be made, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups
     /// cannot be sent has failed. That is no reason to run its body once more, whatever its `autoretry_for` says.
-    pub(crate) fn plan(&self, task_run: &TaskRun, verdict: Verdict, now: Timestamp) -> (Verdict, PlannedFollowUps) {
+    pub(crate) fn plan(&self, task_run: &TaskRun, verdict: Verdict, end: &RunEnd) -> (Verdict, PlannedFollowUps) {
         let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
+        let (verdict, mut planned) = self.plan_links(task_run, verdict, end.now);
+        if !end.unsent.is_empty() && !verdict.comes_again() {
+            let parts = end.unsent.iter().filter_map(|added| unsent_part(&self.builder, task_run, added, &planned));
+            let parts: Vec<_> = parts.collect();
+            planned.follow_ups.parts.extend(parts);
+        }
+        (verdict, planned)
+    }
+
+    /// What the links of the message ask for.
+    fn plan_links(&self, task_run: &TaskRun, verdict: Verdict, now: Timestamp) -> (Verdict, PlannedFollowUps) {
         let error = match self.follow_ups(task_run, &verdict, now) {
             Ok(planned) => return (verdict, planned),
             Err(error) => error,
@@ -238,6 +249,26 @@ fn recounted(
     let part = chord_part(source, position, links.body.clone()?, (state, result), parent);
     planned.follow_ups.parts.push(part);
     Some(planned)
+}
+
+/// A part that the run added to its chord and did not send, as failed: the chord would wait for it for ever.
+fn unsent_part(
+    builder: &FollowUpBuilder,
+    task_run: &TaskRun,
+    added: &TaskId,
+    planned: &PlannedFollowUps,
+) -> Option<EndedPart> {
+    let (request, links) = (&*task_run.request, task_run.links.as_ref()?);
+    let text = "it was added to the chord, and the run that added it ended before it was sent";
+    let failure = ExceptionInfo::new("apium", "FollowUpError", text);
+    let position = ChordPosition {
+        group: request.group()?.to_owned(),
+        task_id: added.clone(),
+        group_index: request.group_index(),
+    };
+    let source = FollowUpSource { builder, errbacks: &planned.errbacks, request: &task_run.request };
+    let result = (State::Failure, failure.to_json());
+    Some(chord_part(source, position, links.body.clone()?, result, ParentTask::of(request)?))
 }
 
 /// The part of a chord that this task is, ended with this state and result; `None` when it is none.

@@ -124,7 +124,8 @@ impl Process {
         let body = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone());
         let outcome = self.app_code.run(body).await;
         let (now, took) = (self.clock.now(), start.began.elapsed());
-        let end = RunEnd { now, took, children: start.ctx.children(), delivery: task_run.delivery_in_run() };
+        let (children, unsent) = (start.ctx.children(), start.ctx.unsent_additions());
+        let end = RunEnd { now, took, children, unsent, delivery: task_run.delivery_in_run() };
         let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
         let large = self.provide_instead(&mut completion, task_run, &verdict, end);
         if completion.may_have_errbacks() {
@@ -145,7 +146,7 @@ impl Process {
         if facts.stores_errors() {
             verdict = self.within_size(task_run, verdict);
         }
-        let (verdict, planned) = self.follow.plan(task_run, verdict, now);
+        let (verdict, planned) = self.follow.plan(task_run, verdict, &end);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
         self.counts.add_run(&verdict, took);
         log::ended(&task_run.task, &task_run.request, &verdict, took, now);
@@ -191,7 +192,7 @@ impl Process {
         let (follow, settler) = (self.follow.clone(), self.settler.clone());
         completion.instead = Some(Instead(Box::new(move |error| {
             let verdict = Verdict::Failed { failure: refused.set_refused(error), why: FailureReason::TooLarge };
-            let (verdict, planned) = follow.plan(&task_run, verdict, end.now);
+            let (verdict, planned) = follow.plan(&task_run, verdict, &end);
             log::ended(&task_run.task, &task_run.request, &verdict, end.took, end.now);
             settler.settle(&task_run, &verdict, planned, end)
         })));
@@ -318,7 +319,8 @@ impl Process {
 
     /// Ends a run that does not begin.
     fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
-        let end = RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), delivery };
+        let end =
+            RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), unsent: Vec::new(), delivery };
         self.conclude(task_run, outcome, end).0
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct RunEnd {
     pub(crate) took: Duration,
     /// The tasks that the body sent.
     pub(crate) children: Vec<ResultTuple>,
+    /// The parts that it added to its chord and did not send.
+    pub(crate) unsent: Vec<TaskId>,
     pub(crate) delivery: DeliveryState,
 }
 

@@ -37,6 +37,13 @@ pub(crate) enum Verdict {
     Unavailable(Failure),
 }
 
+impl Verdict {
+    /// Whether the same message is delivered again, so that the run is repeated.
+    pub(crate) fn comes_again(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Cancelled { requeued: true } | Self::Rejected { requeue: true, .. })
+    }
+}
+
 /// Why a run failed. It decides how the delivery ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureReason {

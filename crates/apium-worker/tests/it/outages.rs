@@ -1,5 +1,7 @@
 //! A broker or a store that is away while a task uses it: that never fails the task.
 
+use std::time::Duration;
+
 use apium_app::app::app::App;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send as send_workflow;
@@ -8,10 +10,11 @@ use apium_app::task_error::{TaskError, TaskResult};
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 use apium_worker::builder::AppWorker as _;
+use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
 use apium_worker::testing::builder::AppTest as _;
 
-use crate::rig::{Gate, Notes, counts, dead, json, send, state, until, until_state};
+use crate::rig::{Gate, Notes, counts, dead, exception, json, send, state, until, until_state};
 use crate::switched_driver::{SwitchedDriver, Switches, URL};
 use crate::task;
 
@@ -20,7 +23,7 @@ async fn app(switches: &Switches, gate: &Gate, notes: &Notes) -> TestApp {
     let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     let builder = builder.register::<Progress>().register::<Final>().register::<Late>().register::<Early>();
     let builder = builder.register::<Bounded>().register::<Retries>().register::<Child>();
-    let builder = builder.register::<Adds>().register::<Body>().register::<LateChecks>().register::<EarlyChecks>();
+    let builder = builder.register::<Adds>().register::<AddsShortly>().register::<Body>().register::<LateChecks>().register::<EarlyChecks>();
     builder.build().await.unwrap()
 }
 
@@ -163,7 +166,7 @@ async fn a_call_that_says_itself_how_long_it_waits_is_the_tasks_own_affair() {
 task!(Retries = "retries", [acks_late: Some(true)], async |ctx| {
     ctx.state::<Notes>().unwrap().add("began");
     if ctx.retries() == 0 {
-        ctx.retry().countdown(std::time::Duration::ZERO).send().await?;
+        ctx.retry().countdown(Duration::ZERO).send().await?;
         return Err(TaskError::ignore());
     }
     Ok(json(1))
@@ -212,4 +215,45 @@ async fn a_task_that_adds_to_its_chord_waits_for_its_broker_so_that_the_chord_do
     let notes = notes.all();
     assert_eq!((notes.len(), notes[0].as_str()), (2, "began"), "each ran once: {notes:?}");
     assert_eq!(notes[1].matches("child").count(), 2, "{notes:?}");
+}
+
+#[tokio::test]
+async fn a_part_that_is_added_again_after_its_worker_died_counts_once() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    let body = send_workflow(&app, Node::chord([node("adds"), node("child")], node("body"))).await.unwrap();
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    // The chord has grown, and what it waits for is not sent.
+    until("it tries to send", async || app.sent_by_name("child").len() >= 2).await;
+    worker.stop_as(StopKind::Now).await;
+    switches.cut_publish(false);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until_state(&app, body.id.as_str(), "SUCCESS").await;
+    worker.stop().await;
+    let notes = notes.all();
+    assert_eq!((notes.len(), notes[1].as_str()), (3, "began"), "it ran again: {notes:?}");
+    assert_eq!(notes[2].matches("child").count(), 2, "one of the header, and one that was added: {notes:?}");
+    let added: Vec<_> = app.sent_by_name("child").iter().map(|sent| sent.message.headers.id.clone()).collect();
+    assert!(added[1..].windows(2).all(|pair| pair[0] == pair[1]), "it has the same id each time: {added:?}");
+}
+
+task!(AddsShortly = "adds_shortly", [acks_late: Some(true), time_limit: Some(Duration::from_secs(2))], async |ctx| {
+    ctx.add_to_chord(node("child")).await?;
+    Ok(json("adds"))
+});
+
+#[tokio::test]
+async fn a_part_that_was_added_and_not_sent_fails_its_chord_when_the_run_is_cut() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    let body = send_workflow(&app, Node::chord([node("adds_shortly"), node("child")], node("body"))).await.unwrap();
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it tries to send", async || app.sent_by_name("child").len() >= 2).await;
+    app.clock().advance(Duration::from_secs(2));
+    // The broker is still away: what was added will never run.
+    until_state(&app, body.id.as_str(), "FAILURE").await;
+    worker.stop().await;
+    assert_eq!(exception(&app, body.id.as_str()).await.0, "ChordError");
 }

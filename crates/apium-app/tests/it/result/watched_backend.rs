@@ -197,7 +197,7 @@ impl ChordStore for CallRecorder {
         Box::pin(async move { self.part_done(part).await.map(Some) })
     }
 
-    fn grow<'a>(&'a self, _: &'a str, _: u64, _: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+    fn grow<'a>(&'a self, _: &'a str, _: &'a TaskId, _: Option<Duration>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 

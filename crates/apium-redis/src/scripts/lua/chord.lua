@@ -6,7 +6,7 @@
 --   .j  the parts
 --   .t  how much the size has grown
 --   .s  the size
---   .d  which parts were counted
+--   .d  which parts were counted, and which were added (with a `+` before; Celery looks for parts that it counts)
 --   .c  who has the body claim, or `done`
 -- Each function reads its arguments from ARGV[at] on; the constants below say how many. `chord_args.rs` writes them.
 
@@ -76,6 +76,20 @@ local function count_part(at)
     redis.call('PEXPIRE', body_claim, duration)
   end
   return 'complete', redis.call('GET', key), redis.call(ordered and 'ZRANGE' or 'LRANGE', parts, 0, -1)
+end
+
+-- Adds a part to the size, once.
+-- Arguments: key, task id, time to live in ms or ''.
+-- Returns 0 and changes nothing if the body was sent already, otherwise 1.
+local function grow_chord(at)
+  local key, task, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local growth, counted = key .. '.t', key .. '.d'
+  if redis.call('GET', key .. '.c') == 'done' then return 0 end
+  if redis.call('SADD', counted, '+' .. task) == 1 then redis.call('INCR', growth) end
+  if ttl ~= '' then
+    for _, name in ipairs({ growth, counted }) do redis.call('PEXPIRE', name, ttl) end
+  end
+  return 1
 end
 
 -- Renews a body claim, or takes it again if nobody has it.

@@ -156,9 +156,12 @@ async fn a_chord_grows_and_says_how_far_it_is() {
         assert_eq!(count().await, None);
         open(&backend, "g", 1).await;
         assert_eq!(count().await, Some(ChordCount::new(0, 1)));
-        chords.grow("g", 1, None).await.unwrap();
+        chords.grow("g", &"x".into(), None).await.unwrap();
         assert_eq!(redis.ttl::<_, i64>("celery-taskset-meta-g.t").unwrap(), -1);
-        chords.grow("g", 2, TTL).await.unwrap();
+        for added in ["y", "z"] {
+            chords.grow("g", &added.into(), TTL).await.unwrap();
+        }
+        // Celery's counter, which its workers read and raise too.
         assert_eq!(redis.get::<_, String>("celery-taskset-meta-g.t").unwrap(), "3");
         assert!((86_390..=86_400).contains(&redis.ttl::<_, i64>("celery-taskset-meta-g.t").unwrap()));
         for (place, id) in [(0, "a"), (1, "b"), (2, "c")] {

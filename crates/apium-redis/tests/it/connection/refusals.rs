@@ -153,7 +153,7 @@ async fn the_commands_of_the_page_are_enough() {
     finish(&mut consumer, &["a"]).await;
     let chords = backend.chords().unwrap();
     chords.open(header("g", 1)).await.unwrap();
-    chords.grow("g", 1, TTL).await.unwrap();
+    chords.grow("g", &"x".into(), TTL).await.unwrap();
     chords.count("g").await.unwrap();
     let _ = chords.part_done(part("g", "a", 0, "1")).await.unwrap();
     let last = counts(part("g", "b", 1, "2"), Body(body_message));

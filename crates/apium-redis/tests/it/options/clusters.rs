@@ -151,7 +151,7 @@ async fn chords_are_counted_and_their_bodies_sent() {
     let batch = take(&mut consumer, 2).await;
     let chords = backend.chords().unwrap();
     chords.open(header("g", 1)).await.unwrap();
-    chords.grow("g", 1, TTL).await.unwrap();
+    chords.grow("g", &"x".into(), TTL).await.unwrap();
     let ends = batch.iter().zip(["a", "b"]).zip(0..).map(|((delivery, id), place)| {
         Settlement::default()
             .storing(Some(record(id, State::Success, None)))

@@ -299,18 +299,42 @@ pub async fn a_claim_that_ran_out_ends_nothing(f: Fixture) {
 
 /// A chord that grows while it runs waits for the added parts too.
 pub async fn a_chord_can_grow(f: Fixture) {
-    let chords = f.chords();
-    chords.grow("g", 1, Some(LONG)).await.expect("could not add parts");
+    grow(&f, "x").await;
     assert_eq!(count(&f, "g").await, None, "it is not open");
     open(&f, header("g", 1)).await;
     assert_eq!(count(&f, "g").await, Some((0, 2)));
     assert_eq!(done(&f, part("g", "a", 0, "1")).await, ChordProgress::Waiting);
-    chords.grow("g", 2, Some(LONG)).await.expect("could not add parts");
+    grow(&f, "y").await;
+    grow(&f, "z").await;
     assert_eq!(count(&f, "g").await, Some((1, 4)));
     for (place, id) in [(1, "b"), (2, "c")] {
         assert_eq!(done(&f, part("g", id, place, "2")).await, ChordProgress::Waiting);
     }
     assert_eq!(done(&f, part("g", "d", 3, "3")).await, complete(&["1", "2", "2", "3"]));
+}
+
+async fn grow(f: &Fixture, added: &str) {
+    f.chords().grow("g", &added.into(), Some(LONG)).await.expect("could not add a part");
+}
+
+/// Whoever adds a part asks again when the answer was lost, and when its run is repeated after a crash: the part counts
+/// once.
+pub async fn a_part_that_is_added_twice_counts_once(f: Fixture) {
+    open(&f, header("g", 1)).await;
+    for _ in 0..3 {
+        grow(&f, "b").await;
+    }
+    assert_eq!(count(&f, "g").await, Some((0, 2)));
+    // One that is counted already, too.
+    assert_eq!(done(&f, part("g", "b", 1, "2")).await, ChordProgress::Waiting);
+    grow(&f, "b").await;
+    assert_eq!(count(&f, "g").await, Some((1, 2)));
+    assert_eq!(done(&f, part("g", "a", 0, "1")).await, complete(&["1", "2"]));
+    assert!(end(&f, "g", "a", ChordEnd::Fired).await);
+    // A chord that has ended does not begin anew.
+    grow(&f, "c").await;
+    assert_eq!(count(&f, "g").await, None);
+    assert_eq!(done(&f, part("g", "c", 0, "3")).await, ChordProgress::Fired);
 }
 
 /// The count of a chord can be read while it is open.
@@ -385,7 +409,7 @@ pub async fn a_part_that_may_be_the_last_is_not_counted(f: Fixture) {
     assert_eq!(ask(1).await, Some(ChordProgress::Waiting));
     assert_eq!((ask(2).await, ask(2).await), (None, None));
     assert_eq!(count(&f, "g").await, Some((2, 3)), "it was not counted");
-    f.chords().grow("g", 1, Some(LONG)).await.expect("could not grow");
+    grow(&f, "x").await;
     assert_eq!(ask(2).await, Some(ChordProgress::Waiting), "one more is to come");
     assert_eq!(ask(3).await, None);
     assert_eq!(done(&f, part("g", "t3", 3, "3")).await, complete(&["0", "1", "2", "3"]));

@@ -32,6 +32,8 @@ struct Chord {
     parts: BTreeMap<(i64, usize), CountedPart>,
     /// By task and index: a header may contain one task several times.
     seen: HashSet<(TaskId, i64)>,
+    /// The parts that were added to it.
+    added: HashSet<TaskId>,
 }
 
 /// All of a chord but its parts.
@@ -40,7 +42,6 @@ struct Head {
     phase: ChordPhase,
     /// `None` until it is opened.
     size: Option<u64>,
-    growth: u64,
     structure: Option<Arc<GroupDocument>>,
     expires: Option<Timestamp>,
     /// Who has the claim on the body, and until when.
@@ -90,8 +91,8 @@ impl Head {
 
 impl Chord {
     fn count(&self) -> Option<ChordCount> {
-        let size = self.head.size.filter(|_| self.head.phase == ChordPhase::Counting)? + self.head.growth;
-        Some(ChordCount { done: self.parts.len() as u64, size })
+        let size = self.head.size.filter(|_| self.head.phase == ChordPhase::Counting)?;
+        Some(ChordCount { done: self.parts.len() as u64, size: size + self.added.len() as u64 })
     }
 }
 
@@ -168,15 +169,15 @@ impl Chords {
         }
     }
 
-    /// Adds to the size of a chord.
-    pub(crate) fn grow(&mut self, group: &str, by: u64, ttl: Option<Duration>, now: Timestamp) {
-        let head = &mut self.chord(group, now, &mut Changes::default()).head;
-        if head.phase == ChordPhase::Fired {
+    /// Adds a part to the size of a chord, once.
+    pub(crate) fn grow(&mut self, group: &str, added: &TaskId, ttl: Option<Duration>, now: Timestamp) {
+        let chord = self.chord(group, now, &mut Changes::default());
+        if chord.head.phase == ChordPhase::Fired {
             return;
         }
-        head.growth = head.growth.saturating_add(by);
+        chord.added.insert(added.clone());
         if let Some(ttl) = ttl {
-            head.keep_for(ttl, now);
+            chord.head.keep_for(ttl, now);
         }
     }
 
