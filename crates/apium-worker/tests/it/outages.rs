@@ -22,9 +22,10 @@ async fn app(switches: &Switches, gate: &Gate, notes: &Notes) -> TestApp {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone()).state(notes.clone());
     let builder = builder.driver(SwitchedDriver::new(switches)).broker(URL).backend(URL);
     let builder = builder.register::<Progress>().register::<Final>().register::<Late>().register::<Early>();
-    let builder = builder.register::<Bounded>().register::<Retries>().register::<Child>();
-    let builder = builder.register::<Adds>().register::<AddsShortly>().register::<Body>().register::<LateChecks>().register::<EarlyChecks>();
-    builder.build().await.unwrap()
+    let builder = builder.register::<Bounded>().register::<BoundedInTime>().register::<BoundedLate>();
+    let builder = builder.register::<RetriesByHand>().register::<Retries>().register::<Child>();
+    let builder = builder.register::<Adds>().register::<AddsShortly>().register::<Body>();
+    builder.register::<LateChecks>().register::<EarlyChecks>().build().await.unwrap()
 }
 
 task!(Progress = "progress", [acks_late: Some(true)], async |ctx| {
@@ -105,6 +106,25 @@ task!(Bounded = "bounded", [], async |ctx| {
     Ok(json(1))
 });
 
+task!(BoundedInTime = "bounded_in_time", [], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    child().call().publish_timeout(Duration::from_millis(50)).await?;
+    Ok(json(1))
+});
+task!(BoundedLate = "bounded_late", [acks_late: Some(true)], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    child().call().retry(false).await?;
+    Ok(json(1))
+});
+// It counts the outage itself.
+task!(RetriesByHand = "retries_by_hand", [acks_late: Some(true), max_retries: Some(Some(1))], async |ctx| {
+    ctx.state::<Notes>().unwrap().add("began");
+    match child().call().retry(false).await {
+        Ok(_) => Ok(json(1)),
+        Err(error) => Err(ctx.retry().countdown(Duration::ZERO).cause(error).into()),
+    }
+});
+
 fn child() -> apium_app::signature::signature::Signature<(), Json> {
     use apium_app::signature::signature::Signature;
     use apium_app::task::definition::TaskType as _;
@@ -156,10 +176,29 @@ async fn an_early_ack_task_waits_for_its_broker_and_runs_once() {
 async fn a_call_that_says_itself_how_long_it_waits_is_the_tasks_own_affair() {
     let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
     let app = app(&switches, &gate, &notes).await;
-    send(&app, "bounded", "b").await;
+    for task in ["bounded", "bounded_in_time", "retries_by_hand"] {
+        send(&app, task, task).await;
+    }
     switches.cut_publish(true);
     let worker = app.worker().concurrency(1).start().await.unwrap();
-    until_state(&app, "b", "FAILURE").await;
+    for task in ["bounded", "bounded_in_time", "retries_by_hand"] {
+        until_state(&app, task, "FAILURE").await;
+    }
+    worker.stop().await;
+    assert_eq!(notes.all().len(), 4, "each ran once, and the one that retries twice");
+}
+
+#[tokio::test]
+async fn a_late_ack_task_goes_back_also_where_its_call_says_how_long_it_waits() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "bounded_late", "b").await;
+    switches.cut_publish(true);
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it began again", async || notes.all().len() >= 2).await;
+    assert_eq!(state(&app, "b").await, "PENDING");
+    switches.cut_publish(false);
+    until_state(&app, "b", "SUCCESS").await;
     worker.stop().await;
 }
 
