@@ -266,7 +266,7 @@ impl Shared {
                     for mut completion in group.take() {
                         let waiter = completion.waiter.take();
                         let refused = Refused::new(completion, progress.clone(), own_backend.cloned());
-                        self.refused.add(refused, &error).await;
+                        self.refused.add(refused, &error, &self.stores).await;
                         notify_waiter(waiter, CompletionStatus::Failed);
                     }
                     return;

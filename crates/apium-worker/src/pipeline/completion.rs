@@ -117,6 +117,8 @@ pub(crate) struct RefusedDelivery {
     pub(crate) disposition: Disposition,
     /// The result to store, if any.
     pub(crate) record: Option<ResultRecord>,
+    /// The registered name of its task, which may have a result backend of its own.
+    pub(crate) task: Option<Arc<str>>,
 }
 
 impl RefusedDelivery {
@@ -124,14 +126,14 @@ impl RefusedDelivery {
     pub(crate) fn panicked(receipt: Receipt, panicked: &Panicked) -> Self {
         let disposition =
             Disposition::Dead(DeadReason::new("undecodable", format!("the code that reads it {panicked}")));
-        Self { label: TaskLabel::default(), receipt, disposition, record: None }
+        Self { label: TaskLabel::default(), receipt, disposition, record: None, task: None }
     }
 
     /// The completion that rejects it.
     pub(crate) fn completion(self, source: &Arc<DeliverySource>) -> Completion {
         let delivery = Some((self.receipt, Acknowledgement::Reject(self.disposition)));
         let settlement = Settlement::default().storing(self.record).ending(delivery);
-        Completion::new(self.label, source.clone(), settlement)
+        Completion { task: self.task, ..Completion::new(self.label, source.clone(), settlement) }
     }
 }
 

@@ -1,14 +1,15 @@
 //! The first step: a delivery is decoded, and the intake decides what becomes of it. Pure.
 //!
 //! A message that cannot be read is never acked. It goes to the dead set with its bytes and the reason (the guarantee
-//! `nothing-dropped`). As in Celery, FAILURE `NotRegistered` is stored for an unknown task, and nothing for other
-//! messages that cannot be read.
+//! `nothing-dropped`). As in Celery, FAILURE `NotRegistered` is stored for an unknown task and FAILURE for one whose
+//! follow-ups cannot be read, and nothing for other messages that cannot be read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use apium_app::context::request::{DeliveryInfo, Request};
 use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
+use apium_app::task::registered::RegisteredTask;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -29,6 +30,7 @@ use crate::follow_up::links::Links;
 use crate::limits::time_limit::Limits;
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
+use crate::pipeline::verdict::RunFacts;
 
 /// What the intake needs to admit a message.
 pub(crate) struct Intake {
@@ -99,11 +101,11 @@ impl Intake {
         // Links that cannot be read must be noticed before the task runs.
         let links = match Links::read(&request) {
             Ok(links) => links,
-            Err(error) => return dead(TaskLabel::of(&request), receipt, "follow-ups", format!("could not {error:#}")),
+            Err(error) => return self.without_follow_ups(&request, task, receipt, format!("could not {error:#}"), now),
         };
         if !self.counts_chords && links.as_ref().is_some_and(|links| links.body.is_some()) {
             let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
-            return dead(TaskLabel::of(&request), receipt, "follow-ups", text);
+            return self.without_follow_ups(&request, task, receipt, text, now);
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
@@ -114,6 +116,7 @@ impl Intake {
                 receipt,
                 disposition: Disposition::Delay(eta),
                 record: None,
+                task: None,
             });
         }
         let timelimit = request.headers.timelimit;
@@ -137,19 +140,50 @@ impl Intake {
     fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Admission {
         let label = TaskLabel::of(request);
         let name = label.task.as_deref().unwrap_or_default();
-        let record = label.id.clone().map(|id| {
-            let result = ExceptionInfo::not_registered(name).to_json();
-            let update = ResultUpdate { state: State::Failure, result, traceback: None };
-            let mut document = result_document(request, id, update, Vec::new(), &self.policy, now);
+        let mut record = self.failure(request, &ExceptionInfo::not_registered(name), &receipt, now);
+        if let Some(record) = &mut record {
             // Celery stores the keys of `result_extended` as null here.
-            document.extended = self.policy.extended.then(Box::default);
-            let run = RunVersion::new(request.retries(), delivery_version(&receipt));
-            let reply_to = request.properties.reply_to.clone();
-            ResultRecord::new(document).by(Some(run)).kept_for(self.policy.ttl).replying_to(reply_to)
-        });
+            record.document.extended = self.policy.extended.then(Box::default);
+        }
         let text = format!("no task of the name \"{name}\" is registered with this worker");
         let disposition = Disposition::Dead(DeadReason::new("unknown-task", text));
-        Admission::Refuse(RefusedDelivery { label, receipt, disposition, record })
+        Admission::Refuse(RefusedDelivery { label, receipt, disposition, record, task: None })
+    }
+
+    /// Dead-letters a message whose task would run, but what follows it could not be done: the task has failed.
+    fn without_follow_ups(
+        &self,
+        request: &Request,
+        task: &RegisteredTask,
+        receipt: Receipt,
+        text: String,
+        now: Timestamp,
+    ) -> Admission {
+        let exception = ExceptionInfo::new("apium", "FollowUpError", text.as_str());
+        let stores = RunFacts { request, task, now }.stores_errors();
+        let record = if stores { self.failure(request, &exception, &receipt, now) } else { None };
+        Admission::Refuse(RefusedDelivery {
+            label: TaskLabel::of(request),
+            receipt,
+            disposition: Disposition::Dead(DeadReason::new("follow-ups", text)),
+            record,
+            task: Some(task.name.clone()),
+        })
+    }
+
+    /// FAILURE of a task that does not run; `None` for a message without an id.
+    fn failure(
+        &self,
+        request: &Request,
+        exception: &ExceptionInfo,
+        receipt: &Receipt,
+        now: Timestamp,
+    ) -> Option<ResultRecord> {
+        let update = ResultUpdate { state: State::Failure, result: exception.to_json(), traceback: None };
+        let document = result_document(request, request.id()?.clone(), update, Vec::new(), &self.policy, now);
+        let run = RunVersion::new(request.retries(), delivery_version(receipt));
+        let reply_to = request.properties.reply_to.clone();
+        Some(ResultRecord::new(document).by(Some(run)).kept_for(self.policy.ttl).replying_to(reply_to))
     }
 }
 
@@ -177,5 +211,6 @@ fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) ->
         receipt,
         disposition: Disposition::Dead(DeadReason::new(code, text)),
         record: None,
+        task: None,
     })
 }

@@ -104,6 +104,13 @@ pub(crate) fn not_completed(label: &TaskLabel, error: &Error) {
     tracing::error!(id, task, error = %with_causes(&error), "could not complete task {name}");
 }
 
+/// The message of a completion that a store refused is in the dead set, and that its task has failed is not stored.
+pub(crate) fn failure_not_stored(label: &TaskLabel, error: &Error) {
+    let (task, id) = names(label);
+    let (task, id, name) = (&*task, &*id, task_name(&task, &id));
+    tracing::error!(id, task, error = %with_causes(&error), "could not store the failure of task {name}, whose message is in the dead set; who waits for its result is not told");
+}
+
 /// The message of a completion that a store refused is in no dead set either.
 pub(crate) fn not_dead_lettered(label: &TaskLabel, error: &Error) {
     let (task, id) = names(label);

@@ -115,6 +115,9 @@ impl Process {
         let panicked = Panicked::of(&*panic);
         log::panicked(task_run, &panicked);
         if !is_concluded.swap(true, Ordering::Relaxed) {
+            if let Some(failed) = self.settler.panicked(task_run, &panicked, self.clock.now()) {
+                self.completer.submit_and_wait(failed).await;
+            }
             self.completer.submit(Completion::panicked(task_run, &panicked)).await;
         }
     }

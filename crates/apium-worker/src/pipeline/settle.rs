@@ -25,7 +25,7 @@ use crate::pipeline::completion::Completion;
 use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict, crash_loop_text};
-use crate::pool::guard::guarded;
+use crate::pool::guard::{Panicked, guarded};
 
 /// Says for each verdict what the completer is to store, publish and acknowledge.
 pub(crate) struct Settler {
@@ -84,6 +84,14 @@ impl Settler {
         let is_needed = record.is_some() || delivery.is_some();
         let settlement = Settlement::default().storing(record).ending(delivery);
         is_needed.then(|| Completion { begins: true, ..completion(task_run, settlement) })
+    }
+
+    /// FAILURE of a run whose end cannot be told, since code of the app panicked where nothing expects it.
+    pub(crate) fn panicked(&self, task_run: &TaskRun, panicked: &Panicked, now: Timestamp) -> Option<Completion> {
+        let failure = Failure::from_exception(ExceptionInfo::new("apium", "Panic", panicked.to_string()));
+        let update = task_run.facts(now).stores_errors().then(|| ResultUpdate::of_failure(State::Failure, &failure));
+        let record = self.record(task_run, update?, Vec::new(), now)?;
+        Some(completion(task_run, Settlement::default().storing(Some(record))))
     }
 
     /// The result to store; `None` when the task has no backend, or the message no id.

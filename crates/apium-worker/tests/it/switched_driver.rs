@@ -55,6 +55,8 @@ struct Inner {
     cut_acks: AtomicBool,
     /// Settling deliveries, the dead set included, is refused for good.
     refuse_acks: AtomicBool,
+    /// Settling a delivery together with a result is refused for good.
+    refuse_results: AtomicBool,
     /// The next fetch panics.
     panic_next: AtomicBool,
     /// Closing a consumer never ends.
@@ -107,6 +109,10 @@ impl Switches {
 
     pub(crate) fn refuse_acks(&self, refuse: bool) {
         self.0.refuse_acks.store(refuse, Ordering::SeqCst);
+    }
+
+    pub(crate) fn refuse_results(&self, refuse: bool) {
+        self.0.refuse_results.store(refuse, Ordering::SeqCst);
     }
 
     pub(crate) fn panic_next(&self) {
@@ -351,6 +357,10 @@ impl AtomicSettle for SwitchedAcker {
     fn settle(&self, batch: Vec<Settlement>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             self.switches.check_acks()?;
+            let has_result = batch.iter().any(|settlement| settlement.record.is_some());
+            if has_result && self.switches.0.refuse_results.load(Ordering::SeqCst) {
+                return Err(Error::new(ErrorKind::Refused, "write to the store: a key is of another type"));
+            }
             self.inner.atomic().unwrap().settle(batch).await
         })
     }

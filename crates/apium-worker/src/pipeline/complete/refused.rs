@@ -4,6 +4,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::dead_set::DeadReason;
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
@@ -12,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::pipeline::complete::attempt::Stores;
-use crate::pipeline::completion::{BatchProgress, Completion};
+use crate::pipeline::completion::{BatchProgress, Completion, Stage};
 use crate::pipeline::log;
 use crate::shutdown::faults::Faults;
 
@@ -46,24 +48,39 @@ impl Refused {
         refused
     }
 
-    /// Puts the delivery into the dead set, so that the task is not run again and again. Ok where there is no delivery
-    /// to care for any more: another worker has it, or it went back when its consumer closed.
-    async fn dead_letter(&self, error: &Error) -> Result<()> {
+    /// Puts the delivery into the dead set, so that the task is not run again and again; whether it lies there now. Ok
+    /// too where there is no delivery to care for any more: another worker has it, or it went back when its consumer
+    /// closed.
+    async fn dead_letter(&self, error: &Error) -> Result<bool> {
         let Some((receipt, _)) = self.completion.settlement.delivery.clone() else {
             return Err(Error::new(error.kind(), format!("{error:#}")));
         };
         if error.kind() == ErrorKind::Closed {
-            return Ok(());
+            return Ok(false);
         }
-        let text = format!("its end could not be stored, published or settled: {error:#}");
         let dead = match error.is_final() {
             // Nothing is wrong with the message, and this worker stops.
             true => Disposition::Requeue,
-            false => Disposition::Dead(DeadReason::new("rejected", text)),
+            false => Disposition::Dead(DeadReason::new("rejected", why(error))),
         };
         match self.completion.source.acker.reject(vec![(receipt, dead)]).await {
-            Err(error) if matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Closed) => Ok(()),
-            rejected => rejected,
+            Err(error) if matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Closed) => Ok(false),
+            rejected => rejected.map(|()| !error.is_final()),
+        }
+    }
+
+    /// Stores that the task has failed, since nothing else ends its state any more. The store may refuse that too, and
+    /// then there is only the dead letter.
+    async fn store_failure(&self, stores: &Stores, error: &Error) {
+        let Some(mut record) = self.completion.settlement.record.clone() else { return };
+        let Some(backend) = self.own_backend.as_ref().or(stores.backends.app()) else { return };
+        if self.progress.stage >= Stage::Stored {
+            return;
+        }
+        record.document.state = State::Failure;
+        record.document.result = ExceptionInfo::new("apium", "NotSettled", why(error).as_str()).to_json();
+        if let Err(error) = backend.store(vec![*record]).await {
+            log::failure_not_stored(&self.completion.label, &error);
         }
     }
 
@@ -73,6 +90,11 @@ impl Refused {
         let keeps = may_pass && !self.completion.begins;
         self.completion.settlement.delivery.is_none() && (!keeps || self.since.elapsed() >= KEEP_WITHOUT_DELIVERY)
     }
+}
+
+/// Why a message that was run lies in the dead set.
+fn why(error: &Error) -> String {
+    format!("its end could not be stored, published or settled: {error:#}")
 }
 
 /// The completions that are kept and tried again.
@@ -111,9 +133,13 @@ impl RefusedCompletions {
     }
 
     /// A store refused this one with `error`: its delivery goes to the dead set, or it is kept.
-    pub(crate) async fn add(&self, refused: Refused, error: &Error) {
+    pub(crate) async fn add(&self, refused: Refused, error: &Error, stores: &Stores) {
         log::not_completed(&refused.completion.label, error);
-        let Err(error) = refused.dead_letter(error).await else { return };
+        let error = match refused.dead_letter(error).await {
+            Ok(true) => return refused.store_failure(stores, error).await,
+            Ok(false) => return,
+            Err(error) => error,
+        };
         let without_delivery = |refused: &&Refused| refused.completion.settlement.delivery.is_none();
         let is_full = self.lock().iter().filter(without_delivery).count() >= MAX_WITHOUT_DELIVERY;
         if refused.is_given_up(&error) || (is_full && without_delivery(&&refused)) {
@@ -136,7 +162,13 @@ impl RefusedCompletions {
             let outcome = match stores.attempt(own_backend.as_ref(), std::slice::from_ref(completion), progress).await {
                 Ok(()) => Ok(true),
                 Err(error) if error.is_retryable() => Err(error),
-                Err(error) => refused.dead_letter(&error).await.map(|()| false),
+                Err(error) => {
+                    let settled = refused.dead_letter(&error).await;
+                    if matches!(settled, Ok(true)) {
+                        refused.store_failure(stores, &error).await;
+                    }
+                    settled.map(|_| false)
+                }
             };
             match outcome {
                 Ok(true) => done.push(trying.left.remove(index).completion),

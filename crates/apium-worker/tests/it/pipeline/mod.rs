@@ -3,6 +3,7 @@
 mod aborts;
 mod acks;
 mod chord_parts;
+mod dead_reasons;
 mod intake;
 mod results;
 mod retries;
