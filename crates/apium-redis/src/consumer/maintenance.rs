@@ -106,12 +106,8 @@ impl MaintenanceLoop {
     }
 
     async fn register(&self, id: &str) -> Result<()> {
-        let registration = Registration {
-            node: self.state.spec.node.clone(),
-            queues: self.state.queues(),
-            max_crashes: self.state.spec.max_crashes,
-            pid: std::process::id(),
-        };
+        let registration =
+            Registration { node: self.state.spec.node.clone(), queues: self.state.queues(), pid: std::process::id() };
         let registration = serde_json::to_string(&registration).unwrap_or_default();
         let mut pipeline = redis::pipe();
         pipeline.atomic();

@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use apium_protocol::message::envelope::{Envelope, mark_redelivered, unmark_redelivered};
-use apium_transport::broker::dead_set::DeadReason;
+use apium_protocol::message::envelope::{Envelope, mark_redelivered};
 use apium_transport::error::{Error, Result};
 use bytes::Bytes;
 use redis::{Cmd, Value};
@@ -13,7 +12,6 @@ use redis::{Cmd, Value};
 use crate::consumer::handoff::close_handoffs;
 use crate::consumer::registration::{Registration, unregister};
 use crate::crash_points::reached;
-use crate::dead_letter::StoredDeadLetter;
 use crate::errors::unexpected_reply;
 use crate::keys::broker_keys::QueueList;
 use crate::keys::broker_keys::{Keys, glob_escaped};
@@ -47,8 +45,7 @@ pub(crate) async fn reclaim_consumer(shared: &BrokerShared, id: &str, deadline: 
         redis::from_redis_value(shared.connection.command(WHAT, &command).await?).unwrap_or_default();
     let registration: Option<Registration> =
         registration.and_then(|registration| serde_json::from_str(&registration).ok());
-    let (queues, limit) =
-        registration.map_or((Vec::new(), 0), |registration| (registration.queues, registration.max_crashes));
+    let queues = registration.map(|registration| registration.queues).unwrap_or_default();
     let lists = queues.iter().flat_map(|queue| shared.keys.lists(queue));
     let pairs: Vec<(String, String)> = lists.map(|list| (shared.keys.handoff(id, &list), list)).collect();
     if !close_handoffs(shared, id, deadline, &pairs).await? {
@@ -57,7 +54,7 @@ pub(crate) async fn reclaim_consumer(shared: &BrokerShared, id: &str, deadline: 
     reached("reclaim-closed");
     let tags = tags_of(shared, id).await?;
     let count = tags.len();
-    redistribute_tags(shared, tags, limit).await?;
+    redistribute_tags(shared, tags).await?;
     if count > 0 {
         tracing::info!(consumer = id, count, "reclaimed the messages of a dead worker");
     }
@@ -67,16 +64,16 @@ pub(crate) async fn reclaim_consumer(shared: &BrokerShared, id: &str, deadline: 
 
 /// Returns the messages under these tags, whose runs have not started, to the front of their lists.
 pub(crate) async fn return_unstarted(shared: &BrokerShared, tags: Vec<(String, bool)>) -> Result<()> {
-    redistribute_tags(shared, tags, 0).await
+    redistribute_tags(shared, tags).await
 }
 
-async fn redistribute_tags(shared: &BrokerShared, mut tags: Vec<(String, bool)>, limit: u32) -> Result<()> {
+async fn redistribute_tags(shared: &BrokerShared, mut tags: Vec<(String, bool)>) -> Result<()> {
     // The one that came first is pushed last, and so ends in front.
     let number = |tag: &str| tag.rsplit('.').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     tags.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(number(tag)));
     for batch in tags.chunks(BATCH) {
         let (orphans, empty) = read_orphans(shared, batch).await?;
-        redistribute(shared, &orphans, limit).await?;
+        redistribute(shared, &orphans).await?;
         remove_empty(shared, &empty).await?;
         reached("reclaim-batch");
     }
@@ -186,9 +183,8 @@ fn last_text(text: &[u8]) -> Option<(String, &[u8])> {
     Some((value, before))
 }
 
-/// Puts messages at the front of their lists. The runs that had started count a crash. A message whose runs have killed
-/// `limit` workers goes to the dead set, unless the limit is 0.
-async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> Result<()> {
+/// Puts messages at the front of their lists. The runs that had started count a crash.
+async fn redistribute(shared: &BrokerShared, orphans: &[Orphan]) -> Result<()> {
     if orphans.is_empty() {
         return Ok(());
     }
@@ -208,13 +204,7 @@ async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> 
         let list = orphan.queue_list.key.as_str();
         operations.push(match orphan.started {
             false => Operation::PushFront(list, requeued.clone()),
-            true => Operation::Crashed {
-                tag: &orphan.delivery_tag,
-                limit,
-                list,
-                envelope: requeued,
-                document: if limit > 0 { crash_loop_text(shared, orphan, limit)? } else { String::new() },
-            },
+            true => Operation::Crashed { tag: &orphan.delivery_tag, list, envelope: requeued },
         });
     }
     let fill = |command: &mut Cmd| {
@@ -222,15 +212,6 @@ async fn redistribute(shared: &BrokerShared, orphans: &[Orphan], limit: u32) -> 
         write(&shared.keys, shared.connection.server_now(), command, tags, &operations);
     };
     shared.connection.script(WHAT, &SETTLE, fill).await.map(drop)
-}
-
-/// The document for the dead set, should this crash be the last one allowed.
-fn crash_loop_text(shared: &BrokerShared, orphan: &Orphan, limit: u32) -> Result<String> {
-    let text = format!("its worker died during {limit} of its runs, as many as worker_max_crashes allows");
-    let reason = DeadReason::new("crash-loop", text);
-    let raw = unmark_redelivered(&orphan.envelope).unwrap_or_else(|_| orphan.envelope.clone());
-    let now = shared.connection.clock().now();
-    StoredDeadLetter::new(&orphan.queue_list, &orphan.delivery_tag, &raw, &reason, now).to_json()
 }
 
 /// Reclaims messages that nobody has renewed for the visibility timeout: those of Celery's workers, by the rule that
@@ -254,7 +235,7 @@ pub(crate) async fn reclaim_expired(shared: &BrokerShared) -> Result<()> {
         // Newest first, so that the oldest ends in front.
         let expired: Vec<(String, bool)> = expired.rev().map(|tag| (tag.clone(), false)).collect();
         let (orphans, empty) = read_orphans(shared, &expired).await?;
-        redistribute(shared, &orphans, 0).await?;
+        redistribute(shared, &orphans).await?;
         if !orphans.is_empty() {
             tracing::info!(count = orphans.len(), "reclaimed messages that were in flight for the visibility timeout");
         }

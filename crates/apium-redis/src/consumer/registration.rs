@@ -16,7 +16,6 @@ pub(crate) const RECLAIMING_PREFIX: &str = "!";
 pub(crate) struct Registration {
     pub(crate) node: String,
     pub(crate) queues: Vec<Arc<str>>,
-    pub(crate) max_crashes: u32,
     /// The id of its process, for people who look.
     pub(crate) pid: u32,
 }

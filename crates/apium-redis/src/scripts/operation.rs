@@ -61,9 +61,8 @@ pub(crate) enum Operation<'a> {
     RequireClaim(Option<&'a Claim>),
     /// Ends a chord.
     EndChord(&'a Claim, ChordEnd),
-    /// Counts a run that killed its worker: the message goes to the front of its list or, at the limit, into the dead
-    /// set. A limit of 0 is none.
-    Crashed { tag: &'a str, limit: u32, list: &'a str, envelope: &'a [u8], document: String },
+    /// Counts a run that killed its worker: the message goes to the front of its list.
+    Crashed { tag: &'a str, list: &'a str, envelope: &'a [u8] },
 }
 
 /// Adds the script's keys and arguments to a call. `now` is the server's time in milliseconds; `count` is the number of
@@ -142,8 +141,8 @@ impl Operation<'_> {
                 command.arg("x");
                 append_end(&claim.key, &claim.claimant, *end, command);
             }
-            Operation::Crashed { tag, limit, list, envelope, document } => {
-                command.arg("k").arg(*tag).arg(*limit).arg(*list).arg(*envelope).arg(document.as_str());
+            Operation::Crashed { tag, list, envelope } => {
+                command.arg("k").arg(*tag).arg(*list).arg(*envelope);
             }
         }
     }

@@ -56,7 +56,6 @@ pub(crate) fn spec(queues: &[&str]) -> ConsumeSpec {
     let mut spec = ConsumeSpec::new(queues.iter().map(|queue| (*queue).to_owned()).collect(), "w@test".to_owned());
     spec.prefetch = 0;
     spec.lease = LEASE;
-    spec.max_crashes = 0;
     spec
 }
 

@@ -13,9 +13,9 @@ use crate::store::transaction::{Tx, TxResult};
 pub(crate) fn register(tx: &mut Tx<'_>, state: &ConsumerState) -> TxResult<()> {
     tx.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO consumer (id, node, lease_until, max_crashes, lease) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO consumer (id, node, lease_until, max_crashes, lease) VALUES (?1, ?2, ?3, 0, ?4)",
         )?
-        .execute(params![state.id, state.node, tx.after(state.lease), state.max_crashes, micros(state.lease)])?;
+        .execute(params![state.id, state.node, tx.after(state.lease), micros(state.lease)])?;
     for queue in state.queues() {
         subscribe(tx, state.id, queue.id)?;
     }

@@ -20,7 +20,6 @@ pub(crate) struct ConsumerState {
     pub(crate) id: i64,
     pub(crate) node: String,
     pub(crate) lease: Duration,
-    pub(crate) max_crashes: u32,
     /// Wakes its `next`: there may be messages to claim or free prefetch, or the consumer was closed.
     pub(crate) notify: Notify,
     lock_file: LockFile,
@@ -51,7 +50,6 @@ impl ConsumerState {
             id,
             node: spec.node,
             lease: spec.lease,
-            max_crashes: spec.max_crashes,
             notify: Notify::new(),
             lock_file,
             prefetch: AtomicUsize::new(spec.prefetch),

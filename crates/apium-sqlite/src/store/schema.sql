@@ -80,7 +80,7 @@ CREATE TABLE consumer (
     id          INTEGER PRIMARY KEY,
     node        TEXT NOT NULL,
     lease_until INTEGER NOT NULL,
-    max_crashes INTEGER NOT NULL
+    max_crashes INTEGER NOT NULL   -- always 0: the worker judges crashes
 );
 CREATE TABLE subscription (
     consumer INTEGER NOT NULL,

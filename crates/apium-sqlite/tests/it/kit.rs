@@ -62,7 +62,6 @@ pub(crate) fn spec(queue: &str, node: &str, prefetch: usize) -> ConsumeSpec {
     let mut spec = ConsumeSpec::new(vec![queue.to_owned()], node.to_owned());
     spec.prefetch = prefetch;
     spec.lease = Duration::from_secs(30);
-    spec.max_crashes = 0;
     spec
 }
 

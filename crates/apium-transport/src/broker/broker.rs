@@ -26,10 +26,11 @@ pub struct BrokerCapabilities {
     /// Whether a batch is published whole or not at all. Without it, a batch whose publishing fails may be there in
     /// part.
     pub atomic_publish: bool,
-    /// Whether it counts the runs of a message whose worker died ([`Acker::mark_started`]) and dead-letters a message
-    /// at [`ConsumeSpec::max_crashes`].
+    /// Whether it counts the runs of a message whose worker died ([`Acker::mark_started`]), and says with each delivery
+    /// how many there were ([`Delivery::crashes`]). It always delivers the message again: the worker judges.
     ///
     /// [`Acker::mark_started`]: crate::broker::settlement::Acker::mark_started
+    /// [`Delivery::crashes`]: crate::broker::consumer::Delivery::crashes
     pub counts_crashes: bool,
     /// Which end of the priority scale is delivered first. Urgent and background calls take their numbers from it.
     pub priority_order: PriorityOrder,

@@ -23,17 +23,12 @@ pub struct ConsumeSpec {
     pub prefetch: usize,
     /// How long the deliveries of this consumer stay reserved for it after its last heartbeat (`worker_lease`).
     pub lease: Duration,
-    /// A message whose runs killed their worker this often goes to the dead set instead of being delivered again; 0 is
-    /// no limit. It is for consumers that know no tasks. A worker sets none: it reads [`Delivery::crashes`], since what
-    /// ends is a task, with its result and its part of a workflow.
-    pub max_crashes: u32,
 }
 
 impl ConsumeSpec {
-    /// These queues, for a worker of this node name: prefetch without limit, a lease of 30 s, and no limit of
-    /// crashes.
+    /// These queues, for a worker of this node name: prefetch without limit, and a lease of 30 s.
     pub fn new(queues: Vec<String>, node: String) -> Self {
-        Self { queues, node, prefetch: 0, lease: Duration::from_secs(30), max_crashes: 0 }
+        Self { queues, node, prefetch: 0, lease: Duration::from_secs(30) }
     }
 }
 

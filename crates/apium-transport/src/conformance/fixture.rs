@@ -181,14 +181,13 @@ impl Fixture {
         self.advance(self.lease * 2);
     }
 
-    /// What a case consumes with: no prefetch limit, no crash limit.
+    /// What a case consumes with: no prefetch limit.
     pub(crate) fn spec(&self, queues: &[&str]) -> ConsumeSpec {
         ConsumeSpec {
             queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
             node: "case@conformance".to_owned(),
             prefetch: 0,
             lease: self.lease,
-            max_crashes: 0,
         }
     }
 

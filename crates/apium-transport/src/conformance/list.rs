@@ -127,14 +127,13 @@ macro_rules! conformance_tests {
             the_late_ack_of_a_dead_consumer_is_refused
         }
         $crate::conformance_tests! { @module $make, $lacks, crashes in conformance::broker:
-            a_crashing_message_is_dead_lettered [CrashCounts DeadSet]
+            a_crashing_message_always_comes_again [CrashCounts DeadSet]
             a_delivery_says_its_crashes [CrashCounts DeadSet]
             a_suspect_takes_the_blame [CrashCounts]
             a_delay_keeps_the_crashes [CrashCounts Delays]
             what_was_only_prefetched_does_not_count [CrashCounts]
-            only_started_runs_count [CrashCounts DeadSet]
+            only_started_runs_count [CrashCounts]
             closing_is_no_crash [CrashCounts]
-            without_a_limit_a_message_always_comes_again [CrashCounts]
             marking_twice_counts_once [CrashCounts]
             an_old_fence_starts_nothing [CrashCounts]
             a_replay_forgets_the_crashes [CrashCounts DeadSet]

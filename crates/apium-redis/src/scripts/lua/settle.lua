@@ -11,9 +11,7 @@
 --         f channel payload     publishes on a channel
 --         d document            adds a document to the dead set
 --         c tag                 deletes a crash count
---         k tag limit list envelope document
---                               adds one to the crash count; the message goes to the front of its list or, at the
---                               limit, into the dead set (0: no limit)
+--         k tag list envelope   adds one to the crash count; the message goes to the front of its list
 --         o …                   opens a chord, as open_chord reads it
 --         w number ordered n key…
 --                               n parts of the chords with these keys follow: if they may complete one of the chords,
@@ -110,10 +108,9 @@ local function check_types()
     elseif op == 'k' then
       if not skip then
         expect(KEYS[3], 'hash')
-        expect(ARGV[position + 3], 'list')
-        expect_dead()
+        expect(ARGV[position + 2], 'list')
       end
-      position = position + 6
+      position = position + 4
     elseif op == 'c' then
       if not skip then expect(KEYS[3], 'hash') end
       position = position + 2
@@ -206,17 +203,12 @@ local function run()
       at = at + 2
     elseif op == 'k' then
       if not skip then
-        local limit = tonumber(ARGV[at + 2])
         error_key = KEYS[3]
-        if redis.call('HINCRBY', KEYS[3], ARGV[at + 1], 1) >= limit and limit > 0 then
-          redis.call('HDEL', KEYS[3], ARGV[at + 1])
-          dead_letter(ARGV[at + 5])
-        else
-          error_key = ARGV[at + 3]
-          redis.call('RPUSH', ARGV[at + 3], ARGV[at + 4])
-        end
+        redis.call('HINCRBY', KEYS[3], ARGV[at + 1], 1)
+        error_key = ARGV[at + 2]
+        redis.call('RPUSH', ARGV[at + 2], ARGV[at + 3])
       end
-      at = at + 6
+      at = at + 4
     elseif op == 'c' then
       error_key = KEYS[3]
       if not skip then redis.call('HDEL', KEYS[3], ARGV[at + 1]) end

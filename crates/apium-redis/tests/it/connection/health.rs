@@ -31,7 +31,6 @@ async fn a_server_that_is_away_is_red_and_green_when_it_is_back() {
     let mut spec = ConsumeSpec::new(vec!["q".into()], "w@here".into());
     spec.prefetch = 1;
     spec.lease = std::time::Duration::from_millis(600);
-    spec.max_crashes = 0;
     // The consumer's heartbeats notice it, without any message.
     let _consumer = broker.consume(spec).await.unwrap();
     let looked = [TaskId::from("t")];

@@ -31,7 +31,6 @@ fn spec(queue: &str) -> ConsumeSpec {
     let mut spec = ConsumeSpec::new(vec![queue.to_owned()], "celery@here".to_owned());
     spec.prefetch = 10;
     spec.lease = Duration::from_secs(1);
-    spec.max_crashes = 0;
     spec
 }
 

@@ -19,7 +19,6 @@ pub(crate) struct ConsumerState {
     pub(crate) turn: usize,
     /// 0 is unlimited.
     pub(crate) prefetch: usize,
-    pub(crate) max_crashes: u32,
     pub(crate) in_flight: HashMap<u64, InFlight, BuildHasherDefault<NumberHasher>>,
     /// Whether it waits and was not woken yet.
     pub(crate) waiting: bool,
@@ -43,7 +42,6 @@ impl ConsumerState {
             queues,
             turn: 0,
             prefetch: spec.prefetch,
-            max_crashes: spec.max_crashes,
             in_flight: HashMap::default(),
             waiting: false,
             wake: Arc::new(Notify::new()),

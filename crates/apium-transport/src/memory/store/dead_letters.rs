@@ -40,15 +40,6 @@ impl DeadLetters {
         self.messages.insert(self.last, StoredDeadLetter { reason, at, entry });
     }
 
-    /// Adds a message whose runs killed their worker too often.
-    pub(crate) fn add_crash_loop(&mut self, entry: Entry, at: Timestamp) {
-        let text = format!(
-            "its worker died during {} of its runs, which is as many as worker_max_crashes allows",
-            entry.crashes
-        );
-        self.add(entry, DeadReason { code: "crash-loop", text }, at);
-    }
-
     /// Copies what a list shows.
     pub(crate) fn find(&self, key: u64, dead: &StoredDeadLetter) -> FoundDeadLetter {
         FoundDeadLetter {

@@ -380,13 +380,7 @@ impl Namespace {
         }
         for InFlight { mut entry, started } in consumer.in_flight.into_values() {
             entry.redelivered = true;
-            if died && started {
-                entry.crashes += 1;
-                if consumer.max_crashes > 0 && entry.crashes >= consumer.max_crashes {
-                    self.dead.add_crash_loop(entry, now);
-                    continue;
-                }
-            }
+            entry.crashes += u32::from(died && started);
             self.put(entry, None, now, after_unlock);
         }
     }
@@ -425,7 +419,6 @@ mod tests {
             node: "n".to_owned(),
             prefetch,
             lease: Duration::from_secs(30),
-            max_crashes: 0,
         };
         let add = |_| {
             let id = namespace.number();
