@@ -45,7 +45,8 @@ pub enum ErrorKind {
 }
 
 /// An error of building an app, calling a task or reading a result. `{error}` says what was attempted, in lower case,
-/// so that it reads after "could not …"; `{error:#}` adds the causes ([`with_causes`](apium_protocol::error::with_causes)).
+/// so that it reads after "could not …"; `{error:#}` adds the causes
+/// ([`with_causes`](apium_protocol::error::with_causes)).
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

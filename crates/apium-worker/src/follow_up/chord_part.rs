@@ -20,7 +20,7 @@ use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUp
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::follow_up::builder::FollowUpBuilder;
-use crate::follow_up::failed_chords::calls_errbacks;
+use crate::follow_up::errback_style::calls_errbacks;
 use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
@@ -84,6 +84,16 @@ pub(crate) fn chord_part(
     part.group_index = group_index;
     part.ttl = config.chord_ttl();
     EndedPart::new(part, Arc::new(continuation))
+}
+
+/// A part that the run added to its chord and did not send, as failed: the chord would wait for it for ever.
+pub(crate) fn unsent_part(source: FollowUpSource<'_>, body: &Node, added: &TaskId) -> Option<EndedPart> {
+    let request = source.request;
+    let text = "it was added to the chord, and the run that added it ended before it was sent";
+    let failure = ExceptionInfo::new("apium", "FollowUpError", text);
+    let (group, group_index) = (request.group()?.to_owned(), request.group_index());
+    let position = ChordPosition { group, task_id: added.clone(), group_index };
+    Some(chord_part(source, position, body.clone(), (State::Failure, failure.to_json()), ParentTask::of(request)?))
 }
 
 impl ChordBody {

@@ -2,8 +2,10 @@
 //! exception and the traceback. One of the old style is sent as a message, with the id of the failed task.
 
 use apium_app::canvas::node::{Node, TaskKind, TaskNode};
+use apium_app::options::call_options::CallOptions;
 use apium_app::task::arguments::{Arguments, ParameterList};
 use apium_app::task::registry::Registry;
+use apium_protocol::message::signature::Signature as WireSignature;
 
 /// The errback as one that the worker calls itself; `None` for one that is sent. As in Celery the worker calls a task
 /// of its own that takes more than one argument and no context.
@@ -52,6 +54,56 @@ fn bound(parameters: &ParameterList, given: &Arguments) -> Option<usize> {
         }
     }
     Some(first)
+}
+
+/// Whether this worker calls an errback itself when this body fails, or when the chords fail that fail with it.
+pub(crate) fn calls_errbacks(registry: &Registry, body: &Node) -> bool {
+    let is_called =
+        |errback| Node::from_wire(errback).is_ok_and(|errback| called_by_worker(registry, &errback).is_some());
+    if all_links(body).iter().any(is_called) {
+        return true;
+    }
+    let mut outer = Vec::new();
+    bodies_behind(body, &mut outer);
+    outer.iter().filter_map(|outer| Node::from_wire(outer).ok()).any(|outer| calls_errbacks(registry, &outer))
+}
+
+/// The bodies of the chords that wait for what fails with this node.
+fn bodies_behind(node: &Node, found: &mut Vec<WireSignature>) {
+    if let Some(rare) = node.options().rare.as_ref() {
+        found.extend(rare.chord.as_deref().cloned());
+        let steps = rare.chain.iter().flatten().filter_map(|step| Node::from_wire(step).ok());
+        steps.for_each(|step| bodies_behind(&step, found));
+    }
+    match node {
+        Node::Task(_) => {}
+        Node::Chain(chain) => chain.steps.iter().for_each(|step| bodies_behind(step, found)),
+        Node::Group(group) => group.members.iter().for_each(|member| bodies_behind(member, found)),
+        Node::Chord(chord) => bodies_behind(&chord.body, found),
+    }
+}
+
+/// The errbacks in these options.
+pub(crate) fn links(options: &CallOptions) -> Vec<WireSignature> {
+    options.rare.as_ref().map(|rare| rare.link_error.clone()).unwrap_or_default()
+}
+
+/// The errbacks of a signature: its own, and for a chord those of its body too.
+pub(crate) fn own_links(node: &Node) -> Vec<WireSignature> {
+    let mut own = links(node.options());
+    if let Node::Chord(chord) = node {
+        own.extend(own_links(&chord.body));
+    }
+    own
+}
+
+/// The errbacks that run when this body fails because of its header.
+pub(crate) fn all_links(body: &Node) -> Vec<WireSignature> {
+    let mut all = own_links(body);
+    if let Node::Group(group) = body {
+        all.extend(group.members.iter().flat_map(own_links));
+    }
+    all
 }
 
 #[cfg(test)]

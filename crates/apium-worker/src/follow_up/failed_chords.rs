@@ -7,42 +7,9 @@
 
 use std::collections::VecDeque;
 
-use apium_app::canvas::node::Node;
-use apium_app::task::registry::Registry;
-use apium_protocol::message::signature::Signature as WireSignature;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::follow_ups::FollowUps;
 use apium_transport::error::Result;
-
-use crate::follow_up::errback_style::called_by_worker;
-use crate::follow_up::failure::all_links;
-
-/// Whether this worker calls an errback itself when this body fails, or when the chords fail that fail with it.
-pub(crate) fn calls_errbacks(registry: &Registry, body: &Node) -> bool {
-    let is_called =
-        |errback| Node::from_wire(errback).is_ok_and(|errback| called_by_worker(registry, &errback).is_some());
-    if all_links(body).iter().any(is_called) {
-        return true;
-    }
-    let mut outer = Vec::new();
-    bodies_behind(body, &mut outer);
-    outer.iter().filter_map(|outer| Node::from_wire(outer).ok()).any(|outer| calls_errbacks(registry, &outer))
-}
-
-/// The bodies of the chords that wait for what fails with this node.
-fn bodies_behind(node: &Node, found: &mut Vec<WireSignature>) {
-    if let Some(rare) = node.options().rare.as_ref() {
-        found.extend(rare.chord.as_deref().cloned());
-        let steps = rare.chain.iter().flatten().filter_map(|step| Node::from_wire(step).ok());
-        steps.for_each(|step| bodies_behind(&step, found));
-    }
-    match node {
-        Node::Task(_) => {}
-        Node::Chain(chain) => chain.steps.iter().for_each(|step| bodies_behind(step, found)),
-        Node::Group(group) => group.members.iter().for_each(|member| bodies_behind(member, found)),
-        Node::Chord(chord) => bodies_behind(&chord.body, found),
-    }
-}
 
 /// Counts the parts in `follow_ups`, and stores the failures of the bodies whose chords failed with them. The
 /// continuations add the errbacks to the pending ones.

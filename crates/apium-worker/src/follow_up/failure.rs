@@ -22,7 +22,7 @@ use apium_transport::broker::follow_ups::FollowUps;
 
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
-use crate::follow_up::errback_style::called_by_worker;
+use crate::follow_up::errback_style::{all_links, called_by_worker, links, own_links};
 use crate::follow_up::pending_errback::PendingErrback;
 use crate::pool::guard::guarded;
 
@@ -223,29 +223,6 @@ fn not_made(request: &Request, error: &Error) {
     let task = &*printable_text(request.headers.task.as_deref().unwrap_or("?"));
     let id = &*printable_text(request.id().map_or("?", |id| id.as_str()));
     tracing::error!(task, id, error = %with_causes(error), "could not make the errbacks of the failed task {task}[{id}]");
-}
-
-/// The errbacks in these options.
-fn links(options: &CallOptions) -> Vec<WireSignature> {
-    options.rare.as_ref().map(|rare| rare.link_error.clone()).unwrap_or_default()
-}
-
-/// The errbacks of a signature: its own, and for a chord those of its body too.
-fn own_links(node: &Node) -> Vec<WireSignature> {
-    let mut own = links(node.options());
-    if let Node::Chord(chord) = node {
-        own.extend(own_links(&chord.body));
-    }
-    own
-}
-
-/// The errbacks that run when this body fails because of its header.
-pub(crate) fn all_links(body: &Node) -> Vec<WireSignature> {
-    let mut all = own_links(body);
-    if let Node::Group(group) = body {
-        all.extend(group.members.iter().flat_map(own_links));
-    }
-    all
 }
 
 /// The request of a task that has not run.

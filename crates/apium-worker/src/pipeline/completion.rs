@@ -3,7 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use apium_transport::backend::backend::ResultRecord;
+use apium_app::context::request::Request;
+use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::{ResultRecord, RunVersion};
 use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt, Settlement, lost_receipts};
 use apium_transport::error::{Error, ErrorKind, Result};
@@ -12,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::follow_up::count_parts::EndedChord;
 use crate::follow_up::pending_errback::PendingErrbacks;
-use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun};
+use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
 use crate::pool::guard::Panicked;
 
 /// What is to be stored, published and settled for one delivery or run.
@@ -122,11 +126,32 @@ pub(crate) struct RefusedDelivery {
 }
 
 impl RefusedDelivery {
+    /// A delivery that goes to the dead set, and for whose task nothing is stored.
+    pub(crate) fn dead(label: TaskLabel, receipt: Receipt, reason: DeadReason) -> Self {
+        Self { label, receipt, disposition: Disposition::Dead(reason), record: None, task: None }
+    }
+
+    /// A delivery that goes to the dead set, and whose task has failed with this exception.
+    pub(crate) fn failed(
+        request: &Request,
+        receipt: Receipt,
+        reason: DeadReason,
+        (exception, policy, now): (&ExceptionInfo, &ResultPolicy, Timestamp),
+    ) -> Self {
+        let record = request.id().map(|id| {
+            let update = ResultUpdate { state: State::Failure, result: exception.to_json(), traceback: None };
+            let document = result_document(request, id.clone(), update, Vec::new(), policy, now);
+            let run = RunVersion::new(request.retries(), delivery_version(&receipt));
+            let reply_to = request.properties.reply_to.clone();
+            ResultRecord::new(document).by(Some(run)).kept_for(policy.ttl).replying_to(reply_to)
+        });
+        Self { record, ..Self::dead(TaskLabel::of(request), receipt, reason) }
+    }
+
     /// A delivery that could not be taken in, since code that reads it panicked.
     pub(crate) fn panicked(receipt: Receipt, panicked: &Panicked) -> Self {
-        let disposition =
-            Disposition::Dead(DeadReason::new("undecodable", format!("the code that reads it {panicked}")));
-        Self { label: TaskLabel::default(), receipt, disposition, record: None, task: None }
+        let reason = DeadReason::new("undecodable", format!("the code that reads it {panicked}"));
+        Self::dead(TaskLabel::default(), receipt, reason)
     }
 
     /// The completion that rejects it.

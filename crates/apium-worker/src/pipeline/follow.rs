@@ -24,7 +24,7 @@ use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
 
 use crate::follow_up::builder::{FollowUpBuilder, id_seed};
-use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
+use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part, unsent_part};
 use crate::follow_up::failure::FailurePropagation;
 use crate::follow_up::links::Links;
 use crate::follow_up::pending_errback::PendingErrbacks;
@@ -58,8 +58,10 @@ impl FollowUpPlanner {
         let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
         let (verdict, mut planned) = self.plan_links(task_run, verdict, end.now);
         if !end.unsent.is_empty() && !verdict.comes_again() {
-            let parts = end.unsent.iter().filter_map(|added| unsent_part(&self.builder, task_run, added, &planned));
-            let parts: Vec<_> = parts.collect();
+            let (builder, errbacks) = (&self.builder, &planned.errbacks);
+            let source = FollowUpSource { builder, errbacks, request: &task_run.request };
+            let body = task_run.links.as_ref().and_then(|links| links.body.as_ref());
+            let parts = end.unsent.iter().filter_map(|added| unsent_part(source, body?, added));
             planned.follow_ups.parts.extend(parts);
         }
         (verdict, planned)
@@ -249,26 +251,6 @@ fn recounted(
     let part = chord_part(source, position, links.body.clone()?, (state, result), parent);
     planned.follow_ups.parts.push(part);
     Some(planned)
-}
-
-/// A part that the run added to its chord and did not send, as failed: the chord would wait for it for ever.
-fn unsent_part(
-    builder: &FollowUpBuilder,
-    task_run: &TaskRun,
-    added: &TaskId,
-    planned: &PlannedFollowUps,
-) -> Option<EndedPart> {
-    let (request, links) = (&*task_run.request, task_run.links.as_ref()?);
-    let text = "it was added to the chord, and the run that added it ended before it was sent";
-    let failure = ExceptionInfo::new("apium", "FollowUpError", text);
-    let position = ChordPosition {
-        group: request.group()?.to_owned(),
-        task_id: added.clone(),
-        group_index: request.group_index(),
-    };
-    let source = FollowUpSource { builder, errbacks: &planned.errbacks, request: &task_run.request };
-    let result = (State::Failure, failure.to_json());
-    Some(chord_part(source, position, links.body.clone()?, result, ParentTask::of(request)?))
 }
 
 /// The part of a chord that this task is, ended with this state and result; `None` when it is none.

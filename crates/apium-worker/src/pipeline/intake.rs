@@ -8,8 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use apium_app::context::request::{DeliveryInfo, Request};
-use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
-use apium_app::task::registered::RegisteredTask;
+use apium_app::context::result_document::ResultPolicy;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -17,9 +16,7 @@ use apium_protocol::codecs::invocation::Invocation;
 use apium_protocol::error::{Error, ErrorKind};
 use apium_protocol::message::message::Message;
 use apium_protocol::result::exception::ExceptionInfo;
-use apium_protocol::result::state::State;
 use apium_protocol::timestamp;
-use apium_transport::backend::backend::{ResultRecord, RunVersion};
 use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::broker::dead_set::DeadReason;
 use apium_transport::broker::settlement::{Disposition, Receipt};
@@ -29,7 +26,7 @@ use jiff::tz::TimeZone;
 use crate::follow_up::links::Links;
 use crate::limits::time_limit::Limits;
 use crate::pipeline::completion::RefusedDelivery;
-use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun, delivery_version};
+use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun};
 use crate::pipeline::verdict::RunFacts;
 
 /// What the intake needs to admit a message.
@@ -101,11 +98,14 @@ impl Intake {
         // Links that cannot be read must be noticed before the task runs.
         let links = match Links::read(&request) {
             Ok(links) => links,
-            Err(error) => return self.without_follow_ups(&request, task, receipt, format!("could not {error:#}"), now),
+            Err(error) => {
+                let run = RunFacts { request: &request, task, now };
+                return self.without_follow_ups(run, receipt, format!("could not {error:#}"));
+            }
         };
         if !self.counts_chords && links.as_ref().is_some_and(|links| links.body.is_some()) {
             let text = "it is a part of a chord, and no result backend of this worker counts parts".to_owned();
-            return self.without_follow_ups(&request, task, receipt, text, now);
+            return self.without_follow_ups(RunFacts { request: &request, task, now }, receipt, text);
         }
         let eta = eta.filter(|eta| *eta > now);
         let expired = expires.is_some_and(|expires| expires <= now);
@@ -138,52 +138,26 @@ impl Intake {
 
     /// Dead-letters a message whose task this worker does not know.
     fn unknown(&self, request: &Request, receipt: Receipt, now: Timestamp) -> Admission {
-        let label = TaskLabel::of(request);
-        let name = label.task.as_deref().unwrap_or_default();
-        let mut record = self.failure(request, &ExceptionInfo::not_registered(name), &receipt, now);
-        if let Some(record) = &mut record {
+        let name = request.headers.task.as_deref().unwrap_or_default();
+        let exception = ExceptionInfo::not_registered(name);
+        let text = format!("no task of the name \"{name}\" is registered with this worker");
+        let reason = DeadReason::new("unknown-task", text);
+        let mut refused = RefusedDelivery::failed(request, receipt, reason, (&exception, &self.policy, now));
+        if let Some(record) = &mut refused.record {
             // Celery stores the keys of `result_extended` as null here.
             record.document.extended = self.policy.extended.then(Box::default);
         }
-        let text = format!("no task of the name \"{name}\" is registered with this worker");
-        let disposition = Disposition::Dead(DeadReason::new("unknown-task", text));
-        Admission::Refuse(RefusedDelivery { label, receipt, disposition, record, task: None })
+        Admission::Refuse(refused)
     }
 
     /// Dead-letters a message whose task would run, but what follows it could not be done: the task has failed.
-    fn without_follow_ups(
-        &self,
-        request: &Request,
-        task: &RegisteredTask,
-        receipt: Receipt,
-        text: String,
-        now: Timestamp,
-    ) -> Admission {
+    fn without_follow_ups(&self, run: RunFacts<'_>, receipt: Receipt, text: String) -> Admission {
         let exception = ExceptionInfo::new("apium", "FollowUpError", text.as_str());
-        let stores = RunFacts { request, task, now }.stores_errors();
-        let record = if stores { self.failure(request, &exception, &receipt, now) } else { None };
-        Admission::Refuse(RefusedDelivery {
-            label: TaskLabel::of(request),
-            receipt,
-            disposition: Disposition::Dead(DeadReason::new("follow-ups", text)),
-            record,
-            task: Some(task.name.clone()),
-        })
-    }
-
-    /// FAILURE of a task that does not run; `None` for a message without an id.
-    fn failure(
-        &self,
-        request: &Request,
-        exception: &ExceptionInfo,
-        receipt: &Receipt,
-        now: Timestamp,
-    ) -> Option<ResultRecord> {
-        let update = ResultUpdate { state: State::Failure, result: exception.to_json(), traceback: None };
-        let document = result_document(request, request.id()?.clone(), update, Vec::new(), &self.policy, now);
-        let run = RunVersion::new(request.retries(), delivery_version(receipt));
-        let reply_to = request.properties.reply_to.clone();
-        Some(ResultRecord::new(document).by(Some(run)).kept_for(self.policy.ttl).replying_to(reply_to))
+        let reason = DeadReason::new("follow-ups", text);
+        let mut refused = RefusedDelivery::failed(run.request, receipt, reason, (&exception, &self.policy, run.now));
+        refused.record = refused.record.filter(|_| run.stores_errors());
+        refused.task = Some(run.task.name.clone());
+        Admission::Refuse(refused)
     }
 }
 
@@ -206,11 +180,5 @@ fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Admission 
 }
 
 fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) -> Admission {
-    Admission::Refuse(RefusedDelivery {
-        label,
-        receipt,
-        disposition: Disposition::Dead(DeadReason::new(code, text)),
-        record: None,
-        task: None,
-    })
+    Admission::Refuse(RefusedDelivery::dead(label, receipt, DeadReason::new(code, text)))
 }

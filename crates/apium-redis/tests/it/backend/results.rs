@@ -117,8 +117,8 @@ async fn compressed_documents_are_opened() {
 
 #[tokio::test]
 async fn only_a_ready_state_replaces_a_document_that_the_server_cannot_read() {
-    // What Python writes of half a surrogate pair, and deep nesting: the server's JSON reader refuses both. The status is
-    // not the first key, or it would be found without that reader.
+    // What Python writes of half a surrogate pair, and deep nesting: the server's JSON reader refuses both. The status
+    // is not the first key, or it would be found without that reader.
     let nested = format!("{}{}", "[".repeat(1_001), "]".repeat(1_001));
     for unreadable in [r#""\udce9.txt""#, r#""\ud83d""#, &nested] {
         let (mut redis, backend) = fresh();

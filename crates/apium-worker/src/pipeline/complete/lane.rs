@@ -197,8 +197,8 @@ mod tests {
         Arc::new(DeliverySource { acker: acker.clone(), is_atomic: false })
     }
 
-    /// A lane that has room for one completion: those who wait for room and the loop that makes some never wait for each
-    /// other.
+    /// A lane that has room for one completion: those who wait for room and the loop that makes some never wait for
+    /// each other.
     #[test]
     fn a_lane_hands_on_everything_once_in_any_interleaving() {
         model::check(1_500, || {

@@ -37,8 +37,8 @@ impl Write for Kept {
     }
 }
 
-/// Collects what this thread logs from now on. There is one subscriber for the whole program, since `tracing` caches for
-/// all threads whether anybody is interested in a line.
+/// Collects what this thread logs from now on. There is one subscriber for the whole program, since `tracing` caches
+/// for all threads whether anybody is interested in a line.
 pub(crate) fn collect() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
