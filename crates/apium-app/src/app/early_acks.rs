@@ -22,7 +22,7 @@ pub fn early_ack_note(registry: &Registry, config: &Config) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
             "{shown}: acknowledged before the run, as in Celery, so what runs in a worker that is killed is lost, and a \
-             chord that waits for it stays PENDING for ever; with task_acks_late = true another worker runs it again"
+             chord that waits for it stays PENDING for ever; with task_acks_late = true it runs again elsewhere"
         )
     })
 }

@@ -87,8 +87,11 @@ impl Process {
                 }
                 Admission::Expired(task_run) => completions.push(self.expire_at_intake(&task_run)),
                 Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_without_run(task_run)),
-                Admission::Refuse(refused) => {
+                Admission::Refuse(mut refused) => {
                     log::refused(&refused);
+                    // Where there is no backend the broker may be asked to store it, and would refuse.
+                    let stores = self.backends.of(refused.task.as_deref().unwrap_or_default()).is_some();
+                    refused.record = refused.record.filter(|_| stores);
                     completions.push(refused.completion(source));
                 }
             }

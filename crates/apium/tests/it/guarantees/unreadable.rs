@@ -265,6 +265,17 @@ on_every_driver! {
         assert_eq!(dead(&wide).count().await.unwrap(), 0);
     }
 
+    async fn an_unknown_task_goes_to_the_dead_set_of_a_worker_without_results_too(fixture: &Fixture) {
+        let memory = Arc::new(MemoryDriver::new());
+        let app = App::builder("without results").driver(memory).autodiscover(false).broker(fixture.url());
+        let app = app.build().await.unwrap();
+        app.sig("no.such").send().await.unwrap();
+        let running = worker(&app).await;
+        until_dead(&app, 1).await;
+        assert_eq!(dead_letters(&app).await[0].code, "unknown-task");
+        stop(running, StopKind::Warm).await;
+    }
+
     async fn bytes_that_are_no_message_are_dead_lettered_raw(fixture: &Fixture) {
         const RAW: &[u8] = b"\xff\x00 no message \x80";
         let store = SharedStore::new(fixture);
