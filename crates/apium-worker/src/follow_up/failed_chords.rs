@@ -13,8 +13,8 @@ use apium_transport::error::Result;
 
 /// Counts the parts in `follow_ups`, and stores the failures of the bodies whose chords failed with them. The
 /// continuations add the errbacks to the pending ones.
-pub(crate) async fn fail_chords(backend: &SharedBackend, follow_ups: &FollowUps) -> Result<()> {
-    let Some(chords) = backend.chords() else { return Ok(()) };
+pub(crate) async fn fail_chords(backend: Option<&SharedBackend>, follow_ups: &FollowUps) -> Result<()> {
+    let Some((backend, chords)) = backend.and_then(|backend| Some((backend, backend.chords()?))) else { return Ok(()) };
     let mut records = follow_ups.records.clone();
     let mut parts: VecDeque<_> = follow_ups.parts.iter().cloned().collect();
     loop {

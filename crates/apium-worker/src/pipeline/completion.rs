@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use apium_app::context::request::Request;
 use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
+use apium_protocol::error::{Error as ProtocolError, ErrorKind as ProtocolErrorKind};
+use apium_protocol::message::message::Message;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::{ResultRecord, RunVersion};
@@ -129,6 +131,15 @@ impl RefusedDelivery {
     /// A delivery that goes to the dead set, and for whose task nothing is stored.
     pub(crate) fn dead(label: TaskLabel, receipt: Receipt, reason: DeadReason) -> Self {
         Self { label, receipt, disposition: Disposition::Dead(reason), record: None, task: None }
+    }
+
+    /// A message that cannot be decoded, or is in a format that is not accepted.
+    pub(crate) fn undecodable(message: &Message, receipt: Receipt, error: &ProtocolError) -> Self {
+        let code = match error.kind() {
+            ProtocolErrorKind::NotAccepted | ProtocolErrorKind::UnknownSerializer => "content-type",
+            _ => "undecodable",
+        };
+        Self::dead(TaskLabel::of_message(message), receipt, DeadReason::new(code, format!("could not {error:#}")))
     }
 
     /// A delivery that goes to the dead set, and whose task has failed with this exception.

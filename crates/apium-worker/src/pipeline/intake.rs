@@ -13,8 +13,7 @@ use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::invocation::Invocation;
-use apium_protocol::error::{Error, ErrorKind};
-use apium_protocol::message::message::Message;
+use apium_protocol::error::Error;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::timestamp;
 use apium_transport::broker::consumer::{Content, Delivery};
@@ -75,8 +74,15 @@ impl Intake {
         let decoded = catch_unwind(AssertUnwindSafe(|| self.codecs.decode(&message, &self.accept)));
         let Invocation { headers, body, utc, .. } = match decoded {
             Ok(Ok(invocation)) => invocation,
-            Ok(Err(error)) => return undecodable(&message, receipt, &error),
-            Err(_) => return dead(label_of(&message), receipt, "undecodable", "its serializer panicked".to_owned()),
+            Ok(Err(error)) => return Admission::Refuse(RefusedDelivery::undecodable(&message, receipt, &error)),
+            Err(_) => {
+                return dead(
+                    TaskLabel::of_message(&message),
+                    receipt,
+                    "undecodable",
+                    "its serializer panicked".to_owned(),
+                );
+            }
         };
         let priority = message.properties.priority;
         let mut from = DeliveryInfo::default();
@@ -165,18 +171,6 @@ impl Intake {
 fn times(request: &Request, zone: &TimeZone) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
     let read = |text: &Option<String>| text.as_deref().map(|text| timestamp::parse_in(text, zone)).transpose();
     Ok((read(&request.headers.eta)?, read(&request.headers.expires)?))
-}
-
-fn label_of(message: &Message) -> TaskLabel {
-    TaskLabel { id: message.headers.id.clone(), task: message.headers.task.clone() }
-}
-
-fn undecodable(message: &Message, receipt: Receipt, error: &Error) -> Admission {
-    let code = match error.kind() {
-        ErrorKind::NotAccepted | ErrorKind::UnknownSerializer => "content-type",
-        _ => "undecodable",
-    };
-    dead(label_of(message), receipt, code, format!("could not {error:#}"))
 }
 
 fn dead(label: TaskLabel, receipt: Receipt, code: &'static str, text: String) -> Admission {

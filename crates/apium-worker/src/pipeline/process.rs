@@ -241,10 +241,8 @@ impl Process {
         if let Some(record) = completion.of_record() {
             self.completer.submit_and_wait(record).await;
         }
-        if let (true, Some(follow_ups), Some(backend)) =
-            (fails_chords, &completion.settlement.follow_ups, self.backends.app())
-        {
-            let failed = self.completer.ask(|| fail_chords(backend, follow_ups)).await;
+        if let (true, Some(follow_ups)) = (fails_chords, &completion.settlement.follow_ups) {
+            let failed = self.completer.ask(|| fail_chords(self.backends.app(), follow_ups)).await;
             failed.unwrap_or_else(|error| log::chord_not_counted(task_run, &error));
         }
         for errback in pending.drain() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apium_app::context::request::Request;
 use apium_app::task::registered::RegisteredTask;
+use apium_protocol::message::message::Message;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_transport::backend::backend::RunVersion;
@@ -99,6 +100,11 @@ impl TaskLabel {
     /// The name and the id in a request.
     pub(crate) fn of(request: &Request) -> Self {
         Self { id: request.headers.id.clone(), task: request.headers.task.clone() }
+    }
+
+    /// The name and the id in a message that could not be decoded.
+    pub(crate) fn of_message(message: &Message) -> Self {
+        Self { id: message.headers.id.clone(), task: message.headers.task.clone() }
     }
 }
 
