@@ -30,6 +30,7 @@ use tracing::Instrument as _;
 use crate::backends::Backends;
 use crate::pipeline::complete::attempt::Stores;
 use crate::pipeline::complete::lane::{Lane, Lanes};
+use crate::pipeline::complete::outage::Outage;
 use crate::pipeline::complete::refused::{Refused, RefusedCompletions};
 use crate::pipeline::completion::{BatchProgress, Completion, CompletionStatus, Stage};
 use crate::pipeline::errback_runner::ErrbackRunner;
@@ -38,6 +39,7 @@ use crate::pipeline::task_run::TaskLabel;
 use crate::service::{Service, Stopping};
 use crate::shutdown::faults::Faults;
 
+/// What a store refused is tried again after this time, and then after twice as long each time, up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// How often a stop looks whether completions are done.
@@ -227,8 +229,9 @@ impl Shared {
     /// Does a group of completions that have the same source and lane. `progress` says what is done of it already.
     async fn complete_group(&self, mut group: Batch<'_>, mut progress: BatchProgress) {
         let own_backend = group.lane.own_backend.as_ref();
-        let mut wait = FIRST_RETRY;
+        let mut outage = Outage::default();
         loop {
+            let began = Instant::now();
             let completions = group.left.make_contiguous();
             let step = tracing::trace_span!(target: "apium::walk", "complete", completions = completions.len());
             let attempt = self.stores.attempt(own_backend, completions, &mut progress).instrument(step);
@@ -243,9 +246,11 @@ impl Shared {
                     return;
                 }
                 true => {
-                    tracing::warn!(error = %with_causes(&error), completions = count, "could not settle; trying again in {wait:?}");
-                    self.pause(wait).await;
-                    wait = (wait * 2).min(LONGEST_RETRY);
+                    let pause = outage.pause(&error, began);
+                    if outage.warns() {
+                        tracing::warn!(error = %with_causes(&error), completions = count, "could not settle; trying again until it works");
+                    }
+                    self.pause(pause).await;
                 }
                 // One completion may be the cause of the error, so each is done alone. If the broker does not publish
                 // atomically, follow-ups may be published a second time by this, under the same ids, as after a crash.
@@ -467,6 +472,19 @@ mod tests {
         let stats = broker.queues().unwrap().counts().unwrap().stats().await.unwrap();
         assert_eq!(stats.iter().map(|queue| queue.ready).sum::<u64>(), 1);
         assert_eq!(*acker.acked.lock().unwrap(), [receipt(1, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_was_away_for_long_is_tried_as_often_as_one_that_was_away_for_a_second() {
+        let address = Address::parse("memory://").unwrap();
+        let options = DriverOptions::new(Clock::manual(Timestamp::UNIX_EPOCH));
+        let broker = MemoryDriver::new().broker(address, options).await.unwrap();
+        let acker = Arc::new(Refusing { refusals: AtomicUsize::new(100), ..Refusing::default() });
+        let (completer, began) = (completer(&broker), Instant::now());
+        let completion = completion(&acker, Vec::new(), receipt(1, 1), Acknowledgement::Ack);
+        complete(&completer, vec![completion], BatchProgress::default()).await;
+        assert_eq!(acker.acked.lock().unwrap().len(), 1);
+        assert!(began.elapsed() <= Duration::from_millis(500) * 100, "{:?} for 100 attempts", began.elapsed());
     }
 
     #[tokio::test]
