@@ -55,13 +55,15 @@ class Succeeded:
 
 
 class Received(threading.Thread):
-    """Sends the signal `task_received` for each message that is put into the queue, as far as a test listens to it."""
+    """Sends the signal `task_received` for each message that is put into the queue, as far as a test listens to it: when the
+    test has waited for a result. What a test does between a call and that, such as setting what its handler changes, comes
+    before the signals then, as it mostly does with a worker that takes longer."""
 
     def __init__(self):
         super().__init__(daemon=True)
         server = {"host": os.environ["REDIS_HOST"], "port": int(os.environ["REDIS_PORT"])}
         self.watching, self.asking = redis.Redis(**server, socket_timeout=None), redis.Redis(**server)
-        self.ready, self.marks = threading.Event(), {}
+        self.ready, self.marks, self.envelopes = threading.Event(), {}, []
 
     def run(self):
         with self.watching.monitor() as monitor:
@@ -72,16 +74,19 @@ class Received(threading.Thread):
                     self.marks[rest].set()
                 elif word.upper() in ("LPUSH", "RPUSH") and rest.split(" ", 1)[0] == QUEUE and is_listened_to():
                     # The server writes a text with its backslashes doubled.
-                    send(json.loads(rest[rest.index("{"):].replace("\\\\", "\\")))
+                    self.envelopes.append(json.loads(rest[rest.index("{"):].replace("\\\\", "\\")))
 
     def catch_up(self):
-        """Waits until everything that the server got before has been seen."""
+        """Sends the signals of everything that the server got before."""
         if is_listened_to():
             name = str(uuid4())
             seen = self.marks[name] = threading.Event()
             self.asking.execute_command("PING", name)
             assert seen.wait(10), "the commands of the server are not seen"
             del self.marks[name]
+            envelopes, self.envelopes = self.envelopes, []
+            for envelope in envelopes:
+                send(envelope)
 
 
 def is_listened_to():

@@ -77,8 +77,10 @@ on_every_pair! {
 async fn a_map_that_looks_like_an_envelope_is_a_map_with_every_serializer() {
     // Celery refuses it in JSON and takes it in msgpack.
     let value = r#"{"__type__": "foo", "__value__": 1}"#;
+    // A Python client is told of the result of what it sent, and fails when it reads that, whatever it waits for.
+    let deployment = Deployment::start(Side::Rust, |setup| setup);
     for producer in Side::BOTH {
-        let pair = Deployment::shared(Side::Rust).pair(producer).await;
+        let pair = deployment.pair(producer).await;
         for serializer in ["json", "msgpack", "yaml"] {
             for task in ["tasks.identity", "tasks.echo"] {
                 let id = pair.call_text(task, &format!("[{value}]"), json!({ "serializer": serializer }), &[]).await;

@@ -1,5 +1,5 @@
-//! What the completer does about a batch of completions: the lanes in which they wait, one attempt to do them, how often
-//! it tries again in an outage (the fetching loop does the same), and what becomes of those that a store refuses.
+//! What the completer does about a batch of completions: the lanes in which they wait, one attempt to do them, when it
+//! tries again in an outage (as the fetching loop does), and what becomes of those that a store refuses.
 
 pub(crate) mod attempt;
 pub(crate) mod lane;
