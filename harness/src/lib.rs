@@ -14,4 +14,5 @@ pub mod report;
 pub mod scratch;
 pub mod seam;
 pub mod torture;
+pub mod user_code;
 pub mod workflows;

@@ -6,11 +6,22 @@ use std::process::ExitCode;
 use apium::prelude::BoxError;
 use apium_harness::faults::kit::crew;
 use apium_harness::faults::kit::size::Size;
-use apium_harness::faults::{deadline, idle_quiet, million_etas, nothing_lost, reconnect, run_once, takeover, waiters};
+use apium_harness::faults::{
+    deadline, idle_quiet, million_etas, nothing_lost, reconnect, run_once, takeover, user_code, waiters,
+};
 
 /// The guarantees that are checked.
-const GUARANTEES: [&str; 8] =
-    ["nothing-lost", "run-once", "takeover", "deadline", "reconnect", "million-etas", "idle-quiet", "waiters"];
+const GUARANTEES: [&str; 9] = [
+    "nothing-lost",
+    "run-once",
+    "takeover",
+    "deadline",
+    "reconnect",
+    "million-etas",
+    "idle-quiet",
+    "waiters",
+    "user-code",
+];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -36,6 +47,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             "million-etas" => million_etas::check(&size).await,
             "idle-quiet" => idle_quiet::check(&size).await,
             "waiters" => waiters::check(&size).await,
+            "user-code" => user_code::check(&size).await,
             other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),
         }?;
         row.print();

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
-use apium_harness::torture::{clock_steps, full_disk, kills, suspended, tasks};
+use apium_harness::torture::{clock_steps, full_disk, kills, suspended, tasks, user_code};
 
 /// The tests.
-const TESTS: [&str; 4] = ["kills", "full-disk", "clock-steps", "suspended"];
+const TESTS: [&str; 5] = ["kills", "full-disk", "clock-steps", "suspended", "user-code"];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, BoxError> {
@@ -39,6 +39,7 @@ async fn main() -> Result<ExitCode, BoxError> {
             "full-disk" => full_disk::check(rounds).await,
             "clock-steps" => clock_steps::check(rounds).await,
             "suspended" => suspended::check(rounds).await,
+            "user-code" => user_code::check(rounds).await,
             other => Err(format!("find the test {other:?}: there are {}", TESTS.join(" ")).into()),
         }?;
         row.print();

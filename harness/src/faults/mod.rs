@@ -11,4 +11,5 @@ pub mod outages;
 pub mod reconnect;
 pub mod run_once;
 pub mod takeover;
+pub mod user_code;
 pub mod waiters;

@@ -1,5 +1,5 @@
 //! The fault tests of the embedded driver. Each breaks what it must survive: workers are killed, the disk is full,
-//! clocks are set, processes are stopped. `torture_sqlite` runs them.
+//! clocks are set, processes are stopped, code of the user's panics. `torture_sqlite` runs them.
 
 pub mod clock_steps;
 pub mod full_disk;
@@ -7,3 +7,4 @@ pub mod kills;
 pub mod store;
 pub mod suspended;
 pub mod tasks;
+pub mod user_code;

@@ -33,6 +33,11 @@ fn sqlite_workers_may_be_stopped_for_longer_than_their_lease() {
     sqlite_keeps("suspended");
 }
 
+#[test]
+fn sqlite_tasks_end_alone_when_code_of_the_users_panics_or_hangs() {
+    sqlite_keeps("user-code");
+}
+
 /// Runs the fault test of a guarantee on Redis.
 fn redis_keeps(guarantee: &str) {
     let out = Command::new(env!("CARGO_BIN_EXE_torture_redis")).args(["brief", guarantee]).output().unwrap();
@@ -79,6 +84,11 @@ fn redis_gets_few_commands_from_idle_workers() {
 #[test]
 fn redis_waiters_get_results_whose_notification_was_lost() {
     redis_keeps("waiters");
+}
+
+#[test]
+fn redis_tasks_end_alone_when_code_of_the_users_panics_or_hangs() {
+    redis_keeps("user-code");
 }
 
 /// Kills the workers of small chords at every crash point, twice.

@@ -31,8 +31,12 @@ pub fn sweeper(url: &str, log: &Path, visibility: Duration, name: &str) -> Celer
 
 /// Runs a caller; the last line that it printed, or nothing when it has not ended within `limit`.
 pub fn caller(what: &str, broker: &str, backend: &str, limit: Duration) -> Result<Option<String>, BoxError> {
-    let env = [("BROKER_URL", broker), ("RESULT_BACKEND", backend)];
-    let mut caller = Guarded::start(&Python::find().command(["faults.py", what], &env), None)?;
-    let status = caller.wait(limit);
-    Ok(status.map(|_| caller.log().text().lines().last().unwrap_or_default().to_owned()))
+    program(["faults.py", what], &[("BROKER_URL", broker), ("RESULT_BACKEND", backend)], limit)
+}
+
+/// Runs a Python program; the last line that it printed, or nothing when it has not ended within `limit`.
+pub fn program(args: [&str; 2], env: &[(&str, &str)], limit: Duration) -> Result<Option<String>, BoxError> {
+    let mut running = Guarded::start(&Python::find().command(args, env), None)?;
+    let status = running.wait(limit);
+    Ok(status.map(|_| running.log().text().lines().last().unwrap_or_default().to_owned()))
 }

@@ -32,6 +32,10 @@ pub struct Size {
     pub neighbours: usize,
     /// How many wait for a result at the same time (`waiters`).
     pub waiters: u64,
+    /// Rounds in which every place panics (`user-code`).
+    pub user_code: u64,
+    /// The same with Celery.
+    pub celery_user_code: u64,
     /// Whether Celery is tested, too.
     pub celery: bool,
 }
@@ -52,6 +56,8 @@ impl Size {
         long_idle: true,
         neighbours: 20,
         waiters: 1_000,
+        user_code: 50,
+        celery_user_code: 10,
         celery: true,
     };
 
@@ -65,6 +71,8 @@ impl Size {
         etas: 200_000,
         due_seconds: 10,
         neighbours: 10,
+        user_code: 10,
+        celery_user_code: 3,
         ..Self::FULL
     };
 
@@ -83,6 +91,8 @@ impl Size {
         long_idle: false,
         neighbours: 3,
         waiters: 200,
+        user_code: 2,
+        celery_user_code: 0,
         celery: false,
     };
 }
