@@ -85,6 +85,13 @@ struct Schedule {
     declare: bool,
 }
 
+/// Whether the loop, which should have gone on at `planned`, does so much later that other consumers may have missed
+/// heartbeats, too: this process was stopped, and with it perhaps all processes of the machine. Between two heartbeats
+/// the loop sleeps for half a lease at most, and a lease ends two thirds after a heartbeat was due.
+fn was_held_up(planned: Instant, now: Instant, lease: Duration) -> bool {
+    now.saturating_duration_since(planned) > lease / 6
+}
+
 impl MaintenanceLoop {
     fn lease(&self) -> Duration {
         self.state.spec.lease
@@ -99,6 +106,14 @@ impl MaintenanceLoop {
     /// pauses between attempts to connect, so that every consumer can come back.
     fn grace(&self) -> Duration {
         self.lease().clamp(Duration::from_secs(2), Duration::from_secs(5))
+    }
+
+    /// Puts off taking consumers for dead: what held this one up, or kept it from the server, may have done the same to
+    /// the others.
+    fn give_time(&self, schedule: &mut Schedule) {
+        let later = Instant::now() + self.grace();
+        schedule.sweep = schedule.sweep.max(later);
+        schedule.expired = schedule.expired.max(later);
     }
 
     fn lease_deadline(&self) -> i64 {
@@ -167,12 +182,16 @@ impl MaintenanceLoop {
                     schedule.heartbeat = Instant::now();
                     schedule.declare = true;
                     schedule.delayed = Some(Instant::now());
+                    self.give_time(&mut schedule);
                 }
                 Ok(()) = next_eta.changed() => {
                     schedule.delayed = delayed::next_due(&self.shared, *next_eta.borrow_and_update());
                     continue;
                 }
                 () = tokio::time::sleep_until(next.unwrap_or(now)) => {}
+            }
+            if next.is_some_and(|next| was_held_up(next, Instant::now(), self.lease())) {
+                self.give_time(&mut schedule);
             }
             if let Err(error) = self.run_due(&mut schedule).await {
                 tracing::debug!(error = %with_causes(&error), "the maintenance of a consumer failed; trying again");
@@ -181,8 +200,7 @@ impl MaintenanceLoop {
                 for time in times.chain(&mut schedule.delayed).chain(&mut schedule.recovery) {
                     *time = (*time).max(soon);
                 }
-                // What kept this consumer from a heartbeat may have kept the others too.
-                schedule.sweep = schedule.sweep.max(Instant::now() + self.grace());
+                self.give_time(&mut schedule);
             }
         }
     }
@@ -190,6 +208,7 @@ impl MaintenanceLoop {
     /// Does the jobs that are due, and sets when they are due next.
     async fn run_due(&self, schedule: &mut Schedule) -> Result<()> {
         let due = |time: Instant| time <= Instant::now();
+        let began = Instant::now();
         if due(schedule.heartbeat) {
             schedule.declare |= self.heartbeat().await?;
             // A consumer with nothing in flight needs fewer heartbeats: it has nothing to lose.
@@ -205,6 +224,9 @@ impl MaintenanceLoop {
                 Ok(()) => {}
             }
             schedule.declare = false;
+        }
+        if was_held_up(began, Instant::now(), self.lease()) {
+            self.give_time(schedule);
         }
         if due(schedule.sweep) {
             schedule.sweep = self.sweep().await?;
@@ -296,10 +318,6 @@ impl MaintenanceLoop {
             command.arg(self.shared.keys.leases()).arg(skipped).arg(skipped).arg("WITHSCORES");
             let sent = Instant::now();
             let answer = self.shared.connection.command(WHAT, &command).await?;
-            if sent.elapsed() > self.heartbeat_interval() {
-                // The server was held up, and with it the heartbeats of all consumers.
-                return Ok(Instant::now() + self.grace());
-            }
             let first: Vec<(String, f64)> = redis::from_redis_value(answer).unwrap_or_default();
             let Some((id, deadline)) = first.into_iter().next() else { return Ok(Instant::now() + self.lease()) };
             let id = id.strip_prefix(RECLAIMING_PREFIX).unwrap_or(&id);
@@ -307,6 +325,10 @@ impl MaintenanceLoop {
             if remaining <= 0 {
                 self.shared.connection.learn_time().await?;
                 remaining = deadline as i64 - self.shared.connection.server_now();
+            }
+            if sent.elapsed() > self.heartbeat_interval() {
+                // The server was held up, and with it the heartbeats of all consumers.
+                return Ok(Instant::now() + self.grace());
             }
             if remaining > 0 {
                 // A random delay, so that not all consumers sweep at the same time.
@@ -326,5 +348,20 @@ impl MaintenanceLoop {
                 reclaimed => reclaimed?,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_goes_on_late_was_held_up() {
+        let (planned, lease) = (Instant::now(), Duration::from_secs(30));
+        let is_after = |millis| was_held_up(planned, planned + Duration::from_millis(millis), lease);
+        assert!(!is_after(0) && !is_after(5_000));
+        assert!(is_after(5_001) && is_after(90_000));
+        // Another event came before the time that was planned.
+        assert!(!was_held_up(planned + lease, planned, lease));
     }
 }
