@@ -76,9 +76,7 @@ impl Role {
 
     /// Sends it a signal, named as for `kill -s`.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let sent =
-            Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, name, &self.pid().to_string()]).status()?;
-        if sent.success() { Ok(()) } else { Err(io::Error::other(format!("the child takes no {name}"))) }
+        process::signal(self.pid(), name)
     }
 
     /// Tells it to end and waits; whether it succeeded.

@@ -1,6 +1,8 @@
-//! What the kernel reports of a process: memory, processor time, and the processes that it started.
+//! Other processes: what the kernel reports of one (memory, processor time, and the processes that it started), and
+//! signals.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -23,6 +25,12 @@ pub fn processor(pid: u32) -> io::Result<Duration> {
         (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
         _ => Err(io::Error::other("the kernel reports no processor time")),
     }
+}
+
+/// Sends a process a signal, named as for `kill -s`.
+pub fn signal(pid: u32, name: &str) -> io::Result<()> {
+    let sent = Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, name, &pid.to_string()]).status()?;
+    if sent.success() { Ok(()) } else { Err(io::Error::other(format!("the process takes no {name}"))) }
 }
 
 /// A process and its running descendants.
@@ -48,7 +56,7 @@ fn children(pid: u32) -> io::Result<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use super::*;
 

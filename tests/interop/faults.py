@@ -1,4 +1,5 @@
-"""Celery's side of the fault tests: the tasks of `harness/src/faults/kit/tasks.rs`, writing the same log, and callers.
+"""Celery's side of the fault tests: the tasks of `harness/src/faults` and `harness/src/torture`, writing the same log, and
+callers.
 
 Configured from the environment:
 
@@ -21,7 +22,7 @@ import struct
 import sys
 import time
 
-from celery import Celery
+from celery import Celery, chord
 
 app = Celery("faults", broker=os.environ["BROKER_URL"], backend=os.environ.get("RESULT_BACKEND") or None)
 app.conf.update(
@@ -52,6 +53,81 @@ def record_then_sleep(number, millis):
     """Records its number and then sleeps."""
     record(number)
     time.sleep(millis / 1000)
+    return number
+
+
+@app.task(name="torture.text")
+def text(number, millis, size):
+    """Sleeps, records its number, and returns a text of so many bytes."""
+    time.sleep(millis / 1000)
+    record(number)
+    return "x" * size
+
+
+@app.task(name="torture.collect")
+def collect(parts, number):
+    """The body of a chord of texts."""
+    record(number)
+    return sum(len(part) for part in parts)
+
+
+@app.task(name="torture.measure")
+def measure(part, number):
+    """The step after a text in a chain."""
+    record(number)
+    return len(part)
+
+
+@app.task(name="outage.progress", bind=True)
+def progress(self, number, millis):
+    """Reports its progress for so many milliseconds."""
+    for step in range(10):
+        self.update_state(state="PROGRESS", meta=step)
+        time.sleep(millis / 10_000)
+    record(number)
+    return number
+
+
+@app.task(name="outage.total")
+def total(numbers):
+    """The body of a chord."""
+    return sum(numbers)
+
+
+def open_chord(number, millis):
+    """Waits, opens a chord, and returns the id of its body."""
+    record(number)
+    time.sleep(millis / 1000)
+    return chord([progress.s(number, 100) for _ in range(3)], total.s())().id
+
+
+@app.task(name="outage.opens")
+def opens(number, millis):
+    """Opens a chord."""
+    return open_chord(number, millis)
+
+
+@app.task(name="outage.opens_early", acks_late=False)
+def opens_early(number, millis):
+    """Opens a chord, and its message is acked before it runs."""
+    return open_chord(number, millis)
+
+
+@app.task(name="outage.replaces", bind=True)
+def replaces(self, number, millis):
+    """Waits and replaces itself."""
+    record(number)
+    time.sleep(millis / 1000)
+    raise self.replace(progress.s(number, 100))
+
+
+@app.task(name="outage.retries", bind=True, max_retries=5)
+def retries(self, number, millis):
+    """Waits and retries, twice."""
+    record(number)
+    time.sleep(millis / 1000)
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.1)
     return number
 
 

@@ -7,11 +7,13 @@ use apium::prelude::BoxError;
 use apium_harness::faults::kit::crew;
 use apium_harness::faults::kit::size::Size;
 use apium_harness::faults::{
-    deadline, idle_quiet, million_etas, nothing_lost, reconnect, run_once, takeover, user_code, waiters,
+    clock_jumps, deadline, idle_quiet, million_etas, nothing_lost, outage_no_failure, reconnect, refusing_store,
+    run_once, takeover, user_code, waiters,
 };
+use apium_harness::torture::tasks;
 
 /// The guarantees that are checked.
-const GUARANTEES: [&str; 9] = [
+const GUARANTEES: [&str; 12] = [
     "nothing-lost",
     "run-once",
     "takeover",
@@ -21,6 +23,9 @@ const GUARANTEES: [&str; 9] = [
     "idle-quiet",
     "waiters",
     "user-code",
+    "refusing-store",
+    "clock-jumps",
+    "outage-no-failure",
 ];
 
 #[tokio::main]
@@ -30,6 +35,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let (size, named) = match args.as_slice() {
         // How it starts itself as another process.
         ["worker", rest @ ..] => return crew::role(rest).await.map(|()| ExitCode::SUCCESS),
+        ["steady-worker", rest @ ..] => return tasks::role(rest).await.map(|()| ExitCode::SUCCESS),
         ["full", named @ ..] => (Size::FULL, named),
         ["usual", named @ ..] => (Size::USUAL, named),
         ["brief", named @ ..] => (Size::BRIEF, named),
@@ -48,6 +54,9 @@ async fn main() -> Result<ExitCode, BoxError> {
             "idle-quiet" => idle_quiet::check(&size).await,
             "waiters" => waiters::check(&size).await,
             "user-code" => user_code::check(&size).await,
+            "refusing-store" => refusing_store::check(&size).await,
+            "clock-jumps" => clock_jumps::check(&size).await,
+            "outage-no-failure" => outage_no_failure::check(&size).await,
             other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),
         }?;
         row.print();

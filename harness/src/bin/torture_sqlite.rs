@@ -18,10 +18,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let (kills, named) = match args.as_slice() {
         // How it starts itself as another process.
         ["worker", folder] => return kills::run_worker(Path::new(folder)).await.map(|()| ExitCode::SUCCESS),
-        ["steady-worker", folder, name, steps] => {
-            let run = tasks::run_worker(Path::new(folder), name, *steps == "steps");
-            return run.await.map(|()| ExitCode::SUCCESS);
-        }
+        ["steady-worker", rest @ ..] => return tasks::role(rest).await.map(|()| ExitCode::SUCCESS),
         [kills, named @ ..] => (kills.parse::<usize>()?, named),
         [] => return Err("read the arguments: give the number of kills, and names such as full-disk".into()),
     };

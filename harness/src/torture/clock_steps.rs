@@ -7,7 +7,7 @@ use apium::prelude::*;
 
 use crate::faults::kit::row::{Outcome, Row};
 use crate::scratch::ScratchFolder;
-use crate::torture::store::{LEASE, app, leftover, wait_until};
+use crate::torture::store::{LEASE, Site, leftover, wait_until};
 use crate::torture::tasks::{all_succeeded, log, repeated, send, start_workers, stop_workers};
 
 const WORKERS: usize = 3;
@@ -17,12 +17,17 @@ const SHORT: u64 = 20;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs so many rounds of tasks.
+/// Runs so many rounds of tasks on SQLite.
 pub async fn check(rounds: u64) -> Result<Row, BoxError> {
     let scratch = ScratchFolder::new()?;
-    let folder = scratch.folder();
-    let app = app(folder).build().await?;
-    let workers = start_workers(folder, WORKERS, true)?;
+    let apium = with_steps(&Site::sqlite(scratch.folder()), rounds).await?;
+    Ok(Row { guarantee: "clock-jumps", what: "clocks may be set", apium, celery: None })
+}
+
+/// Runs so many rounds of tasks.
+pub async fn with_steps(site: &Site, rounds: u64) -> Result<Outcome, BoxError> {
+    let app = site.app().build().await?;
+    let workers = start_workers(site, WORKERS, true)?;
     let (mut sent, mut stood_still) = (0, 0);
     for _ in 0..rounds {
         let numbers = sent..sent + SHORT + 1;
@@ -34,7 +39,7 @@ pub async fn check(rounds: u64) -> Result<Row, BoxError> {
         stood_still += u64::from(!wait_until(PATIENCE, succeeded).await?);
     }
     stop_workers(workers)?;
-    let (repeated, leftover) = (repeated(&log(folder)?)?.len(), leftover(&app).await?);
+    let (repeated, leftover) = (repeated(&log(site)?)?.len(), leftover(&app).await?);
     app.close().await?;
     let kept = stood_still == 0 && repeated == 0 && leftover == 0;
     let text = format!(
@@ -42,5 +47,5 @@ pub async fn check(rounds: u64) -> Result<Row, BoxError> {
          ran twice, {stood_still} of {rounds} rounds did not end, {leftover} left over",
         LEASE.as_secs()
     );
-    Ok(Row { guarantee: "clock-jumps", what: "clocks may be set", apium: Outcome::new(kept, text), celery: None })
+    Ok(Outcome::new(kept, text))
 }

@@ -8,7 +8,7 @@ use apium_sqlite::faults::DiskFaults;
 
 use crate::faults::kit::row::{Outcome, Row};
 use crate::scratch::ScratchFolder;
-use crate::torture::store::{app, file, is_intact, leftover, wait_until};
+use crate::torture::store::{Site, file, is_intact, leftover, wait_until};
 use crate::torture::tasks::{all_succeeded, log, ready_file, repeated, send, start_workers, stop_workers};
 
 const WORKERS: usize = 2;
@@ -24,10 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Fills the disk so many times.
 pub async fn check(rounds: u64) -> Result<Row, BoxError> {
     let scratch = ScratchFolder::new()?;
-    let (folder, database) = (scratch.folder(), file(scratch.folder()));
-    let app = app(folder).build().await?;
-    let workers = start_workers(folder, WORKERS, false)?;
-    let is_ready = |n: usize| ready_file(folder, &n.to_string()).exists();
+    let (site, database) = (Site::sqlite(scratch.folder()), file(scratch.folder()));
+    let app = site.app().build().await?;
+    let workers = start_workers(&site, WORKERS, false)?;
+    let is_ready = |n: usize| ready_file(&site, &n.to_string()).exists();
     let all_ready = async || Ok((0..WORKERS).all(is_ready));
     let (mut told, mut healed, mut done) = (0, 0, 0);
     for round in 0..rounds {
@@ -45,7 +45,7 @@ pub async fn check(rounds: u64) -> Result<Row, BoxError> {
         healed += u64::from(wait_until(PATIENCE, all_ready).await?);
     }
     stop_workers(workers)?;
-    let (repeated, leftover) = (repeated(&log(folder)?)?.len(), leftover(&app).await?);
+    let (repeated, leftover) = (repeated(&log(&site)?)?.len(), leftover(&app).await?);
     let kept = [told, healed, done] == [rounds; 3] && repeated == 0 && leftover == 0 && is_intact(&database)?;
     app.close().await?;
     let text = format!(

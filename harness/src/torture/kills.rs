@@ -16,7 +16,7 @@ use crate::child::{Role, stdin_closed};
 use crate::number_log::{self, NumberLog};
 use crate::report;
 use crate::scratch::ScratchFolder;
-use crate::torture::store::{LEASE, app, file, is_intact, leftover};
+use crate::torture::store::{LEASE, Site, file, is_intact, leftover};
 
 /// How many workers run at a time.
 const WORKERS: usize = 3;
@@ -90,7 +90,7 @@ impl Verdict {
 pub async fn run_worker(folder: &Path) -> Result<(), BoxError> {
     // Set once in the life of this process.
     let _ = LOG.set(NumberLog::open(&folder.join("numbers"))?);
-    let app = app(folder).build().await?;
+    let app = Site::sqlite(folder).app().build().await?;
     app.worker().concurrency(8).run_until(stdin_closed()).await?;
     Ok(app.close().await?)
 }
@@ -100,7 +100,7 @@ pub async fn torture(kills: usize) -> Result<Verdict, BoxError> {
     let scratch = ScratchFolder::new()?;
     let log: PathBuf = scratch.folder().join("numbers");
     NumberLog::open(&log)?;
-    let app = app(scratch.folder()).build().await?;
+    let app = Site::sqlite(scratch.folder()).app().build().await?;
     let (done, over) = tokio::sync::watch::channel(false);
     let caller = call_until(&app, over);
     let killer = async {

@@ -1,4 +1,4 @@
-//! The database of a fault test: the app on it, and what is in it in the end.
+//! Where a fault test runs, on SQLite or on Redis: the app there, and what is stored in the end.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,16 +8,36 @@ use apium::prelude::*;
 /// `worker_lease`: how long a silent worker's tasks stay reserved for it.
 pub const LEASE: Duration = Duration::from_secs(1);
 
+/// Where a fault test runs.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The log of runs and the ready files of workers are here.
+    pub folder: PathBuf,
+    /// The address of broker and result backend.
+    pub address: String,
+}
+
+impl Site {
+    /// On the server at an address.
+    pub fn new(folder: &Path, address: impl Into<String>) -> Self {
+        Self { folder: folder.to_owned(), address: address.into() }
+    }
+
+    /// On a database in the folder.
+    pub fn sqlite(folder: &Path) -> Self {
+        Self::new(folder, format!("sqlite://{}", file(folder).display()))
+    }
+
+    /// An app there.
+    pub fn app(&self) -> AppBuilder {
+        let app = App::builder("torture").broker(&*self.address).backend(&*self.address);
+        app.setting("worker_lease", LEASE).setting("worker_max_crashes", 0)
+    }
+}
+
 /// The database in a folder.
 pub fn file(folder: &Path) -> PathBuf {
     folder.join("queue.db")
-}
-
-/// The app on the database in a folder.
-pub fn app(folder: &Path) -> AppBuilder {
-    let address = format!("sqlite://{}", file(folder).display());
-    let app = App::builder("torture").broker(&*address).backend(&*address);
-    app.setting("worker_lease", LEASE).setting("worker_max_crashes", 0)
 }
 
 /// How many messages are in the queues or in the dead set.

@@ -1,6 +1,6 @@
 //! The task of the fault tests without kills, and the worker that runs it in its own process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use apium::driver::Clock;
@@ -9,7 +9,8 @@ use apium_sqlite::faults;
 
 use crate::child::{Role, stdin_closed};
 use crate::faults::kit::run_log::{RunLog, log_to, record_run};
-use crate::torture::store::app;
+use crate::faults::kit::tasks::{stalls_of, watch_for_stalls};
+use crate::torture::store::Site;
 
 /// How far the clock of a worker is set forward or back.
 const STEP: Duration = Duration::from_secs(3600);
@@ -34,26 +35,40 @@ pub async fn text(number: u64, millis: u64, bytes: usize) -> TaskResult<String> 
     Ok("x".repeat(bytes))
 }
 
+/// The body of a chord of [`text`]: records its number, and returns how many bytes there are.
+#[task(name = "torture.collect", acks_late)]
+pub async fn collect(parts: Vec<String>, number: u64) -> TaskResult<usize> {
+    record_run(number)?;
+    Ok(parts.iter().map(String::len).sum())
+}
+
+/// A step after [`text`] in a chain: records its number, and returns how many bytes there are.
+#[task(name = "torture.measure", acks_late)]
+pub async fn measure(part: String, number: u64) -> TaskResult<usize> {
+    record_run(number)?;
+    Ok(part.len())
+}
+
 /// The id of a task.
 pub fn id(number: u64) -> String {
     format!("torture-{number}")
 }
 
 /// Where the runs are recorded.
-pub fn log(folder: &Path) -> Result<RunLog, BoxError> {
-    Ok(RunLog::open(&folder.join("runs"))?)
+pub fn log(site: &Site) -> Result<RunLog, BoxError> {
+    Ok(RunLog::open(&site.folder.join("runs"))?)
 }
 
 /// The file that exists while the worker of this name is healthy.
-pub fn ready_file(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("ready-{name}"))
+pub fn ready_file(site: &Site, name: &str) -> PathBuf {
+    site.folder.join(format!("ready-{name}"))
 }
 
-/// Starts worker processes on the database in a folder. With `steps` each of them sets its clock again and again.
-pub fn start_workers(folder: &Path, count: usize, steps: bool) -> Result<Vec<Role>, BoxError> {
-    let shown = folder.display().to_string();
+/// Starts worker processes. With `steps` each of them sets its clock again and again.
+pub fn start_workers(site: &Site, count: usize, steps: bool) -> Result<Vec<Role>, BoxError> {
+    let folder = site.folder.display().to_string();
     let steps = if steps { "steps" } else { "steady" };
-    let start = |n: usize| Role::start(&["steady-worker", &shown, &n.to_string(), steps]);
+    let start = |n: usize| Role::start(&["steady-worker", &folder, &site.address, &n.to_string(), steps]);
     Ok((0..count).map(start).collect::<Result<_, _>>()?)
 }
 
@@ -67,20 +82,26 @@ pub fn stop_workers(workers: Vec<Role>) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Runs a worker until standard input closes.
-pub async fn run_worker(folder: &Path, name: &str, steps: bool) -> Result<(), BoxError> {
-    log_to(&folder.join("runs"))?;
+/// Runs a worker until standard input closes, with the arguments that [`start_workers`] gave it.
+pub async fn role(args: &[&str]) -> Result<(), BoxError> {
+    let [folder, address, name, steps] = args else {
+        return Err("read the arguments of a worker: it takes four".into());
+    };
+    let (site, steps) = (Site::new(folder.as_ref(), *address), *steps == "steps");
+    log_to(&site.folder.join("runs"))?;
     faults::look_for_them();
     let clock = if steps { Clock::stepping() } else { Clock::system() };
-    let app = app(folder).clock(clock.clone()).build().await?;
+    let stalls = RunLog::open(&stalls_of(&site.folder.join("runs")))?;
+    let app = site.app().clock(clock.clone()).build().await?;
     let stop = async {
         tokio::select! {
             () = stdin_closed() => {}
             () = set_again_and_again(&clock), if steps => {}
+            () = watch_for_stalls(&stalls) => {}
         }
     };
     let worker = app.worker().hostname(format!("{name}@torture")).concurrency(SLOTS);
-    worker.ready_file(ready_file(folder, name)).run_until(stop).await?;
+    worker.ready_file(ready_file(&site, name)).run_until(stop).await?;
     Ok(app.close().await?)
 }
 

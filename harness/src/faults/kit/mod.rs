@@ -4,6 +4,7 @@ pub mod celery;
 pub mod crew;
 pub mod kills;
 pub mod look;
+pub mod refusal;
 pub mod row;
 pub mod run_log;
 pub mod size;

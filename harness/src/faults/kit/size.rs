@@ -36,6 +36,12 @@ pub struct Size {
     pub user_code: u64,
     /// The same with Celery.
     pub celery_user_code: u64,
+    /// How often a server refuses in each way (`refusing-store`).
+    pub refusals: u64,
+    /// How often processes are stopped in each way, and rounds of tasks whose workers' clocks are set (`clock-jumps`).
+    pub stops: u64,
+    /// For how many seconds the server of `outage-no-failure` is away, one round after the other.
+    pub away: &'static [u64],
     /// Whether Celery is tested, too.
     pub celery: bool,
 }
@@ -58,6 +64,9 @@ impl Size {
         waiters: 1_000,
         user_code: 50,
         celery_user_code: 10,
+        refusals: 20,
+        stops: 30,
+        away: &[1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4],
         celery: true,
     };
 
@@ -73,6 +82,9 @@ impl Size {
         neighbours: 10,
         user_code: 10,
         celery_user_code: 3,
+        refusals: 4,
+        stops: 6,
+        away: &[1, 2, 3, 4],
         ..Self::FULL
     };
 
@@ -93,6 +105,9 @@ impl Size {
         waiters: 200,
         user_code: 2,
         celery_user_code: 0,
+        refusals: 1,
+        stops: 1,
+        away: &[1],
         celery: false,
     };
 }

@@ -109,7 +109,7 @@ pub fn stalls_of(log: &Path) -> PathBuf {
 }
 
 /// Records each time in which this process did not run and could send no heartbeat, with its length in milliseconds.
-async fn watch_for_stalls(log: &RunLog) {
+pub async fn watch_for_stalls(log: &RunLog) {
     const TICK: Duration = Duration::from_millis(50);
     loop {
         let began = std::time::Instant::now();
