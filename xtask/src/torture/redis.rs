@@ -37,9 +37,9 @@ fn page(rows: &[String], flag: &str) -> String {
     format!(
         "# Guarantees on Redis, and what Celery does\n\n\
          [PROMISES.md](PROMISES.md) says what each guarantee means. Here each is tested by causing what it must survive: \
-         workers are killed with SIGKILL at random instants and at crash points of the code, or frozen for a while; servers \
-         are killed, frozen and cut off; connections are killed. Celery is tested in the same way where it has a \
-         counterpart. Made by `cargo xtask torture redis{flag}` on {}, with Celery 5.7. The lease is 1 s unless a row says \
+         workers are killed with SIGKILL at random instants and at crash points of the code, or frozen for a while; their \
+         clocks are set; servers are killed, frozen, cut off and made to refuse; connections are killed. Celery is tested \
+         in the same way where it has a counterpart. Made by `cargo xtask torture redis{flag}` on {}, with Celery 5.7. The lease is 1 s unless a row says \
          otherwise.\n\n\
          | guarantee | Apium | Celery 5.7 |\n|---|---|---|\n{}\n",
         machine::facts(),
