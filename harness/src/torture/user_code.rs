@@ -6,7 +6,7 @@ use apium::prelude::*;
 
 use crate::faults::kit::row::Row;
 use crate::scratch::ScratchFolder;
-use crate::torture::store::app;
+use crate::torture::store::Site;
 use crate::user_code::trial;
 
 /// Lets every place panic or hang so many times.
@@ -15,7 +15,7 @@ pub async fn check(rounds: u64) -> Result<Row, BoxError> {
     let folders: Vec<PathBuf> = ["late", "early"].iter().map(|acks| scratch.folder().join(acks)).collect();
     folders.iter().try_for_each(std::fs::create_dir)?;
     let mut folders = folders.iter().cycle();
-    let builder = || app(folders.next().map_or(scratch.folder(), PathBuf::as_path));
+    let builder = || Site::sqlite(folders.next().map_or(scratch.folder(), PathBuf::as_path)).app();
     Ok(Row {
         guarantee: "user-code",
         what: "code that panics or hangs ends its own task only",
