@@ -35,14 +35,14 @@ pub async fn text(number: u64, millis: u64, bytes: usize) -> TaskResult<String> 
     Ok("x".repeat(bytes))
 }
 
-/// The body of a chord of [`text`]: records its number, and returns how many bytes there are.
+/// The body of a chord of [`text()`]: records its number, and returns how many bytes there are.
 #[task(name = "torture.collect", acks_late)]
 pub async fn collect(parts: Vec<String>, number: u64) -> TaskResult<usize> {
     record_run(number)?;
     Ok(parts.iter().map(String::len).sum())
 }
 
-/// A step after [`text`] in a chain: records its number, and returns how many bytes there are.
+/// A step after [`text()`] in a chain: records its number, and returns how many bytes there are.
 #[task(name = "torture.measure", acks_late)]
 pub async fn measure(part: String, number: u64) -> TaskResult<usize> {
     record_run(number)?;
