@@ -8,6 +8,7 @@ use apium::prelude::*;
 use apium::worker::{Next, RunOutcome, WorkLayer};
 use apium_protocol::error::Result as ProtocolResult;
 use futures_util::future::BoxFuture;
+use serde_json::json;
 use tokio::sync::{Barrier, watch};
 
 use crate::faults::kit::run_log::RunLog;
@@ -23,6 +24,7 @@ pub async fn app(builder: AppBuilder, log: Arc<RunLog>, acks_late: bool) -> Resu
     let app = builder
         .setting("task_acks_late", acks_late)
         .setting("accept_content", ["json", Panicking::UNREAD.0])
+        .setting("task_annotations", serializers())
         .router(route)
         .serializer(Panicking::UNWRITTEN)
         .serializer(Panicking::UNREAD)
@@ -30,6 +32,17 @@ pub async fn app(builder: AppBuilder, log: Arc<RunLog>, acks_late: bool) -> Resu
         .work_layer(Layer)
         .state(shared.clone());
     Ok((app.build().await?, shared))
+}
+
+/// The serializers of tasks. They are no attributes, since every app of a program has all its tasks, and the apps of the
+/// other fault tests have no such serializers.
+fn serializers() -> serde_json::Value {
+    let of = |panicking: Panicking| json!({ "serializer": panicking.0 });
+    json!({
+        "user_code.unwritten": of(Panicking::UNWRITTEN),
+        "user_code.retry_unwritten": of(Panicking::UNWRITTEN),
+        "user_code.unread": of(Panicking::UNREAD),
+    })
 }
 
 /// Panics for one task.

@@ -28,6 +28,14 @@ pub struct Shared {
     pub released: watch::Sender<bool>,
 }
 
+impl FromContext for Shared {
+    // It declares no need: every app of a program has all its tasks, and those of the other fault tests have no such
+    // state.
+    fn from_context(ctx: &Ctx) -> TaskResult<Self> {
+        ctx.state::<Self>().cloned().ok_or_else(|| TaskError::failure("the app is that of another fault test"))
+    }
+}
+
 impl Shared {
     /// Returns when what hangs is released.
     pub async fn hang(&self) {
@@ -43,7 +51,7 @@ impl Shared {
 
 /// Records its number.
 #[task(name = "user_code.innocent")]
-pub async fn innocent(State(shared): State<Shared>, number: u64) -> TaskResult<u64> {
+pub async fn innocent(#[inject] shared: Shared, number: u64) -> TaskResult<u64> {
     tokio::time::sleep(Duration::from_millis(number % 4)).await;
     shared.log.record(number)?;
     Ok(number)
@@ -51,20 +59,20 @@ pub async fn innocent(State(shared): State<Shared>, number: u64) -> TaskResult<u
 
 /// The same as a plain function.
 #[task(name = "user_code.plain_innocent")]
-pub fn plain_innocent(State(shared): State<Shared>, number: u64) -> TaskResult<u64> {
+pub fn plain_innocent(#[inject] shared: Shared, number: u64) -> TaskResult<u64> {
     shared.log.record(number)?;
     Ok(number)
 }
 
 /// Ends when every slot runs one.
 #[task(name = "user_code.meets")]
-pub async fn meets(State(shared): State<Shared>) -> TaskResult<()> {
+pub async fn meets(#[inject] shared: Shared) -> TaskResult<()> {
     shared.meet().await
 }
 
 /// The same as a plain function.
 #[task(name = "user_code.plain_meets")]
-pub fn plain_meets(State(shared): State<Shared>) -> TaskResult<()> {
+pub fn plain_meets(#[inject] shared: Shared) -> TaskResult<()> {
     Handle::current().block_on(shared.meet())
 }
 
@@ -142,7 +150,7 @@ async fn unrouted() -> TaskResult<()> {
     Ok(())
 }
 
-#[task(name = "user_code.unwritten", serializer = "unwritten")]
+#[task(name = "user_code.unwritten")]
 async fn unwritten() -> TaskResult<()> {
     Ok(())
 }
@@ -153,7 +161,7 @@ async fn refused() -> TaskResult<()> {
 }
 
 /// Its message is written and cannot be read.
-#[task(name = "user_code.unread", serializer = "unread")]
+#[task(name = "user_code.unread")]
 async fn unread() -> TaskResult<()> {
     Ok(())
 }
@@ -175,7 +183,7 @@ async fn replaced(ctx: &Ctx) -> TaskResult<()> {
 }
 
 /// The serializer panics for its retry.
-#[task(name = "user_code.retry_unwritten", serializer = "unwritten")]
+#[task(name = "user_code.retry_unwritten")]
 async fn retry_unwritten(ctx: &Ctx) -> TaskResult<()> {
     Err(ctx.retry().countdown(Duration::ZERO).into())
 }
@@ -304,7 +312,7 @@ async fn hangs() -> TaskResult<()> {
 
 /// Its thread goes on until it is released.
 #[task(name = "user_code.plain_hangs", time_limit = 0.2)]
-fn plain_hangs(State(shared): State<Shared>) -> TaskResult<()> {
+fn plain_hangs(#[inject] shared: Shared) -> TaskResult<()> {
     Handle::current().block_on(shared.hang());
     Ok(())
 }
@@ -319,7 +327,7 @@ async fn errback_hangs(request: serde_json::Value, error: ExceptionInfo, traceba
 
 /// A body.
 #[task(name = "user_code.held")]
-pub async fn held(State(shared): State<Shared>, number: u64) -> TaskResult<()> {
+pub async fn held(#[inject] shared: Shared, number: u64) -> TaskResult<()> {
     shared.log.record(number)?;
     shared.hang().await;
     Ok(())
@@ -327,14 +335,14 @@ pub async fn held(State(shared): State<Shared>, number: u64) -> TaskResult<()> {
 
 /// A body that is a plain function.
 #[task(name = "user_code.plain_held")]
-pub fn plain_held(State(shared): State<Shared>, number: u64) -> TaskResult<()> {
+pub fn plain_held(#[inject] shared: Shared, number: u64) -> TaskResult<()> {
     shared.log.record(number)?;
     Handle::current().block_on(shared.hang());
     Ok(())
 }
 
 async fn hook_is_held(ctx: &Ctx, number: &Json) -> TaskResult<()> {
-    let State(shared) = State::<Shared>::from_context(ctx)?;
+    let shared = Shared::from_context(ctx)?;
     shared.log.record(number.decode()?)?;
     shared.hang().await;
     Ok(())
@@ -349,7 +357,7 @@ pub async fn hook_held(number: u64) -> TaskResult<u64> {
 /// An errback. Its number is an argument of its own.
 #[task(name = "user_code.errback_held")]
 fn errback_held(
-    State(shared): State<Shared>,
+    #[inject] shared: Shared,
     request: serde_json::Value,
     error: ExceptionInfo,
     traceback: Option<String>,
