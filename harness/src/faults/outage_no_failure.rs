@@ -199,7 +199,10 @@ async fn wait_for(app: &App, ids: &[String], states: &mut BTreeMap<String, u64>)
             let value = app.result::<Json>(id.clone()).info().await?;
             returned.extend(value.decode::<String>());
         }
-        *states.entry(state.to_string()).or_default() += 1;
+        let failed = state == TaskState::Failure;
+        let why =
+            if failed { format!(" ({id}: {})", app.result::<Json>(id.clone()).info().await?) } else { String::new() };
+        *states.entry(format!("{state}{why}")).or_default() += 1;
     }
     Ok(returned)
 }

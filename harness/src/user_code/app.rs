@@ -34,8 +34,8 @@ pub async fn app(builder: AppBuilder, log: Arc<RunLog>, acks_late: bool) -> Resu
     Ok((app.build().await?, shared))
 }
 
-/// The serializers of tasks. They are no attributes, since every app of a program has all its tasks, and the apps of the
-/// other fault tests have no such serializers.
+/// The serializers of tasks. They are no attributes, since every app of a program has all its tasks, and the apps of
+/// the other fault tests have no such serializers.
 fn serializers() -> serde_json::Value {
     let of = |panicking: Panicking| json!({ "serializer": panicking.0 });
     json!({
