@@ -108,7 +108,13 @@ def get_text(id, timeout=60):
 def get(id, timeout=60):
     """Waits for a result, and returns all of it."""
     waited, messages = result(id), []
-    value = waited.get(timeout=timeout, propagate=False, interval=0.05, on_message=messages.append)
+
+    def note(message):
+        # A client is told of everything that it has ever sent, also in a test before this one.
+        if message["task_id"] == id:
+            messages.append(message)
+
+    value = waited.get(timeout=timeout, propagate=False, interval=0.05, on_message=note)
     return {
         "state": waited.state,
         "value": shown(value),
