@@ -14,7 +14,7 @@ use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::settlement::{Disposition, Receipt};
 use apium_transport::broker::topology::Topology;
-use apium_transport::error::{Error, Result};
+use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
@@ -79,7 +79,7 @@ impl Consume {
     }
 
     /// Fetches until `phase` changes, and closes the consumer at [`Phase::Close`]. When the broker fails, the runs go
-    /// on and the loop tries again, with a new consumer where the error needs one.
+    /// on and the loop tries again, with a new consumer if this one says that it is closed.
     pub(crate) async fn serve(mut self, consumer: Box<dyn Consumer>, mut phase: watch::Receiver<Phase>) {
         let mut outage = Outage::default();
         let mut open = self.open_consumer(consumer);
@@ -108,10 +108,11 @@ impl Consume {
             }
             let retry = async {
                 tokio::time::sleep(pause).await;
-                match error.is_retryable() {
-                    // The driver connects again by itself, and the deliveries in flight stay this consumer's.
-                    true => None,
-                    false => Some(self.connect().await),
+                match error.kind() {
+                    ErrorKind::Closed => Some(self.connect().await),
+                    // The driver connects again by itself. The deliveries in flight stay this consumer's: closing it
+                    // would requeue them, and their runs would be repeated.
+                    _ => None,
                 }
             };
             let connected = tokio::select! {

@@ -82,6 +82,10 @@ pub enum Content {
 /// come again when its lease is over.
 pub trait Consumer: Send + 'static {
     /// Waits for at least one delivery and returns at most `max`. Cancel-safe: dropping the future loses no delivery.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::error::ErrorKind::Closed) when it can never be used again. After any other error it can: it
+    /// still holds its deliveries in flight, and whatever it needs for the next call it makes again itself.
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
 
     /// The acker of this consumer's deliveries.

@@ -3,15 +3,16 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::ResultDocument;
+use apium_protocol::result::document::{GroupDocument, ResultDocument};
 use apium_transport::address::Address;
 use apium_transport::backend::backend::{
     BackendCapabilities, GroupStore, ResultBackend, ResultRecord, ResultStream, SharedBackend, StoreResult,
     StoredResults,
 };
-use apium_transport::backend::chord::ChordStore;
+use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
@@ -45,8 +46,10 @@ struct Inner {
     cut: AtomicBool,
     /// Publishing fails with a connection error.
     cut_publish: AtomicBool,
-    /// Storing and reading results fails with a connection error.
+    /// Storing results fails with a connection error.
     cut_results: AtomicBool,
+    /// Everything that is asked of the backend fails with a connection error.
+    cut_backend: AtomicBool,
     /// The same of the backend at [`OWN_URL`].
     cut_own_results: AtomicBool,
     /// A read of results never ends.
@@ -57,12 +60,16 @@ struct Inner {
     refuse_acks: AtomicBool,
     /// Settling a delivery together with a result is refused for good.
     refuse_results: AtomicBool,
+    /// Each fetch fails with this kind of error.
+    fail_next: Mutex<Option<ErrorKind>>,
     /// The next fetch panics.
     panic_next: AtomicBool,
     /// Closing a consumer never ends.
     hang_close: AtomicBool,
     /// Queues and results are two stores: nothing is settled in one step.
     two_stores: AtomicBool,
+    /// How often the backend was asked while it was cut off.
+    refused_by_backend: AtomicUsize,
     /// How often an acker was asked to settle.
     settled: AtomicUsize,
     prefetches: Mutex<Vec<usize>>,
@@ -95,6 +102,10 @@ impl Switches {
         self.0.cut_results.store(cut, Ordering::SeqCst);
     }
 
+    pub(crate) fn cut_backend(&self, cut: bool) {
+        self.0.cut_backend.store(cut, Ordering::SeqCst);
+    }
+
     pub(crate) fn cut_own_results(&self, cut: bool) {
         self.0.cut_own_results.store(cut, Ordering::SeqCst);
     }
@@ -115,6 +126,10 @@ impl Switches {
         self.0.refuse_results.store(refuse, Ordering::SeqCst);
     }
 
+    pub(crate) fn fail_next(&self, kind: Option<ErrorKind>) {
+        *self.0.fail_next.lock().unwrap() = kind;
+    }
+
     pub(crate) fn panic_next(&self) {
         self.0.panic_next.store(true, Ordering::SeqCst);
     }
@@ -125,6 +140,11 @@ impl Switches {
 
     pub(crate) fn two_stores(&self) {
         self.0.two_stores.store(true, Ordering::SeqCst);
+    }
+
+    /// How often the backend was asked so far while it was cut off.
+    pub(crate) fn refused_by_backend(&self) -> usize {
+        self.0.refused_by_backend.load(Ordering::SeqCst)
     }
 
     /// How often an acker was asked to settle so far.
@@ -282,6 +302,9 @@ impl Consumer for SwitchedConsumer {
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>> {
         Box::pin(async move {
             self.switches.check()?;
+            if let Some(kind) = *self.switches.0.fail_next.lock().unwrap() {
+                return Err(Error::new(kind, "fetch: the switch is set"));
+            }
             let batch = self.inner.next(max).await?;
             assert!(!self.switches.0.panic_next.load(Ordering::SeqCst), "the driver panics on purpose");
             assert!(batch.len() <= max, "no more than asked for");
@@ -374,7 +397,24 @@ struct SwitchedBackend {
 
 impl SwitchedBackend {
     fn check(&self) -> Result<()> {
+        self.check_reads()?;
         check(if self.is_own { &self.switches.0.cut_own_results } else { &self.switches.0.cut_results })
+    }
+
+    fn check_reads(&self) -> Result<()> {
+        let cut = check(&self.switches.0.cut_backend);
+        if cut.is_err() {
+            self.switches.0.refused_by_backend.fetch_add(1, Ordering::SeqCst);
+        }
+        cut
+    }
+
+    /// What `ask` returns, unless the backend is cut off.
+    fn unless_cut<'a, T: Send>(&'a self, ask: impl FnOnce() -> BoxFuture<'a, Result<T>>) -> BoxFuture<'a, Result<T>> {
+        match self.check_reads() {
+            Ok(()) => ask(),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
     }
 }
 
@@ -395,7 +435,7 @@ impl ResultBackend for SwitchedBackend {
     }
 
     fn watch(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<ResultStream>> {
-        self.inner.watch(ids)
+        self.unless_cut(|| self.inner.watch(ids))
     }
 
     fn stored(&self) -> Option<&dyn StoredResults> {
@@ -403,11 +443,11 @@ impl ResultBackend for SwitchedBackend {
     }
 
     fn groups(&self) -> Option<&dyn GroupStore> {
-        self.inner.groups()
+        self.inner.groups().is_some().then_some(self)
     }
 
     fn chords(&self) -> Option<&dyn ChordStore> {
-        self.inner.chords()
+        self.inner.chords().is_some().then_some(self)
     }
 
     fn health(&self) -> Health {
@@ -430,14 +470,54 @@ impl StoredResults for SwitchedBackend {
         if let Err(error) = self.switches.check_open() {
             return Box::pin(async { Err(error) });
         }
-        self.inner.stored().unwrap().fetch(ids)
+        self.unless_cut(|| self.inner.stored().unwrap().fetch(ids))
     }
 
     fn forget(&self, ids: Vec<TaskId>) -> BoxFuture<'_, Result<()>> {
-        self.inner.stored().unwrap().forget(ids)
+        self.unless_cut(|| self.inner.stored().unwrap().forget(ids))
     }
 
     fn purge_expired(&self) -> BoxFuture<'_, Result<u64>> {
         self.inner.stored().unwrap().purge_expired()
+    }
+}
+
+impl GroupStore for SwitchedBackend {
+    fn save_group<'a>(&'a self, id: &'a str, group: GroupDocument, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        self.unless_cut(|| self.inner.groups().unwrap().save_group(id, group, ttl))
+    }
+
+    fn load_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<GroupDocument>>> {
+        self.unless_cut(|| self.inner.groups().unwrap().load_group(id))
+    }
+
+    fn delete_group<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.unless_cut(|| self.inner.groups().unwrap().delete_group(id))
+    }
+}
+
+impl ChordStore for SwitchedBackend {
+    fn open(&self, header: ChordHeader) -> BoxFuture<'_, Result<()>> {
+        self.unless_cut(|| self.inner.chords().unwrap().open(header))
+    }
+
+    fn part_done(&self, part: ChordPart) -> BoxFuture<'_, Result<ChordProgress>> {
+        self.unless_cut(|| self.inner.chords().unwrap().part_done(part))
+    }
+
+    fn part_unless_last(&self, part: ChordPart) -> BoxFuture<'_, Result<Option<ChordProgress>>> {
+        self.unless_cut(|| self.inner.chords().unwrap().part_unless_last(part))
+    }
+
+    fn grow<'a>(&'a self, group: &'a str, added: &'a TaskId, ttl: Option<Duration>) -> BoxFuture<'a, Result<()>> {
+        self.unless_cut(|| self.inner.chords().unwrap().grow(group, added, ttl))
+    }
+
+    fn count<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Option<ChordCount>>> {
+        self.unless_cut(|| self.inner.chords().unwrap().count(group))
+    }
+
+    fn end<'a>(&'a self, group: &'a str, claimant: &'a str, end: ChordEnd) -> BoxFuture<'a, Result<bool>> {
+        self.unless_cut(|| self.inner.chords().unwrap().end(group, claimant, end))
     }
 }
