@@ -101,6 +101,11 @@ fn redis_workers_may_have_their_clocks_set_and_be_stopped() {
     redis_keeps("clock-jumps");
 }
 
+#[test]
+fn redis_outages_make_no_task_fail() {
+    redis_keeps("outage-no-failure");
+}
+
 /// Kills the workers of small chords at every crash point, twice.
 fn chords_survive_on(driver: &str) {
     let out = Command::new(env!("CARGO_BIN_EXE_torture_canvas")).args(["2", "200", driver]).output().unwrap();

@@ -155,7 +155,8 @@ impl App {
 
     /// Does one operation of a caller at the server `at`, a broker or result backend, and again after each error that
     /// may pass: under the policy and within the time that publishing has (`task_publish_retry`,
-    /// `task_publish_retry_policy`, `broker_publish_timeout`). It must do no harm when it is done twice.
+    /// `task_publish_retry_policy`, `broker_publish_timeout`). Inside a run whose message was acked before it began,
+    /// this waits until the server is back. It must do no harm when it is done twice.
     ///
     /// # Errors
     /// The last error of the operation, or that the time is over.
@@ -165,7 +166,8 @@ impl App {
         at: &Address,
         operation: impl FnMut() -> F,
     ) -> TransportResult<T> {
-        PublishPolicy::of(self.config()).run(at, operation).await
+        let (policy, _waits) = self.publisher().policy_in_run(PublishPolicy::of(self.config()));
+        policy.run(at, operation).await
     }
 
     /// Closes the broker and the result backends. Closing twice is not an error.

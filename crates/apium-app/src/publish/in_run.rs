@@ -1,10 +1,11 @@
 //! What publishing has to do with runs: a message passes the layers with the request of the task that it comes from,
-//! and a run whose message was acked before it began waits for its broker.
+//! and a run whose message was acked before it began waits for its broker and its store.
 
 use apium_transport::broker::outgoing::Outgoing;
 
 use crate::context::current;
 use crate::context::request::Request;
+use crate::context::store_waits::StoreWait;
 use crate::error::Result;
 use crate::publish::layer;
 use crate::publish::policy::PublishPolicy;
@@ -27,14 +28,18 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub(crate) async fn publish_passed_calls(&self, batch: Vec<Outgoing>, policy: PublishPolicy) -> Result<()> {
-        let running = current::get().filter(|_| !policy.is_own);
-        let waits = running.and_then(|ctx| ctx.wait_for(self));
-        let policy = if waits.is_some() { policy.waiting() } else { policy };
+        let (policy, _waits) = self.policy_in_run(policy);
         self.publish_passed(batch, policy).await
     }
-}
 
-impl Publisher {
+    /// How something is tried that would be tried under `policy` outside of a run. A run whose message was acked before
+    /// it began waits until broker or store is back, and says so until what this returns is dropped.
+    pub(crate) fn policy_in_run(&self, policy: PublishPolicy) -> (PublishPolicy, Option<StoreWait>) {
+        let running = current::get().filter(|_| !policy.is_own);
+        let waits = running.and_then(|ctx| ctx.wait_for(self));
+        (if waits.is_some() { policy.waiting() } else { policy }, waits)
+    }
+
     /// Passes what a program, or the running task, is about to send through the layers.
     ///
     /// # Errors

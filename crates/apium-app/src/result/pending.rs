@@ -19,8 +19,8 @@ use apium_transport::error::Result as TransportResult;
 use futures_util::stream::{BoxStream, SelectAll};
 use futures_util::{FutureExt as _, StreamExt};
 
+use crate::app::app::App;
 use crate::error::{Error, ErrorKind, Result};
-use crate::publish::policy::PublishPolicy;
 use crate::result::async_result::{AsyncResult, DocumentCell, raised, stored};
 
 /// The states of tasks of several backends.
@@ -30,8 +30,8 @@ type States = SelectAll<BoxStream<'static, Result<ResultDocument>>>;
 pub(crate) struct PendingResults {
     /// What is waited for, in errors.
     what: String,
-    /// How reads are tried again.
-    policy: Option<PublishPolicy>,
+    /// The app that asks.
+    app: Option<App>,
     tasks: HashMap<TaskId, PendingTask>,
     /// Their ids, in the order in which they are read: what came before, then the members.
     order: Vec<TaskId>,
@@ -118,7 +118,7 @@ impl PendingResults {
     fn empty(what: String, results: usize) -> Self {
         Self {
             what,
-            policy: None,
+            app: None,
             tasks: HashMap::with_capacity(results),
             order: Vec::with_capacity(results),
             before: Vec::new(),
@@ -178,7 +178,7 @@ impl PendingResults {
     }
 
     fn add_task<T>(&mut self, result: &AsyncResult<T>) -> &mut PendingTask {
-        self.policy.get_or_insert_with(|| PublishPolicy::of(result.app().config()));
+        self.app.get_or_insert_with(|| result.app().clone());
         let backend = match result.backend() {
             Ok(backend) => Some(self.backend_index(backend)),
             Err(error) => {
@@ -298,7 +298,7 @@ impl PendingResults {
         let mut found = Vec::new();
         for (backend, ids) in self.not_ready(wanted) {
             let Some(stored) = backend.stored() else { continue };
-            let read = ask(self.policy, &backend, || stored.fetch(&ids)).await;
+            let read = ask(self.app.as_ref(), &backend, || stored.fetch(&ids)).await;
             let read = read.map_err(|error| reading(&self.what, &backend, error))?;
             found.extend(read.into_iter().flatten().filter_map(|document| self.record(document)));
         }
@@ -356,7 +356,7 @@ impl PendingResults {
         self.check()?;
         let mut states = SelectAll::new();
         for (backend, ids) in self.not_ready(|_| true).into_iter().filter(|(backend, _)| wanted(backend)) {
-            let watched = ask(self.policy, &backend, || backend.watch(ids.clone())).await;
+            let watched = ask(self.app.as_ref(), &backend, || backend.watch(ids.clone())).await;
             let watched = watched.map_err(|error| reading(&self.what, &backend, error))?;
             let what = self.what.clone();
             states.push(watched.map(move |state| state.map_err(|error| reading(&what, &backend, error))).boxed());
@@ -470,7 +470,7 @@ impl PendingResults {
         for (backend, ids) in by_backend {
             // Where nothing is stored there is nothing to delete.
             let Some(stored) = backend.stored() else { continue };
-            ask(self.policy, &backend, || stored.forget(ids.clone())).await.map_err(|error| {
+            ask(self.app.as_ref(), &backend, || stored.forget(ids.clone())).await.map_err(|error| {
                 let text = format!("forget the result of {} at {}", self.what, backend.address());
                 Error::new(ErrorKind::Backend, text).with_source(error)
             })?;
@@ -480,14 +480,14 @@ impl PendingResults {
     }
 }
 
-/// Asks a backend, and again while it does not answer, as long as `policy` allows.
+/// Asks a backend as the app asks it; once where there is no result and so no app.
 async fn ask<T, F: Future<Output = TransportResult<T>>>(
-    policy: Option<PublishPolicy>,
+    app: Option<&App>,
     backend: &SharedBackend,
     mut operation: impl FnMut() -> F,
 ) -> TransportResult<T> {
-    match policy {
-        Some(policy) => policy.run(backend.address(), operation).await,
+    match app {
+        Some(app) => app.ask(backend.address(), operation).await,
         None => operation().await,
     }
 }

@@ -6,9 +6,12 @@ use apium_app::app::app::App;
 use apium_app::canvas::node::Node;
 use apium_app::canvas::send::send as send_workflow;
 use apium_app::context::context::Ctx;
+use apium_app::result::group_result::GroupResult;
 use apium_app::task_error::{TaskError, TaskResult};
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::result::state::State;
+use apium_transport::error::ErrorKind;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::shutdown::kind::StopKind;
 use apium_worker::testing::app::TestApp;
@@ -25,7 +28,8 @@ async fn app(switches: &Switches, gate: &Gate, notes: &Notes) -> TestApp {
     let builder = builder.register::<Bounded>().register::<BoundedInTime>().register::<BoundedLate>();
     let builder = builder.register::<RetriesByHand>().register::<Retries>().register::<Child>();
     let builder = builder.register::<Adds>().register::<AddsShortly>().register::<Body>();
-    builder.register::<LateChecks>().register::<EarlyChecks>().build().await.unwrap()
+    let builder = builder.register::<LateChecks>().register::<EarlyChecks>();
+    builder.register::<EarlyAsks>().register::<LateAsks>().build().await.unwrap()
 }
 
 task!(Progress = "progress", [acks_late: Some(true)], async |ctx| {
@@ -295,4 +299,107 @@ async fn a_part_that_was_added_and_not_sent_fails_its_chord_when_the_run_is_cut(
     until_state(&app, body.id.as_str(), "FAILURE").await;
     worker.stop().await;
     assert_eq!(exception(&app, body.id.as_str()).await.0, "ChordError");
+}
+
+task!(EarlyAsks = "early_asks", [], async |ctx| ask(&ctx).await);
+task!(LateAsks = "late_asks", [acks_late: Some(true)], async |ctx| ask(&ctx).await);
+
+/// What a task may ask of its result backend.
+const ASKS: [&str; 8] = ["open a chord", "state", "get", "abort", "forget", "save", "restore", "progress"];
+
+/// Asks what its id says.
+async fn ask(ctx: &Ctx) -> TaskResult<Json> {
+    let app = App::current()?;
+    let id = ctx.request().id().unwrap().to_string();
+    ctx.state::<Notes>().unwrap().add(&id);
+    ctx.state::<Gate>().unwrap().pass().await;
+    let ready = || app.result::<Json>("ready");
+    let group = || GroupResult::new(&app, "group", vec![ready()]);
+    match &*id {
+        "open a chord" => drop(send_workflow(&app, Node::chord([node("child"), node("child")], node("child"))).await?),
+        "state" => assert_eq!(ready().state().await?, State::Success),
+        "get" => drop(ready().get().allow_in_task().await?),
+        "abort" => app.result::<Json>("aborted").abort().await?,
+        "forget" => app.result::<Json>("forgotten").forget().await?,
+        "save" => group().save().await?,
+        "restore" => drop(app.restore::<Json>("group").await?),
+        "progress" => drop(group().progress().await?),
+        other => panic!("{other}"),
+    }
+    Ok(json(1))
+}
+
+/// Cuts the backend off while a task asks each thing of it, and mends it when `enough` says so.
+async fn asks_in_an_outage(task: &str, enough: impl AsyncFn(&Switches, &Notes)) -> Vec<String> {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "child", "ready").await;
+    let worker = app.worker().concurrency(ASKS.len()).start().await.unwrap();
+    until_state(&app, "ready", "SUCCESS").await;
+    for id in ASKS {
+        send(&app, task, id).await;
+    }
+    gate.begun(ASKS.len() as u32).await;
+    switches.cut_backend(true);
+    gate.open(ASKS.len() * 100);
+    enough(&switches, &notes).await;
+    switches.cut_backend(false);
+    for id in ASKS {
+        until_state(&app, id, "SUCCESS").await;
+    }
+    worker.stop().await;
+    assert_eq!(dead(&app).await, []);
+    notes.all()
+}
+
+#[tokio::test]
+async fn an_early_ack_task_waits_for_its_store_whatever_it_asks_of_it() {
+    let ran = asks_in_an_outage("early_asks", async |switches, _| {
+        // More tries than a caller makes.
+        until("it is asked again and again", async || switches.refused_by_backend() >= ASKS.len() * 6).await;
+    });
+    assert_eq!(ran.await.len(), ASKS.len(), "each ran once");
+}
+
+#[tokio::test]
+async fn a_late_ack_task_goes_back_whatever_it_asks_of_a_store_that_is_away() {
+    let ran = asks_in_an_outage("late_asks", async |_, notes| {
+        let began_again = |id: &str| notes.all().iter().filter(|ran| *ran == id).count() >= 2;
+        until("each began again", async || ASKS.iter().all(|id| began_again(id))).await;
+    });
+    assert!(ran.await.len() >= 2 * ASKS.len());
+}
+
+/// Runs two tasks while fetching fails with an error of this kind, and a third one afterwards. Returns how many runs
+/// ended, and how many consumers were made.
+async fn fetching_fails(kind: ErrorKind) -> (u64, usize) {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    send(&app, "progress", "before").await;
+    let worker = app.worker().concurrency(4).prefetch_multiplier(4).start().await.unwrap();
+    gate.begun(1).await;
+    switches.fail_next(Some(kind));
+    // With it the fetch ends that has begun.
+    send(&app, "progress", "with").await;
+    gate.begun(1).await;
+    until("fetching fails", async || !worker.health().is_green()).await;
+    switches.fail_next(None);
+    until("fetching works", async || worker.health().is_green()).await;
+    gate.open(100);
+    send(&app, "child", "after").await;
+    until_state(&app, "after", "SUCCESS").await;
+    until_state(&app, "before", "SUCCESS").await;
+    until_state(&app, "with", "SUCCESS").await;
+    (worker.stop().await.finished, switches.prefetches().len())
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_refused_leaves_what_runs_with_its_consumer() {
+    assert_eq!(fetching_fails(ErrorKind::Refused).await, (3, 1), "no task ran twice");
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_closed_is_replaced() {
+    let (_, consumers) = fetching_fails(ErrorKind::Closed).await;
+    assert!(consumers > 1);
 }
