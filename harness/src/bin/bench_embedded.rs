@@ -23,6 +23,7 @@ async fn main() -> Result<(), BoxError> {
         ["etas"] => footprint::etas(1_000_000).await,
         // How it starts itself as another process.
         ["worker", address] => worker::run(address).await,
+        ["drain-default", count, kind] => drain::default(count.parse()?, *kind == "stored").await,
         ["produce", address, count, kind] => worker::produce(address, count.parse()?, *kind == "stored").await,
         _ => {
             report::line(

@@ -3,7 +3,7 @@
 
 use apium::prelude::BoxError;
 use apium_harness::redis::kit::worker;
-use apium_harness::redis::{drain, enqueue, far, footprint, round_trip};
+use apium_harness::redis::{drain, enqueue, far, footprint, queues, round_trip};
 use apium_harness::report;
 
 #[tokio::main]
@@ -18,6 +18,7 @@ async fn main() -> Result<(), BoxError> {
         ["round-trip"] => round_trip::measure(round_trip::Counts { apium: 3_000, celery: 1_000 }).await,
         ["idle"] => footprint::measure(300).await,
         ["far"] => far::measure(far::Counts { apium: 100_000, celery: 1_000, round_trips: 500 }).await,
+        ["queues"] => queues::measure(400).await,
         ["check"] => drain::check(1_000).await,
         // Apium's worker or callers alone, for a profiler.
         ["alone", way, count] => enqueue::alone(way, count.parse()?).await,
@@ -25,12 +26,13 @@ async fn main() -> Result<(), BoxError> {
             drain::apium_alone(count.parse()?, *kind == "results", worker::Setting { slots, multiplier }).await
         }
         // How it starts itself as another process.
+        ["worker-of", address, queues] => worker::run_queues(address, queues.parse()?).await,
         ["worker", address, kind] => worker::run(address, kind).await,
         ["drain-as", address, kind, count, slots, multiplier] => {
             worker::drain(address, kind, count.parse()?, worker::Setting { slots, multiplier }).await
         }
         _ => {
-            report::line("enqueue drain drain-results round-trip idle far check");
+            report::line("enqueue drain drain-results round-trip idle far queues check");
             Ok(())
         }
     }

@@ -39,9 +39,12 @@ pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(
     for pool in [THREADS, SOLO] {
         series.celery(pool, counts.celery).await?;
     }
+    let mut best = many.max(few);
     for (slots, at) in [("64", "64_auto"), ("8", "8_auto")] {
-        series.apium(at, counts.fast, Setting { slots, multiplier: "auto" }).await?;
+        best = best.max(series.apium(at, counts.fast, Setting { slots, multiplier: "auto" }).await?);
     }
+    let default = series.apium("default", counts.fast, Setting::DEFAULT).await?;
+    report::figure(&format!("{name}_default_to_best"), default / best * 100.0, "%");
     report::figure(&format!("{name}_64_to_prefork"), many / prefork, "×");
     report::figure(&format!("{name}_8_to_prefork"), few / prefork, "×");
     report::figure(&format!("{name}_64_to_bare"), many / limit * 100.0, "%");

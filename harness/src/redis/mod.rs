@@ -7,4 +7,5 @@ pub mod enqueue;
 pub mod far;
 pub mod footprint;
 pub mod kit;
+pub mod queues;
 pub mod round_trip;

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use apium::prelude::*;
 
 use crate::counter::Counter;
+use crate::faults::kit::run_log::now;
+use crate::redis::kit::worker::UNSET;
 use crate::report;
 
 /// How many calls go in one batch.
@@ -38,6 +40,12 @@ pub async fn announce() -> TaskResult<()> {
     Ok(())
 }
 
+/// Returns the time, in microseconds.
+#[task(name = "bench.stamp")]
+pub async fn stamp() -> TaskResult<i64> {
+    Ok(now())
+}
+
 /// The second argument of every call.
 pub fn padding() -> String {
     "x".repeat(64)
@@ -55,11 +63,12 @@ pub async fn app(address: &str, results: bool) -> Result<App, BoxError> {
     Ok(builder(address, results).build().await?)
 }
 
-/// An app for a worker with this `worker_prefetch_multiplier`: a number, or `auto`.
+/// An app for a worker with this `worker_prefetch_multiplier`: a number, `auto`, or [`UNSET`].
 pub async fn worker_app(address: &str, results: bool, multiplier: &str) -> Result<App, BoxError> {
     let app = builder(address, results);
     let app = match multiplier.parse::<u32>() {
         Ok(number) => app.setting("worker_prefetch_multiplier", number),
+        Err(_) if multiplier == UNSET => app,
         Err(_) => app.setting("worker_prefetch_multiplier", multiplier),
     };
     Ok(app.build().await?)

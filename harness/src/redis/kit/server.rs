@@ -51,6 +51,12 @@ impl Server {
         Ok(Commands::parse(&text))
     }
 
+    /// How many connections it has, this one included.
+    pub async fn connections(&self) -> Result<usize, BoxError> {
+        let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut self.look.clone()).await?;
+        Ok(list.lines().count())
+    }
+
     /// Processor time that it used so far.
     pub fn processor(&self) -> Result<Duration, BoxError> {
         Ok(process::processor(self.process.pid())?)

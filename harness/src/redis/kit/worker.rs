@@ -9,9 +9,13 @@ use crate::child::{Role, stdin_closed};
 use crate::counter::Counter;
 use crate::redis::kit::drained::Drained;
 use crate::redis::kit::load::{count_into, worker_app};
+use crate::report;
 
 /// Tasks that are still missing count as lost when nothing has run for this long.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What stands for a setting that is not set.
+pub const UNSET: &str = "unset";
 
 /// The settings of a worker.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +26,12 @@ pub struct Setting<'a> {
     pub multiplier: &'a str,
 }
 
-/// The default settings, but for the slots.
+impl Setting<'_> {
+    /// The default settings.
+    pub const DEFAULT: Self = Setting { slots: UNSET, multiplier: UNSET };
+}
+
+/// So many slots, and Celery's default prefetch.
 pub const fn with_slots(slots: &str) -> Setting<'_> {
     Setting { slots, multiplier: "4" }
 }
@@ -44,8 +53,30 @@ pub fn start_draining(address: &str, results: bool, count: u64, setting: Setting
 
 /// What the process of [`start`] runs.
 pub async fn run(address: &str, kind: &str) -> Result<(), BoxError> {
-    let app = worker_app(address, kind == "results", "4").await?;
+    let app = worker_app(address, kind == "results", UNSET).await?;
     app.worker().run_until(stdin_closed()).await?;
+    Ok(app.close().await?)
+}
+
+/// Starts a worker of so many queues that prints a line when it is ready and runs until it is told to stop.
+pub fn start_of_queues(address: &str, count: usize) -> Result<Role, BoxError> {
+    let mut worker = Role::start(&["worker-of", address, &count.to_string()])?;
+    worker.line()?;
+    Ok(worker)
+}
+
+/// The name of a queue of [`start_of_queues`].
+pub fn queue(number: usize) -> String {
+    format!("queue-{number}")
+}
+
+/// What the process of [`start_of_queues`] runs.
+pub async fn run_queues(address: &str, count: usize) -> Result<(), BoxError> {
+    let app = worker_app(address, true, UNSET).await?;
+    let worker = app.worker().queues((0..count).map(queue)).start().await?;
+    report::line("ready");
+    stdin_closed().await;
+    worker.stop().await;
     Ok(app.close().await?)
 }
 
@@ -54,7 +85,9 @@ pub async fn drain(address: &str, kind: &str, count: u64, setting: Setting<'_>) 
     let app = worker_app(address, kind == "results", setting.multiplier).await?;
     let counter = Arc::new(Counter::new(usize::try_from(count)?));
     count_into(counter.clone());
-    app.worker().concurrency(setting.slots.parse()?).run_until(async { counter.wait(PATIENCE).await }).await?;
+    let worker = app.worker();
+    let worker = if setting.slots == UNSET { worker } else { worker.concurrency(setting.slots.parse()?) };
+    worker.run_until(async { counter.wait(PATIENCE).await }).await?;
     app.close().await?;
     let (lost, repeated) = (counter.lost() as u64, counter.repeated() as u64);
     Drained { rate: counter.rate(), lost, repeated }.print();
