@@ -14,10 +14,10 @@ use apium_app::task::registered::RegisteredTask;
 
 use crate::backends::Backends;
 use crate::handle::WorkerHandle;
+use crate::health::node_name;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{AppResources, WorkerOptions, launch};
 use crate::layer::{WorkLayer, WorkLayers};
-use crate::node_name;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::{StopCause, StopKind};
 use crate::shutdown::report::StopReport;
@@ -72,23 +72,24 @@ impl WorkerBuilder {
     }
 
     /// How many tasks run at once, 1 at least (Celery: `-c`, `worker_concurrency`). The default is the number of
-    /// processors.
+    /// processors; for an app whose tasks are all `async fn` it is 64 at least.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.concurrency = Some(slots.max(1));
         self
     }
 
-    /// How many messages may be in flight for each slot (Celery: `worker_prefetch_multiplier`, default 4). 0 is no
-    /// limit.
+    /// How many messages may be in flight for each slot (Celery: `worker_prefetch_multiplier`, there 4 by default).
+    /// 0 is no limit. The default is [`prefetch_auto`](Self::prefetch_auto).
     pub fn prefetch_multiplier(mut self, multiplier: usize) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Fixed(u32::try_from(multiplier).unwrap_or(u32::MAX)));
         self
     }
 
     /// Fetches ahead what the slots can run in about 50 ms, by the measured rate at which runs end, instead of a fixed
-    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`). At most 4096 messages are fetched, or
-    /// one for each slot if there are more slots. Messages of long tasks stay in the queue, for other workers, until a
-    /// slot is free. Celery has nothing like it.
+    /// number of messages for each slot (`worker_prefetch_multiplier = "auto"`, the default). At most 4096 messages are
+    /// fetched, or one for each slot if there are more slots. Messages of long tasks stay in the queue, for other
+    /// workers, until a slot is free; and what waits here for longer than 0.2 s since runs have become longer goes back
+    /// to its queue. Celery has nothing like it.
     pub fn prefetch_auto(mut self) -> Self {
         self.multiplier = Some(PrefetchMultiplier::Auto);
         self
@@ -144,12 +145,13 @@ impl WorkerBuilder {
     /// on.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
-        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
+        let pool = self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?;
+        let default_slots = || pool.default_slots(self.app.registry());
         let options = WorkerOptions {
             node: node_name::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node_name::host()).into(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
-            pool: self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?,
-            concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(processors),
+            pool,
+            concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(default_slots),
             multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier),
             layers: self.layers,
             soft_stop: self.soft_stop.unwrap_or(config.worker_soft_shutdown_timeout),

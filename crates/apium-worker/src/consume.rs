@@ -2,11 +2,11 @@
 //!
 //! Fetching, running and completing overlap: while this loop waits for the next batch, the slots run the present one
 //! and the completer settles the last one. The prefetch limits how many deliveries are not settled: concurrency ×
-//! multiplier. Late-ack tasks count until their run has ended, early-ack tasks until it begins. With the multiplier
-//! `auto` a [`PrefetchWindow`] gives the number, and the loop fetches no more than the window has free.
+//! multiplier, or a window with the multiplier `auto` ([`Prefetch`]). Late-ack tasks count until their run has ended,
+//! early-ack tasks until it begins.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use apium_protocol::error::with_causes;
 use apium_transport::address::Address;
@@ -19,18 +19,14 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use crate::health::health::WorkerHealth;
-use crate::limits::prefetch_window::{PrefetchWindow, differs_enough};
 use crate::pipeline::complete::outage::Outage;
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::DeliverySource;
+use crate::prefetch::{MAX_BATCH, Prefetch};
 use crate::shutdown::phase::Phase;
 
-/// The most deliveries that one fetch asks for.
-const MAX_BATCH: usize = 256;
 /// After an error, a fetch that waits this long without another error counts as working.
 const WORKING_AFTER: Duration = Duration::from_secs(1);
-/// A consumer without free prefetch is paused after this time, so that other workers get what comes.
-const PAUSE_AFTER: Duration = Duration::from_millis(50);
 
 /// The fetching loop.
 pub(crate) struct Consume {
@@ -40,10 +36,7 @@ pub(crate) struct Consume {
     /// The address of the app's result backend.
     pub(crate) results: Option<Address>,
     pub(crate) process: Arc<Process>,
-    /// Only with the prefetch multiplier `auto`.
-    pub(crate) window: Option<PrefetchWindow>,
-    /// The instant from which the window's times count.
-    pub(crate) began: Instant,
+    pub(crate) prefetch: Prefetch,
     pub(crate) health: Arc<WorkerHealth>,
 }
 
@@ -154,9 +147,9 @@ impl Consume {
             let free = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
-                free = self.free_prefetch_or_pause(&mut *open.consumer) => free?,
+                free = self.prefetch.free_or_pause(&mut *open.consumer) => free?,
             };
-            if let Some(prefetch) = self.new_prefetch(open.prefetch) {
+            if let Some(prefetch) = self.prefetch.to_set(open.prefetch) {
                 open.consumer.set_prefetch(prefetch).await?;
                 open.prefetch = prefetch;
             }
@@ -164,50 +157,13 @@ impl Consume {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
                 batch = open.consumer.next(free) => batch?,
+                () = self.prefetch.look_again(), if self.health.is_fetching() => Vec::new(),
                 () = tokio::time::sleep(WORKING_AFTER), if !self.health.is_fetching() => Vec::new(),
             };
             self.health.set_fetching();
             let not_accepted = self.process.take_in(batch, &open.source);
             self.requeue(&open.source, not_accepted.into_iter().map(|task_run| task_run.receipt).collect()).await;
             *outage = Outage::default();
-        }
-    }
-
-    /// Like [`free_prefetch`](Self::free_prefetch), and pauses the consumer while there is no free prefetch.
-    async fn free_prefetch_or_pause(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
-        if let Ok(free) = tokio::time::timeout(PAUSE_AFTER, self.free_prefetch()).await {
-            return Ok(free);
-        }
-        consumer.pause().await?;
-        Ok(self.free_prefetch().await)
-    }
-
-    /// How many deliveries to fetch. Waits until it is time to fetch. Cancel-safe.
-    async fn free_prefetch(&mut self) -> usize {
-        let Some(window) = &mut self.window else { return MAX_BATCH };
-        loop {
-            window.measure(self.process.counts.totals(), self.began.elapsed());
-            let refill_at = window.refill_at(MAX_BATCH);
-            let load = self.process.run_queue.load(0);
-            if load.local <= refill_at {
-                return window.free(load).clamp(1, MAX_BATCH);
-            }
-            self.process.run_queue.wait_below(refill_at).await;
-        }
-    }
-
-    /// The prefetch to set; `None` while the `present` one is right.
-    fn new_prefetch(&self, present: usize) -> Option<usize> {
-        // As in Celery, each run that waits here for its eta raises the prefetch by one, so that it does not hold up
-        // the others.
-        let delayed = self.process.run_queue.delayed_len();
-        match &self.window {
-            Some(window) => {
-                let wanted = delayed + window.prefetch(self.process.run_queue.load(self.process.completer.pending()));
-                differs_enough(present, wanted).then_some(wanted)
-            }
-            None if self.spec.prefetch == 0 => None,
-            None => Some(self.spec.prefetch + delayed).filter(|wanted| *wanted != present),
         }
     }
 

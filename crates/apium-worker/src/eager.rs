@@ -32,10 +32,10 @@ use tracing::Instrument as _;
 
 use crate::follow_up::errback_style::called_by_worker;
 use crate::follow_up::pending_errback::errback_arguments;
+use crate::health::node_name;
 use crate::layer::WorkLayers;
 use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Limits;
-use crate::node_name;
 use crate::outcome::RunOutcome;
 use crate::pipeline::executor::Executor;
 use crate::pipeline::verdict::{RunFacts, Verdict, decide};

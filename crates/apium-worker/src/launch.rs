@@ -42,6 +42,7 @@ use crate::pool::pools::Pools;
 use crate::pool::running_app_code::RunningAppCode;
 use crate::pool::threads::LeakCeiling;
 use crate::pool::watchdog::Watchdog;
+use crate::prefetch::Prefetch;
 use crate::service::Service;
 use crate::shutdown::cold::ColdStopSwitch;
 use crate::shutdown::faults::Faults;
@@ -143,9 +144,8 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         spec,
         topology,
         results,
+        prefetch: Prefetch { process: process.clone(), first: prefetch, window, began: Instant::now() },
         process: process.clone(),
-        window,
-        began: Instant::now(),
         health: health.clone(),
     };
     let consumer = consume.connect().await.map_err(|error| {

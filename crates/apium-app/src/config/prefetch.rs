@@ -7,9 +7,9 @@ use crate::config::value::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PrefetchMultiplier {
-    /// This many messages for each slot; 0 is without limit.
+    /// This many messages for each slot, as in Celery; 0 is without limit.
     Fixed(u32),
-    /// As many as end in about 50 ms, by the rate that the worker measures.
+    /// As many as end in about 50 ms, by the rate that the worker measures. The default.
     Auto,
 }
 

@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(config.worker_concurrency, Some(3));
         assert_eq!(config.result_expires, Some(Duration::from_secs(3600)));
         assert!(config.task_acks_late);
-        assert_eq!(config.worker_prefetch_multiplier, PrefetchMultiplier::Fixed(4));
+        assert_eq!(config.worker_prefetch_multiplier, PrefetchMultiplier::Auto);
     }
 
     #[test]

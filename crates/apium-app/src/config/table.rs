@@ -214,12 +214,14 @@ settings! {
         result_chord_join_timeout: Duration = Duration::from_secs(3), "3";
     }
     "worker" {
-        /// How many tasks run at once; none is the number of processors.
+        /// How many tasks run at once. None is the number of processors, as in Celery; for an app whose tasks are all
+        /// `async fn` it is 64 at least, since such tasks wait for something outside and use no processor meanwhile.
         worker_concurrency: Option<usize> = None, "none";
-        /// How many messages per slot are fetched ahead; 0 is without limit. With "auto" (Apium's own) the worker
-        /// measures the rate at which runs end, and fetches as many messages ahead as end in about 50 ms: at least as
-        /// many as there are free slots, at most 4096.
-        worker_prefetch_multiplier: PrefetchMultiplier = PrefetchMultiplier::Fixed(4), "4";
+        /// How many messages are fetched ahead. With "auto" (Apium's own) the worker measures the rate at which runs
+        /// end, and fetches as many messages ahead as end in about 50 ms: at least as many as there are free slots, at
+        /// most 4096. What waits for a slot for longer than 0.2 s goes back to its queue. A number is for each slot, as
+        /// in Celery, whose default is 4; 0 is without limit.
+        worker_prefetch_multiplier: PrefetchMultiplier = PrefetchMultiplier::Auto, "auto";
         /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread),
         /// solo (one task at a time).
         worker_pool: String = "async".into(), "async";

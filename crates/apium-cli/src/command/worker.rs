@@ -24,7 +24,7 @@ their queues. SIGQUIT or a second ctrl-c is a cold stop: running tasks are aband
 The setting worker_soft_shutdown_timeout bounds how long either waits for running tasks. \
 The exit code is 0 after SIGTERM and 1 after ctrl-c, as Celery's.")]
 pub(crate) struct Args {
-    /// How many tasks run at a time, or `auto` [default: the number of processors]
+    /// How many tasks run at a time, or `auto` [default: the number of processors; 64 at least if all tasks are async]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     concurrency: Option<String>,
     /// Only these queues, with commas between [default: every queue of the settings]
@@ -43,7 +43,8 @@ pub(crate) struct Args {
     /// Celery's option for task events; has no effect yet
     #[arg(short = 'E', long)]
     task_events: bool,
-    /// Messages fetched ahead for each slot; 0 is without limit, `auto` is as many as end in about 50 ms [default: 4]
+    /// Messages fetched ahead: `auto` is as many as end in about 50 ms; a number is for each slot, and 0 is without
+    /// limit [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     prefetch_multiplier: Option<String>,
     /// The hard time limit of tasks that have none, in seconds

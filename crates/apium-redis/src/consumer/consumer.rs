@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_transport::broker::consumer::{Consumer, Delivery};
-use apium_transport::broker::settlement::Acker;
+use apium_transport::broker::settlement::{Acker, Disposition, lost_receipts};
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -43,6 +43,8 @@ pub struct RedisConsumer {
     /// The first number of the last claim, and the consumer's id at that time.
     reserved: (u64, Arc<str>),
     buffer: VecDeque<Delivery>,
+    /// Whether what is in the buffer is to be requeued, and not handed out.
+    returns_buffer: bool,
     /// The fastest reply to a claim, which took about one round trip.
     round_trip: Duration,
     /// Counts the connections for commands.
@@ -73,6 +75,7 @@ impl RedisConsumer {
             claiming: None,
             reserved: (0, Arc::default()),
             buffer: VecDeque::new(),
+            returns_buffer: false,
             round_trip: Duration::from_secs(1),
             maintenance: Some(maintenance),
         }
@@ -81,6 +84,9 @@ impl RedisConsumer {
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
         const WHAT: &str = "receive the next delivery";
         let (shared, state) = (self.shared.clone(), self.state.clone());
+        if self.returns_buffer {
+            self.return_buffer().await?;
+        }
         loop {
             shared.check_open(WHAT)?;
             // Registered before the state is read, so that no change is missed.
@@ -248,6 +254,23 @@ impl RedisConsumer {
         }
     }
 
+    /// Requeues what was claimed and not handed out. Where the server does not answer, the next call of `next` tries
+    /// again.
+    async fn return_buffer(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            self.returns_buffer = true;
+            // Each goes to the front of its list, so that the one that came first goes last.
+            let requeue = |delivery: &Delivery| (delivery.receipt.clone(), Disposition::Requeue);
+            match self.acker.reject(self.buffer.iter().rev().map(requeue).collect()).await {
+                Err(error) if lost_receipts(&error).is_empty() => return Err(error),
+                // What is lost is in flight at another consumer.
+                _ => self.buffer.clear(),
+            }
+        }
+        self.returns_buffer = false;
+        Ok(())
+    }
+
     async fn shutdown(mut self) -> Result<()> {
         if self.shared.connection.is_closed() {
             self.state.close();
@@ -287,10 +310,10 @@ impl Consumer for RedisConsumer {
 
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            match self.claiming.is_none() && self.lists.waits.is_empty() && !self.lists.any_moved() {
-                true => Ok(()),
-                false => self.stop_claims().await,
+            if self.claiming.is_some() || !self.lists.waits.is_empty() || self.lists.any_moved() {
+                self.stop_claims().await?;
             }
+            self.return_buffer().await
         })
     }
 

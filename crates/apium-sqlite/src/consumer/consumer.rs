@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use apium_transport::broker::consumer::{Consumer, Delivery};
-use apium_transport::broker::settlement::Acker;
+use apium_transport::broker::settlement::{Acker, Disposition, Receipt, Tag, lost_receipts};
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -51,22 +51,51 @@ impl SqliteConsumer {
                 let exchange = &self.default_exchange;
                 return Ok(self.buffer.drain(..count).map(|stored| stored.into_delivery(exchange)).collect());
             }
-            let Some(reply) = &mut self.pending_claim else {
+            let Some(claimed) = self.claimed().await else {
                 self.request_claim(max).await?;
                 continue;
             };
-            let claimed = reply.await;
-            self.pending_claim = None;
-            let claimed = claimed.unwrap_or_else(|_| Ok(Claimed::default()))?;
-            if claimed.messages.is_empty() {
-                self.wait_for_wake(claimed.next_due).await;
-                continue;
+            let next_due = claimed?;
+            if self.buffer.is_empty() {
+                self.wait_for_wake(next_due).await;
             }
+        }
+    }
+
+    /// Waits for the claim that was sent, and puts what it brought into the buffer. Returns when the next delayed
+    /// message is due; `None` if no claim was sent.
+    async fn claimed(&mut self) -> Option<Result<Option<i64>>> {
+        let claimed = self.pending_claim.as_mut()?.await;
+        self.pending_claim = None;
+        let claimed = claimed.unwrap_or_else(|_| Ok(Claimed::default())).map(|claimed| {
             let deliveries =
                 claimed.messages.iter().map(|stored| (stored.id.cast_unsigned(), stored.fence.cast_unsigned()));
             self.state.add_in_flight(deliveries);
-            self.buffer = claimed.messages.into();
+            self.buffer.extend(claimed.messages);
+            claimed.next_due
+        });
+        Some(claimed)
+    }
+
+    /// Requeues what was claimed and not handed out.
+    async fn return_buffer(&mut self) -> Result<()> {
+        if let Some(claimed) = self.claimed().await {
+            claimed?;
         }
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let requeue = |stored: &StoredMessage| {
+            let receipt = Receipt::new(Tag::Number(stored.id.cast_unsigned()), stored.fence.cast_unsigned());
+            (receipt, Disposition::Requeue)
+        };
+        let receipts = self.buffer.iter().map(requeue).collect();
+        match self.acker().reject(receipts).await {
+            Err(error) if lost_receipts(&error).is_empty() => return Err(error),
+            // What is lost is in flight at another consumer.
+            _ => self.buffer.clear(),
+        }
+        Ok(())
     }
 
     /// Sends a claim to the writer, or waits until there is free prefetch.
@@ -131,6 +160,10 @@ impl Consumer for SqliteConsumer {
             self.state.set_prefetch(prefetch);
             Ok(())
         })
+    }
+
+    fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.return_buffer())
     }
 
     fn subscribe<'a>(&'a mut self, queue: &'a str) -> BoxFuture<'a, Result<()>> {

@@ -94,9 +94,9 @@ pub trait Consumer: Send + 'static {
     /// Changes how many deliveries this consumer may have in flight; 0 is unlimited.
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>>;
 
-    /// Says that nobody will call [`next`](Self::next) for a while. Messages that the consumer fetched ahead and has
-    /// not handed out go back to their queues, and it fetches no more until the next call of `next`. Does nothing for a
-    /// consumer that fetches only in `next`.
+    /// Says that nobody will call [`next`](Self::next) for a while. Messages that the consumer fetched ahead, or for a
+    /// call that was dropped, and has not handed out go back to their queues, and it fetches no more until the next
+    /// call of `next`. Does nothing for a consumer that has no such messages.
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }

@@ -98,6 +98,7 @@ macro_rules! conformance_tests {
             settling_wakes_a_full_consumer
             prefetch_can_be_changed
             what_comes_while_a_consumer_pauses_is_for_others
+            what_was_claimed_for_a_dropped_next_goes_back_in_a_pause
             a_dropped_next_loses_nothing
             a_dropped_next_does_not_hold_up_others
             each_message_goes_to_one_of_many_consumers

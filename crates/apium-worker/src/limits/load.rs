@@ -3,19 +3,39 @@
 /// The runs that a worker has at a moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Load {
-    /// Runs in a slot, or waiting for one. Those that wait for an eta do not count.
+    /// Runs in a slot, or waiting for one. Those that wait for an eta or for their turn do not count.
     pub(crate) local: usize,
     /// How many of these are not acked, and so count into the prefetch: all but early-ack runs that have begun.
     pub(crate) unacked: usize,
     /// Completions that are under way. They count into the prefetch until the broker has them.
     pub(crate) completing: usize,
+    /// Runs that wait for their turn by a rate limit. They are not acked either.
+    pub(crate) limited: usize,
+    /// Runs that wait for their eta.
+    pub(crate) delayed: usize,
 }
+
+/// The runs that wait for a slot at a moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Queued {
+    /// Runs that slots got since the worker started.
+    pub(crate) handed_out: u64,
+    /// How many runs wait since the slots are busy.
+    pub(crate) waiting: u64,
+    /// Whether any run waits, be it for a slot, for its turn or to be marked.
+    pub(crate) any: bool,
+}
+
+/// The most runs that wait for their turn and do not count.
+const MAX_LIMITED: usize = 4096;
 
 /// Counts the runs of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct RunCounts {
-    /// Runs in a slot, or waiting for one.
+    /// Runs in a slot, or waiting for one, or for their turn by a rate limit.
     local: usize,
+    /// How many of these wait for their turn.
+    limited: usize,
     /// Runs in a slot.
     running: usize,
     /// How many of the running ones are acked already.
@@ -30,6 +50,22 @@ impl RunCounts {
     /// A run was accepted.
     pub(crate) fn add(&mut self) {
         self.local += 1;
+    }
+
+    /// A run that was accepted waits for its turn.
+    pub(crate) fn limit(&mut self) {
+        self.limited += 1;
+    }
+
+    /// The turn of a run has come.
+    pub(crate) fn unlimit(&mut self) {
+        self.limited -= 1;
+    }
+
+    /// Runs in a slot, or waiting for one. A run that waits for its turn must not hold up others, so it does not count;
+    /// but there is a bound, for brokers that cannot take back what waits for long.
+    fn counted(&self) -> usize {
+        self.local - self.limited.min(MAX_LIMITED)
     }
 
     /// A slot got a run.
@@ -51,18 +87,26 @@ impl RunCounts {
     #[must_use]
     pub(crate) fn remove(&mut self, count: usize) -> bool {
         self.local -= count;
-        self.refill_at.take_if(|refill_at| self.local <= *refill_at).is_some()
+        let counted = self.counted();
+        self.refill_at.take_if(|refill_at| counted <= *refill_at).is_some()
+    }
+
+    /// Runs are taken out before a slot got them. So many of them waited for their turn.
+    pub(crate) fn take(&mut self, count: usize, limited: usize) {
+        self.local -= count;
+        self.limited -= limited;
     }
 
     /// Whether at most `count` runs are local. If not, the fetching loop is to be woken when they are.
     pub(crate) fn is_below(&mut self, count: usize) -> bool {
-        let is_below = self.local <= count;
+        let is_below = self.counted() <= count;
         self.refill_at = (!is_below).then_some(count);
         is_below
     }
 
     pub(crate) fn load(&self, completing: usize) -> Load {
-        Load { local: self.local, unacked: self.local - self.running_acked, completing }
+        let (local, limited) = (self.counted(), self.limited.min(MAX_LIMITED));
+        Load { local, unacked: local - self.running_acked, completing, limited, delayed: 0 }
     }
 
     /// How many runs are in slots.

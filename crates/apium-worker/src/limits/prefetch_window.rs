@@ -3,14 +3,20 @@
 //!
 //! The worker fetches one message for each free slot, and beyond these as many as it completes in [`AHEAD`] seconds. So
 //! thousands of short tasks are fetched in large batches, and long tasks do not wait here while another worker is idle.
-//! The window begins with the slots alone, and reaches its size within a few batches.
+//! The window begins with the slots alone, and reaches its size within a few batches. When runs become longer all of a
+//! sudden, what was fetched ahead is [late](PrefetchWindow::is_late), and goes back to its queue.
 
 use std::time::Duration;
 
-use crate::limits::load::Load;
+use crate::limits::load::{Load, Queued};
 
 /// How many seconds of runs are fetched ahead of the slots.
 const AHEAD: f64 = 0.05;
+/// How long a run may wait for a slot. What waits for longer was fetched too far ahead, since runs have become longer.
+const LATE: Duration = Duration::from_millis(200);
+/// How often to look for runs that are late. A worker that stood still, since its machine had no time for it, sees that
+/// it looked once: such a time counts as one interval.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// The largest window, unless there are more slots than this.
 const MAX_SIZE: usize = 4096;
 /// Seconds over which the rate is averaged: long enough to bridge the pauses of a disk, and short enough to forget a
@@ -39,11 +45,21 @@ pub(crate) struct PrefetchWindow {
     rate: f64,
     /// Seconds that a run takes; `None` until one has ended.
     run: Option<f64>,
+    backlog: Option<Backlog>,
+}
+
+/// The runs that waited for a slot when somebody looked.
+#[derive(Debug)]
+struct Backlog {
+    /// How many runs slots have got in all when the last of these runs begins.
+    last: u64,
+    looked_at: Duration,
+    waited: Duration,
 }
 
 impl PrefetchWindow {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, measured: Totals::default(), measured_at: Duration::ZERO, rate: 0.0, run: None }
+        Self { slots, measured: Totals::default(), measured_at: Duration::ZERO, rate: 0.0, run: None, backlog: None }
     }
 
     /// Updates the averages by what was done up to `now`, the time since the worker's start.
@@ -60,6 +76,27 @@ impl PrefetchWindow {
             let (new, old) = (busy / finished, self.run.unwrap_or(busy / finished));
             self.run = Some(old + (new - old) * weight(finished / RUN_MEMORY));
         }
+    }
+
+    /// Whether a run has waited for a slot for too long, up to `now`.
+    pub(crate) fn is_late(&mut self, queued: Queued, now: Duration) -> bool {
+        let last = queued.handed_out + queued.waiting;
+        match &mut self.backlog {
+            _ if queued.waiting == 0 => self.backlog = None,
+            Some(backlog) if queued.handed_out < backlog.last => {
+                backlog.waited += now.saturating_sub(backlog.looked_at).min(LOOK_INTERVAL);
+                backlog.looked_at = now;
+                // Some may have been taken out meanwhile.
+                backlog.last = backlog.last.min(last);
+            }
+            _ => self.backlog = Some(Backlog { last, looked_at: now, waited: Duration::ZERO }),
+        }
+        self.backlog.as_ref().is_some_and(|backlog| backlog.waited >= LATE)
+    }
+
+    /// Begins with the slots alone again, after what was fetched ahead went back.
+    pub(crate) fn restart(&mut self) {
+        (self.rate, self.backlog) = (0.0, None);
     }
 
     /// How many messages are fetched beyond the slots.
@@ -204,10 +241,38 @@ mod tests {
             (&busy, 508, 508, 0, 0, 508),
             (&busy, 300, 292, 30, 208, 530),
         ] {
-            let load = Load { local, unacked, completing };
+            let load = Load { local, unacked, completing, ..Load::default() };
             assert_eq!((window.free(load), window.prefetch(load)), (free, prefetch), "{load:?}");
         }
         assert_eq!((idle.refill_at(256), busy.refill_at(256), busy.refill_at(64)), (7, 383, 444));
+    }
+
+    #[test]
+    fn what_waits_for_longer_than_the_window_wants_is_late() {
+        let look = |window: &mut PrefetchWindow, now: u64, handed_out, waiting| {
+            window.is_late(Queued { handed_out, waiting, any: waiting > 0 }, MS(now))
+        };
+        let mut window = PrefetchWindow::new(2);
+        // No slot is free any more.
+        let looks = [0, 50, 100, 150, 200].map(|now| look(&mut window, now, 10, 500));
+        assert_eq!(looks, [false, false, false, false, true]);
+        window.restart();
+        // The slots get on, and the last of those that waited has its turn in time. Others wait by then.
+        let looks = [300, 350, 400, 450, 500, 550].map(|now| look(&mut window, now, now, 160));
+        assert_eq!(looks, [false; 6]);
+        window.restart();
+        // They get on too slowly: the last has its turn after 500 ms.
+        let looks = [600, 650, 700, 750, 800].map(|now| look(&mut window, now, now, 500));
+        assert_eq!(looks, [false, false, false, false, true]);
+        window.restart();
+        // Nothing waits in between, since a batch is being marked or no run is in a slot.
+        let looks =
+            [900, 950, 1000, 1050, 1100].map(|now| look(&mut window, now, 2_000, if now == 1000 { 0 } else { 5 }));
+        assert_eq!(looks, [false; 5]);
+        window.restart();
+        // The process stood still for ten seconds.
+        let looks = [2_000, 12_000, 12_050].map(|now| look(&mut window, now, 3_000, 5));
+        assert_eq!(looks, [false; 3]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::message::task_id::TaskId;
 use apium_transport::clock::{Clock, Moment};
 
-use crate::limits::load::RunCounts;
+use crate::limits::load::{Load, Queued, RunCounts};
 use crate::limits::start_marks::StartMarks;
 use crate::limits::suspects::Suspects;
 use crate::limits::waiting_runs::{NextDue, Present, WaitingRuns};
@@ -94,7 +94,10 @@ impl<R: QueuedRun> ReadyRuns<R> {
     pub(crate) fn add(&mut self, run: R, now: Moment) {
         self.counts.add();
         match run.rate_limit().filter(|_| self.has_rate_limits) {
-            Some(limit) => self.waiting.limited.push(&run.task().clone(), limit, run),
+            Some(limit) => {
+                self.counts.limit();
+                self.waiting.limited.push(&run.task().clone(), limit, run);
+            }
             None if self.is_suspect(&run) => self.suspects.push(run, now),
             None => self.fresh.push_back(run),
         }
@@ -150,6 +153,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
             return NextStep::Wait;
         }
         if let Some(run) = self.waiting.limited.pop(now) {
+            self.counts.unlimit();
             if self.is_suspect(&run) {
                 self.suspects.push(run, now);
                 return self.next(now);
@@ -256,6 +260,35 @@ impl<R: QueuedRun> ReadyRuns<R> {
         let has_no_run = self.counts.running() == 0 && !has_ready;
         let is_due = self.waiting.next_due().is_some_and(|due| due.has_come(clock));
         (has_no_run && !self.marks.is_marking && !is_due).then_some(self.counts.handed_out())
+    }
+
+    /// The load of the worker. `completing` is what the caller knows of the completer.
+    pub(crate) fn load(&self, completing: usize) -> Load {
+        Load { delayed: self.waiting.delayed.len(), ..self.counts.load(completing) }
+    }
+
+    /// What waits, and for how many runs only a busy slot is missing.
+    pub(crate) fn queued(&self, now: Moment) -> Queued {
+        let ready = self.fresh.len() + self.marked.len();
+        let has_turn = || self.waiting.limited.next_start().is_some_and(|start| start <= now);
+        // Where no run is in a slot, or a batch is being marked, something else is missing.
+        let waiting = match self.counts.running() > 0 && !self.marks.is_marking {
+            true => ready + usize::from(has_turn()),
+            false => 0,
+        };
+        let any = ready + self.waiting.limited.len() > 0;
+        Queued { handed_out: self.counts.handed_out(), waiting: waiting as u64, any }
+    }
+
+    /// Takes out what waits for a slot, or for its turn before that. Suspects stay: they wait for an empty worker, and
+    /// would at any other one. Says how many runs are left.
+    pub(crate) fn take_queued(&mut self) -> (Vec<R>, usize) {
+        let mut runs: Vec<R> = self.marked.drain(..).collect();
+        runs.extend(self.fresh.drain(..));
+        let limited = self.waiting.limited.len();
+        runs.extend(self.waiting.limited.drain());
+        self.counts.take(runs.len(), limited);
+        (runs, self.counts.load(0).local)
     }
 
     /// Accepts and hands out no more runs. Returns those that no slot has.

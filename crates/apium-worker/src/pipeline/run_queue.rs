@@ -15,7 +15,7 @@ use apium_transport::clock::{Clock, Moment};
 use apium_transport::error::Result;
 use jiff::Timestamp;
 
-use crate::limits::load::Load;
+use crate::limits::load::{Load, Queued};
 use crate::limits::rate_limit::Bucket;
 use crate::limits::ready_runs::{NextStep, QueuedRun, ReadyRuns};
 use crate::limits::sync::{Mutex, MutexGuard, Notify};
@@ -128,15 +128,9 @@ impl RunQueue {
         None
     }
 
-    /// How many runs wait for their eta.
-    pub(crate) fn delayed_len(&self) -> usize {
-        self.lock().waiting.delayed.len()
-    }
-
-    /// The load of the worker, without runs that wait for an eta. `completing` is what the caller knows of the
-    /// completer.
+    /// The load of the worker. `completing` is what the caller knows of the completer.
     pub(crate) fn load(&self, completing: usize) -> Load {
-        self.lock().counts.load(completing)
+        self.lock().load(completing)
     }
 
     /// Waits until at most `count` runs are local. Only one caller may wait at a time. Cancel-safe.
@@ -144,6 +138,16 @@ impl RunQueue {
         while !self.lock().counts.is_below(count) {
             self.refill.notified().await;
         }
+    }
+
+    /// What waits for a slot.
+    pub(crate) fn queued(&self) -> Queued {
+        self.lock().queued(self.clock.moment())
+    }
+
+    /// Takes out the runs that wait for a slot, and says how many are left.
+    pub(crate) fn take_queued(&self) -> (Vec<TaskRun>, usize) {
+        self.lock().take_queued()
     }
 
     /// How many runs wait for a later time than the present, by eta or rate limit.

@@ -4,6 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use apium_app::error::{Error, ErrorKind};
+use apium_app::task::registry::Registry;
+
+/// How many tasks run at once where nobody says it and all of them are `async fn`. Such a task mostly waits for
+/// something outside and uses no processor meanwhile, so one for each processor would leave the processors idle. Many
+/// more would be too much for what all of them ask at once.
+const ASYNC_SLOTS: usize = 64;
 
 /// Where a worker runs the bodies of tasks (Celery: `-P`, `worker_pool`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +28,15 @@ pub enum PoolKind {
 impl PoolKind {
     /// The names of all kinds, as `-P` takes them.
     pub const NAMES: [&'static str; 3] = ["async", "threads", "solo"];
+
+    /// How many tasks run at once where nobody says it. A plain `fn` may compute: more of them than processors take no
+    /// less time, and each that waits for a processor could run in another worker. Nothing tells from a message which
+    /// kind it will be, so one plain function among the tasks decides.
+    pub(crate) fn default_slots(self, registry: &Registry) -> usize {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let all_wait = self == Self::Async && registry.iter().all(|task| !task.is_blocking());
+        if all_wait { processors.max(ASYNC_SLOTS) } else { processors }
+    }
 
     /// The name, as `-P` takes it.
     pub fn as_str(self) -> &'static str {

@@ -81,7 +81,7 @@ async fn a_worker_whose_broker_or_backend_closed_itself_for_good_stops_in_order(
     for of_backend in [false, true] {
         let (gate, switches) = (Gate::new(), Switches::default());
         let app = app(&gate, &switches).await;
-        let worker = app.worker().concurrency(1).start().await.unwrap();
+        let worker = app.worker().concurrency(1).prefetch_multiplier(4).start().await.unwrap();
         until_green(&worker).await;
         switches.close_for_good();
         if of_backend {

@@ -158,7 +158,7 @@ async fn a_service_that_ends_early_makes_the_worker_unhealthy_and_stops_it_in_or
     let (switches, gate) = (Switches::default(), Gate::new());
     let app = app(&switches, &gate).await;
     send(&app, "late", "a").await;
-    let worker = app.worker().concurrency(1).start().await.unwrap();
+    let worker = app.worker().concurrency(1).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(1).await;
     switches.panic_next();
     send(&app, "late", "b").await;

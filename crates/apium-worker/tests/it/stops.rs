@@ -41,7 +41,7 @@ async fn a_warm_stop_finishes_what_runs_and_requeues_the_others_at_once() {
     for n in 0..30 {
         send(&app, "late", &format!("l{n}")).await;
     }
-    let worker = app.worker().concurrency(3).start().await.unwrap();
+    let worker = app.worker().concurrency(3).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(3).await;
     until_counts(&app, 18, 12).await;
     worker.request_stop(StopKind::Warm);
@@ -172,7 +172,7 @@ async fn a_task_that_keeps_killing_its_worker_is_dead_lettered_and_its_neighbour
     for _ in 0..3 {
         assert_eq!(dead(&app).await, []);
         assert_eq!(state(&app, "killer").await, "PENDING");
-        let worker = app.worker().concurrency(1).start().await.unwrap();
+        let worker = app.worker().concurrency(1).prefetch_multiplier(4).start().await.unwrap();
         gate.begun(1).await;
         until_counts(&app, 0, 4).await;
         // Nothing is settled, so for the broker the worker died.
@@ -196,19 +196,19 @@ async fn after_a_crash_each_suspect_runs_alone_until_one_is_convicted() {
         send(&app, "late", id).await;
     }
     // Both have begun when the worker dies, and either may have killed it.
-    let worker = app.worker().concurrency(2).start().await.unwrap();
+    let worker = app.worker().concurrency(2).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(2).await;
     worker.stop_as(StopKind::Now).await;
     for _ in 0..2 {
         assert_eq!(dead(&app).await, []);
-        let worker = app.worker().concurrency(2).start().await.unwrap();
+        let worker = app.worker().concurrency(2).prefetch_multiplier(4).start().await.unwrap();
         gate.begun(1).await;
         until_counts(&app, 0, 3).await;
         until_idle().await;
         assert_eq!(gate.more(), 0, "the first suspect runs alone");
         worker.stop_as(StopKind::Now).await;
     }
-    let worker = app.worker().concurrency(2).start().await.unwrap();
+    let worker = app.worker().concurrency(2).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(1).await;
     until_state(&app, "killer", "FAILURE").await;
     assert_eq!(gate.more(), 0, "the second suspect runs alone too");
@@ -229,11 +229,11 @@ async fn a_neighbour_that_runs_for_longer_than_it_is_alone_is_not_convicted_for_
     for id in ["neighbour", "killer"] {
         send(&app, "late", id).await;
     }
-    let worker = app.worker().concurrency(2).start().await.unwrap();
+    let worker = app.worker().concurrency(2).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(2).await;
     worker.stop_as(StopKind::Now).await;
     for _ in 0..2 {
-        let worker = app.worker().concurrency(2).start().await.unwrap();
+        let worker = app.worker().concurrency(2).prefetch_multiplier(4).start().await.unwrap();
         gate.begun(1).await;
         until_counts(&app, 0, 2).await;
         until_idle().await;
@@ -242,7 +242,7 @@ async fn a_neighbour_that_runs_for_longer_than_it_is_alone_is_not_convicted_for_
         gate.begun(1).await;
         worker.stop_as(StopKind::Now).await;
     }
-    let worker = app.worker().concurrency(2).start().await.unwrap();
+    let worker = app.worker().concurrency(2).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(1).await;
     until_state(&app, "killer", "FAILURE").await;
     gate.open(1);

@@ -129,6 +129,27 @@ pub async fn what_comes_while_a_consumer_pauses_is_for_others(f: Fixture) {
     assert_eq!(names(&take(&mut pausing, 1).await), ["last"]);
 }
 
+/// What a consumer has claimed for a call of next that was dropped goes back in a pause, in its order. Another consumer
+/// gets it.
+pub async fn what_was_claimed_for_a_dropped_next_goes_back_in_a_pause(f: Fixture) {
+    let mut pausing = f.consumer(&["q"]).await;
+    let mut other = f.consumer(&["q"]).await;
+    for polls in 1..60 {
+        send(&f.broker, "q", &numbered("m", 4)).await;
+        // The call is dropped after another number of polls than the last one, so in every phase of its life.
+        let got = poll_times(pausing.next(4), polls).await;
+        let got = got.map_or(Vec::new(), |batch| batch.expect("could not wait for deliveries"));
+        pausing.pause().await.expect("could not pause");
+        assert_eq!(depth(&f, "q").await, 4 - got.len() as u64, "after {polls} polls something is held back");
+        let others = take(&mut other, 4 - got.len()).await;
+        let all: Vec<String> = names(&got).into_iter().chain(names(&others)).collect();
+        assert_eq!(all, numbered("m", 4), "after {polls} polls");
+        ack(&*pausing, &got).await;
+        ack(&*other, &others).await;
+        other.pause().await.expect("could not pause");
+    }
+}
+
 /// A dropped call of next loses nothing, at whatever point it is dropped.
 pub async fn a_dropped_next_loses_nothing(f: Fixture) {
     const COUNT: usize = 300;

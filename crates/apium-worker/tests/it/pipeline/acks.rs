@@ -31,7 +31,7 @@ async fn early_ack_prefetches_beside_what_runs() {
     for n in 0..30 {
         send(&app, "early", &format!("e{n}")).await;
     }
-    let worker = app.worker().concurrency(3).start().await.unwrap();
+    let worker = app.worker().concurrency(3).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(3).await;
     until_counts(&app, 15, 12).await;
     assert_eq!(gate.more(), 0, "no fourth one runs");

@@ -144,7 +144,7 @@ async fn an_expired_task_is_revoked_on_receipt_although_every_slot_is_busy() {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
     let app = builder.register::<Waits>().register::<Tracked>().build().await.unwrap();
     send(&app, "waits", "first").await;
-    let worker = app.worker().concurrency(1).start().await.unwrap();
+    let worker = app.worker().concurrency(1).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(1).await;
     app.sig("tracked").call().task_id("id").expires_in(Duration::ZERO).send(&app).await.unwrap();
     // This one has expired although its eta is still to come.
@@ -168,7 +168,7 @@ async fn a_task_that_expires_while_it_waits_for_a_slot_is_never_started() {
     let builder = App::test().with(|app| app.autodiscover(false)).state(gate.clone());
     let app = builder.register::<Waits>().register::<Tracked>().build().await.unwrap();
     send(&app, "waits", "first").await;
-    let worker = app.worker().concurrency(1).start().await.unwrap();
+    let worker = app.worker().concurrency(1).prefetch_multiplier(4).start().await.unwrap();
     gate.begun(1).await;
     let call = app.sig("tracked").call().task_id("id").expires_in(Duration::from_secs(5));
     let result = call.send(&app).await.unwrap();

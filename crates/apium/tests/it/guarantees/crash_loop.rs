@@ -24,6 +24,11 @@ async fn dead(app: &App) -> Vec<DeadLetter> {
     app.broker().dead().unwrap().list(0, 10).await.unwrap()
 }
 
+/// An app whose workers fetch more than they run.
+fn prefetching(fixture: &Fixture) -> AppBuilder {
+    live(fixture).setting("task_acks_late", true).setting("worker_prefetch_multiplier", 4)
+}
+
 /// Starts a worker that dies while it runs the first task of the queue, when it has fetched `fetched` messages.
 async fn crash(fixture: &Fixture, app: &App, fetched: u64, queued: u64) {
     crash_with(fixture, app, (1, 1), fetched, queued).await;
@@ -49,7 +54,7 @@ async fn crash_with(fixture: &Fixture, app: &App, (slots, begun): (usize, u32), 
 
 on_every_driver! {
     async fn a_task_that_kills_its_worker_goes_to_the_dead_set(fixture: &Fixture) {
-        let app = live(fixture).setting("task_acks_late", true).register::<gated>().build().await.unwrap();
+        let app = prefetching(fixture).register::<gated>().build().await.unwrap();
         let killer = gated::delay(0).task_id("killer").send(&app).await.unwrap();
         let others = gated::batch((1..4).map(|n| (n,))).send_all(&app).await.unwrap();
         for round in 1..=3 {
@@ -94,7 +99,7 @@ on_every_driver! {
 
     async fn the_limit_is_a_setting_and_zero_is_none(fixture: &Fixture) {
         for (limit, crashes, dead_lettered) in [(1, 1, 1), (0, 5, 0)] {
-            let builder = live(fixture).setting("task_acks_late", true).setting("worker_max_crashes", limit);
+            let builder = prefetching(fixture).setting("worker_max_crashes", limit);
             let app = builder.register::<gated>().build().await.unwrap();
             let killer = gated::delay(0).send(&app).await.unwrap();
             for _ in 0..crashes {
@@ -117,7 +122,7 @@ on_every_driver! {
 
     /// Both had begun before the first crash, and either may have been its cause.
     async fn a_neighbour_of_the_killer_is_not_convicted(fixture: &Fixture) {
-        let app = live(fixture).setting("task_acks_late", true).register::<gated>().build().await.unwrap();
+        let app = prefetching(fixture).register::<gated>().build().await.unwrap();
         let tasks = gated::batch((0..2).map(|n| (n,))).send_all(&app).await.unwrap();
         crash_with(fixture, &app, (2, 2), 2, 2).await;
         for _ in 0..2 {
@@ -135,8 +140,7 @@ on_every_driver! {
     }
 
     async fn a_part_that_kills_its_worker_fails_its_chord_and_is_counted_once(fixture: &Fixture) {
-        let builder = live(fixture).setting("task_acks_late", true);
-        let app = builder.register::<gated>().register::<total>().build().await.unwrap();
+        let app = prefetching(fixture).register::<gated>().register::<total>().build().await.unwrap();
         let body = chord([gated::s(1), gated::s(2)], total::p()).send(&app).await.unwrap();
         for _ in 0..3 {
             crash(fixture, &app, 2, 2).await;

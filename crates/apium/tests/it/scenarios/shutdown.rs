@@ -35,7 +35,8 @@ on_every_driver! {
     async fn warm_shutdown_drains_running_and_requeues_prefetched(fixture: &Fixture) {
         // With early ack the three that run are acked and twelve more are fetched, with late ack nine.
         for (acks_late, fetched) in [(false, 12), (true, 9)] {
-            let app = live(fixture).setting("task_acks_late", acks_late).register::<gated>().build().await.unwrap();
+            let builder = live(fixture).setting("worker_prefetch_multiplier", 4).setting("task_acks_late", acks_late);
+            let app = builder.register::<gated>().build().await.unwrap();
             let results = gated::batch((0..31).map(|n| (n,))).send_all(&app).await.unwrap();
             let worker = start(&app, 3).await;
             entered(&app, 3).await;
@@ -166,7 +167,8 @@ on_every_driver! {
 
     /// A cold stop interrupts a warm stop that waits for its tasks. Both requeue prefetched messages.
     async fn a_cold_stop_interrupts_a_warm_one(fixture: &Fixture) {
-        let app = live(fixture).setting("task_acks_late", true).register::<gated>().build().await.unwrap();
+        let builder = live(fixture).setting("worker_prefetch_multiplier", 4).setting("task_acks_late", true);
+        let app = builder.register::<gated>().build().await.unwrap();
         gated::batch((0..9).map(|n| (n,))).send_all(&app).await.unwrap();
         let worker = start(&app, 2).await;
         entered(&app, 2).await;

@@ -2,7 +2,7 @@
 
 /// Expands a node name as Celery does: `%h` is the host's full name, `%n` its first label, `%d` its domain, `%%` a
 /// percent sign. A name without `@` gets `@` and the host appended.
-pub fn expand(name: &str, host: &str) -> String {
+pub(crate) fn expand(name: &str, host: &str) -> String {
     let (first, domain) = host.split_once('.').unwrap_or((host, ""));
     let mut text = String::with_capacity(name.len() + host.len());
     let mut chars = name.chars().peekable();
@@ -28,7 +28,7 @@ pub fn expand(name: &str, host: &str) -> String {
 }
 
 /// The name of this host, as the system reports it.
-pub fn host() -> String {
+pub(crate) fn host() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
