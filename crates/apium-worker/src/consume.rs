@@ -139,7 +139,8 @@ impl Consume {
         close(open.consumer).await;
     }
 
-    fn open_consumer(&self, consumer: Box<dyn Consumer>) -> OpenConsumer {
+    fn open_consumer(&self, mut consumer: Box<dyn Consumer>) -> OpenConsumer {
+        consumer.set_demand(self.process.run_queue.clone());
         OpenConsumer { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
     }
 
@@ -187,6 +188,7 @@ impl Consume {
         let Some(window) = &mut self.window else { return MAX_BATCH };
         loop {
             window.measure(self.process.counts.totals(), self.began.elapsed());
+            self.process.run_queue.set_window(window.size());
             let refill_at = window.refill_at(MAX_BATCH);
             let load = self.process.run_queue.load(0);
             if load.local <= refill_at {
@@ -232,6 +234,7 @@ impl Consume {
             return;
         }
         let count = receipts.len() as u64;
+        source.acker.unmark_started(&receipts);
         let requeued =
             source.acker.reject(receipts.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_transport::broker::consumer::{Consumer, Delivery};
+use apium_transport::broker::demand::Demand;
 use apium_transport::broker::settlement::Acker;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
@@ -16,11 +17,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::consumer::blocking_wait::WaitEnd;
-use crate::consumer::claim::{Claimed, claim};
+use crate::consumer::claim::{ClaimArgs, Claimed, claim, now_micros};
 use crate::consumer::maintenance::Maintenance;
 use crate::consumer::queue_lists::QueueLists;
 use crate::consumer::recovery::recover_lost_replies;
-use crate::consumer::state::ConsumerState;
+use crate::consumer::state::{ConsumerState, Reserved};
 use crate::crash_points::reached;
 use crate::scripts::operation::MAX_DELIVERIES;
 use crate::settle::acker::RedisAcker;
@@ -132,10 +133,10 @@ impl RedisConsumer {
 
     fn start_claim(&mut self, wanted: usize) {
         let lists = self.lists.claim_requests();
-        let now = u64::try_from(self.shared.connection.clock().now().as_microsecond()).unwrap_or(0);
-        let reserved = self.state.reserve(wanted, now);
-        self.reserved = reserved.clone();
-        let claim = claim(self.shared.clone(), reserved, wanted, lists);
+        let marked = self.state.wanted().marked;
+        let Reserved { first, id, wanted, begin } = self.state.reserve(wanted, marked, now_micros(&self.shared));
+        self.reserved = (first, id.clone());
+        let claim = claim(self.shared.clone(), ClaimArgs { first, id, wanted, begin, lists });
         self.claiming = Some(Box::pin(async move {
             let began = Instant::now();
             (claim.await, began.elapsed(), wanted)
@@ -276,6 +277,10 @@ impl Consumer for RedisConsumer {
 
     fn acker(&self) -> Arc<dyn Acker> {
         self.acker.clone()
+    }
+
+    fn set_demand(&mut self, demand: Arc<dyn Demand>) {
+        self.state.set_demand(demand);
     }
 
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {

@@ -4,10 +4,12 @@
 //! `apium.<consumer>.<number>`, which says whose it is without another key. The number is the fence of the receipt.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use apium_transport::broker::consumer::ConsumeSpec;
+use apium_transport::broker::demand::{Demand, Wanted};
 use apium_transport::broker::settlement::{Receipt, Tag};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
@@ -41,10 +43,33 @@ pub(crate) struct ConsumerState {
     /// Notified of each change: waiters look for free prefetch, a new id, or the end.
     pub(crate) changed: Notify,
     /// Tells the maintenance loop to send a heartbeat at once, since others seem to have taken this consumer for dead,
-    /// or since there are lost replies to look for.
+    /// since there are lost replies to look for, or since marks of started runs were taken back.
     pub(crate) suspected: Notify,
     lifecycle: watch::Sender<Lifecycle>,
     lost_replies: Mutex<LostReplies>,
+    demand: SetDemand,
+}
+
+/// The demand of the worker, once it is set.
+#[derive(Default)]
+struct SetDemand(OnceLock<Arc<dyn Demand>>);
+
+impl fmt::Debug for SetDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SetDemand").field(&self.0.get().is_some()).finish()
+    }
+}
+
+/// What is reserved for a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    /// The number of the first message; the others follow it.
+    pub(crate) first: u64,
+    /// The consumer's id.
+    pub(crate) id: Arc<str>,
+    pub(crate) wanted: usize,
+    /// How many of them are marked as started.
+    pub(crate) begin: usize,
 }
 
 /// Whether a consumer is open.
@@ -100,6 +125,7 @@ impl ConsumerState {
             suspected: Notify::new(),
             lifecycle: watch::Sender::new(Lifecycle::Open),
             lost_replies: Mutex::default(),
+            demand: SetDemand::default(),
         }
     }
 
@@ -176,6 +202,16 @@ impl ConsumerState {
         self.changed.notify_waiters();
     }
 
+    /// Sets whom to ask what is wanted. The first one stays.
+    pub(crate) fn set_demand(&self, demand: Arc<dyn Demand>) {
+        let _ = self.demand.0.set(demand);
+    }
+
+    /// What the worker wants; nothing if it does not say.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.demand.0.get().map(|demand| demand.wanted()).unwrap_or_default()
+    }
+
     pub(crate) fn set_queues(&self, queues: Vec<Arc<str>>) {
         self.lock().queues = queues;
     }
@@ -184,14 +220,10 @@ impl ConsumerState {
         self.lock().queues.clone()
     }
 
-    /// Reserves `count` numbers and as much prefetch for a claim. Returns the first number, and the consumer's id.
-    pub(crate) fn reserve(&self, count: usize, now_micros: u64) -> (u64, Arc<str>) {
-        let mut inner = self.lock();
-        // Numbers follow the clock, so that each later delivery of a message has a greater fence, at whichever worker.
-        let first = (inner.last_number + 1).max(now_micros);
-        inner.last_number = first + count as u64;
-        inner.requested += count;
-        (first, inner.id.clone())
+    /// Reserves `count` numbers and as much prefetch for a claim. At most `mark` of its messages are marked as started,
+    /// less what other claims may bring.
+    pub(crate) fn reserve(&self, count: usize, mark: usize, now_micros: u64) -> Reserved {
+        self.lock().reserve(count, mark, now_micros)
     }
 
     /// One number for a delivery that this consumer makes itself, and the consumer's id.
@@ -317,6 +349,22 @@ impl ConsumerState {
         }
     }
 
+    /// Takes back the marks of these, whose runs do not begin now. The next heartbeat tells the server.
+    pub(crate) fn unmark(&self, receipts: &[Receipt]) {
+        let mut inner = self.lock();
+        let mut changed = false;
+        for receipt in receipts {
+            if let Some(in_flight) = inner.in_flight.get_mut(&receipt.fence) {
+                changed |= in_flight.counts_crash;
+                (in_flight.started, in_flight.counts_crash) = (false, false);
+            }
+        }
+        drop(inner);
+        if changed {
+            self.suspected.notify_one();
+        }
+    }
+
     /// Takes back the marks of all; returns the tags in the server of those that had one.
     pub(crate) fn unmark_all(&self) -> Vec<String> {
         let mut inner = self.lock();
@@ -357,6 +405,15 @@ impl ConsumerState {
 }
 
 impl Inner {
+    fn reserve(&mut self, wanted: usize, mark: usize, now_micros: u64) -> Reserved {
+        // Numbers follow the clock, so that each later delivery of a message has a greater fence, at whichever worker.
+        let first = (self.last_number + 1).max(now_micros);
+        let begin = mark.saturating_sub(self.requested).min(wanted);
+        self.last_number = first + wanted as u64;
+        self.requested += wanted;
+        Reserved { first, id: self.id.clone(), wanted, begin }
+    }
+
     /// Removes a message from those in flight.
     fn remove(&mut self, number: u64) {
         if self.in_flight.remove(&number).is_some_and(|in_flight| in_flight.settling) {

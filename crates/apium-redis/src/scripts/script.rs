@@ -17,6 +17,13 @@ macro_rules! chord {
     };
 }
 
+/// The claiming of messages.
+macro_rules! claim {
+    () => {
+        include_str!("lua/claim.lua")
+    };
+}
+
 /// The settling of deliveries.
 macro_rules! settle {
     () => {
@@ -47,7 +54,8 @@ impl Script {
 }
 
 /// Claims messages and puts them in flight.
-pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
+pub(crate) static CLAIM: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(claim!(), include_str!("lua/claim_alone.lua"))));
 
 /// Settles deliveries: results, follow-ups, and what becomes of the messages. It also publishes what a list alone
 /// cannot take.
