@@ -149,9 +149,30 @@ async fn read_crashes(shared: &BrokerShared, envelopes: &[Bytes]) -> Result<Hash
     Ok(tags.into_iter().zip(counts).filter_map(|(tag, count)| Some((tag, count?))).collect())
 }
 
+/// What was claimed for a consumer that is closed, or has another id by now: the id, and the messages.
+type NotAdded = (Arc<str>, Vec<(u64, InFlight)>);
+
+impl ClaimRequest {
+    /// Reads this list alone.
+    pub(crate) fn of_list(queue_list: Arc<QueueList>) -> Self {
+        Self { queue_list, list_number: 0, handoff: None, reads_list: true }
+    }
+}
+
 impl Claimed {
+    /// Puts the messages in flight at the consumer, and into its buffer. Otherwise it returns the id under which they
+    /// were claimed, and them: others have reclaimed that id already, so nobody else would find them.
+    pub(crate) fn add_to(self, state: &ConsumerState) -> Result<(), NotAdded> {
+        let (mut in_flight, mut deliveries) = (Vec::with_capacity(self.envelopes.len()), Vec::new());
+        for (number, message, delivery) in self.deliveries() {
+            in_flight.push((number, message));
+            deliveries.push(delivery);
+        }
+        state.add_claimed(&self.id, in_flight, deliveries).map_err(|in_flight| (self.id, in_flight))
+    }
+
     /// The deliveries, each with its number and with what the consumer keeps of it while it is in flight.
-    pub(crate) fn deliveries(&self) -> impl Iterator<Item = (u64, InFlight, Delivery)> + '_ {
+    fn deliveries(&self) -> impl Iterator<Item = (u64, InFlight, Delivery)> + '_ {
         let queue_lists =
             self.counts.iter().flat_map(|(request, count)| std::iter::repeat_n(&request.queue_list, *count));
         self.envelopes.iter().zip(queue_lists).enumerate().map(|(index, (raw, queue_list))| {

@@ -3,7 +3,6 @@
 //! Nothing runs in the background for a call of `next`. The claim and the waits that it has started belong to the
 //! consumer and go on with the next call, so that dropping a call loses nothing.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +42,6 @@ pub struct RedisConsumer {
     claiming: Option<BoxFuture<'static, (Result<Claimed>, Duration, usize)>>,
     /// The first number of the last claim, and the consumer's id at that time.
     reserved: (u64, Arc<str>),
-    buffer: VecDeque<Delivery>,
     /// The fastest reply to a claim, which took about one round trip.
     round_trip: Duration,
     /// Counts the connections for commands.
@@ -73,7 +71,6 @@ impl RedisConsumer {
             reconnects,
             claiming: None,
             reserved: (0, Arc::default()),
-            buffer: VecDeque::new(),
             round_trip: Duration::from_secs(1),
             maintenance: Some(maintenance),
         }
@@ -89,15 +86,17 @@ impl RedisConsumer {
             tokio::pin!(changed);
             changed.as_mut().enable();
             self.drop_outdated_waits();
-            if !self.buffer.is_empty() {
-                let count = self.buffer.len().min(max.max(1));
-                return Ok(self.buffer.drain(..count).collect());
+            let claimed = state.take_buffered(max.max(1));
+            if !claimed.is_empty() {
+                return Ok(claimed);
             }
             if let Some(claiming) = &mut self.claiming {
                 let (claimed, took, wanted) = tokio::select! {
                     biased;
                     claimed = claiming => claimed,
                     () = shared.connection.wait_closed() => continue,
+                    // A settlement has claimed something meanwhile.
+                    () = state.buffered.notified() => continue,
                 };
                 self.claiming = None;
                 state.release(wanted);
@@ -164,17 +163,10 @@ impl RedisConsumer {
         }
         self.round_trip = self.round_trip.min(took);
         self.lists.claim_answered(&claimed);
-        let mut deliveries = Vec::with_capacity(claimed.envelopes.len());
-        for (number, in_flight, delivery) in claimed.deliveries() {
-            deliveries.push((number, in_flight));
-            self.buffer.push_back(delivery);
+        match claimed.add_to(&self.state) {
+            Ok(()) => Ok(()),
+            Err((id, deliveries)) => requeue(&self.shared, &id, deliveries).await,
         }
-        if let Err(deliveries) = self.state.add_in_flight(&claimed.id, deliveries) {
-            // They were claimed under an id that others have reclaimed already, so nobody else would find them.
-            self.buffer.clear();
-            return requeue(&self.shared, &claimed.id, deliveries).await;
-        }
-        Ok(())
     }
 
     /// Takes note of the end of a wait. One that ended within about a round trip found its message there already, so
@@ -222,10 +214,11 @@ impl RedisConsumer {
         }
     }
 
-    /// Ends the running claim and the waits. Claimed messages stay in the buffer, and those in handoff lists are
+    /// Ends the running claims and the waits. Claimed messages stay in the buffer, and those in handoff lists are
     /// returned.
     async fn stop_claims(&mut self) -> Result<()> {
         let deadline = Instant::now() + STOP_TIMEOUT;
+        let next_stopped = tokio::time::timeout_at(deadline, self.state.stop_next_claims()).await.is_ok();
         if let Some(claiming) = &mut self.claiming
             && let Ok((claimed, took, wanted)) = tokio::time::timeout_at(deadline, claiming).await
         {
@@ -242,7 +235,7 @@ impl RedisConsumer {
             }
         }
         self.lists.return_all().await?;
-        match self.claiming.is_none() && self.lists.waits.is_empty() {
+        match next_stopped && self.claiming.is_none() && self.lists.waits.is_empty() {
             true => Ok(()),
             // A slow server may still do them.
             false => Err(Error::new(ErrorKind::Timeout, "stop claiming messages: the server does not answer in time")),
@@ -292,10 +285,12 @@ impl Consumer for RedisConsumer {
 
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            match self.claiming.is_none() && self.lists.waits.is_empty() && !self.lists.any_moved() {
-                true => Ok(()),
-                false => self.stop_claims().await,
+            let is_idle = self.claiming.is_none() && self.lists.waits.is_empty() && !self.lists.any_moved();
+            match is_idle && !self.state.has_next_claims() {
+                true => self.state.stop_next_claims().await,
+                false => self.stop_claims().await?,
             }
+            self.return_buffered().await
         })
     }
 
@@ -332,6 +327,18 @@ impl Consumer for RedisConsumer {
 }
 
 impl RedisConsumer {
+    /// Requeues what was claimed and is not handed out.
+    async fn return_buffered(&mut self) -> Result<()> {
+        let (id, deliveries, in_flight) = self.state.drain_buffer();
+        let numbers: Vec<u64> = in_flight.iter().map(|(number, _)| *number).collect();
+        let requeued = requeue(&self.shared, &id, in_flight).await;
+        match &requeued {
+            Ok(()) => self.state.remove(numbers),
+            Err(_) => self.state.restore_buffer(deliveries),
+        }
+        requeued
+    }
+
     /// Registers the queues that are read.
     async fn update_registration(&mut self, queues: Vec<Arc<str>>) -> Result<()> {
         let before = self.state.queues();

@@ -69,6 +69,7 @@ fn counted(lines: &[String]) -> Sent {
     ));
     let settle = hash(concat!(
         include_str!("../../../src/scripts/lua/record.lua"),
+        include_str!("../../../src/scripts/lua/claim.lua"),
         include_str!("../../../src/scripts/lua/settle.lua")
     ));
     let mut sent = Sent::default();
