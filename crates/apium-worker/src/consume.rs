@@ -132,7 +132,8 @@ impl Consume {
         close(open.consumer).await;
     }
 
-    fn open_consumer(&self, consumer: Box<dyn Consumer>) -> OpenConsumer {
+    fn open_consumer(&self, mut consumer: Box<dyn Consumer>) -> OpenConsumer {
+        consumer.set_demand(self.process.run_queue.clone());
         OpenConsumer { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
     }
 
@@ -188,6 +189,7 @@ impl Consume {
             return;
         }
         let count = receipts.len() as u64;
+        source.acker.unmark_started(&receipts);
         let requeued =
             source.acker.reject(receipts.into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect());
         match requeued.await {

@@ -116,6 +116,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone(), faults.clone()));
     let probes = Probes::start(&options.probes, &health, &clock).await?;
     let run_queue = Arc::new(RunQueue::new(clock.clone(), max_crashes, !config.worker_disable_rate_limits));
+    run_queue.set_slots(slots);
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let max_leaked = config.worker_max_leaked_threads.map_or(slots.max(LEAST_LEAKED), |most| most as usize);
     let ceiling = LeakCeiling { most: max_leaked, faults: Some(faults.clone()) };

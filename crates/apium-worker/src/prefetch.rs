@@ -60,6 +60,7 @@ impl Prefetch {
         let Some(window) = &mut self.window else { return MAX_BATCH };
         loop {
             window.measure(self.process.counts.totals(), self.began.elapsed());
+            self.process.run_queue.set_window(window.size());
             let refill_at = window.refill_at(MAX_BATCH);
             let load = self.process.run_queue.load(0);
             if load.local <= refill_at {

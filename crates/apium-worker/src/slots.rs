@@ -2,14 +2,17 @@
 //! costs no spawn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use apium_transport::broker::demand::{Demand, Wanted};
 use tokio::task::JoinSet;
 
 use crate::limits::ready_runs::QueuedRun as _;
+use crate::limits::waiting_runs::Present;
 use crate::pipeline::process::Process;
-use crate::pipeline::task_run::{TaskLabel, TaskRun};
+use crate::pipeline::run_queue::RunQueue;
+use crate::pipeline::task_run::{SlotProgress, TaskLabel, TaskRun};
 use crate::pool::watchdog::PollTimer;
 
 /// How many runs a slot executes before it yields. Runs that never wait would otherwise keep other tokio tasks from the
@@ -62,28 +65,52 @@ impl Slots {
     }
 }
 
+/// A driver asks what the slots want, and what else is to be fetched.
+impl Demand for RunQueue {
+    fn wanted(&self) -> Wanted {
+        let runs = self.lock();
+        let present = Present::where_it_matters(&self.clock, runs.waits_for_a_time());
+        runs.wanted(present.moment, self.ending.load(Ordering::Relaxed))
+    }
+}
+
+impl RunQueue {
+    /// Sets how many slots there are.
+    pub(crate) fn set_slots(&self, slots: usize) {
+        self.lock().counts.slots = slots;
+    }
+
+    /// Sets how many runs are to be local at most.
+    pub(crate) fn set_window(&self, window: usize) {
+        self.lock().counts.window = window;
+    }
+}
+
 async fn serve(process: Arc<Process>, timer: Option<PollTimer>) {
     /// Tells the run queue that the run is over, also when the slot is aborted. Then nothing settles a run whose end
     /// was not submitted.
     struct DoneOnDrop<'a> {
         process: &'a Process,
         task_run: TaskRun,
-        is_concluded: AtomicBool,
+        progress: SlotProgress,
     }
     impl Drop for DoneOnDrop<'_> {
         fn drop(&mut self) {
             let is_suspect = self.task_run.is_suspect() && !self.process.is_convicted(&self.task_run);
+            if *self.progress.frees_slot.get_mut() {
+                self.process.run_queue.ending.fetch_sub(1, Ordering::Relaxed);
+            }
             self.process.run_queue.done(self.task_run.acks_late(), is_suspect);
-            if !*self.is_concluded.get_mut() {
+            if !*self.progress.is_concluded.get_mut() {
                 self.process.completer.add_unsettled(&TaskLabel::of(&self.task_run.request));
             }
         }
     }
     let mut count = 0;
     while let Some(task_run) = process.run_queue.next().await {
-        let run = DoneOnDrop { process: &process, task_run, is_concluded: AtomicBool::new(false) };
-        process.run(&run.task_run, timer.as_ref(), &run.is_concluded).await;
-        run.is_concluded.store(true, Ordering::Relaxed);
+        let run = DoneOnDrop { process: &process, task_run, progress: SlotProgress::default() };
+        process.run(&run.task_run, timer.as_ref(), &run.progress).await;
+        run.progress.is_concluded.store(true, Ordering::Relaxed);
         drop(run);
         count += 1;
         if count % YIELD_AFTER == 0 {

@@ -35,6 +35,7 @@ pub use apium_transport::backend::watch_table::{MAX_LAG, WatchChanges, WatchTabl
 pub use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder, SharedBroker};
 pub use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Content, Delivery};
 pub use apium_transport::broker::dead_set::{DeadLetter, DeadReason, DeadSet, NewDeadLetter};
+pub use apium_transport::broker::demand::{Demand, Wanted};
 pub use apium_transport::broker::follow_ups::{ChordContinuation, EndedPart, FollowUps};
 pub use apium_transport::broker::outgoing::Outgoing;
 pub use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCounts, QueuePeek, QueueStats};

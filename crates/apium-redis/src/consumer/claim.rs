@@ -9,7 +9,7 @@ use apium_transport::broker::consumer::{Content, Delivery};
 use apium_transport::error::Result;
 use bytes::Bytes;
 use memchr::memmem;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use crate::consumer::state::{ConsumerState, InFlight};
 use crate::crash_points::reached;
@@ -41,6 +41,8 @@ pub(crate) struct Claimed {
     pub(crate) first: u64,
     /// How many were asked for.
     pub(crate) wanted: usize,
+    /// How many of them are marked as started, unless they were delivered before.
+    begin: usize,
     /// The lists that were read, and how many messages came from each.
     pub(crate) counts: Vec<(ClaimRequest, usize)>,
     pub(crate) envelopes: Vec<Bytes>,
@@ -50,45 +52,72 @@ pub(crate) struct Claimed {
     pub(crate) gone: bool,
 }
 
-/// Claims at most `wanted` messages, under the numbers from `first` on.
-pub(crate) async fn claim(
-    shared: Arc<BrokerShared>,
-    (first, id): (u64, Arc<str>),
-    wanted: usize,
-    lists: Vec<ClaimRequest>,
-) -> Result<Claimed> {
+/// What a claim asks for. Its messages get the numbers from `first` on, at the consumer `id`.
+#[derive(Debug)]
+pub(crate) struct ClaimArgs {
+    pub(crate) first: u64,
+    pub(crate) id: Arc<str>,
+    pub(crate) wanted: usize,
+    /// How many of them are marked as started.
+    pub(crate) begin: usize,
+    pub(crate) lists: Vec<ClaimRequest>,
+}
+
+impl ClaimArgs {
+    /// Adds the arguments of the script, whose head comment explains them. After `room` bytes no more is taken.
+    pub(crate) fn append(&self, now: i64, room: Option<usize>, command: &mut Cmd) {
+        command.arg(score(now, false)).arg(score(now, true)).arg(&*self.id).arg(Keys::tag_prefix(&self.id));
+        command.arg(self.first).arg(self.wanted).arg(self.begin).arg(room.map_or_else(String::new, |n| n.to_string()));
+        for request in &self.lists {
+            command.arg(if request.reads_list { request.queue_list.key.as_str() } else { "" });
+            command.arg(request.handoff.as_deref().unwrap_or_default()).arg(request.queue_list.unacked_suffix.as_str());
+        }
+    }
+
+    /// Reads the answer of the script; `None` if it is none.
+    pub(crate) async fn read(self, shared: &BrokerShared, answer: Vec<Value>) -> Result<Option<Claimed>> {
+        let mut parts = answer.into_iter();
+        let counts = parts.next().and_then(|value| redis::from_redis_value::<String>(value).ok());
+        let Some(counts) = counts else { return Ok(None) };
+        let gone = counts == "gone";
+        let counts = counts.split(' ').map(|count| count.parse().unwrap_or(0));
+        let envelopes = parts.filter_map(|part| match part {
+            Value::BulkString(bytes) => Some(Bytes::from(bytes)),
+            _ => None,
+        });
+        let envelopes: Vec<Bytes> = envelopes.collect();
+        let Self { first, id, wanted, begin, lists } = self;
+        let counts = if gone { Vec::new() } else { lists.into_iter().zip(counts).collect() };
+        let crashes = read_crashes(shared, &envelopes).await?;
+        Ok(Some(Claimed { counts, envelopes, crashes, id, first, wanted, begin, gone }))
+    }
+}
+
+/// The time from which the numbers of messages are made.
+pub(crate) fn now_micros(shared: &BrokerShared) -> u64 {
+    u64::try_from(shared.connection.clock().now().as_microsecond()).unwrap_or(0)
+}
+
+/// Claims messages.
+pub(crate) async fn claim(shared: Arc<BrokerShared>, args: ClaimArgs) -> Result<Claimed> {
     const WHAT: &str = "claim messages";
-    let prefix = Keys::tag_prefix(&id);
-    let now = score(shared.connection.server_now(), false);
+    let now = shared.connection.server_now();
     reached("before-claim");
     let answer = shared
         .connection
         .script(WHAT, &CLAIM, |command| {
             command.arg(3).arg(shared.keys.unacked()).arg(shared.keys.unacked_index()).arg(shared.keys.leases());
-            command.arg(&now).arg(&*id).arg(&prefix).arg(first).arg(wanted);
-            for request in &lists {
-                command.arg(if request.reads_list { request.queue_list.key.as_str() } else { "" });
-                command
-                    .arg(request.handoff.as_deref().unwrap_or_default())
-                    .arg(request.queue_list.unacked_suffix.as_str());
-            }
+            args.append(now, None, command);
         })
         .await?;
     reached("after-claim");
-    let Value::Array(parts) = answer else { return Err(unexpected_reply(WHAT)) };
-    let mut parts = parts.into_iter();
-    let counts: String =
-        parts.next().and_then(|value| redis::from_redis_value(value).ok()).ok_or_else(|| unexpected_reply(WHAT))?;
-    let gone = counts == "gone";
-    let counts = counts.split(' ').map(|count| count.parse().unwrap_or(0));
-    let envelopes = parts.filter_map(|part| match part {
-        Value::BulkString(bytes) => Some(Bytes::from(bytes)),
-        _ => None,
-    });
-    let envelopes: Vec<Bytes> = envelopes.collect();
-    let counts = if gone { Vec::new() } else { lists.into_iter().zip(counts).collect() };
-    let crashes = read_crashes(&shared, &envelopes).await?;
-    Ok(Claimed { counts, envelopes, crashes, id, first, wanted, gone })
+    let Value::Array(answer) = answer else { return Err(unexpected_reply(WHAT)) };
+    args.read(&shared, answer).await?.ok_or_else(|| unexpected_reply(WHAT))
+}
+
+/// Whether a message was delivered before, as its envelope says.
+fn says_redelivered(raw: &[u8]) -> bool {
+    memmem::find(raw, b"\"redelivered\"").is_some()
 }
 
 /// The crash counts of envelopes, by delivery tag. Only a message that was delivered before can have one, so for all
@@ -97,8 +126,7 @@ pub(crate) async fn claim(
 /// # Errors
 /// A connection that broke: the claim is then one without a reply, and what it took is requeued.
 async fn read_crashes(shared: &BrokerShared, envelopes: &[Bytes]) -> Result<HashMap<Box<str>, u32>> {
-    let is_marked = |raw: &&Bytes| memmem::find(raw, b"\"redelivered\"").is_some();
-    let decoded = envelopes.iter().filter(is_marked).filter_map(|raw| Envelope::decode(raw).ok());
+    let decoded = envelopes.iter().filter(|raw| says_redelivered(raw)).filter_map(|raw| Envelope::decode(raw).ok());
     let tags: Vec<Box<str>> =
         decoded.filter(|envelope| envelope.redelivered).filter_map(|envelope| envelope.delivery_tag).collect();
     if tags.is_empty() {
@@ -121,15 +149,38 @@ async fn read_crashes(shared: &BrokerShared, envelopes: &[Bytes]) -> Result<Hash
     Ok(tags.into_iter().zip(counts).filter_map(|(tag, count)| Some((tag, count?))).collect())
 }
 
+/// What was claimed for a consumer that is closed, or has another id by now: the id, and the messages.
+type NotAdded = (Arc<str>, Vec<(u64, InFlight)>);
+
+impl ClaimRequest {
+    /// Reads this list alone.
+    pub(crate) fn of_list(queue_list: Arc<QueueList>) -> Self {
+        Self { queue_list, list_number: 0, handoff: None, reads_list: true }
+    }
+}
+
 impl Claimed {
+    /// Puts the messages in flight at the consumer, and into its buffer. Otherwise it returns the id under which they
+    /// were claimed, and them: others have reclaimed that id already, so nobody else would find them.
+    pub(crate) fn add_to(self, state: &ConsumerState) -> Result<(), NotAdded> {
+        let (mut in_flight, mut deliveries) = (Vec::with_capacity(self.envelopes.len()), Vec::new());
+        for (number, message, delivery) in self.deliveries() {
+            in_flight.push((number, message));
+            deliveries.push(delivery);
+        }
+        state.add_claimed(&self.id, in_flight, deliveries).map_err(|in_flight| (self.id, in_flight))
+    }
+
     /// The deliveries, each with its number and with what the consumer keeps of it while it is in flight.
-    pub(crate) fn deliveries(&self) -> impl Iterator<Item = (u64, InFlight, Delivery)> + '_ {
+    fn deliveries(&self) -> impl Iterator<Item = (u64, InFlight, Delivery)> + '_ {
         let queue_lists =
             self.counts.iter().flat_map(|(request, count)| std::iter::repeat_n(&request.queue_list, *count));
         self.envelopes.iter().zip(queue_lists).enumerate().map(|(index, (raw, queue_list))| {
             let number = self.first + index as u64;
-            let (in_flight, mut delivery) = delivery(number, raw, queue_list);
+            let (mut in_flight, mut delivery) = delivery(number, raw, queue_list);
             delivery.crashes = self.crashes.get(&*in_flight.tag).copied().unwrap_or(0);
+            delivery.started = index < self.begin && !says_redelivered(raw);
+            (in_flight.started, in_flight.counts_crash) = (delivery.started, delivery.started);
             (number, in_flight, delivery)
         })
     }

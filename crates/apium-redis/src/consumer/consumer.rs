@@ -3,12 +3,12 @@
 //! Nothing runs in the background for a call of `next`. The claim and the waits that it has started belong to the
 //! consumer and go on with the next call, so that dropping a call loses nothing.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apium_transport::broker::consumer::{Consumer, Delivery};
-use apium_transport::broker::settlement::{Acker, Disposition, lost_receipts};
+use apium_transport::broker::demand::Demand;
+use apium_transport::broker::settlement::Acker;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::consumer::blocking_wait::WaitEnd;
-use crate::consumer::claim::{Claimed, claim};
+use crate::consumer::claim::{ClaimArgs, Claimed, claim, now_micros};
 use crate::consumer::maintenance::Maintenance;
 use crate::consumer::queue_lists::QueueLists;
 use crate::consumer::recovery::recover_lost_replies;
-use crate::consumer::state::ConsumerState;
+use crate::consumer::state::{ConsumerState, Reserved};
 use crate::crash_points::reached;
 use crate::scripts::operation::MAX_DELIVERIES;
 use crate::settle::acker::RedisAcker;
@@ -42,9 +42,6 @@ pub struct RedisConsumer {
     claiming: Option<BoxFuture<'static, (Result<Claimed>, Duration, usize)>>,
     /// The first number of the last claim, and the consumer's id at that time.
     reserved: (u64, Arc<str>),
-    buffer: VecDeque<Delivery>,
-    /// Whether what is in the buffer is to be requeued, and not handed out.
-    returns_buffer: bool,
     /// The fastest reply to a claim, which took about one round trip.
     round_trip: Duration,
     /// Counts the connections for commands.
@@ -74,8 +71,6 @@ impl RedisConsumer {
             reconnects,
             claiming: None,
             reserved: (0, Arc::default()),
-            buffer: VecDeque::new(),
-            returns_buffer: false,
             round_trip: Duration::from_secs(1),
             maintenance: Some(maintenance),
         }
@@ -84,9 +79,6 @@ impl RedisConsumer {
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
         const WHAT: &str = "receive the next delivery";
         let (shared, state) = (self.shared.clone(), self.state.clone());
-        if self.returns_buffer {
-            self.return_buffer().await?;
-        }
         loop {
             shared.check_open(WHAT)?;
             // Registered before the state is read, so that no change is missed.
@@ -94,15 +86,17 @@ impl RedisConsumer {
             tokio::pin!(changed);
             changed.as_mut().enable();
             self.drop_outdated_waits();
-            if !self.buffer.is_empty() {
-                let count = self.buffer.len().min(max.max(1));
-                return Ok(self.buffer.drain(..count).collect());
+            let claimed = state.take_buffered(max.max(1));
+            if !claimed.is_empty() {
+                return Ok(claimed);
             }
             if let Some(claiming) = &mut self.claiming {
                 let (claimed, took, wanted) = tokio::select! {
                     biased;
                     claimed = claiming => claimed,
                     () = shared.connection.wait_closed() => continue,
+                    // A settlement has claimed something meanwhile.
+                    () = state.buffered.notified() => continue,
                 };
                 self.claiming = None;
                 state.release(wanted);
@@ -138,10 +132,10 @@ impl RedisConsumer {
 
     fn start_claim(&mut self, wanted: usize) {
         let lists = self.lists.claim_requests();
-        let now = u64::try_from(self.shared.connection.clock().now().as_microsecond()).unwrap_or(0);
-        let reserved = self.state.reserve(wanted, now);
-        self.reserved = reserved.clone();
-        let claim = claim(self.shared.clone(), reserved, wanted, lists);
+        let marked = self.state.wanted().marked;
+        let Reserved { first, id, wanted, begin } = self.state.reserve(wanted, marked, now_micros(&self.shared));
+        self.reserved = (first, id.clone());
+        let claim = claim(self.shared.clone(), ClaimArgs { first, id, wanted, begin, lists });
         self.claiming = Some(Box::pin(async move {
             let began = Instant::now();
             (claim.await, began.elapsed(), wanted)
@@ -169,17 +163,10 @@ impl RedisConsumer {
         }
         self.round_trip = self.round_trip.min(took);
         self.lists.claim_answered(&claimed);
-        let mut deliveries = Vec::with_capacity(claimed.envelopes.len());
-        for (number, in_flight, delivery) in claimed.deliveries() {
-            deliveries.push((number, in_flight));
-            self.buffer.push_back(delivery);
+        match claimed.add_to(&self.state) {
+            Ok(()) => Ok(()),
+            Err((id, deliveries)) => requeue(&self.shared, &id, deliveries).await,
         }
-        if let Err(deliveries) = self.state.add_in_flight(&claimed.id, deliveries) {
-            // They were claimed under an id that others have reclaimed already, so nobody else would find them.
-            self.buffer.clear();
-            return requeue(&self.shared, &claimed.id, deliveries).await;
-        }
-        Ok(())
     }
 
     /// Takes note of the end of a wait. One that ended within about a round trip found its message there already, so
@@ -227,10 +214,11 @@ impl RedisConsumer {
         }
     }
 
-    /// Ends the running claim and the waits. Claimed messages stay in the buffer, and those in handoff lists are
+    /// Ends the running claims and the waits. Claimed messages stay in the buffer, and those in handoff lists are
     /// returned.
     async fn stop_claims(&mut self) -> Result<()> {
         let deadline = Instant::now() + STOP_TIMEOUT;
+        let next_stopped = tokio::time::timeout_at(deadline, self.state.stop_next_claims()).await.is_ok();
         if let Some(claiming) = &mut self.claiming
             && let Ok((claimed, took, wanted)) = tokio::time::timeout_at(deadline, claiming).await
         {
@@ -247,28 +235,11 @@ impl RedisConsumer {
             }
         }
         self.lists.return_all().await?;
-        match self.claiming.is_none() && self.lists.waits.is_empty() {
+        match next_stopped && self.claiming.is_none() && self.lists.waits.is_empty() {
             true => Ok(()),
             // A slow server may still do them.
             false => Err(Error::new(ErrorKind::Timeout, "stop claiming messages: the server does not answer in time")),
         }
-    }
-
-    /// Requeues what was claimed and not handed out. Where the server does not answer, the next call of `next` tries
-    /// again.
-    async fn return_buffer(&mut self) -> Result<()> {
-        if !self.buffer.is_empty() {
-            self.returns_buffer = true;
-            // Each goes to the front of its list, so that the one that came first goes last.
-            let requeue = |delivery: &Delivery| (delivery.receipt.clone(), Disposition::Requeue);
-            match self.acker.reject(self.buffer.iter().rev().map(requeue).collect()).await {
-                Err(error) if lost_receipts(&error).is_empty() => return Err(error),
-                // What is lost is in flight at another consumer.
-                _ => self.buffer.clear(),
-            }
-        }
-        self.returns_buffer = false;
-        Ok(())
     }
 
     async fn shutdown(mut self) -> Result<()> {
@@ -301,6 +272,10 @@ impl Consumer for RedisConsumer {
         self.acker.clone()
     }
 
+    fn set_demand(&mut self, demand: Arc<dyn Demand>) {
+        self.state.set_demand(demand);
+    }
+
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.state.set_prefetch(prefetch);
@@ -310,10 +285,12 @@ impl Consumer for RedisConsumer {
 
     fn pause(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            if self.claiming.is_some() || !self.lists.waits.is_empty() || self.lists.any_moved() {
-                self.stop_claims().await?;
+            let is_idle = self.claiming.is_none() && self.lists.waits.is_empty() && !self.lists.any_moved();
+            match is_idle && !self.state.has_next_claims() {
+                true => self.state.stop_next_claims().await,
+                false => self.stop_claims().await?,
             }
-            self.return_buffer().await
+            self.return_buffered().await
         })
     }
 
@@ -350,6 +327,18 @@ impl Consumer for RedisConsumer {
 }
 
 impl RedisConsumer {
+    /// Requeues what was claimed and is not handed out.
+    async fn return_buffered(&mut self) -> Result<()> {
+        let (id, deliveries, in_flight) = self.state.drain_buffer();
+        let numbers: Vec<u64> = in_flight.iter().map(|(number, _)| *number).collect();
+        let requeued = requeue(&self.shared, &id, in_flight).await;
+        match &requeued {
+            Ok(()) => self.state.remove(numbers),
+            Err(_) => self.state.restore_buffer(deliveries),
+        }
+        requeued
+    }
+
     /// Registers the queues that are read.
     async fn update_registration(&mut self, queues: Vec<Arc<str>>) -> Result<()> {
         let before = self.state.queues();

@@ -110,12 +110,26 @@ impl QueueLists {
         if self.shared.options.queue_order == QueueOrder::Sorted {
             self.order.sort();
         }
+        self.share_order();
     }
 
     /// Removes a queue. No wait may be running.
     pub(crate) fn remove(&mut self, queue: &str) {
         self.entries.retain(|_, entry| &*entry.queue_list.queue != queue);
         self.order.retain(|other| &**other != queue);
+        self.share_order();
+    }
+
+    /// Says from which lists settlements claim what comes next, and in which order.
+    fn share_order(&self) {
+        let lists = |queue: &Arc<str>| {
+            let mut lists: Vec<&Entry> =
+                self.entries.values().filter(|entry| entry.queue_list.queue == *queue).collect();
+            lists.sort_by_key(|entry| entry.step);
+            lists.into_iter().map(|entry| entry.queue_list.clone()).collect()
+        };
+        let rotates = self.shared.options.queue_order == QueueOrder::RoundRobin;
+        self.state.set_next_lists(self.order.iter().map(lists).collect(), rotates);
     }
 
     /// The consumer's id in the names of the handoff lists.

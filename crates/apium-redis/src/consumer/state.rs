@@ -3,11 +3,13 @@
 //! In the server, each message in flight is in kombu's `unacked` and `unacked_index` under the tag
 //! `apium.<consumer>.<number>`, which says whose it is without another key. The number is the fence of the receipt.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use apium_transport::broker::consumer::ConsumeSpec;
+use apium_transport::broker::consumer::{ConsumeSpec, Delivery};
+use apium_transport::broker::demand::{Demand, Wanted};
 use apium_transport::broker::settlement::{Receipt, Tag};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
@@ -15,6 +17,9 @@ use tokio::sync::{Notify, watch};
 use crate::consumer::lost_replies::LostReplies;
 use crate::keys::broker_keys::Keys;
 use crate::keys::broker_keys::QueueList;
+
+/// How many messages the claim of a settlement takes at most.
+const MAX_NEXT: usize = 256;
 
 /// A message in flight.
 #[derive(Debug, Clone)]
@@ -40,11 +45,36 @@ pub(crate) struct ConsumerState {
     inner: Mutex<Inner>,
     /// Notified of each change: waiters look for free prefetch, a new id, or the end.
     pub(crate) changed: Notify,
+    /// Notified when something was claimed.
+    pub(crate) buffered: Notify,
     /// Tells the maintenance loop to send a heartbeat at once, since others seem to have taken this consumer for dead,
-    /// or since there are lost replies to look for.
+    /// since there are lost replies to look for, or since marks of started runs were taken back.
     pub(crate) suspected: Notify,
     lifecycle: watch::Sender<Lifecycle>,
     lost_replies: Mutex<LostReplies>,
+    demand: SetDemand,
+}
+
+/// The demand of the worker, once it is set.
+#[derive(Default)]
+struct SetDemand(OnceLock<Arc<dyn Demand>>);
+
+impl fmt::Debug for SetDemand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SetDemand").field(&self.0.get().is_some()).finish()
+    }
+}
+
+/// What is reserved for a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    /// The number of the first message; the others follow it.
+    pub(crate) first: u64,
+    /// The consumer's id.
+    pub(crate) id: Arc<str>,
+    pub(crate) wanted: usize,
+    /// How many of them are marked as started.
+    pub(crate) begin: usize,
 }
 
 /// Whether a consumer is open.
@@ -67,6 +97,31 @@ struct Inner {
     /// What was settled by calls that failed later. The callers will try again.
     settled: HashSet<u64>,
     queues: Vec<Arc<str>>,
+    /// Deliveries that were claimed and not handed out, in order.
+    buffer: VecDeque<Delivery>,
+    next: NextClaims,
+}
+
+/// The claims of settlements: each takes what comes next.
+#[derive(Debug, Default)]
+struct NextClaims {
+    /// Whether they may be made: from a call of `next` on, until a pause or a stop.
+    is_open: bool,
+    /// How many have no reply yet.
+    running: usize,
+    /// The lists of each queue, in the order of the steps.
+    queues: Vec<Vec<Arc<QueueList>>>,
+    /// Whether the queues take turns.
+    rotates: bool,
+}
+
+/// How much a settlement may claim.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NextLimits {
+    /// How many messages, with those that are on their way.
+    pub(crate) wanted: usize,
+    /// How many of these are marked as started.
+    pub(crate) marked: usize,
 }
 
 /// Receipts, sorted by whose they are.
@@ -92,14 +147,18 @@ impl ConsumerState {
             settling: 0,
             settled: HashSet::new(),
             queues: Vec::new(),
+            buffer: VecDeque::new(),
+            next: NextClaims::default(),
         };
         Self {
             spec,
             inner: Mutex::new(inner),
             changed: Notify::new(),
+            buffered: Notify::new(),
             suspected: Notify::new(),
             lifecycle: watch::Sender::new(Lifecycle::Open),
             lost_replies: Mutex::default(),
+            demand: SetDemand::default(),
         }
     }
 
@@ -123,6 +182,7 @@ impl ConsumerState {
         let (id, all) = (inner.id.clone(), inner.in_flight.drain().collect());
         inner.settling = 0;
         inner.settled.clear();
+        inner.buffer.clear();
         drop(inner);
         self.changed.notify_waiters();
         (id, all)
@@ -156,6 +216,7 @@ impl ConsumerState {
         inner.in_flight.clear();
         inner.settling = 0;
         inner.settled.clear();
+        inner.buffer.clear();
         drop(inner);
         self.changed.notify_waiters();
         lost
@@ -164,16 +225,22 @@ impl ConsumerState {
     /// How many more messages may be claimed. Those whose settlement is being sent do not count as in flight: the
     /// server does it before any claim that is sent later.
     pub(crate) fn free_prefetch(&self) -> usize {
-        let inner = self.lock();
-        match inner.prefetch {
-            0 => usize::MAX,
-            prefetch => prefetch.saturating_sub(inner.in_flight.len() + inner.requested - inner.settling),
-        }
+        self.lock().free_prefetch()
     }
 
     pub(crate) fn set_prefetch(&self, prefetch: usize) {
         self.lock().prefetch = prefetch;
         self.changed.notify_waiters();
+    }
+
+    /// Sets whom to ask what is wanted. The first one stays.
+    pub(crate) fn set_demand(&self, demand: Arc<dyn Demand>) {
+        let _ = self.demand.0.set(demand);
+    }
+
+    /// What the worker wants; nothing if it does not say.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.demand.0.get().map(|demand| demand.wanted()).unwrap_or_default()
     }
 
     pub(crate) fn set_queues(&self, queues: Vec<Arc<str>>) {
@@ -184,14 +251,10 @@ impl ConsumerState {
         self.lock().queues.clone()
     }
 
-    /// Reserves `count` numbers and as much prefetch for a claim. Returns the first number, and the consumer's id.
-    pub(crate) fn reserve(&self, count: usize, now_micros: u64) -> (u64, Arc<str>) {
-        let mut inner = self.lock();
-        // Numbers follow the clock, so that each later delivery of a message has a greater fence, at whichever worker.
-        let first = (inner.last_number + 1).max(now_micros);
-        inner.last_number = first + count as u64;
-        inner.requested += count;
-        (first, inner.id.clone())
+    /// Reserves `count` numbers and as much prefetch for a claim. At most `marked` of its messages are marked as started,
+    /// less what other claims may bring.
+    pub(crate) fn reserve(&self, count: usize, marked: usize, now_micros: u64) -> Reserved {
+        self.lock().reserve(count, marked, now_micros)
     }
 
     /// One number for a delivery that this consumer makes itself, and the consumer's id.
@@ -212,13 +275,32 @@ impl ConsumerState {
         self.changed.notify_waiters();
     }
 
-    /// Adds what `id` claimed. Returns it if that is not this consumer's id any more, or if the consumer is closed.
+    /// Adds what `id` has put in flight. Returns it if that is not this consumer's id any more, or if the consumer is
+    /// closed.
     pub(crate) fn add_in_flight(&self, id: &str, claimed: Vec<(u64, InFlight)>) -> Result<(), Vec<(u64, InFlight)>> {
         let mut inner = self.lock();
         if &*inner.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
             return Err(claimed);
         }
         inner.in_flight.extend(claimed);
+        Ok(())
+    }
+
+    /// Adds what `id` claimed, as [`add_in_flight`](Self::add_in_flight) does, and what is handed out of it.
+    pub(crate) fn add_claimed(
+        &self,
+        id: &str,
+        claimed: Vec<(u64, InFlight)>,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), Vec<(u64, InFlight)>> {
+        let mut inner = self.lock();
+        if &*inner.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
+            return Err(claimed);
+        }
+        inner.in_flight.extend(claimed);
+        inner.buffer.extend(deliveries);
+        drop(inner);
+        self.buffered.notify_one();
         Ok(())
     }
 
@@ -245,17 +327,83 @@ impl ConsumerState {
         sorted
     }
 
-    /// Sets whether settlements of these are being sent.
-    pub(crate) fn set_settling(&self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
+    /// Settlements of these are being sent. With `next` it also reserves a claim for them; in one step, so that nobody
+    /// else claims for the prefetch that becomes free.
+    pub(crate) fn start_settling(
+        &self,
+        numbers: &[u64],
+        next: Option<(NextLimits, u64)>,
+    ) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
         let mut inner = self.lock();
-        for number in numbers {
-            let Some(in_flight) = inner.in_flight.get_mut(&number).filter(|in_flight| in_flight.settling != settling)
-            else {
-                continue;
-            };
-            in_flight.settling = settling;
-            inner.settling = if settling { inner.settling + 1 } else { inner.settling - 1 };
+        inner.set_settling(numbers.iter().copied(), true);
+        let is_open = *self.lifecycle.borrow() == Lifecycle::Open;
+        let next = next.filter(|_| is_open).and_then(|(limits, now)| inner.reserve_next(limits, now));
+        drop(inner);
+        self.changed.notify_waiters();
+        next
+    }
+
+    /// Settlements of these are not being sent any more.
+    pub(crate) fn end_settling(&self, numbers: &[u64]) {
+        self.lock().set_settling(numbers.iter().copied(), false);
+        self.changed.notify_waiters();
+    }
+
+    /// Sets the lists from which settlements claim: those of each queue, in the order of the steps.
+    pub(crate) fn set_next_lists(&self, queues: Vec<Vec<Arc<QueueList>>>, rotates: bool) {
+        let mut inner = self.lock();
+        (inner.next.queues, inner.next.rotates) = (queues, rotates);
+    }
+
+    /// Takes at most `max` of the deliveries that are claimed and not handed out. Somebody wants them, so settlements
+    /// may claim more.
+    pub(crate) fn take_buffered(&self, max: usize) -> Vec<Delivery> {
+        let mut inner = self.lock();
+        inner.next.is_open = true;
+        let count = inner.buffer.len().min(max);
+        inner.buffer.drain(..count).collect()
+    }
+
+    /// Takes all of them, each with what the consumer keeps of it; they stay in flight.
+    pub(crate) fn drain_buffer(&self) -> (Arc<str>, Vec<Delivery>, Vec<(u64, InFlight)>) {
+        let mut inner = self.lock();
+        let buffered: Vec<Delivery> = inner.buffer.drain(..).collect();
+        let number = |delivery: &Delivery| delivery.receipt.fence;
+        let in_flight = buffered.iter().filter_map(|it| Some((number(it), inner.in_flight.get(&number(it))?.clone())));
+        (inner.id.clone(), buffered.clone(), in_flight.collect())
+    }
+
+    /// Puts these back, before those that have come since.
+    pub(crate) fn restore_buffer(&self, deliveries: Vec<Delivery>) {
+        let mut inner = self.lock();
+        let since = std::mem::replace(&mut inner.buffer, deliveries.into());
+        inner.buffer.extend(since);
+    }
+
+    /// Lets settlements claim nothing more, and waits for the replies of those that do.
+    pub(crate) async fn stop_next_claims(&self) {
+        self.lock().next.is_open = false;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.has_next_claims() {
+                return;
+            }
+            changed.await;
         }
+    }
+
+    /// Whether a settlement is on its way that claims something.
+    pub(crate) fn has_next_claims(&self) -> bool {
+        self.lock().next.running > 0
+    }
+
+    /// The claim of a settlement has ended: frees the prefetch that it had reserved.
+    pub(crate) fn end_next_claim(&self, count: usize) {
+        let mut inner = self.lock();
+        inner.next.running -= 1;
+        inner.requested -= count;
         drop(inner);
         self.changed.notify_waiters();
     }
@@ -317,6 +465,22 @@ impl ConsumerState {
         }
     }
 
+    /// Takes back the marks of these, whose runs do not begin now. The next heartbeat tells the server.
+    pub(crate) fn unmark(&self, receipts: &[Receipt]) {
+        let mut inner = self.lock();
+        let mut changed = false;
+        for receipt in receipts {
+            if let Some(in_flight) = inner.in_flight.get_mut(&receipt.fence) {
+                changed |= in_flight.counts_crash;
+                (in_flight.started, in_flight.counts_crash) = (false, false);
+            }
+        }
+        drop(inner);
+        if changed {
+            self.suspected.notify_one();
+        }
+    }
+
     /// Takes back the marks of all; returns the tags in the server of those that had one.
     pub(crate) fn unmark_all(&self) -> Vec<String> {
         let mut inner = self.lock();
@@ -357,6 +521,54 @@ impl ConsumerState {
 }
 
 impl Inner {
+    fn free_prefetch(&self) -> usize {
+        match self.prefetch {
+            0 => usize::MAX,
+            prefetch => prefetch.saturating_sub(self.in_flight.len() + self.requested - self.settling),
+        }
+    }
+
+    /// How many messages are claimed and not handed out, or may be.
+    fn on_the_way(&self) -> usize {
+        self.requested + self.buffer.len()
+    }
+
+    /// Reserves a claim for a settlement, if it may claim anything. Returns the lists too, in their order.
+    fn reserve_next(&mut self, limits: NextLimits, now_micros: u64) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
+        let free = self.free_prefetch().min(limits.wanted.saturating_sub(self.on_the_way()));
+        if !self.next.is_open || self.next.queues.is_empty() || free == 0 {
+            return None;
+        }
+        let steps = self.next.queues.iter().map(Vec::len).max().unwrap_or(0);
+        let of_step = |step: usize| self.next.queues.iter().filter_map(move |lists| lists.get(step).cloned());
+        let lists = (0..steps).flat_map(of_step).collect();
+        if self.next.rotates {
+            self.next.queues.rotate_left(1);
+        }
+        self.next.running += 1;
+        Some((self.reserve(free.min(MAX_NEXT), limits.marked, now_micros), lists))
+    }
+
+    fn set_settling(&mut self, numbers: impl IntoIterator<Item = u64>, settling: bool) {
+        for number in numbers {
+            let Some(in_flight) = self.in_flight.get_mut(&number).filter(|in_flight| in_flight.settling != settling)
+            else {
+                continue;
+            };
+            in_flight.settling = settling;
+            self.settling = if settling { self.settling + 1 } else { self.settling - 1 };
+        }
+    }
+
+    fn reserve(&mut self, wanted: usize, marked: usize, now_micros: u64) -> Reserved {
+        // Numbers follow the clock, so that each later delivery of a message has a greater fence, at whichever worker.
+        let first = (self.last_number + 1).max(now_micros);
+        let begin = marked.saturating_sub(self.on_the_way()).min(wanted);
+        self.last_number = first + wanted as u64;
+        self.requested += wanted;
+        Reserved { first, id: self.id.clone(), wanted, begin }
+    }
+
     /// Removes a message from those in flight.
     fn remove(&mut self, number: u64) {
         if self.in_flight.remove(&number).is_some_and(|in_flight| in_flight.settling) {

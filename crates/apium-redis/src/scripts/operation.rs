@@ -74,8 +74,9 @@ pub(crate) fn write<'a>(
     (tags, count): (impl Iterator<Item = &'a str>, usize),
     operations: &[Operation<'_>],
 ) {
-    command.arg(7).arg(keys.unacked()).arg(keys.unacked_index()).arg(keys.crashes());
+    command.arg(8).arg(keys.unacked()).arg(keys.unacked_index()).arg(keys.crashes());
     command.arg(keys.dead()).arg(keys.dead_last()).arg(keys.dead_order()).arg(keys.eta());
+    command.arg(keys.leases());
     command.arg(keys.eta_prefix()).arg(keys.eta_channel()).arg(score(now, false));
     command.arg(count);
     for tag in tags {

@@ -17,6 +17,13 @@ macro_rules! chord {
     };
 }
 
+/// The claiming of messages.
+macro_rules! claim {
+    () => {
+        include_str!("lua/claim.lua")
+    };
+}
+
 /// The settling of deliveries.
 macro_rules! settle {
     () => {
@@ -47,15 +54,16 @@ impl Script {
 }
 
 /// Claims messages and puts them in flight.
-pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
+pub(crate) static CLAIM: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(claim!(), include_str!("lua/claim_alone.lua"))));
 
 /// Settles deliveries: results, follow-ups, and what becomes of the messages. It also publishes what a list alone
 /// cannot take.
-pub(crate) static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(concat!(record!(), settle!())));
+pub(crate) static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(concat!(record!(), claim!(), settle!())));
 
 /// Settles like [`SETTLE`], with operations for chords. It is a script of its own, since few calls need them.
 pub(crate) static SETTLE_CHORDS: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(record!(), chord!(), settle!())));
+    LazyLock::new(|| Script::new(concat!(record!(), claim!(), chord!(), settle!())));
 
 /// Promotes delayed messages that are due.
 pub(crate) static PROMOTE_DUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/promote.lua")));

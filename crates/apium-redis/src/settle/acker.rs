@@ -62,6 +62,10 @@ impl Acker for RedisAcker {
         })
     }
 
+    fn unmark_started(&self, receipts: &[Receipt]) {
+        self.state.unmark(receipts);
+    }
+
     fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let unmarked = self.state.unmark_all();

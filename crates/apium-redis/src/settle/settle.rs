@@ -6,12 +6,13 @@ use apium_transport::broker::settlement::{Receipt, lease_lost};
 use apium_transport::error::Result;
 use redis::{Cmd, Value};
 
-use crate::consumer::state::{ConsumerState, InFlight};
+use crate::consumer::state::{ConsumerState, InFlight, NextLimits};
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
 use crate::scripts::operation::{Operation, write};
 use crate::scripts::script::{SETTLE, SETTLE_CHORDS};
 use crate::settle::follow_ups::LastPart;
+use crate::settle::next_claim::{NextClaim, limits};
 use crate::settle::prepared::{PreparedSettlement, acknowledge};
 use crate::settle::recount::{Recounts, recounted};
 use crate::shared::BrokerShared;
@@ -113,8 +114,9 @@ async fn settle_batches(
     let mut settlements = settlements.into_iter().peekable();
     while settlements.peek().is_some() {
         let batch: Vec<PreparedSettlement> = settlements.by_ref().take(MAX_SETTLEMENTS).collect();
-        let done = settle_batch(shared, state, what, batch, progress).await?;
-        if settlements.peek().is_some() || !progress.completing.is_empty() || !progress.may_complete.is_empty() {
+        let is_last = settlements.peek().is_none();
+        let done = settle_batch(shared, state, what, batch, progress, is_last).await?;
+        if !is_last || !progress.completing.is_empty() || !progress.may_complete.is_empty() {
             progress.done.push(done);
         }
     }
@@ -202,9 +204,14 @@ struct Settling<'a> {
 }
 
 impl<'a> Settling<'a> {
-    fn start(state: &'a ConsumerState, numbers: Vec<u64>) -> Self {
-        state.set_settling(numbers.iter().copied(), true);
-        Self { state, numbers, answered: false }
+    /// With `next` it also reserves a claim for what comes next.
+    fn start(
+        state: &'a ConsumerState,
+        numbers: Vec<u64>,
+        next: Option<(NextLimits, u64)>,
+    ) -> (Self, Option<NextClaim<'a>>) {
+        let reserved = state.start_settling(&numbers, next);
+        (Self { state, numbers, answered: false }, reserved.map(|reserved| NextClaim::new(state, reserved)))
     }
 }
 
@@ -213,7 +220,7 @@ impl Drop for Settling<'_> {
         if !self.answered {
             self.state.mark_unanswered(self.numbers.iter().copied());
         }
-        self.state.set_settling(self.numbers.iter().copied(), false);
+        self.state.end_settling(&self.numbers);
     }
 }
 
@@ -223,6 +230,7 @@ async fn settle_batch(
     what: &'static str,
     settlements: Vec<PreparedSettlement>,
     progress: &mut SettleProgress<'_>,
+    is_last: bool,
 ) -> Result<OwnDeliveries> {
     let deliveries = settlements.iter().filter_map(|settlement| settlement.delivery.as_ref());
     let mut found = state.look_up(deliveries.map(|(receipt, _)| receipt.clone()));
@@ -233,13 +241,16 @@ async fn settle_batch(
         return Ok(Vec::new());
     }
     let numbers = || found.owned.iter().map(|(number, ..)| *number);
-    let mut settling = Settling::start(state, numbers().collect());
+    let limits = if is_last { limits(shared, state, &operations) } else { None };
+    let (mut settling, next) = Settling::start(state, numbers().collect(), limits);
     reached("before-settle");
     let mut follow_ups = settlements.iter().filter_map(|settlement| settlement.follow_ups.as_ref());
     let script = if follow_ups.clone().next().is_none() { &SETTLE } else { &SETTLE_CHORDS };
     let fill = |command: &mut Cmd| {
         let tags = (found.owned.iter().map(|(_, tag, _)| tag.as_str()), found.owned.len());
-        write(&shared.keys, shared.connection.server_now(), command, tags, &operations);
+        let now = shared.connection.server_now();
+        write(&shared.keys, now, command, tags, &operations);
+        next.iter().for_each(|next| next.append(now, command));
     };
     let reply = shared.connection.script(what, script, fill).await;
     reached("after-settle");
@@ -248,13 +259,16 @@ async fn settle_batch(
         Ok(_) => return Err(unexpected_reply(what)),
         Err(error) => {
             settling.answered = !error.is_connection();
+            if let Some(next) = next.filter(|_| settling.answered) {
+                next.refused();
+            }
             return Err(error);
         }
     };
     if follow_ups.any(|follow_ups| follow_ups.opens_chord()) {
         reached("chord-opened");
     }
-    let SettleReply { missing, may_complete, last } = SettleReply::read(what, reply, &parts)?;
+    let SettleReply { missing, may_complete, last, claimed } = SettleReply::read(what, reply, &parts)?;
     settling.answered = true;
     let stay: Vec<u64> = last
         .iter()
@@ -263,6 +277,9 @@ async fn settle_batch(
         .collect();
     state.remove(numbers().filter(|number| !stay.contains(number)));
     drop(settling);
+    if let Some(next) = next {
+        next.answered(shared, claimed).await;
+    }
     for position in missing {
         let delivery = position.checked_sub(1).and_then(|index: usize| found.owned.get(index));
         if let Some((number, _, in_flight)) = delivery
@@ -303,13 +320,18 @@ struct SettleReply<'a> {
     may_complete: Vec<usize>,
     /// Parts that were the last ones of their chords.
     last: Vec<(&'a PartPosition, LastPart)>,
+    /// What was claimed, if a claim went with it and was done.
+    claimed: Option<Vec<Value>>,
 }
 
 impl<'a> SettleReply<'a> {
     fn read(what: &str, reply: Vec<Value>, parts: &'a [PartPosition]) -> Result<Self> {
-        let mut read = Self { missing: Vec::new(), may_complete: Vec::new(), last: Vec::new() };
+        let mut read = Self { missing: Vec::new(), may_complete: Vec::new(), last: Vec::new(), claimed: None };
         for entry in reply {
             match entry {
+                Value::Array(entry) if matches!(entry.first(), Some(Value::BulkString(_))) => {
+                    read.claimed = Some(entry);
+                }
                 Value::Array(mut entry) if entry.len() == 1 => {
                     read.may_complete.push(number_in(what, entry.swap_remove(0))?);
                 }

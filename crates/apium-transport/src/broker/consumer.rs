@@ -8,6 +8,7 @@ use apium_protocol::message::message::Message;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::broker::demand::Demand;
 use crate::broker::settlement::{Acker, Receipt};
 use crate::error::Result;
 
@@ -49,6 +50,9 @@ pub struct Delivery {
     /// How many of its runs had [started](Acker::mark_started) when their worker died. A broker that does not count
     /// them says 0.
     pub crashes: u32,
+    /// Whether it was marked as [started](Acker::mark_started) when it was claimed. Its run begins at once, or the mark
+    /// is [taken back](Acker::unmark_started).
+    pub started: bool,
     /// What was delivered.
     pub content: Content,
 }
@@ -56,7 +60,7 @@ pub struct Delivery {
 impl Delivery {
     /// A first delivery of something that was sent to this exchange with this routing key.
     pub fn new(receipt: Receipt, queue: Arc<str>, exchange: Arc<str>, routing_key: Arc<str>, content: Content) -> Self {
-        Self { receipt, queue, exchange, routing_key, redelivered: false, crashes: 0, content }
+        Self { receipt, queue, exchange, routing_key, redelivered: false, crashes: 0, started: false, content }
     }
 }
 
@@ -90,6 +94,12 @@ pub trait Consumer: Send + 'static {
 
     /// The acker of this consumer's deliveries.
     fn acker(&self) -> Arc<dyn Acker>;
+
+    /// Says whom to ask what is wanted, so that the driver can claim it beside something else: in the step that settles
+    /// a delivery, it takes what a claim after that step would take. Does nothing by default.
+    fn set_demand(&mut self, demand: Arc<dyn Demand>) {
+        let _ = demand;
+    }
 
     /// Changes how many deliveries this consumer may have in flight; 0 is unlimited.
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>>;

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod consumer;
 pub mod dead_set;
+pub mod demand;
 pub mod follow_ups;
 pub mod outgoing;
 pub mod queue_admin;

@@ -123,6 +123,13 @@ pub trait Acker: Send + Sync + 'static {
         self.mark_started(std::slice::from_ref(receipt))
     }
 
+    /// Takes back the marks of deliveries whose runs do not begin after all. Returns at once; the broker learns it soon
+    /// after. Whoever got a delivery that came [marked](crate::broker::consumer::Delivery::started) and does not begin
+    /// its run at once calls this, before it rejects the delivery or marks it later. Does nothing by default.
+    fn unmark_started(&self, receipts: &[Receipt]) {
+        let _ = receipts;
+    }
+
     /// Settlement in one atomic step, if broker and result backend can be one store.
     fn atomic(&self) -> Option<&dyn AtomicSettle>;
 }

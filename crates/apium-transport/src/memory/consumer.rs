@@ -109,6 +109,7 @@ impl From<Claimed> for Delivery {
             routing_key: claimed.message.routing_key.clone(),
             redelivered: claimed.redelivered,
             crashes: claimed.crashes,
+            started: false,
             content: claimed.message.content.clone(),
         }
     }

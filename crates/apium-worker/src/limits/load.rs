@@ -30,8 +30,12 @@ pub(crate) struct Queued {
 const MAX_LIMITED: usize = 4096;
 
 /// Counts the runs of a worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RunCounts {
+    /// How many slots there are.
+    pub(crate) slots: usize,
+    /// How many runs are to be local at most. The prefetch of the consumer is a limit beside this one.
+    pub(crate) window: usize,
     /// Runs in a slot, or waiting for one, or for their turn by a rate limit.
     local: usize,
     /// How many of these wait for their turn.
@@ -46,7 +50,24 @@ pub(crate) struct RunCounts {
     refill_at: Option<usize>,
 }
 
+impl Default for RunCounts {
+    fn default() -> Self {
+        let (slots, window) = (0, usize::MAX);
+        Self { slots, window, local: 0, limited: 0, running: 0, running_acked: 0, handed_out: 0, refill_at: None }
+    }
+}
+
 impl RunCounts {
+    /// How many slots nothing is there for. `ending` of them have a run that is over but for a moment.
+    pub(crate) fn free_slots(&self, ending: usize) -> usize {
+        self.slots.saturating_sub(self.counted().saturating_sub(ending))
+    }
+
+    /// How many more runs may become local.
+    pub(crate) fn free_window(&self, ending: usize) -> usize {
+        self.window.saturating_sub(self.counted().saturating_sub(ending))
+    }
+
     /// A run was accepted.
     pub(crate) fn add(&mut self) {
         self.local += 1;

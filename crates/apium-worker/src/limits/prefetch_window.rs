@@ -111,7 +111,7 @@ impl PrefetchWindow {
     }
 
     /// How many runs the worker wants to have.
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.slots + self.ahead()
     }
 

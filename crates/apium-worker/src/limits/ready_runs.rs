@@ -4,12 +4,16 @@
 //! A late-ack run is marked as started at the broker before it begins, in a batch with others ([`StartMarks`]). A
 //! redelivered message is never marked before its turn: it may be the one that kills workers, and its crash must not
 //! count for its neighbours. One during whose run a worker died already runs alone ([`Suspects`]).
+//!
+//! A driver may claim as many marked runs as would begin at once ([`ReadyRuns::wanted`]). Those that find no slot all
+//! the same lose their marks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::message::task_id::TaskId;
+use apium_transport::broker::demand::Wanted;
 use apium_transport::clock::{Clock, Moment};
 
 use crate::limits::load::{Load, Queued, RunCounts};
@@ -36,6 +40,12 @@ pub(crate) trait QueuedRun {
 
     /// Whether a worker died during a run of its message.
     fn is_suspect(&self) -> bool;
+
+    /// Whether it was marked as started when it was claimed.
+    fn is_started(&self) -> bool;
+
+    /// Takes that mark back.
+    fn unmark(&mut self);
 }
 
 /// What a slot is to do.
@@ -68,6 +78,8 @@ pub(crate) struct ReadyRuns<R> {
     pub(crate) idle_slots: usize,
     /// Whether rate limits are kept (not with `worker_disable_rate_limits`).
     has_rate_limits: bool,
+    /// Whether a run had a rate limit. Such runs wait, so from then on nothing is to be marked when it is claimed.
+    has_limited: bool,
     closed: bool,
 }
 
@@ -82,6 +94,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
             counts: RunCounts::default(),
             idle_slots: 0,
             has_rate_limits,
+            has_limited: false,
             closed: false,
         }
     }
@@ -96,11 +109,41 @@ impl<R: QueuedRun> ReadyRuns<R> {
         match run.rate_limit().filter(|_| self.has_rate_limits) {
             Some(limit) => {
                 self.counts.limit();
+                self.has_limited = true;
                 self.waiting.limited.push(&run.task().clone(), limit, run);
             }
             None if self.is_suspect(&run) => self.suspects.push(run, now),
             None => self.fresh.push_back(run),
         }
+    }
+
+    /// Adds a run as it was claimed. One that is marked as started goes to the next slot, or loses its mark if none is
+    /// free. One that is acked early keeps it: the ack removes it.
+    pub(crate) fn add_claimed(&mut self, mut run: R, now: Moment, ending: usize) {
+        let is_limited = self.has_rate_limits && run.rate_limit().is_some();
+        if !run.is_started() || (!run.acks_late() && !is_limited) {
+            self.add(run, now);
+        } else if is_limited || self.is_suspect(&run) || self.free_slots(now, ending) == 0 {
+            run.unmark();
+            self.add(run, now);
+        } else {
+            self.counts.add();
+            self.marked.push_back(run);
+        }
+    }
+
+    /// How many more runs would begin at once. `ending` slots are about to be free.
+    fn free_slots(&self, now: Moment, ending: usize) -> usize {
+        if self.closed || self.suspects.hold_back(now) { 0 } else { self.counts.free_slots(ending) }
+    }
+
+    /// What a driver may claim now. `ending` slots are about to be free.
+    pub(crate) fn wanted(&self, now: Moment, ending: usize) -> Wanted {
+        let begin = self.free_slots(now, ending);
+        let fetch = if self.closed { 0 } else { self.counts.free_window(ending) };
+        let mut wanted = Wanted::fetching(begin, fetch);
+        wanted.marked = if self.marks.may_be_early() && !self.has_limited { begin } else { 0 };
+        wanted
     }
 
     /// Adds a run that does not begin: a slot only ends it. So it is not marked, waits for nothing and is no suspect.
@@ -287,6 +330,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
         runs.extend(self.fresh.drain(..));
         let limited = self.waiting.limited.len();
         runs.extend(self.waiting.limited.drain());
+        runs.iter_mut().for_each(R::unmark);
         self.counts.take(runs.len(), limited);
         (runs, self.counts.load(0).local)
     }
@@ -299,5 +343,125 @@ impl<R: QueuedRun> ReadyRuns<R> {
         runs.extend(self.fresh.drain(..));
         runs.extend(self.waiting.drain());
         runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::FIRST;
+
+    /// A run by its letter: `e` has early ack, `s` is a suspect, `r` has a rate limit, and the others have late ack.
+    /// Capitals were marked when they were claimed.
+    #[derive(Debug, Clone, Copy)]
+    struct FakeRun(char, Option<RateLimit>);
+
+    impl QueuedRun for FakeRun {
+        fn task(&self) -> &Arc<str> {
+            static TASK: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| "task".into());
+            &TASK
+        }
+
+        fn id(&self) -> Option<&TaskId> {
+            None
+        }
+
+        fn rate_limit(&self) -> Option<RateLimit> {
+            self.1
+        }
+
+        fn acks_late(&self) -> bool {
+            !self.0.eq_ignore_ascii_case(&'e')
+        }
+
+        fn is_redelivered(&self) -> bool {
+            self.is_suspect()
+        }
+
+        fn is_suspect(&self) -> bool {
+            self.0 == 's'
+        }
+
+        fn is_started(&self) -> bool {
+            self.0.is_ascii_uppercase()
+        }
+
+        fn unmark(&mut self) {
+            self.0 = self.0.to_ascii_lowercase();
+        }
+    }
+
+    /// Runs that were claimed, for a worker of so many slots.
+    fn claimed(slots: usize, max_crashes: u32, letters: &str) -> ReadyRuns<FakeRun> {
+        let mut runs = ReadyRuns::new(max_crashes, true);
+        runs.counts.slots = slots;
+        for letter in letters.chars() {
+            let limit = RateLimit::parse("1/m").unwrap().filter(|_| letter.eq_ignore_ascii_case(&'r'));
+            runs.add_claimed(FakeRun(letter, limit), NOW, 0);
+        }
+        runs
+    }
+
+    /// What the next slots do, until they wait.
+    fn steps(runs: &mut ReadyRuns<FakeRun>) -> Vec<String> {
+        let mut steps = Vec::new();
+        loop {
+            let (step, marked) = match runs.next(NOW) {
+                NextStep::Run(run) => (format!("run {}", run.0), Vec::new()),
+                NextStep::MarkStarted(batch) => {
+                    (format!("mark {}", batch.iter().map(|run| run.0).collect::<String>()), batch)
+                }
+                NextStep::MarkSuspect(run) => (format!("suspect {}", run.0), vec![run]),
+                NextStep::Wait | NextStep::Closed => return steps,
+            };
+            steps.push(step);
+            if !marked.is_empty() {
+                let _ = runs.marked(marked, &[], NOW);
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_marked_begins_at_once_or_loses_its_mark() {
+        for (slots, letters, wanted) in [
+            (2, "LL", &["run L", "run L"][..]),
+            (2, "LLL", &["run L", "run L", "mark l", "run l"]),
+            (2, "lL", &["run L", "mark l", "run l"]),
+            (0, "L", &["mark l", "run l"]),
+            // The ack of these removes the mark.
+            (1, "EE", &["run E", "run E"]),
+            (3, "RL", &["run L", "mark r", "run r"]),
+            // The suspect comes first and alone, and takes back the marks of the others.
+            (3, "sL", &["suspect s", "run s"]),
+        ] {
+            assert_eq!(steps(&mut claimed(slots, 3, letters)), wanted, "{slots} slots, {letters}");
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_about_to_be_free_is_free_for_what_comes_next() {
+        let mut runs = claimed(1, 3, "L");
+        runs.counts.window = 1;
+        assert_eq!(steps(&mut runs), ["run L"]);
+        assert_eq!(runs.wanted(NOW, 0), Wanted::default());
+        assert_eq!(runs.wanted(NOW, 1), Wanted::beginning(1));
+        runs.close();
+        assert_eq!(runs.wanted(NOW, 1), Wanted::default(), "after a stop");
+    }
+
+    #[test]
+    fn nothing_is_to_begin_beside_a_suspect_and_nothing_is_marked_early_where_that_counts_too_much() {
+        let wanted = |max_crashes, letters| {
+            let Wanted { begin, marked, .. } = claimed(4, max_crashes, letters).wanted(NOW, 0);
+            (begin, marked)
+        };
+        assert_eq!((wanted(3, ""), wanted(3, "L"), wanted(3, "s")), ((4, 4), (3, 3), (0, 0)));
+        assert_eq!((wanted(2, ""), wanted(1, ""), wanted(0, "")), ((4, 0), (4, 0), (4, 0)));
+        assert_eq!(
+            wanted(3, "r"),
+            (4, 0),
+            "a run with a rate limit may have to wait: it takes no slot before its turn"
+        );
     }
 }

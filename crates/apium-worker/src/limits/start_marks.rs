@@ -35,6 +35,13 @@ impl StartMarks {
         self.max_crashes > 0
     }
 
+    /// Whether a run may be marked that does not begin after all, or whose worker dies before. Such a message counts
+    /// one crash too much, once: it is redelivered then. Where at most two crashes lead to the dead set, that is too
+    /// many.
+    pub(crate) fn may_be_early(&self) -> bool {
+        self.max_crashes > 2
+    }
+
     /// A slot got a run.
     pub(crate) fn add_handed_out(&mut self) {
         self.handed_out += 1;
@@ -47,13 +54,12 @@ impl StartMarks {
 
     /// Begins a batch, and returns how many runs it may have. `turns` slots want a run now. Beyond these as many runs
     /// are marked as the slots got while the last batch was marked, or twice as many when runs are short, since a batch
-    /// holds the slots up. Where at most two crashes lead to the dead set, none is marked before its turn: the crash of
-    /// another run would count too much.
+    /// holds the slots up. None is marked before its turn where [that counts too much](Self::may_be_early).
     pub(crate) fn begin_batch(&mut self, turns: usize) -> usize {
         let now = Instant::now();
         let are_short = self.last_batch.is_some_and(|last| now.duration_since(last) < SHORT);
         let ahead = (self.handed_out * if are_short { 2 } else { 1 }).min(MAX_AHEAD);
         (self.is_marking, self.handed_out, self.last_batch) = (true, 0, Some(now));
-        if self.max_crashes > 2 { turns.max(ahead) } else { turns }
+        if self.may_be_early() { turns.max(ahead) } else { turns }
     }
 }

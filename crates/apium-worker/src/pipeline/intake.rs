@@ -65,7 +65,7 @@ impl Intake {
     /// Decides what becomes of a delivery.
     pub(crate) fn admit(&self, delivery: Delivery, source: &Arc<DeliverySource>, now: Timestamp) -> Admission {
         let _stop = tracing::trace_span!(target: "apium::walk", "intake", queue = &*delivery.queue).entered();
-        let Delivery { receipt, queue, exchange, routing_key, redelivered, crashes, content, .. } = delivery;
+        let Delivery { receipt, queue, exchange, routing_key, redelivered, crashes, started, content, .. } = delivery;
         let message = match content {
             Content::Message(message) => message,
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
@@ -128,7 +128,7 @@ impl Intake {
         let timelimit = request.headers.timelimit;
         let request = Arc::new(request.within(Limits::of(timelimit, &task.effective).in_seconds()));
         let (task, source) = (task.clone(), source.clone());
-        let task_run = TaskRun { request, task, receipt, source, crashes, expires, links };
+        let task_run = TaskRun { request, task, receipt, source, crashes, started, expires, links };
         match eta {
             _ if is_crash_loop => Admission::CrashLoop(task_run),
             _ if expired => Admission::Expired(task_run),

@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use apium_app::context::context::{Ctx, CtxParts};
@@ -31,7 +31,7 @@ use crate::pipeline::follow::FollowUpPlanner;
 use crate::pipeline::intake::{Admission, Intake};
 use crate::pipeline::run_queue::RunQueue;
 use crate::pipeline::settle::Settler;
-use crate::pipeline::task_run::{DeliverySource, DeliveryState, RunEnd, TaskRun};
+use crate::pipeline::task_run::{DeliverySource, DeliveryState, RunEnd, SlotProgress, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::guard::{Panicked, guarded};
@@ -111,13 +111,13 @@ impl Process {
     }
 
     /// Steps 2 to 6, for a run in its slot. Code of the app is guarded where it is called. A panic that comes all the
-    /// same costs this run, and not the slot. `is_concluded` is set when its end is the completer's.
-    pub(crate) async fn run(&self, task_run: &TaskRun, timer: Option<&PollTimer>, is_concluded: &AtomicBool) {
-        let steps = AssertUnwindSafe(self.run_steps(task_run, timer, is_concluded)).catch_unwind();
+    /// same costs this run, and not the slot.
+    pub(crate) async fn run(&self, task_run: &TaskRun, timer: Option<&PollTimer>, progress: &SlotProgress) {
+        let steps = AssertUnwindSafe(self.run_steps(task_run, timer, progress)).catch_unwind();
         let Err(panic) = steps.await else { return };
         let panicked = Panicked::of(&*panic);
         log::panicked(task_run, &panicked);
-        if !is_concluded.swap(true, Ordering::Relaxed) {
+        if !progress.is_concluded.swap(true, Ordering::Relaxed) {
             if let Some(failed) = self.settler.panicked(task_run, &panicked, self.clock.now()) {
                 self.completer.submit_and_wait(failed).await;
             }
@@ -125,7 +125,7 @@ impl Process {
         }
     }
 
-    async fn run_steps(&self, task_run: &TaskRun, timer: Option<&PollTimer>, is_concluded: &AtomicBool) {
+    async fn run_steps(&self, task_run: &TaskRun, timer: Option<&PollTimer>, progress: &SlotProgress) {
         let Some(start) = self.start(task_run, timer).await else { return };
         let body = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone());
         let outcome = self.app_code.run(body).await;
@@ -138,8 +138,8 @@ impl Process {
             // In a box, since few runs have any: the future of a slot is smaller without it.
             completion = Box::pin(self.after_errbacks(task_run, completion)).await;
         }
-        is_concluded.store(true, Ordering::Relaxed);
-        self.complete(task_run, completion, (verdict, large), start).await;
+        progress.is_concluded.store(true, Ordering::Relaxed);
+        self.complete(task_run, completion, (verdict, large), start, progress).await;
     }
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
@@ -212,6 +212,7 @@ impl Process {
         completion: Completion,
         (mut verdict, large): (Verdict, Option<LargeResult>),
         start: RunStart,
+        progress: &SlotProgress,
     ) {
         let hooks = &task_run.task.hooks;
         if hooks::wanted(hooks, &verdict) {
@@ -221,6 +222,8 @@ impl Process {
             }
             self.app_code.run(hooks::after(hooks, &start.ctx, verdict).instrument(start.span)).await;
         } else {
+            progress.frees_slot.store(true, Ordering::Relaxed);
+            self.run_queue.ending.fetch_add(1, Ordering::Relaxed);
             self.completer.submit(completion).await;
         }
     }

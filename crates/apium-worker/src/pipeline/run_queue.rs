@@ -5,11 +5,10 @@
 //! whoever adds something need not know what the other slots will find.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use apium_app::options::rate_limit::RateLimit;
 use apium_protocol::error::with_causes;
-use apium_protocol::message::task_id::TaskId;
 use apium_transport::broker::settlement::{Receipt, lost_receipts};
 use apium_transport::clock::{Clock, Moment};
 use apium_transport::error::Result;
@@ -17,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::limits::load::{Load, Queued};
 use crate::limits::rate_limit::Bucket;
-use crate::limits::ready_runs::{NextStep, QueuedRun, ReadyRuns};
+use crate::limits::ready_runs::{NextStep, QueuedRun as _, ReadyRuns};
 use crate::limits::sync::{Mutex, MutexGuard, Notify};
 use crate::limits::waiting_runs::{NextDue, Present};
 use crate::pipeline::log;
@@ -32,42 +31,25 @@ pub(crate) struct RunQueue {
     due: Notify,
     /// Wakes the fetching loop, when few enough runs are left.
     refill: Notify,
-    clock: Clock,
-}
-
-impl QueuedRun for TaskRun {
-    fn task(&self) -> &Arc<str> {
-        &self.task.name
-    }
-
-    fn id(&self) -> Option<&TaskId> {
-        self.request.id()
-    }
-
-    fn rate_limit(&self) -> Option<RateLimit> {
-        self.task.effective.rate_limit
-    }
-
-    fn acks_late(&self) -> bool {
-        TaskRun::acks_late(self)
-    }
-
-    fn is_redelivered(&self) -> bool {
-        self.request.delivery_info.redelivered
-    }
-
-    fn is_suspect(&self) -> bool {
-        self.crashes > 0
-    }
+    pub(crate) clock: Clock,
+    /// Slots that are about to be [done](Self::done) with their run.
+    pub(crate) ending: AtomicUsize,
 }
 
 impl RunQueue {
     pub(crate) fn new(clock: Clock, max_crashes: u32, has_rate_limits: bool) -> Self {
         let runs = Mutex::new(ReadyRuns::new(max_crashes, has_rate_limits));
-        Self { runs, wake: Notify::new(), due: Notify::new(), refill: Notify::new(), clock }
+        Self {
+            runs,
+            wake: Notify::new(),
+            due: Notify::new(),
+            refill: Notify::new(),
+            clock,
+            ending: AtomicUsize::new(0),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, ReadyRuns<TaskRun>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ReadyRuns<TaskRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -92,7 +74,7 @@ impl RunQueue {
         let (count, present) = (task_runs.len(), Present::of(&self.clock));
         let due = runs.next_due(present);
         for task_run in task_runs {
-            runs.add(task_run, present.moment);
+            runs.add_claimed(task_run, present.moment, self.ending.load(Ordering::Relaxed));
         }
         let (idle, is_due_changed) = (runs.idle_slots, runs.next_due(present) != due);
         drop(runs);
@@ -117,7 +99,8 @@ impl RunQueue {
     }
 
     /// Adds a run that waits until its eta. Returns it when the queue is closed.
-    pub(crate) fn push_delayed(&self, due: Timestamp, task_run: TaskRun) -> Option<TaskRun> {
+    pub(crate) fn push_delayed(&self, due: Timestamp, mut task_run: TaskRun) -> Option<TaskRun> {
+        task_run.unmark();
         let mut runs = self.lock();
         if runs.is_closed() {
             return Some(task_run);
@@ -312,10 +295,11 @@ impl RunQueue {
     /// Closes the queue: it accepts and hands out no more runs. Returns those that no slot has.
     pub(crate) fn close(&self) -> Vec<TaskRun> {
         let mut runs = self.lock();
-        let waiting = runs.close();
+        let mut waiting = runs.close();
         let idle = runs.idle_slots;
         drop(runs);
         self.wake_slots(idle);
+        waiting.iter_mut().for_each(TaskRun::unmark);
         waiting
     }
 }
@@ -329,8 +313,6 @@ fn lost_when_marked(marked: Result<()>) -> Vec<Receipt> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use apium_app::context::request::Request;
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::TaskOptions;
@@ -420,6 +402,7 @@ mod tests {
                 receipt: Receipt::new(Tag::Number(number), 1),
                 source: self.source.clone(),
                 crashes: 0,
+                started: false,
                 expires: None,
                 links: None,
             }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use apium_app::context::request::Request;
+use apium_app::options::rate_limit::RateLimit;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::message::message::Message;
 use apium_protocol::message::task_id::TaskId;
@@ -14,6 +16,7 @@ use apium_transport::broker::settlement::{Acker, Receipt, Tag};
 use jiff::Timestamp;
 
 use crate::follow_up::links::Links;
+use crate::limits::ready_runs::QueuedRun;
 use crate::pipeline::verdict::RunFacts;
 
 /// Where deliveries came from, and what settles them. Each new consumer has a new one.
@@ -33,6 +36,8 @@ pub(crate) struct TaskRun {
     pub(crate) source: Arc<DeliverySource>,
     /// How many runs of its message had started when their worker died.
     pub(crate) crashes: u32,
+    /// Whether it was marked as started when it was claimed.
+    pub(crate) started: bool,
     /// The run does not begin at this instant or later.
     pub(crate) expires: Option<Timestamp>,
     /// The links of its message; `None` when nothing follows it.
@@ -65,6 +70,52 @@ impl TaskRun {
     pub(crate) fn facts(&self, now: Timestamp) -> RunFacts<'_> {
         RunFacts { request: &self.request, task: &self.task, now }
     }
+}
+
+impl QueuedRun for TaskRun {
+    fn task(&self) -> &Arc<str> {
+        &self.task.name
+    }
+
+    fn id(&self) -> Option<&TaskId> {
+        self.request.id()
+    }
+
+    fn rate_limit(&self) -> Option<RateLimit> {
+        self.task.effective.rate_limit
+    }
+
+    fn acks_late(&self) -> bool {
+        TaskRun::acks_late(self)
+    }
+
+    fn is_redelivered(&self) -> bool {
+        self.request.delivery_info.redelivered
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.crashes > 0
+    }
+
+    fn is_started(&self) -> bool {
+        self.started
+    }
+
+    fn unmark(&mut self) {
+        if self.started {
+            self.started = false;
+            self.source.acker.unmark_started(std::slice::from_ref(&self.receipt));
+        }
+    }
+}
+
+/// How far the run in a slot has come.
+#[derive(Debug, Default)]
+pub(crate) struct SlotProgress {
+    /// Its end is the completer's.
+    pub(crate) is_concluded: AtomicBool,
+    /// Nothing comes after its end: the slot is about to be free.
+    pub(crate) frees_slot: AtomicBool,
 }
 
 /// The end of a run, without its outcome.

@@ -10,6 +10,7 @@ use apium_transport::backend::chord::FailedPart;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::demand::Demand;
 use apium_transport::broker::follow_ups::{ChordContinuation, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
@@ -117,6 +118,10 @@ impl Consumer for RecordingConsumer {
         Arc::new(RecordingAcker { inner: self.inner.acker(), recorder: self.recorder.clone() })
     }
 
+    fn set_demand(&mut self, demand: Arc<dyn Demand>) {
+        self.inner.set_demand(demand);
+    }
+
     fn set_prefetch(&mut self, prefetch: usize) -> BoxFuture<'_, Result<()>> {
         self.inner.set_prefetch(prefetch)
     }
@@ -159,6 +164,10 @@ impl Acker for RecordingAcker {
 
     fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         self.inner.mark_started(receipts)
+    }
+
+    fn unmark_started(&self, receipts: &[Receipt]) {
+        self.inner.unmark_started(receipts);
     }
 
     fn mark_suspect<'a>(&'a self, receipt: &'a Receipt) -> BoxFuture<'a, Result<()>> {

@@ -1,7 +1,7 @@
--- Settles deliveries in one step: results, follow-ups, and where the messages go. record.lua comes before this text.
--- chord.lua comes before it too if there are operations for chords (o, w, g, t, h, u, x).
+-- Settles deliveries in one step: results, follow-ups, and where the messages go. record.lua and claim.lua come before
+-- this text. chord.lua comes before it too if there are operations for chords (o, w, g, t, h, u, x).
 --
--- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta
+-- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta, leases
 -- ARGV  key prefix of delayed messages, channel of etas, now; the number of tags, the tags; then operations:
 --         i N                   the operations after it belong to the N-th tag (0: to no tag)
 --         r …                   writes a record, as write_record reads it
@@ -22,12 +22,15 @@
 --                               succeeds
 --         u                     ends the condition of h
 --         x …                   ends a chord, as end_chord reads it
+--         n …                   claims what comes next, as claim reads it, once all else is done; up to the end. It is
+--                               left out if the caller has to come again: that call brings the claim
 -- Returns a list of:
 --   N                           the N-th tag was not in flight any more: its operations were skipped
 --   { number }                  this w skipped operations
 --   { number, structure or false, parts }
 --                               the part of this t was the last of its chord. Unless it had a g, the rest of its
 --                               delivery was skipped, and the delivery stays in flight.
+--   { counts, envelopes… }      what claim returned. Nothing was claimed if the first text holds no counts.
 --
 -- The script removes the tags from the index first, because Redis never refuses a script for lack of memory once it has
 -- written. Then it checks the types of all keys that the operations use, so that it does all of them or none. If a
@@ -36,6 +39,8 @@ local delayed, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
 local lost, answer = {}, {}
+-- Where the arguments of the claim begin, and whether it is left out.
+local claim_at, comes_again
 -- The deliveries that stay in flight, because one of their parts was the last of its chord.
 local stay_in_flight
 local error_key = ''
@@ -81,7 +86,7 @@ local function check_types()
   local position, skip = at, false
   while position <= #ARGV do
     local op, key = ARGV[position], ARGV[position + 1]
-    if op ~= 'i' and not skip then operations = operations + (single[op] and 1 or 2) end
+    if op ~= 'i' and op ~= 'n' and not skip then operations = operations + (single[op] and 1 or 2) end
     if op == 'i' then
       skip = lost[tonumber(key)]
       position = position + 2
@@ -143,6 +148,8 @@ local function check_types()
     elseif op == 'x' then
       if not skip then expect(key .. '.c', 'string') end
       position = position + 1 + END_ARGS
+    elseif op == 'n' then
+      position = #ARGV + 1
     else
       position = position + 1
     end
@@ -219,6 +226,7 @@ local function run()
         local _, structure, parts = count_part(at + 2)
         if parts then
           answer[#answer + 1] = { tonumber(ARGV[at + 1]), structure, parts }
+          comes_again = true
           if recount_at then
             error_key = KEYS[1]
             redis.call('HSET', KEYS[1], ARGV[recount_at], ARGV[recount_at + 1])
@@ -237,6 +245,7 @@ local function run()
         error_key = ARGV[key]
         if not skip and may_complete(ARGV[key], part_count, ARGV[at + 2] == '1') then
           answer[#answer + 1] = { tonumber(ARGV[at + 1]) }
+          comes_again = true
           skip_delivery, skip = true, true
         end
       end
@@ -253,6 +262,8 @@ local function run()
     elseif op == 'x' then
       if not skip then end_chord(at + 1) end
       at = at + 1 + END_ARGS
+    elseif op == 'n' then
+      claim_at, at = at + 1, #ARGV + 1
     else
       skip = skip_delivery
       at = at + 1
@@ -291,5 +302,10 @@ if stay_in_flight then
 elseif count > 0 then
   local removed = redis.pcall('HDEL', KEYS[1], unpack(ARGV, 5, 4 + count))
   if type(removed) == 'table' then return restore(KEYS[1], removed) end
+end
+if claim_at and not comes_again then
+  -- What is settled is settled, whatever becomes of the claim: a later one shows the error.
+  local done, claimed = pcall(claim, claim_at)
+  answer[#answer + 1] = done and not claimed.err and claimed or { 'failed' }
 end
 return answer

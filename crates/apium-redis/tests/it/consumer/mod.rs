@@ -1,6 +1,7 @@
 //! Consumers: waits, busy runtimes, faults at the worst moment, and entries of Celery's workers.
 
 mod busy_runtime;
+mod demand;
 mod faults;
 mod kombu_unacked;
 mod waiting;

@@ -63,9 +63,13 @@ struct Sent {
 }
 
 fn counted(lines: &[String]) -> Sent {
-    let claim = hash(include_str!("../../../src/scripts/lua/claim.lua"));
+    let claim = hash(concat!(
+        include_str!("../../../src/scripts/lua/claim.lua"),
+        include_str!("../../../src/scripts/lua/claim_alone.lua")
+    ));
     let settle = hash(concat!(
         include_str!("../../../src/scripts/lua/record.lua"),
+        include_str!("../../../src/scripts/lua/claim.lua"),
         include_str!("../../../src/scripts/lua/settle.lua")
     ));
     let mut sent = Sent::default();

@@ -1,0 +1,128 @@
+//! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker wants
+//! next costs no round trip of its own.
+//!
+//! It takes what a claim right after the settlement would take, from the same lists in the same order. Messages that the
+//! settlement itself publishes are among them. Of these it takes no more than begin at once, since other workers may be
+//! waiting for the rest.
+
+use std::sync::Arc;
+
+use apium_protocol::error::with_causes;
+use redis::{Cmd, Value};
+
+use crate::consumer::claim::{ClaimArgs, ClaimRequest, now_micros};
+use crate::consumer::state::{ConsumerState, NextLimits, Reserved};
+use crate::crash_points::reached;
+use crate::keys::broker_keys::QueueList;
+use crate::scripts::operation::{Operation, PublishTarget};
+use crate::settle::prepared::requeue;
+use crate::shared::BrokerShared;
+
+/// After so many bytes no more messages are taken: the reply to a settlement must not take long.
+const ROOM: usize = 1 << 20;
+
+/// A claim that goes with a settlement. When it is dropped without a reply, the server may have done it, and the
+/// maintenance loop looks for its messages.
+#[derive(Debug)]
+pub(crate) struct NextClaim<'a> {
+    state: &'a ConsumerState,
+    /// The consumer's id, the number of its first message, and how many there may be.
+    numbers: (Arc<str>, u64, usize),
+    /// `None` once the server has answered.
+    args: Option<ClaimArgs>,
+}
+
+/// How much a settlement with these operations may claim; `None` is nothing.
+pub(crate) fn limits(
+    shared: &BrokerShared,
+    state: &ConsumerState,
+    operations: &[Operation<'_>],
+) -> Option<(NextLimits, u64)> {
+    let (mut publishes, mut gives_back) = (false, false);
+    for operation in operations {
+        match operation {
+            Operation::Publish(PublishTarget::List { .. }) | Operation::PushBack(..) => publishes = true,
+            // What this worker does not want is for others.
+            Operation::PushFront(..) => gives_back = true,
+            _ => {}
+        }
+    }
+    // While the server is away nothing is asked of it that would have to be looked for afterwards.
+    if gives_back || shared.connection.connected_for().is_none() {
+        return None;
+    }
+    let wanted = state.wanted();
+    let most = if publishes { wanted.begin.min(wanted.fetch) } else { wanted.fetch };
+    (most > 0).then(|| (NextLimits { wanted: most, marked: wanted.marked }, now_micros(shared)))
+}
+
+impl<'a> NextClaim<'a> {
+    /// A claim for which this was reserved.
+    pub(crate) fn new(state: &'a ConsumerState, (reserved, lists): (Reserved, Vec<Arc<QueueList>>)) -> Self {
+        let Reserved { first, id, wanted, begin } = reserved;
+        let numbers = (id.clone(), first, wanted);
+        let lists = lists.into_iter().map(ClaimRequest::of_list).collect();
+        reached("before-next-claim");
+        Self { state, numbers, args: Some(ClaimArgs { first, id, wanted, begin, lists }) }
+    }
+
+    /// Adds it to the arguments of the script.
+    pub(crate) fn append(&self, now: i64, command: &mut Cmd) {
+        if let Some(args) = &self.args {
+            command.arg("n");
+            args.append(now, Some(ROOM), command);
+        }
+    }
+
+    /// The server has refused all of the script.
+    pub(crate) fn refused(mut self) {
+        self.args = None;
+    }
+
+    /// Takes what the script answered; `None` where it did not claim, because there is a second call to come.
+    pub(crate) async fn answered(mut self, shared: &BrokerShared, answer: Option<Vec<Value>>) {
+        let Some(answer) = answer else { return self.refused() };
+        let Some(args) = self.args.take() else { return };
+        let claimed = match args.read(shared, answer).await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(error = %with_causes(&error), "could not read what was claimed with a settlement");
+                return self.look_for_it();
+            }
+        };
+        if claimed.gone {
+            self.state.suspected.notify_one();
+            return;
+        }
+        let has_any = !claimed.envelopes.is_empty();
+        if has_any {
+            reached("settled-claimed");
+        }
+        if let Err((id, deliveries)) = claimed.add_to(self.state)
+            && let Err(error) = requeue(shared, &id, deliveries).await
+        {
+            tracing::debug!(error = %with_causes(&error), "could not requeue what was claimed with a settlement");
+            return self.look_for_it();
+        }
+        if has_any {
+            reached("next-claim-added");
+        }
+    }
+
+    /// Lets the maintenance loop look for the messages, and requeue them.
+    fn look_for_it(&self) {
+        let (id, first, count) = self.numbers.clone();
+        self.state.lost_replies().add_claim(id, first, count, self.state.lost_reply_window());
+        self.state.suspected.notify_one();
+    }
+}
+
+impl Drop for NextClaim<'_> {
+    fn drop(&mut self) {
+        if self.args.is_some() {
+            self.look_for_it();
+        }
+        self.state.end_next_claim(self.numbers.2);
+    }
+}
