@@ -4,6 +4,7 @@
 //! `apium.<consumer>.<number>`, which says whose it is without another key. The number is the fence of the receipt.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(crate) struct ConsumerState {
     /// Tells the maintenance loop to send a heartbeat at once, since others seem to have taken this consumer for dead,
     /// or since there are lost replies to look for.
     pub(crate) suspected: Notify,
+    /// How many consumers were registered when this one was.
+    pub(crate) consumers: AtomicUsize,
     lifecycle: watch::Sender<Lifecycle>,
     lost_replies: Mutex<LostReplies>,
 }
@@ -98,6 +101,7 @@ impl ConsumerState {
             inner: Mutex::new(inner),
             changed: Notify::new(),
             suspected: Notify::new(),
+            consumers: AtomicUsize::new(1),
             lifecycle: watch::Sender::new(Lifecycle::Open),
             lost_replies: Mutex::default(),
         }

@@ -3,4 +3,5 @@
 mod busy_runtime;
 mod faults;
 mod kombu_unacked;
+mod tracking;
 mod waiting;
