@@ -9,7 +9,6 @@ use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
-use apium_transport::clock::Clock;
 use apium_transport::error::Result;
 use apium_transport::health::Health;
 use futures_util::future::BoxFuture;
@@ -29,8 +28,12 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    pub(crate) fn new(address: Address, options: BrokerOptions, clock: Clock, backends: OpenedBackends) -> Self {
-        let connection = CommandConnection::new(options.target.clone(), clock);
+    pub(crate) fn new(
+        address: Address,
+        options: BrokerOptions,
+        connection: CommandConnection,
+        backends: OpenedBackends,
+    ) -> Self {
         Self { shared: Arc::new(BrokerShared::new(connection, options, backends)), address }
     }
 

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use crate::backend::backend::RedisBackend;
 use crate::backend::result_store::ResultStores;
 use crate::broker::RedisBroker;
+use crate::connection::opened::OpenedConnections;
 use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::SCHEMES;
@@ -24,6 +25,7 @@ pub struct RedisDriver {
     /// The backends that were opened: a broker on the same store can settle results together with deliveries.
     backends: OpenedBackends,
     result_stores: ResultStores,
+    connections: OpenedConnections,
 }
 
 impl RedisDriver {
@@ -38,7 +40,8 @@ impl RedisDriver {
     /// If the address or an option is invalid. A server that cannot be reached is an error of the first operation.
     pub fn open_broker(&self, address: Address, options: &DriverOptions) -> Result<RedisBroker> {
         let read = BrokerOptions::read(&address, options)?;
-        Ok(RedisBroker::new(address, read, options.clock.clone(), self.backends.clone()))
+        let connection = self.connections.open(read.target.clone(), options.clock.clone());
+        Ok(RedisBroker::new(address, read, connection, self.backends.clone()))
     }
 
     /// Opens a result backend as its own type, for what only this driver can do. It does not connect yet.
@@ -48,7 +51,8 @@ impl RedisDriver {
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<RedisBackend> {
         let read = BackendOptions::read(&address, options)?;
         self.backends.add(address.clone(), &read);
-        Ok(RedisBackend::on(address, self.result_stores.open(read, options.clock.clone())))
+        let connect = |target| self.connections.open(target, options.clock.clone());
+        Ok(RedisBackend::on(address, self.result_stores.open(read, connect)))
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a broker and its consumers share: the connection, the names of keys, and which queues and backends are known.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use apium_protocol::error::with_causes;
 use apium_transport::address::Address;
 use apium_transport::error::{Error, ErrorKind, Result};
 
@@ -53,6 +54,8 @@ pub(crate) struct BrokerShared {
     pub(crate) bound_by: AtomicU64,
     /// What the consumers subscribe to. It connects with the first consumer.
     pub(crate) channels: Arc<BrokerChannels>,
+    /// Whether the server is believed to say when lists change.
+    pub(crate) has_tracking: AtomicBool,
     backends: OpenedBackends,
 }
 
@@ -61,6 +64,7 @@ impl BrokerShared {
         Self {
             connection,
             keys: options.keys.clone(),
+            has_tracking: AtomicBool::new(options.client_tracking),
             options,
             declared: Arc::default(),
             bound_by: AtomicU64::new(0),
@@ -78,7 +82,19 @@ impl BrokerShared {
             declared: self.declared.clone(),
             bound_by: AtomicU64::new(0),
             channels: self.channels.clone(),
+            has_tracking: AtomicBool::new(false),
             backends: self.backends.clone(),
+        }
+    }
+
+    /// The server does not say when lists change. From now on each wait has a connection of its own.
+    pub(crate) fn do_without_tracking(&self, reason: &Error) {
+        if self.has_tracking.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                error = %with_causes(reason),
+                "the server does not track lists (CLIENT TRACKING) for this user: each consumer has one connection for \
+                 each queue and priority step"
+            );
         }
     }
 

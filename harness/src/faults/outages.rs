@@ -198,13 +198,17 @@ async fn one_outage(outage: Outage, away: Duration, log: &RunLog) -> Result<Vec<
     Ok(QUEUES.iter().zip(took).map(|(queues, took)| Measured { outage, away, queues: *queues, took }).collect())
 }
 
-/// Waits until so many connections wait for a message.
+/// Waits until the workers wait for messages of so many lists: each blocks on one, and the server tracks the others.
 async fn wait_for_waits(site: &Site, count: usize) -> Result<(), BoxError> {
     let mut look = Look::at(&site.servers[0].url(0))?;
     let waiting = async {
         loop {
             let list: String = look.ask(&["CLIENT", "LIST"])?;
-            if list.lines().filter(|line| line.contains(" cmd=blmove ") && line.contains(" flags=b")).count() == count {
+            let blocked =
+                list.lines().filter(|line| line.contains(" cmd=blmove ") && line.contains(" flags=b")).count();
+            let stats: String = look.ask(&["INFO", "stats"])?;
+            let tracked = stats.lines().find_map(|line| line.strip_prefix("tracking_total_items:"));
+            if blocked + tracked.and_then(|tracked| tracked.parse().ok()).unwrap_or(0) == count {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -23,6 +23,7 @@ use crate::backend::document;
 use crate::backend::result_store::ResultStore;
 use crate::backend::results;
 use crate::backend::watch_stream::watch;
+use crate::connection::commands::CommandConnection;
 use crate::options::backend::BackendOptions;
 use crate::scripts::result_args::ttl_ms;
 
@@ -52,7 +53,8 @@ impl RedisBackend {
 
     /// A result backend with connections of its own.
     pub(crate) fn new(address: Address, options: BackendOptions, clock: Clock) -> Self {
-        Self::on(address, Arc::new(ResultStore::new(options, clock)))
+        let connection = CommandConnection::new(options.target.clone(), clock);
+        Self::on(address, Arc::new(ResultStore::new(options, connection)))
     }
 
     /// One more handle on an open result store.

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use apium_transport::clock::Clock;
-
 use crate::backend::watcher::ResultWatcher;
 use crate::connection::commands::CommandConnection;
 use crate::keys::result_keys::ResultKeys;
 use crate::options::backend::BackendOptions;
+use crate::options::target::Target;
 
 /// An open result store. Its connections end with its last handle.
 #[derive(Debug)]
@@ -20,8 +19,7 @@ pub(crate) struct ResultStore {
 
 impl ResultStore {
     /// A store that is not connected yet.
-    pub(crate) fn new(options: BackendOptions, clock: Clock) -> Self {
-        let connection = CommandConnection::new(options.target, clock);
+    pub(crate) fn new(options: BackendOptions, connection: CommandConnection) -> Self {
         let watcher = ResultWatcher::new(connection.clone());
         Self { connection, keys: options.keys, chord_ordered: options.chord_ordered, watcher }
     }
@@ -40,13 +38,18 @@ pub(crate) struct ResultStores(Mutex<Vec<Weak<ResultStore>>>);
 
 impl ResultStores {
     /// The store that `options` mean: an open one, or a new one.
-    pub(crate) fn open(&self, options: BackendOptions, clock: Clock) -> Arc<ResultStore> {
+    pub(crate) fn open(
+        &self,
+        options: BackendOptions,
+        connect: impl FnOnce(Target) -> CommandConnection,
+    ) -> Arc<ResultStore> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|store| store.strong_count() > 0);
         if let Some(store) = all.iter().filter_map(Weak::upgrade).find(|store| store.is(&options)) {
             return store;
         }
-        let store = Arc::new(ResultStore::new(options, clock));
+        let connection = connect(options.target.clone());
+        let store = Arc::new(ResultStore::new(options, connection));
         all.push(Arc::downgrade(&store));
         store
     }

@@ -5,7 +5,7 @@
 //! again, after a pause that grows with each failure.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use apium_transport::clock::Clock;
@@ -32,14 +32,74 @@ const ALWAYS_TAKEN: usize = 1 << 20;
 /// The largest value that a server takes unless its `proto-max-bulk-len` says otherwise.
 const USUAL_LIMIT: usize = 512 << 20;
 
-/// A connection that is replaced when it breaks. Clones share it.
+/// A connection that is replaced when it breaks. Clones share it, and are closed together. A broker and a result
+/// backend in one store share it too, and each is closed for itself.
 #[derive(Debug, Clone)]
-pub(crate) struct CommandConnection(Arc<Shared>);
+pub(crate) struct CommandConnection {
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+}
+
+/// What belongs to one of those who share a connection.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    clock: Clock,
+    closed: Arc<watch::Sender<bool>>,
+}
+
+impl Handle {
+    fn new(shared: Arc<Shared>, clock: Clock, closed: Arc<watch::Sender<bool>>) -> Arc<Self> {
+        shared.handles.fetch_add(1, Ordering::SeqCst);
+        Arc::new(Self { shared, clock, closed })
+    }
+
+    /// Closes it. The connection ends with the last one that is open.
+    fn close(&self) {
+        if !self.closed.send_replace(true) {
+            self.leave();
+        }
+    }
+
+    fn leave(&self) {
+        if self.shared.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.shared.lock().connection = None;
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // It does not close the other connections that are closed with this one.
+        if !*self.closed.borrow() {
+            self.leave();
+        }
+    }
+}
+
+/// A connection that somebody may still have open.
+#[derive(Debug)]
+pub(crate) struct WeakConnection(Weak<Shared>);
+
+impl WeakConnection {
+    /// The connection for one more user, if it is open and leads where `target` does.
+    pub(crate) fn open(&self, target: &Target, clock: &Clock) -> Option<CommandConnection> {
+        let shared = self.0.upgrade().filter(|shared| shared.target == *target)?;
+        let handle = Handle::new(shared.clone(), clock.clone(), Arc::new(watch::Sender::new(false)));
+        Some(CommandConnection { shared, handle })
+    }
+
+    /// Whether anybody has it.
+    pub(crate) fn is_used(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
     target: Target,
-    clock: Clock,
+    /// How many users have it open.
+    handles: AtomicUsize,
     state: Mutex<State>,
     /// Locked by the one that connects. The others wait, and use the same connection.
     connecting: tokio::sync::Mutex<()>,
@@ -60,7 +120,6 @@ struct Common {
     broken: Mutex<Option<(Timestamp, String)>>,
     /// The size of the smallest value that the server has refused.
     too_large: AtomicUsize,
-    closed: watch::Sender<bool>,
 }
 
 impl Common {
@@ -79,6 +138,10 @@ struct State {
 }
 
 impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Milliseconds since `created`, by a clock that nobody can set.
     fn since_created(&self) -> i64 {
         i64::try_from(self.created.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
@@ -99,68 +162,70 @@ impl Shared {
 
 impl CommandConnection {
     pub(crate) fn new(target: Target, clock: Clock) -> Self {
-        let common = Common {
-            broken: Mutex::default(),
-            too_large: AtomicUsize::new(usize::MAX),
-            closed: watch::Sender::new(false),
-        };
-        Self::with(target, clock, Arc::new(common))
+        let common = Common { broken: Mutex::default(), too_large: AtomicUsize::new(usize::MAX) };
+        Self::with(target, clock, Arc::new(common), Arc::new(watch::Sender::new(false)))
     }
 
     /// One more connection to the same server, for another runtime: a connection is served by the runtime that opened
     /// it. Both are closed together, and have one health.
     pub(crate) fn another(&self) -> Self {
-        Self::with(self.0.target.clone(), self.0.clock.clone(), self.0.common.clone())
+        let (target, clock) = (self.shared.target.clone(), self.handle.clock.clone());
+        Self::with(target, clock, self.shared.common.clone(), self.handle.closed.clone())
     }
 
-    fn with(target: Target, clock: Clock, common: Arc<Common>) -> Self {
-        let clock_now = clock.now().as_millisecond();
-        Self(Arc::new(Shared {
+    fn with(target: Target, clock: Clock, common: Arc<Common>, closed: Arc<watch::Sender<bool>>) -> Self {
+        let shared = Arc::new(Shared {
             target,
-            clock,
+            handles: AtomicUsize::new(0),
             state: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
-            offset: AtomicI64::new(clock_now),
+            offset: AtomicI64::new(clock.now().as_millisecond()),
             created: Instant::now(),
             reconnects: watch::Sender::new(0),
             sent: AtomicU64::new(0),
             common,
-        }))
+        });
+        Self { handle: Handle::new(shared.clone(), clock, closed), shared }
+    }
+
+    /// A reference that does not keep it open.
+    pub(crate) fn downgrade(&self) -> WeakConnection {
+        WeakConnection(Arc::downgrade(&self.shared))
     }
 
     pub(crate) fn target(&self) -> &Target {
-        &self.0.target
+        &self.shared.target
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.handle.clock
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 
     /// Milliseconds since the epoch by the server's clock, so that all workers agree.
     pub(crate) fn server_now(&self) -> i64 {
-        self.0.since_created() + self.0.offset.load(Ordering::Relaxed)
+        self.shared.since_created() + self.shared.offset.load(Ordering::Relaxed)
     }
 
     /// Asks the server for its time, since this machine may have slept, or the server's clock may have been set. This
     /// is done before another consumer is taken for dead, and after this one was taken for dead.
     pub(crate) async fn learn_time(&self) -> Result<()> {
         let time = self.command("ask for the time", &redis::cmd("TIME")).await?;
-        self.0.learn(&time);
+        self.shared.learn(&time);
         Ok(())
     }
 
     /// The number of the last connection. It counts up with each.
     pub(crate) fn reconnects(&self) -> watch::Receiver<u64> {
-        self.0.reconnects.subscribe()
+        self.shared.reconnects.subscribe()
     }
 
     /// The number of the last connection, or 0 before the first.
     pub(crate) fn number(&self) -> u64 {
-        *self.0.reconnects.borrow()
+        *self.shared.reconnects.borrow()
     }
 
     /// How old the present connection is.
@@ -172,7 +237,7 @@ impl CommandConnection {
 
     /// Whether the server could be reached when it was last tried.
     pub(crate) fn health(&self) -> Health {
-        match &*self.0.common.broken() {
+        match &*self.shared.common.broken() {
             None => Health::Green,
             Some((since, reason)) => Health::Red { since: *since, reason: format!("could not {reason}") },
         }
@@ -185,17 +250,16 @@ impl CommandConnection {
 
     /// Closes it: from now on every command is refused.
     pub(crate) fn close(&self) {
-        self.0.common.closed.send_replace(true);
-        self.lock().connection = None;
+        self.handle.close();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        *self.0.common.closed.borrow()
+        *self.handle.closed.borrow()
     }
 
     /// Returns when it is closed.
     pub(crate) async fn wait_closed(&self) {
-        let mut closed = self.0.common.closed.subscribe();
+        let mut closed = self.handle.closed.subscribe();
         // The sender lives in `self`.
         let _ = closed.wait_for(|closed| *closed).await;
     }
@@ -291,13 +355,13 @@ impl CommandConnection {
         send: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<Value, RedisError>,
     ) -> Result<Value> {
         self.check_open(what)?;
-        let limit = self.0.target.answer_timeout;
+        let limit = self.shared.target.answer_timeout;
         let deadline = Instant::now() + limit;
         let (mut connection, number) = self.connection(what, deadline).await?;
         if largest > ALWAYS_TAKEN {
             self.check_size(what, largest, (&mut connection, number), deadline).await?;
         }
-        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        self.shared.sent.fetch_add(1, Ordering::Relaxed);
         let answer = tokio::time::timeout_at(deadline, send(&mut connection.raw)).await;
         let server = connection.server;
         let answer = match answer {
@@ -308,7 +372,7 @@ impl CommandConnection {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) if is_too_large(&error) => {
                 // The server did not tell its limit when it was asked.
-                self.0.common.too_large.fetch_min(largest, Ordering::Relaxed);
+                self.shared.common.too_large.fetch_min(largest, Ordering::Relaxed);
                 let limit = format!("fewer than the {largest} bytes of the largest value");
                 self.drop_connection(number, &from_redis(what, &server, error));
                 Err(too_large(what, &server, largest, &limit))
@@ -349,7 +413,7 @@ impl CommandConnection {
                 limit
             }
         };
-        let limit = limit.min(self.0.common.too_large.load(Ordering::Relaxed).saturating_sub(1));
+        let limit = limit.min(self.shared.common.too_large.load(Ordering::Relaxed).saturating_sub(1));
         match largest <= limit {
             true => Ok(()),
             false => Err(too_large(what, &connection.server, largest, &format!("{limit} bytes at most"))),
@@ -373,7 +437,7 @@ impl CommandConnection {
         let mut state = self.lock();
         if state.connection.as_ref().is_some_and(|(_, own)| *own == number) {
             state.connection = None;
-            self.0.common.broken().get_or_insert_with(|| (self.0.clock.now(), format!("{why:#}")));
+            self.shared.common.broken().get_or_insert_with(|| (self.handle.clock.now(), format!("{why:#}")));
         }
     }
 
@@ -386,14 +450,14 @@ impl CommandConnection {
         if let Some(present) = self.present() {
             return Ok(present);
         }
-        let limit = self.0.target.answer_timeout;
+        let limit = self.shared.target.answer_timeout;
         let no_connection = |_| {
-            let broken = self.0.common.broken().clone();
+            let broken = self.shared.common.broken().clone();
             let why = broken.map(|(since, why)| format!("; it has been away since {since}: {why}")).unwrap_or_default();
             let text = format!("{what}: no connection to the server within {limit:?}{why}");
             Error::new(ErrorKind::Timeout, text)
         };
-        let _alone = tokio::time::timeout_at(deadline, self.0.connecting.lock()).await.map_err(no_connection)?;
+        let _alone = tokio::time::timeout_at(deadline, self.shared.connecting.lock()).await.map_err(no_connection)?;
         if let Some(present) = self.present() {
             return Ok(present);
         }
@@ -406,16 +470,16 @@ impl CommandConnection {
         let mut state = self.lock();
         match opened {
             Ok(connection) => {
-                let number = *self.0.reconnects.borrow() + 1;
+                let number = *self.shared.reconnects.borrow() + 1;
                 state.connection = Some((connection.clone(), number));
                 state.pause = None;
                 state.connected_at = Some(Instant::now());
-                let was_broken = self.0.common.broken().take();
+                let was_broken = self.shared.common.broken().take();
                 if let Some((since, _)) = was_broken {
                     tracing::info!(server = %connection.server, %since, "connected again");
                 }
                 drop(state);
-                self.0.reconnects.send_replace(number);
+                self.shared.reconnects.send_replace(number);
                 Ok((connection, number))
             }
             Err(error) => {
@@ -424,9 +488,9 @@ impl CommandConnection {
                 let spread = pause.mul_f64(0.75 + fastrand::f64() / 2.0);
                 state.pause = Some((Instant::now() + spread, pause));
                 let reason = format!("{error:#}");
-                match &mut *self.0.common.broken() {
+                match &mut *self.shared.common.broken() {
                     Some((_, last)) => *last = reason,
-                    none => *none = Some((self.0.clock.now(), reason)),
+                    none => *none = Some((self.handle.clock.now(), reason)),
                 }
                 Err(error)
             }
@@ -435,9 +499,9 @@ impl CommandConnection {
 
     /// Connects and learns the server's time.
     async fn open(&self) -> Result<Connection> {
-        let Handshake { connection, time } = connect(&self.0.target, None).await?;
+        let Handshake { connection, time } = connect(&self.shared.target, None).await?;
         if let Some(server) = time {
-            self.0.set_time(server);
+            self.shared.set_time(server);
         }
         Ok(connection)
     }

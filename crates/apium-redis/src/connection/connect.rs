@@ -2,13 +2,15 @@
 //! that answers, the master that a sentinel names, or the node of a cluster.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apium_transport::error::{Error, ErrorKind, Result};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisResult, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 
 use crate::connection::tls;
@@ -39,13 +41,33 @@ pub(crate) struct Handshake {
     pub(crate) time: Option<i64>,
 }
 
+/// Gets what the server says without being asked. It must not block.
+pub(crate) type PushListener = Arc<dyn Fn(PushInfo) + Send + Sync>;
+
 /// Connects to a master: to `preferred` if the target means it too and it answers, else to another one.
 pub(crate) async fn connect(target: &Target, preferred: Option<&ServerAddress>) -> Result<Handshake> {
+    connect_as(target, preferred, None).await
+}
+
+/// The same, by a newer protocol (RESP3), in which the server may say something without being asked.
+pub(crate) async fn connect_listening(
+    target: &Target,
+    preferred: Option<&ServerAddress>,
+    listener: &PushListener,
+) -> Result<Handshake> {
+    connect_as(target, preferred, Some(listener)).await
+}
+
+async fn connect_as(
+    target: &Target,
+    preferred: Option<&ServerAddress>,
+    listener: Option<&PushListener>,
+) -> Result<Handshake> {
     let mut candidates = candidates(target).await?;
     candidates.sort_by_key(|(server, _)| preferred != Some(server));
     let mut last = None;
     for (server, login) in candidates {
-        match connect_to_master(target, server, &login).await {
+        match connect_to_master(target, server, &login, listener).await {
             Ok(handshake) => return Ok(handshake),
             Err(error) => last = Some(error),
         }
@@ -59,7 +81,7 @@ pub(crate) async fn connect_pubsub(target: &Target) -> Result<PubSub> {
     for (server, login) in candidates(target).await? {
         let what = "connect for subscriptions";
         let opened = async {
-            let client = client(target, &server, &login, target.database)?;
+            let client = client(target, &server, &login, target.database, ProtocolVersion::RESP2)?;
             let limit = target.handshake_timeout();
             let opening = tokio::time::timeout(limit, client.get_async_pubsub()).await;
             let opened = opening.map_err(|_| timed_out(what, &server, limit))?;
@@ -84,21 +106,47 @@ async fn connect_to(
     login: &Login,
     database: i64,
     questions: &[redis::Cmd],
+    listener: Option<&PushListener>,
 ) -> Result<(MultiplexedConnection, Vec<Value>)> {
     const WHAT: &str = "connect";
-    // The library must not log in, since it reports every refused login as a wrong password.
-    let client = client(target, server, &Login::default(), 0)?;
+    // The library must not log in, since it reports every refused login as a wrong password. With the newer protocol
+    // the login is a part of its greeting.
+    let client = match listener {
+        None => client(target, server, &Login::default(), 0, ProtocolVersion::RESP2)?,
+        Some(_) => client(target, server, login, 0, ProtocolVersion::RESP3)?,
+    };
     let limit = target.handshake_timeout();
     // No response timeout here: the callers have a deadline for each command.
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limit))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024);
-    let opened = client.get_multiplexed_async_connection_with_config(&config).await;
+    if let Some(listener) = listener {
+        let listener = listener.clone();
+        config = config.set_push_sender(move |push| {
+            listener(push);
+            Ok::<(), redis::aio::SendError>(())
+        });
+    }
     let has_tls = target.tls.is_some();
-    let mut raw = opened.map_err(|error| from_connecting(WHAT, server, error, has_tls))?;
+    let failed = |error: RedisError, was_open: bool| match was_open && error.is_connection_dropped() {
+        true => {
+            let text = format!(
+                "{WHAT} at {server}: it closed the connection at once, as a server does when maxclients is reached, or \
+                 when its port wants TLS (rediss://)"
+            );
+            Error::new(ErrorKind::Connection, text).with_source(error)
+        }
+        false => from_connecting(WHAT, server, error, has_tls),
+    };
+    let opened = client.get_multiplexed_async_connection_with_config(&config).await;
+    // With the newer protocol the server is greeted already.
+    let mut raw = opened.map_err(|error| {
+        let was_open = listener.is_some() && !error.is_connection_refusal();
+        failed(error, was_open)
+    })?;
     let mut pipeline = redis::pipe();
-    if let Some(password) = &login.password {
+    if let (Some(password), None) = (&login.password, listener) {
         pipeline.cmd("AUTH").arg(&login.user).arg(password).ignore();
     }
     if database != 0 {
@@ -111,24 +159,19 @@ async fn connect_to(
         return Ok((raw, Vec::new()));
     }
     let asked = tokio::time::timeout(limit, pipeline.query_async(&mut raw)).await;
-    let answers =
-        asked.map_err(|_| timed_out(WHAT, server, limit))?.map_err(|error| match error.is_connection_dropped() {
-            true => {
-                let text = format!(
-                    "{WHAT} at {server}: it closed the connection at once, as a server does when maxclients is reached, \
-                     or when its port wants TLS (rediss://)"
-                );
-                Error::new(ErrorKind::Connection, text).with_source(error)
-            }
-            false => from_connecting(WHAT, server, error, has_tls),
-        })?;
+    let answers = asked.map_err(|_| timed_out(WHAT, server, limit))?.map_err(|error| failed(error, true))?;
     Ok((raw, answers))
 }
 
 /// Connects, learns the server's time, and refuses a replica.
-async fn connect_to_master(target: &Target, server: ServerAddress, login: &Login) -> Result<Handshake> {
+async fn connect_to_master(
+    target: &Target,
+    server: ServerAddress,
+    login: &Login,
+    listener: Option<&PushListener>,
+) -> Result<Handshake> {
     let questions = [redis::cmd("TIME"), redis::cmd("ROLE")];
-    let (raw, answers) = connect_to(target, &server, login, target.database, &questions).await?;
+    let (raw, answers) = connect_to(target, &server, login, target.database, &questions, listener).await?;
     let time = answers.first().and_then(|time| redis::from_redis_value_ref::<(i64, i64)>(time).ok());
     let time = time.map(|(seconds, micros)| seconds * 1000 + micros / 1000);
     let role: Option<String> = match answers.get(1) {
@@ -142,12 +185,24 @@ async fn connect_to_master(target: &Target, server: ServerAddress, login: &Login
     Ok(Handshake { connection: Connection { raw, server }, time })
 }
 
-fn client(target: &Target, server: &ServerAddress, login: &Login, database: i64) -> Result<Client> {
-    let created = make_client(target, server, login, database);
+fn client(
+    target: &Target,
+    server: &ServerAddress,
+    login: &Login,
+    database: i64,
+    protocol: ProtocolVersion,
+) -> Result<Client> {
+    let created = make_client(target, server, login, database, protocol);
     created.map_err(|error| from_redis("connect", server, error))
 }
 
-fn make_client(target: &Target, server: &ServerAddress, login: &Login, database: i64) -> RedisResult<Client> {
+fn make_client(
+    target: &Target,
+    server: &ServerAddress,
+    login: &Login,
+    database: i64,
+    protocol: ProtocolVersion,
+) -> RedisResult<Client> {
     let address = match (server, &target.tls) {
         (ServerAddress::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
         (ServerAddress::Tcp { host, port }, None) => ConnectionAddr::Tcp(host.clone(), *port),
@@ -155,7 +210,7 @@ fn make_client(target: &Target, server: &ServerAddress, login: &Login, database:
             ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: !tls.checked, tls_params: None }
         }
     };
-    let mut own = RedisConnectionInfo::default().set_db(database).set_skip_set_lib_name();
+    let mut own = RedisConnectionInfo::default().set_db(database).set_protocol(protocol).set_skip_set_lib_name();
     if let Some(user) = &login.user {
         own = own.set_username(user);
     }
@@ -189,7 +244,7 @@ async fn master_of(target: &Target, master: &str, login: &Login) -> Result<Vec<(
             let mut command = redis::cmd("SENTINEL");
             command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
             let what = "ask the sentinel for its master";
-            let (_, answers) = connect_to(target, sentinel, login, 0, &[command]).await?;
+            let (_, answers) = connect_to(target, sentinel, login, 0, &[command], None).await?;
             let found = answers.into_iter().next().and_then(|server| redis::from_redis_value(server).ok()).flatten();
             let (host, port): (String, u16) = found.ok_or_else(|| {
                 let text = format!(
@@ -217,7 +272,7 @@ async fn node_of(target: &Target, tag: &str) -> Result<Vec<(ServerAddress, Login
             let [mut slot, mut slots] = [redis::cmd("CLUSTER"), redis::cmd("CLUSTER")];
             slot.arg("KEYSLOT").arg(format!("{{{tag}}}"));
             slots.arg("SLOTS");
-            let (_, answers) = connect_to(target, seed, login, 0, &[slot, slots]).await?;
+            let (_, answers) = connect_to(target, seed, login, 0, &[slot, slots], None).await?;
             let [Value::Int(slot), Value::Array(ranges)] = answers.as_slice() else {
                 return Err(unexpected_reply(what));
             };

@@ -3,4 +3,5 @@
 pub(crate) mod background;
 pub(crate) mod commands;
 pub(crate) mod connect;
+pub(crate) mod opened;
 pub(crate) mod tls;

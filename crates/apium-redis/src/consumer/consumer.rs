@@ -15,10 +15,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::consumer::blocking_wait::WaitEnd;
 use crate::consumer::claim::{ClaimArgs, Claimed, claim, now_micros};
 use crate::consumer::maintenance::Maintenance;
-use crate::consumer::queue_lists::QueueLists;
+use crate::consumer::queue_lists::{QueueLists, WaitEvent};
 use crate::consumer::recovery::recover_lost_replies;
 use crate::consumer::state::{ConsumerState, Reserved};
 use crate::crash_points::reached;
@@ -119,10 +118,15 @@ impl RedisConsumer {
                 continue;
             }
             self.lists.start_waits();
+            if self.lists.must_cancel() {
+                self.cancel_waits().await?;
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = shared.connection.wait_closed() => {}
-                Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end)?,
+                Some(ended) = self.lists.waits.next() => self.wait_ended(ended)?,
+                () = self.lists.tracking.changed() => self.lists.note_changes(),
                 () = changed => {}
                 // The sender lives in `shared`.
                 _ = self.reconnects.changed() => {}
@@ -171,7 +175,7 @@ impl RedisConsumer {
 
     /// Takes note of the end of a wait. One that ended within about a round trip found its message there already, so
     /// there may be more. The error is one that a claim would not show.
-    fn wait_ended(&mut self, wait_end: WaitEnd) -> Result<()> {
+    fn wait_ended(&mut self, wait_end: WaitEvent) -> Result<()> {
         let soon = self.round_trip * 2 + Duration::from_millis(1);
         let ended = self.lists.wait_ended(wait_end, |after| after < soon);
         if ended.broke {
@@ -206,10 +210,15 @@ impl RedisConsumer {
             }
             return Ok(());
         }
+        self.cancel_waits().await
+    }
+
+    /// Cancels the waits. One of them has ended then, or it is time to cancel them once more.
+    async fn cancel_waits(&mut self) -> Result<()> {
         self.lists.cancel_waits().await?;
         tokio::select! {
             biased;
-            Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end),
+            Some(ended) = self.lists.waits.next() => self.wait_ended(ended),
             () = tokio::time::sleep(CANCEL_INTERVAL) => Ok(()),
         }
     }
@@ -229,9 +238,9 @@ impl RedisConsumer {
         }
         while !self.lists.waits.is_empty() && Instant::now() < deadline {
             self.lists.cancel_waits().await?;
-            if let Ok(Some(wait_end)) = tokio::time::timeout(CANCEL_INTERVAL, self.lists.waits.next()).await {
+            if let Ok(Some(ended)) = tokio::time::timeout(CANCEL_INTERVAL, self.lists.waits.next()).await {
                 // If it failed, what it has moved nevertheless is returned below.
-                let _ = self.wait_ended(wait_end);
+                let _ = self.wait_ended(ended);
             }
         }
         self.lists.return_all().await?;

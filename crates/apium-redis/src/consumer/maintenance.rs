@@ -8,6 +8,7 @@
 //! few commands a minute (the guarantee idle-quiet).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
@@ -129,7 +130,12 @@ impl MaintenanceLoop {
         pipeline.cmd("HSET").arg(self.shared.keys.consumers()).arg(id).arg(registration);
         // GT sets only a later deadline: the lease of a consumer that is being reclaimed stays infinite.
         pipeline.cmd("ZADD").arg(self.shared.keys.leases()).arg("GT").arg(self.lease_deadline()).arg(id);
-        self.shared.connection.pipeline("register a consumer", &pipeline).await.map(drop)
+        pipeline.cmd("ZCARD").arg(self.shared.keys.leases());
+        let answers = self.shared.connection.pipeline("register a consumer", &pipeline).await?;
+        if let Some(Value::Int(consumers)) = answers.last() {
+            self.state.consumers.store(usize::try_from(*consumers).unwrap_or(1), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Registers the consumer, sweeps once, and says so. Then it runs the loop.

@@ -1,6 +1,5 @@
 //! A message comes out: claims, the messages in flight, heartbeats and maintenance.
 
-pub(crate) mod blocking_wait;
 pub(crate) mod claim;
 pub mod consumer;
 pub(crate) mod handoff;
@@ -12,3 +11,4 @@ pub(crate) mod reclaim;
 pub(crate) mod recovery;
 pub(crate) mod registration;
 pub(crate) mod state;
+pub(crate) mod wait;

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct ConsumerState {
     /// Tells the maintenance loop to send a heartbeat at once, since others seem to have taken this consumer for dead,
     /// since there are lost replies to look for, or since marks of started runs were taken back.
     pub(crate) suspected: Notify,
+    /// How many consumers were registered when this one was.
+    pub(crate) consumers: AtomicUsize,
     lifecycle: watch::Sender<Lifecycle>,
     lost_replies: Mutex<LostReplies>,
     demand: SetDemand,
@@ -156,6 +159,7 @@ impl ConsumerState {
             changed: Notify::new(),
             buffered: Notify::new(),
             suspected: Notify::new(),
+            consumers: AtomicUsize::new(1),
             lifecycle: watch::Sender::new(Lifecycle::Open),
             lost_replies: Mutex::default(),
             demand: SetDemand::default(),

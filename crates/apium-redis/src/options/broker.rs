@@ -42,6 +42,8 @@ pub(crate) struct BrokerOptions {
     pub(crate) queue_order: QueueOrder,
     /// A message in flight that nobody has renewed for this time is given to another worker, as in kombu (default 1 h).
     pub(crate) visibility_timeout: Duration,
+    /// Whether the server is asked to say when lists change (default true).
+    pub(crate) client_tracking: bool,
 }
 
 impl BrokerOptions {
@@ -62,6 +64,7 @@ impl BrokerOptions {
             _ => None,
         })?;
         let visibility = raw.seconds("visibility_timeout")?.unwrap_or(Duration::from_secs(3600));
+        let client_tracking = raw.flag("client_tracking")?.unwrap_or(true);
         raw.refuse_unread()?;
         Ok(Self {
             target,
@@ -69,6 +72,7 @@ impl BrokerOptions {
             eta_strategy: eta.unwrap_or(EtaStrategy::Receive),
             queue_order: order.unwrap_or(QueueOrder::RoundRobin),
             visibility_timeout: visibility,
+            client_tracking,
         })
     }
 }
@@ -144,6 +148,7 @@ mod tests {
             (r#"{"visibility_timeout": ["hunter2"]}"#, "it is a list and must be a number of seconds above 0"),
             (r#"{"visibility_timeout": true}"#, "it is true and must be a number of seconds above 0"),
             (r#"{"fanout_patterns": 7}"#, "it is 7 and must be true or false"),
+            (r#"{"client_tracking": 7}"#, "it is 7 and must be true or false"),
             (r#"{"fanout_prefix": ["hunter2"]}"#, "it is a list and must be a text, true or false"),
             (r#"{"eta_strategy": ["hunter2"]}"#, "it is a list and must be receive, park or hold"),
             (r#"{"global_keyprefix": ["hunter2"]}"#, "it is a list and must be a text"),

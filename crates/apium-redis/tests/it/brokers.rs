@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium_peers::redis::{Commands as _, Connection, cmd};
-use apium_peers::redis_server::fresh_database;
+use apium_peers::redis_server::{RedisServer, fresh_database};
 use apium_protocol::message::message::Message;
 use apium_protocol::message::task_id::TaskId;
 use apium_redis::{RedisBroker, RedisDriver};
@@ -38,6 +38,14 @@ pub(crate) fn broker_with(url: &str, pairs: &[(&str, &str)]) -> RedisBroker {
 
 pub(crate) fn broker(url: &str) -> RedisBroker {
     broker_with(url, &[])
+}
+
+/// The address of a server for a user who may not let it track lists.
+pub(crate) fn without_tracking(server: &RedisServer) -> String {
+    let mut allow = cmd("ACL");
+    allow.arg("SETUSER").arg("old").arg("on").arg(">pw").arg("~*").arg("&*").arg("+@all").arg("-client|tracking");
+    let () = allow.query(&mut crate::kit::connection(server)).unwrap();
+    format!("redis://old:pw@127.0.0.1:{}/0", server.port())
 }
 
 /// A broker with a short `socket_timeout`.

@@ -99,7 +99,7 @@ async fn every_kind_of_connection_may_be_killed() {
     let broker = broker(&server.url(0));
     let mut waiting = consumer(&broker, "q").await;
     for kind in ["wait", "commands", "subscriptions", "wait", "commands"] {
-        idle(&mut waiting, &mut redis, 4).await;
+        idle(&mut waiting, &mut redis, 1).await;
         until("the subscriptions", || clients(&mut redis).iter().any(|(_, other)| other == "subscriptions")).await;
         let killed: Vec<i64> =
             clients(&mut redis).into_iter().filter(|(_, other)| other == kind).map(|(id, _)| id).collect();
@@ -110,7 +110,7 @@ async fn every_kind_of_connection_may_be_killed() {
         send_in_the_end(&broker, "q", kind).await;
         take_named(&mut waiting, kind).await;
         // There is a new connection of each kind.
-        idle(&mut waiting, &mut redis, 4).await;
+        idle(&mut waiting, &mut redis, 1).await;
         until("all of them", || {
             let all = clients(&mut redis);
             ["wait", "commands", "subscriptions"].iter().all(|kind| all.iter().any(|(_, other)| other == kind))
@@ -166,7 +166,7 @@ async fn a_server_that_was_paused() {
     let (mut holder, mut waiting) = (consumer(&one, "q").await, consumer(&other, "q").await);
     send(&one, "q", &["a"]).await;
     let in_flight = take(&mut holder, 1).await;
-    idle(&mut waiting, &mut redis, 4).await;
+    idle(&mut waiting, &mut redis, 1).await;
     let ids = keys(&mut redis, "_apium.alive");
     server.pause();
     let began = Instant::now();
@@ -211,7 +211,7 @@ async fn a_black_hole_for_waits_and_subscriptions() {
     let (proxy, direct) = (Proxy::to(server.port()), broker(&server.url(0)));
     let far = through(&proxy);
     let mut waiting = consumer(&far, "q").await;
-    idle(&mut waiting, &mut redis, 4).await;
+    idle(&mut waiting, &mut redis, 1).await;
     proxy.black_hole(true);
     // The server moves it for the wait, but the reply is lost.
     send(&direct, "q", &["m"]).await;

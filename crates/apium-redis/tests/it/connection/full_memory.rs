@@ -114,7 +114,7 @@ async fn a_consumer_that_waits_goes_on_when_there_is_memory() {
     let mut redis = connection(&server);
     let broker = broker(&server.url(0));
     let mut waiting = consumer(&broker, "q").await;
-    crate::brokers::idle(&mut waiting, &mut redis, 4).await;
+    crate::brokers::idle(&mut waiting, &mut redis, 1).await;
     fill(&mut redis);
     // A wait may fail meanwhile, with an error that can be retried.
     let ended = tokio::time::timeout(Duration::from_millis(300), waiting.next(1)).await;

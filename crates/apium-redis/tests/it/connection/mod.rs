@@ -6,6 +6,7 @@ mod health;
 mod lost_data;
 mod outages;
 mod refusals;
+mod shared_connections;
 mod sizes;
 mod states;
 mod wrong_types;

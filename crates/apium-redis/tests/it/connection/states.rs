@@ -76,7 +76,7 @@ async fn a_master_that_becomes_a_replica() {
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a"]).await;
     finish(&mut consumer, &["a"]).await;
-    crate::brokers::idle(&mut consumer, &mut redis, 4).await;
+    crate::brokers::idle(&mut consumer, &mut redis, 1).await;
     replica_of(&mut redis, Some(other.port()));
     assert_passes(&broker.publish(vec![to("q", "b")]).await.unwrap_err(), "is a replica");
     // From then on it does not connect there, and its wait has ended.

@@ -133,7 +133,7 @@ async fn a_settlement_brings_what_it_publishes() {
     send(&broker, "q", &["0"]).await;
     let mut step = take(&mut chain, 1).await;
     // Its waits are in the server from now on, and none of them takes a step.
-    idle(&mut chain, &mut redis, 4).await;
+    idle(&mut chain, &mut redis, 1).await;
     for number in 1..10 {
         settle(&*chain, vec![ending(&step[0], vec![to("q", &number.to_string())])]).await;
         step = already(&mut chain);

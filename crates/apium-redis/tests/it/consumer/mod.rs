@@ -4,4 +4,5 @@ mod busy_runtime;
 mod demand;
 mod faults;
 mod kombu_unacked;
+mod tracking;
 mod waiting;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::brokers::{
     LEASE, ack, blocked, broker, consumer, finish, idle, keys, length, moved, names, receipts, send, spec, take,
-    with_priority,
+    with_priority, without_tracking,
 };
 use crate::kit::{connection, soon, until};
 
@@ -122,18 +122,18 @@ async fn one_of_fifty_idle_consumers_is_woken_and_three_commands_are_sent() {
         }
     });
     let publish = async {
-        until("all waits", || blocked(&mut redis) == 200).await;
+        until("all waits", || blocked(&mut redis) == 50).await;
         // From here on the server knows every script.
         send(&brokers[0], "q", &["first"]).await;
         soon("the first", received.recv()).await.unwrap();
-        until("all waits", || blocked(&mut redis) == 200).await;
+        until("all waits", || blocked(&mut redis) == 50).await;
         let monitor = Monitor::start(&server);
         let mut by_whom = vec![0; 50];
         for n in 0..MESSAGES {
             send(&brokers[n % 5], "q", &[&n.to_string()]).await;
             by_whom[soon("a message", received.recv()).await.unwrap()] += 1;
         }
-        until("all waits", || blocked(&mut redis) == 200).await;
+        until("all waits", || blocked(&mut redis) == 50).await;
         (monitor.stop(&mut redis), by_whom)
     };
     let (lines, by_whom) = tokio::select! {
@@ -156,7 +156,7 @@ async fn ten_queues_with_four_steps_each_are_all_served() {
     let mut consumer = soon("a consumer", broker.consume(spec(&queues))).await.unwrap();
     for (at, queue) in queues.iter().enumerate() {
         for priority in [9, 0, 6, 3] {
-            idle(&mut consumer, &mut redis, 40).await;
+            idle(&mut consumer, &mut redis, 1).await;
             let name = format!("{queue} {priority}");
             soon("publishing", broker.publish(vec![with_priority(queue, &name, priority)])).await.unwrap();
             let batch = take(&mut consumer, 1).await;
@@ -168,7 +168,7 @@ async fn ten_queues_with_four_steps_each_are_all_served() {
         }
     }
     // A burst to all of them at once.
-    idle(&mut consumer, &mut redis, 40).await;
+    idle(&mut consumer, &mut redis, 1).await;
     let all = queues.iter().flat_map(|queue| [0, 3, 6, 9].map(|priority| with_priority(queue, "m", priority)));
     soon("publishing", broker.publish(all.collect())).await.unwrap();
     let batch = take(&mut consumer, 40).await;
@@ -180,7 +180,7 @@ async fn ten_queues_with_four_steps_each_are_all_served() {
 /// A consumer for which the server has moved a message to a handoff list, without the consumer knowing it yet.
 async fn with_moved(broker: &RedisBroker, redis: &mut Connection) -> Box<dyn Consumer> {
     let mut waiting = consumer(broker, "q").await;
-    idle(&mut waiting, redis, 4).await;
+    idle(&mut waiting, redis, 1).await;
     send(broker, "q", &["m"]).await;
     until("the move", || moved(redis).len() == 1).await;
     assert_eq!((length(redis, "q"), keys(redis, "unacked*")), (0, vec![]));
@@ -217,7 +217,7 @@ async fn a_message_moved_for_a_closing_consumer_is_returned_at_once() {
 async fn a_full_consumer_cancels_its_waits_and_returns_what_they_moved() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
-    let (one, other) = (broker(&server.url(0)), broker(&server.url(0)));
+    let (one, other) = (broker(&without_tracking(&server)), broker(&server.url(0)));
     let mut spec = spec(&["q"]);
     spec.prefetch = 1;
     let mut full = soon("a consumer", one.consume(spec)).await.unwrap();
@@ -227,7 +227,7 @@ async fn a_full_consumer_cancels_its_waits_and_returns_what_they_moved() {
     soon("publishing", other.publish(batch.to_vec())).await.unwrap();
     until("the moves", || moved(&mut redis).len() == 4).await;
     let in_flight = take(&mut full, 1).await;
-    let mut free = consumer(&other, "q").await;
+    let mut free = consumer(&one, "q").await;
     let more = async {
         let more = full.next(1).await;
         panic!("it is full and took {more:?}");
@@ -294,7 +294,7 @@ async fn a_message_moved_under_the_old_id_is_not_lost() {
     lapse(&mut redis).await;
     finish(&mut lapsed, &["m"]).await;
     // Its waits move messages to the handoff lists of the new id.
-    idle(&mut lapsed, &mut redis, 4).await;
+    idle(&mut lapsed, &mut redis, 1).await;
     send(&broker, "q", &["n"]).await;
     until("the move", || moved(&mut redis).len() == 1).await;
     let [id] = ids(&mut redis).try_into().unwrap();

@@ -122,7 +122,7 @@ async fn one_node_serves_and_is_followed() {
     assert!(all.len() > 5 && all.iter().all(|key| key.starts_with("{apium}")), "{all:?}");
     finish(&mut consumer, &["ready"]).await;
     finish(&mut consumer, &["parked"]).await;
-    idle(&mut consumer, &mut source, 4).await;
+    idle(&mut consumer, &mut source, 1).await;
 
     cluster.move_slot("apium", from, (from + 1) % 3);
     ack(&*consumer, &in_flight).await;
@@ -138,7 +138,7 @@ async fn one_node_serves_and_is_followed() {
     assert_eq!(keys(&mut source, "*"), Vec::<String>::new());
     // The waits are at that node too.
     let mut target = connection(&cluster.nodes[(from + 1) % 3]);
-    idle(&mut consumer, &mut target, 4).await;
+    idle(&mut consumer, &mut target, 1).await;
     tokio::join!(finish(&mut consumer, &["waited for"]), send(&broker, "q", &["waited for"]));
 }
 

@@ -89,7 +89,7 @@ async fn a_master_that_dies_is_followed_within_ten_seconds() {
     send(&broker, "q", &["a"]).await;
     finish(&mut consumer, &["a"]).await;
     let mut redis = connection(&watched.master);
-    idle(&mut consumer, &mut redis, 4).await;
+    idle(&mut consumer, &mut redis, 1).await;
     watched.master.kill();
     let began = Instant::now();
     send_in_the_end(&broker, "q", "b").await;
@@ -105,7 +105,7 @@ async fn a_master_that_dies_is_followed_within_ten_seconds() {
     assert_eq!(names(&batch), ["b"]);
     // The consumer waits at the new master too.
     let mut redis = connection(&watched.replica);
-    idle(&mut consumer, &mut redis, 4).await;
+    idle(&mut consumer, &mut redis, 1).await;
     tokio::join!(finish(&mut consumer, &["c"]), send(&broker, "q", &["c"]));
 }
 

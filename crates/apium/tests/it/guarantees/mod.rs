@@ -3,6 +3,7 @@
 mod album;
 mod chord_errbacks;
 mod crash_loop;
+mod max_clients;
 mod mutated;
 mod reconnect;
 mod refusing_store;

@@ -1,8 +1,8 @@
 //! Waiting for a message: a blocking move (BLMOVE) from a queue's list to a handoff list of the consumer. One message
 //! wakes one consumer, and the message is in the server all the time. The consumer claims it from the handoff list.
 //!
-//! A blocking move waits for one list, and a queue has one for each priority step. So the consumer waits on one
-//! connection for each list.
+//! A blocking move waits for one list, and a queue has one for each priority step. The other lists are tracked; at a
+//! server that does not do that, the consumer waits on one connection for each list.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -13,7 +13,7 @@ use redis::Value;
 
 use crate::connection::connect::{Connection, connect, timed_out};
 use crate::crash_points::reached;
-use crate::errors::{from_redis, wrong_key_type};
+use crate::errors::{from_redis, unexpected_reply, wrong_key_type};
 use crate::options::target::ServerAddress;
 use crate::shared::BrokerShared;
 
@@ -25,8 +25,30 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A connection for waits, with its id in the server.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockingConnection {
-    connection: Connection,
+    pub(crate) connection: Connection,
     id: i64,
+}
+
+impl BlockingConnection {
+    /// Learns the id of a new connection.
+    pub(crate) async fn new(mut connection: Connection, limit: Duration) -> Result<Self> {
+        let mut command = redis::cmd("CLIENT");
+        command.arg("ID");
+        match ask(&mut connection, &command, limit).await? {
+            Value::Int(id) => Ok(Self { connection, id }),
+            _ => Err(unexpected_reply(WHAT)),
+        }
+    }
+}
+
+/// The reply to a command on a connection for waits, within `limit`.
+pub(crate) async fn ask(connection: &mut Connection, command: &redis::Cmd, limit: Duration) -> Result<Value> {
+    match tokio::time::timeout(limit, connection.raw.send_packed_command(command)).await {
+        Ok(Ok(Value::ServerError(error))) => Err(from_redis(WHAT, &connection.server, error.into())),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(from_redis(WHAT, &connection.server, error)),
+        Err(_) => Err(timed_out(WHAT, &connection.server, limit)),
+    }
 }
 
 /// A handle by which a wait can be cancelled.
@@ -111,7 +133,7 @@ pub(crate) async fn wait(
     WaitEnd { list_number, lasted: began.elapsed(), connection: result.is_ok().then_some(blocking), result }
 }
 
-const WHAT: &str = "wait for messages";
+pub(crate) const WHAT: &str = "wait for messages";
 
 fn failed(blocking: &BlockingConnection, list: &str, error: redis::RedisError) -> Error {
     match wrong_key_type(&error) {
@@ -122,16 +144,6 @@ fn failed(blocking: &BlockingConnection, list: &str, error: redis::RedisError) -
 
 async fn open(shared: &BrokerShared, preferred: Option<&ServerAddress>) -> Result<BlockingConnection> {
     let target = shared.connection.target();
-    let mut connection = connect(target, preferred).await?.connection;
-    let mut command = redis::cmd("CLIENT");
-    command.arg("ID");
-    let asking = connection.raw.send_packed_command(&command);
-    let answer = tokio::time::timeout(target.connect_timeout, asking).await;
-    match answer {
-        Ok(Ok(Value::Int(id))) => Ok(BlockingConnection { connection, id }),
-        Ok(Ok(Value::ServerError(error))) => Err(from_redis(WHAT, &connection.server, error.into())),
-        Ok(Ok(_)) => Err(crate::errors::unexpected_reply(WHAT)),
-        Ok(Err(error)) => Err(from_redis(WHAT, &connection.server, error)),
-        Err(_) => Err(timed_out(WHAT, &connection.server, target.connect_timeout)),
-    }
+    let connection = connect(target, preferred).await?.connection;
+    BlockingConnection::new(connection, target.connect_timeout).await
 }
