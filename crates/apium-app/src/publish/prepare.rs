@@ -21,7 +21,7 @@ use crate::context::current;
 use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
-use crate::options::priority::{Priority, may_have_words, write_numbers};
+use crate::options::priority::{Priority, may_have_words, write_numbers, write_numbers_behind};
 use crate::publish::policy::PublishPolicy;
 use crate::publish::publisher::{Publisher, SendDefaults};
 use crate::task::arguments::Arguments;
@@ -133,7 +133,7 @@ impl Publisher {
         let policy = PublishPolicy::of_call(config, &options);
         let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
         let able = self.broker().capabilities();
-        write_numbers_behind(&mut rare, able.priority_order)?;
+        write_numbers_of_links(&mut rare, able.priority_order)?;
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
         if id.as_str().trim().is_empty() {
@@ -204,10 +204,12 @@ fn mapped_task(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
 }
 
 /// Writes the broker's numbers for the priorities of what follows the task: a message has no words.
-fn write_numbers_behind(rare: &mut RareOptions, order: PriorityOrder) -> Result<()> {
-    let lists = [Some(&mut rare.link), Some(&mut rare.link_error), rare.chain.as_mut()];
-    for signature in lists.into_iter().flatten().flatten() {
+fn write_numbers_of_links(rare: &mut RareOptions, order: PriorityOrder) -> Result<()> {
+    for signature in rare.link.iter_mut().chain(&mut rare.link_error) {
         write_numbers(signature, order)?;
+    }
+    if let Some(steps) = &mut rare.chain {
+        write_numbers_behind(steps, order)?;
     }
     match &mut rare.chord {
         // The members of a header share the body.
