@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, write_entries, write_jsons, write_list, write_text};
+use crate::json::map_writer::{MapWriter, key, write_entries, write_jsons, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 use crate::message::signature::Signature;
@@ -128,17 +128,17 @@ impl Embed {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut map = MapWriter::new(out, &self.extra);
-        for (key, list) in [("callbacks", &self.callbacks), ("errbacks", &self.errbacks)] {
+        for (key, list) in [(key!("callbacks"), &self.callbacks), (key!("errbacks"), &self.errbacks)] {
             map.with(key, |out| match list {
                 Some(list) => write_list(out, list, |out, signature| signature.write(out)),
                 None => write_text(out, None),
             });
         }
-        map.with("chain", |out| match &self.chain {
+        map.with(key!("chain"), |out| match &self.chain {
             Some(steps) => steps.write(out),
             None => write_text(out, None),
         });
-        map.with("chord", |out| match &self.chord {
+        map.with(key!("chord"), |out| match &self.chord {
             Some(signature) => signature.write(out),
             None => write_text(out, None),
         });
